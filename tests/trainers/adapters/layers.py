@@ -1,0 +1,72 @@
+"""A small network with one layer of every kind: never square, strided and padded, with and without a bias."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.method import LayerMethod
+from trainers.adapters.network import Network, attach
+from trainers.config import Targets
+
+EVERY_LAYER = Targets(unet=("*",))
+
+# Never α = r. One row for every way a method can be written.
+VARIANTS: dict[str, LayerMethod] = {
+    "lora": LoRA(rank=3, alpha=2.0),
+    "lora-rslora": LoRA(rank=3, alpha=2.0, rslora=True),
+    "lora-dora": LoRA(rank=3, alpha=2.0, dora=True),
+    "loha": LoHA(rank=3, alpha=2.0),
+    "loha-tucker": LoHA(rank=3, alpha=2.0, tucker=True),
+    "lokr": LoKr(rank=3, alpha=2.0, factor=4),
+    "lokr-low-rank": LoKr(rank=2, alpha=3.0, factor=4, full_matrix=False),
+    "lokr-both": LoKr(rank=1, alpha=2.0, factor=4, full_matrix=False, decompose_both=True),
+    "lokr-tucker": LoKr(rank=2, alpha=3.0, factor=2, full_matrix=False, tucker=True),
+    "lokr-square": LoKr(rank=2, alpha=3.0, factor=-1, full_matrix=False),
+}
+
+
+class Layers(nn.Module):
+    """Linear (20 → 24 → 12), a strided 3×3, a dilated 3×3 and a 1×1 convolution, none of them square."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strided = nn.Conv2d(12, 20, 3, stride=2, padding=1)
+        self.dilated = nn.Conv2d(20, 28, 3, padding=2, dilation=2, bias=False)
+        self.pointwise = nn.Conv2d(28, 20, 1)
+        self.wide = nn.Linear(20, 24, bias=False)
+        self.narrow = nn.Linear(24, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n, 12, h, w)` to `(n, h·w/4, 12)`."""
+        h = F.silu(self.strided(x))
+        h = self.pointwise(F.silu(self.dilated(h)))
+        return self.narrow(F.silu(self.wide(h.flatten(2).mT)))
+
+
+def make_layers(dtype: torch.dtype = torch.float32) -> Layers:
+    torch.manual_seed(0)
+    return Layers().to(dtype)
+
+
+def make_input(n: int = 2, size: int = 8) -> Tensor:
+    return torch.randn(n, 12, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def attach_to(net: nn.Module, *methods: LayerMethod, targets: Targets = EVERY_LAYER) -> Network:
+    from trainers.adapters.targets import select
+
+    network = attach({"unet": net}, methods[0], targets, seed=7)
+    for method in methods[1:]:
+        network.place(select({"unet": net}, method, targets), seed=7)
+    return network
+
+
+def shake(network: Network, size: float = 0.1) -> None:
+    """Move every trained tensor off its start."""
+    draw = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(size * torch.randn(parameter.shape, generator=draw))

@@ -1,0 +1,130 @@
+"""What every method promises: no effect at the start, live equals merged, every trained tensor learns, the base stays."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from tests.trainers.adapters.layers import VARIANTS, attach_to, make_input, make_layers, shake
+from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.method import Now
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_effect_at_the_start(variant):
+    net, x = make_layers(), make_input()
+    bare = net(x)
+    attach_to(net, VARIANTS[variant])
+    assert (net(x) - bare).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, -1.0])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_live_equals_merged(variant, strength):
+    net, x = make_layers(), make_input()
+    bare = net(x)
+    network = attach_to(net, VARIANTS[variant])
+    shake(network)
+    with torch.no_grad(), network.at_strength(strength):
+        live = net(x)
+    network.merge(strength)
+    assert (net(x) - live).abs().max() <= 1e-5 * max(1.0, live.abs().max().item())
+    assert ((live - bare).abs().max() > 1e-3) == (strength != 0)
+
+
+def test_several_updates_on_one_layer_add_up_in_any_order():
+    methods = (LoRA(rank=2, alpha=3.0), LoHA(rank=2, alpha=1.0), LoKr(rank=3, alpha=2.0, factor=2))
+    x = make_input()
+    net = make_layers()
+    network = attach_to(net, *methods)
+    shake(network)
+    site = network.sites[0]
+    expected = sum(u.dense(site.weight()) for u in site.updates())
+    torch.testing.assert_close(site.dense(), expected)
+    with torch.no_grad():
+        live = net(x)
+    network.merge()
+    assert (net(x) - live).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_trained_tensor_learns_and_the_base_stays(variant):
+    net, x = make_layers(), make_input()
+    before = copy.deepcopy(net.state_dict())
+    network = attach_to(net, VARIANTS[variant])
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    for _ in range(20):  # a factor that starts at zero hides its partner's gradient from the first step
+        optimizer.zero_grad()
+        net(x).pow(2).mean().backward()
+        optimizer.step()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fp32_factors_work_on_a_bf16_base_without_autocast(variant):
+    net, x = make_layers(torch.bfloat16), make_input().bfloat16()
+    network = attach_to(net, VARIANTS[variant])
+    shake(network)
+    y = net(x)
+    y.float().pow(2).mean().backward()
+    assert y.dtype == torch.bfloat16
+    assert all(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in network.parameters())
+    exact, exact_network = make_layers(), None
+    exact_network = attach_to(exact, VARIANTS[variant])
+    exact_network.load_state_dict(network.state_dict())
+    if variant != "lora-dora":  # its magnitudes start from the rounded weights of the bf16 base
+        assert (y.float() - exact(make_input())).abs().max() < 0.1 * y.float().abs().max()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_removing_the_network_gives_the_base_back_bit_for_bit(variant):
+    net, x = make_layers(), make_input()
+    bare = net(x)
+    network = attach_to(net, VARIANTS[variant])
+    shake(network)
+    with network.at_strength(0):
+        assert torch.equal(net(x), bare)
+    network.remove()
+    assert torch.equal(net(x), bare)
+
+
+@pytest.mark.parametrize("knob", ["dropout", "rank_dropout", "module_dropout"])
+@pytest.mark.parametrize("method", [LoRA, LoHA, LoKr])
+def test_dropout_depends_on_the_draw_alone_and_is_off_outside_training(method, knob):
+    low_rank = {"full_matrix": False, "factor": 2} if method is LoKr else {}
+    kind = method(rank=2, alpha=3.0, **low_rank, **{knob: 0.5})
+    net, x = make_layers(), make_input()
+    network = attach_to(net, kind)
+    shake(network)
+    still = net(x)
+
+    def at(draw: int) -> torch.Tensor:
+        network.clock.now = Now(seed=3, draw=draw, training=True)
+        return net(x).detach()
+
+    assert torch.equal(at(1), at(1))
+    assert not torch.allclose(at(1), at(2))
+    assert not torch.allclose(at(1), still)
+    network.clock.now = Now()
+    assert torch.equal(net(x), still)
+
+
+@pytest.mark.parametrize("knob", ["dropout", "rank_dropout"])
+def test_dropout_keeps_the_expected_update(knob):
+    net, x = make_layers(), make_input(n=1)
+    layer = net.wide
+    network = attach_to(net, LoRA(rank=8, alpha=4.0, **{knob: 0.25}))
+    shake(network)
+    site = next(s for s in network.sites if s.path == "wide")
+    tokens = torch.randn(4, 20)
+    change = layer(tokens) - torch.nn.functional.linear(tokens, layer.weight)
+    total = torch.zeros_like(change)
+    for draw in range(600):
+        network.clock.now = Now(seed=0, draw=draw, training=True)
+        total += (layer(tokens) - torch.nn.functional.linear(tokens, layer.weight)).detach()
+    assert site.placed[0].method.rank == 8
+    assert (total / 600 - change).abs().mean() < 0.12 * change.abs().mean()

@@ -1,0 +1,100 @@
+"""LoKr: a Kronecker product of a small matrix and a large one, the large one full or low rank.
+
+    ΔW = s C ⊗ W₂        C (u_out, u_in),  W₂ (v_out, v_in[, kh, kw]),  u·v = out and in,  s = α / r
+    W₂ full, or W₂ = B A with B (v_out, r), A (r, v_in·kh·kw), or its Tucker form A = T ×₂ D
+
+Its rank is rank(C)·rank(W₂). C starts Kaiming-uniform and W₂ (or B) at zero, so ΔW = 0 before the first step. W₂ is
+kept full where r ≥ max(v)/2, since two factors would then hold no fewer numbers. With `decompose_both` C is a product
+too, C = C_b C_a, where r < max(u)/2. s is always α / r; in files it is folded into the first factor, because tools
+disagree about alpha when both factors are full.
+
+Yeh et al. 2023 (LyCORIS, arXiv 2309.14859), §3.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+
+from trainers.adapters.method import LayerMethod, Now, Theta, kaiming, settings, trains, tucker, uses_tucker
+from trainers.adapters.site import Site
+from trainers.adapters.updates import Kronecker, LowRank
+
+
+@settings
+class LoKr(LayerMethod):
+    """ΔW = (α / r) C ⊗ W₂."""
+
+    paper: ClassVar[str] = "arXiv 2309.14859"
+    summary: ClassVar[str] = "A Kronecker product: close to full fine-tuning with a low factor, tiny files with a high one."
+
+    name: Literal["lokr"] = "lokr"
+    """The method."""
+    full_matrix: bool = True
+    """Keep the large factor full instead of low rank."""
+    factor: int = Field(8, ge=-1, le=512)
+    """Size of the small factor: low = large and faithful, high = small; -1 = as square as possible."""
+    decompose_both: bool = False
+    """Make the small factor low rank too, where that is smaller."""
+    tucker: bool = False
+    """Decompose k×k kernels further (Tucker) where the large factor is low rank."""
+
+    @field_validator("factor")
+    @classmethod
+    def _splits(cls, factor: int) -> int:
+        if factor in (0, 1):
+            raise ValueError("must be -1 or at least 2")
+        return factor
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> LoKr:
+        if self.full_matrix and (self.rank_dropout or self.tucker):
+            raise ValueError("rank_dropout and tucker need full_matrix = false: a full factor has no rank to drop or core")
+        return self
+
+    def shapes(self, site: Site) -> tuple[tuple[int, int], tuple[int, int]]:
+        """`((u_out, u_in), (v_out, v_in))` of a site."""
+        u_out, v_out = factorise(site.op.shape[0], self.factor)
+        u_in, v_in = factorise(site.op.shape[1], self.factor)
+        return (u_out, u_in), (v_out, v_in)
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        u, v = self.shapes(site)
+        kernel, r = site.op.shape[2:], self.rank
+        theta: dict[str, Tensor] = {}
+        if self.decompose_both and r < max(u) / 2:
+            theta |= {"Cb": trains(kaiming(draw, u[0], r)), "Ca": trains(kaiming(draw, r, u[1]))}
+        else:
+            theta["C"] = trains(kaiming(draw, *u))
+        if self.full_matrix or r >= max(v) / 2:
+            return theta | {"W2": trains(torch.zeros(*v, *kernel))}
+        theta["B"] = trains(torch.zeros(v[0], r))
+        if uses_tucker(site, self.tucker):
+            return theta | {"T": trains(kaiming(draw, r, r, *kernel)), "D": trains(kaiming(draw, r, v[1]))}
+        return theta | {"A": trains(kaiming(draw, r, v[1] * math.prod(kernel)))}
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Kronecker:
+        C = theta["C"] if "C" in theta else theta["Cb"] @ theta["Ca"]
+        if "W2" in theta:
+            return Kronecker(self.scale * C, theta["W2"], site.op.shape)
+        A = theta["A"] if "A" in theta else tucker(theta["T"], theta["D"])
+        _, v = self.shapes(site)
+        gate = self.rank_gate(site, now, self.rank, A.device)
+        return Kronecker(self.scale * C, LowRank(theta["B"], A, (*v, *site.op.shape[2:]), gate), site.op.shape)
+
+
+def factorise(size: int, factor: int) -> tuple[int, int]:
+    """Split a width into `(u, v)`, u ≤ v, u·v = size, as files of this kind expect it.
+
+    u is the factor where it divides the width (or v is, when that is the larger half), else the largest divisor that
+    is neither above the factor nor above √size; factor −1 gives the most nearly square split.
+    """
+    if factor > 0 and size % factor == 0:
+        return min(factor, size // factor), max(factor, size // factor)
+    limit = math.isqrt(size) if factor < 0 else min(factor, math.isqrt(size))
+    u = max(d for d in range(1, limit + 1) if size % d == 0)
+    return u, size // u

@@ -1,0 +1,146 @@
+"""The contract of a method: settings, what trains and what is frozen, and one formula θ → update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked_dataclass
+from torch import Tensor, nn
+
+from trainers.adapters.updates import Update
+from trainers.randomness import generator, seed_for
+
+if TYPE_CHECKING:
+    from trainers.adapters.network import Network
+    from trainers.adapters.site import Site
+
+Theta = Mapping[str, Tensor]
+M = TypeVar("M")
+
+
+def settings(cls: type[M]) -> type[M]:
+    """Make a method's class a frozen dataclass whose fields are checked and are its section of the config."""
+    return checked_dataclass(cls, frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))  # type: ignore[no-any-return,call-overload]
+
+
+@dataclass(frozen=True)
+class Now:
+    """The moment of a forward pass: the run's seed, the draw it belongs to, and whether dropout is on."""
+
+    seed: int = 0
+    draw: int = 0
+    training: bool = False
+    timesteps: Tensor | None = None
+
+    def generator(self, site: Site, purpose: str, device: torch.device) -> torch.Generator:
+        """A generator that depends on nothing but the run, the draw, the site and the purpose."""
+        return generator(self.seed, "draw", self.draw, site.name, purpose, device=device)
+
+    def chance(self, site: Site, purpose: str) -> float:
+        """One uniform number in [0, 1) for this draw and site."""
+        return seed_for(self.seed, "draw", self.draw, site.name, purpose) / 2**63
+
+
+@settings
+class LayerMethod:
+    """A method that sits on layers: subclasses give `init` and `update` and inherit the rest."""
+
+    paper: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
+
+    rank: int = Field(16, ge=1, le=1024)
+    """Rank r of the factors: more rank, more capacity and a larger file."""
+    alpha: float = Field(16.0, gt=0, le=4096)
+    """The update is scaled by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the layer's inputs left out of the update at each step."""
+    rank_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the rank's components left out at each step."""
+    module_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of layers whose whole update is left out at each step."""
+
+    # ------------------------------------------------------------------ the formula
+    def share(self, sites: Sequence[Site]) -> dict[str, Tensor]:
+        """Tensors shared by a group of sites: a Parameter trains, a Tensor is frozen."""
+        return {}
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        """θ of one site, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
+        raise NotImplementedError
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
+        """The method's one formula."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ settings that vary by site or tensor
+    @property
+    def scale(self) -> float:
+        """s = α / r."""
+        return self.alpha / self.rank
+
+    def with_rank(self, rank: int) -> Self:
+        """The same method at another rank, with alpha / rank unchanged."""
+        return replace(self, rank=rank, alpha=self.alpha * rank / self.rank)  # type: ignore[type-var]
+
+    def learning_rate_ratio(self, name: str) -> float:
+        """Multiplies the learning rate of the tensor `name` of θ."""
+        return 1.0
+
+    def rank_gate(self, site: Site, now: Now, rank: int, device: torch.device) -> Tensor | None:
+        """This draw's rank dropout as a gate `(rank,)` of 0 and 1 / (1 − p), or None where it is off."""
+        if not (now.training and self.rank_dropout):
+            return None
+        keep = torch.rand(rank, generator=now.generator(site, "rank", torch.device("cpu"))) >= self.rank_dropout
+        return (keep.float() / (1 - self.rank_dropout)).to(device)
+
+    # ------------------------------------------------------------------ hooks of the training loop; all see the network
+    def begin_step(self, network: Network, step: int) -> None:
+        """Before the forward passes of an optimizer step."""
+
+    def penalty(self, network: Network) -> Tensor | None:
+        """A term added to the loss."""
+        return None
+
+    def after_backward(self, network: Network, step: int) -> None:
+        """After the gradients of an optimizer step are complete and before they are clipped."""
+
+    def after_step(self, network: Network, step: int) -> None:
+        """After the optimizer's step."""
+
+    def finish(self, network: Network) -> None:
+        """After the last step, before the export."""
+
+
+def trains(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor)
+
+
+def kaiming(draw: torch.Generator, *shape: int) -> Tensor:
+    """Kaiming-uniform with a = √5, which is U(±1/√fan_in)."""
+    bound = 1 / math.sqrt(math.prod(shape[1:]))
+    return (torch.rand(shape, generator=draw) * 2 - 1) * bound
+
+
+def normal(draw: torch.Generator, std: float, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=draw) * std
+
+
+def tucker(core: Tensor, down: Tensor) -> Tensor:
+    """The k×k half of a Tucker pair as a flat low-rank factor `(r, in·kh·kw)`.
+
+    `core (r, r, kh, kw)`, `down (r, in)`: A[i, (q, k)] = Σⱼ core[i, j, k] down[j, q] (FedPara, Prop. 3).
+    """
+    return torch.einsum("ijkl,jq->iqkl", core, down).flatten(1)
+
+
+def uses_tucker(site: Site, wanted: bool) -> bool:
+    """A Tucker core only pays for kernels larger than 1×1."""
+    return wanted and not site.op.is_linear and math.prod(site.op.shape[2:]) > 1
+
+

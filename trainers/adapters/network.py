@@ -1,0 +1,101 @@
+"""All sites of a run: what is trained, saved, merged and exported together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.site import Clock, Site
+from trainers.adapters.targets import Target, select
+from trainers.randomness import generator
+
+if TYPE_CHECKING:
+    from trainers.config import Targets
+
+
+class Network(nn.Module):
+    """The sites of one run over the frozen parts of a base model.
+
+    Its `state_dict()` holds θ and nothing of the base. `clock` says what moment it is and how strong the change is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock(Now())
+        self._sites: dict[str, Site] = {}
+        self.sites_by_key = nn.ModuleDict()
+        self.shared = nn.ModuleList()
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return tuple(self._sites.values())
+
+    @property
+    def methods(self) -> tuple[LayerMethod, ...]:
+        """The distinct methods placed, in order; a rank override is a method of its own."""
+        return tuple(dict.fromkeys(p.method for site in self.sites for p in site.placed))
+
+    def site(self, part: str, path: str, layer: nn.Module) -> Site:
+        """The site of a layer, made at its first use."""
+        name = f"{part}.{path}"
+        if name not in self._sites:
+            self._sites[name] = Site(part, path, layer, self.clock)
+            self.sites_by_key[name.replace(".", "/")] = self._sites[name]
+        return self._sites[name]
+
+    def place(self, targets: tuple[Target, ...], seed: int) -> None:
+        """Put each target's method on its layer; sites of one method share what the method shares."""
+        layer_index = len(self.shared)
+        for method in dict.fromkeys(t.method for t in targets):
+            chosen = [t for t in targets if t.method == method]
+            sites = [self.site(t.part, t.path, t.layer) for t in chosen]
+            holder = nn.Module()
+            for name, value in method.share(sites).items():
+                if isinstance(value, nn.Parameter):
+                    holder.register_parameter(name, value)
+                else:
+                    holder.register_buffer(name, value)
+            self.shared.append(holder)
+            shared = {**holder._parameters, **holder._buffers}
+            for target, site in zip(chosen, sites, strict=True):
+                draw = generator(seed, "init", layer_index, site.name)
+                site.put(method, shared, draw, target.learning_rate)  # type: ignore[arg-type]
+
+    @contextmanager
+    def at_strength(self, strength: float) -> Iterator[None]:
+        """Run the network at another strength for a while; 0 is the bare base."""
+        before, self.clock.strength = self.clock.strength, strength
+        try:
+            yield
+        finally:
+            self.clock.strength = before
+
+    @torch.no_grad()
+    def merge(self, strength: float = 1.0) -> None:
+        """Write the change into the base's weights and leave the layers without hooks.
+
+        ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact).
+        """
+        for site in self.sites:
+            W = site.weight()
+            W.copy_(W.float() + strength * site.dense())
+            site.remove()
+
+    def remove(self) -> None:
+        """Take all hooks off the base, which is as before."""
+        for site in self.sites:
+            site.remove()
+
+
+def attach(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets, seed: int) -> Network:
+    """Freeze the parts of a base model and place a method on the layers that `targets` selects."""
+    for net in parts.values():
+        net.requires_grad_(False)
+    network = Network()
+    network.place(select(parts, method, targets), seed)
+    return network

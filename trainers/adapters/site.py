@@ -1,0 +1,122 @@
+"""A layer that can be changed, and the updates that sit on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.op import Op
+
+if TYPE_CHECKING:
+    from trainers.adapters.method import LayerMethod, Now, Theta
+    from trainers.adapters.updates import Update
+
+
+@dataclass
+class Clock:
+    """What all sites of a network read: the present moment and the strength. The loop sets it, no site does."""
+
+    now: Now
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A method on a site: its θ, what it shares with other sites, and its learning-rate ratio there."""
+
+    method: LayerMethod
+    theta: nn.Module
+    shared: Theta = field(default_factory=dict)
+    learning_rate: float = 1.0
+
+    def values(self) -> dict[str, Tensor]:
+        return {name: getattr(self.theta, name) for name in (*self.theta._parameters, *self.theta._buffers)}
+
+
+class Site(nn.Module):
+    """A layer with methods on it: owns their θ and adds their updates to the layer's output through one hook."""
+
+    def __init__(self, part: str, path: str, layer: nn.Module, clock: Clock):
+        super().__init__()
+        self.part, self.path, self.op = part, path, Op.of(layer)
+        self._layer = (layer,)  # in a tuple, so that state_dict() is θ alone
+        self._clock = (clock,)
+        self.thetas = nn.ModuleList()
+        self._placed: list[Placed] = []
+        self._handle = layer.register_forward_hook(self._add)
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}.{self.path}"
+
+    @property
+    def layer(self) -> nn.Module:
+        return self._layer[0]
+
+    def weight(self) -> Tensor:
+        """The layer's frozen weight, `(out, in[, kh, kw])`."""
+        weight = self.layer.weight
+        assert isinstance(weight, Tensor)
+        return weight.detach()
+
+    def put(self, method: LayerMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
+        """Place a method on the layer; its θ starts without effect."""
+        theta = nn.Module()
+        for name, value in method.init(self, shared, draw).items():
+            if isinstance(value, nn.Parameter):
+                theta.register_parameter(name, value)
+            else:
+                theta.register_buffer(name, value)
+        theta.to(self.weight().device)
+        self.thetas.append(theta)
+        self._placed.append(Placed(method, theta, shared, learning_rate))
+
+    @property
+    def placed(self) -> tuple[Placed, ...]:
+        return tuple(self._placed)
+
+    def updates(self, now: Now | None = None) -> tuple[Update, ...]:
+        """The updates as they are now, at full strength and without any dropout unless `now` says training."""
+        from trainers.adapters.method import Now
+
+        moment = now if now is not None else Now()
+        return tuple(p.method.update(p.values(), self, p.shared, moment) for p in self._placed)
+
+    def dense(self) -> Tensor:
+        """The sum of all updates as one matrix ΔW in fp32, the shape of the weight."""
+        W = self.weight().float()
+        return torch.stack([u.dense(W) for u in self.updates()]).sum(0)
+
+    def remove(self) -> None:
+        """Take the hook off the layer, which is as before."""
+        self._handle.remove()
+
+    def _add(self, layer: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        clock = self._clock[0]
+        if not clock.strength:
+            return y
+        x, bias = args[0], layer.bias
+        base: Tensor | None = None
+        out = y
+        for method, update in self._active(clock.now):
+            if update.uses_base_output and base is None:
+                base = y if bias is None else y - self.op.over_channels(bias)  # type: ignore[arg-type]
+            part = update if clock.strength == 1 else update.scaled(clock.strength)
+            out = out + part.apply(self.op, self._drop_inputs(x, method, clock.now), base)
+        return out
+
+    def _active(self, now: Now) -> Iterator[tuple[LayerMethod, Update]]:
+        for p in self._placed:
+            left_out = now.training and p.method.module_dropout and now.chance(self, "module") < p.method.module_dropout
+            if not left_out:
+                yield p.method, p.method.update(p.values(), self, p.shared, now)
+
+    def _drop_inputs(self, x: Tensor, method: LayerMethod, now: Now) -> Tensor:
+        if not (now.training and method.dropout):
+            return x
+        kept = torch.rand(x.shape, generator=now.generator(self, "input", x.device), device=x.device) >= method.dropout
+        return x * kept.to(x.dtype) / (1 - method.dropout)

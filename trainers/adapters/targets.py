@@ -1,0 +1,89 @@
+"""Which layers a run changes: presets, patterns, and overrides by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from trainers.adapters.method import LayerMethod
+    from trainers.config import Targets
+
+ATTENTION = ("*.attn[12].to_[qkv]", "*.attn[12].to_out.0", "*.[qkv]_proj", "*.out_proj")
+FEED_FORWARD = ("*.ff.net.0.proj", "*.ff.net.2", "*.proj_in", "*.proj_out", "*.mlp.fc[12]")
+RESIDUAL = ("*.conv[12]", "*.conv_shortcut", "*.time_emb_proj", "*.*samplers.0.conv")
+
+PRESETS: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "cross-kv": ("*.attn2.to_[kv]",),
+    "attn": ATTENTION,
+    "attn-mlp": ATTENTION + FEED_FORWARD,
+    "full": ATTENTION + FEED_FORWARD + RESIDUAL,
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A layer to be changed: the part it belongs to (`unet`, `text_encoder` …), its path there, and how."""
+
+    part: str
+    path: str
+    layer: nn.Module
+    method: LayerMethod
+    learning_rate: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}.{self.path}"
+
+
+def select(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets) -> tuple[Target, ...]:
+    """The layers that `targets` names in each part, each with its rank and learning-rate ratio.
+
+    Raises VelaturaError for a pattern or an override that matches no layer.
+    """
+    found = []
+    used: set[str] = set()
+    for part, net in parts.items():
+        patterns = targets.unet if part == "unet" else targets.text_encoder
+        for path, layer in _matching(part, net, patterns):
+            override = next((key for key in targets.blocks if matches(part, path, key)), None)
+            rank, learning_rate = 0, 1.0
+            if override is not None:
+                used.add(override)
+                rank, learning_rate = targets.blocks[override].rank, targets.blocks[override].learning_rate
+            if learning_rate > 0:
+                found.append(Target(part, path, layer, method.with_rank(rank) if rank else method, learning_rate))
+    unused = [key for key in targets.blocks if key not in used]
+    if unused:
+        raise VelaturaError(f"targets.blocks.{unused[0]!r} matches none of the layers that are trained")
+    if not found:
+        raise VelaturaError("no layer is left to train: targets.unet and targets.text_encoder select none")
+    return tuple(found)
+
+
+def _matching(part: str, net: nn.Module, patterns: str | tuple[str, ...]) -> Iterator[tuple[str, nn.Module]]:
+    preset = isinstance(patterns, str)
+    wanted = PRESETS[patterns] if isinstance(patterns, str) else patterns
+    missed = set() if preset else set(wanted)
+    layers = [(p, m) for p, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    for path, layer in layers:
+        hits = [pattern for pattern in wanted if matches(part, path, pattern)]
+        missed.difference_update(hits)
+        if hits:
+            yield path, layer
+    if missed:
+        example = layers[len(layers) // 2][0]
+        raise VelaturaError(f"the pattern {min(missed)!r} matches no layer of {part}; a layer's name is {example!r}")
+
+
+def matches(part: str, path: str, pattern: str) -> bool:
+    """Whether a shell pattern matches a layer's path, with or without its part before it, or a block that holds it."""
+    names = (path, f"{part}.{path}", "." + path)
+    return any(fnmatchcase(name, pattern) for name in names)

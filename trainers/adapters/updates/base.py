@@ -1,0 +1,45 @@
+"""What the change of a layer looks like: the protocol that every structured matrix here follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+
+from trainers.adapters.op import Op
+
+if TYPE_CHECKING:
+    from trainers.adapters.updates.low_rank import LowRank
+
+
+class Update(Protocol):
+    """A change ΔW of a layer's weight, held in factors; it acts on the layer's *base output* y₀ = W x.
+
+    Because every update acts on y₀ and never on another's result, several on one layer add up in any order and the
+    live network equals the merged one.
+    """
+
+    @property
+    def uses_base_output(self) -> bool:
+        """Whether `apply` reads y₀ (it is computed only then)."""
+        ...
+
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None) -> Tensor:
+        """The change of the layer's output, same shape and dtype as the output."""
+        ...
+
+    def dense(self, W: Tensor) -> Tensor:
+        """ΔW, the shape of W, in fp32."""
+        ...
+
+    def scaled(self, strength: float) -> Update:
+        """The update at another strength: its `dense` is `strength · ΔW`."""
+        ...
+
+    def low_rank(self) -> LowRank | None:
+        """The same ΔW as `up · down`, exactly, or None where its rank may be full."""
+        ...
+
+    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
+        """Tensors of the style file by suffix; `alpha` is the file's one constant alpha for plain LoRA tensors."""
+        ...

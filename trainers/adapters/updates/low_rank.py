@@ -1,0 +1,67 @@
+"""ΔW = up · diag(gate) · down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.op import Op
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A product of two thin matrices: `up (out, r)`, `down (r, in·kh·kw)`, `gate (r,)` or, per image, `(n, r)`.
+
+    `shape` is the layer's weight shape. For convolutions `down` is the k×k kernel, which carries stride and padding,
+    and `up` the 1×1 kernel after it (LoCon).
+    """
+
+    up: Tensor
+    down: Tensor
+    shape: tuple[int, ...]
+    gate: Tensor | None = None
+
+    uses_base_output = False
+
+    @property
+    def rank(self) -> int:
+        return self.down.shape[0]
+
+    def _gated_up(self) -> Tensor:
+        if self.gate is None:
+            return self.up
+        if self.gate.dim() == 2:
+            raise ValueError("this update differs from image to image and is no single matrix")
+        return self.up * self.gate
+
+    def dense(self, W: Tensor | None = None) -> Tensor:
+        return (self._gated_up().float() @ self.down.float()).view(self.shape)
+
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None) -> Tensor:
+        hidden = op(x, self.down.view(-1, *self.shape[1:]))  # (…, r) or (n, r, h, w)
+        if self.gate is not None:
+            hidden = hidden * op.over_channels(self.gate.to(hidden.dtype))
+        return op.pointwise(hidden, self.up)
+
+    def scaled(self, strength: float) -> LowRank:
+        return replace(self, up=self.up * strength)
+
+    def low_rank(self) -> LowRank:
+        return LowRank(self._gated_up(), self.down, self.shape)
+
+    def row_norms(self, W: Tensor) -> Tensor:
+        """‖W + ΔW‖ of each output row, `(out,)`, from ‖w‖² + 2 B·(W Aᵀ) + B A Aᵀ Bᵀ: nothing weight-sized is built."""
+        W, B, A = W.flatten(1).float(), self._gated_up().float(), self.down.float()
+        return (W.pow(2).sum(1) + 2 * (B * (W @ A.T)).sum(1) + (B @ (A @ A.T) * B).sum(1)).clamp(min=0).sqrt()
+
+    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
+        kernel = self.shape[1:]
+        ones = (1,) * (len(kernel) - 1)  # convolutions are written as 4-D kernels
+        up = self._gated_up() * (self.rank / alpha)  # readers multiply by alpha / rank
+        return {
+            "lora_up.weight": up.reshape(*up.shape, *ones),
+            "lora_down.weight": self.down.reshape(self.rank, *kernel),
+            "alpha": torch.tensor(float(alpha)),
+        }

@@ -1,0 +1,61 @@
+"""W + ΔW' = m (W + ΔW) / ‖W + ΔW‖: a learned magnitude per output row over another update (DoRA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.op import Op
+from trainers.adapters.updates.low_rank import LowRank
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A low-rank update whose rows are scaled to a learned length.
+
+    `magnitude (out,)` trains; `norm (out,)` is ‖W + ΔW‖ of each output row, outside the graph. At strength s the
+    change is s times the whole change, so strength stays linear and equals a merged file.
+    """
+
+    inner: LowRank
+    magnitude: Tensor
+    norm: Tensor
+    strength: float = 1.0
+
+    uses_base_output = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    def dense(self, W: Tensor) -> Tensor:
+        g = (self.magnitude / self.norm).view(-1, *[1] * (W.dim() - 1))
+        return self.strength * ((g - 1) * W.float() + g * self.inner.dense())
+
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None) -> Tensor:
+        assert y0 is not None
+        g = self.magnitude / self.norm
+        # g − 1 in fp32: in bf16 the difference from 1 would be lost.
+        change = op.over_channels((g - 1).to(y0.dtype)) * y0 + op.over_channels(g.to(y0.dtype)) * self.inner.apply(op, x)
+        return change if self.strength == 1 else self.strength * change
+
+    def scaled(self, strength: float) -> Normalised:
+        return replace(self, strength=self.strength * strength)
+
+    def low_rank(self) -> LowRank | None:
+        return None  # (g − 1) W has full rank
+
+    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
+        if self.strength != 1:
+            raise ValueError("a normalised update is written at strength 1")
+        scale = self.magnitude.reshape(-1, *[1] * (len(self.shape) - 1))  # (out, 1[, 1, 1])
+        return {**self.inner.file_tensors(alpha), "dora_scale": scale.detach().clone()}
+
+
+def normalise(inner: LowRank, magnitude: Tensor, W: Tensor) -> Normalised:
+    """DoRA over `inner`, with the norm of the changed weight taken now and outside the graph (paper §4.3)."""
+    with torch.no_grad():
+        norm = inner.row_norms(W)
+    return Normalised(inner, magnitude, norm)
