@@ -1,20 +1,17 @@
-"""The one settings tree: TOML in and out, validation, and the source of command-line options and of the studio's widgets.
+"""The one settings tree: validation, and the source of config files, command-line options and of the studio's widgets.
 
 TOML has no null: an unset value is an absent key, and every field has a default that says "automatic" or "off".
 """
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trainers.adapters import METHODS, Method
-from trainers.errors import VelaturaError
+from trainers.safe_name import check_name
 
-SCHEMA_VERSION = 1
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -189,15 +186,15 @@ class Save(Section):
 
 
 class Config(Section):
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     """Version of this layout."""
-    name: str = "style"
+    name: str
     """Name of the run and of the style file."""
     seed: int = Field(0, ge=0, lt=2**63)
     """The same seed and settings on the same machine give the same file."""
     base: Base = Base()
     data: Data = Data()
-    method: Method = Field(default=METHODS["lora"](), discriminator="name")  # type: ignore[valid-type]
+    method: Method = Field(default=METHODS["lora"](), discriminator="name")
     targets: Targets = Targets()
     loss: Loss = Loss()
     train: Train = Train()
@@ -208,6 +205,26 @@ class Config(Section):
     @classmethod
     def _safe_name(cls, name: str) -> str:
         return check_name(name)
+
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> Config:
+        """A setting that something else makes idle is refused rather than passed over."""
+        idle = {
+            "loss.huber_delta": self.loss.kind != "huber",
+            "data.keep_tags": not self.data.shuffle_tags,
+            "train.text_encoder_learning_rate": self.targets.text_encoder == "none",
+            "train.text_encoder_stop": self.targets.text_encoder == "none",
+        }
+        for key, off in idle.items():
+            section, name = key.split(".")
+            value, default = (
+                getattr(getattr(self, section), name),
+                type(getattr(self, section)).model_fields[name].default,
+            )
+            if off and value != default:
+                needs = {"huber_delta": 'loss.kind = "huber"', "keep_tags": "data.shuffle_tags = true"}
+                raise ValueError(f"{key} = {value} has no effect without {needs.get(name, 'targets.text_encoder')}")
+        return self
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Config:

@@ -5,7 +5,3 @@ from __future__ import annotations
 
 class VelaturaError(Exception):
     """One sentence for the user: what was wrong, what was found, what is allowed or what to do."""
-
-
-class Interrupted(VelaturaError):
-    """The run was stopped on request after saving; the sentence says where it can be resumed."""

@@ -17,14 +17,15 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import LayerMethod, Now, Theta, normal, settings, trains, tucker, uses_tucker
+from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, normal, trains, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Hadamard, LowRank
 
 
-@settings
+@dataclass(frozen=True, config=SETTINGS)
 class LoHA(LayerMethod):
     """ΔW = (α / r) (B₁ A₁) ⊙ (B₂ A₂)."""
 
@@ -33,9 +34,9 @@ class LoHA(LayerMethod):
 
     name: Literal["loha"] = "loha"
     """The method."""
-    rank: int = Field(8, ge=1, le=256)
+    rank: int = Field(default=8, ge=1, le=256)
     """Rank r of each of the two products; their product reaches r²."""
-    alpha: float = Field(4.0, gt=0, le=4096)
+    alpha: float = Field(default=4.0, gt=0, le=4096)
     """The update is scaled by alpha / rank."""
     tucker: bool = False
     """Decompose k×k kernels further (Tucker): a smaller file where convolutions are trained."""

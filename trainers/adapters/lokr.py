@@ -18,25 +18,28 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import LayerMethod, Now, Theta, kaiming, settings, trains, tucker, uses_tucker
+from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, kaiming, trains, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker, LowRank
 
 
-@settings
+@dataclass(frozen=True, config=SETTINGS)
 class LoKr(LayerMethod):
     """ΔW = (α / r) C ⊗ W₂."""
 
     paper: ClassVar[str] = "arXiv 2309.14859"
-    summary: ClassVar[str] = "A Kronecker product: close to full fine-tuning with a low factor, tiny files with a high one."
+    summary: ClassVar[str] = (
+        "A Kronecker product: close to full fine-tuning with a low factor, tiny files with a high one."
+    )
 
     name: Literal["lokr"] = "lokr"
     """The method."""
     full_matrix: bool = True
     """Keep the large factor full instead of low rank."""
-    factor: int = Field(8, ge=-1, le=512)
+    factor: int = Field(default=8, ge=-1, le=512)
     """Size of the small factor: low = large and faithful, high = small; -1 = as square as possible."""
     decompose_both: bool = False
     """Make the small factor low rank too, where that is smaller."""
@@ -53,7 +56,9 @@ class LoKr(LayerMethod):
     @model_validator(mode="after")
     def _has_effect(self) -> LoKr:
         if self.full_matrix and (self.rank_dropout or self.tucker):
-            raise ValueError("rank_dropout and tucker need full_matrix = false: a full factor has no rank to drop or core")
+            raise ValueError(
+                "rank_dropout and tucker need full_matrix = false: a full factor has no rank to drop or core"
+            )
         return self
 
     def shapes(self, site: Site) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -20,14 +20,15 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import LayerMethod, Now, Theta, kaiming, settings, trains
+from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, kaiming, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
 
 
-@settings
+@dataclass(frozen=True, config=SETTINGS)
 class LoRA(LayerMethod):
     """ΔW = (α / r) B A."""
 
@@ -40,7 +41,7 @@ class LoRA(LayerMethod):
     """Scale by alpha / √rank, so that high ranks learn as fast as low ones."""
     dora: bool = False
     """Also learn the length of each output row (DoRA): closer to full fine-tuning, slower, a much larger file."""
-    plus_ratio: float = Field(1.0, ge=1, le=64)
+    plus_ratio: float = Field(default=1.0, ge=1, le=64)
     """LoRA+: how many times faster B learns than A; 1 = off."""
 
     @property

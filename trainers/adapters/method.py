@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from pydantic import ConfigDict, Field
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from trainers.adapters.site import Site
 
 Theta = Mapping[str, Tensor]
-M = TypeVar("M")
 
 
-def settings(cls: type[M]) -> type[M]:
-    """Make a method's class a frozen dataclass whose fields are checked and are its section of the config."""
-    return checked_dataclass(cls, frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))  # type: ignore[no-any-return,call-overload]
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""Of a method's dataclass: its fields are checked and are its section of the config."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Now:
         return seed_for(self.seed, "draw", self.draw, site.name, purpose) / 2**63
 
 
-@settings
+@checked_dataclass(frozen=True, config=SETTINGS)
 class LayerMethod:
     """A method that sits on layers: subclasses give `init` and `update` and inherit the rest."""
 
@@ -54,15 +52,15 @@ class LayerMethod:
     summary: ClassVar[str] = ""
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
 
-    rank: int = Field(16, ge=1, le=1024)
+    rank: int = Field(default=16, ge=1, le=1024)
     """Rank r of the factors: more rank, more capacity and a larger file."""
-    alpha: float = Field(16.0, gt=0, le=4096)
+    alpha: float = Field(default=16.0, gt=0, le=4096)
     """The update is scaled by alpha / rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the layer's inputs left out of the update at each step."""
-    rank_dropout: float = Field(0.0, ge=0, lt=1)
+    rank_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the rank's components left out at each step."""
-    module_dropout: float = Field(0.0, ge=0, lt=1)
+    module_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of layers whose whole update is left out at each step."""
 
     # ------------------------------------------------------------------ the formula
@@ -86,7 +84,7 @@ class LayerMethod:
 
     def with_rank(self, rank: int) -> Self:
         """The same method at another rank, with alpha / rank unchanged."""
-        return replace(self, rank=rank, alpha=self.alpha * rank / self.rank)  # type: ignore[type-var]
+        return replace(self, rank=rank, alpha=self.alpha * rank / self.rank)
 
     def learning_rate_ratio(self, name: str) -> float:
         """Multiplies the learning rate of the tensor `name` of θ."""
@@ -142,5 +140,3 @@ def tucker(core: Tensor, down: Tensor) -> Tensor:
 def uses_tucker(site: Site, wanted: bool) -> bool:
     """A Tucker core only pays for kernels larger than 1×1."""
     return wanted and not site.op.is_linear and math.prod(site.op.shape[2:]) > 1
-
-

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
 class Op:
-    """A linear layer or a convolution without its weight: shape `(out, in)` or `(out, in, kh, kw)`, stride and so on."""
+    """A linear layer or a convolution without its weight: shape `(out, in)` or `(out, in, kh, kw)`, stride and all."""
 
     shape: tuple[int, ...]
-    stride: Any = (1, 1)
-    padding: Any = (0, 0)
-    dilation: Any = (1, 1)
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[int, ...] = (0, 0)
+    dilation: tuple[int, ...] = (1, 1)
 
     @classmethod
     def of(cls, layer: nn.Module) -> Op:
@@ -26,8 +26,9 @@ class Op:
             return cls((layer.out_features, layer.in_features))
         if isinstance(layer, nn.Conv2d) and layer.groups == 1:
             shape = (layer.out_channels, layer.in_channels, *layer.kernel_size)
-            return cls(shape, layer.stride, layer.padding, layer.dilation)
-        raise TypeError(f"{layer} is neither a linear layer nor an ungrouped 2-D convolution")
+            if isinstance(layer.padding, tuple) and layer.padding_mode == "zeros":
+                return cls(shape, layer.stride, layer.padding, layer.dilation)
+        raise TypeError(f"{layer} is neither a linear layer nor an ungrouped 2-D convolution padded with zeros")
 
     @property
     def is_linear(self) -> bool:
@@ -51,22 +52,24 @@ class Op:
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
 
     def pointwise(self, hidden: Tensor, weight: Tensor) -> Tensor:
-        """A `(out, r)` matrix over the channels of this op's output: a linear layer or a 1×1 convolution."""
+        """A `(p, r)` matrix over the channels of an activation: `(…, r)` of a linear layer, `(n, r, h, w)` of others."""
         weight = weight.to(hidden.dtype)
-        return F.linear(hidden, weight) if self.is_linear else F.conv2d(hidden, weight[:, :, None, None])
-
-    def over_channels(self, v: Tensor) -> Tensor:
-        """`(out,)` or, per image, `(n, out)`, shaped to broadcast over this op's output."""
         if self.is_linear:
-            return v if v.dim() == 1 else v[:, None]
-        return v[..., None, None]
+            return F.linear(hidden, weight)
+        n, _, height, width = hidden.shape  # a batched product is much faster than a 1×1 convolution here
+        return torch.bmm(weight.expand(n, -1, -1), hidden.flatten(2)).view(n, -1, height, width)
 
-    def channels(self, x: Tensor) -> int:
-        return x.shape[-1] if self.is_linear else x.shape[1]
+    def over_channels(self, v: Tensor, dims: int = 3) -> Tensor:
+        """`(out,)` or, per image, `(n, out)`, shaped to broadcast over this op's output of `dims` dimensions."""
+        if not self.is_linear:
+            return v[..., None, None]
+        return v if v.dim() == 1 else v.view(v.shape[0], *[1] * (dims - 2), v.shape[1])
+
+    @property
+    def reduction(self) -> int:
+        """Input positions to one output position: the area of the stride."""
+        return 1 if self.is_linear else math.prod(self.stride)
 
     def tokens(self, x: Tensor) -> int:
-        """Number of output positions, over all images, that x leads to."""
-        if self.is_linear:
-            return x.numel() // x.shape[-1]
-        stride = self.stride if isinstance(self.stride, tuple) else (self.stride, self.stride)
-        return x.shape[0] * (x.shape[2] // stride[0]) * (x.shape[3] // stride[1])
+        """Number of output positions, over all images, that x leads to (but for borders)."""
+        return x.numel() // self.shape[1] // self.reduction

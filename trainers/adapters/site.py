@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.op import Op
+from trainers.adapters.updates.base import precise
 
 if TYPE_CHECKING:
     from trainers.adapters.method import LayerMethod, Now, Theta
@@ -87,8 +88,8 @@ class Site(nn.Module):
         return tuple(p.method.update(p.values(), self, p.shared, moment) for p in self._placed)
 
     def dense(self) -> Tensor:
-        """The sum of all updates as one matrix ΔW in fp32, the shape of the weight."""
-        W = self.weight().float()
+        """The sum of all updates as one matrix ΔW in fp32 (fp64 in an fp64 network), the shape of the weight."""
+        W = precise(self.weight())
         return torch.stack([u.dense(W) for u in self.updates()]).sum(0)
 
     def remove(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.adapters import LoHA, LoKr, LoRA
-from trainers.adapters.method import LayerMethod
+from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.network import Network, attach
+from trainers.adapters.site import Clock, Site
 from trainers.config import Targets
 
 EVERY_LAYER = Targets(unet=("*",))
@@ -70,3 +73,33 @@ def shake(network: Network, size: float = 0.1) -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(size * torch.randn(parameter.shape, generator=draw))
+
+
+# One layer of every kind that a UNet has, none of them square.
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "linear": lambda: nn.Linear(12, 20),
+    "strided": lambda: nn.Conv2d(12, 20, 3, stride=2, padding=1),
+    "dilated": lambda: nn.Conv2d(12, 20, 3, padding=2, dilation=2, bias=False),
+    "pointwise": lambda: nn.Conv2d(12, 20, 1),
+}
+
+
+def make_site(kind: str, method: LayerMethod, seed: int = 3, size: float = 0.3) -> Site:
+    """One fp64 layer with one method on it, moved off its start."""
+    torch.manual_seed(seed)
+    site = Site("unet", kind, LAYERS[kind]().double().requires_grad_(False), Clock(Now()))
+    site.put(method, {}, torch.Generator().manual_seed(seed))
+    site.double()
+    with torch.no_grad():
+        for parameter in site.parameters():
+            parameter.add_(size * torch.randn_like(parameter))
+    return site
+
+
+def theta_of(site: Site) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in site.placed[0].values().items()}
+
+
+def input_for(kind: str, n: int = 2) -> Tensor:
+    shape = (n, 5, 12) if kind == "linear" else (n, 12, 7, 6)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)

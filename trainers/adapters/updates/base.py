@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
@@ -29,7 +30,7 @@ class Update(Protocol):
         ...
 
     def dense(self, W: Tensor) -> Tensor:
-        """ΔW, the shape of W, in fp32."""
+        """ΔW, the shape of W, in fp32 (fp64 where the factors are fp64)."""
         ...
 
     def scaled(self, strength: float) -> Update:
@@ -43,3 +44,8 @@ class Update(Protocol):
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         """Tensors of the style file by suffix; `alpha` is the file's one constant alpha for plain LoRA tensors."""
         ...
+
+
+def precise(tensor: Tensor) -> Tensor:
+    """The tensor in fp32 where its own dtype is coarser; fp64 stays."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

@@ -27,9 +27,13 @@ class BuiltProduct(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *factors = ctx.saved_tensors
         with torch.enable_grad():
-            leaves = [f.detach().requires_grad_(needed) for f, needed in zip(factors, ctx.needs_input_grad[3:], strict=True)]
+            leaves = [
+                f.detach().requires_grad_(needed) for f, needed in zip(factors, ctx.needs_input_grad[3:], strict=True)
+            ]
             weight = ctx.build(*leaves)
-        grad_x, grad_weight = _product_gradients(ctx.op, x, weight.detach().to(x.dtype), grads[0], ctx.needs_input_grad[2])
+        grad_x, grad_weight = _product_gradients(
+            ctx.op, x, weight.detach().to(x.dtype), grads[0], ctx.needs_input_grad[2]
+        )
         trained = [leaf for leaf in leaves if leaf.requires_grad]
         found = iter(torch.autograd.grad(weight, trained, grad_weight.to(weight.dtype)) if trained else ())
         return None, None, grad_x, *(next(found) if leaf.requires_grad else None for leaf in leaves)

@@ -1,7 +1,7 @@
 """What a training step with an update costs, to choose between running it factored and building ΔW.
 
-The unit is one multiply-add of a well-shaped matrix product. The constants are ratios measured on CPUs
-(`benchmarks/choice.py` prints them beside measured times); they matter only near the border between the two ways.
+The unit is one multiply-add of a large bf16 matrix product. The constants are ratios measured on a CPU
+(`python -m benchmarks.choice` prints both times beside the choice); they matter only near the border between the two.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 from trainers.adapters.op import Op
 
 PASSES = 3  # forward, gradient of the input, gradient of the weight
-THIN = 1.6  # a product with a thin matrix (rank ≪ width) reaches less of the machine's peak
-ELEMENT = 24.0  # reading and writing one element of a weight-sized fp32 intermediate, in multiply-adds
+THIN = 1.1  # a product with a thin matrix (rank ≪ width) reaches less of the machine's peak
+PRECISE = 2.5  # a multiply-add in fp32, in which ΔW is built
+BUILT = 700.0  # one element of ΔW: written, cast, and read again for the gradients of its factors
+PAIRED = 300.0  # one element of a Khatri–Rao factor, likewise
+MOVED = 60.0  # copying one element of an activation
 
 
 def low_rank_cost(op: Op, tokens: int, rank: int) -> float:
@@ -18,7 +21,12 @@ def low_rank_cost(op: Op, tokens: int, rank: int) -> float:
     return THIN * PASSES * tokens * rank * (op.out + op.fan_in)
 
 
+def khatri_rao_cost(op: Op, rank: int) -> float:
+    """The factors of this rank from two pairs of thinner ones."""
+    return PAIRED * rank * (op.out + op.fan_in)
+
+
 def built_cost(op: Op, tokens: int, rank: int) -> float:
     """Building ΔW from factors of this total rank (again in backward), and its product over all positions."""
     size = op.out * op.fan_in
-    return PASSES * tokens * size + size * (4 * rank + 6 * ELEMENT)
+    return PASSES * tokens * size + size * (4 * PRECISE * rank + BUILT)

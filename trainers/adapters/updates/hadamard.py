@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.built import build_and_apply
-from trainers.adapters.updates.cost import built_cost, low_rank_cost
+from trainers.adapters.updates.cost import built_cost, khatri_rao_cost, low_rank_cost
 from trainers.adapters.updates.low_rank import LowRank
 
 
@@ -29,21 +31,25 @@ class Hadamard:
     def dense(self, W: Tensor | None = None) -> Tensor:
         return self.left.dense() * self.right.dense()
 
-    def low_rank(self) -> LowRank:
+    def low_rank(self, dtype: torch.dtype | None = None) -> LowRank:
+        """The same ΔW as `up · down` of rank r², its factors rounded once to `dtype`."""
         left, right = self.left.low_rank(), self.right.low_rank()
-        up = (left.up[:, :, None] * right.up[:, None, :]).flatten(1)  # (out, r·r)
-        down = (left.down[:, None] * right.down[None]).flatten(0, 1)  # (r·r, in·k)
-        return LowRank(up, down, self.shape)
+        up, down = KhatriRao.apply(left.up, left.down, right.up, right.down, dtype or left.up.dtype)
+        return LowRank(up.T, down, self.shape)  # (out, r·r), (r·r, in·k)
 
     def runs_factored(self, op: Op, tokens: int) -> bool:
         """Whether two products of rank r² are cheaper than building ΔW, for this layer and number of positions."""
         rank = self.left.rank * self.right.rank
-        return low_rank_cost(op, tokens, rank) + _khatri_rao_cost(op, rank) < built_cost(op, tokens, self.left.rank * 2)
+        factored = low_rank_cost(op, tokens, rank) + khatri_rao_cost(op, rank)
+        return factored < built_cost(op, tokens, self.left.rank + self.right.rank)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None) -> Tensor:
         if self.runs_factored(op, op.tokens(x)):
-            return self.low_rank().apply(op, x)
+            return self.apply_factored(op, x)
         return self.apply_built(op, x)
+
+    def apply_factored(self, op: Op, x: Tensor) -> Tensor:
+        return self.low_rank(x.dtype).apply(op, x)
 
     def apply_built(self, op: Op, x: Tensor) -> Tensor:
         left, right = self.left.low_rank(), self.right.low_rank()
@@ -68,5 +74,39 @@ class Hadamard:
         }
 
 
-def _khatri_rao_cost(op: Op, rank: int) -> float:
-    return 3 * 2 * rank * (op.out + op.fan_in)  # written, read again by the product, and once more for the gradient
+class KhatriRao(torch.autograd.Function):
+    """Factors of the product of two low-rank matrices, rounded once; in fp32 they are never kept.
+
+    From `up (out, p)`, `down (p, n)` and `up (out, q)`, `down (q, n)` to `(p·q, out)` and `(p·q, n)`, whose row
+    i·q + j is the element-wise product of the pair's columns or rows i and j.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, b1: Tensor, a1: Tensor, b2: Tensor, a2: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(b1, a1, b2, a2)
+        return _row_products(b1.T, b2.T, dtype), _row_products(a1, a2, dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        b1, a1, b2, a2 = ctx.saved_tensors
+        grad_b1, grad_b2 = _row_product_gradients(b1.T, b2.T, grads[0])
+        grad_a1, grad_a2 = _row_product_gradients(a1, a2, grads[1])
+        return grad_b1.T, grad_a1, grad_b2.T, grad_a2, None
+
+
+def _row_products(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
+    """`(p, n)` and `(q, n)` to `(p·q, n)`."""
+    return (left.contiguous()[:, None] * right.contiguous()).flatten(0, 1).to(dtype)
+
+
+def _row_product_gradients(left: Tensor, right: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients `(p, n)` and `(q, n)` from that of all products of rows, `(p·q, n)`."""
+    parts = []
+    columns = 4096  # at a time, so that the products stay in the processor's cache
+    for a, b, g in zip(*(t.contiguous().split(columns, dim=1) for t in (left, right, grad)), strict=True):
+        g = g.to(left.dtype).unflatten(0, (len(left), len(right)))  # (p, q, columns)
+        parts.append(((g * b).sum(1), (g * a[:, None]).sum(0)))
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 1)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
+from trainers.adapters.updates.base import precise
 from trainers.adapters.updates.built import build_and_apply
-from trainers.adapters.updates.cost import ELEMENT, PASSES, built_cost
+from trainers.adapters.updates.cost import MOVED, PASSES, built_cost
 from trainers.adapters.updates.low_rank import LowRank
 
 
@@ -31,18 +32,26 @@ class Kronecker:
         return self.right.dense() if isinstance(self.right, LowRank) else self.right
 
     def dense(self, W: Tensor | None = None) -> Tensor:
-        return kron(self.left.float(), self._right_dense().float(), self.shape)
+        return kron(precise(self.left), precise(self._right_dense()), self.shape)
+
+    def _order_costs(self, op: Op, tokens: int) -> tuple[float, float]:
+        """Cost of mixing the groups of channels before and after the right factor."""
+        (p, q), v_in, v_out = self.left.shape, op.shape[1] // self.left.shape[1], op.out // self.left.shape[0]
+        inner = op.fan_in // q  # inputs to one output of the right factor
+        right = self.right.rank * (v_out + inner) if isinstance(self.right, LowRank) else v_out * inner
+        moved = MOVED * (p + q) if op.is_linear else 0.0  # groups of a linear layer are copied next to each other
+        before = tokens * p * right + op.reduction * tokens * v_in * (p * q + moved)
+        after = tokens * q * right + tokens * v_out * (p * q + moved)
+        return PASSES * before, PASSES * after
+
+    def _mixes_first(self, op: Op) -> bool:
+        before, after = self._order_costs(op, 1)
+        return before < after
 
     def runs_factored(self, op: Op, tokens: int) -> bool:
         """Whether reshaping is cheaper than building ΔW, for this layer and number of positions."""
-        p, q = self.left.shape
-        inner = op.fan_in // q  # inputs to one output of the right factor
-        if isinstance(self.right, LowRank):
-            right = q * self.right.rank * (op.out // p + inner)
-        else:
-            right = q * (op.out // p) * inner
-        moved = ELEMENT / 8 * (op.shape[1] + 2 * op.out)  # channels are regrouped, which is a copy for linear layers
-        return PASSES * tokens * (right + q * op.out + moved) < built_cost(op, tokens, 1)
+        rank = self.right.rank if isinstance(self.right, LowRank) else 0
+        return min(self._order_costs(op, tokens)) < built_cost(op, tokens, rank)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None) -> Tensor:
         if self.runs_factored(op, op.tokens(x)):
@@ -51,17 +60,26 @@ class Kronecker:
 
     def apply_factored(self, op: Op, x: Tensor) -> Tensor:
         p, q = self.left.shape
-        left = self.left.to(x.dtype)
         inner = replace(op, shape=(self.shape[0] // p, self.shape[1] // q, *self.shape[2:]))
         if op.is_linear:
-            groups = x.reshape(-1, q, x.shape[-1] // q).transpose(0, 1)  # (q, tokens, in/q)
-            mixed = left @ self._apply_right(inner, groups).flatten(1)  # (p, tokens·out/p)
-            tokens = groups.shape[1]
-            return mixed.view(p, tokens, -1).transpose(0, 1).reshape(*x.shape[:-1], op.out)
-        n = x.shape[0]
-        hidden = self._apply_right(inner, x.unflatten(1, (q, -1)).flatten(0, 1))  # (n·q, out/p, h, w)
-        height, width = hidden.shape[-2:]
-        return (left @ hidden.view(n, q, -1)).view(n, op.out, height, width)
+            groups = x.reshape(-1, q, inner.shape[1])  # (tokens, q, in/q)
+            if self._mixes_first(op):
+                return self._apply_right(inner, self._mix(groups)).reshape(*x.shape[:-1], op.out)
+            return self._mix(self._apply_right(inner, groups)).reshape(*x.shape[:-1], op.out)
+        n, _, *size = x.shape
+        if self._mixes_first(op):
+            mixed = op.pointwise(x.reshape(n, q, inner.shape[1] * size[0], size[1]), self.left)
+            hidden = self._apply_right(inner, mixed.view(n * p, -1, *size))  # (n·p, out/p, h, w)
+            return hidden.reshape(n, op.out, *hidden.shape[2:])
+        hidden = self._apply_right(inner, x.reshape(n * q, -1, *size))  # (n·q, out/p, h, w)
+        height, width = hidden.shape[2:]
+        return op.pointwise(hidden.reshape(n, q, -1, width), self.left).view(n, op.out, height, width)
+
+    def _mix(self, groups: Tensor) -> Tensor:
+        """The left factor over the groups of each token: `(tokens, q, v)` to `(tokens, p, v)`."""
+        tokens, q, v = groups.shape
+        mixed = self.left.to(groups.dtype) @ groups.transpose(0, 1).reshape(q, tokens * v)
+        return mixed.view(-1, tokens, v).transpose(0, 1)
 
     def _apply_right(self, inner: Op, x: Tensor) -> Tensor:
         return self.right.apply(inner, x) if isinstance(self.right, LowRank) else inner(x, self.right)
@@ -84,11 +102,11 @@ class Kronecker:
         if not isinstance(self.right, LowRank):
             return None
         right = self.right.low_rank()
-        U, S, Vh = torch.linalg.svd(self.left.float(), full_matrices=False)
-        keep = S > S.max() * 1e-6
+        U, S, Vh = torch.linalg.svd(precise(self.left), full_matrices=False)
+        keep = S >= S.max() * 1e-6  # at least one, even of a zero matrix
         root = S[keep].sqrt()
-        up = torch.kron((U[:, keep] * root).contiguous(), right.up.float())  # (out, rank·r)
-        down = torch.kron((root[:, None] * Vh[keep]).contiguous(), right.down.float().contiguous())
+        up = torch.kron((U[:, keep] * root).contiguous(), precise(right.up))  # (out, rank·r)
+        down = torch.kron((root[:, None] * Vh[keep]).contiguous(), precise(right.down).contiguous())
         return LowRank(up, down, self.shape)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
+from trainers.adapters.updates.base import precise
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class LowRank:
         return self.up * self.gate
 
     def dense(self, W: Tensor | None = None) -> Tensor:
-        return (self._gated_up().float() @ self.down.float()).view(self.shape)
+        return (precise(self._gated_up()) @ precise(self.down)).view(self.shape)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None) -> Tensor:
         hidden = op(x, self.down.view(-1, *self.shape[1:]))  # (…, r) or (n, r, h, w)
         if self.gate is not None:
-            hidden = hidden * op.over_channels(self.gate.to(hidden.dtype))
+            hidden = hidden * op.over_channels(self.gate.to(hidden.dtype), hidden.dim())
         return op.pointwise(hidden, self.up)
 
     def scaled(self, strength: float) -> LowRank:
@@ -53,8 +54,10 @@ class LowRank:
 
     def row_norms(self, W: Tensor) -> Tensor:
         """‖W + ΔW‖ of each output row, `(out,)`, from ‖w‖² + 2 B·(W Aᵀ) + B A Aᵀ Bᵀ: nothing weight-sized is built."""
-        W, B, A = W.flatten(1).float(), self._gated_up().float(), self.down.float()
-        return (W.pow(2).sum(1) + 2 * (B * (W @ A.T)).sum(1) + (B @ (A @ A.T) * B).sum(1)).clamp(min=0).sqrt()
+        W, B, A = W.flatten(1), precise(self._gated_up()), precise(self.down)
+        own = torch.linalg.vector_norm(W, dim=1, dtype=B.dtype).square()
+        cross = (B * (W @ A.T.to(W.dtype))).sum(1)  # in W's dtype: a copy of W in fp32 would be weight-sized
+        return (own + 2 * cross + (B @ (A @ A.T) * B).sum(1)).clamp(min=0).sqrt()
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         kernel = self.shape[1:]

@@ -1,0 +1,55 @@
+# Everything runs from .venv, made on first use; `make` alone lists the targets.
+# The same steps without make, and on Windows: docs/development.md.
+
+PYTHON ?= python3
+PYTHON_IN_VENV := .venv/bin/python
+
+# pip runs only when pyproject.toml is newer than the stamp that the last installation left.
+USER_STAMP := .venv/.installed
+DEVELOPER_STAMP := .venv/.installed-dev
+
+# Two workers on one thread each; torch's own threads would only get in each other's way.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2
+
+.PHONY: help demo test test-long lint bench samples clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
+
+demo: $(USER_STAMP) ## install, then train a style from the bundled images and draw it
+	.venv/bin/velatura demo
+
+test: lint ## lint, types and the whole test suite but for the slow tests
+	$(PYTEST) -m "not slow"
+
+test-long: $(DEVELOPER_STAMP) ## the slow tests alone
+	$(PYTEST) -m slow
+
+lint: $(DEVELOPER_STAMP) ## style, formatting and types
+	$(PYTHON_IN_VENV) -m ruff check
+	$(PYTHON_IN_VENV) -m ruff format --check
+	$(PYTHON_IN_VENV) -m mypy
+
+bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyCORIS
+	$(PYTHON_IN_VENV) -m benchmarks.speed
+
+samples: $(DEVELOPER_STAMP) ## redraw the bundled image sets from their sources (needs npm)
+	$(PYTHON_IN_VENV) -m presets.samples.build
+
+clean: ## remove .venv, caches and build products; outputs/ stays
+	rm -rf .venv build dist velatura.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find app trainers presets tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.created:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+$(USER_STAMP): pyproject.toml | .venv/.created
+	$(PYTHON_IN_VENV) -m pip install -e .
+	touch $@
+
+$(DEVELOPER_STAMP): pyproject.toml | .venv/.created
+	$(PYTHON_IN_VENV) -m pip install -e '.[dev]'
+	touch $(USER_STAMP) $@

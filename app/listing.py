@@ -1,0 +1,72 @@
+"""`velatura inspect` and `velatura models`: what a file is, and which bases there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from app.console import notes, print_json, print_table, readable_size
+
+
+def show_style(path: Path, tensors: bool, as_json: bool) -> None:
+    """Print what a style file is."""
+    from trainers.formats.inspect import describe_style
+
+    summary = describe_style(path)
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+        return
+    rank, base = summary.rank, summary.base
+    ranks = "–"
+    if rank is not None:
+        ranks = f"{rank.most_common}" if rank.smallest == rank.largest else f"{rank.smallest} to {rank.largest}"
+    facts = {
+        "method": summary.method,
+        "base": ", ".join(filter(None, (base.name, base.family))) or "the file does not say",
+        "fits only": base.fits_only,
+        "rank": ranks,
+        "alpha": ", ".join(f"{alpha:g}" for alpha in summary.alphas),
+        "trained words": ", ".join(summary.trained_words),
+        "layers": ", ".join(f"{count} in {part}" for part, count in summary.modules.items()),
+        "parameters": f"{summary.parameters:,}",
+        "size": readable_size(summary.size),
+    }
+    print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
+    if summary.metadata:
+        cut = [
+            (key, value if len(value) <= 100 else value[:97] + "…") for key, value in sorted(summary.metadata.items())
+        ]
+        print_table(("metadata", ""), cut)
+    if tensors:
+        rows = [(t.key, "×".join(map(str, t.shape)) or "scalar", t.dtype) for t in summary.tensors]
+        print_table(("tensor", "shape", "format"), rows)
+    else:
+        notes().print(f"{len(summary.tensors)} tensors; --tensors lists them")
+
+
+def show_models(as_json: bool) -> None:
+    """Print the base models found on this machine."""
+    from trainers.models.find import find_models
+
+    rows = [
+        {"name": found.name, "family": found.family, "kind": found.kind, "path": str(found.path)}
+        for found in find_models()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(("model", "family", "kind", "path"), [(*row.values(),) for row in rows])
+    notes().print("use one with --base NAME; download one with: velatura models get OWNER/NAME")
+
+
+def download(identifier: str) -> None:
+    """Download a base from the hub, with a progress bar."""
+    from trainers.models.download import download_model
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=notes()) as bar:
+        task = bar.add_task(identifier, total=None)
+        path = download_model(identifier, lambda done, total: bar.update(task, completed=done, total=total))
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    notes().print(f"{identifier} is here now ({readable_size(size)}): train on it with --base {identifier}")

@@ -1,0 +1,111 @@
+"""The full-size SD 1.5 UNet with random weights, and one step of it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainers.models.full_size import build_on_meta
+from trainers.randomness import generator
+
+
+def build_unet(dtype: torch.dtype = torch.bfloat16) -> nn.Module:
+    """SD 1.5's UNet, frozen, with the same random weights every time, small enough to stay finite in bf16."""
+    unet = build_on_meta("sd1", "unet")
+    for module in unet.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None:
+                empty = torch.empty(parameter.shape, dtype=dtype)
+                module.register_parameter(name, nn.Parameter(empty, requires_grad=False))
+    draw = generator(0, "benchmark weights")
+    for name, parameter in unet.named_parameters():
+        if parameter.dim() > 1:
+            bound = parameter[0].numel() ** -0.5
+            parameter.uniform_(-bound, bound, generator=draw)
+        else:
+            parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+    return unet
+
+
+@dataclass(frozen=True)
+class Step:
+    """A forward and a backward pass down to the input and to whatever trains; no optimizer.
+
+    One image of `pixels`² pixels, i.e. latents `(1, 4, pixels/8, pixels/8)`, and a prompt of 77 tokens.
+    """
+
+    unet: nn.Module
+    latents: Tensor
+    prompt: Tensor
+
+    @classmethod
+    def of(cls, unet: nn.Module, pixels: int) -> Step:
+        draw = generator(0, "benchmark input")
+        dtype = next(unet.parameters()).dtype
+        latents = torch.randn(1, 4, pixels // 8, pixels // 8, generator=draw).to(dtype)
+        return cls(unet, latents.requires_grad_(), torch.randn(1, 77, 768, generator=draw).to(dtype))
+
+    def __call__(self) -> None:
+        self.latents.grad = None
+        noise = self.unet(self.latents, torch.tensor([500]), self.prompt).sample
+        noise.float().square().mean().backward()
+        assert self.latents.grad is not None and self.latents.grad.isfinite().all()
+
+
+def seconds(step: Callable[[], None], clock: str = "wall") -> float:
+    """Duration of one call, by the wall or by this process's CPU time (steadier on a shared machine)."""
+    now = time.perf_counter if clock == "wall" else time.process_time
+    start = now()
+    step()
+    return now() - start
+
+
+def kept_for_backward(step: Step) -> int:
+    """Bytes that the forward pass keeps for backward, without any parameter."""
+    own = {p.untyped_storage().data_ptr() for p in step.unet.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        noise = step.unet(step.latents, torch.tensor([500]), step.prompt).sample
+    del noise
+    return sum(kept.values())
+
+
+def peak_allocated(step: Callable[[], None]) -> int:
+    """Most bytes that one call holds at once beyond what was there before, gradients included."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        step()
+    held = most = 0
+    assert recorded.profiler is not None and recorded.profiler.kineto_results is not None
+    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def resident() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def machine() -> str:
+    """Processor, cores and load in one line."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    load = os.getloadavg()[0]
+    return f"{models[0] if models else 'unknown processor'}, {torch.get_num_threads()} threads, load {load:.1f}"

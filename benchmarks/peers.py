@@ -1,0 +1,65 @@
+"""PEFT's and LyCORIS' adapters on given layers of a network, and the way back.
+
+Their factors are put in the base's own dtype, which is the fastest that they run without autocast; ours are fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+Restore = Callable[[], None]
+
+FULL = 100_000  # a rank so high that a LoKr keeps its large factor full
+
+
+def place_peft(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[nn.Parameter], Restore]:
+    """LoRA r16, LoHa r8 or LoKr (factor 8, full) of PEFT on the layers at `paths`."""
+    from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
+
+    layers = list(paths)
+    configs: dict[str, Any] = {
+        "lora": LoraConfig(r=16, lora_alpha=16, target_modules=layers),
+        "loha": LoHaConfig(r=8, alpha=8, target_modules=layers),
+        "lokr": LoKrConfig(r=FULL, alpha=FULL, decompose_factor=8, target_modules=layers),
+    }
+    before = {path: net.get_submodule(path) for path in paths}
+    dtype = next(net.parameters()).dtype
+    inject_adapter_in_model(configs[method], net, "benchmark")
+    trained = [p for p in net.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.data = parameter.data.to(dtype)
+    missed = [path for path, layer in before.items() if net.get_submodule(path) is layer]
+    assert not missed, f"PEFT left {missed[0]} as it was"
+
+    def restore() -> None:
+        for path, layer in before.items():
+            net.set_submodule(path, layer)
+
+    return trained, restore
+
+
+def place_lycoris(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[nn.Parameter], Restore]:
+    """LoCon r16, LoHa r8 or LoKr (factor 8, full) of LyCORIS on the layers at `paths`, as it runs by default."""
+    from lycoris.modules.locon import LoConModule
+    from lycoris.modules.loha import LohaModule
+    from lycoris.modules.lokr import LokrModule
+
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "lora": (LoConModule, {"lora_dim": 16, "alpha": 16}),
+        "loha": (LohaModule, {"lora_dim": 8, "alpha": 8}),
+        "lokr": (LokrModule, {"lora_dim": FULL, "alpha": FULL, "factor": 8, "full_matrix": True}),
+    }
+    kind, options = kinds[method]
+    dtype = next(net.parameters()).dtype
+    placed = [kind(path.replace(".", "_"), net.get_submodule(path), 1.0, **options).to(dtype) for path in paths]
+    for module in placed:
+        module.apply_to()
+
+    def restore() -> None:
+        for module in placed:
+            module.restore()
+
+    return [p for module in placed for p in module.parameters() if p.requires_grad], restore

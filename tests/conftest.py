@@ -1,0 +1,24 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import FAMILIES, tiny_folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of tiny random bases in diffusers layout, by `sd1`, `sd2`, `sd2-v`, `sdxl`; not to be written to."""
+    root = tmp_path_factory.mktemp("bases")
+    return {family: tiny_folder(family, root / family) for family in FAMILIES}
+
+
+@pytest.fixture
+def tiny_trees(tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let single files be loaded with the tiny bases' configs instead of the real sizes'."""
+    root = tiny_bases["sd1"].parent
+    monkeypatch.setattr("trainers.models.family.CONFIGS", root)
+    return root

@@ -1,0 +1,58 @@
+"""Layers and parameters of the real SD 1.5 UNet, built without weights, against a table counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from tests.trainers.adapters.layers import attach_to
+from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.config import Targets
+from trainers.models.full_size import build_on_meta
+
+LORA4, LOHA4 = LoRA(rank=4, alpha=2.0), LoHA(rank=4, alpha=2.0)
+LOKR_SMALL, LOKR_LARGE = LoKr(rank=8, factor=-1, full_matrix=False), LoKr(factor=8)
+
+# preset: number of layers, then parameters of each method
+TABLE = {
+    "attn": (128, {LORA4: 797_184, LOHA4: 1_594_368, LOKR_SMALL: 138_592, LOKR_LARGE: 1_469_312}),
+    "attn-mlp": (192, {LORA4: 1_695_744, LOHA4: 3_391_488, LOKR_SMALL: 245_152, LOKR_LARGE: 4_183_808}),
+    "full": (278, {LORA4: 4_203_264, LOHA4: 8_406_528, LOKR_SMALL: 481_136, LOKR_LARGE: 13_408_512}),
+    "cross-kv": (32, {LORA4: 198_144, LOHA4: 396_288, LOKR_SMALL: 34_048, LOKR_LARGE: 301_568}),
+}
+ROWS = [(preset, method) for preset, (_, counts) in TABLE.items() for method in counts]
+
+
+@pytest.fixture(scope="module")
+def unet() -> nn.Module:
+    return build_on_meta("sd1", "unet")
+
+
+@pytest.mark.parametrize(("preset", "method"), ROWS, ids=lambda v: v if isinstance(v, str) else f"{v.name}-{v.rank}")
+def test_layers_and_parameters_of_a_preset(unet, preset, method):
+    network = attach_to(unet, method, targets=Targets(unet=preset))
+    network.remove()
+    layers, counts = TABLE[preset]
+    assert len(network.sites) == layers
+    assert sum(p.numel() for p in network.parameters()) == counts[method]
+
+
+@pytest.mark.parametrize(("rank", "count"), [(8, 3_391_488), (16, 6_782_976)])
+def test_parameters_of_higher_ranks(unet, rank, count):
+    network = attach_to(unet, LoRA(rank=rank), targets=Targets(unet="attn-mlp"))
+    network.remove()
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+def test_dora_adds_one_number_for_each_output_row(unet):
+    network = attach_to(unet, LoRA(rank=4, dora=True), targets=Targets(unet="attn"))
+    network.remove()
+    rows = sum(site.op.out for site in network.sites)
+    assert rows == 40 * 320 + 40 * 640 + 48 * 1280
+    assert sum(p.numel() for p in network.parameters()) == 797_184 + rows
+
+
+def test_every_layer_is_all_that_can_be_named(unet):
+    network = attach_to(unet, LoRA(rank=1), targets=Targets(unet=("*",)))
+    network.remove()
+    assert len(network.sites) == 282

@@ -1,0 +1,130 @@
+"""Gradients of every update by finite differences in fp64, and the same from both ways of running one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainers.adapters.layers import LAYERS, input_for, make_site
+from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.site import Site
+from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Normalised, Update
+
+METHODS: dict[str, LayerMethod] = {
+    "lora": LoRA(rank=3, alpha=2.0),
+    "dora": LoRA(rank=3, alpha=2.0, dora=True),
+    "loha": LoHA(rank=2, alpha=3.0),
+    "loha-tucker": LoHA(rank=2, alpha=3.0, tucker=True),
+    "lokr": LoKr(rank=3, alpha=2.0, factor=4),
+    "lokr-low-rank": LoKr(rank=2, alpha=3.0, factor=2, full_matrix=False),
+    "lokr-tucker": LoKr(rank=2, alpha=3.0, factor=2, full_matrix=False, tucker=True),
+    "lokr-both": LoKr(rank=1, alpha=2.0, factor=4, full_matrix=False, decompose_both=True),
+}
+TWO_WAYS = [name for name in METHODS if name.startswith(("loha", "lokr"))]
+
+
+def factored(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:
+    return update.low_rank().apply(site.op, x) if isinstance(update, Hadamard) else update.apply_factored(site.op, x)
+
+
+def built(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:
+    return update.apply_built(site.op, x)
+
+
+def check(site: Site, run, x: Tensor) -> bool:
+    """Gradients of x and of every trained tensor against finite differences."""
+    names = [name for name, _ in site.named_parameters()]
+
+    def function(x: Tensor, *values: Tensor) -> Tensor:
+        theta = {name.rsplit(".", 1)[-1]: value for name, value in zip(names, values, strict=True)}
+        return run(site.placed[0].method.update(theta, site, {}, Now()), site, x)
+
+    leaves = tuple(p.detach().requires_grad_() for p in site.parameters())
+    return torch.autograd.gradcheck(function, (x.requires_grad_(), *leaves), fast_mode=True)
+
+
+def small(kind: str) -> Tensor:
+    return input_for(kind, n=2)[:, :3] if kind == "linear" else input_for(kind, n=2)[..., :4, :5].contiguous()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "dora"])
+def test_the_way_it_runs(kind, name):
+    assert check(make_site(kind, METHODS[name]), lambda u, site, x: u.apply(site.op, x, None), small(kind))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", TWO_WAYS)
+@pytest.mark.parametrize("way", [factored, built])
+def test_each_way_of_running(kind, name, way):
+    assert check(make_site(kind, METHODS[name]), way, small(kind))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", METHODS)
+def test_the_dense_change(kind, name):
+    site = make_site(kind, METHODS[name])
+    (start,) = site.updates()
+
+    def dense(update: Update, site: Site, x: Tensor) -> Tensor:
+        if isinstance(update, Normalised):  # its norm is outside the graph, so finite differences must not move it
+            update = replace(update, norm=start.norm)
+        return update.dense(site.weight()) + 0 * x.sum()
+
+    assert check(site, dense, small(kind))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", TWO_WAYS)
+def test_both_ways_are_equal_in_value_and_gradient(kind, name):
+    site, x = make_site(kind, METHODS[name]), input_for(kind).requires_grad_()
+    leaves = (x, *site.parameters())
+    results = []
+    for way in (factored, built, lambda u, s, x: s.op(x, u.dense())):
+        y = way(site.updates()[0], site, x)
+        weights = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view(y.shape)
+        results.append((y, *torch.autograd.grad((y * weights).sum(), leaves)))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", TWO_WAYS)
+def test_building_gives_no_gradient_where_none_is_wanted(kind, name):
+    site, x = make_site(kind, METHODS[name]), input_for(kind)
+    (frozen, *rest) = site.parameters()
+    frozen.requires_grad_(False)
+    update: Update = site.updates()[0]
+    assert isinstance(update, Hadamard | Kronecker)
+    update.apply_built(site.op, x).square().sum().backward()
+    assert x.grad is None and frozen.grad is None
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in rest)
+
+
+@pytest.mark.parametrize("shape", [(3, 12), (3, 5, 12), (3, 2, 5, 12)])
+def test_a_gate_may_differ_from_image_to_image(shape):
+    site = make_site("linear", LoRA(rank=2, alpha=3.0))
+    (update,) = site.updates()
+    gates = torch.tensor([[1.0, 0.0], [0.5, 2.0], [0.0, 0.0]], dtype=torch.float64)
+    x = torch.randn(shape, dtype=torch.float64)
+    together = replace(update, gate=gates).apply(site.op, x)
+    for i, gate in enumerate(gates):
+        torch.testing.assert_close(together[i], replace(update, gate=gate).apply(site.op, x[i]))
+    with pytest.raises(ValueError, match="image to image"):
+        replace(update, gate=gates).dense()
+
+
+def test_a_gate_per_image_on_a_convolution():
+    site = make_site("strided", LoRA(rank=2, alpha=3.0))
+    (update,) = site.updates()
+    assert isinstance(update, LowRank)
+    gates = torch.tensor([[1.0, 0.0], [0.5, 2.0]], dtype=torch.float64)
+    x = input_for("strided")
+    together = replace(update, gate=gates).apply(site.op, x)
+    for i, gate in enumerate(gates):
+        torch.testing.assert_close(together[i : i + 1], replace(update, gate=gate).apply(site.op, x[i : i + 1]))

@@ -1,0 +1,56 @@
+"""What is kept for backward: the layer's input, activations and thin factors, never anything the size of a weight."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainers.adapters.updates.test_gradients import built, factored
+from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.method import Now
+from trainers.adapters.site import Clock, Site
+
+# (layer, input): weights much larger than inputs and outputs, so that what is weight-sized stands out.
+LAYERS = {
+    "linear": (lambda: nn.Linear(96, 160), (2, 4, 96)),
+    "conv": (lambda: nn.Conv2d(48, 80, 3, stride=2, padding=1), (1, 48, 4, 4)),
+}
+METHODS = {
+    "lora": (LoRA(rank=4, alpha=2.0), None),
+    "dora": (LoRA(rank=4, alpha=2.0, dora=True), None),
+    "loha-factored": (LoHA(rank=2, alpha=3.0), factored),
+    "loha-built": (LoHA(rank=2, alpha=3.0), built),
+    "lokr-factored": (LoKr(rank=3, alpha=2.0, factor=8), factored),
+    "lokr-built": (LoKr(rank=3, alpha=2.0, factor=8), built),
+    "lokr-low-rank-factored": (LoKr(rank=2, alpha=3.0, factor=4, full_matrix=False), factored),
+    "lokr-low-rank-built": (LoKr(rank=2, alpha=3.0, factor=4, full_matrix=False), built),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_weight_sized_is_kept(kind, name, dtype):
+    make, shape = LAYERS[kind]
+    method, way = METHODS[name]
+    site = Site("unet", kind, make().to(dtype).requires_grad_(False), Clock(Now()))
+    site.put(method, {}, torch.Generator().manual_seed(0))
+    x = torch.randn(shape).to(dtype).requires_grad_()
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = site.layer(x) if way is None else way(site.updates()[0], site, x)
+    y.float().square().mean().backward()
+
+    weight = site.weight()
+    extra = [t for t in kept if t.untyped_storage().data_ptr() != weight.untyped_storage().data_ptr()]
+    largest_factor = max(p.numel() for p in site.parameters())
+    assert largest_factor < weight.numel() / 4
+    activation = max(x.numel(), y.numel())
+    assert max(t.numel() for t in extra) <= max(largest_factor, 4 * activation) < weight.numel() / 2
+    assert sum(t.numel() for t in extra) < weight.numel()

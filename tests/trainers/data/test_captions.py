@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainers.config import Data
+from trainers.data.captions import (
+    MAX_CAPTION_BYTES,
+    base_caption,
+    caption_from_name,
+    draw_caption,
+    full_caption,
+    own_caption,
+    varies,
+)
+from trainers.data.decode import UnreadableError
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"a fox", "a fox"),
+        (b"\xef\xbb\xbfa fox\r\n\r\n  in \t snow\n", "a fox in snow"),
+        ("Füchse, größer".encode(), "Füchse, größer"),
+        ("Füchse".encode("latin-1"), "Füchse"),
+        ("ein Fuchs".encode("utf-16"), "ein Fuchs"),
+        (b"a\x00fox\x1f", "a fox"),
+        (b" \n", ""),
+    ],
+)
+def test_own_caption_in_any_encoding(tmp_path: Path, raw: bytes, text: str) -> None:
+    (tmp_path / "fox.txt").write_bytes(raw)
+    assert own_caption(tmp_path / "fox.png") == text
+
+
+def test_own_caption_is_none_without_a_file(tmp_path: Path) -> None:
+    assert own_caption(tmp_path / "fox.png") is None
+    (tmp_path / "fox.txt").mkdir()
+    assert own_caption(tmp_path / "fox.png") is None
+
+
+def test_own_caption_refuses_links_out_and_novels(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (tmp_path / "secret").write_text("password")
+    (folder / "fox.txt").symlink_to("../secret")
+    with pytest.raises(UnreadableError, match=r"fox.png has a caption fox.txt that is a link"):
+        own_caption(folder / "fox.png")
+    (folder / "owl.txt").write_bytes(b"x" * (MAX_CAPTION_BYTES + 1))
+    with pytest.raises(UnreadableError, match=r"owl.png has a caption owl.txt longer than 64 KiB"):
+        own_caption(folder / "owl.png")
+
+
+@pytest.mark.parametrize(
+    ("stem", "caption"),
+    [
+        ("fox-in-snow", "fox in snow"),
+        ("0001-fox-in-snow", "fox in snow"),
+        ("0001-0002-fox", "0002 fox"),
+        ("Red_Fox.final", "Red Fox final"),
+        ("fox (2)", "fox"),
+        ("1girl,_solo ,smile", "1girl, solo, smile"),
+        ("the fox's den", "the fox's den"),
+        ("Füchse-im-Schnee", "Füchse im Schnee"),
+        ("हिन्दी चित्र", "हिन्दी चित्र"),
+        ("雪の狐", "雪の狐"),
+        ("boeing 747", "boeing 747"),
+        ("fox-3f9a8b7c6d5e", "fox"),
+        ("decade facade", "decade facade"),  # hexadecimal letters alone are words
+        ("image of a fox", "image of a fox"),
+        ("IMG_1234", ""),
+        ("DSC01234", ""),
+        ("PXL_20230101_123456789", ""),
+        ("Screenshot 2023-01-01 at 10.11.12 AM", ""),
+        ("WhatsApp Image 2023-01-01 at 10.11.12 (1)", ""),
+        ("WA0012", ""),
+        ("1234567890", ""),
+        ("0001", ""),
+        ("0001-1234", ""),
+        ("d41d8cd98f00b204e9800998ecf8427e", ""),
+        ("123e4567-e89b-12d3-a456-426614174000", ""),
+        ("0007-123e4567-e89b-12d3-a456-426614174000", ""),
+        ("untitled", ""),
+        ("🦊", ""),
+        ("---", ""),
+    ],
+)
+def test_caption_from_name(stem: str, caption: str) -> None:
+    assert caption_from_name(stem) == caption
+
+
+def test_base_caption_takes_text_then_template_then_name(tmp_path: Path) -> None:
+    fox, photo = tmp_path / "red-fox.png", tmp_path / "IMG_1.png"
+    assert base_caption(fox, Data()) == "red fox"
+    assert base_caption(photo, Data()) == ""
+    template = Data(caption="a drawing of {name}, {x}")
+    assert base_caption(fox, template) == "a drawing of red fox, {x}"
+    assert base_caption(photo, Data(caption="{name}, a drawing")) == "a drawing"
+    fox.with_suffix(".txt").write_text("my own words")
+    assert base_caption(fox, template) == "my own words"
+    fox.with_suffix(".txt").write_text("\n")
+    assert base_caption(fox, template) == "", "an empty file is a caption too"
+
+
+def test_trigger_comes_first_and_only_once() -> None:
+    settings = Data(trigger="velvet style", caption_dropout=0)
+    assert full_caption("a fox", settings) == "velvet style, a fox"
+    assert full_caption("", settings) == "velvet style"
+    assert full_caption("Velvet Style of a fox", settings) == "Velvet Style of a fox"
+    assert full_caption("velvet styled fox", settings) == "velvet style, velvet styled fox"
+    assert full_caption("a fox", Data()) == "a fox"
+    assert draw_caption("a fox", settings, 0, 0, 0) == "velvet style, a fox"
+
+
+def test_dropout_drops_all_of_it_at_its_rate() -> None:
+    settings = Data(trigger="t", caption_dropout=0.25)
+    drawn = Counter(draw_caption("a", settings, 7, draw, draw % 5) for draw in range(2000))
+    assert set(drawn) == {"", "t, a"}
+    assert abs(drawn[""] / 2000 - 0.25) < 0.03  # three standard deviations
+    assert draw_caption("a", Data(caption_dropout=1), 0, 0, 0) == ""
+
+
+def test_draws_differ_by_seed_draw_and_image() -> None:
+    settings = Data(caption_dropout=0.5)
+
+    def bits(seed: int, image: int) -> list[bool]:
+        return [draw_caption("a", settings, seed, draw, image) == "" for draw in range(40)]
+
+    assert bits(0, 0) == bits(0, 0)
+    assert bits(0, 0) != bits(1, 0)
+    assert bits(0, 0) != bits(0, 1)
+
+
+@given(
+    st.lists(st.text("abc ", min_size=1).map(str.strip).filter(bool), max_size=8), st.integers(0, 9), st.integers(0, 99)
+)
+def test_shuffle_keeps_the_first_tags_and_loses_none(tags: list[str], keep: int, draw: int) -> None:
+    settings = Data(shuffle_tags=True, keep_tags=keep, caption_dropout=0, trigger="zz")
+    drawn = draw_caption(", ".join(tags), settings, 3, draw, 1).split(", ")
+    assert drawn[0] == "zz"
+    assert drawn[1 : 1 + keep] == tags[:keep]
+    assert sorted(drawn[1:]) == sorted(tags)
+
+
+def test_shuffle_reaches_every_order() -> None:
+    settings = Data(shuffle_tags=True, caption_dropout=0, keep_tags=1)
+    seen = {draw_caption("a, b, c, d", settings, 0, draw, 0) for draw in range(200)}
+    assert len(seen) == 6 and all(one.startswith("a, ") for one in seen)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000))
+def test_trigger_in_the_caption_stays_first(draw: int) -> None:
+    settings = Data(shuffle_tags=True, caption_dropout=0, keep_tags=1, trigger="zz")
+    drawn = draw_caption("zz, a, b, c", settings, 0, draw, 0)
+    assert drawn.startswith("zz, a, ") and sorted(drawn.split(", ")) == ["a", "b", "c", "zz"]
+
+
+def test_varies_only_with_shuffling() -> None:
+    assert varies(Data(shuffle_tags=True))
+    assert not varies(Data(caption_dropout=0.5, trigger="t"))

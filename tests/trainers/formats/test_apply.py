@@ -1,0 +1,180 @@
+"""Styles on a base: each at its own strength, adding up, and refused where they belong to another base."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.trainers.formats.clients import output, parts_of, trained
+from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.config import Targets
+from trainers.errors import VelaturaError
+from trainers.formats.apply import apply_styles
+from trainers.formats.origin import STARTER, origin_of
+from trainers.formats.read import Style, read_style
+from trainers.formats.write import write_style
+from trainers.models.model import Model
+
+
+@pytest.fixture(scope="module")
+def styles(bases: dict[str, Model], tmp_path_factory) -> dict[str, Path]:
+    """One style file of each method for the tiny SD 1 base, and one LoRA each for the others."""
+    folder = tmp_path_factory.mktemp("styles")
+    wanted = [("sd1", "lora", LoRA(rank=2, alpha=3.0)), ("sd1", "loha", LoHA(rank=2, alpha=3.0))]
+    wanted += [("sd1", "lokr", LoKr(rank=2, alpha=3.0, factor=4)), ("sd2", "lora", LoRA()), ("sdxl", "lora", LoRA())]
+    files = {}
+    for family, name, method in wanted:
+        network = trained(bases[family], method, Targets(unet="attn-mlp", text_encoder="attn"))
+        network.remove()
+        file = files[f"{family}-{name}"] = folder / f"{family}-{name}.safetensors"
+        write_style(file, network, family, bases[family].unet.config, {}, "fp32")
+    return files
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.4, 1.0, -1.0])
+@pytest.mark.parametrize("name", ["sd1-lora", "sd1-loha", "sd1-lokr"])
+def test_strength_scales_the_change(bases, styles, name, strength):
+    parts = parts_of(bases["sd1"])
+    full = apply_styles(parts, "sd1", [(read_style(styles[name]), 1.0)])
+    changes = {site.name: site.dense() for site in full.sites}
+    full.remove()
+    network = apply_styles(parts, "sd1", [(read_style(styles[name]), strength)])
+    for site in network.sites:
+        torch.testing.assert_close(site.dense(), strength * changes[site.name])
+    network.remove()
+
+
+def test_several_styles_add_up_live_as_merged(bases, styles):
+    from tests.trainers.formats.clients import own
+
+    model = own(bases["sd1"])
+    chosen = [(read_style(styles[name]), s) for name, s in (("sd1-lora", 0.7), ("sd1-loha", -0.5), ("sd1-lokr", 0.3))]
+    bare = output(model)
+    network = apply_styles(parts_of(model), "sd1", chosen)
+    assert {len(site.placed) for site in network.sites} == {3}
+    live = output(model)
+    with network.at_strength(0):
+        assert torch.equal(output(model), bare)
+    network.merge()
+    assert (output(model) - live).abs().max() <= 1e-5
+    assert (live - bare).abs().max() > 0.1
+    assert network.warnings == []
+
+
+def test_nothing_trains_and_everything_is_in_the_state(bases, styles):
+    network = apply_styles(parts_of(bases["sd1"]), "sd1", [(read_style(styles["sd1-lora"]), 1.0)])
+    network.remove()
+    assert list(network.parameters()) == []
+    assert len(network.state_dict()) == 2 * len(network.sites)
+
+
+@pytest.mark.parametrize(
+    ("style", "base", "words"),
+    [
+        (
+            "sdxl-lora",
+            "sd1",
+            "was made for Stable Diffusion XL, and this base is Stable Diffusion 1; use it with a base of",
+        ),
+        (
+            "sd1-lora",
+            "sdxl",
+            "was made for another kind of model, whose text has 24 channels, and this base's text has 64",
+        ),
+        ("sd2-lora", "sd1", "text has 40 channels, and this base's text has 24"),
+    ],
+)
+def test_a_style_of_another_family_by_its_tensors(bases, styles, style, base, words):
+    with pytest.raises(VelaturaError, match=words):
+        apply_styles(parts_of(bases[base]), base, [(read_style(styles[style]), 1.0)])
+    assert all(not module._forward_hooks for part in parts_of(bases[base]).values() for module in part.modules())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "family"),
+    [
+        ({"ss_base_model_version": "sd_v2_v"}, "Stable Diffusion 2"),
+        ({"ss_base_model_version": "sdxl_base_v0-9"}, "Stable Diffusion XL"),
+        ({"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"}, "Stable Diffusion XL"),
+        ({"velatura.family": "sd2"}, "Stable Diffusion 2"),
+    ],
+)
+def test_a_style_of_another_family_by_its_metadata(bases, styles, metadata, family):
+    style = replace(read_style(styles["sd1-lora"]), metadata=metadata)
+    with pytest.raises(VelaturaError, match=f"^sd1-lora.safetensors was made for {family}, and this base is"):
+        apply_styles(parts_of(bases["sd1"]), "sd1", [(style, 1.0)])
+
+
+def test_the_starter_and_stable_diffusion_do_not_mix(bases, styles):
+    """The tiny SD 2 base stands for the starter: another text width under the same family's names."""
+    metadata = {"velatura.family": "sd1", "velatura.fits_only": STARTER}
+    of_starter = replace(read_style(styles["sd2-lora"]), metadata=metadata)
+    with pytest.raises(VelaturaError, match="fits only the starter that it was trained on"):
+        apply_styles(parts_of(bases["sd1"]), "sd1", [(of_starter, 1.0)])
+    wide = {"lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": torch.zeros(1, 768)}
+    wide["lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_up.weight"] = torch.zeros(64, 1)
+    of_sd1 = Style(Path("wide.safetensors"), wide, {})
+    assert origin_of(of_sd1).title == "Stable Diffusion 1"
+    with pytest.raises(
+        VelaturaError, match="made for Stable Diffusion 1, whose text has 768 channels, and this base's text"
+    ):
+        apply_styles(parts_of(bases["sd1"]), "sd1", [(of_sd1, 1.0)])
+
+
+def test_a_layer_of_another_shape_is_named(bases, styles):
+    tensors = load_file(styles["sd1-lora"])
+    key = next(key for key in tensors if key.endswith("attn1_to_q.lora_down.weight"))
+    style = Style(Path("a.safetensors"), tensors | {key: torch.zeros(2, 99)}, {})
+    with pytest.raises(VelaturaError, match=rf"its layer {key.split('.')[0]} has tensors .* of shape \(32, 32\)"):
+        apply_styles(parts_of(bases["sd1"]), "sd1", [(style, 1.0)])
+
+
+def test_nothing_in_common(bases):
+    tensors = {"lora_unet_x.lora_up.weight": torch.zeros(2, 1), "lora_unet_x.lora_down.weight": torch.zeros(1, 2)}
+    with pytest.raises(VelaturaError, match="has no layer in common with this base; one of its layers is lora_unet_x"):
+        apply_styles(parts_of(bases["sd1"]), "sd1", [(Style(Path("a"), tensors, {}), 1.0)])
+
+
+def test_what_is_left_out_is_said(bases, styles, tmp_path):
+    more = {"lora_unet_x.diff": torch.zeros(2, 2), "lora_unet_y.diff_b": torch.zeros(2)}
+    save_file(load_file(styles["sd1-lora"]) | more, tmp_path / "a.safetensors")
+    network = apply_styles(parts_of(bases["sd1"]), "sd1", [(read_style(tmp_path / "a.safetensors"), 1.0)])
+    network.remove()
+    missing, unknown = network.warnings
+    assert (
+        missing == f"a.safetensors: 1 of its {len(network.sites) + 1} layers are not in this base, such as lora_unet_x"
+    )
+    assert "1 tensors of a kind not known here were left out, such as lora_unet_y.diff_b" in unknown
+
+
+def test_a_layer_under_two_names_counts_once(bases, styles):
+    tensors = load_file(styles["sd1-lora"])
+    stem = next(key for key in tensors if "mid_block" in key and key.endswith("proj_in.alpha")).split(".")[0]
+    twice = {
+        key.replace("lora_unet_", "lycoris_"): t.clone() for key, t in tensors.items() if key.startswith(f"{stem}.")
+    }
+    network = apply_styles(parts_of(bases["sd1"]), "sd1", [(Style(Path("a"), tensors | twice, {}), 1.0)])
+    network.remove()
+    assert len(twice) == 3 and {len(site.placed) for site in network.sites} == {1}
+    assert len(network.warnings) == 1
+
+
+def test_names_of_other_tools_on_sdxl(bases, styles):
+    """The same LoRA with diffusers' paths under kohya's prefix, and under LyCORIS' own."""
+    model = bases["sdxl"]
+    network = apply_styles(parts_of(model), "sdxl", [(read_style(styles["sdxl-lora"]), 1.0)])
+    expected = output(model)
+    stored = {site.name: dict(site.placed[0].values()) for site in network.sites if site.part == "unet"}
+    network.remove()
+    for prefix in ("lora_unet_", "lycoris_"):
+        tensors = {key: t for key, t in load_file(styles["sdxl-lora"]).items() if not key.startswith("lora_unet_")}
+        for name, theta in stored.items():
+            stem = prefix + name.removeprefix("unet.").replace(".", "_")
+            tensors |= {f"{stem}.lora_up.weight": theta["up"], f"{stem}.lora_down.weight": theta["down"]}
+        renamed = apply_styles(parts_of(model), "sdxl", [(Style(Path("a"), tensors, {}), 1.0)])
+        assert (output(model) - expected).abs().max() <= 1e-5
+        renamed.remove()

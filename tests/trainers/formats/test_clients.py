@@ -1,0 +1,130 @@
+"""What is exported draws the same picture in Velatura, in diffusers and in LyCORIS as the live network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.trainers.formats.clients import in_diffusers, in_lycoris, output, parts_of, trained
+from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.method import LayerMethod
+from trainers.config import Targets
+from trainers.formats.apply import apply_styles
+from trainers.formats.for_diffusers import diffusers_kind, how_to_load, write_for_diffusers
+from trainers.formats.read import read_style
+from trainers.formats.write import write_style
+from trainers.models.model import Model
+
+# Never α = r. One row for every way a method is written, and the kind of file that diffusers needs for it.
+VARIANTS: dict[str, tuple[LayerMethod, str]] = {
+    "lora": (LoRA(rank=3, alpha=2.0), "core"),
+    "dora": (LoRA(rank=3, alpha=2.0, dora=True), "dora"),
+    "loha": (LoHA(rank=3, alpha=2.0, tucker=True), "lora"),
+    "lokr": (LoKr(rank=3, alpha=2.0, factor=4), "lokr"),
+    "lokr-low": (LoKr(rank=2, alpha=3.0, factor=4, full_matrix=False, decompose_both=True, tucker=True), "lora"),
+}
+# SD 2 differs from SD 1 in its linear projections alone.
+CASES = [f"{f}/{v}" for f in ("sd1", "sdxl") for v in VARIANTS] + ["sd2/lora", "sd2/loha", "sd2/lokr"]
+
+
+@dataclass(frozen=True)
+class Exported:
+    model: Model
+    kind: str
+    bare: Tensor
+    live: Tensor
+    core: Path
+    second: Path | None
+    sites: int
+    advice: str
+
+
+@pytest.fixture(scope="module", params=CASES)
+def exported(request: pytest.FixtureRequest, bases: dict[str, Model], tmp_path_factory) -> Iterator[Exported]:
+    family, variant = request.param.split("/")
+    model, (method, kind) = bases[family], VARIANTS[variant]
+    folder = tmp_path_factory.mktemp("styles")
+    core, other = folder / "style.safetensors", folder / "style.diffusers.safetensors"
+    bare = output(model)
+    network = trained(model, method)
+    live = output(model)
+    config = model.unet.config
+    write_style(core, network, family, config, {"ss_output_name": "style"}, "fp32")
+    second = write_for_diffusers(other, network, family, config, {"ss_output_name": "style"}, "fp32")
+    assert diffusers_kind(network) == kind
+    network.remove()
+    assert torch.equal(output(model), bare)
+    sites = len(network.sites)
+    yield Exported(model, kind, bare, live, core, second, sites, how_to_load(network, core, second))
+
+
+def test_the_change_is_large_enough_to_be_missed(exported):
+    assert (exported.live - exported.bare).abs().max() > 0.3
+
+
+@pytest.mark.parametrize("which", ["core", "second"])
+def test_velatura_reads_it_back(exported, which):
+    file = getattr(exported, which)
+    if file is None:
+        assert exported.kind == "core"
+        return
+    loaded = apply_styles(parts_of(exported.model), exported.model.family.name, [(read_style(file), 1.0)])
+    found = output(exported.model)
+    loaded.remove()
+    assert loaded.warnings == []
+    assert (found - exported.live).abs().max() <= 1e-5
+
+
+def test_diffusers_draws_the_same(exported):
+    file = exported.second or exported.core
+    assert (in_diffusers(exported.model, file) - exported.live).abs().max() <= 1e-5
+    assert file.name in exported.advice
+
+
+def test_lycoris_draws_the_same(exported):
+    found, layers = in_lycoris(exported.model, exported.core)
+    stems = {key.split(".")[0] for key in load_file(exported.core)}
+    assert layers == len(stems) > exported.sites  # the attention projections that were not trained are there too
+    assert (found - exported.live).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("patterns", [("*.fc1",), ("*.v_proj",)])
+@pytest.mark.parametrize("dora", [False, True])
+def test_text_encoder_alone_loads_in_diffusers(bases, tmp_path, dora, patterns):
+    model = bases["sd1"]
+    targets = Targets(unet="none", text_encoder=patterns)
+    network = trained(model, LoRA(rank=2, alpha=3.0, dora=dora), targets)
+    live = output(model)
+    arguments = (network, "sd1", model.unet.config, {}, "fp32")
+    write_style(tmp_path / "a.safetensors", *arguments)
+    second = write_for_diffusers(tmp_path / "b.safetensors", *arguments)
+    network.remove()
+    assert (output(model) - live).abs().max() > 1e-2
+    assert (in_diffusers(model, second or tmp_path / "a.safetensors") - live).abs().max() <= 1e-5
+
+
+def test_lokr_whose_splits_peft_does_not_know_becomes_plain_lora(bases, tmp_path):
+    model = bases["sd1"]
+    network = trained(model, LoKr(rank=3, alpha=2.0, factor=16), Targets(unet=("*.to_q", "*.ff.*", "*.conv1")))
+    live = output(model)
+    assert diffusers_kind(network) == "lora"
+    file = write_for_diffusers(tmp_path / "a.safetensors", network, "sd1", model.unet.config, {}, "fp32")
+    network.remove()
+    assert file is not None and (in_diffusers(model, file) - live).abs().max() <= 1e-5
+
+
+def test_a_plain_form_of_gigabytes_is_not_written(bases, tmp_path, monkeypatch):
+    model = bases["sd1"]
+    network = trained(model, LoHA(rank=3, alpha=2.0), Targets(unet="attn"))
+    network.remove()
+    monkeypatch.setattr("trainers.formats.for_diffusers.LARGEST_PLAIN", 1000)
+    target = tmp_path / "a.safetensors"
+    assert write_for_diffusers(target, network, "sd1", model.unet.config, {}, "fp16") is None
+    assert not target.exists()
+    assert "huge" in how_to_load(network, tmp_path / "style.safetensors", None)

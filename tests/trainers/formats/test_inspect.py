@@ -1,0 +1,86 @@
+"""A style file at a glance."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.trainers.formats.clients import MIXED, trained
+from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.errors import VelaturaError
+from trainers.formats.inspect import describe_style
+from trainers.formats.write import write_style
+
+METADATA = {
+    "velatura.family": "sdxl",
+    "velatura.base_sha256": "ab" * 32,
+    "velatura.trigger": "blot style",
+    "ss_sd_model_name": "dream",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "alphas", "rank"),
+    [
+        (LoRA(rank=3, alpha=2.0), "lora", (2.0,), (3, 5, 3)),
+        (LoHA(rank=3, alpha=2.0), "loha", (2.0, 3.0, 5.0), (3, 5, 3)),
+        (LoKr(rank=2, alpha=3.0, factor=4), "lokr", (1.0, 3.0), None),
+        (LoRA(rank=3, alpha=2.0, dora=True), "full", (2.0,), None),
+    ],
+)
+def test_summary(bases, tmp_path, method, name, alphas, rank):
+    model, file = bases["sdxl"], tmp_path / "a.safetensors"
+    network = trained(model, method, MIXED)
+    network.remove()
+    write_style(file, network, "sdxl", model.unet.config, METADATA, "fp16")
+    summary = describe_style(file)
+    tensors = load_file(file)
+    assert (summary.name, summary.size, summary.method) == ("a.safetensors", file.stat().st_size, name)
+    assert (summary.base.name, summary.base.family, summary.base.sha256) == ("dream", "sdxl", "ab" * 32)
+    assert summary.alphas == pytest.approx(alphas)
+    found = summary.rank and (summary.rank.smallest, summary.rank.largest, summary.rank.most_common)
+    assert found == rank
+    assert summary.trained_words == ("blot style",)
+    in_unet = sum(site.part == "unet" for site in network.sites)
+    # Of each encoder: three layers' q and fc2, one v, and what completes three attentions.
+    assert summary.modules == {"text_encoder": 15, "text_encoder_2": 15, "unet": in_unet}
+    assert summary.parameters == sum(t.numel() for key, t in tensors.items() if not key.endswith("alpha"))
+    assert [t.key for t in summary.tensors] == sorted(tensors)
+    assert {(t.key, t.shape) for t in summary.tensors} == {(key, tuple(t.shape)) for key, t in tensors.items()}
+    assert {t.dtype for t in summary.tensors} == {"float16", "float32"}
+    assert summary.metadata.items() >= METADATA.items()
+    assert json.loads(summary.model_dump_json())["base"]["fits_only"] == ""
+
+
+def test_a_file_of_another_tool(tmp_path):
+    tensors = {
+        "lora_unet_x_attn2_to_k.lora_up.weight": torch.ones(4, 2),
+        "lora_unet_x_attn2_to_k.lora_down.weight": torch.ones(2, 1024),
+        "lora_unet_x_attn2_to_k.dora_scale": torch.ones(4, 1),
+        "lora_unet_y.hada_w1_a": torch.ones(4, 3),
+        "lora_unet_y.hada_w1_b": torch.ones(3, 4),
+        "lora_unet_z.diff_b": torch.ones(4),
+    }
+    tags = {"ss_tag_frequency": json.dumps({"5_x": {"a": 1, "b": 3}, "1_y": {"a": 4}})}
+    save_file(tensors, tmp_path / "a.safetensors", tags)
+    summary = describe_style(tmp_path / "a.safetensors")
+    assert (summary.method, summary.base.family, summary.base.name) == ("loha+lora+dora", "sd2", "")
+    assert (summary.rank.smallest, summary.rank.largest) == (2, 3)
+    assert summary.trained_words == ("a", "b")
+    assert summary.unknown_keys == ("lora_unet_z.diff_b",)
+    assert summary.alphas == ()
+
+
+@pytest.mark.parametrize("text", ["{oops", "[]", '{"a": 1}', '{"a": {"b": "many"}}', "null"])
+def test_tags_that_make_no_sense_are_passed_over(tmp_path, text):
+    save_file({"lora_unet_x.diff": torch.ones(2, 2)}, tmp_path / "a.safetensors", {"ss_tag_frequency": text})
+    assert describe_style(tmp_path / "a.safetensors").trained_words == ()
+
+
+def test_no_style(tmp_path):
+    save_file({"emb_params": torch.ones(2, 2)}, tmp_path / "a.safetensors")
+    with pytest.raises(VelaturaError, match="textual-inversion"):
+        describe_style(tmp_path / "a.safetensors")

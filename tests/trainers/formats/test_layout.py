@@ -1,0 +1,194 @@
+"""What tensors of a file mean, by formulas written out here, and how keys are split."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainers.formats.dense import Dense
+from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, method_of, split_key
+
+OUT, IN, R, K = 12, 10, 3, 3
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
+
+
+def tucker(core: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """core (r, r, k, k), up (r, out), down (r, in)."""
+    return torch.einsum("ijkl,ip,jq->pqkl", core, up, down)
+
+
+ALPHA = torch.tensor(2.0)
+UP, DOWN = draw(OUT, R), draw(R, IN)
+W1A, W1B, W2A, W2B = draw(OUT, R), draw(R, IN * K * K), draw(OUT, R, seed=5), draw(R, IN * K * K, seed=5)
+T1, T2, U1, U2, D1, D2 = (
+    *(draw(R, R, K, K), draw(R, R, K, K, seed=5)),
+    *(draw(R, OUT), draw(R, OUT, seed=5), draw(R, IN), draw(R, IN, seed=5)),
+)
+C, CA, CB = draw(3, 2), draw(3, R), draw(R, 2)
+V, VK, VA, VB, VBK = draw(4, 5), draw(4, 5, K, K), draw(4, R), draw(R, 5), draw(R, 5 * K * K)
+CORE, VT, VI = draw(R, R, K, K, seed=9), draw(R, 4), draw(R, 5, seed=9)
+
+
+def kron_conv(left: Tensor, right: Tensor) -> Tensor:
+    return torch.einsum("ab,cdkl->acbdkl", left, right).reshape(OUT, IN, K, K)
+
+
+S = 2.0 / R
+CASES: dict[str, tuple[dict[str, Tensor], Tensor]] = {
+    "lora": ({"lora_up.weight": UP, "lora_down.weight": DOWN, "alpha": ALPHA}, S * UP @ DOWN),
+    "lora without alpha": ({"lora_up.weight": UP, "lora_down.weight": DOWN}, UP @ DOWN),
+    "locon": (
+        {"lora_up.weight": UP[:, :, None, None], "lora_down.weight": W1B.view(R, IN, K, K), "alpha": ALPHA},
+        (S * UP @ W1B).view(OUT, IN, K, K),
+    ),
+    "matrices for a 1×1 kernel": ({"lora_up.weight": UP, "lora_down.weight": DOWN}, (UP @ DOWN)[:, :, None, None]),
+    "locon tucker": (
+        {
+            "lora_up.weight": UP[:, :, None, None],
+            "lora_down.weight": DOWN[:, :, None, None],
+            "lora_mid.weight": T1,
+            "alpha": ALPHA,
+        },
+        S * torch.einsum("mnkl,om,ni->oikl", T1, UP, DOWN),
+    ),
+    "loha": (
+        {"hada_w1_a": W1A, "hada_w1_b": W1B, "hada_w2_a": W2A, "hada_w2_b": W2B, "alpha": ALPHA},
+        (S * (W1A @ W1B) * (W2A @ W2B)).view(OUT, IN, K, K),
+    ),
+    "loha tucker": (
+        {
+            "hada_w1_a": U1,
+            "hada_w1_b": D1,
+            "hada_w2_a": U2,
+            "hada_w2_b": D2,
+            "hada_t1": T1,
+            "hada_t2": T2,
+            "alpha": ALPHA,
+        },
+        S * tucker(T1, U1, D1) * tucker(T2, U2, D2),
+    ),
+    "lokr full ignores alpha": ({"lokr_w1": C, "lokr_w2": V, "alpha": ALPHA}, torch.kron(C, V)),
+    "lokr full kernel": ({"lokr_w1": C, "lokr_w2": VK, "alpha": ALPHA}, kron_conv(C, VK)),
+    "lokr low": ({"lokr_w1": C, "lokr_w2_a": VA, "lokr_w2_b": VB, "alpha": ALPHA}, S * torch.kron(C, VA @ VB)),
+    "lokr low kernel": (
+        {"lokr_w1": C, "lokr_w2_a": VA, "lokr_w2_b": VBK, "alpha": ALPHA},
+        S * kron_conv(C, (VA @ VBK).view(4, 5, K, K)),
+    ),
+    "lokr both low scales once": (
+        {"lokr_w1_a": CA, "lokr_w1_b": CB, "lokr_w2_a": VA, "lokr_w2_b": VB, "alpha": ALPHA},
+        S * torch.kron(CA @ CB, VA @ VB),
+    ),
+    "lokr low first": ({"lokr_w1_a": CA, "lokr_w1_b": CB, "lokr_w2": V, "alpha": ALPHA}, S * torch.kron(CA @ CB, V)),
+    "lokr tucker": (
+        {"lokr_w1": C, "lokr_w2_a": VT, "lokr_w2_b": VI, "lokr_t2": CORE, "alpha": ALPHA},
+        S * kron_conv(C, tucker(CORE, VT, VI)),
+    ),
+    "diff": ({"diff": draw(OUT, IN, K, K)}, draw(OUT, IN, K, K)),
+    "diff of one number": ({"diff": torch.zeros(1)}, torch.zeros(OUT, IN)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_formulas(case):
+    tensors, expected = CASES[case]
+    update = build_update(tensors, tuple(expected.shape))
+    torch.testing.assert_close(update.dense(torch.empty(0)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case not in ("diff of one number", "matrices for a 1×1 kernel")]
+)
+def test_shape_is_read_off_the_tensors(case):
+    tensors, expected = CASES[case]
+    found = build_update(tensors).dense(torch.empty(0))
+    torch.testing.assert_close(found.flatten(1), expected.flatten(1), rtol=1e-5, atol=1e-5)
+
+
+def test_half_precision_is_read_into_fp32():
+    tensors = {name: tensor.half() for name, tensor in CASES["loha"][0].items()}
+    assert build_update(tensors, (OUT, IN, K, K)).dense(torch.empty(0)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("tensors", "shape", "words"),
+    [
+        ({"lora_up.weight": UP}, None, "lacks lora_down.weight"),
+        ({"lora_up.weight": UP, "lora_down.weight": DOWN[:2]}, None, "do not fit"),
+        ({"lora_up.weight": UP, "lora_down.weight": DOWN}, (OUT, IN + 1), r"of shape \(12, 11\)"),
+        ({"lokr_w1": C, "lokr_w2": V}, (OUT, IN + 2), "do not fit"),
+        ({"lokr_w1": C, "lokr_w2_a": VA, "lokr_w2_b": VB}, (OUT + 1, IN), "do not fit"),
+        ({"diff": UP}, (OUT, IN), "do not fit"),
+        ({"alpha": ALPHA}, None, "no LoRA"),
+    ],
+)
+def test_nonsense_is_refused(tensors, shape, words):
+    with pytest.raises(LayoutError, match=words):
+        build_update(tensors, shape)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("kernel", [(), (K, K)])
+def test_dora_scales_rows_or_columns(axis, kernel):
+    W, change = draw(OUT, IN, *kernel), draw(OUT, IN, *kernel, seed=3)
+    magnitude = draw(OUT if axis == 0 else IN).abs()
+    stored = magnitude.view(-1, 1, *[1] * len(kernel)) if axis == 0 else magnitude.view(1, -1, *[1] * len(kernel))
+    new = W + decomposed(Dense(change), {"dora_scale": stored}, W).dense()
+    norms = new.flatten(1).norm(dim=1) if axis == 0 else new.transpose(0, 1).flatten(1).norm(dim=1)
+    torch.testing.assert_close(norms, magnitude)
+    rows = (new / (W + change)).transpose(0, axis).flatten(1)
+    torch.testing.assert_close(rows, rows[:, :1].expand_as(rows), rtol=1e-3, atol=1e-4)
+
+
+def test_peft_magnitudes_are_by_row_even_where_the_layer_is_square():
+    W, change, magnitude = draw(IN, IN, K, K), draw(IN, IN, K, K, seed=3), draw(IN).abs()
+    new = W + decomposed(Dense(change), {"lora_magnitude_vector": magnitude.view(1, IN, 1, 1)}, W).dense()
+    torch.testing.assert_close(new.flatten(1).norm(dim=1), magnitude)
+
+
+@pytest.mark.parametrize(
+    ("key", "split"),
+    [
+        (
+            "lora_unet_mid_block_resnets_0_conv1.lora_up.weight",
+            ("lora_unet_mid_block_resnets_0_conv1", "lora_up.weight"),
+        ),
+        ("lora_unet_x.alpha", ("lora_unet_x", "alpha")),
+        ("lora_unet_x.hada_t2", ("lora_unet_x", "hada_t2")),
+        ("lycoris_x.lokr_w2_b", ("lycoris_x", "lokr_w2_b")),
+        ("unet.a.to_out.0.lora_A.weight", ("unet.a.to_out.0", "lora_down.weight")),
+        ("unet.a.to_q.lora_B.default.weight", ("unet.a.to_q", "lora_up.weight")),
+        ("unet.a.lora.down.weight", ("unet.a", "lora_down.weight")),
+        ("unet.a.attn1.processor.to_out_lora.up.weight", ("unet.a.attn1.to_out.0", "lora_up.weight")),
+        ("unet.a.attn1.processor.to_q_lora.down.weight", ("unet.a.attn1.to_q", "lora_down.weight")),
+        ("text_encoder.a.self_attn.to_k_lora.up.weight", ("text_encoder.a.self_attn.k_proj", "lora_up.weight")),
+        ("text_encoder.a.fc1.lora_linear_layer.down.weight", ("text_encoder.a.fc1", "lora_down.weight")),
+        ("unet.a.lora_magnitude_vector", ("unet.a", "lora_magnitude_vector")),
+        ("unet.a.lora_magnitude_vector.weight", ("unet.a", "lora_magnitude_vector")),
+        ("lora_unet_x.diff_b", None),
+        ("lora_unet_x.w_norm", None),
+        ("alpha", None),
+    ],
+)
+def test_keys_of_every_tool(key, split):
+    assert split_key(key) == split
+
+
+@given(st.text(max_size=60))
+def test_any_key_is_split_or_not_and_nothing_else(key):
+    split = split_key(key)
+    assert split is None or (split[0] and method_of([split[1]]) in {"lora", "loha", "lokr", "full", None})
+
+
+def test_by_layer():
+    layers, unknown = by_layer({"a.lora_up.weight": UP, "a.alpha": ALPHA, "b.diff": UP, "c.diff_b": UP})
+    assert {stem: set(suffixes) for stem, suffixes in layers.items()} == {
+        "a": {"lora_up.weight", "alpha"},
+        "b": {"diff"},
+    }
+    assert unknown == ("c.diff_b",)

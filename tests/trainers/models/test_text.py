@@ -1,0 +1,116 @@
+"""Captions to embeddings, against diffusers' own pipelines and by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+
+from tests.tiny import FAMILIES
+from trainers.errors import VelaturaError
+from trainers.models.pipeline import make_pipeline
+from trainers.models.text import add_time_ids, count_tokens, encode_captions
+
+CAPTIONS = ["a cat face", "", "grinning dog, blue hat, smiling"]
+WIDTH = {"sd1": 24, "sd2": 40, "sd2-v": 40, "sdxl": 64}
+
+
+def diffusers_text(model, captions, clip_skip):
+    """Context and pooled embedding by the pipeline; it counts the layers that are skipped, we count from the end."""
+    pipeline = make_pipeline(model)
+    skipped = None if clip_skip == 1 else clip_skip - 1
+    if model.family.name == "sdxl":
+        out = pipeline.encode_prompt(captions, device="cpu", do_classifier_free_guidance=False, clip_skip=skipped)
+        return out[0], out[2]
+    return pipeline.encode_prompt(captions, "cpu", 1, False, clip_skip=skipped)[0], None
+
+
+@pytest.mark.parametrize("clip_skip", [1, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_as_diffusers(family, clip_skip, tiny_models, monkeypatch):
+    # diffusers 0.42 looks for the norm under the name that transformers 5 took away.
+    monkeypatch.setattr(transformers.CLIPTextModel, "text_model", property(lambda self: self), raising=False)
+    model = tiny_models[family]
+    ours = encode_captions(model, CAPTIONS, clip_skip)
+    context, pooled = diffusers_text(model, CAPTIONS, clip_skip)
+    assert ours.context.shape == (3, 77, WIDTH[family])
+    assert torch.allclose(ours.context, context, atol=1e-6)
+    assert (ours.pooled is None) == (pooled is None) == (family != "sdxl")
+    if pooled is not None:
+        assert ours.pooled.shape == (3, 48)
+        assert torch.allclose(ours.pooled, pooled, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_clip_skip_takes_another_layer(family, tiny_models):
+    first, second = (encode_captions(tiny_models[family], CAPTIONS, skip) for skip in (1, 2))
+    assert (first.context - second.context).abs().mean() > 0.05
+    if family == "sdxl":
+        assert torch.equal(first.pooled, second.pooled)
+
+
+def test_clip_skip_too_deep(tiny_models):
+    with pytest.raises(VelaturaError, match=r"clip_skip = 4 does not fit sd1.*3 layers"):
+        encode_captions(tiny_models["sd1"], CAPTIONS, 4)
+    with pytest.raises(VelaturaError, match="clip_skip = 3"):
+        encode_captions(tiny_models["sdxl"], CAPTIONS, 3)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_long_captions_in_chunks(family, tiny_models):
+    model = tiny_models[family]
+    words = ["cat", "dog", "hat", "sun", "red"]
+    tokenizer = model.tokenizers[0]
+    assert all(len(tokenizer(word, add_special_tokens=False).input_ids) == 1 for word in words)
+    caption = [words[i % 5] for i in range(100)]
+    long = encode_captions(model, [" ".join(caption), "cat"], chunks=2)
+    assert long.context.shape == (2, 154, WIDTH[family])
+    # Each chunk is encoded as a caption of its own; the short caption's second chunk is empty.
+    parts = encode_captions(model, [" ".join(caption[:75]), " ".join(caption[75:]), "cat", ""])
+    assert torch.allclose(long.context[0], torch.cat([parts.context[0], parts.context[1]]), atol=1e-5)
+    assert torch.allclose(long.context[1], torch.cat([parts.context[2], parts.context[3]]), atol=1e-5)
+    if family == "sdxl":
+        assert torch.allclose(long.pooled, parts.pooled[[0, 2]], atol=1e-5)
+    # With one chunk the rest is cut.
+    assert torch.allclose(encode_captions(model, [" ".join(caption)]).context[0], parts.context[0], atol=1e-5)
+
+
+def test_count_tokens(tiny_models):
+    model = tiny_models["sdxl"]
+    assert count_tokens(model, "") == 0
+    assert count_tokens(model, "cat") == 1
+    assert count_tokens(model, "cat " * 200) == 200
+
+
+def test_padding_differs_between_the_encoders(tiny_models):
+    model = tiny_models["sdxl"]
+    assert [tokenizer.pad_token_id for tokenizer in model.tokenizers] == [8191, 0]
+    assert tiny_models["sd2"].tokenizers[0].pad_token_id == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_reach_every_encoder(family, tiny_models):
+    model = tiny_models[family]
+    weights = [encoder.get_input_embeddings().weight for encoder in model.text_encoders]
+    try:
+        for weight in weights:
+            weight.requires_grad_(True)
+        out = encode_captions(model, ["cat", "dog"], chunks=2)
+        gradients = torch.autograd.grad(out.context.square().sum(), weights)
+    finally:
+        for weight in weights:
+            weight.requires_grad_(False)
+    cat = model.tokenizers[0]("cat", add_special_tokens=False).input_ids[0]
+    assert all(gradient[cat].abs().sum() > 0 for gradient in gradients)
+
+
+def test_time_ids(tiny_models):
+    out = add_time_ids(tiny_models["sdxl"], [(600, 800), (64, 65)], [(1, 2), (3, 4)], [(512, 704), (66, 67)])
+    assert out.tolist() == [[600, 800, 1, 2, 512, 704], [64, 65, 3, 4, 66, 67]]
+    assert add_time_ids(tiny_models["sd1"], [(1, 1)], [(0, 0)], [(1, 1)]) is None
+
+
+def test_time_ids_as_diffusers(tiny_models):
+    pipeline = make_pipeline(tiny_models["sdxl"])
+    theirs = pipeline._get_add_time_ids((600, 800), (1, 2), (512, 704), torch.float32, 48)
+    assert torch.equal(add_time_ids(tiny_models["sdxl"], [(600, 800)], [(1, 2)], [(512, 704)]), theirs)

@@ -1,0 +1,85 @@
+"""Run folders: made whole or not at all, never over something else."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from trainers.config_file import build_config
+from trainers.errors import VelaturaError
+from trainers.run import Run, new_run, open_run, plain_disk_errors, write_config
+
+
+@pytest.fixture
+def config():
+    return build_config({"name": "dusk", "data": {"images": "/somewhere"}})
+
+
+def test_a_run_appears_at_the_end(tmp_path, config):
+    with new_run(config, tmp_path / "a" / "b", overwrite=False) as run:
+        assert not (tmp_path / "a" / "b" / "dusk").exists()
+        write_config(run, config)
+    opened = open_run(tmp_path / "a" / "b" / "dusk")
+    assert opened.config().data.images == str(opened.dataset)
+    assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["dusk"]
+
+
+def test_an_error_leaves_nothing_behind(tmp_path, config):
+    with pytest.raises(RuntimeError), new_run(config, tmp_path / "a" / "b", overwrite=False) as run:
+        (run.folder / "half").write_text("written")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten_unless_asked_and_then_only_at_the_end(tmp_path, config):
+    (tmp_path / "dusk").mkdir()
+    (tmp_path / "dusk" / "kept").write_text("precious")
+    with pytest.raises(VelaturaError, match="--overwrite"), new_run(config, tmp_path, overwrite=False):
+        pass
+    with pytest.raises(RuntimeError), new_run(config, tmp_path, overwrite=True):
+        raise RuntimeError
+    assert (tmp_path / "dusk" / "kept").read_text() == "precious"
+    with new_run(config, tmp_path, overwrite=True) as run:
+        write_config(run, config)
+    assert not (tmp_path / "dusk" / "kept").exists()
+    assert (tmp_path / "dusk" / "config.toml").exists()
+
+
+def test_a_file_in_the_way_is_named(tmp_path, config):
+    (tmp_path / "out").write_text("a file")
+    for out in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(VelaturaError, match="is a file, not a folder"), new_run(config, out, overwrite=False):
+            pass
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_checkpoints_are_found_in_order_and_unfinished_ones_are_not(tmp_path):
+    run = Run(tmp_path)
+    assert run.checkpoint_steps() == []
+    for name in ("step-00000020", "step-00000003", ".step-00000030.unfinished", "other"):
+        (run.checkpoints / name).mkdir(parents=True)
+    assert run.checkpoint_steps() == [3, 20]
+
+
+def test_the_stop_sign(tmp_path):
+    run = Run(tmp_path)
+    assert not run.should_stop()
+    run.ask_to_stop()
+    assert run.should_stop()
+    run.clear_stop()
+    run.clear_stop()
+    assert not run.should_stop()
+
+
+def test_no_run_folder(tmp_path):
+    with pytest.raises(VelaturaError, match="is no run folder"):
+        open_run(tmp_path)
+
+
+@pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "no permission")])
+def test_disk_errors_in_words(tmp_path, code, words):
+    with pytest.raises(VelaturaError, match=words), plain_disk_errors(tmp_path / "x"):
+        raise OSError(code, "simulated")
+    with pytest.raises(OSError, match="simulated"), plain_disk_errors(tmp_path / "x"):
+        raise OSError(errno.EIO, "simulated")

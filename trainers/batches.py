@@ -1,0 +1,91 @@
+"""From the dataset to what a step trains on: latents, noise, timesteps, text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.config import Config
+from trainers.data.cache import LatentCache, TextCache
+from trainers.data.captions import varies
+from trainers.data.dataset import Dataset, Draw, mask, placement
+from trainers.loss import draw_noise, draw_timesteps
+from trainers.models.images import encode_images
+from trainers.models.model import Model
+from trainers.models.text import Conditioning, add_time_ids
+from trainers.randomness import generator
+from trainers.run import Run
+from trainers.trainee import Trainee, fingerprint
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass needs; latents, noise and target `(n, c, h, w)`, timesteps `(n,)`, mask `(n, 1, h, w)`."""
+
+    noisy: Tensor
+    target: Tensor
+    timesteps: Tensor
+    text: Conditioning | list[str]
+    time_ids: Tensor | None
+    mask: Tensor | None
+
+
+class Batches:
+    """Makes the batch of any draw number: a function of the seed and that number, whatever came before."""
+
+    def __init__(self, run: Run, config: Config, model: Model, dataset: Dataset, trainee: Trainee, text_trains: bool):
+        self._config, self._model, self._dataset, self._trainee = config, model, dataset, trainee
+        self._text_trains = text_trains
+        # Captions that vary by step, or an encoder that does, leave nothing worth keeping.
+        self._keeps_text = config.data.cache and not text_trains and not varies(config.data)
+        self._latents = LatentCache(run.cache / "latents", fingerprint(model.vae), enabled=config.data.cache)
+        encoders = f"{fingerprint(*model.text_encoders)}-{config.base.clip_skip}-{config.data.chunks}-{model.dtype}"
+        self._texts = TextCache(run.cache / "text", encoders)
+
+    @torch.no_grad()
+    def make(self, index: int) -> Batch:
+        """The batch of draw number `index`."""
+        config, model = self._config, self._model
+        seed, device = config.seed, model.device
+        draws = self._dataset.draws(index, config.train.batch_size)
+        mean, std = self._latents.get_or_encode(self._dataset, draws, lambda pixels: encode_images(model, pixels))
+        sample = torch.randn(mean.shape, generator=generator(seed, "latent", index))
+        latents = (mean.cpu() + std.cpu() * sample).to(device)
+        noise = draw_noise(mean.shape, config.loss.noise_offset, generator(seed, "noise", index)).to(device)
+        draw = generator(seed, "timestep", index)
+        t = draw_timesteps(len(draws), model.schedule.steps, config.loss.timestep_bias, draw).to(device)
+        return Batch(
+            noisy=model.schedule.add_noise(latents, noise, t),
+            target=model.schedule.target(latents, noise, t),
+            timesteps=t,
+            text=self._text([d.caption for d in draws]),
+            time_ids=self._sizes(draws),
+            mask=self._mask(draws),
+        )
+
+    def _text(self, captions: list[str]) -> Conditioning | list[str]:
+        if self._text_trains:
+            return captions
+        if not self._keeps_text:
+            return self._trainee.encode(captions)
+        found = self._texts.get_or_encode(captions, self._encode)
+        return Conditioning(found["context"], found.get("pooled")).to(self._model.device)
+
+    def _encode(self, captions: list[str]) -> dict[str, Tensor]:
+        text = self._trainee.encode(captions)
+        return {"context": text.context} | ({} if text.pooled is None else {"pooled": text.pooled})
+
+    def _sizes(self, draws: tuple[Draw, ...]) -> Tensor | None:
+        items = [self._dataset.items[draw.item_index] for draw in draws]
+        places = [placement(item, draw) for item, draw in zip(items, draws, strict=True)]
+        originals, crops = zip(*places, strict=True)
+        return add_time_ids(self._model, originals, crops, [item.bucket.shape for item in items])
+
+    def _mask(self, draws: tuple[Draw, ...]) -> Tensor | None:
+        masks = [mask(self._dataset.items[draw.item_index], draw) for draw in draws]
+        if all(m is None for m in masks):
+            return None
+        whole = next(torch.ones_like(m) for m in masks if m is not None)
+        return torch.stack([whole if m is None else m for m in masks]).to(self._model.device)

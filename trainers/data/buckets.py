@@ -1,0 +1,99 @@
+"""Aspect-ratio buckets: the size at which an image is trained, and the cut that brings it there.
+
+Every bucket has about the area of the training size's square, sides divisible by the model's stride, and a shape within
+the aspect limit. Images too small for that get a bucket of the next smaller training size that they fill.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from PIL import Image
+
+from trainers.errors import VelaturaError
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A training size in pixels and how an image comes to it."""
+
+    width: int
+    height: int
+    scale: float
+    """Factor by which the image is resized before it is cut; above 1 it is enlarged."""
+    reduced: bool
+    """The image is too small for the training size and is trained smaller."""
+    enlarged: bool
+    """Even the smallest bucket enlarges the image beyond the limit."""
+
+    @property
+    def shape(self) -> Pair:
+        """(height, width): what a batch has in common."""
+        return self.height, self.width
+
+
+def bucket_for(width: int, height: int, resolution: int, stride: int, max_aspect: float, max_upscale: float) -> Bucket:
+    """The bucket of an image of `width` × `height` pixels.
+
+    Its sides are multiples of `stride`, at least two strides (one where `resolution` is less than two), its area is at
+    most `resolution`², its aspect the nearest to the image's within `max_aspect`. The image is enlarged by at most
+    `max_upscale`, if need be by a smaller bucket (`reduced`), unless there is none small enough (`enlarged`).
+    Raises VelaturaError when the resolution is below the stride.
+    """
+    if resolution < stride:
+        raise VelaturaError(f"The training size is {resolution} pixels, but this base needs at least {stride}.")
+    full = resolution // stride * stride
+    least = min(2 * stride, full)
+    aspect = min(max(width / height, 1 / max_aspect), max_aspect)
+    # The largest part of the image in the bucket's shape, enlarged to the limit, bounds the training size.
+    usable = max_upscale * min(width / math.sqrt(aspect), height * math.sqrt(aspect))
+    sides = [resolution, *range(min(full, math.ceil(usable / stride) * stride), least - 1, -stride), least]
+    for side in sides:
+        w, h = _shape(aspect, side, stride, least, max_aspect)
+        scale = max(w / width, h / height)
+        if scale <= max_upscale:
+            return Bucket(w, h, scale, reduced=side < full, enlarged=False)
+    return Bucket(w, h, scale, reduced=least < full, enlarged=True)
+
+
+def resized(size: Pair, bucket: Bucket, offset: tuple[float, float]) -> tuple[Pair, Pair]:
+    """(height, width) of an image of `size` (height, width) once it covers the bucket, and the cut's (top, left) there.
+
+    `offset` gives the cut's place as shares (down, right) of the room there is: 0.5 is the centre.
+    """
+    height = max(bucket.height, round(size[0] * bucket.scale))
+    width = max(bucket.width, round(size[1] * bucket.scale))
+    top = round(offset[0] * (height - bucket.height))
+    left = round(offset[1] * (width - bucket.width))
+    return (height, width), (top, left)
+
+
+def fit(image: Image.Image, bucket: Bucket, offset: tuple[float, float]) -> tuple[Image.Image, Pair, Pair]:
+    """Resize an image (or mask) to cover its bucket and cut it to size.
+
+    Returns the image of exactly the bucket's size, the original (height, width) and the cut's (top, left).
+    """
+    size = image.height, image.width
+    (height, width), (top, left) = resized(size, bucket, offset)
+    if (height, width) != size:
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return image.crop((left, top, left + bucket.width, top + bucket.height)), size, (top, left)
+
+
+def lost(size: Pair, bucket: Bucket) -> float:
+    """Share of an image of `size` (height, width) that the cut to its bucket leaves out."""
+    covered = bucket.width * bucket.height / (size[0] * size[1] * bucket.scale**2)
+    return max(0.0, 1 - covered)
+
+
+def _shape(aspect: float, side: int, stride: int, least: int, max_aspect: float) -> Pair:
+    """(width, height) of the bucket of about `side`² pixels whose aspect is nearest, the larger one of equals."""
+    candidates = set()
+    for one in range(least, int(side * math.sqrt(max_aspect)) + 1, stride):
+        other = min(one, side * side // one // stride * stride)
+        if least <= other and one / other <= max_aspect:
+            candidates |= {(one, other), (other, one)}
+    return min(candidates, key=lambda shape: (abs(math.log(shape[0] / shape[1] / aspect)), -shape[0] * shape[1], shape))

@@ -1,0 +1,125 @@
+"""What an image is called: the text file beside it, a template, or its name; and each draw's version of that."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from pathlib import Path
+
+import torch
+
+from trainers.config import Data
+from trainers.data.decode import UnreadableError, leaves_folder
+from trainers.randomness import generator
+
+MAX_CAPTION_BYTES = 64 * 1024
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+NUMBERED = re.compile(r"^\d{4,}-(?=.)")
+COPY = re.compile(r"\s*\(\d+\)\s*$")
+UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+HASH = re.compile(r"(?=[a-f]*\d)[0-9a-f]{8,}", re.IGNORECASE)
+# Words that cameras, phones, messengers and browsers put into file names.
+EMPTY_WORD = re.compile(
+    r"(?:img|image|imag|dsc[nf]?|dcim|pxl|mvimg|gopr|photo|picture|pic|scan|screenshot|screen|shot|whatsapp|signal|"
+    r"telegram|snapchat|vid|frame|file|copy|download|untitled|unnamed|at|am|pm|wa)?\d*",
+    re.IGNORECASE,
+)
+
+
+def own_caption(image_path: Path) -> str | None:
+    """The text of the `.txt` file beside an image in one line, or None where there is no such file.
+
+    Reads UTF-8 with or without a mark, UTF-16 with one, and takes anything else for Latin-1. Raises UnreadableError
+    for a file that is too large for a caption or a link out of the folder.
+    """
+    path = next((found for suffix in (".txt", ".TXT") if (found := image_path.with_suffix(suffix)).is_file()), None)
+    if path is None:
+        return None
+    if leaves_folder(path):
+        raise UnreadableError(image_path.name, f"has a caption {path.name} that is a link to a file outside the folder")
+    with path.open("rb") as file:
+        raw = file.read(MAX_CAPTION_BYTES + 1)
+    if len(raw) > MAX_CAPTION_BYTES:
+        limit = f"{MAX_CAPTION_BYTES // 1024} KiB"
+        raise UnreadableError(image_path.name, f"has a caption {path.name} longer than {limit}")
+    return one_line(_decoded(raw))
+
+
+def caption_from_name(stem: str) -> str:
+    """A file's name in words, or "" where the name says nothing: `IMG_1234`, hashes, UUIDs, numbers.
+
+    A number in front that `ingest` has put there (`0001-`) is left out.
+    """
+    stem = unicodedata.normalize("NFC", stem)
+    stem = UUID.sub(" ", COPY.sub("", NUMBERED.sub("", stem)))
+    # Letters with their marks and digits of any script; commas part tags, apostrophes belong to words.
+    kept = "".join(c if c in ",'" or unicodedata.category(c)[0] in "LMN" else " " for c in stem)
+    kept = re.sub(r"\s*,[\s,]*", ", ", kept).strip(" ,'")
+    words = [word for word in kept.split() if not HASH.fullmatch(word.strip(",'"))]
+    if all(EMPTY_WORD.fullmatch(word.strip(",'")) for word in words):
+        return ""
+    return " ".join(words).strip(" ,'")
+
+
+def base_caption(image_path: Path, settings: Data) -> str:
+    """An image's caption before the trigger and before any draw: its own, else the template, else its name, else ""."""
+    own = own_caption(image_path)
+    if own is not None:
+        return own
+    name = caption_from_name(image_path.stem)
+    if settings.caption:
+        return one_line(settings.caption.replace("{name}", name)).strip(" ,")
+    return name
+
+
+def full_caption(base: str, settings: Data) -> str:
+    """The caption with the trigger in front, unless it already starts with it."""
+    trigger = one_line(settings.trigger)
+    if not trigger or _starts_with(base, trigger):
+        return base
+    return f"{trigger}, {base}" if base else trigger
+
+
+def draw_caption(base: str, settings: Data, seed: int, draw: int, image: int) -> str:
+    """The caption of one draw of one image: dropped altogether, or with its tags shuffled, and the trigger in front.
+
+    A pure function of its arguments; `draw` numbers the draws of a run, `image` the images.
+    """
+    chance = torch.rand((), generator=generator(seed, "caption dropout", draw, image)).item()
+    if chance < settings.caption_dropout:
+        return ""
+    if settings.shuffle_tags:
+        tags = [tag for part in base.split(",") if (tag := part.strip())]
+        # A first tag that is the trigger stays first, and is not one of those that `keep_tags` counts.
+        has_trigger = bool(settings.trigger) and _starts_with(base, one_line(settings.trigger))
+        keep = min(settings.keep_tags + has_trigger, len(tags))
+        order = torch.randperm(len(tags) - keep, generator=generator(seed, "tag order", draw, image)).tolist()
+        base = ", ".join(tags[:keep] + [tags[keep + index] for index in order])
+    return full_caption(base, settings)
+
+
+def varies(settings: Data) -> bool:
+    """Whether captions differ from draw to draw otherwise than by being dropped: then caching them is useless."""
+    return settings.shuffle_tags
+
+
+def one_line(text: str) -> str:
+    """Text with every run of white space and control characters made one space, and none at the ends."""
+    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
+
+
+def _decoded(raw: bytes) -> str:
+    if raw.startswith(UTF16_MARKS):
+        return raw.decode("utf-16", "replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _starts_with(caption: str, trigger: str) -> bool:
+    """Whether the caption starts with the trigger as a word, not only with its letters."""
+    start, rest = caption[: len(trigger)], caption[len(trigger) :]
+    return start.casefold() == trigger.casefold() and not rest[:1].isalnum()

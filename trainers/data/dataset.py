@@ -1,0 +1,168 @@
+"""The images of a run and the order in which they are drawn, as a pure function of the seed and the batch's number.
+
+Batches are always full and never mix sizes. Each bucket (the images of one training size) is an endless row of
+permutations of its images × repeats that is cut into batches; a cycle is the batches after which every bucket has come
+to the end of a permutation, and within it the buckets take turns in proportion to their images, in random order. So an
+image in a bucket of its own is not drawn more often than the others, as filling up its last batch in every epoch would.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from trainers.config import Data
+from trainers.data.buckets import Bucket, Pair, bucket_for, fit, resized
+from trainers.data.captions import base_caption, draw_caption
+from trainers.data.decode import alpha_mask, flatten, open_image
+from trainers.data.ingest import look
+from trainers.data.likeness import pixel_hash
+from trainers.errors import VelaturaError
+from trainers.randomness import generator
+
+LATENT_FACTOR = 8
+CENTRE = (0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of the dataset."""
+
+    path: Path
+    caption: str
+    """Before the trigger and before any draw."""
+    size: Pair
+    """(height, width) in pixels, upright."""
+    content_hash: str
+    """Of the decoded pixels, whatever file they came in."""
+    bucket: Bucket
+    masked: bool
+    """Transparent parts are left out of the loss."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One item as it is trained once."""
+
+    item_index: int
+    flip: bool
+    crop: tuple[float, float]
+    """Place of the cut, shares (down, right) of the room there is."""
+    caption: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Items and the draws of every batch."""
+
+    items: tuple[Item, ...]
+    settings: Data
+    seed: int
+    _orders: dict[int, list[tuple[int, int]]] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def buckets(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the items of each training size, in the order of the sizes."""
+        shapes = sorted({item.bucket.shape for item in self.items})
+        return tuple(tuple(i for i, item in enumerate(self.items) if item.bucket.shape == shape) for shape in shapes)
+
+    def batches_per_epoch(self, batch_size: int) -> int:
+        """The batches in which every image occurs `repeats` times on average (exactly so over `batch_size` epochs)."""
+        return math.ceil(len(self.items) * self.settings.repeats / batch_size)
+
+    def draws(self, batch_index: int, batch_size: int) -> tuple[Draw, ...]:
+        """The draws of a batch, all of one training size; a pure function of the seed and the arguments."""
+        cycle, place = divmod(batch_index, len(self.items) * self.settings.repeats)
+        buckets = self.buckets
+        bucket, turn = self._order(cycle, buckets)[place]
+        members = buckets[bucket]
+        length = len(members) * self.settings.repeats  # of a permutation, and the bucket's batches in a cycle
+        first = (cycle * length + turn) * batch_size
+        shape = self.items[members[0]].bucket.shape
+        row: list[int] = []  # the permutations that the batch's slots fall into, one after the other
+        for number in range(first // length, (first + batch_size - 1) // length + 1):
+            row += torch.randperm(length, generator=generator(self.seed, "permutation", *shape, number)).tolist()
+        slots = row[first % length : first % length + batch_size]
+        drawn = [members[slot % len(members)] for slot in slots]
+        return tuple(self._draw(batch_index * batch_size + slot, index) for slot, index in enumerate(drawn))
+
+    def _draw(self, number: int, index: int) -> Draw:
+        flip, crop = False, CENTRE
+        if self.settings.flip:
+            flip = torch.rand((), generator=generator(self.seed, "flip", number, index)).item() < 0.5
+        if self.settings.crop == "random":
+            down, right = torch.rand(2, generator=generator(self.seed, "crop", number, index)).tolist()
+            crop = (down, right)
+        caption = draw_caption(self.items[index].caption, self.settings, self.seed, number, index)
+        return Draw(index, flip, crop, caption)
+
+    def _order(self, cycle: int, buckets: tuple[tuple[int, ...], ...]) -> list[tuple[int, int]]:
+        """(bucket, its how-manieth batch of the cycle) for every batch of a cycle; the last cycle's is remembered."""
+        if cycle not in self._orders:
+            times: list[Tensor] = []
+            turns: list[tuple[int, int]] = []
+            for bucket, members in enumerate(buckets):
+                count = len(members) * self.settings.repeats
+                # Each batch falls at random within its own share of the cycle, so that a bucket's are spread evenly.
+                jitter = torch.rand(count, generator=generator(self.seed, "order", cycle, bucket), dtype=torch.float64)
+                times.append((torch.arange(count) + jitter) / count)
+                turns += [(bucket, turn) for turn in range(count)]
+            order = torch.argsort(torch.cat(times), stable=True).tolist()
+            self._orders.clear()
+            self._orders[cycle] = [turns[place] for place in order]
+        return self._orders[cycle]
+
+
+def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, stride: int) -> Dataset:
+    """Read a folder's images (decoding each once for its size and content) and assign each its bucket and caption.
+
+    Raises VelaturaError where the folder has no images or one of them cannot be read.
+    """
+    paths = look(folder).images
+    if not paths:
+        raise VelaturaError(f"There are no images in {folder}.")
+    items = []
+    for path in paths:
+        image = open_image(path)
+        bucket = bucket_for(*image.size, resolution, stride, settings.max_aspect, settings.max_upscale)
+        size = image.height, image.width
+        masked = settings.transparency == "mask"
+        items.append(Item(path, base_caption(path, settings), size, pixel_hash(image), bucket, masked))
+    return Dataset(tuple(items), settings, seed)
+
+
+def pixels(item: Item, draw: Draw) -> Tensor:
+    """The image as it is trained: on white, mirrored, resized, cut; (3, h, w) fp32 in [−1, 1]."""
+    image, _, _ = fit(_mirrored(flatten(open_image(item.path)), draw), item.bucket, draw.crop)
+    values = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float()  # (h, w, 3) -> (3, h, w)
+    return values / 127.5 - 1
+
+
+def mask(item: Item, draw: Draw) -> Tensor | None:
+    """How much of each latent pixel is opaque, (1, h/8, w/8) fp32 in [0, 1]; None unless transparency is masked."""
+    if not item.masked:
+        return None
+    opacity = alpha_mask(open_image(item.path))
+    height, width = item.bucket.shape
+    if opacity is None:
+        return torch.ones(1, height // LATENT_FACTOR, width // LATENT_FACTOR)
+    image, _, _ = fit(_mirrored(opacity, draw), item.bucket, draw.crop)
+    values = torch.from_numpy(np.asarray(image).copy())[None].float() / 255  # (1, h, w)
+    return torch.nn.functional.avg_pool2d(values, LATENT_FACTOR)
+
+
+def placement(item: Item, draw: Draw) -> tuple[Pair, Pair]:
+    """What SDXL is told about a draw: the original (height, width), and the cut's (top, left) in the resized image."""
+    return item.size, resized(item.size, item.bucket, draw.crop)[1]
+
+
+def _mirrored(image: Image.Image, draw: Draw) -> Image.Image:
+    # Before the cut, so that its place is counted in the mirrored image.
+    return ImageOps.mirror(image) if draw.flip else image

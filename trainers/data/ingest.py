@@ -1,0 +1,210 @@
+"""The way in: a folder of whatever images becomes clean PNG files and captions; originals are never trained on."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from trainers.data.captions import caption_from_name, own_caption
+from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, alpha_mask, flatten, open_image
+from trainers.data.likeness import fingerprint, near_duplicates, pixel_hash
+from trainers.errors import VelaturaError
+
+__all__ = ["Duplicates", "IngestReport", "Kept", "Listing", "alpha_mask", "flatten", "ingest", "look", "open_image"]
+
+# fmt: off
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif",
+    ".tiff", ".avif", ".heic", ".heif", ".heics", ".hif",
+})
+# Named in the report, because whoever put them there expects them to be used.
+OTHER_PICTURES = frozenset({
+    ".svg", ".psd", ".xcf", ".kra", ".ai", ".eps", ".pdf", ".ico", ".tga", ".jp2", ".j2k", ".jxl", ".exr",
+    ".hdr", ".qoi", ".ppm", ".pgm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
+    ".mp4", ".mov", ".webm", ".zip",
+})
+# fmt: on
+MAX_NAME_BYTES = 120
+MAX_FOLDERS = 1000  # looked into for images in sub-folders, should someone give their home folder
+PNG_EFFORT = 3  # zlib level: a third of the time of the default 6, and few per cent larger
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An image that was taken over."""
+
+    path: Path
+    source: str
+    """Name of the file it came from."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Two or more images with the same content."""
+
+    names: tuple[str, ...]
+    exact: bool
+    """Equal in every pixel; otherwise nearly the same, such as a re-compressed or resized copy."""
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What became of every file of a folder."""
+
+    kept: tuple[Kept, ...]
+    skipped: tuple[tuple[str, str], ...]
+    """(file name, what is wrong with it, which continues the sentence that starts with the name)."""
+    duplicates: tuple[Duplicates, ...]
+    """Reported, not removed."""
+    notes: tuple[str, ...]
+    """Sentences about the folder as a whole."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder, by name only."""
+
+    images: tuple[Path, ...]
+    others: tuple[Path, ...]
+    """Pictures in formats that are not read."""
+    subfolders: tuple[str, ...]
+    """Sub-folders with images somewhere inside; they are not entered."""
+
+
+def look(folder: Path) -> Listing:
+    """List a folder's images in the order of their names; hidden files are left out.
+
+    Raises VelaturaError when the folder is missing or not a folder.
+    """
+    if not folder.is_dir():
+        found = "it is a file" if folder.exists() else "there is no such folder"
+        raise VelaturaError(f"{folder} cannot be used as a folder of images: {found}.")
+    entries = sorted(
+        (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
+        key=lambda entry: (entry.name.casefold(), entry.name),
+    )
+    folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    files = [entry for entry in entries if not entry.is_dir()]
+    return Listing(
+        images=tuple(file for file in files if file.suffix.lower() in SUFFIXES),
+        others=tuple(file for file in files if file.suffix.lower() in OTHER_PICTURES),
+        subfolders=tuple(entry.name for entry in folders if _holds_images(entry)),
+    )
+
+
+def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
+    """Read every image of a folder and write it to `target` as a lossless PNG without metadata, with its caption.
+
+    Files are named `0001-fox-in-snow.png` after their order and what their names say. Transparent images are laid on
+    white unless `keep_transparency`. What cannot be read is skipped and reported. Ingesting the result again gives the
+    same pixels and captions. Raises VelaturaError, with nothing left in `target`, when the source is missing or has no
+    readable image, or when `target` is in use or cannot be written.
+    """
+    listing = look(source)
+    _check_target(target)
+    skipped = [(path.name, f"is in a format that is not read (only {FORMATS_IN_WORDS})") for path in listing.others]
+    kept: list[Kept] = []
+    hashes: list[str] = []
+    prints: list[np.ndarray] = []
+    new_folder = not target.exists()
+    try:
+        for path in listing.images:
+            try:
+                image, caption = _read(path, keep_transparency)
+            except UnreadableError as error:
+                skipped.append((path.name, error.reason))
+                continue
+            place = target / _safe_name(len(kept) + 1, path.stem)
+            kept.append(Kept(place, path.name))
+            _write(place, image, caption)
+            hashes.append(pixel_hash(image))
+            prints.append(fingerprint(flatten(image)))
+    except OSError as error:
+        _remove([one.path for one in kept], target if new_folder else None)
+        raise VelaturaError(f"The images cannot be written to {target}: {error.strerror or error}.") from error
+    if not kept:
+        raise VelaturaError(_nothing(source, listing, skipped))
+    names = [one.source for one in kept]
+    return IngestReport(tuple(kept), tuple(skipped), duplicates(names, hashes, prints), _notes(listing))
+
+
+def duplicates(names: list[str], hashes: list[str], prints: list[np.ndarray]) -> tuple[Duplicates, ...]:
+    """Groups of equal images, then groups of nearly equal ones (of which equal images count as one)."""
+    equal: dict[str, list[int]] = {}
+    for index, key in enumerate(hashes):
+        equal.setdefault(key, []).append(index)
+    exact = [Duplicates(tuple(names[i] for i in group), True) for group in equal.values() if len(group) > 1]
+    first = [group[0] for group in equal.values()]
+    near = near_duplicates([prints[i] for i in first])
+    return (*exact, *(Duplicates(tuple(names[first[i]] for i in group), False) for group in near))
+
+
+def _read(path: Path, keep_transparency: bool) -> tuple[Image.Image, str | None]:
+    image = open_image(path)
+    mask = alpha_mask(image)
+    if mask is not None and mask.getextrema()[1] == 0:
+        raise UnreadableError(path.name, "is transparent all over")
+    return image if keep_transparency else flatten(image), own_caption(path)
+
+
+def _safe_name(number: int, stem: str) -> str:
+    """`0001-fox-in-snow.png`: only letters, digits, `,`, `'` and `-`, so that it is safe on every system."""
+    words = re.sub(r"\s+", "-", caption_from_name(stem))
+    words = words.encode()[:MAX_NAME_BYTES].decode("utf-8", "ignore").strip("-,'")
+    return f"{number:04d}-{words}.png" if words else f"{number:04d}.png"
+
+
+def _check_target(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise VelaturaError(f"The images cannot be written to {target}: it is a file, not a folder.")
+    if target.is_dir() and any(target.iterdir()):
+        raise VelaturaError(f"The images cannot be written to {target}: the folder is not empty.")
+
+
+def _write(place: Path, image: Image.Image, caption: str | None) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(place.name + ".part")
+    image.save(part, "PNG", compress_level=PNG_EFFORT)
+    part.replace(place)
+    if caption is not None:
+        place.with_suffix(".txt").write_text(caption + "\n", encoding="utf-8")
+
+
+def _remove(places: list[Path], folder: Path | None) -> None:
+    for place in places:
+        for path in (place, place.with_suffix(".txt"), place.with_name(place.name + ".part")):
+            path.unlink(missing_ok=True)
+    if folder is not None and folder.is_dir():
+        folder.rmdir()
+
+
+def _holds_images(folder: Path) -> bool:
+    inside = islice(os.walk(folder), MAX_FOLDERS)
+    return any(Path(name).suffix.lower() in SUFFIXES for _, _, names in inside for name in names)
+
+
+def _notes(listing: Listing) -> tuple[str, ...]:
+    if not listing.subfolders:
+        return ()
+    return (f"Sub-folders are not entered, though there are images in {_few(listing.subfolders)}.",)
+
+
+def _nothing(source: Path, listing: Listing, skipped: list[tuple[str, str]]) -> str:
+    if skipped:
+        name, reason = skipped[0]
+        others = f" ({len(skipped) - 1} more like it)" if len(skipped) > 1 else ""
+        return f"No image in {source} can be read: {name} {reason}{others}."
+    if listing.subfolders:
+        inside = _few(listing.subfolders)
+        return f"There are no images in {source} itself, only in its sub-folders ({inside}): give one of those instead."
+    return f"There are no images in {source}: put some there ({FORMATS_IN_WORDS})."
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,57 @@
+"""What happened in a run, one JSON object a line: the UI, the command line and a cluster all read this file."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+Listener = Callable[[Event], None]
+
+
+class Recorder:
+    """Appends events to `events.jsonl`, everything but steps to `log.txt` in words, and tells one listener."""
+
+    def __init__(self, folder: Path, listener: Listener | None = None):
+        self._listener = listener
+        self.move_to(folder)
+
+    def move_to(self, folder: Path) -> None:
+        """Go on in another folder, where the run was moved to."""
+        self._events, self._log = folder / "events.jsonl", folder / "log.txt"
+
+    def __call__(self, kind: str, **facts: Any) -> None:
+        event: Event = {"time": round(time.time(), 3), "type": kind, **{k: _plain(v) for k, v in facts.items()}}
+        with self._events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+        if kind != "step":
+            words = event.get("message") or ", ".join(f"{k} {v}" for k, v in event.items() if k not in ("time", "type"))
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {words}\n")
+        if self._listener is not None:
+            self._listener(event)
+
+
+def read_events(folder: Path) -> Iterator[Event]:
+    """The events of a run folder in order; a line cut short by a kill is passed over."""
+    path = folder / "events.jsonl"
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        yield event
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no NaN
+    return value

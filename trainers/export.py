@@ -1,0 +1,51 @@
+"""The end of a run: its style files, the one everybody reads and, where needed, one for diffusers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from pathlib import Path
+
+from trainers.checkpoint import Progress
+from trainers.config import Config
+from trainers.data.captions import full_caption
+from trainers.data.dataset import Dataset
+from trainers.formats.for_diffusers import how_to_load, write_for_diffusers
+from trainers.formats.metadata import TrainingFacts, style_metadata
+from trainers.formats.write import write_style
+from trainers.loop import Session
+from trainers.run import plain_disk_errors
+
+
+def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
+    """Write the style file(s) of a session into its run folder, each whole or not at all; `started` in Unix seconds."""
+    config, model, network, run = session.config, session.model, session.network, session.run
+    facts = training_facts(config, dataset, progress)
+    metadata = style_metadata(config, model, network, facts, started, time.time())
+    shape = dict(model.unet.config)
+    core = run.style / f"{config.name}.safetensors"
+    with plain_disk_errors(core):
+        run.style.mkdir(exist_ok=True)
+        write_style(core, network, model.family.name, shape, metadata, config.save.precision)
+        other = core.with_name(f"{config.name}-diffusers.safetensors")
+        extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
+    sentence = how_to_load(network, core, extra)
+    (run.style / "how-to-load.txt").write_text(sentence + "\n", encoding="utf-8")
+    session.record("export", path=core.name, bytes=core.stat().st_size, message=sentence)
+    return core
+
+
+def training_facts(config: Config, dataset: Dataset, progress: Progress) -> TrainingFacts:
+    """What the file's metadata says of the images and of how long they were trained on."""
+    batches = progress.step * config.train.accumulation
+    captions = [full_caption(item.caption, config.data) for item in dataset.items]
+    tags = Counter(tag.strip() for caption in captions for tag in caption.split(",") if tag.strip())
+    buckets = Counter((item.bucket.width, item.bucket.height) for item in dataset.items)
+    return TrainingFacts(
+        images=len(dataset.items),
+        steps=progress.step,
+        epochs=math.ceil(batches / dataset.batches_per_epoch(config.train.batch_size)),
+        tags=tags,
+        buckets=buckets,
+    )

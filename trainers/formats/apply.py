@@ -1,0 +1,157 @@
+"""Styles on a base model, live, each at its own strength."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from pydantic import ConfigDict, Field, SkipValidation
+from pydantic.dataclasses import dataclass as checked_dataclass
+from torch import Tensor, nn
+
+from trainers.adapters.method import LayerMethod, Now, Theta
+from trainers.adapters.network import Network
+from trainers.adapters.site import Site
+from trainers.adapters.targets import Target
+from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Update
+from trainers.errors import VelaturaError
+from trainers.formats.dense import Dense
+from trainers.formats.names import layer_names
+from trainers.formats.origin import Origin, origin_of
+from trainers.formats.read import Style
+from trainers.models.family import family_named
+
+
+class StyleNetwork(Network):
+    """A network of loaded styles, with what was left out of them and why, one sentence each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+
+@checked_dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
+class LoadedStyle(LayerMethod):
+    """A style file as a method: its θ are the file's factors, frozen, with the strength in them."""
+
+    summary: ClassVar[str] = "A trained style."
+
+    updates: SkipValidation[Mapping[str, Update]] = Field(default_factory=dict)
+    """The changes by site name."""
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        return factors(self.updates[site.name])
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
+        return from_factors(theta, site.op.shape)
+
+
+def factors(update: Update) -> dict[str, Tensor]:
+    """The tensors of a change as a file brings it."""
+    if isinstance(update, LowRank):
+        low = update.low_rank()
+        return {"up": low.up, "down": low.down}
+    if isinstance(update, Hadamard):
+        left, right = update.left, update.right
+        return {"up": left.up, "down": left.down, "right_up": right.up, "right_down": right.down}
+    if isinstance(update, Kronecker):
+        if isinstance(update.right, LowRank):
+            return {"left": update.left, "right_up": update.right.up, "right_down": update.right.down}
+        return {"left": update.left, "right": update.right}
+    if isinstance(update, Dense):
+        return {"weight": update.weight}
+    raise TypeError(f"no file brings a {type(update).__name__}")
+
+
+def from_factors(theta: Theta, shape: tuple[int, ...]) -> Update:
+    """The inverse of `factors`, for a layer whose weight has this shape."""
+    if "weight" in theta:
+        return Dense(theta["weight"])
+    if "left" in theta:
+        left = theta["left"]
+        if "right" in theta:
+            return Kronecker(left, theta["right"], shape)
+        inner = (shape[0] // left.shape[0], shape[1] // left.shape[1], *shape[2:])
+        return Kronecker(left, LowRank(theta["right_up"], theta["right_down"], inner), shape)
+    low = LowRank(theta["up"], theta["down"], shape)
+    if "right_up" in theta:
+        return Hadamard(low, LowRank(theta["right_up"], theta["right_down"], shape))
+    return low
+
+
+@torch.no_grad()
+def apply_styles(parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]) -> StyleNetwork:
+    """Put styles on the layers of a base, each at its strength; they add up.
+
+    `parts` are the base's networks by name (`unet`, `text_encoder`, `text_encoder_2`), `family` its family's name.
+    Layers of a style that this base does not have are named in the network's `warnings`; a style of another base is a
+    VelaturaError.
+    """
+    network = StyleNetwork()
+    names = layer_names(parts, family)
+    try:
+        for style, strength in styles:
+            _place(network, parts, family, names, style, strength)
+    except VelaturaError:
+        network.remove()
+        raise
+    return network
+
+
+def _place(
+    network: StyleNetwork,
+    parts: Mapping[str, nn.Module],
+    family: str,
+    names: Mapping[str, tuple[str, str]],
+    style: Style,
+    strength: float,
+) -> None:
+    origin = origin_of(style)
+    _check_base(style, origin, parts, family)
+    found: dict[str, tuple[str, str]] = {}
+    for stem in style.layers:
+        if stem in names and names[stem] not in found.values():  # the same layer under two names counts once
+            found[stem] = names[stem]
+    if not found:
+        example = next(iter(style.layers))
+        raise VelaturaError(f"{style.name} has no layer in common with this base; one of its layers is {example}")
+    layers = {stem: parts[part].get_submodule(path) for stem, (part, path) in found.items()}
+    updates = {}
+    for stem, (part, path) in found.items():
+        weight = layers[stem].weight
+        assert isinstance(weight, Tensor)
+        updates[f"{part}.{path}"] = style.update(stem, weight.detach().cpu()).scaled(strength)
+    method = LoadedStyle(updates=updates)  # type: ignore[call-arg]
+    network.place(tuple(Target(*found[stem], layers[stem], method, 1.0) for stem in found), seed=0)
+    _warn(network, style, [stem for stem in style.layers if stem not in found])
+
+
+def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], family: str) -> None:
+    base = family_named(family)
+    if origin.family is not None and origin.family != base:
+        raise VelaturaError(
+            f"{style.name} was made for {origin.title}, and this base is {base.title}; "
+            f"use it with a base of the {origin.family.title} family"
+        )
+    width = getattr(parts["unet"].config, "cross_attention_dim", None) if "unet" in parts else None
+    if width is None or origin.context_width in (None, width):
+        return
+    if origin.starter:
+        raise VelaturaError(f"{style.name} fits only the starter that it was trained on, and this is another base")
+    raise VelaturaError(
+        f"{style.name} was made for {origin.title}, whose text has {origin.context_width} channels, "
+        f"and this base's text has {width}"
+    )
+
+
+def _warn(network: StyleNetwork, style: Style, missing: list[str]) -> None:
+    if missing:
+        network.warnings.append(
+            f"{style.name}: {len(missing)} of its {len(style.layers)} layers are not in this base, such as {missing[0]}"
+        )
+    if style.unknown_keys:
+        network.warnings.append(
+            f"{style.name}: {len(style.unknown_keys)} tensors of a kind not known here were left out, "
+            f"such as {style.unknown_keys[0]}"
+        )

@@ -1,0 +1,55 @@
+"""ΔW as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.op import Op
+from trainers.adapters.updates import LowRank
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A change that is stored whole: `weight (out, in[, kh, kw])`, as `diff` tensors of style files hold it."""
+
+    weight: Tensor
+
+    uses_base_output = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the layer's weight."""
+        return tuple(self.weight.shape)
+
+    def dense(self, W: Tensor | None = None) -> Tensor:
+        """ΔW in fp32."""
+        return self.weight.float()
+
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None) -> Tensor:
+        """ΔW x."""
+        return op(x, self.weight)
+
+    def scaled(self, strength: float) -> Dense:
+        """The same change at another strength."""
+        return Dense(self.weight * strength)
+
+    def low_rank(self) -> LowRank | None:
+        """None: its rank may be full."""
+        return None
+
+    def factored(self) -> LowRank:
+        """The same ΔW, bit for bit, as a product with an identity matrix, of rank `min(out, in·kh·kw)`.
+
+        As large as ΔW and a square matrix more; for tools that read nothing but plain LoRA.
+        """
+        flat = self.weight.flatten(1)  # (out, in·kh·kw)
+        identity = torch.eye(min(flat.shape), dtype=flat.dtype, device=flat.device)
+        up, down = (identity, flat) if len(flat) == len(identity) else (flat, identity)
+        return LowRank(up, down, self.shape)
+
+    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
+        """`diff`, which no alpha scales."""
+        return {"diff": self.weight}

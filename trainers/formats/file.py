@@ -1,0 +1,134 @@
+"""A safetensors file written whole or not at all, with the hashes that tools look for.
+
+Layout: 8 bytes little-endian header length, the header (JSON, padded with spaces to a multiple of 8), then the tensors'
+bytes, larger element types first and by name among equals. The header is written here, with sorted metadata: in the
+library's own the order changes from run to run, and equal runs should give equal files.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainers.errors import VelaturaError
+
+ELEMENT_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+
+LARGEST_HEADER = 2**20
+"""Bytes; some tools show no metadata of a file whose header is larger."""
+
+EXPENDABLE = ("ss_tag_frequency", "ss_bucket_info", "velatura.config")
+"""Metadata that is left out, in this order, from a header that would be larger than that."""
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors (CPU, contiguous; fp32, fp16 or bf16) and metadata, with hashes of the data, to `path`.
+
+    The file is written beside `path`, read back, and put in its place in one step; on any failure nothing is left.
+    Raises VelaturaError if the disk is full, the place cannot be written or what is read back differs.
+    """
+    ordered = dict(sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])))
+    header = _fitting_header(ordered, {**metadata, **data_hashes(ordered, metadata)})
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(header)
+            for tensor in ordered.values():
+                file.write(_bytes(tensor))
+            file.flush()
+            os.fsync(file.fileno())
+        _check_written(part, ordered)
+        part.replace(path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise VelaturaError(f"the disk is full, {path} was not written; free some space and try again") from error
+        raise VelaturaError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        _remove(part)
+
+
+def data_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """Hashes of the tensors' bytes as they lie in the file, for the metadata.
+
+    `sshs_model_hash`, which A1111 shows, is the SHA-256 of everything after the header, whatever the header;
+    `sshs_legacy_hash` that of 64 KiB at 1 MiB of the file with `ss_` metadata alone.
+    """
+    whole, legacy = hashlib.sha256(), hashlib.sha256()
+    start, end = 0x100000, 0x110000
+    position = 0
+    ss_header = _header(tensors, {key: value for key, value in metadata.items() if key.startswith("ss_")})
+    for index, chunk in enumerate((ss_header, *map(_bytes, tensors.values()))):
+        if index:
+            whole.update(chunk)
+        legacy.update(chunk[max(0, start - position) : max(0, end - position)])
+        position += len(chunk)
+    digest = whole.hexdigest()
+    return {
+        "sshs_model_hash": digest,
+        "sshs_legacy_hash": legacy.hexdigest()[:8],
+        "modelspec.hash_sha256": f"0x{digest}",
+    }
+
+
+def _fitting_header(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
+    header = _header(tensors, metadata)
+    for key in EXPENDABLE:
+        if len(header) < LARGEST_HEADER:
+            break
+        metadata.pop(key, None)
+        header = _header(tensors, metadata)
+    return header
+
+
+def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    offset = 0
+    for name, tensor in tensors.items():
+        end = offset + tensor.numel() * tensor.element_size()
+        entries[name] = {
+            "dtype": ELEMENT_TYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.reshape(-1).view(torch.uint8).numpy().data  # type: ignore[return-value] # a view, not a copy
+
+
+def _check_written(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors import SafetensorError
+
+    try:
+        for name, found in _stored(path):
+            if not torch.equal(found, tensors[name]):
+                raise VelaturaError(f"what was written for {name} reads back differently; check the disk")
+    except SafetensorError as error:
+        raise VelaturaError(f"what was written cannot be read back ({error}); check the disk") from error
+
+
+def _stored(path: Path) -> Iterator[tuple[str, Tensor]]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 (not a mapping)
+            yield name, file.get_tensor(name)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ENOENT):
+            raise

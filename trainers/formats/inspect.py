@@ -1,0 +1,144 @@
+"""What a style file is, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from trainers.formats.layout import method_of
+from trainers.formats.names import part_of
+from trainers.formats.origin import STARTER, origin_of
+from trainers.formats.read import Style, read_style
+
+
+class Frozen(BaseModel):
+    """A value."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class BaseSummary(Frozen):
+    """The base model a style was made for; empty where the file does not say."""
+
+    name: str
+    family: str
+    sha256: str
+    fits_only: str
+    """The one base it fits, if it fits no other of the family."""
+
+
+class RankSummary(Frozen):
+    """Ranks over the layers that have one."""
+
+    smallest: int
+    largest: int
+    most_common: int
+
+
+class TensorSummary(Frozen):
+    """One tensor."""
+
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class StyleSummary(Frozen):
+    """A style file at a glance; `model_dump_json()` gives it to programs."""
+
+    name: str
+    """The file's name."""
+    size: int
+    """Bytes."""
+    method: str
+    """`lora`, `loha`, `lokr` or `full`, several with + between them; `dora` where magnitudes are stored too."""
+    base: BaseSummary
+    rank: RankSummary | None
+    alphas: tuple[float, ...]
+    """The distinct alphas that are stored."""
+    trained_words: tuple[str, ...]
+    """The trigger, or the most frequent tags."""
+    modules: Mapping[str, int]
+    """Changed layers by part of the model."""
+    parameters: int
+    """Numbers in all factors, alphas not counted."""
+    tensors: tuple[TensorSummary, ...]
+    unknown_keys: tuple[str, ...]
+    metadata: Mapping[str, str]
+
+
+def describe_style(path: Path) -> StyleSummary:
+    """Read a style file and say what it is; VelaturaError if it is none."""
+    style = read_style(path)
+    layers = style.layers.values()
+    ranks = Counter(rank for rank in map(_rank, layers) if rank is not None)
+    origin = origin_of(style)
+    return StyleSummary(
+        name=path.name,
+        size=path.stat().st_size,
+        method=_method(style),
+        base=BaseSummary(
+            name=origin.name,
+            family=origin.family.name if origin.family is not None else "",
+            sha256=origin.sha256,
+            fits_only=STARTER if origin.starter else "",
+        ),
+        rank=_rank_summary(ranks),
+        alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t})),
+        trained_words=_trained_words(style),
+        modules=dict(sorted(Counter(part_of(stem) or "other" for stem in style.layers).items())),
+        parameters=sum(t.numel() for layer in layers for name, t in layer.items() if name != "alpha"),
+        tensors=tuple(
+            TensorSummary(key=key, dtype=str(tensor.dtype).removeprefix("torch."), shape=tuple(tensor.shape))
+            for key, tensor in sorted(style.tensors.items())
+        ),
+        unknown_keys=style.unknown_keys,
+        metadata=dict(style.metadata),
+    )
+
+
+def _rank_summary(ranks: Counter[int]) -> RankSummary | None:
+    if not ranks:
+        return None
+    return RankSummary(smallest=min(ranks), largest=max(ranks), most_common=ranks.most_common(1)[0][0])
+
+
+def _method(style: Style) -> str:
+    # Layers without effect may be plain LoRA in a file of any method; they do not count.
+    changed = (layer for layer in style.layers.values() if not _is_nothing(layer))
+    found = {method_of(layer) for layer in changed} or {method_of(layer) for layer in style.layers.values()}
+    decomposed = any({"dora_scale", "lora_magnitude_vector"} & set(layer) for layer in style.layers.values())
+    return "+".join(sorted(method for method in found if method) + ["dora"] * decomposed)
+
+
+def _is_nothing(layer: Mapping[str, Tensor]) -> bool:
+    up = layer.get("lora_up.weight")
+    return up is not None and not up.any()
+
+
+def _rank(layer: Mapping[str, Tensor]) -> int | None:
+    for suffix in ("lora_down.weight", "hada_w1_b", "lokr_w2_b", "lokr_w1_b"):
+        if suffix in layer and not _is_nothing(layer):
+            return len(layer[suffix])
+    return None
+
+
+def _trained_words(style: Style) -> tuple[str, ...]:
+    written = style.metadata.get("velatura.trigger") or style.metadata.get("modelspec.trigger_phrase", "")
+    return (written,) if written else _frequent_tags(style.metadata.get("ss_tag_frequency", ""))
+
+
+def _frequent_tags(text: str) -> tuple[str, ...]:
+    try:
+        folders = json.loads(text or "{}")
+        counts: Counter[str] = Counter()
+        for tags in folders.values():
+            counts.update({str(tag): int(count) for tag, count in tags.items()})
+    except (ValueError, TypeError, AttributeError):
+        return ()  # metadata is a stranger's text
+    return tuple(tag for tag, _ in counts.most_common(5))

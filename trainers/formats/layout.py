@@ -1,0 +1,189 @@
+"""How one layer's change is laid out in tensors, and back: the suffixes of kohya, LyCORIS, diffusers and PEFT files.
+
+The scale is alpha / rank in every format, and 1 where there is no alpha. Sources: the LyCORIS library's modules and
+diffusers' loaders; the formulas are those of the methods' papers (`trainers.adapters`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.method import tucker
+from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Update
+from trainers.formats.dense import Dense
+
+# Each pattern takes the end of a key; what is before it names the layer.
+_SPELLINGS: tuple[tuple[str, str], ...] = (
+    (r"\.lora_(?:up|B)(?:\.\w+)?\.weight", "lora_up.weight"),
+    (r"\.lora_(?:down|A)(?:\.\w+)?\.weight", "lora_down.weight"),
+    (r"\.lora(?:_linear_layer)?\.up\.weight", "lora_up.weight"),
+    (r"\.lora(?:_linear_layer)?\.down\.weight", "lora_down.weight"),
+    (r"\.lora_mid\.weight", "lora_mid.weight"),
+    (r"\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?", "lora_magnitude_vector"),
+    *(
+        (rf"\.{suffix}", suffix)
+        for suffix in (
+            *("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"),
+            *("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
+            *("alpha", "dora_scale", "diff"),
+        )
+    ),
+)
+_ENDINGS = tuple((re.compile(pattern + "$"), suffix) for pattern, suffix in _SPELLINGS)
+_OLD_ATTENTION = re.compile(r"\.(?:processor\.)?to_(q|k|v|out)_lora\.(up|down)\.weight$")
+
+METHOD_OF_SUFFIX = {
+    "lora_up.weight": "lora",
+    "hada_w1_a": "loha",
+    "lokr_w1": "lokr",
+    "lokr_w1_a": "lokr",
+    "diff": "full",
+}
+"""The tensor that tells what a layer's change is made of."""
+
+
+class LayoutError(ValueError):
+    """A layer's tensors do not make a change of it; the message is the end of a sentence about the layer."""
+
+
+def split_key(key: str) -> tuple[str, str] | None:
+    """A key as the layer's name and a suffix in its LyCORIS spelling, or None where the suffix is not understood."""
+    old = _OLD_ATTENTION.search(key)
+    if old is not None:
+        which, side = old.groups()
+        names = {"out": "to_out.0"} if key.startswith("unet.") else {w: f"{w}_proj" for w in ("q", "k", "v", "out")}
+        return f"{key[: old.start()]}.{names.get(which, f'to_{which}')}", f"lora_{side}.weight"
+    for ending, suffix in _ENDINGS:
+        found = ending.search(key)
+        if found is not None and found.start() > 0:
+            return key[: found.start()], suffix
+    return None
+
+
+def by_layer(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
+    """Tensors by layer name and suffix, and the keys that no format known here has."""
+    layers: dict[str, dict[str, Tensor]] = {}
+    unknown = []
+    for key, tensor in tensors.items():
+        split = split_key(key)
+        if split is None:
+            unknown.append(key)
+        else:
+            layers.setdefault(split[0], {})[split[1]] = tensor
+    return layers, tuple(unknown)
+
+
+def method_of(suffixes: Iterable[str]) -> str | None:
+    """`lora`, `loha`, `lokr` or `full` (a whole ΔW) for the suffixes of one layer, or None."""
+    return next((METHOD_OF_SUFFIX[suffix] for suffix in suffixes if suffix in METHOD_OF_SUFFIX), None)
+
+
+def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = None) -> Update:
+    """The change that one layer's tensors (by suffix) mean, in fp32.
+
+    `shape` is the layer's weight shape; without it, it is read off the tensors, which for LoHA and a low-rank LoKr on a
+    convolution only tell `(out, in·kh·kw)`. DoRA's magnitudes are not looked at (see `decomposed`). Raises LayoutError.
+    """
+    readers: dict[str, Callable[[Mapping[str, Tensor], tuple[int, ...] | None], Update]]
+    readers = {"lora": _lora, "loha": _loha, "lokr": _lokr, "full": _diff}
+    method = method_of(tensors)
+    if method is None:
+        raise LayoutError(f"has {', '.join(sorted(tensors))}, which is no LoRA, LoHA, LoKr or full change")
+    try:
+        return readers[method]({name: tensor.float() for name, tensor in tensors.items()}, shape)
+    except KeyError as error:
+        raise LayoutError(f"lacks {error.args[0]}") from error
+    except (RuntimeError, ValueError) as error:
+        sizes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()))
+        wanted = "" if shape is None else f" of shape {shape}"
+        raise LayoutError(f"has tensors that do not fit together or not the layer{wanted}: {sizes}") from error
+
+
+def decomposed(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
+    """DoRA in a file: W' = m (W + ΔW) / ‖W + ΔW‖, the norm by row or, for a `dora_scale (1, in)`, by column."""
+    changed = W.float() + update.dense(W)
+    by_row = tensors.get("lora_magnitude_vector")  # PEFT: `(out,)`, convolutions `(1, out, 1, 1)`
+    magnitude = by_row if by_row is not None else tensors["dora_scale"]
+    axis = int(by_row is None and magnitude.shape[0] == 1 != len(W))
+    if magnitude.numel() != W.shape[axis]:
+        raise LayoutError(f"has {magnitude.numel()} magnitudes for a layer of shape {tuple(W.shape)}")
+    others = tuple(d for d in range(W.dim()) if d != axis)
+    norm = torch.linalg.vector_norm(changed, dim=others, keepdim=True)
+    return Dense(magnitude.float().reshape(norm.shape) * changed / norm - W.float())
+
+
+def _scale(tensors: Mapping[str, Tensor], rank: int) -> float:
+    return tensors["alpha"].item() / rank if "alpha" in tensors else 1.0
+
+
+def _lora(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> LowRank:
+    up, down = tensors["lora_up.weight"].flatten(1), tensors["lora_down.weight"]  # (out, r), (r, in[, kh, kw])
+    rank = len(down)
+    own = (len(up), *down.shape[1:])
+    if "lora_mid.weight" in tensors:  # Tucker: mid (r, r, kh, kw), down (r, in, 1, 1)
+        mid = tensors["lora_mid.weight"]
+        own = (len(up), down.shape[1], *mid.shape[2:])
+        down = torch.einsum("mnkl,ni->mikl", mid, down.flatten(1))
+    return LowRank(up * _scale(tensors, rank), *_fitted(up, down.flatten(1), shape or own))
+
+
+def _fitted(up: Tensor, down: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
+    if up.shape[1] != len(down):
+        raise ValueError("ranks differ")
+    if (len(up), down.shape[1]) != (shape[0], math.prod(shape[1:])):
+        raise ValueError("another layer's shape")
+    return down, shape
+
+
+def _loha(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Hadamard:
+    sides = []
+    for side in ("1", "2"):
+        up, down = tensors[f"hada_w{side}_a"], tensors[f"hada_w{side}_b"]
+        core = tensors.get(f"hada_t{side}")
+        if core is not None:
+            shape = shape or (up.shape[1], down.shape[1], *core.shape[2:])
+            up, down = up.mT, tucker(core, down)
+        sides.append(LowRank(up, *_fitted(up, down, shape or (len(up), down.shape[1]))))
+    return Hadamard(sides[0].scaled(_scale(tensors, sides[0].rank)), sides[1])
+
+
+def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Kronecker:
+    rank = None
+    if "lokr_w1" in tensors:
+        left = tensors["lokr_w1"].flatten(1)
+    else:
+        left, rank = tensors["lokr_w1_a"] @ tensors["lokr_w1_b"], len(tensors["lokr_w1_b"])
+    right: Tensor | LowRank
+    if "lokr_w2" in tensors:
+        right = tensors["lokr_w2"]
+        own = (len(left) * len(right), left.shape[1] * right.shape[1], *right.shape[2:])
+        shape = shape or own
+        if own != shape and (*own[:2], 1, 1) != shape:  # a 1×1 kernel may be stored as a matrix
+            raise ValueError("another layer's shape")
+        right = right.reshape(*right.shape[:2], *shape[2:])
+    else:
+        up, down = tensors["lokr_w2_a"], tensors["lokr_w2_b"]
+        rank = len(down)
+        if "lokr_t2" in tensors:
+            shape = shape or (len(left) * up.shape[1], left.shape[1] * down.shape[1], *tensors["lokr_t2"].shape[2:])
+            up, down = up.mT, tucker(tensors["lokr_t2"], down)
+        shape = shape or (len(left) * len(up), left.shape[1] * down.shape[1])
+        inner = (shape[0] // len(left), shape[1] // left.shape[1], *shape[2:])
+        if (inner[0] * len(left), inner[1] * left.shape[1]) != shape[:2]:
+            raise ValueError("another layer's shape")
+        right = LowRank(up, *_fitted(up, down, inner))
+    # Alpha means nothing where both factors are full, as every reader of these files has it.
+    return Kronecker(left * (1.0 if rank is None else _scale(tensors, rank)), right, shape)
+
+
+def _diff(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Dense:
+    weight = tensors["diff"]
+    if shape is None:
+        return Dense(weight)
+    # A single number stands for the whole matrix in files that only change biases.
+    return Dense(weight.expand(shape).contiguous() if weight.numel() == 1 else weight.reshape(shape))

@@ -1,0 +1,210 @@
+"""What a style file says of itself: kohya's `ss_` keys, ModelSpec 1.0.1, and the whole config of the run.
+
+All values are text. Everything here is a function of its arguments, so two equal runs differ in their dates only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from inspect import signature
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+import torch
+
+from trainers.adapters.method import LayerMethod
+from trainers.adapters.network import Network
+from trainers.config import Config
+from trainers.formats.origin import STARTER
+from trainers.formats.write import file_alpha
+from trainers.models.model import Model
+
+LARGEST_TAGS = 32 * 1024
+"""Bytes of the tag counts; rarer tags are left out."""
+
+DROPOUTS = ("rank_dropout", "module_dropout")
+
+MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What the config does not know of a run."""
+
+    images: int
+    """Images in the training set."""
+    steps: int
+    """Optimizer steps that were made."""
+    epochs: int
+    """Times the training set was gone through, rounded up."""
+    tags: Mapping[str, int] = field(default_factory=dict)
+    """How often each comma-separated tag of the captions occurs."""
+    buckets: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """Images by training size `(width, height)` in pixels."""
+
+
+def style_metadata(
+    config: Config, model: Model, network: Network, facts: TrainingFacts, started: float, finished: float
+) -> dict[str, str]:
+    """Metadata of a style file without the hashes, which `write_style` adds; times in Unix seconds."""
+    return {
+        "format": "pt",
+        **_kohya_base(model),
+        **_kohya_network(network, config),
+        **_kohya_training(config, model, facts),
+        **_kohya_data(config, facts),
+        "ss_training_started_at": f"{started:.3f}",
+        "ss_training_finished_at": f"{finished:.3f}",
+        **_modelspec(config, model, finished),
+        **_velatura(config, model),
+    }
+
+
+def _kohya_base(model: Model) -> dict[str, str]:
+    variant = model.family.variant(model.prediction)
+    return {
+        # No published name fits the starter; one of its own keeps tools from taking it for Stable Diffusion 1.5.
+        "ss_base_model_version": "velatura_starter" if model.starter else variant.base_model_version,
+        "ss_v2": str(model.family.name == "sd2"),
+        "ss_sd_model_name": _last_name(model.title),
+        "ss_new_sd_model_hash": model.sha256,
+        "ss_zero_terminal_snr": str(model.schedule.zero_terminal_snr),
+    }
+
+
+def _kohya_network(network: Network, config: Config) -> dict[str, str]:
+    method: LayerMethod = config.method
+    alpha = file_alpha(network) if method.name == "lora" else method.rank  # type: ignore[attr-defined]
+    common = {*signature(LayerMethod).parameters, "name"}
+    own = {name: str(getattr(method, name)) for name in signature(type(method)).parameters if name not in common}
+    dropouts = {
+        name: str(getattr(method, name)) for name in ("rank_dropout", "module_dropout") if getattr(method, name)
+    }
+    whole = own.get("dora") == "True"  # written as the change itself
+    arguments = {"algo": "full" if whole else method.name, **own, **dropouts}  # type: ignore[attr-defined]
+    if any(not site.op.is_linear for site in network.sites):
+        arguments |= {"conv_dim": str(method.rank), "conv_alpha": str(alpha)}
+    return {
+        "ss_network_module": "networks.lora" if method.name == "lora" and not whole else "lycoris.kohya",  # type: ignore[attr-defined]
+        "ss_network_dim": str(method.rank),
+        "ss_network_alpha": str(alpha),
+        "ss_network_dropout": str(method.dropout or None),
+        "ss_network_args": json.dumps(arguments),
+    }
+
+
+def _kohya_training(config: Config, model: Model, facts: TrainingFacts) -> dict[str, str]:
+    train, loss = config.train, config.loss
+    text_rate = train.text_encoder_learning_rate or train.learning_rate / 2
+    return {
+        "ss_output_name": config.name,
+        "ss_training_comment": config.save.description or "made with Velatura",
+        "ss_seed": str(config.seed),
+        "ss_steps": str(facts.steps),
+        "ss_max_train_steps": str(train.steps),
+        "ss_epoch": str(facts.epochs),
+        "ss_num_epochs": str(facts.epochs),
+        "ss_batch_size_per_device": str(train.batch_size),
+        "ss_gradient_accumulation_steps": str(train.accumulation),
+        "ss_gradient_checkpointing": str(train.gradient_checkpointing),
+        "ss_learning_rate": str(train.learning_rate),
+        "ss_unet_lr": str(train.learning_rate),
+        "ss_text_encoder_lr": str(None if config.targets.text_encoder == "none" else text_rate),
+        "ss_optimizer": train.optimizer,
+        "ss_lr_scheduler": train.schedule,
+        "ss_lr_warmup_steps": str(train.warmup),
+        "ss_max_grad_norm": str(train.max_grad_norm),
+        "ss_mixed_precision": MIXED_PRECISION.get(model.dtype, str(model.dtype)),
+        "ss_min_snr_gamma": str(loss.min_snr_gamma or None),
+        "ss_noise_offset": str(loss.noise_offset or None),
+        "ss_clip_skip": str(config.base.clip_skip),
+    }
+
+
+def _kohya_data(config: Config, facts: TrainingFacts) -> dict[str, str]:
+    data, side = config.data, config.data.resolution
+    folder = f"{data.repeats}_{config.name}"  # never the folder's own name, which may be a person's
+    buckets = {
+        str(index): {"resolution": list(size), "count": count}
+        for index, (size, count) in enumerate(sorted(facts.buckets.items()))
+    }
+    written = {
+        "ss_num_train_images": str(facts.images * data.repeats),
+        "ss_dataset_dirs": json.dumps({folder: {"n_repeats": data.repeats, "img_count": facts.images}}),
+        "ss_caption_dropout_rate": str(data.caption_dropout),
+        "ss_shuffle_caption": str(data.shuffle_tags),
+        "ss_keep_tokens": str(data.keep_tags),
+    }
+    if side:
+        written["ss_resolution"] = f"({side}, {side})"
+    if buckets:
+        written["ss_bucket_info"] = json.dumps({"buckets": buckets})
+    if config.save.tags and facts.tags:
+        written["ss_tag_frequency"] = tag_frequency(folder, facts.tags)
+    return written
+
+
+def tag_frequency(folder: str, tags: Mapping[str, int]) -> str:
+    """`{folder: {tag: count}}` as JSON, most frequent first, cut where it would exceed `LARGEST_TAGS`."""
+    kept: dict[str, int] = {}
+    size = len(json.dumps({folder: {}}).encode())
+    for tag, count in sorted(tags.items(), key=lambda item: (-item[1], item[0])):
+        size += len(json.dumps({tag: count}, ensure_ascii=False).encode())
+        if size > LARGEST_TAGS:
+            break
+        kept[tag] = count
+    return json.dumps({folder: kept}, ensure_ascii=False)
+
+
+def _modelspec(config: Config, model: Model, finished: float) -> dict[str, str]:
+    side = config.data.resolution or model.resolution
+    architecture = "velatura-starter" if model.starter else model.family.variant(model.prediction).architecture
+    stability = "https://github.com/Stability-AI/generative-models"
+    optional = {
+        "author": config.save.author,
+        "description": config.save.description,
+        "license": config.save.licence,
+        "trigger_phrase": config.data.trigger,
+    }
+    return {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{architecture}/lora",
+        "modelspec.implementation": stability if model.family.name == "sdxl" else "diffusers",
+        "modelspec.title": config.save.title or config.name,
+        "modelspec.resolution": f"{side}x{side}",
+        "modelspec.date": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
+        "modelspec.prediction_type": "epsilon" if model.prediction == "epsilon" else "v",
+        "modelspec.encoder_layer": str(config.base.clip_skip),
+        **{f"modelspec.{key}": value for key, value in optional.items() if value},
+    }
+
+
+def _velatura(config: Config, model: Model) -> dict[str, str]:
+    written = {
+        "velatura.config": json.dumps(public_config(config), ensure_ascii=False),
+        "velatura.family": model.family.name,
+        "velatura.base_sha256": model.sha256,
+    }
+    if config.data.trigger:
+        written["velatura.trigger"] = config.data.trigger
+    if model.starter:
+        written["velatura.fits_only"] = STARTER
+    return written
+
+
+def public_config(config: Config) -> dict[str, Any]:
+    """The complete config with paths cut to their last name, since they may hold a person's."""
+    tree = config.model_dump(mode="json")
+    tree["data"]["images"] = _last_name(tree["data"]["images"])
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", tree["base"]["model"]):  # anything but a name or a hub id
+        tree["base"]["model"] = _last_name(tree["base"]["model"])
+    return tree
+
+
+def _last_name(path: str) -> str:
+    """The last name of a path of any system; a hub id or a title is cut in the same way."""
+    return PureWindowsPath(PurePosixPath(path).name).name

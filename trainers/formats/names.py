@@ -1,0 +1,152 @@
+"""What a layer is called in style files: kohya's names for most tools, dotted names for diffusers.
+
+SD 1 and SD 2 files use the UNet's diffusers paths. SDXL files use the paths of the original (SGM) layout, which numbers
+the layers of the way down and up one after the other, so the place of a layer depends on the shape of the UNet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+PREFIXES = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}
+
+OUTSIDE_BLOCKS = {
+    "conv_in": "input_blocks.0.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+}
+
+IN_RESNET = {
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+
+FLATTENED = ("embeddings", "encoder", "final_layer_norm")
+"""Children of a CLIP text encoder's `text_model`, which transformers 5 leaves out of the plain encoder's paths."""
+
+
+@dataclass(frozen=True)
+class UNetShape:
+    """What the original layout's numbering depends on, block by block."""
+
+    layers: tuple[int, ...]
+    """Residual layers of each block on the way down; a block on the way up has one more."""
+    up_attention: tuple[bool, ...]
+    """Whether each block on the way up has attention."""
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> UNetShape:
+        """Read it off a diffusers UNet config."""
+        blocks, layers = len(config["down_block_types"]), config["layers_per_block"]
+        per_block = (layers,) * blocks if isinstance(layers, int) else tuple(layers)
+        return cls(per_block, tuple("Attn" in kind for kind in config["up_block_types"]))
+
+    @property
+    def up_layers(self) -> tuple[int, ...]:
+        """Residual layers of each block on the way up."""
+        return tuple(n + 1 for n in reversed(self.layers))
+
+
+def original_path(path: str, shape: UNetShape) -> str:
+    """A diffusers UNet layer's path in the original layout, e.g. `input_blocks.4.1.proj_in`."""
+    if path in OUTSIDE_BLOCKS:
+        return OUTSIDE_BLOCKS[path]
+    way, *rest = path.split(".")
+    if way == "mid_block":
+        kind, index, *inner = rest
+        return ".".join(["middle_block", str(2 * int(index) + (kind == "attentions")), *_inside(kind, inner)])
+    block, (kind, index, *inner) = int(rest[0]), rest[1:]
+    if way == "down_blocks":
+        start = 1 + sum(shape.layers[:block]) + block  # the input convolution, and a downsampler after each block
+        if kind == "downsamplers":
+            return f"input_blocks.{start + shape.layers[block]}.0.op"
+        return ".".join([f"input_blocks.{start + int(index)}.{int(kind == 'attentions')}", *_inside(kind, inner)])
+    start, layers = sum(shape.up_layers[:block]), shape.up_layers[block]
+    if kind == "upsamplers":
+        return f"output_blocks.{start + layers - 1}.{1 + shape.up_attention[block]}.conv"
+    return ".".join([f"output_blocks.{start + int(index)}.{int(kind == 'attentions')}", *_inside(kind, inner)])
+
+
+def _inside(kind: str, inner: list[str]) -> list[str]:
+    return [IN_RESNET[inner[0]], *inner[1:]] if kind == "resnets" else inner
+
+
+def full_path(part: str, path: str) -> str:
+    """A layer's path with the `text_model.` that text encoders' paths have in files."""
+    return f"text_model.{path}" if part != "unet" and path.split(".")[0] in FLATTENED else path
+
+
+def kohya_name(part: str, path: str, family: str, shape: UNetShape | None = None) -> str:
+    """The name of a layer's tensors up to the first dot, e.g. `lora_te_text_model_encoder_layers_0_mlp_fc1`.
+
+    `part` is `unet`, `text_encoder` or `text_encoder_2`, `path` the layer's path there as `named_modules` gives it.
+    SDXL needs the UNet's `shape`.
+    """
+    path = full_path(part, path)
+    if part == "unet" and family == "sdxl":
+        if shape is None:
+            raise ValueError("names of SDXL's UNet layers depend on the shape of the UNet")
+        path = original_path(path, shape)
+    prefix = "lora_te1" if part == "text_encoder" and family == "sdxl" else PREFIXES[part]
+    return f"{prefix}_{path.replace('.', '_')}"
+
+
+def diffusers_name(part: str, path: str) -> str:
+    """The dotted name of a layer's tensors, e.g. `text_encoder.text_model.encoder.layers.0.mlp.fc1`."""
+    return f"{part}.{full_path(part, path)}"
+
+
+def part_of(stem: str) -> str | None:
+    """The part that a layer's name in a file speaks of, or None where no convention is recognised."""
+    starts = {
+        "unet": ("lora_unet_", "lycoris_", "unet.", "base_model.model."),
+        "text_encoder": ("lora_te_", "lora_te1_", "text_encoder."),
+        "text_encoder_2": ("lora_te2_", "text_encoder_2."),
+    }
+    return next((part for part, prefixes in starts.items() if stem.startswith(prefixes)), None)
+
+
+def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[str, str]]:
+    """Every name that a file may use for a layer of these parts, and the `(part, path)` of that layer."""
+    names: dict[str, tuple[str, str]] = {}
+    for part, net in parts.items():
+        shape = UNetShape.of(net.config) if part == "unet" else None  # type: ignore[arg-type]
+        for path, layer in net.named_modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                for name in _names(part, path, family, shape):
+                    names.setdefault(name, (part, path))
+    return names
+
+
+def _names(part: str, path: str, family: str, shape: UNetShape | None) -> Iterator[str]:
+    yield kohya_name(part, path, family, shape)
+    yield diffusers_name(part, path)
+    if shape is None:
+        yield f"{part}.{path.removeprefix('text_model.')}"
+        return
+    flat = path.replace(".", "_")
+    yield from (f"lora_unet_{flat}", f"lycoris_{flat}", f"base_model.model.{path}")
+    yield f"lora_unet_{original_path(path, shape).replace('.', '_')}"
+
+
+def locate(key_stem: str, parts: Mapping[str, nn.Module], family: str) -> tuple[str, str] | None:
+    """The layer `(part, path)` that a name in a file means, or None; for many names use `layer_names`."""
+    return layer_names(parts, family).get(key_stem)
+
+
+def attention_siblings(path: str) -> tuple[str, ...]:
+    """The four projections of the text-encoder attention that a layer belongs to; empty for any other layer."""
+    projections = ("q_proj", "k_proj", "v_proj", "out_proj")
+    parent, _, last = path.rpartition(".")
+    if last not in projections or not parent.endswith("self_attn"):
+        return ()
+    return tuple(f"{parent}.{name}" for name in projections)

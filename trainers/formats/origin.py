@@ -1,0 +1,84 @@
+"""What base model a style file was made for, as far as the file tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainers.formats.names import part_of
+from trainers.formats.read import Style
+from trainers.models.family import FAMILIES, Family
+
+STARTER = "Velatura starter"
+"""Value of `velatura.fits_only`."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The base of a style; None and empty where the file does not say."""
+
+    family: Family | None
+    context_width: int | None
+    """Channels of the text that the style's cross-attention layers read."""
+    name: str
+    sha256: str
+    starter: bool
+
+    @property
+    def title(self) -> str:
+        """What people call the base, for a sentence."""
+        if self.starter:
+            return f"the {STARTER}"
+        return self.family.title if self.family is not None else "another kind of model"
+
+
+def origin_of(style: Style) -> Origin:
+    """Tell the base from the metadata, else from the layers' names and shapes."""
+    width = _context_width(style)
+    return Origin(
+        family=_by_metadata(style) or _by_names(style) or _by_width(width),
+        context_width=width,
+        name=style.metadata.get("ss_sd_model_name", ""),
+        sha256=style.metadata.get("velatura.base_sha256") or style.metadata.get("ss_new_sd_model_hash", ""),
+        starter=style.metadata.get("velatura.fits_only") == STARTER,
+    )
+
+
+def _by_metadata(style: Style) -> Family | None:
+    written = style.metadata.get("velatura.family", "")
+    version = style.metadata.get("ss_base_model_version", "")
+    architecture = style.metadata.get("modelspec.architecture", "").partition("/")[0]
+    for family in FAMILIES:
+        variants = (family.epsilon, family.v_prediction)
+        if written == family.name or version in {v.base_model_version for v in variants}:
+            return family
+    for family in FAMILIES:
+        if architecture in {v.architecture for v in (family.epsilon, family.v_prediction)}:
+            return family
+        if version.startswith("sdxl_") and family.name == "sdxl":
+            return family
+    return None
+
+
+def _by_names(style: Style) -> Family | None:
+    two_encoders = ("lora_te1_", "lora_te2_", "text_encoder_2.")
+    if any(stem.startswith(two_encoders) for stem in style.layers):
+        return next(family for family in FAMILIES if family.text_encoders == 2)
+    return None
+
+
+def _by_width(width: int | None) -> Family | None:
+    return next((family for family in FAMILIES if family.context_width == width), None)
+
+
+def _context_width(style: Style) -> int | None:
+    for stem, tensors in style.layers.items():
+        if part_of(stem) != "unet" or not stem.endswith(("attn2_to_k", "attn2_to_v", "attn2.to_k", "attn2.to_v")):
+            continue
+        whole = {"lora_down.weight", "hada_w1_b", "diff"} & set(tensors)
+        if whole:
+            return int(tensors[whole.pop()].shape[1])
+        left = tensors.get("lokr_w1", tensors.get("lokr_w1_b"))
+        right = tensors.get("lokr_w2", tensors.get("lokr_w2_b"))
+        if left is not None and right is not None:
+            return int(left.shape[1] * right.shape[1])
+    return None

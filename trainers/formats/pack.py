@@ -1,0 +1,117 @@
+"""The numbers of one layer's change in a file's number format, checked to mean the same change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Update
+from trainers.errors import VelaturaError
+from trainers.formats.dense import Dense
+from trainers.formats.layout import build_update
+
+Precision = Literal["fp16", "bf16", "fp32"]
+
+DTYPES: Mapping[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+LARGEST_ERROR: Mapping[str, float] = {"fp16": 1e-3, "bf16": 8e-3, "fp32": 1e-5}
+"""‖ΔW in the file − ΔW‖ / ‖ΔW‖ of a layer."""
+
+# Tensors whose product is the change: a power of two may move from one to another.
+FACTORS = (
+    ("lora_up.weight", "lora_down.weight"),
+    ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),
+    ("lokr_w1", "lokr_w2"),
+    ("lokr_w1", "lokr_w2_a", "lokr_w2_b"),
+)
+
+
+def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict[str, Tensor]:
+    """The tensors of a change by suffix, on the CPU, in a file's number format; `where` names the layer in errors.
+
+    A layer that 16 bits cannot hold within `LARGEST_ERROR` even with its factors balanced (a change so small that its
+    numbers are subnormal) is written in fp32. Raises VelaturaError if the change is not finite or fp32 fails too.
+    """
+    update = plain(update)
+    exact = update.dense(torch.empty(0))
+    if not math.isfinite(_norm(exact)):
+        raise VelaturaError(f"the change of {where} is not finite, so no style was written; use an earlier checkpoint")
+    tensors = update.file_tensors(alpha)
+    for name in dict.fromkeys((precision, "fp32")):
+        packed = cast(tensors, name)
+        found = build_update(packed, tuple(exact.shape)).dense(torch.empty(0))
+        if relative_error(found, exact) <= LARGEST_ERROR[name]:
+            return packed
+    raise VelaturaError(f"the change of {where} has numbers too large or too small for a file; lower the learning rate")
+
+
+def cast(tensors: Mapping[str, Tensor], precision: str) -> dict[str, Tensor]:
+    """Tensors in a number format, fp16's with balanced magnitudes; alpha stays fp32."""
+    balanced = balance(tensors) if precision == "fp16" else tensors
+    dtype = DTYPES[precision]
+    return {
+        name: tensor.to(torch.float32 if name == "alpha" else dtype).contiguous().clone()
+        for name, tensor in balanced.items()
+    }
+
+
+def balance(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Move powers of two between the factors so that their largest numbers are alike; the product stays bit for bit."""
+    names = next((group for group in FACTORS if set(group) <= set(tensors)), ())
+    largest = [tensors[name].abs().max().item() for name in names]
+    if not names or not all(0 < value < math.inf for value in largest):
+        return dict(tensors)
+    exponents = [math.log2(value) for value in largest]
+    mean = sum(exponents) / len(exponents)
+    moves = [round(mean - exponent) for exponent in exponents]
+    moves[-1] -= sum(moves)
+    moved = {name: torch.ldexp(tensors[name], torch.tensor(m)) for name, m in zip(names, moves, strict=True)}
+    return {**tensors, **moved}
+
+
+def relative_error(found: Tensor, exact: Tensor) -> float:
+    """‖found − exact‖ / ‖exact‖, 0 where both are zero, and infinite where only one is."""
+    error, size = _norm(found - exact), _norm(exact)
+    if error == 0:
+        return 0.0
+    return error / size if size and math.isfinite(error) else math.inf
+
+
+def _norm(tensor: Tensor) -> float:
+    low, high = tensor.aminmax()
+    size = torch.maximum(-low, high).item()
+    # Squares of tiny numbers vanish in fp32 and those of large ones overflow; fp64 is 20 times slower.
+    dtype = torch.float32 if 1e-12 < size < 1e12 else torch.float64
+    return torch.linalg.vector_norm(tensor, dtype=dtype).item()
+
+
+def plain(update: Update) -> Update:
+    """The same change, detached, on the CPU, in fp32 and in a form that every reader of its format takes."""
+    if isinstance(update, LowRank):
+        return plain_low_rank(update)
+    if isinstance(update, Hadamard):
+        return Hadamard(plain_low_rank(update.left), plain_low_rank(update.right))
+    if isinstance(update, Kronecker):
+        right = update.right
+        if not isinstance(right, LowRank):
+            return Kronecker(_own(update.left), _own(right), update.shape)
+        low = plain_low_rank(right)
+        expects_full = low.rank >= max(low.shape[:2]) / 2  # readers do, from this rank on
+        return Kronecker(_own(update.left), low.dense() if expects_full else low, update.shape)
+    if isinstance(update, Dense):
+        return Dense(_own(update.weight))
+    raise TypeError(f"no style file holds a {type(update).__name__}")
+
+
+def plain_low_rank(update: LowRank) -> LowRank:
+    """The same product, its gate in its up factor, detached, on the CPU and in fp32."""
+    low = update.low_rank()
+    return LowRank(_own(low.up), _own(low.down), low.shape)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().cpu()

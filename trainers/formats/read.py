@@ -1,0 +1,152 @@
+"""Style files in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.updates import Update
+from trainers.errors import VelaturaError
+from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, method_of
+from trainers.models.header import read_header
+
+BASE_MODEL_KEYS = re.compile(
+    r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner\.embedders)\."
+    r"|^(down_blocks|up_blocks|mid_block|encoder|decoder|text_model|transformer_blocks)\.[\w.]+\.(weight|bias)$"
+)
+EMBEDDING_KEYS = {"emb_params", "clip_l", "clip_g"}
+PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style file in memory: its tensors as stored and its metadata, which is text from a stranger."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+        return self.path.name
+
+    @cached_property
+    def _grouped(self) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
+        layers, unknown = by_layer(self.tensors)
+        for stem, tensors in layers.items():
+            alpha = self._peft_alpha(stem, tensors)
+            if alpha is not None:
+                layers[stem] = {**tensors, "alpha": torch.tensor(alpha)}
+        return layers, unknown
+
+    @property
+    def layers(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Tensors by the name of the layer and the suffix, in LyCORIS' spelling."""
+        return self._grouped[0]
+
+    @property
+    def unknown_keys(self) -> tuple[str, ...]:
+        """Keys of tensors that no format known here has: other methods, biases, norms."""
+        return self._grouped[1]
+
+    def modules(self) -> dict[str, Update]:
+        """The change of each layer by its name in the file; VelaturaError where a layer's tensors make none."""
+        return {stem: self.update(stem) for stem in self.layers}
+
+    def update(self, stem: str, W: Tensor | None = None) -> Update:
+        """The change of the layer `stem`, checked against its weight W, which only DoRA needs; raises VelaturaError."""
+        tensors = self.layers[stem]
+        try:
+            update = build_update(tensors, None if W is None else tuple(W.shape))
+            if not {"dora_scale", "lora_magnitude_vector"} & set(tensors):
+                return update
+            if W is None:
+                raise LayoutError("is a DoRA, which only means something on a base model")
+            return decomposed(update, tensors, W)
+        except LayoutError as error:
+            raise VelaturaError(f"{self.name} does not fit: its layer {stem} {error}") from error
+
+    def _peft_alpha(self, stem: str, tensors: Mapping[str, Tensor]) -> float | None:
+        """The alpha that a diffusers file keeps in its metadata instead of in a tensor."""
+        part, _, path = stem.partition(".")
+        config = self._peft_config.get(part)
+        if config is None or "lora_down.weight" not in tensors or "alpha" in tensors:
+            return None
+        rank = len(tensors["lora_down.weight"])
+        alpha = float(config.get("lora_alpha", rank))
+        for pattern, value in config.get("alpha_pattern", {}).items():
+            if path == pattern.lstrip("^") or path.endswith(f".{pattern}"):
+                alpha = float(value)
+        return alpha * rank**0.5 if config.get("use_rslora") else alpha
+
+    @cached_property
+    def _peft_config(self) -> dict[str, dict[str, Any]]:
+        try:
+            flat = json.loads(self.metadata.get("lora_adapter_metadata", "{}"))
+            parts: dict[str, dict[str, Any]] = {}
+            for key, value in flat.items():
+                part, _, name = key.partition(".")
+                parts.setdefault(part, {})[name] = value
+        except (ValueError, AttributeError) as error:
+            raise VelaturaError(f"{self.name} has `lora_adapter_metadata` that is no JSON object") from error
+        return parts
+
+
+def read_style(path: Path) -> Style:
+    """Read a style file (`.safetensors` only); a VelaturaError says what else the file is or what is wrong with it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    _refuse_pickle(path)
+    header = read_header(path)
+    _refuse_other_kinds(path, header.shapes)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise VelaturaError(
+            f"{path.name} cannot be read as safetensors ({error}); copy or download it again"
+        ) from error
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise VelaturaError(f"{path.name} holds numbers that are not finite, in {key}; its training went wrong")
+    return Style(path, tensors, header.metadata)
+
+
+def _refuse_pickle(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise VelaturaError(f"{path} is a folder; give a style file that ends in .safetensors")
+        with path.open("rb") as file:
+            start = file.read(8)
+    except FileNotFoundError as error:
+        raise VelaturaError(f"there is no style file {path}") from error
+    except OSError as error:
+        raise VelaturaError(f"cannot read {path}: {error.strerror}") from error
+    pickled = start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+    # A safetensors header may begin with the length byte 0x80, but JSON follows at once.
+    if path.suffix.lower() in PICKLE_ENDINGS or (pickled and path.suffix.lower() != ".safetensors"):
+        raise VelaturaError(
+            f"{path.name} is a pickled file, which can run any code when it is opened; "
+            "get the style as .safetensors or convert it in the tool it came from"
+        )
+
+
+def _refuse_other_kinds(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    layers, _ = by_layer(dict.fromkeys(shapes, torch.empty(0)))
+    if any(method_of(suffixes) for suffixes in layers.values()):
+        return
+    if any(BASE_MODEL_KEYS.search(key) for key in shapes):
+        raise VelaturaError(f"{path.name} is a base model or a part of one, not a style; give it with --base")
+    if EMBEDDING_KEYS & set(shapes) or len(shapes) == 1:
+        raise VelaturaError(f"{path.name} is a textual-inversion embedding, not a style; those are not supported here")
+    found = next(iter(sorted(shapes)), "no tensors at all")
+    raise VelaturaError(f"{path.name} is no style known here (LoRA, LoHA, LoKr or a full change): it has {found}")

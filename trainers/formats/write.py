@@ -1,0 +1,105 @@
+"""Style files out: the core profile, which A1111, Forge, ComfyUI, InvokeAI, LyCORIS and sd-scripts read.
+
+What the tools agree on, and nothing else: kohya's names, flat tensors without Tucker cores, one constant alpha for all
+plain LoRA layers with every other scale folded into their up factors (diffusers misreads varying alphas on attention),
+and all four attention projections of a text-encoder layer if one is there (A1111 and diffusers skip the others
+otherwise). DoRA is written as the change it makes, since every tool reads `dora_scale` differently.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.network import Network
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank, Normalised, Update
+from trainers.errors import VelaturaError
+from trainers.formats.dense import Dense
+from trainers.formats.file import save
+from trainers.formats.names import UNetShape, attention_siblings, kohya_name
+from trainers.formats.pack import Precision, pack
+
+
+@torch.no_grad()
+def write_style(
+    path: Path,
+    network: Network,
+    model_family: str,
+    unet_config: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    precision: Precision,
+) -> None:
+    """Write the network's change at strength 1 as one style file; hashes are added to the metadata.
+
+    Raises VelaturaError, and leaves nothing behind, if a number is not finite, methods on one layer cannot be written
+    together, or the file cannot be written.
+    """
+    save(path, style_tensors(network, model_family, unet_config, precision), metadata)
+
+
+@torch.no_grad()
+def style_tensors(
+    network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision
+) -> dict[str, Tensor]:
+    """The tensors of a style file by key, on the CPU."""
+    updates = {site: file_update(site) for site in network.sites}
+    return kohya_tensors(updates, file_alpha(network), family, unet_config, precision)
+
+
+def file_update(site: Site) -> Update:
+    """The one change of a site that goes into a file; VelaturaError if several methods there make none."""
+    updates = site.updates()
+    if len(updates) > 1:
+        low = [update.low_rank() for update in updates]
+        if any(one is None for one in low):
+            raise VelaturaError(
+                f"{site.name} carries several methods, one of them without a low-rank form, which no file holds; "
+                "train them apart and use the styles together"
+            )
+        ups, downs = zip(*((one.up, one.down) for one in low if one is not None), strict=True)
+        return LowRank(torch.cat(ups, 1), torch.cat(downs, 0), site.op.shape)
+    (update,) = updates
+    return Dense(update.dense(site.weight())) if isinstance(update, Normalised) else update
+
+
+def file_alpha(network: Network) -> float:
+    """The constant alpha of a file: scale · rank of the most frequent setting, so that most layers need no folding."""
+    counts = Counter(placed.method for site in network.sites for placed in site.placed)
+    method = counts.most_common(1)[0][0]
+    return method.scale * method.rank
+
+
+def kohya_tensors(
+    updates: Mapping[Site, Update], alpha: float, family: str, unet_config: Mapping[str, Any], precision: Precision
+) -> dict[str, Tensor]:
+    """Tensors under kohya's names for one change a site, with the text encoders' attention completed."""
+    shape = UNetShape.of(unet_config)
+    tensors: dict[str, Tensor] = {}
+    layers = [(site.part, site.path, pack(update, alpha, precision, site.name)) for site, update in updates.items()]
+    for part, path, packed in (*layers, *_completed(updates, alpha, precision)):
+        stem = kohya_name(part, path, family, shape)
+        tensors |= {f"{stem}.{suffix}": tensor for suffix, tensor in packed.items()}
+    return tensors
+
+
+def _completed(
+    updates: Mapping[Site, Update], alpha: float, precision: Precision
+) -> list[tuple[str, str, dict[str, Tensor]]]:
+    """Layers without effect for the text encoders' attention projections that are not trained.
+
+    Plain LoRA of rank 1 whatever the method of the others: every reader tells a layer's method by its own tensors.
+    """
+    present = {(site.part, site.path) for site in updates}
+    missing = {}
+    for site in updates:
+        op = site.op
+        for path in attention_siblings(site.path) if site.part != "unet" else ():
+            if (site.part, path) not in present:  # CLIP's four projections have one shape
+                missing[site.part, path] = LowRank(torch.zeros(op.out, 1), torch.zeros(1, op.fan_in), op.shape)
+    return [(part, path, pack(zero, alpha, precision, path)) for (part, path), zero in missing.items()]

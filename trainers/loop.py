@@ -1,0 +1,198 @@
+"""The training loop: the one place where steps are taken, whatever the method, base or optimizer."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.method import Now
+from trainers.adapters.network import Network
+from trainers.batches import Batch, Batches
+from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
+from trainers.config import Config
+from trainers.data.dataset import Dataset
+from trainers.errors import VelaturaError
+from trainers.events import Recorder
+from trainers.loss import timestep_weights, weighted_error
+from trainers.models.model import Model
+from trainers.optim import MovingAverage, make_optimizer, parameter_groups, set_learning_rate
+from trainers.run import Run, plain_disk_errors
+from trainers.trainee import Trainee, finite
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+MOST_SKIPS = 5
+"""Steps in a row whose loss or gradients are not numbers before the run gives up."""
+
+
+@dataclass
+class Session:
+    """A run in memory: its folder, settings, base, what is trained, and where events go."""
+
+    run: Run
+    config: Config
+    model: Model
+    network: Network
+    record: Recorder
+    accelerator: Accelerator
+    stopped_by: str = ""
+    average: MovingAverage | None = field(default=None)
+
+    @property
+    def text_trains(self) -> bool:
+        return any(site.part != "unet" for site in self.network.sites)
+
+    def release(self) -> None:
+        """Let the base and what was trained on it go, to make room for another."""
+        self.network.remove()
+        self.accelerator.free_memory()
+        del self.model, self.network, self.average
+
+
+def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callable[[int], None]) -> Progress:
+    """Train until the last step or until someone asks to stop, with checkpoints along the way.
+
+    `before(step)` is called before each step, for samples. Raises VelaturaError where the loss stays NaN.
+    """
+    config, network = session.config, session.network
+    trainee = Trainee(session.model, network, config.base.clip_skip, config.data.chunks)
+    if config.train.gradient_checkpointing:
+        trainee.checkpoint_gradients(session.text_trains)
+    batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains)
+    optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
+    session.average = MovingAverage(network, config.train.ema) if config.train.ema else None
+    progress = load_checkpoint(session.run, network, optimizer, session.average) if resume else Progress()
+    wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
+    every = config.save.every or max(1, config.train.steps // 10)
+    skips = 0
+    with _stop_signals(session):
+        while progress.step < config.train.steps and not session.stopped_by:
+            before(progress.step)
+            started = time.monotonic()
+            _stop_text_encoder(session, progress.step)
+            facts = _step(session, batches, wrapped, optimizer, progress.step)
+            skips = 0 if facts["good"] else skips + 1
+            progress.step += 1
+            progress.skipped += not facts["good"]
+            progress.seconds += time.monotonic() - started
+            _report(session, progress, facts)
+            if skips >= MOST_SKIPS:
+                raise VelaturaError(_advice(session, progress))
+            if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
+                _save(session, progress, optimizer)
+            if session.run.should_stop():
+                session.stopped_by = session.stopped_by or "request"
+    if session.stopped_by and not skips:
+        _save(session, progress, optimizer)
+    for method in network.methods:
+        method.finish(network)
+    network.clock.now = Now()
+    return progress
+
+
+def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step: int) -> dict[str, Any]:
+    """One optimizer step over all accumulated batches; left out where its loss or gradients are not numbers."""
+    settings, network, accelerator = session.config.train, session.network, session.accelerator
+    factor = set_learning_rate(optimizer, step, settings)
+    for method in network.methods:
+        method.begin_step(network, step)
+    total = torch.zeros(())
+    for micro in range(settings.accumulation):
+        index = (step * settings.accumulation + micro) * accelerator.num_processes + accelerator.process_index
+        last = micro == settings.accumulation - 1
+        with nullcontext() if last else accelerator.no_sync(wrapped):
+            loss = _loss(session, batches.make(index), wrapped, index)
+            accelerator.backward(loss / settings.accumulation)
+        total += loss.detach().float().cpu() / settings.accumulation
+    for method in network.methods:
+        method.after_backward(network, step)
+    trained = [p for p in network.parameters() if p.grad is not None]
+    norm = float(accelerator.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
+    good = bool(torch.isfinite(total)) and norm == norm and norm != float("inf")
+    if good or accelerator.scaler is not None:  # with loss scaling, the scaler skips and must see the step to adapt
+        optimizer.step()
+        good = good or not bool(torch.isnan(total))
+    if good:
+        for method in network.methods:
+            method.after_step(network, step)
+        if session.average is not None:
+            session.average.update()
+    optimizer.zero_grad(set_to_none=True)
+    return {"good": good, "loss": float(total), "grad_norm": norm, "lr": settings.learning_rate * factor}
+
+
+def _loss(session: Session, batch: Batch, wrapped: Any, index: int) -> Tensor:
+    config, network = session.config, session.network
+    network.clock.now = Now(config.seed, index, training=True, timesteps=batch.timesteps)
+    prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
+    weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss.min_snr_gamma)
+    loss = weighted_error(prediction, batch.target, weights, batch.mask, config.loss)
+    for method in network.methods:
+        penalty = method.penalty(network)
+        loss = loss if penalty is None else loss + penalty
+    return loss
+
+
+def _stop_text_encoder(session: Session, step: int) -> None:
+    """From its step on, the text encoder's tensors have no gradient at all: a zero one would still move under AdamW."""
+    train = session.config.train
+    if step >= train.text_encoder_stop * train.steps:
+        for site in session.network.sites:
+            if site.part != "unet":
+                site.requires_grad_(False)
+
+
+def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None:
+    speed = progress.step / progress.seconds if progress.seconds else 0.0
+    kind = "step" if facts.pop("good") else "skipped"
+    session.record(kind, step=progress.step, steps=session.config.train.steps, speed=round(speed, 3), **facts)
+    session.accelerator.log(facts, step=progress.step)
+
+
+def _save(session: Session, progress: Progress, optimizer: Any) -> None:
+    if not finite(list(session.network.parameters())):
+        raise VelaturaError(_advice(session, progress))
+    inner = getattr(optimizer, "optimizer", optimizer)
+    if session.accelerator.is_main_process:
+        with plain_disk_errors(session.run.checkpoints):
+            save_checkpoint(session.run, progress, session.network, inner, session.average, session.config.save.keep)
+        session.record("checkpoint", step=progress.step, path=session.run.checkpoint(progress.step).name)
+
+
+def _advice(session: Session, progress: Progress) -> str:
+    saved = session.run.checkpoint_steps()
+    kept = f"the checkpoint of step {saved[-1]} is kept" if saved else "no checkpoint had been written yet"
+    rate = session.config.train.learning_rate
+    return (
+        f"the loss or its gradients were not numbers {MOST_SKIPS} steps in a row, up to step {progress.step}; {kept}. "
+        f"Lower train.learning_rate (now {rate:g}, try {rate / 4:g}), or set train.precision = fp32"
+    )
+
+
+@contextmanager
+def _stop_signals(session: Session) -> Iterator[None]:
+    """Ctrl-C and SIGTERM finish the step, save and export; a second Ctrl-C ends at once."""
+
+    def ask(number: int, frame: Any) -> None:
+        if session.stopped_by:
+            raise KeyboardInterrupt
+        session.stopped_by = signal.Signals(number).name
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

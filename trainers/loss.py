@@ -1,0 +1,56 @@
+"""What a step is scored by: the error of the prediction, weighted by timestep and by mask."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainers.config import Loss
+from trainers.models.schedule import NoiseSchedule
+
+
+def draw_timesteps(count: int, total: int, bias: float, draw: torch.Generator) -> Tensor:
+    """Timesteps `(count,)` in 0 … total − 1: ⌊total · u^(2^−bias)⌋ for uniform u, so bias > 0 favours noisy ones."""
+    u = torch.rand(count, generator=draw, dtype=torch.float64)
+    return (total * u ** (2.0**-bias)).long().clamp(max=total - 1)
+
+
+def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tensor:
+    """Standard normal noise `(n, c, h, w)`; `offset` adds a constant drawn for each image and channel."""
+    noise = torch.randn(shape, generator=draw)
+    if offset:
+        noise = noise + offset * torch.randn(*shape[:2], 1, 1, generator=draw)
+    return noise
+
+
+def timestep_weights(schedule: NoiseSchedule, t: Tensor, gamma: float) -> Tensor:
+    """Min-SNR weights `(n,)`: min(SNR, γ)/SNR for ε and min(SNR, γ)/(SNR + 1) for v; γ = 0 gives ones.
+
+    Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", §3.4. At zero SNR the ε-weight is
+    its limit 1.
+    """
+    if not gamma:
+        return torch.ones(t.shape, device=t.device)
+    snr = schedule.snr(t)
+    if schedule.prediction == "epsilon":
+        return torch.where(snr > gamma, gamma / snr.clamp(min=1e-12), torch.ones_like(snr))
+    return snr.clamp(max=gamma) / (snr + 1)
+
+
+def weighted_error(prediction: Tensor, target: Tensor, weights: Tensor, mask: Tensor | None, settings: Loss) -> Tensor:
+    """The scalar loss of predictions and targets `(n, c, h, w)`, weights `(n,)` and a mask `(n, 1, h, w)` or None.
+
+    Pseudo-Huber is 2δ²(√(1 + (e/δ)²) − 1), which is e² for small errors and 2δ|e| for large ones.
+    """
+    error = prediction.float() - target.float()
+    if settings.kind == "huber":
+        # The same without subtracting nearly equal numbers: √(1 + z²) − 1 = z² / (√(1 + z²) + 1).
+        score = 2 * error**2 / ((1 + (error / settings.huber_delta) ** 2).sqrt() + 1)
+    else:
+        score = error**2
+    if mask is None:
+        per_image = score.flatten(1).mean(1)
+    else:
+        share = mask.expand_as(score).flatten(1)
+        per_image = (score.flatten(1) * share).sum(1) / share.sum(1).clamp(min=1)
+    return (weights * per_image).mean()

@@ -1,0 +1,37 @@
+"""Real-size networks without their weights, from the shipped configs, on torch's meta device."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from trainers.errors import VelaturaError
+from trainers.models.family import CONFIGS
+
+Part = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
+
+
+def build_on_meta(tree: str, part: Part) -> nn.Module:
+    """The network `part` of the shipped config tree `tree` (`sd1`, `sd2`, `sd2-v`, `sdxl`), shapes without memory.
+
+    `to_empty` gives it memory; fill every parameter then. VelaturaError where that tree has no such part.
+    """
+    file = CONFIGS / tree / part / "config.json"
+    if not file.is_file():
+        raise VelaturaError(f"there is no {part!r} in a {tree!r} base")
+    return build_from_config(json.loads(file.read_text("utf-8")))
+
+
+def build_from_config(config: dict[str, Any]) -> nn.Module:
+    """The network that a diffusers or transformers config describes, on the meta device."""
+    import diffusers
+    import transformers
+
+    with torch.device("meta"):
+        if "_class_name" in config:
+            return getattr(diffusers, config["_class_name"]).from_config(config)
+        network = getattr(transformers, config["architectures"][0])
+        return network(transformers.CLIPTextConfig(**config))

@@ -1,0 +1,49 @@
+"""Between pixels and latents, and the network's one forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from trainers.models.model import Model
+from trainers.models.text import Conditioning
+
+
+def encode_images(model: Model, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (n, c, h/f, w/f) of the latents of pixels (n, 3, h, w) in [−1, 1], fp32.
+
+    Both are in the network's units: shifted and times the VAE's scaling factor. A sample is mean + std · noise.
+    """
+    vae = model.vae
+    posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+    scale, shift = _scale_and_shift(vae)
+    return (posterior.mean - shift) * scale, posterior.std * scale
+
+
+def decode_latents(model: Model, latents: Tensor) -> Tensor:
+    """Pixels (n, 3, h, w) in [−1, 1], fp32, of latents (n, c, h/f, w/f) in the network's units."""
+    vae = model.vae
+    scale, shift = _scale_and_shift(vae)
+    return vae.decode(latents.to(vae.device, vae.dtype) / scale + shift).sample.clamp(-1, 1)
+
+
+def _scale_and_shift(vae: Any) -> tuple[float, float]:
+    return vae.config.scaling_factor, getattr(vae.config, "shift_factor", None) or 0.0
+
+
+def predict(unet: Any, latents: Tensor, t: Tensor, text: Conditioning, time_ids: Tensor | None = None) -> Tensor:
+    """The network's prediction (n, c, h, w) for noisy latents (n, c, h, w) at timesteps (n,) given the text.
+
+    `time_ids` (n, 6) is the size conditioning of SDXL, None for other families.
+    """
+    device, dtype = latents.device, unet.dtype
+    text = text.to(device, dtype)
+    extra = None if time_ids is None else {"text_embeds": text.pooled, "time_ids": time_ids.to(device)}
+    return unet(
+        latents.to(dtype),
+        t.to(device),
+        encoder_hidden_states=text.context,
+        added_cond_kwargs=extra,
+        return_dict=False,
+    )[0]

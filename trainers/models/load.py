@@ -1,0 +1,200 @@
+"""Load a base model: from wherever it is to frozen networks on a device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers import config
+from trainers.errors import VelaturaError
+from trainers.models.detect import (
+    detect_prediction,
+    family_of_file,
+    family_of_folder,
+    prediction_of_config,
+    prediction_of_output,
+)
+from trainers.models.family import Family, Prediction, family_named
+from trainers.models.folder import load_part, load_tokenizer, read_json, weight_files
+from trainers.models.header import read_header
+from trainers.models.images import predict
+from trainers.models.model import Model
+from trainers.models.schedule import NoiseSchedule, schedule_from_config
+from trainers.models.single_file import load_single_file
+from trainers.models.source import Source, find_source
+from trainers.models.text import add_time_ids, encode_captions
+from trainers.randomness import generator
+
+__all__ = ["Model", "load_model", "training_size"]
+
+PROBE = 128
+"""Side in pixels of the noise that the network is probed with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A base as its files give it: parts by name, and what the files say of prediction, schedule and resolution."""
+
+    source: Source
+    family: Family
+    parts: Mapping[str, Any]
+    prediction: Prediction | None
+    scheduler: Mapping[str, Any]
+    weights: Sequence[Path]
+
+
+def load_model(settings: config.Base, dtype: torch.dtype, device: torch.device | str) -> Model:
+    """The base that `settings` names, its UNet and text encoders in `dtype`, its VAE in fp32, frozen on `device`.
+
+    VelaturaError in one sentence for whatever cannot be a base.
+    """
+    source = find_source(settings.model)
+    loaded = (_from_file if source.kind == "file" else _from_folder)(source, settings, dtype)
+    for network in loaded.parts.values():
+        if isinstance(network, torch.nn.Module):
+            network.requires_grad_(False).eval().to(device)
+    _take_any_dtype(loaded.parts["vae"])
+    sha256 = hash_files(loaded.weights)
+    stated = loaded.prediction if settings.prediction == "auto" else settings.prediction
+    prediction = stated or probe_prediction(_model(loaded, "epsilon", settings, sha256))
+    return _model(loaded, prediction, settings, sha256)
+
+
+def training_size(model: str) -> tuple[int, int]:
+    """Native resolution and stride in pixels of the base that `model` names, from its configs, without its weights.
+
+    A single SD 2 file that does not say what it predicts is taken for the 512 px one. VelaturaError as `load_model`.
+    """
+    path = find_source(model).path
+    if path.is_file():
+        header = read_header(path)
+        path = family_of_file(header, path.name).variant(detect_prediction(header) or "epsilon").tree
+    else:
+        family_of_folder(path)
+    unet, vae = (read_json(path / part / "config.json") for part in ("unet", "vae"))
+    factor = _down_factor(vae)
+    return unet["sample_size"] * factor, factor * _down_factor(unet)
+
+
+def _down_factor(network_config: Mapping[str, Any]) -> int:
+    """How many times smaller the innermost level of a UNet or VAE is along a side."""
+    return 2 ** (len(network_config["block_out_channels"]) - 1)
+
+
+def probe_prediction(model: Model) -> Prediction:
+    """What the network predicts, from its output for noise at the last timestep without a caption."""
+    side = PROBE // model.vae_factor
+    noise = torch.randn((4, 4, side, side), generator=generator("probe what a base predicts")).to(model.device)
+    t = torch.full((4,), model.schedule.steps - 1, device=model.device)
+    with torch.no_grad():
+        text = encode_captions(model, [""] * 4)
+        sizes = [(PROBE, PROBE)] * 4
+        output = predict(model.unet, noise, t, text, add_time_ids(model, sizes, [(0, 0)] * 4, sizes))
+    return prediction_of_output(noise, output)
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """SHA-256 (hex) of the files' bytes one after the other, read in pieces."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while piece := file.read(2**22):
+                digest.update(piece)
+    return digest.hexdigest()
+
+
+def _from_folder(source: Source, settings: config.Base, dtype: torch.dtype) -> Loaded:
+    import diffusers
+    import transformers
+
+    folder = source.path
+    family = _agreed_family(family_of_folder(folder), settings, folder)
+    parts = {
+        "unet": load_part(diffusers.UNet2DConditionModel, folder, "unet", dtype),
+        "vae": load_part(diffusers.AutoencoderKL, folder, "vae", torch.float32),
+        "text_encoder": load_part(transformers.CLIPTextModel, folder, "text_encoder", dtype),
+        "tokenizer": load_tokenizer(folder, "tokenizer"),
+    }
+    if family.text_encoders == 2:
+        second = load_part(transformers.CLIPTextModelWithProjection, folder, "text_encoder_2", dtype)
+        parts |= {"text_encoder_2": second, "tokenizer_2": load_tokenizer(folder, "tokenizer_2")}
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    files, _ = weight_files(folder / "unet")
+    return Loaded(source, family, parts, prediction_of_config(scheduler), scheduler, files)
+
+
+def _from_file(source: Source, settings: config.Base, dtype: torch.dtype) -> Loaded:
+    header = read_header(source.path)
+    family = _agreed_family(family_of_file(header, source.path.name), settings, source.path)
+    prediction = detect_prediction(header)
+    tree = family.variant(prediction or "epsilon").tree
+    parts = load_single_file(source.path, tree, dtype)
+    scheduler = read_json(tree / "scheduler" / "scheduler_config.json")
+    scheduler["rescale_betas_zero_snr"] = "ztsnr" in header.shapes
+    return Loaded(source, family, parts, prediction, scheduler, [source.path])
+
+
+def _agreed_family(found: Family, settings: config.Base, path: Path) -> Family:
+    """The family that was asked for where the weights allow it: only networks of unusual width leave a choice."""
+    if settings.family in ("auto", found.name):
+        return found
+    asked = family_named(settings.family)
+    unusual = path.is_dir() and read_json(path / "unet" / "config.json").get("cross_attention_dim") not in (768, 1024)
+    if unusual and asked.text_encoders == found.text_encoders:
+        return asked
+    raise VelaturaError(
+        f"base.family = {asked.name}, but {path.name} holds {found.title} ({found.name}); leave it at `auto`"
+    )
+
+
+def _model(loaded: Loaded, prediction: Prediction, settings: config.Base, sha256: str) -> Model:
+    parts, family = loaded.parts, loaded.family
+    encoders = [name for name in ("text_encoder", "text_encoder_2") if name in parts]
+    factor = _down_factor(parts["vae"].config)
+    if loaded.source.kind == "file":
+        # A single file does not say; the family's variants differ.
+        parts["unet"].register_to_config(sample_size=family.variant(prediction).resolution // factor)
+    return Model(
+        family=family,
+        prediction=prediction,
+        source=settings.model,
+        title=loaded.source.title,
+        sha256=sha256,
+        starter=loaded.source.kind == "starter",
+        resolution=parts["unet"].config.sample_size * factor,
+        stride=factor * _down_factor(parts["unet"].config),
+        unet=parts["unet"],
+        vae=parts["vae"],
+        text_encoders=tuple(parts[name] for name in encoders),
+        tokenizers=tuple(parts[name.replace("text_encoder", "tokenizer")] for name in encoders),
+        schedule=_schedule(loaded.scheduler, prediction, settings),
+    )
+
+
+def _schedule(scheduler: Mapping[str, Any], prediction: Prediction, settings: config.Base) -> NoiseSchedule:
+    wish = settings.zero_terminal_snr
+    rescale = bool(scheduler.get("rescale_betas_zero_snr")) if wish == "auto" else wish == "on"
+    if rescale and prediction == "epsilon":
+        if wish == "on":
+            raise VelaturaError(
+                "base.zero_terminal_snr = on needs a base that predicts v, since no network can tell noise from pure "
+                "noise; this one predicts epsilon"
+            )
+        rescale = False
+    return schedule_from_config({**scheduler, "rescale_betas_zero_snr": rescale}, prediction)
+
+
+def _take_any_dtype(vae: Any) -> None:
+    """Let diffusers' pipelines hand the fp32 VAE latents and pixels in the UNet's number format."""
+
+    def cast(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[Any, ...]:
+        return (args[0].to(vae.dtype), *args[1:])
+
+    for module in (vae.encoder, vae.post_quant_conv, vae.decoder):
+        if module is not None:
+            module.register_forward_pre_hook(cast)

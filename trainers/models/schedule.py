@@ -1,0 +1,109 @@
+"""The noise schedule: x_t = √ᾱ_t · x_0 + √(1 − ᾱ_t) · ε, and what the network learns to predict from x_t.
+
+Zero terminal SNR: Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", algorithm 1.
+Velocity v = √ᾱ_t · ε − √(1 − ᾱ_t) · x_0: Salimans and Ho 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from trainers.errors import VelaturaError
+from trainers.models.family import Prediction
+
+Sampler = Literal["ddim", "euler", "dpm++"]
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """ᾱ_t for t = 0 … T − 1 (falling, fp64, on the CPU) and the prediction type."""
+
+    alphas_cumprod: Tensor
+    prediction: Prediction
+
+    @property
+    def steps(self) -> int:
+        """Number of training timesteps T."""
+        return len(self.alphas_cumprod)
+
+    @property
+    def zero_terminal_snr(self) -> bool:
+        """Whether the last timestep is pure noise."""
+        return self.alphas_cumprod[-1].item() == 0
+
+    def _signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        abar = self.alphas_cumprod[t.cpu()].view(-1, *(1,) * (like.ndim - 1))  # (n, 1, 1, 1)
+        signal, noise = abar.sqrt(), (1 - abar).sqrt()
+        return signal.to(like.device, torch.float32), noise.to(like.device, torch.float32)
+
+    def add_noise(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t for latents and noise (n, c, h, w) and timesteps (n,), in the latents' number format."""
+        signal, sigma = self._signal_and_noise(t, latents)
+        return (signal * latents + sigma * noise).to(latents.dtype)
+
+    def target(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the network should predict (n, c, h, w): the noise, or the velocity."""
+        if self.prediction == "epsilon":
+            return noise
+        signal, sigma = self._signal_and_noise(t, latents)
+        return (signal * noise - sigma * latents).to(latents.dtype)
+
+    def snr(self, t: Tensor) -> Tensor:
+        """Signal-to-noise ratio ᾱ_t / (1 − ᾱ_t) of timesteps (n,), fp32 on t's device."""
+        abar = self.alphas_cumprod[t.cpu()]
+        return (abar / (1 - abar)).to(t.device, torch.float32)
+
+    def rescaled(self) -> NoiseSchedule:
+        """This schedule with zero terminal SNR: √ᾱ shifted so that it ends at 0, scaled so that its start stays."""
+        root = self.alphas_cumprod.sqrt()
+        root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+        return NoiseSchedule(root.square(), self.prediction)
+
+    def scheduler(self, sampler: Sampler) -> Any:
+        """A diffusers scheduler on this very schedule: same ᾱ and prediction type, honouring zero terminal SNR."""
+        import diffusers
+
+        abar = self.alphas_cumprod
+        betas = 1 - abar / torch.cat([abar.new_ones(1), abar[:-1]])
+        zero = self.zero_terminal_snr
+        common = {
+            "num_train_timesteps": self.steps,
+            "trained_betas": betas.tolist(),
+            "prediction_type": self.prediction,
+            "timestep_spacing": "trailing" if zero else "leading",
+            "steps_offset": 1,
+            # On a schedule that already ends at zero the rescaling changes nothing but how the last step is handled.
+            "rescale_betas_zero_snr": zero,
+        }
+        if sampler == "ddim":
+            return diffusers.DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=False)
+        if sampler == "euler":
+            return diffusers.EulerDiscreteScheduler(**common)
+        if sampler == "dpm++":
+            return diffusers.DPMSolverMultistepScheduler(**common, algorithm_type="dpmsolver++")
+        raise VelaturaError(f"there is no sampler {sampler!r}; there are ddim, euler and dpm++")
+
+
+def schedule_from_config(config: Mapping[str, Any], prediction: Prediction) -> NoiseSchedule:
+    """The schedule that a diffusers `scheduler_config.json` describes; VelaturaError where its betas are unknown."""
+    steps = int(config.get("num_train_timesteps", 1000))
+    start, end = float(config.get("beta_start", 0.00085)), float(config.get("beta_end", 0.012))
+    kind = config.get("beta_schedule", "scaled_linear")
+    if config.get("trained_betas") is not None:
+        betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
+    elif kind == "scaled_linear":
+        betas = torch.linspace(math.sqrt(start), math.sqrt(end), steps, dtype=torch.float64).square()
+    elif kind == "linear":
+        betas = torch.linspace(start, end, steps, dtype=torch.float64)
+    else:
+        raise VelaturaError(
+            f"the base's noise schedule is {kind!r}; Stable Diffusion bases have `scaled_linear` or `linear`"
+        )
+    schedule = NoiseSchedule((1 - betas).cumprod(0), prediction)
+    return schedule.rescaled() if config.get("rescale_betas_zero_snr") else schedule

@@ -1,0 +1,102 @@
+"""Captions to what the network attends to, the same way in training and in sampling.
+
+SD 1 and SD 2: a hidden state of the one text encoder through its final layer norm. SDXL: the penultimate hidden states
+of both encoders side by side, without the norm, and the second encoder's projected end-of-text state as `pooled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.errors import VelaturaError
+from trainers.models.model import Model
+
+CHUNK = 75
+"""Caption tokens in one pass of a CLIP text encoder: its 77 positions less start and end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """Text for the network: context (n, 77·chunks, d), and for SDXL the pooled embedding (n, d₂)."""
+
+    context: Tensor
+    pooled: Tensor | None = None
+
+    def to(self, *args: Any, **kwargs: Any) -> Conditioning:
+        """Both tensors moved or cast, as `Tensor.to` does."""
+        pooled = None if self.pooled is None else self.pooled.to(*args, **kwargs)
+        return Conditioning(self.context.to(*args, **kwargs), pooled)
+
+
+def count_tokens(model: Model, caption: str) -> int:
+    """Tokens of a caption without start and end; one chunk holds 75."""
+    return len(_token_ids(model.tokenizers[0], caption))
+
+
+def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, chunks: int = 1) -> Conditioning:
+    """Encode captions; differentiable in the text encoders' weights.
+
+    `clip_skip` k takes the k-th hidden state from the end (SDXL: from the one before it). A caption's tokens fill up to
+    `chunks` chunks of 75, each with its own start, end and padding, and what is longer is cut. `pooled` is the first
+    chunk's.
+    """
+    contexts, pooled = [], None
+    last = model.family.text_encoders == 1
+    for tokenizer, encoder in zip(model.tokenizers, model.text_encoders, strict=True):
+        ids = _chunked_ids(tokenizer, captions, chunks).to(encoder.device)  # (n·chunks, 77)
+        out = encoder(ids, output_hidden_states=True)
+        back = clip_skip if last else clip_skip + 1
+        if clip_skip < 1 or back > len(out.hidden_states) - 1:
+            raise VelaturaError(
+                f"base.clip_skip = {clip_skip} does not fit {model.title}, whose text encoder has "
+                f"{len(out.hidden_states) - 1} layers"
+            )
+        hidden = out.hidden_states[-back]
+        if last:
+            hidden = _inner(encoder).final_layer_norm(hidden)
+        else:
+            embeds = getattr(out, "text_embeds", None)  # only the encoder with a projection has them
+            pooled = pooled if embeds is None else embeds.unflatten(0, (len(captions), chunks))[:, 0]
+        # (n·chunks, 77, d) → (n, 77·chunks, d)
+        contexts.append(hidden.unflatten(0, (len(captions), chunks)).flatten(1, 2))
+    return Conditioning(torch.cat(contexts, dim=-1), pooled)
+
+
+def add_time_ids(
+    model: Model,
+    original: Sequence[tuple[int, int]],
+    crop: Sequence[tuple[int, int]],
+    target: Sequence[tuple[int, int]],
+) -> Tensor | None:
+    """SDXL's size conditioning (n, 6), None for other families.
+
+    Per image, in pixels: original (height, width), crop (top, left), target (height, width).
+    """
+    if model.family.name != "sdxl":
+        return None
+    rows = [[*o, *c, *t] for o, c, t in zip(original, crop, target, strict=True)]
+    return torch.tensor(rows, dtype=torch.float32, device=model.device)
+
+
+def _inner(encoder: nn.Module) -> Any:
+    # transformers 5 flattened CLIPTextModel; the variant with a projection still wraps a `text_model`.
+    return getattr(encoder, "text_model", encoder)
+
+
+def _token_ids(tokenizer: Any, caption: str) -> list[int]:
+    return tokenizer(caption, add_special_tokens=False, padding=False, truncation=False, verbose=False).input_ids
+
+
+def _chunked_ids(tokenizer: Any, captions: Sequence[str], chunks: int) -> Tensor:
+    rows = []
+    for caption in captions:
+        ids = _token_ids(tokenizer, caption)
+        for start in range(0, CHUNK * chunks, CHUNK):
+            row = [tokenizer.bos_token_id, *ids[start : start + CHUNK], tokenizer.eos_token_id]
+            rows.append(row + [tokenizer.pad_token_id] * (CHUNK + 2 - len(row)))
+    return torch.tensor(rows)

@@ -1,0 +1,113 @@
+"""Optimizers, learning rates and the moving average of what is trained."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.network import Network
+from trainers.config import Train
+from trainers.errors import VelaturaError
+
+
+def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
+    """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method."""
+    text_rate = settings.text_encoder_learning_rate or settings.learning_rate / 2
+    groups: dict[float, list[Tensor]] = {}
+    for site in network.sites:
+        base = settings.learning_rate if site.part == "unet" else text_rate
+        for placed in site.placed:
+            for name, parameter in placed.theta.named_parameters():
+                rate = base * placed.learning_rate * placed.method.learning_rate_ratio(name)
+                groups.setdefault(rate, []).append(parameter)
+    shared = [p for holder in network.shared for p in holder.parameters()]
+    if shared:
+        groups.setdefault(settings.learning_rate, []).extend(shared)
+    return [{"params": members, "lr": rate, "peak_lr": rate} for rate, members in groups.items()]
+
+
+def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
+    """The optimizer by name; VelaturaError says what to install where its package is missing."""
+    decay = settings.weight_decay
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=decay)
+    if settings.optimizer == "adafactor":
+        from transformers.optimization import Adafactor
+
+        # With steps relative to a tensor's size, a factor that starts at zero would hardly move.
+        return Adafactor(groups, weight_decay=decay, scale_parameter=False, relative_step=False)
+    if settings.optimizer == "lion":
+        from lion_pytorch import Lion
+
+        return Lion(groups, weight_decay=decay)
+    if settings.optimizer == "prodigy":
+        from prodigyopt import Prodigy
+
+        with redirect_stdout(io.StringIO()):  # it prints a greeting, and standard output is for data
+            return Prodigy(groups, weight_decay=decay, safeguard_warmup=True, use_bias_correction=True)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError:
+        raise VelaturaError(
+            "train.optimizer = adamw8bit needs bitsandbytes: pip install 'velatura[8bit]', or choose adamw"
+        ) from None
+    optimizer: torch.optim.Optimizer = AdamW8bit(groups, weight_decay=decay)
+    return optimizer
+
+
+def learning_rate_factor(step: int, settings: Train) -> float:
+    """Share of the peak learning rate at a step (0-based): linear warm-up, then the schedule over what is left."""
+    if step < settings.warmup:
+        return (step + 1) / (settings.warmup + 1)
+    progress = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    if settings.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if settings.schedule == "linear":
+        return 1 - progress
+    if settings.schedule == "polynomial":
+        return (1 - progress) ** 2
+    return 1.0
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, settings: Train) -> float:
+    """Set every group's rate for this step and return the factor; a function of the step, so nothing to save."""
+    factor = learning_rate_factor(step, settings)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+    return factor
+
+
+class MovingAverage:
+    """An exponential moving average of θ: e ← d·e + (1 − d)·θ, with d warmed up as (1 + n) / (10 + n)."""
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.decay = decay
+        self.updates = 0
+        self._live = dict(network.named_parameters())
+        self.values = {name: p.detach().clone() for name, p in self._live.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, parameter in self._live.items():
+            self.values[name].lerp_(parameter, 1 - decay)
+
+    @contextmanager
+    @torch.no_grad()
+    def in_place(self) -> Iterator[None]:
+        """The network with the averaged tensors for a while."""
+        kept = {name: p.detach().clone() for name, p in self._live.items()}
+        for name, parameter in self._live.items():
+            parameter.copy_(self.values[name])
+        try:
+            yield
+        finally:
+            for name, parameter in self._live.items():
+                parameter.copy_(kept[name])

@@ -1,0 +1,50 @@
+"""Presets: partial configs that ship with the package, one TOML file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from trainers.config_file import overlay, read_toml
+from trainers.errors import VelaturaError
+
+STARTER = "starter"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named partial config: `summary` says in one sentence what it is good at.
+
+    `starter` holds what differs on the bundled base, a small network that takes far larger steps.
+    """
+
+    name: str
+    summary: str
+    settings: Mapping[str, Any]
+    starter: Mapping[str, Any]
+
+    def settings_for(self, base: str) -> dict[str, Any]:
+        """The partial config for a base as the config names it."""
+        return overlay(self.settings, self.starter) if base == STARTER else dict(self.settings)
+
+
+def list_presets() -> tuple[Preset, ...]:
+    """All presets, those named for a purpose and those named after a method, by name."""
+    return tuple(find_preset(name) for name in sorted(path.stem for path in _folder().glob("*.toml")))
+
+
+def find_preset(name: str) -> Preset:
+    """The preset called `name`; VelaturaError lists the names there are."""
+    known = sorted(path.stem for path in _folder().glob("*.toml"))
+    if name not in known:
+        raise VelaturaError(f"there is no preset {name!r}; there are {', '.join(known)}")
+    table = read_toml(_folder() / f"{name}.toml")
+    summary, starter = str(table.pop("summary")), table.pop(STARTER, {})
+    return Preset(name, summary, table, starter)
+
+
+def _folder() -> Path:
+    return Path(str(files("presets") / "methods"))

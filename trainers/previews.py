@@ -1,0 +1,114 @@
+"""The pictures of a run: before the first step, along the way, and from the exported file at the end."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainers.adapters.method import Now
+from trainers.config import Config
+from trainers.data.captions import full_caption
+from trainers.data.dataset import Dataset
+from trainers.formats.apply import apply_styles
+from trainers.formats.read import read_style
+from trainers.grid import make_grid
+from trainers.loop import Session
+from trainers.models.load import load_model
+from trainers.models.model import Model
+from trainers.sampling import Order, draw, largest_difference
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Finals:
+    """The last pictures: where the before/after grid is, and how far live and file are apart (0–255)."""
+
+    grid: Path
+    difference: int
+
+
+def preview_order(config: Config, dataset: Dataset, resolution: int) -> Order:
+    """The run's fixed prompts and seeds; without prompts, four captions of the images."""
+    captions = dict.fromkeys(full_caption(item.caption, config.data) or config.name for item in dataset.items)
+    side = config.sample.size or resolution
+    settings = config.sample
+    return Order(
+        prompts=settings.prompts or tuple(captions)[:4],
+        seeds=settings.seeds,
+        negative=settings.negative,
+        steps=settings.steps,
+        guidance=settings.guidance,
+        size=(side, side),
+        sampler=settings.sampler,
+        clip_skip=config.base.clip_skip,
+        chunks=config.data.chunks,
+    )
+
+
+def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
+    """Draw an order with the live adapter and keep the pictures in the run folder."""
+    session.network.clock.now = Now()
+    with _evaluating(session.model):
+        pictures = list(draw(session.model, order))
+    _keep(pictures, session.run.samples / f"step-{step:08d}")
+    session.record("sample", step=step, pictures=len(pictures))
+    return pictures
+
+
+def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals:
+    """Draw with the live adapter, then with the exported file on a base loaded afresh, and compare.
+
+    The base that was trained on is let go in between, so that no more than one is in memory.
+    """
+    live = draw_previews(session, order, step)
+    fresh = _load_fresh(session)
+    apply_styles(fresh.parts, fresh.family.name, [(read_style(style), 1.0)])
+    after = list(draw(fresh, order))
+    folder = session.run.samples / "final"
+    _keep(after, folder)
+    difference = largest_difference(live, after)
+    before = _kept(session.run.samples / "step-00000000")
+    rows = [("before", before), (f"after {step} steps", after)] if before else [(f"after {step} steps", after)]
+    heads = [prompt if len(order.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in order.pictures]
+    grid = session.run.samples / "before-after.png"
+    make_grid(rows, heads, session.config.name).save(grid)
+    session.record("final", step=step, difference=difference, pictures=len(after))
+    return Finals(grid, difference)
+
+
+def _load_fresh(session: Session) -> Model:
+    dtype, device, settings = session.model.dtype, session.model.device, session.config.base
+    session.release()
+    gc.collect()
+    return load_model(settings, dtype, device)
+
+
+@contextmanager
+def _evaluating(model: Model) -> Iterator[None]:
+    """The networks in evaluation mode for a while (gradient checkpointing trains them in training mode)."""
+    modes = [(net, net.training) for net in (model.unet, *model.text_encoders)]
+    for net, _ in modes:
+        net.eval()
+    try:
+        yield
+    finally:
+        for net, mode in modes:
+            net.train(mode)
+
+
+def _keep(pictures: list[Image], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(pictures):
+        picture.save(folder / f"{number:02d}.png")
+
+
+def _kept(folder: Path) -> list[Image]:
+    from PIL import Image
+
+    return [Image.open(path).convert("RGB") for path in sorted(folder.glob("*.png"))]

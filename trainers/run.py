@@ -1,0 +1,134 @@
+"""A run folder: everything about one training, self-explanatory and movable to another machine.
+
+config.toml    complete: training it again gives the same weights
+events.jsonl   what happened, a line each; log.txt the same in words
+dataset/       the images as they were trained on, with captions
+samples/       pictures drawn along the way        cache/   latents and text embeddings
+checkpoints/   to resume from                      style/   the files people download
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.config import Config
+from trainers.config_file import dump_config, read_config
+from trainers.errors import VelaturaError
+
+DATASET = "dataset"
+STOP = "stop"
+_STEP = re.compile(r"step-(\d{8})")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of a run folder."""
+
+    folder: Path
+
+    @property
+    def dataset(self) -> Path:
+        return self.folder / DATASET
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples"
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def style(self) -> Path:
+        return self.folder / "style"
+
+    def config(self) -> Config:
+        """The run's config, with the images' folder made absolute."""
+        return read_config(self.folder / "config.toml")
+
+    # ---------------------------------------------------------------- stopping
+    def ask_to_stop(self) -> None:
+        """Leave the sign that makes the trainer finish its step, save, export and end."""
+        (self.folder / STOP).touch()
+
+    def should_stop(self) -> bool:
+        return (self.folder / STOP).exists()
+
+    def clear_stop(self) -> None:
+        (self.folder / STOP).unlink(missing_ok=True)
+
+    # ---------------------------------------------------------------- checkpoints
+    def checkpoint_steps(self) -> list[int]:
+        """Steps of the complete checkpoints, oldest first."""
+        if not self.checkpoints.is_dir():
+            return []
+        found = (_STEP.fullmatch(entry.name) for entry in self.checkpoints.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:08d}"
+
+
+def open_run(folder: Path) -> Run:
+    """An existing run folder; VelaturaError where it is none."""
+    if not (folder / "config.toml").is_file():
+        raise VelaturaError(f"{folder} is no run folder: it has no config.toml")
+    return Run(folder)
+
+
+@contextmanager
+def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
+    """A run folder under construction beside its final place, moved there when the block ends without an error.
+
+    Raises VelaturaError where something is in the way; on any error nothing is left behind.
+    """
+    target = out / config.name
+    for parent in (out, *out.parents):
+        if parent.exists() and not parent.is_dir():
+            raise VelaturaError(f"cannot write runs to {out}: {parent} is a file, not a folder")
+    if target.exists() and not overwrite:
+        raise VelaturaError(f"{target} exists already; give another --name, or --overwrite to replace it")
+    made = [p for p in (out, *out.parents) if not p.exists()]
+    building = out / f".{config.name}.{os.getpid()}.unfinished"
+    try:
+        with plain_disk_errors(building):
+            building.mkdir(parents=True)
+            yield Run(building)
+            if target.exists():
+                shutil.rmtree(target)
+            building.rename(target)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        for folder in made:  # folders that were made for a run that never began
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def write_config(run: Run, config: Config) -> None:
+    """Write the complete config, with the images where the run folder keeps them."""
+    kept = config.model_copy(update={"data": config.data.model_copy(update={"images": DATASET})})
+    (run.folder / "config.toml").write_text(dump_config(kept), encoding="utf-8")
+
+
+@contextmanager
+def plain_disk_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to write into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise VelaturaError(f"the disk is full: no room to write under {path.parent}") from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise VelaturaError(f"no permission to write under {path.parent}") from error
+        raise

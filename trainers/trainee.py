@@ -1,0 +1,56 @@
+"""What a step runs through: the frozen networks and what is trained on them, in one module."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.network import Network
+from trainers.models.images import predict
+from trainers.models.model import Model
+from trainers.models.text import Conditioning, encode_captions
+
+
+class Trainee(nn.Module):
+    """Base and adapters together, so that several processes keep the adapters in step."""
+
+    def __init__(self, model: Model, network: Network, clip_skip: int, chunks: int):
+        super().__init__()
+        self.unet, self.text_encoders, self.network = model.unet, nn.ModuleList(model.text_encoders), network
+        self._model, self._clip_skip, self._chunks = (model,), clip_skip, chunks
+
+    def encode(self, captions: list[str]) -> Conditioning:
+        """Captions as the network attends to them."""
+        return encode_captions(self._model[0], captions, self._clip_skip, self._chunks)
+
+    def forward(self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None) -> Tensor:
+        """The prediction `(n, c, h, w)` for noisy latents at timesteps `(n,)`; captions as text are encoded here."""
+        conditioning = self.encode(text) if isinstance(text, list) else text
+        return predict(self.unet, noisy, t, conditioning, time_ids)
+
+    def checkpoint_gradients(self, with_text: bool) -> None:
+        """Keep only each block's input for backward and compute the rest again there."""
+        self._model[0].unet.enable_gradient_checkpointing()
+        self.unet.train()  # the networks have no dropout of their own: this only lets checkpointing act
+        for encoder in self._model[0].text_encoders if with_text else ():
+            encoder.gradient_checkpointing_enable()
+            encoder.train()
+
+
+def fingerprint(*modules: nn.Module) -> str:
+    """A short hash of networks' weights, from every tensor's name, shape and a sample of its values."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, tensor in module.state_dict().items():
+            flat = tensor.flatten()
+            picked = flat[:: max(1, len(flat) // 64)].float().cpu()
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(picked.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def finite(tensors: list[Tensor]) -> bool:
+    """Whether no number in any tensor is NaN or infinite."""
+    return all(bool(torch.isfinite(t).all()) for t in tensors)
