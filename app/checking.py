@@ -8,39 +8,51 @@ from pathlib import Path
 
 from rich.console import Console
 
-from app.console import print_json
+from app.console import answers, line, print_json
 from app.settings import gather_config
-from trainers.data.check import Finding, check_images
+from trainers.data.check import Finding, Level, check_images
 
-SIGNS = {"ok": "[green]✓[/]", "note": "[cyan]·[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}
+SIGNS: dict[Level, tuple[str, str]] = {
+    "ok": ("✓", "green"),
+    "note": ("·", "cyan"),
+    "warning": ("!", "yellow"),
+    "error": ("✗", "red"),
+}
 MOST_FILES = 6
 
 
 def show_findings(folder: Path, base: str | None, assignments: Sequence[str], as_json: bool) -> bool:
     """Print the findings about a folder of images; whether a run could start with it."""
+    from trainers.models.load import token_counter, training_size
+
     config = gather_config(None, None, {"name": "check", "images": folder, "base": base}, assignments)
-    resolution, stride = _training_size(config.base.model, config.data.resolution)
-    findings = check_images(folder, config.data, resolution, stride)
+    native, stride = training_size(config.base.model)
+    count_tokens = token_counter(config.base.model)
+    findings = check_images(folder, config.data, config.data.resolution or native, stride, count_tokens)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        _print(findings, Console(highlight=False, soft_wrap=True))
+        console = answers()
+        for finding in findings:
+            _print(finding, console)
     return all(finding.level != "error" for finding in findings)
 
 
-def _training_size(base: str, resolution: int) -> tuple[int, int]:
-    """Side and stride in pixels that a base trains at, read off its files without loading it."""
-    from trainers.models.load import training_size
+def _print(finding: Finding, console: Console) -> None:
+    sign, style = SIGNS[finding.level]
+    if not _can_write(sign, console):
+        sign = f"{finding.level}:"
+    console.print(line((sign, style), f" {finding.sentence}"), soft_wrap=True)
+    if finding.fix:
+        console.print(line((f"    {finding.fix}", "dim")), soft_wrap=True)
+    if any(name not in finding.sentence for name in finding.files):
+        more = f" and {len(finding.files) - MOST_FILES} more" if len(finding.files) > MOST_FILES else ""
+        console.print(line(f"    {', '.join(finding.files[:MOST_FILES])}{more}"), soft_wrap=True)
 
-    native, stride = training_size(base)
-    return resolution or native, stride
 
-
-def _print(findings: Sequence[Finding], console: Console) -> None:
-    for finding in findings:
-        console.print(f"{SIGNS[finding.level]} {finding.sentence}")
-        if finding.fix:
-            console.print(f"    [dim]{finding.fix}[/]")
-        if finding.files:
-            more = f" and {len(finding.files) - MOST_FILES} more" if len(finding.files) > MOST_FILES else ""
-            console.print("    " + ", ".join(finding.files[:MOST_FILES]) + more, markup=False)
+def _can_write(sign: str, console: Console) -> bool:
+    try:
+        sign.encode(console.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True

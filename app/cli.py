@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app.console import TrainingView, notes, print_json, print_table, readable_size
+from app.console import print_json, print_table, readable_size, say, write_what_fits
+from app.failure import sentence
+from app.results import report_result, runs_folder
 from trainers.errors import VelaturaError
 
 app = typer.Typer(
@@ -22,11 +24,27 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print data as one line of JSON on standard output.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder of runs; default $VELATURA_HOME, else ./outputs.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of runs; $VELATURA_HOME, else outputs.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there under this name.")]
-BaseModel = Annotated[
-    str | None, typer.Option("--base", help="Base model: starter, a hub id, a diffusers folder or a .safetensors file.")
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; repeatable.")
 ]
+BaseModel = Annotated[
+    str | None,
+    typer.Option(
+        "--base", metavar="BASE", help="Base model: starter, a hub id, a diffusers folder or a .safetensors file."
+    ),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end, where it was asked for."""
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"velatura {version('velatura')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -34,27 +52,37 @@ def settings_for_all(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the full traceback of an error (works anywhere).")
     ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """`--debug` is taken off the arguments before they are parsed; it is here for the help."""
 
 
 @app.command(epilog="Example: velatura train --images my-paintings --name dusk --preset lora --steps 500")
 def train(
-    config: Annotated[Path | None, typer.Argument(help="A config.toml, complete or partial.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of images, with .txt captions beside them.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run and of the style file.")] = None,
-    preset: Annotated[str | None, typer.Option(help="A preset; `velatura presets` lists them.")] = None,
-    base: BaseModel = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed and settings give the same file.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; repeatable.")
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG.toml", help="A config file, complete or partial.")
     ] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of images, with .txt captions beside them.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the run and of the style file.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="`velatura presets` lists them; without one, balanced.")
+    ] = None,
+    base: BaseModel = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Optimizer steps.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="The same seed and settings give the same file.")
+    ] = None,
+    assignments: Settings = None,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Train a style from a folder of images, or from a config file."""
+    from app.progress import TrainingView
     from app.settings import gather_config
     from trainers.train import train as train_style
 
@@ -67,11 +95,14 @@ def train(
 
 @app.command(epilog="Example: velatura resume outputs/dusk")
 def resume(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    steps: Annotated[int | None, typer.Option(help="Train longer: the new number of steps in all.")] = None,
+    run: RunFolder,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Train longer: the new number of steps in all.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Go on with a run that was stopped or cut, exactly where its newest checkpoint is."""
+    from app.progress import TrainingView
     from trainers.run import open_run
     from trainers.train import resume as resume_run
 
@@ -81,24 +112,26 @@ def resume(
 
 
 @app.command(epilog="Example: velatura stop outputs/dusk")
-def stop(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def stop(run: RunFolder) -> None:
     """Ask a run to finish its step, save, export and end."""
     from trainers.events import read_events
     from trainers.run import open_run
 
     opened = open_run(run)
-    last = [event["type"] for event in read_events(run)][-1:]
-    if last in (["done"], ["stopped"], ["error"]):
-        raise VelaturaError(f"{run} is not training: it ended with {last[0]!r}")
+    # After its last event a run may still leave a note, so the last of these counts.
+    ends = {"done": "it is complete", "stopped": "it was stopped", "error": "it ended with an error", "start": ""}
+    last = [ends[event["type"]] for event in read_events(run) if event["type"] in ends][-1:]
+    if last and last[0]:
+        raise VelaturaError(f"{run} is not training: {last[0]}")
     opened.ask_to_stop()
-    notes().print(f"asked {run} to stop after this step; resume it with: velatura resume {run}")
+    say(f"asked {run} to stop after this step; resume it with: velatura resume {run}")
 
 
 @app.command(epilog="Example: velatura check my-paintings")
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
     base: BaseModel = None,
-    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")] = None,
+    assignments: Settings = None,
     json: Json = False,
 ) -> None:
     """Say what is right and wrong with images, in plain words, with a fix for each finding."""
@@ -111,15 +144,21 @@ def check(
 
 @app.command(epilog='Example: velatura generate --style dusk.safetensors:0.8 --prompt "a fox" --out fox.png')
 def generate(
-    prompt: Annotated[list[str], typer.Option(help="What to draw; repeat for several pictures in one grid.")],
-    out: Annotated[Path, typer.Option(help="The picture to write (.png, .jpg or .webp).")],
+    prompt: Annotated[
+        list[str], typer.Option(metavar="TEXT", help="What to draw; repeat for several pictures in one grid.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="IMG", help="The picture to write (.png, .jpg or .webp).")],
     style: Annotated[list[str] | None, typer.Option(metavar="FILE[:STRENGTH]", help="A style; repeatable.")] = None,
-    negative: Annotated[str, typer.Option(help="What should not be in the picture.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same picture.")] = 1,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
+    negative: Annotated[str, typer.Option(metavar="TEXT", help="What should not be in the picture.")] = "",
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="The same seed gives the same picture.")
+    ] = 1,
+    steps: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Denoising steps.")] = 25,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's own.")] = "",
-    guidance: Annotated[float, typer.Option(min=1, max=50, help="How closely to follow the prompt.")] = 7.0,
-    sampler: Annotated[str, typer.Option(help="ddim, euler or dpm++.")] = "ddim",
+    guidance: Annotated[
+        float, typer.Option(metavar="G", min=1, max=50, help="How closely to follow the prompt, 1 to 50.")
+    ] = 7.0,
+    sampler: Annotated[str, typer.Option(metavar="NAME", help="ddim, euler or dpm++.")] = "ddim",
     base: BaseModel = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -132,12 +171,12 @@ def generate(
     if json:
         print_json({"image": path, "seed": seed})
     else:
-        notes().print(f"wrote {path} ({readable_size(path.stat().st_size)})")
+        say(f"wrote {path} ({readable_size(path.stat().st_size)})")
 
 
 @app.command(epilog="Example: velatura inspect outputs/dusk/style/dusk.safetensors")
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A style file, from here or elsewhere.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A style file, from here or elsewhere.")],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     json: Json = False,
 ) -> None:
@@ -197,66 +236,38 @@ def presets(json: Json = False) -> None:
 
 @app.command(epilog="Example: velatura demo")
 def demo(
-    sample: Annotated[str, typer.Option(help="Which bundled images: black-line or blob.")] = "black-line",
-    preset: Annotated[str, typer.Option(help="A preset.")] = "balanced",
+    sample: Annotated[
+        str, typer.Option(metavar="NAME", help="Which bundled images: black-line or blob.")
+    ] = "black-line",
+    preset: Annotated[str, typer.Option(metavar="PRESET", help="`velatura presets` lists them.")] = "balanced",
     out: Out = None,
     json: Json = False,
 ) -> None:
     """Train a style from bundled images on the bundled starter model and draw before and after."""
     from app.demo import run_demo
+    from app.progress import TrainingView
 
     with TrainingView() as view:
         result = run_demo(sample, preset, runs_folder(out), view)
     report_result(result, json)
 
 
-def runs_folder(out: Path | None) -> Path:
-    """Where runs go: `--out`, else $VELATURA_HOME, else `outputs/` here."""
-    home = os.environ.get("VELATURA_HOME")
-    return out or (Path(home) if home else Path("outputs"))
-
-
-def report_result(result: Any, json: bool) -> None:
-    """Say what a run gave; a run cut by a signal ends with that signal's exit code."""
-    if json:
-        facts = {"run": result.run, "style": result.style, "steps": result.steps, "seconds": result.seconds}
-        print_json(facts | {"parameters": result.parameters, "stopped_by": result.stopped_by})
-    else:
-        say = notes().print
-        size = readable_size(result.style.stat().st_size)
-        say(f"[bold green]style file[/]    {result.style} ({size}, {result.steps} steps in {result.seconds:.0f} s)")
-        if result.grid is not None:
-            say(f"[bold green]before/after[/]  {result.grid}")
-            say(f"the file, loaded afresh, differs from the live adapter by at most {result.difference}/255")
-    code = {"SIGINT": 130, "SIGTERM": 143}.get(result.stopped_by, 0)
-    if code:
-        raise typer.Exit(code)
-
-
 def _joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "places": ", ".join(row["places"])} for row in rows]
 
 
-def main() -> None:
-    """Run a command; an error is one sentence on standard error and exit code 1."""
-    debug = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; an error is one sentence on standard error, and an exit code other than 0."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    write_what_fits()
     try:
-        app()
-    except VelaturaError as error:
+        app([argument for argument in given if argument != "--debug"], prog_name="velatura")
+    except Exception as error:  # the one place where any error ends: what is not foreseen is said in a sentence too
         if debug:
             raise
-        notes().print(f"[bold red]error:[/] {error}", markup=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        notes().print("stopped; a run that had a checkpoint can be resumed")
-        sys.exit(130)
-    except Exception as error:
-        if debug:
-            raise
-        name = type(error).__name__
-        notes().print(f"[bold red]error:[/] something unexpected went wrong ({name}: {error}); --debug shows where")
-        sys.exit(2)
+        say(("error:", "bold red"), f" {sentence(error)}")
+        sys.exit(1 if isinstance(error, VelaturaError) else 2)
 
 
 if __name__ == "__main__":

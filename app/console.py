@@ -1,38 +1,66 @@
-"""What the command line shows: progress, tables, errors; data on standard output, all else on standard error."""
+"""What the command line shows: tables, words, sizes; data on standard output, all else on standard error."""
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from trainers.events import Event
+READABLE = {"\n", "\t"}
 
-SMOOTHING = 0.95
+
+def write_what_fits() -> None:
+    """Let a terminal or pipe that cannot show a letter show `?` instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def answers() -> Console:
+    """Where tables and findings go; names and words of users are shown as they are, not read as markup."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def notes() -> Console:
     """Where words for people go."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def say(*pieces: str | tuple[str, str]) -> None:
+    """One line for people from pieces of text, each plain or with a style."""
+    notes().print(line(*pieces))
+
+
+def line(*pieces: str | tuple[str, str]) -> Text:
+    """Pieces of text, each plain or with a style, as one."""
+    safe = ((printable(piece), "") if isinstance(piece, str) else (printable(piece[0]), piece[1]) for piece in pieces)
+    return Text.assemble(*safe)
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would obey: file names and metadata come from strangers."""
+    return "".join(letter if letter.isprintable() or letter in READABLE else "�" for letter in text)
 
 
 def print_json(data: Any) -> None:
-    """One JSON value on one line of standard output."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, default=str) + "\n")
+    """One JSON value on one line of standard output, in ASCII so that it survives any encoding."""
+    sys.stdout.write(json.dumps(data, default=str) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """A table on standard output."""
-    table = Table(*columns, title=title or None, header_style="bold", title_justify="left")
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on standard output; what is too long for its column is folded, never cut."""
+    table = Table(header_style="bold")
+    for column in columns:
+        table.add_column(line(column), overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console(highlight=False).print(table)
+        table.add_row(*(line(str(cell)) for cell in row))
+    answers().print(table)
 
 
 def readable_size(count: int) -> str:
@@ -43,75 +71,3 @@ def readable_size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} GB"
-
-
-class TrainingView:
-    """A progress bar with step, loss, speed and time left, fed by a run's events; plain lines where nobody watches."""
-
-    def __init__(self) -> None:
-        self.console = notes()
-        self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self._task = self._bar.add_task("training", total=None, loss="–", speed="–", start=False)
-        self._loss: float | None = None
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def __call__(self, event: Event) -> None:
-        """Show one event."""
-        show = getattr(self, f"_show_{event['type']}", None)
-        if show is not None:
-            show(event)
-
-    def _show_start(self, event: Event) -> None:
-        again = ", resumed" if event["resumed"] else ""
-        self.console.print(
-            f"[bold]{event['name']}[/]: {event['method']} on {event['base']} ({event['family']}), "
-            f"{event['images']} images, "
-            f"{event['parameters']:,} trained numbers, {event['precision']} on {event['device']}{again}"
-        )
-
-    def _show_step(self, event: Event) -> None:
-        step, steps, loss = event["step"], event["steps"], float(event["loss"])
-        self._loss = loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
-        words: Any = {"loss": f"{self._loss:.4f}", "speed": _speed(event["speed"])}
-        self._bar.start_task(self._task)
-        self._bar.update(self._task, total=steps, completed=step, **words)
-        if self._bar.disable and (step == 1 or step == steps or step % max(1, steps // 10) == 0):
-            left = (steps - step) / event["speed"] if event["speed"] else 0
-            self.console.print(f"step {step}/{steps}  loss {words['loss']}  {words['speed']}  {left:.0f} s left")
-
-    def _show_skipped(self, event: Event) -> None:
-        self.console.print(f"[yellow]step {event['step']} was skipped: its loss or gradients were not numbers[/]")
-
-    def _show_note(self, event: Event) -> None:
-        self.console.print(f"[cyan]{event['message']}[/]")
-
-    def _show_warning(self, event: Event) -> None:
-        self.console.print(f"[yellow]{event['message']}[/]")
-
-    def _show_sample(self, event: Event) -> None:
-        self.console.print(f"drew {event['pictures']} pictures at step {event['step']}")
-
-
-def _speed(steps_per_second: float) -> str:
-    if steps_per_second >= 1:
-        return f"{steps_per_second:.1f} steps/s"
-    return f"{1 / steps_per_second:.1f} s/step" if steps_per_second else "–"

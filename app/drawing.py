@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.console import say
 from trainers.errors import VelaturaError
 from trainers.presets import STARTER
 
@@ -16,9 +18,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from trainers.formats.read import Style
-    from trainers.models.model import Model
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+SAMPLERS = ("ddim", "euler", "dpm++")
+LARGEST_SIDE = 4096
+EXIF_TABLE, USER_COMMENT = 0x8769, 0x9286
 _STRENGTH = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
@@ -46,23 +50,38 @@ def split_strength(text: str) -> tuple[Path, float]:
 
 
 def draw_to_file(request: Request, out: Path, overwrite: bool) -> Path:
-    """Draw and write one picture (several prompts as a grid), with its parameters in its metadata."""
-    if out.suffix.lower() not in SUFFIXES:
-        raise VelaturaError(f"cannot write {out.name!r}: the picture's name must end in {', '.join(SUFFIXES)}")
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise VelaturaError(f"{out} exists already; give another --out, or --overwrite to replace it")
-    if request.sampler not in ("ddim", "euler", "dpm++"):
-        raise VelaturaError(f"there is no sampler {request.sampler!r}; there are ddim, euler and dpm++")
+    """Draw and write one picture (several prompts as a grid), with its parameters in its metadata.
+
+    Raises VelaturaError, before anything is loaded or written, where the request cannot be met.
+    """
+    _check_place(out, overwrite)
+    if request.sampler not in SAMPLERS:
+        raise VelaturaError(f"there is no sampler {request.sampler!r}; there are {', '.join(SAMPLERS)}")
     styles = _read_styles(request.styles)
-    pictures = _draw(request, styles)
+    base = _base(request, styles)
+    size = _size(request.size, base)
+    pictures = _draw(request, styles, base, size)
     picture = pictures[0]
     if len(pictures) > 1:
         from trainers.grid import make_grid
 
         label = ", ".join(style.path.stem for style, _ in styles) or "no style"
         picture = make_grid([(label, pictures)], request.prompts)
-    _write(picture, out, asdict(request) | {"styles": [(s.path.name, strength) for s, strength in styles]})
+    used = {"styles": [(style.name, strength) for style, strength in styles], "base": base, "size": size}
+    _write(picture, out, asdict(request) | used)
     return out
+
+
+def _check_place(out: Path, overwrite: bool) -> None:
+    if out.suffix.lower() not in SUFFIXES:
+        raise VelaturaError(f"cannot write {out.name!r}: the picture's name must end in {', '.join(SUFFIXES)}")
+    if out.is_dir():
+        raise VelaturaError(f"{out} is a folder; give the name of a picture as --out")
+    if out.exists() and not overwrite:
+        raise VelaturaError(f"{out} exists already; give another --out, or --overwrite to replace it")
+    for parent in out.parents:
+        if parent.exists() and not parent.is_dir():
+            raise VelaturaError(f"cannot write {out}: {parent} is a file, not a folder")
 
 
 def _read_styles(texts: Sequence[str]) -> list[tuple[Style, float]]:
@@ -71,7 +90,7 @@ def _read_styles(texts: Sequence[str]) -> list[tuple[Style, float]]:
     return [(read_style(path), strength) for path, strength in map(split_strength, texts)]
 
 
-def _draw(request: Request, styles: Sequence[tuple[Style, float]]) -> list[Image]:
+def _draw(request: Request, styles: Sequence[tuple[Style, float]], base: str, size: tuple[int, int]) -> list[Image]:
     from trainers.config import Base
     from trainers.device import choose_device, choose_format
     from trainers.formats.apply import apply_styles
@@ -79,17 +98,17 @@ def _draw(request: Request, styles: Sequence[tuple[Style, float]]) -> list[Image
     from trainers.sampling import Order, draw
 
     device = choose_device("auto")
-    base = _base(request, styles)
     model = load_model(Base(model=base), choose_format("auto", device, small=base == STARTER), device)
     if styles:
-        apply_styles(model.parts, model.family.name, styles)
+        for warning in apply_styles(model.parts, model.family.name, styles).warnings:
+            say((warning, "yellow"))
     order = Order(
         prompts=request.prompts,
         seeds=(request.seed,),
         negative=request.negative,
         steps=request.steps,
         guidance=request.guidance,
-        size=_size(request.size, model),
+        size=size,
         sampler=request.sampler,  # type: ignore[arg-type]
     )
     return list(draw(model, order))
@@ -107,38 +126,53 @@ def _base(request: Request, styles: Sequence[tuple[Style, float]]) -> str:
     return STARTER
 
 
-def _size(text: str, model: Model) -> tuple[int, int]:
-    """`WxH` as pixels, each divisible by the base's stride."""
+def _size(text: str, base: str) -> tuple[int, int]:
+    """`WxH` as pixels (width, height), each a multiple of the base's stride; without text the base's own size."""
+    from trainers.models.load import training_size
+
+    native, stride = training_size(base)
     if not text:
-        return model.resolution, model.resolution
-    match = re.fullmatch(r"(\d{2,5})[x×](\d{2,5})", text.strip())
+        return native, native
+    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text.strip(), re.IGNORECASE)
     if not match:
-        raise VelaturaError(f"--size {text!r} is no size; write width x height in pixels, e.g. 512x768")
+        raise VelaturaError(f"--size {text!r} is no size; write width x height in pixels, e.g. {native}x{native}")
     width, height = int(match[1]), int(match[2])
-    if width % model.stride or height % model.stride or max(width, height) > 4096:
-        raise VelaturaError(f"--size {text}: width and height must be multiples of {model.stride} and at most 4096")
+    if width % stride or height % stride or not (stride <= min(width, height) <= max(width, height) <= LARGEST_SIDE):
+        raise VelaturaError(
+            f"--size {text}: width and height must be multiples of {stride}, from {stride} to {LARGEST_SIDE}"
+        )
     return width, height
 
 
 def _write(picture: Image, out: Path, parameters: dict[str, object]) -> None:
+    """The file whole or not at all; Python's own writing, since encoders do not always say that a disk is full."""
+    from trainers.run import plain_disk_errors, whole_file
+
+    data = _encoded(picture, SUFFIXES[out.suffix.lower()], parameters)
+    made = [folder for folder in out.parents if not folder.exists()]
+    try:
+        with plain_disk_errors(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(out) as building:
+                building.write_bytes(data)
+    finally:
+        for folder in made:  # folders that were made for a picture that could not be written
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _encoded(picture: Image, kind: str, parameters: dict[str, object]) -> bytes:
+    """The picture as a file's bytes, with the parameters as JSON: PNG's text chunk `velatura`, else EXIF's comment."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    kind = SUFFIXES[out.suffix.lower()]
-    words = json.dumps(parameters, ensure_ascii=False)
-    building = out.with_name(f".{out.name}.unfinished")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if kind == "PNG":
-            info = PngInfo()
-            info.add_itxt("velatura", words)
-            picture.save(building, kind, pnginfo=info)
-        else:
-            exif = Image.Exif()
-            exif[0x9286] = words  # UserComment
-            picture.save(building, kind, exif=exif, quality=95)
-        building.replace(out)
-    except (FileExistsError, NotADirectoryError):
-        raise VelaturaError(f"cannot write {out}: part of its path is a file, not a folder") from None
-    finally:
-        building.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    if kind == "PNG":
+        info = PngInfo()
+        info.add_itxt("velatura", json.dumps(parameters, ensure_ascii=False))
+        picture.save(buffer, kind, pnginfo=info)
+    else:
+        exif = Image.Exif()
+        exif.get_ifd(EXIF_TABLE)[USER_COMMENT] = b"ASCII\0\0\0" + json.dumps(parameters).encode("ascii")
+        picture.save(buffer, kind, exif=exif, quality=95)
+    return buffer.getvalue()

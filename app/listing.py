@@ -6,7 +6,10 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.console import notes, print_json, print_table, readable_size
+from app.console import notes, print_json, print_table, readable_size, say
+
+LONGEST_VALUE = 100
+"""Letters of a metadata value that are shown; whole configs and tag lists are among them."""
 
 
 def show_style(path: Path, tensors: bool, as_json: bool) -> None:
@@ -34,15 +37,16 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
     }
     print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
     if summary.metadata:
-        cut = [
-            (key, value if len(value) <= 100 else value[:97] + "…") for key, value in sorted(summary.metadata.items())
-        ]
-        print_table(("metadata", ""), cut)
+        print_table(("metadata", ""), [(key, _cut(value)) for key, value in sorted(summary.metadata.items())])
     if tensors:
         rows = [(t.key, "×".join(map(str, t.shape)) or "scalar", t.dtype) for t in summary.tensors]
         print_table(("tensor", "shape", "format"), rows)
     else:
-        notes().print(f"{len(summary.tensors)} tensors; --tensors lists them")
+        say(f"{len(summary.tensors)} tensors; --tensors lists them, --json gives everything in full")
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
 
 
 def show_models(as_json: bool) -> None:
@@ -50,23 +54,28 @@ def show_models(as_json: bool) -> None:
     from trainers.models.find import find_models
 
     rows = [
-        {"name": found.name, "family": found.family, "kind": found.kind, "path": str(found.path)}
+        {"name": found.name, "family": found.family.name, "kind": found.kind, "path": str(found.path)}
         for found in find_models()
     ]
     if as_json:
         print_json(rows)
         return
-    print_table(("model", "family", "kind", "path"), [(*row.values(),) for row in rows])
-    notes().print("use one with --base NAME; download one with: velatura models get OWNER/NAME")
+    # What is found by its path is called by it: once is enough.
+    shown = [(*list(row.values())[:3], "" if row["path"] == row["name"] else row["path"]) for row in rows]
+    print_table(("model", "family", "kind", "path"), shown)
+    say("use one with --base MODEL; download one with: velatura models get OWNER/NAME")
 
 
 def download(identifier: str) -> None:
     """Download a base from the hub, with a progress bar."""
     from trainers.models.download import download_model
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=notes()) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = notes()
+    if not console.is_terminal:
+        say(f"downloading {identifier}")
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(identifier, total=None)
         path = download_model(identifier, lambda done, total: bar.update(task, completed=done, total=total))
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    notes().print(f"{identifier} is here now ({readable_size(size)}): train on it with --base {identifier}")
+    say(f"{identifier} is here now ({readable_size(size)}): train on it with --base {identifier}")

@@ -1,6 +1,6 @@
 """Factored or built: the time of both ways of running LoHA and LoKr on a layer, beside what the cost model chose.
 
-    python -m benchmarks.choice
+python -m benchmarks.choice
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class Comparison:
         return self.chose_factored == (self.factored < self.built)
 
 
-def compare(layer: nn.Module, shape: tuple[int, ...], method: LayerMethod, dtype: torch.dtype, rounds: int) -> Comparison:
+def compare(
+    layer: nn.Module, shape: tuple[int, ...], method: LayerMethod, dtype: torch.dtype, rounds: int
+) -> Comparison:
     """Time both ways in turn, by this process's CPU time, and take the medians."""
     site = Site("unet", "layer", layer.to(dtype).requires_grad_(False), Clock(Now()))
     site.put(method, {}, generator(0, "benchmark factors"))
@@ -81,7 +83,10 @@ def compare(layer: nn.Module, shape: tuple[int, ...], method: LayerMethod, dtype
         return found
 
     def run(way: Callable[[Op, Tensor], Tensor]) -> float:
-        return seconds(lambda: torch.autograd.grad(way(site.op, x), leaves, grad) and None, "cpu")
+        def step() -> None:
+            torch.autograd.grad(way(site.op, x), leaves, grad)
+
+        return seconds(step, "cpu")
 
     times = [(run(update().apply_factored), run(update().apply_built)) for _ in range(rounds + 1)][1:]
     factored, built = (statistics.median(column) for column in zip(*times, strict=True))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -98,14 +99,11 @@ def peak_allocated(step: Callable[[], None]) -> int:
     return most
 
 
-def resident() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def machine() -> str:
     """Processor, cores and load in one line."""
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    load = os.getloadavg()[0]
-    return f"{models[0] if models else 'unknown processor'}, {torch.get_num_threads()} threads, load {load:.1f}"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = models[0] if models else platform.processor() or "unknown processor"
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{processor} ({os.cpu_count()} cores), {torch.get_num_threads()} thread(s){load}"

@@ -37,6 +37,8 @@ def place_peft(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[
     def restore() -> None:
         for path, layer in before.items():
             net.set_submodule(path, layer)
+        if hasattr(net, "peft_config"):
+            del net.peft_config
 
     return trained, restore
 

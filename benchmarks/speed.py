@@ -1,7 +1,7 @@
 """Step time and memory of every method on a full-size SD 1.5 UNet, beside the bare network, PEFT and LyCORIS.
 
-    python -m benchmarks.speed            all rows
-    python -m benchmarks.speed --quick    our rows only, once, nothing written
+python -m benchmarks.speed            all rows
+python -m benchmarks.speed --quick    our rows only, once, nothing written
 """
 
 from __future__ import annotations
@@ -128,7 +128,18 @@ def cells(row: Row, bare: Bare) -> list[str]:
     ]
 
 
-HEADINGS = ["layers", "method", "library", "parameters", "s / step", "× bare", "spread", "kept, MiB", "peak, MiB", "aim"]
+HEADINGS = [
+    "layers",
+    "method",
+    "library",
+    "parameters",
+    "s / step",
+    "× bare",
+    "spread",
+    "kept, MiB",
+    "peak, MiB",
+    "aim",
+]
 
 
 def console_table(rows: list[Row], bare: Bare) -> Table:
@@ -145,16 +156,15 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
     lines = [
         "# Speed and memory",
         "",
-        "One training step of a full-size SD 1.5 UNet with random weights: forward and backward, without the optimizer,",
-        f"batch 1, {pixels} × {pixels} pixels, bf16. Our factors are fp32; those of PEFT and LyCORIS are bf16, which is the",
-        "fastest they run. *Bare* is the frozen network with a gradient to its input: "
-        f"{middle:.2f} s ({low:.2f} to {high:.2f}),",
-        f"{bare.kept / MIB:.0f} MiB kept for backward, {bare.peak / MIB:.0f} MiB at the peak.",
+        "One training step of a full-size SD 1.5 UNet with random weights: forward and backward, without the "
+        f"optimizer, batch 1, {pixels} × {pixels} pixels, bf16. Our factors are fp32; those of PEFT and LyCORIS are "
+        f"bf16, the fastest that they run. *Bare* is the frozen network with a gradient to its input: {middle:.2f} s "
+        f"({low:.2f} to {high:.2f}), {bare.kept / MIB:.0f} MiB kept for backward, {bare.peak / MIB:.0f} MiB at most.",
         "",
-        f"Each of the {repeats} rounds goes over all rows and measures the bare network before and after each; a ratio is",
-        "to the mean of those two, and the table has the median of the rounds and their spread. *Kept* is what the",
-        "forward pass holds for backward, *peak* the most a step allocates (gradients of the factors included), both",
-        f"beyond the bare network. Time is {'wall time' if clock == 'wall' else 'CPU time of the process'}.",
+        f"Each of the {repeats} rounds goes over all rows and measures the bare network before and after each; a ratio "
+        "is to the mean of those two, and the table has the median of the rounds and their spread. *Kept* is what the "
+        "forward pass holds for backward, *peak* the most that a step allocates (gradients of the factors included), "
+        f"both beyond the bare network. Time is {'wall time' if clock == 'wall' else 'CPU time of the process'}.",
         "",
         f"Written by `python -m benchmarks.speed` on {datetime.date.today():%d %B %Y}: {machine()}; {libraries}.",
         "",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -29,20 +33,22 @@ class Progress:
 def save_checkpoint(
     run: Run, progress: Progress, network: Network, optimizer: Optimizer, average: MovingAverage | None, keep: int
 ) -> None:
-    """Write a checkpoint for the steps done so far and drop all but the newest `keep`."""
-    from safetensors.torch import save_file
+    """Write a checkpoint for the steps done so far and drop all but the newest `keep`; OSError leaves nothing of it."""
+    from safetensors.torch import save
 
     target = run.checkpoint(progress.step)
     building = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        save_file(_contiguous(network.state_dict()), building / "network.safetensors")
+        _write(building / "network.safetensors", save(_contiguous(network.state_dict())))
         if average is not None:
-            save_file(_contiguous(average.values), building / "average.safetensors")
-        torch.save(optimizer.state_dict(), building / "optimizer.pt")
+            _write(building / "average.safetensors", save(_contiguous(average.values)))
+        state = io.BytesIO()
+        torch.save(optimizer.state_dict(), state)
+        _write(building / "optimizer.pt", state.getvalue())
         facts = asdict(progress) | {"average_updates": average.updates if average else 0}
-        (building / "progress.json").write_text(json.dumps(facts))
+        _write(building / "progress.json", json.dumps(facts).encode())
         shutil.rmtree(target, ignore_errors=True)
         building.rename(target)
     finally:
@@ -52,22 +58,49 @@ def save_checkpoint(
 
 
 def load_checkpoint(run: Run, network: Network, optimizer: Optimizer, average: MovingAverage | None) -> Progress:
-    """Put the newest checkpoint back into network, optimizer and average; VelaturaError if there is none."""
-    from safetensors.torch import load_file
+    """Put the newest checkpoint back into network, optimizer and average.
+
+    Raises VelaturaError where there is none, it is damaged, or it was written with other settings.
+    """
+    from safetensors import SafetensorError
 
     steps = run.checkpoint_steps()
     if not steps:
         raise VelaturaError(f"{run.folder} has no checkpoint to resume from; train its config.toml anew")
     folder = run.checkpoint(steps[-1])
-    network.load_state_dict(load_file(folder / "network.safetensors"))
-    optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
-    facts: dict[str, Any] = json.loads((folder / "progress.json").read_text())
+    try:
+        return _load(folder, network, optimizer, average)
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError, UnpicklingError) as error:
+        raise VelaturaError(
+            f"the checkpoint {folder} cannot be used: it is damaged, or config.toml was changed since "
+            f"({type(error).__name__}); undo the change, or delete that folder to go on from the one before it"
+        ) from error
+
+
+def _load(folder: Path, network: Network, optimizer: Optimizer, average: MovingAverage | None) -> Progress:
+    from safetensors.torch import load
+
+    # All of it is read before any of it is used.
+    tensors = load((folder / "network.safetensors").read_bytes())
+    state = torch.load(io.BytesIO((folder / "optimizer.pt").read_bytes()), weights_only=True)
+    averaged = load((folder / "average.safetensors").read_bytes()) if average is not None else {}
+    facts: dict[str, Any] = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
     updates = facts.pop("average_updates")
+    network.load_state_dict(tensors)
+    optimizer.load_state_dict(state)
     if average is not None:
         average.updates = updates
-        for name, value in load_file(folder / "average.safetensors").items():
-            average.values[name].copy_(value)
+        for name, value in average.values.items():
+            value.copy_(averaged[name])
     return Progress(**facts)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Python's own writing, which says of a full disk that it is full, as the libraries' does not."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # the folder's new name must not be on the disk before what is in it
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

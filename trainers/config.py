@@ -115,7 +115,7 @@ class Train(Section):
     learning_rate: float = Field(1e-4, gt=0, le=10)
     """Learning rate of the UNet's layers (Prodigy: 1)."""
     text_encoder_learning_rate: float = Field(0.0, ge=0, le=10)
-    """Learning rate of the text encoders' layers; 0 = half of the UNet's."""
+    """Learning rate of the text encoders' layers; 0 = half of the UNet's (Prodigy: the same)."""
     text_encoder_stop: Fraction = 1.0
     """Share of the run after which the text encoder's layers stay as they are."""
     optimizer: Literal["adamw", "adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
@@ -209,21 +209,20 @@ class Config(Section):
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> Config:
         """A setting that something else makes idle is refused rather than passed over."""
+        needs_text = (self.targets.text_encoder == "none", "targets.text_encoder")
         idle = {
-            "loss.huber_delta": self.loss.kind != "huber",
-            "data.keep_tags": not self.data.shuffle_tags,
-            "train.text_encoder_learning_rate": self.targets.text_encoder == "none",
-            "train.text_encoder_stop": self.targets.text_encoder == "none",
+            "loss.huber_delta": (self.loss.kind != "huber", 'loss.kind = "huber"'),
+            "data.keep_tags": (not self.data.shuffle_tags, "data.shuffle_tags = true"),
+            "sample.negative": (self.sample.guidance == 1, "sample.guidance above 1"),
+            "train.text_encoder_learning_rate": needs_text,
+            "train.text_encoder_stop": needs_text,
         }
-        for key, off in idle.items():
+        for key, (off, needed) in idle.items():
             section, name = key.split(".")
-            value, default = (
-                getattr(getattr(self, section), name),
-                type(getattr(self, section)).model_fields[name].default,
-            )
+            table = getattr(self, section)
+            value, default = getattr(table, name), type(table).model_fields[name].default
             if off and value != default:
-                needs = {"huber_delta": 'loss.kind = "huber"', "keep_tags": "data.shuffle_tags = true"}
-                raise ValueError(f"{key} = {value} has no effect without {needs.get(name, 'targets.text_encoder')}")
+                raise ValueError(f"{key} = {value!r} has no effect without {needed}")
         return self
 
     @model_validator(mode="after")

@@ -120,7 +120,9 @@ def _explain(error: ValidationError) -> str:
         return f"there is no method {context['tag']!r}; there are {context['expected_tags']}"
     if kind == "value_error":
         reason = str(context["error"])
-        return reason if not path or reason.startswith(key.split(".")[0]) else f"{key}: {reason}"
+        return reason if not path or key == "name" or reason.startswith(path[0]) else f"{key}: {reason}"
+    if kind in ("model_type", "model_attributes_type", "dataclass_type"):
+        return f"{key} = {found!r}: it is a section; write {key}.KEY = VALUE"
     allowed = first["msg"].replace("Input should be", "it should be").replace("Unexpected keyword argument", "unknown")
     return f"{key} = {found!r}: {allowed[0].lower()}{allowed[1:]}"
 

@@ -23,6 +23,13 @@ class Recorder:
     def move_to(self, folder: Path) -> None:
         """Go on in another folder, where the run was moved to."""
         self._events, self._log = folder / "events.jsonl", folder / "log.txt"
+        self._end_cut_line()
+
+    def _end_cut_line(self) -> None:
+        """Where a kill cut the last line short, begin a new one, or the next event would be lost with it."""
+        if self._events.exists() and not self._events.read_bytes().endswith(b"\n"):
+            with self._events.open("a", encoding="utf-8") as file:
+                file.write("\n")
 
     def __call__(self, kind: str, **facts: Any) -> None:
         event: Event = {"time": round(time.time(), 3), "type": kind, **{k: _plain(v) for k, v in facts.items()}}
@@ -41,7 +48,8 @@ def read_events(folder: Path) -> Iterator[Event]:
     path = folder / "events.jsonl"
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # Split at line feeds alone: JSON keeps the other line ends of Unicode, such as U+2028, as they are.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             event = json.loads(line)
         except json.JSONDecodeError:

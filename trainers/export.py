@@ -15,7 +15,7 @@ from trainers.formats.for_diffusers import how_to_load, write_for_diffusers
 from trainers.formats.metadata import TrainingFacts, style_metadata
 from trainers.formats.write import write_style
 from trainers.loop import Session
-from trainers.run import plain_disk_errors
+from trainers.run import plain_disk_errors, whole_file
 
 
 def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
@@ -30,8 +30,9 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
         write_style(core, network, model.family.name, shape, metadata, config.save.precision)
         other = core.with_name(f"{config.name}-diffusers.safetensors")
         extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
-    sentence = how_to_load(network, core, extra)
-    (run.style / "how-to-load.txt").write_text(sentence + "\n", encoding="utf-8")
+        sentence = how_to_load(network, core, extra)
+        with whole_file(run.style / "how-to-load.txt") as building:
+            building.write_text(sentence + "\n", encoding="utf-8")
     session.record("export", path=core.name, bytes=core.stat().st_size, message=sentence)
     return core
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from trainers.loss import timestep_weights, weighted_error
 from trainers.models.model import Model
 from trainers.optim import MovingAverage, make_optimizer, parameter_groups, set_learning_rate
 from trainers.run import Run, plain_disk_errors
+from trainers.signals import asking_to_stop
 from trainers.trainee import Trainee, finite
 
 if TYPE_CHECKING:
@@ -46,6 +45,12 @@ class Session:
     accelerator: Accelerator
     stopped_by: str = ""
     average: MovingAverage | None = field(default=None)
+
+    def ask_to_stop(self, reason: str) -> bool:
+        """Let the loop end after its step; False where that was asked for before."""
+        first = not self.stopped_by
+        self.stopped_by = self.stopped_by or reason
+        return first
 
     @property
     def text_trains(self) -> bool:
@@ -74,7 +79,7 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
     wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
     skips = 0
-    with _stop_signals(session):
+    with asking_to_stop(session.ask_to_stop):
         while progress.step < config.train.steps and not session.stopped_by:
             before(progress.step)
             started = time.monotonic()
@@ -86,16 +91,17 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
             progress.seconds += time.monotonic() - started
             _report(session, progress, facts)
             if skips >= MOST_SKIPS:
-                raise VelaturaError(_advice(session, progress))
+                reason = f"the loss or its gradients were not numbers {MOST_SKIPS} steps in a row"
+                raise VelaturaError(_advice(session, progress, reason))
             if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
                 _save(session, progress, optimizer)
             if session.run.should_stop():
-                session.stopped_by = session.stopped_by or "request"
-    if session.stopped_by and not skips:
+                session.ask_to_stop("request")
+    if session.stopped_by and not skips and progress.step not in session.run.checkpoint_steps():
         _save(session, progress, optimizer)
+    network.clock.now = Now()
     for method in network.methods:
         method.finish(network)
-    network.clock.now = Now()
     return progress
 
 
@@ -111,14 +117,16 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
         last = micro == settings.accumulation - 1
         with nullcontext() if last else accelerator.no_sync(wrapped):
             loss = _loss(session, batches.make(index), wrapped, index)
-            accelerator.backward(loss / settings.accumulation)
+            if loss.requires_grad:  # it does not where module dropout leaves out every layer
+                accelerator.backward(loss / settings.accumulation)
         total += loss.detach().float().cpu() / settings.accumulation
     for method in network.methods:
         method.after_backward(network, step)
     trained = [p for p in network.parameters() if p.grad is not None]
     norm = float(accelerator.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
     good = bool(torch.isfinite(total)) and norm == norm and norm != float("inf")
-    if good or accelerator.scaler is not None:  # with loss scaling, the scaler skips and must see the step to adapt
+    # With loss scaling, the scaler skips and must see the step to adapt.
+    if trained and (good or accelerator.scaler is not None):
         optimizer.step()
         good = good or not bool(torch.isnan(total))
     if good:
@@ -160,7 +168,7 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None
 
 def _save(session: Session, progress: Progress, optimizer: Any) -> None:
     if not finite(list(session.network.parameters())):
-        raise VelaturaError(_advice(session, progress))
+        raise VelaturaError(_advice(session, progress, "what is trained overflowed"))
     inner = getattr(optimizer, "optimizer", optimizer)
     if session.accelerator.is_main_process:
         with plain_disk_errors(session.run.checkpoints):
@@ -168,31 +176,11 @@ def _save(session: Session, progress: Progress, optimizer: Any) -> None:
         session.record("checkpoint", step=progress.step, path=session.run.checkpoint(progress.step).name)
 
 
-def _advice(session: Session, progress: Progress) -> str:
+def _advice(session: Session, progress: Progress, reason: str) -> str:
     saved = session.run.checkpoint_steps()
     kept = f"the checkpoint of step {saved[-1]} is kept" if saved else "no checkpoint had been written yet"
     rate = session.config.train.learning_rate
     return (
-        f"the loss or its gradients were not numbers {MOST_SKIPS} steps in a row, up to step {progress.step}; {kept}. "
+        f"{reason}, up to step {progress.step}; {kept}. "
         f"Lower train.learning_rate (now {rate:g}, try {rate / 4:g}), or set train.precision = fp32"
     )
-
-
-@contextmanager
-def _stop_signals(session: Session) -> Iterator[None]:
-    """Ctrl-C and SIGTERM finish the step, save and export; a second Ctrl-C ends at once."""
-
-    def ask(number: int, frame: Any) -> None:
-        if session.stopped_by:
-            raise KeyboardInterrupt
-        session.stopped_by = signal.Signals(number).name
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

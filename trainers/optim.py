@@ -16,9 +16,15 @@ from trainers.config import Train
 from trainers.errors import VelaturaError
 
 
+def text_learning_rate(settings: Train) -> float:
+    """The text encoders' learning rate: the one set, else half of the UNet's, or all of it under Prodigy."""
+    share = 1.0 if settings.optimizer == "prodigy" else 0.5
+    return settings.text_encoder_learning_rate or settings.learning_rate * share
+
+
 def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
     """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method."""
-    text_rate = settings.text_encoder_learning_rate or settings.learning_rate / 2
+    text_rate = text_learning_rate(settings)
     groups: dict[float, list[Tensor]] = {}
     for site in network.sites:
         base = settings.learning_rate if site.part == "unet" else text_rate
@@ -47,6 +53,7 @@ def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim
 
         return Lion(groups, weight_decay=decay)
     if settings.optimizer == "prodigy":
+        _require_one_rate(groups)
         from prodigyopt import Prodigy
 
         with redirect_stdout(io.StringIO()):  # it prints a greeting, and standard output is for data
@@ -59,6 +66,15 @@ def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim
         ) from None
     optimizer: torch.optim.Optimizer = AdamW8bit(groups, weight_decay=decay)
     return optimizer
+
+
+def _require_one_rate(groups: list[dict[str, Any]]) -> None:
+    rates = sorted({group["lr"] for group in groups})
+    if len(rates) > 1:
+        raise VelaturaError(
+            f"train.optimizer = prodigy finds one learning rate for everything, and here are {len(rates)} "
+            f"({', '.join(f'{rate:g}' for rate in rates)}): set no other rate for the text encoder, blocks or LoRA+"
+        )
 
 
 def learning_rate_factor(step: int, settings: Train) -> float:

@@ -19,6 +19,7 @@ from trainers.grid import make_grid
 from trainers.loop import Session
 from trainers.models.load import load_model
 from trainers.models.model import Model
+from trainers.run import whole_file
 from trainers.sampling import Order, draw, largest_difference
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ class Finals:
     difference: int
 
 
-def preview_order(config: Config, dataset: Dataset, resolution: int) -> Order:
-    """The run's fixed prompts and seeds; without prompts, four captions of the images."""
+def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
+    """The run's fixed prompts and seeds at `side` pixels; without prompts, four captions of the images."""
     captions = dict.fromkeys(full_caption(item.caption, config.data) or config.name for item in dataset.items)
-    side = config.sample.size or resolution
     settings = config.sample
     return Order(
         prompts=settings.prompts or tuple(captions)[:4],
@@ -77,7 +77,8 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
     rows = [("before", before), (f"after {step} steps", after)] if before else [(f"after {step} steps", after)]
     heads = [prompt if len(order.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in order.pictures]
     grid = session.run.samples / "before-after.png"
-    make_grid(rows, heads, session.config.name).save(grid)
+    with whole_file(grid) as building:
+        make_grid(rows, heads, session.config.name).save(building)
     session.record("final", step=step, difference=difference, pictures=len(after))
     return Finals(grid, difference)
 
@@ -105,7 +106,8 @@ def _evaluating(model: Model) -> Iterator[None]:
 def _keep(pictures: list[Image], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(pictures):
-        picture.save(folder / f"{number:02d}.png")
+        with whole_file(folder / f"{number:02d}.png") as building:
+            picture.save(building)
 
 
 def _kept(folder: Path) -> list[Image]:

@@ -99,6 +99,8 @@ def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
             raise VelaturaError(f"cannot write runs to {out}: {parent} is a file, not a folder")
     if target.exists() and not overwrite:
         raise VelaturaError(f"{target} exists already; give another --name, or --overwrite to replace it")
+    if target.exists() and not _may_be_replaced(target):
+        raise VelaturaError(f"{target} is no run folder, so --overwrite does not replace it; give another --name")
     made = [p for p in (out, *out.parents) if not p.exists()]
     building = out / f".{config.name}.{os.getpid()}.unfinished"
     try:
@@ -115,10 +117,27 @@ def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
                 folder.rmdir()
 
 
+def _may_be_replaced(target: Path) -> bool:
+    """Only a run or an empty folder: `--out` may be anywhere, and what is replaced is gone."""
+    return target.is_dir() and ((target / "config.toml").is_file() or not any(target.iterdir()))
+
+
 def write_config(run: Run, config: Config) -> None:
     """Write the complete config, with the images where the run folder keeps them."""
     kept = config.model_copy(update={"data": config.data.model_copy(update={"images": DATASET})})
-    (run.folder / "config.toml").write_text(dump_config(kept), encoding="utf-8")
+    with whole_file(run.folder / "config.toml") as building:
+        building.write_text(dump_config(kept), encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, moved there when the block ends without an error; else nothing is left."""
+    building = path.with_name(f".unfinished-{os.getpid()}-{path.name}")  # with the suffix that says the format
+    try:
+        yield building
+        building.replace(path)
+    finally:
+        building.unlink(missing_ok=True)
 
 
 @contextmanager

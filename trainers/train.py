@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from trainers.adapters.network import attach
+from trainers.adapters.network import Network, attach
 from trainers.checkpoint import Progress
 from trainers.config import Config
+from trainers.config_file import as_table, build_config
 from trainers.data.dataset import Dataset, load_dataset
 from trainers.data.ingest import IngestReport, ingest
 from trainers.device import choose_device, choose_format, make_accelerator
@@ -22,9 +23,13 @@ from trainers.events import Listener, Recorder, read_events
 from trainers.export import export_style
 from trainers.loop import Session, take_steps
 from trainers.models.load import load_model
+from trainers.models.model import Model
+from trainers.models.text import encode_captions
+from trainers.optim import make_optimizer, parameter_groups
 from trainers.presets import STARTER
 from trainers.previews import draw_final, draw_previews, preview_order
-from trainers.run import Run, new_run, write_config
+from trainers.run import Run, new_run, plain_disk_errors, write_config
+from trainers.signals import interrupted_by_sigterm
 
 if TYPE_CHECKING:
     from trainers.sampling import Order
@@ -57,14 +62,15 @@ def train(config: Config, out: Path, overwrite: bool = False, listener: Listener
     source = Path(config.data.images)
     if not config.data.images:
         raise VelaturaError("no images were given; name their folder with --images or data.images")
-    with new_run(config, out, overwrite) as run:
-        report = ingest(source, run.dataset, config.data.transparency == "mask")
-        session = _open_session(run, config, listener)
-        write_config(run, config)
-        _note_images(session, report)
-    session.run = Run(out / config.name)
-    session.record.move_to(session.run.folder)
-    return _train(session, resume=False)
+    with interrupted_by_sigterm():
+        with new_run(config, out, overwrite) as run:
+            report = ingest(source, run.dataset, config.data.transparency == "mask")
+            session = _open_session(run, config, listener)
+            write_config(run, config)
+            _note_images(session, report)
+        session.run = Run(out / config.name)
+        session.record.move_to(session.run.folder)
+        return _train(session, resume=False)
 
 
 def resume(run: Run, listener: Listener | None = None, steps: int | None = None) -> Result:
@@ -74,12 +80,16 @@ def resume(run: Run, listener: Listener | None = None, steps: int | None = None)
     if not done:
         raise VelaturaError(f"{run.folder} has no checkpoint to resume from; train its config.toml anew")
     if steps is not None:
-        config = config.model_copy(update={"train": config.train.model_copy(update={"steps": steps})})
-        write_config(run, config)
-    if done[-1] >= config.train.steps and any(e["type"] == "done" for e in read_events(run.folder)):
+        config = build_config(as_table(config), {"train": {"steps": steps}})
+    finished = any(event["type"] == "done" and event["step"] >= config.train.steps for event in read_events(run.folder))
+    if finished or done[-1] > config.train.steps:
         raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; give more --steps to train it longer")
-    run.clear_stop()
-    return _train(_open_session(run, config, listener), resume=True)
+    with interrupted_by_sigterm(), plain_disk_errors(run.style):
+        session = _open_session(run, config, listener)
+        run.clear_stop()
+        if steps is not None:
+            write_config(run, config)
+        return _train(session, resume=True)
 
 
 def _open_session(run: Run, config: Config, listener: Listener | None) -> Session:
@@ -90,9 +100,29 @@ def _open_session(run: Run, config: Config, listener: Listener | None) -> Sessio
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"))
     model = load_model(config.base, dtype, accelerator.device)
     network = attach(model.parts, config.method, config.targets, config.seed)
+    _check_fit(config, model, network)
     if model.starter:
         record("note", message=STARTER_NOTE)
     return Session(run, config, model, network, record, accelerator)
+
+
+def _check_fit(config: Config, model: Model, network: Network) -> None:
+    """Refuse, before anything is kept, settings that this base cannot follow."""
+    stride, resolution = model.stride, config.data.resolution or model.resolution
+    if resolution < stride:
+        raise VelaturaError(f"data.resolution = {resolution} is too small for {model.title}: at least {stride}")
+    if config.sample.size % stride:
+        raise VelaturaError(
+            f"sample.size = {config.sample.size} must be a multiple of {stride} for {model.title}, or 0"
+        )
+    if config.train.text_encoder_stop < 1 and all(site.part != "unet" for site in network.sites):
+        raise VelaturaError(
+            f"train.text_encoder_stop = {config.train.text_encoder_stop:g} would leave nothing to train after it, "
+            "since no layer of the UNet is trained; leave it at 1"
+        )
+    make_optimizer(parameter_groups(network, config.train), config.train)  # says what it cannot do, or what it lacks
+    with torch.no_grad():
+        encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
 
 
 def _note_images(session: Session, report: IngestReport) -> None:
@@ -108,11 +138,31 @@ def _note_images(session: Session, report: IngestReport) -> None:
 
 
 def _train(session: Session, resume: bool) -> Result:
-    config, run, record = session.config, session.run, session.record
-    resolution = config.data.resolution or session.model.resolution
-    dataset = load_dataset(run.dataset, config.data, config.seed, resolution, session.model.stride)
+    config, model, record = session.config, session.model, session.record
+    resolution = config.data.resolution or model.resolution
+    side = config.sample.size or resolution - resolution % model.stride
+    started = time.time()
+    try:
+        with plain_disk_errors(session.run.style):
+            dataset = load_dataset(session.run.dataset, config.data, config.seed, resolution, model.stride)
+            order = preview_order(config, dataset, side)
+            parameters = _note_start(session, dataset, resume)
+            del model  # it makes room for another before the last pictures
+            progress = take_steps(session, dataset, resume, _previews(session, order))
+            return _finish(session, dataset, order, progress, parameters, started)
+    except VelaturaError as error:
+        with suppress(OSError):  # a full disk takes no event either, and it is the error that matters
+            record("error", message=str(error))
+        raise
+    finally:
+        session.accelerator.end_training()
+
+
+def _note_start(session: Session, dataset: Dataset, resume: bool) -> int:
+    """Record what begins here, in the tracker too; the count of trained numbers."""
+    config = session.config
     parameters = sum(p.numel() for p in session.network.parameters())
-    record(
+    session.record(
         "start",
         name=config.name,
         method=config.method.name,
@@ -127,17 +177,10 @@ def _train(session: Session, resume: bool) -> Result:
         resumed=resume,
     )
     if config.train.tracker != "none":
+        # The run folder has moved since the accelerator was made.
+        session.accelerator.project_configuration.logging_dir = str(session.run.folder / "logs")
         session.accelerator.init_trackers("velatura", {"config": str(config.model_dump(mode="json"))})
-    order = preview_order(config, dataset, resolution)
-    started = time.time()
-    try:
-        progress = take_steps(session, dataset, resume, _previews(session, order))
-        return _finish(session, dataset, order, progress, parameters, started)
-    except VelaturaError as error:
-        record("error", message=str(error))
-        raise
-    finally:
-        session.accelerator.end_training()
+    return parameters
 
 
 def _previews(session: Session, order: Order) -> Callable[[int], None]:

@@ -8,7 +8,7 @@ import pytest
 
 from trainers.config_file import build_config
 from trainers.errors import VelaturaError
-from trainers.run import Run, new_run, open_run, plain_disk_errors, write_config
+from trainers.run import Run, new_run, open_run, plain_disk_errors, whole_file, write_config
 
 
 @pytest.fixture
@@ -35,6 +35,9 @@ def test_an_error_leaves_nothing_behind(tmp_path, config):
 def test_nothing_is_overwritten_unless_asked_and_then_only_at_the_end(tmp_path, config):
     (tmp_path / "dusk").mkdir()
     (tmp_path / "dusk" / "kept").write_text("precious")
+    with pytest.raises(VelaturaError, match="no run folder"), new_run(config, tmp_path, overwrite=True):
+        pass
+    (tmp_path / "dusk" / "config.toml").write_text("")
     with pytest.raises(VelaturaError, match="--overwrite"), new_run(config, tmp_path, overwrite=False):
         pass
     with pytest.raises(RuntimeError), new_run(config, tmp_path, overwrite=True):
@@ -48,6 +51,9 @@ def test_nothing_is_overwritten_unless_asked_and_then_only_at_the_end(tmp_path, 
 
 def test_a_file_in_the_way_is_named(tmp_path, config):
     (tmp_path / "out").write_text("a file")
+    (tmp_path / "dusk").write_text("another")
+    with pytest.raises(VelaturaError, match="no run folder"), new_run(config, tmp_path, overwrite=True):
+        pass
     for out in (tmp_path / "out", tmp_path / "out" / "deeper"):
         with pytest.raises(VelaturaError, match="is a file, not a folder"), new_run(config, out, overwrite=False):
             pass
@@ -83,3 +89,16 @@ def test_disk_errors_in_words(tmp_path, code, words):
         raise OSError(code, "simulated")
     with pytest.raises(OSError, match="simulated"), plain_disk_errors(tmp_path / "x"):
         raise OSError(errno.EIO, "simulated")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    place = tmp_path / "words.txt"
+    place.write_text("before")
+    with pytest.raises(OSError, match="simulated"), whole_file(place) as building:
+        building.write_text("ha")
+        raise OSError(errno.EIO, "simulated")
+    assert place.read_text() == "before" and list(tmp_path.iterdir()) == [place]
+    with whole_file(place) as building:
+        building.write_text("after")
+        assert building.suffix == ".txt" and place.read_text() == "before"
+    assert place.read_text() == "after" and list(tmp_path.iterdir()) == [place]

@@ -52,7 +52,7 @@ class Op:
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
 
     def pointwise(self, hidden: Tensor, weight: Tensor) -> Tensor:
-        """A `(p, r)` matrix over the channels of an activation: `(…, r)` of a linear layer, `(n, r, h, w)` of others."""
+        """A `(p, r)` matrix over the channels of an activation, `(…, r)` of a linear layer or `(n, r, h, w)`."""
         weight = weight.to(hidden.dtype)
         if self.is_linear:
             return F.linear(hidden, weight)

@@ -73,11 +73,15 @@ def _matching(part: str, net: nn.Module, patterns: str | tuple[str, ...]) -> Ite
     wanted = PRESETS[patterns] if isinstance(patterns, str) else patterns
     missed = set() if preset else set(wanted)
     layers = [(p, m) for p, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    found = False
     for path, layer in layers:
         hits = [pattern for pattern in wanted if matches(part, path, pattern)]
         missed.difference_update(hits)
         if hits:
+            found = True
             yield path, layer
+    if preset and wanted and not found:
+        raise VelaturaError(f"the preset {patterns!r} selects no layer of {part}; use none, attn, attn-mlp or patterns")
     if missed:
         example = layers[len(layers) // 2][0]
         raise VelaturaError(f"the pattern {min(missed)!r} matches no layer of {part}; a layer's name is {example!r}")

@@ -122,7 +122,7 @@ def _place(
         weight = layers[stem].weight
         assert isinstance(weight, Tensor)
         updates[f"{part}.{path}"] = style.update(stem, weight.detach().cpu()).scaled(strength)
-    method = LoadedStyle(updates=updates)  # type: ignore[call-arg]
+    method = LoadedStyle(updates=updates)
     network.place(tuple(Target(*found[stem], layers[stem], method, 1.0) for stem in found), seed=0)
     _warn(network, style, [stem for stem in style.layers if stem not in found])
 

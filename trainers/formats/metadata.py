@@ -22,6 +22,7 @@ from trainers.config import Config
 from trainers.formats.origin import STARTER
 from trainers.formats.write import file_alpha
 from trainers.models.model import Model
+from trainers.optim import text_learning_rate
 
 LARGEST_TAGS = 32 * 1024
 """Bytes of the tag counts; rarer tags are left out."""
@@ -99,7 +100,7 @@ def _kohya_network(network: Network, config: Config) -> dict[str, str]:
 
 def _kohya_training(config: Config, model: Model, facts: TrainingFacts) -> dict[str, str]:
     train, loss = config.train, config.loss
-    text_rate = train.text_encoder_learning_rate or train.learning_rate / 2
+    text_rate = text_learning_rate(train)
     return {
         "ss_output_name": config.name,
         "ss_training_comment": config.save.description or "made with Velatura",

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from trainers.errors import VelaturaError
+from trainers.models.header import read_header
 from trainers.models.quiet import quietly
 from trainers.models.source import pickle_error
 
@@ -63,7 +64,12 @@ def load_part(network: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
     """The network of class `network` from `folder`/`name`, every weight found and of the right shape."""
     from safetensors import SafetensorError
 
-    _, variant = weight_files(folder / name)
+    files, variant = weight_files(folder / name)
+    for file in files:
+        try:
+            read_header(file)
+        except VelaturaError as error:
+            raise VelaturaError(f"{name} of {folder.name} cannot be loaded: {error}") from error
     try:
         with quietly():
             loaded, report = network.from_pretrained(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ from trainers.models.header import read_header
 from trainers.models.images import predict
 from trainers.models.model import Model
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
-from trainers.models.single_file import load_single_file
+from trainers.models.single_file import load_single_file, shipped_tokenizer
 from trainers.models.source import Source, find_source
-from trainers.models.text import add_time_ids, encode_captions
+from trainers.models.text import add_time_ids, encode_captions, token_ids
 from trainers.randomness import generator
 
-__all__ = ["Model", "load_model", "training_size"]
+__all__ = ["Model", "load_model", "token_counter", "training_size"]
 
 PROBE = 128
 """Side in pixels of the noise that the network is probed with."""
@@ -70,15 +70,27 @@ def training_size(model: str) -> tuple[int, int]:
 
     A single SD 2 file that does not say what it predicts is taken for the 512 px one. VelaturaError as `load_model`.
     """
-    path = find_source(model).path
-    if path.is_file():
-        header = read_header(path)
-        path = family_of_file(header, path.name).variant(detect_prediction(header) or "epsilon").tree
-    else:
-        family_of_folder(path)
-    unet, vae = (read_json(path / part / "config.json") for part in ("unet", "vae"))
+    tree = _config_tree(find_source(model).path)
+    unet, vae = (read_json(tree / part / "config.json") for part in ("unet", "vae"))
     factor = _down_factor(vae)
     return unet["sample_size"] * factor, factor * _down_factor(unet)
+
+
+def token_counter(model: str) -> Callable[[str], int]:
+    """What counts a caption's tokens, without start and end, for the base that `model` names; loads no weights."""
+    path = find_source(model).path
+    tree = _config_tree(path)
+    tokenizer = (shipped_tokenizer if path.is_file() else load_tokenizer)(tree, "tokenizer")
+    return lambda caption: len(token_ids(tokenizer, caption))
+
+
+def _config_tree(path: Path) -> Path:
+    """The folder of configs in diffusers layout that goes with a base: its own, or its family's for a single file."""
+    if path.is_file():
+        header = read_header(path)
+        return family_of_file(header, path.name).variant(detect_prediction(header) or "epsilon").tree
+    family_of_folder(path)
+    return path
 
 
 def _down_factor(network_config: Mapping[str, Any]) -> int:

@@ -35,7 +35,7 @@ class Conditioning:
 
 def count_tokens(model: Model, caption: str) -> int:
     """Tokens of a caption without start and end; one chunk holds 75."""
-    return len(_token_ids(model.tokenizers[0], caption))
+    return len(token_ids(model.tokenizers[0], caption))
 
 
 def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, chunks: int = 1) -> Conditioning:
@@ -88,14 +88,15 @@ def _inner(encoder: nn.Module) -> Any:
     return getattr(encoder, "text_model", encoder)
 
 
-def _token_ids(tokenizer: Any, caption: str) -> list[int]:
+def token_ids(tokenizer: Any, caption: str) -> list[int]:
+    """The tokens of a caption of any length, without start and end."""
     return tokenizer(caption, add_special_tokens=False, padding=False, truncation=False, verbose=False).input_ids
 
 
 def _chunked_ids(tokenizer: Any, captions: Sequence[str], chunks: int) -> Tensor:
     rows = []
     for caption in captions:
-        ids = _token_ids(tokenizer, caption)
+        ids = token_ids(tokenizer, caption)
         for start in range(0, CHUNK * chunks, CHUNK):
             row = [tokenizer.bos_token_id, *ids[start : start + CHUNK], tokenizer.eos_token_id]
             rows.append(row + [tokenizer.pad_token_id] * (CHUNK + 2 - len(row)))

@@ -1,4 +1,4 @@
-"""What every method promises: no effect at the start, live equals merged, every trained tensor learns, the base stays."""
+"""Promises of every method: no effect at the start, live equals merged, all that trains learns, the base stays."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_dropout_depends_on_the_draw_alone_and_is_off_outside_training(method, k
 
 @pytest.mark.parametrize("knob", ["dropout", "rank_dropout"])
 def test_dropout_keeps_the_expected_update(knob):
-    net, x = make_layers(), make_input(n=1)
+    net = make_layers()
     layer = net.wide
     network = attach_to(net, LoRA(rank=8, alpha=4.0, **{knob: 0.25}))
     shake(network)

@@ -91,7 +91,6 @@ def test_nothing_trains_and_everything_is_in_the_state(bases, styles):
 def test_a_style_of_another_family_by_its_tensors(bases, styles, style, base, words):
     with pytest.raises(VelaturaError, match=words):
         apply_styles(parts_of(bases[base]), base, [(read_style(styles[style]), 1.0)])
-    assert all(not module._forward_hooks for part in parts_of(bases[base]).values() for module in part.modules())
 
 
 @pytest.mark.parametrize(
@@ -123,6 +122,16 @@ def test_the_starter_and_stable_diffusion_do_not_mix(bases, styles):
         VelaturaError, match="made for Stable Diffusion 1, whose text has 768 channels, and this base's text"
     ):
         apply_styles(parts_of(bases["sd1"]), "sd1", [(of_sd1, 1.0)])
+
+
+def test_a_refused_style_takes_those_before_it_off_again(bases, styles):
+    parts, before = parts_of(bases["sd1"]), output(bases["sd1"])
+    chosen = [(read_style(styles["sd1-lora"]), 1.0), (read_style(styles["sdxl-lora"]), 1.0)]
+    with pytest.raises(VelaturaError, match="sdxl-lora"):
+        apply_styles(parts, "sd1", chosen)
+    assert torch.equal(output(bases["sd1"]), before)
+    layers = (m for part in parts.values() for m in part.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d))
+    assert all(not layer._forward_hooks for layer in layers)
 
 
 def test_a_layer_of_another_shape_is_named(bases, styles):

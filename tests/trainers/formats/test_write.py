@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import math
-import os
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.trainers.formats.clients import MIXED, output, parts_of, trained
@@ -25,7 +19,6 @@ from trainers.config import Targets
 from trainers.errors import VelaturaError
 from trainers.formats.apply import apply_styles
 from trainers.formats.dense import Dense
-from trainers.formats.file import LARGEST_HEADER, save
 from trainers.formats.layout import build_update
 from trainers.formats.pack import LARGEST_ERROR, balance, pack, relative_error
 from trainers.formats.read import read_style
@@ -149,6 +142,17 @@ def test_a_change_too_small_for_fp16_is_written_in_fp32():
     assert relative_error(build_update(packed).dense(torch.empty(0)), update.dense()) <= 1e-6
 
 
+@pytest.mark.parametrize(("rank", "names"), [(4, {"lokr_w1", "lokr_w2_a", "lokr_w2_b"}), (5, {"lokr_w1", "lokr_w2"})])
+def test_a_second_factor_of_high_rank_is_written_full(rank, names):
+    """Readers build a full factor from half of its larger side on, and then look for one in the file."""
+    right = LowRank(torch.randn(10, rank), torch.randn(rank, 6 * 9), (10, 6, 3, 3))
+    update = Kronecker(torch.randn(2, 3), right, (20, 18, 3, 3))
+    packed = pack(update, 4.0, "fp32", "a layer")
+    assert set(packed) == names | {"alpha"}
+    found = build_update(packed, (20, 18, 3, 3)).dense(torch.empty(0))
+    torch.testing.assert_close(found, update.dense(), rtol=1e-4, atol=1e-5)
+
+
 def test_numbers_that_are_not_finite_are_refused(bases, tmp_path):
     network = trained(bases["sd1"], LoRA(rank=2, alpha=3.0), Targets(unet="attn"))
     with torch.no_grad():
@@ -210,42 +214,6 @@ def test_balancing_leaves_the_product_bit_for_bit(scales):
     assert max(largest[:3]) / min(largest[:3]) < 2.01
 
 
-# ---------------------------------------------------------------------------------------------- the file itself
-TENSORS = {"b.x": torch.arange(6.0).view(2, 3), "a.x": torch.ones(5).half(), "a.alpha": torch.tensor(4.0)}
-
-
-def test_bytes_are_the_librarys_but_for_the_order_of_metadata(tmp_path):
-    save(tmp_path / "a.safetensors", TENSORS, {"ss_z": "1", "ss_a": 'é "quoted"\n'})
-    ours = (tmp_path / "a.safetensors").read_bytes()
-    length = int.from_bytes(ours[:8], "little")
-    theirs = safetensors.torch.save(TENSORS, {"ss_z": "1", "ss_a": 'é "quoted"\n'})
-    their_length = int.from_bytes(theirs[:8], "little")
-    assert ours[8 + length :] == theirs[8 + their_length :]
-    header, expected = json.loads(ours[8 : 8 + length]), json.loads(theirs[8 : 8 + their_length])
-    written = header.pop("__metadata__")
-    assert list(written) == sorted(written)
-    assert written.items() >= expected.pop("__metadata__").items()
-    assert list(header.items()) == list(expected.items())
-    assert length % 8 == 0
-
-
-def test_hashes_are_those_of_kohya(tmp_path):
-    large = {f"layer_{i}.x": torch.arange(100_000.0) + i for i in range(4)}  # 1.6 MB, past the legacy hash's window
-    metadata = {"ss_base_model_version": "sd_v1", "modelspec.title": "not part of the legacy hash"}
-    save(tmp_path / "a.safetensors", large, metadata)
-    with safe_open(tmp_path / "a.safetensors", "pt") as file:
-        written = file.metadata()
-    whole = (tmp_path / "a.safetensors").read_bytes()
-    data = whole[8 + int.from_bytes(whole[:8], "little") :]
-    assert written["sshs_model_hash"] == hashlib.sha256(data).hexdigest()
-    assert written["modelspec.hash_sha256"] == "0x" + hashlib.sha256(data).hexdigest()
-    serialised = safetensors.torch.save(large, {"ss_base_model_version": "sd_v1"})
-    assert written["sshs_legacy_hash"] == hashlib.sha256(serialised[0x100000:0x110000]).hexdigest()[:8]
-    save(tmp_path / "small.safetensors", TENSORS, {})
-    with safe_open(tmp_path / "small.safetensors", "pt") as file:
-        assert file.metadata()["sshs_legacy_hash"] == "e3b0c442"
-
-
 def test_equal_runs_give_equal_files(bases, tmp_path):
     for name in ("a", "b"):
         write(
@@ -267,50 +235,3 @@ def test_tensors_share_no_storage(bases, tmp_path):
     network.remove()
     assert len({t.untyped_storage().data_ptr() for t in tensors.values()}) == len(tensors)
     assert all(t.is_contiguous() and not t.requires_grad for t in tensors.values())
-
-
-def test_a_header_of_a_mebibyte_loses_tags_first(tmp_path):
-    metadata = {"ss_tag_frequency": "x" * 2**19, "velatura.config": "y" * 2**19, "ss_seed": "1"}
-    save(tmp_path / "a.safetensors", TENSORS, metadata)
-    with safe_open(tmp_path / "a.safetensors", "pt") as file:
-        written = file.metadata()
-    assert "ss_tag_frequency" not in written and written["ss_seed"] == "1" and "velatura.config" in written
-    length = int.from_bytes((tmp_path / "a.safetensors").read_bytes()[:8], "little")
-    assert length < LARGEST_HEADER
-
-
-@pytest.mark.parametrize("existing", [False, True])
-def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, existing):
-    target = tmp_path / "a.safetensors"
-    if existing:
-        target.write_bytes(b"before")
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(VelaturaError, match=r"^the disk is full, .*a\.safetensors was not written"):
-        save(target, TENSORS, {})
-    assert [path.name for path in tmp_path.iterdir()] == (["a.safetensors"] if existing else [])
-    assert not existing or target.read_bytes() == b"before"
-
-
-def test_a_disk_that_gives_back_other_bytes_is_noticed(tmp_path, monkeypatch):
-    def flip(descriptor: int) -> None:
-        (part,) = tmp_path.glob(".*.part")
-        content = bytearray(part.read_bytes())
-        content[-1] ^= 1
-        part.write_bytes(content)
-
-    monkeypatch.setattr(os, "fsync", flip)
-    with pytest.raises(VelaturaError, match="reads back differently"):
-        save(tmp_path / "a.safetensors", TENSORS, {})
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(VelaturaError, match="cannot write"):
-        save(tmp_path / "file" / "a.safetensors", TENSORS, {})
-    with pytest.raises(VelaturaError, match="cannot write"):
-        save(tmp_path / "missing" / "a.safetensors", TENSORS, {})

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from trainers.adapters.op import Op
 
@@ -24,6 +25,7 @@ class BuiltProduct(torch.autograd.Function):
         return op(x, build(*factors))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *factors = ctx.saved_tensors
         with torch.enable_grad():

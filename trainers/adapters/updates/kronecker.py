@@ -103,7 +103,7 @@ class Kronecker:
             return None
         right = self.right.low_rank()
         U, S, Vh = torch.linalg.svd(precise(self.left), full_matrices=False)
-        keep = S >= S.max() * 1e-6  # at least one, even of a zero matrix
+        keep = S.max() * 1e-6 <= S  # at least one, even of a zero matrix
         root = S[keep].sqrt()
         up = torch.kron((U[:, keep] * root).contiguous(), precise(right.up))  # (out, rank·r)
         down = torch.kron((root[:, None] * Vh[keep]).contiguous(), precise(right.down).contiguous())

@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.trainers.adapters.layers import LAYERS, input_for, make_site
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.op import Op
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Normalised, Update
 
@@ -91,6 +92,30 @@ def test_both_ways_are_equal_in_value_and_gradient(kind, name):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("shape", [(12, 40), (40, 12), (12, 40, 3, 3), (40, 12, 3, 3)])
+@pytest.mark.parametrize("low_rank", [False, True])
+def test_a_kronecker_product_mixes_channels_where_there_are_fewer(shape, low_rank):
+    draw = torch.Generator().manual_seed(6)
+
+    def leaf(*size: int) -> Tensor:
+        return torch.randn(size, generator=draw, dtype=torch.float64).requires_grad_()
+
+    op = Op(shape, padding=(1, 1))
+    grows = shape[0] > shape[1]
+    p, q = (2, 4) if grows else (4, 2)
+    C, B, A = leaf(p, q), leaf(shape[0] // p, 2), leaf(2, op.fan_in // q)
+    thin = LowRank(B, A, (shape[0] // p, shape[1] // q, *shape[2:]))
+    update = Kronecker(C, thin if low_rank else thin.dense(), shape)
+    x = leaf(2, 5, shape[1]) if op.is_linear else leaf(2, shape[1], 5, 4)
+    assert update._mixes_first(op) == grows
+    y, expected = update.apply_factored(op, x), op(x, update.dense())
+    torch.testing.assert_close(y, expected)
+    leaves = (x, C, B, A)
+    ours, theirs = (torch.autograd.grad(z.square().sum(), leaves, retain_graph=True) for z in (y, expected))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("kind", LAYERS)

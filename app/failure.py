@@ -1,0 +1,30 @@
+"""What a user is told when something goes wrong: one sentence."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from trainers.errors import VelaturaError
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|alloc_cpu", re.IGNORECASE)
+
+
+def sentence(error: Exception) -> str:
+    """One sentence about an error: our own words where it is foreseen, else its kind and first line."""
+    if isinstance(error, VelaturaError):
+        return " ".join(str(error).splitlines())
+    if isinstance(error, OSError) and error.errno in FULL:
+        return "the disk is full: make room, and `velatura resume` goes on with a run that has a checkpoint"
+    if isinstance(error, OSError) and error.errno in FORBIDDEN:
+        return f"no permission to use {error.filename or 'a file'}; choose another place or change its rights"
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
+        return (
+            "there is not enough memory: lower train.batch_size or data.resolution, "
+            "or set train.gradient_checkpointing = true (`--preset low-memory` does)"
+        )
+    first = (str(error).strip().splitlines() or [""])[0]
+    what = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return f"something unexpected went wrong ({what}); --debug shows where"

@@ -1,0 +1,46 @@
+"""One run on the starter and one on another family, which many tests look at and none changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.app.command import FEW_STEPS, Outcome, call, process
+from tests.app.files import write_broken_pictures, write_pictures
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished `velatura train --json`: how it ended, what it said, and its files."""
+
+    outcome: Outcome
+    facts: dict[str, Any]
+    run: Path
+    style: Path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Two steps on the starter as a real process, on good images with broken ones among them."""
+    place = tmp_path_factory.mktemp("trained")
+    write_broken_pictures(write_pictures(place / "images", "fox.png", "dog [red].png"))
+    options = ("--images", "images", "--name", "dusk", *FEW_STEPS, "--out", "runs", "--json")
+    outcome = process("train", *options, cwd=place)
+    assert outcome.code == 0, outcome.err
+    facts = json.loads(outcome.out)
+    return Trained(outcome, facts, place / facts["run"], place / facts["style"])
+
+
+@pytest.fixture(scope="session")
+def sdxl_style(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Path:
+    """The style file of two steps on a tiny SDXL base."""
+    place = tmp_path_factory.mktemp("sdxl")
+    images = write_pictures(place / "images", "fox.png")
+    options = ("--base", tiny_bases["sdxl"], *FEW_STEPS, "--set", "targets.unet=cross-kv", "--out", place / "runs")
+    outcome = call("train", "--images", images, "--name", "other", *options, "--json")
+    assert outcome.code == 0, outcome.err
+    return Path(json.loads(outcome.out)["style"])
