@@ -33,14 +33,15 @@ def show_findings(folder: Path, base: str | None, assignments: Sequence[str], as
         print_json([asdict(finding) for finding in findings])
     else:
         console = answers()
+        drawn = _can_write("".join(sign for sign, _ in SIGNS.values()), console)
         for finding in findings:
-            _print(finding, console)
+            _print(finding, console, drawn)
     return all(finding.level != "error" for finding in findings)
 
 
-def _print(finding: Finding, console: Console) -> None:
+def _print(finding: Finding, console: Console, drawn: bool) -> None:
     sign, style = SIGNS[finding.level]
-    if not _can_write(sign, console):
+    if not drawn:
         sign = f"{finding.level}:"
     console.print(line((sign, style), f" {finding.sentence}"), soft_wrap=True)
     if finding.fix:
@@ -50,9 +51,9 @@ def _print(finding: Finding, console: Console) -> None:
         console.print(line(f"    {', '.join(finding.files[:MOST_FILES])}{more}"), soft_wrap=True)
 
 
-def _can_write(sign: str, console: Console) -> bool:
+def _can_write(letters: str, console: Console) -> bool:
     try:
-        sign.encode(console.encoding)
+        letters.encode(console.encoding)
     except UnicodeEncodeError:
         return False
     return True

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 
 from app.settings import gather_config
+from presets.samples.catalogue import read_sets
 from trainers.errors import VelaturaError
 from trainers.events import Listener
 from trainers.train import Result, train
 
+LOOK = ("sample.seeds=[4]", "sample.guidance=4.0")  # the starter draws most clearly with gentle guidance
+
 
 def run_demo(sample: str, preset: str, out: Path, listener: Listener) -> Result:
     """Train a bundled sample set on the starter under the next free name, drawing concepts that no image shows."""
-    folder = Path(str(files("presets") / "samples"))
-    sets = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+    sets = read_sets()
     if sample not in sets:
         raise VelaturaError(f"there are no sample images {sample!r}; there are {', '.join(sets)}")
-    prompts = json.dumps(sets[sample]["demo_prompts"])
-    options = {"name": _free_name(out, f"demo-{sample}"), "images": folder / sample}
-    config = gather_config(None, preset, options, [f"sample.prompts={prompts}", "sample.seeds=[4]"])
+    prompts = json.dumps(sets[sample].demo_prompts)
+    options = {"name": _free_name(out, f"demo-{sample}"), "images": sets[sample].folder}
+    config = gather_config(None, preset, options, [f"sample.prompts={prompts}", *LOOK])
     return train(config, out, listener=listener)
 
 

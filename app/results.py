@@ -34,7 +34,7 @@ def report_result(result: Result, json: bool) -> None:
 
 def _tell(result: Result) -> None:
     size = readable_size(result.style.stat().st_size)
-    spent = f"{result.steps} steps in {result.seconds:.0f} s"
+    spent = f"{result.steps} step{'' if result.steps == 1 else 's'} in {result.seconds:.0f} s"
     say(("style file", "bold green"), f"    {result.style} ({size}, {spent})")
     if result.grid is not None:
         say(("before/after", "bold green"), f"  {result.grid}")

@@ -1,6 +1,7 @@
 """PEFT's and LyCORIS' adapters on given layers of a network, and the way back.
 
-Their factors are put in the base's own dtype, which is the fastest that they run without autocast; ours are fp32.
+Their factors are put in the base's own dtype, which is the fastest that they run without autocast; ours are fp32, and
+so are PEFT's LoRA factors in a row of their own.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 Restore = Callable[[], None]
@@ -15,7 +17,9 @@ Restore = Callable[[], None]
 FULL = 100_000  # a rank so high that a LoKr keeps its large factor full
 
 
-def place_peft(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[nn.Parameter], Restore]:
+def place_peft(
+    net: nn.Module, paths: Sequence[str], method: str, dtype: torch.dtype = torch.bfloat16
+) -> tuple[list[nn.Parameter], Restore]:
     """LoRA r16, LoHa r8 or LoKr (factor 8, full) of PEFT on the layers at `paths`."""
     from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 
@@ -26,7 +30,6 @@ def place_peft(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[
         "lokr": LoKrConfig(r=FULL, alpha=FULL, decompose_factor=8, target_modules=layers),
     }
     before = {path: net.get_submodule(path) for path in paths}
-    dtype = next(net.parameters()).dtype
     inject_adapter_in_model(configs[method], net, "benchmark")
     trained = [p for p in net.parameters() if p.requires_grad]
     for parameter in trained:
@@ -41,6 +44,11 @@ def place_peft(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[
             del net.peft_config
 
     return trained, restore
+
+
+def place_peft_fp32(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[nn.Parameter], Restore]:
+    """The same with fp32 factors, as PEFT and the training scripts of diffusers keep them."""
+    return place_peft(net, paths, method, torch.float32)
 
 
 def place_lycoris(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[nn.Parameter], Restore]:

@@ -161,8 +161,8 @@ class Sample(Section):
     @field_validator("seeds")
     @classmethod
     def _some_seed(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if not seeds or min(seeds) < 0:
-            raise ValueError("give at least one seed, and none below 0")
+        if not seeds or min(seeds) < 0 or max(seeds) >= 2**63:
+            raise ValueError("give at least one seed, and none below 0 or from 2**63 up")
         return seeds
 
 

@@ -103,6 +103,7 @@ ROWS = {
     "fp16 on a CPU": (f"{TRAIN} --set train.precision=fp16 --set train.device=cpu", "fp16 does not work on a CPU"),
     "pattern without a layer": (f"{TRAIN} --set 'targets.unet=[\"nothing.*\"]'", "'nothing.*' matches no layer"),
     "sample size off the stride": (f"{TRAIN} --set sample.size=100", "sample.size = 100 must be a multiple of 32"),
+    "seed too large": (f"{TRAIN} --set sample.seeds=[9223372036854775808]", "sample.seeds: .* none below 0 or from 2"),
     "missing config": ("train nowhere.toml", "no config file nowhere.toml"),
     "folder as config": ("train images", "images is a folder"),
     "config that is no TOML": ("train wrong.toml", "wrong.toml is not valid TOML"),

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.trainers.runs import write_images
+from tests.trainers.runs import quick_settings, write_images
+from trainers.config import Config
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of three small captioned images; not to be written to."""
     return write_images(tmp_path_factory.mktemp("images") / "three")
+
+
+@pytest.fixture
+def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
+    """Settings of a quick run on the tiny SD 1, with tables laid over them."""
+
+    def settings(*layers: Mapping[str, Any]) -> Config:
+        return quick_settings(tiny_bases["sd1"], images, *layers)
+
+    return settings
 
 
 @pytest.fixture(scope="module")

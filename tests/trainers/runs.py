@@ -21,6 +21,30 @@ from trainers.run import Run
 
 CAPTIONS = {"fox": "a red fox, snow, trees, winter", "house": "a blue house", "moon": "the moon, night sky"}
 
+METHODS: dict[str, dict[str, Any]] = {
+    "lora": {"name": "lora", "rank": 3, "alpha": 2.0},
+    "loha": {"name": "loha", "rank": 3, "alpha": 2.0},
+    "lokr": {"name": "lokr", "rank": 3, "alpha": 2.0, "factor": 4},
+}
+"""Small settings of each method."""
+
+EVERYTHING: dict[str, dict[str, Any]] = {
+    "method": {"dropout": 0.2, "rank_dropout": 0.2, "module_dropout": 0.1},
+    "targets": {"text_encoder": "attn"},
+    "data": {"flip": True, "crop": "random", "caption_dropout": 0.2, "shuffle_tags": True},
+    "train": {
+        "steps": 5,
+        "accumulation": 2,
+        "ema": 0.9,
+        "text_encoder_stop": 0.6,
+        "schedule": "cosine",
+        "warmup": 1,
+        "gradient_checkpointing": True,
+    },
+    "loss": {"noise_offset": 0.1},
+}
+"""A run in which everything that could be drawn anew after a cut is drawn, and every kind of state is kept."""
+
 
 def write_images(folder: Path, sizes: Mapping[str, tuple[int, int]] | None = None, captions: bool = True) -> Path:
     """Three pictures of different shapes and colours, no two of their halves alike, with captions."""

@@ -51,13 +51,23 @@ class Op:
             return F.linear(x, weight)
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
 
-    def pointwise(self, hidden: Tensor, weight: Tensor) -> Tensor:
-        """A `(p, r)` matrix over the channels of an activation, `(…, r)` of a linear layer or `(n, r, h, w)`."""
+    def pointwise(self, hidden: Tensor, weight: Tensor, onto: Tensor | None = None) -> Tensor:
+        """A `(p, r)` matrix over the channels of an activation, `(…, r)` of a linear layer or `(n, r, h, w)`.
+
+        Where given, `onto` is added in the same pass.
+        """
         weight = weight.to(hidden.dtype)
+        if onto is not None and onto.dtype != hidden.dtype:
+            return onto + self.pointwise(hidden, weight)
         if self.is_linear:
-            return F.linear(hidden, weight)
+            if onto is None:
+                return F.linear(hidden, weight)
+            rows = onto.reshape(-1, onto.shape[-1])  # (tokens, p)
+            return torch.addmm(rows, hidden.reshape(-1, hidden.shape[-1]), weight.T).view(onto.shape)
         n, _, height, width = hidden.shape  # a batched product is much faster than a 1×1 convolution here
-        return torch.bmm(weight.expand(n, -1, -1), hidden.flatten(2)).view(n, -1, height, width)
+        weights, columns = weight.expand(n, -1, -1), hidden.flatten(2)  # (n, p, r), (n, r, h·w)
+        product = torch.bmm(weights, columns) if onto is None else torch.baddbmm(onto.flatten(2), weights, columns)
+        return product.view(n, -1, height, width)
 
     def over_channels(self, v: Tensor, dims: int = 3) -> Tensor:
         """`(out,)` or, per image, `(n, out)`, shaped to broadcast over this op's output of `dims` dimensions."""

@@ -107,7 +107,7 @@ class Site(nn.Module):
             if update.uses_base_output and base is None:
                 base = y if bias is None else y - self.op.over_channels(bias)  # type: ignore[arg-type]
             part = update if clock.strength == 1 else update.scaled(clock.strength)
-            out = out + part.apply(self.op, self._drop_inputs(x, method, clock.now), base)
+            out = part.apply(self.op, self._drop_inputs(x, method, clock.now), base, onto=out)
         return out
 
     def _active(self, now: Now) -> Iterator[tuple[LayerMethod, Update]]:

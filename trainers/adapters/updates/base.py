@@ -25,8 +25,11 @@ class Update(Protocol):
         """Whether `apply` reads y₀ (it is computed only then)."""
         ...
 
-    def apply(self, op: Op, x: Tensor, y0: Tensor | None) -> Tensor:
-        """The change of the layer's output, same shape and dtype as the output."""
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
+        """The change of the layer's output, same shape and dtype as the output; added to `onto` where given.
+
+        Adding here rather than outside spares a pass over the output where the last product can do it.
+        """
         ...
 
     def dense(self, W: Tensor) -> Tensor:
@@ -49,3 +52,8 @@ class Update(Protocol):
 def precise(tensor: Tensor) -> Tensor:
     """The tensor in fp32 where its own dtype is coarser; fp64 stays."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def added(change: Tensor, onto: Tensor | None) -> Tensor:
+    """The change, on top of `onto` where given."""
+    return change if onto is None else onto + change

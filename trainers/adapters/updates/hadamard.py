@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainers.adapters.op import Op
+from trainers.adapters.updates.base import added
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.cost import built_cost, khatri_rao_cost, low_rank_cost
 from trainers.adapters.updates.low_rank import LowRank
@@ -43,13 +44,13 @@ class Hadamard:
         factored = low_rank_cost(op, tokens, rank) + khatri_rao_cost(op, rank)
         return factored < built_cost(op, tokens, self.left.rank + self.right.rank)
 
-    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None) -> Tensor:
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         if self.runs_factored(op, op.tokens(x)):
-            return self.apply_factored(op, x)
-        return self.apply_built(op, x)
+            return self.apply_factored(op, x, onto)
+        return added(self.apply_built(op, x), onto)
 
-    def apply_factored(self, op: Op, x: Tensor) -> Tensor:
-        return self.low_rank(x.dtype).apply(op, x)
+    def apply_factored(self, op: Op, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        return self.low_rank(x.dtype).apply(op, x, None, onto)
 
     def apply_built(self, op: Op, x: Tensor) -> Tensor:
         left, right = self.left.low_rank(), self.right.low_rank()

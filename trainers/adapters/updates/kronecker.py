@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import precise
+from trainers.adapters.updates.base import added, precise
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.cost import MOVED, PASSES, built_cost
 from trainers.adapters.updates.low_rank import LowRank
@@ -53,10 +53,9 @@ class Kronecker:
         rank = self.right.rank if isinstance(self.right, LowRank) else 0
         return min(self._order_costs(op, tokens)) < built_cost(op, tokens, rank)
 
-    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None) -> Tensor:
-        if self.runs_factored(op, op.tokens(x)):
-            return self.apply_factored(op, x)
-        return self.apply_built(op, x)
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+        factored = self.runs_factored(op, op.tokens(x))
+        return added(self.apply_factored(op, x) if factored else self.apply_built(op, x), onto)
 
     def apply_factored(self, op: Op, x: Tensor) -> Tensor:
         p, q = self.left.shape

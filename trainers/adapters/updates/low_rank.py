@@ -40,11 +40,11 @@ class LowRank:
     def dense(self, W: Tensor | None = None) -> Tensor:
         return (precise(self._gated_up()) @ precise(self.down)).view(self.shape)
 
-    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None) -> Tensor:
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         hidden = op(x, self.down.view(-1, *self.shape[1:]))  # (…, r) or (n, r, h, w)
         if self.gate is not None:
             hidden = hidden * op.over_channels(self.gate.to(hidden.dtype), hidden.dim())
-        return op.pointwise(hidden, self.up)
+        return op.pointwise(hidden, self.up, onto)
 
     def scaled(self, strength: float) -> LowRank:
         return replace(self, up=self.up * strength)

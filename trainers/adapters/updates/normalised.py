@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import precise
+from trainers.adapters.updates.base import added, precise
 from trainers.adapters.updates.low_rank import LowRank
 
 
@@ -35,14 +35,12 @@ class Normalised:
         g = (self.magnitude / self.norm).view(-1, *[1] * (W.dim() - 1))
         return self.strength * ((g - 1) * precise(W) + g * self.inner.dense())
 
-    def apply(self, op: Op, x: Tensor, y0: Tensor | None) -> Tensor:
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
         assert y0 is not None
-        g = self.magnitude / self.norm
-        # g − 1 in fp32: in bf16 the difference from 1 would be lost.
-        change = op.over_channels((g - 1).to(y0.dtype)) * y0 + op.over_channels(g.to(y0.dtype)) * self.inner.apply(
-            op, x
-        )
-        return change if self.strength == 1 else self.strength * change
+        g = self.strength * self.magnitude / self.norm
+        # g − s in fp32: in bf16 the difference would be lost.
+        own = op.over_channels((g - self.strength).to(y0.dtype)) * y0
+        return replace(self.inner, up=g[:, None] * self.inner.up).apply(op, x, None, added(own, onto))
 
     def scaled(self, strength: float) -> Normalised:
         return replace(self, strength=self.strength * strength)

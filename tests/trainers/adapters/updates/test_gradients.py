@@ -94,6 +94,22 @@ def test_both_ways_are_equal_in_value_and_gradient(kind, name):
             torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_change_can_be_added_in_the_same_pass(kind, name):
+    site, x = make_site(kind, METHODS[name]), input_for(kind)
+    base = site.op(x, site.weight())
+    below = torch.randn_like(base).requires_grad_()
+    (update,) = site.updates()
+    change = update.apply(site.op, x, base)
+    together = update.apply(site.op, x, base, below)
+    torch.testing.assert_close(together, below + change)
+    (grad,) = torch.autograd.grad(together.square().sum(), below)
+    torch.testing.assert_close(grad, 2 * (below + change).detach())
+    coarse = update.apply(site.op, x, base, below.bfloat16())
+    torch.testing.assert_close(coarse, below.bfloat16() + change)
+
+
 @pytest.mark.parametrize("shape", [(12, 40), (40, 12), (12, 40, 3, 3), (40, 12, 3, 3)])
 @pytest.mark.parametrize("low_rank", [False, True])
 def test_a_kronecker_product_mixes_channels_where_there_are_fewer(shape, low_rank):

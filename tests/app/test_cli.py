@@ -1,0 +1,231 @@
+"""Every command as people and programs use it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import pytest
+
+from tests.app.command import call, command_line, commands, parse, process
+from tests.app.conftest import Trained
+from tests.app.files import write_pictures
+from trainers.adapters import METHODS
+from trainers.events import read_events
+
+EVERY_COMMAND = sorted(commands())
+
+
+# ---------------------------------------------------------------- help
+def test_the_commands_there_are() -> None:
+    expected = {"train", "resume", "stop", "check", "generate", "inspect", "models", "models get", "methods", "presets"}
+    assert set(EVERY_COMMAND) == expected | {"demo"}
+
+
+@pytest.mark.parametrize("name", EVERY_COMMAND)
+def test_help_ends_with_an_example_that_works(name: str) -> None:
+    outcome = call(*name.split(), "--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    text = " ".join(outcome.out.split())
+    example = re.search(r"Example: velatura (.+)$", text)
+    assert example, text
+    assert parse(shlex.split(example[1])) == name
+
+
+@pytest.mark.parametrize("name", EVERY_COMMAND)
+def test_every_option_says_what_it_does(name: str) -> None:
+    options = commands()[name].params
+    assert all(option.help for option in options if option.name != "help"), [option.name for option in options]
+
+
+def test_help_and_version_are_quick(tmp_path: Path) -> None:
+    outcome = process("train", "--help", cwd=tmp_path, python=("-X", "importtime"))
+    assert outcome.code == 0
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in outcome.err.splitlines()}
+    assert "app" in loaded
+    assert not loaded & {"torch", "diffusers", "transformers", "accelerate", "PIL", "numpy", "gradio"}
+    assert call("--version").out == f"velatura {version('velatura')}\n"
+
+
+def test_the_installed_command_is_this_one() -> None:
+    (entry,) = entry_points(group="console_scripts", name="velatura")
+    assert entry.value == "app.cli:main"
+
+
+def test_without_a_command_there_is_help() -> None:
+    assert "Train a style from a folder of images" in call().out
+
+
+# ---------------------------------------------------------------- listings
+def test_methods() -> None:
+    rows = json.loads(call("methods", "--json").out)
+    assert [list(row) for row in rows] == [["name", "paper", "places", "summary"]] * len(METHODS)
+    for row, (name, kind) in zip(rows, METHODS.items(), strict=True):
+        assert row == {"name": name, "paper": kind.paper, "places": list(kind.places), "summary": kind.summary}
+
+
+def test_presets() -> None:
+    rows = json.loads(call("presets", "--json").out)
+    names = [row["name"] for row in rows]
+    assert set(METHODS) <= set(names)
+    assert all(row["method"] == row["name"] for row in rows if row["name"] in METHODS)
+    assert all(row["method"] in METHODS and row["summary"] for row in rows)
+
+
+def test_models(tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELATURA_MODELS", str(tiny_bases["sdxl"].parent))
+    rows = {row["name"]: row for row in json.loads(call("models", "--json").out)}
+    assert next(iter(rows)) == "starter"
+    assert rows["starter"]["family"] == "sd1"
+    assert rows[str(tiny_bases["sdxl"])] == {
+        "name": str(tiny_bases["sdxl"]),
+        "family": "sdxl",
+        "kind": "folder",
+        "path": str(tiny_bases["sdxl"]),
+    }
+
+
+@pytest.mark.parametrize("listing", ["methods", "presets"])
+def test_a_listing_shows_every_word_at_80_columns(listing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table = call(listing).out
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+    shown = set(table.replace("│", " ").split())
+    for row in json.loads(call(listing, "--json").out):
+        words = " ".join(value if isinstance(value, str) else ", ".join(value) for value in row.values()).split()
+        assert set(words) <= shown, row
+
+
+@pytest.mark.parametrize("line", ["methods", "presets", "models", "check images", "inspect STYLE"])
+def test_json_is_one_line_and_nothing_else(
+    line: str, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "images", "fox.png")
+    words = [str(trained.style) if word == "STYLE" else word for word in line.split()]
+    outcome = call(*words, "--json")
+    assert (outcome.code, outcome.err, outcome.out.count("\n")) == (0, "", 1)
+    assert json.loads(outcome.out)
+
+
+# ---------------------------------------------------------------- check
+def test_check_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "images", "fox [red].png", "dog.png")
+    (folder / "dog.txt").write_text("a dog " * 60, encoding="utf-8")
+    (folder / "notes.png").write_text("no image", encoding="utf-8")
+    outcome = call("check", folder)
+    assert outcome.code == 0
+    assert re.search(r"^! notes.png holds text, not an image\.$", outcome.out, re.MULTILINE)
+    assert re.search(r"^! The caption of dog.png is cut at 75 tokens \(the longest has 120\)\.$", outcome.out, re.M)
+    assert "fox [red].png" not in outcome.out  # nothing is wrong with it
+    (folder / "fox [red].png").write_text("no image either", encoding="utf-8")
+    assert "fox [red].png holds text" in call("check", folder).out
+
+
+def test_check_fails_where_training_would(tmp_path: Path) -> None:
+    outcome = call("check", tmp_path, "--json")
+    assert outcome.code == 1
+    assert [finding["level"] for finding in json.loads(outcome.out)] == ["error"]
+
+
+# ---------------------------------------------------------------- train
+def test_train_gives_one_line_of_json(trained: Trained) -> None:
+    out, facts = trained.outcome.out, trained.facts
+    assert out.count("\n") == 1 and out.endswith("\n")
+    assert list(facts) == ["run", "style", "steps", "seconds", "parameters"]
+    assert (facts["run"], facts["style"]) == ("runs/dusk", "runs/dusk/style/dusk.safetensors")
+    assert (facts["steps"], facts["parameters"]) == (2, 1_965_568)
+    assert facts["seconds"] > 0
+
+
+def test_progress_goes_to_standard_error(trained: Trained) -> None:
+    err = trained.outcome.err
+    assert re.search(r"^step 1/2  loss 0\.\d{4}  [\d.]+ (steps/s|s/step)  \d+ s left$", err, re.MULTILINE), err
+    assert re.search(
+        r"^dusk: lora on Velatura starter \(sd1\), 2 images, 1,965,568 trained numbers, float32", err, re.M
+    )
+    assert "this style will fit only the starter" in err
+
+
+def test_stop_and_resume(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "images", "fox.png")
+    settings = ("--set", "targets.unet=cross-kv", "--set", "train.warmup=0", "--set", "sample.steps=1")
+    words = ("train", "--images", "images", "--name", "long", "--steps", "5000", *settings, "--out", "runs", "--json")
+    run = tmp_path / "runs" / "long"
+    with subprocess.Popen(
+        command_line(*words), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as training:
+        deadline = time.monotonic() + 120
+        while not any(event["type"] == "step" for event in read_events(run)):
+            assert training.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        asked = call("stop", run)
+        out, _ = training.communicate(timeout=120)
+    assert asked.code == 0 and f"velatura resume {run}" in asked.err
+    assert training.returncode == 0
+    steps = json.loads(out)["steps"]
+    assert 1 <= steps < 5000
+    assert call("stop", run).code == 1  # it has ended
+
+    resumed = call("resume", run, "--steps", steps + 2, "--json")
+    assert resumed.code == 0, resumed.err
+    assert json.loads(resumed.out)["steps"] == steps + 2
+    taken = [event["step"] for event in read_events(run) if event["type"] == "step"]
+    assert taken == list(range(1, steps + 3))
+    assert "is complete at step" in call("resume", run).err
+
+
+def test_a_new_run_may_replace_an_old_one_if_asked(trained: Trained, tmp_path: Path) -> None:
+    config = trained.run / "config.toml"
+    words = ("train", config, "--out", tmp_path, "--set", "targets.unet=cross-kv")
+    assert call(*words, "--steps", "1").code == 0
+    first = (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes()
+    assert call(*words, "--seed", "5").code == 1
+    assert (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes() == first
+    assert call(*words, "--seed", "5", "--overwrite").code == 0
+    assert (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes() != first
+
+
+# ---------------------------------------------------------------- inspect
+def test_inspect(trained: Trained) -> None:
+    summary = json.loads(call("inspect", trained.style, "--json").out)
+    assert (summary["method"], summary["parameters"]) == ("lora", 1_965_568)
+    assert (summary["rank"]["most_common"], summary["alphas"]) == (16, [16.0])
+    assert (summary["base"]["name"], summary["base"]["fits_only"]) == ("Velatura starter", "Velatura starter")
+    shown = call("inspect", trained.style).out
+    for words in (r"method +│ lora", r"rank +│ 16", r"alpha +│ 16", "fits only +│ Velatura starter", "dog red, fox"):
+        assert re.search(words, shown), words
+    assert summary["base"]["sha256"] in re.sub(r"[\s│]", "", shown)  # folded, not cut
+    assert summary["tensors"][0]["key"] in call("inspect", trained.style, "--tensors").out
+
+
+# ---------------------------------------------------------------- terminals
+def test_a_terminal_without_unicode_or_colour(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "føx ☃", "cät [red].png")
+    (tmp_path / "føx ☃" / "ünread.png").write_text("text", encoding="utf-8")
+    outcome = process("check", "føx ☃", cwd=tmp_path, PYTHONIOENCODING="ascii", NO_COLOR="1")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.isascii() and "\x1b" not in outcome.out
+    assert "warning: ?nread.png holds text, not an image." in outcome.out
+    assert "ok: All images are large enough" in outcome.out
+
+
+def test_nothing_comes_through_that_a_terminal_obeys(tmp_path: Path) -> None:
+    outcome = call("inspect", tmp_path / "\x1b[31mred\x07.safetensors")
+    assert outcome.err.endswith("�[31mred�.safetensors\n")
+
+
+def test_debug_is_taken_anywhere() -> None:
+    from trainers.errors import VelaturaError
+
+    for words in (("--debug", "inspect", "nothing"), ("inspect", "nothing", "--debug")):
+        with pytest.raises(VelaturaError, match="there is no style file nothing"):
+            call(*words)
+    assert sys.argv[0]  # they were not the process's own

@@ -1,0 +1,96 @@
+"""`velatura generate`: what changes the picture, and what the picture says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.app.command import call
+from tests.app.conftest import Trained
+
+
+def picture(tmp_path: Path, *words: object) -> np.ndarray[Any, Any]:
+    """What `generate` draws for these words, as values of int16."""
+    target = tmp_path / "picture.png"
+    outcome = call("generate", "--prompt", "fox", "--steps", "2", *words, "--out", target, "--overwrite")
+    assert outcome.code == 0, outcome.err
+    with Image.open(target) as image:
+        return np.asarray(image).astype(np.int16)
+
+
+def test_styles_add_up_at_their_strengths(trained: Trained, tmp_path: Path) -> None:
+    plain = picture(tmp_path)
+    assert plain.shape == (128, 128, 3)
+
+    def changed(*strengths: float) -> np.ndarray[Any, Any]:
+        styles = [word for strength in strengths for word in ("--style", f"{trained.style}:{strength}")]
+        return picture(tmp_path, *styles) - plain
+
+    assert np.abs(changed(0)).max() <= 1
+    once = changed(20)
+    assert np.abs(once).mean() > 4
+    assert np.abs(changed(12, 8) - once).max() <= 1
+    assert np.abs(changed(-20) - once).mean() > 4
+    by_default = picture(tmp_path, "--style", trained.style) - plain
+    assert np.array_equal(by_default, changed(1))
+
+
+def test_seed_size_and_prompt_matter(tmp_path: Path) -> None:
+    plain = picture(tmp_path)
+    assert np.array_equal(picture(tmp_path, "--seed", "1"), plain)
+    assert not np.array_equal(picture(tmp_path, "--seed", "2"), plain)
+    assert not np.array_equal(picture(tmp_path, "--negative", "red"), plain)
+    assert not np.array_equal(picture(tmp_path, "--guidance", "2"), plain)
+    assert not np.array_equal(picture(tmp_path, "--sampler", "euler"), plain)
+    assert picture(tmp_path, "--size", "64x96").shape == (96, 64, 3)
+
+
+def test_several_prompts_make_a_grid(tmp_path: Path) -> None:
+    one, two = (picture(tmp_path, *words).shape for words in ((), ("--prompt", "a [bold] cat")))
+    assert one == (128, 128, 3)
+    assert two[1] > 2 * 128 and two[0] > 128
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_a_picture_holds_its_parameters(suffix: str, trained: Trained, tmp_path: Path) -> None:
+    target = tmp_path / f"new [1]{suffix}"
+    words = ("--prompt", "a føx", "--style", f"{trained.style}:0.5", "--seed", "3", "--steps", "1", "--size", "32x64")
+    outcome = call("generate", *words, "--out", target, "--json")
+    assert json.loads(outcome.out) == {"image": str(target), "seed": 3}
+    with Image.open(target) as image:
+        comment = image.getexif().get_ifd(0x8769).get(0x9286, b"").removeprefix(b"ASCII\0\0\0")
+        text = image.info["velatura"] if suffix == ".png" else comment.decode("ascii")
+    assert json.loads(text) == {
+        "prompts": ["a føx"],
+        "styles": [["dusk.safetensors", 0.5]],
+        "negative": "",
+        "seed": 3,
+        "steps": 1,
+        "size": [32, 64],
+        "guidance": 7.0,
+        "sampler": "ddim",
+        "base": "starter",
+    }
+
+
+def test_what_a_style_has_too_much_is_said(trained: Trained, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(trained.style)
+    stem = "lora_unet_down_blocks_9_attentions_9_proj_in"
+    more = {f"{stem}.lora_{side}.weight": tensors[key].clone() for side, key in _factors(tensors).items()}
+    save_file(tensors | more, tmp_path / "more.safetensors", {"velatura.fits_only": "Velatura starter"})
+    style = tmp_path / "more.safetensors"
+    outcome = call("generate", "--prompt", "fox", "--steps", "1", "--style", style, "--out", tmp_path / "fox.png")
+    assert outcome.code == 0
+    assert f"1 of its 130 layers are not in this base, such as {stem}" in outcome.err
+
+
+def _factors(tensors: dict[str, Any]) -> dict[str, str]:
+    stem = next(key for key in tensors if key.endswith(".lora_up.weight")).removesuffix(".lora_up.weight")
+    return {side: f"{stem}.lora_{side}.weight" for side in ("up", "down")}

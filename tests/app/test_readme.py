@@ -1,0 +1,96 @@
+"""The README's commands, tables and names are those of the program."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.app.command import call, parse
+from tests.app.files import write_pictures
+from trainers.adapters import METHODS
+from trainers.presets import find_preset, list_presets
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(?:sh|bash|powershell)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+LINES = [
+    words
+    for block in BLOCKS
+    for line in block.splitlines()
+    if (words := shlex.split(line.replace("\\", "/"), comments=True))
+]
+VELATURA = [words[1:] for words in LINES if words[0].split("/")[-1] == "velatura"]
+
+
+def test_there_are_commands_in_it() -> None:
+    assert {words[0] for words in VELATURA} >= {"demo", "check", "train", "generate", "inspect", "models", "resume"}
+    assert ["make", "demo"] in LINES and ["make", "test"] in LINES
+
+
+@pytest.mark.parametrize("words", VELATURA, ids=" ".join)
+def test_every_velatura_line_is_understood(words: list[str]) -> None:
+    assert words[: len(parse(words).split())] == parse(words).split()
+
+
+def test_every_make_target_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    used = {word for words in LINES if words[0] == "make" for word in words[1:]}
+    assert used and used <= targets
+
+
+def test_every_pip_line_installs_an_extra_that_exists() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    lines = [words for words in LINES if "pip" in words]
+    assert lines
+    for words in lines:
+        extra = re.fullmatch(r"\.(?:\[([\w,]+)\])?", words[-1])
+        assert words[-3:-1] == ["install", "-e"] and extra
+        for name in filter(None, (extra[1] or "").split(",")):
+            assert re.search(rf"^{name} = \[", project, re.MULTILINE)
+
+
+def test_no_two_lines_train_the_same_run() -> None:
+    runs = [words[words.index("--name") + 1] for words in VELATURA if words[0] == "train" and "--name" in words]
+    assert len(runs) == len(set(runs)), runs
+
+
+def test_the_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order they are given, with fewer steps; all but the demo, what needs a real base, and stopping."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VELATURA_HOME", raising=False)
+    write_pictures(tmp_path / "my-paintings", "fox in snow.png", "a boat.png")
+    more = {"train": ("--steps", "1", "--set", "sample.steps=1"), "generate": ("--steps", "1")}
+    done = []
+    for words in VELATURA:
+        if words[0] in ("demo", "stop", "resume") or words[:2] == ["models", "get"] or "--base" in words:
+            continue
+        outcome = call(*words, *more.get(words[0], ()))
+        assert outcome.code == 0, (words, outcome.err)
+        done.append(words[0])
+    assert done.count("train") >= 3
+    assert {"check", "generate", "inspect", "models"} <= set(done)
+
+
+def test_the_table_of_methods_is_the_registry() -> None:
+    table = README.partition("\n## Methods\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w-]+)` \|.*?\|.*?\| (.*?) \|", table, re.MULTILINE)
+    assert [name for name, _ in rows] == list(METHODS)
+    for name, row in re.findall(r"^\| `([\w-]+)` \|(.*)$", table, re.MULTILINE):
+        for paper in re.findall(r"arxiv\.org/abs/([\d.]+)", row):
+            assert paper in METHODS[name].paper
+
+
+def test_every_preset_that_is_named_exists() -> None:
+    named = re.findall(r"--preset[ =]([\w-]+)", README)
+    listed = README.partition("`velatura presets` lists them")[2].partition("A preset is")[0]
+    for name in (*named, *re.findall(r"`([\w-]+)`", listed)):
+        assert find_preset(name).name == name
+    assert {preset.name for preset in list_presets()} == set(re.findall(r"`([\w-]+)`", listed))
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_every_link_leads_somewhere(link: str) -> None:
+    assert (ROOT / link).exists()

@@ -1,0 +1,122 @@
+"""Checkpoints: whole or not at all, only the newest, and exactly what was saved."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+import torch
+
+from tests.trainers.adapters.layers import attach_to, make_input, make_layers
+from tests.trainers.runs import equal, files_in
+from trainers import checkpoint
+from trainers.adapters import LoRA
+from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
+from trainers.config import Train
+from trainers.errors import VelaturaError
+from trainers.optim import MovingAverage, make_optimizer, parameter_groups
+from trainers.run import Run
+
+SETTINGS = Train(learning_rate=1e-2)
+
+
+def trained(steps: int):
+    """A network after some steps of AdamW, with its optimizer and moving average."""
+    net, x = make_layers(), make_input()
+    network = attach_to(net, LoRA(rank=2, alpha=1.0))
+    optimizer = make_optimizer(parameter_groups(network, SETTINGS), SETTINGS)
+    average = MovingAverage(network, 0.9)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net(x).square().mean().backward()
+        optimizer.step()
+        average.update()
+    return network, optimizer, average
+
+
+def test_everything_comes_back_with_the_same_bits(tmp_path):
+    run = Run(tmp_path)
+    network, optimizer, average = trained(3)
+    save_checkpoint(run, Progress(3, 1, 2.5), network, optimizer, average, keep=2)
+    other, state, mean = trained(0)
+    assert load_checkpoint(run, other, state, mean) == Progress(3, 1, 2.5)
+    assert equal(other.state_dict(), network.state_dict())
+    assert equal(mean.values, average.values) and mean.updates == 3
+    for index, saved in optimizer.state_dict()["state"].items():
+        assert equal(saved, state.state_dict()["state"][index])
+    assert state.param_groups[0]["peak_lr"] == 1e-2
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    run = Run(tmp_path)
+    network, optimizer, _ = trained(1)
+    for step in (1, 2, 10, 30):
+        save_checkpoint(run, Progress(step), network, optimizer, None, keep=2)
+    assert run.checkpoint_steps() == [10, 30]
+    assert {path.name for path in run.checkpoint(30).iterdir()} == {
+        "network.safetensors",
+        "optimizer.pt",
+        "progress.json",
+    }
+    assert json.loads((run.checkpoint(30) / "progress.json").read_text())["step"] == 30
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "average.safetensors", "optimizer.pt", "progress.json"])
+def test_a_failure_leaves_the_checkpoints_before_it(name, tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    network, optimizer, average = trained(1)
+    save_checkpoint(run, Progress(1), network, optimizer, average, keep=1)
+    before = files_in(tmp_path)
+
+    write = checkpoint._write
+
+    def refuse(path, data):
+        write(path, data[: len(data) // 2])
+        if path.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_write", refuse)
+    for step in (1, 2):
+        with pytest.raises(OSError, match="No space"):
+            save_checkpoint(run, Progress(step), network, optimizer, average, keep=1)
+        assert files_in(tmp_path) == before
+    monkeypatch.undo()
+    assert load_checkpoint(run, *trained(0)).step == 1
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "average.safetensors", "optimizer.pt", "progress.json"])
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_a_damaged_checkpoint_is_a_sentence_and_changes_nothing(name, damage, tmp_path):
+    run = Run(tmp_path)
+    save_checkpoint(run, Progress(3), *trained(3), keep=1)
+    path = run.checkpoint(3) / name
+    half = path.read_bytes()[: path.stat().st_size // 2]
+    path.unlink() if damage == "missing" else path.write_bytes(half)
+    network, optimizer, average = trained(0)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    with pytest.raises(VelaturaError, match="step-00000003 cannot be used"):
+        load_checkpoint(run, network, optimizer, average)
+    assert equal(network.state_dict(), before) and average.updates == 0
+
+
+def test_another_network_s_checkpoint_is_refused(tmp_path):
+    run = Run(tmp_path)
+    network, optimizer, _ = trained(1)
+    save_checkpoint(run, Progress(1), network, optimizer, None, keep=1)
+    larger = attach_to(make_layers(), LoRA(rank=3, alpha=1.0))
+    with pytest.raises(VelaturaError, match=r"config\.toml was changed"):
+        load_checkpoint(run, larger, make_optimizer(parameter_groups(larger, SETTINGS), SETTINGS), None)
+
+
+def test_no_checkpoint_at_all(tmp_path):
+    with pytest.raises(VelaturaError, match="has no checkpoint to resume from"):
+        load_checkpoint(Run(tmp_path), *trained(0))
+
+
+def test_a_checkpoint_holds_no_weight_of_the_base(tmp_path):
+    network, optimizer, average = trained(1)
+    save_checkpoint(Run(tmp_path), Progress(1), network, optimizer, average, keep=1)
+    numbers = sum(p.numel() for p in network.parameters())
+    size = (Run(tmp_path).checkpoint(1) / "network.safetensors").stat().st_size
+    assert 4 * numbers <= size < 4 * numbers + 4096 and all(p.dtype == torch.float32 for p in network.parameters())

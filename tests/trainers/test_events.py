@@ -1,0 +1,73 @@
+"""The record of a run: every event whole, whatever was cut before it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainers.events import Recorder, read_events
+
+
+def test_events_are_lines_of_json_and_words(tmp_path):
+    heard = []
+    record = Recorder(tmp_path, heard.append)
+    record("step", step=1, loss=0.5)
+    record("warning", message="a.png was left out")
+    record("checkpoint", step=1, path=Path("a/b"))
+    events = list(read_events(tmp_path))
+    assert events == heard
+    assert [event["type"] for event in events] == ["step", "warning", "checkpoint"]
+    assert events[0]["loss"] == 0.5 and events[2]["path"] == str(Path("a/b")) and events[0]["time"] > 1.7e9
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert len(lines) == 2  # steps are many, and not for reading
+    assert lines[0].endswith("warning: a.png was left out") and lines[1].endswith(f"step 1, path {Path('a/b')}")
+
+
+def test_numbers_that_are_none_stay_json(tmp_path):
+    record = Recorder(tmp_path)
+    record("skipped", loss=float("nan"), grad_norm=float("inf"))
+    (line,) = (tmp_path / "events.jsonl").read_text().splitlines()
+    event = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (event["loss"], event["grad_norm"]) == ("nan", "inf")
+
+
+def test_a_line_cut_by_a_kill_costs_no_other(tmp_path):
+    Recorder(tmp_path)("note", message="Füchse")
+    path = tmp_path / "events.jsonl"
+    whole = path.read_bytes()
+    for cut in range(len(whole)):  # within the two bytes of the ü, too
+        path.write_bytes(whole + whole[:cut])
+        Recorder(tmp_path)("done", step=3)
+        assert [event["type"] for event in read_events(tmp_path)] in (["note", "done"], ["note", "note", "done"])
+        assert next(read_events(tmp_path))["message"] == "Füchse"
+
+
+@given(st.text())
+def test_any_text_comes_back_as_one_event(tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("events")
+    record = Recorder(folder)
+    try:
+        record("note", message=text)
+    except UnicodeEncodeError:  # lone surrogates are no text
+        assert any(0xD800 <= ord(c) < 0xE000 for c in text)
+        return
+    assert [event["message"] for event in read_events(folder)] == [text]
+
+
+def test_a_run_moves_on_in_another_folder(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.mkdir()
+    record = Recorder(first)
+    record("note", message="one")
+    first.rename(second)
+    record.move_to(second)
+    record("note", message="two")
+    assert [event["message"] for event in read_events(second)] == ["one", "two"] and not first.exists()
+
+
+def test_no_events_yet(tmp_path):
+    assert list(read_events(tmp_path)) == []

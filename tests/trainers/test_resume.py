@@ -1,0 +1,138 @@
+"""A cut run goes on as if nothing had been: the same bits, whatever is drawn and kept along the way."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainers.processes import training_process, wait_for
+from tests.trainers.runs import EVERYTHING, METHODS, equal, events_of, state_of, stopping_at, style_tensors
+from trainers.config import Config
+from trainers.config_file import read_config
+from trainers.errors import VelaturaError
+from trainers.run import Run
+from trainers.train import Result, resume, train
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
+
+
+def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
+    run = Run(out / config.name)
+    result = train(config, out, listener=stopping_at(run, cuts[0]))
+    assert (result.steps, result.stopped_by, result.grid) == (cuts[0], "request", None)
+    for cut in cuts[1:]:
+        assert resume(run, stopping_at(run, cut)).steps == cut
+    return resume(run)
+
+
+@pytest.mark.parametrize(
+    ("layer", "cuts"),
+    [
+        (EVERYTHING, (2, 4)),
+        ({"train": {"steps": 4, "optimizer": "prodigy", "learning_rate": 1.0}}, (2,)),
+        ({"train": {"steps": 4, "optimizer": "lion"}, "method": METHODS["loha"]}, (1,)),
+        ({"train": {"steps": 4, "optimizer": "adafactor"}, "method": METHODS["lokr"]}, (2,)),
+    ],
+    ids=["everything", "prodigy", "lion", "adafactor"],
+)
+def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_path):
+    config = quick(layer)
+    whole = train(config, tmp_path / "whole")
+    again = cut_and_resume(config, tmp_path / "cut", *cuts)
+    last = config.train.steps
+    states = [state_of(Run(result.run), last) for result in (whole, again)]
+    kinds = {name.split()[0] for name in states[0]}
+    assert kinds == ({"network", "optimizer", "average"} if config.train.ema else {"network", "optimizer"})
+    assert equal(*states)
+    assert equal(style_tensors(whole.style), style_tensors(again.style))
+    assert Run(again.run).checkpoint_steps() == [last - 1, last]
+    assert whole.grid is not None and again.grid is not None
+    losses = [[e["loss"] for e in events_of(Run(result.run), "step")] for result in (whole, again)]
+    assert losses[0] == losses[1] and len(losses[0]) == last
+
+
+def test_the_text_encoder_stays_as_it_is_once_stopped(quick, tmp_path):
+    config = quick(EVERYTHING, {"save": {"keep": 9}})
+    run = Run(train(config, tmp_path).run)
+    networks = {
+        step: {name: t for name, t in state_of(run, step).items() if name.startswith("network")}
+        for step in run.checkpoint_steps()
+    }
+    text = {s: {n: t for n, t in tensors.items() if "text_encoder" in n} for s, tensors in networks.items()}
+    unet = {s: {n: t for n, t in tensors.items() if "unet" in n} for s, tensors in networks.items()}
+    assert text[3] and not equal(text[2], text[3])  # stopped after 0.6 of 5 steps
+    assert equal(text[3], text[4]) and equal(text[4], text[5])
+    assert not equal(unet[3], unet[4]) and not equal(unet[4], unet[5])
+
+
+def test_the_config_of_a_run_folder_trains_the_same_again(quick, tmp_path):
+    first = train(quick(EVERYTHING), tmp_path / "a")
+    config = read_config(first.run / "config.toml")
+    assert config.data.images == str(first.run / "dataset")
+    second = train(config, tmp_path / "b")
+    assert equal(style_tensors(first.style), style_tensors(second.style))
+    assert (first.run / "config.toml").read_bytes() == (second.run / "config.toml").read_bytes()
+    for name in ("step-00000000/00.png", "final/00.png"):
+        assert (first.run / "samples" / name).read_bytes() == (second.run / "samples" / name).read_bytes()
+
+
+def test_a_complete_run_goes_on_only_with_more_steps(quick, tmp_path):
+    run = Run(train(quick(), tmp_path).run)
+    before = (run.folder / "config.toml").read_bytes()
+    for steps in (None, 1, 2):
+        with pytest.raises(VelaturaError, match="is complete at step 2; give more --steps"):
+            resume(run, steps=steps)
+    with pytest.raises(VelaturaError, match=r"train\.steps = 0"):
+        resume(run, steps=0)
+    assert (run.folder / "config.toml").read_bytes() == before
+    longer = resume(run, steps=3)
+    assert longer.steps == 3 and run.config().train.steps == 3
+    straight = train(quick({"train": {"steps": 3}}), tmp_path / "straight")
+    assert equal(style_tensors(longer.style), style_tensors(straight.style))  # the schedule is constant
+
+
+def test_a_run_without_a_checkpoint_or_with_a_damaged_one_is_a_sentence(quick, tmp_path):
+    config = quick({"train": {"steps": 4}})
+    run = Run(tmp_path / "dusk")
+    train(config, tmp_path, listener=stopping_at(run, 3))
+    newest = run.checkpoint(3) / "optimizer.pt"
+    newest.write_bytes(newest.read_bytes()[:100])
+    with pytest.raises(VelaturaError, match=r"step-00000003 cannot be used: it is damaged.*delete that folder"):
+        resume(run)
+    for path in (*run.checkpoint(3).iterdir(), run.checkpoint(3)):
+        path.unlink() if path.is_file() else path.rmdir()
+    assert equal(style_tensors(resume(run).style), style_tensors(train(config, tmp_path / "b").style))
+    for step in run.checkpoint_steps():
+        run.checkpoint(step).rename(run.folder / f"moved-{step}")
+    with pytest.raises(VelaturaError, match="has no checkpoint to resume from"):
+        resume(run)
+
+
+def test_a_run_killed_between_its_last_checkpoint_and_its_export_can_be_finished(quick, tmp_path):
+    config = quick()
+
+    def fail(event: dict[str, Any]) -> None:
+        if event["type"] == "checkpoint" and event["step"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, listener=fail)
+    result = resume(Run(tmp_path / "dusk"))
+    assert result.steps == 2 and result.grid is not None
+    assert equal(style_tensors(result.style), style_tensors(train(config, tmp_path / "b").style))
+
+
+def test_a_killed_run_goes_on_with_the_bits_of_an_uncut_one(quick, tmp_path):
+    config = quick({"train": {"steps": 40, "ema": 0.9}, "save": {"every": 3}, "data": {"flip": True}})
+    run = Run(tmp_path / "runs" / "dusk")
+    with training_process(config, tmp_path / "runs") as process:
+        wait_for("checkpoint", 3, run, process)
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+    assert 3 <= run.checkpoint_steps()[-1] < 40 and not run.style.exists()
+    again, whole = resume(run), train(config, tmp_path / "whole")
+    assert equal(style_tensors(whole.style), style_tensors(again.style))
+    assert equal(state_of(Run(whole.run), 40), state_of(run, 40))

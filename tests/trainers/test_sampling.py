@@ -1,0 +1,87 @@
+"""Pictures are a function of prompt and seed, and of nothing drawn beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainers.config import Base
+from trainers.models.load import load_model
+from trainers.sampling import Order, draw, largest_difference, to_image
+
+ORDER = Order(prompts=("a fox",), seeds=(1,), steps=2, guidance=5.0, size=(48, 32))
+
+
+@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+def model(request, tiny_bases):
+    return load_model(Base(model=str(tiny_bases[request.param])), torch.float32, "cpu")
+
+
+def drawn(model, **changed) -> list[Image.Image]:
+    return list(draw(model, dataclasses.replace(ORDER, **changed)))
+
+
+def test_pictures_come_in_order_each_as_if_alone(model):
+    order = dataclasses.replace(ORDER, prompts=("a fox", "a boat"), seeds=(1, 2))
+    assert order.pictures == [("a fox", 1), ("a fox", 2), ("a boat", 1), ("a boat", 2)]
+    pictures = list(draw(model, order))
+    assert {picture.size for picture in pictures} == {(48, 32)}
+    assert len({picture.tobytes() for picture in pictures}) == 4
+    (alone,) = drawn(model, prompts=("a boat",), seeds=(2,))
+    assert alone.tobytes() == pictures[3].tobytes()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"negative": "snow"}, {"guidance": 1.0}, {"steps": 3}, {"sampler": "euler"}, {"sampler": "dpm++"}, {"chunks": 2}],
+)
+def test_every_setting_changes_the_picture(changed, model):
+    assert drawn(model)[0].tobytes() != drawn(model, **changed)[0].tobytes()
+
+
+def test_drawing_leaves_the_global_generator_and_the_model_alone(model):
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    weights = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
+    drawn(model)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.unet.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.unet.parameters())
+
+
+def test_guidance_follows_its_formula(model):
+    """One DDIM step: the prediction is ε₋ + g (ε₊ − ε₋), so the latent pictures are affine in g before decoding."""
+    from trainers import sampling
+
+    latents = []
+
+    def keep(model, value):
+        latents.append(value)
+        return torch.zeros(3, 8, 8)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "decode", keep)
+        for guidance in (2.0, 22.0, 42.0):
+            drawn(model, steps=1, guidance=guidance)
+    torch.testing.assert_close(latents[1] - latents[0], latents[2] - latents[1], rtol=1e-3, atol=1e-5)
+    assert (latents[1] - latents[0]).abs().max() > 5e-3
+
+
+def test_pixels_become_bytes():
+    pixels = torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0]).expand(3, 1, 5)
+    assert np.asarray(to_image(pixels))[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    apart = torch.stack([torch.full((2, 4), value) for value in (-1.0, 0.0, 1.0)])
+    assert to_image(apart).getpixel((3, 1)) == (0, 128, 255) and to_image(apart).size == (4, 2)
+
+
+def test_the_largest_difference_is_of_any_channel():
+    black, almost = Image.new("RGB", (4, 4)), Image.new("RGB", (4, 4))
+    almost.putpixel((2, 3), (0, 250, 7))
+    assert largest_difference([black, black], [black, almost]) == 250
+    assert largest_difference([almost], [black]) == 250
+    with pytest.raises(ValueError, match="zip"):
+        largest_difference([black], [black, black])
