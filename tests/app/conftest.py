@@ -28,7 +28,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Two steps on the starter as a real process, on good images with broken ones among them."""
     place = tmp_path_factory.mktemp("trained")
     write_broken_pictures(write_pictures(place / "images", "fox.png", "dog [red].png"))
-    options = ("--images", "images", "--name", "dusk", *FEW_STEPS, "--out", "runs", "--json")
+    settings = ("method.name=lora", "method.rank=16", "method.alpha=16", "targets.unet=full")
+    options = [word for setting in settings for word in ("--set", setting)]
+    options += ["--images", "images", "--name", "dusk", *FEW_STEPS, "--out", "runs", "--json"]
     outcome = process("train", *options, cwd=place)
     assert outcome.code == 0, outcome.err
     facts = json.loads(outcome.out)

@@ -116,7 +116,7 @@ ROWS = {
     "pickle as base": (f"{TRAIN} --base old.ckpt", "old.ckpt is a pickle, which can run any code .* convert it"),
     "folder of pickles as base": (f"{TRAIN} --base pickle-base", "pickle, which can run any code"),
     "disguised pickle as base": (f"{TRAIN} --base disguised.safetensors", "is not a safetensors file"),
-    "truncated base": (f"{TRAIN} --base cut-base", "unet of cut-base cannot be loaded: .* cut short"),
+    "truncated base": (f"{TRAIN} --base cut-base", "cannot load unet of cut-base: .* cut short"),
     "truncated checkpoint": (f"{TRAIN} --base cut.safetensors", "cut.safetensors is cut short"),
     # drawing
     "picture exists": ("generate --prompt fox --out taken.png", "taken.png exists already; .* --overwrite"),

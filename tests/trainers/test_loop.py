@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic.dataclasses import dataclass
 
-from tests.trainers.runs import equal, events_of, files_in, state_of, style_tensors
+from tests.trainers.runs import equal, events_of, files_in, state_of, style_metadata, style_tensors
 from trainers.adapters import LoRA
 from trainers.adapters.method import SETTINGS
 from trainers.config import Config
@@ -154,3 +154,11 @@ def test_a_learning_rate_beyond_reason_ends_in_advice(quick, tmp_path):
     layers = {"train": {"steps": 40, "learning_rate": 10.0, "max_grad_norm": 0, "weight_decay": 10.0}}
     with pytest.raises(VelaturaError, match=r"Lower train.learning_rate \(now 10, try 2.5\)"):
         train(quick(layers, {"method": {"alpha": 4096.0, "rank": 1}}), tmp_path)
+
+
+def test_prodigy_trains_the_text_encoder_at_its_one_rate(quick, tmp_path):
+    layers = {"targets": {"text_encoder": "attn"}, "train": {"optimizer": "prodigy", "learning_rate": 1.0}}
+    result = train(quick(layers, {"train": {"steps": 3}}), tmp_path)
+    tensors = style_tensors(result.style)
+    assert any(bool(tensor.any()) for name, tensor in tensors.items() if "lora_te" in name and "lora_up" in name)
+    assert style_metadata(result.style)["ss_text_encoder_lr"] == "1.0"

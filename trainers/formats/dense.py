@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates import LowRank
+from trainers.adapters.updates.base import added
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Dense:
         """ΔW in fp32."""
         return self.weight.float()
 
-    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None) -> Tensor:
-        """ΔW x."""
-        return op(x, self.weight)
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+        """ΔW x, on top of `onto` where given."""
+        return added(op(x, self.weight), onto)
 
     def scaled(self, strength: float) -> Dense:
         """The same change at another strength."""

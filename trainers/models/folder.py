@@ -69,7 +69,7 @@ def load_part(network: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
         try:
             read_header(file)
         except VelaturaError as error:
-            raise VelaturaError(f"{name} of {folder.name} cannot be loaded: {error}") from error
+            raise VelaturaError(f"cannot load {name} of {folder.name}: {error}") from error
     try:
         with quietly():
             loaded, report = network.from_pretrained(
