@@ -159,7 +159,8 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
         "",
         "One training step of a full-size SD 1.5 UNet with random weights: forward and backward, without the "
         f"optimizer, batch 1, {pixels} × {pixels} pixels, bf16. Our factors are fp32; those of PEFT and LyCORIS are "
-        f"bf16, the fastest that they run, but in the rows named *fp32*. *Bare* is the frozen network with a gradient to its input: {middle:.2f} s "
+        "bf16, the fastest that they run, but in the rows named *fp32*. "
+        f"*Bare* is the frozen network with a gradient to its input: {middle:.2f} s "
         f"({low:.2f} to {high:.2f}), {bare.kept / MIB:.0f} MiB kept for backward, {bare.peak / MIB:.0f} MiB at most.",
         "",
         f"Each of the {repeats} rounds goes over all rows and measures the bare network before and after each; a ratio "
@@ -196,7 +197,7 @@ def main(
     unet = build_unet()
     paths = {p: tuple(t.path for t in select({"unet": unet}, LoRA(), Targets(unet=p))) for p in presets.split(",")}
     rows = [Row(lib, m, p) for p in paths for m in methods.split(",") for lib in libraries.split(",")]
-    rows = [row for row in rows if row.method == "lora" or row.library != "peft fp32"]  # no closer than that to a tie
+    rows = [row for row in rows if row.method == "lora" or row.library != "peft fp32"]  # the others differ enough
     bare = measure(rows, Step.of(unet, pixels), paths, repeats, clock)
     Console(width=140).print(console_table(rows, bare))
     if not quick:

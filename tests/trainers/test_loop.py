@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
 from pydantic.dataclasses import dataclass
 
-from tests.trainers.runs import equal, events_of, files_in, state_of, style_metadata, style_tensors
+from tests.trainers.runs import equal, events_of, files_in, quick_settings, state_of, style_metadata, style_tensors
 from trainers.adapters import LoRA
 from trainers.adapters.method import SETTINGS
+from trainers.adapters.network import Network
+from trainers.batches import Batches
 from trainers.config import Config
+from trainers.data.dataset import load_dataset
 from trainers.errors import VelaturaError
+from trainers.formats.apply import apply_styles
+from trainers.formats.read import read_style
+from trainers.models.load import load_model
 from trainers.run import Run
 from trainers.train import resume, train
+from trainers.trainee import Trainee
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
+
+
+def test_the_loss_falls_on_the_starter(tmp_path):
+    """Over the same images, timesteps and noise before and after, none of which the run has drawn."""
+    source = Path(str(files("presets") / "samples" / "black-line"))
+    settings = {
+        "method": {"rank": 16, "alpha": 16.0},
+        "targets": {"unet": "full"},
+        "data": {"resolution": 64},
+        "train": {"steps": 40, "batch_size": 4, "learning_rate": 5e-4},
+        "sample": {"size": 64},
+    }
+    config = quick_settings("starter", source, settings)
+    result = train(config, tmp_path)
+    model = load_model(config.base, torch.float32, "cpu")
+    dataset = load_dataset(Run(result.run).dataset, config.data, config.seed, 64, model.stride)
+    trainee = Trainee(model, Network(), 1, 1)
+    batches = Batches(Run(result.run), config, model, dataset, trainee, text_trains=False)
+    fixed = [batches.make(1000 + index) for index in range(12)]
+
+    @torch.no_grad()
+    def loss() -> float:
+        errors = [trainee(b.noisy, b.timesteps, b.text, b.time_ids).sub(b.target).square().mean() for b in fixed]
+        return torch.stack(errors).mean().item()
+
+    before = loss()
+    apply_styles(model.parts, model.family.name, [(read_style(result.style), 1.0)])
+    after = loss()
+    assert after < 0.9 * before
 
 
 def saved_numbers(config: Config, out: Path) -> tuple[int, dict[str, torch.Tensor]]:
@@ -154,6 +191,22 @@ def test_a_learning_rate_beyond_reason_ends_in_advice(quick, tmp_path):
     layers = {"train": {"steps": 40, "learning_rate": 10.0, "max_grad_norm": 0, "weight_decay": 10.0}}
     with pytest.raises(VelaturaError, match=r"Lower train.learning_rate \(now 10, try 2.5\)"):
         train(quick(layers, {"method": {"alpha": 4096.0, "rank": 1}}), tmp_path)
+
+
+def test_what_is_exported_is_the_average_of_the_steps(quick, tmp_path):
+    """e ← d·e + (1 − d)·θ from θ at the start, with d = min(0.9, (1 + n) / (10 + n)) at update n."""
+    config = quick({"train": {"steps": 3, "ema": 0.9}, "save": {"keep": 9}})
+    run = Run(train(config, tmp_path).run)
+    states = [state_of(run, step) for step in (1, 2, 3)]
+    name = next(name for name in states[0] if name.startswith("network") and name.endswith("B"))
+    expected = torch.zeros_like(states[0][name])  # B starts at zero
+    for number, state in enumerate(states, 1):
+        decay = (1 + number) / (10 + number)
+        expected = decay * expected + (1 - decay) * state[name]
+    torch.testing.assert_close(states[2][name.replace("network", "average")], expected)
+    path = name.split("/", 1)[1].split(".")[0].replace("/", "_")
+    up = style_tensors(run.style / "dusk.safetensors")[f"lora_unet_{path}.lora_up.weight"]
+    torch.testing.assert_close(up, expected)  # alpha / rank is the reader's
 
 
 def test_prodigy_trains_the_text_encoder_at_its_one_rate(quick, tmp_path):

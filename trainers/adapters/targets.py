@@ -62,7 +62,9 @@ def select(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets
                 found.append(Target(part, path, layer, method.with_rank(rank) if rank else method, learning_rate))
     unused = [key for key in targets.blocks if key not in used]
     if unused:
-        raise VelaturaError(f"targets.blocks.{unused[0]!r} matches none of the layers that are trained")
+        raise VelaturaError(
+            f"targets.blocks.{unused[0]!r} matches none of the layers that are trained and no earlier one takes"
+        )
     if not found:
         raise VelaturaError("no layer is left to train: targets.unet and targets.text_encoder select none")
     return tuple(found)
@@ -90,4 +92,4 @@ def _matching(part: str, net: nn.Module, patterns: str | tuple[str, ...]) -> Ite
 def matches(part: str, path: str, pattern: str) -> bool:
     """Whether a shell pattern matches a layer's path, with or without its part before it, or a block that holds it."""
     names = (path, f"{part}.{path}", "." + path)
-    return any(fnmatchcase(name, pattern) for name in names)
+    return any(fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*") for name in names)

@@ -73,6 +73,8 @@ def test_patterns_name_layers_by_their_path_with_or_without_the_part():
     }
     assert len(paths["*.to_k"]) == 6
     assert paths["unet.mid_block.*.to_k"] == ["mid_block.attn1.to_k", "mid_block.attn2.to_k"]
+    whole = [t.path for t in select({"unet": unet()}, METHOD, Targets(unet=("mid_block",)))]  # a block names its layers
+    assert len(whole) == 10 and all(path.startswith("mid_block.") for path in whole)
     assert matches("unet", "conv_in", "conv_in") and not matches("unet", "mid_block.conv_in", "conv_in")
 
 
