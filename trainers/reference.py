@@ -46,7 +46,8 @@ def write_reference() -> str:
         "# Settings",
         "",
         "Every setting, its default and what it does. Give them in a config file as `[section]` and `key = value`,",
-        "or on the command line as `--set section.key=value`. Presets change some defaults; `velatura presets` lists them.",
+        "or on the command line as `--set section.key=value`. Presets change some",
+        "defaults; `velatura presets` lists them.",
     ]
     for setting in list_settings():
         section = f"method: {setting.method}" if setting.method else setting.key.rpartition(".")[0]
