@@ -123,6 +123,8 @@ def stop(run: RunFolder) -> None:
     last = [ends[event["type"]] for event in read_events(run) if event["type"] in ends][-1:]
     if last and last[0]:
         raise VelaturaError(f"{run} is not training: {last[0]}")
+    if not opened.is_training():
+        raise VelaturaError(f"{run} is not training: its process has died; go on with: velatura resume {run}")
     opened.ask_to_stop()
     say(f"asked {run} to stop after this step; resume it with: velatura resume {run}")
 

@@ -24,6 +24,7 @@ from trainers.errors import VelaturaError
 
 DATASET = "dataset"
 STOP = "stop"
+LOCK = ".training"
 _STEP = re.compile(r"step-(\d{8})")
 
 
@@ -56,6 +57,30 @@ class Run:
     def config(self) -> Config:
         """The run's config, with the images' folder made absolute."""
         return read_config(self.folder / "config.toml")
+
+    # ---------------------------------------------------------------- whose it is
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Hold the run for this process, which lets go even when killed; VelaturaError where another one holds it."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise VelaturaError(f"{self.folder} is being trained by another process; stop that one first") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_training(self) -> bool:
+        """Whether a process trains the run now."""
+        try:
+            with self.training():
+                return False
+        except VelaturaError:
+            return True
 
     # ---------------------------------------------------------------- stopping
     def ask_to_stop(self) -> None:
@@ -108,6 +133,8 @@ def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
             building.mkdir(parents=True)
             yield Run(building)
             if target.exists():
+                with Run(target).training():  # not from under another process
+                    pass
                 shutil.rmtree(target)
             building.rename(target)
     finally:

@@ -70,7 +70,8 @@ def train(config: Config, out: Path, overwrite: bool = False, listener: Listener
             _note_images(session, report)
         session.run = Run(out / config.name)
         session.record.move_to(session.run.folder)
-        return _train(session, resume=False)
+        with session.run.training():
+            return _train(session, resume=False)
 
 
 def resume(run: Run, listener: Listener | None = None, steps: int | None = None) -> Result:
@@ -84,7 +85,7 @@ def resume(run: Run, listener: Listener | None = None, steps: int | None = None)
     finished = any(event["type"] == "done" and event["step"] >= config.train.steps for event in read_events(run.folder))
     if finished or done[-1] > config.train.steps:
         raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; give more --steps to train it longer")
-    with interrupted_by_sigterm(), plain_disk_errors(run.style):
+    with interrupted_by_sigterm(), plain_disk_errors(run.style), run.training():
         session = _open_session(run, config, listener)
         run.clear_stop()
         if steps is not None:

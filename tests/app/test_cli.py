@@ -182,6 +182,14 @@ def test_stop_and_resume(tmp_path: Path) -> None:
     assert "is complete at step" in call("resume", run).err
 
 
+def test_a_run_whose_process_died_is_not_asked_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('name = "dead"')
+    (tmp_path / "events.jsonl").write_text('{"type": "start"}\n{"type": "step", "step": 1}\n')
+    told = call("stop", tmp_path)
+    assert told.code == 1 and f"velatura resume {tmp_path}" in told.err
+    assert not (tmp_path / "stop").exists()
+
+
 def test_a_new_run_may_replace_an_old_one_if_asked(trained: Trained, tmp_path: Path) -> None:
     config = trained.run / "config.toml"
     words = ("train", config, "--out", tmp_path, "--set", "targets.unet=cross-kv")

@@ -102,3 +102,32 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         building.write_text("after")
         assert building.suffix == ".txt" and place.read_text() == "before"
     assert place.read_text() == "after" and list(tmp_path.iterdir()) == [place]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path, config):
+    with new_run(config, tmp_path, overwrite=False) as run:
+        write_config(run, config)
+    held = Run(tmp_path / "dusk")
+    assert not held.is_training()
+    with held.training():
+        assert held.is_training()
+        with pytest.raises(VelaturaError, match="trained by another process"), held.training():
+            pass
+        with pytest.raises(VelaturaError, match="another process"), new_run(config, tmp_path, overwrite=True):
+            pass
+        assert (tmp_path / "dusk" / "config.toml").exists()
+    assert not held.is_training()
+
+
+def test_a_killed_process_lets_go_of_its_run(tmp_path):
+    import subprocess
+    import sys
+
+    lines = "from pathlib import Path; from trainers.run import Run; import sys\n"
+    lines += "with Run(Path(sys.argv[1])).training():\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    process = subprocess.Popen([sys.executable, "-c", lines, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline().strip() == b"held"
+    assert Run(tmp_path).is_training()
+    process.kill()
+    process.communicate()
+    assert not Run(tmp_path).is_training()
