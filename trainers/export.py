@@ -17,6 +17,11 @@ from trainers.formats.write import write_style
 from trainers.loop import Session
 from trainers.run import plain_disk_errors, whole_file
 
+FOR_STARTER = (
+    "This style fits only the starter that it was trained on: "
+    'velatura generate --style {} --prompt "a fox" --out picture.png'
+)
+
 
 def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
     """Write the style file(s) of a session into its run folder, each whole or not at all; `started` in Unix seconds."""
@@ -30,7 +35,7 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
         write_style(core, network, model.family.name, shape, metadata, config.save.precision)
         other = core.with_name(f"{config.name}-diffusers.safetensors")
         extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
-        sentence = how_to_load(network, core, extra)
+        sentence = FOR_STARTER.format(core.name) if model.starter else how_to_load(network, core, extra)
         with whole_file(run.style / "how-to-load.txt") as building:
             building.write_text(sentence + "\n", encoding="utf-8")
     session.record("export", path=core.name, bytes=core.stat().st_size, message=sentence)

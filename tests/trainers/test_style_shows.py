@@ -111,3 +111,12 @@ def test_the_pictures_come_closer_to_the_images_by_half(measure, demo):
 def test_the_file_draws_what_the_live_adapter_drew(demo):
     _, result = demo
     assert result.difference is not None and result.difference <= 3
+
+
+def test_the_file_says_that_it_fits_only_the_starter(demo: tuple[Config, Result]) -> None:
+    from trainers.formats.inspect import describe_style
+
+    _, result = demo
+    assert describe_style(result.style).base.fits_only == "Velatura starter"
+    sentence = (result.style.parent / "how-to-load.txt").read_text(encoding="utf-8")
+    assert "only the starter" in sentence and "A1111" not in sentence
