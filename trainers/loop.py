@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MOST_SKIPS = 5
 """Steps in a row whose loss or gradients are not numbers before the run gives up."""
+MOST_SKIPS_SCALED = 20
+"""The same in fp16, where loss scaling begins too high and halves its way down."""
 
 
 @dataclass
@@ -78,7 +80,7 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
     progress = load_checkpoint(session.run, network, optimizer, session.average) if resume else Progress()
     wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
-    skips = 0
+    skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED
     with asking_to_stop(session.ask_to_stop):
         while progress.step < config.train.steps and not session.stopped_by:
             before(progress.step)
@@ -90,8 +92,8 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
             progress.skipped += not facts["good"]
             progress.seconds += time.monotonic() - started
             _report(session, progress, facts)
-            if skips >= MOST_SKIPS:
-                reason = f"the loss or its gradients were not numbers {MOST_SKIPS} steps in a row"
+            if skips >= most:
+                reason = f"the loss or its gradients were not numbers {most} steps in a row"
                 raise VelaturaError(_advice(session, progress, reason))
             if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
                 _save(session, progress, optimizer)
@@ -125,10 +127,9 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
     trained = [p for p in network.parameters() if p.grad is not None]
     norm = float(accelerator.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
     good = bool(torch.isfinite(total)) and norm == norm and norm != float("inf")
-    # With loss scaling, the scaler skips and must see the step to adapt.
+    # With loss scaling, the scaler itself leaves out such a step and must see it to adapt.
     if trained and (good or accelerator.scaler is not None):
         optimizer.step()
-        good = good or not bool(torch.isnan(total))
     if good:
         for method in network.methods:
             method.after_step(network, step)

@@ -49,10 +49,7 @@ class Normalised:
         return None  # (g − 1) W has full rank
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        if self.strength != 1:
-            raise ValueError("a normalised update is written at strength 1")
-        scale = self.magnitude.reshape(-1, *[1] * (len(self.shape) - 1))  # (out, 1[, 1, 1])
-        return {**self.inner.file_tensors(alpha), "dora_scale": scale.detach().clone()}
+        raise TypeError("tools read magnitudes differently; this update is written as the change that it makes")
 
 
 def normalise(inner: LowRank, magnitude: Tensor, W: Tensor) -> Normalised:
