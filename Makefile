@@ -11,7 +11,7 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # Two workers on one thread each; torch's own threads would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2
 
-.PHONY: help demo test test-long lint bench samples clean
+.PHONY: help demo test lint bench samples clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -21,11 +21,8 @@ help: ## list the targets
 demo: $(USER_STAMP) ## install, then train a style from the bundled images and draw it
 	.venv/bin/velatura demo
 
-test: lint ## lint, types and the whole test suite but for the slow tests
-	$(PYTEST) -m "not slow"
-
-test-long: $(DEVELOPER_STAMP) ## the slow tests alone
-	$(PYTEST) -m slow
+test: lint ## lint, types and the whole test suite
+	$(PYTEST)
 
 lint: $(DEVELOPER_STAMP) ## style, formatting and types
 	$(PYTHON_IN_VENV) -m ruff check

@@ -124,7 +124,12 @@ def stop(run: RunFolder) -> None:
     if last and last[0]:
         raise VelaturaError(f"{run} is not training: {last[0]}")
     if not opened.is_training():
-        raise VelaturaError(f"{run} is not training: its process has died; go on with: velatura resume {run}")
+        way = (
+            f"velatura resume {run}"
+            if opened.checkpoint_steps()
+            else f"velatura train {run / 'config.toml'} --overwrite"
+        )
+        raise VelaturaError(f"{run} is not training: its process has died; go on with: {way}")
     opened.ask_to_stop()
     say(f"asked {run} to stop after this step; resume it with: velatura resume {run}")
 

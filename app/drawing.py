@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from trainers.formats.read import Style
+    from trainers.models.model import Model
 
+MOST_CHUNKS = 3
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 SAMPLERS = ("ddim", "euler", "dpm++")
 LARGEST_SIDE = 4096
@@ -91,14 +93,17 @@ def _read_styles(texts: Sequence[str]) -> list[tuple[Style, float]]:
 
 
 def _draw(request: Request, styles: Sequence[tuple[Style, float]], base: str, size: tuple[int, int]) -> list[Image]:
-    from trainers.config import Base
     from trainers.device import choose_device, choose_format
     from trainers.formats.apply import apply_styles
+    from trainers.formats.training import Reading, reading_of
     from trainers.models.load import load_model
     from trainers.sampling import Order, draw
 
     device = choose_device("auto")
-    model = load_model(Base(model=base), choose_format("auto", device, small=base == STARTER), device)
+    # As the first style was trained: with another clip skip or prediction its pictures would not be its own.
+    reading = reading_of(styles[0][0]) if styles else Reading()
+    settings = reading.base.model_copy(update={"model": base, "family": "auto"})
+    model = load_model(settings, choose_format("auto", device, small=base == STARTER), device)
     if styles:
         for warning in apply_styles(model.parts, model.family.name, styles).warnings:
             say((warning, "yellow"))
@@ -110,8 +115,20 @@ def _draw(request: Request, styles: Sequence[tuple[Style, float]], base: str, si
         guidance=request.guidance,
         size=size,
         sampler=request.sampler,  # type: ignore[arg-type]
+        clip_skip=settings.clip_skip,
+        chunks=_chunks(model, request, reading.chunks),
     )
     return list(draw(model, order))
+
+
+def _chunks(model: Model, request: Request, trained: int) -> int:
+    """Chunks of 75 tokens that the longest prompt needs, at least as many as in training and at most three."""
+    from trainers.models.text import CHUNK, count_tokens
+
+    longest = max(count_tokens(model, text) for text in (*request.prompts, request.negative))
+    if longest > CHUNK * MOST_CHUNKS:
+        say((f"a prompt of {longest} tokens is cut after {CHUNK * MOST_CHUNKS}", "yellow"))
+    return min(max(trained, -(-longest // CHUNK)), MOST_CHUNKS)
 
 
 def _base(request: Request, styles: Sequence[tuple[Style, float]]) -> str:

@@ -18,7 +18,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A part of the tree: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Base(Section):
@@ -31,7 +31,7 @@ class Base(Section):
     zero_terminal_snr: Literal["auto", "on", "off"] = "auto"
     """Rescale the noise schedule so that the last timestep is pure noise; `auto` follows the base."""
     clip_skip: int = Field(1, ge=1, le=4)
-    """Take the text encoder's hidden state from this many layers before its end (1 = the last layer)."""
+    """Which hidden state of the text encoder, from its end; 1 = the one its family uses (SDXL: the last but one)."""
 
 
 class Data(Section):
@@ -42,7 +42,7 @@ class Data(Section):
     max_aspect: float = Field(2.0, ge=1, le=4)
     """Widest and tallest shape of an aspect-ratio bucket; 1 = squares only."""
     max_upscale: float = Field(1.5, ge=1, le=16)
-    """Images smaller than this many times below the training size are trained smaller, and the check says so."""
+    """Images that would be enlarged more than this are trained smaller where the base allows; a warning says so."""
     crop: Literal["centre", "random"] = "centre"
     """Where an image is cut to its bucket's shape; `random` draws anew each time and cannot use the latent cache."""
     flip: bool = False
@@ -56,7 +56,7 @@ class Data(Section):
     caption: str = ""
     """Caption of images that have none of their own; `{name}` is the file's name in words. Empty = the name itself."""
     caption_dropout: Fraction = 0.05
-    """Share of draws with an empty caption, which classifier-free guidance needs."""
+    """Share of draws whose whole caption, trigger included, is left out, which classifier-free guidance needs."""
     shuffle_tags: bool = False
     """Shuffle comma-separated tags anew for each draw."""
     keep_tags: int = Field(0, ge=0, le=75)
@@ -64,7 +64,7 @@ class Data(Section):
     chunks: int = Field(1, ge=1, le=3)
     """Longest caption in chunks of 75 tokens; what is longer is cut, and the check says so."""
     cache: bool = True
-    """Keep latents and text embeddings on disk in the run folder instead of encoding them at every step."""
+    """Keep latents, and text embeddings where they do not vary by step, on disk instead of encoding them again."""
 
 
 class BlockOverride(Section):
@@ -98,7 +98,7 @@ class Loss(Section):
     huber_delta: float = Field(0.1, gt=0, le=10)
     """Error beyond which pseudo-Huber grows linearly; used with `kind = "huber"`."""
     min_snr_gamma: float = Field(5.0, ge=0, le=100)
-    """Caps the weight of nearly clean timesteps (Hang et al. 2023); 0 = off."""
+    """Timesteps weigh min(SNR, gamma) / SNR, for v-prediction / (SNR + 1) (Hang et al. 2023); 0 = all the same."""
     noise_offset: float = Field(0.0, ge=0, le=1)
     """Adds a constant to each noise channel so that very dark or bright images can be learned; 0 = off."""
     timestep_bias: float = Field(0.0, ge=-4, le=4)
@@ -223,6 +223,8 @@ class Config(Section):
             value, default = getattr(table, name), type(table).model_fields[name].default
             if off and value != default:
                 raise ValueError(f"{key} = {value!r} has no effect without {needed}")
+        if getattr(self.method, "full_matrix", False) and any(block.rank for block in self.targets.blocks.values()):
+            raise ValueError("a rank in targets.blocks has no effect while method.full_matrix = true")
         return self
 
     @model_validator(mode="after")

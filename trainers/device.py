@@ -53,8 +53,8 @@ def choose_format(precision: str, device: torch.device, small: bool) -> torch.dt
 
 
 def make_accelerator(settings: Train, device: torch.device, dtype: torch.dtype, log_folder: str) -> Accelerator:
-    """accelerate's view of the device: gradients, scaling for fp16, several processes, trackers."""
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    """accelerate's view of the device: gradients, scaling for fp16, trackers."""
+    from accelerate import Accelerator
 
     tracker = None if settings.tracker == "none" else settings.tracker
     if tracker is not None:
@@ -63,14 +63,15 @@ def make_accelerator(settings: Train, device: torch.device, dtype: torch.dtype, 
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
     # The base is already in its format and θ casts itself, so only fp16 needs accelerate's help (loss scaling).
     mixed = "fp16" if dtype == torch.float16 else "no"
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # module dropout leaves layers out
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=mixed,
         cpu=device.type == "cpu",
         log_with=tracker,
         project_dir=log_folder,
-        kwargs_handlers=[unused],
     )
+    if accelerator.num_processes > 1:
+        raise VelaturaError("a run trains in one process so far; start it with `velatura train`, not with a launcher")
+    return accelerator
 
 
 def _require_tracker(name: str) -> None:

@@ -107,8 +107,8 @@ class Run:
 
 def open_run(folder: Path) -> Run:
     """An existing run folder; VelaturaError where it is none."""
-    if not (folder / "config.toml").is_file():
-        raise VelaturaError(f"{folder} is no run folder: it has no config.toml")
+    if not _is_run(folder):
+        raise VelaturaError(f"{folder} is no run folder: a run has a config.toml and an events.jsonl")
     return Run(folder)
 
 
@@ -146,7 +146,12 @@ def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
 
 def _may_be_replaced(target: Path) -> bool:
     """Only a run or an empty folder: `--out` may be anywhere, and what is replaced is gone."""
-    return target.is_dir() and ((target / "config.toml").is_file() or not any(target.iterdir()))
+    return target.is_dir() and (_is_run(target) or not any(target.iterdir()))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder has the marks of a run; other programs, too, have a config.toml."""
+    return (folder / "config.toml").is_file() and (folder / "events.jsonl").is_file()
 
 
 def write_config(run: Run, config: Config) -> None:

@@ -15,6 +15,7 @@ from trainers.adapters.network import Network, attach
 from trainers.checkpoint import Progress
 from trainers.config import Config
 from trainers.config_file import as_table, build_config
+from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset, load_dataset
 from trainers.data.ingest import IngestReport, ingest
 from trainers.device import choose_device, choose_format, make_accelerator
@@ -24,7 +25,7 @@ from trainers.export import export_style
 from trainers.loop import Session, take_steps
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.models.text import encode_captions
+from trainers.models.text import CHUNK, count_tokens, encode_captions
 from trainers.optim import make_optimizer, parameter_groups
 from trainers.presets import STARTER
 from trainers.previews import draw_final, draw_previews, preview_order
@@ -79,7 +80,9 @@ def resume(run: Run, listener: Listener | None = None, steps: int | None = None)
     config = run.config()
     done = run.checkpoint_steps()
     if not done:
-        raise VelaturaError(f"{run.folder} has no checkpoint to resume from; train its config.toml anew")
+        raise VelaturaError(
+            f"{run.folder} has no checkpoint to resume from; train its config.toml anew, with --overwrite"
+        )
     if steps is not None:
         config = build_config(as_table(config), {"train": {"steps": steps}})
     finished = any(event["type"] == "done" and event["step"] >= config.train.steps for event in read_events(run.folder))
@@ -121,6 +124,10 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
             f"train.text_encoder_stop = {config.train.text_encoder_stop:g} would leave nothing to train after it, "
             "since no layer of the UNet is trained; leave it at 1"
         )
+    for method in network.methods:
+        idle = method.idle_setting([site for site in network.sites if any(p.method == method for p in site.placed)])
+        if idle is not None:
+            raise VelaturaError(f"{idle} has no effect on the layers that are trained; leave it off, or change targets")
     make_optimizer(parameter_groups(network, config.train), config.train)  # says what it cannot do, or what it lacks
     with torch.no_grad():
         encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
@@ -151,9 +158,9 @@ def _train(session: Session, resume: bool) -> Result:
             del model  # it makes room for another before the last pictures
             progress = take_steps(session, dataset, resume, _previews(session, order))
             return _finish(session, dataset, order, progress, parameters, started)
-    except VelaturaError as error:
+    except Exception as error:
         with suppress(OSError):  # a full disk takes no event either, and it is the error that matters
-            record("error", message=str(error))
+            record("error", message=str(error) or type(error).__name__)
         raise
     finally:
         session.accelerator.end_training()
@@ -162,6 +169,7 @@ def _train(session: Session, resume: bool) -> Result:
 def _note_start(session: Session, dataset: Dataset, resume: bool) -> int:
     """Record what begins here, in the tracker too; the count of trained numbers."""
     config = session.config
+    _note_dataset(session, dataset)
     parameters = sum(p.numel() for p in session.network.parameters())
     session.record(
         "start",
@@ -182,6 +190,24 @@ def _note_start(session: Session, dataset: Dataset, resume: bool) -> int:
         session.accelerator.project_configuration.logging_dir = str(session.run.folder / "logs")
         session.accelerator.init_trackers("velatura", {"config": str(config.model_dump(mode="json"))})
     return parameters
+
+
+def _note_dataset(session: Session, dataset: Dataset) -> None:
+    """Warn of images that are trained smaller or are enlarged too much, and of captions that are cut."""
+    data, record = session.config.data, session.record
+    smaller = [item.path.name for item in dataset.items if item.bucket.reduced]
+    larger = [item.path.name for item in dataset.items if item.bucket.enlarged]
+    room = CHUNK * data.chunks
+    captions = {item.path.name: full_caption(item.caption, data) for item in dataset.items}
+    cut = [name for name, caption in captions.items() if count_tokens(session.model, caption) > room]
+    for names, what in (
+        (smaller, f"small, and trained at less than the training size (data.max_upscale = {data.max_upscale:g})"),
+        (larger, f"so small that they are enlarged more than data.max_upscale = {data.max_upscale:g} times"),
+        (cut, f"captioned with more than {room} tokens, and the rest is cut; data.chunks gives more room"),
+    ):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            record("warning", message=f"{', '.join(names[:5])}{more}: {what}")
 
 
 def _previews(session: Session, order: Order) -> Callable[[int], None]:

@@ -12,7 +12,7 @@ from trainers.models.text import Conditioning, encode_captions
 
 
 class Trainee(nn.Module):
-    """Base and adapters together, so that several processes keep the adapters in step."""
+    """Base and adapters together: what is prepared for a device, and what a distributed run would keep in step."""
 
     def __init__(self, model: Model, network: Network, clip_skip: int, chunks: int):
         super().__init__()

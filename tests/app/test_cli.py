@@ -186,7 +186,9 @@ def test_a_run_whose_process_died_is_not_asked_to_stop(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('name = "dead"')
     (tmp_path / "events.jsonl").write_text('{"type": "start"}\n{"type": "step", "step": 1}\n')
     told = call("stop", tmp_path)
-    assert told.code == 1 and f"velatura resume {tmp_path}" in told.err
+    assert told.code == 1 and f"velatura train {tmp_path / 'config.toml'} --overwrite" in told.err
+    (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
+    assert f"velatura resume {tmp_path}" in call("stop", tmp_path).err
     assert not (tmp_path / "stop").exists()
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.app.command import call
 from tests.app.conftest import Trained
+from tests.app.files import write_pictures
 
 
 def picture(tmp_path: Path, *words: object) -> np.ndarray[Any, Any]:
@@ -94,3 +95,16 @@ def test_what_a_style_has_too_much_is_said(trained: Trained, tmp_path: Path) -> 
 def _factors(tensors: dict[str, Any]) -> dict[str, str]:
     stem = next(key for key in tensors if key.endswith(".lora_up.weight")).removesuffix(".lora_up.weight")
     return {side: f"{stem}.lora_{side}.weight" for side in ("up", "down")}
+
+
+def test_the_picture_is_drawn_as_the_style_was_trained(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "images", "fox.png", "owl.png")
+    settings = ("base.clip_skip=2", "data.chunks=2", 'sample.prompts=["fox"]', "sample.steps=2", "train.warmup=0")
+    words = [word for setting in settings for word in ("--set", setting)]
+    run = tmp_path / "runs" / "skip"
+    images = ("--images", tmp_path / "images", "--name", "skip", "--steps", "2", "--out", run.parent)
+    assert call("train", *images, *words).code == 0
+    drawn = picture(tmp_path, "--style", run / "style" / "skip.safetensors")
+    with Image.open(run / "samples" / "final" / "00.png") as image:
+        assert np.abs(drawn - np.asarray(image).astype(np.int16)).max() <= 1
+    assert np.abs(drawn - picture(tmp_path)).max() > 1  # without the style the text is read in another way

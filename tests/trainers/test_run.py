@@ -16,10 +16,15 @@ def config():
     return build_config({"name": "dusk", "data": {"images": "/somewhere"}})
 
 
+def write_run(run, config):
+    write_config(run, config)
+    (run.folder / "events.jsonl").touch()
+
+
 def test_a_run_appears_at_the_end(tmp_path, config):
     with new_run(config, tmp_path / "a" / "b", overwrite=False) as run:
         assert not (tmp_path / "a" / "b" / "dusk").exists()
-        write_config(run, config)
+        write_run(run, config)
     opened = open_run(tmp_path / "a" / "b" / "dusk")
     assert opened.config().data.images == str(opened.dataset)
     assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["dusk"]
@@ -37,7 +42,10 @@ def test_nothing_is_overwritten_unless_asked_and_then_only_at_the_end(tmp_path, 
     (tmp_path / "dusk" / "kept").write_text("precious")
     with pytest.raises(VelaturaError, match="no run folder"), new_run(config, tmp_path, overwrite=True):
         pass
-    (tmp_path / "dusk" / "config.toml").write_text("")
+    (tmp_path / "dusk" / "config.toml").write_text("")  # other programs have one too
+    with pytest.raises(VelaturaError, match="no run folder"), new_run(config, tmp_path, overwrite=True):
+        pass
+    (tmp_path / "dusk" / "events.jsonl").write_text("")
     with pytest.raises(VelaturaError, match="--overwrite"), new_run(config, tmp_path, overwrite=False):
         pass
     with pytest.raises(RuntimeError), new_run(config, tmp_path, overwrite=True):
@@ -106,7 +114,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path, config):
     with new_run(config, tmp_path, overwrite=False) as run:
-        write_config(run, config)
+        write_run(run, config)
     held = Run(tmp_path / "dusk")
     assert not held.is_training()
     with held.training():

@@ -44,8 +44,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Result]:
     short = {
         "name": "short",
         "data": {"images": str(IMAGES)},
-        "train": {"steps": 110, "device": "cpu"},
-        "sample": {"prompts": drawn_concepts(), "seeds": SEEDS, "steps": 6},
+        "train": {"steps": 160, "device": "cpu"},
+        "sample": {"prompts": drawn_concepts(), "seeds": SEEDS, "steps": 10, "guidance": 4.0},
         "save": {"every": 1000},
     }
     config = build_config(find_preset("balanced").settings_for(STARTER), short)
@@ -87,14 +87,15 @@ def as_it_is(image: np.ndarray) -> np.ndarray:
     return image
 
 
-@pytest.mark.parametrize("measure", [colour, ink_and_paper, colours, as_it_is])
-def test_the_style_changes_more_than_the_seed_does(measure, demo):
+# Which hue a concept gets depends on the seed as much as on anything, so there the margin is small.
+@pytest.mark.parametrize(("measure", "margin"), [(colour, 2), (ink_and_paper, 1.2), (colours, 1), (as_it_is, 1.2)])
+def test_the_style_changes_more_than_the_seed_does(measure, margin, demo):
     _, result = demo
     before, after = (pictures(result.run / "samples" / name) for name in ("step-00000000", "final"))
     assert len(before) == len(after) == 3 * len(SEEDS)
     by_style = np.mean([apart(measure(b), measure(a)) for b, a in zip(before, after, strict=True)])
     by_seed = np.mean([apart(measure(b), measure(a)) for b, a in zip(before[0::2], before[1::2], strict=True)])
-    assert by_style > 1.2 * by_seed
+    assert by_style > margin * by_seed
 
 
 @pytest.mark.parametrize("measure", [colour, ink_and_paper])

@@ -13,6 +13,7 @@ Hyeon-Woo et al. 2021 (FedPara, arXiv 2108.06098), Prop. 1–3; Yeh et al. 2023 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -52,6 +53,9 @@ class LoHA(LayerMethod):
             else:
                 theta["A" + side] = trains(normal(draw, 1.0, r, op.fan_in))
         return theta
+
+    def idle_setting(self, sites: Sequence[Site]) -> str | None:
+        return "method.tucker" if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Hadamard:
         def down(side: str) -> Tensor:

@@ -14,6 +14,7 @@ Yeh et al. 2023 (LyCORIS, arXiv 2309.14859), §3.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -37,6 +38,8 @@ class LoKr(LayerMethod):
 
     name: Literal["lokr"] = "lokr"
     """The method."""
+    rank: int = Field(default=16, ge=1, le=1024)
+    """Rank r of a low-rank large factor; with a full one it only sets the scale alpha / rank."""
     full_matrix: bool = True
     """Keep the large factor full instead of low rank."""
     factor: int = Field(default=8, ge=-1, le=512)
@@ -75,12 +78,24 @@ class LoKr(LayerMethod):
             theta |= {"Cb": trains(kaiming(draw, u[0], r)), "Ca": trains(kaiming(draw, r, u[1]))}
         else:
             theta["C"] = trains(kaiming(draw, *u))
-        if self.full_matrix or r >= max(v) / 2:
+        if self._is_full(v):
             return theta | {"W2": trains(torch.zeros(*v, *kernel))}
         theta["B"] = trains(torch.zeros(v[0], r))
         if uses_tucker(site, self.tucker):
             return theta | {"T": trains(kaiming(draw, r, r, *kernel)), "D": trains(kaiming(draw, r, v[1]))}
         return theta | {"A": trains(kaiming(draw, r, v[1] * math.prod(kernel)))}
+
+    def idle_setting(self, sites: Sequence[Site]) -> str | None:
+        """A setting is idle where it is on and no site is small or large enough for it."""
+        low = [site for site in sites if not self._is_full(self.shapes(site)[1])]
+        if self.decompose_both and not any(self.rank < max(self.shapes(site)[0]) / 2 for site in sites):
+            return "method.decompose_both"
+        if self.rank_dropout and not low:
+            return "method.rank_dropout"
+        return "method.tucker" if self.tucker and not any(uses_tucker(site, True) for site in low) else None
+
+    def _is_full(self, v: tuple[int, int]) -> bool:
+        return self.full_matrix or self.rank >= max(v) / 2
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Kronecker:
         C = theta["C"] if "C" in theta else theta["Cb"] @ theta["Ca"]

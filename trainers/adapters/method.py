@@ -90,6 +90,10 @@ class LayerMethod:
         """Multiplies the learning rate of the tensor `name` of θ."""
         return 1.0
 
+    def idle_setting(self, sites: Sequence[Site]) -> str | None:
+        """Name a setting that has no effect on these sites, where this method has been placed."""
+        return None
+
     def rank_gate(self, site: Site, now: Now, rank: int, device: torch.device) -> Tensor | None:
         """This draw's rank dropout as a gate `(rank,)` of 0 and 1 / (1 − p), or None where it is off."""
         if not (now.training and self.rank_dropout):

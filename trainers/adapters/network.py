@@ -60,6 +60,7 @@ class Network(nn.Module):
                     holder.register_parameter(name, value)
                 else:
                     holder.register_buffer(name, value)
+            holder.to(sites[0].weight().device)
             self.shared.append(holder)
             shared = {**holder._parameters, **holder._buffers}
             for target, site in zip(chosen, sites, strict=True):

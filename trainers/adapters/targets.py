@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from torch import nn
 
 from trainers.errors import VelaturaError
@@ -59,7 +60,8 @@ def select(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets
                 used.add(override)
                 rank, learning_rate = targets.blocks[override].rank, targets.blocks[override].learning_rate
             if learning_rate > 0:
-                found.append(Target(part, path, layer, method.with_rank(rank) if rank else method, learning_rate))
+                chosen = _with_rank(method, rank, f"targets.blocks.{override!r}") if rank else method
+                found.append(Target(part, path, layer, chosen, learning_rate))
     unused = [key for key in targets.blocks if key not in used]
     if unused:
         raise VelaturaError(
@@ -68,6 +70,16 @@ def select(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets
     if not found:
         raise VelaturaError("no layer is left to train: targets.unet and targets.text_encoder select none")
     return tuple(found)
+
+
+def _with_rank(method: LayerMethod, rank: int, key: str) -> LayerMethod:
+    try:
+        return method.with_rank(rank)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].replace("Input", "it")
+        raise VelaturaError(
+            f"{key}: rank {rank} does not suit the method, with alpha / rank as it is: {reason}"
+        ) from None
 
 
 def _matching(part: str, net: nn.Module, patterns: str | tuple[str, ...]) -> Iterator[tuple[str, nn.Module]]:

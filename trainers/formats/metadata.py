@@ -82,9 +82,7 @@ def _kohya_network(network: Network, config: Config) -> dict[str, str]:
     alpha = file_alpha(network) if method.name == "lora" else method.rank  # type: ignore[attr-defined]
     common = {*signature(LayerMethod).parameters, "name"}
     own = {name: str(getattr(method, name)) for name in signature(type(method)).parameters if name not in common}
-    dropouts = {
-        name: str(getattr(method, name)) for name in ("rank_dropout", "module_dropout") if getattr(method, name)
-    }
+    dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name)}
     whole = own.get("dora") == "True"  # written as the change itself
     arguments = {"algo": "full" if whole else method.name, **own, **dropouts}  # type: ignore[attr-defined]
     if any(not site.op.is_linear for site in network.sites):

@@ -76,8 +76,7 @@ class NoiseSchedule:
             "num_train_timesteps": self.steps,
             "trained_betas": betas.tolist(),
             "prediction_type": self.prediction,
-            "timestep_spacing": "trailing" if zero else "leading",
-            "steps_offset": 1,
+            "timestep_spacing": "trailing",  # the first step is at pure noise, however many there are
             # On a schedule that already ends at zero the rescaling changes nothing but how the last step is handled.
             "rescale_betas_zero_snr": zero,
         }

@@ -89,9 +89,10 @@ def test_schedulers_walk_this_schedule(sampler, zero):
     assert scheduler.config.prediction_type == "v_prediction"
     ours, theirs = schedule.alphas_cumprod[:-1], scheduler.alphas_cumprod.double()[:-1]
     assert ((theirs - ours) / ours).abs().max() < (2e-3 if zero else 1e-4)  # diffusers multiplies up in fp32
-    scheduler.set_timesteps(10)
-    assert int(scheduler.timesteps[0]) == (999 if zero else 901)
-    assert scheduler.config.timestep_spacing == ("trailing" if zero else "leading")
+    for steps in (1, 10, 334, 501, 1000):  # however many, the first step is at pure noise
+        scheduler.set_timesteps(steps)
+        assert int(scheduler.timesteps[0]) == 999
+        assert len(set(scheduler.timesteps.tolist())) == steps
 
 
 def test_unknown_sampler():

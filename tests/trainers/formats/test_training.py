@@ -1,0 +1,39 @@
+"""How a style was trained is read off its metadata, and nonsense there is passed over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trainers.config import Base
+from trainers.formats.read import Style
+from trainers.formats.training import Reading, reading_of
+
+
+def style(**metadata: str) -> Style:
+    return Style(Path("s.safetensors"), {}, {key.replace("__", "."): value for key, value in metadata.items()})
+
+
+def test_the_whole_config_counts_before_the_one_number():
+    table = {"base": {"model": "owner/m", "clip_skip": 3, "prediction": "v_prediction"}, "data": {"chunks": 2}}
+    found = reading_of(style(velatura__config=json.dumps(table), ss_clip_skip="1"))
+    assert found == Reading(Base(model="owner/m", clip_skip=3, prediction="v_prediction"), 2)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "clip_skip"),
+    [
+        ({"ss_clip_skip": "2"}, 2),
+        ({"ss_clip_skip": "None"}, 1),
+        ({"ss_clip_skip": "99"}, 1),
+        ({}, 1),
+        ({"velatura__config": "[1, 2]", "ss_clip_skip": "2"}, 2),
+        ({"velatura__config": '{"base": {"clip_skip": 99}, "data": {"chunks": 1}}'}, 1),
+        ({"velatura__config": "{not json"}, 1),
+    ],
+)
+def test_what_is_not_valid_is_passed_over(metadata, clip_skip):
+    found = reading_of(style(**metadata))
+    assert (found.base.clip_skip, found.chunks) == (clip_skip, 1)
