@@ -1,4 +1,4 @@
-"""What is refused or said before the first step: settings that would do nothing, images and captions that do not fit."""
+"""Refused or said before the first step: settings that would do nothing, images and captions that do not fit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_setting_without_effect_on_these_layers_is_refused(quick, tmp_path, me
 
 def test_a_rank_by_block_needs_a_low_rank_factor():
     blocks = {"name": "x", "targets": {"blocks": {"mid_block.*": {"rank": 4}}}}
-    with pytest.raises(VelaturaError, match="no effect while method.full_matrix"):
+    with pytest.raises(VelaturaError, match=r"no effect while method\.full_matrix"):
         build_config(blocks, {"method": {"name": "lokr"}})
 
 
