@@ -84,10 +84,12 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
 
 
 def _load_fresh(session: Session) -> Model:
-    dtype, device, settings = session.model.dtype, session.model.device, session.config.base
+    model, settings = session.model, session.config.base
+    dtype, device, sha256 = model.dtype, model.device, model.sha256
+    del model
     session.release()
     gc.collect()
-    return load_model(settings, dtype, device)
+    return load_model(settings, dtype, device, sha256)
 
 
 @contextmanager

@@ -16,12 +16,12 @@ from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, flatten, ope
 from trainers.data.ingest import Listing, duplicates, look
 from trainers.data.likeness import fingerprint, pixel_hash
 from trainers.data.measures import BLURRED, UNIFORM, contrast, sharpness
+from trainers.models.text import CHUNK
 
 Level = Literal["ok", "note", "warning", "error"]
 FEW = 5
 MUCH_LOST = 0.25
 VERY_DIFFERENT = 16  # largest over smallest area
-CHUNK_TOKENS = 75
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _captions(readable: Sequence[Measured], settings: Data, count_tokens: Callab
     if not missing and len(distinct) > 1:
         findings.append(Finding("ok", "Every image has a caption."))
     if count_tokens is not None:
-        limit = CHUNK_TOKENS * settings.chunks
+        limit = CHUNK * settings.chunks
         counts = {one.name: count_tokens(full_caption(one.caption, settings)) for one in readable}
         long = tuple(name for name, count in counts.items() if count > limit)
         if long:

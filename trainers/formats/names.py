@@ -138,11 +138,6 @@ def _names(part: str, path: str, family: str, shape: UNetShape | None) -> Iterat
     yield f"lora_unet_{original_path(path, shape).replace('.', '_')}"
 
 
-def locate(key_stem: str, parts: Mapping[str, nn.Module], family: str) -> tuple[str, str] | None:
-    """The layer `(part, path)` that a name in a file means, or None; for many names use `layer_names`."""
-    return layer_names(parts, family).get(key_stem)
-
-
 def attention_siblings(path: str) -> tuple[str, ...]:
     """The four projections of the text-encoder attention that a layer belongs to; empty for any other layer."""
     projections = ("q_proj", "k_proj", "v_proj", "out_proj")

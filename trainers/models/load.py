@@ -48,9 +48,12 @@ class Loaded:
     weights: Sequence[Path]
 
 
-def load_model(settings: config.Base, dtype: torch.dtype, device: torch.device | str) -> Model:
+def load_model(
+    settings: config.Base, dtype: torch.dtype, device: torch.device | str, sha256: str | None = None
+) -> Model:
     """The base that `settings` names, its UNet and text encoders in `dtype`, its VAE in fp32, frozen on `device`.
 
+    `sha256` is the weights' hash where it is known already, so that gigabytes are not read for it again.
     VelaturaError in one sentence for whatever cannot be a base.
     """
     source = find_source(settings.model)
@@ -59,7 +62,7 @@ def load_model(settings: config.Base, dtype: torch.dtype, device: torch.device |
         if isinstance(network, torch.nn.Module):
             network.requires_grad_(False).eval().to(device)
     _take_any_dtype(loaded.parts["vae"])
-    sha256 = hash_files(loaded.weights)
+    sha256 = sha256 or hash_files(loaded.weights)
     stated = loaded.prediction if settings.prediction == "auto" else settings.prediction
     prediction = stated or probe_prediction(_model(loaded, "epsilon", settings, sha256))
     return _model(loaded, prediction, settings, sha256)

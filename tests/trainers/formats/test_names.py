@@ -16,7 +16,6 @@ from trainers.formats.names import (
     diffusers_name,
     kohya_name,
     layer_names,
-    locate,
     original_path,
     part_of,
 )
@@ -196,9 +195,9 @@ def test_text_encoder_paths_always_have_text_model(path):
         ("lora_te_text_model_encoder_layers_0_mlp_fc2", None),
     ],
 )
-def test_locate_takes_every_convention(networks, stem, found):
+def test_every_convention_finds_its_layer(networks, stem, found):
     parts = {part: net for (family, part), net in networks.items() if family == "sdxl"}
-    assert locate(stem, parts, "sdxl") == found
+    assert layer_names(parts, "sdxl").get(stem) == found
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
