@@ -244,7 +244,7 @@ def presets(json: Json = False) -> None:
 @app.command(epilog="Example: velatura demo")
 def demo(
     sample: Annotated[
-        str, typer.Option(metavar="NAME", help="Which bundled images: black-line or blob.")
+        str, typer.Option(metavar="NAME", help="Which bundled images: black-line, blob or photograph.")
     ] = "black-line",
     preset: Annotated[str, typer.Option(metavar="PRESET", help="`velatura presets` lists them.")] = "balanced",
     out: Out = None,

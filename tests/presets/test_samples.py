@@ -2,85 +2,104 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from presets.samples.build import SIZE, build_set, compose_svg, draw, file_stem, verify
-from presets.samples.catalogue import read_sets
-from trainers.errors import VelaturaError
+from presets.icons import icon_name
+from presets.samples.build import SIZE
+from presets.samples.catalogue import Cut, Drawings, Photographs, read_sets
+from trainers.data.likeness import fingerprint, near_duplicates
 
 SETS = read_sets()
+DRAWN = [sample_set for sample_set in SETS.values() if isinstance(sample_set.origin, Drawings)]
+PHOTOGRAPHED = SETS["photograph"]
 ROOT = Path(__file__).parents[2]
-TABLE = {
-    "prefix": "test",
-    "width": 10,
-    "height": 10,
-    "icons": {"half": {"body": '<path fill="currentColor" d="M0 0h5v10H0z"/>'}},
-}
+LICENCES = {"MIT": "MIT License", "Apache-2.0": "Apache License", "LicenseRef-Public-Domain": "public domain"}
+
+
+def photographs() -> dict[str, Image.Image]:
+    images = {}
+    for path in sorted(PHOTOGRAPHED.folder.glob("*.jpg")):
+        with Image.open(path) as image:
+            images[path.name] = image.copy()
+    return images
+
+
+def test_there_are_two_drawn_sets_and_one_of_photographs():
+    assert list(SETS) == ["black-line", "blob", "photograph"]
+    assert [type(sample_set.origin) for sample_set in SETS.values()] == [Drawings, Drawings, Photographs]
+
+
+def test_every_photographed_concept_has_its_cut():
+    assert isinstance(PHOTOGRAPHED.origin, Photographs)
+    assert tuple(PHOTOGRAPHED.origin.cuts) == PHOTOGRAPHED.concepts
+    assert PHOTOGRAPHED.origin.cuts["retina"] == Cut("skimage/data/retina.jpg", left=0, top=0, size=1411)
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_a_set_is_what_its_catalogue_says(name):
     chosen = SETS[name]
-    images = sorted(path.stem for path in chosen.folder.glob("*.png"))
-    assert len(images) == 12
-    assert images == sorted(map(file_stem, chosen.concepts))
-    for concept in chosen.concepts:
-        stem = chosen.folder / file_stem(concept)
-        assert stem.with_suffix(".txt").read_text(encoding="utf-8") == concept + "\n"
-        with Image.open(stem.with_suffix(".png")) as image:
+    stems = {icon_name(concept): concept for concept in chosen.concepts}
+    assert len(stems) == 12
+    expected = {"LICENSE.txt", *(stem + suffix for stem in stems for suffix in (".txt", chosen.origin.suffix))}
+    assert {path.name for path in chosen.folder.iterdir()} == expected
+    for stem, concept in stems.items():
+        assert (chosen.folder / f"{stem}.txt").read_text(encoding="utf-8") == concept + "\n"
+        with Image.open(chosen.folder / (stem + chosen.origin.suffix)) as image:
             assert image.size == (SIZE, SIZE)
+            assert image.format == {".png": "PNG", ".jpg": "JPEG"}[chosen.origin.suffix]
             assert len(image.convert("RGB").getcolors(SIZE * SIZE)) > 1
     assert set(chosen.demo_prompts).isdisjoint(chosen.concepts)
     assert len(chosen.demo_prompts) == 8
-    assert sum(path.stat().st_size for path in chosen.folder.iterdir()) < 300_000
+    assert sum(path.stat().st_size for path in chosen.folder.iterdir()) < 400_000
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_art_is_attributed(name):
     chosen = SETS[name]
-    notice, licence = (ROOT / "NOTICE").read_text(), (chosen.folder / "LICENSE.txt").read_text()
-    assert chosen.source.partition(" by ")[0] in notice
-    assert {"MIT": "MIT License", "Apache-2.0": "Apache License"}[chosen.licence] in licence
+    notice, licence = (path.read_text(encoding="utf-8") for path in (ROOT / "NOTICE", chosen.folder / "LICENSE.txt"))
+    title = re.split(" by |, as ", chosen.source)[0]
+    assert f"presets/samples/{name}: {title}\n" in notice
+    assert LICENCES[chosen.licence] in licence
 
 
-def test_the_two_sets_draw_the_same_concepts_in_different_styles():
-    first, second = SETS.values()
+def test_the_two_drawn_sets_show_the_same_concepts_in_different_styles():
+    first, second = DRAWN
     assert first.concepts == second.concepts
     for concept in first.concepts:
-        left, right = ((s.folder / file_stem(concept)).with_suffix(".png").read_bytes() for s in (first, second))
+        left, right = ((s.folder / f"{icon_name(concept)}.png").read_bytes() for s in (first, second))
         assert left != right
 
 
-def test_drawing_lays_the_icon_on_white_in_black():
-    picture = draw(compose_svg(TABLE, "half"), 4).convert("RGB")
-    assert picture.getpixel((10, 128)) == (0, 0, 0)
-    assert picture.getpixel((250, 128)) == (255, 255, 255)
+def test_the_photographs_are_of_a_size_that_shows_them_well():
+    assert {image.mode for image in photographs().values()} == {"RGB"}
+    sizes = {name: (PHOTOGRAPHED.folder / name).stat().st_size for name in photographs()}
+    assert {name: size for name, size in sizes.items() if not 8_000 < size < 35_000} == {}
 
 
-def test_a_set_is_redrawn_whole_and_keeps_its_licence(tmp_path, monkeypatch):
-    import dataclasses
-
-    import presets.samples.catalogue as catalogue
-
-    monkeypatch.setattr(catalogue, "FOLDER", tmp_path)
-    (tmp_path / "black-line").mkdir()
-    (tmp_path / "black-line" / "LICENSE.txt").write_text("terms")
-    (tmp_path / "black-line" / "old.png").write_text("left over")
-    build_set(dataclasses.replace(SETS["black-line"], concepts=("half",)), TABLE)
-    assert sorted(path.name for path in (tmp_path / "black-line").iterdir()) == ["LICENSE.txt", "half.png", "half.txt"]
+def test_half_of_the_photographs_are_in_colour():
+    chroma = {name: float(np.ptp(np.asarray(image, float), axis=2).mean()) for name, image in photographs().items()}
+    assert sum(value > 5 for value in chroma.values()) >= 6, chroma
+    assert sum(value > 30 for value in chroma.values()) >= 4, chroma
 
 
-def test_wrong_sources_are_refused(tmp_path):
-    archive = tmp_path / "art.tgz"
-    archive.write_bytes(b"art")
-    right = "sha512-" + base64.b64encode(hashlib.sha512(b"art").digest()).decode()
-    verify(archive, right)
-    with pytest.raises(VelaturaError, match="not the recorded file"):
-        verify(archive, right.replace("sha512-", "sha512-A"))
-    with pytest.raises(VelaturaError, match="no icon named dragon"):
-        compose_svg(TABLE, "dragon")
+def test_no_photograph_is_flat_or_nearly_another():
+    images = list(photographs().values())
+    assert all(np.asarray(image.convert("L"), float).std() > 20 for image in images)
+    assert near_duplicates([fingerprint(image) for image in images]) == []
+    again = images[3].resize((128, 128))
+    assert near_duplicates([fingerprint(image) for image in [*images, again]]) == [(3, 12)]
+
+
+def test_the_licence_says_of_every_photograph_who_made_it_and_on_what_terms():
+    text = (PHOTOGRAPHED.folder / "LICENSE.txt").read_text(encoding="utf-8")
+    entries = re.findall(r"^(\S+\.jpg(?:, \S+\.jpg)*)\n    Made by: (.+)\n(?:    .+\n)*?    Terms: (.+)$", text, re.M)
+    named = [name for names, *_ in entries for name in names.split(", ")]
+    assert sorted(named) == sorted(photographs())
+    for names, maker, terms in entries:
+        assert len(maker) > 4, names
+        assert re.search(r"CC0|public domain|no known copyright restrictions", terms), names
