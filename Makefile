@@ -11,7 +11,7 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # Two workers on one thread each; torch's own threads would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2
 
-.PHONY: help demo test lint bench samples clean
+.PHONY: help demo test lint bench samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -34,6 +34,9 @@ bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyC
 
 samples: $(DEVELOPER_STAMP) ## redraw the bundled image sets from their sources (needs npm)
 	$(PYTHON_IN_VENV) -m presets.samples.build
+
+starter: $(DEVELOPER_STAMP) ## train the bundled base from nothing (needs npm; takes hours on two cores)
+	$(PYTHON_IN_VENV) -m presets.starter.build
 
 clean: ## remove .venv, caches and build products; outputs/ stays
 	rm -rf .venv build dist velatura.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,71 @@
+"""How near a style that the starter never saw comes to its truth, by a LoRA on the twelve images of a sample set."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from torch import Tensor
+
+from presets.samples.catalogue import Drawings, SampleSet, read_sets
+from presets.starter.recipe.measure import as_tensor, pick_concepts, read_truth
+from presets.starter.recipe.perception import Perception
+from presets.starter.recipe.sets import read_icon_sets
+from trainers.config_file import build_config
+from trainers.presets import STARTER, find_preset
+
+PRESET = "balanced"
+CONCEPTS = 30  # drawn, none of them in the sample set
+GUIDANCE = 4.0
+
+
+def measure_learning(base: Path, perception: Perception, drawings: Path) -> dict[str, dict[str, float]]:
+    """For each held-out set: style and content distance to its true drawings before and after, and after ÷ before."""
+    held_out = {icon_set.package: icon_set for icon_set in read_icon_sets() if not icon_set.trained}
+    result = {}
+    for name, sample_set in read_sets().items():
+        if not isinstance(sample_set.origin, Drawings):
+            continue  # photographs have no truth to compare with
+        icon_set = held_out[sample_set.origin.package]
+        concepts = [concept for concept in pick_concepts(drawings) if concept not in sample_set.concepts][:CONCEPTS]
+        truth = read_truth(drawings, icon_set, concepts).images
+        before, after = draw_before_and_after(base, sample_set, tuple(concepts))
+        result[name] = compare(perception, before, after, truth)
+    return result
+
+
+def draw_before_and_after(base: Path, sample_set: SampleSet, concepts: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    """Train the preset as it is for the starter, on `base`, and draw the concepts without and with the style."""
+    from PIL import Image
+
+    from trainers.train import train
+
+    options = {
+        "name": "learning",
+        "base": {"model": str(base)},
+        "data": {"images": str(sample_set.folder)},
+        "sample": {"prompts": concepts, "seeds": (1,), "guidance": GUIDANCE},
+        "train": {"precision": "fp32"},  # as the bundled starter is trained on a CPU
+        "save": {"every": 10_000},
+    }
+    config = build_config(find_preset(PRESET).settings_for(STARTER), options)
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(config, Path(folder)).run
+        places = [sorted((run / "samples" / step).glob("*.png")) for step in ("step-00000000", "final")]
+        before, after = (as_tensor([Image.open(path) for path in paths]) for paths in places)
+    return before, after
+
+
+def compare(perception: Perception, before: Tensor, after: Tensor, truth: Tensor) -> dict[str, float]:
+    """Distances to the truth before and after, and what share of them is left."""
+    style = [perception.style_distance(images, truth) for images in (before, after)]
+    content = [float(perception.content_distance(images, truth).mean()) for images in (before, after)]
+    figures = {
+        "style before": style[0],
+        "style after": style[1],
+        "style left": style[1] / style[0],
+        "content before": content[0],
+        "content after": content[1],
+        "content left": content[1] / content[0],
+    }
+    return {name: round(value, 4) for name, value in figures.items()}

@@ -1,0 +1,161 @@
+"""One resumable training: steps, learning rate, averaged weights, checkpoints, a log."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.errors import VelaturaError
+from trainers.randomness import generator as seeded
+
+Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
+"""From a step and its random numbers to what is logged; the entry `loss` is minimised."""
+Measure = Callable[[], dict[str, float]]
+
+SAVE_EVERY = 240.0  # seconds
+LOG_EVERY = 50  # steps
+CLIP = 1.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a part is trained."""
+
+    steps: int
+    batch: int
+    rate: float  # learning rate of matrices and convolutions, by Muon
+    plain_rate: float  # of embeddings, norms, biases, the first and the last layer, by AdamW
+    warmup: int = 50
+    cooldown: float = 0.3  # share of the steps in which the rates fall to nothing
+    ema_decay: float = 0.999
+    seed: int = 0
+    measure_every: int = 1_000
+
+    def factor(self, step: int) -> float:
+        """The share of the learning rates at a step: up, level, and along a line down to nothing."""
+        left = (self.steps - step) / max(1.0, self.cooldown * self.steps)
+        return min(1.0, (step + 1) / self.warmup, left)
+
+
+class Stage:
+    """Trains `model` in `folder`, goes on where it was cut off, and leaves the averaged weights in the model."""
+
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        schedule: Schedule,
+        plain: Callable[[str], bool],
+        shares: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        from diffusers.training_utils import EMAModel
+
+        self.folder, self.model, self.schedule = folder, model, schedule
+        self.optimizer = make_optimizer(model, schedule, plain, shares)
+        self.ema = EMAModel(model.parameters(), decay=schedule.ema_decay)
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def train(self, loss: Loss, measure: Measure) -> None:
+        """Train to the last step, from the last checkpoint; `measure` sees the averaged weights."""
+        self._load()
+        saved = started = time.monotonic()
+        first = self.step
+        while self.step < self.schedule.steps:
+            values = self._take_step(loss)
+            self.step += 1
+            if self.step % LOG_EVERY == 0:
+                rate = (self.step - first) * self.schedule.batch / (time.monotonic() - started)
+                self._log({key: round(float(value), 5) for key, value in values.items()} | {"images_s": round(rate, 1)})
+            if self.step % self.schedule.measure_every == 0:
+                self._log(self.measured(measure))
+            if time.monotonic() - saved > SAVE_EVERY or self.step == self.schedule.steps:
+                self._save()
+                saved = time.monotonic()
+        self.ema.copy_to(self.model.parameters())
+
+    def measured(self, measure: Measure) -> dict[str, float]:
+        """What `measure` finds with the averaged weights in place."""
+        self.ema.store(self.model.parameters())
+        self.ema.copy_to(self.model.parameters())
+        self.model.eval()
+        with torch.no_grad():
+            values = measure()
+        self.model.train()
+        self.ema.restore(self.model.parameters())
+        return values
+
+    def _take_step(self, loss: Loss) -> dict[str, Tensor]:
+        factor = self.schedule.factor(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["highest"] * factor
+        values = loss(self.step, seeded(self.schedule.seed, self.step))
+        self.optimizer.zero_grad(set_to_none=True)
+        values["loss"].backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        self.optimizer.step()
+        self.ema.step(self.model.parameters())
+        return {key: value.detach() for key, value in values.items()}
+
+    def _log(self, values: dict[str, float]) -> None:
+        line = {"step": self.step, **values}
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        print(f"{self.folder.name}: " + ", ".join(f"{key} {value}" for key, value in line.items()), flush=True)
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        unfinished = self.folder / "state.part"
+        torch.save(state, unfinished)
+        unfinished.replace(self.folder / "state.pt")
+
+    def _load(self) -> None:
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return
+        device = next(self.model.parameters()).device
+        state = torch.load(path, map_location=device, weights_only=True)
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.ema.to(device)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def make_optimizer(
+    model: nn.Module, schedule: Schedule, plain: Callable[[str], bool], shares: Mapping[str, float]
+) -> torch.optim.Optimizer:
+    """Muon for the matrices and convolutions within the network, AdamW for what is `plain` by name and for vectors.
+
+    `shares` gives the parts whose names start so a share of both learning rates. Raises VelaturaError if the `starter`
+    extra is not installed.
+    """
+    try:
+        from pytorch_optimizer import Muon
+    except ModuleNotFoundError as error:
+        raise VelaturaError("The starter's training needs pytorch-optimizer: pip install -e '.[starter]'.") from error
+
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        share = next((share for start, share in shares.items() if name.startswith(start)), 1.0)
+        groups.setdefault((parameter.ndim >= 2 and not plain(name), share), []).append(parameter)
+    return Muon([_describe_group(*key, groups[key], schedule) for key in sorted(groups, reverse=True)])
+
+
+def _describe_group(by_muon: bool, share: float, parameters: list[nn.Parameter], schedule: Schedule) -> dict[str, Any]:
+    highest = share * (schedule.rate if by_muon else schedule.plain_rate)
+    group = {"params": parameters, "lr": highest, "highest": highest, "use_muon": by_muon}
+    return group if by_muon else group | {"betas": (0.9, 0.95)}

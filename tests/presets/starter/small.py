@@ -1,0 +1,87 @@
+"""What the starter's build is tried on: few concepts, hand-made drawings, and networks that train in seconds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from presets.starter.recipe.render import render_sets
+from presets.starter.recipe.sets import IconSet, read_concepts, read_icon_sets
+from presets.starter.recipe.shapes import draw_shapes
+from presets.starter.recipe.stage import Schedule
+from presets.starter.recipe.text import WIDTH
+from tests.presets.packages import pack_sets
+
+TAUGHT = read_concepts().taught[::24][:12]
+HELD_OUT = read_concepts().held_out[:2]
+ODD = "odd thing"  # no concept, but an icon
+
+SCHEDULE = Schedule(steps=24, batch=8, rate=0.02, plain_rate=2e-3, warmup=4, ema_decay=0.9, measure_every=4)
+
+
+class PowerCutError(Exception):
+    """What ends a training that a test cuts off."""
+
+
+def draw_few(folder: Path) -> Path:
+    """Draw every set from hand-made packages that lie where they would be downloaded to, and six shapes."""
+    render_sets(folder, pack_few(folder))
+    draw_shapes(folder, 6)
+    return folder
+
+
+def pack_few(drawings: Path) -> tuple[IconSet, ...]:
+    """Write the hand-made packages of all sets; the sets with the packages' hashes."""
+    return pack_sets(drawings / "packages", read_icon_sets(), [*TAUGHT, *HELD_OUT, ODD])
+
+
+def write_recipe(folder: Path, drawings: Path) -> Path:
+    """Write `sets.json` and `concepts.json` of the hand-made packages, which this writes too."""
+    folder.mkdir(parents=True)
+    sets = {icon_set.name: vars(icon_set) for icon_set in pack_few(drawings)}
+    entries = {name: {key: value for key, value in entry.items() if key != "name"} for name, entry in sets.items()}
+    synonyms = {concept: words for concept, words in read_concepts().synonyms.items() if concept in TAUGHT}
+    concepts = {"concepts": {"things": TAUGHT}, "held_out": HELD_OUT, "synonyms": synonyms}
+    (folder / "sets.json").write_text(json.dumps(entries), encoding="utf-8")
+    (folder / "concepts.json").write_text(json.dumps(concepts), encoding="utf-8")
+    return folder
+
+
+def shorten(steps: int, measure_every: int) -> Schedule:
+    """The schedule of so many steps."""
+    return replace(SCHEDULE, steps=steps, warmup=2, measure_every=measure_every)
+
+
+def make_small_autoencoder() -> Any:
+    """An autoencoder as the starter's, but thin."""
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=4,
+        sample_size=128,
+        layers_per_block=1,
+        mid_block_add_attention=False,
+    )
+
+
+def make_small_denoiser() -> Any:
+    """A denoiser for the starter's latents and text, but thin and of two levels."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(32, 64),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+    )
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a stage's log."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
