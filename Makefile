@@ -11,7 +11,7 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # Two workers on one thread each; torch's own threads would only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2
 
-.PHONY: help demo test lint bench samples starter clean
+.PHONY: help demo ui test lint bench samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -20,6 +20,9 @@ help: ## list the targets
 
 demo: $(USER_STAMP) ## install, then train a style from the bundled images and draw it
 	.venv/bin/velatura demo
+
+ui: $(USER_STAMP) ## install, then open the studio in a browser on this machine
+	.venv/bin/velatura ui --open
 
 test: lint ## lint, types and the whole test suite
 	$(PYTEST)

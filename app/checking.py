@@ -10,7 +10,8 @@ from rich.console import Console
 
 from app.console import answers, line, print_json
 from app.settings import gather_config
-from trainers.data.check import Finding, Level, check_images
+from trainers.data.check import Finding, check_images
+from trainers.data.findings import Level
 
 SIGNS: dict[Level, tuple[str, str]] = {
     "ok": ("✓", "green"),

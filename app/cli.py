@@ -9,9 +9,28 @@ from typing import Annotated, Any
 
 import typer
 
+from app.captioning import caption
 from app.console import print_json, print_table, readable_size, say, write_what_fits
+from app.estimating import estimate
 from app.failure import sentence
+from app.jobs.commands import add_queue_commands
+from app.options import (
+    BaseModel,
+    ConfigFile,
+    Images,
+    Json,
+    LongerSteps,
+    Name,
+    Out,
+    Overwrite,
+    Preset,
+    Seed,
+    Settings,
+    Steps,
+)
 from app.results import report_result, runs_folder
+from app.serving import add_studio_command
+from app.telling import teller
 from trainers.errors import VelaturaError
 
 app = typer.Typer(
@@ -23,18 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print data as one line of JSON on standard output.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of runs; $VELATURA_HOME, else outputs.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there under this name.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; repeatable.")
-]
-BaseModel = Annotated[
-    str | None,
-    typer.Option(
-        "--base", metavar="BASE", help="Base model: starter, a hub id, a diffusers folder or a .safetensors file."
-    ),
-]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
@@ -61,21 +68,13 @@ def settings_for_all(
 
 @app.command(epilog="Example: velatura train --images my-paintings --name dusk --preset lora --steps 500")
 def train(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG.toml", help="A config file, complete or partial.")
-    ] = None,
-    images: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder of images, with .txt captions beside them.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the run and of the style file.")] = None,
-    preset: Annotated[
-        str | None, typer.Option(metavar="PRESET", help="`velatura presets` lists them; without one, balanced.")
-    ] = None,
+    config: ConfigFile = None,
+    images: Images = None,
+    name: Name = None,
+    preset: Preset = None,
     base: BaseModel = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Optimizer steps.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="The same seed and settings give the same file.")
-    ] = None,
+    steps: Steps = None,
+    seed: Seed = None,
     assignments: Settings = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -96,9 +95,7 @@ def train(
 @app.command(epilog="Example: velatura resume outputs/dusk")
 def resume(
     run: RunFolder,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Train longer: the new number of steps in all.")
-    ] = None,
+    steps: LongerSteps = None,
     json: Json = False,
 ) -> None:
     """Go on with a run that was stopped or cut, exactly where its newest checkpoint is."""
@@ -114,15 +111,17 @@ def resume(
 @app.command(epilog="Example: velatura stop outputs/dusk")
 def stop(run: RunFolder) -> None:
     """Ask a run to finish its step, save, export and end."""
-    from trainers.events import read_events
+    from app.jobs.follow import Follower
+    from app.jobs.states import IN_WORDS, State
+    from app.jobs.summary import Summary
     from trainers.run import open_run
 
     opened = open_run(run)
-    # After its last event a run may still leave a note, so the last of these counts.
-    ends = {"done": "it is complete", "stopped": "it was stopped", "error": "it ended with an error", "start": ""}
-    last = [ends[event["type"]] for event in read_events(run) if event["type"] in ends][-1:]
-    if last and last[0]:
-        raise VelaturaError(f"{run} is not training: {last[0]}")
+    said = Summary().after(Follower(run).read())
+    if said.ended:
+        raise VelaturaError(f"{run} is not training: {IN_WORDS[State(said.ended)]}")
+    if not said.doing and not opened.is_training():
+        raise VelaturaError(f"{run} has not begun; `velatura queue cancel {run}` takes it out of the queue")
     if not opened.is_training():
         way = (
             f"velatura resume {run}"
@@ -151,6 +150,7 @@ def check(
 
 @app.command(epilog='Example: velatura generate --style dusk.safetensors:0.8 --prompt "a fox" --out fox.png')
 def generate(
+    context: typer.Context,
     prompt: Annotated[
         list[str], typer.Option(metavar="TEXT", help="What to draw; repeat for several pictures in one grid.")
     ],
@@ -167,6 +167,9 @@ def generate(
     ] = 7.0,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="ddim, euler or dpm++.")] = "ddim",
     base: BaseModel = None,
+    plain: Annotated[
+        Path | None, typer.Option(metavar="IMG", help="Where to write the same picture without the styles.")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -174,7 +177,7 @@ def generate(
     from app.drawing import Request, draw_to_file
 
     request = Request(tuple(prompt), tuple(style or ()), negative, seed, steps, size, guidance, sampler, base)
-    path = draw_to_file(request, out, overwrite)
+    path = draw_to_file(request, out, overwrite, plain, teller(context))
     if json:
         print_json({"image": path, "seed": seed})
     else:
@@ -257,6 +260,12 @@ def demo(
     with TrainingView() as view:
         result = run_demo(sample, preset, runs_folder(out), view)
     report_result(result, json)
+
+
+app.command(epilog="Example: velatura estimate --images my-paintings --preset lora")(estimate)
+app.command(epilog="Example: velatura caption my-paintings --model blip")(caption)
+add_queue_commands(app)
+add_studio_command(app)
 
 
 def _joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from app.results import free_name
 from app.settings import gather_config
 from presets.samples.catalogue import read_sets
 from trainers.errors import VelaturaError
@@ -20,11 +21,6 @@ def run_demo(sample: str, preset: str, out: Path, listener: Listener) -> Result:
     if sample not in sets:
         raise VelaturaError(f"there are no sample images {sample!r}; there are {', '.join(sets)}")
     prompts = json.dumps(sets[sample].demo_prompts)
-    options = {"name": _free_name(out, f"demo-{sample}"), "images": sets[sample].folder}
+    options = {"name": free_name(out, f"demo-{sample}"), "images": sets[sample].folder}
     config = gather_config(None, preset, options, [f"sample.prompts={prompts}", *LOOK])
     return train(config, out, listener=listener)
-
-
-def _free_name(out: Path, name: str) -> str:
-    taken = (f"{name}-{number}" if number > 1 else name for number in range(1, 10_000))
-    return next(candidate for candidate in taken if not (out / candidate).exists())

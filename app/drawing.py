@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.console import say
+from app.telling import Tell, quiet
 from trainers.errors import VelaturaError
 from trainers.presets import STARTER
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from trainers.formats.read import Style
     from trainers.models.model import Model
+    from trainers.sampling import Order
 
 MOST_CHUNKS = 3
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -51,26 +55,28 @@ def split_strength(text: str) -> tuple[Path, float]:
     return Path(text), 1.0
 
 
-def draw_to_file(request: Request, out: Path, overwrite: bool) -> Path:
+def draw_to_file(request: Request, out: Path, overwrite: bool, plain: Path | None = None, tell: Tell = quiet) -> Path:
     """Draw and write one picture (several prompts as a grid), with its parameters in its metadata.
 
-    Raises VelaturaError, before anything is loaded or written, where the request cannot be met.
+    `plain` is where the same picture without the styles goes; `tell` hears how far it is. Raises VelaturaError, before
+    anything is loaded or written, where the request cannot be met.
     """
-    _check_place(out, overwrite)
+    for place in (out, plain):
+        if place is not None:
+            _check_place(place, overwrite)
     if request.sampler not in SAMPLERS:
         raise VelaturaError(f"there is no sampler {request.sampler!r}; there are {', '.join(SAMPLERS)}")
     styles = _read_styles(request.styles)
     base = _base(request, styles)
     size = _size(request.size, base)
-    pictures = _draw(request, styles, base, size)
-    picture = pictures[0]
-    if len(pictures) > 1:
-        from trainers.grid import make_grid
-
-        label = ", ".join(style.path.stem for style, _ in styles) or "no style"
-        picture = make_grid([(label, pictures)], request.prompts)
-    used = {"styles": [(style.name, strength) for style, strength in styles], "base": base, "size": size}
-    _write(picture, out, asdict(request) | used)
+    model, order = _load(request, styles, base, size)
+    told = _telling(tell, order, 1 if plain is None else 2)
+    used = asdict(request) | {"base": base, "size": size}
+    with _styled(model, styles):
+        picture = _draw(model, order, ", ".join(style.path.stem for style, _ in styles), told)
+        _write(picture, out, used | {"styles": [(style.name, strength) for style, strength in styles]})
+    if plain is not None:
+        _write(_draw(model, order, "", told), plain, used | {"styles": []})
     return out
 
 
@@ -92,21 +98,20 @@ def _read_styles(texts: Sequence[str]) -> list[tuple[Style, float]]:
     return [(read_style(path), strength) for path, strength in map(split_strength, texts)]
 
 
-def _draw(request: Request, styles: Sequence[tuple[Style, float]], base: str, size: tuple[int, int]) -> list[Image]:
+def _load(
+    request: Request, styles: Sequence[tuple[Style, float]], base: str, size: tuple[int, int]
+) -> tuple[Model, Order]:
+    """The base, and what to draw with it."""
     from trainers.device import choose_device, choose_format
-    from trainers.formats.apply import apply_styles
     from trainers.formats.training import Reading, reading_of
     from trainers.models.load import load_model
-    from trainers.sampling import Order, draw
+    from trainers.sampling import Order
 
     device = choose_device("auto")
     # As the first style was trained: with another clip skip or prediction its pictures would not be its own.
     reading = reading_of(styles[0][0]) if styles else Reading()
     settings = reading.base.model_copy(update={"model": base, "family": "auto"})
     model = load_model(settings, choose_format("auto", device, small=base == STARTER), device)
-    if styles:
-        for warning in apply_styles(model.parts, model.family.name, styles).warnings:
-            say((warning, "yellow"))
     order = Order(
         prompts=request.prompts,
         seeds=(request.seed,),
@@ -118,7 +123,42 @@ def _draw(request: Request, styles: Sequence[tuple[Style, float]], base: str, si
         clip_skip=settings.clip_skip,
         chunks=_chunks(model, request, reading.chunks),
     )
-    return list(draw(model, order))
+    return model, order
+
+
+@contextmanager
+def _styled(model: Model, styles: Sequence[tuple[Style, float]]) -> Iterator[None]:
+    """The base with styles on it for a while, saying what of them it does not take."""
+    from trainers.formats.apply import apply_styles
+
+    network = apply_styles(model.parts, model.family.name, styles)
+    for warning in network.warnings:
+        say((warning, "yellow"))
+    try:
+        yield
+    finally:
+        network.remove()
+
+
+def _draw(model: Model, order: Order, label: str, told: Callable[[int, int], None]) -> Image:
+    from trainers.sampling import draw
+
+    pictures = list(draw(model, order, told))
+    if len(pictures) == 1:
+        return pictures[0]
+    from trainers.grid import make_grid
+
+    return make_grid([(label or "no style", pictures)], order.prompts)
+
+
+def _telling(tell: Tell, order: Order, times: int) -> Callable[[int, int], None]:
+    """Tells after each step how much of an order is done, which is drawn so many times."""
+    done, whole = count(1), len(order.pictures) * order.steps * times
+
+    def told(picture: int, step: int) -> None:
+        tell("working", message="Drawing …", done=next(done), of=whole)
+
+    return told
 
 
 def _chunks(model: Model, request: Request, trained: int) -> int:

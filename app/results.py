@@ -20,6 +20,12 @@ def runs_folder(out: Path | None) -> Path:
     return out or (Path(home) if home else Path("outputs"))
 
 
+def free_name(out: Path, name: str) -> str:
+    """A run's name that nothing in a folder of runs has: this one, or with a number after it."""
+    taken = (f"{name}-{number}" if number > 1 else name for number in range(1, 10_000))
+    return next(candidate for candidate in taken if not (out / candidate).exists())
+
+
 def report_result(result: Result, json: bool) -> None:
     """Say what a run gave; a run cut by a signal ends with that signal's exit code."""
     if json:
@@ -33,9 +39,12 @@ def report_result(result: Result, json: bool) -> None:
 
 
 def _tell(result: Result) -> None:
-    size = readable_size(result.style.stat().st_size)
     spent = f"{result.steps} step{'' if result.steps == 1 else 's'} in {result.seconds:.0f} s"
-    say(("style file", "bold green"), f"    {result.style} ({size}, {spent})")
+    if result.style is None:
+        say(f"ended by {result.stopped_by} after {spent}, without a style file")
+    else:
+        size = readable_size(result.style.stat().st_size)
+        say(("style file", "bold green"), f"    {result.style} ({size}, {spent})")
     if result.grid is not None:
         say(("before/after", "bold green"), f"  {result.grid}")
         say(f"the file, loaded afresh, differs from the live adapter by at most {result.difference}/255")

@@ -27,12 +27,12 @@ def gather_config(
     if preset is not None:
         chosen = overlay(below, above).get("base")
         base = chosen.get("model", STARTER) if isinstance(chosen, Mapping) else STARTER
-        below = overlay(below, _shortened(find_preset(preset).settings_for(base), above))
+        below = overlay(below, shorten_warmup(find_preset(preset).settings_for(base), above))
     return build_config(below, above)
 
 
-def _shortened(preset: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """A preset whose warm-up leaves room for as few steps as were asked for: it was made for its own many."""
+def shorten_warmup(preset: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The preset, with a warm-up that leaves room for as few steps as were asked for: it was made for its own many."""
     train, asked = preset.get("train", {}), above.get("train")
     steps = asked.get("steps") if isinstance(asked, Mapping) else None
     if not isinstance(steps, int) or train.get("warmup", 0) < steps:

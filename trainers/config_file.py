@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -12,6 +13,9 @@ from pydantic import ValidationError
 
 from trainers.config import Config
 from trainers.errors import VelaturaError
+
+KEY_FIRST = re.compile(r"[a-z_]+\.[a-z_0-9]+(?= =)")
+"""The setting that a sentence begins with."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -66,16 +70,33 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 def build_config(*layers: Mapping[str, Any]) -> Config:
     """A checked config from settings tables, later ones over earlier ones."""
+    try:
+        return Config.model_validate(lay_over(*layers))
+    except ValidationError as error:
+        raise VelaturaError(_explain(error.errors()[0])[1]) from None
+
+
+def find_problems(*layers: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with settings tables laid over each other: a sentence by key, none where all is well.
+
+    Settings that do not go together are looked for once each of them is right by itself; "" where no key is to blame.
+    """
+    try:
+        Config.model_validate(lay_over(*layers))
+    except ValidationError as error:
+        return dict(_explain(each) for each in reversed(error.errors()))
+    return {}
+
+
+def lay_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings tables over each other, later ones over earlier ones, not checked; a method without a name is LoRA."""
     table: dict[str, Any] = {}
     for layer in layers:
         table = overlay(table, layer)
     method = table.get("method")
     if isinstance(method, Mapping) and "name" not in method:
         table = {**table, "method": {"name": "lora", **method}}
-    try:
-        return Config.model_validate(table)
-    except ValidationError as error:
-        raise VelaturaError(_explain(error)) from None
+    return table
 
 
 def read_config(path: Path) -> Config:
@@ -104,16 +125,22 @@ def as_table(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def _explain(error: ValidationError) -> str:
-    """One sentence on the first thing wrong: the key, what was found and what is allowed."""
-    first = error.errors()[0]
+def _explain(first: Mapping[str, Any]) -> tuple[str, str]:
+    """A thing that is wrong: its key, and one sentence on it, what was found and what is allowed."""
     path = [str(part) for part in first["loc"]]
-    if len(path) > 1 and path[0] == "method":
+    method = path[1] if len(path) > 1 and path[0] == "method" else ""
+    if method:
         path = ["method", *path[2:]]  # without the name of the method, which pydantic puts between
+    sentence = _sentence(path, first, method)
+    blamed = KEY_FIRST.match(sentence) if first["type"] == "value_error" else None
+    return (blamed[0] if blamed else ".".join(path)), sentence
+
+
+def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
     key = ".".join(path) or "the config"
     kind, found, context = first["type"], first.get("input"), first.get("ctx", {})
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"there is no setting {key}; allowed are {', '.join(_allowed_keys(path, error))}"
+        return f"there is no setting {key}; allowed are {', '.join(_allowed_keys(path, method))}"
     if kind == "missing":
         return f"{key} is not set; give it with --{key}, or in the config file"
     if kind == "union_tag_invalid":
@@ -127,12 +154,11 @@ def _explain(error: ValidationError) -> str:
     return f"{key} = {found!r}: {allowed[0].lower()}{allowed[1:]}"
 
 
-def _allowed_keys(path: list[str], error: ValidationError) -> list[str]:
+def _allowed_keys(path: list[str], method: str) -> list[str]:
     from trainers.adapters import METHODS
 
     if path[:1] == ["method"]:
-        name = error.errors()[0]["loc"][1]
-        return sorted(field.name for field in fields(METHODS[str(name)]))
+        return sorted(field.name for field in fields(METHODS[method]))
     level: Any = Config
     for part in path[:-1]:
         field = level.model_fields.get(part) if hasattr(level, "model_fields") else None

@@ -11,10 +11,12 @@ from typing import Any
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
+QUIET = frozenset({"step", "drawing", "working"})
+"""Kinds of event that are many and go into `events.jsonl` alone."""
 
 
 class Recorder:
-    """Appends events to `events.jsonl`, everything but steps to `log.txt` in words, and tells one listener."""
+    """Appends events to `events.jsonl`, all but the quiet ones to `log.txt` in words, and tells one listener."""
 
     def __init__(self, folder: Path, listener: Listener | None = None):
         self._listener = listener
@@ -35,7 +37,7 @@ class Recorder:
         event: Event = {"time": round(time.time(), 3), "type": kind, **{k: _plain(v) for k, v in facts.items()}}
         with self._events.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event, ensure_ascii=False) + "\n")
-        if kind != "step":
+        if kind not in QUIET:
             words = event.get("message") or ", ".join(f"{k} {v}" for k, v in event.items() if k not in ("time", "type"))
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {words}\n")

@@ -20,6 +20,7 @@ from trainers.data.dataset import Dataset
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
 from trainers.loss import timestep_weights, weighted_error
+from trainers.memory import peak_memory
 from trainers.models.model import Model
 from trainers.optim import MovingAverage, make_optimizer, parameter_groups, set_learning_rate
 from trainers.run import Run, plain_disk_errors
@@ -82,7 +83,7 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
     every = config.save.every or max(1, config.train.steps // 10)
     skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED
     with asking_to_stop(session.ask_to_stop):
-        while progress.step < config.train.steps and not session.stopped_by:
+        while progress.step < config.train.steps and not _stops(session):
             before(progress.step)
             started = time.monotonic()
             _stop_text_encoder(session, progress.step)
@@ -97,14 +98,21 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
                 raise VelaturaError(_advice(session, progress, reason))
             if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
                 _save(session, progress, optimizer)
-            if session.run.should_stop():
-                session.ask_to_stop("request")
-    if session.stopped_by and not skips and progress.step not in session.run.checkpoint_steps():
+    saves = session.stopped_by not in ("", "cancel")
+    if saves and not skips and progress.step not in session.run.checkpoint_steps():
         _save(session, progress, optimizer)
     network.clock.now = Now()
     for method in network.methods:
         method.finish(network)
     return progress
+
+
+def _stops(session: Session) -> bool:
+    """Whether someone asked to stop, by a signal or by the run's stop file."""
+    how = session.run.asked_to_stop()
+    if how is not None:
+        session.ask_to_stop("request" if how == "save" else how)
+    return bool(session.stopped_by)
 
 
 def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step: int) -> dict[str, Any]:
@@ -163,7 +171,10 @@ def _stop_text_encoder(session: Session, step: int) -> None:
 def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None:
     speed = progress.step / progress.seconds if progress.seconds else 0.0
     kind = "step" if facts.pop("good") else "skipped"
-    session.record(kind, step=progress.step, steps=session.config.train.steps, speed=round(speed, 3), **facts)
+    memory = peak_memory(session.accelerator.device)
+    session.record(
+        kind, step=progress.step, steps=session.config.train.steps, speed=round(speed, 3), memory=memory, **facts
+    )
     session.accelerator.log(facts, step=progress.step)
 
 

@@ -54,8 +54,8 @@ def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
 def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
     """Draw an order with the live adapter and keep the pictures in the run folder."""
     session.network.clock.now = Now()
-    with _evaluating(session.model):
-        pictures = list(draw(session.model, order))
+    with evaluating(session.model):
+        pictures = list(_announced(session, draw(session.model, order), len(order.pictures), step))
     _keep(pictures, session.run.samples / f"step-{step:08d}")
     session.record("sample", step=step, pictures=len(pictures))
     return pictures
@@ -69,7 +69,7 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
     live = draw_previews(session, order, step)
     fresh = _load_fresh(session)
     apply_styles(fresh.parts, fresh.family.name, [(read_style(style), 1.0)])
-    after = list(draw(fresh, order))
+    after = list(_announced(session, draw(fresh, order), len(live), step))
     folder = session.run.samples / "final"
     _keep(after, folder)
     difference = largest_difference(live, after)
@@ -83,6 +83,13 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
     return Finals(grid, difference)
 
 
+def _announced(session: Session, pictures: Iterator[Image], total: int, step: int) -> Iterator[Image]:
+    """The pictures as they are drawn, each with an event before it: on a large base one takes a while."""
+    for number in range(1, total + 1):
+        session.record("drawing", step=step, picture=number, pictures=total)
+        yield next(pictures)
+
+
 def _load_fresh(session: Session) -> Model:
     model, settings = session.model, session.config.base
     dtype, device, sha256 = model.dtype, model.device, model.sha256
@@ -93,7 +100,7 @@ def _load_fresh(session: Session) -> Model:
 
 
 @contextmanager
-def _evaluating(model: Model) -> Iterator[None]:
+def evaluating(model: Model) -> Iterator[None]:
     """The networks in evaluation mode for a while (gradient checkpointing trains them in training mode)."""
     modes = [(net, net.training) for net in (model.unet, *model.text_encoders)]
     for net, _ in modes:

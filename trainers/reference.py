@@ -18,10 +18,19 @@ class Setting:
     """One leaf of the config: `key` as `section.name` (methods: `method.name`, with `method` naming which)."""
 
     key: str
-    kind: str
-    default: Any
+    field: FieldInfo
     meaning: str
     method: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Its type and limits in words."""
+        return _kind(self.field)
+
+    @property
+    def default(self) -> str:
+        """Its default as the page of settings shows it."""
+        return _default(self.field)
 
 
 def list_settings() -> Iterator[Setting]:
@@ -32,12 +41,12 @@ def list_settings() -> Iterator[Setting]:
         section = field.annotation
         if isinstance(section, type) and issubclass(section, Section):
             for inner, leaf in section.model_fields.items():
-                yield Setting(f"{name}.{inner}", _kind(leaf), _default(leaf), leaf.description or "")
+                yield Setting(f"{name}.{inner}", leaf, leaf.description or "")
         else:
-            yield Setting(name, _kind(field), _default(field), field.description or "")
+            yield Setting(name, field, field.description or "")
     for method, kind in METHODS.items():
         for inner, leaf in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]
-            yield Setting(f"method.{inner}", _kind(leaf), _default(leaf), _meaning(kind, inner), method)
+            yield Setting(f"method.{inner}", leaf, _meaning(kind, inner), method)
 
 
 def write_reference() -> str:

@@ -13,18 +13,29 @@ import errno
 import os
 import re
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from trainers.config import Config
-from trainers.config_file import dump_config, read_config
-from trainers.errors import VelaturaError
+from trainers.errors import BusyError, VelaturaError
+from trainers.heartbeat import beating
+
+if TYPE_CHECKING:
+    from trainers.config import Config
 
 DATASET = "dataset"
 STOP = "stop"
 LOCK = ".training"
+HEARTBEAT = ".heartbeat"
+PATIENCE = 0.5
+"""Seconds to wait for a run's lock, since whoever asks `is_training` holds it for a moment."""
+
+Stop = Literal["save", "pause", "cancel"]
+"""How a run is to end before its last step: saved and exported, saved only, or as it is."""
 _STEP = re.compile(r"step-(\d{8})")
 
 
@@ -56,39 +67,59 @@ class Run:
 
     def config(self) -> Config:
         """The run's config, with the images' folder made absolute."""
+        from trainers.config_file import read_config  # with all methods, which is much to load for a look at a folder
+
         return read_config(self.folder / "config.toml")
 
     # ---------------------------------------------------------------- whose it is
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Hold the run for this process, which lets go even when killed; VelaturaError where another one holds it."""
+        """Hold the run for this process, with a heartbeat; a kill lets go. BusyError where another one holds it."""
+        with self._locked(PATIENCE), beating(self.folder / HEARTBEAT):
+            yield
+
+    @contextmanager
+    def _locked(self, patience: float) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / LOCK)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience)
         except Timeout:
-            raise VelaturaError(f"{self.folder} is being trained by another process; stop that one first") from None
+            raise BusyError(f"{self.folder} is being trained by another process; stop that one first") from None
         try:
             yield
         finally:
             lock.release()
 
     def is_training(self) -> bool:
-        """Whether a process trains the run now."""
+        """Whether a process of this machine trains the run now."""
         try:
-            with self.training():
+            with self._locked(0):
                 return False
-        except VelaturaError:
+        except BusyError:
             return True
 
-    # ---------------------------------------------------------------- stopping
-    def ask_to_stop(self) -> None:
-        """Leave the sign that makes the trainer finish its step, save, export and end."""
-        (self.folder / STOP).touch()
+    def last_beat(self) -> float:
+        """Seconds since the process that trains the run gave a sign of life; infinite where none does."""
+        try:
+            return time.time() - (self.folder / HEARTBEAT).stat().st_mtime
+        except FileNotFoundError:
+            return float("inf")
 
-    def should_stop(self) -> bool:
-        return (self.folder / STOP).exists()
+    # ---------------------------------------------------------------- stopping
+    def ask_to_stop(self, how: Stop = "save") -> None:
+        """Leave the sign that makes the trainer finish its step and end; a later one replaces it."""
+        with whole_file(self.folder / STOP) as building:
+            building.write_text(how, encoding="utf-8")
+
+    def asked_to_stop(self) -> Stop | None:
+        """How the run is asked to end, None where it is not; an empty file, made by hand, asks to save."""
+        try:
+            words = (self.folder / STOP).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        return "pause" if words == "pause" else "cancel" if words == "cancel" else "save"
 
     def clear_stop(self) -> None:
         (self.folder / STOP).unlink(missing_ok=True)
@@ -107,7 +138,7 @@ class Run:
 
 def open_run(folder: Path) -> Run:
     """An existing run folder; VelaturaError where it is none."""
-    if not _is_run(folder):
+    if not is_run(folder):
         raise VelaturaError(f"{folder} is no run folder: a run has a config.toml and an events.jsonl")
     return Run(folder)
 
@@ -127,16 +158,16 @@ def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
     if target.exists() and not _may_be_replaced(target):
         raise VelaturaError(f"{target} is no run folder, so --overwrite does not replace it; give another --name")
     made = [p for p in (out, *out.parents) if not p.exists()]
-    building = out / f".{config.name}.{os.getpid()}.unfinished"
+    building = out / f".{config.name}.{os.getpid()}-{threading.get_ident()}.unfinished"
     try:
         with plain_disk_errors(building):
             building.mkdir(parents=True)
             yield Run(building)
-            if target.exists():
+            if overwrite and target.exists():
                 with Run(target).training():  # not from under another process
                     pass
                 shutil.rmtree(target)
-            building.rename(target)
+            _put(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
         for folder in made:  # folders that were made for a run that never began
@@ -144,18 +175,30 @@ def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
                 folder.rmdir()
 
 
+def _put(building: Path, target: Path) -> None:
+    """Give a finished folder its name, which somebody else may have taken while it was built."""
+    try:
+        building.rename(target)
+    except OSError as error:
+        if target.exists():
+            raise VelaturaError(f"{target} was made by somebody else meanwhile; give another --name") from error
+        raise
+
+
 def _may_be_replaced(target: Path) -> bool:
     """Only a run or an empty folder: `--out` may be anywhere, and what is replaced is gone."""
-    return target.is_dir() and (_is_run(target) or not any(target.iterdir()))
+    return target.is_dir() and (is_run(target) or not any(target.iterdir()))
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
     """Whether a folder has the marks of a run; other programs, too, have a config.toml."""
     return (folder / "config.toml").is_file() and (folder / "events.jsonl").is_file()
 
 
 def write_config(run: Run, config: Config) -> None:
     """Write the complete config, with the images where the run folder keeps them."""
+    from trainers.config_file import dump_config
+
     kept = config.model_copy(update={"data": config.data.model_copy(update={"images": DATASET})})
     with whole_file(run.folder / "config.toml") as building:
         building.write_text(dump_config(kept), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from trainers.models.text import Conditioning, encode_captions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Told = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,13 @@ class Order:
 
 
 @torch.no_grad()
-def draw(model: Model, order: Order) -> Iterator[Image]:
-    """Yield the pictures of an order one by one.
+def draw(model: Model, order: Order, told: Told | None = None) -> Iterator[Image]:
+    """Yield the pictures of an order one by one; `told(picture, step)`, from 1 each, is called after each step.
 
     Each is a function of its prompt and seed alone, so it does not change with the others drawn beside it.
     """
     pipeline = make_pipeline(model, order.sampler)
-    for prompt, seed in order.pictures:
+    for number, (prompt, seed) in enumerate(order.pictures, 1):
         text = encode_captions(model, [order.negative, prompt], order.clip_skip, order.chunks).to(model.dtype)
         width, height = order.size
         result = pipeline(
@@ -56,8 +58,17 @@ def draw(model: Model, order: Order) -> Iterator[Image]:
             width=width,
             height=height,
             output_type="latent",
+            callback_on_step_end=None if told is None else _telling(told, number),
         )
         yield to_image(decode(model, result.images))
+
+
+def _telling(told: Told, number: int) -> Callable[..., dict[str, Any]]:
+    def after_step(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        told(number, step + 1)
+        return tensors
+
+    return after_step
 
 
 def decode(model: Model, latents: Tensor) -> Tensor:

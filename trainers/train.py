@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,6 @@ from trainers.config import Config
 from trainers.config_file import as_table, build_config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset, load_dataset
-from trainers.data.ingest import IngestReport, ingest
 from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.errors import VelaturaError
 from trainers.events import Listener, Recorder, read_events
@@ -27,6 +26,7 @@ from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.models.text import CHUNK, count_tokens, encode_captions
 from trainers.optim import make_optimizer, parameter_groups
+from trainers.prepare import fill_folder
 from trainers.presets import STARTER
 from trainers.previews import draw_final, draw_previews, preview_order
 from trainers.run import Run, new_run, plain_disk_errors, write_config
@@ -46,12 +46,13 @@ class Result:
     """What a run gave: its folder, the style file, steps done, seconds spent on them, numbers trained."""
 
     run: Path
-    style: Path
+    style: Path | None
+    """None where the run was paused or cancelled, which exports nothing."""
     steps: int
     seconds: float
     parameters: int
     stopped_by: str
-    """Empty, or what ended the run before its last step: `request`, `SIGINT`, `SIGTERM`."""
+    """Empty, or what ended the run before its last step: `request`, `pause`, `cancel`, `SIGINT`, `SIGTERM`."""
     grid: Path | None
     """Pictures before and after, where the run was not cut short."""
     difference: int | None
@@ -60,23 +61,33 @@ class Result:
 
 def train(config: Config, out: Path, overwrite: bool = False, listener: Listener | None = None) -> Result:
     """Train a style in a new run folder under `out`; nothing is left there where the preparation fails."""
-    source = Path(config.data.images)
-    if not config.data.images:
-        raise VelaturaError("no images were given; name their folder with --images or data.images")
     with interrupted_by_sigterm():
         with new_run(config, out, overwrite) as run:
-            report = ingest(source, run.dataset, config.data.transparency == "mask")
-            session = _open_session(run, config, listener)
-            write_config(run, config)
-            _note_images(session, report)
+            record = Recorder(run.folder, listener)
+            fill_folder(run, config, record)
+            session = open_session(run, config, record)
         session.run = Run(out / config.name)
-        session.record.move_to(session.run.folder)
-        with session.run.training():
+        record.move_to(session.run.folder)
+        with session.run.training(), _errors_noted(session.run, record):
             return _train(session, resume=False)
 
 
-def resume(run: Run, listener: Listener | None = None, steps: int | None = None) -> Result:
-    """Go on with a run from its newest checkpoint, exactly as if it had not been cut; `steps` trains it longer."""
+def train_prepared(run: Run, listener: Listener | None = None) -> Result:
+    """Train a run that `prepare` made from its first step; a stop that was asked for meanwhile holds."""
+    if run.checkpoint_steps():
+        raise VelaturaError(f"{run.folder} has been trained already; go on with: velatura resume {run.folder}")
+    config = run.config()
+    with interrupted_by_sigterm(), run.training():
+        record = Recorder(run.folder, listener)
+        with _errors_noted(run, record):
+            return _train(open_session(run, config, record), resume=False)
+
+
+def resume(run: Run, listener: Listener | None = None, steps: int | None = None, heed_stop: bool = False) -> Result:
+    """Go on with a run from its newest checkpoint, exactly as if it had not been cut; `steps` trains it longer.
+
+    A stop that was asked for before is forgotten, unless `heed_stop`: then the run may end where it begins.
+    """
     config = run.config()
     done = run.checkpoint_steps()
     if not done:
@@ -88,17 +99,32 @@ def resume(run: Run, listener: Listener | None = None, steps: int | None = None)
     finished = any(event["type"] == "done" and event["step"] >= config.train.steps for event in read_events(run.folder))
     if finished or done[-1] > config.train.steps:
         raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; give more --steps to train it longer")
-    with interrupted_by_sigterm(), plain_disk_errors(run.style), run.training():
-        session = _open_session(run, config, listener)
-        run.clear_stop()
-        if steps is not None:
-            write_config(run, config)
-        return _train(session, resume=True)
+    with interrupted_by_sigterm(), run.training():
+        record = Recorder(run.folder, listener)
+        with _errors_noted(run, record):
+            session = open_session(run, config, record)
+            if not heed_stop:
+                run.clear_stop()
+            if steps is not None:
+                write_config(run, config)
+            return _train(session, resume=True)
 
 
-def _open_session(run: Run, config: Config, listener: Listener | None) -> Session:
+@contextmanager
+def _errors_noted(run: Run, record: Recorder) -> Iterator[None]:
+    """Let the run say itself, in one sentence, what ended it."""
+    try:
+        with plain_disk_errors(run.style):
+            yield
+    except Exception as error:
+        with suppress(OSError):  # a full disk takes no event either, and it is the error that matters
+            record("error", message=str(error) or type(error).__name__)
+        raise
+
+
+def open_session(run: Run, config: Config, record: Recorder) -> Session:
     """Load the base and place the method on it, saying what the user should know before a step is taken."""
-    record = Recorder(run.folder, listener)
+    record("loading", base=config.base.model)
     device = choose_device(config.train.device)
     dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"))
@@ -133,40 +159,27 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
         encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
 
 
-def _note_images(session: Session, report: IngestReport) -> None:
-    record = session.record
-    for name, reason in report.skipped:
-        record("warning", message=f"{name} was left out: {reason}")
-    for group in report.duplicates:
-        how = "the same" if group.exact else "nearly the same"
-        record("warning", message=f"these images are {how}: {', '.join(group.names)}")
-    for sentence in report.notes:
-        record("note", message=sentence)
-    record("images", count=len(report.kept), skipped=len(report.skipped))
+def open_dataset(session: Session) -> tuple[Dataset, Order]:
+    """The images of a session's run at its training size, and the previews that it draws."""
+    config, model = session.config, session.model
+    resolution = config.data.resolution or model.resolution
+    side = config.sample.size or resolution - resolution % model.stride
+    dataset = load_dataset(session.run.dataset, config.data, config.seed, resolution, model.stride)
+    return dataset, preview_order(config, dataset, side)
 
 
 def _train(session: Session, resume: bool) -> Result:
-    config, model, record = session.config, session.model, session.record
-    resolution = config.data.resolution or model.resolution
-    side = config.sample.size or resolution - resolution % model.stride
     started = time.time()
     try:
-        with plain_disk_errors(session.run.style):
-            dataset = load_dataset(session.run.dataset, config.data, config.seed, resolution, model.stride)
-            order = preview_order(config, dataset, side)
-            parameters = _note_start(session, dataset, resume)
-            del model  # it makes room for another before the last pictures
-            progress = take_steps(session, dataset, resume, _previews(session, order))
-            return _finish(session, dataset, order, progress, parameters, started)
-    except Exception as error:
-        with suppress(OSError):  # a full disk takes no event either, and it is the error that matters
-            record("error", message=str(error) or type(error).__name__)
-        raise
+        dataset, order = open_dataset(session)
+        parameters = _note_start(session, dataset, order, resume)
+        progress = take_steps(session, dataset, resume, _previews(session, order))
+        return _finish(session, dataset, order, progress, parameters, started)
     finally:
         session.accelerator.end_training()
 
 
-def _note_start(session: Session, dataset: Dataset, resume: bool) -> int:
+def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) -> int:
     """Record what begins here, in the tracker too; the count of trained numbers."""
     config = session.config
     _note_dataset(session, dataset)
@@ -174,6 +187,7 @@ def _note_start(session: Session, dataset: Dataset, resume: bool) -> int:
     session.record(
         "start",
         name=config.name,
+        prompts=[prompt for prompt, _ in order.pictures],
         method=config.method.name,
         base=session.model.title,
         family=session.model.family.name,
@@ -225,24 +239,20 @@ def _previews(session: Session, order: Order) -> Callable[[int], None]:
 def _finish(
     session: Session, dataset: Dataset, order: Order, progress: Progress, parameters: int, started: float
 ) -> Result:
-    """Export, draw from the exported file, and say what there is."""
-    config, run = session.config, session.run
+    """Export, draw from the exported file, and say what there is; a paused or cancelled run exports nothing."""
+    run, stopped_by, seconds = session.run, session.stopped_by, round(progress.seconds, 2)
+    if stopped_by in ("pause", "cancel"):
+        run.clear_stop()
+        session.record("paused" if stopped_by == "pause" else "cancelled", step=progress.step, seconds=seconds)
+        return Result(run.folder, None, progress.step, seconds, parameters, stopped_by, None, None)
     with session.average.in_place() if session.average else nullcontext():
         style = export_style(session, dataset, progress, started)
-        finals = None if session.stopped_by else draw_final(session, order, style, progress.step)
+        finals = None if stopped_by else draw_final(session, order, style, progress.step)
     run.clear_stop()
-    result = Result(
-        run.folder,
-        style,
-        progress.step,
-        round(progress.seconds, 2),
-        parameters,
-        session.stopped_by,
-        finals.grid if finals else None,
-        finals.difference if finals else None,
-    )
-    kind = "stopped" if session.stopped_by else "done"
-    session.record(kind, step=progress.step, style=style.name, seconds=result.seconds, difference=result.difference)
-    if session.stopped_by:
-        session.record("note", message=f"stopped at step {progress.step} of {config.train.steps}; saved and exported")
-    return result
+    grid, difference = (finals.grid, finals.difference) if finals else (None, None)
+    kind = "stopped" if stopped_by else "done"
+    session.record(kind, step=progress.step, style=style.name, seconds=seconds, difference=difference)
+    if stopped_by:
+        steps = session.config.train.steps
+        session.record("note", message=f"stopped at step {progress.step} of {steps}; saved and exported")
+    return Result(run.folder, style, progress.step, seconds, parameters, stopped_by, grid, difference)

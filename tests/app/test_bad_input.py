@@ -152,7 +152,7 @@ ROWS = {
     "resume to fewer steps": ("resume runs/dusk --steps 1", "complete at step 2"),
     "resume to no steps": ("resume runs/dusk --steps 0", "train.steps = 0"),
     "stop what is no run": ("stop images", "images is no run folder"),
-    "stop what is complete": ("stop runs/dusk", "runs/dusk is not training: it is complete"),
+    "stop what is complete": ("stop runs/dusk", "runs/dusk is not training: it has already finished"),
     "demo with unknown images": ("demo --sample nice", "no sample images 'nice'; there are black-line, blob"),
     "get no id": ("models get nice", "'nice' is no hub id"),
 }
@@ -224,7 +224,7 @@ def full_disk(*arguments: Any, **options: Any) -> None:
 def test_a_full_disk_leaves_nothing_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path / "images", "fox.png")
     before = tree(tmp_path)
-    monkeypatch.setattr("trainers.train.write_config", full_disk)  # the last thing that is written before training
+    monkeypatch.setattr("trainers.prepare.write_config", full_disk)  # the last thing that is written before training
     outcome = call("train", "--images", tmp_path / "images", "--name", "new", "--out", tmp_path / "deep" / "runs")
     assert outcome.code != 0
     assert re.fullmatch(r"error: the disk is full: .*\n", outcome.err.splitlines(True)[-1])

@@ -25,7 +25,9 @@ EVERY_COMMAND = sorted(commands())
 # ---------------------------------------------------------------- help
 def test_the_commands_there_are() -> None:
     expected = {"train", "resume", "stop", "check", "generate", "inspect", "models", "models get", "methods", "presets"}
-    assert set(EVERY_COMMAND) == expected | {"demo"}
+    queue = {"add", "list", "stop", "pause", "cancel", "resume", "retry", "clone", "move", "clear"}
+    expected |= {"estimate", "caption"}
+    assert set(EVERY_COMMAND) == expected | {"demo", "ui", "worker", "queue"} | {f"queue {name}" for name in queue}
 
 
 @pytest.mark.parametrize("name", EVERY_COMMAND)

@@ -58,20 +58,22 @@ def test_no_two_lines_train_the_same_run() -> None:
 
 
 def test_the_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order they are given, with fewer steps; all but the demo, what needs a real base, and stopping."""
+    """In the order they are given, with fewer steps; all but demo, studio, stopping, and what needs a real base."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VELATURA_HOME", raising=False)
     write_pictures(tmp_path / "my-paintings", "fox in snow.png", "a boat.png")
-    more = {"train": ("--steps", "1", "--set", "sample.steps=1"), "generate": ("--steps", "1")}
+    few = ("--steps", "1", "--set", "sample.steps=1")
+    more = {"train": few, "queue add": few, "generate": ("--steps", "1"), "worker": ("--device", "cpu")}
     done = []
     for words in VELATURA:
-        if words[0] in ("demo", "stop", "resume") or words[:2] == ["models", "get"] or "--base" in words:
+        if words[0] in ("demo", "ui", "stop", "resume") or words[:2] == ["models", "get"] or "--base" in words:
             continue
-        outcome = call(*words, *more.get(words[0], ()))
+        outcome = call(*words, *more.get(parse(words), ()))
         assert outcome.code == 0, (words, outcome.err)
         done.append(words[0])
     assert done.count("train") >= 3
-    assert {"check", "generate", "inspect", "models"} <= set(done)
+    assert {"check", "generate", "inspect", "models", "queue", "worker"} <= set(done)
+    assert (tmp_path / "outputs" / "dusk-second" / "style" / "dusk-second.safetensors").is_file()
 
 
 def test_the_table_of_methods_is_the_registry() -> None:

@@ -78,12 +78,16 @@ def test_checkpoints_are_found_in_order_and_unfinished_ones_are_not(tmp_path):
 
 def test_the_stop_sign(tmp_path):
     run = Run(tmp_path)
-    assert not run.should_stop()
-    run.ask_to_stop()
-    assert run.should_stop()
+    assert run.asked_to_stop() is None
+    for how in ("save", "pause", "cancel"):
+        run.ask_to_stop(how)
+        assert run.asked_to_stop() == how
+    for words in ("", "now, please", "pause\n"):
+        (tmp_path / "stop").write_text(words)
+        assert run.asked_to_stop() == ("pause" if "pause" in words else "save")
     run.clear_stop()
     run.clear_stop()
-    assert not run.should_stop()
+    assert run.asked_to_stop() is None and list(tmp_path.iterdir()) == []
 
 
 def test_no_run_folder(tmp_path):
@@ -136,6 +140,39 @@ def test_a_killed_process_lets_go_of_its_run(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", lines, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline().strip() == b"held"
     assert Run(tmp_path).is_training()
+    assert Run(tmp_path).last_beat() < 60
     process.kill()
     process.communicate()
     assert not Run(tmp_path).is_training()
+    assert Run(tmp_path).last_beat() < 60  # what it left says when it was last seen
+
+
+def test_a_run_is_held_even_while_somebody_asks_whether_it_is(tmp_path):
+    import threading
+
+    run, stop = Run(tmp_path), threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            run.is_training()
+
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    try:
+        for _ in range(5):
+            with run.training():
+                assert run.is_training()
+    finally:
+        stop.set()
+        for thread in asking:
+            thread.join()
+    assert run.last_beat() == float("inf")  # it is gone with an orderly end
+
+
+def test_a_name_taken_while_a_run_was_built_is_said(tmp_path, config):
+    with pytest.raises(VelaturaError, match="was made by somebody else"), new_run(config, tmp_path, False) as run:
+        write_run(run, config)
+        (tmp_path / "dusk").mkdir()
+        (tmp_path / "dusk" / "theirs").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["dusk"]

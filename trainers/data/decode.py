@@ -59,7 +59,7 @@ class UnreadableError(VelaturaError):
         self.reason = reason
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image file to an upright 8-bit sRGB image, `RGB`, or `RGBA` where part of it is transparent.
 
     Raises UnreadableError for whatever is not a readable image of an allowed format and size.
@@ -70,12 +70,14 @@ def open_image(path: Path) -> Image.Image:
     _check_file(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableError(path.name, _too_large(f"{image.width} × {image.height} pixels"))
+            if image.width * image.height > max_pixels:
+                raise UnreadableError(path.name, _too_large(f"{image.width} × {image.height} pixels", max_pixels))
             image.load()
             return _upright(_standard(image), _orientation(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableError(path.name, _too_large(f"over {MAX_PIXELS // 10**6} million pixels")) from error
+        raise UnreadableError(
+            path.name, _too_large(f"over {max_pixels // 10**6} million pixels", max_pixels)
+        ) from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableError(path.name, _what_it_is(path)) from error
     except DECODING_ERRORS as error:
@@ -108,8 +110,8 @@ def alpha_mask(image: Image.Image) -> Image.Image | None:
     return image.getchannel("A") if image.mode == "RGBA" else None
 
 
-def _too_large(found: str) -> str:
-    return f"is too large ({found}; at most {MAX_PIXELS // 10**6} million pixels are decoded: make it smaller)"
+def _too_large(found: str, max_pixels: int) -> str:
+    return f"is too large ({found}; at most {max_pixels // 10**6} million pixels are decoded: make it smaller)"
 
 
 def _what_it_is(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +27,52 @@ def download_model(model: str, progress: Progress | None = None) -> Path:
     """
     if not HUB_ID.fullmatch(model):
         raise VelaturaError(f"{model!r} is no hub id; ids look like `owner/name`")
+    offline = (
+        f"{model} is not on this machine and there is no network: run `velatura models get {model}` with one, "
+        "or copy its diffusers folder or .safetensors checkpoint here and give that path as the base"
+    )
+    folder = fetch_files(Wanted(model, lambda sizes: needed_files(model, sizes), offline), progress)
+    if cached_snapshot(model) is None:
+        raise VelaturaError(f"the download of {model} is incomplete; run `velatura models get {model}` again")
+    return folder
+
+
+class NeedsTokenError(VelaturaError):
+    """The hub has to be told who asks before it gives a model."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Files of a hub repository, chosen from their names and bytes, and what is said where there is no network."""
+
+    model: str
+    choose: Callable[[dict[str, int]], list[str]]
+    offline: str
+    revision: str | None = None
+
+
+def fetch_files(wanted: Wanted, progress: Progress | None = None) -> Path:
+    """Download files of a repository into the local cache; return their folder. VelaturaError as `download_model`."""
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+    model, revision = wanted.model, wanted.revision
     try:
-        siblings = HfApi().model_info(model, files_metadata=True).siblings or []
+        siblings = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
         sizes = {file.rfilename: file.size or 0 for file in siblings}
-        wanted = needed_files(model, sizes)
-        total = sum(sizes[name] for name in wanted)
+        names = wanted.choose(sizes)
+        total = sum(sizes[name] for name in names)
         _check_room(model, total, Path(constants.HF_HUB_CACHE))
         bar = None if progress is None else _bar(progress, total)
-        folder = Path(snapshot_download(model, allow_patterns=wanted, tqdm_class=bar))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=names, tqdm_class=bar))
     except HfHubHTTPError as error:
-        raise VelaturaError(_refusal(model, error)) from error
+        raise _refusal(model, error) from error
     except (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
-        raise VelaturaError(
-            f"{model} is not on this machine and there is no network: run `velatura models get {model}` with one, "
-            "or copy its diffusers folder or .safetensors checkpoint here and give that path as the base"
-        ) from error
+        raise VelaturaError(wanted.offline) from error
     except OSError as error:
         raise VelaturaError(
             f"could not write {model} to {constants.HF_HUB_CACHE}: {error.strerror or error}"
         ) from error
-    if cached_snapshot(model) is None:
-        raise VelaturaError(f"the download of {model} is incomplete; run `velatura models get {model}` again")
-    return folder
 
 
 def needed_files(model: str, names: Iterable[str]) -> list[str]:
@@ -97,17 +119,19 @@ def _check_room(model: str, total: int, cache: Path) -> None:
         )
 
 
-def _refusal(model: str, error: Any) -> str:
+def _refusal(model: str, error: Any) -> VelaturaError:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):
-        return (
+        return NeedsTokenError(
             f"{model} is gated: accept its terms on its page, log in once with `hf auth login`, "
             f"and run `velatura models get {model}` again"
         )
     if isinstance(error, RepositoryNotFoundError):
-        return f"the hub has no model {model} (or it is private: log in once with `hf auth login`); check the spelling"
-    return f"the hub refused {model} (status {error.response.status_code}); try again later"
+        return NeedsTokenError(
+            f"the hub has no model {model} (or it is private: log in once with `hf auth login`); check the spelling"
+        )
+    return VelaturaError(f"the hub refused {model} (status {error.response.status_code}); try again later")
 
 
 def _bar(progress: Progress, total: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from trainers.models.model import Model
@@ -20,11 +21,14 @@ def make_pipeline(model: Model, sampler: Sampler = "ddim") -> Any:
         "scheduler": model.schedule.scheduler(sampler),
     }
     pipeline: Any
-    if model.family.name == "sdxl":
-        second = {"text_encoder_2": model.text_encoders[1], "tokenizer_2": model.tokenizers[1]}
-        pipeline = StableDiffusionXLPipeline(**parts, **second, add_watermarker=False)
-    else:
-        unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        pipeline = StableDiffusionPipeline(**parts, **unused)
+    with warnings.catch_warnings():
+        # The schedule is as it is meant to be; diffusers would print all of it with advice against it.
+        warnings.simplefilter("ignore", FutureWarning)
+        if model.family.name == "sdxl":
+            second = {"text_encoder_2": model.text_encoders[1], "tokenizer_2": model.tokenizers[1]}
+            pipeline = StableDiffusionXLPipeline(**parts, **second, add_watermarker=False)
+        else:
+            unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+            pipeline = StableDiffusionPipeline(**parts, **unused)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -1,0 +1,269 @@
+"""What people do with jobs, from browser and command line alike: each fits some states, and says so in the others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.jobs.dispatcher import DELETED, note_cancelled, settle
+from app.jobs.process import own_identity
+from app.jobs.states import IN_WORDS, State
+from app.jobs.store import TRAIN, Job, NewJob, Store
+from app.jobs.views import View, Watcher
+from app.results import free_name
+from trainers.errors import VelaturaError
+from trainers.events import Recorder
+from trainers.run import Run, Stop, open_run, write_config
+
+if TYPE_CHECKING:
+    from trainers.config import Config
+
+SMALL = ".jobs"
+"""Folder of the small jobs' folders, among the runs."""
+AHEAD = 10
+"""Priority of small jobs; that of runs is 0."""
+FIXED = ("name", "data.images", "data.transparency")
+"""Settings that are in a run's images and files from its preparation on."""
+UNFINISHED = (State.PAUSED, State.INTERRUPTED)
+"""Ended for now; whoever clears the queue does not mean them."""
+DONE: Mapping[str, str] = {
+    "stop": "stopped",
+    "pause": "paused",
+    "cancel": "cancelled",
+    "resume": "resumed",
+    "longer": "trained longer",
+    "retry": "tried again",
+    "clone": "cloned",
+    "change": "changed",
+    "move": "moved",
+    "delete": "deleted",
+}
+
+
+# ---------------------------------------------------------------- new jobs
+def add(
+    store: Store, config: Config, owner: str = "", priority: int = 0, first: bool = False, overwrite: bool = False
+) -> Job:
+    """Prepare a run, with its images copied in, and put it in line; its folder is there when this returns."""
+    from trainers.prepare import prepare
+
+    there = store.job_in(store.runs / config.name)
+    if there is not None and there.phase != "ended":
+        raise VelaturaError(f"{config.name} is in the queue already; give another --name")
+    run = prepare(config, store.runs, overwrite)
+    try:
+        job = store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, config.train.device, priority))
+    except BaseException:
+        shutil.rmtree(run.folder)
+        raise
+    if first:
+        store.move(job, 1)
+    return store.job(job.id)
+
+
+def add_command(
+    store: Store,
+    kind: str,
+    folder: Path,
+    words: Sequence[str],
+    owner: str = "",
+    wants: str = "auto",
+    priority: int = AHEAD,
+) -> Job:
+    """Put a small job in line: a `velatura` command that needs a device and leaves its results in `folder`.
+
+    It goes before the runs unless given another priority: nobody waits hours for a picture.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return store.add(NewJob(kind, folder, tuple(words), Path.cwd(), owner, wants, priority))
+
+
+def new_folder(store: Store, name: str) -> Path:
+    """A new, empty folder for a small job's results."""
+    folder = store.runs / SMALL / free_name(store.runs / SMALL, name)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def adopt(store: Store, folder: Path, owner: str = "") -> Job:
+    """The job of a run that was made outside of the queue, which is then among those that have ended."""
+    there = store.job_in(folder)
+    if there is not None:
+        return there
+    run = open_run(folder)
+    return store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, run.config().train.device), phase="ended")
+
+
+def clone(store: Store, number: int, name: str = "", changes: Mapping[str, Any] | None = None, owner: str = "") -> Job:
+    """A new job with the pictures and settings of another one, `changes` laid over them."""
+    job = _allowed(store, number, "clone").job
+    config = _changed(Run(job.folder).config(), changes or {})
+    config = _laid_over(config, {"name": name or free_name(store.runs, job.name)})
+    return add(store, config, owner or job.owner, job.priority)
+
+
+# ---------------------------------------------------------------- ending
+def stop(store: Store, number: int, how: Stop = "save") -> State:
+    """Ask a job to end: saved and exported, saved only, or as it is; one in line is taken out. The state after that."""
+    action = {"save": "stop"}.get(how, how)
+    view = _allowed(store, number, action)
+    job = view.job
+    if view.state == State.PAUSED:  # its file is made from its checkpoint, which takes a device
+        with _held(store, job):
+            Run(job.folder).ask_to_stop("save")
+        _must(store.put_in_line(job, first=True), job)
+    elif view.state == State.QUEUED or job.phase == "claimed":
+        _must(store.end(job), job)
+        if not view.said.doing:  # else it is again what it was before it was put in line
+            note_cancelled(job)
+    elif job.phase != "running":  # somebody trains it without the queue
+        Run(job.folder).ask_to_stop(how)
+    else:
+        _must(store.request(job, how), job)
+        if how == "cancel" and view.state in (State.PREPARING, State.WORKING, State.STOPPING):
+            job.process.kill()  # whatever is half written is made anew, and what it had saved is kept
+        else:
+            Run(job.folder).ask_to_stop(how)
+    settle(store)
+    return Watcher(store).view(number).state
+
+
+# ---------------------------------------------------------------- going on
+def resume(store: Store, number: int, steps: int | None = None) -> Job:
+    """Put a job in line again to go on where its newest checkpoint is; a paused one before everybody else.
+
+    `steps` trains it longer, a finished one too.
+    """
+    view = _allowed(store, number, "resume" if steps is None else "longer", "resume")
+    run = Run(view.job.folder)
+    with _held(store, view.job):
+        run.clear_stop()
+        if steps is not None:
+            if steps <= view.said.step:
+                raise VelaturaError(f"{view.job.name} is at step {view.said.step}; give more --steps")
+            write_config(run, _laid_over(run.config(), {"train": {"steps": steps}}))
+    _must(store.put_in_line(view.job, first=view.state == State.PAUSED), view.job)
+    return store.job(number)
+
+
+def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None) -> Job:
+    """Put a job in line again from its beginning, with `changes` laid over its settings."""
+    job = _allowed(store, number, "retry").job
+    run, wants = Run(job.folder), job.wants
+    with _held(store, job):
+        if job.kind == TRAIN:
+            config = _changed(run.config(), changes or {})
+            wants = config.train.device
+            with run.training():
+                for folder in (run.checkpoints, run.samples, run.style):
+                    shutil.rmtree(folder, ignore_errors=True)
+                write_config(run, config)
+        run.clear_stop()
+        Recorder(job.folder)("anew")
+        store.want(job, wants)
+    _must(store.put_in_line(job), job)
+    return store.job(number)
+
+
+def change(store: Store, number: int, changes: Mapping[str, Any]) -> Job:
+    """Change the settings of a job that waits; it keeps its place."""
+    job = _allowed(store, number, "change").job
+    run = Run(job.folder)
+    if run.checkpoint_steps():
+        raise VelaturaError(f"{job.name} has been trained in part, with the settings it has; clone it to change them")
+    with _held(store, job):
+        config = _changed(run.config(), changes)
+        write_config(run, config)
+        store.want(job, config.train.device)
+    return store.job(number)
+
+
+# ---------------------------------------------------------------- order and tidying
+def move(store: Store, number: int, where: str | int) -> list[Job]:
+    """Move a waiting job `up`, `down`, `first`, `last` or to a place, 1 being the first; the line as it is then."""
+    view = _allowed(store, number, "move")
+    last = len(store.line())
+    places = {"up": view.place - 1, "down": view.place + 1, "first": 1, "last": last}
+    try:
+        place = places[where] if where in places else int(where)
+    except ValueError:
+        raise VelaturaError(f"{where!r} is no place; give up, down, first, last or a number from 1") from None
+    _must(store.move(view.job, place), view.job)
+    return store.line()
+
+
+def clear(store: Store) -> list[Job]:
+    """Take out of the queue what has ended and is not to go on; the run folders stay, those of small jobs go."""
+    settle(store)
+    ended = [view for view in Watcher(store).views() if view.job.phase == "ended"]
+    removed = [view.job for view in ended if view.state not in UNFINISHED and store.remove(view.job)]
+    for job in removed:
+        if job.folder.parent == store.runs / SMALL:
+            shutil.rmtree(job.folder, ignore_errors=True)
+    return removed
+
+
+def delete(store: Store, number: int) -> None:
+    """Remove a job and its folder: pictures, samples, checkpoints and style file."""
+    job = _allowed(store, number, "delete").job
+    with _held(store, job):
+        if job.folder.is_dir():
+            with Run(job.folder).training():  # not from under a process that trains it
+                pass
+            # Out of sight at once, so that a kill on the way leaves no half run.
+            hidden = job.folder.with_name(DELETED.format(f"{job.name}.{job.id}"))
+            job.folder.rename(hidden)
+            shutil.rmtree(hidden)
+    store.remove(job)
+
+
+# ---------------------------------------------------------------- within
+def _allowed(store: Store, number: int, *actions: str) -> View:
+    """The job as it is now; VelaturaError where none of the actions fits its state."""
+    settle(store)
+    view = Watcher(store).view(number)
+    if not set(actions) & set(view.actions):
+        raise VelaturaError(f"{view.job.name} cannot be {DONE[actions[0]]}: {IN_WORDS[view.state]}")
+    return view
+
+
+def _must(done: bool, job: Job) -> None:
+    if not done:
+        raise VelaturaError(f"{job.name} has changed in this moment; look again")
+
+
+@contextmanager
+def _held(store: Store, job: Job) -> Iterator[None]:
+    """Keep a job from dispatchers and other actions for as long as its folder is changed."""
+    _must(store.hold(job, own_identity()), job)
+    try:
+        yield
+    finally:
+        store.release(job)
+
+
+def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A config with changes laid over it; VelaturaError where one of them can no longer have an effect."""
+    new = _laid_over(config, changes)
+    for key in FIXED:
+        before, after = (_setting(each, key) for each in (config, new))
+        if before != after:
+            raise VelaturaError(f"{key} is fixed once a run is prepared; begin a new run to change it")
+    return new
+
+
+def _laid_over(config: Config, changes: Mapping[str, Any]) -> Config:
+    from app.settings import shorten_warmup
+    from trainers.config_file import as_table, build_config
+
+    return build_config(shorten_warmup(as_table(config), changes), changes)
+
+
+def _setting(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value

@@ -1,0 +1,54 @@
+"""Which devices there are, which one a job may have, and how its process is kept to that one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+AUTO = "auto"
+CPU = "cpu"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The devices that a dispatcher gives jobs to, `cpu`, `cuda:0`, `mps` …, each to one job at a time."""
+
+    devices: tuple[str, ...]
+    complete: bool
+    """Whether these are all there are, so that what fits none of them fits nowhere."""
+
+    def choose(self, wants: str, taken: frozenset[str]) -> str | None:
+        """A free device for a job that wants `auto`, a kind such as `cuda`, or one such as `cuda:1`; None without one.
+
+        `auto` is an accelerator where one is offered: a job would take a hundred times as long on a CPU that is free.
+        What fits nowhere gets any free device, so that the job says what is wrong instead of waiting for ever.
+        """
+        fitting = [device for device in self.devices if self._fits(wants, device)]
+        if not fitting and self.complete:
+            fitting = list(self.devices)
+        return next((device for device in fitting if device not in taken), None)
+
+    def _fits(self, wants: str, device: str) -> bool:
+        if wants == AUTO:
+            return device != CPU or all(other == CPU for other in self.devices)
+        return wants in (device, device.partition(":")[0])
+
+
+def find_devices() -> Offer:
+    """Every device of this machine; the CPU counts as one, graphics cards are counted by index."""
+    import torch
+
+    cards = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    apple = ("mps",) if torch.backends.mps.is_available() else ()
+    return Offer((*cards, *apple, CPU), complete=True)
+
+
+def environment_for(wants: str, device: str) -> dict[str, str]:
+    """The environment that keeps a process to its device; one that asks for a card by its number finds it by itself."""
+    if wants in (AUTO, "cuda") and device.startswith("cuda:"):
+        index = int(device.partition(":")[2])
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return {"CUDA_VISIBLE_DEVICES": visible.split(",")[index].strip() if visible else str(index)}
+    if wants == AUTO and device == CPU:
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    return {}

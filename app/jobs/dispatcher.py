@@ -1,0 +1,178 @@
+"""Gives the jobs of a queue to its devices: one process for each, in order, whoever else does the same.
+
+A dispatcher keeps nothing that must not be lost. Killed, it leaves its jobs running; the next one finds them by their
+rows, sees which still live, and goes on. A job that has lost its process is marked as ended, and its folder says how
+far it came. Several dispatchers may serve one queue: a row is claimed in a transaction, and a started process confirms
+its claim before it touches anything, so no job is started twice.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from app.jobs.devices import Offer, environment_for, find_devices
+from app.jobs.follow import Follower
+from app.jobs.process import own_identity, start_detached
+from app.jobs.states import is_alive
+from app.jobs.store import Job, Store
+from app.jobs.summary import Summary
+from app.jobs.views import Watcher
+from trainers.errors import VelaturaError
+from trainers.events import Recorder
+
+WORK = "app.jobs.work"
+"""The module that is a job's process."""
+LOG = "process.log"
+"""In a job's folder: what its process said, tracebacks too."""
+DELETED = ".{}.deleted"
+"""Name of a folder that is being removed."""
+INTERVAL = 1.0
+"""Seconds between two looks at the queue."""
+
+Notify = Callable[[str], None]
+
+
+class Dispatcher:
+    """Serves a queue with the devices of this machine; `notify` is told in words what begins and what ends."""
+
+    def __init__(
+        self, store: Store, offer: Offer | None = None, interval: float = INTERVAL, notify: Notify | None = None
+    ):
+        self.store = store
+        self._offer = offer
+        self._interval = interval
+        self._notify = notify or _tell_nobody
+        self._watcher = Watcher(store)
+        self._identity = own_identity()
+        self._children: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
+
+    def serve(self, ended: threading.Event | None = None, until_empty: bool = False) -> None:
+        """Look at the queue again and again, until `ended` is set, or nothing is left that this machine can do."""
+        ended = ended or threading.Event()
+        with self._entered():
+            while not ended.is_set():
+                self.look()
+                if until_empty and not self._is_needed():
+                    return
+                ended.wait(self._interval)
+
+    def serve_once(self) -> None:
+        """Start what can start now; it goes on by itself."""
+        with self._entered():
+            self.look()
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Serve from a thread of this process; jobs go on when the block ends."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._serve_whatever_happens, args=(ended,), name="dispatcher", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def look(self) -> None:
+        """One look at the queue: mark what has ended, then give what is free to whom it is due."""
+        self._collect_children()
+        for ended in settle(self.store):
+            view = self._watcher.view(ended.id)
+            self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
+        while (claimed := self.store.claim(self.offer.choose, self._identity)) is not None:
+            self._start(claimed)
+
+    @property
+    def offer(self) -> Offer:
+        """The devices, looked up when they are first needed: that takes a while."""
+        if self._offer is None:
+            self._offer = find_devices()
+        return self._offer
+
+    # ---------------------------------------------------------------- within
+    def _is_needed(self) -> bool:
+        waits = any(self.offer.choose(job.wants, frozenset()) for job in self.store.line())
+        return waits or any(job.process.is_here for job in self.store.active())
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        self.store.enter(self._identity, self.offer.devices)
+        for hidden in self.store.runs.glob(DELETED.format("*")):  # of a deletion that was killed on its way
+            shutil.rmtree(hidden, ignore_errors=True)
+        try:
+            yield
+        finally:
+            self.store.leave(self._identity)
+
+    def _serve_whatever_happens(self, ended: threading.Event) -> None:
+        """Serve on after a full disk or a queue in use for too long: a server lives for weeks."""
+        said = ""
+        while not ended.is_set():
+            try:
+                self.serve(ended)
+            except (VelaturaError, OSError) as error:
+                if str(error) != said:
+                    self._notify(str(error))
+                said = str(error)
+                ended.wait(10 * self._interval)
+
+    def _start(self, job: Job) -> None:
+        arguments = [str(self.store.runs), str(job.id), job.token]
+        log, environment = job.folder / LOG, environment_for(job.wants, job.device)
+        try:
+            child = start_detached(WORK, arguments, log, environment)
+        except OSError as error:
+            self._never_began(job, f"its process could not be started: {error.strerror or error}")
+            return
+        self._children[job.token] = (job, child)
+        self._notify(f"{job.name}: starts on {job.device}")
+
+    def _collect_children(self) -> None:
+        """Let ended processes go, and say of one that never came as far as its job that it did not."""
+        for token, (job, child) in list(self._children.items()):
+            if child.poll() is not None:
+                del self._children[token]
+                self._never_began(job, f"its process ended with code {child.returncode}; {LOG} shows why")
+
+    def _never_began(self, job: Job, message: str) -> None:
+        # Ending needs the phase and token of the claim, so a job that did begin is left alone.
+        if self.store.end(job):
+            with suppress(OSError):  # where its folder is gone, that is what is shown
+                Recorder(job.folder)("error", message=message)
+
+
+def _tell_nobody(words: str) -> None:
+    """For whoever does not want to be told."""
+
+
+def settle(store: Store) -> list[Job]:
+    """Put every job whose process is gone where it belongs; return those that ended. Any process may do this."""
+    ended = []
+    for job in store.active():
+        if is_alive(job):
+            continue
+        if job.phase == "claimed":
+            store.give_back(job)
+        elif store.end(job):
+            ended.append(job)
+            if job.requested == "cancel":
+                note_cancelled(job)
+    for worker in store.workers():
+        if worker.is_here and not worker.is_alive():
+            store.leave(worker)
+    return ended
+
+
+def note_cancelled(job: Job) -> None:
+    """Let a job's folder say that it was cancelled, where its process did not come to say how it ended.
+
+    One that had saved something in an earlier attempt is not given up by cancelling the next one before it begins.
+    """
+    said = Summary().after(Follower(job.folder).read())
+    if not said.saved and (not said.ended or said.time < job.begun):
+        with suppress(OSError):  # a folder that is gone says so by itself
+            Recorder(job.folder)("cancelled", step=said.saved)

@@ -1,0 +1,169 @@
+"""What state a job is in, what one may do with it then, and the sentence that says it.
+
+A state is never kept: it follows from the job's row, from whether its process lives, and from what its folder says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from enum import StrEnum
+
+from app.jobs.store import TRAIN, Job
+from app.jobs.summary import Summary
+from trainers.run import Run
+
+LOST = 60.0
+"""Seconds without a heartbeat after which a process on another machine counts as gone."""
+
+
+class State(StrEnum):
+    """A job as people see it."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    TRAINING = "training"
+    SAMPLING = "sampling"
+    WORKING = "working"
+    """A small job's one state while it runs."""
+    SAVING = "saving"
+    STOPPING = "stopping"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+
+ENDED = (State.PAUSED, State.STOPPED, State.FINISHED, State.FAILED, State.INTERRUPTED, State.CANCELLED)
+_WHILE_TRAINING = ("stop", "pause", "clone", "cancel")
+_TRAIN_ACTIONS: Mapping[State, tuple[str, ...]] = {
+    State.QUEUED: ("move", "change", "cancel"),
+    State.PREPARING: ("cancel",),
+    State.TRAINING: _WHILE_TRAINING,
+    State.SAMPLING: _WHILE_TRAINING,
+    State.STOPPING: ("cancel",),  # at once: a step may take minutes, or hang
+    State.PAUSED: ("resume", "stop", "clone", "retry", "delete"),
+    State.STOPPED: ("resume", "clone", "retry", "delete"),
+    State.FINISHED: ("longer", "clone", "delete"),
+    State.FAILED: ("retry", "resume", "clone", "delete"),
+    State.INTERRUPTED: ("resume", "retry", "clone", "delete"),
+    State.CANCELLED: ("retry", "clone", "delete"),
+}
+_SMALL_ACTIONS: Mapping[State, tuple[str, ...]] = {
+    State.QUEUED: ("move", "cancel"),
+    State.PREPARING: ("cancel",),
+    State.WORKING: ("cancel",),
+    State.STOPPING: ("cancel",),
+    State.FINISHED: ("delete",),
+    **dict.fromkeys((State.FAILED, State.INTERRUPTED, State.CANCELLED), ("retry", "delete")),
+}
+
+IN_WORDS: Mapping[State, str] = {
+    State.QUEUED: "it is waiting for its turn",
+    State.PREPARING: "it is being prepared",
+    State.TRAINING: "it is training",
+    State.SAMPLING: "it is drawing samples",
+    State.WORKING: "it is at work",
+    State.SAVING: "it is being saved",
+    State.STOPPING: "it is stopping already",
+    State.PAUSED: "it is paused",
+    State.STOPPED: "it was stopped",
+    State.FINISHED: "it has already finished",
+    State.FAILED: "it has failed",
+    State.INTERRUPTED: "it was interrupted",
+    State.CANCELLED: "it was cancelled",
+}
+
+
+def is_alive(job: Job) -> bool:
+    """Whether the process that has a job lives: seen by itself, by its lock, or from elsewhere by its heartbeat."""
+    run = Run(job.folder)
+    match job.phase:
+        case "claimed" | "held":
+            return job.process.is_alive() if job.process.is_here else time.time() - job.begun < LOST
+        case "running" if job.process.is_here:
+            return job.process.is_alive() or (job.folder.is_dir() and run.is_training())
+        case "running":
+            return run.last_beat() < LOST
+        case _:  # nobody's in the queue, though somebody may train the run without asking it
+            return run.last_beat() < LOST and run.is_training()
+
+
+def find_state(job: Job, alive: bool, said: Summary) -> State:
+    """The state that follows from a job's row, from whether its process lives, and from what its folder says."""
+    if job.phase == "waiting" or (job.phase == "held" and not said.doing and not said.ended):
+        return State.QUEUED
+    if job.phase == "claimed":
+        return State.PREPARING
+    silent = said.time < job.begun  # in this attempt: what it said is from an earlier one
+    if alive and said.ended and not silent:  # it has said its last word and lets go of its device
+        return State.SAVING if job.phase == "running" else State(said.ended)
+    if alive:
+        if job.requested and (silent or said.doing != "saving"):
+            return State.STOPPING
+        return State.PREPARING if silent else State(said.doing or State.PREPARING)
+    if said.ended and not silent:
+        return State(said.ended)
+    return State.CANCELLED if job.requested == "cancel" and not said.saved else State.INTERRUPTED
+
+
+def actions_for(job: Job, state: State, saved: int = 0) -> tuple[str, ...]:
+    """What one may do with a job in a state, what is most likely wanted first; `saved` is its newest checkpoint."""
+    if state == State.PREPARING and saved:  # to go on: what it has can be exported, or kept for later
+        return ("stop", "pause", "cancel")
+    actions = (_TRAIN_ACTIONS if job.kind == TRAIN else _SMALL_ACTIONS).get(state, ())
+    return tuple(what for what in actions if saved or state != State.FAILED or what != "resume")
+
+
+def describe(state: State, said: Summary, place: int = 0, wait: float | None = None) -> str:
+    """One sentence on a state, empty where there is nothing to say beyond its name; `place` in line, `wait` seconds."""
+    match state:
+        case State.QUEUED:
+            start = "" if wait is None else f", starts in about {readable_time(wait)}"
+            return f"{ordinal(place)} in line{start}."
+        case State.PREPARING:
+            return said.message if said.doing == "preparing" and not said.ended else "Starting …"
+        case State.TRAINING:
+            left = "" if said.seconds_left is None else f", {readable_time(said.seconds_left)} left"
+            return f"Step {said.step} of {said.steps}{left}."
+        case State.SAMPLING:
+            return f"Drawing picture {said.pictures[0]} of {said.pictures[1]} …"
+        case State.WORKING | State.FAILED:
+            return said.message
+        case State.SAVING:
+            return "Writing the file …"
+        case State.STOPPING:
+            return "Finishing this step …"
+        case State.PAUSED:
+            return f"Saved at step {said.saved}."
+        case State.STOPPED:
+            return f"Stopped at step {said.step}; what it had learned is saved, and the style file is usable."
+        case State.FINISHED:
+            return f"Done in {readable_time(said.seconds)}." if said.seconds >= 1 else "Done."
+        case State.INTERRUPTED:
+            return _interrupted(said)
+    return ""
+
+
+def _interrupted(said: Summary) -> str:
+    if not said.step:
+        return "The computer or the program stopped before the first step."
+    kept = f"Saved up to step {said.saved}." if said.saved else "Nothing was saved yet."
+    return f"The computer or the program stopped at step {said.step}. {kept}"
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th …"""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+    return f"{number}{ending}"
+
+
+def readable_time(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,286 @@
+"""The rows of the queue: who waits in which order, who has which device. What a run is doing stands in its folder.
+
+Every change is one transaction and says whether it was still possible, so that any number of processes and threads may
+use a queue at once.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from app.jobs.database import Database
+from app.jobs.process import Identity
+from trainers.errors import VelaturaError
+
+FILE = "queue.db"
+TRAIN = "train"
+
+Phase = Literal["waiting", "claimed", "running", "held", "ended"]
+"""Where a job is: in line; given to a dispatcher that starts it; in its process; in an action's hands; nowhere."""
+
+IN_LINE = "phase = 'waiting' ORDER BY priority DESC, position, id"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row; `process` is who has the job in the phases claimed, running and held."""
+
+    id: int
+    kind: str
+    folder: Path
+    command: tuple[str, ...]
+    cwd: Path
+    owner: str
+    wants: str
+    priority: int
+    position: int
+    phase: Phase
+    requested: str
+    device: str
+    token: str
+    process: Identity
+    attempts: int
+    added: float
+    begun: float
+    ended: float
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What is asked for; `folder` is in the folder of runs, and `command` is empty for a training."""
+
+    kind: str
+    folder: Path
+    command: tuple[str, ...] = ()
+    cwd: Path = Path()
+    owner: str = ""
+    wants: str = "auto"
+    priority: int = 0
+
+
+class Store:
+    """The queue of a folder of runs, in its `queue.db`, which is made when the first job is added."""
+
+    def __init__(self, runs: Path):
+        self.runs = runs.absolute()
+        self.path = self.runs / FILE
+        self._database = Database(self.path)
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def close(self) -> None:
+        self._database.close()
+
+    # ---------------------------------------------------------------- looking
+    def jobs(self) -> list[Job]:
+        """Every job: those that have a device, then those in line, then the others, newest first."""
+        jobs = self._select("SELECT * FROM jobs ORDER BY max(begun, added) DESC, id DESC")  # at one moment
+        line = sorted((job for job in jobs if job.phase == "waiting"), key=lambda j: (-j.priority, j.position, j.id))
+        there = [job for job in jobs if job.phase not in ("waiting", "ended")]
+        return [*there, *line, *(job for job in jobs if job.phase == "ended")]
+
+    def line(self) -> list[Job]:
+        """The jobs that wait, in the order in which they get a device."""
+        return self._select(f"SELECT * FROM jobs WHERE {IN_LINE}")
+
+    def active(self) -> list[Job]:
+        """The jobs that some process has."""
+        return self._select("SELECT * FROM jobs WHERE phase IN ('claimed', 'running', 'held') ORDER BY id")
+
+    def job(self, number: int) -> Job:
+        """The job with this number; VelaturaError where there is none."""
+        found = self._select("SELECT * FROM jobs WHERE id = ?", number)
+        if not found:
+            raise VelaturaError(f"there is no job {number} in the queue; `velatura queue list` shows what there is")
+        return found[0]
+
+    def job_in(self, folder: Path) -> Job | None:
+        """The job whose folder this is; None where there is none, or no queue yet."""
+        if not self.exists():
+            return None
+        found = self._select("SELECT * FROM jobs WHERE folder = ?", self._relative(folder))
+        return found[0] if found else None
+
+    # ---------------------------------------------------------------- adding and removing
+    def add(self, new: NewJob, phase: Phase = "waiting") -> Job:
+        """Put a job at the end of the line of its priority, in place of one that has ended in the same folder."""
+        folder = self._relative(new.folder)
+        with self._database.writing() as db:
+            db.execute("DELETE FROM jobs WHERE folder = ? AND phase = 'ended'", (folder,))
+            last = db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
+            row = {
+                "kind": new.kind,
+                "folder": folder,
+                "command": json.dumps(new.command),
+                "cwd": str(new.cwd.absolute()),
+                "owner": new.owner,
+                "wants": new.wants,
+                "priority": new.priority,
+                "position": last + 1,
+                "phase": phase,
+                "added": time.time(),
+            }
+            places = ", ".join(f":{key}" for key in row)
+            try:
+                number = db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row).lastrowid
+            except sqlite3.IntegrityError:
+                raise VelaturaError(f"{new.folder.name} is in the queue already; give another --name") from None
+        return self.job(int(number or 0))
+
+    def remove(self, job: Job) -> bool:
+        """Take a job that nobody has, and that does not wait, out of the queue; its folder stays."""
+        return self._change("DELETE FROM jobs WHERE id = ? AND phase = 'ended'", job.id)
+
+    # ---------------------------------------------------------------- starting and ending
+    def claim(self, choose: Callable[[str, frozenset[str]], str | None], claimer: Identity) -> Job | None:
+        """Give `claimer` the first job in line for which `choose(wants, taken devices)` finds a device.
+
+        A device is taken while a job of the claimer's machine has it, whoever started that.
+        """
+        with self._database.writing() as db:
+            there = "SELECT device FROM jobs WHERE phase IN ('claimed', 'running') AND host = ?"
+            taken = frozenset(row["device"] for row in db.execute(there, (claimer.host,)))
+            for row in db.execute(f"SELECT id, wants FROM jobs WHERE {IN_LINE}"):
+                device = choose(row["wants"], taken)
+                if device is not None:
+                    token = secrets.token_hex(8)
+                    db.execute(
+                        "UPDATE jobs SET phase = 'claimed', device = ?, token = ?, host = ?, pid = ?, started = ?, "
+                        "begun = ? WHERE id = ?",
+                        (device, token, claimer.host, claimer.pid, claimer.started, time.time(), row["id"]),
+                    )
+                    return _job(db.execute("SELECT * FROM jobs WHERE id = ?", (row["id"],)).fetchone(), self.runs)
+        return None
+
+    def begin(self, number: int, token: str, process: Identity) -> Job | None:
+        """Confirm, from the started process itself, that it has the job; None where it comes too late and must end.
+
+        So a job whose dispatcher died while starting it can be given to another one without ever running twice.
+        """
+        begun = self._change(
+            "UPDATE jobs SET phase = 'running', host = ?, pid = ?, started = ?, begun = ?, attempts = attempts + 1 "
+            "WHERE id = ? AND token = ? AND phase = 'claimed'",
+            *(process.host, process.pid, process.started, time.time(), number, token),
+        )
+        return self.job(number) if begun else None
+
+    def give_back(self, job: Job) -> bool:
+        """Put a job that was claimed, and never begun, back to the head of its priority's line."""
+        return self._leave(job, "waiting", "claimed")
+
+    def end(self, job: Job) -> bool:
+        """Note that no process has a job any more, or that it no longer waits."""
+        return self._leave(job, "ended", job.phase)
+
+    def _leave(self, job: Job, phase: Phase, before: Phase) -> bool:
+        place = "(SELECT min(position) FROM jobs) - 1" if phase == "waiting" else "position"
+        return self._change(
+            "UPDATE jobs SET phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, ended = ?, "
+            f"position = {place} WHERE id = ? AND token = ? AND phase = ?",
+            *(phase, time.time(), job.id, job.token, before),
+        )
+
+    # ---------------------------------------------------------------- what people ask for
+    def request(self, job: Job, how: str) -> bool:
+        """Note how a running job is asked to end."""
+        return self._change("UPDATE jobs SET requested = ? WHERE id = ? AND phase = 'running'", how, job.id)
+
+    def hold(self, job: Job, holder: Identity) -> bool:
+        """Keep a job that waits or has ended from everybody else while its folder is changed."""
+        return self._change(
+            "UPDATE jobs SET phase = 'held', host = ?, pid = ?, started = ? "
+            "WHERE id = ? AND phase = ? AND phase IN ('waiting', 'ended')",
+            *(holder.host, holder.pid, holder.started, job.id, job.phase),
+        )
+
+    def release(self, job: Job) -> None:
+        """Put a held job back to where it was."""
+        release = "UPDATE jobs SET phase = ?, pid = 0, started = 0 WHERE id = ? AND phase = 'held'"
+        self._change(release, job.phase, job.id)
+
+    def want(self, job: Job, device: str) -> None:
+        """Note which device a job that has none is to have."""
+        self._change("UPDATE jobs SET wants = ? WHERE id = ?", device, job.id)
+
+    def put_in_line(self, job: Job, first: bool = False) -> bool:
+        """Let a job that has ended wait again, at the end of its priority's line or before everybody else."""
+        last = "position = 1 + (SELECT max(position) FROM jobs)"
+        head = (
+            "position = (SELECT min(position) FROM jobs) - 1, "
+            "priority = max(priority, coalesce((SELECT max(priority) FROM jobs WHERE phase = 'waiting'), priority))"
+        )
+        return self._change(
+            f"UPDATE jobs SET phase = 'waiting', {head if first else last} WHERE id = ? AND phase = 'ended'", job.id
+        )
+
+    def move(self, job: Job, place: int) -> bool:
+        """Move a waiting job to a place in the line, 1 being the first; beyond its end is its end.
+
+        Where a job of another priority stands in the way, the moved one takes that job's.
+        """
+        with self._database.writing() as db:
+            line = [(row["id"], row["priority"]) for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}")]
+            if job.id not in (number for number, _ in line):
+                return False
+            own = next(priority for number, priority in line if number == job.id)
+            others = [entry for entry in line if entry[0] != job.id]
+            index = min(max(place, 1), len(line)) - 1
+            before, after = others[:index], others[index:]
+            if after and after[0][1] > own:
+                own = after[0][1]
+            elif before and before[-1][1] < own:
+                own = before[-1][1]
+            order = [*before, (job.id, own), *after]
+            rows = [(position, priority, number) for position, (number, priority) in enumerate(order, 1)]
+            db.executemany("UPDATE jobs SET position = ?, priority = ? WHERE id = ?", rows)
+        return True
+
+    # ---------------------------------------------------------------- who serves the queue
+    def enter(self, worker: Identity, devices: Sequence[str]) -> None:
+        """Note that a dispatcher serves this queue."""
+        row = (worker.host, worker.pid, worker.started, json.dumps(devices))
+        self._change("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?)", *row)
+
+    def leave(self, worker: Identity) -> None:
+        """Note that a dispatcher has ended."""
+        self._change("DELETE FROM workers WHERE host = ? AND pid = ?", worker.host, worker.pid)
+
+    def workers(self) -> dict[Identity, tuple[str, ...]]:
+        """The dispatchers that entered and did not leave, which a killed one does not, and their devices."""
+        with self._database.reading() as db:
+            rows = db.execute("SELECT * FROM workers").fetchall()
+        return {Identity(r["host"], r["pid"], r["started"]): tuple(json.loads(r["devices"])) for r in rows}
+
+    # ---------------------------------------------------------------- within
+    def _relative(self, folder: Path) -> str:
+        folder = folder.absolute()
+        return folder.relative_to(self.runs).as_posix() if folder.is_relative_to(self.runs) else str(folder)
+
+    def _select(self, query: str, *values: Any) -> list[Job]:
+        with self._database.reading() as db:
+            return [_job(row, self.runs) for row in db.execute(query, values).fetchall()]
+
+    def _change(self, statement: str, *values: Any) -> bool:
+        """Whether a statement changed a row."""
+        with self._database.writing() as db:
+            return db.execute(statement, values).rowcount > 0
+
+
+def _job(row: sqlite3.Row, runs: Path) -> Job:
+    values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a row is no mapping
+    process = Identity(values.pop("host"), values.pop("pid"), values.pop("started"))
+    values["folder"], values["cwd"] = runs / values["folder"], Path(values["cwd"])
+    values["command"] = tuple(json.loads(values["command"]))
+    return Job(**values, process=process)

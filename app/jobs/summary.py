@@ -1,0 +1,149 @@
+"""What a job has said so far, as one value that each new event changes: enough to tell its state and to say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trainers.events import Event
+
+ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
+"""The event with which a job says that it has ended, and the state that it is then in."""
+BEGINNINGS = ("anew", "loading")
+"""What an attempt says first: the time before it was not spent on the job."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run as its events tell it; all of it is what holds since the last time it was begun."""
+
+    doing: str = ""
+    """Empty before the first attempt, else `preparing`, `training`, `sampling`, `saving` or `working`."""
+    ended: str = ""
+    """The state in which the job said it ended."""
+    message: str = ""
+    """Of an error, or of what is being prepared."""
+    step: int = 0
+    steps: int = 0
+    saved: int = 0
+    """Step of the newest checkpoint."""
+    speed: float = 0.0
+    """Steps a second."""
+    loss: float | None = None
+    pictures: tuple[int, int] = (0, 0)
+    """Which one is being drawn, and of how many."""
+    share: tuple[int, int] = (0, 0)
+    """How much of a small job is done, and of how much."""
+    rate: float | None = None
+    """The learning rate of the newest step."""
+    memory: int = 0
+    """Bytes that the process has held at most."""
+    seconds: float = 0.0
+    """Spent in all attempts together, from the first word of each to its last."""
+    facts: tuple[tuple[str, Any], ...] = ()
+    """What the run said at its start: method, base, images, device …; of an estimate, its numbers."""
+    time: float = 0.0
+    """Of the newest event that changed something, in Unix seconds."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the last step, at the speed so far; None where that is not known."""
+        return (self.steps - self.step) / self.speed if self.speed else None
+
+    def after(self, events: Iterable[Event]) -> Summary:
+        """This summary with more events; those it does not know change nothing."""
+        summary = self
+        for event in events:
+            change = _CHANGES.get(event["type"])
+            if change is not None:
+                time = float(event.get("time", 0.0))
+                begins = summary.ended or not summary.doing or event["type"] in BEGINNINGS
+                spent = 0.0 if begins else max(0.0, time - summary.time)
+                summary = change(summary, event)
+                summary = replace(summary, time=time, seconds=summary.seconds + spent)
+        return summary
+
+
+def _anew(summary: Summary, event: Event) -> Summary:
+    return Summary()
+
+
+def _loading(summary: Summary, event: Event) -> Summary:
+    message = f"Reading the base model {event.get('base', '')} …"
+    # It goes on from its newest checkpoint, or from the beginning.
+    return replace(summary, doing="preparing", ended="", message=message, step=summary.saved, speed=0.0)
+
+
+def _start(summary: Summary, event: Event) -> Summary:
+    facts, steps = _facts(event), event.get("steps", summary.steps)
+    return replace(summary, doing="preparing", ended="", message="Preparing the pictures …", steps=steps, facts=facts)
+
+
+def _working(summary: Summary, event: Event) -> Summary:
+    share = (int(event.get("done", 0)), int(event.get("of", 0)))
+    return replace(summary, doing="working", ended="", message=str(event.get("message", "")), share=share)
+
+
+def _estimate(summary: Summary, event: Event) -> Summary:
+    return replace(summary, facts=_facts(event))
+
+
+def _facts(event: Event) -> tuple[tuple[str, Any], ...]:
+    return tuple((key, value) for key, value in event.items() if key not in ("time", "type"))
+
+
+def _step(summary: Summary, event: Event) -> Summary:
+    loss = event.get("loss")
+    return replace(
+        summary,
+        doing="training",
+        step=event["step"],
+        steps=event.get("steps", summary.steps),
+        speed=float(event.get("speed", 0.0)),
+        loss=loss if isinstance(loss, int | float) else summary.loss,  # one that is no number is written as text
+        rate=event.get("lr", summary.rate),
+        memory=event.get("memory", summary.memory),
+    )
+
+
+def _drawing(summary: Summary, event: Event) -> Summary:
+    return replace(summary, doing="sampling", pictures=(event["picture"], event["pictures"]))
+
+
+def _back_to_work(summary: Summary, event: Event) -> Summary:
+    return replace(summary, doing="saving" if summary.step and summary.step == summary.steps else "training")
+
+
+def _checkpoint(summary: Summary, event: Event) -> Summary:
+    return _back_to_work(replace(summary, saved=event["step"]), event)
+
+
+def _saving(summary: Summary, event: Event) -> Summary:
+    return replace(summary, doing="saving")
+
+
+def _end(summary: Summary, event: Event) -> Summary:
+    return replace(
+        summary,
+        ended=ENDS[event["type"]],
+        message=str(event.get("message", "")),
+        step=event.get("step", summary.step),
+    )
+
+
+_CHANGES = {
+    "anew": _anew,
+    "loading": _loading,
+    "start": _start,
+    "working": _working,
+    "estimate": _estimate,
+    "step": _step,
+    "skipped": _step,
+    "drawing": _drawing,
+    "sample": _back_to_work,
+    "checkpoint": _checkpoint,
+    "export": _saving,
+    "final": _saving,
+    **dict.fromkeys(ENDS, _end),
+}

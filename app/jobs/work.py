@@ -1,0 +1,82 @@
+"""The process of one job: `python -m app.jobs.work RUNS NUMBER TOKEN`, started by a dispatcher and needing none.
+
+It confirms its claim, does the job, and lets the job's folder say how it ended. In the job's row it changes nothing
+else: an orderly end, an error and a kill all free the device in the same way, by this process being gone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from app.failure import sentence
+from app.jobs.follow import Follower
+from app.jobs.process import own_identity
+from app.jobs.store import TRAIN, Job, Store
+from app.jobs.summary import Summary
+from trainers.errors import BusyError, VelaturaError
+from trainers.events import Recorder
+from trainers.run import Run
+
+
+def main(runs: str, number: str, token: str) -> int:
+    """Do a job; the process's exit code."""
+    store = Store(Path(runs))
+    job = store.begin(int(number), token, own_identity())
+    store.close()
+    if job is None:  # it was cancelled or given to another dispatcher meanwhile
+        return 0
+    if job.cwd.is_dir():
+        os.chdir(job.cwd)
+    try:
+        _perform(job)
+    except BusyError as error:  # its folder is another process's to write to
+        print(sentence(error), file=sys.stderr)
+        return 1
+    except Exception as error:
+        _note_failure(job, sentence(error))
+        raise
+    return 0
+
+
+def _perform(job: Job) -> None:
+    if job.kind != TRAIN:
+        _run_command(job)
+        return
+    from trainers.train import resume, train_prepared
+
+    run = Run(job.folder)
+    if run.checkpoint_steps():
+        resume(run, heed_stop=True)
+    else:
+        train_prepared(run)
+
+
+def _run_command(job: Job) -> None:
+    """Do a small job: a `velatura` command that leaves its results in the job's folder and tells how far it is."""
+    from typer import Exit
+
+    from app.cli import app
+
+    with Run(job.folder).training():
+        record = Recorder(job.folder)
+        record("working", message=f"velatura {' '.join(job.command)}")
+        try:
+            code = app(list(job.command), prog_name="velatura", standalone_mode=False, obj=record)
+        except Exit as end:
+            code = end.exit_code
+        if isinstance(code, int) and code:
+            raise VelaturaError(f"the command ended with code {code}")
+        record("done")
+
+
+def _note_failure(job: Job, words: str) -> None:
+    """Say what went wrong, unless the run has said just that itself."""
+    said = Summary().after(Follower(job.folder).read())
+    if said.ended != "failed" or said.time < job.begun or said.message != words:
+        Recorder(job.folder)("error", message=words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

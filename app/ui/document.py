@@ -1,0 +1,76 @@
+"""What every page's document begins with, before Gradio has drawn anything: fonts, icon and the chosen theme."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+FONTS = (("IBM Plex Sans", 400, "IBMPlexSans-Regular"), ("IBM Plex Sans", 700, "IBMPlexSans-Bold"))
+MONO = ("IBM Plex Mono", 400, "IBMPlexMono-Regular")
+# The choice is applied before the first paint; Gradio's own class on the body is kept equal to it by shell.js.
+THEME = (
+    "<script>(()=>{const r=document.documentElement;let t=null;try{t=localStorage.getItem('velatura-theme')}catch{}"
+    "r.dataset.theme=t||(matchMedia('(prefers-color-scheme: dark)').matches?'dark':'light')})()</script>"
+)
+
+
+def _face(family: str, weight: int, file: str) -> str:
+    source = f"url('./look/fonts/{file}.woff2') format('woff2')"
+    return f"@font-face{{font-family:'{family}';font-weight:{weight};font-display:swap;src:{source}}}"
+
+
+def opening() -> str:
+    """The lines that are put at the start of a page's head, and of the login page's."""
+    preloads = "".join(
+        f'<link rel="preload" href="./look/fonts/{file}.woff2" as="font" type="font/woff2" crossorigin>'
+        for _, _, file in FONTS
+    )
+    faces = "".join(_face(*font) for font in (*FONTS, MONO))
+    return (
+        f'{THEME}<link rel="icon" href="./look/icon.svg" type="image/svg+xml">{preloads}'
+        f'<style>{faces}</style><link rel="stylesheet" href="./look/tokens.css">'
+    )
+
+
+class Opening:
+    """ASGI middleware that puts the opening lines into every page of Gradio's, after its `<base>`."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.lines = opening().encode()
+
+    async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
+        """Pass everything on; a page gets its lines."""
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self.app(scope, receive, send)
+            return
+        start: Message = {}
+        body = bytearray()
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and _is_page(message):
+                start.update(message)
+            elif start and message["type"] == "http.response.body":
+                body.extend(message.get("body", b""))
+                if not message.get("more_body"):
+                    await self._send_page(start, bytes(body), send)
+            else:
+                await send(message)
+
+        await self.app(scope, receive, sending)
+
+    async def _send_page(self, start: Message, body: bytes, send: Send) -> None:
+        place = body.find(b"<base ")
+        place = body.find(b">", place) + 1 if place >= 0 else 0
+        page = body[:place] + self.lines + body[place:]
+        headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+        headers.append((b"content-length", str(len(page)).encode()))
+        await send({**start, "headers": headers})
+        await send({"type": "http.response.body", "body": page})
+
+
+def _is_page(message: Message) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/html") for name, value in message["headers"])

@@ -1,0 +1,20 @@
+"""The process that downloads a base model: `python -m app.ui.downloader FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.ui.worker import Tell, in_steps, report
+
+
+def download(asked: dict[str, Any], tell: Tell) -> None:
+    """Download the model that is asked for, into the hub's cache."""
+    from trainers.models.download import download_model
+
+    download_model(asked["model"], in_steps(tell))
+
+
+if __name__ == "__main__":
+    report(Path(sys.argv[1]), download)

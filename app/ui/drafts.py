@@ -1,0 +1,194 @@
+"""What a person is preparing, kept on the server: pictures, captions, choices; it outlives page, browser and server.
+
+A draft is a folder with `draft.json` and the pictures as plain PNG. It is changed by functions from draft to draft
+under a lock, so that two tabs, two requests and two servers never lose each other's words; `revision` counts the
+changes and tells a page whether what it shows is the newest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.ui.places import Places
+
+SCHEMA = 1
+UNDO_STEPS = 20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class Picture(_Part):
+    """One picture as it was taken in: upright, without metadata."""
+
+    id: str
+    name: str
+    """Of the file it came from, with its folders, in the words of whoever named it."""
+    caption: str
+    size: tuple[int, int]
+    """(height, width) of what is kept."""
+    rival: str = ""
+    """What another tab had written here before it was overwritten: shown, so that no text is lost silently."""
+
+
+class LeftOut(_Part):
+    """A file that was not taken in, and the sentence about it."""
+
+    id: str
+    name: str
+    reason: str
+
+
+class Undo(_Part):
+    """How to take back one change."""
+
+    id: str = ""
+    """Of a step that is still being added to."""
+    said: str
+    """What was done, in words: `3 captions changed.`"""
+    captions: dict[str, tuple[str, str]] = {}
+    """By picture: (before, after)."""
+    removed: tuple[tuple[int, Picture], ...] = ()
+    """Pictures with their places, in ascending order."""
+    trigger: str = ""
+    """The trigger word that was cleared with them."""
+
+
+class Choices(_Part):
+    """What is chosen in the second step."""
+
+    aim: Literal["style", "subject"] = "style"
+    preset: str = "balanced"
+    method: str = ""
+    """A method's name, or "" for that of the preset."""
+    base: str = "starter"
+    settings: dict[str, Any] = {}
+    """Everything else that was changed, by dotted key of the config: `train.steps`."""
+
+
+class Draft(_Part):
+    """Everything that the three steps of Train have gathered."""
+
+    id: str
+    public: str
+    """Name of the folder with its previews, which nobody can guess."""
+    schema_version: int = SCHEMA
+    revision: int = 0
+    changed: float = 0.0
+    """Seconds since the epoch."""
+    tab: str = ""
+    """The page that made the last change."""
+    pictures: tuple[Picture, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    trigger: str = ""
+    undo: tuple[Undo, ...] = ()
+    """The newest last."""
+    choices: Choices = Choices()
+    name: str = ""
+    """Of the style, from the third step."""
+    prompts: tuple[str, ...] = ()
+    """Of the previews, from the third step."""
+
+    def picture(self, identifier: str) -> Picture | None:
+        """The picture with this id."""
+        return next((one for one in self.pictures if one.id == identifier), None)
+
+    def with_(self, **changes: Any) -> Draft:
+        """The draft with other values in some fields; with at most as many steps to undo as are kept."""
+        if "undo" in changes:
+            changes["undo"] = tuple(changes["undo"])[-UNDO_STEPS:]
+        return self.model_copy(update=changes)
+
+
+class Drafts:
+    """All drafts of a studio, by the key of whoever works on them."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+
+    def job(self, draft: Draft) -> Path:
+        """The folder in which captions for a draft are being written by a model."""
+        return self.places.drafts / draft.id / "writing"
+
+    def read(self, key: str) -> Draft:
+        """The draft of `key`; a new one, kept nowhere yet, where there is none that can be read."""
+        path = self._file(key)
+        try:
+            return Draft.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return Draft(id=path.parent.name, public=secrets.token_urlsafe(16))
+
+    def open(self, key: str) -> Draft:
+        """The draft of `key`, begun where there is none: from then on its folders keep their names."""
+        draft = self.read(key)
+        return draft if draft.revision else self.change(key, lambda new: new.with_(changed=time.time()))
+
+    def change(self, key: str, change: Callable[[Draft], Draft], tab: str = "") -> Draft:
+        """Apply `change` to the newest state and keep the result; what it returns unchanged is not written.
+
+        `tab` names the page that asks for it.
+        """
+        path = self._file(key)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(path.with_name(".lock")):
+            old = self.read(key)
+            new = change(old)
+            if new == old:
+                return old
+            new = new.with_(revision=old.revision + 1, changed=time.time(), tab=tab)
+            part = path.with_name("draft.json.part")
+            part.write_text(new.model_dump_json(), encoding="utf-8")
+            part.replace(path)
+            self._tidy(old, new)
+        return new
+
+    def pictures(self, draft: Draft) -> Path:
+        """The folder of a draft's pictures, `ID.png` each."""
+        return self._made(self.places.drafts / draft.id / "pictures")
+
+    def measures(self, draft: Draft) -> Path:
+        """The folder of what was measured on a draft's pictures."""
+        return self._made(self.places.drafts / draft.id / "measures")
+
+    def previews(self, draft: Draft) -> Path:
+        """The folder of a draft's small pictures for pages, `ID.webp` each."""
+        return self._made(self.places.public / draft.public)
+
+    def write_dataset(self, draft: Draft, folder: Path) -> None:
+        """Write pictures and captions to a new folder as training takes them: `fox.png`, `fox.txt`."""
+        folder.mkdir(parents=True)
+        for number, picture in enumerate(draft.pictures, 1):
+            shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", folder / f"{number:04d}.png")
+            (folder / f"{number:04d}.txt").write_text(picture.caption + "\n", encoding="utf-8")
+
+    def _file(self, key: str) -> Path:
+        return self.places.drafts / hashlib.sha256(key.encode()).hexdigest()[:32] / "draft.json"
+
+    def _made(self, folder: Path) -> Path:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _tidy(self, old: Draft, new: Draft) -> None:
+        """Delete the files of pictures that can no longer be brought back."""
+        for identifier in _known(old) - _known(new):
+            for path in (
+                self.pictures(old) / f"{identifier}.png",
+                self.previews(old) / f"{identifier}.webp",
+                self.measures(old) / f"{identifier}.json",
+            ):
+                path.unlink(missing_ok=True)
+
+
+def _known(draft: Draft) -> set[str]:
+    removed: Iterable[Picture] = (picture for step in draft.undo for _, picture in step.removed)
+    return {picture.id for picture in (*draft.pictures, *removed)}

@@ -1,0 +1,93 @@
+"""What was measured on this computer: by the settings it was measured with, for whoever has the same again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import asdict, dataclass
+
+from app.console import readable_size
+from app.jobs.states import readable_time
+from app.ui.drafts import Draft
+from app.ui.places import Places
+from app.ui.plan import CARE, choose, plan
+from trainers.config import Config
+from trainers.config_file import as_table
+from trainers.errors import VelaturaError
+from trainers.run import whole_file
+
+MOST_KEPT = 500
+CAPTIONS_DRAWN = 4
+"""Captions that are drawn where no prompts are given."""
+A_PICTURE = 4 * 2**20
+"""Bytes that a picture and what is kept of it take, at most about."""
+WITHOUT = ("name", "seed", "save")
+"""Settings that cost nothing."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes: seconds, and bytes of memory and of the style file; `free` memory there was before."""
+
+    seconds: float
+    memory: int
+    file: int
+    free: int = 0
+
+    def disk(self, config: Config, pictures: int) -> int:
+        """About how many bytes a run leaves: checkpoints with the optimizer's state, the file, and its pictures."""
+        width = 4 if config.save.precision == "fp32" else 2
+        checkpoint = self.file // width * 12
+        return self.file + (config.save.keep + 1) * checkpoint + pictures * A_PICTURE
+
+
+class Measured:
+    """The measurements that this computer has made, kept in one file."""
+
+    def __init__(self, places: Places) -> None:
+        self._path = places.root / "measured.json"
+        self._lock = threading.Lock()
+
+    def keep(self, config: Config, pictures: int, cost: Cost) -> None:
+        """Remember what a run with these settings and so many pictures takes."""
+        with self._lock:
+            known = self._read()
+            known.pop(key := cost_key(config, pictures), None)
+            known[key] = cost
+            kept = {each: asdict(known[each]) for each in list(known)[-MOST_KEPT:]}
+            with whole_file(self._path) as building:
+                building.write_text(json.dumps(kept), encoding="utf-8")
+
+    def cost(self, config: Config, pictures: int) -> Cost | None:
+        """What was measured for these settings and so many pictures; None where nothing was."""
+        with self._lock:
+            return self._read().get(cost_key(config, pictures))
+
+    def costs(self, draft: Draft) -> dict[str, str]:
+        """By preset, in words, what was measured with everything else as the draft has it."""
+        costs = {}
+        for name in CARE:
+            try:
+                config = plan(draft if name == draft.choices.preset else choose(draft, "preset", name))
+            except VelaturaError:
+                continue
+            if cost := self.cost(config, len(draft.pictures)):
+                costs[name] = f"{readable_time(cost.seconds)} · {readable_size(cost.file)}"
+        return costs
+
+    def _read(self) -> dict[str, Cost]:
+        try:
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            return {key: Cost(**value) for key, value in kept.items()}
+        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            return {}
+
+
+def cost_key(config: Config, pictures: int) -> str:
+    """What makes two runs cost the same."""
+    table = {key: value for key, value in as_table(config).items() if key not in WITHOUT}
+    table["data"] = {key: value for key, value in table["data"].items() if key not in ("images", "trigger")}
+    table["sample"] = table["sample"] | {"prompts": len(config.sample.prompts) or min(CAPTIONS_DRAWN, pictures)}
+    table["save"] = config.save.precision
+    return hashlib.sha256(json.dumps([table, pictures], sort_keys=True).encode()).hexdigest()[:24]

@@ -1,0 +1,240 @@
+"""Every setting of the config as a field: what it is called, in which fold it stands, and its text both ways."""
+
+from __future__ import annotations
+
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+import tomli_w
+
+from trainers.adapters.targets import PRESETS
+from trainers.reference import Setting, list_settings
+
+Kind = Literal["switch", "choice", "whole", "number", "text", "list", "numbers", "layers", "table"]
+
+METHOD, LAYERS, LEARNING, NOISE = "Method", "Base and layers", "Steps and learning", "Noise and loss"
+PICTURES, CAPTIONS, PREVIEWS, MEMORY = "Pictures", "Captions", "Previews and saving", "Memory and device"
+FOLDS = (METHOD, LAYERS, LEARNING, NOISE, PICTURES, CAPTIONS, PREVIEWS, MEMORY)
+SECTIONS = {
+    "method": METHOD, "base": LAYERS, "targets": LAYERS, "train": LEARNING, "loss": NOISE, "data": PICTURES,
+    "sample": PREVIEWS, "save": PREVIEWS, "": LEARNING,
+}  # fmt: skip
+"""The fold of a section's settings, but for these:"""
+ELSEWHERE_IN_FOLDS = {
+    "name": PREVIEWS, "schema_version": PREVIEWS, "base.prediction": NOISE, "base.zero_terminal_snr": NOISE,
+    "base.clip_skip": CAPTIONS, "data.trigger": CAPTIONS, "data.caption": CAPTIONS, "data.caption_dropout": CAPTIONS,
+    "data.shuffle_tags": CAPTIONS, "data.keep_tags": CAPTIONS, "data.chunks": CAPTIONS, "data.cache": MEMORY,
+    "train.gradient_checkpointing": MEMORY, "train.precision": MEMORY, "train.device": MEMORY, "train.tracker": MEMORY,
+}  # fmt: skip
+SET_ELSEWHERE = {
+    "schema_version": "Set by Velatura.",
+    "name": "Set in step 3.",
+    "base.model": "Chosen above.",
+    "method.name": "Chosen above.",
+    "data.images": "The pictures of step 1.",
+    "data.trigger": "Set in step 1.",
+    "sample.prompts": "Set in step 3.",
+}
+"""Settings that have a place of their own, and where that is."""
+OTHER_NAMES = {
+    "method.rank": "dim network_dim",
+    "method.alpha": "network_alpha",
+    "method.dropout": "network_dropout",
+    "method.dora": "weight decomposition",
+    "train.steps": "iterations max_train_steps epochs",
+    "train.learning_rate": "lr unet_lr",
+    "train.text_encoder_learning_rate": "lr te_lr text_encoder_lr clip",
+    "train.batch_size": "train_batch_size",
+    "train.accumulation": "gradient_accumulation_steps",
+    "train.schedule": "lr_scheduler",
+    "train.warmup": "lr_warmup_steps",
+    "train.max_grad_norm": "gradient clipping",
+    "train.precision": "mixed_precision",
+    "targets.text_encoder": "clip train_text_encoder",
+    "targets.blocks": "block weights lbw",
+    "data.resolution": "size",
+    "data.max_aspect": "aspect ratio bucket",
+    "data.flip": "flip_aug mirror",
+    "data.caption_dropout": "caption_dropout_rate",
+    "data.shuffle_tags": "shuffle_caption",
+    "data.keep_tags": "keep_tokens",
+    "data.chunks": "max_token_length",
+    "data.cache": "cache_latents",
+    "loss.min_snr_gamma": "snr",
+    "sample.guidance": "cfg scale",
+    "sample.every": "sample_every_n_steps preview",
+    "save.every": "save_every_n_steps checkpoint",
+    "save.precision": "save_precision fp16",
+}
+"""What other programs call a setting, for the search."""
+TITLES = {
+    "base.model": "Base model",
+    "base.zero_terminal_snr": "Zero terminal SNR",
+    "base.clip_skip": "CLIP skip",
+    "targets.unet": "Layers of the UNet",
+    "targets.text_encoder": "Layers of the text encoder",
+    "targets.blocks": "Overrides by block",
+    "loss.kind": "Loss",
+    "loss.min_snr_gamma": "Min-SNR gamma",
+    "train.max_grad_norm": "Gradient clipping",
+    "train.precision": "Precision of the base",
+    "train.ema": "EMA",
+    "sample.negative": "Negative prompt",
+    "sample.every": "Preview every",
+    "sample.steps": "Denoising steps",
+    "sample.size": "Preview size",
+    "save.precision": "Precision of the file",
+    "save.every": "Save every",
+    "save.keep": "Checkpoints kept",
+    "save.tags": "Store tags",
+    "method.rslora": "rsLoRA",
+    "method.dora": "DoRA",
+    "method.plus_ratio": "LoRA+ ratio",
+}
+"""Names that need more than their key."""
+NUMBERS = {int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting: `key` as the config has it, `method` the one that has it where it is a method's."""
+
+    key: str
+    kind: Kind
+    help: str
+    default: Any
+    method: str = ""
+    choices: tuple[str, ...] = ()
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    """`ge`, `gt`, `le`, `lt`, as far as there are."""
+
+    @property
+    def title(self) -> str:
+        """Its name in words."""
+        return TITLES.get(self.key) or self.key.rpartition(".")[2].replace("_", " ").capitalize()
+
+    @property
+    def fold(self) -> str:
+        """The fold that it stands in."""
+        return ELSEWHERE_IN_FOLDS.get(self.key) or SECTIONS.get(self.key.rpartition(".")[0], LEARNING)
+
+    @property
+    def allowed(self) -> str:
+        """What may be written, in words; nothing for free text."""
+        match self.kind:
+            case "whole" | "number":
+                return f"{NUMBERS[int if self.kind == 'whole' else float]}{_range(self.bounds)}"
+            case "layers":
+                return f"{', '.join(PRESETS)}, or patterns separated by commas"
+            case "list":
+                return "one on each line"
+            case "numbers":
+                return "whole numbers separated by commas"
+            case "table":
+                return 'TOML such as ["mid_block.*"] and, on the next line, rank = 4'
+        return ""
+
+    def show(self, value: Any) -> str:
+        """A value as it stands in the field."""
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if isinstance(value, float):
+            return f"{value:g}" if self.kind == "number" else str(value)
+        if isinstance(value, list | tuple):
+            return ("\n" if self.kind == "list" else ", ").join(map(str, value))
+        if isinstance(value, Mapping):
+            return tomli_w.dumps({key: _plain(each) for key, each in value.items()}).strip() if value else ""
+        return str(value)
+
+    def read(self, text: str) -> Any:
+        """The value that a text stands for; the text itself where it stands for none, which the config then refuses."""
+        text = text.strip()
+        try:
+            match self.kind:
+                case "switch":
+                    return text == "on"
+                case "whole":
+                    return int(text.replace(" ", ""))
+                case "number":
+                    return float(text.replace(" ", ""))
+                case "list":
+                    return [line.strip() for line in text.splitlines() if line.strip()]
+                case "numbers":
+                    return [int(part) for part in text.split(",") if part.strip()]
+                case "layers":
+                    return text if text in PRESETS else [part.strip() for part in text.split(",") if part.strip()]
+                case "table":
+                    return tomllib.loads(text)
+        except (ValueError, tomllib.TOMLDecodeError):
+            pass
+        return text
+
+    def refuse(self, value: Any) -> str:
+        """The sentence about a value that may not be: what it should be, and what was written."""
+        written = self.show(value)
+        wrote = f"you wrote {written}" if written else "it is empty"
+        return f"{self.title} is {self.allowed}; {wrote}." if self.allowed else ""
+
+
+@cache
+def list_fields(method: str) -> tuple[Field, ...]:
+    """The fields of a config with this method, in the order of the config."""
+    return tuple(_field(one) for one in list_settings() if one.method in ("", method))
+
+
+@cache
+def find_field(key: str, method: str) -> Field | None:
+    """The field of a setting, None where there is none."""
+    return next((one for one in list_fields(method) if one.key == key), None)
+
+
+def _field(setting: Setting) -> Field:
+    annotation = setting.field.annotation
+    bounds = {
+        name: getattr(entry, name)
+        for entry in setting.field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if hasattr(entry, name)
+    }
+    default = None if setting.field.is_required() else setting.field.get_default(call_default_factory=True)
+    choices = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
+    return Field(
+        setting.key,
+        "choice" if choices else _kind(annotation),
+        setting.meaning.replace("`", ""),
+        default,
+        setting.method,
+        tuple(map(str, choices)),
+        bounds,
+    )
+
+
+def _kind(annotation: Any) -> Kind:
+    kinds: dict[Any, Kind] = {
+        bool: "switch", int: "whole", float: "number", str: "text", tuple[str, ...]: "list",
+        tuple[int, ...]: "numbers", str | tuple[str, ...]: "layers",
+    }  # fmt: skip
+    return kinds.get(annotation, "table" if typing.get_origin(annotation) is dict else "text")
+
+
+def _range(bounds: Mapping[str, float]) -> str:
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    start = "" if low is None else f" above {_short(low)}" if "gt" in bounds else f" from {_short(low)}"
+    if high is None or high >= 2**63:
+        return f"{start} up" if start.startswith(" from") else start
+    joint = ", up to" if start.startswith(" above") else " to"
+    if "lt" in bounds:
+        joint = ", below" if start.startswith(" above") else " to below"
+    return f"{start}{joint} {_short(high)}"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:g}"
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(exclude_defaults=True) if hasattr(value, "model_dump") else value

@@ -1,0 +1,52 @@
+"""A drawing of each method: how it makes the change of a layer out of few numbers."""
+
+from __future__ import annotations
+
+WIDTH, HEIGHT = 176, 56
+MIDDLE = HEIGHT / 2
+
+
+def method_picture(name: str) -> str:
+    """The drawing of a method as SVG; of one that has none, the layer with a coat over it."""
+    drawn = {"lora": _lora, "loha": _loha, "lokr": _lokr}.get(name, _coat)()
+    return (
+        f'<svg class="formula" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true" preserveAspectRatio="xMinYMid meet">'
+        f"{drawn}</svg>"
+    )
+
+
+def _lora() -> str:
+    """A tall thin matrix times a wide thin one is a square."""
+    return _thin(0) + _sign(60, "=") + _square(78)
+
+
+def _loha() -> str:
+    """Two such products, multiplied number by number, are one."""
+    return _thin(0) + _sign(57, "⊙") + _thin(64) + _sign(124, "=") + _square(132)
+
+
+def _lokr() -> str:
+    """A small square in which every number becomes a whole block."""
+    small = "".join(_box(2 + 8 * (k % 2), MIDDLE - 8 + 8 * (k // 2), 7, 7, 0.35 + 0.18 * k) for k in range(4))
+    blocks = "".join(_box(80 + 22 * (k % 2), MIDDLE - 22 + 22 * (k // 2), 21, 21, 0.35 + 0.18 * k) for k in range(4))
+    return small + _sign(28, "⊗") + _box(38, MIDDLE - 11, 21, 21, 0.6) + _sign(69, "=") + blocks
+
+
+def _coat() -> str:
+    return _box(2, MIDDLE - 22, 44, 44, 0.25) + _box(10, MIDDLE - 14, 44, 36, 0.45)
+
+
+def _thin(left: float) -> str:
+    return _box(left + 2, MIDDLE - 22, 7, 44, 0.75) + _box(left + 12, MIDDLE - 22, 40, 7, 0.75)
+
+
+def _square(left: float) -> str:
+    return _box(left, MIDDLE - 22, 44, 44, 0.45)
+
+
+def _box(x: float, y: float, width: float, height: float, strength: float) -> str:
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="2" opacity="{strength:.2f}"/>'
+
+
+def _sign(x: float, words: str) -> str:
+    return f'<text x="{x:g}" y="{MIDDLE + 5:g}" text-anchor="middle">{words}</text>'

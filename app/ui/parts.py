@@ -1,0 +1,55 @@
+"""What every page of the studio is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.ui.bases import Bases
+from app.ui.checker import Checker
+from app.ui.downloads import Downloads
+from app.ui.drafts import Drafts
+from app.ui.estimates import Measured
+from app.ui.estimating import Estimating
+from app.ui.places import Places
+from app.ui.queue import Queue
+from app.ui.writers import Writers
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The parts behind the pages; one of each a server."""
+
+    places: Places
+    uploads: Path
+    """Where Gradio puts uploads of this server."""
+    drafts: Drafts
+    checker: Checker
+    writers: Writers
+    queue: Queue
+    bases: Bases
+    downloads: Downloads
+    measured: Measured
+    estimating: Estimating
+
+    def close(self) -> None:
+        """End the processes that only this studio follows."""
+        self.writers.stop_all()
+        self.downloads.stop_all()
+
+
+def open_studio(places: Places, uploads: Path, shared: bool = False) -> Studio:
+    """The parts of a studio that keeps things in `places`; one that is `shared` takes no paths from people."""
+    drafts, queue, measured = Drafts(places), Queue(places), Measured(places)
+    return Studio(
+        places,
+        uploads,
+        drafts,
+        Checker(drafts),
+        Writers(drafts),
+        queue,
+        Bases(anywhere=not shared),
+        Downloads(places),
+        measured,
+        Estimating(drafts, queue, measured),
+    )

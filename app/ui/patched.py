@@ -1,0 +1,18 @@
+"""HTML that is brought up to date in place: what is open, typed in or focused stays as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.ui.html import static_text
+
+
+def patched(script: str = "", **properties: Any) -> gr.HTML:
+    """A part whose value is patched in, node by node; `script` is a file of `static/` that listens to it.
+
+    The script finds the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn.
+    """
+    scripts = static_text("patch.js") + (static_text(script) if script else "") + "watch('value', patch);\npatch();\n"
+    return gr.HTML("", html_template="<div></div>", js_on_load=scripts, apply_default_css=False, **properties)

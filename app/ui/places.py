@@ -1,0 +1,87 @@
+"""Where the studio keeps things: a hidden folder beside the runs, of which only `public/` is ever served."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+HELD = ".held"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of a studio, all below that of its runs."""
+
+    runs: Path
+
+    @property
+    def root(self) -> Path:
+        """The studio's own folder; hidden, so that it is never taken for a run."""
+        return self.runs / ".studio"
+
+    @property
+    def drafts(self) -> Path:
+        """What people are preparing: one folder a draft."""
+        return self.root / "drafts"
+
+    @property
+    def public(self) -> Path:
+        """Pictures and files that pages show or offer; the only folder that browsers may read from."""
+        return self.root / "public"
+
+    @property
+    def uploads(self) -> Path:
+        """Files on their way in, one folder a server."""
+        return self.root / "uploads"
+
+    def make(self) -> None:
+        """Create the folders, readable by nobody else where the system knows owners."""
+        self.runs.mkdir(parents=True, exist_ok=True)
+        for folder in (self.root, self.drafts, self.public, self.uploads):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def secret(self) -> bytes:
+        """32 random bytes that outlive a restart: what logins are signed with."""
+        path = self.root / "secret"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_bytes()
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(value := secrets.token_bytes(32))
+        return value
+
+
+class UploadFolder:
+    """A folder for one server's uploads. It is emptied when the server stops; one that was killed is swept up after."""
+
+    def __init__(self, places: Places) -> None:
+        for left_behind in places.uploads.iterdir():
+            if not _is_held(left_behind):
+                shutil.rmtree(left_behind, ignore_errors=True)
+        self.path = Path(tempfile.mkdtemp(dir=places.uploads))
+        self._lock = FileLock(self.path / HELD)
+        self._lock.acquire()
+
+    def close(self) -> None:
+        """Delete everything in it."""
+        self._lock.release()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a server that lives uses the folder."""
+    if not folder.is_dir():
+        return False
+    lock = FileLock(folder / HELD)
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,193 @@
+"""From what a draft has chosen to the config of a run: preset, method, aim, and whatever was changed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.settings import shorten_warmup
+from app.ui.drafts import Choices, Draft
+from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
+from app.ui.names import safe_name
+from trainers.adapters import METHODS
+from trainers.config import Config
+from trainers.config_file import KEY_FIRST, build_config, find_problems, lay_over, overlay
+from trainers.errors import VelaturaError
+from trainers.presets import Preset, find_preset, list_presets
+
+CARE = ("quick", "balanced", "faithful", "tiny-file", "low-memory")
+"""The presets that people choose from; those named after a method give that method's settings."""
+SUBJECT: Mapping[str, Any] = {"data": {"flip": False}, "targets": {"text_encoder": "attn"}}
+"""A face mirrored is another face, and the word for a new thing has to be learned too."""
+UNNAMED = "style"
+"""Stands for the name until there is one."""
+METHOD_KEY = "method."
+
+
+def method_of(choices: Choices) -> str:
+    """The method that was chosen, else the preset's."""
+    return choices.method if choices.method in METHODS else str(_preset(choices).settings["method"]["name"])
+
+
+def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
+    """The settings tables of preset, method, aim, and of what the three steps have gathered; not what was changed."""
+    choices = draft.choices
+    changed = nested(changed_settings(choices))
+    layers: list[Mapping[str, Any]] = [shorten_warmup(_preset(choices).settings_for(choices.base), changed)]
+    if method_of(choices) != layers[0]["method"]["name"]:
+        layers.append(_method_settings(method_of(choices), choices.base))
+    if choices.aim == "subject":
+        layers.append(SUBJECT)
+    own: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": choices.base}}
+    own["data"] = {"trigger": draft.trigger}
+    if draft.prompts:
+        own["sample"] = {"prompts": list(draft.prompts)}
+    return [*layers, own]
+
+
+def changed_settings(choices: Choices) -> dict[str, Any]:
+    """What was changed by hand, by key of the config; of the methods' settings those of the chosen one."""
+    method = method_of(choices)
+    changed = {}
+    for kept, value in choices.settings.items():
+        key = _key_for(kept, method)
+        if key and find_field(key, method) and key not in SET_ELSEWHERE:
+            changed[key] = value
+    return changed
+
+
+def all_layers(draft: Draft) -> list[Mapping[str, Any]]:
+    """All settings tables of a draft, later ones over earlier ones."""
+    return [*chosen_layers(draft), nested(changed_settings(draft.choices))]
+
+
+def plan(draft: Draft, **more: Any) -> Config:
+    """The config of the draft, with `more` over it. VelaturaError says what is wrong with it."""
+    return build_config(*all_layers(draft), more)
+
+
+def problems(draft: Draft) -> dict[str, str]:
+    """What is wrong with the draft's settings: a sentence by key."""
+    found = find_problems(*all_layers(draft))
+    changed, method = changed_settings(draft.choices), method_of(draft.choices)
+    return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
+
+
+def values(layers: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
+    """The value of every field under these layers, as far as it goes by key, right or wrong."""
+    table = lay_over(*layers)
+    return {one.key: _at(table, one.key, one.default) for one in list_fields(method)}
+
+
+def with_setting(draft: Draft, key: str, text: str) -> Draft:
+    """Change one setting by hand; one that becomes what it would be anyway is not changed any more."""
+    method = method_of(draft.choices)
+    one = find_field(key, method)
+    if one is None or key in SET_ELSEWHERE:
+        return draft
+    value = one.read(text)
+    settings = {kept: each for kept, each in draft.choices.settings.items() if _key_for(kept, method) != key}
+    if one.show(value) != one.show(values(chosen_layers(draft), method)[key]):
+        settings[_kept(key, method)] = value
+    return with_choices(draft, settings=settings)
+
+
+def without_settings(draft: Draft, key: str = "") -> Draft:
+    """Let the preset decide again about one setting, or about all."""
+    method = method_of(draft.choices)
+    settings = {kept: each for kept, each in draft.choices.settings.items() if key and _key_for(kept, method) != key}
+    return with_choices(draft, settings=settings)
+
+
+def with_choices(draft: Draft, **changes: Any) -> Draft:
+    """The draft with other choices."""
+    return draft.with_(choices=draft.choices.model_copy(update=changes))
+
+
+def choose(draft: Draft, what: str, value: str) -> Draft:
+    """Choose `aim`, `preset` or `method`; what there is not is not chosen. Another preset brings its own method."""
+    allowed = {"aim": ("style", "subject"), "preset": CARE, "method": tuple(METHODS)}
+    if value not in allowed.get(what, ()):
+        return draft
+    if what == "preset":
+        return with_choices(draft, preset=value, method="")
+    own = str(_preset(draft.choices).settings["method"]["name"])
+    return with_choices(draft, **{what: "" if what == "method" and value == own else value})
+
+
+def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
+    """Take over the settings of a config file: every setting that it names, whatever the preset says.
+
+    VelaturaError names what there is not.
+    """
+    checked = {"name": UNNAMED, **table}
+    build_config(checked)
+    method = str(lay_over(checked).get("method", {}).get("name", "lora")) if "method" in table else ""
+    base = str(_at(checked, "base.model", draft.choices.base))
+    draft = with_choices(draft, method=method, base=base, settings={})
+    if method:
+        draft = choose(draft, "method", method)
+    draft = draft.with_(
+        name=str(table.get("name", draft.name)),
+        trigger=str(_at(checked, "data.trigger", draft.trigger)),
+        prompts=tuple(_at(checked, "sample.prompts", draft.prompts)),
+    )
+    method = method_of(draft.choices)
+    for one in list_fields(method):
+        value = _at(checked, one.key, None)
+        if value is not None and one.key not in SET_ELSEWHERE:
+            draft = with_setting(draft, one.key, one.show(value))
+    return draft
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as tables in tables."""
+    table: dict[str, Any] = {}
+    for key, value in settings.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        table = overlay(table, value)
+    return table
+
+
+def _preset(choices: Choices) -> Preset:
+    try:
+        return find_preset(choices.preset)
+    except VelaturaError:
+        return find_preset("balanced")
+
+
+def _method_settings(method: str, base: str) -> dict[str, Any]:
+    """A method's own section and learning rate from the preset named after it; its defaults where there is none."""
+    named = next((each for each in list_presets() if each.name == method), None)
+    if named is None:
+        return {"method": {"name": method}}
+    settings = named.settings_for(base)
+    rate = settings.get("train", {}).get("learning_rate")
+    return {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
+
+
+def _kept(key: str, method: str) -> str:
+    """A method's settings are kept under its name, so that they are there again when it is chosen again."""
+    return f"{METHOD_KEY}{method}.{key.removeprefix(METHOD_KEY)}" if key.startswith(METHOD_KEY) else key
+
+
+def _key_for(kept: str, method: str) -> str:
+    if not kept.startswith(METHOD_KEY):
+        return kept
+    own = f"{METHOD_KEY}{method}."
+    return METHOD_KEY + kept.removeprefix(own) if kept.startswith(own) else ""
+
+
+def _at(table: Mapping[str, Any], key: str, default: Any) -> Any:
+    value: Any = table
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return default
+        value = value[part]
+    return value
+
+
+def _in_words(one: Field | None, value: Any, said: str) -> str:
+    own = one.refuse(value) if one is not None and "it should be" in said and value is not None else ""
+    return own or f"{said if KEY_FIRST.match(said) else said[:1].upper() + said[1:]}."

@@ -1,0 +1,97 @@
+"""The queue as the studio's pages use it: what there is, what is asked for, and what a run has said over time."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+
+from app.jobs.actions import adopt
+from app.jobs.dispatcher import Dispatcher
+from app.jobs.states import ENDED, State
+from app.jobs.store import TRAIN, Store
+from app.jobs.views import View, Watcher
+from app.ui.curve import Losses
+from app.ui.places import Places
+from trainers.errors import VelaturaError
+
+LONGEST_NAME = 200
+"""In bytes; no file system takes more than 255."""
+SMALL_JOB = "job:"
+
+
+class Queue:
+    """One a server. Every look at a run goes through here, so that its events are read once whoever looks."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.store = Store(places.runs)
+        self.watcher = Watcher(self.store)
+        self._lock = threading.Lock()
+        self._losses: dict[Path, Losses] = {}
+        self._secret = hashlib.sha256(places.secret()).digest()
+
+    def dispatcher(self) -> Dispatcher:
+        """What gives the jobs of this queue to the devices of this machine."""
+        return Dispatcher(self.store)
+
+    def runs(self) -> list[View]:
+        """Every run: what goes on, then the line, then the rest, newest first."""
+        return [view for view in self.watcher.history() if view.job.kind == TRAIN]
+
+    def small_jobs(self) -> list[View]:
+        """What else uses the computer, or waits for it."""
+        return [view for view in self.watcher.views() if view.job.kind != TRAIN and view.state not in ENDED]
+
+    def run(self, name: str) -> View | None:
+        """The run with this name; None where there is none. The name comes from outside."""
+        if not name or len(name.encode()) > LONGEST_NAME or Path(name).name != name or "\\" in name:
+            return None
+        return self.watcher.view_of(name)
+
+    def number(self, name: str) -> int:
+        """The number of a run's job, which it is given if it has none, or of a small job, called `job:` and its number.
+
+        VelaturaError where there is no such run.
+        """
+        if name.startswith(SMALL_JOB) and name.removeprefix(SMALL_JOB).isdecimal():
+            return self.store.job(int(name.removeprefix(SMALL_JOB))).id
+        view = self.run(name)
+        if view is None:
+            raise VelaturaError(f"there is no run {name} any more")
+        return view.job.id or adopt(self.store, view.job.folder).id
+
+    def losses(self, folder: Path) -> Losses:
+        """The losses of a run so far."""
+        with self._lock:
+            losses = self._losses.setdefault(folder, Losses(folder))
+        losses.read()
+        return losses
+
+    def public(self, view: View) -> Path:
+        """The folder of what browsers may see of a run; its name cannot be guessed, and another run's is another."""
+        key = f"{view.job.folder.name}|{view.job.folder.stat().st_ino}".encode()
+        name = hashlib.blake2b(key, key=self._secret, digest_size=16).hexdigest()
+        folder = self.places.public / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def in_short(self) -> tuple[str, bool]:
+        """One line on what the computer does, and whether it does anything."""
+        views = self.watcher.history()
+        busy = [view for view in views if view.state not in ENDED and view.state != State.QUEUED]
+        waiting = sum(view.state == State.QUEUED for view in views)
+        parts = [f"{view.job.name}: {share(view):.0%}" if view.job.kind == TRAIN else view.line for view in busy[:1]]
+        parts += [f"{len(busy) - 1} more"] if len(busy) > 1 else []
+        parts += [f"{waiting} waiting"] if waiting else []
+        return ", ".join(parts), bool(busy)
+
+
+def share(view: View) -> float:
+    """How much of a job is done, 0 to 1."""
+    said = view.said
+    if view.state == State.FINISHED:
+        return 1.0
+    if view.job.kind != TRAIN:
+        return said.share[0] / said.share[1] if said.share[1] else 0.0
+    return min(1.0, said.step / said.steps) if said.steps else 0.0

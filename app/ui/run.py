@@ -1,0 +1,229 @@
+"""One training while it goes on, and after: how far it is, what it draws, what can be done with it."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.jobs.states import ENDED, State
+from app.jobs.views import View
+from app.ui import run_parts, run_samples
+from app.ui import run_words as words
+from app.ui.html import banner, empty_page, file_address, text
+from app.ui.parts import Studio
+from app.ui.patched import patched
+from app.ui.queue import Queue, share
+from app.ui.run_actions import buttons, perform
+from app.ui.run_dialogs import dialogs
+from app.ui.shell import AT_ONCE, PRIVATE, block, build_shell, island
+from app.ui.visit import said
+from trainers.errors import VelaturaError
+
+SOON, LATER = 1, 5
+LOG_LINES, LOG_BYTES = 200, 64 * 1024
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks) -> None:
+    """Lay the page out and wire it."""
+    build_shell("Runs")
+    page = RunPage(studio.queue)
+    state = [page.name, page.seen]
+    opening = demo.load(page.open, None, page.name, **AT_ONCE)
+    opening.then(page.tick, state, page.everything, **AT_ONCE)
+    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    page.head.asked(page.asked, state, page.everything, **AT_ONCE)
+    page.folds.unfolded(page.unfolded, page.name, page.folds, **AT_ONCE)
+    for part in (page.head, page.curve):
+        part.fetched(page.fetched, page.name, [page.files, page.notice], **PRIVATE)
+
+
+class RunPage:
+    """The parts of the page and what happens in them. What a page has seen comes back with each request."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.notice = block("", elem_id="run-notice")
+        self.head = patched("runs.js", elem_id="run-head")
+        with gr.Row(elem_classes="two"):
+            with gr.Column(scale=5, min_width=320):
+                self.samples = patched("samples.js", elem_id="run-samples", words=_words())
+            with gr.Column(scale=3, min_width=300):
+                self.compare = island("", "compare.js", _compare(), elem_id="run-compare")
+                self.curve = patched("fetch.js", elem_id="run-curve")
+        self.folds = island({}, "folds.js", _folds(), elem_id="run-folds")
+        self.files = island({}, "files.js", "<div></div>")
+        island(None, "dialogs.js", dialogs())
+        self.name, self.seen = gr.Textbox("", visible=False), gr.Textbox("{}", visible=False)
+        self.timer = gr.Timer(SOON)
+        self.parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}
+        self.everything = [self.notice, *self.parts.values(), self.seen, self.timer]
+
+    def open(self, request: gr.Request) -> str:
+        """Which run the address names."""
+        return str(request.query_params.get("id", ""))[:200]
+
+    def tick(self, name: str, seen: str) -> Shown:
+        """What has changed since the page's last look."""
+        view = self.queue.run(name)
+        values = _nothing() if view is None else self._values(view)
+        known, now = _seen(seen), {part: _digest(value) for part, value in values.items()}
+        pace = 0 if view is None or view.state in ENDED else LATER if view.state == State.QUEUED else SOON
+        now["pace"] = str(pace)
+        if known == now:
+            return {self.seen: gr.skip()}
+        shown: Shown = {self.parts[part]: value for part, value in values.items() if known.get(part) != now[part]}
+        if known.get("pace") != now["pace"]:
+            shown[self.timer] = gr.Timer(pace or LATER, active=bool(pace))
+        return shown | {self.seen: json.dumps(now)}
+
+    def asked(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Do what a button wants, and show what has become of it; the timer goes on in any case."""
+        answer = perform(self.queue, request, event)
+        shown = self.tick(name, json.dumps({**_seen(seen), "pace": ""}))
+        return {self.notice: answer.notice} | shown
+
+    def unfolded(self, name: str, event: gr.EventData) -> Any:
+        """What stands in the fold that was opened: the log's end, the settings, or what the process said."""
+        view, fold = self.queue.run(name), said(event, "fold")
+        files = {"log": "log.txt", "settings": "config.toml", "details": "process.log"}
+        if view is None or fold not in files:
+            return gr.skip()
+        return {"fold": fold, "text": tail(view.job.folder / files[fold]) or words.NOTHING_YET}
+
+    def fetched(self, name: str, event: gr.EventData) -> Shown:
+        """Make the file that a button offers, and let the browser save it."""
+        view, what = self.queue.run(name), said(event, "what")
+        if view is None:
+            return {self.notice: banner(words.NO_SUCH_RUN[0], kind="problem")}
+        try:
+            place = self._file(view, what)
+        except (OSError, VelaturaError) as error:
+            return {self.notice: banner(words.NO_FILE.format(error), kind="problem")}
+        return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
+
+    # ---------------------------------------------------------------- within
+    def _file(self, view: View, what: str) -> Path:
+        public = self.queue.public(view)
+        if what == "samples":
+            return run_samples.archive(view, public)
+        if what == "numbers":
+            return run_samples.numbers(view, self.queue.losses(view.job.folder), public)
+        style = run_parts.style_file(view)
+        if style is None:
+            raise VelaturaError(words.NO_STYLE)
+        return run_samples.style_copy(style, public)
+
+    def _values(self, view: View) -> dict[str, str]:
+        public = self.queue.public(view)
+        columns = run_samples.find_samples(view.job.folder)
+        return {
+            "head": _head(view, bool(columns)),
+            "samples": f"<h2>{words.SAMPLES}</h2>{run_samples.grid(view, public)}",
+            "compare": _pair(columns, public),
+            "curve": self._curve(view),
+        }
+
+    def _curve(self, view: View) -> str:
+        losses = self.queue.losses(view.job.folder)
+        drawn = losses.drawn(view.said.steps)
+        return drawn + _fetch(words.DOWNLOAD_NUMBERS, "numbers", "small") if drawn else ""
+
+
+def tail(path: Path) -> str:
+    """The last lines of a file; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_BYTES))
+            data = file.read()
+    except FileNotFoundError:
+        return ""
+    return "\n".join(data.decode("utf-8", "replace").splitlines()[-LOG_LINES:])
+
+
+def _head(view: View, sampled: bool) -> str:
+    done, name = share(view), view.job.name
+    title = f"{done:.0%} · {name}" if view.state not in ENDED else name
+    problem = view.state in (State.FAILED, State.INTERRUPTED)
+    line = (
+        f'<p class="line{" problem" if problem else ""}">{text(view.line[:1].upper() + view.line[1:])}</p>'
+        if view.line
+        else ""
+    )
+    ended = " data-ended" if view.state in ENDED else ""
+    return (
+        f'<div class="title" data-title="{text(title)}"{ended}><div><a class="back" href="runs">{words.TITLE}</a>'
+        f"<h1>{text(name)}</h1><p>{text(run_parts.kind(view))}</p></div>"
+        f'<div role="status">{run_parts.chip(view.state)}</div></div>{run_parts.glaze(done, words.PROGRESS)}'
+        f'{line}{run_parts.facts(view)}<div class="acts">{"".join(_acts(view, sampled))}</div>'
+    )
+
+
+def _acts(view: View, sampled: bool) -> list[str]:
+    """The buttons of a run: what is most wanted filled, the rest quieter."""
+    has_style = run_parts.style_file(view) is not None
+    first = [_fetch(words.DOWNLOAD_STYLE, "style", "go")] if has_style else []
+    filled = not has_style and view.state in (State.PAUSED, State.FAILED, State.INTERRUPTED, State.CANCELLED)
+    samples = [_fetch(words.DOWNLOAD_SAMPLES, "samples", "quiet")] if sampled else []
+    acts = buttons(view, "go" if filled else "quiet")
+    return [*first, *acts[:-1], *samples, *acts[-1:]] if acts else [*first, *samples]
+
+
+def _fetch(label: str, what: str, kind: str) -> str:
+    return f'<button type="button" class="{kind}" data-fetch="{what}">{text(label)}</button>'
+
+
+def _pair(columns: list[list[run_samples.Sample]], public: Path) -> str:
+    """The first prompt before and now, for whoever has not chosen another."""
+    if len(columns) < 2:
+        return ""
+    before, after = columns[0][0], columns[-1][0]
+    sides = (run_samples.address(before, public, False), run_samples.address(after, public, False))
+    return json.dumps({"before": sides[0], "after": sides[1], "title": after.title})
+
+
+def _nothing() -> dict[str, str]:
+    title, lead = words.NO_SUCH_RUN
+    return {"head": empty_page(title, lead, words.TO_THE_RUNS, "runs"), "samples": "", "compare": "", "curve": ""}
+
+
+def _digest(value: str) -> str:
+    return sha256(value.encode()).hexdigest()[:12]
+
+
+def _seen(seen: str) -> dict[str, str]:
+    """What a page says that it has seen; it comes from the browser and may be anything."""
+    try:
+        given = json.loads(seen)
+    except ValueError:
+        return {}
+    return given if isinstance(given, dict) else {}
+
+
+def _words() -> dict[str, str]:
+    return {"close": words.CLOSE, "earlier": words.EARLIER, "later": words.LATER, "before": words.BEFORE}
+
+
+def _compare() -> str:
+    return (
+        f'<section class="compare" hidden><h2>{words.COMPARE}</h2><div class="slider"><img class="after" alt="">'
+        f'<img class="before" alt=""><input type="range" min="0" max="100" value="50" '
+        f'aria-label="{text(words.COMPARE_SLIDER)}"></div><p class="hint"></p></section>'
+    )
+
+
+def _folds() -> str:
+    folds = (("log", words.LOG), ("settings", words.SETTINGS), ("details", words.DETAILS))
+    return (
+        '<div class="folds">'
+        + "".join(
+            f'<details data-fold="{name}"><summary>{text(label)}</summary><pre tabindex="0" aria-label="{text(label)}">'
+            "</pre></details>"
+            for name, label in folds
+        )
+        + "</div>"
+    )

@@ -1,0 +1,149 @@
+"""What people ask for on the pages about runs: the buttons that fit a state, and what happens when one is pressed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.jobs import actions
+from app.jobs.states import State
+from app.jobs.store import TRAIN
+from app.jobs.views import View
+from app.ui import run_words as words
+from app.ui.html import banner, button, text
+from app.ui.queue import SMALL_JOB, Queue
+from app.ui.visit import said
+from trainers.errors import VelaturaError
+
+HALF, LOW = "retry-half", "retry-low"
+ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
+LOW_MEMORY = {"train": {"batch_size": 1, "gradient_checkpointing": True}}
+DIALOGS = ("clone", "delete", "longer")
+"""What the page asks about before it is done."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a page shows after a button was pressed."""
+
+    notice: str
+    """HTML; empty where what was asked for is seen by itself."""
+    gone: bool = False
+    """Whether the run is no more."""
+
+
+def buttons(view: View, first: str = "quiet") -> list[str]:
+    """The buttons that fit a run's state; `first` is how the first one looks."""
+    found: list[str] = []
+    name = view.job.name if view.job.kind == TRAIN else f"{SMALL_JOB}{view.job.id}"
+    for what in _wanted(view):
+        label = _label(view, what)
+        found.append(button(label, what, name, "quiet" if found else first))
+    return found
+
+
+def perform(queue: Queue, request: gr.Request, event: gr.EventData) -> Answer:
+    """Do what a button asks for; a refusal is an answer, too."""
+    what, name = said(event, "what"), said(event, "run")
+    try:
+        return _perform(queue, what, name, request.username or "", event)
+    except VelaturaError as error:
+        return Answer(banner(str(error)[:1].upper() + str(error)[1:] + ".", kind="problem"))
+
+
+def _perform(queue: Queue, what: str, name: str, owner: str, event: gr.EventData) -> Answer:
+    store, number = queue.store, queue.number(name)
+    if what in ENDS:
+        actions.stop(store, number, ENDS[what])
+    elif what in ("up", "down"):
+        actions.move(store, number, what)
+    elif what == "resume":
+        actions.resume(store, number)
+    elif what == "longer":
+        actions.resume(store, number, _whole(words.STEPS, said(event, "steps")))
+    elif what in ("retry", HALF, LOW):
+        view = queue.watcher.view(number)
+        actions.retry(store, number, {HALF: _half_rate(view), LOW: LOW_MEMORY}.get(what))
+    elif what == "clone":
+        job = actions.clone(store, number, said(event, "name").strip(), _changes(event), owner)
+        link = f'<a class="small" href="run?id={text(job.name)}">{text(words.OPEN_IT)}</a>'
+        return Answer(banner(words.CLONED.format(job.name), link))
+    elif what == "delete":
+        actions.delete(store, number)
+        return Answer(banner(words.DELETED.format(name)), gone=True)
+    return Answer("")
+
+
+def _wanted(view: View) -> list[str]:
+    """Actions as buttons, in the order in which they are shown."""
+    wanted: list[str] = []
+    for what in view.actions:
+        if what == "move":
+            wanted += ["up", "down"]
+        elif what == "retry" and view.state == State.FAILED:
+            wanted += (
+                [HALF] if "train.learning_rate" in view.line else [LOW] if "not enough memory" in view.line else []
+            )
+            wanted.append(what)
+        elif what != "change":  # settings are changed where they are chosen
+            wanted.append(what)
+    return wanted
+
+
+def _label(view: View, what: str) -> str:
+    labels = {
+        "up": words.UP,
+        "down": words.DOWN,
+        "stop": words.STOP,
+        "pause": words.PAUSE,
+        "resume": words.GO_ON,
+        "longer": words.LONGER,
+        "retry": words.AGAIN if view.state == State.FAILED else words.ANEW,
+        HALF: words.AGAIN_HALF,
+        LOW: words.AGAIN_LOW,
+        "clone": words.CLONE,
+        "delete": words.DELETE,
+    }
+    if what == "cancel":
+        training = view.state in (State.TRAINING, State.SAMPLING)
+        return words.WITHOUT_SAVING if training else words.AT_ONCE if view.state == State.STOPPING else words.CANCEL
+    if what == "resume" and view.state == State.INTERRUPTED and view.said.saved:
+        return f"{words.GO_ON} from {view.said.saved}"
+    return labels[what]
+
+
+def _half_rate(view: View) -> dict[str, Any]:
+    from trainers.run import Run
+
+    return {"train": {"learning_rate": Run(view.job.folder).config().train.learning_rate / 2}}
+
+
+def _changes(event: gr.EventData) -> dict[str, Any]:
+    """What was changed in the questions about a clone; an empty field changes nothing."""
+    changes: dict[str, Any] = {}
+    if steps := said(event, "steps").strip():
+        changes.setdefault("train", {})["steps"] = _whole(words.STEPS, steps)
+    if rate := said(event, "rate").strip():
+        changes.setdefault("train", {})["learning_rate"] = _number(words.LEARNING_RATE, rate)
+    if seed := said(event, "seed").strip():
+        changes["seed"] = _whole(words.SEED, seed)
+    return changes
+
+
+def _whole(field: str, typed: str) -> int:
+    number = _number(field, typed)
+    if number != int(number):
+        raise VelaturaError(f"{field} is a whole number; you wrote “{typed}”")
+    return int(number)
+
+
+def _number(field: str, typed: str) -> float:
+    try:
+        number = float(typed.strip().replace(",", "."))
+    except ValueError:
+        raise VelaturaError(f"{field} is a number; you wrote “{typed}”") from None
+    if number != number or abs(number) > 1e15:
+        raise VelaturaError(f"{field} is a number; you wrote “{typed}”")
+    return number

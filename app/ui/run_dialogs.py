@@ -1,0 +1,41 @@
+"""The questions that are asked before something is done with a run; one set a page, filled by its script."""
+
+from __future__ import annotations
+
+from app.ui import run_words as words
+from app.ui.html import text
+
+
+def dialogs() -> str:
+    """The page's dialogs: delete, clone, train longer. `{}` in their titles becomes the run's name."""
+    clone = (
+        _field("clone-name", "name", words.NAME, "text")
+        + _field("clone-steps", "steps", words.STEPS, "numeric")
+        + _field("clone-rate", "rate", words.LEARNING_RATE, "decimal")
+        + _field("clone-seed", "seed", words.SEED, "numeric")
+    )
+    longer = _field("longer-steps", "steps", words.STEPS, "numeric")
+    return (
+        _dialog("delete", words.DELETE_TITLE, words.DELETE_TEXT, "", (words.KEEP, words.DELETE))
+        + _dialog("clone", words.CLONE_TITLE, words.CLONE_TEXT, clone, (words.NOT_NOW, words.PUT_IN_LINE))
+        + _dialog("longer", words.LONGER_TITLE, words.LONGER_TEXT, longer, (words.NOT_NOW, words.LONGER))
+    )
+
+
+def _field(identifier: str, name: str, label: str, keyboard: str) -> str:
+    return (
+        f'<div class="field"><label for="{identifier}">{text(label)}</label>'
+        f'<input id="{identifier}" name="{name}" type="text" inputmode="{keyboard}" maxlength="60" '
+        f'placeholder="{text(words.AS_IT_WAS)}" autocomplete="off"></div>'
+    )
+
+
+def _dialog(what: str, title: str, lead: str, fields: str, choices: tuple[str, str]) -> str:
+    no, yes = choices
+    kind, focus = ("danger", " autofocus") if what == "delete" else ("go", "")
+    return (
+        f'<dialog class="ask" data-what="{what}" aria-labelledby="ask-{what}"><form method="dialog">'
+        f'<h2 id="ask-{what}" data-title="{text(title)}"></h2><p>{text(lead)}</p>{fields}'
+        f'<div class="row"><button type="button" class="quiet" data-close{focus}>{text(no)}</button>'
+        f'<button class="{kind}" value="yes">{text(yes)}</button></div></form></dialog>'
+    )

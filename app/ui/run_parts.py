@@ -1,0 +1,83 @@
+"""Pieces of HTML about a run, for the list and for its own page."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from app.console import readable_size
+from app.jobs.states import ENDED, State, readable_time
+from app.jobs.views import View
+from app.progress import readable_speed
+from app.ui import run_words as words
+from app.ui.html import text
+
+COATS = 4
+ACTIVE = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
+
+
+def chip(state: State) -> str:
+    """A state as a dot and a word."""
+    return f'<span class="chip {state}"><i aria-hidden="true"></i>{text(words.STATES[state])}</span>'
+
+
+def glaze(done: float, label: str) -> str:
+    """The progress bar: each quarter of the work lays another coat over the part already covered."""
+    widths = [max(0.0, (done - coat / COATS) / (1 - coat / COATS)) * 100 for coat in range(COATS)]
+    coats = "".join(f'<i style="width:{width:.1f}%"></i>' for width in widths)
+    return (
+        f'<div class="glaze" role="progressbar" aria-label="{text(label)}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{done * 100:.0f}">{coats}</div>'
+    )
+
+
+def kind(view: View) -> str:
+    """Method, base and number of pictures in one line; of a run that has not begun, what its config says."""
+    facts = dict(view.said.facts)
+    if "base" in facts:
+        method, base, images = str(facts.get("method", "")), str(facts["base"]), facts.get("images")
+    else:
+        method, base = _planned(view.job.folder / "config.toml")
+        images = None
+    parts = [words.method(method), f"on {base}" if base else ""]
+    parts.append(f"{images} picture{'' if images == 1 else 's'}" if images else "")
+    parts.append(f"for {view.job.owner}" if view.job.owner else "")
+    return " · ".join(filter(None, parts))
+
+
+def facts(view: View) -> str:
+    """The numbers of a run that are known."""
+    said = view.said
+    rows = [(words.STEP, f"{said.step} of {said.steps}" if said.steps else "")]
+    if view.state in ENDED:
+        rows.append((words.TOOK, readable_time(said.seconds) if said.seconds >= 1 else ""))
+    elif said.seconds_left is not None and view.state in ACTIVE:
+        rows.append((words.LEFT, readable_time(said.seconds_left)))
+    if said.speed and view.state in ACTIVE:
+        rows.append((words.SPEED, readable_speed(said.speed)))
+    if said.memory:
+        rows.append((words.MEMORY, readable_size(said.memory)))
+    style = style_file(view)
+    if style is not None:
+        rows.append((words.SIZE, readable_size(style.stat().st_size)))
+    items = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in rows if value)
+    return f'<dl class="facts">{items}</dl>' if items else ""
+
+
+def style_file(view: View) -> Path | None:
+    """The file that a run has written last, once it has."""
+    if view.state not in (State.FINISHED, State.STOPPED):
+        return None
+    file = view.job.folder / "style" / f"{view.job.name}.safetensors"
+    return file if file.is_file() else None
+
+
+def _planned(config: Path) -> tuple[str, str]:
+    """Method and base of a run that has said nothing yet; empty where its config cannot be read."""
+    try:
+        table = tomllib.loads(config.read_text(encoding="utf-8"))
+        method, base = str(table["method"]["name"]), str(table["base"]["model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", ""
+    is_path = base.endswith(".safetensors") or Path(base).is_absolute()  # else a hub id, or the starter
+    return method, Path(base).name if is_path else base

@@ -1,0 +1,152 @@
+"""The samples of a run: small copies for pages, the grid of prompts and steps, and everything as one archive."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from app.jobs.views import View
+from app.ui import run_words as words
+from app.ui.curve import Losses
+from app.ui.html import file_address, text
+from trainers.run import whole_file
+
+SMALL = 256
+_FOLDER = re.compile(r"step-(\d{8})")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture: which prompt, at which step, and where it lies."""
+
+    row: int
+    step: int
+    file: bool
+    """Drawn from the exported file."""
+    path: Path
+
+    @property
+    def title(self) -> str:
+        """The head of its column."""
+        return words.FILE if self.file else words.BEFORE if self.step == 0 else str(self.step)
+
+
+def find_samples(run: Path) -> list[list[Sample]]:
+    """The pictures of a run by columns: before, each step, and those of the exported file last."""
+    folders = [(int(match[1]), path) for path in _inside(run / "samples") if (match := _FOLDER.fullmatch(path.name))]
+    columns = [_column(path, step, False) for step, path in sorted(folders)]
+    last = max((step for step, _ in folders), default=0)
+    return [column for column in (*columns, _column(run / "samples" / "final", last, True)) if column]
+
+
+def newest(run: Path) -> Sample | None:
+    """The first prompt's newest picture."""
+    columns = find_samples(run)
+    return columns[-1][0] if columns else None
+
+
+def address(sample: Sample, public: Path, small: bool) -> str:
+    """Where a browser finds a sample, as WebP; it is drawn once, and another picture has another address."""
+    kind = "small" if small else "whole"
+    changed = sample.path.stat().st_mtime_ns
+    place = public / f"{kind}-{sample.step:06d}{'f' if sample.file else ''}-{sample.row:02d}-{changed:x}.webp"
+    if not place.exists():
+        with Image.open(sample.path) as opened, whole_file(place) as building:
+            picture = opened.convert("RGB")
+            if small and max(picture.size) > SMALL:
+                picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+            picture.save(building, "WEBP", quality=86 if small else 92)
+    return file_address(place)
+
+
+def grid(view: View, public: Path) -> str:
+    """A table of all samples: rows are prompts, columns steps. It grows only to the right."""
+    columns = find_samples(view.job.folder)
+    if not columns:
+        return f'<p class="hint">{text(words.NO_SAMPLES)}</p>'
+    prompts = _prompts(view, max(len(column) for column in columns))
+    heads = "".join(f'<th scope="col">{text(column[0].title)}</th>' for column in columns)
+    rows = []
+    for row, prompt in enumerate(prompts):
+        cells = "".join(_cell(column, row, prompt, public) for column in columns)
+        rows.append(f'<tr><th scope="row">{text(prompt)}</th>{cells}</tr>')
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(words.SAMPLES)}"><table class="grid">'
+        f"<tbody><tr><td></td>{heads}</tr>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def archive(view: View, public: Path) -> Path:
+    """All samples of a run as a ZIP in its public folder, named by prompt and step."""
+    columns = find_samples(view.job.folder)
+    place = _named(public, f"{view.job.name}-samples.zip")
+    with whole_file(place) as building, zipfile.ZipFile(building, "w", zipfile.ZIP_STORED) as packed:
+        for column in columns:
+            for sample in column:
+                packed.write(sample.path, f"{view.job.name}/{sample.title}/{sample.row + 1:02d}.png")
+        before_after = view.job.folder / "samples" / "before-after.png"
+        if before_after.is_file():
+            packed.write(before_after, f"{view.job.name}/before-after.png")
+    return place
+
+
+def style_copy(file: Path, public: Path) -> Path:
+    """A style file where browsers may download it from: the same file under a second name where that is possible."""
+    place = _named(public, file.name)
+    place.unlink(missing_ok=True)
+    try:
+        os.link(file, place)
+    except OSError:  # another disk, or a file system without links
+        with whole_file(place) as building:
+            shutil.copyfile(file, building)
+    return place
+
+
+def numbers(view: View, losses: Losses, public: Path) -> Path:
+    """Loss and learning rate of every step as a table that other programs read."""
+    place = _named(public, f"{view.job.name}-numbers.csv")
+    with whole_file(place) as building:
+        building.write_text(losses.as_csv(), encoding="utf-8")
+    return place
+
+
+def _named(public: Path, name: str) -> Path:
+    """A new address for a file that people save under `name`: what was offered before may be in a browser's cache."""
+    folder = public / f"{os.urandom(6).hex()}"
+    for old in public.iterdir():
+        if old.is_dir() and (old / name).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder / name
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _column(folder: Path, step: int, file: bool) -> list[Sample]:
+    found = sorted(path for path in _inside(folder) if re.fullmatch(r"\d+\.png", path.name))
+    return [Sample(int(path.stem), step, file, path) for path in found]
+
+
+def _prompts(view: View, count: int) -> list[str]:
+    said = dict(view.said.facts).get("prompts")
+    known = [str(prompt) for prompt in said] if isinstance(said, list) else []
+    return [*known, *(f"Picture {number + 1}" for number in range(len(known), count))][:count]
+
+
+def _cell(column: list[Sample], row: int, prompt: str, public: Path) -> str:
+    sample = next((each for each in column if each.row == row), None)
+    if sample is None:
+        return "<td></td>"
+    return (
+        f'<td><button type="button" data-row="{row}" data-whole="{text(address(sample, public, False))}" '
+        f'data-title="{text(sample.title)}" aria-label="{text(prompt)}, {text(sample.title)}">'
+        f'<img loading="lazy" src="{text(address(sample, public, True))}" alt=""></button></td>'
+    )

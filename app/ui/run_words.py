@@ -1,0 +1,74 @@
+"""What the pages about runs say."""
+
+from __future__ import annotations
+
+from app.jobs.states import State
+
+TITLE = "Runs"
+NO_RUNS = ("No runs yet", "A run is one training, from your pictures to a style file.")
+NOTHING_YET = "Nothing yet."
+NO_STYLE = "there is no style file yet"
+NO_FILE = "The file could not be made: {}."
+NO_SUCH_RUN = ("There is no such run", "It was deleted, or the address is not whole.")
+TO_THE_RUNS = "To the runs"
+ALSO = "Also using the computer"
+SMALL = {"estimate": "Measuring a run", "caption": "Writing captions", "generate": "Drawing a picture"}
+SEARCH, SHOW = "Search", "Show"
+SHOWN = {"all": "All", "running": "Running", "waiting": "Waiting", "ended": "Ended", "mine": "Mine"}
+NONE_SHOWN = "Nothing fits. Search for less, or show all."
+OLDER, NEWER = "Older", "Newer"
+MORE = "What can be done with {}"
+
+STATES = {
+    State.QUEUED: "Waiting",
+    State.PREPARING: "Preparing",
+    State.TRAINING: "Training",
+    State.SAMPLING: "Drawing samples",
+    State.WORKING: "At work",
+    State.SAVING: "Saving",
+    State.STOPPING: "Stopping",
+    State.PAUSED: "Paused",
+    State.STOPPED: "Stopped",
+    State.FINISHED: "Finished",
+    State.FAILED: "Failed",
+    State.INTERRUPTED: "Interrupted",
+    State.CANCELLED: "Cancelled",
+}
+UP, DOWN = "Move up", "Move down"
+STOP, PAUSE, CANCEL, WITHOUT_SAVING = "Stop and save", "Pause", "Cancel", "Stop without saving"
+GO_ON, LONGER, AGAIN, ANEW, CLONE, DELETE = "Go on", "Train longer", "Try again", "Start again", "Clone", "Delete"
+AGAIN_HALF, AGAIN_LOW = "Try again with half the learning rate", "Try again with low memory"
+AT_ONCE = "Stop now"
+
+DOWNLOAD_STYLE = "Download style"
+DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = "Download samples", "Numbers as CSV"
+SAMPLES = "Samples"
+SAMPLES_LEAD = "The same words and the same seed, drawn again as training goes on. Choose one to look closely."
+NO_SAMPLES = "The first ones are drawn before training, so that the change can be seen."
+BEFORE, FILE = "before", "file"
+COMPARE = "Before and after"
+COMPARE_SLIDER = "Where the one ends and the other begins"
+LOSS, RATE = "Loss, smoothed", "Learning rate"
+LOG, SETTINGS, DETAILS = "Log", "Settings", "Details"
+PROGRESS = "Training progress"
+STEP, LEFT, TOOK, SPEED, MEMORY, SIZE = "Step", "Time left", "Took", "Speed", "Memory", "File"
+CLOSE, EARLIER, LATER = "Close", "Earlier", "Later"
+
+DELETE_TITLE = "Delete {}?"
+DELETE_TEXT = "Its pictures, samples and style file go too."
+KEEP = "Keep"
+CLONE_TITLE = "Clone {}"
+CLONE_TEXT = "The same pictures and settings once more, apart from what you change here."
+NAME, STEPS, LEARNING_RATE, SEED = "Name of the style", "Steps", "Learning rate", "Seed"
+PUT_IN_LINE, NOT_NOW, AS_IT_WAS = "Put in line", "Not now", "as it was"
+LONGER_TITLE = "Train {} longer"
+LONGER_TEXT = "It goes on from where it is, up to this many steps in all."
+CLONED, OPEN_IT = "{} is in line.", "Open it"
+DELETED = "{} was deleted."
+
+METHODS = {"lora": "LoRA", "loha": "LoHA", "lokr": "LoKr"}
+
+
+def method(name: str) -> str:
+    """A method as its paper writes it."""
+    return METHODS.get(name, name)

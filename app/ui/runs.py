@@ -1,0 +1,164 @@
+"""The list of trainings: what goes on, what waits, what has ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+import gradio as gr
+
+from app.jobs.states import ENDED, State
+from app.jobs.views import View
+from app.ui import run_parts, run_samples
+from app.ui import run_words as words
+from app.ui import words as shared
+from app.ui.html import MARK, empty_page, heading, icon, text
+from app.ui.parts import Studio
+from app.ui.patched import patched
+from app.ui.queue import Queue, share
+from app.ui.run_actions import buttons, perform
+from app.ui.run_dialogs import dialogs
+from app.ui.shell import AT_ONCE, block, build_shell, island
+from app.ui.visit import number, said
+
+A_PAGE = 25
+SOON, LATER = 2, 15
+"""Seconds between two looks: while something goes on, and else."""
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks) -> None:
+    """Lay the page out and wire it."""
+    build_shell("Runs")
+    page = RunsPage(studio.queue)
+    state = [page.chosen_state, page.seen]
+    demo.load(page.tick, state, page.everything, **AT_ONCE)
+    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **AT_ONCE)
+    page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **AT_ONCE)
+    page.list.asked(page.asked, state, page.everything, **AT_ONCE)
+
+
+class RunsPage:
+    """The parts of the page and what happens in them."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        block(heading(words.TITLE))
+        self.notice = block("", elem_id="runs-notice")
+        self.filter = island(None, "filter.js", _filter(), elem_id="runs-filter")
+        self.list = patched("runs.js", elem_id="runs")
+        island(None, "dialogs.js", dialogs())
+        self.chosen_state = gr.Textbox("{}", visible=False)
+        self.seen = gr.Textbox("", visible=False)
+        self.timer = gr.Timer(SOON)
+        self.everything = [self.notice, self.list, self.seen, self.timer]
+
+    def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
+        """What the page shows now, where that is something else than it has seen."""
+        views, small = self.queue.runs(), self.queue.small_jobs()
+        value = self._listing(views, small, _choice(chosen), request.username or "")
+        busy = any(view.state not in ENDED for view in (*views, *small))
+        digest = sha256(f"{value}{busy}".encode()).hexdigest()[:16]
+        if digest == seen:
+            return {self.seen: gr.skip()}
+        return {self.list: value, self.seen: digest, self.timer: gr.Timer(SOON if busy else LATER)}
+
+    def choose(self, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Show what is searched for."""
+        chosen = json.dumps({"search": said(event, "search")[:80], "show": said(event, "show"), "page": 1})
+        return {self.chosen_state: chosen} | self.tick(chosen, seen, request)
+
+    def turn(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Show another page of the list."""
+        turned = json.dumps({**_choice(chosen), "page": max(1, number(event, "page"))})
+        return {self.chosen_state: turned} | self.tick(turned, seen, request)
+
+    def asked(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Do what a button wants, and show what has become of it."""
+        answer = perform(self.queue, request, event)
+        return {self.notice: answer.notice} | self.tick(chosen, seen, request)
+
+    # ---------------------------------------------------------------- within
+    def _listing(self, views: list[View], small: list[View], choice: dict[str, Any], user: str) -> str:
+        if not views and not small:
+            title, lead = words.NO_RUNS
+            return empty_page(title, lead, shared.FIRST_STYLE, "./")
+        found = [view for view in views if _fits(view, choice, user)]
+        page = min(choice["page"], max(1, -(-len(found) // A_PAGE)))
+        rows = "".join(self._row(view) for view in found[(page - 1) * A_PAGE : page * A_PAGE])
+        listed = f'<ul class="runs">{rows}</ul>' if rows else f'<p class="hint">{text(words.NONE_SHOWN)}</p>'
+        return listed + _pages(page, len(found)) + _also(small)
+
+    def _row(self, view: View) -> str:
+        name = view.job.name
+        sample = run_samples.newest(view.job.folder)
+        art = f'<span class="blank">{MARK}</span>'
+        if sample is not None:
+            art = (
+                f'<img loading="lazy" src="{text(run_samples.address(sample, self.queue.public(view), True))}" alt="">'
+            )
+        menu = "".join(buttons(view))
+        more = (
+            f'<details class="more" data-keep><summary aria-label="{text(words.MORE.format(name))}">{icon("more")}'
+            f'</summary><div class="menu">{menu}</div></details>'
+        )
+        return (
+            f'<li data-key="{text(name)}"><a class="row-link" href="run?id={text(name)}">{art}<span class="who">'
+            f"<b>{text(name)}</b><small>{text(run_parts.kind(view))}</small><small>{text(view.line)}</small></span>"
+            f"{run_parts.glaze(share(view), words.PROGRESS)}{run_parts.chip(view.state)}</a>{more if menu else ''}</li>"
+        )
+
+
+def _also(small: Sequence[View]) -> str:
+    if not small:
+        return ""
+    rows = "".join(
+        f'<li data-key="{view.job.id}"><span>{text(words.SMALL.get(view.job.kind, view.job.kind))}</span>'
+        f"<small>{text(view.line)}</small>{run_parts.chip(view.state)}{''.join(buttons(view))}</li>"
+        for view in small
+    )
+    return f'<section class="also"><h2>{text(words.ALSO)}</h2><ul>{rows}</ul></section>'
+
+
+def _pages(page: int, count: int) -> str:
+    last = -(-count // A_PAGE)
+    if last <= 1:
+        return ""
+    newer = f'<button type="button" class="quiet" data-page="{page - 1}">{words.NEWER}</button>' if page > 1 else ""
+    older = f'<button type="button" class="quiet" data-page="{page + 1}">{words.OLDER}</button>' if page < last else ""
+    return f'<div class="pages">{newer}<span>{page} of {last}</span>{older}</div>'
+
+
+def _filter() -> str:
+    options = "".join(f'<option value="{name}">{text(label)}</option>' for name, label in words.SHOWN.items())
+    return (
+        f'<div class="filter"><div class="field"><label for="runs-search">{text(words.SEARCH)}</label>'
+        '<input id="runs-search" type="text" maxlength="80" autocomplete="off"></div><div class="field">'
+        f'<label for="runs-show">{text(words.SHOW)}</label><select id="runs-show">{options}</select></div></div>'
+    )
+
+
+def _choice(chosen: str) -> dict[str, Any]:
+    """What was chosen in the filter; it comes from the browser and may be anything."""
+    try:
+        given = json.loads(chosen)
+    except ValueError:
+        given = None
+    given = given if isinstance(given, dict) else {}
+    page = given.get("page", 1)
+    return {
+        "search": str(given.get("search", "")),
+        "show": str(given.get("show", "all")),
+        "page": page if isinstance(page, int) and page > 0 else 1,
+    }
+
+
+def _fits(view: View, choice: dict[str, Any], user: str) -> bool:
+    groups = {"waiting": view.state == State.QUEUED, "ended": view.state in ENDED, "mine": view.job.owner == user}
+    groups["running"] = not groups["waiting"] and not groups["ended"]
+    needle = choice["search"].strip().casefold()
+    said_of_it = f"{view.job.name} {run_parts.kind(view)}".casefold()
+    return groups.get(choice["show"], True) and needle in said_of_it

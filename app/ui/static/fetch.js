@@ -1,0 +1,8 @@
+// Buttons that save a file: the server makes it first.
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-fetch]');
+  if (!button) return;
+  button.disabled = true;
+  setTimeout(() => { button.disabled = false; }, 1500);
+  trigger('fetched', {what: button.dataset.fetch});
+});

@@ -1,0 +1,9 @@
+// The filter of the list of runs: what is chosen is sent when typing pauses, and the page's number with it.
+let timer = 0;
+const send = page => trigger('chosen', {
+  search: element.querySelector('input').value, show: element.querySelector('select').value, page,
+});
+element.addEventListener('input', event => {
+  clearTimeout(timer);
+  timer = setTimeout(() => send(1), event.target.matches('input') ? 250 : 0);
+});

@@ -1,0 +1,73 @@
+// The second step: cards, fields and buttons ask the server; what is open or being typed in stays as it is.
+const fold = () => document.querySelector('#style-settings details.settings');
+const ask = (what, about = '', more = {}) => trigger('asked', {what, about, open: Boolean(fold()?.open), ...more});
+element.addEventListener('change', event => {
+  const field = event.target;
+  if (field.type === 'radio') ask(field.name, field.value);
+  if (field.dataset.setting) ask('set', field.dataset.setting, {text: field.type === 'checkbox' ? (field.checked ? 'on' : 'off') : field.value});
+  if (field.type === 'file' && field.files.length) {
+    const [file] = field.files;
+    file.slice(0, 20000).text().then(text => ask('import', file.name, {text}));
+    field.value = '';
+  }
+});
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-do]'), opener = event.target.closest('[data-opens]');
+  if (button) { button.disabled = true; setTimeout(() => { button.disabled = false; }, 1500); ask(button.dataset.do, button.dataset.about); }
+  if (event.target.closest('[data-export]')) ask('export');
+  if (!opener) return;
+  const opened = document.getElementById(opener.dataset.opens);
+  if (opened.type === 'file') return opened.click();
+  opened.open = true;
+  opened.querySelector('summary').focus();
+  opened.scrollIntoView({block: 'nearest'});
+});
+element.addEventListener('submit', event => {
+  event.preventDefault();
+  const form = event.target, field = form.querySelector('input');
+  if (form.matches('.by-name')) ask('base', field.value);
+  if (form.matches('.token')) { ask('download', form.dataset.model, {token: field.value}); field.value = ''; }
+});
+element.addEventListener('keydown', event => {       // Enter in a field keeps what stands there
+  if (event.key === 'Enter' && event.target.matches('input[data-setting]')) event.target.blur();
+});
+element.addEventListener('toggle', event => {        // fields come when they are looked at for the first time
+  if (event.target === fold() && event.target.open && !element.querySelector('.setting')) ask('open');
+}, true);
+const search = () => {
+  const field = element.querySelector('#settings-search');
+  if (!field) return;
+  const words = field.value.toLowerCase().replace(/_/g, ' ').split(/\s+/).filter(Boolean);
+  let any = false;
+  for (const part of element.querySelectorAll('.settings .fold')) {
+    let some = false;
+    for (const row of part.querySelectorAll('.setting')) {
+      row.hidden = !words.every(word => row.dataset.search.includes(word));
+      some ||= !row.hidden;
+    }
+    part.hidden = !some;
+    if (words.length && some) { if (!part.open) part.dataset.searched = ''; part.open = true; }
+    if (!words.length && 'searched' in part.dataset) { part.open = false; delete part.dataset.searched; }
+    any ||= some;
+  }
+  element.querySelector('.none-found').hidden = any;
+};
+element.addEventListener('input', event => { if (event.target.id === 'settings-search') search(); });
+let saved = '';
+const settle = () => {                               // after a patch: properties follow what the server says
+  for (const field of element.querySelectorAll('input[type=radio], input[type=checkbox]')) field.checked = field.hasAttribute('checked');
+  for (const field of element.querySelectorAll('select')) field.value = field.dataset.known;
+  for (const field of element.querySelectorAll('input[type=text][value], textarea[value]'))
+    if (field !== document.activeElement && field.value !== field.getAttribute('value')) field.value = field.getAttribute('value');
+  search();
+  const file = element.querySelector('template[data-save]');
+  if (!file || file.dataset.key === saved) return;
+  saved = file.dataset.key;
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([file.content.textContent], {type: 'application/toml'}));
+  link.download = file.dataset.save;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+};
+watch('value', () => setTimeout(settle));
+setTimeout(settle);

@@ -1,0 +1,116 @@
+"""The studio: its pages, and how it is served."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from app.ui import playground, run, runs, styles, train, words
+from app.ui.auth import Door
+from app.ui.document import Opening
+from app.ui.guard import USER, Guard, is_loopback, names_of_machine
+from app.ui.parts import Studio, open_studio
+from app.ui.places import Places, UploadFolder
+from app.ui.theme import Velatura
+from app.ui.uploads import MOST_BYTES_A_FILE
+
+STYLE_SHEETS = ("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css")
+FORGET_UPLOADS = (600, 3600)
+"""Every so many seconds, uploads that are older than this and were never taken in are deleted."""
+
+
+@dataclass
+class Server:
+    """A studio that is running."""
+
+    demo: gr.Blocks
+    studio: Studio
+    uploads: UploadFolder
+    url: str
+    dispatching: ExitStack
+
+    def close(self) -> None:
+        """Stop serving, end what was begun, and leave no upload behind; runs go on."""
+        self.dispatching.close()
+        # Pages that are open hold connections that never end by themselves.
+        self.demo.server.config.timeout_graceful_shutdown = 1
+        self.demo.close(verbose=False)
+        self.studio.close()
+        self.uploads.close()
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a studio listens, and under which other names it is known (behind a proxy); port None: the first free."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    names: tuple[str, ...] = ()
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """All pages."""
+    with gr.Blocks(title=words.PRODUCT, analytics_enabled=False, fill_width=True, delete_cache=FORGET_UPLOADS) as demo:
+        train.build(studio, demo)
+    for name, path, page in (
+        ("Runs", "runs", runs),
+        ("Run", "run", run),
+        ("Styles", "styles", styles),
+        ("Playground", "playground", playground),
+    ):
+        with demo.route(name, path):
+            page.build(studio, demo)
+    return demo
+
+
+def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
+    """Serve a studio whose runs are in `folder`; returns once it answers. OSError where the port is taken."""
+    places = Places(folder)
+    places.make()
+    uploads = UploadFolder(places)
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.path.resolve())
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    studio = open_studio(places, uploads.path, shared=bool(people) or not is_loopback(address.host))
+    studio.checker.warm_up()
+    door = Door(people, places.secret())
+    demo = build(studio).queue(default_concurrency_limit=8, max_size=200)
+    static = Path(str(files("app.ui"))) / "static"
+    hosts = names_of_machine(address.host) | {name.lower() for name in address.names}
+    _, url, _ = demo.launch(
+        server_name=address.host,
+        server_port=address.port,
+        theme=Velatura(),
+        css_paths=[static / sheet for sheet in STYLE_SHEETS],
+        app_kwargs={
+            "middleware": [Middleware(Guard, hosts=hosts, door=door), Middleware(Opening)],
+            "routes": [Mount("/look", StaticFiles(directory=static))],
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
+        auth_dependency=None if door.open else lambda request: request.scope.get(USER),
+        allowed_paths=[str(places.public.resolve())],
+        max_file_size=MOST_BYTES_A_FILE,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        share=False,
+        ssr_mode=False,
+        pwa=False,
+        root_path="",
+        show_error=False,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    dispatching = ExitStack()
+    dispatching.enter_context(studio.queue.dispatcher().in_background())
+    return Server(demo, studio, uploads, url, dispatching)

@@ -1,0 +1,127 @@
+"""What the second and third step of Train say, in plain words, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TITLE = "What should it learn?"
+AIM, CARE, METHOD, BASE = "What are your pictures?", "How much care?", "Which method?", "Base model"
+AIMS = (
+    ("style", "A style", "How things are drawn or painted: colour, line, texture."),
+    ("subject", "A subject", "One thing, animal or person, to be drawn in new places."),
+)
+SUBJECT = (
+    "For a subject, pictures are not mirrored and the words are trained a little too. Give it a trigger word in "
+    "step 1 that means nothing yet, such as “zorblat cat”."
+)
+PRESETS: Mapping[str, tuple[str, str, int]] = {
+    "quick": ("Quick", "A first look: does it take at all?", 1),
+    "balanced": ("Balanced", "The one to take when in doubt.", 2),
+    "faithful": ("Faithful", "Brushwork and texture too, not only colour. Takes longest.", 4),
+    "tiny-file": ("Tiny file", "Under one megabyte; a little less exact.", 1),
+    "low-memory": ("Low memory", "For small graphics cards. Slower, same result.", 2),
+}
+"""Name, sentence, and coats of glaze: more coats, more care."""
+NOT_MEASURED = "not measured yet"
+EVERY_TOOL = "ComfyUI, A1111, Forge, InvokeAI, diffusers"
+TWO_FILES = "ComfyUI, A1111, Forge, InvokeAI; a second file for diffusers"
+METHODS: Mapping[str, tuple[str, str, str]] = {
+    "lora": ("LoRA", "The standard: fast, and every tool opens it. Good at most styles.", EVERY_TOOL),
+    "loha": ("LoHA", "Gentle: prompts stay flexible. Good at soft colour and mood; takes more steps.", TWO_FILES),
+    "lokr": ("LoKr", "Close to training the whole model. Good at strong brushwork, or at tiny files.", TWO_FILES),
+}
+"""Name, what it is good at, and where its file opens."""
+OPENS_IN = "Opens in {}."
+MORE_METHODS = "More methods"
+THE_PRESETS_OWN = "{} takes this one by itself"
+
+STARTER_TITLE = "Velatura starter"
+WHERE: Mapping[str, str] = {
+    "starter": "comes with Velatura",
+    "hub": "downloaded",
+    "a1111": "found in A1111",
+    "comfyui": "found in ComfyUI",
+    "folder": "found in your models folder",
+}
+BY_PATH = "from a path"
+CHANGE, CLOSE, TAKE, TAKEN = "Change", "Close", "Take this one", "Chosen"
+STARTER_ONLY = (
+    "A style made on the starter works only with the starter. Good for trying things out; take a real base model for "
+    "real use."
+)
+USE_REAL = "Use a real base"
+ON_THIS_COMPUTER, TO_DOWNLOAD, BY_NAME = "On this computer", "Download", "A file, a folder or a hub id"
+LOOK_AGAIN = "Look again"
+ONLY_STARTER = "Only the starter so far. Download one below, or put a .safetensors file where A1111 or ComfyUI looks."
+DOWNLOAD = "Download"
+RESUME_DOWNLOAD = "Go on downloading"
+CANCEL = "Cancel"
+LICENCE = "Licence: {} (opens the hub's page)"
+SIZE_AND_ROOM = "About {} of {} free."
+NO_ROOM = "It needs about {}, and {} are free on the disk of the model cache. Make room first."
+HERE_ALREADY = "It is on this computer."
+BY_NAME_HINT = (
+    "Such as /models/dreamy.safetensors, or owner/name from the hub. Nothing is downloaded before you say so."
+)
+BY_NAME_SHARED = "A hub id such as owner/name, or a model of the list above. Nothing is downloaded before you say so."
+LOOK_AT_IT = "Look at it"
+NOT_HERE_YET = "It is not on this computer yet."
+ONLY_FOUND = (
+    "On a shared studio, only models of the list and hub ids can be taken. Ask whoever runs it to add this one."
+)
+FETCH_IT = "Download it"
+TOKEN = "Access token of the hub"
+TOKEN_HINT = "From your page on the hub, under Access Tokens, once you have accepted the model's terms. It is not kept."
+USE_TOKEN = "Try again with this token"
+STARTING = "Asking the hub …"
+DOWNLOADING = "Downloading {}: {} of {}"
+DOWNLOAD_STOPPED = "Stopped. What has come is kept; it goes on from there."
+DOWNLOAD_BROKE = "The download ended early. What has come is kept; it goes on from there."
+GATED = (
+    "The hub gives this model only to people who have accepted its terms. Accept them on its page, then say who asks."
+)
+DETAILS = "Details"
+
+ALL_SETTINGS = "All settings"
+SEARCH = "Search settings"
+SEARCH_EXAMPLE = "rank, learning rate, dropout …"
+NONE_FOUND = "No setting is called that."
+BACK_TO_PRESET, ALL_BACK = "Back to preset", "Everything back to the preset"
+CHANGED = "changed"
+NOTHING_CHANGED = "as the preset has them"
+PRESET_HAS = "The preset has {}."
+NOTHING = "nothing"
+ON = "On"
+IMPORT, EXPORT = "Import settings", "Export settings"
+IMPORTED = "Settings read from {}."
+NOT_IMPORTED = "{} cannot be used: {}"
+TOO_LONG = "it is too long for a settings file"
+MENDING = "{} to mend before it can start"
+
+# Step 3
+START_TITLE = "Ready when you are"
+NAME, NAME_HINT = "Name of the style", "Letters, digits and spaces. It becomes the name of the file."
+NAME_FIRST = "Give your style a name first."
+NAME_CHANGED = "It will be called {}: letters without accents, digits, spaces, dots, dashes and underscores."
+NAME_TAKEN = "There is a {} already; this one becomes {}."
+PROMPTS = "Preview prompts"
+PROMPTS_HINT = "One on each line, drawn before and after, so that you see the change. Empty: some of your captions."
+FROM_CAPTIONS = "From my captions"
+TIME, MEMORY, FILE = "Time", "Memory", "File"
+MEASURED = "Measured with {} real steps on this computer. Once it has started, you can close the page."
+MEASURED_BEFORE = "Measured before, with the same settings. Once it has started, you can close the page."
+MEASURING = "Measuring with a few real steps …"
+MEASURING_WAITS = "Measuring begins when the computer is free: {}."
+NOT_MEASURED_HERE = "It is measured once the base model is here and nothing is left to mend."
+MEASURE_AGAIN = "Measure again"
+START_ANYWAY = "You can start before it ends."
+TOO_BIG = "Needs about {}, {} are free. Low memory needs less."
+USE_LOW_MEMORY = "Use Low memory"
+NO_DISK = "This run needs about {} on the disk, {} are free. Make room first."
+BUSY = "The computer is busy with {}. Start now and yours waits its turn."
+MEND_FIRST = "{} under All settings to mend first."
+TO_STYLE = "Back to the settings"
+NO_BASE = "The base model {} cannot be used. {}"
+PICTURES_FIRST = "Add at least one picture first."
+START, PREPARING = "Start training", "Preparing the pictures …"
+NOT_STARTED = "It could not start. {}"

@@ -1,0 +1,33 @@
+"""The page Train: three steps on one page, of which the address says which one is shown."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from app.ui import train_images, train_start, train_style, words
+from app.ui.html import text
+from app.ui.parts import Studio
+from app.ui.shell import build_shell, island
+
+
+def build(studio: Studio, demo: gr.Blocks) -> None:
+    """Lay the page out. `steps.shown` is called with `step` when a step comes into view."""
+    build_shell("Train")
+    steps = island(None, "steps.js", _frame(), elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)
+    with gr.Column(elem_id="step-pictures", elem_classes="step"):
+        train_images.build(studio, demo)
+    with gr.Column(elem_id="step-style", elem_classes="step"):
+        train_style.build(studio, demo, steps)
+    with gr.Column(elem_id="step-start", elem_classes="step"):
+        train_start.build(studio, demo, steps)
+
+
+def _frame() -> str:
+    links = "".join(
+        f'<li><a href="#{name}"><i>{number}</i><span>{text(title)}</span></a></li>'
+        for number, (name, title) in enumerate(words.STEPS, 1)
+    )
+    return (
+        f'<nav class="steps" aria-label="{text(words.STEPS_LABEL)}"><p class="where" aria-hidden="true"></p>'
+        f"<ol>{links}</ol></nav>"
+    )

@@ -1,0 +1,193 @@
+"""The third step of Train: what it will cost, what it is called, and the start."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.jobs import actions
+from app.ui import start_parts as parts
+from app.ui import style_words as words
+from app.ui.bases import in_words
+from app.ui.drafts import Draft
+from app.ui.edits import clean
+from app.ui.html import heading
+from app.ui.names import LONGEST, safe_name, suggest, unlike
+from app.ui.parts import Studio
+from app.ui.patched import patched
+from app.ui.plan import choose, plan, problems
+from app.ui.shell import AT_ONCE, PRIVATE, block
+from app.ui.visit import key_of, said, tab_of
+from trainers.config import Config, Data
+from trainers.data.captions import full_caption
+from trainers.errors import VelaturaError
+
+EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
+MOST_PROMPTS = 16
+SUGGESTED = 4
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
+    """Lay the step out and wire it."""
+    step = StartStep(studio)
+    steps.shown(step.shown, None, step.everything, **PRIVATE)
+    step.sheet.asked(step.asked, None, step.everything, **EACH)
+    step.foot.started(step.started, None, step.everything, **PRIVATE)
+    step.timer.tick(step.ticked, None, step.everything, **AT_ONCE)
+
+
+class StartStep:
+    """The parts of the step and what happens in them."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        block(heading(words.START_TITLE))
+        self.sheet = patched("start.js", elem_id="start-sheet")
+        self.timer = gr.Timer(1, active=False)
+        self.foot = patched("start.js", elem_id="start-foot")
+        self.everything = [self.sheet, self.foot, self.timer]
+
+    def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """What the step shows when it comes into view; measuring begins then."""
+        if said(event, "step") != "start":
+            return {self.timer: gr.Timer(active=False)}
+        draft = self.studio.drafts.read(key_of(request))
+        self._measure(draft, request)
+        return self._show(draft)
+
+    def ticked(self, request: gr.Request) -> Shown:
+        """Show how far the measuring is."""
+        return self._show(self.studio.drafts.read(key_of(request)))
+
+    def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """What a field or a button wants."""
+        what, typed = said(event, "what"), said(event, "text")
+        changes: dict[str, Callable[[Draft], Draft]] = {
+            "name": partial(Draft.with_, name=_typed_name(typed)),
+            "prompts": partial(Draft.with_, prompts=_lines(typed)),
+            "captions": _with_captions,
+            "low-memory": partial(choose, what="preset", value="low-memory"),
+        }
+        key = key_of(request)
+        if what in changes:
+            self.studio.drafts.change(key, changes[what], tab_of(request))
+        draft = self.studio.drafts.read(key)
+        if what in ("prompts", "captions", "low-memory", "measure"):
+            self._measure(draft, request, again=what == "measure")
+        return self._show(draft)
+
+    def started(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """Put the run in line, and lead to its page."""
+        draft = self.studio.drafts.change(key_of(request), partial(_typed, event=event), tab_of(request))
+        wrong = self._wrong(draft)
+        if wrong:
+            return self._show(draft, wrong)
+        try:
+            job = self._start(draft, request.username or "")
+        except VelaturaError as error:
+            return self._show(draft, words.NOT_STARTED.format(in_words(error)))
+        self.studio.estimating.forget(draft)
+        return {self.foot: parts.leaving(job.name), self.timer: gr.Timer(active=False)}
+
+    # ---------------------------------------------------------------- within
+    def _start(self, draft: Draft, owner: str) -> Any:
+        store = self.studio.queue.store
+        name = unlike(store.runs, safe_name(draft.name or suggest(draft)))
+        with tempfile.TemporaryDirectory(dir=self.studio.places.root, prefix="start-") as place:
+            pictures = Path(place).absolute() / "pictures"
+            self.studio.drafts.write_dataset(draft, pictures)
+            return actions.add(store, plan(draft, name=name, data={"images": str(pictures)}), owner)
+
+    def _config(self, draft: Draft) -> Config | None:
+        """The config that would be trained; None where something is wrong with it, or the base is not here."""
+        if not draft.pictures or self.studio.bases.look(draft.choices.base).problem:
+            return None
+        try:
+            return plan(draft, name="style")
+        except VelaturaError:
+            return None
+
+    def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
+        config = self._config(draft)
+        if config is not None:
+            self.studio.estimating.begin(draft, config, request.username or "", again)
+
+    def _wrong(self, draft: Draft) -> str:
+        """Why it cannot start yet; nothing where it can."""
+        base = self.studio.bases.look(draft.choices.base)
+        if not draft.pictures:
+            return words.PICTURES_FIRST
+        if not safe_name(draft.name or suggest(draft)):
+            return words.NAME_FIRST
+        if base.problem:
+            return words.NO_BASE.format(base.title, base.problem)
+        wrong = problems(draft)
+        return next(iter(wrong.values()), "")
+
+    def _show(self, draft: Draft, refused: str = "") -> Shown:
+        config = self._config(draft)
+        found = self.studio.estimating.look(draft, config) if config else None
+        need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
+        room = shutil.disk_usage(self.studio.places.runs).free
+        sheet = parts.Sheet(
+            draft=draft,
+            base=self.studio.bases.look(draft.choices.base),
+            name=draft.name or suggest(draft),
+            called=_called(self.studio.places.runs, draft),
+            wrong=len(problems(draft)),
+            estimate=found,
+            busy=self._busy(),
+            no_disk=(need, room) if need > room else None,
+            refused=refused,
+            nonce=time.time(),
+        )
+        timer = gr.Timer(active=bool(found and found.busy))
+        return {self.sheet: parts.start_sheet(sheet), self.foot: parts.start_foot(sheet), self.timer: timer}
+
+    def _busy(self) -> str:
+        line, is_busy = self.studio.queue.in_short()
+        return line if is_busy else ""
+
+
+def _called(runs: Path, draft: Draft) -> str:
+    """What is said under the name where the run will be called otherwise than was typed."""
+    typed = draft.name or suggest(draft)
+    name = safe_name(typed)
+    if not name:
+        return words.NAME_FIRST
+    free = unlike(runs, name)
+    if free != name:
+        return words.NAME_TAKEN.format(name, free)
+    return "" if name == typed else words.NAME_CHANGED.format(name)
+
+
+def _typed(draft: Draft, event: gr.EventData) -> Draft:
+    """What stands in the fields when somebody presses Start, which may be newer than what was kept."""
+    name = _typed_name(said(event, "name"))
+    return draft.with_(
+        name=draft.name if name == suggest(draft) and not draft.name else name, prompts=_lines(said(event, "prompts"))
+    )
+
+
+def _typed_name(typed: str) -> str:
+    return typed[: 2 * LONGEST].strip()
+
+
+def _lines(typed: str) -> tuple[str, ...]:
+    lines = (clean(line) for line in typed.splitlines())
+    return tuple(line for line in lines if line)[:MOST_PROMPTS]
+
+
+def _with_captions(draft: Draft) -> Draft:
+    """The draft with a few of its captions as prompts."""
+    data = Data(trigger=draft.trigger)
+    captions = dict.fromkeys(full_caption(one.caption, data) for one in draft.pictures if one.caption)
+    return draft.with_(prompts=tuple(captions)[:SUGGESTED])

@@ -1,0 +1,148 @@
+"""The second step of Train: what should be learned, with how much care, on which base."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from app.ui import style_parts as parts
+from app.ui import style_words, words
+from app.ui.all_settings import settings_fold
+from app.ui.bases import in_words
+from app.ui.drafts import Draft
+from app.ui.html import heading, text
+from app.ui.parts import Studio
+from app.ui.patched import patched
+from app.ui.plan import choose, from_table, plan, with_choices, with_setting, without_settings
+from app.ui.shell import AT_ONCE, block
+from app.ui.visit import flag, key_of, said, tab_of
+from trainers.config_file import dump_config
+from trainers.errors import VelaturaError
+from trainers.models.source import HUB_ID
+
+EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
+MOST_TOML = 9000
+MOST_TOKEN = 200
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
+    """Lay the step out and wire it."""
+    step = StyleStep(studio)
+    steps.shown(step.shown, None, step.everything, **AT_ONCE)
+    for part in (step.choices, step.settings):
+        part.asked(step.asked, None, step.everything, **EACH)
+    step.timer.tick(step.ticked, None, step.everything, **AT_ONCE)
+
+
+class StyleStep:
+    """The parts of the step and what happens in them. Every action is a change of the draft, then shown."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        block(heading(style_words.TITLE))
+        self.choices = patched("style.js", elem_id="style-choices")
+        self.settings = patched("style.js", elem_id="style-settings")
+        block(
+            f'<div class="foot"><a class="quiet" href="#pictures">{text(words.BACK)}</a>'
+            f'<a class="go" href="#start">{text(words.NEXT_START)}</a></div>'
+        )
+        self.timer = gr.Timer(1, active=False)
+        self.everything = [self.choices, self.settings, self.timer]
+
+    def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """What the step shows when it comes into view."""
+        if said(event, "step") != "style":
+            return {self.timer: gr.Timer(active=False)}
+        draft = self.studio.drafts.read(key_of(request))
+        return self._choices(draft) | {self.settings: settings_fold(draft, False)}
+
+    def ticked(self, request: gr.Request) -> Shown:
+        """Show how far the downloads are; a base that somebody waited for is taken if they still have the starter."""
+        key, drafts = key_of(request), self.studio.drafts
+        draft = drafts.read(key)
+        if arrived := self.studio.downloads.arrived_for(key):
+            self.studio.bases.found(again=True)
+            if self.studio.bases.look(draft.choices.base).is_starter:
+                draft = drafts.change(key, lambda now: with_choices(now, base=arrived), tab_of(request))
+        return self._choices(draft)
+
+    def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """What a card, a field or a button wants."""
+        what, about = said(event, "what"), said(event, "about")
+        changes: dict[str, Callable[[Draft], Draft]] = {
+            "aim": partial(choose, what="aim", value=about),
+            "preset": partial(choose, what="preset", value=about),
+            "method": partial(choose, what="method", value=about),
+            "set": partial(with_setting, key=about, text=said(event, "text")),
+            "back": partial(without_settings, key=about),
+        }
+        key, answer, notice = key_of(request), "", ""
+        if what in changes:
+            self.studio.drafts.change(key, changes[what], tab_of(request))
+        elif what == "base":
+            answer = self._take_base(key, about, tab_of(request))
+        elif what in ("download", "cancel-download", "again"):
+            self._fetch(key, what, about, said(event, "token"))
+        elif what == "import":
+            notice = self._import(key, about, said(event, "text"), tab_of(request))
+        draft = self.studio.drafts.read(key)
+        if what == "export":
+            notice = _export(draft)
+        return self._choices(draft, answer) | {self.settings: settings_fold(draft, flag(event, "open"), notice)}
+
+    # ---------------------------------------------------------------- within
+    def _take_base(self, key: str, model: str, tab: str) -> str:
+        base = self.studio.bases.look(model)
+        if not model.strip():
+            return ""
+        if base.problem:
+            return parts.answer(base)
+        self.studio.drafts.change(key, lambda draft: with_choices(draft, base=base.model), tab)
+        return ""
+
+    def _fetch(self, key: str, what: str, model: str, token: str) -> None:
+        if what == "again":
+            self.studio.bases.found(again=True)
+        elif what == "cancel-download":
+            self.studio.downloads.stop(model)
+        elif HUB_ID.fullmatch(model):
+            self.studio.downloads.start(model, key, token[:MOST_TOKEN])
+
+    def _import(self, key: str, name: str, content: str, tab: str) -> str:
+        try:
+            if len(content) > MOST_TOML:
+                raise VelaturaError(style_words.TOO_LONG)
+            table = tomllib.loads(content)
+            self.studio.drafts.change(key, lambda draft: from_table(draft, table), tab)
+        except (tomllib.TOMLDecodeError, VelaturaError) as error:
+            return f'<p class="problem" role="alert">{text(style_words.NOT_IMPORTED.format(name, error))}</p>'
+        return f'<p role="status">{text(style_words.IMPORTED.format(name))}</p>'
+
+    def _choices(self, draft: Draft, answer: str = "") -> Shown:
+        studio = self.studio
+        busy = any(studio.downloads.look(model).busy for model in studio.downloads.models())
+        sheet = (
+            parts.aim_cards(draft)
+            + parts.preset_cards(draft, studio.measured.costs(draft))
+            + parts.method_cards(draft)
+            + f'<h2 class="question">{text(style_words.BASE)}</h2>'
+            + parts.base_line(studio.bases.look(draft.choices.base))
+            + parts.base_panel(draft, studio.bases, studio.downloads, answer)
+        )
+        return {self.choices: sheet, self.timer: gr.Timer(active=busy)}
+
+
+def _export(draft: Draft) -> str:
+    """The settings as a file that the page's script lets the browser save, or why there is none."""
+    try:
+        config = plan(draft)
+    except VelaturaError as error:
+        return f'<p class="problem" role="alert">{text(in_words(error))}</p>'
+    nonce = f"{time.time():.3f}"
+    return f'<template data-save="{text(config.name)}.toml" data-key="{nonce}">{text(dump_config(config))}</template>'

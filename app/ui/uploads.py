@@ -1,0 +1,174 @@
+"""The way in: uploaded files become plain pictures of a draft, and the originals, with all they told, are deleted."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from app.ui.archive import MOST_BYTES_EACH, unpack
+from app.ui.drafts import Draft, Drafts, LeftOut, Picture
+from app.ui.edits import clean, with_captions, with_pictures
+from trainers.data.captions import caption_from_name, own_caption
+from trainers.data.decode import UnreadableError, alpha_mask, flatten, open_image
+from trainers.data.ingest import SUFFIXES
+from trainers.errors import VelaturaError
+
+MOST_PICTURES = 200
+MOST_PIXELS = 50_000_000
+MOST_BYTES_A_FILE = 200 * 2**20  # of a ZIP; a picture may have as many as one of a ZIP
+KEPT_SIDE = 2048
+"""A picture keeps at most as many pixels as a square of this side: no base is trained at more."""
+PREVIEW_SIDE = 480
+MOST_NAME = 200
+LISTED_LEFT_OUT = 100
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that a browser or a program has sent, and what it is called there."""
+
+    path: Path
+    name: str
+
+
+def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path) -> Draft:
+    """Take pictures, captions and ZIPs into a draft and delete every original; `folder` is where uploads must lie.
+
+    What cannot be used is listed in the draft with the reason; the others go on.
+    """
+    draft = drafts.open(key)
+    inside = [one for one in uploads if one.path.resolve().is_relative_to(folder.resolve())]
+    try:
+        for upload in inside:
+            suffix = PurePosixPath(upload.name).suffix.lower()
+            if suffix == ".zip":
+                draft = _take_archive(drafts, key, upload, folder)
+            elif suffix == ".txt":
+                draft = _take_caption(drafts, key, upload)
+            else:
+                draft = _take_pictures(drafts, key, [(upload.name, upload.path)])
+    finally:
+        for upload in inside:
+            _forget(upload.path, folder)
+    return draft
+
+
+def take_folder(drafts: Drafts, key: str, folder: Path) -> Draft:
+    """Take the pictures of a folder of ours, with their captions; the folder stays as it is."""
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return _take_pictures(drafts, key, [(path.name, path) for path in files])
+
+
+def refuse(drafts: Drafts, key: str, name: str, reason: str) -> Draft:
+    """List a file that did not arrive."""
+    return drafts.change(key, lambda draft: _limited(draft, [], [_left_out(name, reason)]))
+
+
+def _take_archive(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Draft:
+    place = Path(tempfile.mkdtemp(dir=folder))
+    try:
+        unpacked = unpack(upload.path, place, SUFFIXES | {".txt"})
+        texts = {_stem(name): path for name, path in unpacked.files if path.suffix == ".txt"}
+        pictures = []
+        for name, path in unpacked.files:
+            if path.suffix != ".txt":
+                if text := texts.get(_stem(name)):
+                    text.replace(path.with_suffix(".txt"))
+                pictures.append((name, path))
+        wrong = [_left_out(name, f"This file {reason}.") for name, reason in unpacked.left_out]
+        return _take_pictures(drafts, key, pictures, wrong)
+    except VelaturaError as error:
+        return refuse(drafts, key, upload.name, str(error))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _take_caption(drafts: Drafts, key: str, upload: Upload) -> Draft:
+    """A text file is the caption of the picture of the same name that is here already."""
+    draft = drafts.read(key)
+    stem = _stem(upload.name)
+    exact = [one.id for one in draft.pictures if _stem(one.name) == stem]
+    loose = [one.id for one in draft.pictures if PurePosixPath(_stem(one.name)).name == PurePosixPath(stem).name]
+    found = exact or loose
+    if not found:
+        return refuse(drafts, key, upload.name, "This text belongs to no picture here: none has the same name.")
+    try:
+        text = own_caption(upload.path) if upload.path.suffix.lower() == ".txt" else None
+    except UnreadableError:
+        text = None
+    if text is None:
+        return refuse(drafts, key, upload.name, "This text is too long for a caption.")
+    return drafts.change(key, lambda now: with_captions(now, dict.fromkeys(found, text), "{} read from files."))
+
+
+def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], wrong: Sequence[LeftOut] = ()) -> Draft:
+    draft = drafts.open(key)
+    room = MOST_PICTURES - len(draft.pictures)
+    taken: list[Picture] = []
+    left_out = list(wrong)
+    for name, path in files:
+        if len(taken) >= room:
+            left_out.append(_left_out(name, f"Only the first {MOST_PICTURES} pictures were taken."))
+            continue
+        try:
+            taken.append(_take(drafts, draft, name, path))
+        except UnreadableError as error:
+            left_out.append(_left_out(name, f"This file {error.reason}."))
+    return drafts.change(key, lambda now: _limited(now, taken, left_out))
+
+
+def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
+    """The draft with what was taken, as far as there is room once more: another tab may have added some meanwhile."""
+    room = max(0, MOST_PICTURES - len(draft.pictures))
+    late = [_left_out(one.name, f"Only the first {MOST_PICTURES} pictures were taken.") for one in taken[room:]]
+    draft = with_pictures(draft, taken[:room], [*left_out, *late])
+    return draft.with_(left_out=draft.left_out[-LISTED_LEFT_OUT:])
+
+
+def _take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
+    """Decode a file, keep it as plain PNG and as a preview. Raises UnreadableError."""
+    if path.stat().st_size > MOST_BYTES_EACH:
+        raise UnreadableError(name, f"is larger than {MOST_BYTES_EACH // 2**20} MB: save it smaller and add it again")
+    image = open_image(path, MOST_PIXELS)
+    mask = alpha_mask(image)
+    if mask is not None and mask.getextrema()[1] == 0:
+        raise UnreadableError(name, "is transparent all over")
+    caption = own_caption(path)
+    if caption is None:
+        caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
+    image = _no_larger(image, KEPT_SIDE**2)
+    identifier = secrets.token_hex(8)
+    image.save(drafts.pictures(draft) / f"{identifier}.png", compress_level=1)
+    preview = flatten(image)
+    preview.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
+    preview.save(drafts.previews(draft) / f"{identifier}.webp", quality=82)
+    return Picture(id=identifier, name=name[-MOST_NAME:], caption=clean(caption), size=(image.height, image.width))
+
+
+def _no_larger(image: Image.Image, pixels: int) -> Image.Image:
+    scale = (pixels / (image.width * image.height)) ** 0.5
+    if scale >= 1:
+        return image
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _left_out(name: str, reason: str) -> LeftOut:
+    return LeftOut(id=secrets.token_hex(4), name=name[-MOST_NAME:], reason=reason)
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name.replace("\\", "/")).with_suffix("")).casefold()
+
+
+def _forget(path: Path, folder: Path) -> None:
+    """Delete an upload and the folder that the server made for it alone."""
+    path.unlink(missing_ok=True)
+    if path.parent.resolve() != folder.resolve() and path.parent.is_dir() and not any(path.parent.iterdir()):
+        path.parent.rmdir()

@@ -1,0 +1,51 @@
+"""Who is asking, and what a page's script says: both come from outside and are read with care."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.ui.guard import VISITOR
+
+MOST_TEXT = 10_000
+
+
+def key_of(request: gr.Request) -> str:
+    """The key of a person's draft: the name on a shared studio, else the browser's cookie, else this page alone."""
+    if request.username:
+        return f"user:{request.username}"
+    cookie = dict(request.cookies).get(VISITOR) if request.cookies else None
+    return f"visitor:{cookie}" if cookie else f"page:{request.session_hash}"
+
+
+def tab_of(request: gr.Request) -> str:
+    """The page that asks: another for each load of it."""
+    return str(request.session_hash)
+
+
+def said(event: gr.EventData, name: str) -> str:
+    """A text of an event, "" where it has none, cut at a length that no honest page reaches."""
+    value = _data(event).get(name)
+    return value[:MOST_TEXT] if isinstance(value, str) else ""
+
+
+def number(event: gr.EventData, name: str) -> int:
+    """A whole number of an event, 0 where it has none."""
+    value = _data(event).get(name)
+    return int(value) if isinstance(value, int | float) and abs(value) < 2**53 else 0
+
+
+def flag(event: gr.EventData, name: str) -> bool:
+    """Whether an event says yes to something."""
+    return _data(event).get(name) is True
+
+
+def items(event: gr.EventData, name: str) -> list[dict[str, Any]]:
+    """A list of objects of an event."""
+    value = _data(event).get(name)
+    return [item for item in value if isinstance(item, dict)][:1000] if isinstance(value, list) else []
+
+
+def _data(event: gr.EventData) -> dict[str, Any]:
+    return event._data if isinstance(event._data, dict) else {}

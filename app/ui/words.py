@@ -1,0 +1,153 @@
+"""What the studio says: in plain words, in one place. Findings about pictures are in `trainers.data.findings`."""
+
+from __future__ import annotations
+
+import datetime
+import math
+
+PRODUCT = "Velatura"
+PAGES = (("Train", "./"), ("Runs", "runs"), ("Styles", "styles"), ("Playground", "playground"))
+
+# The guard
+REFUSED = "This request came from another site, or under a name that this studio does not know, and was refused."
+NOTHING_HERE = "There is nothing here."
+TOO_LARGE = "This is more than one upload may hold: 200 MB. Send it in parts."
+WRONG_PASSWORD = "Name and password do not go together."
+LOG_IN_FIRST = "Log in first."
+INSECURE = "anybody who can reach this address can use the studio, and see and delete everything in it"
+
+# The shell
+MAIN = "Main"
+SKIP = "Skip to the content"
+FREE = "Free"
+THEME = "Switch between light and dark"
+LOG_OUT = "Log out"
+
+# The steps
+STEPS = (("pictures", "Pictures"), ("style", "Style"), ("start", "Start"))
+STEPS_LABEL = "Steps"
+NEXT_STYLE, NEXT_START, BACK = "Next: style", "Next: start", "Back"
+PICTURES_FIRST = "Add at least one picture first."
+
+# Step 1
+PICTURES_TITLE = "Show it the look you want"
+PICTURES_LEAD = (
+    "Five to twenty pictures in one style. Different things, same hand: that is what makes a style "
+    "and not a copy of one picture."
+)
+DROP = "Drop pictures, a folder or a ZIP"
+CHOOSE_FILES, CHOOSE_FOLDER = "Choose files", "Choose a folder"
+FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions in .txt files come along."
+STOP = "Stop"
+SAMPLES = "Or try it with our pictures"
+ZONE = {
+    "uploading": "Uploading {k} of {n} …",
+    "looking": "Looking at {k} of {n} …",
+    "stopped": "Stopped. What was looked at is here.",
+    "failed": "{name} did not arrive. Check the connection and add it again.",
+    "large": "{name} is larger than 200 MB. Save it smaller, or send it in parts.",
+    "nothing": "There are no pictures in it.",
+    "lost": "The server does not answer. What is here is kept; add the rest again in a moment.",
+}
+TRIGGER, TRIGGER_HINT = "Trigger word", "The word that calls the style up in a prompt. It stands before every caption."
+TRIGGER_EXAMPLE = "harbour style"
+CAPTION_HINT = (
+    "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
+    "Every change is kept at once."
+)
+WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH, UNDO = "Write captions for me", "Find and replace", "Start fresh", "Undo"
+FIND, REPLACE_WITH, REPLACE = "Find", "Replace with", "Replace"
+NOTHING_FOUND = "No caption holds this. Capital and small letters count."
+CLOSE = "Close"
+MODEL, WHICH = "Who writes them", "For which pictures"
+ONLY_EMPTY, ALL = "Only those without a caption", "All of them"
+BEGIN = "Write captions"
+KEEP_WRITING = "You can go on editing while they are written, and undo all of it."
+NONE_EMPTY = "Every picture has a caption already. Choose “All of them” to write new ones."
+REMOVE_PICTURE = "Remove picture {}"
+LEAVE_OUT, USE_AS_MASK, WRITE_IT = "Leave it out", "Leave that part out", "Write it"
+REMOVE, REMOVE_ALL = "Remove", "Remove all of these"
+FRAME = "The frame shows what stays."
+LEFT_OUT_TITLE = "Left out"
+OTHERS_GO_ON = "The others go on."
+RIVAL = "Another tab had written: “{}”"
+TAKE_THAT, KEEP_MINE = "Take that", "Keep mine"
+CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
+BOTH_KEPT = "This was changed in another tab meanwhile. You see both changes now."
+KEEP_GOING = "Keep going"
+DETAILS = "Details"
+NO_HINTS = "Nothing to mend"
+SUMMARY_OF_HINTS = "{}, nothing you must fix"
+
+# Steps 2 and 3 have their own words in `style_words`
+NO_TRIGGER = "no trigger word"
+
+# The other pages
+EMPTY = {
+    "Runs": (
+        "No runs here yet",
+        "A run is one training, from your pictures to a style file. This page will list them.",
+    ),
+    "Run": ("No such run", "This page will show one training while it goes on."),
+    "Styles": (
+        "No styles here yet",
+        "Every style you train or bring along will hang here, ready to download and to try.",
+    ),
+    "Playground": (
+        "Nothing to draw with yet",
+        "Styles will be tried here, side by side with the plain model.",
+    ),
+}
+FIRST_STYLE = "Train your first style"
+
+# Log in
+LOGIN_TITLE, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_GO = "Log in", "Name", "Password", "Log in"
+NO_ANSWER = "The server does not answer. Try again in a moment."
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 picture`, `12 pictures`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def still_here(pictures: int, changed: float, now: float) -> str:
+    """What is said to somebody who comes back."""
+    return (
+        f"Your {counted(pictures, 'picture')} from {day(changed, now)} {'is' if pictures == 1 else 'are'} still here."
+    )
+
+
+def day(then: float, now: float) -> str:
+    """A time in the past (seconds since the epoch) as people name it: earlier today, yesterday, Tuesday, 3 November."""
+    was, today = (datetime.datetime.fromtimestamp(moment).date() for moment in (then, now))
+    days = (today - was).days
+    if days <= 0:
+        return "earlier today"
+    if days == 1:
+        return "yesterday"
+    return f"{was:%A}" if days < 7 else f"{was.day} {was:%B}"
+
+
+def too_many_wrong(wait: float) -> str:
+    """What is said to somebody who has guessed."""
+    minutes = math.ceil(wait / 60)
+    left = counted(math.ceil(wait), "second") if wait < 60 else counted(minutes, "minute")
+    return f"Too many wrong passwords. Try again in {left}."
+
+
+def writing(phase: str, done: int, of: int) -> str:
+    """What a captioner is doing."""
+    match phase:
+        case "starting":
+            return "Starting …"
+        case "download":
+            return f"Downloading the model: {done / 1e6:.0f} of {of / 1e6:.0f} MB …"
+        case "loading":
+            return "Reading the model …"
+        case "writing":
+            return f"Writing caption {min(done + 1, of)} of {of} …"
+        case "done":
+            return f"{counted(done, 'caption')} written. Read them once: a model does not know what matters to you."
+        case "stopped":
+            return f"Stopped after {done} of {of}. What was written is here."
+    return f"Writing ended after {done} of {of}. What was written is here; the details say why it ended."

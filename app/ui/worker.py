@@ -1,0 +1,122 @@
+"""A process of the studio's own that reports lines of JSON into its folder, and how the studio follows it.
+
+It is a process so that the studio stays quick, that it can be stopped at once, and that its memory is given back. A
+studio that is started anew finds it by its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from app.failure import sentence
+
+JOB, EVENTS, HELD, LOG, STOPPED = "job.json", "events.jsonl", ".held", "log.txt", "stopped"
+MOST_LOG = 4000
+Tell = Callable[..., None]
+
+
+class Worker:
+    """The process of one folder, started by this studio or by one before it."""
+
+    def __init__(self, folder: Path, module: str) -> None:
+        self.folder, self.module = folder, module
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, asked: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> None:
+        """Begin anew with what is asked; `variables` are added to the environment and written nowhere."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True, mode=0o700)
+        (self.folder / JOB).write_text(json.dumps(asked), encoding="utf-8")
+        with (self.folder / LOG).open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self.module, str(self.folder.resolve())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=Path(__file__).parents[2],
+                env=os.environ | {"HF_HUB_DISABLE_TELEMETRY": "1"} | dict(variables or {}),
+            )
+
+    def stop(self) -> None:
+        """End the process, if this studio has started it; what it has reported stays."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+            (self.folder / STOPPED).touch()
+        self._process = None
+
+    def asked(self) -> dict[str, Any] | None:
+        """What it was last asked to do; None where it was never asked."""
+        try:
+            return dict(json.loads((self.folder / JOB).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def look(self) -> tuple[bool, list[dict[str, Any]]]:
+        """Whether it lives and all that it has reported, in this order: a last word comes before the end."""
+        lives = self._lives()
+        path = self.folder / EVENTS
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return lives, [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def was_stopped(self) -> bool:
+        """Whether somebody ended it."""
+        return (self.folder / STOPPED).exists()
+
+    def log(self) -> str:
+        """The end of what it has printed."""
+        path = self.folder / LOG
+        return path.read_text(encoding="utf-8", errors="replace")[-MOST_LOG:] if path.is_file() else ""
+
+    def _lives(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is None
+        if not self.folder.is_dir():
+            return False
+        try:
+            with FileLock(self.folder / HELD).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+
+def report(folder: Path, work: Callable[[dict[str, Any], Tell], None]) -> None:
+    """The other side: do what `job.json` asks for; each line of `events.jsonl` says what has happened."""
+    lock = FileLock(folder / HELD)
+    lock.acquire()
+    events = (folder / EVENTS).open("a", encoding="utf-8")
+
+    def tell(**event: Any) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    try:
+        work(json.loads((folder / JOB).read_text(encoding="utf-8")), tell)
+        tell(type="done")
+    except Exception as error:  # the one place where any error of such a process ends: in a sentence and a log
+        tell(type="error", kind=type(error).__name__, sentence=sentence(error), details=traceback.format_exc())
+        raise SystemExit(1) from error
+
+
+def in_steps(tell: Tell, steps: int = 200) -> Callable[[int, int], None]:
+    """A progress of bytes that tells events `download`, at most so many of them."""
+    told = 0
+
+    def downloading(done: int, of: int) -> None:
+        nonlocal told
+        if done - told >= of / steps or done == of:
+            told = done
+            tell(type="download", done=done, of=of)
+
+    return downloading

@@ -1,0 +1,31 @@
+"""A queue of quick real runs on a tiny base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.jobs.store import Store
+from tests.trainers.conftest import images, quick_collection
+from tests.trainers.runs import quick_settings
+from trainers.config import Config
+
+__all__ = ["images", "quick", "quick_collection", "store"]
+
+
+@pytest.fixture
+def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
+    """Settings of a quick run called as given, on the tiny SD 1, with tables laid over them."""
+
+    def settings(name: str, *layers: Mapping[str, Any]) -> Config:
+        return quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers)
+
+    return settings
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")

@@ -1,0 +1,330 @@
+"""What people do with jobs, on real runs: what comes of it, and what is said where it does not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from app.jobs import actions, work
+from app.jobs.dispatcher import settle
+from app.jobs.process import own_identity
+from app.jobs.store import NewJob, Store
+from app.jobs.views import Watcher
+from tests.app.jobs.working import CPU, do_next, line, state_of
+from tests.trainers.runs import equal, events_of, quick_settings, style_tensors, write_images
+from trainers.errors import VelaturaError
+from trainers.run import Run
+from trainers.train import resume, train, train_prepared
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
+
+
+def style_of(job):
+    return style_tensors(job.folder / "style" / f"{job.name}.safetensors")
+
+
+# ---------------------------------------------------------------- adding
+def test_a_job_has_its_pictures_before_it_starts_and_trains_as_if_it_had_not_waited(store, tiny_bases, tmp_path, quick):
+    originals = write_images(tmp_path / "originals")
+    job = actions.add(store, quick_settings(tiny_bases["sd1"], originals), owner="anna", priority=2)
+    assert (job.name, job.phase, job.owner, job.wants, job.priority) == ("dusk", "waiting", "anna", "cpu", 2)
+    assert job.folder == store.runs / "dusk" and len(list((job.folder / "dataset").glob("*.png"))) == 3
+    assert Run(job.folder).config().data.images == str(job.folder / "dataset")
+    shutil.rmtree(originals)
+    view = do_next(store)
+    assert (view.state, view.said.step, view.actions[0]) == ("finished", 2, "longer")
+    assert equal(style_of(job), style_tensors(train(quick("dusk"), tmp_path / "whole").style))
+
+
+def test_a_name_is_taken_once(store, quick, tmp_path):
+    actions.add(store, quick("dusk"))
+    for overwrite in (False, True):  # what waits is not replaced, either
+        with pytest.raises(VelaturaError, match="dusk is in the queue already; give another --name"):
+            actions.add(store, quick("dusk"), overwrite=overwrite)
+    do_next(store)
+    with pytest.raises(VelaturaError, match="exists already"):
+        actions.add(store, quick("dusk"))
+    again = actions.add(store, quick("dusk", {"seed": 5}), overwrite=True)
+    assert [job.id for job in store.jobs()] == [again.id] and state_of(store, again.id) == "queued"
+
+
+def test_a_queue_that_cannot_be_used_leaves_no_run(store, quick):
+    store.runs.mkdir()
+    store.path.write_text("no database")
+    with pytest.raises(VelaturaError, match="is damaged or no queue"):
+        actions.add(store, quick("dusk"))
+    assert [path.name for path in store.runs.iterdir()] == ["queue.db"]
+
+
+def test_a_broken_job_fails_in_one_sentence_and_the_next_one_goes_on(store, quick):
+    unfit = actions.add(store, quick("unfit", {"targets": {"unet": ["no.such.*"]}}))
+    spoilt = actions.add(store, quick("spoilt"))
+    nowhere = actions.add(store, quick("nowhere", {"base": {"model": "gone/away.safetensors"}}))
+    good = actions.add(store, quick("good"))
+    (spoilt.folder / "config.toml").write_text("name = [")
+    sentences = {view.job.name: view.line for view in (do_next(store) for _ in range(3))}
+    assert "matches no layer" in sentences["unfit"] and "is not valid TOML" in sentences["spoilt"]
+    assert "there is no base model" in sentences["nowhere"]
+    assert all("\n" not in words for words in sentences.values())
+    assert [len(events_of(Run(job.folder), "error")) for job in (unfit, spoilt, nowhere)] == [1, 1, 1]
+    assert do_next(store).job.id == good.id and state_of(store, good.id) == "finished"
+
+
+# ---------------------------------------------------------------- waiting
+def test_a_cancelled_job_never_starts(store, quick):
+    first, second = actions.add(store, quick("first")), actions.add(store, quick("second"))
+    assert actions.stop(store, first.id, "cancel") == "cancelled"
+    assert do_next(store).job.id == second.id and store.line() == []
+    assert events_of(Run(first.folder), "loading") == []
+    with pytest.raises(VelaturaError, match="first cannot be cancelled: it was cancelled"):
+        actions.stop(store, first.id, "cancel")
+    with pytest.raises(VelaturaError, match="second cannot be cancelled: it has already finished"):
+        actions.stop(store, second.id, "cancel")
+    actions.retry(store, first.id)
+    assert do_next(store).state == "finished"
+
+
+def test_a_job_that_is_cancelled_while_it_is_started_never_starts(store, quick):
+    job = actions.add(store, quick("dusk"))
+    claimed = store.claim(CPU.choose, own_identity())
+    assert state_of(store, job.id) == "preparing" and actions.stop(store, job.id, "cancel") == "cancelled"
+    assert store.begin(job.id, claimed.token, own_identity()) is None
+    assert not store.give_back(claimed) and store.line() == []
+
+
+def test_order_is_changed_by_moving_and_by_going_first(store, quick):
+    for name in "abc":
+        (store.runs / name).mkdir(parents=True)
+        store.add(NewJob("train", store.runs / name))
+    number = {job.name: job.id for job in store.line()}
+    for where, order in (("up", "acb"), ("first", "cab"), ("down", "acb"), ("last", "abc"), ("2", "acb"), (1, "cab")):
+        assert [job.name for job in actions.move(store, number["c"], where)] == list(order), where
+    with pytest.raises(VelaturaError, match="'sideways' is no place; give up, down, first, last or a number"):
+        actions.move(store, number["c"], "sideways")
+    urgent = actions.add(store, quick("urgent"), first=True)
+    assert line(store) == ["urgent", "c", "a", "b"] and Watcher(store).view(urgent.id).place == 1
+    actions.stop(store, number["c"], "cancel")
+    with pytest.raises(VelaturaError, match="c cannot be moved: it was cancelled"):
+        actions.move(store, number["c"], "up")
+
+
+def test_settings_of_a_waiting_job_can_be_changed_and_it_keeps_its_place(store, quick, tmp_path):
+    job = actions.add(store, quick("dusk"))
+    actions.add(store, quick("dawn"))
+    actions.change(store, job.id, {"method": {"rank": 5}, "seed": 3})
+    assert line(store) == ["dusk", "dawn"]
+    with pytest.raises(VelaturaError, match=r"there is no setting method\.rink"):
+        actions.change(store, job.id, {"method": {"rink": 5}})
+    for key, value in (("name", "other"), ("data", {"images": "/other"}), ("data", {"transparency": "mask"})):
+        with pytest.raises(VelaturaError, match="is fixed once a run is prepared"):
+            actions.change(store, job.id, {key: value})
+    do_next(store)
+    whole = train(quick("dusk", {"method": {"rank": 5}, "seed": 3}), tmp_path)
+    assert equal(style_of(job), style_tensors(whole.style))
+    with pytest.raises(VelaturaError, match="dusk cannot be changed: it has already finished"):
+        actions.change(store, job.id, {"seed": 4})
+
+
+# ---------------------------------------------------------------- ending and going on
+def ending(job, how, step):
+    """A listener that asks a run to end once it has done a step."""
+
+    def listen(event):
+        if event["type"] == "step" and event["step"] == step:
+            Run(job.folder).ask_to_stop(how)
+
+    return listen
+
+
+def paused_at(store, job, step):
+    """Train a waiting job here up to a step, as a worker that was asked to pause."""
+    claimed = store.claim(CPU.choose, own_identity())
+    assert claimed.id == job.id
+    begun = store.begin(job.id, claimed.token, own_identity())
+    run = Run(job.folder)
+    go_on = resume if run.checkpoint_steps() else train_prepared
+    assert go_on(run, ending(job, "pause", step)).steps == step
+    assert store.end(begun)
+
+
+def test_a_paused_run_goes_on_before_all_others(store, quick, tmp_path):
+    job = actions.add(store, quick("dusk", {"train": {"steps": 4}}))
+    paused_at(store, job, 2)
+    for name, priority in (("other", 0), ("urgent", 7)):
+        store.add(NewJob("train", store.runs / name, priority=priority))
+    view = Watcher(store).view(job.id)
+    assert (view.state, view.line, view.actions[:2]) == ("paused", "Saved at step 2.", ("resume", "stop"))
+    actions.resume(store, job.id)
+    assert line(store) == ["dusk", "urgent", "other"]
+    with pytest.raises(VelaturaError, match="dusk cannot be resumed: it is waiting for its turn"):
+        actions.resume(store, job.id)
+    assert actions.stop(store, job.id, "cancel") == "paused"  # what it had is not lost with its place in line
+    actions.resume(store, job.id)
+    assert do_next(store).state == "finished"
+    assert equal(style_of(job), style_tensors(train(quick("dusk", {"train": {"steps": 4}}), tmp_path).style))
+
+
+def test_a_paused_run_can_be_saved_where_it_is(store, quick):
+    job = actions.add(store, quick("dusk", {"train": {"steps": 4}}))
+    paused_at(store, job, 3)
+    store.add(NewJob("train", store.runs / "other"))
+    assert actions.stop(store, job.id, "save") == "queued" and line(store) == ["dusk", "other"]
+    view = do_next(store)
+    assert (view.state, view.said.step) == ("stopped", 3) and style_of(job)
+    assert "the style file is usable" in view.line
+    actions.resume(store, job.id)
+    assert line(store) == ["other", "dusk"]  # only a paused one goes first
+
+
+def test_a_finished_run_is_trained_longer(store, quick, tmp_path):
+    job = actions.add(store, quick("dusk"))
+    do_next(store)
+    with pytest.raises(VelaturaError, match="dusk cannot be resumed: it has already finished"):
+        actions.resume(store, job.id)
+    with pytest.raises(VelaturaError, match="dusk is at step 2; give more --steps"):
+        actions.resume(store, job.id, steps=2)
+    actions.resume(store, job.id, steps=3)
+    assert do_next(store).state == "finished" and Run(job.folder).config().train.steps == 3
+    assert equal(style_of(job), style_tensors(train(quick("dusk", {"train": {"steps": 3}}), tmp_path).style))
+
+
+def test_a_failed_run_is_tried_again_with_other_settings_from_its_beginning(store, quick, tmp_path):
+    wild = {"train": {"steps": 40, "learning_rate": 10.0, "max_grad_norm": 0, "weight_decay": 10.0}}
+    job = actions.add(store, quick("dusk", wild, {"method": {"alpha": 4096.0, "rank": 1}}))
+    view = do_next(store)
+    assert view.state == "failed" and "Lower train.learning_rate (now 10, try 2.5)" in view.line
+    changes = {"train": {"learning_rate": 1e-2, "steps": 3, "weight_decay": 0.01}, "method": {"alpha": 2.0}}
+    actions.retry(store, job.id, changes)
+    run = Run(job.folder)
+    assert run.checkpoint_steps() == [] and not run.samples.exists() and state_of(store, job.id) == "queued"
+    view = do_next(store)
+    assert (view.state, view.said.step, view.said.steps) == ("finished", 3, 3)
+    tame = quick("dusk", wild, {"method": {"alpha": 4096.0, "rank": 1}}, changes)
+    assert equal(style_of(job), style_tensors(train(tame, tmp_path).style))
+    assert store.job(job.id).attempts == 2 and len(events_of(run, "error")) == 1  # what was is still told
+
+
+def test_a_clone_is_a_run_of_its_own_with_the_same_pictures(store, quick, tmp_path):
+    job = actions.add(store, quick("dusk"), owner="anna", priority=1)
+    do_next(store)
+    same, other = actions.clone(store, job.id), actions.clone(store, job.id, "dawn", {"seed": 9}, owner="ben")
+    rows = [(each.name, each.owner, each.priority) for each in (same, other)]
+    assert rows == [("dusk-2", "anna", 1), ("dawn", "ben", 1)]
+    actions.delete(store, job.id)
+    assert not job.folder.exists() and [path.name for path in store.runs.glob(".*")] == []
+    do_next(store)
+    assert do_next(store).state == "finished"
+    whole, changed = (train(quick(name, {"seed": seed}), tmp_path) for name, seed in (("a", 0), ("b", 9)))
+    assert equal(style_of(same), style_tensors(whole.style)) and equal(style_of(other), style_tensors(changed.style))
+
+
+# ---------------------------------------------------------------- tidying
+def test_ended_jobs_are_cleared_and_their_folders_stay(store, quick):
+    done = actions.add(store, quick("done"))
+    do_next(store)
+    waiting, paused = actions.add(store, quick("waiting")), actions.add(store, quick("paused"), first=True)
+    paused_at(store, paused, 1)
+    with pytest.raises(VelaturaError, match="waiting cannot be deleted: it is waiting for its turn"):
+        actions.delete(store, waiting.id)
+    assert [job.id for job in actions.clear(store)] == [done.id]
+    assert [job.id for job in store.jobs()] == [waiting.id, paused.id] and (done.folder / "style").is_dir()
+    adopted = actions.adopt(store, done.folder)
+    assert adopted.id == actions.adopt(store, done.folder).id and state_of(store, adopted.id) == "finished"
+    actions.delete(store, adopted.id)
+    assert not done.folder.exists()
+    with pytest.raises(VelaturaError, match="there is no job"):
+        store.job(adopted.id)
+
+
+def test_a_folder_that_is_gone_is_said(store, quick):
+    job = actions.add(store, quick("dusk"))
+    shutil.rmtree(job.folder)
+    assert Watcher(store).view(job.id).line == "Its folder is gone."
+    actions.stop(store, job.id, "cancel")
+    actions.delete(store, job.id)
+    assert store.jobs() == []
+
+
+def test_a_run_is_not_deleted_from_under_a_process(store, quick):
+    job = actions.add(store, quick("dusk"))
+    actions.stop(store, job.id, "cancel")
+    with Run(job.folder).training(), pytest.raises(VelaturaError, match="trained by another process"):
+        actions.delete(store, job.id)
+    assert (job.folder / "config.toml").is_file() and state_of(store, job.id) == "cancelled"
+
+
+def test_two_people_at_once(store, quick):
+    job = actions.add(store, quick("dusk"))
+    actions.stop(store, job.id, "cancel")
+    job = store.job(job.id)
+    assert store.hold(job, own_identity())  # somebody's action is under way
+    with pytest.raises(VelaturaError, match="dusk has changed in this moment; look again"):
+        actions.retry(store, job.id)
+    # That somebody was killed: the job is free again.
+    store._change("UPDATE jobs SET started = 1.0 WHERE id = ?", job.id)
+    settle(store)
+    actions.retry(store, job.id)
+    assert line(store) == ["dusk"]
+
+
+# ---------------------------------------------------------------- small jobs
+def test_a_small_job_is_a_command_with_a_folder_and_goes_first(store, quick):
+    actions.add(store, quick("dusk"))
+    folder = actions.new_folder(store, "picture")
+    words = ("generate", "--prompt", "a fox", "--steps", "1", "--size", "32x32", "--out", str(folder / "fox.png"))
+    job = actions.add_command(store, "generate", folder, words, owner="anna")
+    assert line(store) == ["picture", "dusk"] and job.folder.parent.name == ".jobs"
+    with pytest.raises(VelaturaError, match="picture cannot be cloned: it is waiting for its turn"):
+        actions.clone(store, job.id)
+    view = do_next(store)
+    assert (view.state, view.actions) == ("finished", ("delete",)) and (folder / "fox.png").is_file()
+    assert [path.name for path in folder.iterdir() if path.suffix == ".log"] == []
+    actions.clear(store)
+    assert not folder.exists()
+
+
+def test_a_small_job_that_fails_says_why_and_is_tried_again(store):
+    folder = actions.new_folder(store, "picture")
+    assert actions.new_folder(store, "picture").name == "picture-2"
+    job = actions.add_command(store, "generate", folder, ("inspect", "nothing.safetensors"))
+    view = do_next(store)
+    assert (view.state, view.line) == ("failed", "there is no style file nothing.safetensors")
+    actions.retry(store, job.id)
+    assert do_next(store).state == "failed" and store.job(job.id).attempts == 2
+    empty = actions.new_folder(store, "empty")
+    actions.add_command(store, "check", empty, ("check", str(empty)))
+    assert do_next(store).line == "the command ended with code 1"
+
+
+def test_a_busy_folder_s_record_is_left_alone(store, quick):
+    job = actions.add(store, quick("dusk"))
+    before = (job.folder / "events.jsonl").read_bytes()
+    claimed = store.claim(CPU.choose, own_identity())
+    with Run(job.folder).training():  # somebody trains it by hand
+        assert work.main(str(store.runs), str(job.id), claimed.token) == 1
+    assert (job.folder / "events.jsonl").read_bytes() == before
+
+
+def test_what_is_shown_has_every_job_in_order_with_its_place_and_the_time_to_wait(store):
+    for name in ("a", "b", "c"):
+        folder = store.runs / name
+        folder.mkdir(parents=True)
+        store.add(NewJob("train", folder))
+    claimed = store.claim(CPU.choose, own_identity())
+    running = store.begin(claimed.id, claimed.token, own_identity())
+    events = [{"type": "loading"}, {"type": "step", "step": 20, "steps": 80, "speed": 0.5}]
+    lines = "".join(json.dumps({"time": running.begun + 1, **event}) + "\n" for event in events)
+    (store.runs / "a" / "events.jsonl").write_text(lines)
+    watcher = Watcher(store)
+    shown = [(view.job.name, view.state, view.place, view.line) for view in watcher.views()]
+    assert shown == [
+        ("a", "training", 0, "Step 20 of 80, 2 min left."),
+        ("b", "queued", 1, "1st in line, starts in about 2 min."),
+        ("c", "queued", 2, "2nd in line."),
+    ]
+    assert watcher.view(running.id).said.step == 20
+    assert not store.end(replace(running, token="an earlier attempt"))
+    assert Watcher(Store(store.runs / "none")).views() == []

@@ -1,0 +1,275 @@
+"""The queue at work, with processes that are killed: nothing runs twice, nothing is lost, nothing blocks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from app.jobs import actions
+from app.jobs.devices import Offer
+from app.jobs.dispatcher import Dispatcher, settle
+from app.jobs.process import own_identity
+from app.jobs.store import Job, NewJob, Store
+from app.jobs.views import View, Watcher
+from tests.trainers.runs import equal, events_of, state_of, style_metadata, style_tensors
+from trainers.errors import VelaturaError
+from trainers.events import Recorder, read_events
+from trainers.run import Run
+from trainers.train import train
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
+
+ROOT = Path(__file__).parents[3]
+CPU = Offer(("cpu",), complete=True)
+SERVE = """
+import sys
+from pathlib import Path
+from app.jobs.devices import Offer
+from app.jobs.dispatcher import Dispatcher
+from app.jobs.store import Store
+offer = Offer(tuple(sys.argv[2].split(",")), complete=True)
+Dispatcher(Store(Path(sys.argv[1])), offer, interval=0.05).serve(until_empty=sys.argv[3] == "until-empty")
+"""
+
+
+@contextmanager
+def server(store: Store, devices: str = "cpu", until: str = "killed") -> Iterator[subprocess.Popen[bytes]]:
+    """A dispatcher in a process of its own, which is killed at the end if it is still there."""
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", SERVE, str(store.runs), devices, until]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | threads)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(store: Store, number: int, is_so: Callable[[View], bool], looking: Dispatcher | None = None) -> View:
+    watcher, deadline = Watcher(store), time.monotonic() + 240
+    while True:
+        if looking is not None:
+            looking.look()
+        view = watcher.view(number)
+        if is_so(view):
+            return view
+        log = view.job.folder / "process.log"
+        assert view.state != "failed" and time.monotonic() < deadline, (view, log.exists() and log.read_text()[-2000:])
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def dispatcher(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher]:
+    """One in this process; whatever runs at the end is killed."""
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))  # the same bits need the same threads
+    yield Dispatcher(store, CPU, interval=0.02)
+    for job in store.active() if store.exists() else ():
+        if job.process != own_identity():
+            job.process.kill()
+
+
+def long_run(quick, name: str, steps: int):
+    return quick(name, {"train": {"steps": steps, "ema": 0.9}, "save": {"every": 5}, "data": {"flip": True}})
+
+
+def same_as_uncut(view: View, config, folder: Path) -> bool:
+    whole, run = train(config, folder), Run(view.job.folder)
+    steps = config.train.steps
+    style = run.style / f"{config.name}.safetensors"
+    return equal(style_tensors(whole.style), style_tensors(style)) and equal(
+        state_of(Run(whole.run), steps), state_of(run, steps)
+    )
+
+
+def test_a_killed_worker_is_interrupted_and_goes_on_with_the_bits_of_an_uncut_run(store, quick, dispatcher, tmp_path):
+    config = long_run(quick, "dusk", 200)
+    job, behind = actions.add(store, config), actions.add(store, quick("behind"))
+    wait_until(store, job.id, lambda view: view.said.saved >= 10, dispatcher)
+    assert store.job(behind.id).phase == "waiting"  # there is one device
+    store.job(job.id).process.kill()
+    actions.stop(store, behind.id, "cancel")
+    view = wait_until(store, job.id, lambda view: view.job.phase == "ended", dispatcher)
+    saved = Run(job.folder).checkpoint_steps()[-1]
+    assert (view.state, view.said.saved, view.actions[0]) == ("interrupted", saved, "resume")
+    assert 10 <= saved < 200 and f"Saved up to step {saved}." in view.line
+    actions.resume(store, job.id)
+    view = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
+    resumed = [event["resumed"] for event in events_of(Run(job.folder), "start")]
+    assert view.job.attempts == 2 and resumed == [False, True]
+    assert same_as_uncut(view, config, tmp_path / "whole")
+
+
+def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(store, quick, dispatcher, tmp_path):
+    config = long_run(quick, "dusk", 200)
+    job = actions.add(store, config)
+    with server(store) as first:
+        begun = wait_until(store, job.id, lambda view: view.said.step >= 3)
+        first.kill()
+        first.wait()
+    assert begun.job.process.is_alive() and not any(worker.is_alive() for worker in store.workers())
+    step = wait_until(store, job.id, lambda view: view.said.step >= begun.said.step + 3, dispatcher).said.step
+    assert store.job(job.id).process == begun.job.process and store.job(job.id).attempts == 1  # adopted, not doubled
+    assert store.workers() == {}  # the killed one is swept away
+    assert actions.stop(store, job.id, "pause") in ("stopping", "saving", "paused")
+    paused = wait_until(store, job.id, lambda view: view.state == "paused", dispatcher)
+    assert paused.said.saved == paused.said.step >= step and paused.job.device == ""
+    assert not (job.folder / "style").exists()
+
+    actions.resume(store, job.id)
+    wait_until(store, job.id, lambda view: view.said.step >= paused.said.step + 2, dispatcher)
+    with pytest.raises(VelaturaError, match="dusk cannot be deleted: it is training"):
+        actions.delete(store, job.id)
+    actions.stop(store, job.id)
+    stopped = wait_until(store, job.id, lambda view: view.state == "stopped", dispatcher)
+    style = job.folder / "style" / "dusk.safetensors"
+    assert style_metadata(style)["ss_steps"] == str(stopped.said.step) and stopped.said.step < 200
+    assert any(tensor.any() for name, tensor in style_tensors(style).items() if "lora_up" in name)
+
+    actions.resume(store, job.id)
+    finished = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
+    assert finished.job.attempts == 3 and same_as_uncut(finished, config, tmp_path / "whole")
+
+
+def test_two_dispatchers_start_each_of_many_jobs_once(store):
+    numbers = []
+    for number in range(24):
+        job = actions.add_command(store, "version", store.runs / ".jobs" / f"job{number}", ["--version"])
+        numbers.append(job.id)
+    devices = "cuda:0,cuda:1,cuda:2"
+    with server(store, devices, "until-empty") as one, server(store, devices, "until-empty") as other:
+        assert one.wait(240) == 0 and other.wait(240) == 0
+    views = {view.job.id: view for view in Watcher(store).views()}
+    assert {(views[number].state, views[number].job.attempts) for number in numbers} == {("finished", 1)}
+    for view in views.values():
+        assert [event["type"] for event in read_events(view.job.folder)] == ["working", "done"]
+        assert (view.job.folder / "process.log").read_text().count("velatura") == 1
+    begun = {number: views[number].job.begun for number in numbers}
+    assert len(set(begun.values())) == 24 and store.workers() == {}
+
+
+# ---------------------------------------------------------------- without any run
+def test_a_claim_whose_dispatcher_died_is_given_to_the_next(store, dispatcher):
+    job = store.add(NewJob("version", store.runs / "job", ("--version",)))
+    claimed = store.claim(CPU.choose, replace(own_identity(), started=1.0))  # an earlier process of our number
+    assert claimed is not None and store.line() == []
+    assert settle(store) == [] and [each.id for each in store.line()] == [job.id]
+    (store.runs / "job").mkdir()
+    view = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
+    assert view.job.attempts == 1
+    assert store.begin(job.id, claimed.token, own_identity()) is None  # the late child of the dead one gives up
+
+
+def test_a_job_whose_folder_is_gone_does_not_block_the_queue(store, dispatcher):
+    lost = store.add(NewJob("version", store.runs / "lost", ("--version",)))
+    folder = actions.new_folder(store, "good")
+    good = actions.add_command(store, "version", folder, ["--version"], priority=0)
+    wait_until(store, good.id, lambda view: view.state == "finished", dispatcher)
+    view = Watcher(store).view(lost.id)
+    assert view.job.phase == "ended" and view.line == "Its folder is gone."
+
+
+def test_a_process_that_ends_before_it_begins_is_said_and_its_log_shows_why(store, dispatcher, monkeypatch):
+    monkeypatch.setattr(sys, "executable", sys.executable + "-that-is-not-there")
+    one = actions.add_command(store, "version", actions.new_folder(store, "one"), ["--version"])
+    dispatcher.look()
+    view = Watcher(store).view(one.id)
+    assert view.state == "failed" and "its process could not be started: No such file" in view.line
+    monkeypatch.undo()
+    monkeypatch.setattr("app.jobs.dispatcher.WORK", "app.jobs.nothing")
+    two = actions.add_command(store, "version", actions.new_folder(store, "two"), ["--version"])
+    deadline = time.monotonic() + 60
+    while store.job(two.id).phase != "ended":
+        assert time.monotonic() < deadline
+        dispatcher.look()
+    view = Watcher(store).view(two.id)
+    assert view.state == "failed" and view.line == "its process ended with code 1; process.log shows why"
+    assert "No module named app.jobs.nothing" in (two.folder / "process.log").read_text()
+
+
+def begun(store: Store, folder: Path) -> tuple[Job, subprocess.Popen[bytes]]:
+    """A job whose process says and does nothing, as one that hangs."""
+    slow = folder / "slow.py"
+    slow.write_text("import time; time.sleep(300)")
+    job = store.add(NewJob("train", actions.new_folder(store, "slow")))
+    claimed = store.claim(CPU.choose, own_identity())
+    child = subprocess.Popen([sys.executable, str(slow)])
+    identity = replace(own_identity(), pid=child.pid, started=psutil.Process(child.pid).create_time())
+    assert claimed is not None
+    running = store.begin(job.id, claimed.token, identity)
+    assert running is not None
+    return running, child
+
+
+def test_a_job_that_hangs_while_it_stops_is_cancelled_at_once_and_what_it_had_saved_is_kept(
+    store, dispatcher, tmp_path
+):
+    job, child = begun(store, tmp_path)
+    record = Recorder(job.folder)
+    record("step", step=3, steps=9, speed=1.0, loss=0.5)
+    record("checkpoint", step=3)
+    assert actions.stop(store, job.id, "pause") == "stopping" and child.poll() is None
+    actions.stop(store, job.id, "cancel")
+    assert child.wait(60) != 0
+    dispatcher.look()
+    view = Watcher(store).view(job.id)
+    assert (view.state, view.actions[0], view.job.device) == ("interrupted", "resume", "")
+    assert view.line == "The computer or the program stopped at step 3. Saved up to step 3."
+
+
+def test_what_a_killed_deletion_left_is_removed(store, dispatcher):
+    left = store.runs / ".dusk.3.deleted" / "dataset"
+    left.mkdir(parents=True)
+    dispatcher.serve_once()
+    assert not left.parent.exists() and store.runs.is_dir()
+
+
+def test_a_job_that_is_killed_while_it_prepares_is_cancelled(store, dispatcher, tmp_path):
+    job, child = begun(store, tmp_path)
+    dispatcher.look()
+    assert Watcher(store).view(job.id).state == "preparing"
+    actions.stop(store, job.id, "cancel")
+    assert child.wait(60) != 0
+    dispatcher.look()
+    view = Watcher(store).view(job.id)
+    assert (view.state, view.job.phase, view.job.device) == ("cancelled", "ended", "")
+    assert [event["type"] for event in read_events(job.folder)] == ["cancelled"]
+
+
+def test_serving_in_the_background_survives_a_queue_that_cannot_be_used_for_a_while(store):
+    store.runs.mkdir()
+    store.path.write_text("no database")
+    said: list[str] = []
+    with Dispatcher(store, CPU, interval=0.01, notify=said.append).in_background():
+        deadline = time.monotonic() + 60
+        while not said:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        store.path.unlink()
+        folder = actions.new_folder(store, "one")
+        job = actions.add_command(store, "version", folder, ["--version"])
+        wait_until(store, job.id, lambda view: view.job.phase == "ended")
+    assert len(said) == 3 and "is damaged or no queue" in said[0]
+    assert said[1] == "one: starts on cpu" and said[2].startswith("one: finished. Done")
+    assert not any(thread.name == "dispatcher" for thread in threading.enumerate())
+
+
+def test_once_starts_what_fits_and_leaves_it_running(store, dispatcher):
+    jobs = [actions.add_command(store, "version", actions.new_folder(store, name), ["--version"]) for name in "ab"]
+    dispatcher.serve_once()
+    assert [store.job(job.id).phase == "waiting" for job in jobs] == [False, True] and store.workers() == {}
+    wait_until(store, jobs[0].id, lambda view: view.state == "finished", dispatcher)
+    events = (jobs[0].folder / "events.jsonl").read_text().splitlines()
+    assert json.loads(events[-1])["type"] == "done"
+    wait_until(store, jobs[1].id, lambda view: view.state == "finished", dispatcher)

@@ -1,0 +1,88 @@
+"""Processes that outlive their parent, and how they are known again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.jobs.process import Identity, own_identity, start_detached
+
+PARENT = """
+import sys
+from pathlib import Path
+from app.jobs.process import start_detached
+child = start_detached("tests.app.jobs.sleeper", [sys.argv[1]], Path(sys.argv[2]), {"SIGN": "in the environment"})
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def wait_until(is_so, what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def identity_in(file: Path) -> Identity:
+    wait_until(lambda: file.exists() and file.read_text().endswith("\n"), "the child said nothing")
+    pid, started = file.read_text().split()[:2]
+    return replace(own_identity(), pid=int(pid), started=float(started))
+
+
+def test_this_process_is_itself_and_no_other():
+    me = own_identity()
+    assert me.pid == os.getpid() and me.is_here and me.is_alive()
+    assert me.is_alive() and replace(me, started=me.started + 0.5).is_alive()
+    assert not replace(me, started=me.started - 60).is_alive()  # an earlier process of the same number
+    assert not replace(me, host="elsewhere").is_alive() and not replace(me, host="elsewhere").is_here
+    replace(me, started=me.started - 60).kill()
+    replace(me, host="elsewhere").kill()
+    assert me.is_alive()
+
+
+@pytest.mark.parametrize("how", ["kill", "interrupt"])
+def test_a_child_outlives_its_parent_s_kill_and_ctrl_c(how, tmp_path):
+    said, log = tmp_path / "said", tmp_path / "process.log"
+    (tmp_path / "app").mkdir()  # a folder that is called as ours is, where the parent happens to be
+    (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('the wrong app')")
+    root = str(Path(__file__).parents[3])
+    parent = subprocess.Popen(
+        [sys.executable, "-P", "-c", PARENT, said, log],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": root},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    child = identity_in(said)
+    try:
+        assert said.read_text().split(maxsplit=2)[2].strip() == "in the environment"
+        if how == "kill":
+            parent.kill()
+        else:
+            os.killpg(parent.pid, signal.SIGINT)  # as a terminal does it
+        parent.communicate(timeout=60)
+        assert child.is_alive()
+        wait_until(lambda: "alive" in log.read_text(), "what the child says is not in the log")
+    finally:
+        child.kill()
+    wait_until(lambda: not child.is_alive(), "the child was not killed")
+    child.kill()  # of a dead one nothing comes
+
+
+def test_one_that_ended_and_was_not_collected_is_not_alive(tmp_path):
+    child = start_detached("tests.app.jobs.sleeper", [str(tmp_path / "said")], tmp_path / "log", {})
+    identity = identity_in(tmp_path / "said")
+    assert identity.pid == child.pid and identity.is_alive()
+    os.kill(child.pid, signal.SIGKILL)
+    wait_until(lambda: not identity.is_alive(), "a zombie counts as alive")
+    assert child.wait(60) == -signal.SIGKILL

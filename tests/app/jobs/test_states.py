@@ -1,0 +1,244 @@
+"""States and sentences from rows, processes and events."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.jobs.process import Identity, own_identity
+from app.jobs.states import (
+    IN_WORDS,
+    LOST,
+    State,
+    actions_for,
+    describe,
+    find_state,
+    is_alive,
+    ordinal,
+    readable_time,
+)
+from app.jobs.store import Job
+from app.jobs.summary import Summary
+
+GONE = Identity("", 0, 0.0)
+JOB = Job(
+    id=3, kind="train", folder=Path("dusk"), command=(), cwd=Path(), owner="", wants="auto", priority=0, position=1,
+    phase="running", requested="", device="cpu", token="t", process=GONE, attempts=1, added=1.0, begun=10.0, ended=0.0,
+)  # fmt: skip
+
+
+def told(*events: str | dict) -> Summary:
+    """A summary of events by their kinds, one a second from second 11 on; a step is of 4."""
+    more = {
+        "step": {"step": 1, "steps": 4, "speed": 0.5, "loss": 0.25},
+        "start": {"steps": 4, "method": "lora"},
+        "drawing": {"picture": 2, "pictures": 3},
+        "checkpoint": {"step": 1},
+        "loading": {"base": "starter"},
+        "error": {"message": "it broke"},
+        "stopped": {"step": 1},
+        "paused": {"step": 1},
+    }
+    tables = [event if isinstance(event, dict) else {"type": event, **more.get(event, {})} for event in events]
+    return Summary().after({"time": 11.0 + second, **table} for second, table in enumerate(tables))
+
+
+LAST = {"type": "step", "step": 4, "steps": 4, "speed": 2.0, "loss": 0.5}
+SAVED = {"type": "checkpoint", "step": 4}
+BEGUN = ("images", "loading", "start")
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ((), "preparing"),
+        (("images",), "preparing"),
+        (("images", "loading"), "preparing"),
+        (BEGUN, "preparing"),
+        ((*BEGUN, "drawing"), "sampling"),
+        ((*BEGUN, "drawing", "sample"), "training"),
+        ((*BEGUN, "step"), "training"),
+        ((*BEGUN, "step", "note", "warning"), "training"),
+        ((*BEGUN, "step", "checkpoint"), "training"),
+        ((*BEGUN, "step", "drawing"), "sampling"),
+        ((*BEGUN, LAST), "training"),
+        ((*BEGUN, LAST, SAVED), "saving"),
+        ((*BEGUN, LAST, SAVED, "export"), "saving"),
+        ((*BEGUN, LAST, SAVED, "export", "drawing"), "sampling"),
+        ((*BEGUN, LAST, SAVED, "export", "drawing", "sample"), "saving"),
+        ((*BEGUN, LAST, SAVED, "export", "drawing", "sample", "final"), "saving"),
+        ((*BEGUN, LAST, "done"), "saving"),  # until its process is gone, with its device
+        (("working",), "working"),
+    ],
+)
+def test_the_state_of_what_runs(events, state):
+    assert find_state(JOB, True, told(*events)) == state
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ((), "interrupted"),
+        (("images", "loading"), "interrupted"),
+        ((*BEGUN, "step", "checkpoint"), "interrupted"),
+        ((*BEGUN, "step", "done"), "finished"),
+        ((*BEGUN, "step", "stopped", "note"), "stopped"),
+        ((*BEGUN, "step", "paused"), "paused"),
+        ((*BEGUN, "step", "cancelled"), "cancelled"),
+        ((*BEGUN, "step", "error"), "failed"),
+        ((*BEGUN, "step", "error", "loading"), "interrupted"),
+        ((*BEGUN, "step", "paused", "loading", "start", "step"), "interrupted"),
+        (("working", "done"), "finished"),
+    ],
+)
+@pytest.mark.parametrize("phase", ["running", "ended"])
+def test_the_state_of_what_has_no_process(events, state, phase):
+    assert find_state(replace(JOB, phase=phase), False, told(*events)) == state
+
+
+def test_the_state_of_what_waits():
+    for events in ((), BEGUN, (*BEGUN, "step", "paused")):
+        assert find_state(replace(JOB, phase="waiting"), False, told(*events)) == "queued"
+        assert find_state(replace(JOB, phase="claimed"), True, told(*events)) == "preparing"
+    assert find_state(replace(JOB, phase="held"), True, told()) == "queued"
+    assert find_state(replace(JOB, phase="held"), False, told(*BEGUN, "error")) == "failed"
+
+
+def test_what_was_said_before_this_attempt_does_not_count():
+    later = replace(JOB, begun=100.0)
+    failed = told(*BEGUN, "step", "error")
+    assert find_state(later, True, failed) == "preparing" and find_state(later, False, failed) == "interrupted"
+    assert describe(State.PREPARING, failed) == "Starting …"
+
+
+def test_a_request_is_seen_until_it_is_followed():
+    for how in ("save", "pause", "cancel"):
+        asked = replace(JOB, requested=how)
+        assert find_state(asked, True, told(*BEGUN, "step")) == "stopping"
+        assert find_state(asked, True, told(*BEGUN, LAST, SAVED)) == "saving"
+    cancelled = replace(JOB, requested="cancel")
+    assert find_state(cancelled, False, told(*BEGUN)) == "cancelled"
+    assert find_state(cancelled, False, told(*BEGUN, "step", "checkpoint")) == "interrupted"  # something is saved
+
+
+def test_a_run_that_goes_on_outside_of_the_queue_is_seen():
+    ended = replace(JOB, phase="ended")
+    assert find_state(ended, True, told(*BEGUN, "step", "paused", "loading", "start", "step")) == "training"
+
+
+def test_numbers_of_a_run():
+    said = told(*BEGUN, "step", "checkpoint", {"type": "skipped", "step": 2, "steps": 4, "speed": 0.5, "loss": "nan"})
+    assert (said.step, said.steps, said.saved, said.loss, said.seconds_left) == (2, 4, 1, 0.25, 4.0)
+    assert dict(said.facts) == {"steps": 4, "method": "lora"} and said.time == 16.0
+    again = said.after([{"type": "loading", "base": "b", "time": 20.0}])
+    assert (again.step, again.saved, again.seconds_left) == (1, 1, None)  # from its checkpoint
+    assert said.after([{"type": "anew"}]).step == 0
+
+
+def test_what_it_takes_is_counted_over_all_attempts_and_not_in_between():
+    first = [{"type": "loading", "time": 100.0}, {"type": "step", "step": 1, "time": 130.0, "lr": 0.1, "memory": 7}]
+    said = Summary().after(first)
+    assert (said.seconds, said.rate, said.memory) == (30.0, 0.1, 7)
+    said = said.after([{"type": "loading", "time": 900.0}, {"type": "paused", "step": 1, "time": 904.0}])
+    assert said.seconds == 34.0  # the first attempt was killed, and nobody knows how long it went on
+    said = said.after([{"type": "loading", "time": 2000.0}, {"type": "done", "step": 2, "time": 2006.5}])
+    assert said.seconds == 40.5
+
+
+def test_a_small_job_says_how_far_it_is_and_what_it_found():
+    said = told({"type": "working", "message": "Drawing …", "done": 8, "of": 24})
+    assert (said.doing, said.share, describe(State.WORKING, said)) == ("working", (8, 24), "Drawing …")
+    said = said.after(
+        [{"type": "estimate", "seconds": 60.5, "memory": 5, "time": 20.0}, {"type": "done", "time": 21.0}]
+    )
+    assert (said.ended, dict(said.facts)) == ("finished", {"seconds": 60.5, "memory": 5})
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "line"),
+    [
+        ("queued", told(), "2nd in line."),
+        ("preparing", told("loading"), "Reading the base model starter …"),
+        ("preparing", told("loading", "start"), "Preparing the pictures …"),
+        ("training", told(*BEGUN, "step"), "Step 1 of 4, 6 s left."),
+        ("sampling", told(*BEGUN, "drawing"), "Drawing picture 2 of 3 …"),
+        ("paused", told(*BEGUN, "step", "checkpoint", "paused"), "Saved at step 1."),
+        ("failed", told("error"), "it broke"),
+        (
+            "finished",
+            told({"type": "loading", "time": 100.0}, {"type": "done", "step": 4, "time": 1360.0}),
+            "Done in 21 min.",
+        ),
+        ("interrupted", told("loading"), "The computer or the program stopped before the first step."),
+        (
+            "interrupted",
+            told(*BEGUN, "step"),
+            "The computer or the program stopped at step 1. Nothing was saved yet.",
+        ),
+        (
+            "interrupted",
+            told(*BEGUN, "step", "checkpoint", "step"),
+            "The computer or the program stopped at step 1. Saved up to step 1.",
+        ),
+    ],
+)
+def test_one_sentence(state, said, line):
+    assert describe(State(state), said, place=2) == line
+
+
+def test_words():
+    assert describe(State.QUEUED, told(), 1, 700.0) == "1st in line, starts in about 12 min."
+    numbers = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 21: "21st", 112: "112th"}
+    assert {number: ordinal(number) for number in numbers} == numbers
+    assert [readable_time(s) for s in (8.4, 89, 120, 5399, 5400)] == ["8 s", "89 s", "2 min", "90 min", "1.5 h"]
+    for state in State:
+        assert re.match("it (is|was|has) ", IN_WORDS[state])
+        assert isinstance(describe(state, told(*BEGUN, "step"), 1), str)
+
+
+def test_what_one_may_do():
+    assert actions_for(JOB, State.TRAINING) == ("stop", "pause", "clone", "cancel")
+    assert actions_for(JOB, State.INTERRUPTED)[0] == "resume" and actions_for(JOB, State.FAILED)[0] == "retry"
+    assert actions_for(JOB, State.SAVING) == () and actions_for(JOB, State.STOPPING) == ("cancel",)
+    assert actions_for(JOB, State.PREPARING) == ("cancel",)
+    assert actions_for(JOB, State.PREPARING, saved=3) == ("stop", "pause", "cancel")
+    small = replace(JOB, kind="generate")
+    assert actions_for(small, State.WORKING) == ("cancel",) and "pause" not in actions_for(small, State.QUEUED)
+
+
+# ---------------------------------------------------------------- whose process lives
+def test_a_process_of_this_machine_is_looked_at_itself(tmp_path):
+    job = replace(JOB, folder=tmp_path, process=own_identity())
+    assert is_alive(job) and is_alive(replace(job, phase="claimed"))
+    gone = replace(job, process=replace(job.process, started=1.0))
+    assert not is_alive(gone) and not is_alive(replace(gone, phase="claimed"))
+
+
+def test_a_run_that_somebody_trains_is_alive_whatever_its_row_says(tmp_path):
+    lines = "from pathlib import Path; from trainers.run import Run; import sys\n"
+    lines += "with Run(Path(sys.argv[1])).training():\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    with subprocess.Popen([sys.executable, "-c", lines, tmp_path], stdin=-1, stdout=-1) as process:
+        assert process.stdout is not None and process.stdout.readline().strip() == b"held"
+        gone = replace(JOB, folder=tmp_path, process=replace(own_identity(), started=1.0))
+        assert is_alive(gone) and is_alive(replace(gone, phase="ended"))
+        process.kill()
+    # Its last heartbeat is fresh, but its lock is free.
+    assert not is_alive(gone) and not is_alive(replace(gone, phase="ended"))
+
+
+def test_a_process_of_another_machine_is_known_by_its_heartbeat(tmp_path):
+    far = replace(JOB, folder=tmp_path, process=Identity("elsewhere", 7, 1.0))
+    assert not is_alive(far)
+    (tmp_path / ".heartbeat").touch()
+    assert is_alive(far)
+    old = time.time() - LOST - 1
+    os.utime(tmp_path / ".heartbeat", (old, old))
+    assert not is_alive(far)
+    assert is_alive(replace(far, phase="claimed", begun=time.time())) and not is_alive(replace(far, phase="claimed"))

@@ -1,0 +1,36 @@
+"""Jobs done by this process, where it is not processes that are tested."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from app.jobs import work
+from app.jobs.devices import Offer
+from app.jobs.process import own_identity
+from app.jobs.store import Store
+from app.jobs.views import View, Watcher
+from trainers.errors import VelaturaError
+
+CPU = Offer(("cpu",), complete=True)
+
+
+def do_next(store: Store) -> View:
+    """Do the first job in line as a worker does it, but here; what it is then."""
+    claimed = store.claim(CPU.choose, own_identity())
+    assert claimed is not None, "nothing is in line"
+    code = 1
+    with suppress(VelaturaError):
+        code = work.main(str(store.runs), str(claimed.id), claimed.token)
+    job = store.job(claimed.id)
+    assert store.end(job)  # this process lives on
+    view = Watcher(store).view(job.id)
+    assert (code == 0) == (view.state != "failed")
+    return view
+
+
+def state_of(store: Store, number: int) -> str:
+    return Watcher(store).view(number).state
+
+
+def line(store: Store) -> list[str]:
+    return [job.name for job in store.line()]

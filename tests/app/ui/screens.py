@@ -1,0 +1,125 @@
+"""Pictures of every screen in both themes and three widths: `python -m tests.app.ui.screens [FOLDER] [URL]`.
+
+Without a URL it serves a studio of its own on empty folders.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from tests.app.ui.conftest import find_browser
+from tests.app.ui.server import Process
+from tests.app.ui.visitor import READY, add
+from tests.trainers.data.pictures import scene
+
+SIZES = ((390, 844), (1280, 860), (1920, 1080))
+
+
+def main(folder: Path, url: str | None) -> None:
+    """Draw all screens into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        files = write_files(Path(place) / "in")
+        served = None if url else Process(Path(place) / "outputs")
+        locked = Process(Path(place) / "locked", "--auth", "ann:pear")
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
+        for theme in ("light", "dark"):
+            for width, height in SIZES:
+                size = {"width": width, "height": height}
+                context = browser.new_context(viewport=size, color_scheme=theme)
+                page = context.new_page()
+                for name in screens(page, url or served.url, locked.url, files):
+                    page.wait_for_timeout(400)
+                    page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
+                context.close()
+        browser.close()
+        for process in filter(None, (served, locked)):
+            process.stop()
+
+
+def screens(page: Any, url: str, locked: str, files: list[Path]) -> Iterator[str]:
+    """Go through the screens; each name comes when its screen is there."""
+    page.goto(locked)
+    page.wait_for_selector("form")
+    yield "login"
+    page.goto(url)
+    page.wait_for_selector(READY)
+    yield "train-empty"
+    page.locator("[data-sample=photograph]").click()
+    page.wait_for_selector("body[data-pictures='12']")
+    page.get_by_label("Trigger word").fill("harbour style")
+    page.wait_for_selector(".trigger")
+    yield "train-pictures"
+    page.locator(".cards").scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, document.querySelector('.cards').getBoundingClientRect().top + scrollY - 80)")
+    yield "train-cards"
+    page.evaluate("scrollTo(0, 0)")
+    page.get_by_role("button", name="Find and replace").click()
+    page.get_by_label("Find", exact=True).fill("s")
+    page.wait_for_selector(".preview li")
+    yield "train-find"
+    page.get_by_role("button", name="Write captions for me").click()
+    page.locator("#write-panel").get_by_text("All of them").click()
+    page.get_by_role("button", name="Write captions", exact=True).click()
+    page.wait_for_selector(".problem", timeout=60_000)
+    yield "train-write"
+    page.get_by_role("link", name="Next: style").click()
+    page.wait_for_selector("#step-style .pick.preset")
+    yield "train-style"
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.get_by_role("button", name="Use a real base").click()
+    yield "train-base"
+    page.locator("#base-panel > summary").click()
+    page.locator(".settings > summary").click()
+    page.wait_for_selector(".setting", state="attached")
+    page.get_by_label("Search settings").fill("rate")
+    page.get_by_label("Learning rate train.learning_rate", exact=True).fill("0")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".setting .problem")
+    yield "train-settings"
+    page.get_by_role("button", name="Back to preset").click()
+    page.wait_for_selector(".setting .problem", state="detached")
+    page.get_by_role("link", name="Next: start").click()
+    page.wait_for_selector("#step-start .summary")
+    yield "train-start"
+    page.goto(url)
+    page.wait_for_selector(READY)
+    page.get_by_role("button", name="Start fresh").click()
+    page.wait_for_selector("body[data-pictures='0']")
+    add(page, *files, count=7)
+    page.wait_for_selector(".left-out")
+    yield "train-findings"
+    page.evaluate("scrollTo(0, document.querySelector('.cards').getBoundingClientRect().top + scrollY - 80)")
+    yield "train-findings-cards"
+    for name in ("runs", "styles", "playground"):
+        page.goto(url + name)
+        page.wait_for_selector("h1")
+        yield name
+
+
+def write_files(folder: Path) -> list[Path]:
+    """Pictures with a fault each, and two files that are none."""
+    folder.mkdir(parents=True)
+    scene(1, (900, 700)).save(folder / "red boat.png")
+    scene(1, (900, 700)).resize((450, 350)).save(folder / "red boat, smaller.jpg")
+    scene(2, (800, 600)).save(folder / "IMG_1234.jpg")
+    scene(6, (1600, 260)).save(folder / "wide panorama.png")
+    scene(5, (40, 30)).save(folder / "tiny pear.bmp")
+    cut = scene(7, (640, 640)).convert("RGBA")
+    cut.paste((0, 0, 0, 0), (0, 0, 200, 640))
+    cut.save(folder / "cut out.png")
+    Image.new("RGB", (500, 500), "teal").save(folder / "plain.webp")
+    (folder / "notes.png").write_text("not an image", encoding="utf-8")
+    (folder / "a page with a very long name that goes on and on and on.svg").write_text("<svg/>", encoding="utf-8")
+    return sorted(folder.iterdir())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "outputs/screens"), sys.argv[2] if len(sys.argv) > 2 else None)

@@ -1,0 +1,53 @@
+"""`velatura ui` as a process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+class Process:
+    """A studio that runs by itself until it is stopped; `url` is where it answers."""
+
+    def __init__(self, out: Path, *options: str, **variables: str) -> None:
+        self.out, self.options, self.variables = out, options, variables
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.start()
+
+    def start(self, port: int | None = None) -> None:
+        """Start it, at the port it had if that is given, and wait until it says where it is."""
+        self.log = self.out.with_suffix(".log")
+        command = [sys.executable, "-m", "app.cli", "ui", "--out", str(self.out), *self.options]
+        if port is not None:
+            command += ["--port", str(port)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | self.variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        end = time.monotonic() + 120
+        while not (found := re.search(r"http://\S+:(\d+)/", self.said())):
+            assert self.process.poll() is None and time.monotonic() < end, self.said()
+            time.sleep(0.1)
+        self.url, self.port = found[0].replace("0.0.0.0", "127.0.0.1"), int(found[1])
+
+    def said(self) -> str:
+        """What it has printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self, hard: bool = False) -> None:
+        """Stop it as a system does, or kill it."""
+        self.process.send_signal(signal.SIGKILL if hard else signal.SIGTERM)
+        self.process.wait(timeout=60)
+        assert hard or self.process.returncode == 0, self.said()

@@ -1,0 +1,229 @@
+"""The first step of Train in a real browser: pictures in, captions edited, nothing lost."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.app.files import write_bomb
+from tests.app.ui.visitor import READY, add, captions, new_page, widest
+from tests.trainers.data.pictures import scene
+
+NASTY = "<b>x</b> ${document.title='x'} {{1+1}} \"' <img src=x onerror=\"document.title='y'\">"
+
+UPRIGHT = """all => Promise.all(all.map(async one => {
+    one.loading = 'eager';
+    await one.decode();
+    return one.naturalHeight > one.naturalWidth;
+}))"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five pictures of five formats, one of them lying on its side, and files that are none."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed, name in enumerate(("red boat.png", "cup_of_tea.webp", "a house.heic", "pear.bmp")):
+        scene(seed, (320, 240)).save(folder / name)
+    turned = Image.Exif()
+    turned[274] = 6
+    scene(4, (320, 240)).save(folder / "IMG_0001.jpg", exif=turned)
+    (folder / "notes.png").write_text("not an image")
+    write_bomb(folder / "bomb.png")
+    scene(5, (320, 240)).save(folder / "<img src=x onerror=document.title=1> ${1}.png")
+    return folder
+
+
+def five(files: Path) -> list[Path]:
+    return [files / name for name in ("red boat.png", "cup_of_tea.webp", "a house.heic", "pear.bmp", "IMG_0001.jpg")]
+
+
+def test_pictures_captions_and_what_is_left_out_survive(page, files):
+    assert page.locator(".go:visible").count() == 1, "an empty page has one filled button"
+    add(page, *five(files), files / "notes.png", files / "bomb.png", count=5)
+    assert captions(page) == ["red boat", "cup of tea", "a house", "pear", ""]
+    page.wait_for_selector(".left-out li:nth-child(2)")
+    refused = page.locator(".left-out li").all_inner_texts()
+    assert any("notes.png" in line and "This file holds text, not an image." in line for line in refused)
+    assert any("bomb.png" in line and "too large" in line for line in refused)
+    shapes = page.eval_on_selector_all(".cards img", UPRIGHT)
+    assert shapes == [False] * 4 + [True], "the turned picture stands upright"
+
+    fields = page.locator(".cards textarea")
+    fields.nth(1).fill("a cup of tea by the window")
+    fields.nth(1).press("Enter")
+    assert fields.nth(2).evaluate("field => field === document.activeElement"), "Enter goes to the next caption"
+    fields.nth(4).fill(NASTY)
+    page.wait_for_function("document.querySelectorAll('.cards textarea')[4].getAttribute('value').includes('onerror')")
+    page.wait_for_timeout(300)
+    page.reload()
+    page.wait_for_selector(READY)
+    assert captions(page) == ["red boat", "a cup of tea by the window", "a house", "pear", NASTY]
+    assert page.title() == "Train · Velatura" and page.locator(".cards b").count() == 0, "markup is text"
+    assert page.locator(".left-out li").count() == 2
+
+
+def test_find_and_replace_preview_undo_and_delete(page, files):
+    add(page, *five(files), count=5)
+    fields = page.locator(".cards textarea")
+    fields.nth(0).fill("a red boat")
+    page.get_by_role("button", name="Find and replace").click()
+    page.get_by_label("Find", exact=True).fill("a ")
+    page.get_by_label("Replace with").fill("one ")
+    page.wait_for_selector(".preview >> text=2 captions change")
+    page.get_by_role("button", name="Replace", exact=True).click()
+    page.wait_for_selector("#foot >> text=2 captions changed.")
+    assert captions(page)[:3] == ["one red boat", "cup of tea", "one house"], "a field that was typed in changes too"
+    page.locator("#foot").get_by_role("button", name="Undo").click()
+    page.wait_for_function("document.querySelectorAll('.cards textarea')[0].value === 'a red boat'")
+    assert captions(page)[2] == "a house"
+
+    kept = page.locator(".cards img").nth(2).element_handle()
+    page.get_by_role("button", name="Remove picture 2").click()
+    page.wait_for_selector("body[data-pictures='4']")
+    assert captions(page) == ["a red boat", "a house", "pear", ""]
+    assert kept.evaluate("image => image.isConnected"), "the other pictures are the same elements as before"
+    page.locator("#foot").get_by_role("button", name="Undo").click()
+    page.wait_for_selector("body[data-pictures='5']")
+    assert captions(page)[1] == "cup of tea"
+
+
+def test_a_zip_with_captions_and_traps(page, tmp_path):
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for seed, name in enumerate(("art/fox.png", "art/owl.png")):
+            memory = io.BytesIO()
+            scene(seed, (300, 300)).save(memory, "PNG")
+            packed.writestr(name, memory.getvalue())
+        packed.writestr("art/fox.txt", "a fox in the snow")
+        packed.writestr("../../evil.png", b"x")
+        packed.writestr("more.zip", b"PK")
+    add(page, archive, count=2)
+    assert captions(page) == ["a fox in the snow", "owl"]
+    page.wait_for_selector(".left-out li:nth-child(2)")
+    refused = " ".join(page.locator(".left-out li").all_inner_texts())
+    assert "leads out of the ZIP" in refused and "archive inside the ZIP" in refused
+    page.get_by_role("button", name="Remove all of these").click()
+    page.wait_for_selector(".left-out", state="detached")
+
+
+def test_typing_goes_on_while_pictures_arrive(page, files):
+    add(page, files / "red boat.png", count=1)
+    field = page.locator(".cards textarea").first
+    field.press("End")
+    field.press_sequentially(" at sea")
+    page.set_input_files("#files", [str(path) for path in five(files)[1:]])
+    field.press_sequentially(" with a very long mast and three sails", delay=30)
+    page.wait_for_selector("body[data-pictures='5']")
+    assert field.input_value() == "red boat at sea with a very long mast and three sails"
+    assert field.evaluate("field => field === document.activeElement")
+
+
+def test_two_tabs(page, files, browser):
+    add(page, *five(files)[:3], count=3)
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector(READY)
+    page.locator(".cards textarea").nth(0).fill("a boat, said the first tab")
+    page.locator(".cards textarea").nth(0).blur()
+    page.wait_for_timeout(500)
+    other.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    other.wait_for_selector("#notice >> text=This was changed in another tab.")
+    other.locator(".cards textarea").nth(0).fill("a ship, said the second")
+    other.locator(".cards textarea").nth(0).blur()
+    other.wait_for_selector(".rival >> text=a boat, said the first tab")
+    assert captions(other)[0] == "a ship, said the second"
+    other.get_by_role("button", name="Take that").click()
+    other.wait_for_function("document.querySelector('.cards textarea').value === 'a boat, said the first tab'")
+    other.wait_for_selector(".rival", state="detached")
+
+
+def test_a_drop_and_hostile_names(page, files):
+    name = "<img src=x onerror=document.title=1> ${1}.png"
+    data = list((files / name).read_bytes())
+    page.evaluate(
+        """([name, data]) => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([new Uint8Array(data)], name, {type: 'image/png'}));
+            carried.items.add(new File(['<script>document.title=2</script>'], '<b>bad.png', {type: 'image/png'}));
+            document.dispatchEvent(new DragEvent('drop', {dataTransfer: carried, bubbles: true, cancelable: true}));
+        }""",
+        [name, data],
+    )
+    page.wait_for_selector("body[data-pictures='1']")
+    page.wait_for_selector(".left-out li")
+    assert "<b>bad.png" in page.locator(".left-out li").inner_text()
+    assert page.locator(".cards img").get_attribute("alt") == f"Picture 1: {name}"
+    assert page.title() == "Train · Velatura"
+
+
+def test_samples_and_steps_by_keyboard(page):
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.locator("[data-sample=blob]").press("Enter")
+    page.wait_for_selector("body[data-pictures='12']")
+    page.get_by_label("Trigger word").fill("blob style")
+    page.wait_for_selector(".cards li:last-child .trigger >> text=blob style")
+    page.get_by_role("link", name="Next: style").press("Enter")
+    page.wait_for_selector("#step-style h1 >> visible=true")
+    page.wait_for_selector("#step-style .pick.preset")
+    assert page.evaluate("document.activeElement.tagName") == "H1" and page.url.endswith("#style")
+    page.go_back()
+    page.wait_for_selector("#step-pictures h1 >> visible=true")
+    page.get_by_role("button", name="Start fresh").press("Enter")
+    page.wait_for_selector("body[data-pictures='0']")
+    page.locator("#foot").get_by_role("button", name="Undo").press("Enter")
+    page.wait_for_selector("body[data-pictures='12']")
+    assert page.get_by_label("Trigger word").input_value() == "blob style"
+
+
+def test_captions_by_a_model_without_network(page, files):
+    add(page, *five(files), count=5)
+    page.get_by_role("button", name="Write captions for me").click()
+    page.get_by_role("button", name="Write captions", exact=True).click()
+    page.wait_for_selector(".problem", timeout=60_000)
+    assert "BLIP is not on this computer and there is no network. Write captions by hand" in page.inner_text(".problem")
+    page.locator(".cards textarea").last.fill("a lake")
+    page.wait_for_selector(".cards li:last-child .note", state="detached")
+    assert captions(page)[-1] == "a lake", "the editor stays usable"
+
+
+@pytest.mark.parametrize("width", [390, 1920])
+def test_nothing_reaches_beyond_the_right_edge(browser, studio, files, width):
+    context, page, complaints = new_page(browser, studio.url)
+    page.set_viewport_size({"width": width, "height": 844})
+    assert widest(page) == []
+    add(page, *five(files), files / "notes.png", files / "<img src=x onerror=document.title=1> ${1}.png", count=6)
+    page.get_by_role("button", name="Find and replace").click()
+    page.get_by_label("Find", exact=True).fill("e")
+    page.wait_for_selector(".preview li")
+    assert widest(page) == []
+    for name in ("runs", "styles", "playground", "run?id=x"):
+        page.goto(f"{studio.url}{name}")
+        page.wait_for_selector(".empty h1")
+        assert widest(page) == [] and page.locator(".go:visible").count() == 1
+    context.close()
+    assert complaints == []
+
+
+def test_the_theme_is_kept(browser, studio):
+    context, page, complaints = new_page(browser, studio.url, color_scheme="light")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page.goto(f"{studio.url}runs")
+    page.wait_for_selector(".empty h1")
+    assert page.evaluate("[document.documentElement.dataset.theme, document.body.classList.contains('dark')]") == [
+        "dark",
+        True,
+    ]
+    assert page.title() == "Runs · Velatura"
+    background = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
+    assert background == "rgb(15, 20, 18)"
+    context.close()
+    assert complaints == []

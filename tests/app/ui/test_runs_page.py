@@ -1,0 +1,208 @@
+"""Runs and a run's page in a real browser, over real trainings: watched, stopped, downloaded, cloned, deleted."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from app.jobs import actions
+from app.jobs.store import Job, Store
+from app.jobs.views import Watcher
+from tests.app.ui.server import Process
+from tests.app.ui.visitor import listen, widest
+from tests.trainers.runs import quick_settings, write_images
+
+NASTY = "<b>a fox</b> ${document.title='x'}"
+LONG = 20_000
+"""Steps that no test waits for."""
+
+
+@dataclass
+class Place:
+    """A studio with a queue of its own, and how to put a run into it."""
+
+    url: str
+    store: Store
+    add: Callable[..., Job]
+
+    def cancel(self, name: str) -> None:
+        job = self.store.job_in(self.store.runs / name)
+        assert job is not None
+        actions.stop(self.store, job.id, "cancel")
+
+    def state(self, name: str) -> str:
+        view = Watcher(self.store).view_of(name)
+        return "gone" if view is None else str(view.state)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("runs")
+    images = write_images(folder / "images")
+    process, store = Process(folder / "outputs"), Store(folder / "outputs")
+
+    def add(name: str, steps: int = LONG, every: int = 40) -> Job:
+        sample = {"every": every, "prompts": [NASTY, "a boat"], "steps": 1}
+        layers = ({"name": name, "train": {"steps": steps}}, {"sample": sample})
+        return actions.add(store, quick_settings(tiny_bases["sd1"], images, *layers))
+
+    yield Place(process.url, store, add)
+    for job in store.active():
+        job.process.kill()
+    process.stop()
+
+
+@pytest.fixture
+def page(browser: Any, place: Place) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)
+    opened = context.new_page()
+    complaints: list[str] = []
+    listen(opened, place.url, complaints)
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def step_shown(page: Any) -> int:
+    return int(re.match(r"(\d+) of", page.locator(".facts dd").first.inner_text())[1])
+
+
+def press(page: Any, label: str) -> None:
+    page.locator(".acts").get_by_role("button", name=label, exact=True).click()
+
+
+def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
+    page.goto(f"{place.url}runs")
+    page.wait_for_selector(".empty")
+    assert page.locator(".go:visible").all_inner_texts() == ["Train your first style"]
+    place.add("harbour blue")
+    place.add("second")
+    page.wait_for_selector("li[data-key='harbour blue'] .chip.training")
+    waiting = page.locator("li[data-key=second]")
+    assert "1st in line" in waiting.inner_text() and waiting.locator(".chip").inner_text() == "Waiting"
+    assert widest(page) == []
+
+    page.get_by_role("link", name="harbour blue").click()
+    page.wait_for_selector("#run-head .chip.training")
+    first = step_shown(page)
+    page.wait_for_function(f"parseInt(document.querySelector('.facts dd').textContent) > {first}")
+    page.wait_for_selector(".grid th:text-is('before')")
+    page.wait_for_selector(".curve.loss polyline.smooth")
+    assert re.fullmatch(r"\d+ ?% · harbour blue · Velatura", page.title())
+    assert page.locator(".grid th[scope=row]").all_inner_texts() == [NASTY, "a boat"], "markup is text"
+    assert 0 <= int(page.locator(".glaze").get_attribute("aria-valuenow")) < 100
+    page.get_by_text("Log", exact=True).click()
+    page.wait_for_selector(".folds pre:has-text('start:')")
+    seen = step_shown(page)
+    page.reload()
+    page.wait_for_selector("#run-head .chip.training")
+    assert step_shown(page) >= seen
+
+    press(page, "Stop and save")
+    page.wait_for_selector("#run-head .chip.stopped")
+    assert page.locator(".go:visible").all_inner_texts() == ["Download style"]
+    with page.expect_download() as saved:
+        press(page, "Download style")
+    saved.value.save_as(tmp_path / "style.safetensors")
+    assert saved.value.suggested_filename == "harbour blue.safetensors"
+    assert any(tensor.any() for name, tensor in load_file(tmp_path / "style.safetensors").items() if "lora_up" in name)
+    with page.expect_download() as saved:
+        press(page, "Download samples")
+    saved.value.save_as(tmp_path / "samples.zip")
+    with zipfile.ZipFile(tmp_path / "samples.zip") as packed:
+        assert {"harbour blue/before/01.png", "harbour blue/before/02.png"} <= set(packed.namelist())
+    place.cancel("second")
+
+
+def test_samples_are_looked_at_closely_with_the_keyboard(page, place):
+    place.add("sampled", steps=4, every=2)
+    page.goto(f"{place.url}run?id=sampled")
+    page.wait_for_selector("#run-head .chip.finished")
+    page.reload()  # nothing is drawn any more, so that what has the focus stays
+    page.wait_for_selector(".grid th:has-text('file')")
+    assert page.locator(".grid th[scope=col]").all_inner_texts() == ["before", "2", "4", "file"]
+    page.locator(".grid button").nth(5).focus()
+    page.keyboard.press("Enter")
+    light = page.locator("dialog.light")
+    assert light.locator("p").inner_text() == "a boat · 2"
+    page.keyboard.press("ArrowRight")
+    assert light.locator("p").inner_text() == "a boat · 4"
+    page.keyboard.press("ArrowUp")
+    assert light.locator("p").inner_text() == f"{NASTY} · 4"
+    page.wait_for_function("document.querySelector('dialog.light img').naturalWidth > 0")
+    page.keyboard.press("Escape")
+    assert not light.is_visible() and page.evaluate("document.activeElement.dataset.title") == "4"
+    before, after = (page.locator(f".compare img.{name}").get_attribute("src") for name in ("before", "after"))
+    assert before != after and "000000" in before and "000004" in after
+    slider = page.get_by_label("Where the one ends and the other begins")
+    cut = slider.input_value()
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert int(slider.input_value()) == int(cut) + 1
+
+
+def test_a_run_is_cloned_and_deleted_after_a_question(page, place):
+    page.goto(f"{place.url}run?id=sampled")
+    page.wait_for_selector("#run-head .chip.finished")
+    press(page, "Clone")
+    asked = page.locator("dialog.ask[open]")
+    asked.get_by_label("Steps").fill("many")
+    page.get_by_role("button", name="Put in line").click()
+    page.wait_for_selector(".banner.problem:has-text('Steps is a number; you wrote “many”')")
+    press(page, "Clone")
+    asked.get_by_label("Name of the style").fill("its twin")
+    asked.get_by_label("Steps").fill("2")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Open it").click()
+    page.wait_for_selector("#run-head .chip.finished")
+    assert page.locator("h1").inner_text() == "its twin" and page.locator(".facts dd").first.inner_text() == "2 of 2"
+
+    press(page, "Delete")
+    assert asked.locator("h2").inner_text() == "Delete its twin?"
+    assert page.evaluate("document.activeElement.textContent") == "Keep"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog.ask[open]", state="detached")
+    assert (place.store.runs / "its twin").is_dir()
+    press(page, "Delete")
+    asked.get_by_role("button", name="Delete").click()
+    page.wait_for_selector("text=There is no such run")
+    assert not (place.store.runs / "its twin").exists() and place.state("its twin") == "gone"
+
+
+def test_the_line_is_put_in_order_and_the_menu_stays_open_meanwhile(page, place):
+    for name in ("going", "one", "two"):
+        place.add(name)
+    page.goto(f"{place.url}runs")
+    page.wait_for_selector("li[data-key=going] .chip.training")
+    order = "[...document.querySelectorAll('.runs > li')].map(row => row.dataset.key).slice(0, 3).join()"
+    page.wait_for_function(f"{order} === 'going,one,two'")
+    menu = page.locator("li[data-key=two] .more")
+    menu.locator("summary").click()
+    now = page.locator("li[data-key=going] .who").inner_text()
+    page.wait_for_function("now => document.querySelector('li[data-key=going] .who').innerText !== now", arg=now)
+    menu.get_by_role("button", name="Move up").click()
+    page.wait_for_function(f"{order} === 'going,two,one'")
+    page.get_by_label("Search").fill("one")
+    page.wait_for_function("document.querySelectorAll('.runs > li').length === 1")
+    page.get_by_label("Search").fill("")
+    page.get_by_label("Show").select_option("waiting")
+    page.wait_for_function("document.querySelectorAll('.runs > li').length === 2")
+    for name in ("two", "one", "going"):
+        place.cancel(name)
+    page.get_by_label("Show").select_option("all")
+    page.wait_for_selector("li[data-key=two] .chip.cancelled")
+
+
+@pytest.mark.parametrize("address", ["run?id=none", "run", "run?id=../../etc", "run?id=%3Cb%3E"])
+def test_a_run_that_is_not_there_is_said(page, place, address):
+    page.goto(f"{place.url}{address}")
+    page.wait_for_selector("text=There is no such run")
+    assert page.locator(".go:visible").all_inner_texts() == ["To the runs"] and widest(page) == []

@@ -1,0 +1,130 @@
+"""The studio as it is really served: addresses, files, logins, and what stays on the disk."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.app.command import call
+from tests.app.ui.server import Process
+from tests.app.ui.visitor import READY, add, captions, listen, new_page
+from tests.trainers.data.pictures import scene
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A studio for two people, open to the network."""
+    process = Process(
+        tmp_path_factory.mktemp("locked") / "outputs", "--host", "0.0.0.0", "--auth", "ann:pear", "--auth", "bob:plum"
+    )
+    yield process
+    if process.process.poll() is None:
+        process.stop()
+
+
+def test_refusals_of_the_command(tmp_path):
+    refused = call("ui", "--host", "0.0.0.0", "--out", tmp_path / "none")
+    assert refused.code == 1 and "--auth user:password" in refused.err and not (tmp_path / "none").exists()
+    assert "not of the form user:password" in call("ui", "--auth", "ann").err
+
+
+def test_what_is_served_and_what_is_not(studio, browser, tmp_path):
+    context, page, complaints = new_page(browser, studio.url)
+    scene(1, (300, 200)).save(tmp_path / "a.png")
+    add(page, tmp_path / "a.png", count=1)
+    address = page.locator(".cards img").evaluate("image => image.src")
+    context.close()
+    shown = httpx.get(address)
+    assert shown.status_code == 200 and shown.headers["content-type"] == "image/webp"
+    assert "immutable" in shown.headers["cache-control"] and shown.headers["x-content-type-options"] == "nosniff"
+    root = studio.out.resolve() / ".studio"
+    files = [root / "secret", next(root.glob("drafts/*/draft.json")), next(root.glob("drafts/*/pictures/*.png"))]
+    for path in (*files, Path("/etc/passwd"), Path(__file__)):
+        assert path.exists()
+        assert httpx.get(f"{studio.url}gradio_api/file={path}").status_code == 403, path
+    sneaky = f"{address.split('public')[0]}public/../secret"
+    raw = httpx.Client().send(httpx.Request("GET", sneaky.replace("..", "%2e%2e")))
+    assert raw.status_code in (403, 404)
+    for closed in (
+        "monitoring/summary",
+        "gradio_api/file=http://127.0.0.1/",
+        "docs",
+        "redoc",
+        "openapi.json",
+        "gradio_api/component_server",
+    ):
+        assert httpx.get(studio.url + closed).status_code == 404, closed
+    for path in ("gradio_api/upload", "gradio_api/queue/join", "gradio_api/component_server"):
+        assert httpx.post(studio.url + path, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert httpx.get(studio.url, headers={"Host": "evil.example"}).status_code == 403
+    assert list((root / "uploads").rglob("*.png")) == [] and complaints == []
+
+
+def test_no_listener_is_part_of_the_api(studio):
+    info = httpx.get(f"{studio.url}gradio_api/info").json()
+    assert info["named_endpoints"] == {} and info["unnamed_endpoints"] == {}
+    config = httpx.get(f"{studio.url}config").json()
+    assert config["dependencies"] and {one["api_visibility"] for one in config["dependencies"]} == {"private"}
+    assert config["analytics_enabled"] is False and config["run_history"] is False
+
+
+def test_nothing_comes_from_elsewhere(studio):
+    page = httpx.get(studio.url).text
+    loaded = re.findall(r'<(?:script|link)[^>]+(?:src|href)="([^"]+)"', page)
+    assert loaded and all(address.startswith(("./", "/")) for address in loaded)
+    fonts = re.findall(r"\./look/fonts/[\w.-]+", page)
+    assert len(set(fonts)) == 3
+    for address in {*fonts, "./look/icon.svg", "./look/tokens.css", "./look/login.css"}:
+        assert httpx.get(studio.url + address).status_code == 200
+
+
+def test_two_people_log_in_and_out(locked, browser, tmp_path):
+    assert "everybody" not in locked.said() and httpx.get(f"{locked.url}config").status_code == 401
+    scene(1, (300, 200)).save(tmp_path / "a.png")
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.goto(locked.url)
+    page.get_by_label("Name").fill("ann")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_selector("[role=alert] >> text=Name and password do not go together.")
+    page.wait_for_timeout(700)
+    page.get_by_label("Password").fill("pear")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(READY)
+    listen(page, locked.url, complaints)
+    add(page, tmp_path / "a.png", count=1)
+    page.locator(".cards textarea").fill("a picture of Ann's")
+    page.locator(".cards textarea").blur()
+    page.wait_for_timeout(500)
+    address = page.locator(".cards img").evaluate("image => image.src")
+    assert httpx.get(address).status_code == 401
+
+    # A restart with the same people: the login and the draft are still good.
+    locked.stop(hard=True)
+    locked.start(port=locked.port)
+    page.goto(locked.url)
+    page.wait_for_selector(READY)
+    assert captions(page) == ["a picture of Ann's"]
+    assert complaints == []
+    page.get_by_role("link", name="Log out: ann").click()
+    page.get_by_label("Name").fill("bob")
+    page.get_by_label("Password").fill("plum")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body[data-pictures='0']")
+    context.close()
+
+
+def test_a_program_logs_in(locked):
+    from gradio_client import Client
+
+    with pytest.raises(Exception, match=r"[Cc]ould not|[Ll]og|401"):
+        Client(locked.url, verbose=False)
+    client = Client(locked.url, auth=("ann", "pear"), verbose=False)
+    assert json.loads(json.dumps(client.view_api(return_format="dict")))["named_endpoints"] == {}

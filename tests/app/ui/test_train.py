@@ -1,0 +1,181 @@
+"""The second and third step of Train in a real browser: choose, start, and find the run again."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app.ui.server import Process
+from tests.app.ui.visitor import add, new_page, widest
+from tests.trainers.data.pictures import scene
+from trainers.config import Config
+from trainers.config_file import as_table, read_config
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A studio of its own, in which something is trained."""
+    process = Process(tmp_path_factory.mktemp("training") / "outputs")
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def page(browser: object, training: Process, tmp_path: Path) -> Iterator[object]:
+    """A visitor with two pictures, at the second step."""
+    context, opened, complaints = new_page(browser, training.url)
+    for seed, name in enumerate(("a boat.png", "a house.png")):
+        scene(seed, (160, 160)).save(tmp_path / name)
+    add(opened, tmp_path / "a boat.png", tmp_path / "a house.png", count=2)
+    opened.get_by_label("Trigger word").fill("dusk style")
+    opened.wait_for_selector(".trigger")
+    opened.get_by_role("link", name="Next: style").click()
+    opened.wait_for_selector("#style-choices .pick.preset")
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def choose(page, name: str, value: str) -> None:
+    page.locator(f"input[name={name}][value={value}]").check(force=True)
+    page.wait_for_selector(f"input[name={name}][value={value}][checked]", state="attached")
+
+
+def put(page, key: str, text: str) -> None:
+    """Write into one of all settings."""
+    field = page.locator(f"[data-setting='{key}']")
+    field.fill(text)
+    field.blur()
+
+
+def open_settings(page) -> None:
+    page.locator(".settings > summary").click()
+    page.wait_for_selector(".setting", state="attached")
+
+
+def test_a_style_from_pictures_to_a_run(page, training):
+    choose(page, "preset", "quick")
+    choose(page, "method", "loha")
+    page.wait_for_selector(".note >> text=A style made on the starter works only with the starter.")
+    open_settings(page)
+    page.get_by_label("Search settings").fill("steps")
+    put(page, "train.steps", "3")
+    put(page, "sample.steps", "2")
+    page.wait_for_selector(".settings > summary >> text=2 changed")
+    assert widest(page) == []
+    page.get_by_role("link", name="Next: start").click()
+    said = page.wait_for_selector("#start-sheet .summary").inner_text()
+    assert said == "2 pictures · a style · Quick · LoHA · Velatura starter · called up by “dusk style”"
+    assert page.locator(".go:visible").count() == 1 and widest(page) == []
+    assert page.get_by_label("Name of the style").input_value() == "Dusk style"
+    page.wait_for_selector("#start-sheet >> text=Measured with", timeout=180_000)
+    time, memory, file = page.locator("#start-sheet dd").all_inner_texts()
+    assert time.endswith((" s", " min")) and memory.endswith("B") and file.endswith(("kB", "MB"))
+
+    page.get_by_label("Name of the style").fill("../Häuser?")
+    page.wait_for_selector("#name-said >> text=It will be called Hauser")
+    page.get_by_role("button", name="From my captions").click()
+    page.wait_for_function("document.querySelector('#prompts').value.includes('dusk style, a house')")
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url("**/run?id=Hauser")
+    page.wait_for_selector("h1 >> text=Hauser")
+    config = read_config(training.out / "Hauser" / "config.toml")
+    assert (config.name, config.method.name, config.train.steps, config.data.trigger) == (
+        "Hauser",
+        "loha",
+        3,
+        "dusk style",
+    )
+    assert config.sample.prompts == ("dusk style, a boat", "dusk style, a house")
+    assert len(list((training.out / "Hauser" / "dataset").glob("*.png"))) == 2
+    page.reload()
+    page.wait_for_selector("h1 >> text=Hauser")
+    page.wait_for_selector("text=Finished", timeout=180_000)
+    assert (training.out / "Hauser" / "style" / "Hauser.safetensors").is_file()
+    assert not list((training.out / ".studio").glob("start-*"))
+
+    # The same again is measured already, and gets another name.
+    page.goto(training.url + "#start")
+    page.wait_for_selector("#start-sheet >> text=Measured before, with the same settings.")
+    page.wait_for_selector("#name-said >> text=There is a Hauser already; this one becomes Hauser 2.")
+
+
+def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
+    open_settings(page)
+    page.get_by_label("Search settings").fill("dim")
+    assert page.locator(".setting:visible code").all_inner_texts()[0] == "method.rank"
+    put(page, "method.rank", "0")
+    page.wait_for_selector(".setting .problem >> text=Rank is a whole number from 1 to 1,024; you wrote 0.")
+    page.wait_for_selector(".settings > summary >> text=1 setting to mend before it can start")
+    page.get_by_role("link", name="Next: start").click()
+    page.wait_for_selector("#start-sheet >> text=1 setting under All settings to mend first.")
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_selector("#start-foot .problem >> text=Rank is a whole number")
+    assert page.get_by_role("button", name="Start training").is_enabled()
+    page.go_back()
+    page.reload()
+    open_settings(page)
+    assert page.locator("[data-setting='method.rank']").input_value() == "0", "what was typed is kept"
+    page.get_by_role("button", name="Back to preset").click()
+    page.wait_for_selector(".setting .problem", state="detached")
+    assert page.locator("[data-setting='method.rank']").input_value() == "16"
+    page.get_by_label("Search settings").fill("no such thing")
+    assert page.locator(".none-found").is_visible() and page.locator(".setting:visible").count() == 0
+
+
+def test_settings_go_out_and_come_in(page, tmp_path):
+    choose(page, "aim", "subject")
+    page.wait_for_selector("text=For a subject, pictures are not mirrored")
+    choose(page, "method", "lokr")
+    open_settings(page)
+    shown = page.locator(".setting").evaluate_all("all => all.map(one => one.dataset.key)")
+    assert len(shown) == len(set(shown)) and {"name", "data.images", "loss.min_snr_gamma", "method.factor"} <= set(
+        shown
+    )
+    assert {key.partition(".")[0] for key in shown} == set(Config.model_fields)
+    page.get_by_label("Search settings").fill("factor")
+    put(page, "method.factor", "4")
+    page.wait_for_selector("[data-key='method.factor'] .dot")
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Export settings").click()
+    file = tmp_path / saving.value.suggested_filename
+    saving.value.save_as(file)
+    table = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert table["method"]["factor"] == 4 and table["targets"]["text_encoder"] == "attn"
+    assert as_table(Config.model_validate(table)) == table, "it is a whole config"
+
+    choose(page, "method", "lora")
+    page.set_input_files("#settings-file", str(file))
+    page.wait_for_selector(f".said >> text=Settings read from {file.name}.")
+    page.wait_for_selector("input[name=method][value=lokr][checked]", state="attached")
+    assert page.locator("[data-setting='method.factor']").input_value() == "4"
+    file.write_text("[train]\nspeed = 3\n", encoding="utf-8")
+    page.set_input_files("#settings-file", str(file))
+    page.wait_for_selector(".said .problem >> text=there is no setting train.speed")
+
+
+def test_another_base(page, tiny_bases):
+    page.get_by_role("button", name="Use a real base").click()
+    field = page.get_by_label("A file, a folder or a hub id")
+    field.fill("nobody/nothing")
+    field.press("Enter")
+    page.wait_for_selector(".answer >> text=It is not on this computer yet.")
+    page.locator(".answer").get_by_role("button", name="Download it").click()
+    page.wait_for_selector(".offers .problem >> text=there is no network", timeout=120_000)
+    field.fill("/nowhere/at all.safetensors")
+    field.press("Enter")
+    page.wait_for_selector(".answer .problem >> text=no base model")
+    field.fill(str(tiny_bases["sdxl"]))
+    field.press("Enter")
+    page.wait_for_selector(".chosen-base >> text=Stable Diffusion XL")
+    page.wait_for_selector("text=A style made on the starter", state="detached")
+    page.get_by_role("link", name="Next: start").click()
+    page.wait_for_selector("#start-sheet .summary >> text=sdxl")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert widest(page) == []
+    page.go_back()
+    page.wait_for_selector("#step-style h1 >> visible=true")
+    assert widest(page) == []

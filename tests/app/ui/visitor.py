@@ -1,0 +1,52 @@
+"""A person in front of the studio, as far as Playwright can be one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+READY = "body[data-pictures]"
+
+
+def new_page(browser: Any, url: str, **options: Any) -> tuple[Any, Any, list[str]]:
+    """A new visitor's context and page on Train, and the list to which every complaint of the page is added."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+    context.set_default_timeout(60_000)  # CI may be slow; what is waited for comes within a second otherwise
+    page = context.new_page()
+    complaints: list[str] = []
+    listen(page, url, complaints)
+    page.goto(url)
+    page.wait_for_selector(READY)
+    return context, page, complaints
+
+
+def listen(page: Any, url: str, complaints: list[str]) -> None:
+    """Note failing scripts, errors in the console, and requests to anywhere else."""
+    host = urlsplit(url).netloc
+    page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
+    page.on("console", lambda said: complaints.append(f"console: {said.text}") if said.type == "error" else None)
+    page.on(
+        "request", lambda asked: complaints.append(asked.url) if urlsplit(asked.url).netloc not in (host, "") else None
+    )
+
+
+def add(page: Any, *files: Path, count: int) -> None:
+    """Choose files and wait until so many pictures are there."""
+    page.set_input_files("#files", [str(file) for file in files])
+    page.wait_for_selector(f"body[data-pictures='{count}']")
+
+
+def captions(page: Any) -> list[str]:
+    """What stands in the caption fields."""
+    return page.eval_on_selector_all(".cards textarea", "fields => fields.map(field => field.value)")
+
+
+def widest(page: Any) -> list[str]:
+    """Elements that reach beyond the right edge of the window."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('body *')]
+        .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 0.5
+            && getComputedStyle(e).position !== 'fixed')
+        .map(e => `${e.tagName}.${e.className} ${e.getBoundingClientRect().right}`)"""
+    )

@@ -1,0 +1,201 @@
+"""Captions written by a model: sentences by BLIP or Florence-2, tags by a WD14 tagger.
+
+The models come from the hub once they are asked for; without a network, a folder of theirs may be put where
+VELATURA_MODELS looks. Papers: BLIP 2201.12086, Florence-2 2311.06242.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from trainers.errors import VelaturaError
+
+Write = Callable[[Image.Image], str]
+"""Gives the caption of an `RGB` image."""
+
+LONGEST = {"blip": 40, "florence-2": 120}  # tokens
+BEAMS = 3
+GENERAL, CHARACTER = "0", "4"  # categories of tags; the third, ratings, says nothing about what is shown
+SURE = {GENERAL: 0.35, CHARACTER: 0.85}
+FACES = frozenset({"0_0", "(o)_(o)", "+_+", "+_-", "._.", "<o>_<o>", "<|>_<|>", "=_=", ">_<", "3_3", "6_9", ">_o"})
+
+
+@dataclass(frozen=True)
+class Captioner:
+    """A model that writes captions."""
+
+    title: str
+    words: str
+    """What it writes and how large its download is."""
+    model: str
+    """Its hub id."""
+    files: tuple[str, ...]
+    """Patterns of the files that are needed; the last is the weights."""
+    revision: str | None = None
+
+
+TOKENIZER = ("*.json", "vocab.txt", "merges.txt")
+CAPTIONERS = {
+    "blip": Captioner(
+        "BLIP",
+        "One short sentence. Downloads 1 GB once.",
+        "Salesforce/blip-image-captioning-base",
+        (*TOKENIZER, "model.safetensors"),
+        "refs/pr/38",  # the same weights as safetensors; the main branch has them as a pickle only
+    ),
+    "florence-2": Captioner(
+        "Florence-2",
+        "Longer, closer descriptions. Downloads up to 1.1 GB once.",
+        "florence-community/Florence-2-base",
+        (*TOKENIZER, "model.safetensors"),
+    ),
+    "wd14": Captioner(
+        "WD14 tagger",
+        "Tags instead of sentences; made for anime pictures. Downloads 0.4 GB once.",
+        "SmilingWolf/wd-vit-tagger-v3",
+        ("selected_tags.csv", "model.onnx"),
+    ),
+}
+
+
+def find_captioner(name: str) -> Path | None:
+    """The folder of a captioner's model on this machine: below VELATURA_MODELS by its name, or in the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    kind = captioner(name)
+    weights = kind.files[-1]
+    for entry in filter(str.strip, os.environ.get("VELATURA_MODELS", "").split(os.pathsep)):
+        folder = Path(entry.strip()).expanduser() / kind.model.partition("/")[2]
+        if (folder / weights).is_file():
+            return folder
+    cached = try_to_load_from_cache(kind.model, weights, revision=kind.revision)
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
+def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
+    """The folder of a captioner's model, downloaded if it is not here. VelaturaError where it cannot be had."""
+    from trainers.models.download import Wanted, fetch_files
+
+    if found := find_captioner(name):
+        return found
+    kind = captioner(name)
+
+    def choose(sizes: dict[str, int]) -> list[str]:
+        names = [file for file in sizes if any(fnmatch(file, pattern) for pattern in kind.files)]
+        if kind.files[-1] not in names:
+            raise VelaturaError(f"{kind.model} has no {kind.files[-1]} any more; choose another captioner")
+        return names
+
+    folder_name = kind.model.partition("/")[2]
+    offline = (
+        f"{kind.title} is not on this computer and there is no network. Write captions by hand, or copy the files of "
+        f"{kind.model} into a folder {folder_name} and name the folder that holds it in VELATURA_MODELS."
+    )
+    return fetch_files(Wanted(kind.model, choose, offline, kind.revision), progress)
+
+
+def load_captioner(name: str, folder: Path, device: str = "auto") -> Write:
+    """What writes captions with the model in `folder`. VelaturaError where it does not hold that model."""
+    title = captioner(name).title
+    load = {"blip": _load_blip, "florence-2": _load_florence, "wd14": _load_tagger}[name]
+    try:
+        return load(folder, device)
+    except (OSError, ValueError, KeyError) as error:
+        raise VelaturaError(f"the files of {title} in {folder} cannot be used: {error}") from error
+
+
+def captioner(name: str) -> Captioner:
+    """The captioner called `name`; VelaturaError lists those there are."""
+    if name not in CAPTIONERS:
+        raise VelaturaError(f"there is no captioner {name!r}; there are {', '.join(CAPTIONERS)}")
+    return CAPTIONERS[name]
+
+
+def _placed(model: Any, device: str) -> Any:
+    from trainers.device import choose_device
+
+    return model.to(choose_device(device)).eval()
+
+
+def _load_blip(folder: Path, device: str) -> Write:
+    import torch
+    from transformers import BlipForConditionalGeneration, BlipProcessor
+
+    processor = BlipProcessor.from_pretrained(folder, local_files_only=True)
+    model = BlipForConditionalGeneration.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    model = _placed(model, device)
+
+    @torch.inference_mode()
+    def write(image: Image.Image) -> str:
+        inputs = processor(images=image, return_tensors="pt").to(model.device)
+        tokens = model.generate(**inputs, max_new_tokens=LONGEST["blip"], num_beams=BEAMS)
+        return str(processor.decode(tokens[0], skip_special_tokens=True)).strip()
+
+    return write
+
+
+def _load_florence(folder: Path, device: str) -> Write:
+    import torch
+    from transformers import Florence2ForConditionalGeneration, Florence2Processor
+
+    processor = Florence2Processor.from_pretrained(folder, local_files_only=True)
+    model = Florence2ForConditionalGeneration.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+    )
+    model = _placed(model, device)
+
+    @torch.inference_mode()
+    def write(image: Image.Image) -> str:
+        inputs = processor(images=image, text="<DETAILED_CAPTION>", return_tensors="pt").to(model.device)
+        tokens = model.generate(**inputs, max_new_tokens=LONGEST["florence-2"], num_beams=BEAMS)
+        return str(processor.batch_decode(tokens, skip_special_tokens=True)[0]).strip()
+
+    return write
+
+
+def _load_tagger(folder: Path, device: str) -> Write:
+    """ONNX, (1, side, side, 3) in blue, green, red from 0 to 255 on white -> the probability of each tag."""
+    import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NoSuchFile
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, ["CPUExecutionProvider"])
+    except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:  # which have no parent but Exception
+        raise ValueError(str(error)) from error
+    given = session.get_inputs()[0]
+    with (folder / "selected_tags.csv").open(encoding="utf-8", newline="") as file:
+        tags = [(row["name"], row["category"]) for row in csv.DictReader(file)]
+
+    def write(image: Image.Image) -> str:
+        pixels = np.asarray(_square(image, given.shape[1]), np.float32)[None, :, :, ::-1]
+        chances = session.run(None, {given.name: np.ascontiguousarray(pixels)})[0][0]
+        sure = [
+            (float(chance), tag)
+            for (tag, category), chance in zip(tags, chances, strict=True)
+            if category in SURE and chance > SURE[category]
+        ]
+        return ", ".join(_readable(tag) for _, tag in sorted(sure, key=lambda pair: -pair[0]))
+
+    return write
+
+
+def _square(image: Image.Image, side: int) -> Image.Image:
+    longest = max(image.size)
+    sheet = Image.new("RGB", (longest, longest), "white")
+    sheet.paste(image, ((longest - image.width) // 2, (longest - image.height) // 2))
+    return sheet.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def _readable(tag: str) -> str:
+    return tag if tag in FACES else tag.replace("_", " ")

@@ -1,0 +1,262 @@
+"""What is measured on images, and the words about it: one sentence for a list, one to stand beside each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from trainers.config import Data
+from trainers.data.buckets import Bucket, Pair, bucket_for, fit, lost
+from trainers.data.captions import full_caption
+from trainers.data.decode import FORMATS_IN_WORDS, flatten
+from trainers.data.ingest import duplicates
+from trainers.data.likeness import fingerprint, pixel_hash
+from trainers.data.measures import BLURRED, UNIFORM, contrast, sharpness
+from trainers.models.text import CHUNK
+
+Level = Literal["ok", "note", "warning", "error"]
+Kind = Literal[
+    "",
+    "unreadable",
+    "copy",
+    "small",
+    "elongated",
+    "uniform",
+    "blurred",
+    "transparent",
+    "no caption",
+    "long caption",
+]
+FEW = 5
+MUCH_LOST = 0.25
+VERY_DIFFERENT = 16  # largest over smallest area
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about the images, what to do about it ("" where all is well), and the files it is about."""
+
+    level: Level
+    sentence: str
+    fix: str = ""
+    files: tuple[str, ...] = ()
+    kind: Kind = ""
+    """What it is about, where each of the files is concerned by itself."""
+    notes: tuple[str, ...] = ()
+    """The same in words for each of the files, to be read beside it; as many as files, or none."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One readable image."""
+
+    name: str
+    size: Pair
+    """(height, width)."""
+    bucket: Bucket
+    caption: str
+    transparent: bool
+    contrast: float
+    sharpness: float
+    hash: str
+    fingerprint: np.ndarray
+
+    def captioned(self, caption: str) -> Measured:
+        """The same image with another caption, which is known without looking at it again."""
+        return replace(self, caption=caption)
+
+
+def measure(name: str, image: Image.Image, settings: Data, resolution: int, stride: int) -> Measured:
+    """Measure an upright `RGB` or `RGBA` image as it is trained; it has no caption yet."""
+    flat = flatten(image)
+    bucket = bucket_for(*image.size, resolution, stride, settings.max_aspect, settings.max_upscale)
+    trained, size, _ = fit(flat, bucket, (0.5, 0.5))
+    return Measured(
+        name,
+        size,
+        bucket,
+        "",
+        image.mode == "RGBA",
+        contrast(trained),
+        sharpness(trained),
+        pixel_hash(image),
+        fingerprint(flat),
+    )
+
+
+def find_faults(
+    readable: Sequence[Measured], settings: Data, resolution: int, count_tokens: Callable[[str], int] | None = None
+) -> list[Finding]:
+    """What is right and wrong with measured images, in the order in which it was looked for.
+
+    `count_tokens` gives a caption's tokens without start and end; without it, lengths are not checked.
+    """
+    findings = [_number(readable)]
+    if readable:
+        findings += [
+            *_copies(readable),
+            *_sizes(readable, settings, resolution),
+            *_shapes(readable),
+            *_content(readable, settings),
+            *_captions(readable, settings),
+            *_lengths(readable, settings, count_tokens),
+        ]
+    return findings
+
+
+def gravest_first(findings: Sequence[Finding]) -> list[Finding]:
+    """Errors, then warnings, notes, and what is right; within them the order stays."""
+    order = ("error", "warning", "note", "ok")
+    return sorted(findings, key=lambda finding: order.index(finding.level))
+
+
+def unreadable(name: str, reason: str) -> Finding:
+    """The finding about a file that cannot be used; `reason` completes the sentence that starts with its name."""
+    fix = "Open it in an image editor and save it as PNG, or take it out; training goes on without it."
+    return Finding("warning", f"{name} {reason}.", fix, (name,), "unreadable", (f"This file {reason}.",))
+
+
+def files_are(names: Sequence[str]) -> str:
+    """`fox.png is`, `fox.png and owl.png are`."""
+    return f"{_listed(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def _number(readable: Sequence[Measured]) -> Finding:
+    count = len(readable)
+    if not count:
+        return Finding("error", "No image can be read.", f"Put images into the folder ({FORMATS_IN_WORDS}).")
+    if count < FEW:
+        sentence = f"There {'is only 1 image' if count == 1 else f'are only {count} images'}."
+        return Finding("warning", sentence, "Add more, if you can: with 10 to 30 a style is learned, not pictures.")
+    return Finding("ok", f"{count} images can be read, which is enough for a style.")
+
+
+def _copies(readable: Sequence[Measured]) -> list[Finding]:
+    names = [one.name for one in readable]
+    groups = duplicates(names, [one.hash for one in readable], [one.fingerprint for one in readable])
+    findings = []
+    for group in groups:
+        how = "the same image" if group.exact else "nearly the same image"
+        fix = "Keep one of them, else it counts more than the others; to make all count more, set data.repeats."
+        first, second = group.names[:2]
+        others = (second, *(first for _ in group.names[1:]))
+        notes = tuple(f"{how.capitalize()} as {other}. Two of a kind count double." for other in others)
+        findings.append(Finding("warning", f"{_listed(group.names)} are {how}.", fix, group.names, "copy", notes))
+    return findings
+
+
+def _sizes(readable: Sequence[Measured], settings: Data, resolution: int) -> list[Finding]:
+    findings = []
+    enlarged = [one for one in readable if one.bucket.enlarged]
+    reduced = [one for one in readable if one.bucket.reduced and not one.bucket.enlarged]
+    if enlarged:
+        names = tuple(one.name for one in enlarged)
+        most = max(one.bucket.scale for one in enlarged)
+        sentence = f"{files_are(names)} so small that it takes an enlargement of up to {most:.1f} times to train."
+        fix = "Use larger originals, or take them out: they teach blur."
+        notes = tuple(f"Small ({_size(one)}). It will be enlarged; a larger one would show more." for one in enlarged)
+        findings.append(Finding("warning", sentence, fix, names, "small", notes))
+    if reduced:
+        names = tuple(one.name for one in reduced)
+        sides = sorted({one.bucket.shape for one in reduced})
+        shapes = ", ".join(f"{width} × {height}" for height, width in sides[:3]) + (" …" if len(sides) > 3 else "")
+        sentence = f"{files_are(names)} too small for the training size of {resolution} and trained at {shapes}."
+        fix = (
+            f"Use larger originals, train at a smaller data.resolution, or allow more than "
+            f"{settings.max_upscale:g} times enlargement with data.max_upscale."
+        )
+        notes = tuple(
+            f"Small ({_size(one)}). It is trained at {one.bucket.width} × {one.bucket.height}; a larger one would "
+            "show more."
+            for one in reduced
+        )
+        findings.append(Finding("warning", sentence, fix, names, "small", notes))
+    if not enlarged and not reduced:
+        findings.append(Finding("ok", f"All images are large enough for the training size of {resolution}."))
+    areas = [one.size[0] * one.size[1] for one in readable]
+    if max(areas) >= VERY_DIFFERENT * min(areas):
+        small, large = (_size(readable[areas.index(pick)]) for pick in (min(areas), max(areas)))
+        sentence = f"The images differ much in size, from {small} to {large} pixels."
+        fix = "Fine for a style; if line widths or textures matter, use originals of similar size."
+        findings.append(Finding("note", sentence, fix))
+    return findings
+
+
+def _shapes(readable: Sequence[Measured]) -> list[Finding]:
+    findings = []
+    for one in readable:
+        share = lost(one.size, one.bucket)
+        if share > MUCH_LOST:
+            sentence = f"{one.name} is very elongated ({_size(one)}): cutting it to shape loses {share:.0%} of it."
+            fix = "Cut it yourself to the part that matters, or raise data.max_aspect."
+            way = "wider than it is high" if one.size[1] > one.size[0] else "higher than it is wide"
+            note = f"Much {way}: {share:.0%} of it will be cut off. Cut it yourself to the part that matters."
+            findings.append(Finding("warning", sentence, fix, (one.name,), "elongated", (note,)))
+    return findings
+
+
+def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
+    findings = []
+    uniform = tuple(one.name for one in readable if one.contrast < UNIFORM)
+    if uniform:
+        sentence = f"{files_are(uniform)} of one colour nearly all over."
+        notes = ("One colour nearly all over: there is little in it to learn.",) * len(uniform)
+        findings.append(Finding("warning", sentence, "Take out what shows nothing.", uniform, "uniform", notes))
+    blurred = tuple(one.name for one in readable if one.contrast >= UNIFORM and one.sharpness < BLURRED)
+    if blurred:
+        sentence = f"{files_are(blurred)} blurred, or without any fine detail, at the training size."
+        fix = "Use a sharper version, unless softness is the style you want."
+        notes = ("Blurred, or without any fine detail: good only if softness is the style you want.",) * len(blurred)
+        findings.append(Finding("warning", sentence, fix, blurred, "blurred", notes))
+    clear = tuple(one.name for one in readable if one.transparent)
+    if clear and settings.transparency == "white":
+        fix = 'Fine if that is what you want; to leave transparent parts out, set data.transparency = "mask".'
+        notes = ("The see-through part becomes white.",) * len(clear)
+        sentence = f"{files_are(clear)} transparent in part and laid on white."
+        findings.append(Finding("note", sentence, fix, clear, "transparent", notes))
+    return findings
+
+
+def _captions(readable: Sequence[Measured], settings: Data) -> list[Finding]:
+    missing = tuple(one.name for one in readable if not one.caption)
+    if missing:
+        level: Level = "note" if settings.trigger else "warning"
+        has = "have" if len(missing) > 1 else "has"
+        sentence = f"{_listed(missing)} {has} no caption, and the name says nothing."
+        fix = "Write what is to be seen into a text file of the same name (fox.txt for fox.png), or set data.caption."
+        notes = ("No caption. Say what is to be seen.",) * len(missing)
+        return [Finding(level, sentence, fix, missing, "no caption", notes)]
+    distinct = {one.caption for one in readable}
+    if len(readable) > 1 and len(distinct) == 1:
+        sentence = f"All images have the same caption: “{next(iter(distinct))}”."
+        fix = "Say what differs from image to image, so that only the style is left to be learned."
+        return [Finding("note", sentence, fix)]
+    return [Finding("ok", "Every image has a caption.")] if len(distinct) > 1 else []
+
+
+def _lengths(readable: Sequence[Measured], settings: Data, count_tokens: Callable[[str], int] | None) -> list[Finding]:
+    if count_tokens is None:
+        return []
+    limit = CHUNK * settings.chunks
+    counts = {one.name: count_tokens(full_caption(one.caption, settings)) for one in readable}
+    long = tuple(name for name, count in counts.items() if count > limit)
+    if not long:
+        return []
+    sentence = f"The caption of {_listed(long)} is cut at {limit} tokens (the longest has {max(counts.values())})."
+    fix = "Shorten it" + (", or raise data.chunks." if settings.chunks < 3 else ".")
+    notes = tuple(f"Long caption: it has {counts[name]} tokens, and what comes after {limit} is cut." for name in long)
+    return [Finding("warning", sentence, fix, long, "long caption", notes)]
+
+
+def _size(one: Measured) -> str:
+    return f"{one.size[1]} × {one.size[0]}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > 3:
+        return f"{', '.join(names[:3])} and {len(names) - 3} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

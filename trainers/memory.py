@@ -1,0 +1,43 @@
+"""How much memory a run takes, and how much there is."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+STATUS = Path("/proc/self/status")
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has held at once: on its graphics card, else in main memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+    if device.type == "mps":
+        return int(torch.mps.driver_allocated_memory())
+    return _peak_of_process()
+
+
+def free_memory(device: torch.device) -> int:
+    """The bytes that a new process could have now: on this graphics card, else in main memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _peak_of_process() -> int:
+    if STATUS.exists():  # on Linux `getrusage` would count what the parent held before this process began
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
