@@ -20,11 +20,11 @@ from presets.starter.recipe.text import WIDTH, tokenize
 from trainers.loss import draw_timesteps
 from trainers.models.schedule import schedule_from_config
 
-SCHEDULE = Schedule(steps=7_000, batch=32, rate=0.02, plain_rate=1e-3, ema_decay=0.998, measure_every=500)
+SCHEDULE = Schedule(steps=5_500, batch=32, rate=0.02, plain_rate=1e-3, ema_decay=0.998, measure_every=500)
 TEXT_RATE = 0.3  # of the denoiser's rates
 VIEWS = 5
 """Views of a drawing: as it is, then smaller and elsewhere, twice on white and twice on a coloured background."""
-SHARES = (0.6, 0.12, 0.12, 0.08, 0.08)
+SHARES = (0.8, 0.06, 0.06, 0.04, 0.04)
 """How often each view is shown."""
 
 SCHEDULER: dict[str, Any] = {
@@ -144,10 +144,11 @@ def train_denoiser(
     tokenizer: Any,
     device: torch.device,
     schedule: Schedule = SCHEDULE,
+    unet: Any = None,
 ) -> Any:
-    """Train both networks, or what is left of it, and return the denoiser."""
+    """Train both networks, or what is left of it, and return the denoiser; `unet` is one to go on with."""
     torch.manual_seed(schedule.seed)
-    pair = Pair(text_encoder, make_denoiser()).to(device).train()
+    pair = Pair(text_encoder, unet or make_denoiser()).to(device).train()
     noise_schedule = schedule_from_config(SCHEDULER, "v_prediction")
     concepts = read_concepts()
 
