@@ -9,11 +9,8 @@ import typer
 
 from app.console import print_json, say
 from app.options import Json
-from app.telling import Tell, teller
+from app.telling import Tell, in_steps, teller
 from trainers.errors import VelaturaError
-
-LOOKS = 200
-"""Times that the progress of a download is told, at most."""
 
 
 def caption(
@@ -47,7 +44,9 @@ def write_captions(folder: Path, model: str, every: bool, tell: Tell) -> dict[st
     images = [image for image in look(folder).images if every or not own_caption(image)]
     if not images:
         return {}
-    found = fetch_captioner(model, _Download(tell))
+    found = fetch_captioner(
+        model, in_steps(lambda done, of: tell("working", message="Downloading the model …", done=done, of=of))
+    )
     tell("working", message="Reading the model …")
     written = {}
     with quietly():
@@ -60,16 +59,3 @@ def write_captions(folder: Path, model: str, every: bool, tell: Tell) -> dict[st
                 building.write_text(words + "\n", encoding="utf-8")
             tell("caption", image=image.name, caption=words)
     return written
-
-
-class _Download:
-    """Tells how far a download is, but not of every piece."""
-
-    def __init__(self, tell: Tell):
-        self._tell = tell
-        self._told = 0
-
-    def __call__(self, done: int, of: int) -> None:
-        if done - self._told >= of / LOOKS or done == of:
-            self._told = done
-            self._tell("working", message="Downloading the model …", done=done, of=of)

@@ -15,5 +15,18 @@ def teller(context: typer.Context) -> Tell:
     return quiet if context.obj is None else context.obj
 
 
+def in_steps(report: Callable[[int, int], None], steps: int = 200) -> Callable[[int, int], None]:
+    """A progress of bytes that reports only so many times, at most."""
+    reported = 0
+
+    def look(done: int, of: int) -> None:
+        nonlocal reported
+        if done - reported >= of / steps or done == of:
+            reported = done
+            report(done, of)
+
+    return look
+
+
 def quiet(kind: str, **facts: object) -> None:
     """For a command that nobody follows."""

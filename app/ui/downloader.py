@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.ui.worker import Tell, in_steps, report
+from app.ui.worker import Tell, report, tell_download
 
 
 def download(asked: dict[str, Any], tell: Tell) -> None:
     """Download the model that is asked for, into the hub's cache."""
     from trainers.models.download import download_model
 
-    download_model(asked["model"], in_steps(tell))
+    download_model(asked["model"], tell_download(tell))
 
 
 if __name__ == "__main__":

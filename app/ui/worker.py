@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from app.failure import sentence
+from app.telling import in_steps
 
 JOB, EVENTS, HELD, LOG, STOPPED = "job.json", "events.jsonl", ".held", "log.txt", "stopped"
 MOST_LOG = 4000
@@ -109,14 +110,6 @@ def report(folder: Path, work: Callable[[dict[str, Any], Tell], None]) -> None:
         raise SystemExit(1) from error
 
 
-def in_steps(tell: Tell, steps: int = 200) -> Callable[[int, int], None]:
-    """A progress of bytes that tells events `download`, at most so many of them."""
-    told = 0
-
-    def downloading(done: int, of: int) -> None:
-        nonlocal told
-        if done - told >= of / steps or done == of:
-            told = done
-            tell(type="download", done=done, of=of)
-
-    return downloading
+def tell_download(tell: Tell) -> Callable[[int, int], None]:
+    """A progress of bytes that tells events `download`."""
+    return in_steps(lambda done, of: tell(type="download", done=done, of=of))

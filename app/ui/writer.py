@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.ui.worker import Tell, in_steps, report
+from app.ui.worker import Tell, report, tell_download
 
 
 def write(asked: dict[str, Any], tell: Tell) -> None:
@@ -15,7 +15,7 @@ def write(asked: dict[str, Any], tell: Tell) -> None:
     from trainers.data.decode import flatten, open_image
     from trainers.models.quiet import quietly
 
-    folder = fetch_captioner(asked["model"], in_steps(tell))
+    folder = fetch_captioner(asked["model"], tell_download(tell))
     tell(type="loading")
     with quietly():
         caption = load_captioner(asked["model"], folder)

@@ -144,11 +144,10 @@ def train_denoiser(
     tokenizer: Any,
     device: torch.device,
     schedule: Schedule = SCHEDULE,
-    unet: Any = None,
 ) -> Any:
-    """Train both networks, or what is left of it, and return the denoiser; `unet` is one to go on with."""
+    """Train both networks, or what is left of it, and return the denoiser."""
     torch.manual_seed(schedule.seed)
-    pair = Pair(text_encoder, unet or make_denoiser()).to(device).train()
+    pair = Pair(text_encoder, make_denoiser()).to(device).train()
     noise_schedule = schedule_from_config(SCHEDULER, "v_prediction")
     concepts = read_concepts()
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from trainers.run import whole_file
+
 SIZE = 128
 COUNT = 1_200
 
@@ -19,9 +21,8 @@ def draw_shapes(folder: Path, count: int = COUNT) -> np.ndarray:
     if not path.exists():
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             images = np.stack(list(pool.map(draw_one, range(count), chunksize=16)))
-        unfinished = path.with_suffix(".part.npy")
-        np.save(unfinished, images)
-        unfinished.replace(path)
+        with whole_file(path) as building:
+            np.save(building, images)
     return np.load(path, mmap_mode="r")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainers.errors import VelaturaError
 from trainers.randomness import generator as seeded
+from trainers.run import whole_file
 
 Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
 """From a step and its random numbers to what is logged; the entry `loss` is minimised."""
@@ -118,9 +119,8 @@ class Stage:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        unfinished = self.folder / "state.part"
-        torch.save(state, unfinished)
-        unfinished.replace(self.folder / "state.pt")
+        with whole_file(self.folder / "state.pt") as building:
+            torch.save(state, building)
 
     def _load(self) -> None:
         path = self.folder / "state.pt"

@@ -16,6 +16,7 @@ from presets.starter.recipe.sets import read_concepts, read_icon_sets
 from presets.starter.recipe.stage import Schedule, Stage
 from presets.starter.recipe.teacher import embed, fetch_teacher, whiten
 from presets.starter.recipe.tokens import END, POSITIONS, START, whole_words
+from trainers.run import whole_file
 
 WIDTH = 192
 LAYERS = 3
@@ -107,7 +108,6 @@ def _cached(path: Path, make: Callable[[], Tensor]) -> Tensor:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = make()
-        unfinished = path.with_suffix(".part")
-        torch.save(made, unfinished)
-        unfinished.replace(path)
+        with whole_file(path) as building:
+            torch.save(made, building)
     return torch.load(path, weights_only=True)

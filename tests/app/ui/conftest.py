@@ -11,9 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from app.ui.drafts import Drafts
+from app.ui.places import Places
 from tests.app.ui.server import Process
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture
+def drafts(tmp_path: Path) -> Drafts:
+    """The drafts of a studio that nobody has used yet."""
+    places = Places(tmp_path / "outputs")
+    places.make()
+    return Drafts(places)
 
 
 def find_browser() -> str | None:

@@ -8,19 +8,11 @@ from PIL import Image
 from app.ui import cards, edits
 from app.ui.checker import Checker, Report, is_here, training_size_of
 from app.ui.drafts import Draft, Drafts
-from app.ui.places import Places
 from app.ui.uploads import take_folder
 from tests.trainers.data.pictures import scene
 
 KEY = "visitor:someone"
 NASTY = '"><script>1</script>'
-
-
-@pytest.fixture
-def drafts(tmp_path: Path) -> Drafts:
-    places = Places(tmp_path / "outputs")
-    places.make()
-    return Drafts(places)
 
 
 @pytest.fixture

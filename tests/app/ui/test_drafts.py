@@ -17,13 +17,6 @@ KEY = "visitor:someone"
 
 
 @pytest.fixture
-def drafts(tmp_path: Path) -> Drafts:
-    places = Places(tmp_path / "outputs")
-    places.make()
-    return Drafts(places)
-
-
-@pytest.fixture
 def draft(drafts: Drafts, tmp_path: Path) -> Draft:
     return take_folder(drafts, KEY, write_pictures(tmp_path / "in", "fox.png", "owl.png", "toad.png"))
 

@@ -13,19 +13,11 @@ from PIL import Image
 
 from app.ui import archive, uploads
 from app.ui.drafts import Draft, Drafts
-from app.ui.places import Places
 from app.ui.uploads import Upload, take_folder, take_in
 from tests.app.files import write_bomb
 from tests.trainers.data.pictures import scene
 
 KEY = "visitor:someone"
-
-
-@pytest.fixture
-def drafts(tmp_path: Path) -> Drafts:
-    places = Places(tmp_path / "outputs")
-    places.make()
-    return Drafts(places)
 
 
 @pytest.fixture

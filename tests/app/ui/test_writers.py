@@ -9,7 +9,6 @@ from PIL import Image
 
 from app.ui import edits
 from app.ui.drafts import Draft, Drafts
-from app.ui.places import Places
 from app.ui.uploads import take_folder
 from app.ui.writers import Progress, Writers
 from tests.trainers.data.captioners import write_tagger
@@ -19,14 +18,12 @@ PATIENCE = 120
 
 
 @pytest.fixture
-def drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drafts:
+def drafts(drafts: Drafts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drafts:
     """Drafts beside a tagger that needs no network."""
     write_tagger(tmp_path / "models" / "wd-vit-tagger-v3")
     monkeypatch.setenv("VELATURA_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    places = Places(tmp_path / "outputs")
-    places.make()
-    return Drafts(places)
+    return drafts
 
 
 @pytest.fixture
