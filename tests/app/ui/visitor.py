@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 READY = "body[data-pictures]"
+LEFT = "AbortError: signal is aborted"
+"""What Gradio's own script says where a page is left while it listens to the server; it depends on the moment."""
 
 
 def new_page(browser: Any, url: str, **options: Any) -> tuple[Any, Any, list[str]]:
@@ -25,10 +27,14 @@ def listen(page: Any, url: str, complaints: list[str]) -> None:
     """Note failing scripts, errors in the console, and requests to anywhere else."""
     host = urlsplit(url).netloc
     page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
-    page.on("console", lambda said: complaints.append(f"console: {said.text}") if said.type == "error" else None)
+    page.on("console", lambda said: complaints.append(f"console: {said.text}") if _is_complaint(said) else None)
     page.on(
         "request", lambda asked: complaints.append(asked.url) if urlsplit(asked.url).netloc not in (host, "") else None
     )
+
+
+def _is_complaint(said: Any) -> bool:
+    return said.type == "error" and not said.text.startswith(LEFT)
 
 
 def add(page: Any, *files: Path, count: int) -> None:
