@@ -163,8 +163,9 @@ def generate(
     steps: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Denoising steps.")] = 25,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's own.")] = "",
     guidance: Annotated[
-        float, typer.Option(metavar="G", min=1, max=50, help="How closely to follow the prompt, 1 to 50.")
-    ] = 7.0,
+        float | None,
+        typer.Option(metavar="G", min=1, max=50, help="How closely to follow the prompt, 1 to 50; default the base's."),
+    ] = None,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="ddim, euler or dpm++.")] = "ddim",
     base: BaseModel = None,
     plain: Annotated[

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from app.console import say
 from app.telling import Tell, quiet
 from trainers.errors import VelaturaError
-from trainers.presets import STARTER
+from trainers.presets import STARTER, guidance_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,7 +42,8 @@ class Request:
     seed: int
     steps: int
     size: str
-    guidance: float
+    guidance: float | None
+    """None: what the base draws best with."""
     sampler: str
     base: str | None
 
@@ -69,9 +70,11 @@ def draw_to_file(request: Request, out: Path, overwrite: bool, plain: Path | Non
     styles = _read_styles(request.styles)
     base = _base(request, styles)
     size = _size(request.size, base)
+    guidance = guidance_for(base) if request.guidance is None else request.guidance
     model, order = _load(request, styles, base, size)
+    order = replace(order, guidance=guidance)
     told = _telling(tell, order, 1 if plain is None else 2)
-    used = asdict(request) | {"base": base, "size": size}
+    used = asdict(request) | {"base": base, "size": size, "guidance": guidance}
     with _styled(model, styles):
         picture = _draw(model, order, ", ".join(style.path.stem for style, _ in styles), told)
         _write(picture, out, used | {"styles": [(style.name, strength) for style, strength in styles]})
@@ -117,7 +120,6 @@ def _load(
         seeds=(request.seed,),
         negative=request.negative,
         steps=request.steps,
-        guidance=request.guidance,
         size=size,
         sampler=request.sampler,  # type: ignore[arg-type]
         clip_skip=settings.clip_skip,

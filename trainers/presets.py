@@ -36,6 +36,14 @@ def list_presets() -> tuple[Preset, ...]:
     return tuple(find_preset(name) for name in sorted(path.stem for path in _folder().glob("*.toml")))
 
 
+def guidance_for(base: str) -> float:
+    """The guidance with which pictures are drawn on a base unless somebody asks for another."""
+    from trainers.config import Sample
+
+    settings = find_preset("balanced").settings_for(base).get("sample", {})
+    return float(settings.get("guidance", Sample().guidance))
+
+
 def find_preset(name: str) -> Preset:
     """The preset called `name`; VelaturaError lists the names there are."""
     known = sorted(path.stem for path in _folder().glob("*.toml"))

@@ -207,7 +207,8 @@ def write_config(run: Run, config: Config) -> None:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to, moved there when the block ends without an error; else nothing is left."""
-    building = path.with_name(f".unfinished-{os.getpid()}-{path.name}")  # with the suffix that says the format
+    whose = f"{os.getpid()}-{threading.get_ident()}"
+    building = path.with_name(f".unfinished-{whose}-{path.name}")  # with the suffix that says the format
     try:
         yield building
         building.replace(path)

@@ -39,9 +39,14 @@ def add_captions(store: Store, images: Path, model: str, every: bool = False, ow
     return add_command(store, CAPTION, new_folder(store, CAPTION), words, owner)
 
 
-def add_drawing(store: Store, request: Request, compare: bool = True, owner: str = "") -> Job:
-    """Put in line a picture, which the job leaves as `PICTURE`, and with `compare` one without the styles, `PLAIN`."""
-    folder = new_folder(store, GENERATE)
+def add_drawing(
+    store: Store, request: Request, compare: bool = True, owner: str = "", folder: Path | None = None
+) -> Job:
+    """Put in line a picture, which the job leaves as `PICTURE`, and with `compare` one without the styles, `PLAIN`.
+
+    They go into `folder`, or into one that is as short-lived as the job.
+    """
+    folder = folder or new_folder(store, GENERATE)
     options = {
         "negative": request.negative,
         "seed": request.seed,

@@ -139,7 +139,7 @@ def describe(state: State, said: Summary, place: int = 0, wait: float | None = N
         case State.PAUSED:
             return f"Saved at step {said.saved}."
         case State.STOPPED:
-            return f"Stopped at step {said.step}; what it had learned is saved, and the style file is usable."
+            return f"Stopped at step {said.step}; what it had learned is saved."
         case State.FINISHED:
             return f"Done in {readable_time(said.seconds)}." if said.seconds >= 1 else "Done."
         case State.INTERRUPTED:

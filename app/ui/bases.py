@@ -53,15 +53,15 @@ class Bases:
                 self._found = (time.monotonic(), found)
             return found
 
-    def look(self, model: str) -> Base:
-        """What a base that somebody has named is, without downloading anything."""
+    def look(self, model: str, trusted: bool = False) -> Base:
+        """What a base that somebody has named is, without downloading anything; `trusted` where a run names it."""
         model = model.strip()
         for one in self.found():
             if model == one.model:
                 return one
         if HUB_ID.fullmatch(model) and not Path(model).expanduser().exists():
             return _at_hub(model)
-        if not self.anywhere:
+        if not (self.anywhere or trusted):
             return Base(model, model, problem=words.ONLY_FOUND)
         try:
             source = find_source(model)

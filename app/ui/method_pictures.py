@@ -1,7 +1,15 @@
-"""A drawing of each method: how it makes the change of a layer out of few numbers."""
+"""Two pictures of each method: how it makes the change of a layer out of few numbers, and what it has learned.
+
+The second is made by `python -m benchmarks.pictures`.
+"""
 
 from __future__ import annotations
 
+from importlib.resources import files
+from pathlib import Path
+
+STRIPS = Path(str(files("app.ui"))) / "static" / "methods"
+SUFFIX = ".webp"
 WIDTH, HEIGHT = 176, 56
 MIDDLE = HEIGHT / 2
 
@@ -13,6 +21,13 @@ def method_picture(name: str) -> str:
         f'<svg class="formula" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true" preserveAspectRatio="xMinYMid meet">'
         f"{drawn}</svg>"
     )
+
+
+def method_strip(name: str, words: str) -> str:
+    """What a method has learned, before and after, `words` saying so; nothing where it has not been drawn."""
+    if not (STRIPS / f"{name}{SUFFIX}").is_file():
+        return ""
+    return f'<img class="strip" src="look/methods/{name}{SUFFIX}" alt="{words}" loading="lazy">'
 
 
 def _lora() -> str:

@@ -9,10 +9,12 @@ from app.ui.bases import Bases
 from app.ui.checker import Checker
 from app.ui.downloads import Downloads
 from app.ui.drafts import Drafts
+from app.ui.drawings import Drawings
 from app.ui.estimates import Measured
 from app.ui.estimating import Estimating
 from app.ui.places import Places
 from app.ui.queue import Queue
+from app.ui.shelf import Shelf
 from app.ui.writers import Writers
 
 
@@ -31,25 +33,29 @@ class Studio:
     downloads: Downloads
     measured: Measured
     estimating: Estimating
+    shelf: Shelf
+    drawings: Drawings
 
     def close(self) -> None:
-        """End the processes that only this studio follows."""
-        self.writers.stop_all()
+        """End the downloads that only this studio follows."""
         self.downloads.stop_all()
 
 
 def open_studio(places: Places, uploads: Path, shared: bool = False) -> Studio:
     """The parts of a studio that keeps things in `places`; one that is `shared` takes no paths from people."""
     drafts, queue, measured = Drafts(places), Queue(places), Measured(places)
+    bases, shelf = Bases(anywhere=not shared), Shelf(queue)
     return Studio(
         places,
         uploads,
         drafts,
         Checker(drafts),
-        Writers(drafts),
+        Writers(drafts, queue),
         queue,
-        Bases(anywhere=not shared),
+        bases,
         Downloads(places),
         measured,
         Estimating(drafts, queue, measured),
+        shelf,
+        Drawings(queue, shelf, bases),
     )

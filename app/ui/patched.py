@@ -9,10 +9,10 @@ import gradio as gr
 from app.ui.html import static_text
 
 
-def patched(script: str = "", **properties: Any) -> gr.HTML:
-    """A part whose value is patched in, node by node; `script` is a file of `static/` that listens to it.
+def patched(*scripts: str, **properties: Any) -> gr.HTML:
+    """A part whose value is patched in, node by node; `scripts` are files of `static/` that listen to it.
 
-    The script finds the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn.
+    They find the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn.
     """
-    scripts = static_text("patch.js") + (static_text(script) if script else "") + "watch('value', patch);\npatch();\n"
-    return gr.HTML("", html_template="<div></div>", js_on_load=scripts, apply_default_css=False, **properties)
+    together = "".join(map(static_text, ("patch.js", *scripts))) + "watch('value', patch);\npatch();\n"
+    return gr.HTML("", html_template="<div></div>", js_on_load=together, apply_default_css=False, **properties)

@@ -36,6 +36,11 @@ class Places:
         return self.root / "public"
 
     @property
+    def styles(self) -> Path:
+        """Style files that were made elsewhere."""
+        return self.root / "styles"
+
+    @property
     def uploads(self) -> Path:
         """Files on their way in, one folder a server."""
         return self.root / "uploads"
@@ -43,7 +48,7 @@ class Places:
     def make(self) -> None:
         """Create the folders, readable by nobody else where the system knows owners."""
         self.runs.mkdir(parents=True, exist_ok=True)
-        for folder in (self.root, self.drafts, self.public, self.uploads):
+        for folder in (self.root, self.drafts, self.public, self.styles, self.uploads):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def secret(self) -> bytes:

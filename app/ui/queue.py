@@ -70,11 +70,15 @@ class Queue:
 
     def public(self, view: View) -> Path:
         """The folder of what browsers may see of a run; its name cannot be guessed, and another run's is another."""
-        key = f"{view.job.folder.name}|{view.job.folder.stat().st_ino}".encode()
+        return self.public_of(view.job.folder)
+
+    def public_of(self, folder: Path) -> Path:
+        """The folder of what browsers may see of another folder."""
+        key = f"{folder.name}|{folder.stat().st_ino}".encode()
         name = hashlib.blake2b(key, key=self._secret, digest_size=16).hexdigest()
-        folder = self.places.public / name
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
+        public = self.places.public / name
+        public.mkdir(mode=0o700, exist_ok=True)
+        return public
 
     def in_short(self) -> tuple[str, bool]:
         """One line on what the computer does, and whether it does anything."""

@@ -51,7 +51,7 @@ class RunPage:
         self.head = patched("runs.js", elem_id="run-head")
         with gr.Row(elem_classes="two"):
             with gr.Column(scale=5, min_width=320):
-                self.samples = patched("samples.js", elem_id="run-samples", words=_words())
+                self.samples = patched("light.js", "samples.js", elem_id="run-samples", words=_words())
             with gr.Column(scale=3, min_width=300):
                 self.compare = island("", "compare.js", _compare(), elem_id="run-compare")
                 self.curve = patched("fetch.js", elem_id="run-curve")

@@ -16,9 +16,9 @@ def dialogs() -> str:
     )
     longer = _field("longer-steps", "steps", words.STEPS, "numeric")
     return (
-        _dialog("delete", words.DELETE_TITLE, words.DELETE_TEXT, "", (words.KEEP, words.DELETE))
-        + _dialog("clone", words.CLONE_TITLE, words.CLONE_TEXT, clone, (words.NOT_NOW, words.PUT_IN_LINE))
-        + _dialog("longer", words.LONGER_TITLE, words.LONGER_TEXT, longer, (words.NOT_NOW, words.LONGER))
+        dialog("delete", words.DELETE_TITLE, words.DELETE_TEXT, "", (words.KEEP, words.DELETE), danger=True)
+        + dialog("clone", words.CLONE_TITLE, words.CLONE_TEXT, clone, (words.NOT_NOW, words.PUT_IN_LINE))
+        + dialog("longer", words.LONGER_TITLE, words.LONGER_TEXT, longer, (words.NOT_NOW, words.LONGER))
     )
 
 
@@ -30,9 +30,10 @@ def _field(identifier: str, name: str, label: str, keyboard: str) -> str:
     )
 
 
-def _dialog(what: str, title: str, lead: str, fields: str, choices: tuple[str, str]) -> str:
+def dialog(what: str, title: str, lead: str, fields: str, choices: tuple[str, str], danger: bool = False) -> str:
+    """A question of a page, asked by the button that does `what`; one with danger in it is closed by Enter."""
     no, yes = choices
-    kind, focus = ("danger", " autofocus") if what == "delete" else ("go", "")
+    kind, focus = ("danger", " autofocus") if danger else ("go", "")
     return (
         f'<dialog class="ask" data-what="{what}" aria-labelledby="ask-{what}"><form method="dialog">'
         f'<h2 id="ask-{what}" data-title="{text(title)}"></h2><p>{text(lead)}</p>{fields}'

@@ -56,8 +56,13 @@ def address(sample: Sample, public: Path, small: bool) -> str:
     kind = "small" if small else "whole"
     changed = sample.path.stat().st_mtime_ns
     place = public / f"{kind}-{sample.step:06d}{'f' if sample.file else ''}-{sample.row:02d}-{changed:x}.webp"
+    return web_copy(sample.path, place, small)
+
+
+def web_copy(path: Path, place: Path, small: bool) -> str:
+    """Where a browser finds a picture, as WebP at `place` in a public folder; it is drawn once."""
     if not place.exists():
-        with Image.open(sample.path) as opened, whole_file(place) as building:
+        with Image.open(path) as opened, whole_file(place) as building:
             picture = opened.convert("RGB")
             if small and max(picture.size) > SMALL:
                 picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
@@ -99,13 +104,17 @@ def archive(view: View, public: Path) -> Path:
 def style_copy(file: Path, public: Path) -> Path:
     """A style file where browsers may download it from: the same file under a second name where that is possible."""
     place = _named(public, file.name)
-    place.unlink(missing_ok=True)
+    put_copy(file, place)
+    return place
+
+
+def put_copy(file: Path, place: Path) -> None:
+    """Put a file at a second place, as a second name for it where that is possible."""
     try:
         os.link(file, place)
-    except OSError:  # another disk, or a file system without links
+    except OSError:  # another disk, or a file system without links; or it is there already
         with whole_file(place) as building:
             shutil.copyfile(file, building)
-    return place
 
 
 def numbers(view: View, losses: Losses, public: Path) -> Path:

@@ -15,6 +15,7 @@ from app.ui import run_parts, run_samples
 from app.ui import run_words as words
 from app.ui import words as shared
 from app.ui.html import MARK, empty_page, heading, icon, text
+from app.ui.listing import choice_of, pages, search_field
 from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.queue import Queue, share
@@ -59,7 +60,7 @@ class RunsPage:
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         views, small = self.queue.runs(), self.queue.small_jobs()
-        value = self._listing(views, small, _choice(chosen), request.username or "")
+        value = self._listing(views, small, choice_of(chosen), request.username or "")
         busy = any(view.state not in ENDED for view in (*views, *small))
         digest = sha256(f"{value}{busy}".encode()).hexdigest()[:16]
         if digest == seen:
@@ -73,7 +74,7 @@ class RunsPage:
 
     def turn(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Show another page of the list."""
-        turned = json.dumps({**_choice(chosen), "page": max(1, number(event, "page"))})
+        turned = json.dumps({**choice_of(chosen), "page": max(1, number(event, "page"))})
         return {self.chosen_state: turned} | self.tick(turned, seen, request)
 
     def asked(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
@@ -90,7 +91,7 @@ class RunsPage:
         page = min(choice["page"], max(1, -(-len(found) // A_PAGE)))
         rows = "".join(self._row(view) for view in found[(page - 1) * A_PAGE : page * A_PAGE])
         listed = f'<ul class="runs">{rows}</ul>' if rows else f'<p class="hint">{text(words.NONE_SHOWN)}</p>'
-        return listed + _pages(page, len(found)) + _also(small)
+        return listed + pages(page, len(found), A_PAGE) + _also(small)
 
     def _row(self, view: View) -> str:
         name = view.job.name
@@ -123,37 +124,12 @@ def _also(small: Sequence[View]) -> str:
     return f'<section class="also"><h2>{text(words.ALSO)}</h2><ul>{rows}</ul></section>'
 
 
-def _pages(page: int, count: int) -> str:
-    last = -(-count // A_PAGE)
-    if last <= 1:
-        return ""
-    newer = f'<button type="button" class="quiet" data-page="{page - 1}">{words.NEWER}</button>' if page > 1 else ""
-    older = f'<button type="button" class="quiet" data-page="{page + 1}">{words.OLDER}</button>' if page < last else ""
-    return f'<div class="pages">{newer}<span>{page} of {last}</span>{older}</div>'
-
-
 def _filter() -> str:
     options = "".join(f'<option value="{name}">{text(label)}</option>' for name, label in words.SHOWN.items())
     return (
-        f'<div class="filter"><div class="field"><label for="runs-search">{text(words.SEARCH)}</label>'
-        '<input id="runs-search" type="text" maxlength="80" autocomplete="off"></div><div class="field">'
+        f'<div class="filter">{search_field("runs-search")}<div class="field">'
         f'<label for="runs-show">{text(words.SHOW)}</label><select id="runs-show">{options}</select></div></div>'
     )
-
-
-def _choice(chosen: str) -> dict[str, Any]:
-    """What was chosen in the filter; it comes from the browser and may be anything."""
-    try:
-        given = json.loads(chosen)
-    except ValueError:
-        given = None
-    given = given if isinstance(given, dict) else {}
-    page = given.get("page", 1)
-    return {
-        "search": str(given.get("search", "")),
-        "show": str(given.get("show", "all")),
-        "page": page if isinstance(page, int) and page > 0 else 1,
-    }
 
 
 def _fits(view: View, choice: dict[str, Any], user: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import gradio as gr
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from app.ui import playground, run, runs, styles, train, words
+from app.ui import api, playground, run, runs, styles, train, words
 from app.ui.auth import Door
 from app.ui.document import Opening
 from app.ui.guard import USER, Guard, is_loopback, names_of_machine
@@ -22,7 +25,11 @@ from app.ui.places import Places, UploadFolder
 from app.ui.theme import Velatura
 from app.ui.uploads import MOST_BYTES_A_FILE
 
-STYLE_SHEETS = ("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css")
+STYLE_SHEETS = (
+    *("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css"),
+    "playground.css",
+    "styles.css",
+)
 FORGET_UPLOADS = (600, 3600)
 """Every so many seconds, uploads that are older than this and were never taken in are deleted."""
 
@@ -60,6 +67,7 @@ def build(studio: Studio) -> gr.Blocks:
     """All pages."""
     with gr.Blocks(title=words.PRODUCT, analytics_enabled=False, fill_width=True, delete_cache=FORGET_UPLOADS) as demo:
         train.build(studio, demo)
+        api.build(studio)
     for name, path, page in (
         ("Runs", "runs", runs),
         ("Run", "run", run),
@@ -91,7 +99,7 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
             "middleware": [Middleware(Guard, hosts=hosts, door=door), Middleware(Opening)],
-            "routes": [Mount("/look", StaticFiles(directory=static))],
+            "routes": [Mount("/look", StaticFiles(directory=static)), Route("/now", _say_now(studio))],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
@@ -114,3 +122,13 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
     dispatching = ExitStack()
     dispatching.enter_context(studio.queue.dispatcher().in_background())
     return Server(demo, studio, uploads, url, dispatching)
+
+
+def _say_now(studio: Studio) -> Callable[[Request], JSONResponse]:
+    """What the bar of every page asks for: the state of the computer in one line."""
+
+    def answer(request: Request) -> JSONResponse:
+        line, busy = studio.queue.in_short()
+        return JSONResponse({"line": line or words.FREE, "busy": busy}, headers={"cache-control": "no-store"})
+
+    return answer

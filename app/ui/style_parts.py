@@ -10,7 +10,7 @@ from app.ui.bases import Base, Bases
 from app.ui.downloads import OFFERS, Download, Downloads, Offer, free_bytes
 from app.ui.drafts import Draft
 from app.ui.html import button, text
-from app.ui.method_pictures import method_picture
+from app.ui.method_pictures import method_picture, method_strip
 from app.ui.plan import CARE, method_of
 from trainers.adapters import METHODS
 from trainers.presets import find_preset
@@ -141,7 +141,9 @@ def _method_card(name: str, chosen: str, own: str, preset: str) -> str:
     where = words.OPENS_IN.format(opens) if opens else ""
     own_word = words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if name == own and preset in words.PRESETS else ""
     after = "".join(f"<em>{text(each)}</em>" for each in (where, own_word) if each)
-    return _card("method", name, chosen, title, said, method_picture(name), after)
+    return _card(
+        "method", name, chosen, title, said, method_picture(name), method_strip(name, text(words.STRIP)) + after
+    )
 
 
 def _fieldset(kind: str, legend: str, cards: Iterable[str]) -> str:

@@ -31,6 +31,7 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "lokr": ("LoKr", "Close to training the whole model. Good at strong brushwork, or at tiny files.", TWO_FILES),
 }
 """Name, what it is good at, and where its file opens."""
+STRIP = "Above without, below with a style that it has learned."
 OPENS_IN = "Opens in {}."
 MORE_METHODS = "More methods"
 THE_PRESETS_OWN = "{} takes this one by itself"

@@ -1,17 +1,181 @@
-"""The finished styles: empty until there is something to show."""
+"""The styles: all that were trained here or brought along, to look at, download, try, rename and delete."""
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
 import gradio as gr
 
-from app.ui import words
-from app.ui.html import empty_page
+from app.jobs.states import ENDED
+from app.jobs.views import View
+from app.ui import shelf_words as words
+from app.ui import words as shared
+from app.ui.bases import in_words
+from app.ui.html import banner, empty_page, file_address, heading, text
+from app.ui.listing import choice_of, pages, search_field
 from app.ui.parts import Studio
-from app.ui.shell import block, build_shell
+from app.ui.patched import patched
+from app.ui.shelf import Item
+from app.ui.shelf_cards import card, dialogs
+from app.ui.shell import AT_ONCE, PRIVATE, block, build_shell, island
+from app.ui.uploads import MOST_BYTES_A_FILE
+from app.ui.visit import items, number, said
+from trainers.errors import VelaturaError
+
+A_PAGE = 24
+SOON, LATER = 2, 15
+"""Seconds between two looks: while a run goes on, and else."""
+Shown = dict[Any, Any]
 
 
 def build(studio: Studio, demo: gr.Blocks) -> None:
-    """Lay the page out."""
+    """Lay the page out and wire it."""
     build_shell("Styles")
-    title, lead = words.EMPTY["Styles"]
-    block(empty_page(title, lead, words.FIRST_STYLE, "./"))
+    page = StylesPage(studio)
+    state = [page.chosen_state, page.seen]
+    demo.load(page.tick, state, page.everything, **AT_ONCE)
+    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **AT_ONCE)
+    page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **AT_ONCE)
+    page.list.asked(page.asked, state, page.everything, **PRIVATE)
+    page.list.fetched(page.fetched, None, [page.files, page.notice], **PRIVATE)
+    page.intake.brought(page.brought, state, [page.intake, *page.everything], **PRIVATE)
+
+
+class StylesPage:
+    """The parts of the page and what happens in them."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio, self.shelf = studio, studio.shelf
+        with gr.Row(elem_id="styles-head"):
+            block(heading(words.TITLE))
+            self.intake = island({}, "styles.js", _intake(), elem_id="styles-intake", words=_zone(studio))
+        self.notice = block("", elem_id="styles-notice")
+        self.filter = island(None, "filter.js", search_field("styles-search"), elem_id="styles-filter")
+        self.list = patched("runs.js", elem_id="styles")
+        self.files = island({}, "files.js", "<div></div>")
+        island(None, "dialogs.js", dialogs())
+        self.chosen_state = gr.Textbox("{}", visible=False)
+        self.seen = gr.Textbox("", visible=False)
+        self.timer = gr.Timer(SOON)
+        self.everything = [self.notice, self.list, self.seen, self.timer]
+
+    def tick(self, chosen: str, seen: str) -> Shown:
+        """What the page shows now, where that is something else than it has seen."""
+        views = {view.job.name: view for view in self.studio.queue.runs()}
+        busy = [view for view in views.values() if view.state not in ENDED]
+        value = self._listing(self.shelf.items(), views, busy, choice_of(chosen))
+        digest = sha256(f"{value}{bool(busy)}".encode()).hexdigest()[:16]
+        if digest == seen:
+            return {self.seen: gr.skip()}
+        return {self.list: value, self.seen: digest, self.timer: gr.Timer(SOON if busy else LATER)}
+
+    def choose(self, seen: str, event: gr.EventData) -> Shown:
+        """Show what is searched for."""
+        chosen = json.dumps({"search": said(event, "search")[:80], "page": 1})
+        return {self.chosen_state: chosen} | self.tick(chosen, seen)
+
+    def turn(self, chosen: str, seen: str, event: gr.EventData) -> Shown:
+        """Show another page of the list."""
+        turned = json.dumps({**choice_of(chosen), "page": max(1, number(event, "page"))})
+        return {self.chosen_state: turned} | self.tick(turned, seen)
+
+    def asked(self, chosen: str, seen: str, event: gr.EventData) -> Shown:
+        """Rename or delete a style, and show what has become of it."""
+        try:
+            notice = banner(self._do(said(event, "what"), self._item(said(event, "run")), event))
+        except (OSError, VelaturaError) as error:
+            notice = _problem(error)
+        return {self.notice: notice} | self.tick(chosen, seen)
+
+    def fetched(self, event: gr.EventData) -> Shown:
+        """Make the file that a button offers, and let the browser save it."""
+        format, _, identifier = said(event, "what").partition(" ")
+        try:
+            place = self.shelf.download(self._item(identifier), format)
+        except (OSError, VelaturaError) as error:
+            return {self.notice: _problem(error)}
+        return {self.files: {"address": file_address(place), "name": place.name, "nonce": number(event, "at")}}
+
+    def brought(self, chosen: str, seen: str, event: gr.EventData) -> Shown:
+        """Take in files that have been uploaded; each is taken or refused for itself."""
+        taken, refused = [], []
+        for file in items(event, "files"):
+            try:
+                taken.append(self.shelf.take_in(Path(str(file.get("path", ""))), str(file.get("name", ""))))
+            except (OSError, VelaturaError) as error:
+                refused.append(_problem(error))
+        notice = "".join(refused) + (_welcome(taken) if taken else "")
+        return {self.intake: {"batch": number(event, "batch")}, self.notice: notice} | self.tick(chosen, seen)
+
+    # ---------------------------------------------------------------- within
+    def _item(self, identifier: str) -> Item:
+        item = self.shelf.item(identifier)
+        if item is None:
+            raise VelaturaError(words.GONE)
+        return item
+
+    def _do(self, what: str, item: Item, event: gr.EventData) -> str:
+        """Do what a button asks for; the sentence that says so."""
+        if what == "rename":
+            return words.RENAMED.format(self.shelf.rename(item, said(event, "name")).name)
+        if what not in ("delete", "discard"):
+            raise VelaturaError(words.GONE)
+        with_run = bool(item.run) and said(event, "with_run") == "on"
+        self.shelf.remove(item, with_run)
+        return (words.DELETED_BOTH if with_run else words.DELETED).format(item.name)
+
+    def _listing(self, found: list[Item], views: dict[str, View], busy: list[View], choice: dict[str, Any]) -> str:
+        if not found and busy:
+            title, lead = words.ON_ITS_WAY
+            return empty_page(title, lead, words.WATCH_IT, f"run?id={busy[0].job.name}")
+        if not found:
+            title, lead = words.NONE_YET
+            return empty_page(title, lead, shared.FIRST_STYLE, "./")
+        needle = choice["search"].strip().casefold()
+        fitting = [item for item in found if needle in _said_of(item)]
+        page = min(choice["page"], max(1, -(-len(fitting) // A_PAGE)))
+        shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
+        cards = "".join(card(self.shelf, item, views.get(item.run)) for item in shown)
+        listed = f'<ul class="shelf">{cards}</ul>' if cards else f'<p class="hint">{text(words.NONE_FOUND)}</p>'
+        return listed + pages(page, len(fitting), A_PAGE)
+
+
+def _said_of(item: Item) -> str:
+    return " ".join((item.name, *item.words, words.method(item.method), item.base)).casefold()
+
+
+def _welcome(taken: list[Item]) -> str:
+    if len(taken) > 1:
+        return banner(words.ARE_HERE.format(len(taken)))
+    link = f'<a class="small" href="playground?style={text(taken[0].id)}">{text(words.TRY_IT)}</a>'
+    return banner(words.IS_HERE.format(taken[0].name), link)
+
+
+def _problem(error: Exception) -> str:
+    """A refusal as a line across the page; what lies behind it can be unfolded."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    details = ""
+    if cause is not None:
+        told = text(f"{type(cause).__name__}: {cause}")
+        details = f'<details class="fold-in"><summary>{text(shared.DETAILS)}</summary><pre>{told}</pre></details>'
+    sentence = words.NO_FILE.format(error.strerror or error) if isinstance(error, OSError) else in_words(error)
+    return banner(sentence, details, kind="problem")
+
+
+def _intake() -> str:
+    return (
+        f'<div class="intake"><input type="file" id="styles-file" accept=".safetensors" multiple tabindex="-1" '
+        f'aria-hidden="true"><button type="button" class="quiet">{text(words.IMPORT)}</button>'
+        f'<p class="hint">{text(words.IMPORT_HINT)}</p><p class="said" role="status"></p></div>'
+        '<p class="toast" role="status"></p>'
+    )
+
+
+def _zone(studio: Studio) -> dict[str, Any]:
+    """What the page's script says."""
+    place = words.PUT_IT.format(studio.places.styles.resolve()) if studio.bases.anywhere else words.ASK_TO_PUT_IT
+    return words.ZONE | {"place": place, "most": MOST_BYTES_A_FILE // 2**20}

@@ -128,7 +128,9 @@ class PicturesStep:
         if model not in CAPTIONERS:
             return {self.tools: gr.skip()}
         key = key_of(request)
-        if not self.studio.writers.start(key, model, only_empty=said(event, "which") != "all"):
+        if not self.studio.writers.start(
+            key, model, only_empty=said(event, "which") != "all", owner=request.username or ""
+        ):
             return {self.tools: {"writing": f'<p role="status">{text(words.NONE_EMPTY)}</p>', "nonce": time.time()}}
         return self._writing(self.studio.writers.look(key))
 
@@ -222,7 +224,7 @@ class PicturesStep:
         return {self.left: cards.left_out(draft), self.general: cards.general(report), self.foot: foot}
 
     def _writing(self, state: Progress) -> Shown:
-        said = state.sentence or words.writing(state.phase, state.done, state.of)
+        said = state.sentence
         if state.busy:
             shown = progress(state.done, state.of, said, words.STOP)
         elif state.phase == "failed":

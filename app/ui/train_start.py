@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +11,6 @@ from typing import Any
 
 import gradio as gr
 
-from app.jobs import actions
 from app.ui import start_parts as parts
 from app.ui import style_words as words
 from app.ui.bases import in_words
@@ -24,6 +22,7 @@ from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.plan import choose, plan, problems
 from app.ui.shell import AT_ONCE, PRIVATE, block
+from app.ui.starting import start_run
 from app.ui.visit import key_of, said, tab_of
 from trainers.config import Config, Data
 from trainers.data.captions import full_caption
@@ -91,21 +90,13 @@ class StartStep:
         if wrong:
             return self._show(draft, wrong)
         try:
-            job = self._start(draft, request.username or "")
+            job = start_run(self.studio, draft, request.username or "")
         except VelaturaError as error:
             return self._show(draft, words.NOT_STARTED.format(in_words(error)))
         self.studio.estimating.forget(draft)
         return {self.foot: parts.leaving(job.name), self.timer: gr.Timer(active=False)}
 
     # ---------------------------------------------------------------- within
-    def _start(self, draft: Draft, owner: str) -> Any:
-        store = self.studio.queue.store
-        name = unlike(store.runs, safe_name(draft.name or suggest(draft)))
-        with tempfile.TemporaryDirectory(dir=self.studio.places.root, prefix="start-") as place:
-            pictures = Path(place).absolute() / "pictures"
-            self.studio.drafts.write_dataset(draft, pictures)
-            return actions.add(store, plan(draft, name=name, data={"images": str(pictures)}), owner)
-
     def _config(self, draft: Draft) -> Config | None:
         """The config that would be trained; None where something is wrong with it, or the base is not here."""
         if not draft.pictures or self.studio.bases.look(draft.choices.base).problem:

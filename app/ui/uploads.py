@@ -55,7 +55,7 @@ def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path) -
                 draft = _take_pictures(drafts, key, [(upload.name, upload.path)])
     finally:
         for upload in inside:
-            _forget(upload.path, folder)
+            forget(upload.path, folder)
     return draft
 
 
@@ -167,7 +167,7 @@ def _stem(name: str) -> str:
     return str(PurePosixPath(name.replace("\\", "/")).with_suffix("")).casefold()
 
 
-def _forget(path: Path, folder: Path) -> None:
+def forget(path: Path, folder: Path) -> None:
     """Delete an upload and the folder that the server made for it alone."""
     path.unlink(missing_ok=True)
     if path.parent.resolve() != folder.resolve() and path.parent.is_dir() and not any(path.parent.iterdir()):

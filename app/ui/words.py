@@ -57,6 +57,10 @@ CAPTION_HINT = (
 )
 WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH, UNDO = "Write captions for me", "Find and replace", "Start fresh", "Undo"
 FIND, REPLACE_WITH, REPLACE = "Find", "Replace with", "Replace"
+STARTING = "Starting …"
+WRITING_WAITS = "It begins when the computer is free: {}."
+CAPTIONS_STOPPED = "Stopped after {} of {}. What was written is here."
+CAPTIONS_ENDED = "Writing ended after {} of {}. What was written is here; the details say why it ended."
 NOTHING_FOUND = "No caption holds this. Capital and small letters count."
 CLOSE = "Close"
 MODEL, WHICH = "Who writes them", "For which pictures"
@@ -82,22 +86,7 @@ SUMMARY_OF_HINTS = "{}, nothing you must fix"
 # Steps 2 and 3 have their own words in `style_words`
 NO_TRIGGER = "no trigger word"
 
-# The other pages
-EMPTY = {
-    "Runs": (
-        "No runs here yet",
-        "A run is one training, from your pictures to a style file. This page will list them.",
-    ),
-    "Run": ("No such run", "This page will show one training while it goes on."),
-    "Styles": (
-        "No styles here yet",
-        "Every style you train or bring along will hang here, ready to download and to try.",
-    ),
-    "Playground": (
-        "Nothing to draw with yet",
-        "Styles will be tried here, side by side with the plain model.",
-    ),
-}
+# A page with nothing on it yet
 FIRST_STYLE = "Train your first style"
 
 # Log in
@@ -135,19 +124,6 @@ def too_many_wrong(wait: float) -> str:
     return f"Too many wrong passwords. Try again in {left}."
 
 
-def writing(phase: str, done: int, of: int) -> str:
-    """What a captioner is doing."""
-    match phase:
-        case "starting":
-            return "Starting …"
-        case "download":
-            return f"Downloading the model: {done / 1e6:.0f} of {of / 1e6:.0f} MB …"
-        case "loading":
-            return "Reading the model …"
-        case "writing":
-            return f"Writing caption {min(done + 1, of)} of {of} …"
-        case "done":
-            return f"{counted(done, 'caption')} written. Read them once: a model does not know what matters to you."
-        case "stopped":
-            return f"Stopped after {done} of {of}. What was written is here."
-    return f"Writing ended after {done} of {of}. What was written is here; the details say why it ended."
+def captions_written(done: int) -> str:
+    """What is said when a captioner has done all."""
+    return f"{counted(done, 'caption')} written. Read them once: a model does not know what matters to you."

@@ -1,17 +1,32 @@
-"""Captions by a model: starts the process that writes them, follows what it reports, and puts them into the draft."""
+"""Captions by a model: a small job in the queue writes them, and what it tells goes into the draft."""
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
+import shutil
+import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from app.jobs import actions
+from app.jobs.dispatcher import LOG
+from app.jobs.follow import Follower
+from app.jobs.small import add_captions
+from app.jobs.states import ENDED, State
+from app.jobs.views import View
+from app.ui import words
 from app.ui.drafts import Draft, Drafts
 from app.ui.edits import written
-from app.ui.worker import Worker
+from app.ui.queue import Queue
+from trainers.errors import VelaturaError
+from trainers.run import whole_file
 
-WRITER, TAKEN = "app.ui.writer", "taken"
-Phase = Literal["none", "starting", "download", "loading", "writing", "done", "stopped", "failed"]
+ASKED, PICTURES = "asked.json", "pictures"
+MOST_LOG = 4000
+Phase = Literal["none", "waiting", "writing", "done", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -22,62 +37,93 @@ class Progress:
     done: int = 0
     of: int = 0
     sentence: str = ""
-    """What went wrong, and what to do."""
     details: str = ""
 
     @property
     def busy(self) -> bool:
         """Whether more is to come."""
-        return self.phase in ("starting", "download", "loading", "writing")
+        return self.phase in ("waiting", "writing")
 
 
 class Writers:
-    """One process a draft at most; what it has written is found again after a restart of the studio."""
+    """One job a draft at most; after a restart of the studio it is found again by what lies in the draft's folder."""
 
-    def __init__(self, drafts: Drafts) -> None:
-        self._drafts = drafts
-        self._workers: dict[str, Worker] = {}
+    def __init__(self, drafts: Drafts, queue: Queue) -> None:
+        self._drafts, self._queue = drafts, queue
+        self._lock = threading.Lock()
 
-    def start(self, key: str, model: str, only_empty: bool) -> int:
-        """Begin to write captions with `model`; how many. A writer that is at work is stopped first."""
+    def start(self, key: str, model: str, only_empty: bool, owner: str = "") -> int:
+        """Put captions by `model` in line; how many. A writer that is at work is stopped first."""
         draft = self._drafts.open(key)
         pictures = {one.id: one.caption for one in draft.pictures if not (only_empty and one.caption)}
-        if pictures:
-            folder = str(self._drafts.pictures(draft).resolve())
-            asked = {"model": model, "folder": folder, "pictures": pictures, "step": secrets.token_hex(4)}
-            self._worker(draft).start(asked)
+        if not pictures:
+            return 0
+        with self._lock:
+            self._end(draft, forget=True)
+            folder = self._drafts.job(draft)
+            shutil.rmtree(folder, ignore_errors=True)
+            (folder / PICTURES).mkdir(parents=True, mode=0o700)
+            for identifier in pictures:
+                _lend(self._drafts.pictures(draft) / f"{identifier}.png", folder / PICTURES)
+            job = add_captions(self._queue.store, folder / PICTURES, model, every=True, owner=owner)
+            self._keep(draft, {"job": job.id, "step": secrets.token_hex(4), "pictures": pictures, "read": 0, "done": 0})
         return len(pictures)
 
     def stop(self, key: str) -> None:
         """End the writer of a draft; what it has written stays."""
-        self._worker(self._drafts.read(key)).stop()
-
-    def stop_all(self) -> None:
-        """End all writers that this studio has started."""
-        for worker in self._workers.values():
-            worker.stop()
+        with self._lock:
+            self._end(self._drafts.read(key), forget=False)
 
     def look(self, key: str) -> Progress:
         """Put what has been written since the last look into the draft; how far it is."""
-        worker = self._worker(self._drafts.read(key))
-        asked = worker.asked()
-        if asked is None:
-            return Progress()
-        lives, events = worker.look()
-        taken = worker.folder / TAKEN
-        seen = int(taken.read_text()) if taken.is_file() else 0
-        fresh = {event["picture"]: event["caption"] for event in events[seen:] if event["type"] == "caption"}
-        if fresh:
-            self._drafts.change(key, lambda now: _put(now, fresh, asked), tab="writer")
-        taken.write_text(str(len(events)))
-        progress = _progress(events, len(asked["pictures"]))
-        if progress.busy and not lives:
-            phase: Phase = "stopped" if worker.was_stopped() else "failed"
-            return Progress(phase, progress.done, progress.of, details=worker.log())
-        return progress
+        with self._lock:
+            draft = self._drafts.read(key)
+            asked = self._asked(draft)
+            if asked is None:
+                return Progress()
+            try:
+                view = self._queue.watcher.view(asked["job"])
+            except VelaturaError:  # somebody has cleared the queue
+                return Progress()
+            follower = Follower(view.job.folder, asked["read"])
+            told = [event for event in follower.read() if event["type"] == "caption"]
+            fresh = {Path(event["image"]).stem: event["caption"] for event in told}
+            if fresh:
+                self._drafts.change(key, lambda now: _put(now, fresh, asked), tab="writer")
+            asked |= {"read": follower.offset, "done": asked["done"] + len(fresh)}
+            self._keep(draft, asked)
+            return _progress(view, asked["done"], len(asked["pictures"]))
 
-    def _worker(self, draft: Draft) -> Worker:
-        return self._workers.setdefault(draft.id, Worker(self._drafts.job(draft), WRITER))
+    # ---------------------------------------------------------------- within
+    def _end(self, draft: Draft, forget: bool) -> None:
+        asked = self._asked(draft)
+        if asked is None:
+            return
+        try:
+            if self._queue.watcher.view(asked["job"]).state not in ENDED:
+                actions.stop(self._queue.store, asked["job"], "cancel")
+            if forget:
+                actions.delete(self._queue.store, asked["job"])
+        except VelaturaError:
+            return  # it has just ended, or is ending: then it goes with what else has ended
+
+    def _asked(self, draft: Draft) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads((self._drafts.job(draft) / ASKED).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def _keep(self, draft: Draft, asked: dict[str, Any]) -> None:
+        with whole_file(self._drafts.job(draft) / ASKED) as building:
+            building.write_text(json.dumps(asked), encoding="utf-8")
+
+
+def _lend(picture: Path, folder: Path) -> None:
+    """The picture under a second name where that is possible, else a copy: what the job reads must not go away."""
+    try:
+        os.link(picture, folder / picture.name)
+    except OSError:
+        shutil.copyfile(picture, folder / picture.name)
 
 
 def _put(draft: Draft, fresh: dict[str, str], asked: dict[str, Any]) -> Draft:
@@ -86,18 +132,21 @@ def _put(draft: Draft, fresh: dict[str, str], asked: dict[str, Any]) -> Draft:
     return written(draft, {key: text for key, text in fresh.items() if key in untouched}, asked["step"])
 
 
-def _progress(events: list[dict[str, Any]], count: int) -> Progress:
-    done = sum(event["type"] == "caption" for event in events)
-    last: dict[str, Any] = events[-1] if events else {"type": "start"}
-    match last["type"]:
-        case "error":
-            return Progress("failed", done, count, last["sentence"], last["details"])
-        case "done":
-            return Progress("done", done, count)
-        case "download":
-            return Progress("download", last["done"], last["of"])
-        case "loading":
-            return Progress("loading", 0, count)
-        case "start":
-            return Progress("starting", 0, count)
-    return Progress("writing", done, count)
+def _progress(view: View, done: int, of: int) -> Progress:
+    match view.state:
+        case State.QUEUED:
+            return Progress("waiting", 0, of, words.WRITING_WAITS.format(view.line.rstrip(".")))
+        case State.FINISHED:
+            return Progress("done", done, of, words.captions_written(done))
+        case State.CANCELLED:
+            return Progress("stopped", done, of, words.CAPTIONS_STOPPED.format(done, of))
+        case state if state in ENDED:
+            sentence = view.said.message if state == State.FAILED else words.CAPTIONS_ENDED.format(done, of)
+            return Progress("failed", done, of, sentence, _log(view))
+    share = view.said.share if view.said.share[1] else (done, of)
+    return Progress("writing", *share, view.said.message or words.STARTING)
+
+
+def _log(view: View) -> str:
+    path = view.job.folder / LOG
+    return path.read_text(encoding="utf-8", errors="replace")[-MOST_LOG:] if path.is_file() else ""

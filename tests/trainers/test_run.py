@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -114,6 +116,20 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         building.write_text("after")
         assert building.suffix == ".txt" and place.read_text() == "before"
     assert place.read_text() == "after" and list(tmp_path.iterdir()) == [place]
+
+
+def test_threads_that_write_the_same_file_do_not_disturb_each_other(tmp_path):
+    place, both = tmp_path / "words.txt", threading.Barrier(2)
+
+    def write(number: int) -> str:
+        with whole_file(place) as building:
+            building.write_text(str(number))
+            both.wait()
+            return building.read_text()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(write, range(2))) == ["0", "1"]
+    assert place.read_text() in ("0", "1") and list(tmp_path.iterdir()) == [place]
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path, config):

@@ -51,7 +51,7 @@ def write_for_diffusers(
     if kind in ("core", "none"):
         return None
     if kind == "lora":
-        updates = {site: _exact_low_rank(file_update(site)) for site in network.sites}
+        updates = {site: exact_low_rank(file_update(site)) for site in network.sites}
         rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
         tensors = kohya_tensors(updates, float(rank), model_family, unet_config, precision)
         named = {
@@ -79,7 +79,7 @@ def diffusers_kind(network: Network) -> Kind:
     in_unet = any(site.part == "unet" for site in network.sites)
     if whole and in_unet and _factor(network) is not None:
         return "lokr"
-    return "lora" if sum(map(_plain_size, updates)) <= LARGEST_PLAIN else "none"
+    return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "none"
 
 
 def how_to_load(network: Network, core: Path, for_diffusers: Path | None) -> str:
@@ -108,7 +108,7 @@ def how_to_load(network: Network, core: Path, for_diffusers: Path | None) -> str
     return f"{tools}; in diffusers `{call}`."
 
 
-def _exact_low_rank(update: Update) -> LowRank:
+def exact_low_rank(update: Update) -> LowRank:
     """The same ΔW as plain LoRA: its own low-rank form, or ΔW times an identity where that is no larger."""
     update = plain(update)
     low = update.low_rank()
@@ -118,7 +118,7 @@ def _exact_low_rank(update: Update) -> LowRank:
     return low
 
 
-def _plain_size(update: Update) -> int:
+def plain_size(update: Update) -> int:
     """Numbers in the plain-LoRA form of a change, at most."""
     update = plain(update)
     shape = update.shape  # type: ignore[attr-defined]
@@ -179,7 +179,7 @@ def _lokr_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
             packed = pack(file_update(site), 1.0, precision, site.name)
             tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in packed.items() if suffix != "alpha"}
         else:  # diffusers reads nothing but plain LoRA into text encoders
-            tensors |= _peft_lora(name, site, _exact_low_rank(file_update(site)), precision)
+            tensors |= _peft_lora(name, site, exact_low_rank(file_update(site)), precision)
     return tensors
 
 

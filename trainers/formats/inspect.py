@@ -13,7 +13,7 @@ from torch import Tensor
 from trainers.formats.layout import method_of
 from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
-from trainers.formats.read import Style, read_style
+from trainers.formats.read import Style, read_outline, read_style
 
 
 class Frozen(BaseModel):
@@ -72,22 +72,34 @@ class StyleSummary(Frozen):
     metadata: Mapping[str, str]
 
 
+class Glance(Frozen):
+    """What a style file's header tells, without a number of it being read."""
+
+    method: str
+    """As in `StyleSummary`."""
+    base: BaseSummary
+    trained_words: tuple[str, ...]
+    metadata: Mapping[str, str]
+
+
+def glance_at(path: Path) -> Glance:
+    """Say what a style file is as far as its header tells, which costs little; VelaturaError if it is none."""
+    style = read_outline(path)
+    return Glance(
+        method=_method(style), base=_base(style), trained_words=_trained_words(style), metadata=dict(style.metadata)
+    )
+
+
 def describe_style(path: Path) -> StyleSummary:
     """Read a style file and say what it is; VelaturaError if it is none."""
     style = read_style(path)
     layers = style.layers.values()
     ranks = Counter(rank for rank in map(_rank, layers) if rank is not None)
-    origin = origin_of(style)
     return StyleSummary(
         name=path.name,
         size=path.stat().st_size,
         method=_method(style),
-        base=BaseSummary(
-            name=origin.name,
-            family=origin.family.name if origin.family is not None else "",
-            sha256=origin.sha256,
-            fits_only=STARTER if origin.starter else "",
-        ),
+        base=_base(style),
         rank=_rank_summary(ranks),
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t})),
         trained_words=_trained_words(style),
@@ -99,6 +111,16 @@ def describe_style(path: Path) -> StyleSummary:
         ),
         unknown_keys=style.unknown_keys,
         metadata=dict(style.metadata),
+    )
+
+
+def _base(style: Style) -> BaseSummary:
+    origin = origin_of(style)
+    return BaseSummary(
+        name=origin.name,
+        family=origin.family.name if origin.family is not None else "",
+        sha256=origin.sha256,
+        fits_only=STARTER if origin.starter else "",
     )
 
 
@@ -118,6 +140,8 @@ def _method(style: Style) -> str:
 
 def _is_nothing(layer: Mapping[str, Tensor]) -> bool:
     up = layer.get("lora_up.weight")
+    if up is not None and up.is_meta:  # only an outline: what is written without effect has rank 1
+        return up.shape[1:2] == (1,)
     return up is not None and not up.any()
 
 

@@ -98,7 +98,7 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
         return readers[method]({name: tensor.float() for name, tensor in tensors.items()}, shape)
     except KeyError as error:
         raise LayoutError(f"lacks {error.args[0]}") from error
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a stranger's tensors have any shape
         sizes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()))
         wanted = "" if shape is None else f" of shape {shape}"
         raise LayoutError(f"has tensors that do not fit together or not the layer{wanted}: {sizes}") from error

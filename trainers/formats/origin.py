@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from trainers.formats.names import part_of
 from trainers.formats.read import Style
 from trainers.models.family import FAMILIES, Family
@@ -76,9 +78,14 @@ def _context_width(style: Style) -> int | None:
             continue
         whole = {"lora_down.weight", "hada_w1_b", "diff"} & set(tensors)
         if whole:
-            return int(tensors[whole.pop()].shape[1])
+            return _columns(tensors[whole.pop()])
         left = tensors.get("lokr_w1", tensors.get("lokr_w1_b"))
         right = tensors.get("lokr_w2", tensors.get("lokr_w2_b"))
         if left is not None and right is not None:
-            return int(left.shape[1] * right.shape[1])
+            return _columns(left) * _columns(right)
     return None
+
+
+def _columns(tensor: Tensor) -> int:
+    """Of a matrix; 0 of what is none, since a stranger's file may hold anything."""
+    return int(tensor.shape[1]) if tensor.dim() > 1 else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,11 +82,14 @@ class Style:
         config = self._peft_config.get(part)
         if config is None or "lora_down.weight" not in tensors or "alpha" in tensors:
             return None
-        rank = len(tensors["lora_down.weight"])
-        alpha = float(config.get("lora_alpha", rank))
-        for pattern, value in config.get("alpha_pattern", {}).items():
-            if path == pattern.lstrip("^") or path.endswith(f".{pattern}"):
-                alpha = float(value)
+        try:
+            rank = len(tensors["lora_down.weight"])
+            alpha = float(config.get("lora_alpha", rank))
+            for pattern, value in config.get("alpha_pattern", {}).items():
+                if path == pattern.lstrip("^") or path.endswith(f".{pattern}"):
+                    alpha = float(value)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise VelaturaError(f"{self.name} has `lora_adapter_metadata` that makes no sense") from error
         return alpha * rank**0.5 if config.get("use_rslora") else alpha
 
     @cached_property
@@ -121,6 +125,22 @@ def read_style(path: Path) -> Style:
     return Style(path, tensors, header.metadata)
 
 
+def read_outline(path: Path) -> Style:
+    """A style file without its numbers, from its header alone: names, shapes and metadata, on torch's meta device.
+
+    It costs the same whatever the file's size. Raises VelaturaError as `read_style` does, as far as a header tells.
+    """
+    _refuse_pickle(path)
+    header = read_header(path)
+    _refuse_other_kinds(path, header.shapes)
+    size = path.stat().st_size
+    for key, shape in header.shapes.items():
+        if min(shape, default=0) < 0 or math.prod(shape) > size:
+            raise VelaturaError(f"{path.name} is damaged: {key} would be larger than the file; download it again")
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()}
+    return Style(path, tensors, header.metadata)
+
+
 def _refuse_pickle(path: Path) -> None:
     try:
         if path.is_dir():
@@ -145,7 +165,7 @@ def _refuse_other_kinds(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> No
     if any(method_of(suffixes) for suffixes in layers.values()):
         return
     if any(BASE_MODEL_KEYS.search(key) for key in shapes):
-        raise VelaturaError(f"{path.name} is a base model or a part of one, not a style; give it with --base")
+        raise VelaturaError(f"{path.name} is a base model or a part of one, not a style; choose it as the base instead")
     if EMBEDDING_KEYS & set(shapes) or len(shapes) == 1:
         raise VelaturaError(f"{path.name} is a textual-inversion embedding, not a style; those are not supported here")
     found = next(iter(sorted(shapes)), "no tensors at all")

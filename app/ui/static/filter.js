@@ -1,7 +1,7 @@
-// The filter of the list of runs: what is chosen is sent when typing pauses, and the page's number with it.
+// The filter of a list: what is chosen is sent when typing pauses, and the page's number with it.
 let timer = 0;
 const send = page => trigger('chosen', {
-  search: element.querySelector('input').value, show: element.querySelector('select').value, page,
+  search: element.querySelector('input').value, show: element.querySelector('select')?.value || 'all', page,
 });
 element.addEventListener('input', event => {
   clearTimeout(timer);

@@ -1,14 +1,15 @@
-// What can be done with a run, in the list and on its own page: menus, questions, and the filter of the list.
+// What can be done with a run or a style, in a list and on its own page: menus, questions, pages of the list.
 const ask = (button, more = {}) => trigger('asked', {what: button.dataset.do, run: button.dataset.about || '', ...more});
 const question = button => document.querySelector(`dialog.ask[data-what="${button.dataset.do}"]`);
 const putTo = (dialog, button) => {
   const title = dialog.querySelector('[data-title]');
-  title.textContent = title.dataset.title.replace('{}', button.dataset.about);
+  title.textContent = title.dataset.title.replace('{}', button.dataset.name || button.dataset.about);
   dialog.querySelector('form').reset();
+  for (const field of dialog.querySelectorAll('[data-named]')) field.value = button.dataset.name;
   dialog.returnValue = '';
   dialog.onclose = () => {
     if (dialog.returnValue === 'yes') ask(button, Object.fromEntries(new FormData(dialog.querySelector('form'))));
-    button.focus({preventScroll: true});
+    (button.closest('.more')?.querySelector('summary') || button).focus({preventScroll: true});
   };
   dialog.showModal();
 };
@@ -36,8 +37,9 @@ element.addEventListener('click', event => {
   if (page) trigger('chosen', {page: +page.dataset.page});
 });
 element.addEventListener('click', event => {
-  const button = event.target.closest('[data-fetch]');
-  if (button) trigger('fetched', {what: button.dataset.fetch});
+  const button = event.target.closest('[data-fetch]'), menu = button?.closest('.more');
+  if (button) trigger('fetched', {what: button.dataset.fetch, at: Date.now()});
+  if (menu) { menu.open = false; menu.querySelector('summary').focus(); }
 });
 // A run's page is called by how far it is, and says to its other parts whether anything more is to come.
 const name = () => {

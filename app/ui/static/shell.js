@@ -10,6 +10,25 @@ element.querySelector('.theme').addEventListener('click', () => {
   obey();
   try { localStorage.setItem('velatura-theme', root.dataset.theme); } catch { /* a private window forgets */ }
 });
+// What the computer does, in one line; asked for only while somebody looks.
+const busy = element.querySelector('.busy');
+let next = 0, asking = false;
+const look = async () => {
+  if (!element.isConnected) return clearInterval(clock);
+  if (asking || document.hidden || Date.now() < next) return;
+  asking = true;
+  let now = null;
+  try { const answer = await fetch('now'); if (answer.ok) now = await answer.json(); } catch { /* the server restarts: asked again soon */ }
+  asking = false;
+  next = Date.now() + (now?.busy || !now ? 2000 : 10000);
+  if (!now) return;
+  if (busy.lastChild.textContent !== now.line) busy.lastChild.textContent = now.line;
+  busy.toggleAttribute('data-on', now.busy);
+  busy.title = now.line;
+};
+const clock = setInterval(look, 500);
+document.addEventListener('visibilitychange', () => { next = 0; });
+look();
 const user = window.gradio_config?.username;
 if (user) {
   const out = document.createElement('a');

@@ -132,7 +132,10 @@ class Stage:
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.ema.to(device)
+        rates = [group["highest"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, highest in zip(self.optimizer.param_groups, rates, strict=True):
+            group["highest"] = highest  # by the schedule as it is now
 
 
 def make_optimizer(

@@ -174,7 +174,7 @@ def test_a_paused_run_can_be_saved_where_it_is(store, quick):
     assert actions.stop(store, job.id, "save") == "queued" and line(store) == ["dusk", "other"]
     view = do_next(store)
     assert (view.state, view.said.step) == ("stopped", 3) and style_of(job)
-    assert "the style file is usable" in view.line
+    assert "what it had learned is saved" in view.line
     actions.resume(store, job.id)
     assert line(store) == ["other", "dusk"]  # only a paused one goes first
 

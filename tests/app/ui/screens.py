@@ -5,19 +5,25 @@ Without a URL it serves a studio of its own on empty folders.
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from safetensors.torch import save_file
 
 from tests.app.ui.conftest import find_browser
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY, add
 from tests.trainers.data.pictures import scene
+from trainers.events import Recorder
 
 SIZES = ((390, 844), (1280, 860), (1920, 1080))
 
@@ -35,7 +41,7 @@ def main(folder: Path, url: str | None) -> None:
                 size = {"width": width, "height": height}
                 context = browser.new_context(viewport=size, color_scheme=theme)
                 page = context.new_page()
-                for name in screens(page, url or served.url, locked.url, files):
+                for name in screens(page, url or served.url, locked.url, files, served and served.out):
                     page.wait_for_timeout(400)
                     page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
                 context.close()
@@ -44,8 +50,8 @@ def main(folder: Path, url: str | None) -> None:
             process.stop()
 
 
-def screens(page: Any, url: str, locked: str, files: list[Path]) -> Iterator[str]:
-    """Go through the screens; each name comes when its screen is there."""
+def screens(page: Any, url: str, locked: str, files: list[Path], out: Path | None) -> Iterator[str]:
+    """Go through the screens; each name comes when its screen is there. `out` is the folder of runs, if it is ours."""
     page.goto(locked)
     page.wait_for_selector("form")
     yield "login"
@@ -102,6 +108,38 @@ def screens(page: Any, url: str, locked: str, files: list[Path]) -> Iterator[str
         page.goto(url + name)
         page.wait_for_selector("h1")
         yield name
+    if out is not None:
+        with hung_styles(out):
+            page.goto(url + "styles")
+            page.wait_for_selector(".art.of4")
+            yield "styles-list"
+            page.locator(".offers-of summary").last.click()
+            yield "styles-download"
+            page.locator(".more").last.locator("summary").click()
+            page.get_by_role("button", name="Delete").last.click()
+            yield "styles-delete"
+
+
+@contextmanager
+def hung_styles(out: Path) -> Iterator[None]:
+    """Two styles on the shelf for a while: one of a run, one from elsewhere."""
+    run, brought = out / "Harbour blue", out / ".studio/styles/pixel night.safetensors"
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    tensors = {f"{layer}.lora_up.weight": torch.ones(320, 8), f"{layer}.lora_down.weight": torch.ones(8, 768)}
+    (run / "samples/final").mkdir(parents=True)
+    (run / "style").mkdir()
+    (run / "config.toml").write_text('name = "Harbour blue"\n[base]\nmodel = "watercolour-v1"\n', encoding="utf-8")
+    save_file(tensors, run / "style/Harbour blue.safetensors", {"velatura.trigger": "harbour style"})
+    for number in range(4):
+        scene(20 + number, (512, 512)).save(run / f"samples/final/{number:02d}.png")
+    tags = {"1_x": {"pixel art": 40, "night city": 20, "<b>neon</b>": 12}}
+    save_file(tensors, brought, {"ss_tag_frequency": json.dumps(tags), "modelspec.author": "somebody else"})
+    Recorder(run)("done", step=600)
+    try:
+        yield
+    finally:
+        shutil.rmtree(run)
+        brought.unlink()
 
 
 def write_files(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from app.ui import edits
 from app.ui.drafts import Draft, Drafts
+from app.ui.queue import Queue
 from app.ui.uploads import take_folder
 from app.ui.writers import Progress, Writers
 from tests.trainers.data.captioners import write_tagger
@@ -37,10 +38,18 @@ def draft(drafts: Drafts, tmp_path: Path) -> Draft:
 
 
 @pytest.fixture
-def writers(drafts: Drafts) -> Iterator[Writers]:
-    made = Writers(drafts)
-    yield made
-    made.stop_all()
+def queue(drafts: Drafts) -> Iterator[Queue]:
+    """A queue whose jobs are done."""
+    made = Queue(drafts.places)
+    with made.dispatcher().in_background():
+        yield made
+        for job in made.store.active():
+            job.process.kill()
+
+
+@pytest.fixture
+def writers(drafts: Drafts, queue: Queue) -> Writers:
+    return Writers(drafts, queue)
 
 
 def captions(drafts: Drafts) -> list[str]:
@@ -79,11 +88,13 @@ def test_what_a_person_writes_meanwhile_stays(drafts: Drafts, draft: Draft, writ
     assert captions(drafts) == ["red fox, green tree", "the sea", "green tree"]
 
 
-def test_another_studio_takes_over_what_one_has_begun(drafts: Drafts, draft: Draft, writers: Writers) -> None:
+def test_another_studio_takes_over_what_one_has_begun(
+    drafts: Drafts, draft: Draft, writers: Writers, queue: Queue
+) -> None:
     writers.start(KEY, "wd14", only_empty=True)
-    while writers.look(KEY).phase == "starting":
+    while writers.look(KEY).phase == "waiting":
         time.sleep(0.05)
-    assert finished(Writers(drafts)).phase == "done"
+    assert finished(Writers(drafts, queue)).phase == "done"
     assert captions(drafts) == ["A fox", "blue sky", "green tree"]
 
 
@@ -102,4 +113,13 @@ def test_a_model_that_cannot_be_had_is_one_sentence(drafts: Drafts, draft: Draft
     assert state.phase == "failed" and state.done == 0
     assert state.sentence.startswith("BLIP is not on this computer and there is no network. Write captions by hand")
     assert "Traceback" in state.details and "Traceback" not in state.sentence
+
+
+def test_a_writer_waits_for_its_turn_and_says_so(drafts: Drafts, draft: Draft) -> None:
+    idle = Writers(drafts, Queue(drafts.places))
+    assert idle.start(KEY, "wd14", only_empty=False) == 3
+    state = idle.look(KEY)
+    assert (state.phase, state.of) == ("waiting", 3) and "1st in line" in state.sentence
+    idle.stop(KEY)
+    assert idle.look(KEY).phase == "stopped"
     assert captions(drafts) == ["A fox", "", ""]

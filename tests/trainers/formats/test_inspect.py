@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.trainers.formats.clients import MIXED, trained
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.errors import VelaturaError
-from trainers.formats.inspect import describe_style
+from trainers.formats.inspect import describe_style, glance_at
 from trainers.formats.write import write_style
 
 METADATA = {
@@ -53,6 +53,8 @@ def test_summary(bases, tmp_path, method, name, alphas, rank):
     assert {t.dtype for t in summary.tensors} == {"float16", "float32"}
     assert summary.metadata.items() >= METADATA.items()
     assert json.loads(summary.model_dump_json())["base"]["fits_only"] == ""
+    glance = glance_at(file)
+    assert glance.model_dump() == summary.model_dump(include={"method", "base", "trained_words", "metadata"})
 
 
 def test_a_file_of_another_tool(tmp_path):
@@ -78,6 +80,19 @@ def test_a_file_of_another_tool(tmp_path):
 def test_tags_that_make_no_sense_are_passed_over(tmp_path, text):
     save_file({"lora_unet_x.diff": torch.ones(2, 2)}, tmp_path / "a.safetensors", {"ss_tag_frequency": text})
     assert describe_style(tmp_path / "a.safetensors").trained_words == ()
+
+
+def test_a_glance_reads_no_number_and_takes_nothing_for_granted(tmp_path):
+    file = tmp_path / "a.safetensors"
+    save_file({"lora_unet_x_attn2_to_k.lora_down.weight": torch.ones(2), "lora_unet_x.diff": torch.ones(())}, file)
+    data = file.read_bytes()
+    file.write_bytes(data[:-12] + b"\xff" * 12)  # no number any more
+    assert (glance_at(file).method, glance_at(file).base.family) == ("full", "")
+    for shape in ([10**15], [-1]):
+        header = json.dumps({"lora_unet_x.diff": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}).encode()
+        file.write_bytes(len(header).to_bytes(8, "little") + header + b"1234")
+        with pytest.raises(VelaturaError, match="is damaged: lora_unet_x.diff would be larger than the file"):
+            glance_at(file)
 
 
 def test_no_style(tmp_path):

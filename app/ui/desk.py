@@ -1,0 +1,64 @@
+"""What stands in the Playground's fields: kept on the server as it is typed, so that no reload loses it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from app.ui import playground_words as words
+from app.ui.places import Places
+from app.ui.queue import Queue
+from app.ui.shelf import Item
+from app.ui.wishes import Typed
+from trainers.run import whole_file
+
+FIRST_STRENGTH = "0.8"
+
+
+class Desk:
+    """The fields of everybody, by the key of whoever typed in them."""
+
+    def __init__(self, places: Places) -> None:
+        self._folder = places.root / "desks"
+        self._lock = threading.Lock()
+
+    def read(self, key: str) -> Typed | None:
+        """What stands in somebody's fields; None where nothing has been typed, or it cannot be read."""
+        try:
+            return Typed.model_validate_json((self._folder / _name(key)).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def keep(self, key: str, typed: Typed) -> None:
+        """Remember what stands there."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        with self._lock, whole_file(self._folder / _name(key)) as building:
+            building.write_text(typed.model_dump_json(), encoding="utf-8")
+
+
+def begin_with(item: Item | None, queue: Queue, before: Typed | None = None, drawn: Iterable[str] = ()) -> Typed:
+    """The fields for trying a style, or for none; the other settings as they were `before`.
+
+    A prompt that somebody has typed and not `drawn` yet is kept, too.
+    """
+    before = before or Typed()
+    styles = ((item.id, FIRST_STRENGTH),) if item is not None else ()
+    fresh = not before.prompt.strip() or before.prompt in drawn
+    prompt = first_prompt(item, queue) if fresh else before.prompt
+    return before.with_(prompt=prompt, styles=styles, base="", size="")
+
+
+def first_prompt(item: Item | None, queue: Queue) -> str:
+    """What to draw first with a style: what its run drew first, else something plain with its word."""
+    view = queue.run(item.run) if item is not None and item.run else None
+    said = dict(view.said.facts).get("prompts") if view is not None else None
+    if isinstance(said, list | tuple) and said and isinstance(said[0], str):
+        return said[0]
+    return ", ".join([words.PROMPT_EXAMPLE, *(item.words[:1] if item is not None else ())])
+
+
+def _name(key: str) -> str:
+    return f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"

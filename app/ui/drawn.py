@@ -1,0 +1,94 @@
+"""One drawing: what its folder says of it, and how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from app.jobs.states import ENDED, State
+from app.jobs.store import TRAIN
+from app.jobs.views import View
+from app.ui import playground_words as words
+from app.ui.bases import in_words
+from app.ui.wishes import Wish
+from trainers.errors import VelaturaError
+
+
+class Record(BaseModel):
+    """What a drawing's folder says of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    wish: Wish
+    """With its base and size as they were then."""
+    whose: str
+    made: float
+    """When it was asked for, in Unix seconds."""
+    names: tuple[str, ...] = ()
+    """Of the styles, as they were called."""
+    base: str = ""
+    """Title of the base."""
+    number: int = 0
+    """Of its job."""
+    state: str = ""
+    """How it ended; empty until then."""
+    line: str = ""
+    """Why it has no picture, where it ended without one."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing as it is now."""
+
+    id: str
+    folder: Path
+    record: Record
+    state: State
+    line: str
+    """What it waits for, how far it is, or why it has no picture."""
+    share: float
+    pictures: tuple[Path, ...]
+    """With the styles, then without them, as far as they are there."""
+
+    @property
+    def wish(self) -> Wish:
+        """What was asked for."""
+        return self.record.wish
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.state in ENDED
+
+
+def how_far(record: Record, view: View, views: Mapping[Path, View]) -> str:
+    """What a drawing waits for, or how far it is."""
+    done, of = view.said.share
+    match view.state:
+        case State.QUEUED:
+            going = [each for each in views.values() if each.state not in (*ENDED, State.QUEUED)]
+            left = [each.said.seconds_left for each in going]
+            seconds = min((each for each in left if each is not None), default=None) if None not in left else None
+            return words.waits(_called(going[0]) if going else "", view.place, seconds)
+        case State.WORKING if of:
+            return words.drawing(done, record.wish.steps, len(record.names), record.wish.compare)
+        case State.SAVING:
+            return words.FINISHING
+        case State.STOPPING:
+            return view.line
+    return words.READING
+
+
+def _called(view: View) -> str:
+    return view.job.name if view.job.kind == TRAIN else words.OTHERS.get(view.job.kind, view.job.kind)
+
+
+def why_not(view: View) -> str:
+    """Why there is no picture, in a sentence."""
+    if view.state == State.INTERRUPTED:
+        return words.INTERRUPTED
+    return words.NO_MEMORY if "not enough memory" in view.line else in_words(VelaturaError(view.line))

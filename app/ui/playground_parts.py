@@ -1,0 +1,223 @@
+"""The fields of the Playground as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.drawing import SAMPLERS
+from app.ui import playground_words as words
+from app.ui import words as shared
+from app.ui.bases import Base
+from app.ui.fits import Fit, misfit
+from app.ui.html import button, icon, text
+from app.ui.shelf import Item
+from app.ui.wishes import MOST_STYLES, STRENGTH, Typed, Wish, style_field
+
+FOLDED = ("negative", "seed", "steps", "guidance", "size", "sampler", "base")
+HINTED = ("seed", "steps", "guidance", "size")
+WORDS_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All that the fields show."""
+
+    typed: Typed
+    wish: Wish
+    """What was typed, as far as it could be read."""
+    shelf: Sequence[Item]
+    bases: Sequence[Base]
+    own: Base
+    """What is drawn on where nobody has chosen a base."""
+    fit: Fit
+    problems: dict[str, str]
+    count: int
+    """Of the page's request that this answers."""
+    fresh: str = ""
+    """Of which fields the server knows better than the page what stands in them: `all`, `prompt`, `styles`."""
+    stamp: str = ""
+    """Another one each time."""
+    opened: bool = False
+    """Whether what is folded away is to be seen."""
+    said: str = ""
+    """Why nothing was drawn, where that is no field's matter."""
+
+
+def fields(sheet: Sheet) -> str:
+    """The whole form."""
+    draw = f'<button class="{"go" if sheet.shelf else "quiet"}" data-draw>{text(words.DRAW)}</button>'
+    refused = f'<p class="problem" role="alert">{text(sheet.said)}</p>' if sheet.said else ""
+    return (
+        f'<form class="desk" data-count="{sheet.count}" novalidate>{_first(sheet)}{_prompt(sheet)}{_styles(sheet)}'
+        f"{_compare(sheet)}{_more(sheet)}{refused}{draw}</form>"
+    )
+
+
+def _first(sheet: Sheet) -> str:
+    if sheet.shelf:
+        return ""
+    link = f'<a class="go" href="./">{text(shared.FIRST_STYLE)}</a>'
+    return f'<div class="first"><p>{text(words.NO_STYLES)}</p>{link}</div>'
+
+
+def _prompt(sheet: Sheet) -> str:
+    typed, prompt = sheet.typed.prompt, sheet.typed.prompt.casefold()
+    known = dict.fromkeys(word for item in sheet.fit.items if item for word in item.words[:WORDS_SHOWN])
+    missing = [word for word in known if word.casefold() not in prompt]
+    chips = "".join(
+        f'<button type="button" class="chip" data-add="{text(word)}">{text(word)}</button>' for word in missing
+    )
+    say = f'<div class="say"><span>{text(words.SAY)}</span>{chips}</div>' if chips else ""
+    return (
+        f'<div class="field"><label for="pg-prompt">{text(words.PROMPT)}</label><textarea id="pg-prompt" name="prompt" '
+        f'rows="3" spellcheck="false" placeholder="{text(words.PROMPT_EXAMPLE)}"{_known(sheet, "prompt", typed)}>'
+        f"{text(typed)}</textarea>{_problem(sheet, 'prompt')}{say}</div>"
+    )
+
+
+def _styles(sheet: Sheet) -> str:
+    rows = "".join(_row(sheet, place) for place in range(len(sheet.typed.styles)))
+    some = bool(sheet.typed.styles)
+    more = len(sheet.typed.styles) < MOST_STYLES and len(sheet.shelf) > len(sheet.typed.styles)
+    add = button(words.ADD_STYLE, "add", kind="small") if more else ""
+    none = "" if some or not sheet.shelf else f'<p class="hint">{text(words.PLAIN_ONLY)}</p>'
+    if not (some or sheet.shelf):
+        return ""
+    return f'<fieldset class="chosen"><legend>{text(words.STYLES)}</legend>{rows}{none}{add}</fieldset>'
+
+
+def _row(sheet: Sheet, place: int) -> str:
+    style, strength = sheet.typed.styles[place]
+    item, field = sheet.fit.items[place], style_field(place)
+    name = item.name if item is not None else style
+    options = "".join(_option(sheet, place, each, style) for each in sheet.shelf)
+    if item is None:
+        options += f'<option value="{text(style)}" selected>{text(words.GONE_NAME)}</option>'
+    low, high = STRENGTH
+    off = " off" if field in sheet.problems else ""
+    value = f"{sheet.wish.styles[place][1]:.2f}"
+    return (
+        f'<div class="style-row{off}" data-key="row-{place}"><select name="style" '
+        f'aria-label="{text(words.STYLE.format(place + 1))}"{_known(sheet, field, style, "styles")}>{options}</select>'
+        f'<button type="button" class="close" data-do="take-out" data-about="{place}" '
+        f'aria-label="{text(words.REMOVE_STYLE.format(name))}">{icon("close")}</button>'
+        f'<label class="strength"><span>{text(words.STRENGTH)}</span><input type="range" name="strength" min="{low:g}" '
+        f'max="{high:g}" step="0.05" aria-label="{text(words.STRENGTH_OF.format(name))}" value="{text(strength)}"'
+        f'{_stamp(sheet, "styles")} data-value="{text(strength)}"><output data-island>{value}</output></label>'
+        f"{_problem(sheet, field)}</div>"
+    )
+
+
+def _option(sheet: Sheet, place: int, item: Item, chosen: str) -> str:
+    """A style to choose; greyed, with the reason, where it does not go with the base that others have settled."""
+    settled = place > 0 or bool(sheet.typed.base)
+    taken = any(style == item.id for style, _ in sheet.typed.styles) and item.id != chosen
+    why = misfit(item, sheet.fit.base) if settled and not sheet.fit.base.problem else ""
+    said = f"{item.name} – {why}" if why else item.name
+    off = " disabled" if (why or taken) and item.id != chosen else ""
+    picked = " selected" if item.id == chosen else ""
+    return f'<option data-key="{text(item.id)}" value="{text(item.id)}"{picked}{off}>{text(said)}</option>'
+
+
+def _compare(sheet: Sheet) -> str:
+    if not sheet.typed.styles:
+        return ""
+    checked = " checked" if sheet.typed.compare else ""
+    value = "on" if sheet.typed.compare else ""
+    return (
+        f'<label class="switch"><input type="checkbox" name="compare"{checked}{_stamp(sheet, "compare")} '
+        f'data-value="{value}"><span>{text(words.COMPARE)}<small>{text(words.COMPARE_HINT)}</small></span></label>'
+    )
+
+
+def _more(sheet: Sheet) -> str:
+    typed, fit = sheet.typed, sheet.fit
+    seed = (
+        f'<div class="beside">{_input(sheet, "seed", "numeric")}'
+        f'<button type="button" class="small" data-seed>{text(words.NEW_SEED)}</button></div>'
+    )
+    sizes = words.SIZE_HINT.format(fit.stride) if fit.stride else ""
+    own = words.size(fit.size) if fit.size[0] and sheet.wish.size is None else words.SIZE_OWN
+    negative = (
+        f'<textarea id="pg-negative" name="negative" rows="2" spellcheck="false"'
+        f"{_known(sheet, 'negative', typed.negative)}>{text(typed.negative)}</textarea>"
+    )
+    samplers = [(name, words.SAMPLERS.get(name, name), "") for name in SAMPLERS]
+    rows = (
+        _field(sheet, "negative", words.NEGATIVE, negative),
+        _field(sheet, "seed", words.SEED, seed, words.SEED_HINT),
+        _field(sheet, "steps", words.STEPS, _input(sheet, "steps", "numeric"), words.STEPS_HINT),
+        _field(sheet, "guidance", words.GUIDANCE, _input(sheet, "guidance", "decimal"), words.GUIDANCE_HINT),
+        _field(sheet, "size", words.SIZE, _input(sheet, "size", "text", own), sizes),
+        _field(sheet, "sampler", words.SAMPLER, _select(sheet, "sampler", samplers)),
+        _field(sheet, "base", words.BASE, _select(sheet, "base", _bases(sheet))),
+    )
+    opened = " open" if sheet.opened else ""
+    return (
+        f'<details class="more-fields" data-keep{opened}><summary><b>{text(words.MORE)}</b>'
+        f"<small>{text(_in_short(sheet))}</small></summary><div>{''.join(rows)}</div></details>"
+    )
+
+
+def _in_short(sheet: Sheet) -> str:
+    wish, size = sheet.wish, sheet.fit.size
+    pixels = words.size(size) if size[0] else ""
+    parts = words.settings(wish.seed, wish.steps, wish.guidance, pixels, wish.sampler)
+    return " · ".join(filter(None, (*parts, sheet.fit.base.title)))
+
+
+def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
+    """The base of the style's own first, then what there is; greyed where the first style does not go with it."""
+    first = next((item for item in sheet.fit.items if item is not None), None)
+    own = words.OWN_BASE.format(sheet.own.title) if first is not None else sheet.own.title
+    options = [("", own, "")]
+    for base in sheet.bases:
+        if first is not None or base.model != sheet.own.model:
+            why = misfit(first, base) if first is not None else ""
+            options.append((base.model, f"{base.title} – {why}" if why else base.title, why))
+    chosen = sheet.typed.base
+    if chosen and chosen not in (model for model, _, _ in options):
+        options.append((chosen, sheet.fit.base.title or chosen, ""))
+    return options
+
+
+def _field(sheet: Sheet, name: str, label: str, inner: str, hint: str = "") -> str:
+    said = f'<p id="pg-{name}-hint">{text(hint)}</p>' if hint and name not in sheet.problems else ""
+    below = f"{_problem(sheet, name)}{said}"
+    return f'<div class="field {name}"><label for="pg-{name}">{text(label)}</label>{inner}{below}</div>'
+
+
+def _input(sheet: Sheet, name: str, keyboard: str, example: str = "") -> str:
+    value = str(getattr(sheet.typed, name))
+    shown = f' placeholder="{text(example)}"' if example else ""
+    return (
+        f'<input id="pg-{name}" name="{name}" type="text" inputmode="{keyboard}" autocomplete="off" spellcheck="false" '
+        f'value="{text(value)}"{shown}{_known(sheet, name, value)}>'
+    )
+
+
+def _select(sheet: Sheet, name: str, options: Sequence[tuple[str, str, str]]) -> str:
+    chosen = str(getattr(sheet.typed, name))
+    listed = "".join(
+        f'<option data-key="={text(value)}" value="{text(value)}"{" selected" if value == chosen else ""}'
+        f"{' disabled' if why and value != chosen else ''}>{text(label)}</option>"
+        for value, label, why in options
+    )
+    return f'<select id="pg-{name}" name="{name}"{_known(sheet, name, chosen)}>{listed}</select>'
+
+
+def _known(sheet: Sheet, name: str, value: str, group: str = "") -> str:
+    """What the script needs of a field: its value where the page is to take it over, and what is wrong with it."""
+    wrong = f' aria-invalid="true" aria-describedby="pg-{name}-said"' if name in sheet.problems else ""
+    hinted = f' aria-describedby="pg-{name}-hint"' if not wrong and name in HINTED else ""
+    return f'{_stamp(sheet, group or name)} data-value="{text(value)}"{wrong or hinted}'
+
+
+def _stamp(sheet: Sheet, group: str) -> str:
+    return f' data-set="{sheet.stamp}"' if sheet.fresh in ("all", group) else ""
+
+
+def _problem(sheet: Sheet, name: str) -> str:
+    said = sheet.problems.get(name)
+    return f'<p class="wrong" id="pg-{name}-said" role="alert">{text(said)}</p>' if said else ""

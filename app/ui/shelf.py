@@ -1,0 +1,248 @@
+"""The shelf: every style that was trained here or taken in from elsewhere, and what is done with their files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from app.jobs import actions
+from app.jobs.states import ENDED, IN_WORDS
+from app.jobs.views import View
+from app.ui import shelf_words as words
+from app.ui.names import safe_name
+from app.ui.queue import Queue
+from app.ui.run_samples import put_copy
+from app.ui.shelf_read import (
+    LONGEST_WORDS,
+    Item,
+    check_numbers,
+    plain,
+    read_found,
+    read_trained,
+    style_of_run,
+)
+from app.ui.uploads import MOST_BYTES_A_FILE, forget
+from trainers.errors import VelaturaError
+from trainers.run import Run, plain_disk_errors, whole_file
+
+__all__ = ["FORMATS", "Item", "Shelf"]
+
+FORMATS = ("safetensors", "diffusers", "toml")
+SUFFIX = ".safetensors"
+ALIAS = ".style-name"
+"""File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
+Stamp = tuple[int, int]
+
+
+class Shelf:
+    """One a server. What a file says is read once, whoever looks how often; safe to use from many threads."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue, self.places = queue, queue.places
+        self._lock = threading.RLock()
+        self._read: dict[Path, tuple[Stamp, Item | None]] = {}
+        self._secret = hashlib.sha256(b"shelf" + self.places.secret()).digest()
+
+    # ---------------------------------------------------------------- what there is
+    def items(self) -> list[Item]:
+        """Every style, newest first."""
+        runs = {path: view for view in self.queue.runs() if (path := style_of_run(view.job.folder)) is not None}
+        # Also what somebody has put there by hand: a file too large for an upload.
+        others = [path for path in self.places.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
+        with self._lock:
+            found = [self._trained(path, view) for path, view in runs.items()]
+            found += [self._known(path, None) for path in others]
+            self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
+        there = {item.id: item for item in found if item is not None}  # one file under two names is one style
+        return sorted(there.values(), key=lambda item: -item.made)
+
+    def item(self, id: str) -> Item | None:
+        """The style with this id, None where there is none; the id comes from outside."""
+        return next((item for item in self.items() if item.id == id), None)
+
+    # ---------------------------------------------------------------- files out
+    def download(self, item: Item, format: str) -> Path:
+        """The style as `safetensors`, `diffusers` or its settings as `toml`, where browsers may download it from.
+
+        VelaturaError says why it cannot be had so.
+        """
+        if format not in FORMATS:
+            raise VelaturaError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
+        put: Callable[[Path, Path], None] = put_copy
+        source, name = item.path, f"{item.name}{SUFFIX}"
+        if format == "toml":
+            source, name = self._settings(item), f"{item.name}.toml"
+        elif format == "diffusers" and not item.plain:
+            source, name = self.for_diffusers(item) or item.path, f"{item.name}-diffusers{SUFFIX}"
+            put = _put_plain if source == item.path else put_copy
+        try:
+            with plain_disk_errors(self.places.public / name):
+                return _offered(source, self.public(item), name, put)
+        except FileNotFoundError as error:
+            raise VelaturaError(words.GONE) from error
+
+    def for_diffusers(self, item: Item) -> Path | None:
+        """The file of a style that diffusers loads, None where it is written when asked for.
+
+        VelaturaError says why there can be none.
+        """
+        twin = item.path.with_name(f"{item.path.stem}-diffusers{SUFFIX}")
+        if item.plain or (item.run and twin.is_file()):
+            return item.path if item.plain else twin
+        if item.run:
+            raise VelaturaError(words.TOO_LARGE_FOR_DIFFUSERS.format(item.name))
+        if item.not_plain:
+            raise VelaturaError(words.NOT_FOR_DIFFUSERS.format(item.name, item.not_plain))
+        return None
+
+    def public(self, item: Item) -> Path:
+        """The folder of what browsers may have of a style; its name cannot be guessed."""
+        name = hashlib.blake2b(item.id.encode(), key=self._secret, digest_size=16).hexdigest()
+        folder = self.places.public / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    # ---------------------------------------------------------------- files in
+    def take_in(self, upload: Path, name: str) -> Item:
+        """Take in a style that was made elsewhere and is called `name` there; the upload is gone afterwards.
+
+        It is checked as a whole before it gets its place. VelaturaError says in one sentence why it is not taken.
+        """
+        uploads = self.places.uploads.resolve()
+        if not (upload.resolve().is_relative_to(uploads) and upload.is_file()):
+            raise VelaturaError(words.NOT_AN_UPLOAD)
+        coming = Path(tempfile.mkdtemp(dir=upload.parent))
+        try:
+            called = PurePosixPath(name.replace("\\", "/"))
+            shown = plain(called.name, LONGEST_WORDS) or words.THIS_FILE
+            if called.suffix.lower() != SUFFIX:
+                raise VelaturaError(words.NOT_SAFETENSORS.format(shown))
+            if upload.stat().st_size > MOST_BYTES_A_FILE:
+                raise VelaturaError(words.TOO_LARGE.format(shown, MOST_BYTES_A_FILE // 2**20))
+            checked = coming / f"{safe_name(called.stem) or words.NO_NAME}{SUFFIX}"
+            upload.replace(checked)
+            return self._put(checked)
+        finally:
+            shutil.rmtree(coming, ignore_errors=True)
+            forget(upload, uploads)
+
+    def rename(self, item: Item, typed: str) -> Item:
+        """Call a style something else, as far as a file may be called so; a trained one's run keeps its name."""
+        name = safe_name(typed)
+        if not name:
+            raise VelaturaError(words.NAME_IT)
+        with self._lock, plain_disk_errors(item.path):
+            if self._is_taken(name, item):
+                raise VelaturaError(words.TAKEN.format(name))
+            if item.run:
+                with whole_file(self._run(item).job.folder / ALIAS) as building:
+                    building.write_text(name, encoding="utf-8")
+            elif name != item.path.stem:
+                item.path.rename(item.path.with_name(f"{name}{SUFFIX}"))
+        shutil.rmtree(self.public(item), ignore_errors=True)
+        return self._again(item.id)
+
+    def remove(self, item: Item, with_run: bool = False) -> None:
+        """Delete a style's file in all its forms; the run of a trained one stays, unless it is to go too.
+
+        VelaturaError where the run is not at rest.
+        """
+        if item.run and with_run:
+            actions.delete(self.queue.store, self.queue.number(item.run))
+        elif item.run:
+            view = self._run(item)
+            if view.state not in ENDED:
+                raise VelaturaError(words.BUSY.format(item.name, IN_WORDS[view.state]))
+            with Run(view.job.folder).training():  # not from under a process that trains it
+                shutil.rmtree(item.path.parent)
+                (view.job.folder / ALIAS).unlink(missing_ok=True)
+        else:
+            item.path.unlink(missing_ok=True)
+        shutil.rmtree(self.public(item), ignore_errors=True)
+
+    # ---------------------------------------------------------------- within
+    def _trained(self, path: Path, view: View) -> Item | None:
+        item = self._known(path, view)
+        try:
+            alias = safe_name((view.job.folder / ALIAS).read_text(encoding="utf-8"))
+        except (FileNotFoundError, UnicodeDecodeError):
+            return item
+        return replace(item, name=alias) if item is not None and alias else item
+
+    def _known(self, path: Path, view: View | None) -> Item | None:
+        """What a file is, read anew where it has changed; None where it is no style that can be read."""
+        try:
+            seen = path.stat()
+            stamp = (seen.st_mtime_ns, seen.st_size)
+            known = self._read.get(path)
+            if known is None or known[0] != stamp:
+                self._read[path] = stamp, None  # stays so where it is no style, or half copied
+                known = self._read[path] = stamp, read_found(path) if view is None else read_trained(path, view)
+            return known[1]
+        except (FileNotFoundError, VelaturaError):
+            return None
+
+    def _put(self, checked: Path) -> Item:
+        """Check a file that has come in and give it its place."""
+        check_numbers(checked)
+        found = read_found(checked)
+        with self._lock, plain_disk_errors(self.places.styles / checked.name):
+            here = self.item(found.id)
+            if here is not None:
+                raise VelaturaError(words.HERE_ALREADY.format(here.name))
+            names = (found.name if number == 1 else f"{found.name} {number}" for number in range(1, 10_000))
+            name = next(each for each in names if not self._is_taken(each))
+            os.utime(checked)
+            checked.replace(self.places.styles / f"{name}{SUFFIX}")
+        return self._again(found.id)
+
+    def _is_taken(self, name: str, item: Item | None = None) -> bool:
+        """Whether another style than this one has a name; on some systems capital and small letters are one."""
+        others = {each.name.casefold() for each in self.items() if item is None or each.id != item.id}
+        own = item is not None and not item.run and item.path.stem.casefold() == name.casefold()
+        return name.casefold() in others or (not own and (self.places.styles / f"{name}{SUFFIX}").exists())
+
+    def _again(self, id: str) -> Item:
+        item = self.item(id)
+        if item is None:
+            raise VelaturaError(words.GONE)
+        return item
+
+    def _run(self, item: Item) -> View:
+        view = self.queue.run(item.run)
+        if view is None:
+            raise VelaturaError(words.GONE)
+        return view
+
+    def _settings(self, item: Item) -> Path:
+        if not item.run:
+            raise VelaturaError(words.NO_SETTINGS.format(item.name))
+        return self._run(item).job.folder / "config.toml"
+
+
+def _offered(source: Path, public: Path, name: str, put: Callable[[Path, Path], None]) -> Path:
+    """What `put` makes of a file, under an address that another state of it has not: browsers keep what they have."""
+    seen = source.stat()
+    stamp = hashlib.blake2b(f"{source.name}|{seen.st_mtime_ns}|{seen.st_size}".encode(), digest_size=8).hexdigest()
+    place = public / stamp / name
+    if not place.is_file():
+        for old in public.iterdir():
+            if (old / name).exists():
+                shutil.rmtree(old, ignore_errors=True)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        put(source, place)
+    return place
+
+
+def _put_plain(source: Path, place: Path) -> None:
+    """Write a style as plain LoRA, which is what diffusers loads."""
+    from trainers.formats.convert import write_plain
+    from trainers.formats.read import read_style
+
+    write_plain(place, read_style(source))

@@ -1,0 +1,186 @@
+"""What the file of a style tells, for the shelf: of one trained here with its run's help, of another by its header."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.jobs.views import View
+from app.ui import shelf_words as words
+from app.ui.downloads import OFFERS
+from app.ui.names import safe_name
+from trainers.formats.convert import is_plain, why_not_plain
+from trainers.formats.inspect import Glance, glance_at
+from trainers.formats.read import read_outline, read_style
+from trainers.models.family import FAMILIES
+from trainers.presets import STARTER
+
+SAMPLED = 2**16
+"""Bytes that are read at each of some places of a file to tell it from others."""
+LONGEST_WORDS, LONGEST_NOTE = 80, 400
+NOTES = (
+    ("Title", "modelspec.title"),
+    ("Author", "modelspec.author"),
+    ("Licence", "modelspec.license"),
+    ("Description", "modelspec.description"),
+    ("How to use it", "modelspec.usage_hint"),
+    ("Made on", "ss_sd_model_name"),
+)
+"""What is shown of a foreign file's metadata, under which name."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One style."""
+
+    id: str
+    """Stable, opaque, safe in addresses."""
+    name: str
+    path: Path
+    """The file for ComfyUI, A1111, Forge and InvokeAI."""
+    words: tuple[str, ...]
+    """What calls it up in a prompt; of a style made elsewhere as its file says, which is a stranger's text."""
+    method: str
+    """As `velatura inspect` says it: `lora`, `loha`, `lokr`, `full`, several with + between them."""
+    base: str
+    """What people call the base; empty where the file does not say."""
+    base_model: str
+    """What `velatura generate --base` takes; empty where it is not known."""
+    family: str
+    """`sd1`, `sd2`, `sdxl`; empty where the file does not say."""
+    starter: bool
+    """Whether it fits the starter alone."""
+    size: int
+    made: float
+    """Seconds since the epoch; of a style made elsewhere, when it was taken in."""
+    run: str
+    """The name of the run that made it; empty where it was made elsewhere."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """What else the file of a style made elsewhere says of itself, with names of ours."""
+    plain: bool = False
+    """Whether diffusers loads the file as it is."""
+    not_plain: str = ""
+    """Why a style made elsewhere cannot be written for diffusers, the end of a sentence; empty where it can."""
+
+
+def style_of_run(run: Path) -> Path | None:
+    """The style file of a run's folder, None where there is none (yet)."""
+    own = run / "style" / f"{run.name}.safetensors"
+    if own.is_file():
+        return own
+    # The folder may have been renamed since; the file for diffusers stands beside the one that it belongs to.
+    found = {path.stem: path for path in (run / "style").glob("*.safetensors") if not path.name.startswith(".")}
+    whole = [path for stem, path in found.items() if stem.removesuffix("-diffusers") not in found or not _is_twin(stem)]
+    return max(whole, default=None)
+
+
+def read_trained(path: Path, view: View) -> Item:
+    """The style of a run; VelaturaError where its file is none."""
+    glance, table = glance_at(path), _config(view.job.folder)
+    base = str(_in(table, "base", "model") or "")
+    starter = bool(glance.base.fits_only)
+    trigger = glance.metadata.get("velatura.trigger", "")
+    decomposed = glance.method == "full" and _in(table, "method", "dora") is True  # written as the change it makes
+    return _item(
+        path,
+        glance,
+        id=_hash(f"run|{view.job.name}".encode()),
+        name=safe_name(view.job.name) or words.NO_NAME,
+        words=(plain(trigger, LONGEST_WORDS),) if trigger else (),
+        method="lora+dora" if decomposed else glance.method,
+        base=words.STARTER if starter else _title(base, dict(view.said.facts).get("base")),
+        base_model=STARTER if starter else _whole_path(base),
+        run=view.job.name,
+        plain=is_plain(read_outline(path)),
+    )
+
+
+def read_found(path: Path) -> Item:
+    """A style that was made elsewhere; VelaturaError where the file is none. All that it says is a stranger's text."""
+    glance, outline = glance_at(path), read_outline(path)
+    starter = bool(glance.base.fits_only)
+    family = next((family.title for family in FAMILIES if family.name == glance.base.family), "")
+    said = [(label, plain(glance.metadata.get(key, ""), LONGEST_NOTE)) for label, key in NOTES]
+    return _item(
+        path,
+        glance,
+        id=_fingerprint(path),
+        name=safe_name(path.stem) or words.NO_NAME,
+        words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in glance.trained_words))),
+        method=glance.method,
+        base=words.STARTER if starter else family,
+        base_model=STARTER if starter else "",
+        run="",
+        notes=tuple((label, value) for label, value in said if value),
+        plain=is_plain(outline),
+        not_plain=plain(why_not_plain(outline), LONGEST_NOTE),
+    )
+
+
+def check_numbers(path: Path) -> None:
+    """Raise VelaturaError where a file is no style, holds numbers that are none, or layers that make no sense."""
+    read_outline(path)  # what kind of file it is, before any of its numbers are read
+    style = read_style(path)
+    for stem, tensors in style.layers.items():
+        if not {"dora_scale", "lora_magnitude_vector"} & set(tensors):  # those need the base to be looked at
+            style.update(stem)
+
+
+def plain(words: str, longest: int) -> str:
+    """A stranger's words on one line, without signs that cannot be seen, cut where they go on and on."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in words[: 4 * longest]).split())
+    return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
+
+
+def _item(path: Path, glance: Glance, **facts: Any) -> Item:
+    seen = path.stat()
+    starter = bool(glance.base.fits_only)
+    return Item(path=path, family=glance.base.family, starter=starter, size=seen.st_size, made=seen.st_mtime, **facts)
+
+
+def _is_twin(stem: str) -> bool:
+    return stem.endswith("-diffusers")
+
+
+def _config(run: Path) -> Mapping[str, Any]:
+    """A run's settings as they stand in its folder; empty where they cannot be read."""
+    try:
+        return tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _in(table: Mapping[str, Any], section: str, key: str) -> Any:
+    inner = table.get(section)
+    return inner.get(key) if isinstance(inner, Mapping) else None
+
+
+def _title(base: str, told: object) -> str:
+    """What people call a base: as in the list of downloads, else as the run said, without who publishes it."""
+    offered = next((offer.title for offer in OFFERS if offer.model == base), "")
+    return offered or plain(Path(str(told or base)).name.removesuffix(".safetensors"), LONGEST_WORDS)
+
+
+def _whole_path(base: str) -> str:
+    """A base as it can be named from anywhere: a path that is there whole, all else as it is."""
+    path = Path(base).expanduser()
+    return str(path.absolute()) if base and path.exists() else base
+
+
+def _fingerprint(path: Path) -> str:
+    """An id that follows a file wherever it goes and whatever it is called: from its size and parts of it."""
+    size = path.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+    with path.open("rb") as file:
+        for place in sorted({0, size // 3, 2 * size // 3, max(0, size - SAMPLED)}):
+            file.seek(place)
+            digest.update(file.read(SAMPLED))
+    return digest.hexdigest()
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=8).hexdigest()

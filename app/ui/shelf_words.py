@@ -1,0 +1,77 @@
+"""What the page about styles says, and what the shelf behind it refuses."""
+
+from __future__ import annotations
+
+from app.ui.run_words import METHODS
+
+# The shelf
+STARTER = "starter"
+NO_NAME = "style"
+THIS_FILE = "this file"
+NOT_AN_UPLOAD = "this file did not arrive; add it again"
+NOT_SAFETENSORS = (
+    "{} does not end in .safetensors; only such files are taken in, since others can run code when they are opened"
+)
+TOO_LARGE = "{} is larger than {} MB, which is more than an upload may hold"
+HERE_ALREADY = "this style is here already, as {}"
+NAME_IT = "a name needs at least one letter or digit"
+TAKEN = "there is a style called {} already; choose another name"
+BUSY = "{} cannot be deleted now: {}; stop its run first"
+GONE = "this style is not here any more"
+NO_SETTINGS = "{} was made elsewhere, so its settings are not known here"
+TOO_LARGE_FOR_DIFFUSERS = (
+    "{} has no file for diffusers: as plain LoRA, which is what diffusers reads, it would be huge; "
+    "train with a lower rank, or LoKr with factor 8"
+)
+NOT_FOR_DIFFUSERS = "{} cannot be had for diffusers, which reads plain LoRA only: {}"
+
+# The page
+TITLE = "Styles"
+NONE_YET = ("No styles yet", "Every style you train or bring along hangs here, ready to download and to try.")
+ON_ITS_WAY = ("Your first style is on its way", "It hangs here as soon as its file is written.")
+WATCH_IT = "Watch it"
+NONE_FOUND = "No style fits. Search for less."
+IMPORT, IMPORT_HINT = "Import a style", "Or drop .safetensors files anywhere on this page."
+ZONE = {
+    "uploading": "Uploading {k} of {n} …",
+    "looking": "Looking at {name} …",
+    "large": "{name} is larger than {most} MB, which is more than an upload may hold. {place}",
+    "failed": "{name} did not arrive. Check the connection and add it again.",
+    "other": "{name} is no style that can be taken in: its name must end in .safetensors.",
+    "lost": "The server does not answer. Add it again in a moment.",
+    "copied": "Copied: {text}",
+    "uncopied": "This browser does not let pages copy. The words are: {text}",
+}
+PUT_IT = "Put it into {} on this computer instead; it appears here by itself."
+ASK_TO_PUT_IT = "Whoever runs this studio can put it among its styles."
+IS_HERE, ARE_HERE = "{} is here now.", "{} styles are here now."
+RENAMED, DELETED, DELETED_BOTH = "It is called {} now.", "{} was deleted.", "{} and its run were deleted."
+NO_FILE = "The file could not be made: {}."
+
+ON, ON_UNKNOWN = "on {}", "for an unknown base"
+NO_WORDS = "Needs no trigger word."
+FOREIGN, FOREIGN_SILENT = "Made elsewhere: these words come from the file.", "Made elsewhere: the file names no words."
+FILE_SAYS = "What the file says"
+DOWNLOAD, TRY_IT = "Download", "Try it"
+FOR_TOOLS, FOR_DIFFUSERS = "For ComfyUI, A1111, Forge, InvokeAI", "For diffusers"
+SETTINGS = "Settings"
+TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .toml file, to train it again"
+MADE_WHEN_ASKED = "written as plain LoRA when you ask for it"
+MORE = "What can be done with {}"
+COPY, OPEN_RUN, RENAME, DELETE = "Copy the prompt words", "Open its run", "Rename", "Delete"
+PROMPT = "<lora:{}:0.8> {}"
+
+DELETE_TITLE = "Delete {}?"
+DELETE_TEXT = "The style file goes, in every form. Its run stays, with its pictures, samples and settings."
+DELETE_RUN = "Delete the run too, with all that is in it"
+DISCARD_TEXT = "It was made elsewhere: only the copy that is here goes."
+KEEP = "Keep"
+RENAME_TITLE = "Rename {}"
+RENAME_TEXT = "Its downloads and its prompt words carry the new name. A run keeps its own."
+NEW_NAME, NOT_NOW = "New name", "Not now"
+
+
+def method(name: str) -> str:
+    """A method as its paper writes it; several with + between them."""
+    known = {**METHODS, "full": "whole change", "dora": "DoRA"}
+    return " + ".join(known.get(part, part) for part in name.split("+"))

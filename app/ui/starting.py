@@ -1,0 +1,63 @@
+"""From a draft to a run in line, for the third step of Train and for programs alike."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.jobs import actions
+from app.jobs.store import Job
+from app.settings import shorten_warmup
+from app.ui.drafts import Draft
+from app.ui.names import safe_name, suggest, unlike
+from app.ui.parts import Studio
+from app.ui.plan import all_layers, choose, nested, with_choices
+from trainers.adapters import METHODS
+from trainers.config_file import build_config, lay_over, overlay
+from trainers.errors import VelaturaError
+from trainers.presets import find_preset
+
+
+def start_run(studio: Studio, draft: Draft, owner: str, settings: Mapping[str, Any] | None = None) -> Job:
+    """Put a draft's run in line under its name or the next free one, `settings` laid over its own; its job."""
+    store = studio.queue.store
+    name = unlike(store.runs, safe_name(draft.name or suggest(draft)))
+    table = shorten_warmup(lay_over(*all_layers(draft)), settings or {})
+    with tempfile.TemporaryDirectory(dir=studio.places.root, prefix="start-") as place:
+        pictures = Path(place).absolute() / "pictures"
+        studio.drafts.write_dataset(draft, pictures)
+        config = build_config(table, settings or {}, {"name": name, "data": {"images": str(pictures)}})
+        return actions.add(store, config, owner)
+
+
+def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any]) -> tuple[Draft, dict[str, Any]]:
+    """The draft with what a program has chosen, and its settings as a table, without the choice of the method.
+
+    `settings` are a config file's tables or dotted keys (`train.steps`). Raises VelaturaError.
+    """
+    table = _as_table(settings)
+    method = table.get("method")
+    named = method if isinstance(method, str) else method.get("name", "") if isinstance(method, dict) else ""
+    if named and named not in METHODS:
+        raise VelaturaError(f"there is no method {named!r}; there are {', '.join(METHODS)}")
+    own_base = table.get("base")
+    base = str(own_base.get("model", base)) if isinstance(own_base, dict) else base
+    draft = with_choices(draft, preset=find_preset(preset).name, base=base, method="", settings={})
+    if named:
+        draft = choose(draft, "method", named)
+    if isinstance(method, str):
+        del table["method"]
+    data = table.get("data")
+    if isinstance(data, dict) and "images" in data:
+        raise VelaturaError("data.images cannot be set here: the pictures are those of the draft")
+    return draft, table
+
+
+def _as_table(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys and tables, mixed as they may be, as tables in tables."""
+    table: dict[str, Any] = {}
+    for key, value in settings.items():
+        table = overlay(table, nested({str(key): value}))
+    return table

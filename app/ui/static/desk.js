@@ -1,0 +1,88 @@
+// The fields of the Playground. What is typed is kept by the server a moment later; it never takes a field over by
+// itself, but where it says so (`data-set`). One request is on its way at a time, so that none overtakes another.
+const PAUSE = 500, PATIENCE = 8000;
+const line = [], taken = new WeakMap();
+let flying = 0, count = 0, timer = 0, then = null, begun = false;
+const form = () => element.querySelector('form');
+const fields = name => [...element.querySelectorAll(`[name=${name}]`)];
+const text = name => fields(name)[0]?.value ?? '';
+const typed = () => ({
+  ...Object.fromEntries(['prompt', 'negative', 'seed', 'steps', 'guidance', 'size', 'sampler', 'base'].map(name => [name, text(name)])),
+  compare: fields('compare')[0]?.checked ?? true,
+  styles: [...element.querySelectorAll('.style-row')].map(row => ({id: row.querySelector('select').value, strength: row.querySelector('input').value})),
+});
+const next = () => {
+  if (flying || !line.length) return;
+  const [what, about, after] = line.shift(), mine = flying = ++count;
+  then = after || null;
+  trigger(what === 'draw' ? 'asked' : 'typed', {what, about: +about || 0, count: mine, ...typed()});
+  setTimeout(() => { if (flying === mine) { flying = 0; const draw = element.querySelector('[data-draw]'); if (draw) draw.disabled = false; next(); } }, PATIENCE);
+};
+const send = (what, about, after) => {
+  clearTimeout(timer);
+  if (what === 'keep' && line.length) return;         // what follows brings everything along
+  line.push([what, about, after]);
+  next();
+};
+const numbers = () => { for (const row of element.querySelectorAll('.style-row')) row.querySelector('output').value = (+row.querySelector('input').value).toFixed(2); };
+
+element.addEventListener('input', event => {
+  if (event.target.type === 'range') numbers();
+  if (event.target.matches('select')) return;
+  clearTimeout(timer);
+  timer = setTimeout(send, PAUSE, 'keep');
+});
+element.addEventListener('change', event => send(event.target.name === 'style' ? 'restyle' : 'keep'));
+element.addEventListener('keydown', event => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && event.target.matches('textarea')) form().requestSubmit();
+});
+element.addEventListener('submit', event => {
+  event.preventDefault();
+  const draw = element.querySelector('[data-draw]');
+  if (draw.disabled) return;
+  draw.disabled = true;
+  send('draw', 0, () => {
+    const wrong = element.querySelector('[aria-invalid], .wrong');
+    if (!wrong) return document.querySelector('#pg-going')?.scrollIntoView({block: 'nearest'});
+    const field = wrong.matches('[aria-invalid]') ? wrong : wrong.closest('.style-row').querySelector('select');
+    field.focus();
+  });
+});
+element.addEventListener('click', event => {
+  const button = event.target.closest('button');
+  if (!button) return;
+  const {do: what, about, add} = button.dataset;
+  if (what === 'add') send(what, 0, () => [...element.querySelectorAll('.style-row select')].at(-1)?.focus());
+  if (what === 'take-out') send(what, about, () => element.querySelector('[data-do=add], .style-row select')?.focus());
+  if (add) {
+    const field = fields('prompt')[0], words = field.value.trim();
+    field.value = words ? `${words.replace(/,$/, '')}, ${add}` : add;
+    field.focus();
+    send('keep');
+  }
+  if ('seed' in button.dataset) {
+    fields('seed')[0].value = Math.floor(Math.random() * 2 ** 32);
+    send('keep');
+  }
+});
+const settle = () => {
+  let fresh = false;
+  for (const field of element.querySelectorAll('[data-set]')) {
+    const {set, value} = field.dataset;
+    if (taken.get(field) === set) continue;
+    taken.set(field, set);
+    if (field.type === 'checkbox') field.checked = value === 'on'; else field.value = value;
+    fresh ||= field.name === 'prompt';
+  }
+  numbers();
+  if (fresh && begun && !flying) fields('prompt')[0].focus();      // settings of an earlier picture were put back
+  begun ||= fresh;
+  if (!flying || +form().dataset.count !== flying) return;
+  flying = 0;
+  if (!line.length) for (const field of element.querySelectorAll('select')) if (field.value !== field.dataset.value) field.value = field.dataset.value;
+  const after = then;
+  then = null;
+  if (after) after();
+  next();
+};
+watch('value', () => setTimeout(() => form() && settle()));

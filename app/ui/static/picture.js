@@ -1,0 +1,11 @@
+// The picture that is looked at, with and without the styles: large over the page, and its settings put back.
+const both = () => [...element.querySelectorAll('.pair [data-whole]')];
+const enlarge = makeLight({
+  titled: button => `${element.querySelector('.about .words').textContent} · ${button.dataset.title}`,
+  after: (button, down, right) => both()[both().indexOf(button) + down + right],
+});
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-whole]'), asked = event.target.closest('[data-do]');
+  if (button) enlarge(button);
+  if (asked) trigger('asked', {what: asked.dataset.do, about: asked.dataset.about});
+});

@@ -1,0 +1,59 @@
+"""What each method makes of a bundled set, as strips for the studio's cards: `python -m benchmarks.pictures`.
+
+Each method is trained by the preset that bears its name, on the starter; the concepts that are drawn are in none of its
+training images. The upper row is the base, the lower one the base with the style.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from PIL import Image
+
+from app.demo import run_demo
+from app.ui.method_pictures import STRIPS, SUFFIX
+from trainers.adapters import METHODS
+from trainers.events import Event
+
+SETS: Mapping[str, str] = MappingProxyType({"lora": "black-line", "loha": "blob", "lokr": "black-line"})
+"""The set that shows what a method is good at; without one, the first."""
+ACROSS, SIDE, GAP = 4, 96, 4
+
+
+def main() -> None:
+    """Train every method and write its strip."""
+    STRIPS.mkdir(exist_ok=True)
+    for method in METHODS:
+        place = STRIPS / f"{method}{SUFFIX}"
+        draw_strip(method, SETS.get(method, "black-line")).save(place, "WEBP", quality=84, method=6)
+        print(f"{place.name}: {place.stat().st_size} bytes", flush=True)
+
+
+def draw_strip(method: str, sample: str) -> Image.Image:
+    """Train a method on a bundled set and put what it draws before and after one above the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_demo(sample, method, Path(folder), _quiet).run
+        rows = [sorted((run / "samples" / step).glob("*.png")) for step in ("step-00000000", "final")]
+        return join([[Image.open(path).convert("RGB") for path in row[:ACROSS]] for row in rows])
+
+
+def join(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Rows of pictures at `SIDE` pixels, `GAP` apart, on nothing."""
+    width, height = (count * (SIDE + GAP) - GAP for count in (max(map(len, rows)), len(rows)))
+    strip = Image.new("RGBA", (width, height))
+    for down, row in enumerate(rows):
+        for across, picture in enumerate(row):
+            small = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            strip.paste(small, (across * (SIDE + GAP), down * (SIDE + GAP)))
+    return strip
+
+
+def _quiet(event: Event) -> None:
+    """Nobody watches."""
+
+
+if __name__ == "__main__":
+    main()

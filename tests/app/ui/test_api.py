@@ -1,0 +1,175 @@
+"""The studio for programs, over the wire, with the client that people use."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+
+from tests.app.ui.server import Process
+from tests.trainers.data.pictures import scene
+
+ROOT = Path(__file__).parents[3]
+FEW = {"train.steps": 2, "train.batch_size": 1, "sample.steps": 1, "sample.prompts": ["a boat"], "save.every": 2}
+EXAMPLE = re.search(r"^```python\n(import time.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("programs") / "outputs")
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def client(place: Process) -> Any:
+    from gradio_client import Client
+
+    return Client(place.url, verbose=False)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A ZIP with two pictures, one of them with a caption."""
+    place = tmp_path / "my-paintings.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        for seed, name in enumerate(("a boat.png", "house.png")):
+            scene(seed, (160, 160)).save(tmp_path / name)
+            archive.write(tmp_path / name, name)
+        archive.writestr("house.txt", "a house by the sea")
+    return place
+
+
+def refused(client: Any, *given: Any, api_name: str, **named: Any) -> str:
+    from gradio_client.exceptions import AppError
+
+    with pytest.raises(AppError) as caught:
+        client.predict(*given, api_name=api_name, **named)
+    return str(caught.value)
+
+
+def uploaded(client: Any, *files: Path) -> dict[str, Any]:
+    from gradio_client import handle_file
+
+    return client.predict([handle_file(str(file)) for file in files], api_name="/upload")
+
+
+def test_the_readmes_ten_lines_train_and_download_a_style(place: Process, packed: Path, tmp_path: Path) -> None:
+    assert EXAMPLE is not None
+    program = EXAMPLE[1]
+    assert len([line for line in program.splitlines() if line.strip()]) <= 10
+    for old, new in (
+        ("http://127.0.0.1:7860/", place.url),
+        ("my-paintings.zip", str(packed)),
+        ('{"train.steps": 200}', repr(FEW)),
+        ("time.sleep(5)", "time.sleep(0.3)"),
+    ):
+        assert program.count(old) == 1
+        program = program.replace(old, new)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    saved = Path(done.stdout.splitlines()[-1])
+    assert saved.name == "harbour blue.safetensors"
+    with safe_open(saved, "pt") as style:
+        assert any("lora_up" in key for key in style.keys())  # noqa: SIM118 (it is no mapping)
+    assert [path.name for path in (place.out / "harbour blue" / "images").glob("*.png")] != []
+
+
+def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, place: Process, packed: Path) -> None:
+    sent = uploaded(client, packed)
+    assert [image["caption"] for image in sent["images"]] == ["a boat", "a house by the sea"]
+    first = sent["images"][0]
+    assert client.predict(sent["draft"], {first["id"]: "a red boat"}, "dusk style", api_name="/captions") == {
+        "changed": 1
+    }
+    run = client.predict(sent["draft"], "Dusk", settings=FEW | {"method": "lokr"}, api_name="/start")["run"]
+    assert run == "Dusk"
+    import time
+
+    end = time.monotonic() + 200
+    while not (now := client.predict(run, api_name="/status"))["ended"]:
+        assert time.monotonic() < end
+        time.sleep(0.3)
+    assert (now["state"], now["step"], now["steps"]) == ("finished", 2, 2) and 0 < now["loss"] < 3
+    captions = {path.read_text().strip() for path in (place.out / "Dusk" / "images").glob("*.txt")}
+    assert captions == {"a red boat", "a house by the sea"}
+    assert len(now["samples"]) == 1 and now["samples"][0].startswith("gradio_api/file=")
+
+    listed = client.predict("dusk", api_name="/styles")
+    (style,) = listed["styles"]
+    assert (style["id"], style["method"], style["words"], style["run"]) == (now["style"], "lokr", ["dusk style"], run)
+    for form, suffix in (("safetensors", ".safetensors"), ("diffusers", ".safetensors"), ("toml", ".toml")):
+        saved = Path(client.predict(style["id"], form, api_name="/download"))
+        assert saved.suffix == suffix and saved.stat().st_size > 300
+    drawn = client.predict("a boat", {style["id"]: 0.8}, {"steps": 2, "seed": 5}, api_name="/generate")
+    assert len(drawn) == 2 and len({Path(path).read_bytes() for path in drawn}) == 2
+    assert "[ended]" in refused(client, run, api_name="/stop")
+    assert "[nothing]" in refused(client, run, api_name="/resume")
+
+
+def test_a_run_is_stopped_and_what_it_had_is_said(client: Any, packed: Path) -> None:
+    sent = uploaded(client, packed)
+    long = FEW | {"train.steps": 100_000, "sample.every": 0}
+    run = client.predict(sent["draft"], "long", settings=long, api_name="/start")["run"]
+    state = client.predict(run, "cancel", api_name="/stop")["state"]
+    assert state in ("cancelled", "stopping")
+
+
+def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.png").write_text("no picture")
+    said = refused(client, [_file(tmp_path / "note.png")], api_name="/upload")
+    assert "note.png" in said and "[no_images]" in said
+    sent = uploaded(client, packed)
+    draft = sent["draft"]
+    for settings, word in (
+        ({"train.stepz": 3}, "stepz"),
+        ({"train.steps": "many"}, "steps"),
+        ({"method": "lara"}, "lokr"),
+        ({"data.images": "/etc"}, "data.images"),
+    ):
+        said = refused(client, draft, "x", settings=settings, api_name="/start")
+        assert word in said and "[bad_setting]" in said, said
+    assert "[bad_setting]" in refused(client, draft, "x", preset="nothing", api_name="/start")
+    assert "[no_base]" in refused(client, draft, "x", base="nobody/nothing", api_name="/start")
+    assert "[no_base]" in refused(client, draft, "x", settings={"base.model": "nobody/nothing"}, api_name="/start")
+    assert "[no_draft]" in refused(client, "guessed", "x", api_name="/start")
+    assert "[no_image]" in refused(client, draft, {"other": "x"}, api_name="/captions")
+    for name in ("nothing", "../outputs", ""):
+        assert "[no_run]" in refused(client, name, api_name="/status")
+    assert "[no_style]" in refused(client, "../../etc/passwd", api_name="/download")
+    assert "[no_style]" in refused(client, "a boat", {"nothing": 1.0}, api_name="/generate")
+    assert "[bad_value]" in refused(client, "a boat", {}, {"steps": 0}, api_name="/generate")
+
+
+def test_only_the_named_endpoints_are_shown_and_documented(client: Any) -> None:
+    shown = client.view_api(return_format="dict")
+    documented = re.findall(r"`(/\w+)`", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"))
+    assert set(shown["named_endpoints"]) == set(documented) and shown["unnamed_endpoints"] == {}
+    assert all(len(each["parameters"]) <= 6 for each in shown["named_endpoints"].values())
+
+
+def test_with_a_login_a_program_names_itself(tmp_path: Path, packed: Path) -> None:
+    from gradio_client import Client
+    from gradio_client.exceptions import AuthenticationError
+
+    locked = Process(tmp_path / "locked" / "outputs", "--auth", "anna:secret")
+    try:
+        with pytest.raises((AuthenticationError, ValueError)):
+            Client(locked.url, verbose=False)
+        client = Client(locked.url, auth=("anna", "secret"), verbose=False)
+        assert len(uploaded(client, packed)["images"]) == 2
+    finally:
+        locked.stop()
+
+
+def _file(path: Path) -> Any:
+    from gradio_client import handle_file
+
+    return handle_file(str(path))

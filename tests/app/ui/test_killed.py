@@ -1,0 +1,61 @@
+"""What is killed comes back: the server under an open page, and the process that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.jobs import actions
+from app.jobs.store import Job, Store
+from tests.app.ui.server import Process
+from tests.trainers.runs import quick_settings, write_images
+
+
+@pytest.fixture
+def training(tmp_path: Path, tiny_bases: dict[str, Path]) -> Iterator[tuple[Process, Store, Job]]:
+    """A studio that trains a run without end, with a checkpoint every few steps."""
+    process, store = Process(tmp_path / "outputs"), Store(tmp_path / "outputs")
+    layers = ({"name": "harbour", "train": {"steps": 50_000}}, {"save": {"every": 20}})
+    job = actions.add(store, quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), *layers))
+    yield process, store, job
+    for left in store.active():
+        left.process.kill()
+    process.stop()
+
+
+def wait_for_step(page: Any, least: int) -> int:
+    """Until the page shows that many steps; how many it shows then."""
+    page.wait_for_selector("#run-head .chip.training")
+    page.wait_for_function(f"parseInt(document.querySelector('.facts dd')?.textContent) >= {least}")
+    return int(page.locator(".facts dd").first.inner_text().split()[0])
+
+
+def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser: Any, training: Any) -> None:
+    process, store, job = training
+    context = browser.new_context()
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    page.goto(f"{process.url}run?id=harbour")
+    seen = wait_for_step(page, 25)
+    trainer = store.job(job.id).process
+
+    process.stop(hard=True)
+    page.wait_for_selector("text=/[Cc]onnection/")
+    process.start(port=process.port)
+    assert wait_for_step(page, seen + 1) > seen
+    assert store.job(job.id).process == trainer and trainer.is_alive(), "the run was not begun again"
+
+    trainer.kill()
+    page.wait_for_selector("#run-head .chip.interrupted")
+    go_on = page.locator(".acts .go")
+    saved = int(go_on.inner_text().removeprefix("Go on from "))
+    assert saved >= 20 and saved % 20 == 0
+    go_on.click()
+    assert wait_for_step(page, saved + 1) > saved
+    assert store.job(job.id).process != trainer
+    losses = page.locator(".curve.loss polyline.smooth")
+    assert losses.count() == 1
+    context.close()

@@ -1,0 +1,219 @@
+"""The Playground in a real browser: real styles are drawn with by real jobs while the page goes on being used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.jobs.store import Store
+from app.ui.places import Places
+from tests.app.ui.server import Process
+from tests.app.ui.visitor import listen, widest
+from tests.trainers.runs import quick_settings, write_images
+from trainers.train import train
+
+NASTY = "<b>a fox</b> ${document.title='x'} {{1+1}} \"'"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path], sdxl_style: Path) -> Iterator[Process]:
+    """A studio with two styles on a tiny SD 1, the newer one called Harbour, and one made elsewhere for SDXL."""
+    folder = tmp_path_factory.mktemp("playground")
+    places = Places(folder / "outputs")
+    places.make()
+    shutil.copyfile(sdxl_style, places.styles / "Ink wash.safetensors")
+    strong = {"train": {"learning_rate": 1.0}, "data": {"trigger": "dusk style"}}
+    images = write_images(folder / "images")
+    train(quick_settings(tiny_bases["sd1"], images, {"name": "Dusk"}, strong), places.runs)
+    shutil.copytree(places.runs / "Dusk", places.runs / "Harbour")
+    (places.runs / "Harbour" / "style" / "Dusk.safetensors").touch()
+    process = Process(places.runs, VELATURA_MODELS=str(tiny_bases["sd1"]))
+    yield process
+    for job in Store(places.runs).active():
+        job.process.kill()
+    process.stop()
+
+
+@pytest.fixture
+def page(browser: Any, place: Process) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(120_000)
+    opened = context.new_page()
+    complaints: list[str] = []
+    listen(opened, place.url, complaints)
+    visit(opened, place)
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def visit(page: Any, place: Process, style: str = "") -> None:
+    page.goto(f"{place.url}playground{style}")
+    page.wait_for_selector("#pg-form form")
+    page.wait_for_selector("#pg-picture .pair")
+
+
+def unfold(page: Any) -> None:
+    if page.locator(".more-fields[open]").count() == 0:
+        page.locator(".more-fields > summary").click()
+
+
+def fill(page: Any, **typed: str) -> None:
+    """Fill the fields; drawings of these tests are small."""
+    unfold(page)
+    for label, value in ({"Steps": "1", "Size": "32"} | typed).items():
+        page.get_by_label(label, exact=True).fill(value)
+
+
+def draw(page: Any) -> None:
+    page.get_by_role("button", name="Draw", exact=True).click()
+
+
+def wait_until_drawn(page: Any) -> None:
+    page.wait_for_selector("#pg-going .going", state="detached")
+    page.wait_for_function("[...document.querySelectorAll('.pair img')].every(one => one.naturalWidth > 0)")
+
+
+def save(page: Any, name: str, place: Path) -> tuple[Any, dict[str, Any]]:
+    """A picture as it is downloaded: its pixels and its parameters."""
+    with page.expect_download() as saved:
+        page.get_by_role("link", name=f"Download: {name}").click()
+    saved.value.save_as(place / saved.value.suggested_filename)
+    with Image.open(place / saved.value.suggested_filename) as picture:
+        return np.asarray(picture.convert("RGB"), int), json.loads(picture.text["velatura"])
+
+
+def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place, tmp_path):
+    assert page.locator(".go:visible").all_inner_texts() == ["Draw"]
+    assert page.get_by_label("Style 1").locator("option:checked").inner_text() == "Harbour"
+    assert page.get_by_label("Strength of Harbour").input_value() == "0.8"
+    assert page.get_by_label("Prompt", exact=True).input_value() == "a fox"
+    page.get_by_role("button", name="dusk style").click()
+    assert page.get_by_label("Prompt", exact=True).input_value() == "a fox, dusk style"
+    fill(page, Prompt=NASTY, Steps="2", Seed="7", **{"Not in the picture (negative prompt)": "rain"})
+    draw(page)
+    page.wait_for_selector("#pg-going .going")
+
+    page.get_by_label("Prompt", exact=True).fill("a boat in the meantime")
+    page.wait_for_selector(".going [role=progressbar][aria-valuenow]")
+    draw(page)
+    page.wait_for_selector("#pg-going .going:nth-of-type(2)")
+    visit(page, place)
+    assert page.get_by_label("Prompt", exact=True).input_value() == "a boat in the meantime"
+    page.locator(".going", has_text="a boat in the meantime").get_by_role("button", name="Cancel").click()
+    page.wait_for_selector(".going:has-text('a boat in the meantime')", state="detached")
+
+    page.wait_for_selector(".pair figure:nth-child(2) img")
+    wait_until_drawn(page)
+    assert page.locator(".about .words").inner_text() == NASTY and page.title() == "Playground · Velatura"
+    assert page.locator("figcaption span").all_inner_texts() == ["With Harbour 0.8", "Without"]
+    (first, said), (second, plain) = (save(page, name, tmp_path) for name in ("With Harbour 0.8", "Without"))
+    assert np.abs(first - second).max() > 0 and first.shape == (32, 32, 3)
+    assert said["prompts"] == [NASTY] and said["styles"] == [["Dusk.safetensors", 0.8]] and plain["styles"] == []
+    assert (said["seed"], said["steps"], said["negative"], said["size"]) == (7, 2, "rain", [32, 32])
+    assert sorted(path.suffix for path in tmp_path.glob("*fox*")) == [".png", ".png"]
+
+    page.locator(".pair figure button").first.focus()
+    page.keyboard.press("Enter")
+    light = page.locator("dialog.light")
+    assert light.locator("p").inner_text() == f"{NASTY} · With Harbour 0.8"
+    page.keyboard.press("ArrowRight")
+    assert light.locator("p").inner_text() == f"{NASTY} · Without"
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.dataset.title === 'Without'")
+
+
+def test_what_is_wrong_is_said_under_its_field_and_nothing_is_lost(page):
+    fill(page, Prompt="  ", Steps="151", Size="33 x 32")
+    page.locator(".more-fields > summary").click()
+    draw(page)
+    page.wait_for_selector("#pg-prompt-said:has-text('Say first what to draw.')")
+    assert page.evaluate("document.activeElement.id") == "pg-prompt"
+    page.wait_for_selector(".more-fields[open]")
+    assert page.locator("#pg-steps-said").inner_text() == "Steps is a whole number from 1 to 150; you wrote “151”."
+    assert "multiples of 16 from 16 to 2,048" in page.locator("#pg-size-said").inner_text()
+    assert page.get_by_label("Steps", exact=True).get_attribute("aria-describedby") == "pg-steps-said"
+    assert page.get_by_label("Size", exact=True).input_value() == "33 x 32"
+    assert page.locator("#pg-going .going").count() == 0
+    page.get_by_label("Steps", exact=True).fill("20")
+    page.wait_for_selector("#pg-steps-said", state="detached")
+    assert page.get_by_label("Prompt", exact=True).input_value() == "  "
+
+
+def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_path):
+    fill(page, Prompt="a house", Seed="3")
+    page.get_by_text("Also draw it without the style").click()
+    draw(page)
+    page.wait_for_selector(".pair.alone img")
+    wait_until_drawn(page)
+
+    page.get_by_role("button", name="Add a style").click()
+    second = page.get_by_label("Style 2")
+    second.wait_for()
+    assert second.locator("option:checked").inner_text() == "Dusk"
+    greyed = second.locator("option:has-text('Ink wash')")
+    assert greyed.inner_text() == "Ink wash – Made for SDXL; this base is SD 1.5." and greyed.is_disabled()
+    strength = page.get_by_label("Strength of Dusk")
+    strength.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    assert strength.input_value() == "0.65" and page.locator("[data-key=row-1] output").inner_text() == "0.65"
+    fill(page, Prompt="a moon", Seed="4")
+    draw(page)
+    page.wait_for_selector("#pg-going .going")
+    wait_until_drawn(page)
+    page.wait_for_selector(".strip li:nth-child(2)")
+    _, said = save(page, "With Harbour 0.8 and Dusk 0.65", tmp_path)
+    assert said["styles"] == [["Dusk.safetensors", 0.8], ["Dusk.safetensors", 0.65]]
+
+    page.get_by_role("button", name="a house, seed 3").click()
+    page.wait_for_selector(".about .words:has-text('a house')")
+    assert page.locator(".strip [aria-current]").get_attribute("aria-label") == "a house, seed 3"
+    page.get_by_role("button", name="Use these settings").click()
+    page.wait_for_function("document.querySelector('#pg-prompt').value === 'a house'")
+    assert page.locator(".style-row").count() == 1 and page.get_by_label("Seed", exact=True).input_value() == "3"
+    assert not page.get_by_label("Also draw it without the style").is_checked()
+    page.set_viewport_size({"width": 390, "height": 844})
+    unfold(page)
+    assert widest(page) == []
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    assert widest(page) == []
+
+
+def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, place):
+    dusk = page.get_by_label("Style 1").locator("option", has_text="Dusk").get_attribute("value")
+    fill(page, Prompt="my own words")
+    page.wait_for_timeout(700)  # a pause in typing, after which it is kept
+    visit(page, place, f"?style={dusk}")
+    assert page.get_by_label("Style 1").locator("option:checked").inner_text() == "Dusk"
+    assert page.get_by_label("Prompt", exact=True).input_value() == "my own words"
+    page.get_by_label("Style 1").select_option(label="Ink wash")
+    page.wait_for_selector(
+        "#pg-base-said:has-text('No base model for this style is on this computer')", state="attached"
+    )
+    page.get_by_role("button", name="Take Ink wash out").click()
+    page.wait_for_selector(".style-row", state="detached")
+    assert page.get_by_label("Base model").locator("option:checked").inner_text() == "Velatura starter"
+
+
+def test_without_any_style_the_starter_draws(browser, studio):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    visit(page, studio)
+    assert page.locator(".go:visible").all_inner_texts() == ["Train your first style"] and widest(page) == []
+    assert page.get_by_label("Prompt", exact=True).input_value() == "a lighthouse"
+    fill(page, Steps="4", Size="")
+    draw(page)
+    page.wait_for_selector(".pair.alone img")
+    wait_until_drawn(page)
+    assert page.locator(".pair img").evaluate("one => [one.naturalWidth, one.naturalHeight]") == [128, 128]
+    assert "4 steps" in page.locator(".about").inner_text() and widest(page) == []
+    context.close()

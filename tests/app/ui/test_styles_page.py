@@ -1,0 +1,220 @@
+"""The styles in a real browser: a trained one and some from strangers; looked at, saved, renamed, deleted."""
+
+from __future__ import annotations
+
+import pickle
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from app.jobs import actions
+from app.jobs.store import Store
+from tests.app.ui.server import Process
+from tests.app.ui.visitor import listen, widest
+from tests.trainers.runs import METHODS, quick_settings, write_images
+from trainers.formats.inspect import describe_style
+
+NASTY = "<b>blot</b> ${document.title='x'} {{1+1}} \"'"
+LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+LORA = {f"{LAYER}.lora_up.weight": torch.ones(8, 2), f"{LAYER}.lora_down.weight": torch.ones(2, 768)}
+
+
+@dataclass
+class Place:
+    """A studio with a queue of its own, and files to bring into it."""
+
+    url: str
+    store: Store
+    files: Path
+    images: Path
+    base: Path
+
+    def train(self, name: str) -> None:
+        """Put a run in line that takes seconds."""
+        sample = {"every": 2, "prompts": [NASTY, "a boat", "a fox"], "steps": 1}
+        layers = ({"name": name, "method": METHODS["loha"], "data": {"trigger": NASTY}}, {"sample": sample})
+        actions.add(self.store, quick_settings(self.base, self.images, *layers))
+
+    def uploads(self) -> list[str]:
+        """What lies where uploads come in."""
+        return [path.name for path in (self.store.runs / ".studio/uploads").rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("styles")
+    images, files = write_images(folder / "images"), folder / "files"
+    files.mkdir()
+    process = Process(folder / "outputs")
+    yield Place(process.url, Store(folder / "outputs"), files, images, tiny_bases["sd1"])
+    process.stop()
+
+
+@pytest.fixture
+def page(browser: Any, place: Place) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    context.set_default_timeout(120_000)
+    opened = context.new_page()
+    complaints: list[str] = []
+    listen(opened, place.url, complaints)
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def card(page: Any, name: str) -> Any:
+    found = page.locator(".shelf > li", has=page.locator("h2", has_text=name))
+    found.first.wait_for()
+    return found
+
+
+def save_as(page: Any, name: str, label: str, folder: Path) -> Path:
+    """Choose something of a card's download menu; the file as it is saved."""
+    card(page, name).locator(".offers-of summary").click()
+    with page.expect_download() as saved:
+        card(page, name).get_by_role("button", name=label).click()
+    saved.value.save_as(folder / saved.value.suggested_filename)
+    return folder / saved.value.suggested_filename
+
+
+def more(page: Any, name: str, label: str) -> None:
+    card(page, name).locator(".more").last.locator("summary").click()
+    card(page, name).get_by_role("button", name=label).click()
+
+
+def bring(page: Any, *files: Path) -> None:
+    page.set_input_files("#styles-file", [str(file) for file in files])
+
+
+def test_a_trained_style_comes_and_goes_out_in_every_form(page, place, tmp_path):
+    page.goto(f"{place.url}styles")
+    page.wait_for_selector(".empty")
+    assert page.locator(".go:visible").all_inner_texts() == ["Train your first style"]
+    assert page.get_by_role("button", name="Import a style").is_visible() and widest(page) == []
+    assert page.locator("h1:visible").count() == 1 and not page.get_by_label("Search").is_visible()
+
+    place.train("harbour blue")
+    page.wait_for_selector(".empty .go:text-is('Watch it')")
+    style = card(page, "harbour blue")
+    assert style.locator(".trigger").all_inner_texts() == [NASTY], "markup is text"
+    assert style.locator(".facts").inner_text().startswith("LoHA · on sd1 · ")
+    page.wait_for_function("[...document.querySelectorAll('.art.of3 img')].every(one => one.naturalWidth > 0)")
+    assert page.locator(".go:visible").count() == 0 and page.title() == "Styles · Velatura"
+
+    whole = save_as(page, "harbour blue", "For ComfyUI", tmp_path)
+    for_diffusers = save_as(page, "harbour blue", "For diffusers", tmp_path)
+    settings = save_as(page, "harbour blue", "Settings", tmp_path)
+    names = [path.name for path in (whole, for_diffusers, settings)]
+    assert names == ["harbour blue.safetensors", "harbour blue-diffusers.safetensors", "harbour blue.toml"]
+    assert [describe_style(file).method for file in (whole, for_diffusers)] == ["loha", "lora"]
+    assert tomllib.loads(settings.read_text("utf-8"))["name"] == "harbour blue"
+
+    more(page, "harbour blue", "Copy the prompt words")
+    page.wait_for_selector(".toast:has-text('Copied:')")
+    assert page.evaluate("navigator.clipboard.readText()") == f"<lora:harbour blue:0.8> {NASTY}"
+    assert style.get_by_role("link", name="Try it").get_attribute("href").startswith("playground?style=")
+    style.locator(".more").last.locator("summary").click()
+    style.get_by_role("link", name="Open its run").click()
+    page.wait_for_selector("h1:text-is('harbour blue')")
+
+
+def test_styles_from_elsewhere_are_taken_in_or_refused_in_a_sentence(page, place):
+    metadata = {"modelspec.trigger_phrase": NASTY, "modelspec.author": "<img src=x onerror=alert(1)>"}
+    save_file(LORA, place.files / "<b>blot<b>.safetensors", metadata)
+    page.goto(f"{place.url}styles")
+    bring(page, place.files / "<b>blot<b>.safetensors")
+    page.wait_for_selector(".banner:has-text('b blot b is here now.')")
+    style = card(page, "b blot b")
+    assert style.locator(".hint").inner_text() == "Made elsewhere: these words come from the file."
+    assert style.locator(".trigger").all_inner_texts() == [NASTY]
+    style.get_by_text("What the file says").click()
+    assert style.locator("dd").inner_text() == metadata["modelspec.author"]
+    assert style.locator("b b, dd img, h2 b, .trigger b").count() == 0 and page.title() == "Styles · Velatura"
+    assert style.locator(".art.none .mark").is_visible()
+    style.locator(".offers-of summary").click()
+    assert style.locator(".offers-of small").all_inner_texts()[1:] == ["the same file"]
+    assert style.get_by_role("button", name="Settings").count() == 0
+
+    (place.files / "bomb.safetensors").write_bytes(pickle.dumps({"a": 1}, protocol=2))
+    base = {"model.diffusion_model.input_blocks.0.0.weight": torch.ones(2, 2), "first_stage_model.x": torch.ones(2)}
+    save_file(base, place.files / "base.safetensors")
+    (place.files / "old.ckpt").write_bytes(pickle.dumps({"a": 1}, protocol=2))
+    bring(page, place.files / "bomb.safetensors")
+    page.wait_for_selector(".banner.problem:has-text('Bomb.safetensors is not a safetensors file, whatever')")
+    bring(page, place.files / "base.safetensors")
+    page.wait_for_selector(".banner.problem:has-text('is a base model or a part of one, not a style')")
+    bring(page, place.files / "old.ckpt")
+    page.wait_for_selector("#styles-intake .problem:has-text('old.ckpt is no style that can be taken in')")
+    bring(page, place.files / "<b>blot<b>.safetensors")
+    page.wait_for_selector(".banner.problem:has-text('This style is here already, as b blot b.')")
+    assert page.locator(".shelf > li").count() == 2 and place.uploads() == [".held"]
+
+
+def test_a_style_is_renamed_and_found(page, place, tmp_path):
+    page.goto(f"{place.url}styles")
+    card(page, "harbour blue").locator(".more").last.locator("summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    assert page.locator(".more[open]").count() == 0
+    more(page, "harbour blue", "Rename")
+    asked = page.locator("dialog.ask[open]")
+    assert asked.locator("h2").inner_text() == "Rename harbour blue"
+    field = asked.get_by_label("New name")
+    assert field.input_value() == "harbour blue"
+    field.fill("🦊")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".banner.problem:has-text('A name needs at least one letter or digit.')")
+    more(page, "harbour blue", "Rename")
+    field.fill("../Dusk: soft")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".banner:has-text('It is called Dusk soft now.')")
+    assert save_as(page, "Dusk soft", "For ComfyUI", tmp_path).name == "Dusk soft.safetensors"
+    assert (place.store.runs / "harbour blue").is_dir()
+
+    page.get_by_label("Search").fill("LOHA")
+    page.wait_for_function("document.querySelectorAll('.shelf > li').length === 1")
+    assert card(page, "Dusk soft").is_visible()
+    page.get_by_label("Search").fill("nothing like it")
+    page.wait_for_selector("text=No style fits. Search for less.")
+
+
+@pytest.mark.parametrize("width", [390, 1920])
+def test_nothing_reaches_beyond_the_edge(page, place, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{place.url}styles")
+    for name in ("Dusk soft", "b blot b"):
+        for menu in (".offers-of", ".more:not(.offers-of)"):
+            card(page, name).locator(menu).locator("summary").click()
+            assert card(page, name).locator(menu).locator(".menu").is_visible() and widest(page) == []
+            box = card(page, name).locator(menu).locator(".menu").bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+            page.keyboard.press("Escape")
+
+
+def test_what_the_dialog_says_is_deleted(page, place):
+    folder = place.store.runs / "harbour blue"
+    page.goto(f"{place.url}styles")
+    more(page, "b blot b", "Delete")
+    asked = page.locator("dialog.ask[open]")
+    assert "only the copy that is here" in asked.inner_text() and asked.locator(".switch").count() == 0
+    asked.get_by_role("button", name="Delete").click()
+    page.wait_for_selector(".banner:has-text('b blot b was deleted.')")
+    assert list((place.store.runs / ".studio/styles").iterdir()) == []
+
+    more(page, "Dusk soft", "Delete")
+    assert asked.locator("h2").inner_text() == "Delete Dusk soft?"
+    assert page.evaluate("document.activeElement.textContent") == "Keep"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog.ask[open]", state="detached")
+    assert (folder / "style").is_dir()
+    more(page, "Dusk soft", "Delete")
+    asked.get_by_role("button", name="Delete").click()
+    page.wait_for_selector(".empty")
+    assert not (folder / "style").exists() and (folder / "samples").is_dir() and (folder / "config.toml").is_file()
