@@ -74,7 +74,7 @@ def draw_to_file(request: Request, out: Path, overwrite: bool, plain: Path | Non
     model, order = _load(request, styles, base, size)
     order = replace(order, guidance=guidance)
     told = _telling(tell, order, 1 if plain is None else 2)
-    used = asdict(request) | {"base": base, "size": size, "guidance": guidance}
+    used = asdict(request) | {"base": _without_folders(base), "size": size, "guidance": guidance}
     with _styled(model, styles):
         picture = _draw(model, order, ", ".join(style.path.stem for style, _ in styles), told)
         _write(picture, out, used | {"styles": [(style.name, strength) for style, strength in styles]})
@@ -183,6 +183,12 @@ def _base(request: Request, styles: Sequence[tuple[Style, float]]) -> str:
     if others:
         raise VelaturaError(f"{others[0]} was not trained on the starter; say which base to draw with, as --base")
     return STARTER
+
+
+def _without_folders(base: str) -> str:
+    """A base as a picture may say it to whoever it is shown to: not where it lies on somebody's disk."""
+    is_path = base != STARTER and Path(base).expanduser().exists()
+    return Path(base).name if is_path else base
 
 
 def _size(text: str, base: str) -> tuple[int, int]:

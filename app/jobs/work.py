@@ -61,7 +61,7 @@ def _run_command(job: Job) -> None:
 
     with Run(job.folder).training():
         record = Recorder(job.folder)
-        record("working", message=f"velatura {' '.join(job.command)}")
+        record("working", message="Starting …")
         try:
             code = app(list(job.command), prog_name="velatura", standalone_mode=False, obj=record)
         except Exit as end:

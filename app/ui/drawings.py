@@ -11,7 +11,6 @@ import shutil
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,7 +23,7 @@ from app.jobs.views import View
 from app.ui import playground_words as words
 from app.ui.bases import Bases
 from app.ui.drawn import Drawing, Record, how_far, why_not
-from app.ui.fits import find_fit
+from app.ui.fits import Fit, find_fit
 from app.ui.names import safe_name
 from app.ui.queue import Queue, share
 from app.ui.run_samples import put_copy, web_copy
@@ -66,28 +65,27 @@ class Drawings:
         if fit.problems:
             raise WishError(fit.problems)
         whose = whose or f"user:{owner}"
-        compare = wish.compare and bool(wish.styles)
-        styles = [(item, strength) for item, (_, strength) in zip(fit.items, wish.styles, strict=True) if item]
-        settled = replace(wish, base=fit.base.model, size=fit.size, compare=compare)
-        names = tuple(item.name for item, _ in styles)
-        record = Record(wish=settled, whose=whose, made=time.time(), names=names, base=fit.base.title)
-        request = Request(
-            prompts=(wish.prompt,),
-            styles=tuple(f"{item.path.absolute()}:{strength:.2f}" for item, strength in styles),
-            negative=wish.negative,
-            seed=wish.seed,
-            steps=wish.steps,
-            size="x".join(map(str, fit.size)),
-            guidance=wish.guidance,
-            sampler=wish.sampler,
-            base=fit.base.model,
+        record = Record(
+            wish=wish,
+            whose=whose,
+            made=time.time(),
+            names=tuple(item.name for item in fit.items if item),
+            base=fit.base.title,
+            size=fit.size,
+            guidance=fit.guidance if wish.guidance is None else wish.guidance,
         )
+        request = _request(record, fit)
         with self._lock:
             self._check_room(whose)
             folder = self._new_folder()
-            self._write(folder.name, record)
-            job = add_drawing(self.queue.store, request, compare, owner, folder)
-            self._write(folder.name, record.model_copy(update={"number": job.id}))
+            try:
+                self._write(folder.name, record)
+                job = add_drawing(self.queue.store, request, wish.compare and bool(wish.styles), owner, folder)
+                self._write(folder.name, record.model_copy(update={"number": job.id}))
+            except BaseException:
+                self._records.pop(folder.name, None)
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             self._tidy(whose)
         return job.id
 
@@ -113,7 +111,7 @@ class Drawings:
 
     # ---------------------------------------------------------------- ending
     def remove(self, id: str, whose: str) -> None:
-        """Cancel a drawing, or forget one that came to nothing; VelaturaError where it is not theirs, or gone."""
+        """Cancel a drawing, or forget what went wrong with it; VelaturaError where it is not theirs, or gone."""
         with self._lock:
             record = self._read(id) if id in self._ids() else None
             if record is None or record.whose != whose:
@@ -121,7 +119,9 @@ class Drawings:
             job = self.queue.store.job_in(self.root / id)
             if job is not None and self.queue.watcher.view(job.id).state not in ENDED:
                 actions.stop(self.queue.store, job.id, "cancel")
-            elif not (self.root / id / PICTURE).exists():
+            elif (self.root / id / PICTURE).exists():
+                self._write(id, record.model_copy(update={"line": ""}))
+            else:
                 self._delete(id)
 
     # ---------------------------------------------------------------- pictures out
@@ -232,6 +232,23 @@ class Drawings:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(public, ignore_errors=True)
         self._records.pop(id, None)
+
+
+def _request(record: Record, fit: Fit) -> Request:
+    """What the job is to draw."""
+    wish = record.wish
+    styles = zip(fit.items, (strength for _, strength in wish.styles), strict=True)
+    return Request(
+        prompts=(wish.prompt,),
+        styles=tuple(f"{item.path.absolute()}:{strength:.2f}" for item, strength in styles if item),
+        negative=wish.negative,
+        seed=wish.seed,
+        steps=wish.steps,
+        size="x".join(map(str, fit.size)),
+        guidance=record.guidance,
+        sampler=wish.sampler,
+        base=fit.base.model,
+    )
 
 
 def wait_for(drawings: Drawings, wish: Wish, owner: str) -> list[Path]:

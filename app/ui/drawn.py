@@ -23,7 +23,6 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     wish: Wish
-    """With its base and size as they were then."""
     whose: str
     made: float
     """When it was asked for, in Unix seconds."""
@@ -31,6 +30,9 @@ class Record(BaseModel):
     """Of the styles, as they were called."""
     base: str = ""
     """Title of the base."""
+    size: tuple[int, int] = (1, 1)
+    guidance: float = 0.0
+    """As it was settled, like the size."""
     number: int = 0
     """Of its job."""
     state: str = ""
@@ -60,6 +62,11 @@ class Drawing:
         return self.record.wish
 
     @property
+    def both(self) -> bool:
+        """Whether it is drawn with the styles and without."""
+        return self.wish.compare and bool(self.wish.styles)
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more is to come."""
         return self.state in ENDED
@@ -75,7 +82,7 @@ def how_far(record: Record, view: View, views: Mapping[Path, View]) -> str:
             seconds = min((each for each in left if each is not None), default=None) if None not in left else None
             return words.waits(_called(going[0]) if going else "", view.place, seconds)
         case State.WORKING if of:
-            return words.drawing(done, record.wish.steps, len(record.names), record.wish.compare)
+            return words.drawing(done, record.wish.steps, len(record.names), record.wish.compare and bool(record.names))
         case State.SAVING:
             return words.FINISHING
         case State.STOPPING:

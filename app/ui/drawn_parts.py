@@ -46,17 +46,16 @@ def chosen_one(drawings: Sequence[Drawing], chosen: str) -> Drawing | None:
 def picture(drawing: Drawing | None, studio: Drawings) -> str:
     """The drawing that is looked at, with its settings."""
     if drawing is None:
-        return f'<div class="pair"><div class="canvas none"><p>{text(words.NOTHING_DRAWN)}</p></div></div>'
-    wish, count = drawing.wish, 2 if drawing.wish.compare else 1
-    figures = "".join(_figure(drawing, place, studio) for place in range(count))
-    alone = "" if wish.compare else " alone"
-    settled = wish.size or (1, 1)
-    sizes = words.settings(wish.seed, wish.steps, wish.guidance, words.size(settled), wish.sampler)
+        return f'<div class="pair"><div class="canvas bare"><p>{text(words.NOTHING_DRAWN)}</p></div></div>'
+    wish, size = drawing.wish, drawing.record.size
+    figures = "".join(_figure(drawing, place, studio) for place in range(2 if drawing.both else 1))
+    alone = "" if drawing.both else " alone"
+    sizes = words.settings(wish.seed, wish.steps, drawing.record.guidance, words.size(size), wish.sampler)
     took = readable_time(drawing.record.seconds) if drawing.record.seconds >= 1 else ""
     numbers = " · ".join(filter(None, (*sizes, drawing.record.base, took)))
     negative = f'<p class="numbers">{text(words.NEGATIVE)}: {text(wish.negative)}</p>' if wish.negative else ""
     return (
-        f'<div class="pair{alone}" style="--shape:{settled[0]}/{settled[1]}">{figures}</div><div class="about">'
+        f'<div class="pair{alone}" style="--shape:{size[0]}/{size[1]}">{figures}</div><div class="about">'
         f'<div><p class="words">{text(wish.prompt)}</p>{negative}<p class="numbers">{text(numbers)}</p></div>'
         f"{button(words.USE, 'use', drawing.id)}</div>"
     )
@@ -68,7 +67,7 @@ def strip(drawings: Sequence[Drawing], shown: str, studio: Drawings) -> str:
     if len(drawn) < 2:
         return ""
     thumbs = "".join(_thumb(drawing, drawing.id == shown, studio) for drawing in drawn)
-    return f'<section class="strip"><h2>{text(words.YOURS)}</h2><ul>{thumbs}</ul></section>'
+    return f'<section class="last-ones"><h2>{text(words.YOURS)}</h2><ul>{thumbs}</ul></section>'
 
 
 def title(drawing: Drawing, place: int) -> str:
@@ -96,9 +95,10 @@ def _card(drawing: Drawing, named: bool) -> str:
 
 def _failure(drawing: Drawing, log: str) -> str:
     again = button(words.AGAIN, "again", drawing.id, "small")
-    gone = "" if drawing.pictures else button(words.DISMISS, "dismiss", drawing.id, "small")
+    gone = button(words.DISMISS, "dismiss", drawing.id, "small")
     details = (
-        f"<details data-keep><summary>{text(words.DETAILS)}</summary><pre tabindex='0'>{text(log)}</pre></details>"
+        f'<details data-keep><summary>{text(words.DETAILS)}</summary><pre tabindex="0" '
+        f'aria-label="{text(words.DETAILS)}">{text(log)}</pre></details>'
         if log
         else ""
     )

@@ -11,7 +11,7 @@ from app.ui.shelf import Item
 from app.ui.wishes import MOST_STYLES, SIDE, Wish, style_field
 from trainers.errors import VelaturaError
 from trainers.models.family import FAMILIES
-from trainers.presets import STARTER
+from trainers.presets import STARTER, guidance_for
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Fit:
     """Of the picture."""
     stride: int
     """What width and height are multiples of."""
+    guidance: float
+    """With which the base draws best."""
     problems: Mapping[str, str]
     """A sentence for each field that has to be changed."""
 
@@ -48,7 +50,7 @@ def find_fit(wish: Wish, shelf: Mapping[str, Item], bases: Bases) -> Fit:
     size = wish.size or (native, native)
     if native and any(side % stride or not stride <= side <= SIDE[1] for side in size):
         problems["size"] = words.WRONG_SIZE.format(stride, stride, SIDE[1], words.size(size))
-    return Fit(items, base, size, stride, problems)
+    return Fit(items, base, size, stride, guidance_for(base.model), problems)
 
 
 def chosen_base(model: str, items: tuple[Item | None, ...], bases: Bases) -> Base:

@@ -20,8 +20,9 @@ from app.ui.fits import find_fit, misfit, own_base
 from app.ui.html import banner, heading
 from app.ui.parts import Studio
 from app.ui.patched import patched
-from app.ui.playground_parts import FOLDED, Sheet, fields
+from app.ui.playground_parts import Sheet, fields
 from app.ui.run import tail
+from app.ui.shelf import Item
 from app.ui.shell import AT_ONCE, block, build_shell
 from app.ui.visit import flag, items, key_of, number, said
 from app.ui.wishes import MOST_STYLES, Typed, WishError, as_typed, read_typed
@@ -57,7 +58,6 @@ class Show:
     fresh: str = ""
     problems: bool = True
     """Whether an empty prompt is one yet."""
-    opened: bool = False
     said: str = ""
 
 
@@ -87,12 +87,12 @@ class Playground:
         wanted = str(request.query_params.get("style", ""))[:LONGEST_ID]
         typed = self.desk.read(key)
         item = next((one for one in shelf if one.id == wanted), None)
-        if typed is None or (item is not None and item.id not in dict(typed.styles)):
-            drawn = {drawing.wish.prompt for drawing in self.studio.drawings.history(key)} if typed else set()
-            drawn |= {self._first_prompt(typed)} if typed else set()
-            newest = shelf[0] if shelf else None
-            typed = begin_with(item or newest, self.studio.queue, typed, drawn)
+        if item is not None and (typed is None or item.id not in dict(typed.styles)):
+            drawn = {drawing.wish.prompt for drawing in self.studio.drawings.history(key)}
+            typed = begin_with(item, self.studio.queue, typed, drawn | self._first_prompts(shelf))
             self.desk.keep(key, typed)
+        elif typed is None:
+            typed = begin_with(shelf[0] if shelf else None, self.studio.queue)
         return self._fields(typed, Show(fresh="all", problems=False))
 
     def typed(self, request: gr.Request, event: gr.EventData) -> str:
@@ -104,8 +104,8 @@ class Playground:
         elif what == "take-out":
             kept = tuple(style for place, style in enumerate(typed.styles) if place != about)
             typed, fresh = typed.with_(styles=kept), "styles"
-        elif what == "restyle" and typed.prompt == self._first_prompt(self.desk.read(key)):
-            typed, fresh = typed.with_(prompt=self._first_prompt(typed)), "prompt"
+        elif what == "restyle":
+            typed, fresh = self._with_its_prompt(typed)
         self.desk.keep(key, typed)
         return self._fields(typed, Show(number(event, "count"), fresh, problems=False))
 
@@ -118,9 +118,8 @@ class Playground:
             if problems:
                 raise WishError(problems)
             self.studio.drawings.ask(wish, request.username or "", key)
-        except WishError as wrong:
-            opened = any(field in FOLDED for field in wrong.problems)
-            return {self.form: self._fields(typed, Show(count, opened=opened))}
+        except WishError:
+            return {self.form: self._fields(typed, Show(count))}
         except VelaturaError as error:
             return {self.form: self._fields(typed, Show(count, said=in_words(error)))}
         return {self.form: self._fields(typed, Show(count)), self.chosen: ""} | self.tick("", seen, request)
@@ -161,6 +160,7 @@ class Playground:
             elif what in ("cancel", "dismiss"):
                 self.studio.drawings.remove(about, key)
             elif what in ("again", "use"):
+                chosen = "" if what == "again" else chosen
                 shown |= self._once_more(key, about, what == "again", request)
         except VelaturaError as error:
             shown = {self.notice: banner(in_words(error), kind="problem")}
@@ -187,7 +187,6 @@ class Playground:
                 count=show.count,
                 fresh=show.fresh,
                 stamp=secrets.token_hex(4),
-                opened=show.opened,
                 said=show.said,
             )
         )
@@ -202,10 +201,17 @@ class Playground:
         taken = (fitting or free)[:1] if len(typed.styles) < MOST_STYLES else []
         return typed.with_(styles=(*typed.styles, *((item.id, FIRST_STRENGTH) for item in taken)))
 
-    def _first_prompt(self, typed: Typed | None) -> str:
-        """What would stand in the prompt by itself."""
-        first = self.studio.shelf.item(typed.styles[0][0]) if typed and typed.styles else None
-        return first_prompt(first, self.studio.queue)
+    def _with_its_prompt(self, typed: Typed) -> tuple[Typed, str]:
+        """The fields with what another style drew first, unless somebody has words of their own; what is fresh then."""
+        shelf = self.studio.shelf.items()
+        if typed.prompt not in self._first_prompts(shelf):
+            return typed, ""
+        first = next((item for item in shelf if item.id == typed.styles[0][0]), None) if typed.styles else None
+        return typed.with_(prompt=first_prompt(first, self.studio.queue)), "prompt"
+
+    def _first_prompts(self, shelf: list[Item]) -> set[str]:
+        """What stands in the prompt by itself."""
+        return {first_prompt(item, self.studio.queue) for item in (*shelf, None)}
 
     def _once_more(self, key: str, id: str, draw: bool, request: gr.Request) -> Shown:
         """Draw something again, or put its settings back into the fields."""

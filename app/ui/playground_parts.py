@@ -15,6 +15,7 @@ from app.ui.shelf import Item
 from app.ui.wishes import MOST_STYLES, STRENGTH, Typed, Wish, style_field
 
 FOLDED = ("negative", "seed", "steps", "guidance", "size", "sampler", "base")
+WIDE = ("negative", "seed", "base")
 HINTED = ("seed", "steps", "guidance", "size")
 WORDS_SHOWN = 4
 
@@ -38,16 +39,14 @@ class Sheet:
     """Of which fields the server knows better than the page what stands in them: `all`, `prompt`, `styles`."""
     stamp: str = ""
     """Another one each time."""
-    opened: bool = False
-    """Whether what is folded away is to be seen."""
     said: str = ""
     """Why nothing was drawn, where that is no field's matter."""
 
 
 def fields(sheet: Sheet) -> str:
     """The whole form."""
-    draw = f'<button class="{"go" if sheet.shelf else "quiet"}" data-draw>{text(words.DRAW)}</button>'
-    refused = f'<p class="problem" role="alert">{text(sheet.said)}</p>' if sheet.said else ""
+    draw = f'<button class="{"go" if sheet.shelf else "quiet"}" data-key="draw" data-draw>{text(words.DRAW)}</button>'
+    refused = f'<p class="problem" data-key="said" role="alert">{text(sheet.said)}</p>' if sheet.said else ""
     return (
         f'<form class="desk" data-count="{sheet.count}" novalidate>{_first(sheet)}{_prompt(sheet)}{_styles(sheet)}'
         f"{_compare(sheet)}{_more(sheet)}{refused}{draw}</form>"
@@ -58,7 +57,7 @@ def _first(sheet: Sheet) -> str:
     if sheet.shelf:
         return ""
     link = f'<a class="go" href="./">{text(shared.FIRST_STYLE)}</a>'
-    return f'<div class="first"><p>{text(words.NO_STYLES)}</p>{link}</div>'
+    return f'<div class="first" data-key="first"><p>{text(words.NO_STYLES)}</p>{link}</div>'
 
 
 def _prompt(sheet: Sheet) -> str:
@@ -70,8 +69,9 @@ def _prompt(sheet: Sheet) -> str:
     )
     say = f'<div class="say"><span>{text(words.SAY)}</span>{chips}</div>' if chips else ""
     return (
-        f'<div class="field"><label for="pg-prompt">{text(words.PROMPT)}</label><textarea id="pg-prompt" name="prompt" '
-        f'rows="3" spellcheck="false" placeholder="{text(words.PROMPT_EXAMPLE)}"{_known(sheet, "prompt", typed)}>'
+        f'<div class="field" data-key="prompt"><label for="pg-prompt">{text(words.PROMPT)}</label>'
+        f'<textarea id="pg-prompt" name="prompt" rows="3" spellcheck="false" '
+        f'placeholder="{text(words.PROMPT_EXAMPLE)}"{_known(sheet, "prompt", typed)}>'
         f"{text(typed)}</textarea>{_problem(sheet, 'prompt')}{say}</div>"
     )
 
@@ -84,7 +84,9 @@ def _styles(sheet: Sheet) -> str:
     none = "" if some or not sheet.shelf else f'<p class="hint">{text(words.PLAIN_ONLY)}</p>'
     if not (some or sheet.shelf):
         return ""
-    return f'<fieldset class="chosen"><legend>{text(words.STYLES)}</legend>{rows}{none}{add}</fieldset>'
+    return (
+        f'<fieldset class="chosen" data-key="styles"><legend>{text(words.STYLES)}</legend>{rows}{none}{add}</fieldset>'
+    )
 
 
 def _row(sheet: Sheet, place: int) -> str:
@@ -114,7 +116,7 @@ def _option(sheet: Sheet, place: int, item: Item, chosen: str) -> str:
     settled = place > 0 or bool(sheet.typed.base)
     taken = any(style == item.id for style, _ in sheet.typed.styles) and item.id != chosen
     why = misfit(item, sheet.fit.base) if settled and not sheet.fit.base.problem else ""
-    said = f"{item.name} – {why}" if why else item.name
+    said = f"{item.name} – {why}" if why and item.id != chosen else item.name  # of the chosen one it stands below
     off = " disabled" if (why or taken) and item.id != chosen else ""
     picked = " selected" if item.id == chosen else ""
     return f'<option data-key="{text(item.id)}" value="{text(item.id)}"{picked}{off}>{text(said)}</option>'
@@ -126,8 +128,9 @@ def _compare(sheet: Sheet) -> str:
     checked = " checked" if sheet.typed.compare else ""
     value = "on" if sheet.typed.compare else ""
     return (
-        f'<label class="switch"><input type="checkbox" name="compare"{checked}{_stamp(sheet, "compare")} '
-        f'data-value="{value}"><span>{text(words.COMPARE)}<small>{text(words.COMPARE_HINT)}</small></span></label>'
+        f'<label class="switch" data-key="compare"><input type="checkbox" name="compare"{checked}'
+        f'{_stamp(sheet, "compare")} data-value="{value}"><span>{text(words.COMPARE)}'
+        f"<small>{text(words.COMPARE_HINT)}</small></span></label>"
     )
 
 
@@ -138,7 +141,8 @@ def _more(sheet: Sheet) -> str:
         f'<button type="button" class="small" data-seed>{text(words.NEW_SEED)}</button></div>'
     )
     sizes = words.SIZE_HINT.format(fit.stride) if fit.stride else ""
-    own = words.size(fit.size) if fit.size[0] and sheet.wish.size is None else words.SIZE_OWN
+    own = words.size(fit.size) if fit.size[0] and sheet.wish.size is None else ""
+    suits = words.GUIDANCE_HINT.format(fit.guidance)
     negative = (
         f'<textarea id="pg-negative" name="negative" rows="2" spellcheck="false"'
         f"{_known(sheet, 'negative', typed.negative)}>{text(typed.negative)}</textarea>"
@@ -148,14 +152,14 @@ def _more(sheet: Sheet) -> str:
         _field(sheet, "negative", words.NEGATIVE, negative),
         _field(sheet, "seed", words.SEED, seed, words.SEED_HINT),
         _field(sheet, "steps", words.STEPS, _input(sheet, "steps", "numeric"), words.STEPS_HINT),
-        _field(sheet, "guidance", words.GUIDANCE, _input(sheet, "guidance", "decimal"), words.GUIDANCE_HINT),
+        _field(sheet, "guidance", words.GUIDANCE, _input(sheet, "guidance", "decimal", f"{fit.guidance:g}"), suits),
         _field(sheet, "size", words.SIZE, _input(sheet, "size", "text", own), sizes),
         _field(sheet, "sampler", words.SAMPLER, _select(sheet, "sampler", samplers)),
         _field(sheet, "base", words.BASE, _select(sheet, "base", _bases(sheet))),
     )
-    opened = " open" if sheet.opened else ""
+    opened = " open" if any(field in FOLDED for field in sheet.problems) else ""
     return (
-        f'<details class="more-fields" data-keep{opened}><summary><b>{text(words.MORE)}</b>'
+        f'<details class="more-fields" data-key="more" data-keep{opened}><summary><b>{text(words.MORE)}</b>'
         f"<small>{text(_in_short(sheet))}</small></summary><div>{''.join(rows)}</div></details>"
     )
 
@@ -163,7 +167,8 @@ def _more(sheet: Sheet) -> str:
 def _in_short(sheet: Sheet) -> str:
     wish, size = sheet.wish, sheet.fit.size
     pixels = words.size(size) if size[0] else ""
-    parts = words.settings(wish.seed, wish.steps, wish.guidance, pixels, wish.sampler)
+    guidance = sheet.fit.guidance if wish.guidance is None else wish.guidance
+    parts = words.settings(wish.seed, wish.steps, guidance, pixels, wish.sampler)
     return " · ".join(filter(None, (*parts, sheet.fit.base.title)))
 
 
@@ -185,7 +190,8 @@ def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
 def _field(sheet: Sheet, name: str, label: str, inner: str, hint: str = "") -> str:
     said = f'<p id="pg-{name}-hint">{text(hint)}</p>' if hint and name not in sheet.problems else ""
     below = f"{_problem(sheet, name)}{said}"
-    return f'<div class="field {name}"><label for="pg-{name}">{text(label)}</label>{inner}{below}</div>'
+    row = " whole-row" if name in WIDE else ""
+    return f'<div class="field{row}"><label for="pg-{name}">{text(label)}</label>{inner}{below}</div>'
 
 
 def _input(sheet: Sheet, name: str, keyboard: str, example: str = "") -> str:

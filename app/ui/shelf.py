@@ -35,6 +35,8 @@ __all__ = ["FORMATS", "Item", "Shelf"]
 
 FORMATS = ("safetensors", "diffusers", "toml")
 SUFFIX = ".safetensors"
+OFFERED = "styles"
+"""Folder of the public one with a folder for each style."""
 ALIAS = ".style-name"
 """File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
 Stamp = tuple[int, int]
@@ -45,8 +47,9 @@ class Shelf:
 
     def __init__(self, queue: Queue) -> None:
         self.queue, self.places = queue, queue.places
-        self._lock = threading.RLock()
+        self._lock, self._writing = threading.RLock(), threading.Lock()
         self._read: dict[Path, tuple[Stamp, Item | None]] = {}
+        self._ids: frozenset[str] | None = None
         self._secret = hashlib.sha256(b"shelf" + self.places.secret()).digest()
 
     # ---------------------------------------------------------------- what there is
@@ -59,7 +62,10 @@ class Shelf:
             found = [self._trained(path, view) for path, view in runs.items()]
             found += [self._known(path, None) for path in others]
             self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
-        there = {item.id: item for item in found if item is not None}  # one file under two names is one style
+            there = {item.id: item for item in found if item is not None}  # one file under two names is one style
+            if there.keys() != self._ids:
+                self._ids = frozenset(there)
+                self._sweep()
         return sorted(there.values(), key=lambda item: -item.made)
 
     def item(self, id: str) -> Item | None:
@@ -80,7 +86,7 @@ class Shelf:
             source, name = self._settings(item), f"{item.name}.toml"
         elif format == "diffusers" and not item.plain:
             source, name = self.for_diffusers(item) or item.path, f"{item.name}-diffusers{SUFFIX}"
-            put = _put_plain if source == item.path else put_copy
+            put = self._put_plain if source == item.path else put_copy
         try:
             with plain_disk_errors(self.places.public / name):
                 return _offered(source, self.public(item), name, put)
@@ -95,17 +101,15 @@ class Shelf:
         twin = item.path.with_name(f"{item.path.stem}-diffusers{SUFFIX}")
         if item.plain or (item.run and twin.is_file()):
             return item.path if item.plain else twin
-        if item.run:
-            raise VelaturaError(words.TOO_LARGE_FOR_DIFFUSERS.format(item.name))
-        if item.not_plain:
-            raise VelaturaError(words.NOT_FOR_DIFFUSERS.format(item.name, item.not_plain))
+        reason = words.HUGE if item.run else item.not_plain
+        if reason:
+            raise VelaturaError(words.NOT_FOR_DIFFUSERS.format(item.name, reason))
         return None
 
     def public(self, item: Item) -> Path:
         """The folder of what browsers may have of a style; its name cannot be guessed."""
-        name = hashlib.blake2b(item.id.encode(), key=self._secret, digest_size=16).hexdigest()
-        folder = self.places.public / name
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = self.places.public / OFFERED / self._public_name(item.id)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
     # ---------------------------------------------------------------- files in
@@ -127,7 +131,7 @@ class Shelf:
                 raise VelaturaError(words.TOO_LARGE.format(shown, MOST_BYTES_A_FILE // 2**20))
             checked = coming / f"{safe_name(called.stem) or words.NO_NAME}{SUFFIX}"
             upload.replace(checked)
-            return self._put(checked)
+            return self._put(checked, shown)
         finally:
             shutil.rmtree(coming, ignore_errors=True)
             forget(upload, uploads)
@@ -167,6 +171,16 @@ class Shelf:
         shutil.rmtree(self.public(item), ignore_errors=True)
 
     # ---------------------------------------------------------------- within
+    def _public_name(self, id: str) -> str:
+        return hashlib.blake2b(id.encode(), key=self._secret, digest_size=16).hexdigest()
+
+    def _sweep(self) -> None:
+        """Take away what was offered of styles that are no more, whoever has deleted them."""
+        names = {self._public_name(id) for id in self._ids or ()}
+        for folder in (self.places.public / OFFERED).glob("*"):
+            if folder.name not in names:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _trained(self, path: Path, view: View) -> Item | None:
         item = self._known(path, view)
         try:
@@ -188,9 +202,13 @@ class Shelf:
         except (FileNotFoundError, VelaturaError):
             return None
 
-    def _put(self, checked: Path) -> Item:
+    def _put(self, checked: Path, shown: str) -> Item:
         """Check a file that has come in and give it its place."""
-        check_numbers(checked)
+        try:
+            check_numbers(checked)
+        except VelaturaError as error:  # said with the name by which the file is known to whoever sent it
+            sentence = str(error).replace(checked.name, f"“{shown}”", 1)
+            raise VelaturaError(sentence) from error.__cause__
         found = read_found(checked)
         with self._lock, plain_disk_errors(self.places.styles / checked.name):
             here = self.item(found.id)
@@ -201,6 +219,15 @@ class Shelf:
             os.utime(checked)
             checked.replace(self.places.styles / f"{name}{SUFFIX}")
         return self._again(found.id)
+
+    def _put_plain(self, source: Path, place: Path) -> None:
+        """Write a style as plain LoRA, which is what diffusers loads; one at a time, since it may take much memory."""
+        from trainers.formats.convert import write_plain
+        from trainers.formats.read import read_style
+
+        with self._writing:
+            if not place.is_file():
+                write_plain(place, read_style(source))
 
     def _is_taken(self, name: str, item: Item | None = None) -> bool:
         """Whether another style than this one has a name; on some systems capital and small letters are one."""
@@ -238,11 +265,3 @@ def _offered(source: Path, public: Path, name: str, put: Callable[[Path, Path], 
         place.parent.mkdir(mode=0o700, exist_ok=True)
         put(source, place)
     return place
-
-
-def _put_plain(source: Path, place: Path) -> None:
-    """Write a style as plain LoRA, which is what diffusers loads."""
-    from trainers.formats.convert import write_plain
-    from trainers.formats.read import read_style
-
-    write_plain(place, read_style(source))

@@ -8,7 +8,6 @@ from app.console import readable_size
 from app.jobs.views import View
 from app.ui import run_samples
 from app.ui import shelf_words as words
-from app.ui.bases import in_words
 from app.ui.html import MARK, icon, text
 from app.ui.queue import Queue
 from app.ui.run_dialogs import dialog
@@ -89,9 +88,9 @@ def _downloads(shelf: Shelf, item: Item) -> str:
         said = words.MADE_WHEN_ASKED if file is None else words.TOOLS_SAID.format(readable_size(file.stat().st_size))
         said = words.SAME_FILE if file == item.path else said
         offers.append(_offer(item, "diffusers", words.FOR_DIFFUSERS, said))
-    except (FileNotFoundError, VelaturaError) as error:  # there is none; or it was deleted in this moment
-        reason = in_words(error) if isinstance(error, VelaturaError) else ""
-        offers.append(f'<p class="not-to-be-had"><b>{text(words.FOR_DIFFUSERS)}</b><small>{text(reason)}</small></p>')
+    except (FileNotFoundError, VelaturaError):  # there can be none, or it was deleted in this moment
+        reason = text(words.NOT_POSSIBLE.format(item.not_plain or words.HUGE))
+        offers.append(f'<p class="not-to-be-had"><b>{text(words.FOR_DIFFUSERS)}</b><small>{reason}</small></p>')
     if item.run:
         offers.append(_offer(item, "toml", words.SETTINGS, words.TOML_SAID))
     return (

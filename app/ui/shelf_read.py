@@ -22,15 +22,6 @@ from trainers.presets import STARTER
 SAMPLED = 2**16
 """Bytes that are read at each of some places of a file to tell it from others."""
 LONGEST_WORDS, LONGEST_NOTE = 80, 400
-NOTES = (
-    ("Title", "modelspec.title"),
-    ("Author", "modelspec.author"),
-    ("Licence", "modelspec.license"),
-    ("Description", "modelspec.description"),
-    ("How to use it", "modelspec.usage_hint"),
-    ("Made on", "ss_sd_model_name"),
-)
-"""What is shown of a foreign file's metadata, under which name."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +95,7 @@ def read_found(path: Path) -> Item:
     glance, outline = glance_at(path), read_outline(path)
     starter = bool(glance.base.fits_only)
     family = next((family.title for family in FAMILIES if family.name == glance.base.family), "")
-    said = [(label, plain(glance.metadata.get(key, ""), LONGEST_NOTE)) for label, key in NOTES]
+    said = [(label, plain(glance.metadata.get(key, ""), LONGEST_NOTE)) for label, key in words.NOTES]
     return _item(
         path,
         glance,

@@ -10,20 +10,17 @@ NO_NAME = "style"
 THIS_FILE = "this file"
 NOT_AN_UPLOAD = "this file did not arrive; add it again"
 NOT_SAFETENSORS = (
-    "{} does not end in .safetensors; only such files are taken in, since others can run code when they are opened"
+    "“{}” does not end in .safetensors; only such files are taken in, since others can run code when they are opened"
 )
-TOO_LARGE = "{} is larger than {} MB, which is more than an upload may hold"
-HERE_ALREADY = "this style is here already, as {}"
+TOO_LARGE = "“{}” is larger than {} MB, which is more than an upload may hold"
+HERE_ALREADY = "this style is here already, as “{}”"
 NAME_IT = "a name needs at least one letter or digit"
-TAKEN = "there is a style called {} already; choose another name"
-BUSY = "{} cannot be deleted now: {}; stop its run first"
+TAKEN = "there is a style called “{}” already; choose another name"
+BUSY = "“{}” cannot be deleted now: {}; stop its run first"
 GONE = "this style is not here any more"
-NO_SETTINGS = "{} was made elsewhere, so its settings are not known here"
-TOO_LARGE_FOR_DIFFUSERS = (
-    "{} has no file for diffusers: as plain LoRA, which is what diffusers reads, it would be huge; "
-    "train with a lower rank, or LoKr with factor 8"
-)
-NOT_FOR_DIFFUSERS = "{} cannot be had for diffusers, which reads plain LoRA only: {}"
+NO_SETTINGS = "“{}” was made elsewhere, so its settings are not known here"
+NOT_FOR_DIFFUSERS = "“{}” cannot be had for diffusers, which reads plain LoRA only: {}"
+HUGE = "it would be huge; a lower rank, or LoKr with factor 8, has such a file"
 
 # The page
 TITLE = "Styles"
@@ -35,13 +32,12 @@ IMPORT, IMPORT_HINT = "Import a style", "Or drop .safetensors files anywhere on 
 ZONE = {
     "uploading": "Uploading {k} of {n} …",
     "looking": "Looking at {name} …",
-    "large": "{name} is larger than {most} MB, which is more than an upload may hold. {place}",
-    "failed": "{name} did not arrive. Check the connection and add it again.",
-    "other": "{name} is no style that can be taken in: its name must end in .safetensors.",
+    "several": "{n} files",
     "lost": "The server does not answer. Add it again in a moment.",
     "copied": "Copied: {text}",
     "uncopied": "This browser does not let pages copy. The words are: {text}",
 }
+ARRIVED_NOT = "“{}” did not arrive. Check the connection and add it again."
 PUT_IT = "Put it into {} on this computer instead; it appears here by itself."
 ASK_TO_PUT_IT = "Whoever runs this studio can put it among its styles."
 IS_HERE, ARE_HERE = "{} is here now.", "{} styles are here now."
@@ -52,10 +48,20 @@ ON, ON_UNKNOWN = "on {}", "for an unknown base"
 NO_WORDS = "Needs no trigger word."
 FOREIGN, FOREIGN_SILENT = "Made elsewhere: these words come from the file.", "Made elsewhere: the file names no words."
 FILE_SAYS = "What the file says"
+NOTES = (
+    ("Title", "modelspec.title"),
+    ("Author", "modelspec.author"),
+    ("Licence", "modelspec.license"),
+    ("Description", "modelspec.description"),
+    ("How to use it", "modelspec.usage_hint"),
+    ("Made on", "ss_sd_model_name"),
+)
+"""What is shown of a foreign file's metadata, each with its key."""
 DOWNLOAD, TRY_IT = "Download", "Try it"
 FOR_TOOLS, FOR_DIFFUSERS = "For ComfyUI, A1111, Forge, InvokeAI", "For diffusers"
 SETTINGS = "Settings"
 TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .toml file, to train it again"
+NOT_POSSIBLE = "Not possible: {}."
 MADE_WHEN_ASKED = "written as plain LoRA when you ask for it"
 MORE = "What can be done with {}"
 COPY, OPEN_RUN, RENAME, DELETE = "Copy the prompt words", "Open its run", "Rename", "Delete"

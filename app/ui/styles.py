@@ -21,13 +21,14 @@ from app.ui.patched import patched
 from app.ui.shelf import Item
 from app.ui.shelf_cards import card, dialogs
 from app.ui.shell import AT_ONCE, PRIVATE, block, build_shell, island
-from app.ui.uploads import MOST_BYTES_A_FILE
+from app.ui.uploads import MOST_BYTES_A_FILE, MOST_NAME
 from app.ui.visit import items, number, said
 from trainers.errors import VelaturaError
 
 A_PAGE = 24
 SOON, LATER = 2, 15
 """Seconds between two looks: while a run goes on, and else."""
+EACH: dict[str, Any] = PRIVATE | {"trigger_mode": "multiple"}
 Shown = dict[Any, Any]
 
 
@@ -40,9 +41,9 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
     page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **AT_ONCE)
     page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **AT_ONCE)
-    page.list.asked(page.asked, state, page.everything, **PRIVATE)
-    page.list.fetched(page.fetched, None, [page.files, page.notice], **PRIVATE)
-    page.intake.brought(page.brought, state, [page.intake, *page.everything], **PRIVATE)
+    page.list.asked(page.asked, state, page.everything, **EACH)
+    page.list.fetched(page.fetched, None, [page.files, page.notice], **EACH)
+    page.intake.brought(page.brought, state, [page.intake, *page.everything], **EACH, concurrency_limit=2)
 
 
 class StylesPage:
@@ -52,7 +53,13 @@ class StylesPage:
         self.studio, self.shelf = studio, studio.shelf
         with gr.Row(elem_id="styles-head"):
             block(heading(words.TITLE))
-            self.intake = island({}, "styles.js", _intake(), elem_id="styles-intake", words=_zone(studio))
+            self.intake = island(
+                {},
+                "styles.js",
+                _intake(),
+                elem_id="styles-intake",
+                words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
+            )
         self.notice = block("", elem_id="styles-notice")
         self.filter = island(None, "filter.js", search_field("styles-search"), elem_id="styles-filter")
         self.list = patched("runs.js", elem_id="styles")
@@ -105,7 +112,7 @@ class StylesPage:
         taken, refused = [], []
         for file in items(event, "files"):
             try:
-                taken.append(self.shelf.take_in(Path(str(file.get("path", ""))), str(file.get("name", ""))))
+                taken.append(self._take_in(file))
             except (OSError, VelaturaError) as error:
                 refused.append(_problem(error))
         notice = "".join(refused) + (_welcome(taken) if taken else "")
@@ -117,6 +124,19 @@ class StylesPage:
         if item is None:
             raise VelaturaError(words.GONE)
         return item
+
+    def _take_in(self, file: dict[str, Any]) -> Item:
+        """Take in one file that the page has sent, or say why it has not sent it."""
+        name, problem = str(file.get("name", ""))[:MOST_NAME], file.get("problem")
+        if problem == "other":
+            raise VelaturaError(words.NOT_SAFETENSORS.format(name))
+        if problem == "large":
+            most, anywhere = MOST_BYTES_A_FILE // 2**20, self.studio.bases.anywhere
+            place = words.PUT_IT.format(self.studio.places.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
+            raise VelaturaError(f"{words.TOO_LARGE.format(name, most)}. {place}")
+        if problem:
+            raise VelaturaError(words.ARRIVED_NOT.format(name))
+        return self.shelf.take_in(Path(str(file.get("path", ""))), name)
 
     def _do(self, what: str, item: Item, event: gr.EventData) -> str:
         """Do what a button asks for; the sentence that says so."""
@@ -173,9 +193,3 @@ def _intake() -> str:
         f'<p class="hint">{text(words.IMPORT_HINT)}</p><p class="said" role="status"></p></div>'
         '<p class="toast" role="status"></p>'
     )
-
-
-def _zone(studio: Studio) -> dict[str, Any]:
-    """What the page's script says."""
-    place = words.PUT_IT.format(studio.places.styles.resolve()) if studio.bases.anywhere else words.ASK_TO_PUT_IT
-    return words.ZONE | {"place": place, "most": MOST_BYTES_A_FILE // 2**20}

@@ -24,7 +24,7 @@ _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
 
 @dataclass(frozen=True)
 class Wish:
-    """A picture to draw; without a size in the base's own, without a base on that of the first style."""
+    """A picture to draw; without a size or guidance with the base's own, without a base on that of the first style."""
 
     prompt: str
     styles: tuple[tuple[str, float], ...] = ()
@@ -32,7 +32,7 @@ class Wish:
     negative: str = ""
     seed: int = 1
     steps: int = 25
-    guidance: float = 7.0
+    guidance: float | None = None
     size: tuple[int, int] | None = None
     """Width and height in pixels."""
     sampler: str = "ddim"
@@ -51,7 +51,7 @@ class Typed(BaseModel):
     negative: str = ""
     seed: str = str(Wish.seed)
     steps: str = str(Wish.steps)
-    guidance: str = f"{Wish.guidance:g}"
+    guidance: str = ""
     size: str = ""
     sampler: str = Wish.sampler
     base: str = ""
@@ -91,7 +91,7 @@ def read_typed(typed: Typed) -> tuple[Wish, dict[str, str]]:
         negative=read("negative", _text, words.NEGATIVE_NAME, typed.negative),
         seed=read("seed", _whole, words.SEED, typed.seed, SEED),
         steps=read("steps", _whole, words.STEPS, typed.steps, STEPS),
-        guidance=read("guidance", _number, words.GUIDANCE_NAME, typed.guidance, GUIDANCE),
+        guidance=read("guidance", _guidance, typed.guidance),
         size=read("size", _size, typed.size),
         sampler=read("sampler", _sampler, typed.sampler),
         base=typed.base,
@@ -108,7 +108,7 @@ def as_typed(wish: Wish) -> Typed:
         negative=wish.negative,
         seed=str(wish.seed),
         steps=str(wish.steps),
-        guidance=f"{wish.guidance:g}",
+        guidance="" if wish.guidance is None else f"{wish.guidance:g}",
         size=words.size(wish.size) if wish.size else "",
         sampler=wish.sampler,
         base=wish.base,
@@ -171,6 +171,10 @@ def _whole(name: str, typed: str, allowed: tuple[int, int]) -> int:
     if plain is None or not allowed[0] <= int(plain[1]) <= allowed[1]:
         raise VelaturaError(words.NO_WHOLE.format(name, *_range(allowed), typed.strip()[:40]))
     return int(plain[1])
+
+
+def _guidance(typed: str) -> float | None:
+    return _number(words.GUIDANCE_NAME, typed, GUIDANCE) if typed.strip() else None
 
 
 def _range(allowed: Iterable[float]) -> tuple[str, ...]:

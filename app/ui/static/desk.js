@@ -43,7 +43,7 @@ element.addEventListener('submit', event => {
   draw.disabled = true;
   send('draw', 0, () => {
     const wrong = element.querySelector('[aria-invalid], .wrong');
-    if (!wrong) return document.querySelector('#pg-going')?.scrollIntoView({block: 'nearest'});
+    if (!wrong) return document.querySelector('#pg-going')?.scrollIntoView({block: innerWidth <= 720 ? 'start' : 'nearest'});
     const field = wrong.matches('[aria-invalid]') ? wrong : wrong.closest('.style-row').querySelector('select');
     field.focus();
   });
@@ -76,6 +76,7 @@ const settle = () => {
   }
   numbers();
   if (fresh && begun && !flying) fields('prompt')[0].focus();      // settings of an earlier picture were put back
+  if (fresh && location.search) history.replaceState(history.state, '', location.pathname);   // a reload finds what was typed since
   begun ||= fresh;
   if (!flying || +form().dataset.count !== flying) return;
   flying = 0;

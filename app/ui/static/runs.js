@@ -12,6 +12,7 @@ const putTo = (dialog, button) => {
     (button.closest('.more')?.querySelector('summary') || button).focus({preventScroll: true});
   };
   dialog.showModal();
+  dialog.querySelector('[data-named]')?.select();
 };
 const closeMenus = except => {
   for (const menu of element.querySelectorAll('.more[open]')) if (menu !== except) menu.open = false;

@@ -10,24 +10,22 @@ const look = files => new Promise((done, lost) => {      // resolves when the se
   answered = heard => { if (heard === mine) { clearTimeout(alarm); done(); } };
   trigger('brought', {files, batch: mine});
 });
-const refusal = ({name, size}) => !/\.safetensors$/i.test(name) ? fill(words.other, {name})
-  : size > LARGEST ? fill(words.large, {name, most: words.most, place: words.place}) : '';
+const refusal = ({name, size}) => !/\.safetensors$/i.test(name) ? 'other' : size > LARGEST ? 'large' : '';
+const send = async file => {
+  const name = file.name, problem = refusal(file);
+  if (problem) return {name, problem};
+  try { return {name, path: (await upload(file)).path}; } catch { return {name, problem: 'failed'}; }
+};
 const bring = async files => {
   if (busy || !files.length) return;
   [busy, button.disabled] = [true, true];
-  const wrong = [];
-  for (const [place, file] of files.entries()) {
-    const reason = refusal(file);
-    if (reason) { wrong.push(reason); continue; }
-    say.textContent = fill(words.uploading, {k: place + 1, n: files.length});
-    try {
-      const {path} = await upload(file);
-      say.textContent = fill(words.looking, {name: file.name});
-      await look([{path, name: file.name}]).catch(() => { wrong.push(words.lost); });
-    } catch { wrong.push(fill(words.failed, {name: file.name})); }
+  const sent = [];
+  for (const file of files) {
+    say.textContent = fill(words.uploading, {k: sent.length + 1, n: files.length});
+    sent.push(await send(file));
   }
-  say.textContent = wrong.join(' ');
-  say.classList.toggle('problem', wrong.length > 0);
+  say.textContent = fill(words.looking, {name: files.length > 1 ? fill(words.several, {n: files.length}) : files[0].name});
+  try { await look(sent); say.textContent = ''; } catch { say.textContent = words.lost; }
   [busy, button.disabled] = [false, false];
 };
 button.addEventListener('click', () => input.click());

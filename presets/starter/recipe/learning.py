@@ -15,8 +15,8 @@ from trainers.config_file import build_config
 from trainers.presets import STARTER, find_preset
 
 PRESET = "balanced"
-CONCEPTS = 30  # drawn, none of them in the sample set
-GUIDANCE = 4.0
+CONCEPTS = 12  # drawn, none of them in the sample set
+GUIDANCE = 3.0
 
 
 def measure_learning(base: Path, perception: Perception, drawings: Path) -> dict[str, dict[str, float]]:

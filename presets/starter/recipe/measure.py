@@ -25,7 +25,7 @@ from trainers.randomness import generator
 from trainers.sampling import Order, draw
 
 CONCEPTS = 200  # that a drawn one is to be found among
-GUIDANCE = 4.0
+GUIDANCE = 3.0
 STEPS = 25
 SEED = 1
 

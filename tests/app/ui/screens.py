@@ -106,8 +106,21 @@ def screens(page: Any, url: str, locked: str, files: list[Path], out: Path | Non
     yield "train-findings-cards"
     for name in ("runs", "styles", "playground"):
         page.goto(url + name)
-        page.wait_for_selector("h1")
+        page.wait_for_selector("#pg-form form" if name == "playground" else "h1")
         yield name
+    page.locator(".more-fields > summary").click()
+    page.get_by_label("Steps", exact=True).fill("0")
+    page.get_by_role("button", name="Draw", exact=True).click()
+    page.wait_for_selector("#pg-steps-said")
+    yield "playground-wrong"
+    page.get_by_label("Steps", exact=True).fill("8")
+    page.locator(".more-fields > summary").click()
+    page.get_by_role("button", name="Draw", exact=True).click()
+    page.wait_for_selector("#pg-going .runs [role=progressbar]")
+    yield "playground-going"
+    page.wait_for_selector("#pg-picture img")
+    page.wait_for_selector("#pg-going .going", state="detached")
+    yield "playground-drawn"
     if out is not None:
         with hung_styles(out):
             page.goto(url + "styles")

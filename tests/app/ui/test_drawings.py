@@ -95,6 +95,7 @@ def test_a_drawing_waits_is_drawn_twice_and_says_its_parameters(drawings, dusk):
     assert do_next(store).state == "finished"
     drawn = drawings.look(number)
     assert (drawn.state, drawn.line, drawn.share) == (State.FINISHED, "", 1.0) and drawn.ended
+    assert drawn.wish == wish((dusk, -0.5), negative="rain", seed=7) and drawn.record.names == ("dusk",)
     assert [path.name for path in drawn.pictures] == [PICTURE, PLAIN]
     assert np.abs(pixels(drawn.pictures[0]) - pixels(drawn.pictures[1])).max() > 0
     assert store.job_in(drawn.folder) is None, "what has ended leaves the queue"

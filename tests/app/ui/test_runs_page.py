@@ -90,7 +90,7 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
     assert "1st in line" in waiting.inner_text() and waiting.locator(".chip").inner_text() == "Waiting"
     assert widest(page) == []
 
-    page.get_by_role("link", name="harbour blue").click()
+    page.locator("#runs").get_by_role("link", name="harbour blue").click()
     page.wait_for_selector("#run-head .chip.training")
     first = step_shown(page)
     page.wait_for_function(f"parseInt(document.querySelector('.facts dd').textContent) > {first}")

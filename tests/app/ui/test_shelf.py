@@ -144,7 +144,7 @@ def test_a_stranger_s_words_are_only_words(shelf):
     )
     assert item.path == shelf.places.styles / "blot.safetensors"
     assert equal(load_file(shelf.download(item, "diffusers")), LORA)
-    with pytest.raises(VelaturaError, match="blot was made elsewhere, so its settings are not known"):
+    with pytest.raises(VelaturaError, match="“blot” was made elsewhere, so its settings are not known"):
         shelf.download(item, "toml")
 
 
@@ -168,7 +168,7 @@ def test_a_second_style_of_a_name_gets_a_number_and_a_second_copy_is_refused(she
     first = send(shelf, LORA, "dusk.safetensors")
     second = send(shelf, {key: 2 * tensor for key, tensor in LORA.items()}, "Dusk.safetensors")
     assert (first.name, second.name) == ("dusk", "Dusk 2") and len(shelf.items()) == 2
-    with pytest.raises(VelaturaError, match="this style is here already, as dusk"):
+    with pytest.raises(VelaturaError, match="this style is here already, as “dusk”"):
         send(shelf, LORA, "other.safetensors")
     assert sorted(path.name for path in shelf.places.styles.iterdir()) == ["Dusk 2.safetensors", "dusk.safetensors"]
 
@@ -192,17 +192,17 @@ def ragged(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> 
 @pytest.mark.parametrize(
     ("content", "name", "reason"),
     [
-        (b"words, not a file of numbers" * 9, "a.safetensors", "a.safetensors is not a safetensors file"),
-        (b"", "a.safetensors", "a.safetensors is empty"),
-        (save(LORA)[:-7], "a.safetensors", "a.safetensors is cut short or damaged"),
-        (save(LORA), "a.pt", "a.pt does not end in .safetensors; only such files"),
+        (b"words, not a file of numbers" * 9, "a.safetensors", "“a.safetensors” is not a safetensors file"),
+        (b"", "a.safetensors", "“a.safetensors” is empty"),
+        (save(LORA)[:-7], "a.safetensors", "“a.safetensors” is cut short or damaged"),
+        (save(LORA), "a.pt", "“a.pt” does not end in .safetensors; only such files"),
         (save(LORA), "../..", "only such files are taken in"),
-        (pickled(), "a.safetensors", "a.safetensors is not a safetensors file"),
+        (pickled(), "a.safetensors", "“a.safetensors” is not a safetensors file"),
         (pickled(), "<b>a</b>.ckpt", "others can run code when they are opened"),
         (save(BASE), "a.safetensors", "is a base model or a part of one, not a style; choose it as the base"),
         (save({"emb_params": torch.ones(2, 768)}), "a.safetensors", "is a textual-inversion embedding"),
-        (save(ragged(LORA, "down.weight", (3, 768))), "a.safetensors", "a.safetensors does not fit: its layer"),
-        (save(ragged(LORA, "down.weight", (2,))), "a.safetensors", "a.safetensors does not fit: its layer"),
+        (save(ragged(LORA, "down.weight", (3, 768))), "a.safetensors", "“a.safetensors” does not fit: its layer"),
+        (save(ragged(LORA, "down.weight", (2,))), "a.safetensors", "“a.safetensors” does not fit: its layer"),
         (save(ragged(LORA, "up.weight", ()) | {"x.diff": torch.ones(3)}), "a.safetensors", "does not fit"),
         (save({k: t * torch.nan for k, t in LORA.items()}), "a.safetensors", "numbers that are not finite"),
         (save(PEFT, {"lora_adapter_metadata": '{"unet.lora_alpha": []}'}), "a.safetensors", "makes no sense"),
@@ -233,8 +233,9 @@ def test_a_file_that_was_put_there_by_hand_is_found_once_it_is_whole(shelf):
     place.write_bytes(whole)
     (item,) = shelf.items()
     assert item.name == "by hand" and shelf.download(item, "safetensors").name == "by hand.safetensors"
+    offered = shelf.download(item, "safetensors")
     place.unlink()
-    assert shelf.items() == [] and shelf._read == {}
+    assert shelf.items() == [] and shelf._read == {} and not offered.exists(), "nothing of it is offered any more"
     with pytest.raises(VelaturaError, match="this style is not here any more"):
         shelf.download(item, "safetensors")
 
@@ -242,7 +243,7 @@ def test_a_file_that_was_put_there_by_hand_is_found_once_it_is_whole(shelf):
 def test_a_dora_of_another_tool_is_taken_but_not_for_diffusers(shelf):
     item = send(shelf, DORA, "deep.safetensors")
     assert item.method == "lora+dora"
-    with pytest.raises(VelaturaError, match=r"deep cannot be had for diffusers.*: it is a DoRA"):
+    with pytest.raises(VelaturaError, match=r"“deep” cannot be had for diffusers.*: it is a DoRA"):
         shelf.download(item, "diffusers")
 
 
@@ -262,7 +263,7 @@ def test_a_style_is_renamed_and_keeps_its_id(trained, shelf):
     for item in (trained.rename(soft, " Soft/light: №1 "), by_name(Shelf(Queue(trained.places)))["Soft light No1"]):
         assert (item.id, item.run, item.path, item.name) == (soft.id, "soft", soft.path, "Soft light No1")
         assert trained.download(item, "diffusers").name == "Soft light No1-diffusers.safetensors"
-    with pytest.raises(VelaturaError, match="there is a style called PLAIN one already"):
+    with pytest.raises(VelaturaError, match="there is a style called “PLAIN one” already"):
         trained.rename(soft, "PLAIN one")
     with pytest.raises(VelaturaError, match="at least one letter or digit"):
         trained.rename(soft, "../🦊")
@@ -282,7 +283,7 @@ def test_only_what_is_meant_is_deleted(trained, shelf):
     assert job is not None
     actions.resume(store, job.id)
     assert "harder" in by_name(trained), "a run that goes on has its file still"
-    with pytest.raises(VelaturaError, match="harder cannot be deleted now: it is waiting for its turn; stop its run"):
+    with pytest.raises(VelaturaError, match="“harder” cannot be deleted now: it is waiting for its turn; stop its run"):
         trained.remove(by_name(trained)["harder"])
     with pytest.raises(VelaturaError, match="cannot be deleted"):
         trained.remove(by_name(trained)["harder"], with_run=True)
@@ -292,8 +293,10 @@ def test_only_what_is_meant_is_deleted(trained, shelf):
     assert not (folder / "style").exists() and Run(folder).checkpoint_steps() == [0]
     assert (folder / "dataset").is_dir() and (folder / "config.toml").is_file()
 
-    trained.remove(by_name(trained)["plain one"], with_run=True)
-    assert trained.items() == [] and not (trained.places.runs / "plain one").exists()
+    plain = by_name(trained)["plain one"]
+    offered = trained.download(plain, "toml")
+    trained.remove(plain, with_run=True)
+    assert trained.items() == [] and not (trained.places.runs / "plain one").exists() and not offered.exists()
 
     item = send(shelf, LORA, "dusk.safetensors")
     shelf.remove(item)

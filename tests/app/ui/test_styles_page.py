@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from app.jobs import actions
-from app.jobs.store import Store
+from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import listen, widest
 from tests.trainers.runs import METHODS, quick_settings, write_images
@@ -35,11 +35,11 @@ class Place:
     images: Path
     base: Path
 
-    def train(self, name: str) -> None:
+    def train(self, name: str, steps: int = 2) -> Job:
         """Put a run in line that takes seconds."""
         sample = {"every": 2, "prompts": [NASTY, "a boat", "a fox"], "steps": 1}
-        layers = ({"name": name, "method": METHODS["loha"], "data": {"trigger": NASTY}}, {"sample": sample})
-        actions.add(self.store, quick_settings(self.base, self.images, *layers))
+        layers = ({"name": name, "method": METHODS["loha"], "data": {"trigger": NASTY}, "train": {"steps": steps}},)
+        return actions.add(self.store, quick_settings(self.base, self.images, *layers, {"sample": sample}))
 
     def uploads(self) -> list[str]:
         """What lies where uploads come in."""
@@ -52,7 +52,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
     images, files = write_images(folder / "images"), folder / "files"
     files.mkdir()
     process = Process(folder / "outputs")
-    yield Place(process.url, Store(folder / "outputs"), files, images, tiny_bases["sd1"])
+    store = Store(folder / "outputs")
+    yield Place(process.url, store, files, images, tiny_bases["sd1"])
+    for job in store.active():
+        job.process.kill()
     process.stop()
 
 
@@ -100,8 +103,12 @@ def test_a_trained_style_comes_and_goes_out_in_every_form(page, place, tmp_path)
     assert page.get_by_role("button", name="Import a style").is_visible() and widest(page) == []
     assert page.locator("h1:visible").count() == 1 and not page.get_by_label("Search").is_visible()
 
-    place.train("harbour blue")
+    long = place.train("too long", steps=20_000)
+    page.reload()
     page.wait_for_selector(".empty .go:text-is('Watch it')")
+    actions.stop(place.store, long.id, "cancel")
+    place.train("harbour blue")
+    page.reload()
     style = card(page, "harbour blue")
     assert style.locator(".trigger").all_inner_texts() == [NASTY], "markup is text"
     assert style.locator(".facts").inner_text().startswith("LoHA · on sd1 · ")
@@ -147,13 +154,13 @@ def test_styles_from_elsewhere_are_taken_in_or_refused_in_a_sentence(page, place
     save_file(base, place.files / "base.safetensors")
     (place.files / "old.ckpt").write_bytes(pickle.dumps({"a": 1}, protocol=2))
     bring(page, place.files / "bomb.safetensors")
-    page.wait_for_selector(".banner.problem:has-text('Bomb.safetensors is not a safetensors file, whatever')")
+    page.wait_for_selector(".banner.problem:has-text('“bomb.safetensors” is not a safetensors file, whatever')")
     bring(page, place.files / "base.safetensors")
     page.wait_for_selector(".banner.problem:has-text('is a base model or a part of one, not a style')")
     bring(page, place.files / "old.ckpt")
-    page.wait_for_selector("#styles-intake .problem:has-text('old.ckpt is no style that can be taken in')")
+    page.wait_for_selector(".banner.problem:has-text('“old.ckpt” does not end in .safetensors; only such files')")
     bring(page, place.files / "<b>blot<b>.safetensors")
-    page.wait_for_selector(".banner.problem:has-text('This style is here already, as b blot b.')")
+    page.wait_for_selector(".banner.problem:has-text('This style is here already, as “b blot b”.')")
     assert page.locator(".shelf > li").count() == 2 and place.uploads() == [".held"]
 
 

@@ -16,7 +16,7 @@ from presets.starter.recipe.stage import Schedule
 from presets.starter.recipe.text import WIDTH
 from tests.presets.packages import pack_sets
 
-TAUGHT = read_concepts().taught[::24][:12]
+TAUGHT = read_concepts().taught[::20][:12]
 HELD_OUT = read_concepts().held_out[:2]
 ODD = "odd thing"  # no concept, but an icon
 

@@ -32,12 +32,12 @@ def edit(file: Path, **changes: object) -> None:
 
 
 def test_starter(starter):
-    assert (starter.family.name, starter.prediction, starter.starter) == ("sd1", "epsilon", True)
+    assert (starter.family.name, starter.prediction, starter.starter) == ("sd1", "v_prediction", True)
     assert (starter.source, starter.title) == ("starter", "Velatura starter")
     assert (starter.resolution, starter.stride, starter.vae_factor) == (128, 32, 8)
     weights = starter_folder() / "unet" / "diffusion_pytorch_model.safetensors"
     assert starter.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert not starter.schedule.zero_terminal_snr
+    assert starter.schedule.zero_terminal_snr
     stored = load_file(starter_folder() / "text_encoder" / "model.safetensors")
     inside = starter.text_encoders[0].state_dict()
     assert stored.keys() == inside.keys()
@@ -147,7 +147,7 @@ def test_prediction_of_a_silent_folder_is_probed(tmp_path, starter):
     content = json.loads(scheduler.read_text())
     del content["prediction_type"]
     scheduler.write_text(json.dumps(content))
-    assert load(tmp_path / "silent").prediction == "epsilon"
+    assert load(tmp_path / "silent").prediction == "v_prediction"
 
 
 def test_zero_terminal_snr(own_sd1, tiny_bases):

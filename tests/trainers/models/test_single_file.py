@@ -125,26 +125,26 @@ def test_silent_file_is_probed(starter_file, starter, monkeypatch, tmp_path):
     (tmp_path / "sd1").symlink_to(starter_folder())
     monkeypatch.setattr("trainers.models.family.CONFIGS", tmp_path)
     model = load(starter_file)
-    assert model.prediction == "epsilon"
+    assert model.prediction == "v_prediction"
     text = encode_captions(model, ["cat face"])
     assert torch.equal(text.context, encode_captions(starter, ["cat face"]).context)
     latents, t = torch.ones(1, 4, 16, 16), torch.tensor([500])
     assert torch.equal(predict(model.unet, latents, t, text), predict(starter.unet, latents, t, text))
 
 
-class Velocity(torch.nn.Module):
-    """The same network saying v instead of the noise: v = (ε − √(1 − ᾱ) x_t) / √ᾱ."""
+class Noise(torch.nn.Module):
+    """The same network saying the noise instead of v: ε = √ᾱ v + √(1 − ᾱ) x_t."""
 
     def __init__(self, unet, schedule):
         super().__init__()
         self.unet, self.schedule, self.dtype = unet, schedule, unet.dtype
 
     def forward(self, latents, t, **text):
-        (noise,) = self.unet(latents, t, **text)
+        (velocity,) = self.unet(latents, t, **text)
         abar = self.schedule.alphas_cumprod[t].float()[:, None, None, None]
-        return ((noise - (1 - abar).sqrt() * latents) / abar.sqrt(),)
+        return (abar.sqrt() * velocity + (1 - abar).sqrt() * latents,)
 
 
 def test_probe_on_a_trained_network(starter):
-    assert probe_prediction(starter) == "epsilon"
-    assert probe_prediction(replace(starter, unet=Velocity(starter.unet, starter.schedule))) == "v_prediction"
+    assert probe_prediction(starter) == "v_prediction"
+    assert probe_prediction(replace(starter, unet=Noise(starter.unet, starter.schedule))) == "epsilon"
