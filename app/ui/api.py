@@ -5,9 +5,6 @@ Each answers with plain values and refuses with one sentence and a code in brack
 # Gradio reads the types of the endpoints from their signatures, which therefore must not be postponed.
 
 import secrets
-from collections.abc import Callable, Mapping
-from functools import wraps
-from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
@@ -16,20 +13,17 @@ from app.jobs import actions
 from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.ui import edits, run_samples
-from app.ui.bases import in_words
+from app.ui.answers import Answer, RefusalError, file_of, in_plain, kindly, must, table_of, uploads_of, whole_of
 from app.ui.drafts import Draft
-from app.ui.html import file_address
 from app.ui.parts import Studio
 from app.ui.shelf import Item
 from app.ui.starting import start_run, with_orders
-from app.ui.uploads import MOST_PICTURES, Upload, take_in
+from app.ui.uploads import take_in
 from trainers.adapters import METHODS
-from trainers.errors import VelaturaError
 from trainers.presets import list_presets
 
 A_PAGE = 50
 DRAFT_LETTERS = 64
-Answer = dict[str, Any]
 
 
 def build(studio: Studio) -> None:
@@ -43,29 +37,6 @@ def build(studio: Studio) -> None:
         gr.api(endpoint, queue=False)
 
 
-def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a program see why it was refused; what nobody has foreseen stays hidden."""
-
-    @wraps(endpoint)
-    def answering(*given: Any, **named: Any) -> Any:
-        try:
-            return endpoint(*given, **named)
-        except RefusalError as refusal:
-            raise gr.Error(f"{refusal} [{refusal.code}]", print_exception=False) from refusal
-        except VelaturaError as error:
-            raise gr.Error(f"{in_words(error)} [refused]", print_exception=False) from error
-
-    return answering
-
-
-class RefusalError(VelaturaError):
-    """A sentence for a person and a code for a program."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
 class Api:
     """What programs can do. Everything that comes in is untrusted, its types included."""
 
@@ -77,7 +48,7 @@ class Api:
         """Add pictures, captions (`.txt`) or ZIPs to a draft, a new one where none is named."""
         draft = draft or secrets.token_urlsafe(24)
         before = len(self._read(draft).pictures)
-        kept = take_in(self.studio.drafts, _key(draft), _uploads(files), self.studio.uploads)
+        kept = take_in(self.studio.drafts, _key(draft), uploads_of(files), self.studio.uploads)
         if len(kept.pictures) == before and not before:
             reasons = " ".join(f"{one.name}: {one.reason}" for one in kept.left_out) or "No file arrived."
             raise RefusalError("no_images", f"None of this is a picture that can be read. {reasons}")
@@ -98,7 +69,7 @@ class Api:
     def captions(self, draft: str, captions: dict[str, str], trigger: str = "") -> Answer:
         """Write captions, by the pictures' ids, and the trigger word that stands before each of them."""
         before = self._known(draft)
-        wanted = {str(identifier): str(text) for identifier, text in _table(captions, "captions").items()}
+        wanted = {str(identifier): str(text) for identifier, text in table_of(captions, "captions").items()}
         missing = sorted(set(wanted) - {one.id for one in before.pictures})
         if missing:
             raise RefusalError("no_image", f"There is no picture {missing[0]} in this draft.")
@@ -122,12 +93,12 @@ class Api:
     ) -> Answer:
         """Train a draft: a run in line. `settings` are a config's tables or dotted keys such as `train.steps`."""
         known = self._known(draft)
-        chosen, table = _must("bad_setting", with_orders, known, preset, base, _table(settings, "settings"))
+        chosen, table = must("bad_setting", with_orders, known, preset, base, table_of(settings, "settings"))
         found = self.studio.bases.look(chosen.choices.base)
         if found.problem:
             raise RefusalError("no_base", f"The base model {found.title} cannot be used. {found.problem}")
         chosen = chosen.with_(name=str(name)[:200])
-        job = _must("bad_setting", start_run, self.studio, chosen, _owner(request), table)
+        job = must("bad_setting", start_run, self.studio, chosen, _owner(request), table)
         return self._state(job.name)
 
     @kindly
@@ -175,8 +146,8 @@ class Api:
         needle = str(search).casefold()
         found = [item for item in self.studio.shelf.items() if needle in f"{item.name} {item.words}".casefold()]
         pages = max(1, -(-len(found) // A_PAGE))
-        first = (min(max(1, _whole(page, "page")), pages) - 1) * A_PAGE
-        return {"styles": [_style(item) for item in found[first : first + A_PAGE]], "pages": pages}
+        first = (min(max(1, whole_of(page, "page")), pages) - 1) * A_PAGE
+        return {"styles": [in_plain(item) for item in found[first : first + A_PAGE]], "pages": pages}
 
     @kindly
     def download(self, style: str, format: Literal["safetensors", "diffusers", "toml"] = "safetensors") -> gr.FileData:
@@ -184,7 +155,7 @@ class Api:
         if format not in ("safetensors", "diffusers", "toml"):
             raise RefusalError("bad_value", f"format is safetensors, diffusers or toml, not {format!r}.")
         item = self._item(style)
-        return _file(_must("format", self.studio.shelf.download, item, format))
+        return file_of(must("format", self.studio.shelf.download, item, format))
 
     @kindly
     def generate(
@@ -200,11 +171,11 @@ class Api:
         """
         from app.ui.drawings import wait_for, wish_from
 
-        for style in _table(styles, "styles"):
+        for style in table_of(styles, "styles"):
             self._item(str(style))
-        wish = _must("bad_value", wish_from, str(prompt), styles, _table(options, "options"))
+        wish = must("bad_value", wish_from, str(prompt), styles, table_of(options, "options"))
         pictures = wait_for(self.studio.drawings, wish, _owner(request))
-        return [_file(path) for path in pictures]
+        return [file_of(path) for path in pictures]
 
     @kindly
     def methods(self) -> list[Answer]:
@@ -253,63 +224,9 @@ class Api:
         return item
 
 
-def _must(code: str, do: Callable[..., Any], *given: Any) -> Any:
-    """What `do` returns; its refusal gets a code."""
-    try:
-        return do(*given)
-    except RefusalError:
-        raise
-    except VelaturaError as error:
-        raise RefusalError(code, in_words(error)) from error
-
-
 def _key(draft: str) -> str:
     return f"program:{draft}"
 
 
 def _owner(request: gr.Request | None) -> str:
     return (request.username or "") if request is not None else ""
-
-
-def _uploads(files: Any) -> list[Upload]:
-    """What has been uploaded; anything else is no upload."""
-    found = []
-    for file in files if isinstance(files, list) else [files]:
-        path = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
-        name = file.get("orig_name") if isinstance(file, dict) else getattr(file, "orig_name", None)
-        if not isinstance(path, str):
-            raise RefusalError("bad_path", "files are uploads: handle_file(path) makes one.")
-        found.append(Upload(Path(path), str(name or Path(path).name)))
-    if len(found) > MOST_PICTURES:
-        raise RefusalError("too_many", f"At most {MOST_PICTURES} files at once; these are {len(found)}.")
-    return found
-
-
-def _table(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise RefusalError("bad_value", f"{name} is a table, not {value!r:.80}.")
-    return dict(value)
-
-
-def _whole(value: Any, name: str) -> int:
-    if not isinstance(value, int | float) or value != int(value):
-        raise RefusalError("bad_value", f"{name} is a whole number, not {value!r:.80}.")
-    return int(value)
-
-
-def _style(item: Item) -> Answer:
-    return {
-        "id": item.id,
-        "name": item.name,
-        "words": list(item.words),
-        "method": item.method,
-        "base": item.base,
-        "family": item.family,
-        "bytes": item.size,
-        "made": item.made,
-        "run": item.run,
-    }
-
-
-def _file(path: Path) -> gr.FileData:
-    return gr.FileData(path=str(path.resolve()), orig_name=path.name, url=file_address(path))

@@ -94,8 +94,8 @@ def _card(drawing: Drawing, named: bool) -> str:
 
 
 def _failure(drawing: Drawing, log: str) -> str:
-    again = button(words.AGAIN, "again", drawing.id, "small")
-    gone = button(words.DISMISS, "dismiss", drawing.id, "small")
+    acts = ((words.AGAIN, "again"), (words.USE, "use"), (words.DISMISS, "dismiss"))
+    buttons = "".join(button(label, what, drawing.id, "small") for label, what in acts)
     details = (
         f'<details data-keep><summary>{text(words.DETAILS)}</summary><pre tabindex="0" '
         f'aria-label="{text(words.DETAILS)}">{text(log)}</pre></details>'
@@ -104,7 +104,7 @@ def _failure(drawing: Drawing, log: str) -> str:
     )
     return (
         f'<div class="failed" data-key="{drawing.id}"><p role="alert"><b>{text(drawing.wish.prompt)}</b> '
-        f"{text(drawing.line)}</p><div>{again}{gone}</div>{details}</div>"
+        f"{text(drawing.line)}</p><div>{buttons}</div>{details}</div>"
     )
 
 

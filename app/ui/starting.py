@@ -51,7 +51,7 @@ def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any
         del table["method"]
     data = table.get("data")
     if isinstance(data, dict) and "images" in data:
-        raise VelaturaError("data.images cannot be set here: the pictures are those of the draft")
+        raise VelaturaError("the pictures are those of the draft: data.images cannot be set here")
     return draft, table
 
 

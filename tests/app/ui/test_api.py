@@ -79,7 +79,7 @@ def test_the_readmes_ten_lines_train_and_download_a_style(place: Process, packed
     assert saved.name == "harbour blue.safetensors"
     with safe_open(saved, "pt") as style:
         assert any("lora_up" in key for key in style.keys())  # noqa: SIM118 (it is no mapping)
-    assert [path.name for path in (place.out / "harbour blue" / "images").glob("*.png")] != []
+    assert [path.name for path in (place.out / "harbour blue").rglob("0*.png")] != []
 
 
 def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, place: Process, packed: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, plac
         assert time.monotonic() < end
         time.sleep(0.3)
     assert (now["state"], now["step"], now["steps"]) == ("finished", 2, 2) and 0 < now["loss"] < 3
-    captions = {path.read_text().strip() for path in (place.out / "Dusk" / "images").glob("*.txt")}
+    captions = {path.read_text().strip() for path in (place.out / "Dusk").rglob("0*.txt")}
     assert captions == {"a red boat", "a house by the sea"}
     assert len(now["samples"]) == 1 and now["samples"][0].startswith("gradio_api/file=")
 

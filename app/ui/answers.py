@@ -1,0 +1,99 @@
+"""What programs send and get: values checked as they come in, plain as they go out, refusals with a code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.ui.bases import in_words
+from app.ui.html import file_address
+from app.ui.shelf import Item
+from app.ui.uploads import MOST_PICTURES, Upload
+from trainers.errors import VelaturaError
+
+Answer = dict[str, Any]
+
+
+def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a program see why it was refused; what nobody has foreseen stays hidden."""
+
+    @wraps(endpoint)
+    def answering(*given: Any, **named: Any) -> Any:
+        try:
+            return endpoint(*given, **named)
+        except RefusalError as refusal:
+            raise gr.Error(f"{refusal} [{refusal.code}]", print_exception=False) from refusal
+        except VelaturaError as error:
+            raise gr.Error(f"{in_words(error)} [refused]", print_exception=False) from error
+
+    return answering
+
+
+class RefusalError(VelaturaError):
+    """A sentence for a person and a code for a program."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def must(code: str, do: Callable[..., Any], *given: Any) -> Any:
+    """What `do` returns; its refusal gets a code."""
+    try:
+        return do(*given)
+    except RefusalError:
+        raise
+    except VelaturaError as error:
+        raise RefusalError(code, in_words(error)) from error
+
+
+def uploads_of(files: Any) -> list[Upload]:
+    """What has been uploaded; anything else is no upload."""
+    found = []
+    for file in files if isinstance(files, list) else [files]:
+        path = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
+        name = file.get("orig_name") if isinstance(file, dict) else getattr(file, "orig_name", None)
+        if not isinstance(path, str):
+            raise RefusalError("bad_path", "files are uploads: handle_file(path) makes one.")
+        found.append(Upload(Path(path), str(name or Path(path).name)))
+    if len(found) > MOST_PICTURES:
+        raise RefusalError("too_many", f"At most {MOST_PICTURES} files at once; these are {len(found)}.")
+    return found
+
+
+def table_of(value: Any, name: str) -> dict[str, Any]:
+    """A table that was sent as `name`."""
+    if not isinstance(value, Mapping):
+        raise RefusalError("bad_value", f"{name} is a table, not {value!r:.80}.")
+    return dict(value)
+
+
+def whole_of(value: Any, name: str) -> int:
+    """A whole number that was sent as `name`."""
+    if not isinstance(value, int | float) or value != int(value):
+        raise RefusalError("bad_value", f"{name} is a whole number, not {value!r:.80}.")
+    return int(value)
+
+
+def in_plain(item: Item) -> Answer:
+    """A style as programs see it."""
+    return {
+        "id": item.id,
+        "name": item.name,
+        "words": list(item.words),
+        "method": item.method,
+        "base": item.base,
+        "family": item.family,
+        "bytes": item.size,
+        "made": item.made,
+        "run": item.run,
+    }
+
+
+def file_of(path: Path) -> gr.FileData:
+    """A file of the public folder as a client saves it."""
+    return gr.FileData(path=str(path.resolve()), orig_name=path.name, url=file_address(path))
