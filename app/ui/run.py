@@ -19,6 +19,7 @@ from app.ui.patched import patched
 from app.ui.queue import Queue, share
 from app.ui.run_actions import buttons, perform
 from app.ui.run_dialogs import dialogs
+from app.ui.shelf import Shelf
 from app.ui.shell import AT_ONCE, PRIVATE, block, build_shell, island
 from app.ui.visit import said
 from trainers.errors import VelaturaError
@@ -31,7 +32,7 @@ Shown = dict[Any, Any]
 def build(studio: Studio, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
-    page = RunPage(studio.queue)
+    page = RunPage(studio.queue, studio.shelf)
     state = [page.name, page.seen]
     opening = demo.load(page.open, None, page.name, **AT_ONCE)
     opening.then(page.tick, state, page.everything, **AT_ONCE)
@@ -45,8 +46,8 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
 class RunPage:
     """The parts of the page and what happens in them. What a page has seen comes back with each request."""
 
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
+    def __init__(self, queue: Queue, shelf: Shelf) -> None:
+        self.queue, self.shelf = queue, shelf
         self.notice = block("", elem_id="run-notice")
         self.head = patched("runs.js", elem_id="run-head")
         with gr.Row(elem_classes="two"):
@@ -122,7 +123,7 @@ class RunPage:
         public = self.queue.public(view)
         columns = run_samples.find_samples(view.job.folder)
         return {
-            "head": _head(view, bool(columns)),
+            "head": _head(view, bool(columns), self._style(view)),
             "samples": f"<h2>{words.SAMPLES}</h2>{run_samples.grid(view, public)}",
             "compare": _pair(columns, public),
             "curve": self._curve(view),
@@ -132,6 +133,12 @@ class RunPage:
         losses = self.queue.losses(view.job.folder)
         drawn = losses.drawn(view.said.steps)
         return drawn + _fetch(words.DOWNLOAD_NUMBERS, "numbers", "small") if drawn else ""
+
+    def _style(self, view: View) -> str:
+        """The id of an ended run's style on the shelf, empty where there is none."""
+        if view.state not in ENDED:
+            return ""
+        return next((item.id for item in self.shelf.items() if item.run == view.job.folder.name), "")
 
 
 def tail(path: Path) -> str:
@@ -145,7 +152,7 @@ def tail(path: Path) -> str:
     return "\n".join(data.decode("utf-8", "replace").splitlines()[-LOG_LINES:])
 
 
-def _head(view: View, sampled: bool) -> str:
+def _head(view: View, sampled: bool, style: str) -> str:
     done, name = share(view), view.job.name
     title = f"{done:.0%} · {name}" if view.state not in ENDED else name
     problem = view.state in (State.FAILED, State.INTERRUPTED)
@@ -159,14 +166,15 @@ def _head(view: View, sampled: bool) -> str:
         f'<div class="title" data-title="{text(title)}"{ended}><div><a class="back" href="runs">{words.TITLE}</a>'
         f"<h1>{text(name)}</h1><p>{text(run_parts.kind(view))}</p></div>"
         f'<div role="status">{run_parts.chip(view.state)}</div></div>{run_parts.glaze(done, words.PROGRESS)}'
-        f'{line}{run_parts.facts(view)}<div class="acts">{"".join(_acts(view, sampled))}</div>'
+        f'{line}{run_parts.facts(view)}<div class="acts">{"".join(_acts(view, sampled, style))}</div>'
     )
 
 
-def _acts(view: View, sampled: bool) -> list[str]:
+def _acts(view: View, sampled: bool, style: str) -> list[str]:
     """The buttons of a run: what is most wanted filled, the rest quieter."""
     has_style = run_parts.style_file(view) is not None
     first = [_fetch(words.DOWNLOAD_STYLE, "style", "go")] if has_style else []
+    first += [f'<a class="quiet" href="playground?style={text(style)}">{text(words.TRY_IT)}</a>'] if style else []
     filled = not has_style and view.state in (State.PAUSED, State.FAILED, State.INTERRUPTED, State.CANCELLED)
     samples = [_fetch(words.DOWNLOAD_SAMPLES, "samples", "quiet")] if sampled else []
     acts = buttons(view, "go" if filled else "quiet")

@@ -41,6 +41,7 @@ AGAIN_HALF, AGAIN_LOW = "Try again with half the learning rate", "Try again with
 AT_ONCE = "Stop now"
 
 DOWNLOAD_STYLE = "Download style"
+TRY_IT = "Try it"
 DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = "Download samples", "Numbers as CSV"
 SAMPLES = "Samples"
 SAMPLES_LEAD = "The same words and the same seed, drawn again as training goes on. Choose one to look closely."

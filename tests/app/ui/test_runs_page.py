@@ -114,6 +114,8 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
     saved.value.save_as(tmp_path / "style.safetensors")
     assert saved.value.suggested_filename == "harbour blue.safetensors"
     assert any(tensor.any() for name, tensor in load_file(tmp_path / "style.safetensors").items() if "lora_up" in name)
+    tried = page.get_by_role("link", name="Try it").get_attribute("href")
+    assert tried is not None and tried.startswith("playground?style=")
     with page.expect_download() as saved:
         press(page, "Download samples")
     saved.value.save_as(tmp_path / "samples.zip")
