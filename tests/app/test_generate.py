@@ -73,7 +73,7 @@ def test_a_picture_holds_its_parameters(suffix: str, trained: Trained, tmp_path:
         "seed": 3,
         "steps": 1,
         "size": [32, 64],
-        "guidance": 7.0,
+        "guidance": 3.0,  # the starter draws best with it
         "sampler": "ddim",
         "base": "starter",
     }

@@ -171,10 +171,10 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if not np.isfinite(values).all():
         raise ValueError("it holds values that are not numbers")
     tags = getattr(image, "tag_v2", {})
-    lowest, highest = float(values.min()), float(values.max())
+    lowest, highest = float(np.min(values)), float(np.max(values))
     if image.mode == "I" and lowest < 0 and UNSIGNED in np.ravel(tags.get(SAMPLE_FORMAT_TAG, UNSIGNED)):
         values = np.where(values < 0, values + 2.0**32, values)  # Pillow reads unsigned 32 bits as signed
-        lowest, highest = float(values.min()), float(values.max())
+        lowest, highest = float(np.min(values)), float(np.max(values))
     if lowest < 0:  # no range is given for signed values: take the image's own
         values, highest = values - lowest, highest - lowest
     values = values / _full_range(image.mode, highest)

@@ -17,7 +17,7 @@ ROUNDING = float((BRIGHTNESS**2).sum()) * 20 / 12
 
 def contrast(image: Image.Image) -> float:
     """Largest standard deviation of the three channels of an `RGB` image, in steps of 0 to 255."""
-    return float(np.asarray(image, np.float32).std((0, 1)).max())
+    return float(np.max(np.asarray(image, np.float32).std((0, 1))))
 
 
 def sharpness(image: Image.Image) -> float:
