@@ -13,14 +13,19 @@ from types import MappingProxyType
 
 from PIL import Image
 
-from app.demo import run_demo
-from app.ui.method_pictures import STRIPS, SUFFIX
+from presets.samples.catalogue import read_sets
 from trainers.adapters import METHODS
-from trainers.events import Event
+from trainers.config_file import build_config
+from trainers.presets import STARTER, find_preset
+from trainers.train import train
+
+STRIPS = Path(__file__).parents[1] / "app" / "ui" / "static" / "methods"
+SUFFIX = ".webp"
 
 SETS: Mapping[str, str] = MappingProxyType({"lora": "black-line", "loha": "blob", "lokr": "black-line"})
 """The set that shows what a method is good at; without one, the first."""
 ACROSS, SIDE, GAP = 4, 96, 4
+SEED = 4
 
 
 def main() -> None:
@@ -34,8 +39,15 @@ def main() -> None:
 
 def draw_strip(method: str, sample: str) -> Image.Image:
     """Train a method on a bundled set and put what it draws before and after one above the other."""
+    chosen = read_sets()[sample]
+    options = {
+        "name": method,
+        "data": {"images": str(chosen.folder)},
+        "sample": {"prompts": chosen.demo_prompts[:ACROSS], "seeds": (SEED,)},
+    }
+    config = build_config(find_preset(method).settings_for(STARTER), options)
     with tempfile.TemporaryDirectory() as folder:
-        run = run_demo(sample, method, Path(folder), _quiet).run
+        run = train(config, Path(folder)).run
         rows = [sorted((run / "samples" / step).glob("*.png")) for step in ("step-00000000", "final")]
         return join([[Image.open(path).convert("RGB") for path in row[:ACROSS]] for row in rows])
 
@@ -49,10 +61,6 @@ def join(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
             small = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             strip.paste(small, (across * (SIDE + GAP), down * (SIDE + GAP)))
     return strip
-
-
-def _quiet(event: Event) -> None:
-    """Nobody watches."""
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def test_train_gives_one_line_of_json(trained: Trained) -> None:
     assert out.count("\n") == 1 and out.endswith("\n")
     assert list(facts) == ["run", "style", "steps", "seconds", "parameters"]
     assert (facts["run"], facts["style"]) == ("runs/dusk", "runs/dusk/style/dusk.safetensors")
-    assert (facts["steps"], facts["parameters"]) == (2, 1_965_568)
+    assert (facts["steps"], facts["parameters"]) == (2, 2_042_880)
     assert facts["seconds"] > 0
 
 
@@ -208,7 +208,7 @@ def test_a_new_run_may_replace_an_old_one_if_asked(trained: Trained, tmp_path: P
 # ---------------------------------------------------------------- inspect
 def test_inspect(trained: Trained) -> None:
     summary = json.loads(call("inspect", trained.style, "--json").out)
-    assert (summary["method"], summary["parameters"]) == ("lora", 1_965_568)
+    assert (summary["method"], summary["parameters"]) == ("lora", 2_042_880)
     assert (summary["rank"]["most_common"], summary["alphas"]) == (16, [16.0])
     assert (summary["base"]["name"], summary["base"]["fits_only"]) == ("Velatura starter", "Velatura starter")
     shown = call("inspect", trained.style).out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,4 +133,6 @@ def test_a_program_logs_in(locked):
     with pytest.raises(Exception, match=r"[Cc]ould not|[Ll]og|401"):
         Client(locked.url, verbose=False)
     client = Client(locked.url, auth=("ann", "pear"), verbose=False)
-    assert json.loads(json.dumps(client.view_api(return_format="dict")))["named_endpoints"] == {}
+    assert {
+        name[1:] for name in client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    } == ENDPOINTS

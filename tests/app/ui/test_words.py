@@ -31,12 +31,11 @@ def test_counts() -> None:
     assert words.too_many_wrong(0.2).endswith("in 1 second.") and words.too_many_wrong(61).endswith("in 2 minutes.")
 
 
-def test_what_a_writer_does() -> None:
-    assert words.writing("download", 250_000_000, 1_000_000_000) == "Downloading the model: 250 of 1000 MB …"
-    assert words.writing("writing", 2, 5) == "Writing caption 3 of 5 …"
-    assert words.writing("writing", 5, 5) == "Writing caption 5 of 5 …"
-    assert words.writing("stopped", 2, 5).startswith("Stopped after 2 of 5.")
-    assert words.writing("failed", 2, 5).startswith("Writing ended after 2 of 5.")
+def test_what_a_writer_has_done() -> None:
+    assert words.captions_written(1).startswith("1 caption written.")
+    assert words.captions_written(5).startswith("5 captions written.")
+    assert words.CAPTIONS_STOPPED.format(2, 5).startswith("Stopped after 2 of 5.")
+    assert words.CAPTIONS_ENDED.format(2, 5).startswith("Writing ended after 2 of 5.")
 
 
 @pytest.mark.parametrize("table", [words, style_words, run_words])

@@ -13,6 +13,7 @@ from PIL import Image
 from presets.starter.recipe.autoencoder import psnr, reconstruct
 from presets.starter.recipe.captions import describe
 from presets.starter.recipe.measure import GUIDANCE, STEPS, as_tensor, open_base
+from presets.starter.recipe.render import SIZE
 from presets.starter.recipe.report import PROMPTS, SEED, hash_weights, read_photographs
 from presets.starter.recipe.sets import read_icon_sets
 from trainers.grid import make_grid
@@ -79,7 +80,8 @@ def test_photographs_are_reconstructed_as_it_says(model: Model) -> None:
 
 def test_the_sheet_is_drawn_by_these_weights(model: Model) -> None:
     prompts = PROMPTS[:DRAWN_AGAIN]
-    order = Order(tuple(describe(prompt) for prompt in prompts), (SEED,), steps=STEPS, guidance=GUIDANCE)
+    asked = tuple(describe(prompt) for prompt in prompts)
+    order = Order(asked, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))
     drawn = make_grid([("no style word", list(draw(model, order)))], prompts)
     with Image.open(STARTER / "samples.png") as sheet:
         kept = as_tensor([sheet.crop((0, 0, drawn.width - 8, drawn.height - 12))])
