@@ -108,7 +108,7 @@ class Api:
         said = view.said
         columns = run_samples.find_samples(view.job.folder)
         public = self.studio.queue.public(view)
-        return self._state(run) | {
+        return _state(run, view) | {
             "step": said.step,
             "steps": said.steps,
             "seconds_left": said.seconds_left,
@@ -116,7 +116,7 @@ class Api:
             "loss": said.loss,
             "memory": said.memory,
             "samples": [run_samples.address(sample, public, False) for sample in columns[-1]] if columns else [],
-            "style": next((item.id for item in self.studio.shelf.items() if item.run == run), ""),
+            "style": self.studio.shelf.of_run(run),
             "message": view.line,
         }
 
@@ -214,14 +214,17 @@ class Api:
         return view
 
     def _state(self, run: str) -> Answer:
-        view = self._view(run)
-        return {"run": run, "state": view.state.value, "place": view.place, "ended": view.state in ENDED}
+        return _state(run, self._view(run))
 
     def _item(self, style: str) -> Item:
         item = self.studio.shelf.item(style) if isinstance(style, str) else None
         if item is None:
             raise RefusalError("no_style", f"There is no style {style}: /styles lists them by id.")
         return item
+
+
+def _state(run: str, view: View) -> Answer:
+    return {"run": run, "state": view.state.value, "place": view.place, "ended": view.state in ENDED}
 
 
 def _key(draft: str) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from app.ui import run_words as words
 from app.ui.html import text
+from app.ui.visit import given_back
 
 
 def choice_of(chosen: str) -> dict[str, Any]:
     """What was chosen in the filter of a list; it comes from the browser and may be anything."""
-    try:
-        given = json.loads(chosen)
-    except ValueError:
-        given = None
-    given = given if isinstance(given, dict) else {}
+    given = given_back(chosen)
     page = given.get("page", 1)
     return {
         "search": str(given.get("search", "")),

@@ -6,11 +6,11 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import gradio as gr
 
+from app.jobs.dispatcher import LOG
 from app.ui import drawn_parts
 from app.ui import playground_words as words
 from app.ui.bases import in_words
@@ -23,14 +23,13 @@ from app.ui.patched import patched
 from app.ui.playground_parts import Sheet, fields
 from app.ui.run import tail
 from app.ui.shelf import Item
-from app.ui.shell import AT_ONCE, block, build_shell
-from app.ui.visit import flag, items, key_of, number, said
+from app.ui.shell import AT_ONCE, EACH, block, build_shell
+from app.ui.visit import digest, flag, given_back, items, key_of, number, said
 from app.ui.wishes import MOST_STYLES, Typed, WishError, as_typed, read_typed
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5
 """Seconds between two looks: while something waits or is drawn, and else."""
-EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
 TEXTS = ("prompt", "negative", "seed", "steps", "guidance", "size", "sampler", "base")
 LONGEST_ID = 100
 Shown = dict[Any, Any]
@@ -130,7 +129,7 @@ class Playground:
         studio, found = self.studio.drawings, self.studio.drawings.history(key_of(request))
         one = drawn_parts.chosen_one(found, chosen)
         failure = drawn_parts.newest_failure(found)
-        log = tail(failure.folder / "process.log") if failure is not None else ""
+        log = tail(failure.folder / LOG) if failure is not None else ""
         going = drawn_parts.going(found, log)
         drawn = [(drawing.id, len(drawing.pictures)) for drawing in found if drawing.pictures]
         looked_at = one and (one.id, len(one.pictures), one.ended, one.state)
@@ -140,7 +139,10 @@ class Playground:
             "strip": (self.strip, repr((drawn, one and one.id)), lambda: drawn_parts.strip(found, _id(one), studio)),
         }
         pace = SOON if any(not drawing.ended for drawing in found) else LATER
-        known, now = _seen(seen), {name: _digest(state) for name, (_, state, _) in parts.items()} | {"pace": str(pace)}
+        known, now = (
+            given_back(seen),
+            {name: digest(state) for name, (_, state, _) in parts.items()} | {"pace": str(pace)},
+        )
         if known == now:
             return {self.seen: gr.skip()}
         shown: Shown = {part: make() for name, (part, _, make) in parts.items() if known.get(name) != now[name]}
@@ -244,19 +246,6 @@ def _typed(event: gr.EventData) -> Typed:
 
 def _id(drawing: Drawing | None) -> str:
     return "" if drawing is None else drawing.id
-
-
-def _digest(value: str) -> str:
-    return sha256(value.encode()).hexdigest()[:12]
-
-
-def _seen(seen: str) -> dict[str, str]:
-    """What a page says that it has seen; it comes from the browser and may be anything."""
-    try:
-        given = json.loads(seen)
-    except ValueError:
-        return {}
-    return given if isinstance(given, dict) else {}
 
 
 def _words() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from app.ui.run_actions import buttons, perform
 from app.ui.run_dialogs import dialogs
 from app.ui.shelf import Shelf
 from app.ui.shell import AT_ONCE, PRIVATE, block, build_shell, island
-from app.ui.visit import said
+from app.ui.visit import digest, given_back, said
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5
@@ -72,7 +71,7 @@ class RunPage:
         """What has changed since the page's last look."""
         view = self.queue.run(name)
         values = _nothing() if view is None else self._values(view)
-        known, now = _seen(seen), {part: _digest(value) for part, value in values.items()}
+        known, now = given_back(seen), {part: digest(value) for part, value in values.items()}
         pace = 0 if view is None or view.state in ENDED else LATER if view.state == State.QUEUED else SOON
         now["pace"] = str(pace)
         if known == now:
@@ -85,7 +84,7 @@ class RunPage:
     def asked(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Do what a button wants, and show what has become of it; the timer goes on in any case."""
         answer = perform(self.queue, request, event)
-        shown = self.tick(name, json.dumps({**_seen(seen), "pace": ""}))
+        shown = self.tick(name, json.dumps({**given_back(seen), "pace": ""}))
         return {self.notice: answer.notice} | shown
 
     def unfolded(self, name: str, event: gr.EventData) -> Any:
@@ -136,9 +135,7 @@ class RunPage:
 
     def _style(self, view: View) -> str:
         """The id of an ended run's style on the shelf, empty where there is none."""
-        if view.state not in ENDED:
-            return ""
-        return next((item.id for item in self.shelf.items() if item.run == view.job.folder.name), "")
+        return self.shelf.of_run(view.job.folder.name) if view.state in ENDED else ""
 
 
 def tail(path: Path) -> str:
@@ -197,19 +194,6 @@ def _pair(columns: list[list[run_samples.Sample]], public: Path) -> str:
 def _nothing() -> dict[str, str]:
     title, lead = words.NO_SUCH_RUN
     return {"head": empty_page(title, lead, words.TO_THE_RUNS, "runs"), "samples": "", "compare": "", "curve": ""}
-
-
-def _digest(value: str) -> str:
-    return sha256(value.encode()).hexdigest()[:12]
-
-
-def _seen(seen: str) -> dict[str, str]:
-    """What a page says that it has seen; it comes from the browser and may be anything."""
-    try:
-        given = json.loads(seen)
-    except ValueError:
-        return {}
-    return given if isinstance(given, dict) else {}
 
 
 def _words() -> dict[str, str]:

@@ -12,6 +12,7 @@ from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.ui import run_words as words
+from app.ui.bases import in_words
 from app.ui.html import banner, button, text
 from app.ui.queue import SMALL_JOB, Queue
 from app.ui.visit import said
@@ -50,7 +51,7 @@ def perform(queue: Queue, request: gr.Request, event: gr.EventData) -> Answer:
     try:
         return _perform(queue, what, name, request.username or "", event)
     except VelaturaError as error:
-        return Answer(banner(str(error)[:1].upper() + str(error)[1:] + ".", kind="problem"))
+        return Answer(banner(in_words(error), kind="problem"))
 
 
 def _perform(queue: Queue, what: str, name: str, owner: str, event: gr.EventData) -> Answer:

@@ -72,6 +72,10 @@ class Shelf:
         """The style with this id, None where there is none; the id comes from outside."""
         return next((item for item in self.items() if item.id == id), None)
 
+    def of_run(self, name: str) -> str:
+        """The id of a run's style, empty where it has none."""
+        return next((item.id for item in self.items() if item.run == name), "")
+
     # ---------------------------------------------------------------- files out
     def download(self, item: Item, format: str) -> Path:
         """The style as `safetensors`, `diffusers` or its settings as `toml`, where browsers may download it from.

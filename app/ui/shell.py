@@ -15,6 +15,8 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 """For listeners of ours: not part of the API, and no spinner over the content."""
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
 """For listeners that answer at once."""
+EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
+"""For those of which none may be lost, however fast they come."""
 
 block: Callable[..., gr.HTML] = partial(gr.HTML, apply_default_css=False, js_on_load=None)
 """HTML of ours whose value is shown as it is: escaped by whoever composed it."""

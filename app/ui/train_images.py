@@ -15,7 +15,7 @@ from app.ui.drafts import Draft
 from app.ui.html import banner, button, heading, text
 from app.ui.parts import Studio
 from app.ui.samples import build_strips
-from app.ui.shell import AT_ONCE, PRIVATE, block, island
+from app.ui.shell import AT_ONCE, EACH, PRIVATE, block, island
 from app.ui.tools import build_tools, preview, progress
 from app.ui.uploads import Upload, refuse, take_folder, take_in
 from app.ui.visit import items, key_of, number, said, tab_of
@@ -25,7 +25,6 @@ from trainers.data.captioning import CAPTIONERS
 
 LONG_AGO = 3600
 INGEST: dict[str, Any] = PRIVATE | {"concurrency_limit": 2, "concurrency_id": "ingest", "trigger_mode": "multiple"}
-EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
 Shown = dict[Any, Any]
 
 

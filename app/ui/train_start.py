@@ -21,14 +21,13 @@ from app.ui.names import LONGEST, safe_name, suggest, unlike
 from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.plan import choose, plan, problems
-from app.ui.shell import AT_ONCE, PRIVATE, block
+from app.ui.shell import AT_ONCE, EACH, PRIVATE, block
 from app.ui.starting import start_run
 from app.ui.visit import key_of, said, tab_of
 from trainers.config import Config, Data
 from trainers.data.captions import full_caption
 from trainers.errors import VelaturaError
 
-EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
 MOST_PROMPTS = 16
 SUGGESTED = 4
 Shown = dict[Any, Any]

@@ -19,13 +19,12 @@ from app.ui.html import heading, text
 from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.plan import choose, from_table, plan, with_choices, with_setting, without_settings
-from app.ui.shell import AT_ONCE, block
+from app.ui.shell import AT_ONCE, EACH, block
 from app.ui.visit import flag, key_of, said, tab_of
 from trainers.config_file import dump_config
 from trainers.errors import VelaturaError
 from trainers.models.source import HUB_ID
 
-EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
 MOST_TOML = 9000
 MOST_TOKEN = 200
 Shown = dict[Any, Any]

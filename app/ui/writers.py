@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import threading
@@ -21,6 +20,7 @@ from app.ui import words
 from app.ui.drafts import Draft, Drafts
 from app.ui.edits import written
 from app.ui.queue import Queue
+from app.ui.run_samples import put_copy
 from trainers.errors import VelaturaError
 from trainers.run import whole_file
 
@@ -64,7 +64,8 @@ class Writers:
             shutil.rmtree(folder, ignore_errors=True)
             (folder / PICTURES).mkdir(parents=True, mode=0o700)
             for identifier in pictures:
-                _lend(self._drafts.pictures(draft) / f"{identifier}.png", folder / PICTURES)
+                name = f"{identifier}.png"  # a second name: what the job reads must not go away
+                put_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
             job = add_captions(self._queue.store, folder / PICTURES, model, every=True, owner=owner)
             self._keep(draft, {"job": job.id, "step": secrets.token_hex(4), "pictures": pictures, "read": 0, "done": 0})
         return len(pictures)
@@ -116,14 +117,6 @@ class Writers:
     def _keep(self, draft: Draft, asked: dict[str, Any]) -> None:
         with whole_file(self._drafts.job(draft) / ASKED) as building:
             building.write_text(json.dumps(asked), encoding="utf-8")
-
-
-def _lend(picture: Path, folder: Path) -> None:
-    """The picture under a second name where that is possible, else a copy: what the job reads must not go away."""
-    try:
-        os.link(picture, folder / picture.name)
-    except OSError:
-        shutil.copyfile(picture, folder / picture.name)
 
 
 def _put(draft: Draft, fresh: dict[str, str], asked: dict[str, Any]) -> Draft:

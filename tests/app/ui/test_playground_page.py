@@ -15,7 +15,7 @@ from PIL import Image
 from app.jobs.store import Store
 from app.ui.places import Places
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import listen, widest
+from tests.app.ui.visitor import visiting, widest
 from tests.trainers.runs import quick_settings, write_images
 from trainers.train import train
 
@@ -43,15 +43,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path],
 
 @pytest.fixture
 def page(browser: Any, place: Process) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(120_000)
-    opened = context.new_page()
-    complaints: list[str] = []
-    listen(opened, place.url, complaints)
-    visit(opened, place)
-    yield opened
-    context.close()
-    assert complaints == []
+    with visiting(browser, place.url) as opened:
+        visit(opened, place)
+        yield opened
 
 
 def visit(page: Any, place: Process, style: str = "") -> None:

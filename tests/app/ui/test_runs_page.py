@@ -16,7 +16,7 @@ from app.jobs import actions
 from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import listen, widest
+from tests.app.ui.visitor import visiting, widest
 from tests.trainers.runs import quick_settings, write_images
 
 NASTY = "<b>a fox</b> ${document.title='x'}"
@@ -61,14 +61,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
 
 @pytest.fixture
 def page(browser: Any, place: Place) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(120_000)
-    opened = context.new_page()
-    complaints: list[str] = []
-    listen(opened, place.url, complaints)
-    yield opened
-    context.close()
-    assert complaints == []
+    with visiting(browser, place.url) as opened:
+        yield opened
 
 
 def step_shown(page: Any) -> int:

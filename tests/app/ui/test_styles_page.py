@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from app.jobs import actions
 from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import listen, widest
+from tests.app.ui.visitor import visiting, widest
 from tests.trainers.runs import METHODS, quick_settings, write_images
 from trainers.formats.inspect import describe_style
 
@@ -61,15 +61,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
 
 @pytest.fixture
 def page(browser: Any, place: Place) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    context.set_default_timeout(120_000)
-    opened = context.new_page()
-    complaints: list[str] = []
-    listen(opened, place.url, complaints)
-    yield opened
-    context.close()
-    assert complaints == []
+    with visiting(browser, place.url, "clipboard-read", "clipboard-write") as opened:
+        yield opened
 
 
 def card(page: Any, name: str) -> Any:

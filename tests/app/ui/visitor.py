@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,20 @@ def new_page(browser: Any, url: str, **options: Any) -> tuple[Any, Any, list[str
     page.goto(url)
     page.wait_for_selector(READY)
     return context, page, complaints
+
+
+@contextmanager
+def visiting(browser: Any, url: str, *permissions: str) -> Iterator[Any]:
+    """A new visitor's page, on no page yet, about which nothing may be left to complain at the end."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.grant_permissions(list(permissions))
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    complaints: list[str] = []
+    listen(page, url, complaints)
+    yield page
+    context.close()
+    assert complaints == []
 
 
 def listen(page: Any, url: str, complaints: list[str]) -> None:
