@@ -8,8 +8,9 @@ PYTHON_IN_VENV := .venv/bin/python
 USER_STAMP := .venv/.installed
 DEVELOPER_STAMP := .venv/.installed-dev
 
-# Two workers on one thread each; torch's own threads would only get in each other's way.
-PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2
+# Two workers on one thread each; torch's own threads would only get in each other's way. A file stays with one worker,
+# so that what it sets up is set up once.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo ui test lint bench samples starter clean
 .NOTPARALLEL:

@@ -9,6 +9,11 @@ import pytest
 from tests.tiny import FAMILIES, tiny_folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of tiny random bases in diffusers layout, by `sd1`, `sd2`, `sd2-v`, `sdxl`; not to be written to."""

@@ -17,7 +17,7 @@ from trainers.presets import STARTER, find_preset
 from trainers.randomness import generator
 from trainers.train import Result, train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_collection")]
 
 SET = "black-line"
 IMAGES = Path(str(files("presets") / "samples" / SET))
