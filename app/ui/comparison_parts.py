@@ -134,7 +134,7 @@ def _differences(sides: Sequence[Side]) -> str:
         f'<th scope="col">{_whose(place, side)}</th>' for place, side in enumerate(sides, 1) if side.settings
     )
     rows = "".join(
-        f'<tr><th scope="row">{text(one.title)} <code>{text(one.key)}</code></th>'
+        f'<tr><th scope="row">{text(one.title)} <code>{text(one.key).replace(".", ".<wbr>")}</code></th>'
         f"{''.join(f'<td>{text(shown)}</td>' for shown in one.shown)}</tr>"
         for one in found
     )
