@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TITLE = "Compare"
-LEAD = "The same words, drawn by each run at its end. Choose a picture to look closely; the arrows lead to the others."
+LEAD = "The same words, as each run has drawn them last. Choose a picture to look closely; arrows lead to the others."
 EMPTY = ("Nothing to compare yet", "Tick two to four runs in the list of runs and choose Compare.")
 ONE = ("One run alone", "{} has nothing beside it. Tick a second run in the list of runs and choose Compare.")
 NOT_THERE = (
