@@ -73,12 +73,42 @@ class Losses:
             f"{_figure('rate', words.RATE, f'{rates[-1]:.3g}', rate)}</details>"
         )
 
+    def smooth_line(self) -> tuple[list[int], list[float]]:
+        """The steps, and the smoothed loss at each."""
+        with self._lock:
+            return list(self.steps), self.smoothed()
+
     def _cut(self, step: int) -> None:
         """Forget a step and what comes after it."""
         if self.steps and step <= self.steps[-1]:
             place = bisect_left(self.steps, step)
             for row in (self.steps, self.losses, self.rates):
                 del row[place:]
+
+
+def drawn_together(runs: Sequence[tuple[str, Losses]]) -> str:
+    """The smoothed losses of several runs as one figure, each with its mark and name; empty where there are none."""
+    lines = [(place, name, *losses.smooth_line()) for place, (name, losses) in enumerate(runs, 1)]
+    lines = [line for line in lines if len(line[2]) > 1]
+    if not lines:
+        return ""
+    thin = {place: thinned(xs, ys) for place, _, xs, ys in lines}
+    width = max(xs[-1] for _, _, xs, _ in lines)
+    low, high = _range([y for points in thin.values() for _, y in points])
+    drawn = "".join(_line(f"smooth line-{place}", points, width, low, high) for place, points in thin.items())
+    now = {name: f"{ys[-1]:.4f}" for _, name, _, ys in lines}
+    legend = "".join(
+        f"<li>{line_mark(place)}<span>{text(name)}</span><b>{text(now[name])}</b></li>" for place, name, _, _ in lines
+    )
+    said = ", ".join(f"{name} {loss}" for name, loss in now.items())
+    return f'{_figure("loss", words.LOSS, said, drawn, False)}<ul class="legend">{legend}</ul>'
+
+
+def line_mark(place: int) -> str:
+    """A piece of the line of the run that stands at a place, the first being 1."""
+    return (
+        f'<svg class="line-mark" viewBox="0 0 28 12" aria-hidden="true"><path class="line-{place}" d="M1 6H27"/></svg>'
+    )
 
 
 def thinned(xs: Sequence[int], ys: Sequence[float]) -> Points:
@@ -104,10 +134,11 @@ def _line(kind: str, points: Points, width: float, low: float, high: float) -> s
     return f'<polyline class="{kind}" points="{" ".join(place(x, y) for x, y in points)}"/>'
 
 
-def _figure(kind: str, title: str, now: str, lines: str) -> str:
+def _figure(kind: str, title: str, now: str, lines: str, shows_now: bool = True) -> str:
     quarters = "".join(f"M0 {HEIGHT * k // 4}H{WIDTH}" for k in (1, 2, 3))
+    beside = f"<b>{text(now)}</b>" if shows_now else ""
     return (
-        f'<figure class="curve {kind}"><figcaption>{text(title)}<b>{text(now)}</b></figcaption>'
+        f'<figure class="curve {kind}"><figcaption>{text(title)}{beside}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{text(title)}: {text(now)}"><path d="{quarters}"/>{lines}</svg></figure>'
     )

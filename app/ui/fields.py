@@ -91,6 +91,7 @@ TITLES = {
     "save.every": "Save every",
     "save.keep": "Checkpoints kept",
     "save.tags": "Store tags",
+    "method.name": "Method",
     "method.rslora": "rsLoRA",
     "method.dora": "DoRA",
     "method.plus_ratio": "LoRA+ ratio",

@@ -10,7 +10,7 @@ import gradio as gr
 
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
-from app.ui import run_parts, run_samples
+from app.ui import run_parts, run_samples, run_slider
 from app.ui import run_words as words
 from app.ui.html import banner, empty_page, file_address, text
 from app.ui.parts import Studio
@@ -20,7 +20,7 @@ from app.ui.run_actions import buttons, perform
 from app.ui.run_dialogs import dialogs
 from app.ui.shelf import Shelf
 from app.ui.shell import AT_ONCE, PRIVATE, block, build_shell, island
-from app.ui.visit import digest, given_back, said
+from app.ui.visit import digest, given_back, number, said
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5
@@ -38,6 +38,7 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
     page.head.asked(page.asked, state, page.everything, **AT_ONCE)
     page.folds.unfolded(page.unfolded, page.name, page.folds, **AT_ONCE)
+    page.compare.wanted(page.wanted, page.name, page.compare, **AT_ONCE)
     for part in (page.head, page.curve):
         part.fetched(page.fetched, page.name, [page.files, page.notice], **PRIVATE)
 
@@ -53,7 +54,9 @@ class RunPage:
             with gr.Column(scale=5, min_width=320):
                 self.samples = patched("light.js", "samples.js", elem_id="run-samples", words=_words())
             with gr.Column(scale=3, min_width=300):
-                self.compare = island("", "compare.js", _compare(), elem_id="run-compare")
+                self.compare = island(
+                    "", "compare.js", run_slider.slider_frame(), elem_id="run-compare", words=run_slider.slider_words()
+                )
                 self.curve = patched("fetch.js", elem_id="run-curve")
         self.folds = island({}, "folds.js", _folds(), elem_id="run-folds")
         self.files = island({}, "files.js", "<div></div>")
@@ -95,6 +98,14 @@ class RunPage:
             return gr.skip()
         return {"fold": fold, "text": tail(view.job.folder / files[fold]) or words.NOTHING_YET}
 
+    def wanted(self, name: str, event: gr.EventData) -> Any:
+        """What other runs have drawn of the words that are under the slider."""
+        view = self.queue.run(name)
+        if view is None:
+            return gr.skip()
+        found = run_slider.answer(self.queue, view, number(event, "row"), said(event, "run"))
+        return json.dumps(found | {"at": number(event, "at")})
+
     def fetched(self, name: str, event: gr.EventData) -> Shown:
         """Make the file that a button offers, and let the browser save it."""
         view, what = self.queue.run(name), said(event, "what")
@@ -124,7 +135,7 @@ class RunPage:
         return {
             "head": _head(view, bool(columns), self._style(view)),
             "samples": f"<h2>{words.SAMPLES}</h2>{run_samples.grid(view, public)}",
-            "compare": _pair(columns, public),
+            "compare": run_slider.pictures(view, columns, public),
             "curve": self._curve(view),
         }
 
@@ -182,30 +193,13 @@ def _fetch(label: str, what: str, kind: str) -> str:
     return f'<button type="button" class="{kind}" data-fetch="{what}">{text(label)}</button>'
 
 
-def _pair(columns: list[list[run_samples.Sample]], public: Path) -> str:
-    """The first prompt before and now, for whoever has not chosen another."""
-    if len(columns) < 2:
-        return ""
-    before, after = columns[0][0], columns[-1][0]
-    sides = (run_samples.address(before, public, False), run_samples.address(after, public, False))
-    return json.dumps({"before": sides[0], "after": sides[1], "title": after.title})
-
-
 def _nothing() -> dict[str, str]:
     title, lead = words.NO_SUCH_RUN
     return {"head": empty_page(title, lead, words.TO_THE_RUNS, "runs"), "samples": "", "compare": "", "curve": ""}
 
 
 def _words() -> dict[str, str]:
-    return {"close": words.CLOSE, "earlier": words.EARLIER, "later": words.LATER, "before": words.BEFORE}
-
-
-def _compare() -> str:
-    return (
-        f'<section class="compare" hidden><h2>{words.COMPARE}</h2><div class="slider"><img class="after" alt="">'
-        f'<img class="before" alt=""><input type="range" min="0" max="100" value="50" '
-        f'aria-label="{text(words.COMPARE_SLIDER)}"></div><p class="hint"></p></section>'
-    )
+    return {"close": words.CLOSE, "earlier": words.EARLIER, "later": words.LATER}
 
 
 def _folds() -> str:

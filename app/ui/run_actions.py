@@ -60,6 +60,9 @@ def _perform(queue: Queue, what: str, name: str, owner: str, event: gr.EventData
         actions.stop(store, number, ENDS[what])
     elif what in ("up", "down"):
         actions.move(store, number, what)
+    elif what == "place":  # that of another run, which may have begun in this moment
+        over = queue.run(said(event, "over"))
+        actions.move(store, number, max(1, over.place if over is not None else 1))
     elif what == "resume":
         actions.resume(store, number)
     elif what == "longer":

@@ -79,5 +79,10 @@ def _planned(config: Path) -> tuple[str, str]:
         method, base = str(table["method"]["name"]), str(table["base"]["model"])
     except (OSError, ValueError, KeyError, TypeError):
         return "", ""
-    is_path = base.endswith(".safetensors") or Path(base).is_absolute()  # else a hub id, or the starter
-    return method, Path(base).name if is_path else base
+    return method, base_name(base)
+
+
+def base_name(model: str) -> str:
+    """What a base model is called; of one that is a file, only the file."""
+    is_path = model.endswith(".safetensors") or Path(model).is_absolute()  # else a hub id, or the starter
+    return Path(model).name if is_path else model

@@ -51,6 +51,18 @@ def newest(run: Path) -> Sample | None:
     return columns[-1][0] if columns else None
 
 
+def newest_whole(columns: list[list[Sample]]) -> list[Sample]:
+    """The newest column in which every prompt is drawn."""
+    most = max(map(len, columns), default=0)
+    return next((column for column in reversed(columns) if len(column) == most), [])
+
+
+def by_words(view: View, samples: list[Sample]) -> dict[tuple[str, int], Sample]:
+    """Samples by their words, and by how often these came before: each seed draws them once."""
+    prompts = prompts_of(view, max((sample.row + 1 for sample in samples), default=0))
+    return {(prompts[each.row], prompts[: each.row].count(prompts[each.row])): each for each in samples}
+
+
 def address(sample: Sample, public: Path, small: bool) -> str:
     """Where a browser finds a sample, as WebP; it is drawn once, and another picture has another address."""
     kind = "small" if small else "whole"
@@ -75,7 +87,7 @@ def grid(view: View, public: Path) -> str:
     columns = find_samples(view.job.folder)
     if not columns:
         return f'<p class="hint">{text(words.NO_SAMPLES)}</p>'
-    prompts = _prompts(view, max(len(column) for column in columns))
+    prompts = prompts_of(view, max(len(column) for column in columns))
     heads = "".join(f'<th scope="col">{text(column[0].title)}</th>' for column in columns)
     rows = []
     for row, prompt in enumerate(prompts):
@@ -84,6 +96,22 @@ def grid(view: View, public: Path) -> str:
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{text(words.SAMPLES)}"><table class="grid">'
         f"<tbody><tr><td></td>{heads}</tr>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def prompts_of(view: View, count: int) -> list[str]:
+    """The words of a run's first samples, so many of them; a number where they are not known."""
+    said = dict(view.said.facts).get("prompts")
+    known = [str(prompt) for prompt in said] if isinstance(said, list) else []
+    return [*known, *(f"Picture {number + 1}" for number in range(len(known), count))][:count]
+
+
+def sample_button(sample: Sample, title: str, prompt: str, public: Path) -> str:
+    """A sample as a button that shows it large; `title` is the head of its column."""
+    return (
+        f'<button type="button" data-whole="{text(address(sample, public, False))}" '
+        f'data-title="{text(title)}" aria-label="{text(prompt)}, {text(title)}">'
+        f'<img loading="lazy" src="{text(address(sample, public, True))}" alt=""></button>'
     )
 
 
@@ -144,18 +172,8 @@ def _column(folder: Path, step: int, file: bool) -> list[Sample]:
     return [Sample(int(path.stem), step, file, path) for path in found]
 
 
-def _prompts(view: View, count: int) -> list[str]:
-    said = dict(view.said.facts).get("prompts")
-    known = [str(prompt) for prompt in said] if isinstance(said, list) else []
-    return [*known, *(f"Picture {number + 1}" for number in range(len(known), count))][:count]
-
-
 def _cell(column: list[Sample], row: int, prompt: str, public: Path) -> str:
     sample = next((each for each in column if each.row == row), None)
     if sample is None:
         return "<td></td>"
-    return (
-        f'<td><button type="button" data-row="{row}" data-whole="{text(address(sample, public, False))}" '
-        f'data-title="{text(sample.title)}" aria-label="{text(prompt)}, {text(sample.title)}">'
-        f'<img loading="lazy" src="{text(address(sample, public, True))}" alt=""></button></td>'
-    )
+    return f"<td>{sample_button(sample, sample.title, prompt, public)}</td>"

@@ -35,6 +35,7 @@ STATES = {
     State.CANCELLED: "Cancelled",
 }
 UP, DOWN = "Move up", "Move down"
+HANDLE = "Move {}: drag, or press the up and down arrows"
 STOP, PAUSE, CANCEL, WITHOUT_SAVING = "Stop and save", "Pause", "Cancel", "Stop without saving"
 GO_ON, LONGER, AGAIN, ANEW, CLONE, DELETE = "Go on", "Train longer", "Try again", "Start again", "Clone", "Delete"
 AGAIN_HALF, AGAIN_LOW = "Try again with half the learning rate", "Try again with low memory"
@@ -49,6 +50,8 @@ NO_SAMPLES = "The first ones are drawn before training, so that the change can b
 BEFORE, FILE = "before", "file"
 COMPARE = "Before and after"
 COMPARE_SLIDER = "Where the one ends and the other begins"
+COMPARE_WITH, ANOTHER_RUN, WHICH_RUN, CHOOSE_RUN = "Compare with", "Another run …", "Which run", "Choose a run"
+NO_OTHER = "There is no other picture of these words."
 LOSS, RATE = "Loss, smoothed", "Learning rate"
 LOG, SETTINGS, DETAILS = "Log", "Settings", "Details"
 PROGRESS = "Training progress"

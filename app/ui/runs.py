@@ -11,9 +11,11 @@ import gradio as gr
 
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
+from app.ui import comparison_words as comparing
 from app.ui import run_parts, run_samples
 from app.ui import run_words as words
 from app.ui import words as shared
+from app.ui.comparison_parts import FEWEST, MOST
 from app.ui.html import MARK, empty_page, heading, icon, text
 from app.ui.listing import choice_of, pages, search_field
 from app.ui.parts import Studio
@@ -50,7 +52,14 @@ class RunsPage:
         block(heading(words.TITLE))
         self.notice = block("", elem_id="runs-notice")
         self.filter = island(None, "filter.js", _filter(), elem_id="runs-filter")
-        self.list = patched("runs.js", elem_id="runs")
+        self.list = patched(
+            *("runs.js", "order.js", "ticks.js"),
+            below=_ticked(),
+            elem_id="runs",
+            words=comparing.TICKED,
+            fewest=FEWEST,
+            most=MOST,
+        )
         island(None, "dialogs.js", dialogs())
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.seen = gr.Textbox("", visible=False)
@@ -107,10 +116,34 @@ class RunsPage:
             f'</summary><div class="menu">{menu}</div></details>'
         )
         return (
-            f'<li data-key="{text(name)}"><a class="row-link" href="run?id={text(name)}">{art}<span class="who">'
-            f"<b>{text(name)}</b><small>{text(run_parts.kind(view))}</small><small>{text(view.line)}</small></span>"
+            f'<li data-key="{text(name)}">{_grips(view)}<a class="row-link" href="run?id={text(name)}">{art}'
+            f'<span class="who"><b>{text(name)}</b><small>{text(run_parts.kind(view))}</small>'
+            f"<small>{text(view.line)}</small></span>"
             f"{run_parts.glaze(share(view), words.PROGRESS)}{run_parts.chip(view.state)}</a>{more if menu else ''}</li>"
         )
+
+
+def _grips(view: View) -> str:
+    """What a row is taken by: a box to tick, and in the line a handle to move it."""
+    name, handle = text(view.job.name), ""
+    if "move" in view.actions:
+        handle = (
+            f'<button type="button" class="handle" data-about="{name}" '
+            f'aria-label="{text(words.HANDLE.format(view.job.name))}">{icon("grip")}</button>'
+        )
+    return (
+        f'<div class="grips"><label class="tick"><input type="checkbox" data-tick="{name}" '
+        f'aria-label="{text(comparing.TICK.format(view.job.name))}"></label>{handle}</div>'
+    )
+
+
+def _ticked() -> str:
+    """The bar under the list, once a run is ticked."""
+    return (
+        f'<div class="ticked" role="group" aria-label="{text(comparing.BAR)}" hidden><p role="status"></p>'
+        f'<button type="button" class="quiet">{text(comparing.CLEAR)}</button>'
+        f'<button type="button" class="go">{text(comparing.COMPARE)}</button></div>'
+    )
 
 
 def _also(small: Sequence[View]) -> str:

@@ -9,11 +9,11 @@ from app.jobs.views import View
 from app.ui import run_samples
 from app.ui import shelf_words as words
 from app.ui.html import MARK, icon, text
+from app.ui.offers import offers
 from app.ui.queue import Queue
 from app.ui.run_dialogs import dialog
 from app.ui.shelf import Item, Shelf
 from app.ui.words import day
-from trainers.errors import VelaturaError
 
 PICTURES = 4
 
@@ -29,7 +29,7 @@ def card(shelf: Shelf, item: Item, view: View | None) -> str:
     return (
         f'<li data-key="{text(item.id)}">{_art(shelf.queue, view)}<div class="told"><h2>{text(item.name)}</h2>'
         f'<p class="facts">{text(" · ".join(facts))}</p>{_words(item)}{_notes(item)}</div>'
-        f'<div class="acts">{_downloads(shelf, item)}'
+        f'<div class="acts">{offers(shelf, item)}'
         f'<a class="quiet" href="playground?style={text(item.id)}">{text(words.TRY_IT)}</a>{_more(item)}</div></li>'
     )
 
@@ -78,31 +78,6 @@ def _notes(item: Item) -> str:
     return (
         f'<details class="fold-in" data-keep><summary>{text(words.FILE_SAYS)}</summary><dl class="notes-of">{rows}</dl>'
         "</details>"
-    )
-
-
-def _downloads(shelf: Shelf, item: Item) -> str:
-    offers = [_offer(item, "safetensors", words.FOR_TOOLS, words.TOOLS_SAID.format(readable_size(item.size)))]
-    try:
-        file = shelf.for_diffusers(item)
-        said = words.MADE_WHEN_ASKED if file is None else words.TOOLS_SAID.format(readable_size(file.stat().st_size))
-        said = words.SAME_FILE if file == item.path else said
-        offers.append(_offer(item, "diffusers", words.FOR_DIFFUSERS, said))
-    except (FileNotFoundError, VelaturaError):  # there can be none, or it was deleted in this moment
-        reason = text(words.NOT_POSSIBLE.format(item.not_plain or words.HUGE))
-        offers.append(f'<p class="not-to-be-had"><b>{text(words.FOR_DIFFUSERS)}</b><small>{reason}</small></p>')
-    if item.run:
-        offers.append(_offer(item, "toml", words.SETTINGS, words.TOML_SAID))
-    return (
-        f'<details class="more offers-of" data-keep><summary class="quiet">{text(words.DOWNLOAD)}</summary>'
-        f'<div class="menu">{"".join(offers)}</div></details>'
-    )
-
-
-def _offer(item: Item, format: str, label: str, said: str) -> str:
-    return (
-        f'<button type="button" class="quiet" data-fetch="{format} {text(item.id)}"><span><b>{text(label)}</b>'
-        f"<small>{text(said)}</small></span></button>"
     )
 
 

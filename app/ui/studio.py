@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from app.ui import api, playground, run, runs, styles, train, words
+from app.ui import api, comparison, playground, run, runs, styles, train, words
 from app.ui.auth import Door
 from app.ui.document import Opening
 from app.ui.guard import USER, Guard, is_loopback, names_of_machine
@@ -27,8 +27,7 @@ from app.ui.uploads import MOST_BYTES_A_FILE
 
 STYLE_SHEETS = (
     *("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css"),
-    "playground.css",
-    "styles.css",
+    *("playground.css", "styles.css", "comparison.css"),
 )
 FORGET_UPLOADS = (600, 3600)
 """Every so many seconds, uploads that are older than this and were never taken in are deleted."""
@@ -71,6 +70,7 @@ def build(studio: Studio) -> gr.Blocks:
     for name, path, page in (
         ("Runs", "runs", runs),
         ("Run", "run", run),
+        ("Compare", "compare", comparison),
         ("Styles", "styles", styles),
         ("Playground", "playground", playground),
     ):

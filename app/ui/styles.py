@@ -14,8 +14,9 @@ from app.jobs.views import View
 from app.ui import shelf_words as words
 from app.ui import words as shared
 from app.ui.bases import in_words
-from app.ui.html import banner, empty_page, file_address, heading, text
+from app.ui.html import banner, empty_page, heading, text
 from app.ui.listing import choice_of, pages, search_field
+from app.ui.offers import make_offered
 from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.shelf import Item
@@ -100,12 +101,10 @@ class StylesPage:
 
     def fetched(self, event: gr.EventData) -> Shown:
         """Make the file that a button offers, and let the browser save it."""
-        format, _, identifier = said(event, "what").partition(" ")
         try:
-            place = self.shelf.download(self._item(identifier), format)
+            return {self.files: make_offered(self.shelf, event)}
         except (OSError, VelaturaError) as error:
             return {self.notice: _problem(error)}
-        return {self.files: {"address": file_address(place), "name": place.name, "nonce": number(event, "at")}}
 
     def brought(self, chosen: str, seen: str, event: gr.EventData) -> Shown:
         """Take in files that have been uploaded; each is taken or refused for itself."""

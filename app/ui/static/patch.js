@@ -1,5 +1,6 @@
 // Brings what stands in the page up to the value that the server sent, node by node: pictures stay loaded, what is open
-// stays open, fields keep their words. Children with a `data-key` are found again wherever they have moved.
+// stays open, fields keep their words. Children with a `data-key` are found again wherever they have moved. While somebody
+// holds something of it (`data-held`), nothing moves under the hand.
 const holder = element.querySelector('div');
 const keyed = node => node.nodeType === 1 && node.dataset.key;
 const same = (old, fresh) => old.nodeName === fresh.nodeName && keyed(old) === keyed(fresh);
@@ -24,6 +25,7 @@ const mergeChildren = (old, fresh) => {
   while (place) { const next = place.nextSibling; place.remove(); place = next; }
 };
 const patch = () => {
+  if ('held' in element.dataset) return;
   const sheet = document.createElement('template');
   sheet.innerHTML = props.value || '';
   mergeChildren(holder, sheet.content);

@@ -1,5 +1,9 @@
 // What can be done with a run or a style, in a list and on its own page: menus, questions, pages of the list.
-const ask = (button, more = {}) => trigger('asked', {what: button.dataset.do, run: button.dataset.about || '', ...more});
+const ask = (button, more = {}) => {
+  const asked = {what: button.dataset.do, run: button.dataset.about || '', ...more};
+  trigger('asked', asked);
+  element.dispatchEvent(new CustomEvent('velatura:asked', {detail: asked}));
+};
 const question = button => document.querySelector(`dialog.ask[data-what="${button.dataset.do}"]`);
 const putTo = (dialog, button) => {
   const title = dialog.querySelector('[data-title]');

@@ -1,21 +1,18 @@
 // A sample that is pressed goes under the slider and, large, over the page, where arrows lead to its neighbours.
-const cells = () => [...element.querySelectorAll('.grid tr')].slice(1).map(row => [...row.querySelectorAll('button')]);
-const place = button => {
-  const rows = cells(), row = rows.findIndex(list => list.includes(button));
-  return {rows, row, column: rows[row].indexOf(button)};
-};
+const places = () => [...element.querySelectorAll('.grid tr')].slice(1).map(
+  row => [...row.querySelectorAll('td')].map(cell => cell.querySelector('button')));
 const titled = button => `${button.closest('tr').querySelector('th').textContent} · ${button.dataset.title}`;
 const enlarge = makeLight({
   titled,
-  after: (button, down, right) => {
-    const {rows, row, column} = place(button);
-    return rows[row + down]?.[column + right];
+  after: (button, down, right) => {                     // the next one that is there: some places are empty
+    const rows = places();
+    let row = rows.findIndex(list => list.includes(button)), column = rows[row].indexOf(button), found = null;
+    do found = rows[row += down]?.[column += right]; while (found === null);
+    return found;
   },
   shown: button => {
-    const {rows, row} = place(button);
-    document.dispatchEvent(new CustomEvent('velatura:sample', {
-      detail: {before: rows[row][0].dataset.whole, whole: button.dataset.whole, words: titled(button)},
-    }));
+    const row = places().findIndex(list => list.includes(button));
+    document.dispatchEvent(new CustomEvent('velatura:sample', {detail: {row, title: button.dataset.title}}));
   },
 });
 element.addEventListener('click', event => {

@@ -19,7 +19,10 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from safetensors.torch import save_file
 
+from app.jobs.process import own_identity
+from app.jobs.store import TRAIN, NewJob, Store
 from tests.app.ui.conftest import find_browser
+from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY, add
 from tests.trainers.data.pictures import scene
@@ -131,6 +134,26 @@ def screens(page: Any, url: str, locked: str, files: list[Path], out: Path | Non
             page.locator(".more").last.locator("summary").click()
             page.get_by_role("button", name="Delete").last.click()
             yield "styles-delete"
+        yield from run_screens(page, url, out)
+
+
+def run_screens(page: Any, url: str, out: Path) -> Iterator[str]:
+    """The list of runs with a line to put in order, a run, and runs side by side."""
+    with listed_runs(out) as names:
+        page.goto(url + "runs")
+        page.wait_for_selector(".handle")
+        page.locator("[data-tick]").nth(1).check()
+        yield "runs-one-ticked"
+        page.locator("[data-tick]").nth(2).check()
+        yield "runs-ticked"
+        page.goto(f"{url}run?id={names[0]}")
+        page.wait_for_selector(".compare:not([hidden])")
+        page.evaluate("document.querySelector('#run-compare').scrollIntoView()")
+        yield "run-slider"
+        for name, chosen in (("compare", names[:2]), ("compare-four", names), ("compare-none", ["none"])):
+            page.goto(f"{url}compare?ids={','.join(chosen)}")
+            page.wait_for_selector("#comparison h1")
+            yield name
 
 
 @contextmanager
@@ -153,6 +176,31 @@ def hung_styles(out: Path) -> Iterator[None]:
     finally:
         shutil.rmtree(run)
         brought.unlink()
+
+
+@contextmanager
+def listed_runs(out: Path) -> Iterator[list[str]]:
+    """Four runs in the list for a while, two of which wait for a third, which this process says it has in hand."""
+    settings: dict[str, dict[str, Any]] = {
+        "Harbour blue": {"train": {"learning_rate": 1e-4}},
+        "Harbour blue 2": {"train": {"learning_rate": 4e-4}, "method": {"name": "lokr", "factor": 8}},
+        "The kitchen of a grandmother in the morning": {"base": {"model": "sd15.safetensors"}},
+        "Linocut": {"train": {"steps": 200}, "sample": {"seeds": [7]}},
+    }
+    store = Store(out)
+    runs = [write_run(out, name, each, first=number) for number, (name, each) in enumerate(settings.items())]
+    jobs = [store.add(NewJob(TRAIN, run)) for run in runs[1:]]
+    claimed = store.claim(lambda *_: "cpu", own_identity())
+    assert claimed is not None
+    store.begin(claimed.id, claimed.token, own_identity())
+    try:
+        yield [run.name for run in runs]
+    finally:
+        for job in jobs:
+            store.end(store.job(job.id))
+            store.remove(store.job(job.id))
+        for run in runs:
+            shutil.rmtree(run)
 
 
 def write_files(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from app.jobs import actions
 from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
+from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import visiting, widest
 from tests.trainers.runs import quick_settings, write_images
@@ -119,6 +120,7 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
 
 
 def test_samples_are_looked_at_closely_with_the_keyboard(page, place):
+    write_run(place.store.runs, "its like", prompts=(NASTY,))
     place.add("sampled", steps=4, every=2)
     page.goto(f"{place.url}run?id=sampled")
     page.wait_for_selector("#run-head .chip.finished")
@@ -144,6 +146,14 @@ def test_samples_are_looked_at_closely_with_the_keyboard(page, place):
     slider.focus()
     page.keyboard.press("ArrowRight")
     assert int(slider.input_value()) == int(cut) + 1
+
+    page.get_by_label("Compare with").select_option("2")
+    left = page.locator(".compare img.before")
+    assert "000002" in left.get_attribute("src") and page.locator(".compare .left").inner_text() == "2"
+    page.get_by_label("Compare with").select_option("Another run …")
+    page.get_by_label("Which run").select_option("its like")
+    page.wait_for_function("document.querySelector('.compare .left').textContent === 'its like'")
+    assert "000300f" in left.get_attribute("src") and "000004" in page.locator(".compare .after").get_attribute("src")
 
 
 def test_a_run_is_cloned_and_deleted_after_a_question(page, place):
@@ -174,19 +184,37 @@ def test_a_run_is_cloned_and_deleted_after_a_question(page, place):
     assert not (place.store.runs / "its twin").exists() and place.state("its twin") == "gone"
 
 
-def test_the_line_is_put_in_order_and_the_menu_stays_open_meanwhile(page, place):
+def test_the_line_is_put_in_order_and_what_is_open_or_ticked_stays_so(page, place):
+    for name, rate in (("dawn", 1e-4), ("dusk", 0.002)):
+        write_run(place.store.runs, name, {"train": {"learning_rate": rate}})
     for name in ("going", "one", "two"):
         place.add(name)
     page.goto(f"{place.url}runs")
     page.wait_for_selector("li[data-key=going] .chip.training")
     order = "[...document.querySelectorAll('.runs > li')].map(row => row.dataset.key).slice(0, 3).join()"
     page.wait_for_function(f"{order} === 'going,one,two'")
+    compare = page.get_by_role("button", name="Compare", exact=True)
+    assert not compare.is_visible()
+    page.get_by_label("Compare dawn").focus()
+    page.keyboard.press("Space")
+    assert compare.is_disabled() and page.locator(".ticked p").inner_text() == "dawn: tick one to three more."
     menu = page.locator("li[data-key=two] .more")
     menu.locator("summary").click()
     now = page.locator("li[data-key=going] .who").inner_text()
     page.wait_for_function("now => document.querySelector('li[data-key=going] .who').innerText !== now", arg=now)
     menu.get_by_role("button", name="Move up").click()
     page.wait_for_function(f"{order} === 'going,two,one'")
+
+    drag(page, "two", "one")
+    page.wait_for_function(f"{order} === 'going,one,two'")
+    assert in_line(place) == ["one", "two"]
+    handle = page.get_by_label("Move two:")
+    handle.focus()
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function(f"{order} === 'going,two,one'")
+    page.wait_for_function("document.activeElement.dataset.about === 'two'")
+    assert in_line(place) == ["two", "one"]
+
     page.get_by_label("Search").fill("one")
     page.wait_for_function("document.querySelectorAll('.runs > li').length === 1")
     page.get_by_label("Search").fill("")
@@ -196,6 +224,44 @@ def test_the_line_is_put_in_order_and_the_menu_stays_open_meanwhile(page, place)
         place.cancel(name)
     page.get_by_label("Show").select_option("all")
     page.wait_for_selector("li[data-key=two] .chip.cancelled")
+
+    page.wait_for_function("document.querySelector('[data-tick=dawn]').checked")
+    page.get_by_label("Compare dusk").check()
+    compare.click()
+    runs_are_compared(page)
+
+
+def drag(page: Any, name: str, over: str) -> None:
+    """Drag a run's handle to where another run's row is, with a look at the page while it is in the hand."""
+    start, end = (page.get_by_label(f"Move {each}:").bounding_box() for each in (name, over))
+    page.mouse.move(start["x"] + 20, start["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 20, end["y"] + 20, steps=4)
+    assert page.locator(".in-hand").get_attribute("data-key") == name
+    page.mouse.up()
+    page.wait_for_selector(".in-hand", state="detached")
+
+
+def in_line(place: Place) -> list[str]:
+    return [job.name for job in place.store.line()]
+
+
+def runs_are_compared(page: Any) -> None:
+    """What the page shows of two ended runs that learned at different speeds."""
+    page.wait_for_selector(".legend li")
+    assert page.title() == "Compare · Velatura" and page.locator(".heads h2").all_inner_texts() == ["dawn", "dusk"]
+    rows = [row.split() for row in page.locator(".settings-table tr").all_inner_texts()]
+    assert rows[1:] == [["Learning", "rate", "train.learning_rate", "0.0001", "0.002"]]
+    page.locator(".grid button").first.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    assert page.locator("dialog.light p").inner_text() == "two cats on a sofa · dusk"
+    page.keyboard.press("Escape")
+    page.locator("li[data-key=dusk] summary").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="For ComfyUI").click()
+    assert saved.value.suggested_filename == "dusk.safetensors" and widest(page) == []
 
 
 @pytest.mark.parametrize("address", ["run?id=none", "run", "run?id=../../etc", "run?id=%3Cb%3E"])

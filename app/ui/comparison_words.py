@@ -1,0 +1,39 @@
+"""What the page that puts runs side by side says."""
+
+from __future__ import annotations
+
+TITLE = "Compare"
+LEAD = "The same words, as each run has drawn them last. Choose a picture to look closely; arrows lead to the others."
+EMPTY = ("Nothing to compare yet", "Tick two to four runs in the list of runs and choose Compare.")
+ONE = ("One run alone", "{} has nothing beside it. Tick a second run in the list of runs and choose Compare.")
+NOT_THERE = (
+    "Not enough runs to compare",
+    "{}: deleted, or the address is not whole. Tick two to four in the list.",
+)
+MISSING = "Not there any more, and left out: {}."
+TOO_MANY = "At most four runs stand side by side; these are the first four."
+OTHER_BASES = (
+    "These runs stand on different base models, so their pictures and losses differ by more than what was learned."
+)
+OTHER_SEEDS = "The samples were drawn with different seeds, so a difference may be chance."
+OTHER_PROMPTS = "The samples were drawn from different words; rows with more than one picture can be compared."
+NO_PICTURES = "None of these runs has drawn a sample yet. They appear here by themselves."
+TO_THE_LEFT, TO_THE_RIGHT = "The run to the left", "The run to the right"
+NOTHING_DRAWN = "no samples yet"
+BEFORE_TRAINING, AT_STEP = "before training", "at step {}"
+DIFFERENCES, ALL_THE_SAME = "What differs", "Every setting is the same."
+NOT_READ = "The settings of {} could not be read."
+NOT_OF_IT = "–"
+SETTING = "Setting"
+LOSS_HINT = "The lower line is not always the better style: the pictures decide."
+NO_LOSS = "Nothing has been trained yet."
+
+# In the list of runs
+TICK = "Compare {}"
+TICKED = {
+    "one": "{names}: tick one to three more.",
+    "some": "{count} runs: {names}",
+    "many": "{count} runs are ticked; at most four stand side by side.",
+}
+COMPARE, CLEAR = "Compare", "Clear"
+BAR = "Runs to compare"

@@ -1,0 +1,48 @@
+"""Runs that have ended, as a page sees them: written, not trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from app.ui.run_parts import base_name
+from tests.trainers.data.pictures import scene
+from trainers.config_file import build_config, dump_config
+from trainers.events import Recorder
+
+PROMPTS = ("a lighthouse on a rock", "two cats on a sofa")
+LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+
+
+def write_run(
+    runs: Path, name: str, settings: Mapping[str, Any] | None = None, prompts: Sequence[str] = PROMPTS, first: int = 0
+) -> Path:
+    """A finished run, drawn before training, at half its steps, at its last and from its file.
+
+    `first` says which pictures and which file.
+    """
+    run = runs / name
+    config = build_config({"name": name, "base": {"model": "starter"}, "data": {"images": "dataset"}}, settings or {})
+    steps = config.train.steps
+    for folder in ("style", "samples"):
+        (run / folder).mkdir(parents=True)
+    (run / "config.toml").write_text(dump_config(config), encoding="utf-8")
+    record = Recorder(run)
+    facts = {"method": config.method.name, "base": base_name(config.base.model), "images": 12, "prompts": list(prompts)}
+    record("start", steps=steps, **facts)
+    for step in range(1, steps + 1):
+        loss = 0.1 + 0.3 * math.exp(-5 * step / steps) + 0.01 * math.sin(step + first)
+        record("step", step=step, steps=steps, loss=loss, lr=config.train.learning_rate, speed=2.0)
+    for number, folder in enumerate(("step-00000000", f"step-{steps // 2:08d}", f"step-{steps:08d}", "final")):
+        (run / "samples" / folder).mkdir()
+        for row in range(len(prompts)):
+            scene(first + 10 * number + row, (320, 320)).save(run / "samples" / folder / f"{row:02d}.png")
+    tensors = {f"{LAYER}.lora_up.weight": torch.ones(320, 8), f"{LAYER}.lora_down.weight": torch.ones(8, 768)}
+    save_file({key: tensor * (first + 1) for key, tensor in tensors.items()}, run / "style" / f"{name}.safetensors")
+    record("done", step=steps)
+    return run

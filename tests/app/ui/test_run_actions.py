@@ -1,0 +1,48 @@
+"""What buttons and handles of the pages about runs ask for, as the queue carries it out."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from app.jobs.store import TRAIN, NewJob
+from app.ui.places import Places
+from app.ui.queue import Queue
+from app.ui.run_actions import perform
+from tests.app.ui.ended_runs import write_run
+
+
+@pytest.fixture
+def queue(tmp_path) -> Queue:
+    """A queue in which four runs wait."""
+    places = Places(tmp_path / "outputs")
+    places.make()
+    queue = Queue(places)
+    for name in "abcd":
+        queue.store.add(NewJob(TRAIN, write_run(places.runs, name, {"train": {"steps": 4, "warmup": 0}})))
+    return queue
+
+
+def ask(queue: Queue, **said: Any) -> str:
+    return perform(queue, SimpleNamespace(username=""), gr.EventData(None, said)).notice  # type: ignore[arg-type]
+
+
+def line(queue: Queue) -> str:
+    return "".join(job.name for job in queue.store.line())
+
+
+@pytest.mark.parametrize(("run", "over", "then"), [("a", "c", "bcad"), ("d", "b", "adbc"), ("b", "b", "abcd")])
+def test_a_run_takes_the_place_of_the_one_it_is_dropped_on(queue, run, over, then):
+    assert ask(queue, what="place", run=run, over=over) == "" and line(queue) == then
+
+
+def test_dropped_on_what_has_left_the_line_it_comes_first(queue):
+    assert queue.store.end(queue.store.job_in(queue.store.runs / "a"))
+    assert ask(queue, what="place", run="d", over="a") == "" and line(queue) == "dbc"
+    assert ask(queue, what="place", run="c", over="<none>") == "" and line(queue) == "cdb"
+    assert "cannot be moved: it has already finished" in ask(queue, what="place", run="a", over="b")
+    assert "there is no run &lt;none&gt; any more" in ask(queue, what="place", run="<none>", over="b").lower()
+    assert line(queue) == "cdb"
