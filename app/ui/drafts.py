@@ -98,6 +98,10 @@ class Draft(_Part):
     """Of the style, from the third step."""
     prompts: tuple[str, ...] = ()
     """Of the previews, from the third step."""
+    clone_of: str = ""
+    """The run whose pictures and settings these were."""
+    aside: Draft | None = None
+    """What was being prepared when that run was cloned."""
 
     def picture(self, identifier: str) -> Picture | None:
         """The picture with this id."""
@@ -191,4 +195,5 @@ class Drafts:
 
 def _known(draft: Draft) -> set[str]:
     removed: Iterable[Picture] = (picture for step in draft.undo for _, picture in step.removed)
-    return {picture.id for picture in (*draft.pictures, *removed)}
+    before = _known(draft.aside) if draft.aside is not None else set()
+    return {picture.id for picture in (*draft.pictures, *removed)} | before

@@ -11,6 +11,8 @@ from typing import Any
 import gradio as gr
 
 from app.ui import cards, edits, words
+from app.ui.bases import in_words
+from app.ui.cloning import brought_back, clone_into, let_go
 from app.ui.drafts import Draft
 from app.ui.html import banner, button, heading, text
 from app.ui.parts import Studio
@@ -22,6 +24,7 @@ from app.ui.visit import items, key_of, number, said, tab_of
 from app.ui.writers import Progress
 from presets.samples.catalogue import read_sets
 from trainers.data.captioning import CAPTIONERS
+from trainers.errors import VelaturaError
 
 LONG_AGO = 3600
 INGEST: dict[str, Any] = PRIVATE | {"concurrency_limit": 2, "concurrency_id": "ingest", "trigger_mode": "multiple"}
@@ -65,16 +68,32 @@ class PicturesStep:
 
     def load(self, request: gr.Request) -> Shown:
         """What a page shows when it is opened."""
-        key = key_of(request)
+        key, said = key_of(request), self._clone(request)
         draft = self.studio.drafts.read(key)
         shown = self._whole(draft) | {self.tools: {"trigger": draft.trigger}}
-        if draft.pictures and time.time() - draft.changed > LONG_AGO:
+        if said or draft.aside:
+            shown[self.notice] = said or _aside(draft)
+        elif draft.pictures and time.time() - draft.changed > LONG_AGO:
             back = words.still_here(len(draft.pictures), draft.changed, time.time())
             shown[self.notice] = banner(
                 back, button(words.KEEP_GOING, "dismiss-notice"), button(words.START_FRESH, "fresh")
             )
         state = self.studio.writers.look(key)
         return shown | self._writing(state) if state.busy else shown
+
+    def _clone(self, request: gr.Request) -> str:
+        """Make the draft that of the run which the address names, if it names one; what is said about it."""
+        name = str(request.query_params.get("clone", ""))
+        if not name:
+            return ""
+        try:
+            view = self.studio.queue.run(name)
+            if view is None:
+                raise VelaturaError(words.NO_SUCH_RUN.format(name[:80]))
+            self.studio.writers.stop(key_of(request))
+            return _aside(clone_into(self.studio.drafts, key_of(request), view, tab_of(request)), view.job.name)
+        except (OSError, VelaturaError) as error:
+            return banner(in_words(error), kind="problem")
 
     def added(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Take in a few files that have been uploaded."""
@@ -161,9 +180,11 @@ class PicturesStep:
             "take": partial(edits.with_rival, identifier=about, take=True),
             "keep": partial(edits.with_rival, identifier=about, take=False),
             "mask": edits.masked,
+            "bring-back": brought_back,
+            "let-go": let_go,
         }
         what = said(event, "what")
-        if what in ("fresh", "stop-captions"):
+        if what in ("fresh", "stop-captions", "bring-back"):
             self.studio.writers.stop(key_of(request))
         if what == "stop-captions":
             return self.ticked(request)
@@ -175,7 +196,7 @@ class PicturesStep:
         if what not in changes:
             return {self.notice: ""}
         shown = self._do(request, event, changes[what])
-        if what in ("fresh", "undo"):
+        if what in ("fresh", "undo", "bring-back"):
             shown[self.tools] = {"trigger": self.studio.drafts.read(key_of(request)).trigger, "close": what == "fresh"}
         return shown
 
@@ -235,6 +256,13 @@ class PicturesStep:
             self.tools: {"writing": shown, "busy": state.busy, "nonce": time.time()},
             self.timer: gr.Timer(active=state.busy),
         }
+
+
+def _aside(draft: Draft, clone_of: str = "") -> str:
+    """What is said over a clone, and over a draft for which another one was kept aside."""
+    kept = draft.aside
+    acts = [button(words.BRING_BACK, "bring-back"), button(words.LET_GO, "let-go")] if kept else []
+    return banner(words.cloned(clone_of, len(kept.pictures) if kept else 0), *acts)
 
 
 def _zone(samples: str) -> str:
