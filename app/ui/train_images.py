@@ -14,7 +14,7 @@ from app.ui import cards, edits, words
 from app.ui.bases import in_words
 from app.ui.cloning import brought_back, clone_into, let_go
 from app.ui.drafts import Draft
-from app.ui.html import banner, button, heading, text
+from app.ui.html import arrivals, banner, button, heading, text
 from app.ui.parts import Studio
 from app.ui.samples import build_strips
 from app.ui.shell import AT_ONCE, EACH, PRIVATE, block, island
@@ -54,7 +54,9 @@ class PicturesStep:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         block(heading(words.PICTURES_TITLE, words.PICTURES_LEAD))
-        self.zone = island({}, "zone.js", _zone(build_strips(studio.places)), elem_id="zone", words=words.ZONE)
+        self.zone = island(
+            {}, ("arrivals.js", "zone.js"), _zone(build_strips(studio.places)), elem_id="zone", words=words.ZONE
+        )
         self.notice = island("", "asks.js", "${value}", elem_id="notice")
         self.left = island("", "asks.js", "${value}", elem_id="left-out")
         self.tools = build_tools()
@@ -272,7 +274,5 @@ def _zone(samples: str) -> str:
         f'tabindex="-1" aria-hidden="true"><b>{text(words.DROP)}</b><div class="ways">'
         f'<button type="button" class="go" data-opens="files">{text(words.CHOOSE_FILES)}</button>'
         f'<button type="button" class="quiet" data-opens="folder">{text(words.CHOOSE_FOLDER)}</button></div>'
-        f'<small>{text(words.FORMATS)}</small><div class="state"><p class="said" role="status"></p>'
-        '<div class="bar" role="progressbar" aria-label="Upload" aria-valuemin="0" aria-valuemax="100" hidden><i></i>'
-        f'</div><button type="button" class="small stop" hidden>{text(words.STOP)}</button></div></div>{samples}</div>'
+        f"<small>{text(words.FORMATS)}</small>{arrivals(words.UPLOAD, words.STOP)}</div>{samples}</div>"
     )

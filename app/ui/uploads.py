@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,8 @@ KEPT_SIDE = 2048
 """A picture keeps at most as many pixels as a square of this side: no base is trained at more."""
 PREVIEW_SIDE = 480
 MOST_NAME = 200
+COMING, BROKEN_OFF = "tmp*", 600.0
+"""How Gradio calls a file that is coming in, and for how many seconds nothing has come of one that broke off."""
 LISTED_LEFT_OUT = 100
 
 
@@ -169,7 +172,10 @@ def _stem(name: str) -> str:
 
 
 def forget(path: Path, folder: Path) -> None:
-    """Delete an upload and the folder that the server made for it alone."""
+    """Delete an upload and the folder that the server made for it alone, and what is left of those that broke off."""
     path.unlink(missing_ok=True)
     if path.parent.resolve() != folder.resolve() and path.parent.is_dir() and not any(path.parent.iterdir()):
         path.parent.rmdir()
+    for part in folder.glob(COMING):
+        if part.is_file() and time.time() - part.stat().st_mtime > BROKEN_OFF:
+            part.unlink(missing_ok=True)

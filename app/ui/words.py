@@ -38,7 +38,7 @@ PICTURES_LEAD = (
 DROP = "Drop pictures, a folder or a ZIP"
 CHOOSE_FILES, CHOOSE_FOLDER = "Choose files", "Choose a folder"
 FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions in .txt files come along."
-STOP = "Stop"
+STOP, UPLOAD = "Stop", "Upload"
 SAMPLES = "Or try it with our pictures"
 ZONE = {
     "uploading": "Uploading {k} of {n} …",
