@@ -264,8 +264,11 @@ def _request(record: Record, fit: Fit) -> Request:
 
 
 def wait_for(drawings: Drawings, wish: Wish, owner: str) -> list[Path]:
-    """Have a wish drawn; its pictures, where browsers may download them from. VelaturaError says why there are none."""
-    number = drawings.ask(wish, owner)
+    """Have a program's wish drawn; its pictures, where they may be had from. VelaturaError says why there are none.
+
+    They are no drawings of whoever it logs in as: a page shows, and keeps fifty of, what was asked for there.
+    """
+    number = drawings.ask(wish, owner, f"program:{owner}")
     while not (drawing := drawings.look(number)).ended:
         time.sleep(LOOK_EVERY)
     if drawing.line or not drawing.pictures:

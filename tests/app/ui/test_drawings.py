@@ -289,13 +289,15 @@ def test_a_program_says_the_same_in_its_own_way(drawings, dusk):
     with pytest.raises(VelaturaError, match="from 1 to 150; you wrote “0”"):
         wish_from("a fox", {}, {"steps": 0})
     found: list[Path] = []
-    asking = threading.Thread(target=lambda: found.extend(wait_for(drawings, wanted, "")))
+    asking = threading.Thread(target=lambda: found.extend(wait_for(drawings, wanted, "anna")))
     asking.start()
     while not line(drawings.queue.store):
         time.sleep(0.02)
+    assert drawings.queue.store.line()[0].owner == "anna", "whom everybody sees to use the computer"
     do_next(drawings.queue.store)
     asking.join()
     assert [file.name for file in found] == ["a fox 3.png"]
+    assert wanted not in [one.wish for one in drawings.history(ANNA)], "her strip is hers"
 
 
 def test_a_style_is_drawn_on_what_it_was_made_on(drawings, dusk, dawn, tiny_bases):
