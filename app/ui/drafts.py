@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,6 +168,14 @@ class Drafts:
     def previews(self, draft: Draft) -> Path:
         """The folder of a draft's small pictures for pages, `ID.webp` each."""
         return self._made(self.places.public / draft.public)
+
+    def public_names(self) -> set[str]:
+        """The names of the folders with previews, of every draft there is."""
+        names = set()
+        for path in self.places.drafts.glob("*/draft.json"):
+            with suppress(OSError, ValidationError):  # one that cannot be read is no draft any more
+                names.add(Draft.model_validate_json(path.read_bytes()).public)
+        return names
 
     def write_dataset(self, draft: Draft, folder: Path) -> None:
         """Write pictures and captions to a new folder as training takes them: `fox.png`, `fox.txt`."""

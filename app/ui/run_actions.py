@@ -70,7 +70,7 @@ def _perform(queue: Queue, what: str, name: str, event: gr.EventData) -> Answer:
         view = queue.watcher.view(number)
         actions.retry(store, number, {HALF: _half_rate(view), LOW: LOW_MEMORY}.get(what))
     elif what == "delete":
-        actions.delete(store, number)
+        queue.delete(number)
         return Answer(banner(words.DELETED.format(name)), gone=True)
     return Answer("")
 

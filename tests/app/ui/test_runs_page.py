@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from app.jobs import actions
 from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
+from app.ui.places import Places
+from app.ui.queue import Queue
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import visiting, widest
 from tests.trainers.runs import quick_settings, write_images
@@ -180,6 +182,8 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     page.goto(f"{place.url}run?id=sampled%202")
     page.wait_for_selector("#run-head .chip.finished")
     asked = page.locator("dialog.ask[open]")
+    public = Queue(Places(place.store.runs)).public_of(place.store.runs / "sampled 2")
+    assert list(public.glob("*.webp"))
     press(page, "Delete")
     assert asked.locator("h2").inner_text() == "Delete sampled 2?"
     assert page.evaluate("document.activeElement.textContent") == "Keep"
@@ -190,6 +194,7 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     asked.get_by_role("button", name="Delete").click()
     page.wait_for_selector("text=There is no such run")
     assert not (place.store.runs / "sampled 2").exists() and place.state("sampled 2") == "gone"
+    assert not public.exists(), "nor its copies for pages"
 
 
 def test_the_line_is_put_in_order_and_the_menu_stays_open_meanwhile(page, place):
