@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app.jobs.dispatcher import DELETED, note_cancelled, settle
 from app.jobs.process import own_identity
 from app.jobs.states import IN_WORDS, State
-from app.jobs.store import TRAIN, Job, NewJob, Store
+from app.jobs.store import TRAIN, YIELD, Job, NewJob, Store
 from app.jobs.views import View, Watcher
 from app.results import free_name
 from trainers.errors import VelaturaError
@@ -129,6 +129,13 @@ def stop(store: Store, number: int, how: Stop = "save") -> State:
             Run(job.folder).ask_to_stop(how)
     settle(store)
     return Watcher(store).view(number).state
+
+
+def make_way(store: Store, number: int) -> None:
+    """Pause a run for the small jobs that wait; after them it goes on by itself, before every other run."""
+    job = _allowed(store, number, "pause").job
+    _must(store.request(job, YIELD), job)
+    Run(job.folder).ask_to_stop("pause")
 
 
 # ---------------------------------------------------------------- going on

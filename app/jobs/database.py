@@ -30,7 +30,7 @@ CREATE TABLE jobs (
     priority  INTEGER NOT NULL,           -- higher goes first
     position  INTEGER NOT NULL,           -- then lower goes first
     phase     TEXT NOT NULL,              -- waiting, claimed, running, held, ended
-    requested TEXT NOT NULL DEFAULT '',   -- of a running job: save, pause, cancel
+    requested TEXT NOT NULL DEFAULT '',   -- of a running job: save, pause, cancel, yield
     device    TEXT NOT NULL DEFAULT '',   -- of a claimed or running job
     token     TEXT NOT NULL DEFAULT '',   -- of a claim: whoever starts with another one is too late
     host      TEXT NOT NULL DEFAULT '',   -- the process that has the job: who claimed it, trains it or changes it

@@ -18,7 +18,7 @@ from app.jobs.devices import Offer, environment_for, find_devices
 from app.jobs.follow import Follower
 from app.jobs.process import own_identity, start_detached
 from app.jobs.states import is_alive
-from app.jobs.store import Job, Store
+from app.jobs.store import YIELD, Job, Store
 from app.jobs.summary import Summary
 from app.jobs.views import Watcher
 from trainers.errors import VelaturaError
@@ -150,13 +150,18 @@ def _tell_nobody(words: str) -> None:
 
 
 def settle(store: Store) -> list[Job]:
-    """Put every job whose process is gone where it belongs; return those that ended. Any process may do this."""
+    """Put every job whose process is gone where it belongs; return those that ended. Any process may do this.
+
+    A run that was paused for others waits again, and is not among them.
+    """
     ended = []
     for job in store.active():
         if is_alive(job):
             continue
         if job.phase == "claimed":
             store.give_back(job)
+        elif job.requested == YIELD and _has_paused(job):
+            store.step_aside(job)
         elif store.end(job):
             ended.append(job)
             if job.requested == "cancel":
@@ -165,6 +170,11 @@ def settle(store: Store) -> list[Job]:
         if worker.is_here and not worker.is_alive():
             store.leave(worker)
     return ended
+
+
+def _has_paused(job: Job) -> bool:
+    said = Summary().after(Follower(job.folder).read())
+    return said.ended == "paused" and said.time >= job.begun
 
 
 def note_cancelled(job: Job) -> None:

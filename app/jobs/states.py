@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 
-from app.jobs.store import TRAIN, Job
+from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.summary import Summary
 from trainers.run import Run
 
@@ -105,7 +105,8 @@ def find_state(job: Job, alive: bool, said: Summary) -> State:
             return State.STOPPING
         return State.PREPARING if silent else State(said.doing or State.PREPARING)
     if said.ended and not silent:
-        return State(said.ended)
+        paused_for_others = job.requested == YIELD and said.ended == State.PAUSED  # and is about to wait again
+        return State.STOPPING if paused_for_others else State(said.ended)
     return State.CANCELLED if job.requested == "cancel" and not said.saved else State.INTERRUPTED
 
 
@@ -122,7 +123,8 @@ def describe(state: State, said: Summary, place: int = 0, wait: float | None = N
     match state:
         case State.QUEUED:
             start = "" if wait is None else f", starts in about {readable_time(wait)}"
-            return f"{ordinal(place)} in line{start}."
+            paused = f", paused at step {said.saved}" if said.ended == State.PAUSED and said.saved else ""
+            return f"{ordinal(place)} in line{start}{paused}."
         case State.PREPARING:
             return said.message if said.doing == "preparing" and not said.ended else "Starting …"
         case State.TRAINING:

@@ -21,11 +21,15 @@ from trainers.errors import VelaturaError
 
 FILE = "queue.db"
 TRAIN = "train"
+YIELD = "yield"
+"""Asked of a running job: to pause for small ones that wait, and to go on by itself after them."""
 
 Phase = Literal["waiting", "claimed", "running", "held", "ended"]
 """Where a job is: in line; given to a dispatcher that starts it; in its process; in an action's hands; nowhere."""
 
 IN_LINE = "phase = 'waiting' ORDER BY priority DESC, position, id"
+FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, ended = ?"
+"""What becomes of a row that no process has any more."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +188,19 @@ class Store:
         """Note that no process has a job any more, or that it no longer waits."""
         return self._leave(job, "ended", job.phase)
 
+    def step_aside(self, job: Job) -> bool:
+        """Let a job that has paused for others wait again: behind what is small, before every run."""
+        with self._database.writing() as db:
+            aside = f"UPDATE jobs SET {FREED} WHERE id = ? AND token = ? AND phase = 'running'"
+            if not db.execute(aside, ("waiting", time.time(), job.id, job.token)).rowcount:
+                return False
+            others = [row["kind"] for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}") if row["id"] != job.id]
+            return _place(db, job.id, 1 + max((k for k, kind in enumerate(others, 1) if kind != TRAIN), default=0))
+
     def _leave(self, job: Job, phase: Phase, before: Phase) -> bool:
         place = "(SELECT min(position) FROM jobs) - 1" if phase == "waiting" else "position"
         return self._change(
-            "UPDATE jobs SET phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, ended = ?, "
-            f"position = {place} WHERE id = ? AND token = ? AND phase = ?",
+            f"UPDATE jobs SET {FREED}, position = {place} WHERE id = ? AND token = ? AND phase = ?",
             *(phase, time.time(), job.id, job.token, before),
         )
 
@@ -231,21 +243,7 @@ class Store:
         Where a job of another priority stands in the way, the moved one takes that job's.
         """
         with self._database.writing() as db:
-            line = [(row["id"], row["priority"]) for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}")]
-            if job.id not in (number for number, _ in line):
-                return False
-            own = next(priority for number, priority in line if number == job.id)
-            others = [entry for entry in line if entry[0] != job.id]
-            index = min(max(place, 1), len(line)) - 1
-            before, after = others[:index], others[index:]
-            if after and after[0][1] > own:
-                own = after[0][1]
-            elif before and before[-1][1] < own:
-                own = before[-1][1]
-            order = [*before, (job.id, own), *after]
-            rows = [(position, priority, number) for position, (number, priority) in enumerate(order, 1)]
-            db.executemany("UPDATE jobs SET position = ?, priority = ? WHERE id = ?", rows)
-        return True
+            return _place(db, job.id, place)
 
     # ---------------------------------------------------------------- who serves the queue
     def enter(self, worker: Identity, devices: Sequence[str]) -> None:
@@ -276,6 +274,22 @@ class Store:
         """Whether a statement changed a row."""
         with self._database.writing() as db:
             return db.execute(statement, values).rowcount > 0
+
+
+def _place(db: sqlite3.Connection, number: int, place: int) -> bool:
+    """Put a waiting job at a place in the line, the first being 1; whether it waits."""
+    line = [(row["id"], row["priority"]) for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}")]
+    own = dict(line).get(number)
+    if own is None:
+        return False
+    others = [entry for entry in line if entry[0] != number]
+    index = min(max(place, 1), len(line)) - 1
+    before, after = others[:index], others[index:]
+    own = max([own, *(priority for _, priority in after[:1])])
+    own = min([own, *(priority for _, priority in before[-1:])])
+    rows = [(position, priority, each) for position, (each, priority) in enumerate([*before, (number, own), *after], 1)]
+    db.executemany("UPDATE jobs SET position = ?, priority = ? WHERE id = ?", rows)
+    return True
 
 
 def _job(row: sqlite3.Row, runs: Path) -> Job:

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,6 +99,10 @@ class Draft(_Part):
     """Of the style, from the third step."""
     prompts: tuple[str, ...] = ()
     """Of the previews, from the third step."""
+    clone_of: str = ""
+    """The run whose pictures and settings these were."""
+    aside: Draft | None = None
+    """What was being prepared when that run was cloned."""
 
     def picture(self, identifier: str) -> Picture | None:
         """The picture with this id."""
@@ -164,6 +169,14 @@ class Drafts:
         """The folder of a draft's small pictures for pages, `ID.webp` each."""
         return self._made(self.places.public / draft.public)
 
+    def public_names(self) -> set[str]:
+        """The names of the folders with previews, of every draft there is."""
+        names = set()
+        for path in self.places.drafts.glob("*/draft.json"):
+            with suppress(OSError, ValidationError):  # one that cannot be read is no draft any more
+                names.add(Draft.model_validate_json(path.read_bytes()).public)
+        return names
+
     def write_dataset(self, draft: Draft, folder: Path) -> None:
         """Write pictures and captions to a new folder as training takes them: `fox.png`, `fox.txt`."""
         folder.mkdir(parents=True)
@@ -191,4 +204,5 @@ class Drafts:
 
 def _known(draft: Draft) -> set[str]:
     removed: Iterable[Picture] = (picture for step in draft.undo for _, picture in step.removed)
-    return {picture.id for picture in (*draft.pictures, *removed)}
+    before = _known(draft.aside) if draft.aside is not None else set()
+    return {picture.id for picture in (*draft.pictures, *removed)} | before

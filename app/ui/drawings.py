@@ -22,7 +22,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.ui import playground_words as words
 from app.ui.bases import Bases
-from app.ui.drawn import Drawing, Record, how_far, why_not
+from app.ui.drawn import Drawing, Record, how_far, who_could_make_way, why_not
 from app.ui.fits import Fit, find_fit
 from app.ui.names import safe_name
 from app.ui.queue import Queue, share
@@ -109,7 +109,18 @@ class Drawings:
             found = (self._drawing(id, record, views) for id, record in mine)
             return [drawing for drawing in found if drawing is not None]
 
-    # ---------------------------------------------------------------- ending
+    # ---------------------------------------------------------------- sooner, or not at all
+    def hurry(self, id: str, whose: str, owner: str) -> None:
+        """Let the training that a drawing waits for pause until it is drawn; VelaturaError where that is not theirs."""
+        waiting = next((drawing for drawing in self.history(whose) if drawing.id == id), None)
+        if waiting is None:
+            raise VelaturaError(words.GONE)
+        if waiting.behind is None:  # it has begun, or is about to
+            return
+        if waiting.behind.owner != owner:
+            raise VelaturaError(words.NOT_YOURS.format(waiting.behind.name, waiting.behind.owner or words.SOMEBODY))
+        actions.make_way(self.queue.store, waiting.behind.id)
+
     def remove(self, id: str, whose: str) -> None:
         """Cancel a drawing, or forget what went wrong with it; VelaturaError where it is not theirs, or gone."""
         with self._lock:
@@ -195,7 +206,8 @@ class Drawings:
         if view is None:
             return self._without_job(Drawing(id, folder, record, State.QUEUED, words.SOON, 0.0, pictures))
         if view.state not in ENDED:
-            return Drawing(id, folder, record, view.state, how_far(record, view, views), share(view), pictures)
+            line, behind = how_far(record, view, views), who_could_make_way(view, views)
+            return Drawing(id, folder, record, view.state, line, share(view), pictures, behind)
         if view.state == State.CANCELLED and not pictures:
             with suppress(VelaturaError):  # its process is just letting go: at the next look
                 self._delete(id)
@@ -252,8 +264,11 @@ def _request(record: Record, fit: Fit) -> Request:
 
 
 def wait_for(drawings: Drawings, wish: Wish, owner: str) -> list[Path]:
-    """Have a wish drawn; its pictures, where browsers may download them from. VelaturaError says why there are none."""
-    number = drawings.ask(wish, owner)
+    """Have a program's wish drawn; its pictures, where they may be had from. VelaturaError says why there are none.
+
+    They are no drawings of whoever it logs in as: a page shows, and keeps fifty of, what was asked for there.
+    """
+    number = drawings.ask(wish, owner, f"program:{owner}")
     while not (drawing := drawings.look(number)).ended:
         time.sleep(LOOK_EVERY)
     if drawing.line or not drawing.pictures:

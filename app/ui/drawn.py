@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from app.jobs.states import ENDED, State
-from app.jobs.store import TRAIN
+from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.views import View
 from app.ui import playground_words as words
 from app.ui.bases import in_words
@@ -55,6 +55,8 @@ class Drawing:
     share: float
     pictures: tuple[Path, ...]
     """With the styles, then without them, as far as they are there."""
+    behind: Job | None = None
+    """The training that has the device it waits for, where a pause of that lets it begin."""
 
     @property
     def wish(self) -> Wish:
@@ -77,7 +79,9 @@ def how_far(record: Record, view: View, views: Mapping[Path, View]) -> str:
     done, of = view.said.share
     match view.state:
         case State.QUEUED:
-            going = [each for each in views.values() if each.state not in (*ENDED, State.QUEUED)]
+            going = _at_work(views)
+            if going and going[0].job.requested == YIELD:
+                return words.MAKES_WAY.format(going[0].job.name)
             left = [each.said.seconds_left for each in going]
             seconds = min((each for each in left if each is not None), default=None) if None not in left else None
             return words.waits(_called(going[0]) if going else "", view.place, seconds)
@@ -88,6 +92,19 @@ def how_far(record: Record, view: View, views: Mapping[Path, View]) -> str:
         case State.STOPPING:
             return view.line
     return words.READING
+
+
+def who_could_make_way(view: View, views: Mapping[Path, View]) -> Job | None:
+    """The training that a drawing waits for, where a pause of it lets the drawing begin and no other run."""
+    going = _at_work(views)
+    if view.state != State.QUEUED or not going or "pause" not in going[0].actions:
+        return None
+    run_before = any(each.job.kind == TRAIN and 0 < each.place < view.place for each in views.values())
+    return going[0].job if going[0].job.phase == "running" and not run_before else None
+
+
+def _at_work(views: Mapping[Path, View]) -> list[View]:
+    return [each for each in views.values() if each.state not in (*ENDED, State.QUEUED)]
 
 
 def _called(view: View) -> str:

@@ -15,13 +15,19 @@ SHOWN = 3
 """Drawings that wait or go on, and failures, that are shown one by one."""
 
 
-def going(drawings: Sequence[Drawing], log: str) -> str:
-    """What waits or goes on, the next one first, and what came to nothing; `log` is what the newest of those said."""
+def going(drawings: Sequence[Drawing], log: str, owner: str) -> str:
+    """What waits or goes on, the next one first, and what came to nothing; `log` is what the newest of those said.
+
+    `owner` is whose trainings may be paused.
+    """
     active = [drawing for drawing in reversed(drawings) if not drawing.ended]
     failed = [drawing for drawing in drawings if drawing.ended and drawing.line][:SHOWN]
     if not active and not failed:
         return f'<p class="only-heard" role="status">{text(_state(drawings))}</p>'
-    cards = "".join(_card(drawing, len(active) > 1) for drawing in active[:SHOWN])
+    cards = "".join(
+        _card(drawing, len(active) > 1, _hurry(drawing, owner) if place == 0 else "")
+        for place, drawing in enumerate(active[:SHOWN])
+    )
     rest = len(active) - SHOWN
     more = f"<span>{text(words.AND_MORE.format(rest))}</span>" if rest > 0 else ""
     all_of_them = button(words.CANCEL_ALL, "cancel-all", kind="small") if len(active) > 2 else ""
@@ -82,14 +88,24 @@ def title(drawing: Drawing, place: int) -> str:
     )
 
 
-def _card(drawing: Drawing, named: bool) -> str:
+def _card(drawing: Drawing, named: bool, hurry: str) -> str:
     name = f"<b>{text(drawing.wish.prompt)}</b>" if named else ""
     runs = drawing.state not in (State.QUEUED, State.PREPARING)
     bar = glaze(drawing.share, words.PROGRESS) if runs else ""
     act = button(words.CANCEL, "cancel", drawing.id, "small") if drawing.state != State.STOPPING else ""
     return (
         f'<div class="going {"runs" if runs else "waits"}" data-key="{drawing.id}"><div><p>{name}'
-        f"<span>{text(drawing.line)}</span></p>{act}</div>{bar}</div>"
+        f"<span>{text(drawing.line)}</span></p>{act}</div>{bar}{hurry}</div>"
+    )
+
+
+def _hurry(drawing: Drawing, owner: str) -> str:
+    """What whoever owns the training in the way can do about it."""
+    if drawing.behind is None or drawing.behind.owner != owner:
+        return ""
+    return (
+        f'<div class="hurry">{button(words.HURRY, "hurry", drawing.id, "small")}'
+        f"<small>{text(words.HURRY_HINT.format(drawing.behind.name))}</small></div>"
     )
 
 

@@ -85,7 +85,7 @@ def emptied(draft: Draft) -> Draft:
     if bare.undo:
         last = bare.undo[-1].model_copy(update={"trigger": draft.trigger})
         bare = bare.with_(undo=(*bare.undo[:-1], last))
-    return bare.with_(left_out=(), trigger="", name="", prompts=())
+    return bare.with_(left_out=(), trigger="", name="", prompts=(), clone_of="")
 
 
 def undone(draft: Draft) -> Draft:

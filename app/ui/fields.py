@@ -144,7 +144,8 @@ class Field:
         if isinstance(value, bool):
             return "on" if value else "off"
         if isinstance(value, float):
-            return f"{value:g}" if self.kind == "number" else str(value)
+            short = f"{value:g}"
+            return short if self.kind == "number" and float(short) == value else str(value)
         if isinstance(value, list | tuple):
             return ("\n" if self.kind == "list" else ", ").join(map(str, value))
         if isinstance(value, Mapping):

@@ -46,6 +46,16 @@ def banner(words: str, *buttons: str, kind: str = "info") -> str:
     return f'<div class="banner {kind}" role="status"><p>{text(words)}</p><div>{"".join(buttons)}</div></div>'
 
 
+def arrivals(label: str, stop: str) -> str:
+    """How far files are that come in; filled by `arrivals.js`."""
+    return (
+        f'<div class="state"><p class="told"><span class="said" role="status"></span> <span class="part" '
+        f'aria-hidden="true"></span></p><div class="bar" role="progressbar" aria-label="{text(label)}" '
+        f'aria-valuemin="0" aria-valuemax="100" hidden><i></i></div>'
+        f'<button type="button" class="small stop" hidden>{text(stop)}</button></div>'
+    )
+
+
 def heading(title: str, lead: str = "") -> str:
     """A page's or step's first words."""
     return f"<h1>{text(title)}</h1>" + (f'<p class="lead">{text(lead)}</p>' if lead else "")

@@ -130,7 +130,7 @@ class Playground:
         one = drawn_parts.chosen_one(found, chosen)
         failure = drawn_parts.newest_failure(found)
         log = tail(failure.folder / LOG) if failure is not None else ""
-        going = drawn_parts.going(found, log)
+        going = drawn_parts.going(found, log, request.username or "")
         drawn = [(drawing.id, len(drawing.pictures)) for drawing in found if drawing.pictures]
         looked_at = one and (one.id, len(one.pictures), one.ended, one.state)
         parts: dict[str, tuple[gr.HTML, str, Callable[[], str]]] = {
@@ -159,6 +159,8 @@ class Playground:
                 chosen = about
             elif what == "cancel-all":
                 self._cancel_all(key)
+            elif what == "hurry":
+                self.studio.drawings.hurry(about, key, request.username or "")
             elif what in ("cancel", "dismiss"):
                 self.studio.drawings.remove(about, key)
             elif what in ("again", "use"):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from pathlib import Path
 
-from app.jobs.actions import adopt
+from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
@@ -59,7 +60,7 @@ class Queue:
         view = self.run(name)
         if view is None:
             raise VelaturaError(f"there is no run {name} any more")
-        return view.job.id or adopt(self.store, view.job.folder).id
+        return view.job.id or actions.adopt(self.store, view.job.folder).id
 
     def losses(self, folder: Path) -> Losses:
         """The losses of a run so far."""
@@ -74,11 +75,28 @@ class Queue:
 
     def public_of(self, folder: Path) -> Path:
         """The folder of what browsers may see of another folder."""
-        key = f"{folder.name}|{folder.stat().st_ino}".encode()
-        name = hashlib.blake2b(key, key=self._secret, digest_size=16).hexdigest()
-        public = self.places.public / name
+        public = self.places.public / self.public_name(folder)
         public.mkdir(mode=0o700, exist_ok=True)
         return public
+
+    def public_name(self, folder: Path) -> str:
+        """What the public folder of another one is called."""
+        key = f"{folder.name}|{folder.stat().st_ino}".encode()
+        return hashlib.blake2b(key, key=self._secret, digest_size=16).hexdigest()
+
+    def withdraw(self, folder: Path) -> None:
+        """Delete the files of a folder that were made for downloads; pictures that pages show stay."""
+        for offered in self.public_of(folder).iterdir():
+            if offered.is_dir():
+                shutil.rmtree(offered, ignore_errors=True)
+
+    def delete(self, number: int) -> None:
+        """Delete a job with its folder, and all that browsers could see of it."""
+        folder = self.store.job(number).folder
+        public = self.public_of(folder) if folder.is_dir() else None
+        actions.delete(self.store, number)
+        if public is not None:
+            shutil.rmtree(public, ignore_errors=True)
 
     def in_short(self) -> tuple[str, bool]:
         """One line on what the computer does, and whether it does anything."""

@@ -84,9 +84,9 @@ class RunPage:
             shown[self.timer] = gr.Timer(pace or LATER, active=bool(pace))
         return shown | {self.seen: json.dumps(now)}
 
-    def asked(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+    def asked(self, name: str, seen: str, event: gr.EventData) -> Shown:
         """Do what a button wants, and show what has become of it; the timer goes on in any case."""
-        answer = perform(self.queue, request, event)
+        answer = perform(self.queue, event)
         shown = self.tick(name, json.dumps({**given_back(seen), "pace": ""}))
         return {self.notice: answer.notice} | shown
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 
@@ -21,8 +22,6 @@ from trainers.errors import VelaturaError
 HALF, LOW = "retry-half", "retry-low"
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
 LOW_MEMORY = {"train": {"batch_size": 1, "gradient_checkpointing": True}}
-DIALOGS = ("clone", "delete", "longer")
-"""What the page asks about before it is done."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,24 @@ def buttons(view: View, first: str = "quiet") -> list[str]:
     found: list[str] = []
     name = view.job.name if view.job.kind == TRAIN else f"{SMALL_JOB}{view.job.id}"
     for what in _wanted(view):
-        label = _label(view, what)
-        found.append(button(label, what, name, "quiet" if found else first))
+        label, kind = _label(view, what), "quiet" if found else first
+        if what == "clone":  # which begins where settings are chosen
+            found.append(f'<a class="{kind}" href="./?{urlencode({"clone": name})}">{text(label)}</a>')
+        else:
+            found.append(button(label, what, name, kind))
     return found
 
 
-def perform(queue: Queue, request: gr.Request, event: gr.EventData) -> Answer:
+def perform(queue: Queue, event: gr.EventData) -> Answer:
     """Do what a button asks for; a refusal is an answer, too."""
     what, name = said(event, "what"), said(event, "run")
     try:
-        return _perform(queue, what, name, request.username or "", event)
+        return _perform(queue, what, name, event)
     except VelaturaError as error:
         return Answer(banner(in_words(error), kind="problem"))
 
 
-def _perform(queue: Queue, what: str, name: str, owner: str, event: gr.EventData) -> Answer:
+def _perform(queue: Queue, what: str, name: str, event: gr.EventData) -> Answer:
     store, number = queue.store, queue.number(name)
     if what in ENDS:
         actions.stop(store, number, ENDS[what])
@@ -70,12 +72,8 @@ def _perform(queue: Queue, what: str, name: str, owner: str, event: gr.EventData
     elif what in ("retry", HALF, LOW):
         view = queue.watcher.view(number)
         actions.retry(store, number, {HALF: _half_rate(view), LOW: LOW_MEMORY}.get(what))
-    elif what == "clone":
-        job = actions.clone(store, number, said(event, "name").strip(), _changes(event), owner)
-        link = f'<a class="small" href="run?id={text(job.name)}">{text(words.OPEN_IT)}</a>'
-        return Answer(banner(words.CLONED.format(job.name), link))
     elif what == "delete":
-        actions.delete(store, number)
+        queue.delete(number)
         return Answer(banner(words.DELETED.format(name)), gone=True)
     return Answer("")
 
@@ -122,18 +120,6 @@ def _half_rate(view: View) -> dict[str, Any]:
     from trainers.run import Run
 
     return {"train": {"learning_rate": Run(view.job.folder).config().train.learning_rate / 2}}
-
-
-def _changes(event: gr.EventData) -> dict[str, Any]:
-    """What was changed in the questions about a clone; an empty field changes nothing."""
-    changes: dict[str, Any] = {}
-    if steps := said(event, "steps").strip():
-        changes.setdefault("train", {})["steps"] = _whole(words.STEPS, steps)
-    if rate := said(event, "rate").strip():
-        changes.setdefault("train", {})["learning_rate"] = _number(words.LEARNING_RATE, rate)
-    if seed := said(event, "seed").strip():
-        changes["seed"] = _whole(words.SEED, seed)
-    return changes
 
 
 def _whole(field: str, typed: str) -> int:

@@ -7,19 +7,11 @@ from app.ui.html import text
 
 
 def dialogs() -> str:
-    """The page's dialogs: delete, clone, train longer. `{}` in their titles becomes the run's name."""
-    clone = (
-        _field("clone-name", "name", words.NAME, "text")
-        + _field("clone-steps", "steps", words.STEPS, "numeric")
-        + _field("clone-rate", "rate", words.LEARNING_RATE, "decimal")
-        + _field("clone-seed", "seed", words.SEED, "numeric")
-    )
+    """The page's dialogs: delete, train longer. `{}` in their titles becomes the run's name."""
     longer = _field("longer-steps", "steps", words.STEPS, "numeric")
-    return (
-        dialog("delete", words.DELETE_TITLE, words.DELETE_TEXT, "", (words.KEEP, words.DELETE), danger=True)
-        + dialog("clone", words.CLONE_TITLE, words.CLONE_TEXT, clone, (words.NOT_NOW, words.PUT_IN_LINE))
-        + dialog("longer", words.LONGER_TITLE, words.LONGER_TEXT, longer, (words.NOT_NOW, words.LONGER))
-    )
+    return dialog(
+        "delete", words.DELETE_TITLE, words.DELETE_TEXT, "", (words.KEEP, words.DELETE), danger=True
+    ) + dialog("longer", words.LONGER_TITLE, words.LONGER_TEXT, longer, (words.NOT_NOW, words.LONGER))
 
 
 def _field(identifier: str, name: str, label: str, keyboard: str) -> str:

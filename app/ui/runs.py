@@ -88,7 +88,7 @@ class RunsPage:
 
     def asked(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Do what a button wants, and show what has become of it."""
-        answer = perform(self.queue, request, event)
+        answer = perform(self.queue, event)
         return {self.notice: answer.notice} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from app.jobs import actions
 from app.jobs.states import ENDED, IN_WORDS
 from app.jobs.views import View
 from app.ui import shelf_words as words
@@ -162,7 +161,7 @@ class Shelf:
         VelaturaError where the run is not at rest.
         """
         if item.run and with_run:
-            actions.delete(self.queue.store, self.queue.number(item.run))
+            self.queue.delete(self.queue.number(item.run))
         elif item.run:
             view = self._run(item)
             if view.state not in ENDED:
@@ -170,6 +169,7 @@ class Shelf:
             with Run(view.job.folder).training():  # not from under a process that trains it
                 shutil.rmtree(item.path.parent)
                 (view.job.folder / ALIAS).unlink(missing_ok=True)
+            self.queue.withdraw(view.job.folder)
         else:
             item.path.unlink(missing_ok=True)
         shutil.rmtree(self.public(item), ignore_errors=True)

@@ -31,6 +31,8 @@ NONE_FOUND = "No style fits. Search for less."
 IMPORT, IMPORT_HINT = "Import a style", "Or drop .safetensors files anywhere on this page."
 ZONE = {
     "uploading": "Uploading {k} of {n} …",
+    "one": "Uploading {name} …",
+    "stopped": "Stopped.",
     "looking": "Looking at {name} …",
     "several": "{n} files",
     "lost": "The server does not answer. Add it again in a moment.",

@@ -22,13 +22,14 @@ block: Callable[..., gr.HTML] = partial(gr.HTML, apply_default_css=False, js_on_
 """HTML of ours whose value is shown as it is: escaped by whoever composed it."""
 
 
-def island(value: Any, script: str, frame: str = "<div></div>", **properties: Any) -> gr.HTML:
+def island(value: Any, script: str | tuple[str, ...], frame: str = "<div></div>", **properties: Any) -> gr.HTML:
     """HTML that a script of ours draws from the value: what is typed and open in it outlives every update.
 
-    `frame` is drawn once and never evaluated with anybody's words; `script` is a file of `static/`; `properties` reach
-    it as `props`.
+    `frame` is drawn once and never evaluated with anybody's words; `script` is a file of `static/`, or several that
+    build on each other; `properties` reach it as `props`.
     """
-    return gr.HTML(value, html_template=frame, js_on_load=static_text(script), apply_default_css=False, **properties)
+    together = "".join(map(static_text, (script,) if isinstance(script, str) else script))
+    return gr.HTML(value, html_template=frame, js_on_load=together, apply_default_css=False, **properties)
 
 
 def build_shell(here: str) -> None:

@@ -20,6 +20,7 @@ from app.ui import api, comparison, playground, run, runs, styles, train, words
 from app.ui.auth import Door
 from app.ui.document import Opening
 from app.ui.guard import USER, Guard, is_loopback, names_of_machine
+from app.ui.leftovers import sweep_public
 from app.ui.parts import Studio, open_studio
 from app.ui.places import Places, UploadFolder
 from app.ui.theme import Velatura
@@ -87,6 +88,7 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.path.resolve())
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     studio = open_studio(places, uploads.path, shared=bool(people) or not is_loopback(address.host))
+    sweep_public(studio.queue, studio.drafts, studio.drawings.root)
     studio.checker.warm_up()
     door = Door(people, places.secret())
     demo = build(studio).queue(default_concurrency_limit=8, max_size=200)

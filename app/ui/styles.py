@@ -14,7 +14,7 @@ from app.jobs.views import View
 from app.ui import shelf_words as words
 from app.ui import words as shared
 from app.ui.bases import in_words
-from app.ui.html import banner, empty_page, heading, text
+from app.ui.html import arrivals, banner, empty_page, heading, text
 from app.ui.listing import choice_of, pages, search_field
 from app.ui.offers import make_offered
 from app.ui.parts import Studio
@@ -56,7 +56,7 @@ class StylesPage:
             block(heading(words.TITLE))
             self.intake = island(
                 {},
-                "styles.js",
+                ("arrivals.js", "styles.js"),
                 _intake(),
                 elem_id="styles-intake",
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
@@ -189,6 +189,6 @@ def _intake() -> str:
     return (
         f'<div class="intake"><input type="file" id="styles-file" accept=".safetensors" multiple tabindex="-1" '
         f'aria-hidden="true"><button type="button" class="quiet">{text(words.IMPORT)}</button>'
-        f'<p class="hint">{text(words.IMPORT_HINT)}</p><p class="said" role="status"></p></div>'
+        f'<p class="hint">{text(words.IMPORT_HINT)}</p>{arrivals(shared.UPLOAD, shared.STOP)}</div>'
         '<p class="toast" role="status"></p>'
     )

@@ -11,8 +11,10 @@ from typing import Any
 import gradio as gr
 
 from app.ui import cards, edits, words
+from app.ui.bases import in_words
+from app.ui.cloning import brought_back, clone_into, let_go
 from app.ui.drafts import Draft
-from app.ui.html import banner, button, heading, text
+from app.ui.html import arrivals, banner, button, heading, text
 from app.ui.parts import Studio
 from app.ui.samples import build_strips
 from app.ui.shell import AT_ONCE, EACH, PRIVATE, block, island
@@ -22,6 +24,7 @@ from app.ui.visit import items, key_of, number, said, tab_of
 from app.ui.writers import Progress
 from presets.samples.catalogue import read_sets
 from trainers.data.captioning import CAPTIONERS
+from trainers.errors import VelaturaError
 
 LONG_AGO = 3600
 INGEST: dict[str, Any] = PRIVATE | {"concurrency_limit": 2, "concurrency_id": "ingest", "trigger_mode": "multiple"}
@@ -51,7 +54,9 @@ class PicturesStep:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         block(heading(words.PICTURES_TITLE, words.PICTURES_LEAD))
-        self.zone = island({}, "zone.js", _zone(build_strips(studio.places)), elem_id="zone", words=words.ZONE)
+        self.zone = island(
+            {}, ("arrivals.js", "zone.js"), _zone(build_strips(studio.places)), elem_id="zone", words=words.ZONE
+        )
         self.notice = island("", "asks.js", "${value}", elem_id="notice")
         self.left = island("", "asks.js", "${value}", elem_id="left-out")
         self.tools = build_tools()
@@ -65,16 +70,32 @@ class PicturesStep:
 
     def load(self, request: gr.Request) -> Shown:
         """What a page shows when it is opened."""
-        key = key_of(request)
+        key, said = key_of(request), self._clone(request)
         draft = self.studio.drafts.read(key)
         shown = self._whole(draft) | {self.tools: {"trigger": draft.trigger}}
-        if draft.pictures and time.time() - draft.changed > LONG_AGO:
+        if said or draft.aside:
+            shown[self.notice] = said or _aside(draft)
+        elif draft.pictures and time.time() - draft.changed > LONG_AGO:
             back = words.still_here(len(draft.pictures), draft.changed, time.time())
             shown[self.notice] = banner(
                 back, button(words.KEEP_GOING, "dismiss-notice"), button(words.START_FRESH, "fresh")
             )
         state = self.studio.writers.look(key)
         return shown | self._writing(state) if state.busy else shown
+
+    def _clone(self, request: gr.Request) -> str:
+        """Make the draft that of the run which the address names, if it names one; what is said about it."""
+        name = str(request.query_params.get("clone", ""))
+        if not name:
+            return ""
+        try:
+            view = self.studio.queue.run(name)
+            if view is None:
+                raise VelaturaError(words.NO_SUCH_RUN.format(name[:80]))
+            self.studio.writers.stop(key_of(request))
+            return _aside(clone_into(self.studio.drafts, key_of(request), view, tab_of(request)), view.job.name)
+        except (OSError, VelaturaError) as error:
+            return banner(in_words(error), kind="problem")
 
     def added(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Take in a few files that have been uploaded."""
@@ -161,9 +182,11 @@ class PicturesStep:
             "take": partial(edits.with_rival, identifier=about, take=True),
             "keep": partial(edits.with_rival, identifier=about, take=False),
             "mask": edits.masked,
+            "bring-back": brought_back,
+            "let-go": let_go,
         }
         what = said(event, "what")
-        if what in ("fresh", "stop-captions"):
+        if what in ("fresh", "stop-captions", "bring-back"):
             self.studio.writers.stop(key_of(request))
         if what == "stop-captions":
             return self.ticked(request)
@@ -175,7 +198,7 @@ class PicturesStep:
         if what not in changes:
             return {self.notice: ""}
         shown = self._do(request, event, changes[what])
-        if what in ("fresh", "undo"):
+        if what in ("fresh", "undo", "bring-back"):
             shown[self.tools] = {"trigger": self.studio.drafts.read(key_of(request)).trigger, "close": what == "fresh"}
         return shown
 
@@ -237,6 +260,13 @@ class PicturesStep:
         }
 
 
+def _aside(draft: Draft, clone_of: str = "") -> str:
+    """What is said over a clone, and over a draft for which another one was kept aside."""
+    kept = draft.aside
+    acts = [button(words.BRING_BACK, "bring-back"), button(words.LET_GO, "let-go")] if kept else []
+    return banner(words.cloned(clone_of, len(kept.pictures) if kept else 0), *acts)
+
+
 def _zone(samples: str) -> str:
     return (
         '<div class="intake"><div class="zone"><input id="files" type="file" multiple tabindex="-1" aria-hidden="true" '
@@ -244,7 +274,5 @@ def _zone(samples: str) -> str:
         f'tabindex="-1" aria-hidden="true"><b>{text(words.DROP)}</b><div class="ways">'
         f'<button type="button" class="go" data-opens="files">{text(words.CHOOSE_FILES)}</button>'
         f'<button type="button" class="quiet" data-opens="folder">{text(words.CHOOSE_FOLDER)}</button></div>'
-        f'<small>{text(words.FORMATS)}</small><div class="state"><p class="said" role="status"></p>'
-        '<div class="bar" role="progressbar" aria-label="Upload" aria-valuemin="0" aria-valuemax="100" hidden><i></i>'
-        f'</div><button type="button" class="small stop" hidden>{text(words.STOP)}</button></div></div>{samples}</div>'
+        f"<small>{text(words.FORMATS)}</small>{arrivals(words.UPLOAD, words.STOP)}</div>{samples}</div>"
     )

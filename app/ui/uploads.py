@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,8 @@ KEPT_SIDE = 2048
 """A picture keeps at most as many pixels as a square of this side: no base is trained at more."""
 PREVIEW_SIDE = 480
 MOST_NAME = 200
+COMING, BROKEN_OFF = "tmp*", 600.0
+"""How Gradio calls a file that is coming in, and for how many seconds nothing has come of one that broke off."""
 LISTED_LEFT_OUT = 100
 
 
@@ -67,7 +70,7 @@ def take_folder(drafts: Drafts, key: str, folder: Path) -> Draft:
 
 def refuse(drafts: Drafts, key: str, name: str, reason: str) -> Draft:
     """List a file that did not arrive."""
-    return drafts.change(key, lambda draft: _limited(draft, [], [_left_out(name, reason)]))
+    return drafts.change(key, lambda draft: _limited(draft, [], [as_left_out(name, reason)]))
 
 
 def _take_archive(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Draft:
@@ -81,7 +84,7 @@ def _take_archive(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Dra
                 if text := texts.get(_stem(name)):
                     text.replace(path.with_suffix(".txt"))
                 pictures.append((name, path))
-        wrong = [_left_out(name, f"This file {reason}.") for name, reason in unpacked.left_out]
+        wrong = [as_left_out(name, f"This file {reason}.") for name, reason in unpacked.left_out]
         return _take_pictures(drafts, key, pictures, wrong)
     except VelaturaError as error:
         return refuse(drafts, key, upload.name, str(error))
@@ -114,24 +117,24 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
     left_out = list(wrong)
     for name, path in files:
         if len(taken) >= room:
-            left_out.append(_left_out(name, f"Only the first {MOST_PICTURES} pictures were taken."))
+            left_out.append(as_left_out(name, f"Only the first {MOST_PICTURES} pictures were taken."))
             continue
         try:
-            taken.append(_take(drafts, draft, name, path))
+            taken.append(take(drafts, draft, name, path))
         except UnreadableError as error:
-            left_out.append(_left_out(name, f"This file {error.reason}."))
+            left_out.append(as_left_out(name, f"This file {error.reason}."))
     return drafts.change(key, lambda now: _limited(now, taken, left_out))
 
 
 def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
     """The draft with what was taken, as far as there is room once more: another tab may have added some meanwhile."""
     room = max(0, MOST_PICTURES - len(draft.pictures))
-    late = [_left_out(one.name, f"Only the first {MOST_PICTURES} pictures were taken.") for one in taken[room:]]
+    late = [as_left_out(one.name, f"Only the first {MOST_PICTURES} pictures were taken.") for one in taken[room:]]
     draft = with_pictures(draft, taken[:room], [*left_out, *late])
     return draft.with_(left_out=draft.left_out[-LISTED_LEFT_OUT:])
 
 
-def _take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
+def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
     """Decode a file, keep it as plain PNG and as a preview. Raises UnreadableError."""
     if path.stat().st_size > MOST_BYTES_EACH:
         raise UnreadableError(name, f"is larger than {MOST_BYTES_EACH // 2**20} MB: save it smaller and add it again")
@@ -159,7 +162,8 @@ def _no_larger(image: Image.Image, pixels: int) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def _left_out(name: str, reason: str) -> LeftOut:
+def as_left_out(name: str, reason: str) -> LeftOut:
+    """A file that is listed as not taken in."""
     return LeftOut(id=secrets.token_hex(4), name=name[-MOST_NAME:], reason=reason)
 
 
@@ -168,7 +172,10 @@ def _stem(name: str) -> str:
 
 
 def forget(path: Path, folder: Path) -> None:
-    """Delete an upload and the folder that the server made for it alone."""
+    """Delete an upload and the folder that the server made for it alone, and what is left of those that broke off."""
     path.unlink(missing_ok=True)
     if path.parent.resolve() != folder.resolve() and path.parent.is_dir() and not any(path.parent.iterdir()):
         path.parent.rmdir()
+    for part in folder.glob(COMING):
+        if part.is_file() and time.time() - part.stat().st_mtime > BROKEN_OFF:
+            part.unlink(missing_ok=True)

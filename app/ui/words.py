@@ -38,7 +38,7 @@ PICTURES_LEAD = (
 DROP = "Drop pictures, a folder or a ZIP"
 CHOOSE_FILES, CHOOSE_FOLDER = "Choose files", "Choose a folder"
 FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions in .txt files come along."
-STOP = "Stop"
+STOP, UPLOAD = "Stop", "Upload"
 SAMPLES = "Or try it with our pictures"
 ZONE = {
     "uploading": "Uploading {k} of {n} …",
@@ -79,6 +79,10 @@ TAKE_THAT, KEEP_MINE = "Take that", "Keep mine"
 CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
 BOTH_KEPT = "This was changed in another tab meanwhile. You see both changes now."
 KEEP_GOING = "Keep going"
+CLONE_OF = "Everything is as it was for {}. Change what you like in any of the three steps, then start."
+KEPT_ASIDE = "The {} you were preparing before {} kept."
+BRING_BACK, LET_GO = "Go back to them", "Let them go"
+NO_SUCH_RUN = "There is no run {} any more."
 DETAILS = "Details"
 NO_HINTS = "Nothing to mend"
 SUMMARY_OF_HINTS = "{}, nothing you must fix"
@@ -104,6 +108,19 @@ def still_here(pictures: int, changed: float, now: float) -> str:
     return (
         f"Your {counted(pictures, 'picture')} from {day(changed, now)} {'is' if pictures == 1 else 'are'} still here."
     )
+
+
+def cloned(run: str, aside: int) -> str:
+    """What is said over a clone of a run; `aside` is how many pictures were being prepared before."""
+    kept = KEPT_ASIDE.format(counted(aside, "picture"), "is" if aside == 1 else "are") if aside else ""
+    return " ".join(filter(None, (CLONE_OF.format(run) if run else "", kept)))
+
+
+def not_cloned(run: str, pictures: int, most: int) -> str:
+    """Why a run cannot be cloned on the page."""
+    if not pictures:
+        return f"The pictures of {run} are no longer here, so that it cannot be cloned"
+    return f"{run} has {counted(pictures, 'picture')}, and a page holds {most}; clone it with velatura queue clone"
 
 
 def day(then: float, now: float) -> str:

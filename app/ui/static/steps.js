@@ -26,6 +26,13 @@ const show = () => {
   }
 };
 addEventListener('hashchange', show);
-document.addEventListener('velatura:pictures', show);
+document.addEventListener('velatura:pictures', () => {
+  const asked = new URLSearchParams(location.search);
+  if (asked.has('clone')) {                    // it is done: a reload must not do it once more
+    asked.delete('clone');
+    history.replaceState(history.state, '', location.pathname + (asked.size ? `?${asked}` : '') + location.hash);
+  }
+  show();
+});
 reveal(wanted());
 show();

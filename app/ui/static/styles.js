@@ -1,45 +1,36 @@
 // Styles come in, chosen or dropped; and prompt words go to the clipboard.
-const {words} = props, LARGEST = words.most * 2 ** 20, PATIENCE = 120000, SHOWN_FOR = 6000;
-const input = element.querySelector('input'), button = element.querySelector('button');
-const say = element.querySelector('.said'), toast = element.querySelector('.toast');
-const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-let batch = 0, answered = () => {}, busy = false;
-watch('value', () => answered(props.value?.batch));
-const look = files => new Promise((done, lost) => {      // resolves when the server has looked at the files
-  const mine = ++batch, alarm = setTimeout(lost, PATIENCE);
-  answered = heard => { if (heard === mine) { clearTimeout(alarm); done(); } };
-  trigger('brought', {files, batch: mine});
-});
+const LARGEST = words.most * 2 ** 20, SHOWN_FOR = 6000;
+const input = element.querySelector('input'), button = element.querySelector('button.quiet');
+const toast = element.querySelector('.toast');
+let busy = false;
 const refusal = ({name, size}) => !/\.safetensors$/i.test(name) ? 'other' : size > LARGEST ? 'large' : '';
-const send = async file => {
+const bring = async (file, progress) => {
   const name = file.name, problem = refusal(file);
   if (problem) return {name, problem};
-  try { return {name, path: (await upload(file)).path}; } catch { return {name, problem: 'failed'}; }
+  try { return {name, path: await send(file, progress)}; } catch { return {name, problem: 'failed'}; }
 };
-const bring = async files => {
+const take = async files => {
   if (busy || !files.length) return;
-  [busy, button.disabled] = [true, true];
-  const sent = [];
+  [busy, stopped, button.disabled] = [true, false, true];
+  const sent = [], n = files.length;
   for (const file of files) {
-    say.textContent = fill(words.uploading, {k: sent.length + 1, n: files.length});
-    sent.push(await send(file));
+    const progress = share => tell(fill(n > 1 ? words.uploading : words.one, {k: sent.length + 1, n, name: file.name}), share, share);
+    progress(0);
+    const here = await bring(file, progress);
+    if (stopped) break;
+    sent.push(here);
   }
-  say.textContent = fill(words.looking, {name: files.length > 1 ? fill(words.several, {n: files.length}) : files[0].name});
-  try { await look(sent); say.textContent = ''; } catch { say.textContent = words.lost; }
+  const name = n > 1 ? fill(words.several, {n: sent.length}) : files[0].name;
+  if (sent.length) tell(fill(words.looking, {name}));
+  try {
+    if (sent.length) await look('brought', sent);
+    tell(stopped ? words.stopped : '');
+  } catch { tell(words.lost); }
   [busy, button.disabled] = [false, false];
 };
 button.addEventListener('click', () => input.click());
-input.addEventListener('change', () => { bring([...input.files]); input.value = ''; });
-const carries = event => [...(event.dataTransfer?.types || [])].includes('Files');
-const over = on => element.classList.toggle('over', on);
-document.addEventListener('dragover', event => { if (element.isConnected && carries(event)) { event.preventDefault(); over(true); } });
-document.addEventListener('dragleave', event => { if (!event.relatedTarget) over(false); });
-document.addEventListener('drop', event => {             // anywhere on the page: a drop must not leave it
-  if (!element.isConnected || !carries(event)) return;
-  event.preventDefault();
-  over(false);
-  bring([...event.dataTransfer.files]);
-});
+input.addEventListener('change', () => { take([...input.files]); input.value = ''; });
+whenDropped(() => element.isConnected, on => element.classList.toggle('over', on), dropped => take([...dropped.files]));
 const copy = async text => {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const field = Object.assign(document.createElement('textarea'), {value: text});   // a page without https

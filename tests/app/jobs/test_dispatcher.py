@@ -142,6 +142,27 @@ def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(s
     assert finished.job.attempts == 3 and same_as_uncut(finished, config, tmp_path / "whole")
 
 
+def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server_does(store, quick, dispatcher):
+    job = actions.add(store, long_run(quick, "dusk", 40))
+    with server(store) as first:
+        wait_until(store, job.id, lambda view: view.said.step >= 3)
+        behind = actions.add(store, quick("behind"), priority=5)
+        drawing = actions.add_command(store, "generate", actions.new_folder(store, "drawing"), ["--version"])
+        actions.make_way(store, job.id)
+        first.kill()
+    assert Watcher(store).view(job.id).state in ("stopping", "saving")
+    with pytest.raises(VelaturaError, match="dusk cannot be paused: it is stopping already"):
+        actions.make_way(store, job.id)
+    psutil.Process(store.job(job.id).process.pid).wait(120)
+    assert Watcher(store).view(job.id).state == "stopping", "never paused, which would be for good"
+    assert settle(store) == [] and [each.name for each in store.line()] == ["drawing", "dusk", "behind"]
+    aside = Watcher(store).view(job.id)
+    assert (aside.state, aside.line) == ("queued", f"2nd in line, paused at step {aside.said.saved}.")
+    finished = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
+    assert store.job(drawing.id).ended <= finished.job.begun <= finished.job.ended <= store.job(behind.id).begun
+    assert [event["resumed"] for event in events_of(Run(job.folder), "start")] == [False, True]
+
+
 def test_two_dispatchers_start_each_of_many_jobs_once(store):
     numbers = []
     for number in range(24):

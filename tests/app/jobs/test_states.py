@@ -123,6 +123,10 @@ def test_a_request_is_seen_until_it_is_followed():
         asked = replace(JOB, requested=how)
         assert find_state(asked, True, told(*BEGUN, "step")) == "stopping"
         assert find_state(asked, True, told(*BEGUN, LAST, SAVED)) == "saving"
+    aside = replace(JOB, requested="yield")
+    assert find_state(aside, True, told(*BEGUN, "step")) == "stopping"
+    assert find_state(aside, False, told(*BEGUN, "step", "paused")) == "stopping"  # and waits again in a moment
+    assert find_state(aside, False, told(*BEGUN, LAST, "done")) == "finished"
     cancelled = replace(JOB, requested="cancel")
     assert find_state(cancelled, False, told(*BEGUN)) == "cancelled"
     assert find_state(cancelled, False, told(*BEGUN, "step", "checkpoint")) == "interrupted"  # something is saved
@@ -165,6 +169,7 @@ def test_a_small_job_says_how_far_it_is_and_what_it_found():
     ("state", "said", "line"),
     [
         ("queued", told(), "2nd in line."),
+        ("queued", told(*BEGUN, "step", "checkpoint", "paused"), "2nd in line, paused at step 1."),
         ("preparing", told("loading"), "Reading the base model starter …"),
         ("preparing", told("loading", "start"), "Preparing the pictures …"),
         ("training", told(*BEGUN, "step"), "Step 1 of 4, 6 s left."),

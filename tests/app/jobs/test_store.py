@@ -64,6 +64,21 @@ def test_moving_past_another_priority_takes_it_over(store):
     assert not store.move(claim(store), 1)  # it does not wait any more
 
 
+def test_one_that_steps_aside_waits_behind_what_is_small_and_before_every_run(store):
+    add(store, "run", 3)
+    begun = claim(store)
+    assert begun is not None and not store.step_aside(begun), "it has not begun"
+    begun = store.begin(begun.id, begun.token, WORKER)
+    add(store, "urgent", 7), add(store, "plain")
+    for name in ("one", "two"):
+        store.add(NewJob("generate", store.runs / name, ("generate",), priority=10))
+    assert begun is not None and store.request(begun, "yield") and store.step_aside(store.job(begun.id))
+    assert line(store) == ["one", "two", "run", "urgent", "plain"]
+    again = store.job(begun.id)
+    assert (again.priority, again.requested, again.device, again.process.pid) == (7, "", "", 0)
+    assert not store.step_aside(begun), "once"
+
+
 class Line(RuleBasedStateMachine):
     """The line against a plain list."""
 

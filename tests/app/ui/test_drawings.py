@@ -15,23 +15,28 @@ import pytest
 from PIL import Image
 
 from app.jobs import actions
+from app.jobs.process import own_identity
 from app.jobs.small import PICTURE, PLAIN
 from app.jobs.states import State
+from app.jobs.store import NewJob
 from app.jobs.summary import Summary
 from app.ui import drawings as module
 from app.ui.bases import Bases
 from app.ui.desk import Desk, begin_with, first_prompt
 from app.ui.drawings import Drawings, WishError, wait_for, wish_from
 from app.ui.drawn import how_far
+from app.ui.drawn_parts import going
 from app.ui.fits import find_fit, misfit, own_base
 from app.ui.places import Places
 from app.ui.queue import Queue
 from app.ui.shelf import Item, Shelf
 from app.ui.wishes import Typed, Wish, as_typed, read_typed
-from tests.app.jobs.working import do_next, line
+from tests.app.jobs.working import CPU, do_next, line
 from tests.trainers.conftest import images, quick_collection
 from tests.trainers.runs import quick_settings
 from trainers.errors import VelaturaError
+from trainers.events import Recorder
+from trainers.run import Run
 from trainers.train import train
 
 __all__ = ["images", "quick_collection"]
@@ -129,6 +134,33 @@ def test_how_far_it_is_and_what_it_waits_for_is_said(drawings, dusk):
     assert said(State.PREPARING) == said(State.WORKING) == "Reading the base model …"
     assert said(State.WORKING, share=(8, 48)) == "Drawing with the style … 8 of 24"
     assert said(State.WORKING, share=(25, 48)) == "Drawing without it … 1 of 24"
+
+
+def test_the_owner_of_the_training_in_the_way_lets_it_wait(drawings):
+    store = drawings.queue.store
+    store.add(NewJob("train", actions.new_folder(store, "Harbour blue"), owner="anna"))
+    claimed = store.claim(CPU.choose, own_identity())
+    run = store.begin(claimed.id, claimed.token, own_identity())
+    while drawings.queue.watcher.view(run.id).state != "training":  # times of events are rounded
+        Recorder(run.folder)("step", step=10, steps=100, speed=0.1667, loss=0.5)
+    number = drawings.ask(wish(), "anna", ANNA)
+    waiting = drawings.look(number)
+    assert waiting.line == "Waits for Harbour blue, about 9 min …" and waiting.behind == run
+    assert "Pause it and draw now" in going([waiting], "", "anna")
+    assert "Pause it and draw now" not in going([waiting], "", "ben") + going([waiting], "", "")
+    with pytest.raises(VelaturaError, match="Harbour blue was started by anna, who alone can let it wait"):
+        drawings.hurry(waiting.id, ANNA, "ben")
+    with pytest.raises(VelaturaError, match="no longer here"):
+        drawings.hurry(waiting.id, "user:ben", "anna")
+    urgent = store.add(NewJob("train", actions.new_folder(store, "urgent"), priority=99))
+    assert drawings.look(number).behind is None, "another run would begin instead"
+    store.end(urgent)
+    assert store.job(run.id).requested == ""
+    drawings.hurry(waiting.id, ANNA, "anna")
+    assert store.job(run.id).requested == "yield" and Run(run.folder).asked_to_stop() == "pause"
+    assert (drawings.look(number).line, drawings.look(number).behind) == ("Begins when Harbour blue is paused …", None)
+    drawings.hurry(waiting.id, ANNA, "anna")  # once more is no matter
+    assert store.end(store.job(run.id))
 
 
 def test_a_drawing_is_cancelled_by_whom_it_belongs_to_and_gone(drawings):
@@ -257,13 +289,15 @@ def test_a_program_says_the_same_in_its_own_way(drawings, dusk):
     with pytest.raises(VelaturaError, match="from 1 to 150; you wrote “0”"):
         wish_from("a fox", {}, {"steps": 0})
     found: list[Path] = []
-    asking = threading.Thread(target=lambda: found.extend(wait_for(drawings, wanted, "")))
+    asking = threading.Thread(target=lambda: found.extend(wait_for(drawings, wanted, "anna")))
     asking.start()
     while not line(drawings.queue.store):
         time.sleep(0.02)
+    assert drawings.queue.store.line()[0].owner == "anna", "whom everybody sees to use the computer"
     do_next(drawings.queue.store)
     asking.join()
     assert [file.name for file in found] == ["a fox 3.png"]
+    assert wanted not in [one.wish for one in drawings.history(ANNA)], "her strip is hers"
 
 
 def test_a_style_is_drawn_on_what_it_was_made_on(drawings, dusk, dawn, tiny_bases):

@@ -15,10 +15,14 @@ from safetensors.torch import load_file
 from app.jobs import actions
 from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
+from app.ui.places import Places
+from app.ui.queue import Queue
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import visiting, widest
 from tests.trainers.runs import quick_settings, write_images
+from trainers.data.captions import own_caption
+from trainers.run import Run
 
 NASTY = "<b>a fox</b> ${document.title='x'}"
 LONG = 20_000
@@ -156,32 +160,51 @@ def test_samples_are_looked_at_closely_with_the_keyboard(page, place):
     assert "000300f" in left.get_attribute("src") and "000004" in page.locator(".compare .after").get_attribute("src")
 
 
-def test_a_run_is_cloned_and_deleted_after_a_question(page, place):
+def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(page, place):
+    page.goto(place.url)
+    page.locator("[data-sample=photograph]").click()
+    page.wait_for_selector("body[data-pictures='12']")
     page.goto(f"{place.url}run?id=sampled")
     page.wait_for_selector("#run-head .chip.finished")
-    press(page, "Clone")
-    asked = page.locator("dialog.ask[open]")
-    asked.get_by_label("Steps").fill("many")
-    page.get_by_role("button", name="Put in line").click()
-    page.wait_for_selector(".banner.problem:has-text('Steps is a number; you wrote “many”')")
-    press(page, "Clone")
-    asked.get_by_label("Name of the style").fill("its twin")
-    asked.get_by_label("Steps").fill("2")
-    page.keyboard.press("Enter")
-    page.get_by_role("link", name="Open it").click()
+    page.locator(".acts").get_by_role("link", name="Clone", exact=True).click()
+    page.wait_for_selector(".banner:has-text('Everything is as it was for sampled.')")
+    assert page.locator("body").get_attribute("data-pictures") == "3" and "clone" not in page.url
+    captions = [field.input_value() for field in page.locator(".cards textarea").all()]
+    page.reload()
+    page.wait_for_selector(".banner:has-text('The 12 pictures you were preparing before are kept.')")
+    page.get_by_role("link", name="Next: style").click()
+    page.locator(".settings > summary").click()
+    page.get_by_label("Search settings").fill("seed")
+    page.locator("[data-setting='seed']").fill("9")
+    page.locator("[data-setting='seed']").blur()
+    page.get_by_role("link", name="Next: start").click()
+    assert page.get_by_label("Name of the style").input_value() == "sampled 2"
+    page.get_by_role("button", name="Start training").click()
     page.wait_for_selector("#run-head .chip.finished")
-    assert page.locator("h1").inner_text() == "its twin" and page.locator(".facts dd").first.inner_text() == "2 of 2"
+    assert page.locator("h1").inner_text() == "sampled 2" and page.locator(".facts dd").first.inner_text() == "4 of 4"
+    old, new = (Run(place.store.runs / name) for name in ("sampled", "sampled 2"))
+    assert new.config().model_copy(update={"name": "sampled", "data": old.config().data, "seed": 0}) == old.config()
+    assert [own_caption(path) for path in sorted(new.dataset.glob("*.png"))] == captions
+    page.goto(place.url)
+    page.get_by_role("button", name="Go back to them").click()
+    page.wait_for_selector("body[data-pictures='12']")
 
+    page.goto(f"{place.url}run?id=sampled%202")
+    page.wait_for_selector("#run-head .chip.finished")
+    asked = page.locator("dialog.ask[open]")
+    public = Queue(Places(place.store.runs)).public_of(place.store.runs / "sampled 2")
+    assert list(public.glob("*.webp"))
     press(page, "Delete")
-    assert asked.locator("h2").inner_text() == "Delete its twin?"
+    assert asked.locator("h2").inner_text() == "Delete sampled 2?"
     assert page.evaluate("document.activeElement.textContent") == "Keep"
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog.ask[open]", state="detached")
-    assert (place.store.runs / "its twin").is_dir()
+    assert (place.store.runs / "sampled 2").is_dir()
     press(page, "Delete")
     asked.get_by_role("button", name="Delete").click()
     page.wait_for_selector("text=There is no such run")
-    assert not (place.store.runs / "its twin").exists() and place.state("its twin") == "gone"
+    assert not (place.store.runs / "sampled 2").exists() and place.state("sampled 2") == "gone"
+    assert not public.exists(), "nor its copies for pages"
 
 
 def test_the_line_is_put_in_order_and_what_is_open_or_ticked_stays_so(page, place):

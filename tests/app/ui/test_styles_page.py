@@ -22,6 +22,11 @@ from trainers.formats.inspect import describe_style
 
 NASTY = "<b>blot</b> ${document.title='x'} {{1+1}} \"'"
 LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+SHARES = """() => {
+  const part = document.querySelector('#styles-intake .part');
+  window.shares = [];
+  new MutationObserver(() => shares.push(part.textContent)).observe(part, {childList: true});
+}"""
 LORA = {f"{LAYER}.lora_up.weight": torch.ones(8, 2), f"{LAYER}.lora_down.weight": torch.ones(2, 768)}
 
 
@@ -129,8 +134,12 @@ def test_styles_from_elsewhere_are_taken_in_or_refused_in_a_sentence(page, place
     metadata = {"modelspec.trigger_phrase": NASTY, "modelspec.author": "<img src=x onerror=alert(1)>"}
     save_file(LORA, place.files / "<b>blot<b>.safetensors", metadata)
     page.goto(f"{place.url}styles")
+    page.wait_for_selector("#styles-intake .part", state="attached")
+    page.evaluate(SHARES)
     bring(page, place.files / "<b>blot<b>.safetensors")
     page.wait_for_selector(".banner:has-text('b blot b is here now.')")
+    assert {"0 %", "100 %"} <= set(page.evaluate("shares")), "it is said how much has arrived"
+    assert not page.locator("#styles-intake .bar").is_visible()
     style = card(page, "b blot b")
     assert style.locator(".hint").inner_text() == "Made elsewhere: these words come from the file."
     assert style.locator(".trigger").all_inner_texts() == [NASTY]

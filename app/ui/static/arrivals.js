@@ -1,0 +1,44 @@
+// What every place has where files come in: they are sent one at a time, and it is seen how far they are.
+const {words} = props, PATIENCE = 120000;
+const say = element.querySelector('.said'), bar = element.querySelector('.bar'), part = element.querySelector('.part');
+const stop = element.querySelector('.stop');
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+let batch = 0, answered = () => {}, stopped = false, sending = null;
+watch('value', () => answered(props.value?.batch));
+const look = (event, files, more = {}) => new Promise((done, lost) => {    // resolves when the server has taken the files in
+  const mine = ++batch, alarm = setTimeout(lost, PATIENCE);
+  answered = heard => { if (heard === mine) { clearTimeout(alarm); done(); } };
+  trigger(event, {files, batch: mine, ...more});
+});
+const tell = (text, done = null, sent = null) => {      // the percentage is not read out: it changes all the time
+  say.textContent = text;
+  part.textContent = sent === null ? '' : `${Math.floor(100 * sent)} %`;
+  bar.hidden = stop.hidden = done === null;
+  if (done !== null) {
+    bar.setAttribute('aria-valuenow', Math.round(100 * done));
+    bar.firstElementChild.style.width = `${100 * done}%`;
+  }
+};
+const send = (file, progress) => new Promise((done, failed) => {           // resolves to where the server has put the file
+  const form = new FormData();
+  form.append('files', file);
+  sending = new XMLHttpRequest();
+  sending.upload.addEventListener('progress', event => { if (event.total) progress(event.loaded / event.total); });
+  sending.addEventListener('loadend', () => {
+    try { done(JSON.parse(sending.status === 200 ? sending.responseText : '')[0]); } catch (error) { failed(error); }
+  });
+  sending.open('POST', 'gradio_api/upload');
+  sending.send(form);
+});
+stop.addEventListener('click', () => { stopped = true; sending?.abort(); });
+const carries = event => [...(event.dataTransfer?.types || [])].includes('Files');
+const whenDropped = (shown, over, take) => {            // anywhere on the page: a drop beside the place must not leave it
+  document.addEventListener('dragover', event => { if (shown() && carries(event)) { event.preventDefault(); over(true); } });
+  document.addEventListener('dragleave', event => { if (!event.relatedTarget) over(false); });
+  document.addEventListener('drop', event => {
+    if (!shown() || !carries(event)) return;
+    event.preventDefault();
+    over(false);
+    take(event.dataTransfer);
+  });
+};
