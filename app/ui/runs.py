@@ -84,9 +84,9 @@ class RunsPage:
 
     # ---------------------------------------------------------------- within
     def _listing(self, views: list[View], small: list[View], choice: dict[str, Any], user: str) -> str:
-        if not views and not small:
+        if not views:
             title, lead = words.NO_RUNS
-            return empty_page(title, lead, shared.FIRST_STYLE, "./")
+            return empty_page(title, lead, shared.FIRST_STYLE, "./") + _also(small)
         found = [view for view in views if _fits(view, choice, user)]
         page = min(choice["page"], max(1, -(-len(found) // A_PAGE)))
         rows = "".join(self._row(view) for view in found[(page - 1) * A_PAGE : page * A_PAGE])

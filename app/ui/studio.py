@@ -20,6 +20,7 @@ from app.ui import api, playground, run, runs, styles, train, words
 from app.ui.auth import Door
 from app.ui.document import Opening
 from app.ui.guard import USER, Guard, is_loopback, names_of_machine
+from app.ui.lost import Lost
 from app.ui.parts import Studio, open_studio
 from app.ui.places import Places, UploadFolder
 from app.ui.theme import Velatura
@@ -98,7 +99,7 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
         theme=Velatura(),
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
-            "middleware": [Middleware(Guard, hosts=hosts, door=door), Middleware(Opening)],
+            "middleware": [Middleware(Guard, hosts=hosts, door=door), Middleware(Lost), Middleware(Opening)],
             "routes": [Mount("/look", StaticFiles(directory=static)), Route("/now", _say_now(studio))],
             "docs_url": None,
             "redoc_url": None,
