@@ -11,16 +11,16 @@ from app.jobs import actions
 from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
+from app.ui import failures
 from app.ui import run_words as words
 from app.ui.bases import in_words
+from app.ui.failures import HALF, LOW
 from app.ui.html import banner, button, text
 from app.ui.queue import SMALL_JOB, Queue
 from app.ui.visit import said
 from trainers.errors import VelaturaError
 
-HALF, LOW = "retry-half", "retry-low"
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
-LOW_MEMORY = {"train": {"batch_size": 1, "gradient_checkpointing": True}}
 DIALOGS = ("clone", "delete", "longer")
 """What the page asks about before it is done."""
 
@@ -66,7 +66,7 @@ def _perform(queue: Queue, what: str, name: str, owner: str, event: gr.EventData
         actions.resume(store, number, _whole(words.STEPS, said(event, "steps")))
     elif what in ("retry", HALF, LOW):
         view = queue.watcher.view(number)
-        actions.retry(store, number, {HALF: _half_rate(view), LOW: LOW_MEMORY}.get(what))
+        actions.retry(store, number, failures.changes(what, view))
     elif what == "clone":
         job = actions.clone(store, number, said(event, "name").strip(), _changes(event), owner)
         link = f'<a class="small" href="run?id={text(job.name)}">{text(words.OPEN_IT)}</a>'
@@ -83,11 +83,8 @@ def _wanted(view: View) -> list[str]:
     for what in view.actions:
         if what == "move":
             wanted += ["up", "down"]
-        elif what == "retry" and view.state == State.FAILED:
-            wanted += (
-                [HALF] if "train.learning_rate" in view.line else [LOW] if "not enough memory" in view.line else []
-            )
-            wanted.append(what)
+        elif what == "retry":
+            wanted += [each for each in (failures.offer(view), what) if each]
         elif what != "change":  # settings are changed where they are chosen
             wanted.append(what)
     return wanted
@@ -113,12 +110,6 @@ def _label(view: View, what: str) -> str:
     if what == "resume" and view.state == State.INTERRUPTED and view.said.saved:
         return f"{words.GO_ON} from {view.said.saved}"
     return labels[what]
-
-
-def _half_rate(view: View) -> dict[str, Any]:
-    from trainers.run import Run
-
-    return {"train": {"learning_rate": Run(view.job.folder).config().train.learning_rate / 2}}
 
 
 def _changes(event: gr.EventData) -> dict[str, Any]:

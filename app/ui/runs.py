@@ -11,7 +11,7 @@ import gradio as gr
 
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
-from app.ui import run_parts, run_samples
+from app.ui import failures, run_parts, run_samples
 from app.ui import run_words as words
 from app.ui import words as shared
 from app.ui.html import MARK, empty_page, heading, icon, text
@@ -108,7 +108,7 @@ class RunsPage:
         )
         return (
             f'<li data-key="{text(name)}"><a class="row-link" href="run?id={text(name)}">{art}<span class="who">'
-            f"<b>{text(name)}</b><small>{text(run_parts.kind(view))}</small><small>{text(view.line)}</small></span>"
+            f"<b>{text(name)}</b><small>{text(run_parts.kind(view))}</small><small>{text(failures.line(view))}</small></span>"
             f"{run_parts.glaze(share(view), words.PROGRESS)}{run_parts.chip(view.state)}</a>{more if menu else ''}</li>"
         )
 
