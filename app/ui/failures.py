@@ -19,7 +19,7 @@ RAN_AWAY, NO_MEMORY, NO_ROOM, UNFORESEEN = (
     "something unexpected went wrong",
 )
 """By these words the sentences of the library are known, which speak to people at a command line."""
-HALF, LOW = "retry-half", "retry-low"
+HALF, LOW, GO_ON = "retry-half", "retry-low", "resume"
 LOW_MEMORY: Mapping[str, Any] = {"train": {"batch_size": 1, "gradient_checkpointing": True}}
 
 
@@ -39,11 +39,13 @@ def line(view: View) -> str:
 
 
 def offer(view: View) -> str:
-    """The change that helps a run which has failed, by its name; empty where none is known."""
+    """What helps a run that has failed, by the name of its button; empty where nothing is known."""
     if view.state != State.FAILED:
         return ""
     if RAN_AWAY in view.line:
         return HALF
+    if NO_ROOM in view.line and view.said.saved:
+        return GO_ON
     return LOW if NO_MEMORY in view.line and not _is_low(view) else ""
 
 

@@ -13,10 +13,10 @@ from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.ui import failures
 from app.ui import run_words as words
-from app.ui.bases import in_words
 from app.ui.failures import HALF, LOW
 from app.ui.html import banner, button, text
 from app.ui.queue import SMALL_JOB, Queue
+from app.ui.trouble import in_a_banner
 from app.ui.visit import said
 from trainers.errors import VelaturaError
 
@@ -50,8 +50,8 @@ def perform(queue: Queue, request: gr.Request, event: gr.EventData) -> Answer:
     what, name = said(event, "what"), said(event, "run")
     try:
         return _perform(queue, what, name, request.username or "", event)
-    except VelaturaError as error:
-        return Answer(banner(in_words(error), kind="problem"))
+    except (OSError, VelaturaError) as error:
+        return Answer(in_a_banner(error))
 
 
 def _perform(queue: Queue, what: str, name: str, owner: str, event: gr.EventData) -> Answer:
@@ -63,7 +63,10 @@ def _perform(queue: Queue, what: str, name: str, owner: str, event: gr.EventData
     elif what == "resume":
         actions.resume(store, number)
     elif what == "longer":
-        actions.resume(store, number, _whole(words.STEPS, said(event, "steps")))
+        steps, done = _whole(words.STEPS, said(event, "steps")), queue.watcher.view(number).said.step
+        if steps <= done:
+            raise VelaturaError(words.MORE_STEPS.format(done))
+        actions.resume(store, number, steps)
     elif what in ("retry", HALF, LOW):
         view = queue.watcher.view(number)
         actions.retry(store, number, failures.changes(what, view))
@@ -87,7 +90,7 @@ def _wanted(view: View) -> list[str]:
             wanted += [each for each in (failures.offer(view), what) if each]
         elif what != "change":  # settings are changed where they are chosen
             wanted.append(what)
-    return wanted
+    return list(dict.fromkeys(wanted))
 
 
 def _label(view: View, what: str) -> str:

@@ -74,6 +74,7 @@ NAME, STEPS, LEARNING_RATE, SEED = "Name of the style", "Steps", "Learning rate"
 PUT_IN_LINE, NOT_NOW, AS_IT_WAS = "Put in line", "Not now", "as it was"
 LONGER_TITLE = "Train {} longer"
 LONGER_TEXT = "It goes on from where it is, up to this many steps in all."
+MORE_STEPS = "It is at step {} already; to train it longer, write a larger number"
 CLONED, OPEN_IT = "{} is in line.", "Open it"
 DELETED = "{} was deleted."
 

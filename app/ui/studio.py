@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -99,7 +100,11 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
         theme=Velatura(),
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
-            "middleware": [Middleware(Guard, hosts=hosts, door=door), Middleware(Lost), Middleware(Opening)],
+            "middleware": [
+                Middleware(Guard, hosts=hosts, door=door, room=_room(uploads.path)),
+                Middleware(Lost),
+                Middleware(Opening),
+            ],
             "routes": [Mount("/look", StaticFiles(directory=static)), Route("/now", _say_now(studio))],
             "docs_url": None,
             "redoc_url": None,
@@ -123,6 +128,11 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
     dispatching = ExitStack()
     dispatching.enter_context(studio.queue.dispatcher().in_background())
     return Server(demo, studio, uploads, url, dispatching)
+
+
+def _room(folder: Path) -> Callable[[], int]:
+    """How many bytes are free where uploads go."""
+    return lambda: shutil.disk_usage(folder).free
 
 
 def _say_now(studio: Studio) -> Callable[[Request], JSONResponse]:

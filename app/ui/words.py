@@ -25,6 +25,11 @@ FREE = "Free"
 THEME = "Switch between light and dark"
 LOG_OUT = "Log out"
 
+# Where something could not be kept
+DISK_FULL = "The disk is full, so this could not be kept. Make room, and do it again."
+NOT_KEPT = "This could not be kept ({})."
+DELETE_OLD = "Delete old runs"
+
 # The steps
 STEPS = (("pictures", "Pictures"), ("style", "Style"), ("start", "Start"))
 STEPS_LABEL = "Steps"
