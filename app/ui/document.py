@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from app.ui import words
+from app.ui.html import MARK, text
+
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -32,6 +35,16 @@ def opening() -> str:
     return (
         f'{THEME}<link rel="icon" href="./look/icon.svg" type="image/svg+xml">{preloads}'
         f'<style>{faces}</style><link rel="stylesheet" href="./look/tokens.css">'
+    )
+
+
+def bare_page(title: str, content: str, base: str = "./") -> str:
+    """A whole document of ours with one card on it; `base` leads from its address to the studio's."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><base href="{text(base)}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{text(title)} · {words.PRODUCT}'
+        f'</title>{opening()}<link rel="stylesheet" href="./look/bare.css"></head><body><main>'
+        f'<div class="brand">{MARK}<b>{words.PRODUCT}</b></div><h1>{text(title)}</h1>{content}</main></body></html>'
     )
 
 

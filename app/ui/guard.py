@@ -10,6 +10,7 @@ import ipaddress
 import json
 import secrets
 import socket
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
@@ -58,10 +59,13 @@ FILE_HEADERS = {
 
 
 class Guard:
-    """ASGI middleware; `hosts` are the names by which the studio may be called, besides addresses in digits."""
+    """ASGI middleware; `hosts` are the names by which the studio may be called, besides addresses in digits.
 
-    def __init__(self, app: App, hosts: frozenset[str], door: Door) -> None:
-        self.app, self.hosts, self.door = app, hosts, door
+    `room` says how many bytes uploads may take on the disk.
+    """
+
+    def __init__(self, app: App, hosts: frozenset[str], door: Door, room: Callable[[], int] = lambda: sys.maxsize):
+        self.app, self.hosts, self.door, self.room = app, hosts, door, room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is refused, and pass the rest on with the visitor's cookie and safe headers."""
@@ -79,6 +83,8 @@ class Guard:
             await _answer(send, 404, words.NOTHING_HERE)
         elif request.length > request.limit:
             await _answer(send, 413, words.TOO_LARGE)
+        elif request.is_upload and request.length > self.room():
+            await _answer(send, 507, words.DISK_FULL)
         else:
             receive = _counted(receive, request.limit)
             if self.door.open or not await self._stop_at_door(scope, request, receive, send):
@@ -133,7 +139,12 @@ class Asked:
     @property
     def limit(self) -> int:
         """Bytes that it may bring."""
-        return LARGEST_UPLOAD if self.path.startswith(f"{API}/upload") else LARGEST_OTHER
+        return LARGEST_UPLOAD if self.is_upload else LARGEST_OTHER
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether it brings files."""
+        return self.path.startswith(f"{API}/upload")
 
     @property
     def length(self) -> int:

@@ -6,8 +6,8 @@ import json
 from functools import cache
 
 from app.ui import words
-from app.ui.document import opening
-from app.ui.html import MARK, static_text, text
+from app.ui.document import bare_page
+from app.ui.html import static_text, text
 
 
 @cache
@@ -17,11 +17,5 @@ def login_page() -> str:
     name = field.format("username", text(words.LOGIN_NAME), "text", "username")
     password = field.format("password", text(words.LOGIN_PASSWORD), "password", "current-password")
     script = static_text("login.js").replace("NO_ANSWER", json.dumps(words.NO_ANSWER))
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><base href="./">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{text(words.LOGIN_TITLE)} · '
-        f'{words.PRODUCT}</title>{opening()}<link rel="stylesheet" href="./look/login.css"></head><body><main>'
-        f'<div class="brand">{MARK}<b>{words.PRODUCT}</b></div><h1>{text(words.LOGIN_TITLE)}</h1>'
-        f'<form>{name}{password}<p role="alert"></p><button>{text(words.LOGIN_GO)}</button></form></main>'
-        f"<script>{script}</script></body></html>"
-    )
+    form = f'<form>{name}{password}<p role="alert"></p><button>{text(words.LOGIN_GO)}</button></form>'
+    return bare_page(words.LOGIN_TITLE, f"{form}<script>{script}</script>")

@@ -13,7 +13,6 @@ import gradio as gr
 from app.jobs.dispatcher import LOG
 from app.ui import drawn_parts
 from app.ui import playground_words as words
-from app.ui.bases import in_words
 from app.ui.desk import FIRST_STRENGTH, Desk, begin_with, first_prompt
 from app.ui.drawn import Drawing
 from app.ui.fits import find_fit, misfit, own_base
@@ -24,6 +23,7 @@ from app.ui.playground_parts import Sheet, fields
 from app.ui.run import tail
 from app.ui.shelf import Item
 from app.ui.shell import AT_ONCE, EACH, block, build_shell
+from app.ui.trouble import reason
 from app.ui.visit import digest, flag, given_back, items, key_of, number, said
 from app.ui.wishes import MOST_STYLES, Typed, WishError, as_typed, read_typed
 from trainers.errors import VelaturaError
@@ -111,16 +111,16 @@ class Playground:
     def draw(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Put what stands in the fields in line; where it cannot be drawn, say so under the field."""
         key, typed, count = key_of(request), _typed(event), number(event, "count")
-        self.desk.keep(key, typed)
         wish, problems = read_typed(typed)
         try:
+            self.desk.keep(key, typed)
             if problems:
                 raise WishError(problems)
             self.studio.drawings.ask(wish, request.username or "", key)
         except WishError:
             return {self.form: self._fields(typed, Show(count))}
-        except VelaturaError as error:
-            return {self.form: self._fields(typed, Show(count, said=in_words(error)))}
+        except (OSError, VelaturaError) as error:
+            return {self.form: self._fields(typed, Show(count, said=reason(error)))}
         return {self.form: self._fields(typed, Show(count)), self.chosen: ""} | self.tick("", seen, request)
 
     # ---------------------------------------------------------------- the drawings
@@ -166,8 +166,8 @@ class Playground:
             elif what in ("again", "use"):
                 chosen = "" if what == "again" else chosen
                 shown |= self._once_more(key, about, what == "again", request)
-        except VelaturaError as error:
-            shown = {self.notice: banner(in_words(error), kind="problem")}
+        except (OSError, VelaturaError) as error:
+            shown = {self.notice: banner(reason(error), kind="problem")}
         return shown | {self.chosen: chosen} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within

@@ -12,6 +12,7 @@ from app.jobs.dispatcher import Dispatcher
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
 from app.jobs.views import View, Watcher
+from app.ui import run_words as words
 from app.ui.curve import Losses
 from app.ui.places import Places
 from trainers.errors import VelaturaError
@@ -103,10 +104,16 @@ class Queue:
         views = self.watcher.history()
         busy = [view for view in views if view.state not in ENDED and view.state != State.QUEUED]
         waiting = sum(view.state == State.QUEUED for view in views)
-        parts = [f"{view.job.name}: {share(view):.0%}" if view.job.kind == TRAIN else view.line for view in busy[:1]]
+        parts = [_in_short(view) for view in busy[:1]]
         parts += [f"{len(busy) - 1} more"] if len(busy) > 1 else []
         parts += [f"{waiting} waiting"] if waiting else []
         return ", ".join(parts), bool(busy)
+
+
+def _in_short(view: View) -> str:
+    name = view.job.name if view.job.kind == TRAIN else words.SMALL.get(view.job.kind, view.job.kind)
+    done = share(view)
+    return f"{name}: {done:.0%}" if done or view.job.kind == TRAIN else name
 
 
 def share(view: View) -> float:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
-from app.ui import run_parts, run_samples, run_slider
+from app.ui import failures, run_parts, run_samples, run_slider
 from app.ui import run_words as words
 from app.ui.html import banner, empty_page, file_address, text
 from app.ui.parts import Studio
@@ -164,11 +164,8 @@ def _head(view: View, sampled: bool, style: str) -> str:
     done, name = share(view), view.job.name
     title = f"{done:.0%} · {name}" if view.state not in ENDED else name
     problem = view.state in (State.FAILED, State.INTERRUPTED)
-    line = (
-        f'<p class="line{" problem" if problem else ""}">{text(view.line[:1].upper() + view.line[1:])}</p>'
-        if view.line
-        else ""
-    )
+    said = failures.line(view)
+    line = f'<p class="line{" problem" if problem else ""}">{text(said[:1].upper() + said[1:])}</p>' if said else ""
     ended = " data-ended" if view.state in ENDED else ""
     return (
         f'<div class="title" data-title="{text(title)}"{ended}><div><a class="back" href="runs">{words.TITLE}</a>'

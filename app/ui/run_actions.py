@@ -12,16 +12,16 @@ from app.jobs import actions
 from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
+from app.ui import failures
 from app.ui import run_words as words
-from app.ui.bases import in_words
+from app.ui.failures import HALF, LOW
 from app.ui.html import banner, button, text
 from app.ui.queue import SMALL_JOB, Queue
+from app.ui.trouble import in_a_banner
 from app.ui.visit import said
 from trainers.errors import VelaturaError
 
-HALF, LOW = "retry-half", "retry-low"
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
-LOW_MEMORY = {"train": {"batch_size": 1, "gradient_checkpointing": True}}
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def perform(queue: Queue, event: gr.EventData) -> Answer:
     what, name = said(event, "what"), said(event, "run")
     try:
         return _perform(queue, what, name, event)
-    except VelaturaError as error:
-        return Answer(banner(in_words(error), kind="problem"))
+    except (OSError, VelaturaError) as error:
+        return Answer(in_a_banner(error))
 
 
 def _perform(queue: Queue, what: str, name: str, event: gr.EventData) -> Answer:
@@ -68,10 +68,13 @@ def _perform(queue: Queue, what: str, name: str, event: gr.EventData) -> Answer:
     elif what == "resume":
         actions.resume(store, number)
     elif what == "longer":
-        actions.resume(store, number, _whole(words.STEPS, said(event, "steps")))
+        steps, done = _whole(words.STEPS, said(event, "steps")), queue.watcher.view(number).said.step
+        if steps <= done:
+            raise VelaturaError(words.MORE_STEPS.format(done))
+        actions.resume(store, number, steps)
     elif what in ("retry", HALF, LOW):
         view = queue.watcher.view(number)
-        actions.retry(store, number, {HALF: _half_rate(view), LOW: LOW_MEMORY}.get(what))
+        actions.retry(store, number, failures.changes(what, view))
     elif what == "delete":
         queue.delete(number)
         return Answer(banner(words.DELETED.format(name)), gone=True)
@@ -84,14 +87,11 @@ def _wanted(view: View) -> list[str]:
     for what in view.actions:
         if what == "move":
             wanted += ["up", "down"]
-        elif what == "retry" and view.state == State.FAILED:
-            wanted += (
-                [HALF] if "train.learning_rate" in view.line else [LOW] if "not enough memory" in view.line else []
-            )
-            wanted.append(what)
+        elif what == "retry":
+            wanted += [each for each in (failures.offer(view), what) if each]
         elif what != "change":  # settings are changed where they are chosen
             wanted.append(what)
-    return wanted
+    return list(dict.fromkeys(wanted))
 
 
 def _label(view: View, what: str) -> str:
@@ -114,12 +114,6 @@ def _label(view: View, what: str) -> str:
     if what == "resume" and view.state == State.INTERRUPTED and view.said.saved:
         return f"{words.GO_ON} from {view.said.saved}"
     return labels[what]
-
-
-def _half_rate(view: View) -> dict[str, Any]:
-    from trainers.run import Run
-
-    return {"train": {"learning_rate": Run(view.job.folder).config().train.learning_rate / 2}}
 
 
 def _whole(field: str, typed: str) -> int:

@@ -12,7 +12,7 @@ import gradio as gr
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.ui import comparison_words as comparing
-from app.ui import run_parts, run_samples
+from app.ui import failures, run_parts, run_samples
 from app.ui import run_words as words
 from app.ui import words as shared
 from app.ui.comparison_parts import FEWEST, MOST
@@ -93,9 +93,9 @@ class RunsPage:
 
     # ---------------------------------------------------------------- within
     def _listing(self, views: list[View], small: list[View], choice: dict[str, Any], user: str) -> str:
-        if not views and not small:
+        if not views:
             title, lead = words.NO_RUNS
-            return empty_page(title, lead, shared.FIRST_STYLE, "./")
+            return empty_page(title, lead, shared.FIRST_STYLE, "./") + _also(small)
         found = [view for view in views if _fits(view, choice, user)]
         page = min(choice["page"], max(1, -(-len(found) // A_PAGE)))
         rows = "".join(self._row(view) for view in found[(page - 1) * A_PAGE : page * A_PAGE])
@@ -118,7 +118,7 @@ class RunsPage:
         return (
             f'<li data-key="{text(name)}">{_grips(view)}<a class="row-link" href="run?id={text(name)}">{art}'
             f'<span class="who"><b>{text(name)}</b><small>{text(run_parts.kind(view))}</small>'
-            f"<small>{text(view.line)}</small></span>"
+            f"<small>{text(failures.line(view))}</small></span>"
             f"{run_parts.glaze(share(view), words.PROGRESS)}{run_parts.chip(view.state)}</a>{more if menu else ''}</li>"
         )
 

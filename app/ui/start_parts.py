@@ -135,7 +135,8 @@ def _notes(sheet: Sheet) -> str:
     elif not low and failed:
         notes.append(_note("", button(words.USE_LOW_MEMORY, "low-memory", kind="small")))
     if sheet.no_disk:
-        notes.append(_note(words.NO_DISK.format(*map(readable_size, sheet.no_disk)), ""))
+        link = f'<a class="small" href="runs">{text(shared.DELETE_OLD)}</a>'
+        notes.append(_note(words.NO_DISK.format(*map(readable_size, sheet.no_disk)), link))
     if sheet.wrong:
         link = f'<a class="small" href="#style">{text(words.TO_STYLE)}</a>'
         notes.append(_note(words.MEND_FIRST.format(shared.counted(sheet.wrong, "setting")), link))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from app.ui.auth import Door
 from app.ui.document import Opening
 from app.ui.guard import USER, Guard, is_loopback, names_of_machine
 from app.ui.leftovers import sweep_public
+from app.ui.lost import Lost
 from app.ui.parts import Studio, open_studio
 from app.ui.places import Places, UploadFolder
 from app.ui.theme import Velatura
@@ -100,7 +102,11 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
         theme=Velatura(),
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
-            "middleware": [Middleware(Guard, hosts=hosts, door=door), Middleware(Opening)],
+            "middleware": [
+                Middleware(Guard, hosts=hosts, door=door, room=_room(uploads.path)),
+                Middleware(Lost),
+                Middleware(Opening),
+            ],
             "routes": [Mount("/look", StaticFiles(directory=static)), Route("/now", _say_now(studio))],
             "docs_url": None,
             "redoc_url": None,
@@ -124,6 +130,11 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
     dispatching = ExitStack()
     dispatching.enter_context(studio.queue.dispatcher().in_background())
     return Server(demo, studio, uploads, url, dispatching)
+
+
+def _room(folder: Path) -> Callable[[], int]:
+    """How many bytes are free where uploads go."""
+    return lambda: shutil.disk_usage(folder).free
 
 
 def _say_now(studio: Studio) -> Callable[[Request], JSONResponse]:

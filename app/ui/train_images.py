@@ -19,6 +19,7 @@ from app.ui.parts import Studio
 from app.ui.samples import build_strips
 from app.ui.shell import AT_ONCE, EACH, PRIVATE, block, island
 from app.ui.tools import build_tools, preview, progress
+from app.ui.trouble import in_a_banner, saying, trouble_line
 from app.ui.uploads import Upload, refuse, take_folder, take_in
 from app.ui.visit import items, key_of, number, said, tab_of
 from app.ui.writers import Progress
@@ -34,18 +35,19 @@ Shown = dict[Any, Any]
 def build(studio: Studio, demo: gr.Blocks) -> None:
     """Lay the step out and wire it."""
     step = PicturesStep(studio)
+    handle = partial(saying, line=step.trouble)
     demo.load(step.load, None, step.everything, **AT_ONCE)
     step.zone.added(step.added, None, step.everything, **INGEST)
-    step.zone.sampled(step.sampled, None, step.everything, **INGEST)
-    step.editor.edited(step.edited, None, step.everything, **EACH)
+    step.zone.sampled(handle(step.sampled), None, step.everything, **INGEST)
+    step.editor.edited(handle(step.edited), None, step.everything, **EACH)
     step.editor.looked(step.looked, None, step.notice, **EACH)
     for part in (step.editor, step.left, step.foot, step.notice, step.tools):
-        part.asked(step.asked, None, step.everything, **EACH)
-    step.tools.worded(step.worded, None, step.everything, **EACH)
+        part.asked(handle(step.asked), None, step.everything, **EACH)
+    step.tools.worded(handle(step.worded), None, step.everything, **EACH)
     step.tools.previewed(step.previewed, None, step.tools, **EACH)
-    step.tools.replaced(step.replaced, None, step.everything, **EACH)
-    step.tools.captioned(step.captioned, None, step.everything, **EACH)
-    step.timer.tick(step.ticked, None, step.everything, **AT_ONCE)
+    step.tools.replaced(handle(step.replaced), None, step.everything, **EACH)
+    step.tools.captioned(handle(step.captioned), None, step.everything, **EACH)
+    step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
 
 
 class PicturesStep:
@@ -62,10 +64,12 @@ class PicturesStep:
         self.tools = build_tools()
         self.general = block("", elem_id="general")
         self.editor = island("", "cards.js", '<ul class="cards"></ul>', elem_id="editor")
+        self.trouble = trouble_line()
         self.foot = island("", "asks.js", "${value}", elem_id="foot")
         self.timer = gr.Timer(1, active=False)
         self.everything = [
-            self.zone, self.notice, self.left, self.tools, self.general, self.editor, self.foot, self.timer,
+            self.zone, self.notice, self.left, self.tools, self.general, self.editor, self.trouble, self.foot,
+            self.timer,
         ]  # fmt: skip
 
     def load(self, request: gr.Request) -> Shown:
@@ -99,14 +103,13 @@ class PicturesStep:
 
     def added(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Take in a few files that have been uploaded."""
-        drafts, key = self.studio.drafts, key_of(request)
-        for file in items(event, "files"):
-            name = str(file.get("name", ""))
-            if isinstance(file.get("path"), str):
-                take_in(drafts, key, [Upload(Path(file["path"]), name)], self.studio.uploads)
-            else:
-                refuse(drafts, key, name, str(file.get("problem", ""))[:300])
-        return self._whole(drafts.read(key)) | {self.zone: {"batch": number(event, "batch")}, self.notice: ""}
+        key, files, trouble = key_of(request), items(event, "files"), ""
+        try:
+            self._take(key, files)
+        except (OSError, VelaturaError) as error:
+            trouble = in_a_banner(error)
+        shown = self._whole(self.studio.drafts.read(key))
+        return shown | {self.zone: {"batch": number(event, "batch")}, self.notice: "", self.trouble: trouble}
 
     def sampled(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Take a bundled set."""
@@ -223,6 +226,14 @@ class PicturesStep:
         if before.tab not in (tab, "writer"):
             shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
         return shown
+
+    def _take(self, key: str, files: list[dict[str, Any]]) -> None:
+        arrived = [file for file in files if isinstance(file.get("path"), str)]
+        uploads = [Upload(Path(file["path"]), str(file.get("name", ""))) for file in arrived]
+        take_in(self.studio.drafts, key, uploads, self.studio.uploads)
+        for file in files:
+            if file not in arrived:
+                refuse(self.studio.drafts, key, str(file.get("name", "")), str(file.get("problem", ""))[:300])
 
     def _whole(self, draft: Draft, acknowledged: int = 0) -> Shown:
         report = self.studio.checker.report(draft)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import gradio as gr
 
 from app.ui import start_parts as parts
 from app.ui import style_words as words
-from app.ui.bases import in_words
 from app.ui.drafts import Draft
 from app.ui.edits import clean
 from app.ui.html import heading
@@ -23,6 +23,7 @@ from app.ui.patched import patched
 from app.ui.plan import choose, plan, problems
 from app.ui.shell import AT_ONCE, EACH, PRIVATE, block
 from app.ui.starting import start_run
+from app.ui.trouble import reason, saying, trouble_line
 from app.ui.visit import key_of, said, tab_of
 from trainers.config import Config, Data
 from trainers.data.captions import full_caption
@@ -36,10 +37,11 @@ Shown = dict[Any, Any]
 def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
     step = StartStep(studio)
-    steps.shown(step.shown, None, step.everything, **PRIVATE)
-    step.sheet.asked(step.asked, None, step.everything, **EACH)
-    step.foot.started(step.started, None, step.everything, **PRIVATE)
-    step.timer.tick(step.ticked, None, step.everything, **AT_ONCE)
+    handle = partial(saying, line=step.trouble)
+    steps.shown(handle(step.shown), None, step.everything, **PRIVATE)
+    step.sheet.asked(handle(step.asked), None, step.everything, **EACH)
+    step.foot.started(handle(step.started), None, step.everything, **PRIVATE)
+    step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
 
 
 class StartStep:
@@ -50,8 +52,9 @@ class StartStep:
         block(heading(words.START_TITLE))
         self.sheet = patched("start.js", elem_id="start-sheet")
         self.timer = gr.Timer(1, active=False)
+        self.trouble = trouble_line()
         self.foot = patched("start.js", elem_id="start-foot")
-        self.everything = [self.sheet, self.foot, self.timer]
+        self.everything = [self.sheet, self.trouble, self.foot, self.timer]
 
     def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
         """What the step shows when it comes into view; measuring begins then."""
@@ -84,14 +87,16 @@ class StartStep:
 
     def started(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Put the run in line, and lead to its page."""
-        draft = self.studio.drafts.change(key_of(request), partial(_typed, event=event), tab_of(request))
-        wrong = self._wrong(draft)
-        if wrong:
-            return self._show(draft, wrong)
+        drafts, key = self.studio.drafts, key_of(request)
+        draft = drafts.read(key)
         try:
+            draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
+            wrong = self._wrong(draft)
+            if wrong:
+                return self._show(draft, wrong)
             job = start_run(self.studio, draft, request.username or "")
-        except VelaturaError as error:
-            return self._show(draft, words.NOT_STARTED.format(in_words(error)))
+        except (OSError, VelaturaError) as error:
+            return self._show(draft, words.NOT_STARTED.format(reason(error)))
         self.studio.estimating.forget(draft)
         return {self.foot: parts.leaving(job.name), self.timer: gr.Timer(active=False)}
 
@@ -107,7 +112,9 @@ class StartStep:
 
     def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
         config = self._config(draft)
-        if config is not None:
+        if config is None:
+            return
+        with suppress(OSError, VelaturaError):  # what cannot be measured can be started nevertheless
             self.studio.estimating.begin(draft, config, request.username or "", again)
 
     def _wrong(self, draft: Draft) -> str:

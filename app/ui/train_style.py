@@ -20,6 +20,7 @@ from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.plan import choose, from_table, plan, with_choices, with_setting, without_settings
 from app.ui.shell import AT_ONCE, EACH, block
+from app.ui.trouble import saying, trouble_line
 from app.ui.visit import flag, key_of, said, tab_of
 from trainers.config_file import dump_config
 from trainers.errors import VelaturaError
@@ -33,10 +34,11 @@ Shown = dict[Any, Any]
 def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
     step = StyleStep(studio)
-    steps.shown(step.shown, None, step.everything, **AT_ONCE)
+    handle = partial(saying, line=step.trouble)
+    steps.shown(handle(step.shown), None, step.everything, **AT_ONCE)
     for part in (step.choices, step.settings):
-        part.asked(step.asked, None, step.everything, **EACH)
-    step.timer.tick(step.ticked, None, step.everything, **AT_ONCE)
+        part.asked(handle(step.asked), None, step.everything, **EACH)
+    step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
 
 
 class StyleStep:
@@ -47,12 +49,13 @@ class StyleStep:
         block(heading(style_words.TITLE))
         self.choices = patched("style.js", elem_id="style-choices")
         self.settings = patched("style.js", elem_id="style-settings")
+        self.trouble = trouble_line()
         block(
             f'<div class="foot"><a class="quiet" href="#pictures">{text(words.BACK)}</a>'
             f'<a class="go" href="#start">{text(words.NEXT_START)}</a></div>'
         )
         self.timer = gr.Timer(1, active=False)
-        self.everything = [self.choices, self.settings, self.timer]
+        self.everything = [self.choices, self.settings, self.trouble, self.timer]
 
     def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
         """What the step shows when it comes into view."""

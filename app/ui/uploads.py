@@ -7,7 +7,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -29,6 +32,8 @@ PREVIEW_SIDE = 480
 MOST_NAME = 200
 COMING, BROKEN_OFF = "tmp*", 600.0
 """How Gradio calls a file that is coming in, and for how many seconds nothing has come of one that broke off."""
+AT_ONCE = 2
+"""Pictures that are decoded at the same time: each of the largest takes some hundred megabytes meanwhile."""
 LISTED_LEFT_OUT = 100
 
 
@@ -48,14 +53,13 @@ def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path) -
     draft = drafts.open(key)
     inside = [one for one in uploads if one.path.resolve().is_relative_to(folder.resolve())]
     try:
-        for upload in inside:
-            suffix = PurePosixPath(upload.name).suffix.lower()
-            if suffix == ".zip":
-                draft = _take_archive(drafts, key, upload, folder)
-            elif suffix == ".txt":
-                draft = _take_caption(drafts, key, upload)
-            else:
-                draft = _take_pictures(drafts, key, [(upload.name, upload.path)])
+        for suffix, group in groupby(inside, lambda one: _kind(one.name)):
+            if suffix == "picture":
+                draft = _take_pictures(drafts, key, [(upload.name, upload.path) for upload in group])
+                continue
+            for upload in group:
+                take = _take_archive if suffix == ".zip" else _take_caption
+                draft = take(drafts, key, upload, folder)
     finally:
         for upload in inside:
             forget(upload.path, folder)
@@ -92,7 +96,12 @@ def _take_archive(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Dra
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _take_caption(drafts: Drafts, key: str, upload: Upload) -> Draft:
+def _kind(name: str) -> str:
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix if suffix in (".zip", ".txt") else "picture"
+
+
+def _take_caption(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Draft:
     """A text file is the caption of the picture of the same name that is here already."""
     draft = drafts.read(key)
     stem = _stem(upload.name)
@@ -114,16 +123,25 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
     draft = drafts.open(key)
     room = MOST_PICTURES - len(draft.pictures)
     taken: list[Picture] = []
-    left_out = list(wrong)
-    for name, path in files:
-        if len(taken) >= room:
-            left_out.append(as_left_out(name, f"Only the first {MOST_PICTURES} pictures were taken."))
-            continue
-        try:
-            taken.append(take(drafts, draft, name, path))
-        except UnreadableError as error:
-            left_out.append(as_left_out(name, f"This file {error.reason}."))
+    left_out, waiting = list(wrong), list(files)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while waiting and len(taken) < room:
+            some = waiting[: min(AT_ONCE, room - len(taken))]
+            del waiting[: len(some)]
+            for found in pool.map(partial(_try_to_take, drafts, draft), some):
+                if isinstance(found, Picture):
+                    taken.append(found)
+                else:
+                    left_out.append(found)
+    left_out += [as_left_out(name, f"Only the first {MOST_PICTURES} pictures were taken.") for name, _ in waiting]
     return drafts.change(key, lambda now: _limited(now, taken, left_out))
+
+
+def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> Picture | LeftOut:
+    try:
+        return take(drafts, draft, *file)
+    except UnreadableError as error:
+        return as_left_out(file[0], f"This file {error.reason}.")
 
 
 def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:

@@ -11,6 +11,8 @@ PAGES = (("Train", "./"), ("Runs", "runs"), ("Styles", "styles"), ("Playground",
 # The guard
 REFUSED = "This request came from another site, or under a name that this studio does not know, and was refused."
 NOTHING_HERE = "There is nothing here."
+NOTHING_HERE_LEAD = "The address is not whole, or what was here was deleted."
+TO_TRAIN = "Go to Train"
 TOO_LARGE = "This is more than one upload may hold: 200 MB. Send it in parts."
 WRONG_PASSWORD = "Name and password do not go together."
 LOG_IN_FIRST = "Log in first."
@@ -22,6 +24,11 @@ SKIP = "Skip to the content"
 FREE = "Free"
 THEME = "Switch between light and dark"
 LOG_OUT = "Log out"
+
+# Where something could not be kept
+DISK_FULL = "The disk is full, so this could not be kept. Make room, and do it again."
+NOT_KEPT = "This could not be kept ({})."
+DELETE_OLD = "Delete old runs"
 
 # The steps
 STEPS = (("pictures", "Pictures"), ("style", "Style"), ("start", "Start"))

@@ -14,7 +14,7 @@ const makeLight = ({titled, after, shown = () => {}}) => {
   const show = button => {
     current = button;
     picture.src = button.dataset.whole;
-    picture.alt = words.textContent = titled(button);
+    picture.alt = words.textContent = light.ariaLabel = titled(button);
     shown(button);
   };
   const step = (down, right) => {

@@ -109,7 +109,7 @@ def screens(page: Any, url: str, locked: str, files: list[Path], out: Path | Non
     yield "train-findings-cards"
     for name in ("runs", "styles", "playground"):
         page.goto(url + name)
-        page.wait_for_selector("#pg-form form" if name == "playground" else "h1")
+        page.wait_for_selector("#pg-form form" if name == "playground" else "h1 >> visible=true")
         yield name
     page.locator(".more-fields > summary").click()
     page.get_by_label("Steps", exact=True).fill("0")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.app.files import write_bomb
-from tests.app.ui.visitor import READY, add, captions, new_page, widest
+from tests.app.ui.visitor import READY, add, captions, nameless, new_page, widest
 from tests.trainers.data.pictures import scene
 
 NASTY = "<b>x</b> ${document.title='x'} {{1+1}} \"' <img src=x onerror=\"document.title='y'\">"
@@ -203,11 +203,13 @@ def test_nothing_reaches_beyond_the_right_edge(browser, studio, files, width):
     page.get_by_role("button", name="Find and replace").click()
     page.get_by_label("Find", exact=True).fill("e")
     page.wait_for_selector(".preview li")
-    assert widest(page) == []
+    assert widest(page) == [] and nameless(page) == []
     for name in ("runs", "styles", "playground", "run?id=x"):
         page.goto(f"{studio.url}{name}")
         page.wait_for_selector("#pg-form .go" if name == "playground" else ".empty h1")
-        assert widest(page) == [] and page.locator(".go:visible").count() == 1
+        assert widest(page) == [] and nameless(page) == [] and page.locator(".go:visible").count() == 1
+    page.evaluate("document.body.append(document.createElement('button'))")
+    assert len(nameless(page)) == 1, "the check sees what has no name"
     context.close()
     assert complaints == []
 

@@ -135,6 +135,14 @@ def test_sizes(guard):
     assert lying.status == 0, "the connection ends where more comes than was said"
 
 
+def test_an_upload_for_which_the_disk_has_no_room_is_refused_in_words():
+    guard = Guard(inner, OURS, Door({}, SECRET), room=lambda: 100)
+    refused = ask(guard, "/gradio_api/upload", "POST", content_length="101")
+    assert refused.status == 507 and refused.text.startswith("The disk is full")
+    assert ask(guard, "/gradio_api/upload", "POST", content_length="100").status == 200
+    assert ask(guard, "/gradio_api/queue/join", "POST", content_length="101").status == 200
+
+
 def test_headers(guard):
     page = ask(guard)
     assert "default-src 'self'" in page.header("content-security-policy")

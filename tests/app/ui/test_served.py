@@ -69,6 +69,14 @@ def test_what_is_served_and_what_is_not(studio, browser, tmp_path):
     assert list((root / "uploads").rglob("*.png")) == [] and complaints == []
 
 
+def test_a_wrong_address_shows_a_page_of_ours_to_people(studio):
+    for path in ("nothing", "a/b/nothing"):
+        shown = httpx.get(studio.url + path, headers={"Accept": "text/html,*/*"})
+        assert shown.status_code == 404 and "<h1>There is nothing here</h1>" in shown.text
+        assert httpx.get(str(shown.url.join(re.findall(r'<base href="([^"]+)"', shown.text)[0]))).status_code == 200
+        assert httpx.get(studio.url + path).json() == {"detail": "Not Found"}, "a program's answer"
+
+
 def test_no_listener_of_a_page_is_part_of_the_api(studio):
     info = httpx.get(f"{studio.url}gradio_api/info").json()
     named = {name.removeprefix("/") for name in info["named_endpoints"]}
@@ -85,7 +93,7 @@ def test_nothing_comes_from_elsewhere(studio):
     assert loaded and all(address.startswith(("./", "/")) for address in loaded)
     fonts = re.findall(r"\./look/fonts/[\w.-]+", page)
     assert len(set(fonts)) == 3
-    for address in {*fonts, "./look/icon.svg", "./look/tokens.css", "./look/login.css"}:
+    for address in {*fonts, "./look/icon.svg", "./look/tokens.css", "./look/bare.css"}:
         assert httpx.get(studio.url + address).status_code == 200
 
 

@@ -12,6 +12,12 @@ READY = "body[data-pictures]"
 LEFT = "AbortError: signal is aborted"
 """What Gradio's own script says where a page is left while it listens to the server; it depends on the moment."""
 
+NAMED = {
+    *("button", "link", "textbox", "combobox", "checkbox", "radio", "slider", "spinbutton", "searchbox"),
+    *("image", "progressbar", "dialog", "DisclosureTriangle", "listbox"),
+}
+"""Roles, as Chromium calls them, that mean nothing without a name."""
+
 
 def new_page(browser: Any, url: str, **options: Any) -> tuple[Any, Any, list[str]]:
     """A new visitor's context and page on Train, and the list to which every complaint of the page is added."""
@@ -72,3 +78,14 @@ def widest(page: Any) -> list[str]:
             && getComputedStyle(e).position !== 'fixed')
         .map(e => `${e.tagName}.${e.className} ${e.getBoundingClientRect().right}`)"""
     )
+
+
+def nameless(page: Any) -> list[str]:
+    """Controls and pictures that a screen reader has no name for."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Accessibility.enable")
+    nodes = devtools.send("Accessibility.getFullAXTree")["nodes"]
+    devtools.detach()
+    roles = {node["nodeId"]: node["role"]["value"] for node in nodes if not node.get("ignored")}
+    named = {node["nodeId"] for node in nodes if node.get("name", {}).get("value", "").strip()}
+    return [f"{role} {number}" for number, role in roles.items() if role in NAMED and number not in named]
