@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -27,7 +26,7 @@ def queue(tmp_path) -> Queue:
 
 
 def ask(queue: Queue, **said: Any) -> str:
-    return perform(queue, SimpleNamespace(username=""), gr.EventData(None, said)).notice  # type: ignore[arg-type]
+    return perform(queue, gr.EventData(None, said)).notice
 
 
 def line(queue: Queue) -> str:
