@@ -97,12 +97,15 @@ def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place
 
     page.get_by_label("Prompt", exact=True).fill("a boat in the meantime")
     page.wait_for_selector(".going [role=progressbar][aria-valuenow]")
+    fill(page, Steps="100")  # long enough to be cancelled
     draw(page)
     page.wait_for_selector("#pg-going .going:nth-of-type(2)")
     visit(page, place)
     assert page.get_by_label("Prompt", exact=True).input_value() == "a boat in the meantime"
-    page.locator(".going", has_text="a boat in the meantime").get_by_role("button", name="Cancel").click()
-    page.wait_for_selector(".going:has-text('a boat in the meantime')", state="detached")
+    waiting = page.locator(".going").last  # it goes by its words only while there is another
+    key = waiting.get_attribute("data-key")
+    waiting.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector(f".going[data-key='{key}']", state="detached")
 
     page.wait_for_selector(".pair figure:nth-child(2) img")
     wait_until_drawn(page)
