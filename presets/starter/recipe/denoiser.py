@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from presets.starter.recipe.autoencoder import on_white
 from presets.starter.recipe.captions import BACKGROUNDS, write_caption
+from presets.starter.recipe.looks import read_looks
 from presets.starter.recipe.render import SIZE, open_drawings
-from presets.starter.recipe.sets import Concepts, read_concepts, read_icon_sets
+from presets.starter.recipe.sets import Concepts, read_concepts
 from presets.starter.recipe.stage import Schedule, Stage
 from presets.starter.recipe.text import WIDTH, tokenize
 from trainers.models.schedule import schedule_from_config
 
-SCHEDULE = Schedule(steps=8_300, batch=64, rate=0.01, plain_rate=5e-4, ema_decay=0.998, measure_every=500)
+SCHEDULE = Schedule(steps=9_600, batch=64, rate=0.01, plain_rate=5e-4, ema_decay=0.998, measure_every=500)
 TEXT_RATE = 0.3  # of the denoiser's rates
 VIEWS = 5
 """Views of a drawing: as it is, then smaller and elsewhere, twice on white and twice on a coloured background."""
@@ -94,20 +95,20 @@ def view_drawings(pixels: np.ndarray, index: int) -> tuple[Tensor, tuple[str, ..
 
 @torch.no_grad()
 def prepare_lessons(folder: Path, drawings: Path, autoencoder: Any, device: torch.device) -> Lessons:
-    """Encode every taught concept of every trained set, once."""
+    """Encode every taught concept in every look, once."""
     path, names = folder / "latents.pt", folder / "lessons.json"
     if not names.exists():
         folder.mkdir(parents=True, exist_ok=True)
         shown: list[list[object]] = []
         latents: list[Tensor] = []
         taught = read_concepts().taught
-        for icon_set in (icon_set for icon_set in read_icon_sets() if icon_set.trained):
-            stored = open_drawings(drawings, icon_set.name)
+        for look in read_looks():
+            stored = open_drawings(drawings, look.drawings)
             for concept, place in stored.find(taught).items():
-                views, backgrounds = view_drawings(stored.pixels[place], len(shown))
+                views, backgrounds = view_drawings(look.make(stored.pixels[place]), len(shown))
                 with torch.autocast(device.type, torch.bfloat16):
                     latents.append(autoencoder.encode(views.to(device)).latent_dist.mode().float().cpu())
-                shown.append([concept, icon_set.style, backgrounds])
+                shown.append([concept, look.style, backgrounds])
         torch.save(torch.stack(latents), path)
         names.write_text(json.dumps(shown), encoding="utf-8")
     found = torch.load(path, weights_only=True)

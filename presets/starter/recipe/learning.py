@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from presets.samples.catalogue import Drawings, SampleSet, read_sets
-from presets.starter.recipe.measure import as_tensor, pick_concepts, read_truth
+from presets.starter.recipe.autoencoder import reconstruct
+from presets.starter.recipe.measure import as_tensor, open_base, pick_concepts, read_truth
 from presets.starter.recipe.perception import Perception
 from presets.starter.recipe.sets import read_icon_sets
 from trainers.config_file import build_config
@@ -20,9 +21,9 @@ GUIDANCE = 3.0
 
 
 def measure_learning(base: Path, perception: Perception, drawings: Path) -> dict[str, dict[str, float]]:
-    """For each held-out set: style and content distance to its true drawings before and after, and after ÷ before."""
+    """For each held-out set: style and content distance to its truth before and after, and what is left of it."""
     held_out = {icon_set.package: icon_set for icon_set in read_icon_sets() if not icon_set.trained}
-    result = {}
+    result, vae = {}, open_base(base).vae
     for name, sample_set in read_sets().items():
         if not isinstance(sample_set.origin, Drawings):
             continue  # photographs have no truth to compare with
@@ -30,7 +31,7 @@ def measure_learning(base: Path, perception: Perception, drawings: Path) -> dict
         concepts = [concept for concept in pick_concepts(drawings) if concept not in sample_set.concepts][:CONCEPTS]
         truth = read_truth(drawings, icon_set, concepts).images
         before, after = draw_before_and_after(base, sample_set, tuple(concepts))
-        result[name] = compare(perception, before, after, truth)
+        result[name] = compare(perception, before, after, truth, reconstruct(vae, truth))
     return result
 
 
@@ -56,14 +57,20 @@ def draw_before_and_after(base: Path, sample_set: SampleSet, concepts: tuple[str
     return before, after
 
 
-def compare(perception: Perception, before: Tensor, after: Tensor, truth: Tensor) -> dict[str, float]:
-    """Distances to the truth before and after, and what share of them is left."""
-    style = [perception.style_distance(images, truth) for images in (before, after)]
+def compare(perception: Perception, before: Tensor, after: Tensor, truth: Tensor, decoded: Tensor) -> dict[str, float]:
+    """Distances to the truth before and after, and what share of them is left.
+
+    `decoded` is the truth through the autoencoder: as near as any picture of the base can come. "style left to learn"
+    is the share of the distance beyond that.
+    """
+    style = [perception.style_distance(images, truth) for images in (before, after, decoded)]
     content = [float(perception.content_distance(images, truth).mean()) for images in (before, after)]
     figures = {
         "style before": style[0],
         "style after": style[1],
+        "style of the truth, decoded": style[2],
         "style left": style[1] / style[0],
+        "style left to learn": (style[1] - style[2]) / (style[0] - style[2]),
         "content before": content[0],
         "content after": content[1],
         "content left": content[1] / content[0],

@@ -11,6 +11,7 @@ import torch
 
 from presets.starter.recipe.captions import describe
 from presets.starter.recipe.learning import measure_learning
+from presets.starter.recipe.looks import read_looks
 from presets.starter.recipe.measure import (
     GUIDANCE,
     STEPS,
@@ -22,7 +23,6 @@ from presets.starter.recipe.measure import (
 )
 from presets.starter.recipe.perception import load_perception
 from presets.starter.recipe.render import SIZE
-from presets.starter.recipe.sets import read_icon_sets
 from trainers.grid import make_grid
 from trainers.sampling import Order, draw
 
@@ -65,10 +65,10 @@ def read_photographs() -> torch.Tensor:
 
 
 def draw_sheet(base: Path, path: Path) -> None:
-    """Draw `PROMPTS` without a style word and in every trained style, one row a style."""
+    """Draw `PROMPTS` without a style word and in every style that was taught, one row a style."""
     model = open_base(base)
     rows = []
-    for style in ("", *(icon_set.style for icon_set in read_icon_sets() if icon_set.trained)):
+    for style in ("", *dict.fromkeys(look.style for look in read_looks())):
         prompts = tuple(describe(prompt, style) for prompt in PROMPTS)
         order = Order(prompts, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))
         rows.append((style or "no style word", list(draw(model, order))))

@@ -121,8 +121,8 @@ def check_files(result: Path) -> None:
     for part in vars(PLAN):
         assert (result / "logs" / f"{part}.jsonl").read_bytes() == (result.parent / part / "log.jsonl").read_bytes()
     with Image.open(result / "samples.png") as sheet:
-        # Two prompts; a row without a style word, then one for each of five styles.
-        assert 2 * 128 < sheet.width < 3 * 128 and 6 * 128 < sheet.height < 7 * 128
+        # Two prompts; a row without a style word, then one for each of nine styles.
+        assert 2 * 128 < sheet.width < 3 * 128 and 10 * 128 < sheet.height < 11 * 128
         assert len(sheet.getcolors(2**20)) > 1_000
 
 

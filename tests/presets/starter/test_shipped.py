@@ -68,8 +68,9 @@ def test_what_is_learned_of_a_new_style_is_said_as_it_is() -> None:
     assert set(FIGURES["learning"]) == {"black-line", "blob"}
     for figures in FIGURES["learning"].values():
         assert figures["style left"] == pytest.approx(figures["style after"] / figures["style before"], abs=1e-3)
-        assert f"{figures['style left']:.2f}" in said
-    assert FIGURES["learning"]["black-line"]["style left"] < 1
+        assert f"| {figures['style left']:.2f} | {figures['style left to learn']:.2f} |" in said
+        assert f"{figures['style of the truth, decoded']:.2f}" in said
+    assert FIGURES["learning"]["black-line"]["style left to learn"] < 0.6
 
 
 def test_photographs_are_reconstructed_as_it_says(model: Model) -> None:

@@ -27,8 +27,9 @@ from presets.starter.recipe.denoiser import (
     train_denoiser,
     view_drawings,
 )
+from presets.starter.recipe.looks import print_in_ink, read_looks
 from presets.starter.recipe.render import open_drawings
-from presets.starter.recipe.sets import Concepts, read_icon_sets
+from presets.starter.recipe.sets import Concepts
 from presets.starter.recipe.text import make_text_encoder
 from tests.presets.starter.small import (
     SCHEDULE,
@@ -41,7 +42,6 @@ from trainers.models.schedule import schedule_from_config
 from trainers.randomness import generator
 
 CPU = torch.device("cpu")
-TRAINED = [icon_set for icon_set in read_icon_sets() if icon_set.trained]
 
 
 @pytest.fixture(scope="module")
@@ -104,15 +104,17 @@ def test_later_views_are_smaller_by_a_fifth_at_most_and_stay_inside():
     assert 102 <= min(sides) < 108 and 122 < max(sides) <= 128
 
 
-def test_lessons_are_the_trained_sets_taught_concepts(lessons, drawings):
+def test_lessons_are_the_taught_concepts_in_every_look(lessons, drawings):
+    looks = read_looks()
     assert [(lesson.concept, lesson.style) for lesson in lessons.entries] == [
-        (concept, icon_set.style) for icon_set in TRAINED for concept in TAUGHT
+        (concept, look.style) for look in looks for concept in TAUGHT
     ]
-    assert lessons.latents.shape == (5 * len(TAUGHT), VIEWS, 4, 16, 16)
+    assert lessons.latents.shape == (len(looks) * len(TAUGHT), VIEWS, 4, 16, 16)
     assert lessons.latents.std().item() == pytest.approx(1, rel=1e-5)
-    place = open_drawings(drawings, TRAINED[1].name).find(TAUGHT)[TAUGHT[2]]
-    number = len(TAUGHT) + 2
-    views, names = view_drawings(open_drawings(drawings, TRAINED[1].name).pixels[place], number)
+    ink = next(place for place, look in enumerate(looks) if look.style == "ink")
+    place = open_drawings(drawings, looks[ink].drawings).find(TAUGHT)[TAUGHT[2]]
+    number = ink * len(TAUGHT) + 2
+    views, names = view_drawings(print_in_ink(open_drawings(drawings, looks[ink].drawings).pixels[place]), number)
     assert lessons.entries[number].backgrounds == names
     torch.manual_seed(0)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

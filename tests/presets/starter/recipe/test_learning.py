@@ -25,20 +25,23 @@ def images(drawings) -> dict[str, torch.Tensor]:
 
 def test_nothing_is_left_of_a_style_that_was_learned_and_all_of_one_that_was_not(looking, images):
     before, truth = images["noto"], images["noto-v1"]
-    learned, idle = compare(looking, before, truth, truth), compare(looking, before, before, truth)
+    learned, idle = (compare(looking, before, after, truth, truth) for after in (truth, before))
     assert learned["style left"] == learned["content left"] == learned["style after"] == learned["content after"] == 0
-    assert idle["style left"] == idle["content left"] == 1
+    assert idle["style left"] == idle["style left to learn"] == idle["content left"] == 1
+    assert learned["style left to learn"] == 0
     assert idle["style before"] == idle["style after"] == learned["style before"] > 0
 
 
 def test_the_figures_are_the_measures_of_the_pictures(looking, images):
-    before, after, truth = (images[name] for name in ("noto", "emojione", "noto-v1"))
-    found = compare(looking, before, after, truth)
-    style = [looking.style_distance(part, truth) for part in (before, after)]
+    before, after, truth, decoded = (images[name] for name in ("noto", "emojione", "noto-v1", "twemoji"))
+    found = compare(looking, before, after, truth, decoded)
+    style = [looking.style_distance(part, truth) for part in (before, after, decoded)]
     content = [looking.content_distance(part, truth).mean().item() for part in (before, after)]
     assert found == {
         "style before": pytest.approx(style[0], abs=1e-4),
         "style after": pytest.approx(style[1], abs=1e-4),
+        "style of the truth, decoded": pytest.approx(style[2], abs=1e-4),
+        "style left to learn": pytest.approx((style[1] - style[2]) / (style[0] - style[2]), abs=1e-4),
         "style left": pytest.approx(style[1] / style[0], abs=1e-4),
         "content before": pytest.approx(content[0], abs=1e-4),
         "content after": pytest.approx(content[1], abs=1e-4),
