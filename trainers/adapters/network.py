@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from trainers.adapters.method import LayerMethod, Now
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.site import Clock, Held, Placed, Site, Values
 from trainers.adapters.targets import Target, select
 from trainers.randomness import generator
 
@@ -40,6 +40,10 @@ class Network(nn.Module):
         """The distinct methods placed, in order; a rank override is a method of its own."""
         return tuple(dict.fromkeys(p.method for site in self.sites for p in site.placed))
 
+    def placed_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed], ...]:
+        """Where this very method sits, each site with what it holds there."""
+        return tuple((site, placed) for site in self.sites for placed in site.placed if placed.method == method)
+
     def site(self, part: str, path: str, layer: nn.Module) -> Site:
         """The site of a layer, made at its first use."""
         name = f"{part}.{path}"
@@ -54,18 +58,12 @@ class Network(nn.Module):
         for method in dict.fromkeys(t.method for t in targets):
             chosen = [t for t in targets if t.method == method]
             sites = [self.site(t.part, t.path, t.layer) for t in chosen]
-            holder = nn.Module()
-            for name, value in method.share(sites).items():
-                if isinstance(value, nn.Parameter):
-                    holder.register_parameter(name, value)
-                else:
-                    holder.register_buffer(name, value)
-            holder.to(sites[0].weight().device)
+            own = generator(seed, "share", layer_index, method.__class__.__name__)
+            holder = Values(method.share(sites, own), method.drawn_again).to(sites[0].weight().device)
             self.shared.append(holder)
-            shared = {**holder._parameters, **holder._buffers}
             for target, site in zip(chosen, sites, strict=True):
                 draw = generator(seed, "init", layer_index, site.name)
-                site.put(method, shared, draw, target.learning_rate)  # type: ignore[arg-type]
+                site.put(method, Held(holder), draw, target.learning_rate)
 
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters import AdaLoRA, DyLoRA, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
 from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.network import Network, attach
 from trainers.adapters.site import Clock, Site
@@ -28,7 +28,20 @@ VARIANTS: dict[str, LayerMethod] = {
     "lokr-both": LoKr(rank=1, alpha=2.0, factor=4, full_matrix=False, decompose_both=True),
     "lokr-tucker": LoKr(rank=2, alpha=3.0, factor=2, full_matrix=False, tucker=True),
     "lokr-square": LoKr(rank=2, alpha=3.0, factor=-1, full_matrix=False),
+    "krona": KronA(scale=0.7),
+    "vera": VeRA(rank=5, d_initial=0.3),
+    "tied": TiedLoRA(rank=3, alpha=2.0),
+    "tied-role": TiedLoRA(rank=3, alpha=2.0, group_by="role"),
+    "tied-a-frozen-b": TiedLoRA(rank=3, alpha=2.0, tie_b=False, train_b=False),
+    "dylora": DyLoRA(rank=4, alpha=3.0, unit=2),
+    "adalora": AdaLoRA(rank=3, alpha=50.0, target_rank=2),
+    "sora": SoRA(rank=3, alpha=2.0),
+    "selora": SeLoRA(rank=3, alpha=0.7),
 }
+
+
+WAITING = {"selora": ("1", "2")}
+"""Ends of the names of tensors that take no part yet at the start."""
 
 
 class Layers(nn.Module):
