@@ -180,6 +180,9 @@ def _stop_text_encoder(session: Session, step: int) -> None:
         for site in session.network.sites:
             if site.part != "unet":
                 site.requires_grad_(False)
+        for shared in session.network.sharing:
+            if shared.part != "unet":
+                shared.values.requires_grad_(False)
 
 
 def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ I = |w ∂L/∂w|,  Ī ← β₁ Ī + (1 − β₁) I,  Ū ← β₂ Ū + (1 −
 
 Budget of n layers and T steps: b = n·r up to tᵢ, then b_T + (n·r − b_T) (1 − (t − tᵢ) / (T − tᵢ − t_f))³, and
 b_T = n·target for the last t_f steps. Every `interval` steps λ is set to zero for all but the b most important triplets
-of all layers; P and Q stay, so a triplet may come back, until the last t_f steps, in which the choice stands.
+of all layers; P and Q stay, so a triplet may come back, until the last t_f steps, in which the choice stands. Layers to
+which an override gives another rank have a budget of their own.
 
 Zhang et al. 2023 (arXiv 2303.10512), §3 and eq. 12, with t − tᵢ where the print has t − tᵢ − t_f.
 """
@@ -18,6 +19,7 @@ Zhang et al. 2023 (arXiv 2303.10512), §3 and eq. 12, with t − tᵢ where the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -75,6 +77,10 @@ class AdaLoRA(RankedMethod):
             raise ValueError('beta1 and beta2 have no effect without importance = "sensitivity"')
         return self
 
+    def with_rank(self, rank: int) -> AdaLoRA:
+        target = max(1, round(self.target_rank * rank / self.rank))
+        return replace(self, rank=rank, alpha=self.alpha * rank / self.rank, target_rank=target)
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         r = self.rank
         shapes = {"P": (site.op.out, r), "lam": (r,), "Q": (r, site.op.fan_in)}
@@ -82,7 +88,7 @@ class AdaLoRA(RankedMethod):
             name: trains(torch.zeros(r) if name == "lam" else normal(draw, 0.02, *shape))
             for name, shape in shapes.items()
         }
-        theta["kept"] = torch.ones(r)
+        theta |= {"kept": torch.ones(r), "settled": torch.tensor(0)}
         if self.importance == "sensitivity":
             theta |= {
                 f"{kind}_{name}": torch.zeros(shape) for name, shape in shapes.items() for kind in ("mean", "spread")
@@ -94,7 +100,7 @@ class AdaLoRA(RankedMethod):
         if now.training:
             kept = self.rank_gate(site, now, self.rank, lam.device)
             return LowRank(self.scale * P, Q, site.op.shape, lam if kept is None else lam * kept)
-        lam = lam * theta["kept"]  # an averaged λ is not yet zero where λ is
+        lam = lam * theta["kept"]  # a moving average of λ is not yet zero where λ is
         used = lam != 0
         return LowRank(self.scale * P[:, used] * lam[used], Q[used], site.op.shape)
 
@@ -130,12 +136,13 @@ class AdaLoRA(RankedMethod):
         t, last = step.number + 1, self._last_cut(step)
         if t < last and t % self.interval:
             return
-        if t <= last:
+        if t <= last or not thetas[0]["settled"]:  # the step of the last cut may have been left out for NaN
             masks = self._choose(thetas, budget(t, step.of, len(thetas), self))
             for theta, mask in zip(thetas, masks, strict=True):
                 theta["lam"].mul_(mask)
-                if t == last:
+                if t >= last:
                     theta["kept"].copy_(mask)
+                    theta["settled"].fill_(1)
         else:
             for theta in thetas:
                 theta["lam"].mul_(theta["kept"])
@@ -163,8 +170,8 @@ def budget(t: int, steps: int, layers: int, method: AdaLoRA) -> int:
     """How many triplets of all layers are kept after `t` steps."""
     first, last = round(method.begin * steps), steps - round(method.settle * steps)
     start, end = layers * method.rank, layers * method.target_rank
-    if t <= first:
-        return start
     if t >= last:
         return end
+    if t <= first:
+        return start
     return int(end + (start - end) * (1 - (t - first) / (last - first)) ** 3)

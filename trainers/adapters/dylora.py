@@ -33,7 +33,7 @@ class DyLoRA(RankedMethod):
     """ΔW = (α / b) B[:, :b] A[:b]."""
 
     paper: ClassVar[str] = "arXiv 2210.07558"
-    summary: ClassVar[str] = "One training, every rank: cut the file down afterwards to the size you like."
+    summary: ClassVar[str] = "One training that serves every smaller rank too; the file has the rank that you name."
 
     name: Literal["dylora"] = "dylora"
     """The method."""
@@ -64,13 +64,17 @@ class DyLoRA(RankedMethod):
     def file_alpha(self) -> float:
         return self.alpha
 
+    @property
+    def file_rank(self) -> int:
+        return self.kept_rank or self.rank
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         A = kaiming(draw, self.rank, site.op.fan_in)
         theta: dict[str, Tensor] = {f"A{n}": trains(band.clone()) for n, band in enumerate(A.split(self.unit))}
         return theta | {f"B{n}": trains(torch.zeros(site.op.out, self.unit)) for n in range(self.bands)}
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
-        bands = self.drawn(now) if now.training else (self.kept_rank or self.rank) // self.unit
+        bands = self.drawn(now) if now.training else self.file_rank // self.unit
         rank = bands * self.unit
         last = bands - 1 if now.training and self.frozen else 0
 
@@ -83,5 +87,5 @@ class DyLoRA(RankedMethod):
         return LowRank(self.alpha / rank * joined("B", 1), joined("A", 0), site.op.shape, gate)
 
     def drawn(self, now: Now) -> int:
-        """b / u of a step, for all layers the same: a function of the run's seed and the step's number."""
-        return 1 + seed_for(now.seed, "DyLoRA's rank", now.step) % self.bands
+        """b / u of a step, a function of the run's seed and the step's number alone: the same share of every rank."""
+        return 1 + seed_for(now.seed, "DyLoRA's rank", now.step) * self.bands // 2**63

@@ -73,7 +73,7 @@ class LayerMethod:
 
     # ------------------------------------------------------------------ the formula
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
-        """Tensors shared by a group of sites: a Parameter trains, a Tensor is frozen."""
+        """Tensors shared by sites of one part and learning rate: a Parameter trains, a Tensor is frozen."""
         return {}
 
     def drawn_again(self, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from trainers.config import Targets
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """What the sites of one method share: those of one part that learn at one rate, so that the tensors have one too."""
+
+    method: LayerMethod
+    part: str
+    learning_rate: float
+    values: Values
+
+
 class Network(nn.Module):
     """The sites of one run over the frozen parts of a base model.
 
@@ -30,6 +41,11 @@ class Network(nn.Module):
         self._sites: dict[str, Site] = {}
         self.sites_by_key = nn.ModuleDict()
         self.shared = nn.ModuleList()
+        self._sharing: list[Sharing] = []
+
+    @property
+    def sharing(self) -> tuple[Sharing, ...]:
+        return tuple(self._sharing)
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -53,14 +69,17 @@ class Network(nn.Module):
         return self._sites[name]
 
     def place(self, targets: tuple[Target, ...], seed: int) -> None:
-        """Put each target's method on its layer; sites of one method share what the method shares."""
+        """Put each target's method on its layer; sites of one method, part and learning rate share what it shares."""
         layer_index = len(self.shared)
-        for method in dict.fromkeys(t.method for t in targets):
-            chosen = [t for t in targets if t.method == method]
+        groups: dict[tuple[LayerMethod, str, float], list[Target]] = {}
+        for target in targets:
+            groups.setdefault((target.method, target.part, target.learning_rate), []).append(target)
+        for (method, part, learning_rate), chosen in groups.items():
             sites = [self.site(t.part, t.path, t.layer) for t in chosen]
-            own = generator(seed, "share", layer_index, method.__class__.__name__)
+            own = generator(seed, "share", layer_index, method.__class__.__name__, part)
             holder = Values(method.share(sites, own), method.drawn_again).to(sites[0].weight().device)
             self.shared.append(holder)
+            self._sharing.append(Sharing(method, part, learning_rate, holder))
             for target, site in zip(chosen, sites, strict=True):
                 draw = generator(seed, "init", layer_index, site.name)
                 site.put(method, Held(holder), draw, target.learning_rate)

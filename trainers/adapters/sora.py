@@ -7,7 +7,7 @@ L1 penalty, ξ = η·λ. Here `shrink` names what λ adds up to: ξ_t = shrink �
 and rises from zero over `ramp` of the steps, so a gate that no gradient holds open closes if it began below `shrink`.
 
 A starts Kaiming-uniform, B at zero, and g at 1 or N(0, 1), so ΔW = 0 before the first step. Components whose gate is
-closed are left out of the file, which changes nothing.
+closed are left out of the file, which changes nothing; a moving average of g, which is not yet zero there, is cut too.
 
 Ding et al. 2023 (arXiv 2311.11696), eq. 3–6 and algorithm 1.
 """
@@ -38,7 +38,7 @@ class SoRA(RankedMethod):
 
     name: Literal["sora"] = "sora"
     """The method."""
-    shrink: float = Field(default=0.7, ge=0, le=100)
+    shrink: float = Field(default=0.7, gt=0, le=100)
     """How far all proximal steps together move a gate towards zero; more closes more of the rank."""
     ramp: float = Field(default=0.5, ge=0, le=1)
     """Share of the steps over which the proximal steps grow from nothing to their full size."""
@@ -52,12 +52,13 @@ class SoRA(RankedMethod):
             "A": trains(kaiming(draw, self.rank, site.op.fan_in)),
             "B": trains(torch.zeros(site.op.out, self.rank)),
             "g": trains(torch.ones(self.rank) if self.gate_initial == "one" else normal(draw, 1.0, self.rank)),
+            "open": torch.ones(self.rank),
         }
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
         A, B, g = (theta[name] for name in ("A", "B", "g"))
         if not now.training:
-            used = g != 0
+            used = (g != 0) & (theta["open"] != 0)
             return LowRank(self.scale * B[:, used] * g[used], A[used], site.op.shape)
         kept = self.rank_gate(site, now, self.rank, g.device)
         return LowRank(self.scale * B, A, site.op.shape, g if kept is None else g * kept)
@@ -72,8 +73,9 @@ class SoRA(RankedMethod):
     def after_step(self, network: Network, step: Step) -> None:
         threshold = self.threshold(step)
         for _, placed in network.placed_by(self):
-            gate = placed.values()["g"]
-            gate.copy_(soft_threshold(gate, threshold))
+            theta = placed.values()
+            theta["g"].copy_(soft_threshold(theta["g"], threshold))
+            theta["open"].copy_(theta["g"] != 0)
 
     def threshold(self, step: Step) -> float:
         """ξ of a step; over all steps they add up to `shrink`."""

@@ -1,9 +1,9 @@
-"""VeRA: two vectors a layer over one random pair of matrices that all layers share.
+"""VeRA: two vectors a layer over a random pair of matrices that all layers share.
 
     ΔW = Λ_b B Λ_d A        A (r, in·kh·kw),  B (out, r) frozen;  d (r,),  b (out,) trained
 
-One pair of the largest widths is drawn for the whole network; a layer takes its first columns and rows, scaled to
-Kaiming-uniform values of its own width (σ² = 2 / fan-in). b starts at zero and d at `d_initial`, so ΔW = 0 before the
+One pair of the largest widths is drawn for the UNet and one for each text encoder; a layer takes its first columns and
+rows, scaled to Kaiming-uniform values of its own width (σ² = 2 / fan-in). b starts at zero and d at `d_initial`, so ΔW = 0 before the
 first step. On a convolution the rows of A are k×k kernels; the paper has linear layers only.
 
 The pair is a function of the run's seed. Checkpoints hold its SHA-256 instead of it, unless `store_projections`.

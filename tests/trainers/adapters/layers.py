@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from trainers.adapters import AdaLoRA, DyLoRA, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
 from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.network import Network, attach
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.site import Clock, Held, Site, Values
 from trainers.config import Targets
 
 EVERY_LAYER = Targets(unet=("*",))
@@ -100,17 +100,45 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 def make_site(kind: str, method: LayerMethod, seed: int = 3, size: float = 0.3) -> Site:
     """One fp64 layer with one method on it, moved off its start."""
     torch.manual_seed(seed)
-    site = Site("unet", kind, LAYERS[kind]().double().requires_grad_(False), Clock(Now()))
-    site.put(method, {}, torch.Generator().manual_seed(seed))
+    return put_on(LAYERS[kind](), method, seed, size)
+
+
+def put_on(layer: nn.Module, method: LayerMethod, seed: int = 3, size: float = 0.0) -> Site:
+    """A method on any layer, both in fp64, and all that trains moved off its start."""
+    site = Site("unet", "layer", layer.double().requires_grad_(False), Clock(Now()))
+    draw = torch.Generator().manual_seed(seed)
+    shared = Values(method.share([site], draw))
+    site.put(method, Held(shared), draw)
     site.double()
+    shared.double()
     with torch.no_grad():
-        for parameter in site.parameters():
+        for parameter in (*site.parameters(), *shared.parameters()):
             parameter.add_(size * torch.randn_like(parameter))
     return site
 
 
 def theta_of(site: Site) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in site.placed[0].values().items()}
+
+
+def shared_of(site: Site) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in site.placed[0].shared.items()}
+
+
+def fit(site: Site, target: Tensor, rounds: int = 3) -> float:
+    """Fit a site's ΔW to a matrix with all that trains; the error as a share of the target's square."""
+    leaves = list(site.parameters())
+    optimizer = torch.optim.LBFGS(leaves, max_iter=400, tolerance_change=1e-14, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = (site.dense() - target).square().sum()
+        value.backward()
+        return value
+
+    for _ in range(rounds):
+        optimizer.step(loss)
+    return loss().item() / target.square().sum().item()
 
 
 def input_for(kind: str, n: int = 2) -> Tensor:
