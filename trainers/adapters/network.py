@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sharing:
-    """What the sites of one method share: those of one part that learn at one rate, so that the tensors have one too."""
+    """What sites of one method share: those of one part and learning rate, so that the tensors have these too."""
 
     method: LayerMethod
     part: str

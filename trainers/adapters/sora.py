@@ -43,7 +43,7 @@ class SoRA(RankedMethod):
     ramp: float = Field(default=0.5, ge=0, le=1)
     """Share of the steps over which the proximal steps grow from nothing to their full size."""
     gate_ratio: float = Field(default=10.0, gt=0, le=1000)
-    """How many times faster the gates learn than the factors."""
+    """How many times faster the gates learn than the factors; too fast, and Adam opens again what shrinking closed."""
     gate_initial: Literal["one", "normal"] = "one"
     """Where the gates start: all open, or N(0, 1) as in the paper."""
 

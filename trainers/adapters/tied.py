@@ -3,8 +3,8 @@
     ΔW = s Λ_v B Λ_u A        A (r, in·kh·kw),  B (out, r),  u (r,),  v (out,),  s = α / r
 
 Each of A and B is a layer's own or tied within a group of layers, and each of A, B, u, v is trained or frozen. Groups
-are layers of one network that have one shape, or one shape and role (`attn1.to_q`, `resnets.conv1`, …). LoRA is untied A and B, trained,
-with u and v frozen at 1; VeRA is tied frozen A and B with u and v trained.
+are layers of one network that have one shape, or one shape and role (`attn1.to_q`, `resnets.conv1`, …). LoRA is untied
+A and B, trained, with u and v frozen at 1; VeRA is tied frozen A and B with u and v trained.
 
 A starts Kaiming-uniform and u at 1. If B is trained it starts at zero and v at 1; a frozen B starts Kaiming-uniform and
 v at zero. Either way ΔW = 0 before the first step.

@@ -3,10 +3,10 @@
     ΔW = Λ_b B Λ_d A        A (r, in·kh·kw),  B (out, r) frozen;  d (r,),  b (out,) trained
 
 One pair of the largest widths is drawn for the UNet and one for each text encoder; a layer takes its first columns and
-rows, scaled to Kaiming-uniform values of its own width (σ² = 2 / fan-in). b starts at zero and d at `d_initial`, so ΔW = 0 before the
-first step. On a convolution the rows of A are k×k kernels; the paper has linear layers only.
+rows, scaled to Kaiming-uniform values of its own width (σ² = 2 / fan-in). b starts at zero and d at `d_initial`, so
+ΔW = 0 before the first step. On a convolution the rows of A are k×k kernels; the paper has linear layers only.
 
-The pair is a function of the run's seed. Checkpoints hold its SHA-256 instead of it, unless `store_projections`.
+A pair is a function of the run's seed. Checkpoints hold its SHA-256 instead of it, unless `store_projections`.
 
 Kopiczko et al. 2023 (arXiv 2310.11454), §3.
 """

@@ -83,7 +83,7 @@ def _kohya_network(network: Network, config: Config) -> dict[str, str]:
     alpha = file_alpha(network) if algorithm in ("lora", "full") else method.file_rank
     common = {*signature(RankedMethod).parameters, "name"}
     own = {name: str(getattr(method, name)) for name in signature(type(method)).parameters if name not in common}
-    dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name)}
+    dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name, 0.0)}
     arguments = {"algo": algorithm, **own, **dropouts}
     if any(not site.op.is_linear for site in network.sites):
         arguments |= {"conv_dim": str(method.file_rank), "conv_alpha": str(alpha)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ def take_steps(
     loss: Callable[[], Tensor],
     steps: int,
     settings: Train,
-    after: Callable[[Step, torch.optim.Optimizer], None] = lambda step, optimizer: None,
+    after: Callable[[Step, torch.optim.Optimizer], Any] | None = None,
 ) -> torch.optim.Optimizer:
     """Train with AdamW at a constant rate; `after` is called after each step, while its gradients are still there."""
     optimizer = torch.optim.AdamW(parameter_groups(network, settings), weight_decay=settings.weight_decay)
@@ -37,6 +38,7 @@ def take_steps(
         optimizer.step()
         for method in network.methods:
             method.after_step(network, step)
-        after(step, optimizer)
+        if after is not None:
+            after(step, optimizer)
     network.clock.now = Now()
     return optimizer
