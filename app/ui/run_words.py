@@ -67,7 +67,18 @@ LONGER_TEXT = "It goes on from where it is, up to this many steps in all."
 CLONED, OPEN_IT = "{} is in line.", "Open it"
 DELETED = "{} was deleted."
 
-METHODS = {"lora": "LoRA", "loha": "LoHA", "lokr": "LoKr"}
+METHODS = {
+    "lora": "LoRA",
+    "loha": "LoHA",
+    "lokr": "LoKr",
+    "krona": "KronA",
+    "vera": "VeRA",
+    "tied": "Tied-LoRA",
+    "dylora": "DyLoRA",
+    "adalora": "AdaLoRA",
+    "sora": "SoRA",
+    "selora": "SeLoRA",
+}
 
 
 def method(name: str) -> str:

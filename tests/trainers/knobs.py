@@ -241,7 +241,7 @@ CASES: dict[str, Case] = {
     **cases(ADALORA, {"interval": 2, "orthogonality": 5.0, "importance": "magnitude", **LORA_DROPOUTS}),
     **cases(ADALORA, {"beta1": 0.0, "beta2": 0.0}),
     **cases(SORA, {"name": "loha", "rank": 3, "alpha": 1.0, "shrink": 0.2, "ramp": 0.0, "gate_ratio": 2.0}),
-    **cases(SORA, {"gate_initial": "normal", **LORA_DROPOUTS}),
+    **cases(SORA, {"gate_initial": "one", **LORA_DROPOUTS}),
     **cases(SELORA, {"name": "loha", "rank": 2, "alpha": 1.0, "threshold": 100.0, "interval": 2, "budget": 30}),
     **cases(SELORA, LORA_DROPOUTS),
 }

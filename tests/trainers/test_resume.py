@@ -77,13 +77,11 @@ def test_the_text_encoder_stays_as_it_is_once_stopped(quick, tmp_path):
 def test_what_a_stopped_text_encoder_shares_stays_too(quick, tmp_path):
     config = quick(EVERYTHING, {"method": METHODS["tied"], "save": {"keep": 9}})
     run = Run(train(config, tmp_path).run)
-    shared = {
-        part: {
-            s: {n: t for n, t in state_of(run, s).items() if n.startswith(f"network shared.{index}.")}
-            for s in (2, 3, 4)
-        }
-        for index, part in enumerate(("unet", "text_encoder"))
-    }
+    shared: dict[str, dict[int, dict[str, Any]]] = {"unet": {}, "text_encoder": {}}
+    for step in (2, 3, 4):
+        state = state_of(run, step)
+        for index, part in enumerate(shared):
+            shared[part][step] = {n: t for n, t in state.items() if n.startswith(f"network shared.{index}.")}
     text, unet = shared["text_encoder"], shared["unet"]
     assert text[3] and not equal(text[2], text[3]) and equal(text[3], text[4])
     assert unet[3] and not equal(unet[3], unet[4])

@@ -6,7 +6,7 @@ After each optimizer step g ← T_ξ(g), with the soft threshold T_ξ(x) = sign(
 L1 penalty, ξ = η·λ. Here `shrink` names what λ adds up to: ξ_t = shrink · w_t / Σ w, where w follows the learning rate
 and rises from zero over `ramp` of the steps, so a gate that no gradient holds open closes if it began below `shrink`.
 
-A starts Kaiming-uniform, B at zero, and g at 1 or N(0, 1), so ΔW = 0 before the first step. Components whose gate is
+A starts Kaiming-uniform, B at zero, and g N(0, 1) or at 1, so ΔW = 0 before the first step. Components whose gate is
 closed are left out of the file, which changes nothing; a moving average of g, which is not yet zero there, is cut too.
 
 Ding et al. 2023 (arXiv 2311.11696), eq. 3–6 and algorithm 1.
@@ -44,8 +44,8 @@ class SoRA(RankedMethod):
     """Share of the steps over which the proximal steps grow from nothing to their full size."""
     gate_ratio: float = Field(default=10.0, gt=0, le=1000)
     """How many times faster the gates learn than the factors; too fast, and Adam opens again what shrinking closed."""
-    gate_initial: Literal["one", "normal"] = "one"
-    """Where the gates start: all open, or N(0, 1) as in the paper."""
+    gate_initial: Literal["one", "normal"] = "normal"
+    """Where the gates start: N(0, 1) as in the paper, or all at one, where closing any takes a `shrink` of about 1."""
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return {
