@@ -1,4 +1,4 @@
-"""What each method makes of a bundled set, as strips for the studio's cards: `python -m benchmarks.pictures [METHOD …]`.
+"""What each method makes of a bundled set, as strips for the studio's cards: `python -m benchmarks.pictures [METHOD]`.
 
 Each method is trained by the preset that bears its name, on the starter; the concepts that are drawn are in none of its
 training images. The upper row is the base, the lower one the base with the style.

@@ -1,6 +1,6 @@
 """KronA: a Kronecker product of two full matrices.
 
-    ΔW = s A ⊗ B        A (a₁, a₂),  B (b₁, b₂[, kh, kw]),  a₁·b₁ = out,  a₂·b₂ = in
+    ΔW = s A ⊗ B        A (u_out, u_in),  B (v_out, v_in[, kh, kw]),  u·v = out and in
 
 Its rank is rank(A)·rank(B), up to that of W, for about the numbers of a LoRA of rank 1 when the widths are split into
 nearly equal halves. A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. The paper has no form for
@@ -45,8 +45,9 @@ class KronA(LayerMethod):
         return 10_000  # what LyCORIS is given for a LoKr whose factors are full
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        (a1, b1), (a2, b2) = (factorise(width, -1) for width in site.op.shape[:2])
-        return {"A": trains(kaiming(draw, a1, a2)), "B": trains(torch.zeros(b1, b2, *site.op.shape[2:]))}
+        (u_out, v_out), (u_in, v_in) = (factorise(width, -1) for width in site.op.shape[:2])
+        B = torch.zeros(v_out, v_in, *site.op.shape[2:])
+        return {"A": trains(kaiming(draw, u_out, u_in)), "B": trains(B)}
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Kronecker:
         return Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)

@@ -60,9 +60,10 @@ def test_the_thresholds_add_up_to_shrink_and_follow_the_learning_rate(ramp, deca
 
 def test_a_gate_that_nothing_holds_open_closes_if_it_began_below_shrink():
     for shrink, left in ((0.9, 0.1), (1.1, 0.0)):
-        network = attach_to(nn.Sequential(nn.Linear(6, 8)), SoRA(rank=3, shrink=shrink, gate_initial="one"))
+        method = SoRA(rank=3, shrink=shrink, gate_initial="one")
+        network = attach_to(nn.Sequential(nn.Linear(6, 8)), method)
         for number in range(30):
-            SoRA(rank=3, shrink=shrink).after_step(network, Step(number, 30, rates=(1.0,) * 30))
+            method.after_step(network, Step(number, 30, rates=(1.0,) * 30))
         gate = network.sites[0].placed[0].values()["g"]
         torch.testing.assert_close(gate.detach(), torch.full((3,), left), atol=1e-6, rtol=0)
 
