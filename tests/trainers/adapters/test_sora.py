@@ -15,6 +15,8 @@ from trainers.adapters.method import Now, Step
 from trainers.adapters.network import Network
 from trainers.adapters.sora import soft_threshold
 from trainers.config import Train
+from trainers.errors import VelaturaError
+from trainers.formats.write import file_updates
 from trainers.optim import MovingAverage, parameter_groups
 
 
@@ -132,3 +134,13 @@ def test_a_moving_average_is_cut_where_the_gates_are_closed():
         assert bool((site.placed[0].values()["g"] != 0).all())
         (update,) = site.updates()
     assert update.rank == left < 4
+
+
+def test_layers_whose_gates_are_all_closed_are_left_out_and_a_style_of_none_is_refused():
+    network = attach_to(make_layers(), SoRA(rank=3))
+    for site in network.sites[:-1]:
+        site.thetas[0].g.data.zero_()
+    assert list(file_updates(network)) == [network.sites[-1]]
+    network.sites[-1].thetas[0].g.data.zero_()
+    with pytest.raises(VelaturaError, match="no layer has any rank left"):
+        file_updates(network)
