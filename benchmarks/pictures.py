@@ -1,4 +1,4 @@
-"""What each method makes of a bundled set, as strips for the studio's cards: `python -m benchmarks.pictures`.
+"""What each method makes of a bundled set, as strips for the studio's cards: `python -m benchmarks.pictures [METHOD]`.
 
 Each method is trained by the preset that bears its name, on the starter; the concepts that are drawn are in none of its
 training images. The upper row is the base, the lower one the base with the style.
@@ -6,6 +6,7 @@ training images. The upper row is the base, the lower one the base with the styl
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,10 +30,10 @@ DRAWN = (4, 5, 6, 0)
 SIDE, GAP, SEED = 96, 4, 4
 
 
-def main() -> None:
-    """Train every method and write its strip."""
+def main(*methods: str) -> None:
+    """Train these methods, or every one, and write their strips."""
     STRIPS.mkdir(exist_ok=True)
-    for method in METHODS:
+    for method in methods or METHODS:
         place = STRIPS / f"{method}{SUFFIX}"
         draw_strip(method, SETS.get(method, "black-line")).save(place, "WEBP", quality=84, method=6)
         print(f"{place.name}: {place.stat().st_size} bytes", flush=True)
@@ -65,4 +66,4 @@ def join(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -223,8 +223,9 @@ class Config(Section):
             value, default = getattr(table, name), type(table).model_fields[name].default
             if off and value != default:
                 raise ValueError(f"{key} = {value!r} has no effect without {needed}")
-        if getattr(self.method, "full_matrix", False) and any(block.rank for block in self.targets.blocks.values()):
-            raise ValueError("a rank in targets.blocks has no effect while method.full_matrix = true")
+        if not self.method.takes_rank and any(block.rank for block in self.targets.blocks.values()):
+            why = "method.full_matrix = true" if self.method.name == "lokr" else f"method.name = {self.method.name}"
+            raise ValueError(f"a rank in targets.blocks has no effect while {why}")
         return self
 
     @model_validator(mode="after")

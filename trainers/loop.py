@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from trainers.adapters.method import Now
+from trainers.adapters.method import Now, Step
 from trainers.adapters.network import Network
 from trainers.batches import Batch, Batches
 from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -22,7 +24,7 @@ from trainers.events import Recorder
 from trainers.loss import timestep_weights, weighted_error
 from trainers.memory import peak_memory
 from trainers.models.model import Model
-from trainers.optim import MovingAverage, make_optimizer, parameter_groups, set_learning_rate
+from trainers.optim import MovingAverage, learning_rate_factor, make_optimizer, parameter_groups, set_learning_rate
 from trainers.run import Run, plain_disk_errors
 from trainers.signals import asking_to_stop
 from trainers.trainee import Trainee, finite
@@ -59,6 +61,12 @@ class Session:
     def text_trains(self) -> bool:
         return any(site.part != "unet" for site in self.network.sites)
 
+    @cached_property
+    def rates(self) -> tuple[float, ...]:
+        """Every step's share of the peak learning rate."""
+        settings = self.config.train
+        return tuple(learning_rate_factor(step, settings) for step in range(settings.steps))
+
     def release(self) -> None:
         """Let the base and what was trained on it go, to make room for another."""
         self.network.remove()
@@ -79,6 +87,8 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
     session.average = MovingAverage(network, config.train.ema) if config.train.ema else None
     progress = load_checkpoint(session.run, network, optimizer, session.average) if resume else Progress()
+    for method in network.methods if resume else ():
+        method.restored(network)
     wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
     skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED
@@ -119,37 +129,41 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
     """One optimizer step over all accumulated batches; left out where its loss or gradients are not numbers."""
     settings, network, accelerator = session.config.train, session.network, session.accelerator
     factor = set_learning_rate(optimizer, step, settings)
+    now = Step(step, settings.steps, session.config.seed, session.rates)
     for method in network.methods:
-        method.begin_step(network, step)
+        method.begin_step(network, now)
     total = torch.zeros(())
     for micro in range(settings.accumulation):
         index = (step * settings.accumulation + micro) * accelerator.num_processes + accelerator.process_index
         last = micro == settings.accumulation - 1
         with nullcontext() if last else accelerator.no_sync(wrapped):
-            loss = _loss(session, batches.make(index), wrapped, index)
+            loss = _loss(session, batches.make(index), wrapped, index, step)
             if loss.requires_grad:  # it does not where module dropout leaves out every layer
                 accelerator.backward(loss / settings.accumulation)
         total += loss.detach().float().cpu() / settings.accumulation
-    for method in network.methods:
-        method.after_backward(network, step)
+    if accelerator.scaler is not None:
+        accelerator.unscale_gradients()  # what a method measures is the gradient itself
+    if torch.isfinite(total) and finite([p.grad for p in network.parameters() if p.grad is not None]):
+        for method in network.methods:
+            method.after_backward(network, now)
     trained = [p for p in network.parameters() if p.grad is not None]
-    norm = float(accelerator.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
-    good = bool(torch.isfinite(total)) and norm == norm and norm != float("inf")
+    norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
+    good = bool(torch.isfinite(total)) and math.isfinite(norm)
     # With loss scaling, the scaler itself leaves out such a step and must see it to adapt.
     if trained and (good or accelerator.scaler is not None):
         optimizer.step()
     if good:
         for method in network.methods:
-            method.after_step(network, step)
+            method.after_step(network, now)
         if session.average is not None:
             session.average.update()
     optimizer.zero_grad(set_to_none=True)
     return {"good": good, "loss": float(total), "grad_norm": norm, "lr": settings.learning_rate * factor}
 
 
-def _loss(session: Session, batch: Batch, wrapped: Any, index: int) -> Tensor:
+def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -> Tensor:
     config, network = session.config, session.network
-    network.clock.now = Now(config.seed, index, training=True, timesteps=batch.timesteps)
+    network.clock.now = Now(config.seed, index, training=True, timesteps=batch.timesteps, step=step)
     prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
     weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss.min_snr_gamma)
     loss = weighted_error(prediction, batch.target, weights, batch.mask, config.loss)
@@ -166,6 +180,9 @@ def _stop_text_encoder(session: Session, step: int) -> None:
         for site in session.network.sites:
             if site.part != "unet":
                 site.requires_grad_(False)
+        for shared in session.network.sharing:
+            if shared.part != "unet":
+                shared.values.requires_grad_(False)
 
 
 def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None:

@@ -25,17 +25,18 @@ def text_learning_rate(settings: Train) -> float:
 def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
     """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method."""
     text_rate = text_learning_rate(settings)
-    groups: dict[float, list[Tensor]] = {}
-    for site in network.sites:
-        base = settings.learning_rate if site.part == "unet" else text_rate
-        for placed in site.placed:
-            for name, parameter in placed.theta.named_parameters():
-                rate = base * placed.learning_rate * placed.method.learning_rate_ratio(name)
-                groups.setdefault(rate, []).append(parameter)
-    shared = [p for holder in network.shared for p in holder.parameters()]
-    if shared:
-        groups.setdefault(settings.learning_rate, []).extend(shared)
-    return [{"params": members, "lr": rate, "peak_lr": rate} for rate, members in groups.items()]
+    placed = [(site.part, one.method, one.learning_rate, one.theta) for site in network.sites for one in site.placed]
+    shared = [(one.part, one.method, one.learning_rate, one.values) for one in network.sharing]
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for part, method, ratio, values in (*placed, *shared):
+        base = settings.learning_rate if part == "unet" else text_rate
+        for name, parameter in values.named_parameters():
+            rate = base * ratio * method.learning_rate_ratio(name)
+            groups.setdefault((rate, method.decays(name)), []).append(parameter)
+    return [
+        {"params": members, "lr": rate, "peak_lr": rate} | ({} if decays else {"weight_decay": 0.0})
+        for (rate, decays), members in groups.items()
+    ]
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:

@@ -16,7 +16,8 @@ MIDDLE = HEIGHT / 2
 
 def method_picture(name: str) -> str:
     """The drawing of a method as SVG; of one that has none, the layer with a coat over it."""
-    drawn = {"lora": _lora, "loha": _loha, "lokr": _lokr}.get(name, _coat)()
+    thin = dict.fromkeys(("lora", "vera", "tied", "dylora", "adalora", "sora", "selora"), _lora)
+    drawn = {**thin, "loha": _loha, "lokr": _lokr, "krona": _lokr}.get(name, _coat)()
     return (
         f'<svg class="formula" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true" preserveAspectRatio="xMinYMid meet">'
         f"{drawn}</svg>"

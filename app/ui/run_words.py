@@ -77,7 +77,18 @@ LONGER_TEXT = "It goes on from where it is, up to this many steps in all."
 MORE_STEPS = "It is at step {} already; to train it longer, write a larger number"
 DELETED = "{} was deleted."
 
-METHODS = {"lora": "LoRA", "loha": "LoHA", "lokr": "LoKr"}
+METHODS = {
+    "lora": "LoRA",
+    "loha": "LoHA",
+    "lokr": "LoKr",
+    "krona": "KronA",
+    "vera": "VeRA",
+    "tied": "Tied-LoRA",
+    "dylora": "DyLoRA",
+    "adalora": "AdaLoRA",
+    "sora": "SoRA",
+    "selora": "SeLoRA",
+}
 
 
 def method(name: str) -> str:

@@ -29,6 +29,13 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "lora": ("LoRA", "The standard: fast, and every tool opens it. Good at most styles.", EVERY_TOOL),
     "loha": ("LoHA", "Gentle: prompts stay flexible. Good at soft colour and mood; takes more steps.", TWO_FILES),
     "lokr": ("LoKr", "Close to training the whole model. Good at strong brushwork, or at tiny files.", TWO_FILES),
+    "krona": ("KronA", "Learns very few numbers, and still reaches all of each layer. Good at tiny files.", TWO_FILES),
+    "vera": ("VeRA", "Learns the fewest numbers of all, over fixed random ones. Its file is large.", EVERY_TOOL),
+    "tied": ("Tied-LoRA", "Layers of one size learn together: few numbers, and hard to overdo.", EVERY_TOOL),
+    "dylora": ("DyLoRA", "One training for several sizes of file. Each is a little less exact.", EVERY_TOOL),
+    "adalora": ("AdaLoRA", "Starts with room to spare and keeps it where it helps most.", EVERY_TOOL),
+    "sora": ("SoRA", "Closes what does not help while it learns: a smaller file.", EVERY_TOOL),
+    "selora": ("SeLoRA", "Starts as small as can be and grows only where it helps.", EVERY_TOOL),
 }
 """Name, what it is good at, and where its file opens."""
 STRIP = "Above without, below with a style that it has learned."

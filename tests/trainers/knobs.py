@@ -25,6 +25,8 @@ class Outcome:
     files: set[str]
     saved: int
     """Numbers that autograd kept for backward."""
+    checkpointed: set[str]
+    """Names of the tensors in the last checkpoint's network."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,28 @@ def _leaves(section: type[Section], prefix: str) -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
+def cases(within: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Case]:
+    """Settings of one method, each changed by itself, that show in the weights."""
+    method = within["method"]["name"]
+    return {f"{method}.{key}": Case(one(f"method.{key}", value), within=within) for key, value in changes.items()}
+
+
 TEXT = one("targets.text_encoder", "attn")
 STEPS = one("train.steps", 4)
 CONVOLUTIONS = one("targets.unet", ["mid_block.resnets.0.conv1", "mid_block.resnets.1.conv1"])
 LOHA = one("method", {"name": "loha", "rank": 2})
 LOKR = one("method", {"name": "lokr", "rank": 2})
 THIN_LOKR = one("method", {"name": "lokr", "rank": 2, "full_matrix": False})
+KRONA, VERA = one("method", {"name": "krona"}), one("method", {"name": "vera", "rank": 4})
+TIED = one("method", {"name": "tied", "rank": 2, "alpha": 4.0})
+DYLORA = both(STEPS, one("method", {"name": "dylora", "rank": 4, "alpha": 3.0}))
+ADALORA = both(
+    one("train.steps", 6), one("method", {"name": "adalora", "rank": 4, "alpha": 40.0, "target_rank": 2, "interval": 1})
+)
+SORA = both(STEPS, one("method", {"name": "sora", "rank": 2, "alpha": 4.0}))
+SELORA = both(STEPS, one("method", {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}))
+DROPOUTS = {"dropout": 0.5, "module_dropout": 0.5}
+LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
 LARGER = one("data.resolution", 64)
 LONG = one("data.caption", "a fox, " * 60)
 
@@ -208,4 +226,22 @@ CASES: dict[str, Case] = {
     "lokr.factor": Case(one("method.factor", 4), within=LOKR),
     "lokr.decompose_both": Case(one("method.decompose_both", True), within=LOKR),
     "lokr.tucker": Case(one("method.tucker", True), within=both(THIN_LOKR, CONVOLUTIONS)),
+    **cases(KRONA, {"name": "loha", "scale": 2.0, **DROPOUTS}),
+    **cases(VERA, {"name": "loha", "rank": 5, "d_initial": 0.3, **DROPOUTS}),
+    "vera.store_projections": Case(
+        one("method.store_projections", True),
+        lambda before, after: after.checkpointed == before.checkpointed | {"shared.0.A", "shared.0.B"},
+        within=VERA,
+    ),
+    **cases(TIED, {"name": "loha", "rank": 3, "alpha": 1.0, "tie_a": False, "tie_b": False, "train_a": False}),
+    **cases(TIED, {"train_b": False, "train_u": False, "train_v": False, "group_by": "role", **LORA_DROPOUTS}),
+    **cases(DYLORA, {"name": "loha", "rank": 8, "alpha": 1.0, "unit": 2, "frozen": False, "kept_rank": 2}),
+    **cases(DYLORA, LORA_DROPOUTS),
+    **cases(ADALORA, {"name": "loha", "rank": 5, "alpha": 5.0, "target_rank": 1, "begin": 0.3, "settle": 0.5}),
+    **cases(ADALORA, {"interval": 2, "orthogonality": 5.0, "importance": "magnitude", **LORA_DROPOUTS}),
+    **cases(ADALORA, {"beta1": 0.0, "beta2": 0.0}),
+    **cases(SORA, {"name": "loha", "rank": 3, "alpha": 1.0, "shrink": 0.2, "ramp": 0.0, "gate_ratio": 2.0}),
+    **cases(SORA, {"gate_initial": "one", **LORA_DROPOUTS}),
+    **cases(SELORA, {"name": "loha", "rank": 2, "alpha": 1.0, "threshold": 100.0, "interval": 2, "budget": 30}),
+    **cases(SELORA, LORA_DROPOUTS),
 }

@@ -25,6 +25,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "lora": {"name": "lora", "rank": 3, "alpha": 2.0},
     "loha": {"name": "loha", "rank": 3, "alpha": 2.0},
     "lokr": {"name": "lokr", "rank": 3, "alpha": 2.0, "factor": 4},
+    "krona": {"name": "krona", "scale": 0.7},
+    "vera": {"name": "vera", "rank": 8},
+    "tied": {"name": "tied", "rank": 3, "alpha": 2.0},
+    "dylora": {"name": "dylora", "rank": 4, "alpha": 3.0, "unit": 2},
+    "adalora": {"name": "adalora", "rank": 3, "alpha": 20.0, "target_rank": 2, "interval": 1},
+    "sora": {"name": "sora", "rank": 3, "alpha": 2.0},
+    "selora": {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0},
 }
 """Small settings of each method."""
 

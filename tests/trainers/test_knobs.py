@@ -19,8 +19,17 @@ from torch import Tensor
 
 from tests.tiny import tiny_weights
 from tests.trainers.knobs import CASES, LOKR, TEXT, Outcome, both, leaves, one
-from tests.trainers.runs import equal, files_in, quick_settings, style_metadata, style_tensors, write_images
+from tests.trainers.runs import (
+    equal,
+    files_in,
+    quick_settings,
+    state_of,
+    style_metadata,
+    style_tensors,
+    write_images,
+)
 from trainers.errors import VelaturaError
+from trainers.run import Run
 from trainers.train import train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
@@ -61,8 +70,9 @@ class Bench:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             result = train(config, self._root / f"run-{len(self._done)}-{torch.randint(10**9, ()).item()}")
         drawn = {str(p.relative_to(result.run)): p.read_bytes() for p in (result.run / "samples").glob("*/*.png")}
-        style = result.style
-        return Outcome(style_tensors(style), style_metadata(style), drawn, files_in(result.run), sum(counts))
+        style, state = result.style, state_of(Run(result.run), result.steps)
+        kept = {name.removeprefix("network ") for name in state if name.startswith("network ")}
+        return Outcome(style_tensors(style), style_metadata(style), drawn, files_in(result.run), sum(counts), kept)
 
 
 def _other_base(base: Path, target: Path) -> Path:

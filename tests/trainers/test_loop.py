@@ -94,7 +94,8 @@ class Recording(LoRA):
     """A LoRA that writes down when it is called; the calls are the class's, since a method's values are frozen."""
 
     def begin_step(self, network, step):
-        CALLS.append(("begin_step", step))
+        CALLS.append(("begin_step", step.number))
+        assert (step.of, step.seed, len(step.rates)) == (2, 0, 2)
 
     def penalty(self, network):
         CALLS.append(("penalty", network.clock.now.draw))
@@ -102,10 +103,10 @@ class Recording(LoRA):
 
     def after_backward(self, network, step):
         assert any(p.grad is not None for p in network.parameters())
-        CALLS.append(("after_backward", step))
+        CALLS.append(("after_backward", step.number))
 
     def after_step(self, network, step):
-        CALLS.append(("after_step", step))
+        CALLS.append(("after_step", step.number))
 
     def finish(self, network):
         assert not network.clock.now.training
@@ -139,11 +140,11 @@ class Overflowing(LoRA):
     gradient_at: int = -1
 
     def after_backward(self, network, step):
-        if step == self.gradient_at:
+        if step.number == self.gradient_at:
             next(p for p in network.parameters() if p.grad is not None).grad[0] = float("nan")
 
     def after_step(self, network, step):
-        if step == self.theta_at:
+        if step.number == self.theta_at:
             with torch.no_grad():
                 network.sites[0].thetas[0].B[0] = float("inf")
 

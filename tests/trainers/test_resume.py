@@ -35,8 +35,14 @@ def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
         ({"train": {"steps": 4, "optimizer": "prodigy", "learning_rate": 1.0}}, (2,)),
         ({"train": {"steps": 4, "optimizer": "lion"}, "method": METHODS["loha"]}, (1,)),
         ({"train": {"steps": 4, "optimizer": "adafactor"}, "method": METHODS["lokr"]}, (2,)),
+        ({"train": {"steps": 4}, "method": METHODS["vera"]}, (2,)),
+        (EVERYTHING | {"method": METHODS["tied"] | EVERYTHING["method"]}, (2,)),
+        ({"train": {"steps": 6, "accumulation": 2}, "method": METHODS["dylora"]}, (3,)),
+        ({"train": {"steps": 6, "ema": 0.9}, "method": METHODS["adalora"]}, (2, 5)),
+        ({"train": {"steps": 6, "schedule": "cosine", "ema": 0.9}, "method": METHODS["sora"]}, (3,)),
+        ({"train": {"steps": 5}, "method": METHODS["selora"]}, (2, 4)),
     ],
-    ids=["everything", "prodigy", "lion", "adafactor"],
+    ids=["everything", "prodigy", "lion", "adafactor", "vera", "tied", "dylora", "adalora", "sora", "selora"],
 )
 def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_path):
     config = quick(layer)
@@ -66,6 +72,31 @@ def test_the_text_encoder_stays_as_it_is_once_stopped(quick, tmp_path):
     assert text[3] and not equal(text[2], text[3])  # stopped after 0.6 of 5 steps
     assert equal(text[3], text[4]) and equal(text[4], text[5])
     assert not equal(unet[3], unet[4]) and not equal(unet[4], unet[5])
+
+
+def test_what_a_stopped_text_encoder_shares_stays_too(quick, tmp_path):
+    config = quick(EVERYTHING, {"method": METHODS["tied"], "save": {"keep": 9}})
+    run = Run(train(config, tmp_path).run)
+    shared: dict[str, dict[int, dict[str, Any]]] = {"unet": {}, "text_encoder": {}}
+    for step in (2, 3, 4):
+        state = state_of(run, step)
+        for index, part in enumerate(shared):
+            shared[part][step] = {n: t for n, t in state.items() if n.startswith(f"network shared.{index}.")}
+    text, unet = shared["text_encoder"], shared["unet"]
+    assert text[3] and not equal(text[2], text[3]) and equal(text[3], text[4])
+    assert unet[3] and not equal(unet[3], unet[4])
+
+
+def test_a_checkpoint_of_other_random_matrices_is_refused(quick, tmp_path):
+    config = quick({"train": {"steps": 3}, "method": METHODS["vera"]})
+    run = Run(tmp_path / "dusk")
+    train(config, tmp_path, listener=stopping_at(run, 2))
+    written = run.folder / "config.toml"
+    text = written.read_text(encoding="utf-8")
+    assert "seed = 0" in text
+    written.write_text(text.replace("seed = 0", "seed = 1", 1), encoding="utf-8")
+    with pytest.raises(VelaturaError, match=r"random matrices of VeRA.*store_projections = true"):
+        resume(run)
 
 
 def test_the_config_of_a_run_folder_trains_the_same_again(quick, tmp_path):

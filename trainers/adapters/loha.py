@@ -21,13 +21,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, normal, trains, tucker, uses_tucker
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, normal, trains, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Hadamard, LowRank
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class LoHA(LayerMethod):
+class LoHA(RankedMethod):
     """ΔW = (α / r) (B₁ A₁) ⊙ (B₂ A₂)."""
 
     paper: ClassVar[str] = "arXiv 2108.06098, 2309.14859"
@@ -41,6 +41,10 @@ class LoHA(LayerMethod):
     """The update is scaled by alpha / rank."""
     tucker: bool = False
     """Decompose k×k kernels further (Tucker): a smaller file where convolutions are trained."""
+
+    @property
+    def file_algorithm(self) -> str:
+        return "loha"
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         theta: dict[str, Tensor] = {}

@@ -22,13 +22,13 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, kaiming, trains, tucker, uses_tucker
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, kaiming, trains, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker, LowRank
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class LoKr(LayerMethod):
+class LoKr(RankedMethod):
     """ΔW = (α / r) C ⊗ W₂."""
 
     paper: ClassVar[str] = "arXiv 2309.14859"
@@ -64,11 +64,19 @@ class LoKr(LayerMethod):
             )
         return self
 
+    @property
+    def takes_rank(self) -> bool:
+        return not self.full_matrix
+
     def shapes(self, site: Site) -> tuple[tuple[int, int], tuple[int, int]]:
         """`((u_out, u_in), (v_out, v_in))` of a site."""
         u_out, v_out = factorise(site.op.shape[0], self.factor)
         u_in, v_in = factorise(site.op.shape[1], self.factor)
         return (u_out, u_in), (v_out, v_in)
+
+    @property
+    def file_algorithm(self) -> str:
+        return "lokr"
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         u, v = self.shapes(site)

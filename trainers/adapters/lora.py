@@ -23,13 +23,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, kaiming, trains
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, kaiming, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class LoRA(LayerMethod):
+class LoRA(RankedMethod):
     """ΔW = (α / r) B A."""
 
     paper: ClassVar[str] = "arXiv 2106.09685"
@@ -51,6 +51,10 @@ class LoRA(LayerMethod):
     def with_rank(self, rank: int) -> LoRA:
         factor = rank / self.rank
         return replace(self, rank=rank, alpha=self.alpha * (math.sqrt(factor) if self.rslora else factor))
+
+    @property
+    def file_algorithm(self) -> str:
+        return "full" if self.dora else "lora"  # tools read magnitudes differently: the whole change is written
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         theta: dict[str, Tensor] = {

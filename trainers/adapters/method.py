@@ -28,12 +28,13 @@ SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 @dataclass(frozen=True)
 class Now:
-    """The moment of a forward pass: the run's seed, the draw it belongs to, and whether dropout is on."""
+    """The moment of a forward pass: the run's seed, the draw and step it belongs to, and whether it is for training."""
 
     seed: int = 0
     draw: int = 0
     training: bool = False
     timesteps: Tensor | None = None
+    step: int = 0
 
     def generator(self, site: Site, purpose: str, device: torch.device) -> torch.Generator:
         """A generator that depends on nothing but the run, the draw, the site and the purpose."""
@@ -44,6 +45,19 @@ class Now:
         return seed_for(self.seed, "draw", self.draw, site.name, purpose) / 2**63
 
 
+@dataclass(frozen=True)
+class Step:
+    """An optimizer step as the hooks of a method see it: its number (from 0), how many there are, the run's seed.
+
+    `rates` holds each step's share of the peak learning rate, `(of,)`, the schedule that a method may follow.
+    """
+
+    number: int
+    of: int
+    seed: int = 0
+    rates: tuple[float, ...] = ()
+
+
 @checked_dataclass(frozen=True, config=SETTINGS)
 class LayerMethod:
     """A method that sits on layers: subclasses give `init` and `update` and inherit the rest."""
@@ -52,21 +66,19 @@ class LayerMethod:
     summary: ClassVar[str] = ""
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
 
-    rank: int = Field(default=16, ge=1, le=1024)
-    """Rank r of the factors: more rank, more capacity and a larger file."""
-    alpha: float = Field(default=16.0, gt=0, le=4096)
-    """The update is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the layer's inputs left out of the update at each step."""
-    rank_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the rank's components left out at each step."""
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of layers whose whole update is left out at each step."""
 
     # ------------------------------------------------------------------ the formula
-    def share(self, sites: Sequence[Site]) -> dict[str, Tensor]:
-        """Tensors shared by a group of sites: a Parameter trains, a Tensor is frozen."""
+    def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
+        """Tensors shared by sites of one part and learning rate: a Parameter trains, a Tensor is frozen."""
         return {}
+
+    def drawn_again(self, name: str) -> bool:
+        """Whether the shared frozen tensor `name` is a function of the seed, so that checkpoints need not hold it."""
+        return False
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         """θ of one site, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
@@ -78,21 +90,93 @@ class LayerMethod:
 
     # ------------------------------------------------------------------ settings that vary by site or tensor
     @property
-    def scale(self) -> float:
-        """s = α / r."""
-        return self.alpha / self.rank
+    def takes_rank(self) -> bool:
+        """Whether a layer's update has a rank that an override by block may set."""
+        return False
 
     def with_rank(self, rank: int) -> Self:
-        """The same method at another rank, with alpha / rank unchanged."""
-        return replace(self, rank=rank, alpha=self.alpha * rank / self.rank)
+        """The same method at another rank."""
+        raise NotImplementedError
+
+    @property
+    def file_alpha(self) -> float:
+        """The alpha of plain LoRA tensors in a file of this method; readers scale by alpha / rank."""
+        return 1.0
+
+    @property
+    def file_rank(self) -> int:
+        """What a file's metadata give as the network's dimension."""
+        return 1
+
+    @property
+    def file_algorithm(self) -> str:
+        """What other tools call the form in which the change is written."""
+        return "lora"
 
     def learning_rate_ratio(self, name: str) -> float:
         """Multiplies the learning rate of the tensor `name` of θ."""
         return 1.0
 
+    def decays(self, name: str) -> bool:
+        """Whether weight decay acts on the tensor `name` of θ."""
+        return True
+
     def idle_setting(self, sites: Sequence[Site]) -> str | None:
         """Name a setting that has no effect on these sites, where this method has been placed."""
         return None
+
+    # ------------------------------------------------------------------ hooks of the training loop; all see the network
+    def begin_step(self, network: Network, step: Step) -> None:
+        """Before the forward passes of an optimizer step."""
+
+    def penalty(self, network: Network) -> Tensor | None:
+        """A term added to the loss."""
+        return None
+
+    def after_backward(self, network: Network, step: Step) -> None:
+        """After the gradients of an optimizer step are complete and before they are clipped."""
+
+    def after_step(self, network: Network, step: Step) -> None:
+        """After the optimizer's step."""
+
+    def restored(self, network: Network) -> None:
+        """After a checkpoint was put back; VelaturaError where it does not belong to these settings."""
+
+    def finish(self, network: Network) -> None:
+        """After the last step, before the export."""
+
+
+@checked_dataclass(frozen=True, config=SETTINGS)
+class RankedMethod(LayerMethod):
+    """A method whose update has a rank r and a scale α / r."""
+
+    rank: int = Field(default=16, ge=1, le=1024)
+    """Rank r of the factors: more rank, more capacity and a larger file."""
+    alpha: float = Field(default=16.0, gt=0, le=4096)
+    """The update is scaled by alpha / rank."""
+    rank_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the rank's components left out at each step."""
+
+    @property
+    def scale(self) -> float:
+        """s = α / r."""
+        return self.alpha / self.rank
+
+    @property
+    def takes_rank(self) -> bool:
+        return True
+
+    def with_rank(self, rank: int) -> Self:
+        """The same method at another rank, with alpha / rank unchanged."""
+        return replace(self, rank=rank, alpha=self.alpha * rank / self.rank)
+
+    @property
+    def file_alpha(self) -> float:
+        return self.scale * self.rank
+
+    @property
+    def file_rank(self) -> int:
+        return self.rank
 
     def rank_gate(self, site: Site, now: Now, rank: int, device: torch.device) -> Tensor | None:
         """This draw's rank dropout as a gate `(rank,)` of 0 and 1 / (1 − p), or None where it is off."""
@@ -100,23 +184,6 @@ class LayerMethod:
             return None
         keep = torch.rand(rank, generator=now.generator(site, "rank", torch.device("cpu"))) >= self.rank_dropout
         return (keep.float() / (1 - self.rank_dropout)).to(device)
-
-    # ------------------------------------------------------------------ hooks of the training loop; all see the network
-    def begin_step(self, network: Network, step: int) -> None:
-        """Before the forward passes of an optimizer step."""
-
-    def penalty(self, network: Network) -> Tensor | None:
-        """A term added to the loss."""
-        return None
-
-    def after_backward(self, network: Network, step: int) -> None:
-        """After the gradients of an optimizer step are complete and before they are clipped."""
-
-    def after_step(self, network: Network, step: int) -> None:
-        """After the optimizer's step."""
-
-    def finish(self, network: Network) -> None:
-        """After the last step, before the export."""
 
 
 def trains(tensor: Tensor) -> nn.Parameter:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from trainers.adapters.method import LayerMethod, Now
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.site import Clock, Held, Placed, Site, Values
 from trainers.adapters.targets import Target, select
 from trainers.randomness import generator
 
 if TYPE_CHECKING:
     from trainers.config import Targets
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What sites of one method share: those of one part and learning rate, so that the tensors have these too."""
+
+    method: LayerMethod
+    part: str
+    learning_rate: float
+    values: Values
 
 
 class Network(nn.Module):
@@ -30,6 +41,11 @@ class Network(nn.Module):
         self._sites: dict[str, Site] = {}
         self.sites_by_key = nn.ModuleDict()
         self.shared = nn.ModuleList()
+        self._sharing: list[Sharing] = []
+
+    @property
+    def sharing(self) -> tuple[Sharing, ...]:
+        return tuple(self._sharing)
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -40,6 +56,10 @@ class Network(nn.Module):
         """The distinct methods placed, in order; a rank override is a method of its own."""
         return tuple(dict.fromkeys(p.method for site in self.sites for p in site.placed))
 
+    def placed_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed], ...]:
+        """Where this very method sits, each site with what it holds there."""
+        return tuple((site, placed) for site in self.sites for placed in site.placed if placed.method == method)
+
     def site(self, part: str, path: str, layer: nn.Module) -> Site:
         """The site of a layer, made at its first use."""
         name = f"{part}.{path}"
@@ -49,23 +69,20 @@ class Network(nn.Module):
         return self._sites[name]
 
     def place(self, targets: tuple[Target, ...], seed: int) -> None:
-        """Put each target's method on its layer; sites of one method share what the method shares."""
+        """Put each target's method on its layer; sites of one method, part and learning rate share what it shares."""
         layer_index = len(self.shared)
-        for method in dict.fromkeys(t.method for t in targets):
-            chosen = [t for t in targets if t.method == method]
+        groups: dict[tuple[LayerMethod, str, float], list[Target]] = {}
+        for target in targets:
+            groups.setdefault((target.method, target.part, target.learning_rate), []).append(target)
+        for (method, part, learning_rate), chosen in groups.items():
             sites = [self.site(t.part, t.path, t.layer) for t in chosen]
-            holder = nn.Module()
-            for name, value in method.share(sites).items():
-                if isinstance(value, nn.Parameter):
-                    holder.register_parameter(name, value)
-                else:
-                    holder.register_buffer(name, value)
-            holder.to(sites[0].weight().device)
+            own = generator(seed, "share", layer_index, method.__class__.__name__, part)
+            holder = Values(method.share(sites, own), method.drawn_again).to(sites[0].weight().device)
             self.shared.append(holder)
-            shared = {**holder._parameters, **holder._buffers}
+            self._sharing.append(Sharing(method, part, learning_rate, holder))
             for target, site in zip(chosen, sites, strict=True):
                 draw = generator(seed, "init", layer_index, site.name)
-                site.put(method, shared, draw, target.learning_rate)  # type: ignore[arg-type]
+                site.put(method, Held(holder), draw, target.learning_rate)
 
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,43 @@ class Clock:
     strength: float = 1.0
 
 
+class Values(nn.Module):
+    """Tensors of a method; counts among them stay on the CPU, where reading them waits for no device."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], drawn_again: Callable[[str], bool] = lambda _: False) -> None:
+        super().__init__()
+        for name, value in tensors.items():
+            if isinstance(value, nn.Parameter):
+                self.register_parameter(name, value)
+            else:
+                self.register_buffer(name, value, persistent=not drawn_again(name))
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Values:
+        counts = {n: b for n, b in self._buffers.items() if b is not None and not b.is_floating_point()}
+        super()._apply(function, recurse)
+        self._buffers.update(counts)
+        return self
+
+
+class Held(Mapping[str, Tensor]):
+    """The tensors that a module itself holds, parameters and buffers, by name and as they are now."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def __getitem__(self, name: str) -> Tensor:
+        held: Mapping[str, Tensor | None] = self._module._parameters
+        found = held[name] if name in held else self._module._buffers[name]
+        assert found is not None
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._module._parameters, *self._module._buffers))
+
+    def __len__(self) -> int:
+        return len(self._module._parameters) + len(self._module._buffers)
+
+
 @dataclass(frozen=True)
 class Placed:
     """A method on a site: its θ, what it shares with other sites, and its learning-rate ratio there."""
@@ -34,8 +71,8 @@ class Placed:
     shared: Theta = field(default_factory=dict)
     learning_rate: float = 1.0
 
-    def values(self) -> dict[str, Tensor]:
-        return {name: getattr(self.theta, name) for name in (*self.theta._parameters, *self.theta._buffers)}
+    def values(self) -> Theta:
+        return Held(self.theta)
 
 
 class Site(nn.Module):
@@ -66,13 +103,7 @@ class Site(nn.Module):
 
     def put(self, method: LayerMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
         """Place a method on the layer; its θ starts without effect."""
-        theta = nn.Module()
-        for name, value in method.init(self, shared, draw).items():
-            if isinstance(value, nn.Parameter):
-                theta.register_parameter(name, value)
-            else:
-                theta.register_buffer(name, value)
-        theta.to(self.weight().device)
+        theta = Values(method.init(self, shared, draw)).to(self.weight().device)
         self.thetas.append(theta)
         self._placed.append(Placed(method, theta, shared, learning_rate))
 

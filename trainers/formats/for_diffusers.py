@@ -24,7 +24,7 @@ from trainers.formats.dense import Dense
 from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack, plain, plain_low_rank
-from trainers.formats.write import file_update, kohya_tensors
+from trainers.formats.write import file_update, file_updates, kohya_tensors
 
 Kind = Literal["core", "lora", "lokr", "dora", "none"]
 """The core file itself; plain LoRA with kohya's names; LoKr or DoRA with dotted names; nothing."""
@@ -51,7 +51,7 @@ def write_for_diffusers(
     if kind in ("core", "none"):
         return None
     if kind == "lora":
-        updates = {site: exact_low_rank(file_update(site)) for site in network.sites}
+        updates = {site: exact_low_rank(update) for site, update in file_updates(network).items()}
         rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
         tensors = kohya_tensors(updates, float(rank), model_family, unet_config, precision)
         named = {

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from trainers.adapters.method import LayerMethod
+from trainers.adapters.method import LayerMethod, RankedMethod
 from trainers.adapters.network import Network
 from trainers.config import Config
 from trainers.formats.origin import STARTER
@@ -79,17 +79,17 @@ def _kohya_base(model: Model) -> dict[str, str]:
 
 def _kohya_network(network: Network, config: Config) -> dict[str, str]:
     method: LayerMethod = config.method
-    alpha = file_alpha(network) if method.name == "lora" else method.rank  # type: ignore[attr-defined]
-    common = {*signature(LayerMethod).parameters, "name"}
+    algorithm = method.file_algorithm
+    alpha = file_alpha(network) if algorithm in ("lora", "full") else method.file_rank
+    common = {*signature(RankedMethod).parameters, "name"}
     own = {name: str(getattr(method, name)) for name in signature(type(method)).parameters if name not in common}
-    dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name)}
-    whole = own.get("dora") == "True"  # written as the change itself
-    arguments = {"algo": "full" if whole else method.name, **own, **dropouts}  # type: ignore[attr-defined]
+    dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name, 0.0)}
+    arguments = {"algo": algorithm, **own, **dropouts}
     if any(not site.op.is_linear for site in network.sites):
-        arguments |= {"conv_dim": str(method.rank), "conv_alpha": str(alpha)}
+        arguments |= {"conv_dim": str(method.file_rank), "conv_alpha": str(alpha)}
     return {
-        "ss_network_module": "networks.lora" if method.name == "lora" and not whole else "lycoris.kohya",  # type: ignore[attr-defined]
-        "ss_network_dim": str(method.rank),
+        "ss_network_module": "networks.lora" if algorithm == "lora" else "lycoris.kohya",
+        "ss_network_dim": str(method.file_rank),
         "ss_network_alpha": str(alpha),
         "ss_network_dropout": str(method.dropout or None),
         "ss_network_args": json.dumps(arguments),

@@ -48,8 +48,20 @@ def style_tensors(
     network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision
 ) -> dict[str, Tensor]:
     """The tensors of a style file by key, on the CPU."""
-    updates = {site: file_update(site) for site in network.sites}
+    updates = file_updates(network)
     return kohya_tensors(updates, file_alpha(network), family, unet_config, precision)
+
+
+def file_updates(network: Network) -> dict[Site, Update]:
+    """The change of each site that goes into a file; those whose rank has gone to nothing have none.
+
+    Raises VelaturaError if nothing is left at all.
+    """
+    updates = {site: file_update(site) for site in network.sites}
+    left = {site: update for site, update in updates.items() if not isinstance(update, LowRank) or update.rank}
+    if not left:
+        raise VelaturaError("no layer has any rank left, so there is no style to write; prune less")
+    return left
 
 
 def file_update(site: Site) -> Update:
@@ -69,10 +81,10 @@ def file_update(site: Site) -> Update:
 
 
 def file_alpha(network: Network) -> float:
-    """The constant alpha of a file: scale · rank of the most frequent setting, so that most layers need no folding."""
+    """The constant alpha of a file: that of the most frequent setting, so that most layers need no folding."""
     counts = Counter(placed.method for site in network.sites for placed in site.placed)
     method = counts.most_common(1)[0][0]
-    return method.scale * method.rank
+    return method.file_alpha
 
 
 def kohya_tensors(

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters import AdaLoRA, DyLoRA, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
 from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.network import Network, attach
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.site import Clock, Held, Site, Values
 from trainers.config import Targets
 
 EVERY_LAYER = Targets(unet=("*",))
@@ -28,7 +28,20 @@ VARIANTS: dict[str, LayerMethod] = {
     "lokr-both": LoKr(rank=1, alpha=2.0, factor=4, full_matrix=False, decompose_both=True),
     "lokr-tucker": LoKr(rank=2, alpha=3.0, factor=2, full_matrix=False, tucker=True),
     "lokr-square": LoKr(rank=2, alpha=3.0, factor=-1, full_matrix=False),
+    "krona": KronA(scale=0.7),
+    "vera": VeRA(rank=5, d_initial=0.3),
+    "tied": TiedLoRA(rank=3, alpha=2.0),
+    "tied-role": TiedLoRA(rank=3, alpha=2.0, group_by="role"),
+    "tied-a-frozen-b": TiedLoRA(rank=3, alpha=2.0, tie_b=False, train_b=False),
+    "dylora": DyLoRA(rank=4, alpha=3.0, unit=2),
+    "adalora": AdaLoRA(rank=3, alpha=50.0, target_rank=2),
+    "sora": SoRA(rank=3, alpha=2.0),
+    "selora": SeLoRA(rank=3, alpha=0.7),
 }
+
+
+WAITING = {"selora": ("1", "2")}
+"""Ends of the names of tensors that take no part yet at the start."""
 
 
 class Layers(nn.Module):
@@ -87,17 +100,45 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 def make_site(kind: str, method: LayerMethod, seed: int = 3, size: float = 0.3) -> Site:
     """One fp64 layer with one method on it, moved off its start."""
     torch.manual_seed(seed)
-    site = Site("unet", kind, LAYERS[kind]().double().requires_grad_(False), Clock(Now()))
-    site.put(method, {}, torch.Generator().manual_seed(seed))
+    return put_on(LAYERS[kind](), method, seed, size)
+
+
+def put_on(layer: nn.Module, method: LayerMethod, seed: int = 3, size: float = 0.0) -> Site:
+    """A method on any layer, both in fp64, and all that trains moved off its start."""
+    site = Site("unet", "layer", layer.double().requires_grad_(False), Clock(Now()))
+    draw = torch.Generator().manual_seed(seed)
+    shared = Values(method.share([site], draw))
+    site.put(method, Held(shared), draw)
     site.double()
+    shared.double()
     with torch.no_grad():
-        for parameter in site.parameters():
+        for parameter in (*site.parameters(), *shared.parameters()):
             parameter.add_(size * torch.randn_like(parameter))
     return site
 
 
 def theta_of(site: Site) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in site.placed[0].values().items()}
+
+
+def shared_of(site: Site) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in site.placed[0].shared.items()}
+
+
+def fit(site: Site, target: Tensor, rounds: int = 3) -> float:
+    """Fit a site's ΔW to a matrix with all that trains; the error as a share of the target's square."""
+    leaves = list(site.parameters())
+    optimizer = torch.optim.LBFGS(leaves, max_iter=400, tolerance_change=1e-14, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = (site.dense() - target).square().sum()
+        value.backward()
+        return value
+
+    for _ in range(rounds):
+        optimizer.step(loss)
+    return loss().item() / target.square().sum().item()
 
 
 def input_for(kind: str, n: int = 2) -> Tensor:

@@ -6,20 +6,26 @@ import pytest
 from torch import nn
 
 from tests.trainers.adapters.layers import attach_to
-from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters import AdaLoRA, DyLoRA, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
 from trainers.config import Targets
 from trainers.models.full_size import build_on_meta
 
 LORA4, LOHA4 = LoRA(rank=4, alpha=2.0), LoHA(rank=4, alpha=2.0)
 LOKR_SMALL, LOKR_LARGE = LoKr(rank=8, factor=-1, full_matrix=False), LoKr(factor=8)
 
+KRONA, VERA256, VERA1024, TIED8, TIED32 = KronA(), VeRA(), VeRA(rank=1024), TiedLoRA(rank=8), TiedLoRA(rank=32)
+
 # preset: number of layers, then parameters of each method
 TABLE = {
-    "attn": (128, {LORA4: 797_184, LOHA4: 1_594_368, LOKR_SMALL: 138_592, LOKR_LARGE: 1_469_312}),
-    "attn-mlp": (192, {LORA4: 1_695_744, LOHA4: 3_391_488, LOKR_SMALL: 245_152, LOKR_LARGE: 4_183_808}),
-    "full": (278, {LORA4: 4_203_264, LOHA4: 8_406_528, LOKR_SMALL: 481_136, LOKR_LARGE: 13_408_512}),
-    "cross-kv": (32, {LORA4: 198_144, LOHA4: 396_288, LOKR_SMALL: 34_048, LOKR_LARGE: 301_568}),
-}
+    "attn": (128, {LORA4: 797_184, LOHA4: 1_594_368, LOKR_SMALL: 138_592, LOKR_LARGE: 1_469_312,
+                   VERA256: 132_608, VERA1024: 230_912, TIED8: 173_056, TIED32: 392_704}),
+    "attn-mlp": (192, {LORA4: 1_695_744, LOHA4: 3_391_488, LOKR_SMALL: 245_152, LOKR_LARGE: 4_183_808,
+                       VERA256: 286_272, KRONA: 386_176}),
+    "full": (278, {LORA4: 4_203_264, LOHA4: 8_406_528, LOKR_SMALL: 481_136, LOKR_LARGE: 13_408_512,
+                   VERA256: 386_688}),
+    "cross-kv": (32, {LORA4: 198_144, LOHA4: 396_288, LOKR_SMALL: 34_048, LOKR_LARGE: 301_568,
+                      VERA256: 33_152}),
+}  # fmt: skip
 ROWS = [(preset, method) for preset, (_, counts) in TABLE.items() for method in counts]
 
 
@@ -28,7 +34,9 @@ def unet() -> nn.Module:
     return build_on_meta("sd1", "unet")
 
 
-@pytest.mark.parametrize(("preset", "method"), ROWS, ids=lambda v: v if isinstance(v, str) else f"{v.name}-{v.rank}")
+@pytest.mark.parametrize(
+    ("preset", "method"), ROWS, ids=lambda v: v if isinstance(v, str) else f"{v.name}-{v.file_rank}"
+)
 def test_layers_and_parameters_of_a_preset(unet, preset, method):
     network = attach_to(unet, method, targets=Targets(unet=preset))
     network.remove()
@@ -50,6 +58,26 @@ def test_dora_adds_one_number_for_each_output_row(unet):
     rows = sum(site.op.out for site in network.sites)
     assert rows == 40 * 320 + 40 * 640 + 48 * 1280
     assert sum(p.numel() for p in network.parameters()) == 797_184 + rows
+
+
+def test_tied_matrices_by_role_are_24_groups(unet):
+    network = attach_to(unet, TiedLoRA(rank=8, group_by="role"), targets=Targets(unet="attn"))
+    network.remove()
+    (shared,) = network.shared
+    assert len({name.partition("-")[2] for name, _ in shared.named_parameters()}) == 24
+    assert sum(p.numel() for p in shared.parameters()) == 35_968 * 8
+    assert sum(p.numel() for p in network.parameters()) == 35_968 * 8 + 128 * 8 + 99_840
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [(DyLoRA(rank=4), 0), (SeLoRA(rank=4), 0), (AdaLoRA(rank=4, target_rank=2), 4), (SoRA(rank=4), 4)],
+    ids=lambda v: getattr(v, "name", ""),
+)
+def test_lora_of_another_way_has_its_parameters_and_those_of_the_gate(unet, method, more):
+    network = attach_to(unet, method, targets=Targets(unet="attn"))
+    network.remove()
+    assert sum(p.numel() for p in network.parameters()) == 797_184 + 128 * more
 
 
 def test_every_layer_is_all_that_can_be_named(unet):

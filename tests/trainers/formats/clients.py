@@ -50,6 +50,18 @@ def trained(model: Model, method: LayerMethod, targets: Targets = MIXED) -> Netw
 
 
 @torch.no_grad()
+def cut(network: Network) -> None:
+    """Give layers of methods that change their ranks ranks of every size, and some of them none at all."""
+    for number, site in enumerate(network.sites):
+        theta = site.placed[0].values()
+        for name in ("lam", "g"):
+            if name in theta:
+                theta[name][: number % 4] = 0
+        if "grown" in theta:
+            theta["grown"].fill_(1 + number % 3)
+
+
+@torch.no_grad()
 def output(model: Model) -> Tensor:
     """What the text encoders say of fixed tokens, and the UNet of fixed noise with that as its text, `(n,)`."""
     ids = torch.randint(0, 8000, (2, 77), generator=torch.Generator().manual_seed(3))

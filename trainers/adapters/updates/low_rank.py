@@ -41,6 +41,8 @@ class LowRank:
         return (precise(self._gated_up()) @ precise(self.down)).view(self.shape)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+        if not self.rank:  # pruned away: convolutions refuse a kernel without outputs
+            return op(x, x.new_zeros(op.shape)) if onto is None else onto
         hidden = op(x, self.down.view(-1, *self.shape[1:]))  # (…, r) or (n, r, h, w)
         if self.gate is not None:
             hidden = hidden * op.over_channels(self.gate.to(hidden.dtype), hidden.dim())

@@ -1,0 +1,191 @@
+"""SeLoRA: the Fisher identity, growth that moves nothing, and where it happens."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_layers, make_site, theta_of
+from tests.trainers.adapters.training import take_steps
+from trainers.adapters import SeLoRA
+from trainers.adapters.method import Now, Step
+from trainers.adapters.network import Network
+from trainers.adapters.selora import fisher_ratio
+from trainers.config import Train
+
+SMALL = SeLoRA(rank=3, alpha=0.7, interval=2)
+ALWAYS = SeLoRA(rank=4, alpha=0.7, interval=3, threshold=1.0)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("grown", [1, 2, 3])
+def test_the_change_is_alpha_times_the_components_grown_so_far(kind, grown):
+    site = make_site(kind, SMALL)
+    site.placed[0].values()["grown"].fill_(grown)
+    theta = theta_of(site)
+    expected = 0.7 * sum(theta[f"B{n}"] @ theta[f"A{n}"] for n in range(grown))
+    torch.testing.assert_close(site.dense(), expected.reshape(site.op.shape))
+    assert torch.linalg.matrix_rank(expected) == grown
+
+
+def test_a_starts_kaiming_uniform_and_b_at_zero_at_rank_1():
+    theta = theta_of(make_site("linear", SeLoRA(rank=200), size=0.0))
+    assert int(theta["grown"]) == 1
+    A = torch.cat([theta[f"A{n}"] for n in range(200)])
+    assert A.abs().max() <= 12**-0.5 and A.std().item() == pytest.approx((3 * 12) ** -0.5, rel=0.05)
+    assert not any(theta[f"B{n}"].any() for n in range(200))
+
+
+def loss_of(net: nn.Module) -> Tensor:
+    return (net(make_input()) - 1).square().mean()
+
+
+def grown(network: Network) -> list[int]:
+    return [int(site.placed[0].values()["grown"]) for site in network.sites]
+
+
+def warmed(method: SeLoRA) -> tuple[nn.Module, Network]:
+    """A network a few steps on its way, no layer of which has grown."""
+    net = make_layers()
+    network = attach_to(net, replace(method, interval=10_000))
+    take_steps(network, lambda: loss_of(net), 5, Train(learning_rate=1e-2))
+    same = attach_to(twin := make_layers(), method)
+    same.load_state_dict(network.state_dict())
+    return twin, same
+
+
+def test_the_ratio_is_that_of_a_second_backward_on_the_grown_layer():
+    net, network = warmed(SMALL)
+    network.clock.now = Now(training=True, step=1)  # no trial: the layers as they are
+    loss_of(net).backward()
+    before = {site.path: information(site, 1) for site in network.sites}
+    network.zero_grad(set_to_none=True)
+
+    for site in network.sites:  # really grown, outside any trial
+        site.placed[0].values()["grown"].fill_(2)
+    loss_of(net).backward()
+    after = {site.path: information(site, 2) for site in network.sites}
+    assert all(not site.thetas[0].A1.grad.any() for site in network.sites)  # while its B is zero
+    network.zero_grad(set_to_none=True)
+
+    for site in network.sites:
+        site.placed[0].values()["grown"].fill_(1)
+    network.clock.now = Now(training=True, step=2)
+    loss_of(net).backward()
+    for site in network.sites:
+        ratio = fisher_ratio(site.placed[0].values())
+        assert ratio - 1 == pytest.approx(after[site.path] / before[site.path] - 1, rel=1e-2) and ratio > 1
+
+
+def information(site, n: int) -> float:
+    theta = site.thetas[0]
+    return sum(float(getattr(theta, f"{x}{k}").grad.square().sum()) for x in "AB" for k in range(n))
+
+
+def test_a_trial_and_a_growth_leave_the_loss_as_it_is():
+    net, network = warmed(ALWAYS)
+    with torch.no_grad():
+        network.clock.now = Now(training=True, step=2)
+        still = loss_of(net).item()
+        network.clock.now = Now(training=True, step=3)  # a trial
+        tried = loss_of(net).item()
+    loss_of(net).backward()
+    ALWAYS.after_backward(network, Step(3, 20))
+    assert grown(network) == [2] * 5
+    network.clock.now = Now()
+    assert tried == pytest.approx(still, abs=1e-7) and loss_of(net).item() == pytest.approx(still, abs=1e-7)
+
+
+def test_what_was_tried_is_what_is_kept_and_takes_no_step_yet():
+    net, network = warmed(ALWAYS)
+    before = copy.deepcopy(network.state_dict())
+    network.clock.now = Now(training=True, step=3)
+    loss_of(net).backward()
+    assert all(site.thetas[0].B1.grad.any() for site in network.sites)
+    ALWAYS.after_backward(network, Step(3, 20))
+    for site in network.sites:
+        theta = site.thetas[0]
+        assert theta.A1.grad is None and theta.B1.grad is None and theta.B0.grad is not None
+    after = network.state_dict()
+    assert all(torch.equal(before[name], value) for name, value in after.items() if not name.endswith("grown"))
+
+
+def test_components_that_were_there_keep_their_moments():
+    net = make_layers()
+    network = attach_to(net, ALWAYS)
+    names = {id(p): name for name, p in network.named_parameters()}
+    steps: list[dict[str, int]] = []
+
+    def after(step, optimizer) -> None:
+        steps.append({names[id(p)].rsplit(".", 1)[1]: int(s["step"]) for p, s in optimizer.state.items()})
+
+    take_steps(network, lambda: loss_of(net), 8, Train(learning_rate=1e-2, weight_decay=0.3), after)
+    assert steps[3] == {"A0": 4, "B0": 4}  # grown in this step, the fourth, and not moved by it
+    assert steps[4] == {"A0": 5, "B0": 5, "A1": 1, "B1": 1}
+    assert steps[7] == {"A0": 8, "B0": 8, "A1": 4, "B1": 4, "A2": 1, "B2": 1}
+    for site in network.sites:  # neither stepped nor decayed
+        assert not site.thetas[0].B3.any() and grown(network) == [3] * 5
+
+
+def test_layers_grow_to_their_largest_rank_and_no_further():
+    net = make_layers()
+    network = attach_to(net, replace(ALWAYS, interval=1))
+    take_steps(network, lambda: loss_of(net), 9, Train(learning_rate=1e-3))
+    assert grown(network) == [4] * 5
+    assert [site.updates()[0].rank for site in network.sites] == [4] * 5
+
+
+def test_a_budget_goes_to_the_layers_with_the_highest_ratio():
+    net, network = warmed(replace(ALWAYS, budget=7))
+    network.clock.now = Now(training=True, step=3)
+    loss_of(net).backward()
+    ratios = [fisher_ratio(site.placed[0].values()) for site in network.sites]
+    network.methods[0].after_backward(network, Step(3, 20))
+    best = sorted(ratios, reverse=True)[:2]
+    assert grown(network) == [1 + (ratio in best) for ratio in ratios]
+    take = attach_to(other := make_layers(), replace(ALWAYS, interval=1, budget=7))
+    take_steps(take, lambda: loss_of(other), 9, Train(learning_rate=1e-3))
+    assert sum(grown(take)) == 7
+
+
+def test_a_high_threshold_lets_nothing_grow():
+    net = make_layers()
+    network = attach_to(net, replace(ALWAYS, threshold=100.0))
+    take_steps(network, lambda: loss_of(net), 8, Train(learning_rate=1e-2))
+    assert grown(network) == [1] * 5
+
+
+def test_it_grows_where_rank_is_missing():
+    draw = torch.Generator().manual_seed(4)
+    torch.manual_seed(0)
+    net = nn.ModuleList(nn.Linear(10, 12, bias=False) for _ in range(4))
+    missing = {0: 1, 1: 1, 2: 5, 3: 1}  # the rank of what each layer has to learn
+    targets = [
+        torch.randn(12, rank, generator=draw) @ torch.randn(rank, 10, generator=draw) / rank**0.5
+        for rank in missing.values()
+    ]
+    network = attach_to(net, SeLoRA(rank=6, alpha=1.0, threshold=1.3, interval=40))
+
+    def loss() -> Tensor:
+        errors = [site.updates(network.clock.now)[0].dense() - target
+                  for site, target in zip(network.sites, targets, strict=True)]  # fmt: skip
+        return torch.stack([error.square().sum() for error in errors]).sum()
+
+    take_steps(network, loss, 420, Train(learning_rate=2e-2, weight_decay=0.0))
+    assert grown(network)[2] >= 5
+    rest = [n for number, n in enumerate(grown(network)) if number != 2]
+    assert max(rest) < grown(network)[2], grown(network)
+
+
+def test_its_file_has_the_rank_that_was_grown_and_the_same_change():
+    site = make_site("strided", SMALL)
+    site.placed[0].values()["grown"].fill_(2)
+    from trainers.formats.layout import build_update
+
+    tensors = site.updates()[0].file_tensors(SMALL.file_alpha)
+    assert tensors["lora_down.weight"].shape[0] == 2
+    torch.testing.assert_close(build_update(tensors).dense(site.weight()), site.dense().float())

@@ -1,0 +1,102 @@
+"""VeRA: two vectors a layer over a random pair of matrices that all layers share.
+
+    ΔW = Λ_b B Λ_d A        A (r, in·kh·kw),  B (out, r) frozen;  d (r,),  b (out,) trained
+
+One pair of the largest widths is drawn for the UNet and one for each text encoder; a layer takes its first columns and
+rows, scaled to Kaiming-uniform values of its own width (σ² = 2 / fan-in). b starts at zero and d at `d_initial`, so
+ΔW = 0 before the first step. On a convolution the rows of A are k×k kernels; the paper has linear layers only.
+
+A pair is a function of the run's seed. Checkpoints hold its SHA-256 instead of it, unless `store_projections`.
+
+Kopiczko et al. 2023 (arXiv 2310.11454), §3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from trainers.adapters.network import Network
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class VeRA(LayerMethod):
+    """ΔW = Λ_b B Λ_d A."""
+
+    paper: ClassVar[str] = "arXiv 2310.11454"
+    summary: ClassVar[str] = "Two vectors a layer over shared random matrices: the fewest numbers that still learn."
+
+    name: Literal["vera"] = "vera"
+    """The method."""
+    rank: int = Field(default=256, ge=1, le=4096)
+    """Rank r of the shared matrices: high ranks cost little, since only a vector of this length is trained."""
+    d_initial: float = Field(default=0.1, gt=0, le=10)
+    """Where d starts; the paper advises 0.1 or less."""
+    store_projections: bool = False
+    """Keep the shared matrices in checkpoints instead of drawing them again from the seed."""
+
+    @property
+    def takes_rank(self) -> bool:
+        return True
+
+    def with_rank(self, rank: int) -> VeRA:
+        return replace(self, rank=rank)
+
+    @property
+    def file_rank(self) -> int:
+        return self.rank
+
+    @property
+    def file_alpha(self) -> float:
+        return float(self.rank)
+
+    def drawn_again(self, name: str) -> bool:
+        return name in ("A", "B") and not self.store_projections
+
+    def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
+        width, out = max(site.op.fan_in for site in sites), max(site.op.out for site in sites)
+        A, B = (uniform(draw, *shape) for shape in ((self.rank, width), (out, self.rank)))
+        return {"A": A, "B": B, "digest": digest(A, B)}
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        return {"d": trains(torch.full((self.rank,), self.d_initial)), "b": trains(torch.zeros(site.op.out))}
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+        A, B = shared["A"][:, : site.op.fan_in], shared["B"][: site.op.out]
+        kaiming = 2 / (site.op.fan_in * self.rank) ** 0.5  # √(2 / fan-in) of A times √(2 / r) of B
+        return LowRank(theta["b"][:, None] * B, A, site.op.shape, kaiming * theta["d"])
+
+    def restored(self, network: Network) -> None:
+        for holder in network.shared:
+            values = dict(holder.named_buffers())
+            if "digest" in values and not torch.equal(digest(values["A"], values["B"]), values["digest"].cpu()):
+                raise VelaturaError(
+                    "the random matrices of VeRA come out differently on this machine or with this seed than when the "
+                    "run began; go on where it began, or train anew with method.store_projections = true"
+                )
+
+
+def uniform(draw: torch.Generator, *shape: int) -> Tensor:
+    """U(−√3, √3): uniform with variance 1."""
+    return (torch.rand(shape, generator=draw) * 2 - 1) * 3**0.5
+
+
+def digest(*tensors: Tensor) -> Tensor:
+    """SHA-256 of the tensors' bytes, `(32,)` uint8."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return torch.frombuffer(bytearray(found.digest()), dtype=torch.uint8)
