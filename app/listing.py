@@ -36,6 +36,10 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         "size": readable_size(summary.size),
     }
     print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
+    if summary.ranks:
+        print_table(
+            ("block", "rank of each of its layers"), [(b, " ".join(map(str, r))) for b, r in summary.ranks.items()]
+        )
     if summary.metadata:
         print_table(("metadata", ""), [(key, _cut(value)) for key, value in sorted(summary.metadata.items())])
     if tensors:

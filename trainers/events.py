@@ -11,7 +11,7 @@ from typing import Any
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
-QUIET = frozenset({"step", "drawing", "working"})
+QUIET = frozenset({"step", "drawing", "working", "ranks"})
 """Kinds of event that are many and go into `events.jsonl` alone."""
 
 

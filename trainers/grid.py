@@ -27,7 +27,7 @@ def make_grid(
     wide, high = (max(1, round(length * side / max(first.size))) for length in first.size)
     gap, label = max(8, side // 16), max(84, side // 2)
     small_size, large_size = max(12, side // 12), max(16, side // 9)
-    small, large = _font(small_size), _font(large_size)
+    small, large = load_font(small_size), load_font(large_size)
     heading = [textwrap.wrap(text, 18)[:2] for text in columns]
     top = gap + (int(large_size * 1.8) if title else 0)
     head = int(small_size * 1.35) * max((len(lines) for lines in heading), default=0) + gap // 2
@@ -49,7 +49,8 @@ def make_grid(
     return page
 
 
-def _font(size: int) -> FreeTypeFont | ImageFont:
+def load_font(size: int) -> FreeTypeFont | ImageFont:
+    """The bundled font at a size in pixels."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)

@@ -25,6 +25,7 @@ from trainers.loss import timestep_weights, weighted_error
 from trainers.memory import peak_memory
 from trainers.models.model import Model
 from trainers.optim import MovingAverage, learning_rate_factor, make_optimizer, parameter_groups, set_learning_rate
+from trainers.ranks import note_ranks
 from trainers.run import Run, plain_disk_errors
 from trainers.signals import asking_to_stop
 from trainers.trainee import Trainee, finite
@@ -103,6 +104,7 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
             progress.skipped += not facts["good"]
             progress.seconds += time.monotonic() - started
             _report(session, progress, facts)
+            note_ranks(session.record, network, progress.step, config.train.steps)
             if skips >= most:
                 reason = f"the loss or its gradients were not numbers {most} steps in a row"
                 raise VelaturaError(_advice(session, progress, reason))

@@ -29,6 +29,7 @@ from trainers.optim import make_optimizer, parameter_groups
 from trainers.prepare import fill_folder
 from trainers.presets import STARTER
 from trainers.previews import draw_final, draw_previews, preview_order
+from trainers.ranks import draw_rank_map
 from trainers.run import Run, new_run, plain_disk_errors, write_config
 from trainers.signals import interrupted_by_sigterm
 
@@ -248,6 +249,7 @@ def _finish(
     with session.average.in_place() if session.average else nullcontext():
         style = export_style(session, dataset, progress, started)
         finals = None if stopped_by else draw_final(session, order, style, progress.step)
+    draw_rank_map(run.folder)
     run.clear_stop()
     grid, difference = (finals.grid, finals.difference) if finals else (None, None)
     kind = "stopped" if stopped_by else "done"

@@ -104,6 +104,9 @@ class AdaLoRA(RankedMethod):
         used = lam != 0
         return LowRank(self.scale * P[:, used] * lam[used], Q[used], site.op.shape)
 
+    def rank_of(self, theta: Theta) -> int:
+        return int(((theta["lam"] != 0) & (theta["kept"] != 0)).sum())
+
     def penalty(self, network: Network) -> Tensor | None:
         """γ R over all layers."""
         if not self.orthogonality:

@@ -121,6 +121,10 @@ class LayerMethod:
         """Whether weight decay acts on the tensor `name` of θ."""
         return True
 
+    def rank_of(self, theta: Theta) -> int | None:
+        """A layer's rank now, of a method that changes it while training; None of the others."""
+        return None
+
     def idle_setting(self, sites: Sequence[Site]) -> str | None:
         """Name a setting that has no effect on these sites, where this method has been placed."""
         return None

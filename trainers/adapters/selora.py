@@ -84,6 +84,9 @@ class SeLoRA(RankedMethod):
         """Whether a layer is tried with one component more in this step."""
         return step > 0 and step % self.interval == 0 and int(theta["grown"]) < self.rank
 
+    def rank_of(self, theta: Theta) -> int:
+        return int(theta["grown"])
+
     @torch.no_grad()
     def after_backward(self, network: Network, step: Step) -> None:
         every = [placed.values() for _, placed in network.placed_by(self)]

@@ -63,6 +63,9 @@ class SoRA(RankedMethod):
         kept = self.rank_gate(site, now, self.rank, g.device)
         return LowRank(self.scale * B, A, site.op.shape, g if kept is None else g * kept)
 
+    def rank_of(self, theta: Theta) -> int:
+        return int((theta["g"] != 0).sum())
+
     def learning_rate_ratio(self, name: str) -> float:
         return self.gate_ratio if name == "g" else 1.0
 

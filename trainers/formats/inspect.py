@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,12 @@ from trainers.formats.layout import method_of
 from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.read import Style, read_outline, read_style
+
+BLOCK = re.compile(
+    r"lora_(unet_(?:down|up)_blocks_\d+_[a-z]+_\d+|unet_mid_block_[a-z]+_\d+|unet_(?:in|out)put_blocks_\d+_\d+"
+    r"|unet_middle_block_\d+|te\d?_text_model_encoder_layers_\d+)_"
+)
+"""A layer's name in a file, as far as its block: that of diffusers, or that of SDXL's original code."""
 
 
 class Frozen(BaseModel):
@@ -59,6 +66,8 @@ class StyleSummary(Frozen):
     """`lora`, `loha`, `lokr` or `full`, several with + between them; `dora` where magnitudes are stored too."""
     base: BaseSummary
     rank: RankSummary | None
+    ranks: Mapping[str, tuple[int, ...]]
+    """The rank of each layer by the block it belongs to, in the file's order; empty where all are the same."""
     alphas: tuple[float, ...]
     """The distinct alphas that are stored."""
     trained_words: tuple[str, ...]
@@ -101,6 +110,7 @@ def describe_style(path: Path) -> StyleSummary:
         method=_method(style),
         base=_base(style),
         rank=_rank_summary(ranks),
+        ranks=_ranks_by_block(style) if len(ranks) > 1 else {},
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t})),
         trained_words=_trained_words(style),
         modules=dict(sorted(Counter(part_of(stem) or "other" for stem in style.layers).items())),
@@ -150,6 +160,17 @@ def _rank(layer: Mapping[str, Tensor]) -> int | None:
         if suffix in layer and not _is_nothing(layer):
             return len(layer[suffix])
     return None
+
+
+def _ranks_by_block(style: Style) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for stem, layer in style.layers.items():
+        rank = _rank(layer)
+        if rank is not None:
+            block = BLOCK.match(stem)
+            name = block[1] if block else stem
+            found[name] = (*found.get(name, ()), rank)
+    return found
 
 
 def _trained_words(style: Style) -> tuple[str, ...]:
