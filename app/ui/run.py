@@ -18,6 +18,7 @@ from app.ui.patched import patched
 from app.ui.queue import Queue, share
 from app.ui.run_actions import buttons, perform
 from app.ui.run_dialogs import dialogs
+from app.ui.run_ranks import rank_map
 from app.ui.shelf import Shelf
 from app.ui.shell import AT_ONCE, PRIVATE, block, build_shell, island
 from app.ui.visit import digest, given_back, number, said
@@ -134,7 +135,7 @@ class RunPage:
         columns = run_samples.find_samples(view.job.folder)
         return {
             "head": _head(view, bool(columns), self._style(view)),
-            "samples": f"<h2>{words.SAMPLES}</h2>{run_samples.grid(view, public)}",
+            "samples": f"<h2>{words.SAMPLES}</h2>{run_samples.grid(view, public)}{rank_map(view, public)}",
             "compare": run_slider.pictures(view, columns, public),
             "curve": self._curve(view),
         }
