@@ -9,7 +9,7 @@ from PIL import Image
 from app.ui.method_pictures import STRIPS, SUFFIX, method_picture, method_strip
 from trainers.adapters import METHODS
 
-TO_BE_DRAWN = ("krona", "vera", "tied", "dylora", "adalora", "sora", "selora")
+TO_BE_DRAWN = ("krona", "vera", "dylora", "adalora", "sora")
 """Methods whose strip `python -m benchmarks.pictures` has still to make; their cards do without."""
 
 
