@@ -90,7 +90,10 @@ ROWS = {
     ),
     "overwrite the images": ("train --images images --name images --out . --overwrite", "images is no run folder"),
     # settings
-    "unknown preset": (f"{TRAIN} --preset nice", "no preset 'nice'; there are adalora, balanced, dylora, faithful, krona, loha"),
+    "unknown preset": (
+        f"{TRAIN} --preset nice",
+        "no preset 'nice'; there are adalora, balanced, dylora, faithful",
+    ),
     "unknown method": (f"{TRAIN} --set method.name=nice", "no method 'nice'; there are 'lora', 'loha', 'lokr'"),
     "unknown section": (f"{TRAIN} --set trian.steps=3", "no setting trian; allowed are base, data"),
     "unknown key": (f"{TRAIN} --set train.step=3", "no setting train.step; allowed are .* steps"),

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 class Process:
@@ -22,11 +30,14 @@ class Process:
         self.start()
 
     def start(self, port: int | None = None) -> None:
-        """Start it, at the port it had if that is given, and wait until it says where it is."""
+        """Start it, at the port it had if that is given, and wait until it says where it is.
+
+        Its first port is one that the system gives, not the first that is free: another test's studio would take that
+        while this one is down.
+        """
         self.log = self.out.with_suffix(".log")
         command = [sys.executable, "-m", "app.cli", "ui", "--out", str(self.out), *self.options]
-        if port is not None:
-            command += ["--port", str(port)]
+        command += ["--port", str(port or free_port())]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
