@@ -226,7 +226,7 @@ def test_a_terminal_without_unicode_or_colour(tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert outcome.out.isascii() and "\x1b" not in outcome.out
     assert "warning: ?nread.png holds text, not an image." in outcome.out
-    assert "ok: All images are large enough" in outcome.out
+    assert "ok: All pictures are large enough" in outcome.out
 
 
 def test_nothing_comes_through_that_a_terminal_obeys(tmp_path: Path) -> None:

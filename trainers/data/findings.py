@@ -128,11 +128,11 @@ def files_are(names: Sequence[str]) -> str:
 def _number(readable: Sequence[Measured]) -> Finding:
     count = len(readable)
     if not count:
-        return Finding("error", "No image can be read.", f"Put images into the folder ({FORMATS_IN_WORDS}).")
+        return Finding("error", "No picture can be read.", f"Put pictures into the folder ({FORMATS_IN_WORDS}).")
     if count < FEW:
-        sentence = f"There {'is only 1 image' if count == 1 else f'are only {count} images'}."
+        sentence = f"There {'is only 1 picture' if count == 1 else f'are only {count} pictures'}."
         return Finding("warning", sentence, "Add more, if you can: with 10 to 30 a style is learned, not pictures.")
-    return Finding("ok", f"{count} images can be read, which is enough for a style.")
+    return Finding("ok", f"{count} pictures can be read, which is enough for a style.")
 
 
 def _copies(readable: Sequence[Measured]) -> list[Finding]:
@@ -140,7 +140,7 @@ def _copies(readable: Sequence[Measured]) -> list[Finding]:
     groups = duplicates(names, [one.hash for one in readable], [one.fingerprint for one in readable])
     findings = []
     for group in groups:
-        how = "the same image" if group.exact else "nearly the same image"
+        how = "the same picture" if group.exact else "nearly the same picture"
         fix = "Keep one of them, else it counts more than the others; to make all count more, set data.repeats."
         first, second = group.names[:2]
         others = (second, *(first for _ in group.names[1:]))
@@ -176,11 +176,11 @@ def _sizes(readable: Sequence[Measured], settings: Data, resolution: int) -> lis
         )
         findings.append(Finding("warning", sentence, fix, names, "small", notes))
     if not enlarged and not reduced:
-        findings.append(Finding("ok", f"All images are large enough for the training size of {resolution}."))
+        findings.append(Finding("ok", f"All pictures are large enough for the training size of {resolution}."))
     areas = [one.size[0] * one.size[1] for one in readable]
     if max(areas) >= VERY_DIFFERENT * min(areas):
         small, large = (_size(readable[areas.index(pick)]) for pick in (min(areas), max(areas)))
-        sentence = f"The images differ much in size, from {small} to {large} pixels."
+        sentence = f"The pictures differ much in size, from {small} to {large} pixels."
         fix = "Fine for a style; if line widths or textures matter, use originals of similar size."
         findings.append(Finding("note", sentence, fix))
     return findings
@@ -232,10 +232,10 @@ def _captions(readable: Sequence[Measured], settings: Data) -> list[Finding]:
         return [Finding(level, sentence, fix, missing, "no caption", notes)]
     distinct = {one.caption for one in readable}
     if len(readable) > 1 and len(distinct) == 1:
-        sentence = f"All images have the same caption: “{next(iter(distinct))}”."
-        fix = "Say what differs from image to image, so that only the style is left to be learned."
+        sentence = f"All pictures have the same caption: “{next(iter(distinct))}”."
+        fix = "Say what differs from picture to picture, so that only the style is left to be learned."
         return [Finding("note", sentence, fix)]
-    return [Finding("ok", "Every image has a caption.")] if len(distinct) > 1 else []
+    return [Finding("ok", "Every picture has a caption.")] if len(distinct) > 1 else []
 
 
 def _lengths(readable: Sequence[Measured], settings: Data, count_tokens: Callable[[str], int] | None) -> list[Finding]:
@@ -248,7 +248,8 @@ def _lengths(readable: Sequence[Measured], settings: Data, count_tokens: Callabl
         return []
     sentence = f"The caption of {_listed(long)} is cut at {limit} tokens (the longest has {max(counts.values())})."
     fix = "Shorten it" + (", or raise data.chunks." if settings.chunks < 3 else ".")
-    notes = tuple(f"Long caption: it has {counts[name]} tokens, and what comes after {limit} is cut." for name in long)
+    words = limit * 3 // 4  # of English
+    notes = tuple(f"Long caption: only its first {limit} tokens, about {words} words, are read." for _ in long)
     return [Finding("warning", sentence, fix, long, "long caption", notes)]
 
 

@@ -78,8 +78,8 @@ def test_what_was_measured_outlives_the_studio(drafts: Drafts, draft: Draft) -> 
 def test_few_pictures_are_said_once(drafts: Drafts, draft: Draft) -> None:
     few = drafts.change(KEY, lambda now: edits.without(now, [one.id for one in now.pictures[2:]], "gone"))
     (general,) = Checker(drafts).report(few).general
-    assert general.sentence == "There are only 2 images."
-    assert "There are only 2 images." in cards.general(Checker(drafts).report(few))
+    assert general.sentence == "There are only 2 pictures."
+    assert "There are only 2 pictures." in cards.general(Checker(drafts).report(few))
 
 
 def test_cards_show_words_as_words(drafts: Drafts, draft: Draft) -> None:

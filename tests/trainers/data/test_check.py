@@ -37,9 +37,9 @@ def bad(findings: list[Finding]) -> list[str]:
 def test_good_images_have_nothing_wrong(good: Path) -> None:
     findings = check(good)
     assert [finding.level for finding in findings] == ["ok"] * 3
-    assert only(findings, "6 images can be read").level == "ok"
+    assert only(findings, "6 pictures can be read").level == "ok"
     assert only(findings, "large enough for the training size of 128").level == "ok"
-    assert only(findings, "Every image has a caption").level == "ok"
+    assert only(findings, "Every picture has a caption").level == "ok"
 
 
 def test_every_fault_has_a_fix_and_the_gravest_come_first(good: Path) -> None:
@@ -66,22 +66,22 @@ def test_files_that_cannot_be_used(good: Path) -> None:
 def test_too_few_or_none(tmp_path: Path) -> None:
     with pytest.raises(VelaturaError, match=r"no such folder"):
         check(tmp_path / "missing")
-    assert [(finding.level, finding.sentence) for finding in check(tmp_path)] == [("error", "No image can be read.")]
+    assert [(finding.level, finding.sentence) for finding in check(tmp_path)] == [("error", "No picture can be read.")]
     pictures.scene(1, (160, 140)).save(tmp_path / "fox.png")
-    assert only(check(tmp_path), "There is only 1 image.").level == "warning"
+    assert only(check(tmp_path), "There is only 1 picture.").level == "warning"
     for number in range(2, 5):
         pictures.scene(number, (160, 140)).save(tmp_path / f"fox {number}.png")
-    assert only(check(tmp_path), "There are only 4 images.").level == "warning"
+    assert only(check(tmp_path), "There are only 4 pictures.").level == "warning"
     pictures.scene(5, (160, 140)).save(tmp_path / "fox 5.png")
-    assert only(check(tmp_path), "5 images can be read").level == "ok"
+    assert only(check(tmp_path), "5 pictures can be read").level == "ok"
 
 
 def test_duplicates(good: Path) -> None:
     pictures.scene(0, (160, 140)).save(good / "again.webp", lossless=True)
     pictures.scene(1, (160, 140)).resize((320, 280)).save(good / "larger.jpg")
     findings = check(good)
-    assert only(findings, "are the same image").files == ("again.webp", "fox.png")
-    assert only(findings, "are nearly the same image").files == ("larger.jpg", "owl.png")
+    assert only(findings, "are the same picture").files == ("again.webp", "fox.png")
+    assert only(findings, "are nearly the same picture").files == ("larger.jpg", "owl.png")
 
 
 def test_small_images(good: Path) -> None:
@@ -124,11 +124,11 @@ def test_captions(good: Path) -> None:
     missing = only(check(good), "no caption")
     assert missing.level == "warning" and missing.files == ("IMG_1234.png",)
     assert only(check(good, trigger="zz"), "no caption").level == "note"
-    assert only(check(good, caption="a drawing, {name}"), "Every image has a caption").level == "ok"
-    same = only(check(good, caption="a drawing"), "All images have the same caption")
+    assert only(check(good, caption="a drawing, {name}"), "Every picture has a caption").level == "ok"
+    same = only(check(good, caption="a drawing"), "All pictures have the same caption")
     assert same.level == "note" and "“a drawing”" in same.sentence
     (good / "IMG_1234.txt").write_text("a drawing")
-    assert only(check(good), "Every image has a caption").level == "ok"
+    assert only(check(good), "Every picture has a caption").level == "ok"
 
 
 def test_long_captions(good: Path) -> None:
