@@ -1,4 +1,4 @@
-"""Every method's card has its drawing, and a strip that is there is really before and after."""
+"""Every method's card has its drawing and its strip, which is really before and after."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ from PIL import Image
 from app.ui.method_pictures import STRIPS, SUFFIX, method_picture, method_strip
 from trainers.adapters import METHODS
 
-TO_BE_DRAWN = ("krona", "vera", "dylora", "adalora", "sora")
-"""Methods whose strip `python -m benchmarks.pictures` has still to make; their cards do without."""
-
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_has_a_drawing(name: str) -> None:
     assert method_picture(name).startswith("<svg") and "<rect" in method_picture(name)
 
 
-@pytest.mark.parametrize("name", TO_BE_DRAWN)
-def test_a_method_still_to_be_drawn_shows_no_strip(name: str) -> None:
-    assert method_strip(name, "words") == "", "it is there now: take the name off the list"
-
-
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in TO_BE_DRAWN])
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_shown_at_work(name: str) -> None:
     assert f'src="look/methods/{name}.webp"' in method_strip(name, "words") and 'alt="words"' in method_strip(
         name, "words"
