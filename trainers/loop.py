@@ -145,7 +145,8 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
         total += loss.detach().float().cpu() / settings.accumulation
     if accelerator.scaler is not None:
         accelerator.unscale_gradients()  # what a method measures is the gradient itself
-    if torch.isfinite(total) and finite([p.grad for p in network.parameters() if p.grad is not None]):
+    found = torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+    if torch.isfinite(total) and torch.isfinite(found):  # one look for all tensors: each waits for the device
         for method in network.methods:
             method.after_backward(network, now)
     trained = [p for p in network.parameters() if p.grad is not None]
