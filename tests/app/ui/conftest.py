@@ -13,6 +13,7 @@ import pytest
 
 from app.ui.drafts import Drafts
 from app.ui.places import Places
+from app.ui.queue import Queue
 from tests.app.ui.server import Process
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -82,3 +83,9 @@ def page(browser, studio: Process) -> Iterator[object]:
 def anonymous(tmp_path: Path) -> str:
     """A name for a draft in unit tests."""
     return re.sub(r"\W", "", tmp_path.name)
+
+
+@pytest.fixture
+def queue(drafts: Drafts) -> Queue:
+    """The empty queue of the same studio, as pages read it."""
+    return Queue(drafts.places)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,20 +16,12 @@ from app.ui import run_slider
 from app.ui.comparison import ComparisonPage
 from app.ui.curve import drawn_together
 from app.ui.differences import find_differences, read_settings
-from app.ui.places import Places
 from app.ui.queue import Queue
 from app.ui.run_samples import find_samples
 from app.ui.shelf import Shelf
 from tests.app.ui.ended_runs import PROMPTS, write_run
 
 NASTY = "<b>a fox</b> ${1} \"'"
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Queue:
-    places = Places(tmp_path / "outputs")
-    places.make()
-    return Queue(places)
 
 
 @pytest.fixture

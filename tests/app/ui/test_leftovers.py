@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from app.ui import run_samples
-from app.ui.drafts import Draft, Drafts
+from app.ui.drafts import Draft
 from app.ui.leftovers import sweep_public
 from app.ui.queue import Queue
 from app.ui.samples import build_strips
@@ -20,11 +20,6 @@ from tests.app.ui.test_shelf import LORA
 from trainers.events import Recorder
 
 ANNA = "user:anna"
-
-
-@pytest.fixture
-def queue(drafts: Drafts) -> Queue:
-    return Queue(drafts.places)
 
 
 def finished_run(queue: Queue, name: str) -> Path:

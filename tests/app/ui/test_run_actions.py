@@ -8,18 +8,14 @@ import gradio as gr
 import pytest
 
 from app.jobs.store import TRAIN, NewJob
-from app.ui.places import Places
 from app.ui.queue import Queue
 from app.ui.run_actions import perform
 from tests.app.ui.ended_runs import write_run
 
 
 @pytest.fixture
-def queue(tmp_path) -> Queue:
-    """A queue in which four runs wait."""
-    places = Places(tmp_path / "outputs")
-    places.make()
-    queue = Queue(places)
+def queue(queue: Queue) -> Queue:
+    """The queue, with four runs that wait."""
     for name in "abcd":
         queue.store.add(NewJob(TRAIN, write_run(places.runs, name, {"train": {"steps": 4, "warmup": 0}})))
     return queue

@@ -5,26 +5,17 @@ from __future__ import annotations
 import re
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from app.jobs.views import View
 from app.ui import run_samples
-from app.ui.places import Places
 from app.ui.queue import Queue
 from tests.trainers.data.pictures import scene
 from trainers.events import Recorder
 
 NASTY = "<b>a fox</b> ${1} \"'"
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Queue:
-    places = Places(tmp_path / "outputs")
-    places.make()
-    return Queue(places)
 
 
 @pytest.fixture
