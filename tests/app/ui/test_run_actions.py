@@ -17,7 +17,7 @@ from tests.app.ui.ended_runs import write_run
 def queue(queue: Queue) -> Queue:
     """The queue, with four runs that wait."""
     for name in "abcd":
-        queue.store.add(NewJob(TRAIN, write_run(places.runs, name, {"train": {"steps": 4, "warmup": 0}})))
+        queue.store.add(NewJob(TRAIN, write_run(queue.store.runs, name, {"train": {"steps": 4, "warmup": 0}})))
     return queue
 
 
