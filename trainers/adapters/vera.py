@@ -80,9 +80,8 @@ class VeRA(LayerMethod):
         return LowRank(theta["b"][:, None] * B, A, site.op.shape, kaiming * theta["d"])
 
     def restored(self, network: Network) -> None:
-        for holder in network.shared:
-            values = dict(holder.named_buffers())
-            if "digest" in values and not torch.equal(digest(values["A"], values["B"]), values["digest"].cpu()):
+        for held in (dict(one.values.named_buffers()) for one in network.sharing if one.method == self):
+            if not torch.equal(digest(held["A"], held["B"]), held["digest"].cpu()):
                 raise VelaturaError(
                     "the random matrices of VeRA come out differently on this machine or with this seed than when the "
                     "run began; go on where it began, or train anew with method.store_projections = true"
