@@ -12,7 +12,7 @@ from app.ui import comparison_words as words
 from app.ui import run_parts, run_words
 from app.ui.curve import Losses, drawn_together, line_mark
 from app.ui.differences import find_differences, setting
-from app.ui.html import banner, text
+from app.ui.html import banner, text, wide_table
 from app.ui.offers import offers
 from app.ui.run_samples import Sample, by_words, newest_whole, sample_button
 from app.ui.shelf import Item, Shelf
@@ -98,12 +98,8 @@ def _pictures(sides: Sequence[Side]) -> str:
         + "</tr>"
         for row in rows
     )
-    table = (
-        f'<p class="hint">{text(words.LEAD)}</p><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="{text(run_words.SAMPLES)}"><table class="grid"><tbody><tr><td></td>{heads}</tr>{body}</tbody>'
-        "</table></div>"
-    )
-    return _section(run_words.SAMPLES, "pictures", table)
+    table = wide_table(run_words.SAMPLES, "grid", f"<tr><td></td>{heads}</tr>{body}")
+    return _section(run_words.SAMPLES, "pictures", f'<p class="hint">{text(words.LEAD)}</p>{table}')
 
 
 def _whose(place: int, side: Side) -> str:
@@ -138,11 +134,8 @@ def _differences(sides: Sequence[Side]) -> str:
         f"{''.join(f'<td>{text(shown)}</td>' for shown in one.shown)}</tr>"
         for one in found
     )
-    table = (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(words.DIFFERENCES)}">'
-        f'<table class="settings-table"><tbody><tr><th scope="col">{text(words.SETTING)}</th>{heads}</tr>'
-        f"{rows}</tbody></table></div>"
-    )
+    head = f'<tr><th scope="col">{text(words.SETTING)}</th>{heads}</tr>'
+    table = wide_table(words.DIFFERENCES, "settings-table", head + rows)
     return _section(words.DIFFERENCES, "differing", unread + table)
 
 

@@ -56,6 +56,14 @@ def arrivals(label: str, stop: str) -> str:
     )
 
 
+def wide_table(label: str, kind: str, rows: str) -> str:
+    """A table that scrolls aside where it is wider than the page; `rows` is HTML."""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(label)}"><table class="{kind}">'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
 def heading(title: str, lead: str = "") -> str:
     """A page's or step's first words."""
     return f"<h1>{text(title)}</h1>" + (f'<p class="lead">{text(lead)}</p>' if lead else "")

@@ -14,7 +14,7 @@ from PIL import Image
 from app.jobs.views import View
 from app.ui import run_words as words
 from app.ui.curve import Losses
-from app.ui.html import file_address, text
+from app.ui.html import file_address, text, wide_table
 from trainers.run import whole_file
 
 SMALL = 256
@@ -93,10 +93,7 @@ def grid(view: View, public: Path) -> str:
     for row, prompt in enumerate(prompts):
         cells = "".join(_cell(column, row, prompt, public) for column in columns)
         rows.append(f'<tr><th scope="row">{text(prompt)}</th>{cells}</tr>')
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(words.SAMPLES)}"><table class="grid">'
-        f"<tbody><tr><td></td>{heads}</tr>{''.join(rows)}</tbody></table></div>"
-    )
+    return wide_table(words.SAMPLES, "grid", f"<tr><td></td>{heads}</tr>{''.join(rows)}")
 
 
 def prompts_of(view: View, count: int) -> list[str]:
