@@ -111,13 +111,12 @@ def resume(
 @app.command(epilog="Example: velatura stop outputs/dusk")
 def stop(run: RunFolder) -> None:
     """Ask a run to finish its step, save, export and end."""
-    from app.jobs.follow import Follower
     from app.jobs.states import IN_WORDS, State
-    from app.jobs.summary import Summary
+    from app.jobs.summary import read_summary
     from trainers.run import open_run
 
     opened = open_run(run)
-    said = Summary().after(Follower(run).read())
+    said = read_summary(run)
     if said.ended:
         raise VelaturaError(f"{run} is not training: {IN_WORDS[State(said.ended)]}")
     if not said.doing and not opened.is_training():

@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from app.jobs.devices import Offer, environment_for, find_devices
-from app.jobs.follow import Follower
 from app.jobs.process import own_identity, start_detached
 from app.jobs.states import is_alive
 from app.jobs.store import YIELD, Job, Store
-from app.jobs.summary import Summary
+from app.jobs.summary import read_summary
 from app.jobs.views import Watcher
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
@@ -173,7 +172,7 @@ def settle(store: Store) -> list[Job]:
 
 
 def _has_paused(job: Job) -> bool:
-    said = Summary().after(Follower(job.folder).read())
+    said = read_summary(job.folder)
     return said.ended == "paused" and said.time >= job.begun
 
 
@@ -182,7 +181,7 @@ def note_cancelled(job: Job) -> None:
 
     One that had saved something in an earlier attempt is not given up by cancelling the next one before it begins.
     """
-    said = Summary().after(Follower(job.folder).read())
+    said = read_summary(job.folder)
     if not said.saved and (not said.ended or said.time < job.begun):
         with suppress(OSError):  # a folder that is gone says so by itself
             Recorder(job.folder)("cancelled", step=said.saved)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from app.jobs.follow import Follower
 from trainers.events import Event
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
@@ -147,3 +149,8 @@ _CHANGES = {
     "final": _saving,
     **dict.fromkeys(ENDS, _end),
 }
+
+
+def read_summary(folder: Path) -> Summary:
+    """What all events of a job's folder say."""
+    return Summary().after(Follower(folder).read())

@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 from app.failure import sentence
-from app.jobs.follow import Follower
 from app.jobs.process import own_identity
 from app.jobs.store import TRAIN, Job, Store
-from app.jobs.summary import Summary
+from app.jobs.summary import read_summary
 from trainers.errors import BusyError, VelaturaError
 from trainers.events import Recorder
 from trainers.run import Run
@@ -73,7 +72,7 @@ def _run_command(job: Job) -> None:
 
 def _note_failure(job: Job, words: str) -> None:
     """Say what went wrong, unless the run has said just that itself."""
-    said = Summary().after(Follower(job.folder).read())
+    said = read_summary(job.folder)
     if said.ended != "failed" or said.time < job.begun or said.message != words:
         Recorder(job.folder)("error", message=words)
 
