@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -220,16 +221,15 @@ def get_model(identifier: Annotated[str, typer.Argument(metavar="ID", help="A hu
 @app.command(epilog="Example: velatura methods --json")
 def methods(json: Json = False) -> None:
     """List the methods: where each comes from, where it sits, what it is good at."""
-    from trainers.adapters import METHODS
+    from trainers.techniques import list_techniques
 
-    rows = [
-        {"name": name, "paper": kind.paper, "places": list(kind.places), "summary": kind.summary}
-        for name, kind in METHODS.items()
-    ]
+    rows = [{**asdict(one), "places": list(one.places)} for one in list_techniques()]
     if json:
         print_json(rows)
     else:
-        print_table(("method", "paper", "places", "what for"), [(*r.values(),) for r in _joined(rows)])
+        shown = [(row["name"], row["paper"], ", ".join(row["places"]), row["summary"]) for row in rows]
+        print_table(("method", "paper", "places", "what for"), shown)
+        say("use one with --preset METHOD; --json also says which setting turns it on")
 
 
 @app.command(epilog="Example: velatura presets")
@@ -266,10 +266,6 @@ app.command(epilog="Example: velatura estimate --images my-paintings --preset lo
 app.command(epilog="Example: velatura caption my-paintings --model blip")(caption)
 add_queue_commands(app)
 add_studio_command(app)
-
-
-def _joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "places": ", ".join(row["places"])} for row in rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,8 +19,8 @@ from app.ui.parts import Studio
 from app.ui.shelf import Item
 from app.ui.starting import start_run, with_orders
 from app.ui.uploads import take_in
-from trainers.adapters import METHODS
 from trainers.presets import list_presets
+from trainers.techniques import list_techniques
 
 A_PAGE = 50
 DRAFT_LETTERS = 64
@@ -180,7 +180,9 @@ class Api:
     @kindly
     def methods(self) -> list[Answer]:
         """The methods there are: what each is good at, and where it comes from."""
-        return [{"name": name, "summary": one.summary, "paper": one.paper} for name, one in METHODS.items()]
+        return [
+            {"name": t.name, "summary": t.summary, "paper": t.paper, "setting": t.setting} for t in list_techniques()
+        ]
 
     @kindly
     def presets(self) -> list[Answer]:

@@ -10,8 +10,8 @@ import pytest
 
 from tests.app.command import call, parse
 from tests.app.files import write_pictures
-from trainers.adapters import METHODS
 from trainers.presets import find_preset, list_presets
+from trainers.techniques import list_techniques
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,10 +79,11 @@ def test_the_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
 def test_the_table_of_methods_is_the_registry() -> None:
     table = README.partition("\n## Methods\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w-]+)` \|.*?\|.*?\| (.*?) \|", table, re.MULTILINE)
-    assert [name for name, _ in rows] == list(METHODS)
+    papers = {one.name: one.paper for one in list_techniques()}
+    assert [name for name, _ in rows] == list(papers)
     for name, row in re.findall(r"^\| `([\w-]+)` \|(.*)$", table, re.MULTILINE):
         for paper in re.findall(r"arxiv\.org/abs/([\d.]+)", row):
-            assert paper in METHODS[name].paper
+            assert paper in papers[name]
 
 
 def test_every_preset_that_is_named_exists() -> None:
