@@ -76,7 +76,7 @@ class BlockOverride(Section):
 
 class Targets(Section):
     unet: str | tuple[str, ...] = "attn-mlp"
-    """Layers of the UNet: `attn`, `attn-mlp`, `full`, `cross-kv`, `none`, or patterns such as `up_blocks.*.to_k`."""
+    """Layers of the UNet: `attn`, `attn-mlp`, `full`, `cross-kv`, `b-lora`, `none`, or patterns: `up_blocks.*.to_k`."""
     text_encoder: str | tuple[str, ...] = "none"
     """Layers of the text encoder(s): `none`, `attn`, `attn-mlp`, or patterns."""
     blocks: dict[str, BlockOverride] = Field(default_factory=dict)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from trainers.adapters.targets import B_LORA
 from trainers.checkpoint import Progress
 from trainers.config import Config
 from trainers.data.captions import full_caption
@@ -35,7 +36,14 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
         write_style(core, network, model.family.name, shape, metadata, config.save.precision)
         other = core.with_name(f"{config.name}-diffusers.safetensors")
         extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
+        for half, block in B_LORA.items() if config.targets.unet == "b-lora" else ():
+            path = core.with_name(f"{config.name}-{half}.safetensors")
+            write_style(path, network, model.family.name, shape, metadata, config.save.precision, f"{block}.")
         sentence = FOR_STARTER.format(core.name) if model.starter else how_to_load(network, core, extra)
+        if config.targets.unet == "b-lora":
+            sentence += (
+                f" {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."
+            )
         with whole_file(run.style / "how-to-load.txt") as building:
             building.write_text(sentence + "\n", encoding="utf-8")
     session.record("export", path=core.name, bytes=core.stat().st_size, message=sentence)

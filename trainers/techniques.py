@@ -22,8 +22,32 @@ class Technique:
     """The setting that turns it on, as `--set` takes it."""
 
 
-BESIDE_METHODS: tuple[Technique, ...] = ()
-"""What is no `[method]`, but lies in the base, the data or the tokens: one line each."""
+LAYERS = ("linear", "convolution")
+
+BESIDE_METHODS: tuple[Technique, ...] = (
+    Technique(
+        "pissa",
+        "arXiv 2404.02948",
+        LAYERS,
+        "LoRA that starts from what matters most in each weight: learns faster from the first step.",
+        "method.start=pissa",
+    ),
+    Technique(
+        "lora-fa",
+        "arXiv 2308.03303",
+        LAYERS,
+        "LoRA with half of its factors left as drawn: less memory, less change.",
+        "method.freeze_a=true",
+    ),
+    Technique(
+        "b-lora",
+        "arXiv 2403.14572",
+        ("linear",),
+        "LoRA on two blocks of SDXL: the style of a picture and its content come apart, from one picture.",
+        "targets.unet=b-lora",
+    ),
+)
+"""What is no `[method]` of its own, but a setting of one, or lies in the base, the data or the tokens."""
 
 
 def list_techniques() -> tuple[Technique, ...]:

@@ -209,6 +209,8 @@ CASES: dict[str, Case] = {
     "lora.rslora": Case(one("method.rslora", True)),
     "lora.dora": Case(one("method.dora", True)),
     "lora.plus_ratio": Case(one("method.plus_ratio", 4.0)),
+    "lora.freeze_a": Case(one("method.freeze_a", True)),
+    "lora.start": Case(one("method.start", "pissa")),
     "loha.name": Case(LOKR, within=LOHA),
     "loha.rank": Case(one("method.rank", 3), within=LOHA),
     "loha.alpha": Case(one("method.alpha", 1.0), within=LOHA),

@@ -20,9 +20,13 @@ ATTENTION = ("*.attn[12].to_[qkv]", "*.attn[12].to_out.0", "*.[qkv]_proj", "*.ou
 FEED_FORWARD = ("*.ff.net.0.proj", "*.ff.net.2", "*.proj_in", "*.proj_out", "*.mlp.fc[12]")
 RESIDUAL = ("*.conv[12]", "*.conv_shortcut", "*.time_emb_proj", "*.*samplers.0.conv")
 
+B_LORA: Mapping[str, str] = {"content": "up_blocks.0.attentions.0", "style": "up_blocks.0.attentions.1"}
+"""The blocks of SDXL that hold an image's content and its style (B-LoRA, Frenkel et al. 2024, arXiv 2403.14572, §4)."""
+
 PRESETS: Mapping[str, tuple[str, ...]] = {
     "none": (),
     "cross-kv": ("*.attn2.to_[kv]",),
+    "b-lora": tuple(f"{block}{layer[1:]}" for block in B_LORA.values() for layer in ("*.*.to_[qkv]", "*.*.to_out.0")),
     "attn": ATTENTION,
     "attn-mlp": ATTENTION + FEED_FORWARD,
     "full": ATTENTION + FEED_FORWARD + RESIDUAL,
@@ -95,7 +99,10 @@ def _matching(part: str, net: nn.Module, patterns: str | tuple[str, ...]) -> Ite
             found = True
             yield path, layer
     if preset and wanted and not found:
-        raise VelaturaError(f"the preset {patterns!r} selects no layer of {part}; use none, attn, attn-mlp or patterns")
+        why = "; its two blocks have attention in SDXL alone" if patterns == "b-lora" else ""
+        raise VelaturaError(
+            f"the preset {patterns!r} selects no layer of {part}{why}; use none, attn, attn-mlp or patterns"
+        )
     if missed:
         example = layers[len(layers) // 2][0]
         raise VelaturaError(f"the pattern {min(missed)!r} matches no layer of {part}; a layer's name is {example!r}")

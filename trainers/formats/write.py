@@ -34,21 +34,22 @@ def write_style(
     unet_config: Mapping[str, Any],
     metadata: Mapping[str, str],
     precision: Precision,
+    block: str = "",
 ) -> None:
     """Write the network's change at strength 1 as one style file; hashes are added to the metadata.
 
-    Raises VelaturaError, and leaves nothing behind, if a number is not finite, methods on one layer cannot be written
-    together, or the file cannot be written.
+    With `block`, the part of the change in that block alone. Raises VelaturaError, and leaves nothing behind, if a
+    number is not finite, methods on one layer cannot be written together, or the file cannot be written.
     """
-    save(path, style_tensors(network, model_family, unet_config, precision), metadata)
+    save(path, style_tensors(network, model_family, unet_config, precision, block), metadata)
 
 
 @torch.no_grad()
 def style_tensors(
-    network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision
+    network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision, block: str = ""
 ) -> dict[str, Tensor]:
-    """The tensors of a style file by key, on the CPU."""
-    updates = file_updates(network)
+    """The tensors of a style file by key, on the CPU; with `block`, those of that block alone."""
+    updates = {site: update for site, update in file_updates(network).items() if site.path.startswith(block)}
     return kohya_tensors(updates, file_alpha(network), family, unet_config, precision)
 
 

@@ -21,6 +21,8 @@ VARIANTS: dict[str, LayerMethod] = {
     "lora": LoRA(rank=3, alpha=2.0),
     "lora-rslora": LoRA(rank=3, alpha=2.0, rslora=True),
     "lora-dora": LoRA(rank=3, alpha=2.0, dora=True),
+    "lora-fa": LoRA(rank=3, alpha=2.0, freeze_a=True),
+    "lora-pissa": LoRA(rank=3, alpha=2.0, start="pissa"),
     "loha": LoHA(rank=3, alpha=2.0),
     "loha-tucker": LoHA(rank=3, alpha=2.0, tucker=True),
     "lokr": LoKr(rank=3, alpha=2.0, factor=4),

@@ -31,6 +31,7 @@ VARIANTS: dict[str, tuple[LayerMethod, str]] = {
 }
 # Methods that share these structures.
 OWN: dict[str, tuple[LayerMethod, str]] = {
+    "pissa": (LoRA(rank=3, alpha=2.0, start="pissa"), "core"),
     "krona": (KronA(scale=0.7), "lokr"),
     "vera": (VeRA(rank=6, d_initial=0.3), "core"),
     "tied": (TiedLoRA(rank=3, alpha=2.0), "core"),
