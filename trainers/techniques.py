@@ -26,6 +26,13 @@ LAYERS = ("linear", "convolution")
 
 BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
+        "boft",
+        "arXiv 2311.06243",
+        LAYERS,
+        "OFT with small turns over channels ever further apart: reaches everywhere with fewer numbers.",
+        "method.butterfly=true",
+    ),
+    Technique(
         "pissa",
         "arXiv 2404.02948",
         LAYERS,

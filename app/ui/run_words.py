@@ -91,6 +91,10 @@ METHODS = {
     "adalora": "AdaLoRA",
     "sora": "SoRA",
     "selora": "SeLoRA",
+    "oft": "OFT",
+    "ia3": "IA³",
+    "ssf": "SSF",
+    "bitfit": "BitFit",
 }
 
 

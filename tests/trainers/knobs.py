@@ -102,6 +102,9 @@ ADALORA = both(
     one("train.steps", 6), one("method", {"name": "adalora", "rank": 4, "alpha": 40.0, "target_rank": 2, "interval": 1})
 )
 SORA = both(STEPS, one("method", {"name": "sora", "rank": 2, "alpha": 4.0}))
+WIDE = one("targets.unet", "attn")
+OFT, IA3 = one("method", {"name": "oft", "block_size": 8}), both(WIDE, one("method", {"name": "ia3"}))
+SSF, BITFIT = both(WIDE, one("method", {"name": "ssf"})), both(WIDE, one("method", {"name": "bitfit"}))
 SELORA = both(STEPS, one("method", {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}))
 DROPOUTS = {"dropout": 0.5, "module_dropout": 0.5}
 LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
@@ -246,4 +249,8 @@ CASES: dict[str, Case] = {
     **cases(SORA, {"gate_initial": "one", **LORA_DROPOUTS}),
     **cases(SELORA, {"name": "loha", "rank": 2, "alpha": 1.0, "threshold": 100.0, "interval": 2, "budget": 30}),
     **cases(SELORA, LORA_DROPOUTS),
+    **cases(OFT, {"name": "loha", "block_size": 4, "butterfly": True, "constraint": 0.001, "module_dropout": 0.5}),
+    **cases(IA3, {"name": "loha", "everywhere": True, "module_dropout": 0.5}),
+    **cases(SSF, {"name": "loha", "missing_biases": True, "spread": 0.1, "module_dropout": 0.5}),
+    **cases(BITFIT, {"name": "loha", "missing_biases": True, "module_dropout": 0.5}),
 }

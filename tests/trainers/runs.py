@@ -32,6 +32,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "adalora": {"name": "adalora", "rank": 3, "alpha": 20.0, "target_rank": 2, "interval": 1},
     "sora": {"name": "sora", "rank": 3, "alpha": 2.0},
     "selora": {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0},
+    "oft": {"name": "oft", "block_size": 4, "butterfly": True},
+    "ia3": {"name": "ia3"},
+    "ssf": {"name": "ssf"},
+    "bitfit": {"name": "bitfit"},
 }
 """Small settings of each method."""
 

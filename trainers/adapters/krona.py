@@ -19,13 +19,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from trainers.adapters.lokr import factorise
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, kaiming, trains
+from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, kaiming, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class KronA(LayerMethod):
+class KronA(InputMethod):
     """ΔW = s A ⊗ B."""
 
     paper: ClassVar[str] = "arXiv 2212.10650"

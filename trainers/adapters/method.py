@@ -66,10 +66,18 @@ class LayerMethod:
     summary: ClassVar[str] = ""
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
 
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the layer's inputs left out of the update at each step."""
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of layers whose whole update is left out at each step."""
+
+    # ------------------------------------------------------------------ where it sits
+    @property
+    def input_dropout(self) -> float:
+        """Share of the layer's inputs left out of the update at each step."""
+        return 0.0
+
+    def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
+        """Whether there is anything on this layer of one of its `places` for the method to change."""
+        return True
 
     # ------------------------------------------------------------------ the formula
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
@@ -151,7 +159,19 @@ class LayerMethod:
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
-class RankedMethod(LayerMethod):
+class InputMethod(LayerMethod):
+    """A method whose update multiplies the layer's input, rather than work on its output."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the layer's inputs left out of the update at each step."""
+
+    @property
+    def input_dropout(self) -> float:
+        return self.dropout
+
+
+@checked_dataclass(frozen=True, config=SETTINGS)
+class RankedMethod(InputMethod):
     """A method whose update has a rank r and a scale α / r."""
 
     rank: int = Field(default=16, ge=1, le=1024)
@@ -192,6 +212,11 @@ class RankedMethod(LayerMethod):
 
 def trains(tensor: Tensor) -> nn.Parameter:
     return nn.Parameter(tensor)
+
+
+def is_key(path: str) -> bool:
+    """Whether a layer gives the keys of an attention, whose shift would have no effect under softmax."""
+    return path.rpartition(".")[2] in ("to_k", "k_proj")
 
 
 def kaiming(draw: torch.Generator, *shape: int) -> Tensor:

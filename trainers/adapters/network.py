@@ -95,14 +95,12 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def merge(self, strength: float = 1.0) -> None:
-        """Write the change into the base's weights and leave the layers without hooks.
+        """Write the change into the base's weights and biases and leave the layers without hooks.
 
         ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact).
         """
         for site in self.sites:
-            W = site.weight()
-            W.copy_(W.float() + strength * site.dense())
-            site.remove()
+            site.merge(strength)
 
     def remove(self) -> None:
         """Take all hooks off the base, which is as before."""

@@ -101,6 +101,11 @@ class Site(nn.Module):
         assert isinstance(weight, Tensor)
         return weight.detach()
 
+    def bias(self) -> Tensor | None:
+        """The layer's frozen bias, `(out,)`, if it has one."""
+        bias = self.layer.bias
+        return bias.detach() if isinstance(bias, Tensor) else None
+
     def put(self, method: LayerMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
         """Place a method on the layer; its θ starts without effect."""
         theta = Values(method.init(self, shared, draw)).to(self.weight().device)
@@ -122,6 +127,24 @@ class Site(nn.Module):
         """The sum of all updates as one matrix ΔW in fp32 (fp64 in an fp64 network), the shape of the weight."""
         W = precise(self.weight())
         return torch.stack([u.dense(W) for u in self.updates()]).sum(0)
+
+    def shift(self) -> Tensor | None:
+        """The sum of all updates' changes of the bias, `(out,)`, or None."""
+        shifts = [u.shift for u in self.updates() if u.shift is not None]
+        return torch.stack(shifts).sum(0) if shifts else None
+
+    @torch.no_grad()
+    def merge(self, strength: float) -> None:
+        """Write the change into the layer, rounded once, and take the hook off it."""
+        W, shift = self.weight(), self.shift()
+        W.copy_(W.float() + strength * self.dense())
+        if shift is not None:
+            bias = self.bias()
+            if bias is None:
+                self.layer.bias = nn.Parameter(W.new_zeros(self.op.out), requires_grad=False)
+                bias = self.layer.bias.detach()
+            bias.copy_(bias.float() + strength * shift)
+        self.remove()
 
     def remove(self) -> None:
         """Take the hook off the layer, which is as before."""
@@ -148,7 +171,8 @@ class Site(nn.Module):
                 yield p.method, p.method.update(p.values(), self, p.shared, now)
 
     def _drop_inputs(self, x: Tensor, method: LayerMethod, now: Now) -> Tensor:
-        if not (now.training and method.dropout):
+        share = method.input_dropout
+        if not (now.training and share):
             return x
-        kept = torch.rand(x.shape, generator=now.generator(self, "input", x.device), device=x.device) >= method.dropout
-        return x * kept.to(x.dtype) / (1 - method.dropout)
+        kept = torch.rand(x.shape, generator=now.generator(self, "input", x.device), device=x.device) >= share
+        return x * kept.to(x.dtype) / (1 - share)

@@ -16,9 +16,25 @@ if TYPE_CHECKING:
     from trainers.adapters.method import LayerMethod
     from trainers.config import Targets
 
-ATTENTION = ("*.attn[12].to_[qkv]", "*.attn[12].to_out.0", "*.[qkv]_proj", "*.out_proj")
-FEED_FORWARD = ("*.ff.net.0.proj", "*.ff.net.2", "*.proj_in", "*.proj_out", "*.mlp.fc[12]")
-RESIDUAL = ("*.conv[12]", "*.conv_shortcut", "*.time_emb_proj", "*.*samplers.0.conv")
+# Each with the norms before these layers, which only some methods change.
+ATTENTION = (
+    *("*.attn[12].to_[qkv]", "*.attn[12].to_out.0", "*.[qkv]_proj", "*.out_proj"),
+    *("*.transformer_blocks.*.norm[12]", "*.layer_norm1"),
+)
+FEED_FORWARD = (
+    *("*.ff.net.0.proj", "*.ff.net.2", "*.proj_in", "*.proj_out", "*.mlp.fc[12]"),
+    *("*.transformer_blocks.*.norm3", "*.attentions.*.norm", "*.layer_norm2"),
+)
+RESIDUAL = (
+    *("*.conv[12]", "*.conv_shortcut", "*.time_emb_proj", "*.*samplers.0.conv"),
+    "*.resnets.*.norm[12]",
+)
+
+PLACES: Mapping[str, tuple[type[nn.Module], ...]] = {
+    "linear": (nn.Linear,),
+    "convolution": (nn.Conv2d,),
+    "norm": (nn.GroupNorm, nn.LayerNorm),
+}
 
 B_LORA: Mapping[str, str] = {"content": "up_blocks.0.attentions.0", "style": "up_blocks.0.attentions.1"}
 """The blocks of SDXL that hold an image's content and its style (B-LoRA, Frenkel et al. 2024, arXiv 2403.14572, §4)."""
@@ -57,7 +73,7 @@ def select(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets
     used: set[str] = set()
     for part, net in parts.items():
         patterns = targets.unet if part == "unet" else targets.text_encoder
-        for path, layer in _matching(part, net, patterns):
+        for path, layer in _matching(part, net, patterns, method):
             override = next((key for key in targets.blocks if matches(part, path, key)), None)
             rank, learning_rate = 0, 1.0
             if override is not None:
@@ -86,18 +102,26 @@ def _with_rank(method: LayerMethod, rank: int, key: str) -> LayerMethod:
         ) from None
 
 
-def _matching(part: str, net: nn.Module, patterns: str | tuple[str, ...]) -> Iterator[tuple[str, nn.Module]]:
+def _matching(
+    part: str, net: nn.Module, patterns: str | tuple[str, ...], method: LayerMethod
+) -> Iterator[tuple[str, nn.Module]]:
     preset = isinstance(patterns, str)
     wanted = PRESETS[patterns] if isinstance(patterns, str) else patterns
-    missed = set() if preset else set(wanted)
-    layers = [(p, m) for p, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    missed, idle = (set() if preset else set(wanted)), ""
+    kinds = tuple(kind for place in method.places for kind in PLACES[place])
+    layers = [(p, m) for p, m in net.named_modules() if isinstance(m, kinds)]
     found = False
     for path, layer in layers:
         hits = [pattern for pattern in wanted if matches(part, path, pattern)]
-        missed.difference_update(hits)
-        if hits:
+        if hits and not method.sits_on(part, path, layer):
+            idle = path
+        elif hits:
+            missed.difference_update(hits)
             found = True
             yield path, layer
+    if idle and (missed or not found):
+        chosen = min(missed, default=patterns)
+        raise VelaturaError(f"{chosen!r} selects layers such as {idle}, on which this method has nothing to change")
     if preset and wanted and not found:
         why = "; its two blocks have attention in SDXL alone" if patterns == "b-lora" else ""
         raise VelaturaError(

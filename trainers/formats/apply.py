@@ -14,7 +14,7 @@ from trainers.adapters.method import LayerMethod, Now, Theta
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
-from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Update
+from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Rotation, Update
 from trainers.errors import VelaturaError
 from trainers.formats.dense import Dense
 from trainers.formats.names import layer_names
@@ -60,14 +60,29 @@ def factors(update: Update) -> dict[str, Tensor]:
             return {"left": update.left, "right_up": update.right.up, "right_down": update.right.down}
         return {"left": update.left, "right": update.right}
     if isinstance(update, Dense):
-        return {"weight": update.weight}
+        return {"weight": update.weight} | _shift(update)
+    if isinstance(update, Affine):
+        return ({} if update.gain is None else {"gain": update.gain}) | _shift(update)
+    if isinstance(update, Rotation):
+        skew = {"butterfly" if update.butterfly else "skew": update.skew, "strength": torch.tensor(update.strength)}
+        return skew | ({} if update.gain is None else {"gain": update.gain}) | _shift(update)
     raise TypeError(f"no file brings a {type(update).__name__}")
+
+
+def _shift(update: Update) -> dict[str, Tensor]:
+    return {} if update.shift is None else {"shift": update.shift}
 
 
 def from_factors(theta: Theta, shape: tuple[int, ...]) -> Update:
     """The inverse of `factors`, for a layer whose weight has this shape."""
     if "weight" in theta:
-        return Dense(theta["weight"])
+        return Dense(theta["weight"], theta.get("shift"))
+    for name in ("skew", "butterfly"):
+        if name in theta:
+            turned = (theta[name], shape, name == "butterfly", theta.get("gain"), theta.get("shift"))
+            return Rotation(*turned, strength=theta["strength"].item())
+    if "gain" in theta or "shift" in theta:
+        return Affine(theta.get("gain"), theta.get("shift"), shape)
     if "left" in theta:
         left = theta["left"]
         if "right" in theta:

@@ -29,6 +29,8 @@ from trainers.models.source import starter_folder
 
 PLAIN = {"lora_up.weight", "lora_down.weight", "alpha", "lora_magnitude_vector"}
 """What diffusers reads of a layer; the last with its own names only."""
+BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input"}
+"""What is no change of a weight by itself: biases, norms, and what multiplies the base's own weight."""
 DECOMPOSED = {"dora_scale", "lora_magnitude_vector"}
 
 
@@ -39,8 +41,9 @@ def is_plain(style: Style) -> bool:
 
 def why_not_plain(style: Style) -> str:
     """The reason for which a style cannot become plain LoRA, empty where it can; an outline is enough to tell."""
-    if style.unknown_keys:
-        return f"it changes more than plain LoRA can, such as {style.unknown_keys[0]}"
+    beyond = [f"{stem}.{suffix}" for stem, layer in style.layers.items() for suffix in layer if suffix in BEYOND]
+    if style.unknown_keys or beyond:
+        return f"it changes more than plain LoRA can, such as {(*style.unknown_keys, *beyond)[0]}"
     if any(DECOMPOSED & set(tensors) for tensors in style.layers.values()):
         return "it is a DoRA, which means something else on every base"
     return "" if origin_of(style).family is not None else "it does not say which kind of base it is for"

@@ -14,9 +14,10 @@ from trainers.adapters.updates.base import added
 
 @dataclass(frozen=True)
 class Dense:
-    """A change that is stored whole: `weight (out, in[, kh, kw])`, as `diff` tensors of style files hold it."""
+    """A change that is stored whole: `weight`, the shape of the layer's, and `shift (out,)` of its bias."""
 
     weight: Tensor
+    shift: Tensor | None = None
 
     uses_base_output = False
 
@@ -30,12 +31,13 @@ class Dense:
         return self.weight.float()
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
-        """ΔW x, on top of `onto` where given."""
-        return added(op(x, self.weight), onto)
+        """ΔW x and the shift, on top of `onto` where given."""
+        change = added(op(x, self.weight), onto)
+        return change if self.shift is None else change + op.over_channels(self.shift.to(change.dtype))
 
     def scaled(self, strength: float) -> Dense:
         """The same change at another strength."""
-        return Dense(self.weight * strength)
+        return Dense(self.weight * strength, None if self.shift is None else self.shift * strength)
 
     def low_rank(self) -> LowRank | None:
         """None: its rank may be full."""
@@ -52,5 +54,6 @@ class Dense:
         return LowRank(up, down, self.shape)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """`diff`, which no alpha scales."""
-        return {"diff": self.weight}
+        """`diff` and `diff_b`, of a norm `w_norm` and `b_norm`, which no alpha scales."""
+        names = ("w_norm", "b_norm") if self.weight.dim() == 1 else ("diff", "diff_b")
+        return {name: t for name, t in zip(names, (self.weight, self.shift), strict=True) if t is not None}

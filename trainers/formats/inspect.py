@@ -114,7 +114,7 @@ def describe_style(path: Path) -> StyleSummary:
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t})),
         trained_words=_trained_words(style),
         modules=dict(sorted(Counter(part_of(stem) or "other" for stem in style.layers).items())),
-        parameters=sum(t.numel() for layer in layers for name, t in layer.items() if name != "alpha"),
+        parameters=sum(t.numel() for layer in layers for name, t in layer.items() if _counts(name, t)),
         tensors=tuple(
             TensorSummary(key=key, dtype=str(tensor.dtype).removeprefix("torch."), shape=tuple(tensor.shape))
             for key, tensor in sorted(style.tensors.items())
@@ -122,6 +122,11 @@ def describe_style(path: Path) -> StyleSummary:
         unknown_keys=style.unknown_keys,
         metadata=dict(style.metadata),
     )
+
+
+def _counts(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor's numbers were trained: a rotation by nothing only carries the scale beside it."""
+    return name not in ("alpha", "on_input") and (name != "oft_blocks" or bool(tensor.any()))
 
 
 def _base(style: Style) -> BaseSummary:

@@ -85,13 +85,13 @@ def _kohya_network(network: Network, config: Config) -> dict[str, str]:
     own = {name: str(getattr(method, name)) for name in signature(type(method)).parameters if name not in common}
     dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name, 0.0)}
     arguments = {"algo": algorithm, **own, **dropouts}
-    if any(not site.op.is_linear for site in network.sites):
+    if any(len(site.op.shape) == 4 for site in network.sites):
         arguments |= {"conv_dim": str(method.file_rank), "conv_alpha": str(alpha)}
     return {
         "ss_network_module": "networks.lora" if algorithm == "lora" else "lycoris.kohya",
         "ss_network_dim": str(method.file_rank),
         "ss_network_alpha": str(alpha),
-        "ss_network_dropout": str(method.dropout or None),
+        "ss_network_dropout": str(method.input_dropout or None),
         "ss_network_args": json.dumps(arguments),
     }
 

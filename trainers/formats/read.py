@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
-from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, method_of
+from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, input_scaled, method_of
 from trainers.models.header import read_header
 
 BASE_MODEL_KEYS = re.compile(
@@ -56,7 +56,7 @@ class Style:
 
     @property
     def unknown_keys(self) -> tuple[str, ...]:
-        """Keys of tensors that no format known here has: other methods, biases, norms."""
+        """Keys of tensors that no format known here has."""
         return self._grouped[1]
 
     def modules(self) -> dict[str, Update]:
@@ -67,6 +67,8 @@ class Style:
         """The change of the layer `stem`, checked against its weight W, which only DoRA needs; raises VelaturaError."""
         tensors = self.layers[stem]
         try:
+            if W is not None and "on_input" in tensors and tensors["on_input"].any():
+                return input_scaled(tensors, W)
             update = build_update(tensors, None if W is None else tuple(W.shape))
             if not {"dora_scale", "lora_magnitude_vector"} & set(tensors):
                 return update
@@ -169,4 +171,6 @@ def _refuse_other_kinds(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> No
     if EMBEDDING_KEYS & set(shapes) or len(shapes) == 1:
         raise VelaturaError(f"{path.name} is a textual-inversion embedding, not a style; those are not supported here")
     found = next(iter(sorted(shapes)), "no tensors at all")
-    raise VelaturaError(f"{path.name} is no style known here (LoRA, LoHA, LoKr or a full change): it has {found}")
+    raise VelaturaError(
+        f"{path.name} is no style known here (LoRA, LoHA, LoKr, OFT, IA³ or a full change): it has {found}"
+    )

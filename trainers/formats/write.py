@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import LowRank, Normalised, Update
+from trainers.adapters.updates import Affine, LowRank, Normalised, Update
 from trainers.errors import VelaturaError
 from trainers.formats.dense import Dense
 from trainers.formats.file import save
@@ -78,7 +78,9 @@ def file_update(site: Site) -> Update:
         ups, downs = zip(*((one.up, one.down) for one in low if one is not None), strict=True)
         return LowRank(torch.cat(ups, 1), torch.cat(downs, 0), site.op.shape)
     (update,) = updates
-    return Dense(update.dense(site.weight())) if isinstance(update, Normalised) else update
+    # A norm's scale, and one of an odd number of channels, have no form without their base.
+    baked = isinstance(update, Normalised) or (isinstance(update, Affine) and (site.op.is_norm or site.op.out % 2))
+    return Dense(update.dense(site.weight()), update.shift) if baked else update
 
 
 def file_alpha(network: Network) -> float:
