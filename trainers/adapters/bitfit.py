@@ -6,7 +6,7 @@ A key's bias is left out, since it has no effect: q · (k + d) = q · k + q · d
 and softmax takes it away again. Stable Diffusion's queries, keys and values have no biases; queries and values get one
 where that is asked for.
 
-Ben Zaken et al. 2021 (arXiv 2106.10199), §2.
+Ben Zaken et al. 2021 (arXiv 2106.10199).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ as the tools for style files have it. The hidden activations of a transformer's 
 (h, g) the halves of what its first layer gives: to scale them is to scale h, so l sits on the first half of its outputs
 and nothing more need be computed. On other layers, named by a pattern, it scales the whole output.
 
-Liu et al. 2022 (arXiv 2205.05638), §3.3.
+Liu et al. 2022 (arXiv 2205.05638).
 """
 
 from __future__ import annotations

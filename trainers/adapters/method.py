@@ -34,7 +34,9 @@ class Now:
     draw: int = 0
     training: bool = False
     timesteps: Tensor | None = None
+    """Of each image in a pass through the UNet, `(n,)`, out of `horizon`."""
     step: int = 0
+    horizon: int = 1000
 
     def generator(self, site: Site, purpose: str, device: torch.device) -> torch.Generator:
         """A generator that depends on nothing but the run, the draw, the site and the purpose."""

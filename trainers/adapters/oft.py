@@ -8,7 +8,7 @@ that every channel meets every other with few numbers. Half of a skew Q is train
 
 With a constraint ε (COFT), ‖Q‖ of each block is held at most ε. R is solved for in fp32, not approximated by a series.
 
-Qiu et al. 2023 (arXiv 2306.07280), §3, for OFT and COFT; Liu et al. 2023 (2311.06243), §4, for BOFT. Both turn what a
+Qiu et al. 2023 (arXiv 2306.07280) for OFT and COFT; Liu et al. 2023 (2311.06243) for BOFT. Both turn what a
 neuron reads; this one, as the tools for style files do, turns what it gives, which needs no change to the next layer.
 """
 

@@ -6,7 +6,7 @@ after a linear layer, a convolution or a norm, so W' = diag(γ) W and b' = γ �
 no β unless it is asked for, and a key never has one: it would add the same to the scores of all keys, which softmax
 takes away again.
 
-Lian et al. 2022 (arXiv 2210.08823), §3.2 and eq. 4.
+Lian et al. 2022 (arXiv 2210.08823).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ PLACES: Mapping[str, tuple[type[nn.Module], ...]] = {
 }
 
 B_LORA: Mapping[str, str] = {"content": "up_blocks.0.attentions.0", "style": "up_blocks.0.attentions.1"}
-"""The blocks of SDXL that hold an image's content and its style (B-LoRA, Frenkel et al. 2024, arXiv 2403.14572, §4)."""
+"""The blocks of SDXL that hold an image's content and its style (B-LoRA, Frenkel et al. 2024, arXiv 2403.14572)."""
 
 PRESETS: Mapping[str, tuple[str, ...]] = {
     "none": (),
