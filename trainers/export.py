@@ -22,6 +22,8 @@ FOR_STARTER = (
     'velatura generate --style {} --prompt "a fox" --out picture.png'
 )
 
+ONLY_HERE = "No other tool could load it on any base: its method is no change of weights."
+
 
 def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
     """Write the style file(s) of a session into its run folder, each whole or not at all; `started` in Unix seconds."""
@@ -35,7 +37,9 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
         write_style(core, network, model.family.name, shape, metadata, config.save.precision)
         other = core.with_name(f"{config.name}-diffusers.safetensors")
         extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
-        sentence = FOR_STARTER.format(core.name) if model.starter else how_to_load(network, core, extra)
+        sentence = how_to_load(network, core, extra)
+        if model.starter:
+            sentence = FOR_STARTER.format(core.name) + ("" if network.merges else f" {ONLY_HERE}")
         with whole_file(run.style / "how-to-load.txt") as building:
             building.write_text(sentence + "\n", encoding="utf-8")
     session.record("export", path=core.name, bytes=core.stat().st_size, message=sentence)
