@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from trainers.adapters import METHODS
+from trainers.adapters.method import LayerMethod
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "trainers", "presets", "benchmarks")
@@ -116,5 +117,6 @@ def test_every_method_says_what_it_is(name):
     assert re.search(r"\d{4}\.\d{5}", kind.paper) and all(
         number in module for number in re.findall(r"\d{4}\.\d{5}", kind.paper)
     )
-    assert "ΔW =" in module and "ΔW =" in (kind.__doc__ or "")
-    assert re.search(r"\w \((out|u_out), \w+", module)  # shapes of the factors
+    formula = "ΔW =" if issubclass(kind, LayerMethod) else "y ="  # what becomes of a weight, or of a block's output
+    assert formula in module and formula in (kind.__doc__ or "")
+    assert re.search(r"\w \((out|u_out|n), \w+", module)  # shapes of the factors

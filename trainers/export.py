@@ -22,7 +22,7 @@ FOR_STARTER = (
     'velatura generate --style {} --prompt "a fox" --out picture.png'
 )
 
-ONLY_HERE = "No other tool could load it on any base: its method is no change of weights."
+ONLY_HERE = "Velatura only: its method is no change of weights, so no other tool could load this style on any base."
 
 
 def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
@@ -39,7 +39,7 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
         extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
         sentence = how_to_load(network, core, extra)
         if model.starter:
-            sentence = FOR_STARTER.format(core.name) + ("" if network.merges else f" {ONLY_HERE}")
+            sentence = ("" if network.merges else f"{ONLY_HERE} ") + FOR_STARTER.format(core.name)
         with whole_file(run.style / "how-to-load.txt") as building:
             building.write_text(sentence + "\n", encoding="utf-8")
     session.record("export", path=core.name, bytes=core.stat().st_size, message=sentence)

@@ -91,6 +91,9 @@ METHODS = {
     "adalora": "AdaLoRA",
     "sora": "SoRA",
     "selora": "SeLoRA",
+    "adapter": "Adapter",
+    "krona-b": "KronA-B",
+    "vpt": "Visual prompts",
 }
 
 

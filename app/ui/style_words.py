@@ -24,6 +24,7 @@ PRESETS: Mapping[str, tuple[str, str, int]] = {
 """Name, sentence, and coats of glaze: more coats, more care."""
 NOT_MEASURED = "not measured yet"
 EVERY_TOOL = "ComfyUI, A1111, Forge, InvokeAI, diffusers"
+HERE = "Velatura only"
 TWO_FILES = "ComfyUI, A1111, Forge, InvokeAI; a second file for diffusers"
 METHODS: Mapping[str, tuple[str, str, str]] = {
     "lora": ("LoRA", "The standard: fast, and every tool opens it. Good at most styles.", EVERY_TOOL),
@@ -36,6 +37,9 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "adalora": ("AdaLoRA", "Starts with room to spare and keeps it where it helps most.", EVERY_TOOL),
     "sora": ("SoRA", "Closes what does not help while it learns: a smaller file.", EVERY_TOOL),
     "selora": ("SeLoRA", "Starts as small as can be and grows only where it helps.", EVERY_TOOL),
+    "adapter": ("Adapter", "Small networks beside the model's own. What they do depends on what they see.", HERE),
+    "krona-b": ("KronA-B", "KronA beside whole blocks. Hardly any numbers at all.", HERE),
+    "vpt": ("Visual prompts", "Learned words that nobody has to write. A light touch.", HERE),
 }
 """Name, what it is good at, and where its file opens."""
 STRIP = "Above without, below with a style that it has learned."

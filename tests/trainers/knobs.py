@@ -103,6 +103,11 @@ ADALORA = both(
 )
 SORA = both(STEPS, one("method", {"name": "sora", "rank": 2, "alpha": 4.0}))
 SELORA = both(STEPS, one("method", {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}))
+BLOCKS = one("targets.unet", "attn-mlp")
+ADAPTER = both(BLOCKS, one("method", {"name": "adapter", "width": 3}))
+KRONA_BLOCK = both(BLOCKS, one("method", {"name": "krona-b"}))
+PROMPTS = both(BLOCKS, one("method", {"name": "vpt", "tokens": 3}))
+GATED = both(PROMPTS, one("method.gated", True))
 DROPOUTS = {"dropout": 0.5, "module_dropout": 0.5}
 LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
 LARGER = one("data.resolution", 64)
@@ -244,4 +249,12 @@ CASES: dict[str, Case] = {
     **cases(SORA, {"gate_initial": "one", **LORA_DROPOUTS}),
     **cases(SELORA, {"name": "loha", "rank": 2, "alpha": 1.0, "threshold": 100.0, "interval": 2, "budget": 30}),
     **cases(SELORA, LORA_DROPOUTS),
+    **cases(ADAPTER, {"name": "krona-b", "form": "parallel", "width": 4, "scale": 2.0, "module_dropout": 0.5}),
+    **cases(KRONA_BLOCK, {"name": "adapter", "scale": 2.0, "residual": True, "module_dropout": 0.5}),
+    **cases(PROMPTS, {"name": "adapter", "tokens": 4, "variant": "image", "deep": False, "gated": True}),
+    **cases(PROMPTS, {"module_dropout": 0.5}),
+    **cases(GATED, {"gate_ratio": 4.0}),
+    "vpt.unconditional": Case(
+        one("method.unconditional", False), within=both(PROMPTS, one("data.caption_dropout", 0.5), STEPS)
+    ),
 }
