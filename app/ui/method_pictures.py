@@ -16,7 +16,7 @@ MIDDLE = HEIGHT / 2
 
 def method_picture(name: str) -> str:
     """The drawing of a method as SVG; of one that has none, the layer with a coat over it."""
-    thin = dict.fromkeys(("lora", "vera", "tied", "dylora", "adalora", "sora", "selora"), _lora)
+    thin = dict.fromkeys(("lora", "vera", "tied", "dylora", "adalora", "sora", "selora", "t-lora"), _lora)
     whole = {"loha": _loha, "lokr": _lokr, "krona": _lokr, "oft": _oft, "ia3": _rows, "ssf": _rows, "bitfit": _bias}
     drawn = {**thin, **whole}.get(name, _coat)()
     return (

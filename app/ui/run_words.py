@@ -95,6 +95,10 @@ METHODS = {
     "ia3": "IA³",
     "ssf": "SSF",
     "bitfit": "BitFit",
+    "t-lora": "T-LoRA",
+    "adapter": "Adapter",
+    "krona-b": "KronA-B",
+    "vpt": "Visual prompts",
 }
 
 

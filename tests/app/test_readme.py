@@ -98,7 +98,7 @@ def test_the_example_of_a_method_of_ones_own_trains(tmp_path: Path, tiny_bases: 
     (tmp_path / "trainers" / "adapters" / "lora_xs.py").write_text(code, encoding="utf-8")
     registry = tmp_path / "trainers" / "adapters" / "__init__.py"
     words = registry.read_text("utf-8").replace("import annotations\n", f"import annotations\n{imported}\n", 1)
-    registry.write_text(words.replace("Method: Any = ", f"Method: Any = {name} | "), encoding="utf-8")
+    registry.write_text(words.replace("    LoRA\n", f"    {name}\n    | LoRA\n"), encoding="utf-8")
     write_pictures(tmp_path / "images", "fox.png")
     options = ("--base", tiny_bases["sd1"], *FEW_STEPS, "--set", "targets.unet=attn", "--set", "method.rank=3")
     ended = process(

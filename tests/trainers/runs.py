@@ -36,6 +36,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "ia3": {"name": "ia3"},
     "ssf": {"name": "ssf"},
     "bitfit": {"name": "bitfit"},
+    "t-lora": {"name": "t-lora", "rank": 4, "alpha": 3.0},
+    "adapter": {"name": "adapter", "width": 3, "scale": 0.7},
+    "krona-b": {"name": "krona-b", "scale": 0.7, "residual": True},
+    "vpt": {"name": "vpt", "tokens": 3},
 }
 """Small settings of each method."""
 

@@ -18,7 +18,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, is_key, normal, trains
+from trainers.adapters.initial import normal
+from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, is_key, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine
 

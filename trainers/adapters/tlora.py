@@ -25,19 +25,23 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, kaiming, trains
+from trainers.adapters.initial import kaiming
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 
 
 @dataclass(frozen=True, config=SETTINGS)
 class TLoRA(RankedMethod):
-    """ΔW = (α / r) B diag(S ⊙ m(t)) A, less what it starts as."""
+    """ΔW(t) = (α / r) B diag(S ⊙ m(t)) A, less what it starts as."""
 
     paper: ClassVar[str] = "arXiv 2507.05964"
     summary: ClassVar[str] = (
         "Fewer ranks where there is more noise: a style from one to five pictures, not their layout."
     )
+
+    follows_time: ClassVar[bool] = True
+    text_preset: ClassVar[str] = "none"
 
     name: Literal["t-lora"] = "t-lora"
     """The method."""

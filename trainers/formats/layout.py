@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from trainers.adapters.method import tucker
+from trainers.adapters.initial import tucker
 from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Rotation, Update
 from trainers.formats.dense import Dense
 
