@@ -30,6 +30,8 @@ class Batch:
     text: Conditioning | list[str]
     time_ids: Tensor | None
     mask: Tensor | None
+    uncaptioned: tuple[bool, ...]
+    """Which images have no caption."""
 
 
 class Batches:
@@ -63,6 +65,7 @@ class Batches:
             text=self._text([d.caption for d in draws]),
             time_ids=self._sizes(draws),
             mask=self._mask(draws),
+            uncaptioned=tuple(not d.caption for d in draws),
         )
 
     def _text(self, captions: list[str]) -> Conditioning | list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from trainers.adapters import METHODS, Method
+from trainers.adapters import METHODS, AnyMethod
 from trainers.safe_name import check_name
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -194,7 +194,7 @@ class Config(Section):
     """The same seed and settings on the same machine give the same file."""
     base: Base = Base()
     data: Data = Data()
-    method: Method = Field(default=METHODS["lora"](), discriminator="name")
+    method: AnyMethod = Field(default=METHODS["lora"](), discriminator="name")
     targets: Targets = Targets()
     loss: Loss = Loss()
     train: Train = Train()

@@ -23,6 +23,8 @@ FOR_STARTER = (
     'velatura generate --style {} --prompt "a fox" --out picture.png'
 )
 
+ONLY_HERE = "No other tool could load it on any base: its method is no change of weights."
+
 
 def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
     """Write the style file(s) of a session into its run folder, each whole or not at all; `started` in Unix seconds."""
@@ -39,7 +41,9 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
         for half, block in B_LORA.items() if config.targets.unet == "b-lora" else ():
             path = core.with_name(f"{config.name}-{half}.safetensors")
             write_style(path, network, model.family.name, shape, metadata, config.save.precision, f"{block}.")
-        sentence = FOR_STARTER.format(core.name) if model.starter else how_to_load(network, core, extra)
+        sentence = how_to_load(network, core, extra)
+        if model.starter:
+            sentence = FOR_STARTER.format(core.name) + ("" if network.merges else f" {ONLY_HERE}")
         if config.targets.unet == "b-lora":
             sentence += (
                 f" {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."

@@ -60,7 +60,7 @@ class Session:
 
     @property
     def text_trains(self) -> bool:
-        return any(site.part != "unet" for site in self.network.sites)
+        return any(site.part != "unet" for site in self.network.everywhere)
 
     @cached_property
     def rates(self) -> tuple[float, ...]:
@@ -166,7 +166,9 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
 
 def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -> Tensor:
     config, network = session.config, session.network
-    network.clock.now = Now(config.seed, index, training=True, timesteps=batch.timesteps, step=step)
+    network.clock.now = Now(
+        config.seed, index, training=True, timesteps=batch.timesteps, step=step, uncaptioned=batch.uncaptioned
+    )
     prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
     weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss.min_snr_gamma)
     loss = weighted_error(prediction, batch.target, weights, batch.mask, config.loss)
@@ -180,7 +182,7 @@ def _stop_text_encoder(session: Session, step: int) -> None:
     """From its step on, the text encoder's tensors have no gradient at all: a zero one would still move under AdamW."""
     train = session.config.train
     if step >= train.text_encoder_stop * train.steps:
-        for site in session.network.sites:
+        for site in session.network.everywhere:
             if site.part != "unet":
                 site.requires_grad_(False)
         for shared in session.network.sharing:

@@ -45,9 +45,13 @@ class KronA(InputMethod):
         return 10_000  # what LyCORIS is given for a LoKr whose factors are full
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        (u_out, v_out), (u_in, v_in) = (factorise(width, -1) for width in site.op.shape[:2])
-        B = torch.zeros(v_out, v_in, *site.op.shape[2:])
-        return {"A": trains(kaiming(draw, u_out, u_in)), "B": trains(B)}
+        return start(site.op.shape, draw)
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Kronecker:
         return Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)
+
+
+def start(shape: tuple[int, ...], draw: torch.Generator) -> dict[str, Tensor]:
+    """A and B as they start, for a matrix or kernel of this shape, split as nearly square as can be."""
+    (u_out, v_out), (u_in, v_in) = (factorise(width, -1) for width in shape[:2])
+    return {"A": trains(kaiming(draw, u_out, u_in)), "B": trains(torch.zeros(v_out, v_in, *shape[2:]))}

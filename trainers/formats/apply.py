@@ -19,6 +19,7 @@ from trainers.errors import VelaturaError
 from trainers.formats.dense import Dense
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
+from trainers.formats.own import place_own, read_form
 from trainers.formats.read import Style
 from trainers.models.family import family_named
 
@@ -124,6 +125,9 @@ def _place(
 ) -> None:
     origin = origin_of(style)
     _check_base(style, origin, parts, family)
+    if style.is_own:
+        _warn(network, style, list(place_own(network, parts, family, style, strength)))
+        return
     found: dict[str, tuple[str, str]] = {}
     for stem in style.layers:
         if stem in names and names[stem] not in found.values():  # the same layer under two names counts once
@@ -162,8 +166,9 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
 
 def _warn(network: StyleNetwork, style: Style, missing: list[str]) -> None:
     if missing:
+        total = sum(len(group.sites) for group in read_form(style).groups) if style.is_own else len(style.layers)
         network.warnings.append(
-            f"{style.name}: {len(missing)} of its {len(style.layers)} layers are not in this base, such as {missing[0]}"
+            f"{style.name}: {len(missing)} of its {total} layers are not in this base, such as {missing[0]}"
         )
     if style.unknown_keys:
         network.warnings.append(

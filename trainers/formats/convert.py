@@ -21,6 +21,7 @@ from trainers.formats.file import save
 from trainers.formats.for_diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
+from trainers.formats.own import read_form
 from trainers.formats.pack import Precision
 from trainers.formats.read import Style
 from trainers.formats.write import kohya_tensors
@@ -36,11 +37,13 @@ DECOMPOSED = {"dora_scale", "lora_magnitude_vector"}
 
 def is_plain(style: Style) -> bool:
     """Whether diffusers loads the file as it is; an outline is enough to tell."""
-    return not style.unknown_keys and all(set(tensors) <= PLAIN for tensors in style.layers.values())
+    return not (style.is_own or style.unknown_keys) and all(set(tensors) <= PLAIN for tensors in style.layers.values())
 
 
 def why_not_plain(style: Style) -> str:
     """The reason for which a style cannot become plain LoRA, empty where it can; an outline is enough to tell."""
+    if style.is_own:
+        return f"{' and '.join(read_form(style).methods)} is no change of weights, and only Velatura loads it"
     beyond = [f"{stem}.{suffix}" for stem, layer in style.layers.items() for suffix in layer if suffix in BEYOND]
     if style.unknown_keys or beyond:
         return f"it changes more than plain LoRA can, such as {(*style.unknown_keys, *beyond)[0]}"

@@ -26,8 +26,8 @@ from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack, plain, plain_low_rank
 from trainers.formats.write import file_update, file_updates, kohya_tensors
 
-Kind = Literal["core", "lora", "lokr", "dora", "huge", "none"]
-"""The core file itself; plain LoRA with kohya's names; LoKr or DoRA with dotted names; too large; no form at all."""
+Kind = Literal["core", "lora", "lokr", "dora", "huge", "none", "own"]
+"""The core file; plain LoRA with kohya's names; LoKr or DoRA with dotted names; too large; no form at all; ours."""
 
 LARGEST_PLAIN = 2**29
 """Numbers in a plain-LoRA form (1 GiB in 16 bits) beyond which none is written."""
@@ -48,7 +48,7 @@ def write_for_diffusers(
     """
     kind = diffusers_kind(network)
     kept = {key: value for key, value in metadata.items() if not key.startswith("ss_network_")}
-    if kind in ("core", "huge", "none"):
+    if kind in ("core", "huge", "none", "own"):
         return None
     if kind == "lora":
         updates = {site: exact_low_rank(update) for site, update in file_updates(network).items()}
@@ -69,6 +69,8 @@ def write_for_diffusers(
 
 def diffusers_kind(network: Network) -> Kind:
     """The form in which diffusers can load this network."""
+    if not network.merges:
+        return "own"
     updates = [update for site in network.sites for update in site.updates()]
     several = any(len(site.placed) > 1 for site in network.sites)
     if any(isinstance(update, Affine | Rotation) for update in updates):
@@ -86,6 +88,8 @@ def diffusers_kind(network: Network) -> Kind:
 
 def how_to_load(network: Network, core: Path, for_diffusers: Path | None) -> str:
     """One sentence for people: where the core file goes, and what to call in diffusers."""
+    if not network.merges:
+        return only_here(network, core)
     updates = [update for site in network.sites for update in site.updates()]
     # Forge and InvokeAI do not know rotations, nor InvokeAI biases.
     readers = (
@@ -117,6 +121,16 @@ def how_to_load(network: Network, core: Path, for_diffusers: Path | None) -> str
             'if k.startswith("text_encoder")})`.'
         )
     return f"{tools}; in diffusers `{call}`."
+
+
+def only_here(network: Network, core: Path) -> str:
+    """That a file of our own form loads nowhere else, and why."""
+    names = " and ".join(dict.fromkeys(method.called for method in network.methods))
+    return (
+        f"{core.name} loads in Velatura only: {names} is no change of weights, so no other tool has a form for it. "
+        f'Draw with it in the studio, or with: velatura generate --style {core.name} --base BASE --prompt "a fox" '
+        "--out picture.png"
+    )
 
 
 def exact_low_rank(update: Update) -> LowRank:

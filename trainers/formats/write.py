@@ -23,6 +23,7 @@ from trainers.errors import VelaturaError
 from trainers.formats.dense import Dense
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
+from trainers.formats.own import own_form
 from trainers.formats.pack import Precision, pack
 
 
@@ -38,10 +39,15 @@ def write_style(
 ) -> None:
     """Write the network's change at strength 1 as one style file; hashes are added to the metadata.
 
-    With `block`, the part of the change in that block alone. Raises VelaturaError, and leaves nothing behind, if a
-    number is not finite, methods on one layer cannot be written together, or the file cannot be written.
+    With `block`, the part of the change in that block alone. Where it is more than a change of weights, the file is of
+    our own form (`trainers.formats.own`). Raises VelaturaError, and leaves nothing behind, if a number is not finite,
+    methods on one layer cannot be written together, or the file cannot be written.
     """
-    save(path, style_tensors(network, model_family, unet_config, precision, block), metadata)
+    if network.merges:
+        save(path, style_tensors(network, model_family, unet_config, precision, block), metadata)
+    else:
+        tensors, form = own_form(network, model_family, unet_config, precision, block)
+        save(path, tensors, {**metadata, **form})
 
 
 @torch.no_grad()
@@ -56,8 +62,9 @@ def style_tensors(
 def file_updates(network: Network) -> dict[Site, Update]:
     """The change of each site that goes into a file; those whose rank has gone to nothing have none.
 
-    Raises VelaturaError if nothing is left at all.
+    Raises VelaturaError if nothing is left at all, or a method on it changes more than weights.
     """
+    network.check_merges("written as LoRA, or as anything that other tools load")
     updates = {site: file_update(site) for site in network.sites}
     left = {site: update for site, update in updates.items() if not isinstance(update, LowRank) or update.rank}
     if not left:
