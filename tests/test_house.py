@@ -117,4 +117,4 @@ def test_every_method_says_what_it_is(name):
         number in module for number in re.findall(r"\d{4}\.\d{5}", kind.paper)
     )
     assert all(re.search(r"(ΔW|y|b') = ", text or "") for text in (module, kind.__doc__))
-    assert re.search(r"\w \((out|u_out|b),", module)  # shapes of what is trained
+    assert re.search(r"\w \((out|u_out|b|n),", module)  # shapes of what is trained

@@ -23,7 +23,7 @@ FOR_STARTER = (
     'velatura generate --style {} --prompt "a fox" --out picture.png'
 )
 
-ONLY_HERE = "No other tool could load it on any base: its method is no change of weights."
+ONLY_HERE = "Velatura only: its method is no change of weights, so no other tool could load this style on any base."
 
 
 def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
@@ -43,7 +43,7 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
             write_style(path, network, model.family.name, shape, metadata, config.save.precision, f"{block}.")
         sentence = how_to_load(network, core, extra)
         if model.starter:
-            sentence = FOR_STARTER.format(core.name) + ("" if network.merges else f" {ONLY_HERE}")
+            sentence = ("" if network.merges else f"{ONLY_HERE} ") + FOR_STARTER.format(core.name)
         if config.targets.unet == "b-lora":
             sentence += (
                 f" {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."

@@ -95,6 +95,9 @@ METHODS = {
     "ia3": "IA³",
     "ssf": "SSF",
     "bitfit": "BitFit",
+    "adapter": "Adapter",
+    "krona-b": "KronA-B",
+    "vpt": "Visual prompts",
 }
 
 

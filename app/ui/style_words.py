@@ -24,6 +24,7 @@ PRESETS: Mapping[str, tuple[str, str, int]] = {
 """Name, sentence, and coats of glaze: more coats, more care."""
 NOT_MEASURED = "not measured yet"
 EVERY_TOOL = "ComfyUI, A1111, Forge, InvokeAI, diffusers"
+HERE = "Velatura only"
 TWO_FILES = "ComfyUI, A1111, Forge, InvokeAI; a second file for diffusers"
 TURNED = "ComfyUI, A1111"
 METHODS: Mapping[str, tuple[str, str, str]] = {
@@ -45,6 +46,9 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
         "The model's offsets alone: palette in a tiny file, no brush strokes.",
         "ComfyUI, A1111, Forge",
     ),
+    "adapter": ("Adapter", "Small networks beside the model's own. What they do depends on what they see.", HERE),
+    "krona-b": ("KronA-B", "KronA beside whole blocks. Hardly any numbers at all.", HERE),
+    "vpt": ("Visual prompts", "Learned words that nobody has to write. A light touch.", HERE),
 }
 """Name, what it is good at, and where its file opens."""
 STRIP = "Above without, below with a style that it has learned."

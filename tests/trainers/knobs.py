@@ -106,6 +106,11 @@ WIDE = one("targets.unet", "attn")
 OFT, IA3 = one("method", {"name": "oft", "block_size": 8}), both(WIDE, one("method", {"name": "ia3"}))
 SSF, BITFIT = both(WIDE, one("method", {"name": "ssf"})), both(WIDE, one("method", {"name": "bitfit"}))
 SELORA = both(STEPS, one("method", {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}))
+BLOCKS = one("targets.unet", "attn-mlp")
+ADAPTER = both(BLOCKS, one("method", {"name": "adapter", "width": 3}))
+KRONA_BLOCK = both(BLOCKS, one("method", {"name": "krona-b"}))
+PROMPTS = both(BLOCKS, one("method", {"name": "vpt", "tokens": 3}))
+GATED = both(PROMPTS, one("method.gated", True))
 DROPOUTS = {"dropout": 0.5, "module_dropout": 0.5}
 LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
 LARGER = one("data.resolution", 64)
@@ -253,4 +258,12 @@ CASES: dict[str, Case] = {
     **cases(IA3, {"name": "loha", "everywhere": True, "module_dropout": 0.5}),
     **cases(SSF, {"name": "loha", "missing_biases": True, "spread": 0.1, "module_dropout": 0.5}),
     **cases(BITFIT, {"name": "loha", "missing_biases": True, "module_dropout": 0.5}),
+    **cases(ADAPTER, {"name": "krona-b", "form": "parallel", "width": 4, "scale": 2.0, "module_dropout": 0.5}),
+    **cases(KRONA_BLOCK, {"name": "adapter", "scale": 2.0, "residual": True, "module_dropout": 0.5}),
+    **cases(PROMPTS, {"name": "adapter", "tokens": 4, "variant": "image", "deep": False, "gated": True}),
+    **cases(PROMPTS, {"module_dropout": 0.5}),
+    **cases(GATED, {"gate_ratio": 4.0}),
+    "vpt.unconditional": Case(
+        one("method.unconditional", False), within=both(PROMPTS, one("data.caption_dropout", 0.5), STEPS)
+    ),
 }

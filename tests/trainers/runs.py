@@ -36,6 +36,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "ia3": {"name": "ia3"},
     "ssf": {"name": "ssf"},
     "bitfit": {"name": "bitfit"},
+    "adapter": {"name": "adapter", "width": 3, "scale": 0.7},
+    "krona-b": {"name": "krona-b", "scale": 0.7, "residual": True},
+    "vpt": {"name": "vpt", "tokens": 3},
 }
 """Small settings of each method."""
 

@@ -54,7 +54,9 @@ def test_summary(bases, tmp_path, method, name, alphas, rank):
     assert summary.metadata.items() >= METADATA.items()
     assert json.loads(summary.model_dump_json())["base"]["fits_only"] == ""
     glance = glance_at(file)
-    assert glance.model_dump() == summary.model_dump(include={"method", "base", "trained_words", "metadata"})
+    assert glance.model_dump() == summary.model_dump(
+        include={"method", "only_here", "base", "trained_words", "metadata"}
+    )
 
 
 def test_a_file_of_another_tool(tmp_path):
