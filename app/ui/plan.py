@@ -10,7 +10,7 @@ from app.ui.drafts import Choices, Draft
 from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.ui.names import safe_name
 from trainers.adapters import METHODS
-from trainers.adapters.method import BlockMethod
+from trainers.adapters.block import BlockMethod
 from trainers.config import Config
 from trainers.config_file import KEY_FIRST, build_config, find_problems, lay_over, overlay
 from trainers.errors import VelaturaError

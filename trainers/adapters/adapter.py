@@ -24,9 +24,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.adapters.block import BlockSite, Call
+from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.initial import kaiming
-from trainers.adapters.method import SETTINGS, BlockMethod, Now, Theta, trains
+from trainers.adapters.method import SETTINGS, Now, Theta, trains
 
 FEED_FORWARD = ("ff", "mlp")
 

@@ -5,18 +5,18 @@ The base adds a block's output to its residual, so what a hook makes of the outp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
+from trainers.adapters.method import SETTINGS, Method, Now, Theta
 from trainers.adapters.op import Op
 from trainers.adapters.site import Clock, Place, Values
-
-if TYPE_CHECKING:
-    from trainers.adapters.method import BlockMethod, Theta
 
 # Where a block's widths are read off: the layer that takes its input, the one that gives its output.
 ENDS: Mapping[str, tuple[str, str]] = {
@@ -42,7 +42,39 @@ class Call:
     """The block's output for another x and context, without any method on it."""
 
 
-class BlockSite(Place["BlockMethod"]):
+@checked_dataclass(frozen=True, config=SETTINGS)
+class BlockMethod(Method):
+    """A method that sits on blocks of layers: subclasses give `kinds`, `init` and `after` and inherit the rest."""
+
+    places: ClassVar[tuple[str, ...]] = ("block",)
+
+    module_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of blocks that are left as they were at each step."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of block it sits on, of `ENDS`."""
+        raise NotImplementedError
+
+    @property
+    def merges(self) -> bool:
+        return False
+
+    # ------------------------------------------------------------------ the formula
+    def share(self, sites: Sequence[BlockSite], draw: torch.Generator) -> dict[str, Tensor]:
+        """Tensors shared by blocks of one part and learning rate: a Parameter trains, a Tensor is frozen."""
+        return {}
+
+    def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        """θ of one block, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
+        raise NotImplementedError
+
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+        """The block's output with the method at full strength, shape and dtype as `call.y`, before the residual."""
+        raise NotImplementedError
+
+
+class BlockSite(Place[BlockMethod]):
     """A block with methods on it: changes the block's output through one hook.
 
     Each method sees the block's *base* output, so several on one block add up in any order. A strength s interpolates:

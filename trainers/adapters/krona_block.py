@@ -19,9 +19,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from trainers.adapters.adapter import FEED_FORWARD
-from trainers.adapters.block import BlockSite, Call
+from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.krona import start
-from trainers.adapters.method import SETTINGS, BlockMethod, Now, Theta, trains
+from trainers.adapters.method import SETTINGS, Now, Theta, trains
 from trainers.adapters.updates import Kronecker
 
 

@@ -15,7 +15,6 @@ from trainers.adapters.updates import Update
 from trainers.randomness import generator, seed_for
 
 if TYPE_CHECKING:
-    from trainers.adapters.block import BlockSite, Call
     from trainers.adapters.network import Network
     from trainers.adapters.site import Place, Site
 
@@ -185,38 +184,6 @@ class LayerMethod(Method):
     def file_algorithm(self) -> str:
         """What other tools call the form in which the change is written."""
         return "lora"
-
-
-@checked_dataclass(frozen=True, config=SETTINGS)
-class BlockMethod(Method):
-    """A method that sits on blocks of layers: subclasses give `kinds`, `init` and `after` and inherit the rest."""
-
-    places: ClassVar[tuple[str, ...]] = ("block",)
-
-    module_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of blocks that are left as they were at each step."""
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of block it sits on, of `trainers.adapters.targets.BLOCKS`."""
-        raise NotImplementedError
-
-    @property
-    def merges(self) -> bool:
-        return False
-
-    # ------------------------------------------------------------------ the formula
-    def share(self, sites: Sequence[BlockSite], draw: torch.Generator) -> dict[str, Tensor]:
-        """Tensors shared by blocks of one part and learning rate: a Parameter trains, a Tensor is frozen."""
-        return {}
-
-    def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        """θ of one block, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
-        raise NotImplementedError
-
-    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
-        """The block's output with the method at full strength, shape and dtype as `call.y`, before the residual."""
-        raise NotImplementedError
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)

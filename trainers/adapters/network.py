@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from trainers.adapters.block import BlockSite
-from trainers.adapters.method import BlockMethod, LayerMethod, Method, Now
+from trainers.adapters.block import BlockMethod, BlockSite
+from trainers.adapters.method import LayerMethod, Method, Now
 from trainers.adapters.site import Clock, Held, Placed, Site, Values
 from trainers.adapters.targets import Target, select
 from trainers.errors import VelaturaError

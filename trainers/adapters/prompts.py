@@ -25,8 +25,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.block import BlockSite, Call
-from trainers.adapters.method import SETTINGS, BlockMethod, Now, Theta, trains
+from trainers.adapters.block import BlockMethod, BlockSite, Call
+from trainers.adapters.method import SETTINGS, Now, Theta, trains
 
 
 @dataclass(frozen=True, config=SETTINGS)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from torch import nn
 
-from trainers.adapters.method import BlockMethod, LayerMethod
+from trainers.adapters.block import BlockMethod
+from trainers.adapters.method import LayerMethod
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
@@ -61,12 +62,13 @@ BLOCKS: Mapping[str, str] = {
 
 BLOCK_PRESETS: Mapping[str, tuple[str, ...]] = {
     "none": (),
-    "cross-kv": ("attn2",),
-    "attn": ("attn1", "attn2", "self_attn"),
-    "attn-mlp": ("attn1", "attn2", "self_attn", "ff", "mlp"),
-    "full": tuple(BLOCKS),
+    "cross-kv": ("*.attn2",),
+    "b-lora": tuple(f"{block}.*.attn[12]" for block in B_LORA.values()),
+    "attn": ("*.attn[12]", "*.self_attn"),
+    "attn-mlp": ("*.attn[12]", "*.self_attn", "*.ff", "*.mlp"),
+    "full": tuple(BLOCKS.values()),
 }
-"""The kinds of block in each preset."""
+"""The same presets for methods that sit on blocks."""
 
 
 @dataclass(frozen=True)
@@ -161,21 +163,18 @@ def _blocks(
     part: str, net: nn.Module, patterns: str | tuple[str, ...], method: BlockMethod
 ) -> Iterator[tuple[str, nn.Module]]:
     """The blocks that a preset or patterns select, by path, of the kinds that the method sits on."""
-    kinds = method.kinds
-    blocks = [(path, module, kind) for path, module in net.named_modules() if (kind := block_kind(path)) in kinds]
-    where = f"{method.called} as it is set sits on {', '.join(kinds)}"
-    if isinstance(patterns, str):
-        found = [(path, module) for path, module, kind in blocks if kind in BLOCK_PRESETS[patterns]]
-        if patterns != "none" and not found:
-            raise VelaturaError(f"the preset {patterns!r} selects no block of {part}: {where}")
-        yield from found
-        return
-    for pattern in patterns:
-        if not any(matches(part, path, pattern) for path, *_ in blocks):
-            example = f"; a block's name is {blocks[len(blocks) // 2][0]!r}" if blocks else ""
-            raise VelaturaError(f"the pattern {pattern!r} matches no block of {part}: {where}{example}")
-    for path, module, _ in blocks:
-        if any(matches(part, path, pattern) for pattern in patterns):
+    preset = isinstance(patterns, str)
+    wanted = BLOCK_PRESETS[patterns] if isinstance(patterns, str) else patterns
+    blocks = [(path, module) for path, module in net.named_modules() if block_kind(path) in method.kinds]
+    where = f"{method.called} as it is set sits on {', '.join(method.kinds)}"
+    missed = [pattern for pattern in wanted if not any(matches(part, path, pattern) for path, _ in blocks)]
+    if preset and wanted and len(missed) == len(wanted):
+        raise VelaturaError(f"the preset {patterns!r} selects no block of {part}: {where}")
+    if missed and not preset:
+        example = f"; a block's name is {blocks[len(blocks) // 2][0]!r}" if blocks else ""
+        raise VelaturaError(f"the pattern {missed[0]!r} matches no block of {part}: {where}{example}")
+    for path, module in blocks:
+        if any(matches(part, path, pattern) for pattern in wanted):
             yield path, module
 
 

@@ -27,7 +27,7 @@ from trainers.formats.pack import Precision, pack, plain, plain_low_rank
 from trainers.formats.write import file_update, file_updates, kohya_tensors
 
 Kind = Literal["core", "lora", "lokr", "dora", "huge", "none", "own"]
-"""The core file; plain LoRA with kohya's names; LoKr or DoRA with dotted names; too large; no form; ours alone."""
+"""The core file; plain LoRA with kohya's names; LoKr or DoRA with dotted names; too large; no form at all; ours."""
 
 LARGEST_PLAIN = 2**29
 """Numbers in a plain-LoRA form (1 GiB in 16 bits) beyond which none is written."""

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from trainers.adapters import AnyMethod
-from trainers.adapters.method import BlockMethod, Method, Theta
+from trainers.adapters.block import BlockMethod
+from trainers.adapters.method import Method, Theta
 from trainers.adapters.network import Network
 from trainers.adapters.site import Held, Values
-from trainers.adapters.targets import Target, block_kind
+from trainers.adapters.targets import PLACES, Target, block_kind
 from trainers.errors import VelaturaError
 from trainers.formats.names import UNetShape, kohya_name, layer_names
 from trainers.formats.origin import origin_of
@@ -55,19 +56,18 @@ class OwnForm(BaseModel):
 # ---------------------------------------------------------------------------------------------- out
 @torch.no_grad()
 def own_form(
-    network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision
+    network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision, block: str = ""
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors of a file by key, on the CPU, and the metadata that they need.
+    """Tensors of a file by key, on the CPU, and the metadata that they need; with `block`, of that block alone.
 
     Raises VelaturaError where a number is not finite, or a layer or block carries several methods.
     """
     shape = UNetShape.of(unet_config)
     tensors: dict[str, Tensor] = {}
-    groups = []
-    for index, sharing in enumerate(network.sharing):
-        tensors |= _rounded(f"{SHARED}{index}", Held(sharing.values), precision)
+    groups: list[dict[str, Any]] = []
+    for sharing in network.sharing:
         stems = []
-        for site in network.everywhere:
+        for site in (one for one in network.everywhere if one.path.startswith(block)):
             if len(site.placed) > 1:
                 raise VelaturaError(
                     f"{site.name} carries several methods, which no file holds; "
@@ -79,7 +79,9 @@ def own_form(
             ):  # fmt: skip
                 stems.append(kohya_name(site.part, site.path, family, shape))
                 tensors |= _rounded(stems[-1], placed.values(), precision)
-        groups.append({"part": sharing.part, "method": asdict(sharing.method), "sites": stems})
+        if stems:
+            tensors |= _rounded(f"{SHARED}{len(groups)}", Held(sharing.values), precision)
+            groups.append({"part": sharing.part, "method": asdict(sharing.method), "sites": stems})
     return tensors, {OWN_FORM: json.dumps({"version": 1, "groups": groups})}
 
 
@@ -178,10 +180,11 @@ def _has_place(place: tuple[str, str, nn.Module] | None, group: Group) -> bool:
     """Whether a base has such a site, and the method may sit there."""
     if place is None or place[0] != group.part:
         return False
-    kind = block_kind(place[1])
-    if isinstance(group.method, BlockMethod):
-        return kind in group.method.kinds
-    return isinstance(place[2], nn.Linear | nn.Conv2d)
+    method, (part, path, module) = group.method, place
+    if isinstance(method, BlockMethod):
+        return block_kind(path) in method.kinds
+    types = tuple(kind for name in method.places for kind in PLACES[name])
+    return isinstance(module, types) and bool(method.sits_on(part, path, module))
 
 
 def _names(parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[str, tuple[str, str, nn.Module]]]:

@@ -46,7 +46,7 @@ def write_style(
     if network.merges:
         save(path, style_tensors(network, model_family, unet_config, precision, block), metadata)
     else:
-        tensors, form = own_form(network, model_family, unet_config, precision)
+        tensors, form = own_form(network, model_family, unet_config, precision, block)
         save(path, tensors, {**metadata, **form})
 
 

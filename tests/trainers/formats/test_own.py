@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainers.formats.clients import MIXED, output, own, parts_of, trained
-from trainers.adapters import Adapter, KronABlock, LoKr, Prompts, SeLoRA, TiedLoRA, VeRA
+from trainers.adapters import Adapter, KronABlock, LoKr, Prompts, SeLoRA, TiedLoRA, TLoRA, VeRA
 from trainers.config import BlockOverride, Targets
 from trainers.errors import VelaturaError
 from trainers.formats.apply import apply_styles
@@ -33,6 +33,7 @@ ROWS = {
     "vpt": ("sd1", Prompts(tokens=3, gated=True), UNET),
     "vpt-image": ("sdxl", Prompts(tokens=3, variant="image"), UNET),
     "vpt-shared": ("sdxl", Prompts(tokens=3, deep=False), UNET),
+    "timed": ("sd1", TLoRA(rank=3, alpha=2.0, lowest=0.0), UNET),
     "layers": ("sdxl", LoKr(rank=2, alpha=3.0, factor=4, full_matrix=False), MIXED),
     "layers-shared": ("sd1", TiedLoRA(rank=3, alpha=2.0), MIXED),
     "layers-drawn": ("sd1", VeRA(rank=5), UNET),
