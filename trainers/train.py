@@ -231,7 +231,7 @@ def _previews(session: Session, order: Order) -> Callable[[int], None]:
 
     def before(step: int) -> None:
         if step == 0 or (every and step % every == 0):
-            with session.average.in_place() if session.average and step else nullcontext():
+            with session.as_exported() if step else nullcontext():
                 draw_previews(session, order, step)
 
     return before
@@ -246,7 +246,7 @@ def _finish(
         run.clear_stop()
         session.record("paused" if stopped_by == "pause" else "cancelled", step=progress.step, seconds=seconds)
         return Result(run.folder, None, progress.step, seconds, parameters, stopped_by, None, None)
-    with session.average.in_place() if session.average else nullcontext():
+    with session.as_exported():
         style = export_style(session, dataset, progress, started)
         finals = None if stopped_by else draw_final(session, order, style, progress.step)
     draw_rank_map(run.folder)

@@ -37,6 +37,8 @@ class Now:
     """Of each image in a pass through the UNet, `(n,)`, out of `horizon`."""
     step: int = 0
     horizon: int = 1000
+    rank: int = 0
+    """Outside training, the rank at which methods with `smaller_ranks` are looked at; 0 = what their files keep."""
 
     def generator(self, site: Site, purpose: str, device: torch.device) -> torch.Generator:
         """A generator that depends on nothing but the run, the draw, the site and the purpose."""
@@ -106,6 +108,15 @@ class LayerMethod:
 
     def with_rank(self, rank: int) -> Self:
         """The same method at another rank."""
+        raise NotImplementedError
+
+    @property
+    def smaller_ranks(self) -> tuple[int, ...]:
+        """Every rank that one training serves, of a method that serves more than its whole rank, which is the last."""
+        return ()
+
+    def keeping(self, rank: int) -> Self:
+        """The same method with one of its `smaller_ranks` in its file."""
         raise NotImplementedError
 
     @property
