@@ -23,14 +23,13 @@ from presets.starter.recipe.perception import Perception, load_perception
 from trainers.adapters.network import Network
 from trainers.config import Config
 from trainers.config_file import build_config
-from trainers.data.captions import full_caption
-from trainers.data.dataset import CENTRE, Draw, Item, load_dataset, pixels
+from trainers.data.dataset import CENTRE, Dataset, Draw, load_dataset, pixels
 from trainers.errors import VelaturaError
 from trainers.events import Event
 from trainers.memory import peak_memory
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.presets import find_preset
+from trainers.presets import STARTER, find_preset
 from trainers.previews import preview_order
 from trainers.reopened import reopened
 from trainers.run import Run
@@ -70,11 +69,11 @@ def measure(row: Row, folder: Path) -> Figures:
         "name": "row",
         "seed": row.seed,
         "data": {"images": str(trained)},
-        "sample": {"prompts": (sample.concepts[0],), "seeds": SEEDS[:1], "steps": 1, "guidance": GUIDANCE},
+        "sample": {"seeds": SEEDS[:1], "steps": 1, "guidance": GUIDANCE},  # its own pictures do not matter
         "save": {"every": 10_000, "keep": 1},
     }
     if row.preset == BASE:
-        return _measure_base(build_config(find_preset("lora").settings_for("starter"), options), unseen, folder)
+        return _measure_base(build_config(find_preset("lora").settings_for(STARTER), options), unseen, folder)
     config = build_config(settings(row), options)
     clock = _Clock()
     result = train(config, folder / "runs", overwrite=True, listener=clock)
@@ -122,7 +121,7 @@ class _Clock:
 def _measure_base(config: Config, unseen: Path, folder: Path) -> Figures:
     model = load_model(config.base, torch.float32, "cpu")
     figures = _look(model, None, config, unseen, folder)
-    truth = _truth(_items(model, config, unseen))
+    truth = _truth(_open(model, config, unseen))
     with torch.no_grad():
         decoded = reconstruct(model.vae, truth)
     distance = _perception().style_distance(decoded, truth)
@@ -130,26 +129,24 @@ def _measure_base(config: Config, unseen: Path, folder: Path) -> Figures:
 
 
 def _look(model: Model, network: Network | None, config: Config, unseen: Path, folder: Path) -> Figures:
-    items = _items(model, config, unseen)
-    errors = denoising_errors(model, network, ask(model, items, config, TIMES), config)
-    side = config.data.resolution or model.resolution
-    order = preview_order(config, load_dataset(unseen, config.data, 0, side, model.stride), side)
-    prompts = tuple(full_caption(item.caption, config.data) for item in items)
-    drawn = list(draw(model, replace(order, prompts=prompts, seeds=SEEDS, steps=LOOKS)))
-    truth = _truth(items)
-    beside([*drawn[:: len(SEEDS)]]).save(folder / "drawn.png")
+    dataset = _open(model, config, unseen)
+    errors = denoising_errors(model, network, ask(model, dataset.items, config, TIMES), config)
+    order = preview_order(config, dataset, dataset.items[0].bucket.width)  # the held-out captions
+    drawn = list(draw(model, replace(order, seeds=SEEDS, steps=LOOKS)))
+    truth = _truth(dataset)
+    beside(drawn[:: len(SEEDS)]).save(folder / "drawn.png")
     beside([to_image(image) for image in truth]).save(folder / "truth.png")
     distance = _perception().style_distance(as_tensor(drawn), truth)
     return Figures(loss=round(float(errors.mean()), 5), style=round(distance, 4))
 
 
-def _items(model: Model, config: Config, folder: Path) -> tuple[Item, ...]:
-    return load_dataset(folder, config.data, 0, config.data.resolution or model.resolution, model.stride).items
+def _open(model: Model, config: Config, folder: Path) -> Dataset:
+    return load_dataset(folder, config.data, 0, config.data.resolution or model.resolution, model.stride)
 
 
-def _truth(items: Sequence[Item]) -> Tensor:
+def _truth(dataset: Dataset) -> Tensor:
     """The images as they are trained, `(n, 3, h, w)` from −1 to 1."""
-    return torch.stack([pixels(item, Draw(0, False, CENTRE, "")) for item in items])
+    return torch.stack([pixels(item, Draw(0, False, CENTRE, "")) for item in dataset.items])
 
 
 def _perception() -> Perception:

@@ -7,13 +7,14 @@ each image at timesteps spread evenly, with noise that is a function of the imag
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.method import Now
 from trainers.adapters.network import Network
+from trainers.adapters.site import Clock
 from trainers.config import Config, Loss
 from trainers.data.captions import full_caption
 from trainers.data.dataset import CENTRE, Draw, Item, mask, pixels, placement
@@ -75,15 +76,16 @@ def denoising_errors(
 
     `network` is what is trained on the base, None for the bare base; `now` the moment at which it is looked at.
     """
-    rows = []
+    moment = now or Now()
+    clock = Clock(moment) if network is None else network.clock
+    rows, before = [], clock.now
     for question in questions:
-        if network is not None:
-            network.clock.now = now or Now()
+        t, clock.now = question.timesteps, moment
         text = encode_captions(model, [question.caption], config.base.clip_skip, config.data.chunks)
-        found = predict(
-            model.unet, question.noisy, question.timesteps, _repeated(text, len(question.timesteps)), question.time_ids
-        )
+        clock.now = replace(moment, timesteps=t, horizon=model.schedule.steps)
+        found = predict(model.unet, question.noisy, t, _repeated(text, len(t)), question.time_ids)
         rows.append(error_by_image(found, question.target, question.mask, SQUARED).cpu())
+    clock.now = before
     return torch.stack(rows)
 
 
