@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.console import print_json, print_table, readable_size, say
-from app.options import Json, Overwrite
+from app.options import Images, Json, Overwrite
 from trainers.score import TIMES, TOLERANCE
 
 if TYPE_CHECKING:
@@ -50,13 +50,17 @@ def ranks(
     times: Annotated[
         int, typer.Option(metavar="N", min=1, max=1000, help="Timesteps at which each image is asked for.")
     ] = TIMES,
+    images: Images = None,
     json: Json = False,
 ) -> None:
-    """Say which rank of a DyLoRA run is enough: how well each denoises the run's images."""
+    """Say which rank of a DyLoRA run is enough: how well each denoises its images, or others given with --images."""
     from trainers.run import open_run
     from trainers.score.ranks import measure_ranks
 
-    found = measure_ranks(open_run(run), tolerance, times, lambda done, of: say(f"measured {done} of {of} ranks"))
+    def told(done: int, of: int) -> None:
+        say(f"measured {done} of {of} ranks")
+
+    found = measure_ranks(open_run(run), tolerance, times, Path(images) if images else None, told)
     if json:
         print_json(asdict(found))
         return

@@ -160,12 +160,12 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
         encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
 
 
-def open_dataset(session: Session) -> tuple[Dataset, Order]:
-    """The images of a session's run at its training size, and the previews that it draws."""
+def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, Order]:
+    """The images of a session's run, or of a folder, at its training size, and the previews that it draws."""
     config, model = session.config, session.model
     resolution = config.data.resolution or model.resolution
     side = config.sample.size or resolution - resolution % model.stride
-    dataset = load_dataset(session.run.dataset, config.data, config.seed, resolution, model.stride)
+    dataset = load_dataset(folder or session.run.dataset, config.data, config.seed, resolution, model.stride)
     return dataset, preview_order(config, dataset, side)
 
 

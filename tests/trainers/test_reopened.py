@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainers.runs import METHODS, equal, files_in, style_metadata, style_tensors
+from tests.trainers.runs import METHODS, equal, files_in, style_metadata, style_tensors, write_images
 from trainers.errors import BusyError, VelaturaError
 from trainers.reopened import export_again, ranks_of, reopened
 from trainers.run import Run
@@ -52,6 +52,8 @@ def test_every_rank_of_one_run(trained, quick, tmp_path):
         questions = ask(session.model, found.dataset.items, session.config, times=3)
         errors = denoising_errors(session.model, session.network, questions, session.config)
     assert curve.errors[0] == float(errors.mean())
+    other = measure_ranks(trained, times=3, images=write_images(tmp_path / "other", {"moon": (64, 64)}))
+    assert other.base != curve.base and other.ranks == curve.ranks
     assert files_in(trained.folder) - before == {"style/dusk-rank2.safetensors"}
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from trainers.adapters.method import Now
 from trainers.reopened import ranks_of, reopened
 from trainers.run import Run
 from trainers.score import TIMES, TOLERANCE
 from trainers.score.denoising import ask, denoising_errors
+from trainers.train import open_dataset
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,23 @@ def enough(ranks: tuple[int, ...], errors: tuple[float, ...], tolerance: float) 
 
 
 def measure_ranks(
-    run: Run, tolerance: float = TOLERANCE, times: int = TIMES, told: Callable[[int, int], None] | None = None
+    run: Run,
+    tolerance: float = TOLERANCE,
+    times: int = TIMES,
+    images: Path | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> RankCurve:
     """Measure every rank of a run that serves several; `told(done, of)` is called after each.
 
-    The questions are the images that the run was trained on, each at `times` timesteps. Raises VelaturaError where the
-    method serves one rank only, or the run cannot be opened.
+    The questions are the images of a folder, else those that the run was trained on, each at `times` timesteps. Raises
+    VelaturaError where the method serves one rank only, or the run or the images cannot be opened.
     """
     ranks = ranks_of(run)
     with reopened(run) as found:
         session, errors = found.session, list[float]()
         model, network, config = session.model, session.network, session.config
-        questions = ask(model, found.dataset.items, config, times)
+        asked, _ = open_dataset(session, images)
+        questions = ask(model, asked.items, config, times)
         with network.at_strength(0):
             base = float(denoising_errors(model, network, questions, config).mean())
         for done, rank in enumerate(ranks, 1):
