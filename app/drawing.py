@@ -16,6 +16,7 @@ from app.console import say
 from app.telling import Tell, quiet
 from trainers.errors import VelaturaError
 from trainers.presets import STARTER, guidance_for
+from trainers.run import check_free
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,13 +87,7 @@ def draw_to_file(request: Request, out: Path, overwrite: bool, plain: Path | Non
 def _check_place(out: Path, overwrite: bool) -> None:
     if out.suffix.lower() not in SUFFIXES:
         raise VelaturaError(f"cannot write {out.name!r}: the picture's name must end in {', '.join(SUFFIXES)}")
-    if out.is_dir():
-        raise VelaturaError(f"{out} is a folder; give the name of a picture as --out")
-    if out.exists() and not overwrite:
-        raise VelaturaError(f"{out} exists already; give another --out, or --overwrite to replace it")
-    for parent in out.parents:
-        if parent.exists() and not parent.is_dir():
-            raise VelaturaError(f"cannot write {out}: {parent} is a file, not a folder")
+    check_free(out, overwrite)
 
 
 def _read_styles(texts: Sequence[str]) -> list[tuple[Style, float]]:

@@ -26,20 +26,25 @@ FOR_STARTER = (
 ONLY_HERE = "Velatura only: its method is no change of weights, so no other tool could load this style on any base."
 
 
-def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
-    """Write the style file(s) of a session into its run folder, each whole or not at all; `started` in Unix seconds."""
+def export_style(
+    session: Session, dataset: Dataset, progress: Progress, started: float, place: Path | None = None
+) -> Path:
+    """Write the style file(s) of a session, each whole or not at all; `started` in Unix seconds.
+
+    They go into the run's folder with a note on how to load them, or are called as `place` and have none.
+    """
     config, model, network, run = session.config, session.model, session.network, session.run
     facts = training_facts(config, dataset, progress)
     metadata = style_metadata(config, model, network, facts, started, time.time())
     shape = dict(model.unet.config)
-    core = run.style / f"{config.name}.safetensors"
+    core = place or run.style / f"{config.name}.safetensors"
     with plain_disk_errors(core):
-        run.style.mkdir(exist_ok=True)
+        core.parent.mkdir(parents=True, exist_ok=True)
         write_style(core, network, model.family.name, shape, metadata, config.save.precision)
-        other = core.with_name(f"{config.name}-diffusers.safetensors")
+        other = core.with_name(f"{core.stem}-diffusers.safetensors")
         extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
         for half, block in B_LORA.items() if config.targets.unet == "b-lora" else ():
-            path = core.with_name(f"{config.name}-{half}.safetensors")
+            path = core.with_name(f"{core.stem}-{half}.safetensors")
             write_style(path, network, model.family.name, shape, metadata, config.save.precision, f"{block}.")
         sentence = how_to_load(network, core, extra)
         if model.starter:
@@ -48,8 +53,9 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
             sentence += (
                 f" {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."
             )
-        with whole_file(run.style / "how-to-load.txt") as building:
-            building.write_text(sentence + "\n", encoding="utf-8")
+        if place is None:
+            with whole_file(run.style / "how-to-load.txt") as building:
+                building.write_text(sentence + "\n", encoding="utf-8")
     session.record("export", path=core.name, bytes=core.stat().st_size, message=sentence)
     return core
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from trainers.trainee import Trainee, finite
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from torch.optim import Optimizer
 
 MOST_SKIPS = 5
 """Steps in a row whose loss or gradients are not numbers before the run gives up."""
@@ -68,6 +69,10 @@ class Session:
         settings = self.config.train
         return tuple(learning_rate_factor(step, settings) for step in range(settings.steps))
 
+    def as_exported(self) -> AbstractContextManager[None]:
+        """The network for a while as files have it: with the moving average, where there is one."""
+        return self.average.in_place() if self.average else nullcontext()
+
     def release(self) -> None:
         """Let the base and what was trained on it go, to make room for another."""
         self.network.remove()
@@ -86,10 +91,8 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
         trainee.checkpoint_gradients(session.text_trains)
     batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains)
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
-    session.average = MovingAverage(network, config.train.ema) if config.train.ema else None
-    progress = load_checkpoint(session.run, network, optimizer, session.average) if resume else Progress()
-    for method in network.methods if resume else ():
-        method.restored(network)
+    session.average = _average(session)
+    progress = _put_back(session, optimizer) if resume else Progress()
     wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
     skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED
@@ -113,10 +116,38 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
     saves = session.stopped_by not in ("", "cancel")
     if saves and not skips and progress.step not in session.run.checkpoint_steps():
         _save(session, progress, optimizer)
-    network.clock.now = Now()
-    for method in network.methods:
-        method.finish(network)
+    _conclude(session)
     return progress
+
+
+def reopen(session: Session) -> Progress:
+    """Put the newest checkpoint back as it would be exported; no step is taken. Errors are those of `load_checkpoint`.
+
+    Where the run keeps a moving average, `session.average` has it.
+    """
+    train = session.config.train
+    session.average = _average(session)
+    progress = _put_back(session, make_optimizer(parameter_groups(session.network, train), train))
+    _conclude(session)
+    return progress
+
+
+def _average(session: Session) -> MovingAverage | None:
+    decay = session.config.train.ema
+    return MovingAverage(session.network, decay) if decay else None
+
+
+def _put_back(session: Session, optimizer: Optimizer) -> Progress:
+    progress = load_checkpoint(session.run, session.network, optimizer, session.average)
+    for method in session.network.methods:
+        method.restored(session.network)
+    return progress
+
+
+def _conclude(session: Session) -> None:
+    session.network.clock.now = Now()
+    for method in session.network.methods:
+        method.finish(session.network)
 
 
 def _stops(session: Session) -> bool:

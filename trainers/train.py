@@ -160,12 +160,12 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
         encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
 
 
-def open_dataset(session: Session) -> tuple[Dataset, Order]:
-    """The images of a session's run at its training size, and the previews that it draws."""
+def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, Order]:
+    """The images of a session's run, or of a folder, at its training size, and the previews that it draws."""
     config, model = session.config, session.model
     resolution = config.data.resolution or model.resolution
     side = config.sample.size or resolution - resolution % model.stride
-    dataset = load_dataset(session.run.dataset, config.data, config.seed, resolution, model.stride)
+    dataset = load_dataset(folder or session.run.dataset, config.data, config.seed, resolution, model.stride)
     return dataset, preview_order(config, dataset, side)
 
 
@@ -231,7 +231,7 @@ def _previews(session: Session, order: Order) -> Callable[[int], None]:
 
     def before(step: int) -> None:
         if step == 0 or (every and step % every == 0):
-            with session.average.in_place() if session.average and step else nullcontext():
+            with session.as_exported() if step else nullcontext():
                 draw_previews(session, order, step)
 
     return before
@@ -246,7 +246,7 @@ def _finish(
         run.clear_stop()
         session.record("paused" if stopped_by == "pause" else "cancelled", step=progress.step, seconds=seconds)
         return Result(run.folder, None, progress.step, seconds, parameters, stopped_by, None, None)
-    with session.average.in_place() if session.average else nullcontext():
+    with session.as_exported():
         style = export_style(session, dataset, progress, started)
         finals = None if stopped_by else draw_final(session, order, style, progress.step)
     draw_rank_map(run.folder)

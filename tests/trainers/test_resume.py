@@ -13,6 +13,7 @@ from tests.trainers.runs import EVERYTHING, METHODS, equal, events_of, state_of,
 from trainers.config import Config
 from trainers.config_file import read_config
 from trainers.errors import VelaturaError
+from trainers.reopened import export_again
 from trainers.run import Run
 from trainers.train import Result, resume, train
 
@@ -73,6 +74,8 @@ def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_pa
     assert kinds == ({"network", "optimizer", "average"} if config.train.ema else {"network", "optimizer"})
     assert equal(*states)
     assert equal(style_tensors(whole.style), style_tensors(again.style))
+    anew = export_again(Run(again.run), tmp_path / "anew.safetensors", rank=None, overwrite=False)
+    assert equal(style_tensors(whole.style), style_tensors(anew))
     assert Run(again.run).checkpoint_steps() == [last - 1, last]
     assert whole.grid is not None and again.grid is not None
     losses = [[e["loss"] for e in events_of(Run(result.run), "step")] for result in (whole, again)]
