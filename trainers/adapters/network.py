@@ -13,6 +13,7 @@ from torch import nn
 from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.site import Clock, Held, Placed, Site, Values
 from trainers.adapters.targets import Target, select
+from trainers.adapters.tokens import Vocabulary, Word
 from trainers.randomness import generator
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Network(nn.Module):
         self.sites_by_key = nn.ModuleDict()
         self.shared = nn.ModuleList()
         self._sharing: list[Sharing] = []
+        self.spoken = nn.ModuleList()
+        self._told: list[tuple[Vocabulary, str]] = []
 
     @property
     def sharing(self) -> tuple[Sharing, ...]:
@@ -50,6 +53,11 @@ class Network(nn.Module):
     @property
     def sites(self) -> tuple[Site, ...]:
         return tuple(self._sites.values())
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of their own that prompts may have."""
+        return tuple(word for word in self.spoken if isinstance(word, Word))
 
     @property
     def methods(self) -> tuple[LayerMethod, ...]:
@@ -84,6 +92,12 @@ class Network(nn.Module):
                 draw = generator(seed, "init", layer_index, site.name)
                 site.put(method, Held(holder), draw, target.learning_rate)
 
+    def speak(self, word: Word, vocabulary: Vocabulary) -> None:
+        """Let a base, whose vocabulary this is, read a word's rows where it stands; they are this network's then."""
+        vocabulary.put(word.text, tuple(word.rows.values()))
+        self._told.append((vocabulary, word.text))
+        self.spoken.append(word)
+
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:
         """Run the network at another strength for a while; 0 is the bare base."""
@@ -103,9 +117,12 @@ class Network(nn.Module):
             site.merge(strength)
 
     def remove(self) -> None:
-        """Take all hooks off the base, which is as before."""
+        """Take all hooks off the base and its words back, which is as before."""
         for site in self.sites:
             site.remove()
+        for vocabulary, word in self._told:
+            vocabulary.remove(word)
+        self._told.clear()
 
 
 def attach(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets, seed: int) -> Network:

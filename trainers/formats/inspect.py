@@ -63,7 +63,10 @@ class StyleSummary(Frozen):
     size: int
     """Bytes."""
     method: str
-    """`lora`, `loha`, `lokr` or `full`, several with + between them; `dora` where magnitudes are stored too."""
+    """`lora`, `loha`, `lokr` or `full`, several with + between them; `dora` where magnitudes are stored too.
+
+    `textual-inversion` for an embedding.
+    """
     base: BaseSummary
     rank: RankSummary | None
     ranks: Mapping[str, tuple[int, ...]]
@@ -71,11 +74,13 @@ class StyleSummary(Frozen):
     alphas: tuple[float, ...]
     """The distinct alphas that are stored."""
     trained_words: tuple[str, ...]
-    """The trigger, or the most frequent tags."""
+    """The trigger, or the most frequent tags; what calls an embedding."""
+    vectors: int
+    """Tokens that an embedding's word takes in a prompt; 0 for a style of layers."""
     modules: Mapping[str, int]
     """Changed layers by part of the model."""
     parameters: int
-    """Numbers in all factors, alphas not counted."""
+    """Numbers in all factors, or in an embedding's rows; alphas not counted."""
     tensors: tuple[TensorSummary, ...]
     unknown_keys: tuple[str, ...]
     metadata: Mapping[str, str]
@@ -113,8 +118,10 @@ def describe_style(path: Path) -> StyleSummary:
         ranks=_ranks_by_block(style) if len(ranks) > 1 else {},
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t})),
         trained_words=_trained_words(style),
+        vectors=max((len(rows) for rows in style.rows.values()), default=0),
         modules=dict(sorted(Counter(part_of(stem) or "other" for stem in style.layers).items())),
-        parameters=sum(t.numel() for layer in layers for name, t in layer.items() if _counts(name, t)),
+        parameters=sum(t.numel() for layer in layers for name, t in layer.items() if _counts(name, t))
+        + sum(rows.numel() for rows in style.rows.values()),
         tensors=tuple(
             TensorSummary(key=key, dtype=str(tensor.dtype).removeprefix("torch."), shape=tuple(tensor.shape))
             for key, tensor in sorted(style.tensors.items())
@@ -146,6 +153,8 @@ def _rank_summary(ranks: Counter[int]) -> RankSummary | None:
 
 
 def _method(style: Style) -> str:
+    if style.rows:
+        return "textual-inversion"
     # Layers without effect may be plain LoRA in a file of any method; they do not count.
     changed = (layer for layer in style.layers.values() if not _is_nothing(layer))
     found = {method_of(layer) for layer in changed} or {method_of(layer) for layer in style.layers.values()}
@@ -179,6 +188,8 @@ def _ranks_by_block(style: Style) -> dict[str, tuple[int, ...]]:
 
 
 def _trained_words(style: Style) -> tuple[str, ...]:
+    if style.words:
+        return style.words
     written = style.metadata.get("velatura.trigger") or style.metadata.get("modelspec.trigger_phrase", "")
     return (written,) if written else _frequent_tags(style.metadata.get("ss_tag_frequency", ""))
 
