@@ -32,6 +32,7 @@ from trainers.previews import draw_final, draw_previews, preview_order
 from trainers.ranks import draw_rank_map
 from trainers.run import Run, new_run, plain_disk_errors, write_config
 from trainers.signals import interrupted_by_sigterm
+from trainers.techniques import techniques_in
 from trainers.word import learn_word
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) 
         "start",
         name=config.name,
         prompts=[prompt for prompt, _ in order.pictures],
-        method=config.method.name,
+        method=techniques_in(config.model_dump()),
         base=session.model.title,
         family=session.model.family.name,
         steps=config.train.steps,

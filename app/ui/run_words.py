@@ -95,9 +95,10 @@ METHODS = {
     "ia3": "IA³",
     "ssf": "SSF",
     "bitfit": "BitFit",
+    "textual-inversion": "Textual inversion",
 }
 
 
 def method(name: str) -> str:
-    """A method as its paper writes it."""
-    return METHODS.get(name, name)
+    """A method as its paper writes it; several with + between them."""
+    return " + ".join(METHODS.get(part, part) for part in name.split("+"))

@@ -83,6 +83,7 @@ def _notes(item: Item) -> str:
 
 def _more(item: Item) -> str:
     syntax = words.PROMPT.format(item.name, ", ".join(item.words)).strip()
+    syntax = item.name if item.method == words.EMBEDDING else syntax
     acts = [f'<button type="button" class="quiet" data-copy="{text(syntax)}">{text(words.COPY)}</button>']
     if item.run:
         acts.append(f'<a class="quiet" href="run?id={text(item.run)}">{text(words.OPEN_RUN)}</a>')

@@ -200,7 +200,7 @@ def ragged(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> 
         (pickled(), "a.safetensors", "“a.safetensors” is not a safetensors file"),
         (pickled(), "<b>a</b>.ckpt", "others can run code when they are opened"),
         (save(BASE), "a.safetensors", "is a base model or a part of one, not a style; choose it as the base"),
-        (save({"emb_params": torch.ones(2, 768)}), "a.safetensors", "is a textual-inversion embedding"),
+        (save({"emb_params": torch.ones(76, 768)}), "a.safetensors", "is no style known here"),
         (save(ragged(LORA, "down.weight", (3, 768))), "a.safetensors", "“a.safetensors” does not fit: its layer"),
         (save(ragged(LORA, "down.weight", (2,))), "a.safetensors", "“a.safetensors” does not fit: its layer"),
         (save(ragged(LORA, "up.weight", ()) | {"x.diff": torch.ones(3)}), "a.safetensors", "does not fit"),
