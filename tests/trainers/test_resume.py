@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.trainers.knobs import ALONE, both
 from tests.trainers.processes import training_process, wait_for
 from tests.trainers.runs import EVERYTHING, METHODS, equal, events_of, state_of, stopping_at, style_tensors
 from trainers.config import Config
@@ -17,6 +18,8 @@ from trainers.run import Run
 from trainers.train import Result, resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
+
+PIVOTAL = {"word": "<dusk>", "vectors": 2, "norm_prior": 0.2, "stop": 0.75}
 
 
 def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
@@ -41,8 +44,23 @@ def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
         ({"train": {"steps": 6, "ema": 0.9}, "method": METHODS["adalora"]}, (2, 5)),
         ({"train": {"steps": 6, "schedule": "cosine", "ema": 0.9}, "method": METHODS["sora"]}, (3,)),
         ({"train": {"steps": 5}, "method": METHODS["selora"]}, (2, 4)),
+        ({"train": {"steps": 4, "ema": 0.9}, "tokens": PIVOTAL, "targets": {"text_encoder": "attn"}}, (2,)),
+        (both(ALONE, {"train": {"gradient_checkpointing": True}}), (2,)),
     ],
-    ids=["everything", "prodigy", "lion", "adafactor", "vera", "tied", "dylora", "adalora", "sora", "selora"],
+    ids=[
+        "everything",
+        "prodigy",
+        "lion",
+        "adafactor",
+        "vera",
+        "tied",
+        "dylora",
+        "adalora",
+        "sora",
+        "selora",
+        "word beside",
+        "word alone",
+    ],
 )
 def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_path):
     config = quick(layer)
