@@ -90,12 +90,15 @@ def how_to_load_word(path: Path, word: Word) -> str:
         return (
             f'{tools}; in diffusers `pipe.load_textual_inversion("{name}", token="{word.text}")` does, as {word.text}.'
         )
-    calls = ", ".join(
+    calls = (
         f'pipe.load_textual_inversion(rows["{key}"], token="{word.text}", text_encoder=pipe.text_encoder{end}, '
         f"tokenizer=pipe.tokenizer{end})"
         for key, end in (("clip_l", ""), ("clip_g", "_2"))
     )
-    return f'{tools}; in diffusers, after `rows = safetensors.torch.load_file("{name}")`, `{calls}`.'
+    # Published configs of SDXL let transformers take the highest token for the end of a text, which a new one would be.
+    end = "pipe.text_encoder_2.text_model.eos_token_id = pipe.tokenizer_2.eos_token_id"
+    read = f'rows = safetensors.torch.load_file("{name}")'
+    return f"{tools}; in diffusers `{'; '.join((end, read, *calls))}` does, and there it is called `{word.text}`."
 
 
 def _is_word(text: str) -> bool:
