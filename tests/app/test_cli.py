@@ -81,7 +81,10 @@ def test_presets() -> None:
     names = [row["name"] for row in rows]
     assert {one.name for one in list_techniques()} <= set(names)
     assert all(row["method"] == row["name"] for row in rows if row["name"] in METHODS)
-    assert all(row["method"] in METHODS and row["summary"] for row in rows)
+    named = {*METHODS, "textual-inversion"}
+    assert all(named.issuperset(row["method"].split("+")) and row["summary"] for row in rows)
+    methods = {row["name"]: row["method"] for row in rows}
+    assert methods["textual-inversion"] == "textual-inversion" and methods["pivotal"] == "lora+textual-inversion"
 
 
 def test_models(tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
