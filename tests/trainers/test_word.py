@@ -129,6 +129,15 @@ def test_a_batch_whose_captions_are_dropped_moves_nothing(quick, tmp_path):
     assert state["network spoken.0.text_encoder"].shape == (1, 24)
 
 
+def test_recomputing_activations_changes_nothing(quick, tmp_path):
+    small = both(ALONE, one("train.steps", 2))
+    plain, saving = (
+        train(quick(small, one("train.gradient_checkpointing", on)), tmp_path / str(on)) for on in (False, True)
+    )
+    assert equal(style_tensors(plain.style), style_tensors(saving.style))
+    assert min(event["grad_norm"] for event in events_of(Run(saving.run), "step")) > 0
+
+
 def test_captions_that_a_word_makes_too_long_are_said_to_be_cut(quick, tmp_path):
     result = train(quick(both(ALONE, one("tokens.vectors", 74), one("train.steps", 1))), tmp_path)
     warned = [event["message"] for event in events_of(Run(result.run), "warning")]

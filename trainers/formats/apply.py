@@ -170,7 +170,11 @@ def _speak(
             )
         rows[part] = found.float().to(table.device) * strength
     for text in style.words:
-        network.speak(Word(text, rows).requires_grad_(False), words)
+        word = text
+        if text in words.sizes:
+            word = style.path.stem
+            network.warnings.append(f"{style.name}: its word {text} is another's here; in prompts it is called {word}")
+        network.speak(Word(word, rows).requires_grad_(False), words)
 
 
 def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], family: str) -> None:

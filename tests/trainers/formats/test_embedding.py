@@ -138,9 +138,22 @@ def test_embeddings_of_another_base_are_refused(bases, tmp_path):
     odd = {"clip_l": torch.ones(2, 40), "clip_g": torch.ones(2, 24)}  # the sum is right
     with pytest.raises(VelaturaError, match="text_encoder reads rows of 24 numbers, and the embedding has those of 40"):
         use("sdxl", odd)
-    with pytest.raises(VelaturaError, match="two embeddings have the same word '<dusk>'"):
-        use("sd1", small, small, **{"velatura.word": "<dusk>"})
     assert all(model.words.sizes == {} for model in bases.values()), "what was refused leaves nothing"
+
+
+def test_a_word_that_another_file_has_gives_way_to_the_files_name(bases, tmp_path):
+    model, files = bases["sd1"], [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    for n, file in enumerate(files, 1):
+        save_file({"emb_params": torch.ones(n, 24)}, file, {"velatura.word": "<dusk>"})
+    styles = [(read_style(file), 1.0) for file in files]
+    network = apply_styles(parts_of(model), "sd1", styles, model.words)
+    sizes, warnings = model.words.sizes, network.warnings
+    network.remove()
+    assert sizes == {"<dusk>": 1, "two": 2}
+    assert warnings == ["two.safetensors: its word <dusk> is another's here; in prompts it is called two"]
+    with pytest.raises(VelaturaError, match="two embeddings have the same word 'two'"):
+        apply_styles(parts_of(model), "sd1", [*styles, styles[1]], model.words)
+    assert model.words.sizes == {}, "what was refused leaves nothing"
 
 
 def test_the_word_beside_a_style(tmp_path):
