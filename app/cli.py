@@ -235,8 +235,9 @@ def methods(json: Json = False) -> None:
 def presets(json: Json = False) -> None:
     """List the presets and what each is good at."""
     from trainers.presets import list_presets
+    from trainers.techniques import techniques_in
 
-    rows = [{"name": p.name, "method": p.settings["method"]["name"], "summary": p.summary} for p in list_presets()]
+    rows = [{"name": p.name, "method": techniques_in(p.settings), "summary": p.summary} for p in list_presets()]
     if json:
         print_json(rows)
     else:

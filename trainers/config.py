@@ -91,6 +91,33 @@ class Targets(Section):
             raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}; patterns are given as a list")
         return value
 
+    @property
+    def any(self) -> bool:
+        """Whether any layer is to be trained, as far as the presets tell."""
+        return self.unet != "none" or self.text_encoder != "none"
+
+
+class Tokens(Section):
+    word: str = Field("", max_length=64)
+    """Word to learn by textual inversion, such as `<dusk>`; it is put before captions that lack it. Empty = off."""
+    vectors: int = Field(1, ge=1, le=75)
+    """Tokens that the word takes in a caption: more can say more, and leave less room."""
+    initial: str = Field("style", max_length=1000)
+    """Words whose meaning the word starts from."""
+    learning_rate: float = Field(0.0, ge=0, le=10)
+    """Learning rate of the word; 0 = five times that of the UNet's layers (Prodigy, or no layer trained: the same)."""
+    stop: Fraction = 1.0
+    """Share of the run after which the word stays as it is."""
+    norm_prior: Fraction = 0.0
+    """Share of the way to the vocabulary's mean length that the word's vectors are moved after each step; 0 = off."""
+
+    @field_validator("word")
+    @classmethod
+    def _one_word(cls, word: str) -> str:
+        if any(c.isspace() or not c.isprintable() or c == "," for c in word):
+            raise ValueError(f"{word!r} is no single word: it may have no spaces and no commas, such as <dusk>")
+        return word
+
 
 class Loss(Section):
     kind: Literal["mse", "huber"] = "mse"
@@ -196,6 +223,7 @@ class Config(Section):
     data: Data = Data()
     method: AnyMethod = Field(default=METHODS["lora"](), discriminator="name")
     targets: Targets = Targets()
+    tokens: Tokens = Tokens()
     loss: Loss = Loss()
     train: Train = Train()
     sample: Sample = Sample()
@@ -210,12 +238,14 @@ class Config(Section):
     def _every_setting_has_an_effect(self) -> Config:
         """A setting that something else makes idle is refused rather than passed over."""
         needs_text = (self.targets.text_encoder == "none", "targets.text_encoder")
+        no_word = (not self.tokens.word, "tokens.word")
         idle = {
             "loss.huber_delta": (self.loss.kind != "huber", 'loss.kind = "huber"'),
             "data.keep_tags": (not self.data.shuffle_tags, "data.shuffle_tags = true"),
             "sample.negative": (self.sample.guidance == 1, "sample.guidance above 1"),
             "train.text_encoder_learning_rate": needs_text,
             "train.text_encoder_stop": needs_text,
+            **{f"tokens.{name}": no_word for name in Tokens.model_fields if name != "word"},
         }
         for key, (off, needed) in idle.items():
             section, name = key.split(".")
@@ -230,10 +260,22 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Config:
-        if self.targets.unet == "none" and self.targets.text_encoder == "none":
-            raise ValueError("targets.unet and targets.text_encoder are both `none`: nothing would be trained")
+        if not self.targets.any:
+            self._check_word_alone()
         if self.train.warmup >= self.train.steps:
             raise ValueError(f"train.warmup = {self.train.warmup} leaves no step of train.steps = {self.train.steps}")
         if self.train.optimizer == "prodigy" and self.train.learning_rate < 0.1:
             raise ValueError("train.optimizer = prodigy finds its own step size and needs train.learning_rate near 1")
         return self
+
+    def _check_word_alone(self) -> None:
+        """Where no layer is trained, refuse what is about layers."""
+        none = "targets.unet and targets.text_encoder are both `none`"
+        if not self.tokens.word:
+            raise ValueError(f"{none}: nothing would be trained; tokens.word would learn a word alone")
+        if self.method != METHODS["lora"]():
+            raise ValueError(f"method.name = {self.method.name} and its settings have no effect while {none}")
+        if self.tokens.learning_rate:
+            raise ValueError(f"tokens.learning_rate has no effect while {none}: then train.learning_rate is the word's")
+        if self.save.precision != "fp16":
+            raise ValueError(f"save.precision has no effect while {none}: an embedding is always written in fp32")

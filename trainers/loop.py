@@ -61,7 +61,8 @@ class Session:
 
     @property
     def text_trains(self) -> bool:
-        return any(site.part != "unet" for site in self.network.everywhere)
+        """Whether captions are read anew in each step, since what reads them changes."""
+        return bool(self.network.words) or any(site.part != "unet" for site in self.network.everywhere)
 
     @cached_property
     def rates(self) -> tuple[float, ...]:
@@ -100,7 +101,7 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
         while progress.step < config.train.steps and not _stops(session):
             before(progress.step)
             started = time.monotonic()
-            _stop_text_encoder(session, progress.step)
+            _stop_what_stops(session, progress.step)
             facts = _step(session, batches, wrapped, optimizer, progress.step)
             skips = 0 if facts["good"] else skips + 1
             progress.step += 1
@@ -189,6 +190,8 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
     if good:
         for method in network.methods:
             method.after_step(network, now)
+        for word in network.words:
+            word.after_step()
         if session.average is not None:
             session.average.update()
     optimizer.zero_grad(set_to_none=True)
@@ -210,9 +213,12 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
     return loss
 
 
-def _stop_text_encoder(session: Session, step: int) -> None:
-    """From its step on, the text encoder's tensors have no gradient at all: a zero one would still move under AdamW."""
-    train = session.config.train
+def _stop_what_stops(session: Session, step: int) -> None:
+    """From its step on, what stays as it is has no gradient at all: a zero one would still move under AdamW."""
+    train, tokens = session.config.train, session.config.tokens
+    if step >= tokens.stop * train.steps:
+        for word in session.network.words:
+            word.requires_grad_(False)
     if step >= train.text_encoder_stop * train.steps:
         for site in session.network.everywhere:
             if site.part != "unet":

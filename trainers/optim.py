@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.network import Network
+from trainers.adapters.tokens import Word
 from trainers.config import Train
 from trainers.errors import VelaturaError
 
@@ -22,8 +23,17 @@ def text_learning_rate(settings: Train) -> float:
     return settings.text_encoder_learning_rate or settings.learning_rate * share
 
 
+def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
+    """The one set, else five times the UNet's, or as much where no layer is trained beside it or under Prodigy."""
+    share = 1.0 if alone or settings.optimizer == "prodigy" else 5.0
+    return word.learning_rate or settings.learning_rate * share
+
+
 def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
-    """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method."""
+    """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method, words.
+
+    Words do not decay: a shorter row is another word.
+    """
     text_rate = text_learning_rate(settings)
     placed = [
         (site.part, one.method, one.learning_rate, one.theta) for site in network.everywhere for one in site.placed
@@ -35,6 +45,9 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
         for name, parameter in values.named_parameters():
             rate = base * ratio * method.learning_rate_ratio(name)
             groups.setdefault((rate, method.decays(name)), []).append(parameter)
+    for word in network.words:
+        rate = word_learning_rate(word, settings, alone=not network.everywhere)
+        groups.setdefault((rate, False), []).extend(word.parameters())
     return [
         {"params": members, "lr": rate, "peak_lr": rate} | ({} if decays else {"weight_decay": 0.0})
         for (rate, decays), members in groups.items()
@@ -76,7 +89,8 @@ def _require_one_rate(groups: list[dict[str, Any]]) -> None:
     if len(rates) > 1:
         raise VelaturaError(
             f"train.optimizer = prodigy finds one learning rate for everything, and here are {len(rates)} "
-            f"({', '.join(f'{rate:g}' for rate in rates)}): set no other rate for the text encoder, blocks or LoRA+"
+            f"({', '.join(f'{rate:g}' for rate in rates)}): "
+            "set no other rate for the text encoder, the word, blocks or LoRA+"
         )
 
 

@@ -13,6 +13,7 @@ from trainers.config import Config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.formats.apply import apply_styles
+from trainers.formats.embedding import embedding_beside
 from trainers.formats.read import read_style
 from trainers.grid import make_grid
 from trainers.loop import Session
@@ -35,7 +36,9 @@ class Finals:
 
 def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
     """The run's fixed prompts and seeds at `side` pixels; without prompts, four captions of the images."""
-    captions = dict.fromkeys(full_caption(item.caption, config.data) or config.name for item in dataset.items)
+    captions = dict.fromkeys(
+        full_caption(item.caption, config.data, config.tokens.word) or config.name for item in dataset.items
+    )
     settings = config.sample
     return Order(
         prompts=settings.prompts or tuple(captions)[:4],
@@ -67,7 +70,8 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
     """
     live = draw_previews(session, order, step)
     fresh = _load_fresh(session)
-    network = apply_styles(fresh.parts, fresh.family.name, [(read_style(style), 1.0)])
+    files = [(read_style(path), 1.0) for path in (style, embedding_beside(style)) if path is not None]
+    network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
     network.clock.now = order.now
     after = list(_announced(session, draw(fresh, order), len(live), step))
     folder = session.run.samples / "final"

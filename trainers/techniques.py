@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from trainers.adapters import METHODS
 
@@ -23,6 +25,7 @@ class Technique:
 
 
 LAYERS = ("linear", "convolution")
+TEXTUAL_INVERSION = "textual-inversion"
 
 BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
@@ -53,6 +56,13 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "LoRA on two blocks of SDXL: the style of a picture and its content come apart, from one picture.",
         "targets.unet=b-lora",
     ),
+    Technique(
+        TEXTUAL_INVERSION,
+        "arXiv 2208.01618",
+        ("tokens",),
+        "A new word for the style, of a few kilobytes; alone, or beside any method (pivotal tuning).",
+        "tokens.word='<style>'",
+    ),
 )
 """What is no `[method]` of its own, but a setting of one, or lies in the base, the data or the tokens."""
 
@@ -61,3 +71,11 @@ def list_techniques() -> tuple[Technique, ...]:
     """Every method, then every technique beside them."""
     methods = (Technique(n, k.paper, k.places, k.summary, f"method.name={n}") for n, k in METHODS.items())
     return (*methods, *BESIDE_METHODS)
+
+
+def techniques_in(table: Mapping[str, Any]) -> str:
+    """What a table of settings trains with: the names with + between them, such as `lora+textual-inversion`."""
+    targets, word = table.get("targets", {}), table.get("tokens", {}).get("word", "")
+    layers = targets.get("unet") != "none" or targets.get("text_encoder", "none") != "none"
+    method = str(table.get("method", {}).get("name", "lora"))
+    return "+".join([method] * layers + [TEXTUAL_INVERSION] * bool(word))

@@ -32,6 +32,8 @@ from trainers.previews import draw_final, draw_previews, preview_order
 from trainers.ranks import draw_rank_map
 from trainers.run import Run, new_run, plain_disk_errors, write_config
 from trainers.signals import interrupted_by_sigterm
+from trainers.techniques import techniques_in
+from trainers.word import learn_word
 
 if TYPE_CHECKING:
     from trainers.sampling import Order
@@ -131,6 +133,8 @@ def open_session(run: Run, config: Config, record: Recorder) -> Session:
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"))
     model = load_model(config.base, dtype, accelerator.device)
     network = attach(model.parts, config.method, config.targets, config.seed)
+    if config.tokens.word:
+        learn_word(model, network, config.tokens)
     _check_fit(config, model, network)
     if model.starter:
         record("note", message=STARTER_NOTE)
@@ -146,11 +150,7 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
         raise VelaturaError(
             f"sample.size = {config.sample.size} must be a multiple of {stride} for {model.title}, or 0"
         )
-    if config.train.text_encoder_stop < 1 and all(site.part != "unet" for site in network.everywhere):
-        raise VelaturaError(
-            f"train.text_encoder_stop = {config.train.text_encoder_stop:g} would leave nothing to train after it, "
-            "since no layer of the UNet is trained; leave it at 1"
-        )
+    _check_stops(config, network)
     for method in network.methods:
         idle = method.idle_setting([s for s in network.everywhere if any(p.method == method for p in s.placed)])
         if idle is not None:
@@ -160,12 +160,27 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
         encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
 
 
+def _check_stops(config: Config, network: Network) -> None:
+    """Refuse a run in which all that is trained stops before its end."""
+    text = any(site.part != "unet" for site in network.everywhere)
+    stops = {"train.text_encoder_stop": config.train.text_encoder_stop} if text else {}
+    stops |= {"tokens.stop": config.tokens.stop} if network.words else {}
+    trains_on = any(site.part == "unet" for site in network.everywhere) or max(stops.values()) == 1
+    if not trains_on:
+        key = max(stops, key=lambda key: stops[key])
+        raise VelaturaError(
+            f"{key} = {stops[key]:g} would leave nothing to train after it, "
+            "since no layer of the UNet is trained; leave it at 1"
+        )
+
+
 def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, Order]:
     """The images of a session's run, or of a folder, at its training size, and the previews that it draws."""
     config, model = session.config, session.model
     resolution = config.data.resolution or model.resolution
     side = config.sample.size or resolution - resolution % model.stride
-    dataset = load_dataset(folder or session.run.dataset, config.data, config.seed, resolution, model.stride)
+    images = folder or session.run.dataset
+    dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
     return dataset, preview_order(config, dataset, side)
 
 
@@ -189,7 +204,7 @@ def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) 
         "start",
         name=config.name,
         prompts=[prompt for prompt, _ in order.pictures],
-        method=config.method.name,
+        method=techniques_in(config.model_dump()),
         base=session.model.title,
         family=session.model.family.name,
         steps=config.train.steps,
@@ -209,11 +224,11 @@ def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) 
 
 def _note_dataset(session: Session, dataset: Dataset) -> None:
     """Warn of images that are trained smaller or are enlarged too much, and of captions that are cut."""
-    data, record = session.config.data, session.record
+    data, word, record = session.config.data, session.config.tokens.word, session.record
     smaller = [item.path.name for item in dataset.items if item.bucket.reduced]
     larger = [item.path.name for item in dataset.items if item.bucket.enlarged]
     room = CHUNK * data.chunks
-    captions = {item.path.name: full_caption(item.caption, data) for item in dataset.items}
+    captions = {item.path.name: full_caption(item.caption, data, word) for item in dataset.items}
     cut = [name for name, caption in captions.items() if count_tokens(session.model, caption) > room]
     for names, what in (
         (smaller, f"small, and trained at less than the training size (data.max_upscale = {data.max_upscale:g})"),

@@ -21,7 +21,7 @@ PICTURES, CAPTIONS, PREVIEWS, MEMORY = "Pictures", "Captions", "Previews and sav
 FOLDS = (METHOD, LAYERS, LEARNING, NOISE, PICTURES, CAPTIONS, PREVIEWS, MEMORY)
 SECTIONS = {
     "method": METHOD, "base": LAYERS, "targets": LAYERS, "train": LEARNING, "loss": NOISE, "data": PICTURES,
-    "sample": PREVIEWS, "save": PREVIEWS, "": LEARNING,
+    "tokens": CAPTIONS, "sample": PREVIEWS, "save": PREVIEWS, "": LEARNING,
 }  # fmt: skip
 """The fold of a section's settings, but for these:"""
 ELSEWHERE_IN_FOLDS = {
@@ -64,6 +64,9 @@ OTHER_NAMES = {
     "data.keep_tags": "keep_tokens",
     "data.chunks": "max_token_length",
     "data.cache": "cache_latents",
+    "tokens.word": "textual inversion embedding placeholder_token pivotal tuning",
+    "tokens.vectors": "num_vectors_per_token",
+    "tokens.initial": "initializer_token",
     "loss.min_snr_gamma": "snr",
     "sample.guidance": "cfg scale",
     "sample.every": "sample_every_n_steps preview",
@@ -78,6 +81,12 @@ TITLES = {
     "targets.unet": "Layers of the UNet",
     "targets.text_encoder": "Layers of the text encoder",
     "targets.blocks": "Overrides by block",
+    "tokens.word": "Word to learn",
+    "tokens.vectors": "Tokens of the word",
+    "tokens.initial": "Meaning it starts from",
+    "tokens.learning_rate": "Learning rate of the word",
+    "tokens.stop": "Stop of the word",
+    "tokens.norm_prior": "Norm prior",
     "loss.kind": "Loss",
     "loss.min_snr_gamma": "Min-SNR gamma",
     "train.max_grad_norm": "Gradient clipping",

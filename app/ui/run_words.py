@@ -99,9 +99,10 @@ METHODS = {
     "adapter": "Adapter",
     "krona-b": "KronA-B",
     "vpt": "Visual prompts",
+    "textual-inversion": "Textual inversion",
 }
 
 
 def method(name: str) -> str:
-    """A method as its paper writes it."""
-    return METHODS.get(name, name)
+    """A method as its paper writes it; several with + between them."""
+    return " + ".join(METHODS.get(part, part) for part in name.split("+"))

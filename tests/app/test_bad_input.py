@@ -141,7 +141,11 @@ ROWS = {
     "pickle as style": (f"{DRAW} --style old.pt", "old.pt is a pickled file, which can run any code"),
     "disguised pickle as style": (f"{DRAW} --style disguised.safetensors", "is not a safetensors file"),
     "truncated style": (f"{DRAW} --style cut.safetensors", "cut.safetensors is cut short"),
-    "embedding as style": (f"{DRAW} --style embedding.safetensors", "textual-inversion embedding"),
+    "embedding of no known base": (f"{DRAW} --style embedding.safetensors", "was not trained on the starter"),
+    "embedding of another base": (
+        f"{DRAW} --style embedding.safetensors --base starter",
+        "embedding.safetensors was made for another kind of model, whose text has 8 channels",
+    ),
     "folder as style": (f"{DRAW} --style images", "images is a folder"),
     # the rest
     "check a missing folder": ("check nowhere", "nowhere .* no such folder"),

@@ -92,6 +92,14 @@ def cases(within: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Ca
 TEXT = one("targets.text_encoder", "attn")
 STEPS = one("train.steps", 4)
 CONVOLUTIONS = one("targets.unet", ["mid_block.resnets.0.conv1", "mid_block.resnets.1.conv1"])
+WORD = both(STEPS, one("tokens.word", "<dusk>"))
+ALONE = both(
+    WORD,
+    one("targets.unet", "none"),
+    one("method", {"name": "lora", "rank": 16, "alpha": 16.0}),
+    one("save.precision", "fp16"),
+)
+"""A word and nothing else; `method` and `save` as they are by default."""
 LOHA = one("method", {"name": "loha", "rank": 2})
 LOKR = one("method", {"name": "lokr", "rank": 2})
 THIN_LOKR = one("method", {"name": "lokr", "rank": 2, "full_matrix": False})
@@ -153,6 +161,12 @@ CASES: dict[str, Case] = {
     "targets.text_encoder": Case(TEXT),
     "targets.blocks.rank": Case(one("targets.blocks", {"mid_block.*": {"rank": 2}})),
     "targets.blocks.learning_rate": Case(one("targets.blocks", {"mid_block.*": {"learning_rate": 0.5}})),
+    "tokens.word": Case(WORD, within=STEPS),
+    "tokens.vectors": Case(one("tokens.vectors", 3), within=WORD),
+    "tokens.initial": Case(one("tokens.initial", "a red house"), within=WORD),
+    "tokens.learning_rate": Case(one("tokens.learning_rate", 1e-3), within=WORD),
+    "tokens.stop": Case(one("tokens.stop", 0.5), within=WORD),
+    "tokens.norm_prior": Case(one("tokens.norm_prior", 0.5), within=WORD),
     "loss.kind": Case(one("loss.kind", "huber")),
     "loss.huber_delta": Case(one("loss.huber_delta", 0.5), within=one("loss.kind", "huber")),
     "loss.min_snr_gamma": Case(one("loss.min_snr_gamma", 1.0)),

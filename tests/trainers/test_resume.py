@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.trainers.knobs import ALONE, both
 from tests.trainers.processes import training_process, wait_for
 from tests.trainers.runs import EVERYTHING, METHODS, equal, events_of, state_of, stopping_at, style_tensors
 from trainers.config import Config
@@ -18,6 +19,8 @@ from trainers.run import Run
 from trainers.train import Result, resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
+
+PIVOTAL = {"word": "<dusk>", "vectors": 2, "norm_prior": 0.2, "stop": 0.75}
 
 
 def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
@@ -48,6 +51,8 @@ TOKENS = {"train": {"steps": 4, "ema": 0.9}, "data": {"caption_dropout": 0.5}}
         ({"train": {"steps": 5}, "method": METHODS["selora"]}, (2, 4)),
         (EVERYTHING | BLOCKS | {"method": METHODS["adapter"] | {"module_dropout": 0.3}}, (2, 4)),
         (TOKENS | {"method": METHODS["vpt"] | {"deep": False, "gated": True, "unconditional": False}}, (2,)),
+        ({"train": {"steps": 4, "ema": 0.9}, "tokens": PIVOTAL, "targets": {"text_encoder": "attn"}}, (2,)),
+        (both(ALONE, {"train": {"gradient_checkpointing": True}}), (2,)),
     ],
     ids=[
         "everything",
@@ -62,6 +67,8 @@ TOKENS = {"train": {"steps": 4, "ema": 0.9}, "data": {"caption_dropout": 0.5}}
         "selora",
         "adapter",
         "vpt",
+        "word beside",
+        "word alone",
     ],
 )
 def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_path):

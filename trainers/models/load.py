@@ -27,7 +27,8 @@ from trainers.models.model import Model
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.models.single_file import load_single_file, shipped_tokenizer
 from trainers.models.source import Source, find_source
-from trainers.models.text import add_time_ids, encode_captions, token_ids
+from trainers.models.text import add_time_ids, encode_captions, places
+from trainers.models.words import token_groups
 from trainers.randomness import generator
 
 __all__ = ["Model", "load_model", "token_counter", "training_size"]
@@ -79,12 +80,15 @@ def training_size(model: str) -> tuple[int, int]:
     return unet["sample_size"] * factor, factor * _down_factor(unet)
 
 
-def token_counter(model: str) -> Callable[[str], int]:
-    """What counts a caption's tokens, without start and end, for the base that `model` names; loads no weights."""
+def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callable[[str], int]:
+    """What counts a caption's tokens, without start and end, for the base that `model` names; loads no weights.
+
+    `sizes` has words that the vocabulary lacks, and how many tokens each will have.
+    """
     path = find_source(model).path
     tree = _config_tree(path)
     tokenizer = (shipped_tokenizer if path.is_file() else load_tokenizer)(tree, "tokenizer")
-    return lambda caption: len(token_ids(tokenizer, caption))
+    return lambda caption: places(token_groups(tokenizer, caption, sizes or {}))
 
 
 def _config_tree(path: Path) -> Path:
