@@ -224,7 +224,8 @@ class Config(Section):
             if off and value != default:
                 raise ValueError(f"{key} = {value!r} has no effect without {needed}")
         if not self.method.takes_rank and any(block.rank for block in self.targets.blocks.values()):
-            why = "method.full_matrix = true" if self.method.name == "lokr" else f"method.name = {self.method.name}"
+            rankless = {"lokr": "method.full_matrix = true", "full": "method.extract_rank = 0"}
+            why = rankless.get(self.method.name, f"method.name = {self.method.name}")
             raise ValueError(f"a rank in targets.blocks has no effect while {why}")
         return self
 

@@ -22,6 +22,8 @@ FOR_STARTER = (
     'velatura generate --style {} --prompt "a fox" --out picture.png'
 )
 
+CUT = "the file holds {:.1%} of the change's size ‖ΔW‖, as LoRA; a higher method.extract_rank holds more, 0 all of it"
+
 
 def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
     """Write the style file(s) of a session into its run folder, each whole or not at all; `started` in Unix seconds."""
@@ -32,12 +34,14 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
     core = run.style / f"{config.name}.safetensors"
     with plain_disk_errors(core):
         run.style.mkdir(exist_ok=True)
-        write_style(core, network, model.family.name, shape, metadata, config.save.precision)
+        kept = write_style(core, network, model.family.name, shape, metadata, config.save.precision)
         other = core.with_name(f"{config.name}-diffusers.safetensors")
         extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
         sentence = FOR_STARTER.format(core.name) if model.starter else how_to_load(network, core, extra)
         with whole_file(run.style / "how-to-load.txt") as building:
             building.write_text(sentence + "\n", encoding="utf-8")
+    if kept < 1:
+        session.record("note", message=CUT.format(kept), kept=round(kept, 4))
     session.record("export", path=core.name, bytes=core.stat().st_size, message=sentence)
     return core
 

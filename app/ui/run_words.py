@@ -91,6 +91,7 @@ METHODS = {
     "adalora": "AdaLoRA",
     "sora": "SoRA",
     "selora": "SeLoRA",
+    "full": "Full fine-tuning",
 }
 
 

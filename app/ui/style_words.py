@@ -36,6 +36,7 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "adalora": ("AdaLoRA", "Starts with room to spare and keeps it where it helps most.", EVERY_TOOL),
     "sora": ("SoRA", "Closes what does not help while it learns: a smaller file.", EVERY_TOOL),
     "selora": ("SeLoRA", "Starts as small as can be and grows only where it helps.", EVERY_TOOL),
+    "full": ("Full fine-tuning", "Trains the layers themselves: learns the most, and needs much memory.", EVERY_TOOL),
 }
 """Name, what it is good at, and where its file opens."""
 STRIP = "Above without, below with a style that it has learned."

@@ -103,6 +103,7 @@ ADALORA = both(
 )
 SORA = both(STEPS, one("method", {"name": "sora", "rank": 2, "alpha": 4.0}))
 SELORA = both(STEPS, one("method", {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}))
+FULL = one("method", {"name": "full"})
 DROPOUTS = {"dropout": 0.5, "module_dropout": 0.5}
 LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
 LARGER = one("data.resolution", 64)
@@ -244,4 +245,5 @@ CASES: dict[str, Case] = {
     **cases(SORA, {"gate_initial": "one", **LORA_DROPOUTS}),
     **cases(SELORA, {"name": "loha", "rank": 2, "alpha": 1.0, "threshold": 100.0, "interval": 2, "budget": 30}),
     **cases(SELORA, LORA_DROPOUTS),
+    **cases(FULL, {"name": "loha", "extract_rank": 2, **DROPOUTS}),
 }

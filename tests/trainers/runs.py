@@ -32,6 +32,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "adalora": {"name": "adalora", "rank": 3, "alpha": 20.0, "target_rank": 2, "interval": 1},
     "sora": {"name": "sora", "rank": 3, "alpha": 2.0},
     "selora": {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0},
+    "full": {"name": "full"},
 }
 """Small settings of each method."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from trainers.adapters.adalora import AdaLoRA
 from trainers.adapters.dylora import DyLoRA
+from trainers.adapters.full import Full
 from trainers.adapters.krona import KronA
 from trainers.adapters.loha import LoHA
 from trainers.adapters.lokr import LoKr
@@ -17,6 +18,6 @@ from trainers.adapters.tied import TiedLoRA
 from trainers.adapters.vera import VeRA
 
 # The method's section of the config: any of these, told apart by `name`.
-Method: Any = LoRA | LoHA | LoKr | KronA | VeRA | TiedLoRA | DyLoRA | AdaLoRA | SoRA | SeLoRA
+Method: Any = LoRA | LoHA | LoKr | KronA | VeRA | TiedLoRA | DyLoRA | AdaLoRA | SoRA | SeLoRA | Full
 
 METHODS: dict[str, type[LayerMethod]] = {cls.name: cls for cls in Method.__args__}

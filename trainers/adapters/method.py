@@ -65,6 +65,8 @@ class LayerMethod:
     paper: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
+    replaces_weight: ClassVar[bool] = False
+    """Whether the update is `Dense`, so that a layer may run with W + ΔW instead of beside it."""
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the layer's inputs left out of the update at each step."""
@@ -107,6 +109,11 @@ class LayerMethod:
     def file_rank(self) -> int:
         """What a file's metadata give as the network's dimension."""
         return 1
+
+    @property
+    def extract_rank(self) -> int:
+        """Rank to which a file's change is cut (`formats.extract`); 0 = the file has all of it."""
+        return 0
 
     @property
     def file_algorithm(self) -> str:

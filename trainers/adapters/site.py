@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.base import precise
+from trainers.adapters.updates.dense import Dense
 
 if TYPE_CHECKING:
     from trainers.adapters.method import LayerMethod, Now, Theta
@@ -86,6 +87,7 @@ class Site(nn.Module):
         self.thetas = nn.ModuleList()
         self._placed: list[Placed] = []
         self._handle = layer.register_forward_hook(self._add)
+        self._layer_forward = layer.forward
 
     @property
     def name(self) -> str:
@@ -106,6 +108,8 @@ class Site(nn.Module):
         theta = Values(method.init(self, shared, draw)).to(self.weight().device)
         self.thetas.append(theta)
         self._placed.append(Placed(method, theta, shared, learning_rate))
+        if method.replaces_weight:
+            self.layer.forward = self._run  # a forward hook comes too late to spare the layer its product
 
     @property
     def placed(self) -> tuple[Placed, ...]:
@@ -126,12 +130,36 @@ class Site(nn.Module):
     def remove(self) -> None:
         """Take the hook off the layer, which is as before."""
         self._handle.remove()
+        if self.layer.__dict__.get("forward") == self._run:
+            del self.layer.forward
+
+    def _run(self, x: Tensor) -> Tensor:
+        """The layer's output, with W + ΔW as one product where that is all there is on it."""
+        update = self._instead_of_weight(x)
+        if update is None:
+            return self._layer_forward(x)
+        y, bias = update.apply_with(self.op, x, self.weight()), self.layer.bias
+        return y if bias is None else y + self.op.over_channels(bias)  # type: ignore[arg-type]
+
+    def _instead_of_weight(self, x: Tensor) -> Dense | None:
+        """The one update on the layer where it runs with the weight in one product now, at its strength."""
+        clock = self._clock[0]
+        if not clock.strength or len(self._placed) > 1 or not self._placed[0].method.replaces_weight:
+            return None
+        if clock.now.training and self._placed[0].method.dropout:
+            return None  # the update sees other inputs than the weight does
+        for _, update in self._active(clock.now):
+            if isinstance(update, Dense) and update.replaces(self.weight(), x):
+                return update if clock.strength == 1 else update.scaled(clock.strength)
+        return None
 
     def _add(self, layer: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
         clock = self._clock[0]
         if not clock.strength:
             return y
         x, bias = args[0], layer.bias
+        if self._instead_of_weight(x) is not None:
+            return y
         base: Tensor | None = None
         out = y
         for method, update in self._active(clock.now):

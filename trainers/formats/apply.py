@@ -14,9 +14,8 @@ from trainers.adapters.method import LayerMethod, Now, Theta
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
-from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Update
+from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank, Update
 from trainers.errors import VelaturaError
-from trainers.formats.dense import Dense
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.read import Style

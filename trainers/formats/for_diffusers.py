@@ -19,8 +19,7 @@ from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Normalised, Update
-from trainers.formats.dense import Dense
+from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank, Normalised, Update
 from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack, plain, plain_low_rank
@@ -69,7 +68,8 @@ def write_for_diffusers(
 
 def diffusers_kind(network: Network) -> Kind:
     """The form in which diffusers can load this network."""
-    updates = [update for site in network.sites for update in site.updates()]
+    uncut = [site for site in network.sites if not all(p.method.extract_rank for p in site.placed)]
+    updates = [update for site in uncut for update in site.updates()]  # the others become plain LoRA
     several = any(len(site.placed) > 1 for site in network.sites)
     if any(isinstance(update, Normalised) for update in updates) and not several:
         return "dora"
@@ -90,7 +90,7 @@ def how_to_load(network: Network, core: Path, for_diffusers: Path | None) -> str
     if kind == "none":
         return (
             f"{tools}; in diffusers it would be huge, so no file was written for that: "
-            "a lower rank, or a LoKr with factor 8 or full_matrix = false, has one."
+            "a lower rank, a LoKr with factor 8 or full_matrix = false, or method.extract_rank has one."
         )
     if kind == "core" or for_diffusers is None:
         return f'{tools}, and in diffusers `pipe.load_lora_weights("{name}")` does.'

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.method import tucker
-from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Update
-from trainers.formats.dense import Dense
+from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank, Update
 
 # Each pattern takes the end of a key; what is before it names the layer.
 _SPELLINGS: tuple[tuple[str, str], ...] = (

@@ -9,9 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Update
+from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank, Update
 from trainers.errors import VelaturaError
-from trainers.formats.dense import Dense
 from trainers.formats.layout import build_update
 
 Precision = Literal["fp16", "bf16", "fp32"]

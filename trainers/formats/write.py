@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import LowRank, Normalised, Update
+from trainers.adapters.updates import Dense, LowRank, Normalised, Update
 from trainers.errors import VelaturaError
-from trainers.formats.dense import Dense
+from trainers.formats.extract import extract, kept_share
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
 from trainers.formats.pack import Precision, pack
@@ -34,22 +35,16 @@ def write_style(
     unet_config: Mapping[str, Any],
     metadata: Mapping[str, str],
     precision: Precision,
-) -> None:
+) -> float:
     """Write the network's change at strength 1 as one style file; hashes are added to the metadata.
 
-    Raises VelaturaError, and leaves nothing behind, if a number is not finite, methods on one layer cannot be written
-    together, or the file cannot be written.
+    Returns the share of the change's size that the file holds, 1 where it is not cut to a rank. Raises VelaturaError,
+    and leaves nothing behind, if a number is not finite, methods on one layer cannot be written together, or the file
+    cannot be written.
     """
-    save(path, style_tensors(network, model_family, unet_config, precision), metadata)
-
-
-@torch.no_grad()
-def style_tensors(
-    network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision
-) -> dict[str, Tensor]:
-    """The tensors of a style file by key, on the CPU."""
     updates = file_updates(network)
-    return kohya_tensors(updates, file_alpha(network), family, unet_config, precision)
+    save(path, kohya_tensors(updates, file_alpha(network), model_family, unet_config, precision), metadata)
+    return kept_share(updates)
 
 
 def file_updates(network: Network) -> dict[Site, Update]:
@@ -66,7 +61,9 @@ def file_updates(network: Network) -> dict[Site, Update]:
 
 def file_update(site: Site) -> Update:
     """The one change of a site that goes into a file; VelaturaError if several methods there make none."""
-    updates = site.updates()
+    updates = tuple(
+        _cut(update, site, placed.method) for update, placed in zip(site.updates(), site.placed, strict=True)
+    )
     if len(updates) > 1:
         low = [update.low_rank() for update in updates]
         if any(one is None for one in low):
@@ -78,6 +75,10 @@ def file_update(site: Site) -> Update:
         return LowRank(torch.cat(ups, 1), torch.cat(downs, 0), site.op.shape)
     (update,) = updates
     return Dense(update.dense(site.weight())) if isinstance(update, Normalised) else update
+
+
+def _cut(update: Update, site: Site, method: LayerMethod) -> Update:
+    return extract(update.dense(site.weight()), method.extract_rank) if method.extract_rank else update
 
 
 def file_alpha(network: Network) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.adapters import AdaLoRA, DyLoRA, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
+from trainers.adapters import AdaLoRA, DyLoRA, Full, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
 from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.network import Network, attach
 from trainers.adapters.site import Clock, Held, Site, Values
@@ -37,6 +37,7 @@ VARIANTS: dict[str, LayerMethod] = {
     "adalora": AdaLoRA(rank=3, alpha=50.0, target_rank=2),
     "sora": SoRA(rank=3, alpha=2.0),
     "selora": SeLoRA(rank=3, alpha=0.7),
+    "full": Full(),
 }
 
 

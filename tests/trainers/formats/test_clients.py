@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.trainers.formats.clients import MIXED, cut, in_diffusers, in_lycoris, output, parts_of, trained
-from trainers.adapters import AdaLoRA, DyLoRA, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
+from trainers.adapters import AdaLoRA, DyLoRA, Full, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
 from trainers.adapters.method import LayerMethod
 from trainers.config import Targets
 from trainers.formats.apply import apply_styles
@@ -38,8 +38,11 @@ OWN: dict[str, tuple[LayerMethod, str]] = {
     "adalora": (AdaLoRA(rank=3, alpha=40.0, target_rank=2), "core"),
     "sora": (SoRA(rank=3, alpha=2.0), "core"),
     "selora": (SeLoRA(rank=3, alpha=0.7), "core"),
+    "full": (Full(), "lora"),
+    "full-extracted": (Full(extract_rank=1024), "core"),  # more than any layer has, so that nothing is left out
 }
 VARIANTS |= OWN
+RANKLESS = ("krona", "full", "full-extracted")
 # SD 2 differs from SD 1 in its linear projections alone.
 CASES = [f"{f}/{v}" for f in ("sd1", "sdxl") for v in VARIANTS if f == "sd1" or v not in OWN]
 CASES += ["sd2/lora", "sd2/loha", "sd2/lokr"]
@@ -64,7 +67,7 @@ def exported(request: pytest.FixtureRequest, bases: dict[str, Model], tmp_path_f
     folder = tmp_path_factory.mktemp("styles")
     core, other = folder / "style.safetensors", folder / "style.diffusers.safetensors"
     bare = output(model)
-    network = trained(model, method, MIXED if variant != "krona" else MIXED.model_copy(update={"blocks": {}}))
+    network = trained(model, method, MIXED if variant not in RANKLESS else MIXED.model_copy(update={"blocks": {}}))
     cut(network)
     live = output(model)
     config = model.unet.config

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates import LowRank
-from trainers.adapters.updates.base import added
+from trainers.adapters.updates.base import added, precise
+from trainers.adapters.updates.built import build_and_apply
+from trainers.adapters.updates.low_rank import LowRank
 
 
 @dataclass(frozen=True)
 class Dense:
-    """A change that is stored whole: `weight (out, in[, kh, kw])`, as `diff` tensors of style files hold it."""
+    """A change that is held whole: `weight (out, in[, kh, kw])`, as `diff` tensors of style files hold it."""
 
     weight: Tensor
 
@@ -26,19 +27,23 @@ class Dense:
         return tuple(self.weight.shape)
 
     def dense(self, W: Tensor | None = None) -> Tensor:
-        """ΔW in fp32."""
-        return self.weight.float()
+        return precise(self.weight)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
-        """ΔW x, on top of `onto` where given."""
-        return added(op(x, self.weight), onto)
+        return added(build_and_apply(op, _itself, x, self.weight), onto)
+
+    def replaces(self, W: Tensor, x: Tensor) -> bool:
+        """Whether W + ΔW loses nothing of ΔW, so that one product can do for both; in 16 bits small changes vanish."""
+        return W.dtype == x.dtype == self.weight.dtype and W.dtype in (torch.float32, torch.float64)
+
+    def apply_with(self, op: Op, x: Tensor, W: Tensor) -> Tensor:
+        """(W + ΔW) x as one product; the sum is built again in backward and never kept."""
+        return build_and_apply(op, torch.add, x, W, self.weight)
 
     def scaled(self, strength: float) -> Dense:
-        """The same change at another strength."""
         return Dense(self.weight * strength)
 
     def low_rank(self) -> LowRank | None:
-        """None: its rank may be full."""
         return None
 
     def factored(self) -> LowRank:
@@ -54,3 +59,7 @@ class Dense:
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         """`diff`, which no alpha scales."""
         return {"diff": self.weight}
+
+
+def _itself(weight: Tensor) -> Tensor:
+    return weight
