@@ -105,6 +105,25 @@ class Loss(Section):
     """Draws noisier timesteps (> 0: layout and palette) or cleaner ones (< 0: texture) more often; 0 = evenly."""
 
 
+class Prior(Section):
+    prompt: str = ""
+    """DreamBooth: what the base should not forget, such as `a drawing`; pictures of it train along. Empty = off."""
+    images: int = Field(100, ge=1, le=10_000)
+    """Class images: pictures of that prompt which the base draws before the first step, as samples are drawn."""
+    weight: float = Field(1.0, ge=0, le=100)
+    """Weight of the class images in the loss, beside 1 for the own ones; 0 = off."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _one_line(cls, prompt: str) -> str:
+        return " ".join(prompt.split())
+
+    @property
+    def drawn(self) -> int:
+        """How many class images are drawn and trained on."""
+        return self.images if self.prompt and self.weight > 0 else 0
+
+
 class Train(Section):
     steps: int = Field(300, ge=1, le=1_000_000)
     """Optimizer steps."""
@@ -197,6 +216,7 @@ class Config(Section):
     method: Method = Field(default=METHODS["lora"](), discriminator="name")
     targets: Targets = Targets()
     loss: Loss = Loss()
+    prior: Prior = Prior()
     train: Train = Train()
     sample: Sample = Sample()
     save: Save = Save()
@@ -214,6 +234,8 @@ class Config(Section):
             "loss.huber_delta": (self.loss.kind != "huber", 'loss.kind = "huber"'),
             "data.keep_tags": (not self.data.shuffle_tags, "data.shuffle_tags = true"),
             "sample.negative": (self.sample.guidance == 1, "sample.guidance above 1"),
+            "prior.images": (not self.prior.prompt, "prior.prompt"),
+            "prior.weight": (not self.prior.prompt, "prior.prompt"),
             "train.text_encoder_learning_rate": needs_text,
             "train.text_encoder_stop": needs_text,
         }

@@ -104,6 +104,7 @@ ADALORA = both(
 SORA = both(STEPS, one("method", {"name": "sora", "rank": 2, "alpha": 4.0}))
 SELORA = both(STEPS, one("method", {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}))
 FULL = one("method", {"name": "full"})
+PRIOR = one("prior", {"prompt": "a drawing", "images": 2})
 DROPOUTS = {"dropout": 0.5, "module_dropout": 0.5}
 LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
 LARGER = one("data.resolution", 64)
@@ -150,6 +151,9 @@ CASES: dict[str, Case] = {
     "loss.min_snr_gamma": Case(one("loss.min_snr_gamma", 1.0)),
     "loss.noise_offset": Case(one("loss.noise_offset", 0.1)),
     "loss.timestep_bias": Case(one("loss.timestep_bias", 1.0)),
+    "prior.prompt": Case(one("prior", {"prompt": "a drawing", "images": 2})),
+    "prior.images": Case(one("prior.images", 6), within=both(STEPS, PRIOR)),
+    "prior.weight": Case(one("prior.weight", 0.5), within=PRIOR),
     "train.steps": Case(one("train.steps", 3)),
     "train.batch_size": Case(one("train.batch_size", 2)),
     "train.accumulation": Case(one("train.accumulation", 2)),
