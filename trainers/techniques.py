@@ -22,7 +22,15 @@ class Technique:
     """The setting that turns it on, as `--set` takes it."""
 
 
-BESIDE_METHODS: tuple[Technique, ...] = ()
+BESIDE_METHODS: tuple[Technique, ...] = (
+    Technique(
+        "dreambooth",
+        "arXiv 2208.12242",
+        ("data",),
+        "The base's own pictures of the class train along, so that it does not forget them: less overfitting, any method.",
+        "prior.prompt=TEXT",
+    ),
+)
 """What is no `[method]`, but lies in the base, the data or the tokens: one line each."""
 
 
