@@ -27,7 +27,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "dreambooth",
         "arXiv 2208.12242",
         ("data",),
-        "The base's own pictures of the class train along, so that it does not forget them: less overfitting, any method.",
+        "The base's own pictures of a whole class train along, so that it does not forget them.",
         "prior.prompt=TEXT",
     ),
 )
