@@ -14,13 +14,13 @@ from trainers.batches import Batches
 from trainers.config import Base, Loss
 from trainers.data.buckets import Bucket
 from trainers.data.dataset import Dataset, Item
-from trainers.events import Event
+from trainers.events import Event, Recorder
 from trainers.loss import prior_preserving_error
 from trainers.models.load import load_model
-from trainers.prior import class_counts, class_dataset
+from trainers.prior import class_counts, class_dataset, open_prior
 from trainers.run import Run
 from trainers.sampling import Order
-from trainers.train import resume, train
+from trainers.train import open_dataset, open_session, resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 
@@ -112,6 +112,16 @@ def pausing_at_class_image(run: Run, number: int, seen: list[Event]):
     return listen
 
 
+def drawn_by_the_bare_base_whatever_was_trained(run: Run, pictures: dict[str, bytes]) -> None:
+    session = open_session(run, run.config(), Recorder(run.folder))
+    for parameter in session.network.parameters():
+        parameter.data.add_(0.1)
+    gone = run.prior / list(pictures)[-1]
+    gone.unlink()
+    assert len(open_prior(session, open_dataset(session)[0])) == 3
+    assert gone.read_bytes() == list(pictures.values())[-1]
+
+
 def test_a_run_cut_while_class_images_are_drawn_and_again_later_ends_with_the_same_bits(quick, tmp_path):
     config = quick(PRIOR, {"method": METHODS["full"], "train": {"steps": 4, "accumulation": 2}},
                    {"data": {"flip": True, "resolution": 64}})  # fmt: skip
@@ -134,6 +144,7 @@ def test_a_run_cut_while_class_images_are_drawn_and_again_later_ends_with_the_sa
     assert [event["picture"] for event in events_of(run, "drawing") if event.get("prior")] == [1, 2, 3, 1, 2, 3]
     assert equal(state_of(Run(whole.run), 4), state_of(run, 4))
     assert equal(style_tensors(whole.style), style_tensors(again.style))
+    drawn_by_the_bare_base_whatever_was_trained(run, pictures)
     metadata = style_metadata(whole.style)
     assert (metadata["ss_prior_loss_weight"], metadata["ss_num_reg_images"]) == ("1.0", "6")
 

@@ -143,13 +143,14 @@ class Site(nn.Module):
 
     def _instead_of_weight(self, x: Tensor) -> Dense | None:
         """The one update on the layer where it runs with the weight in one product now, at its strength."""
-        clock = self._clock[0]
+        clock, weight = self._clock[0], self.layer.weight
+        assert isinstance(weight, Tensor)
         if not clock.strength or len(self._placed) > 1 or not self._placed[0].method.replaces_weight:
             return None
         if clock.now.training and self._placed[0].method.dropout:
             return None  # the update sees other inputs than the weight does
         for _, update in self._active(clock.now):
-            if isinstance(update, Dense) and update.replaces(self.weight(), x):
+            if isinstance(update, Dense) and update.replaces(weight, x):
                 return update if clock.strength == 1 else update.scaled(clock.strength)
         return None
 
