@@ -75,7 +75,7 @@ def draw_to_file(request: Request, out: Path, overwrite: bool, plain: Path | Non
     order = replace(order, guidance=guidance)
     told = _telling(tell, order, 1 if plain is None else 2)
     used = asdict(request) | {"base": _without_folders(base), "size": size, "guidance": guidance}
-    with _styled(model, styles):
+    with _styled(model, styles, order):
         picture = _draw(model, order, ", ".join(style.path.stem for style, _ in styles), told)
         _write(picture, out, used | {"styles": [(style.name, strength) for style, strength in styles]})
     if plain is not None:
@@ -129,11 +129,12 @@ def _load(
 
 
 @contextmanager
-def _styled(model: Model, styles: Sequence[tuple[Style, float]]) -> Iterator[None]:
+def _styled(model: Model, styles: Sequence[tuple[Style, float]], order: Order) -> Iterator[None]:
     """The base with styles on it for a while, saying what of them it does not take."""
     from trainers.formats.apply import apply_styles
 
     network = apply_styles(model.parts, model.family.name, styles)
+    network.clock.now = order.now
     for warning in network.warnings:
         say((warning, "yellow"))
     try:

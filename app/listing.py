@@ -28,6 +28,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         "method": summary.method,
         "base": ", ".join(filter(None, (base.name, base.family))) or "the file does not say",
         "fits only": base.fits_only,
+        "loads in": "Velatura only" if summary.only_here else "",
         "rank": ranks,
         "alpha": ", ".join(f"{alpha:g}" for alpha in summary.alphas),
         "trained words": ", ".join(summary.trained_words),

@@ -116,5 +116,5 @@ def test_every_method_says_what_it_is(name):
     assert re.search(r"\d{4}\.\d{5}", kind.paper) and all(
         number in module for number in re.findall(r"\d{4}\.\d{5}", kind.paper)
     )
-    assert "ΔW =" in module and "ΔW =" in (kind.__doc__ or "")
-    assert re.search(r"\w \((out|u_out), \w+", module)  # shapes of the factors
+    assert all(re.search(r"(ΔW|ΔW\(t\)|y|b') = ", text or "") for text in (module, kind.__doc__))
+    assert re.search(r"\w \((out|u_out|b|n),", module)  # shapes of what is trained

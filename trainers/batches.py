@@ -32,6 +32,8 @@ class Batch:
     text: Conditioning | list[str]
     time_ids: Tensor | None
     mask: Tensor | None
+    uncaptioned: tuple[bool, ...]
+    """Which images have no caption."""
     classes: int = 0
     """How many of its last images are class images."""
 
@@ -85,6 +87,7 @@ class Batches:
             text=self._text([d.caption for d in draws]),
             time_ids=self._sizes(dataset, draws),
             mask=self._mask(dataset, draws),
+            uncaptioned=tuple(not d.caption for d in draws),
         )
 
     def _text(self, captions: list[str]) -> Conditioning | list[str]:
@@ -119,7 +122,9 @@ def joined(own: Batch, classes: Batch) -> Batch:
     pairs = {field.name: (getattr(own, field.name), getattr(classes, field.name)) for field in fields(Batch)}
     pairs["mask"] = (own.mask, whole)
     both = {name: torch.cat(pair) for name, pair in pairs.items() if isinstance(pair[0], Tensor)}
-    return replace(own, **both, text=_joined_text(own.text, classes.text), classes=len(classes.timesteps))
+    uncaptioned = own.uncaptioned + classes.uncaptioned
+    text = _joined_text(own.text, classes.text)
+    return replace(own, **both, text=text, uncaptioned=uncaptioned, classes=len(classes.timesteps))
 
 
 def _joined_text(own: Conditioning | list[str], classes: Conditioning | list[str]) -> Conditioning | list[str]:

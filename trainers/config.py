@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from trainers.adapters import METHODS, Method
+from trainers.adapters import METHODS, AnyMethod
 from trainers.safe_name import check_name
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -76,7 +76,7 @@ class BlockOverride(Section):
 
 class Targets(Section):
     unet: str | tuple[str, ...] = "attn-mlp"
-    """Layers of the UNet: `attn`, `attn-mlp`, `full`, `cross-kv`, `none`, or patterns such as `up_blocks.*.to_k`."""
+    """Layers of the UNet: `attn`, `attn-mlp`, `full`, `cross-kv`, `b-lora`, `none`, or patterns: `up_blocks.*.to_k`."""
     text_encoder: str | tuple[str, ...] = "none"
     """Layers of the text encoder(s): `none`, `attn`, `attn-mlp`, or patterns."""
     blocks: dict[str, BlockOverride] = Field(default_factory=dict)
@@ -213,7 +213,7 @@ class Config(Section):
     """The same seed and settings on the same machine give the same file."""
     base: Base = Base()
     data: Data = Data()
-    method: Method = Field(default=METHODS["lora"](), discriminator="name")
+    method: AnyMethod = Field(default=METHODS["lora"](), discriminator="name")
     targets: Targets = Targets()
     loss: Loss = Loss()
     prior: Prior = Prior()

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from trainers.adapters.targets import B_LORA
 from trainers.checkpoint import Progress
 from trainers.config import Config
 from trainers.data.captions import full_caption
@@ -23,6 +24,7 @@ FOR_STARTER = (
 )
 
 CUT = "the file holds {:.1%} of the change's size ‖ΔW‖, as LoRA; a higher method.extract_rank holds more, 0 all of it"
+ONLY_HERE = "Velatura only: its method is no change of weights, so no other tool could load this style on any base."
 
 
 def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
@@ -37,7 +39,16 @@ def export_style(session: Session, dataset: Dataset, progress: Progress, started
         kept = write_style(core, network, model.family.name, shape, metadata, config.save.precision)
         other = core.with_name(f"{config.name}-diffusers.safetensors")
         extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
-        sentence = FOR_STARTER.format(core.name) if model.starter else how_to_load(network, core, extra)
+        for half, block in B_LORA.items() if config.targets.unet == "b-lora" else ():
+            path = core.with_name(f"{config.name}-{half}.safetensors")
+            write_style(path, network, model.family.name, shape, metadata, config.save.precision, f"{block}.")
+        sentence = how_to_load(network, core, extra)
+        if model.starter:
+            sentence = ("" if network.merges else f"{ONLY_HERE} ") + FOR_STARTER.format(core.name)
+        if config.targets.unet == "b-lora":
+            sentence += (
+                f" {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."
+            )
         with whole_file(run.style / "how-to-load.txt") as building:
             building.write_text(sentence + "\n", encoding="utf-8")
     if kept < 1:

@@ -68,7 +68,7 @@ class Session:
 
     @property
     def text_trains(self) -> bool:
-        return any(site.part != "unet" for site in self.network.sites)
+        return any(site.part != "unet" for site in self.network.everywhere)
 
     @cached_property
     def rates(self) -> tuple[float, ...]:
@@ -173,7 +173,10 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
 
 def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -> Tensor:
     config, network = session.config, session.network
-    network.clock.now = Now(config.seed, index, training=True, timesteps=batch.timesteps, step=step)
+    horizon = session.model.schedule.steps
+    network.clock.now = Now(
+        config.seed, index, training=True, step=step, uncaptioned=batch.uncaptioned, horizon=horizon
+    )
     prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
     weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss.min_snr_gamma)
     loss = prior_preserving_error(
@@ -189,7 +192,7 @@ def _stop_text_encoder(session: Session, step: int) -> None:
     """From its step on, the text encoder's tensors have no gradient at all: a zero one would still move under AdamW."""
     train = session.config.train
     if step >= train.text_encoder_stop * train.steps:
-        for site in session.network.sites:
+        for site in session.network.everywhere:
             if site.part != "unet":
                 site.requires_grad_(False)
         for shared in session.network.sharing:

@@ -25,7 +25,9 @@ def text_learning_rate(settings: Train) -> float:
 def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
     """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method."""
     text_rate = text_learning_rate(settings)
-    placed = [(site.part, one.method, one.learning_rate, one.theta) for site in network.sites for one in site.placed]
+    placed = [
+        (site.part, one.method, one.learning_rate, one.theta) for site in network.everywhere for one in site.placed
+    ]
     shared = [(one.part, one.method, one.learning_rate, one.values) for one in network.sharing]
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for part, method, ratio, values in (*placed, *shared):

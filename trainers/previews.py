@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainers.adapters.method import Now
 from trainers.config import Config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
@@ -53,7 +52,7 @@ def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
 
 def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
     """Draw an order with the live adapter and keep the pictures in the run folder."""
-    session.network.clock.now = Now()
+    session.network.clock.now = order.now
     with evaluating(session.model):
         pictures = list(_announced(session, draw(session.model, order), len(order.pictures), step))
     _keep(pictures, session.run.samples / f"step-{step:08d}")
@@ -68,7 +67,8 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
     """
     live = draw_previews(session, order, step)
     fresh = _load_fresh(session)
-    apply_styles(fresh.parts, fresh.family.name, [(read_style(style), 1.0)])
+    network = apply_styles(fresh.parts, fresh.family.name, [(read_style(style), 1.0)])
+    network.clock.now = order.now
     after = list(_announced(session, draw(fresh, order), len(live), step))
     folder = session.run.samples / "final"
     _keep(after, folder)

@@ -42,7 +42,7 @@ class RankHistory:
 def current_ranks(network: Network) -> dict[str, int]:
     """The rank of each layer whose method changes it, by the layer's name."""
     found = {}
-    for site in network.sites:
+    for site in network.everywhere:
         ranks = [rank for p in site.placed if (rank := p.method.rank_of(p.values())) is not None]
         if ranks:
             found[site.name] = sum(ranks)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from trainers.adapters.method import Now
 from trainers.models.model import Model
 from trainers.models.pipeline import make_pipeline
 from trainers.models.schedule import Sampler
@@ -38,6 +39,11 @@ class Order:
     def pictures(self) -> list[tuple[str, int]]:
         """Prompt and seed of each picture, in the order they are drawn."""
         return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+
+    @property
+    def now(self) -> Now:
+        """The moment of its forward passes: with guidance an image without caption lies before each."""
+        return Now(uncaptioned=(True, False) if self.guidance > 1 else ())
 
 
 @torch.no_grad()

@@ -22,7 +22,37 @@ class Technique:
     """The setting that turns it on, as `--set` takes it."""
 
 
+LAYERS = ("linear", "convolution")
+
 BESIDE_METHODS: tuple[Technique, ...] = (
+    Technique(
+        "boft",
+        "arXiv 2311.06243",
+        LAYERS,
+        "OFT with small turns over channels ever further apart: reaches everywhere with fewer numbers.",
+        "method.butterfly=true",
+    ),
+    Technique(
+        "pissa",
+        "arXiv 2404.02948",
+        LAYERS,
+        "LoRA that starts from what matters most in each weight: learns faster from the first step.",
+        "method.start=pissa",
+    ),
+    Technique(
+        "lora-fa",
+        "arXiv 2308.03303",
+        LAYERS,
+        "LoRA with half of its factors left as drawn: less memory, less change.",
+        "method.freeze_a=true",
+    ),
+    Technique(
+        "b-lora",
+        "arXiv 2403.14572",
+        ("linear",),
+        "LoRA on two blocks of SDXL: the style of a picture and its content come apart, from one picture.",
+        "targets.unet=b-lora",
+    ),
     Technique(
         "dreambooth",
         "arXiv 2208.12242",
@@ -31,7 +61,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "prior.prompt=TEXT",
     ),
 )
-"""What is no `[method]`, but lies in the base, the data or the tokens: one line each."""
+"""What is no `[method]` of its own, but a setting of one, or lies in the base, the data or the tokens."""
 
 
 def list_techniques() -> tuple[Technique, ...]:

@@ -147,13 +147,13 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
         raise VelaturaError(
             f"sample.size = {config.sample.size} must be a multiple of {stride} for {model.title}, or 0"
         )
-    if config.train.text_encoder_stop < 1 and all(site.part != "unet" for site in network.sites):
+    if config.train.text_encoder_stop < 1 and all(site.part != "unet" for site in network.everywhere):
         raise VelaturaError(
             f"train.text_encoder_stop = {config.train.text_encoder_stop:g} would leave nothing to train after it, "
             "since no layer of the UNet is trained; leave it at 1"
         )
     for method in network.methods:
-        idle = method.idle_setting([site for site in network.sites if any(p.method == method for p in site.placed)])
+        idle = method.idle_setting([s for s in network.everywhere if any(p.method == method for p in s.placed)])
         if idle is not None:
             raise VelaturaError(f"{idle} has no effect on the layers that are trained; leave it off, or change targets")
     make_optimizer(parameter_groups(network, config.train), config.train)  # says what it cannot do, or what it lacks

@@ -16,8 +16,9 @@ MIDDLE = HEIGHT / 2
 
 def method_picture(name: str) -> str:
     """The drawing of a method as SVG; of one that has none, the layer with a coat over it."""
-    thin = dict.fromkeys(("lora", "vera", "tied", "dylora", "adalora", "sora", "selora"), _lora)
-    drawn = {**thin, "loha": _loha, "lokr": _lokr, "krona": _lokr}.get(name, _coat)()
+    thin = dict.fromkeys(("lora", "vera", "tied", "dylora", "adalora", "sora", "selora", "t-lora"), _lora)
+    whole = {"loha": _loha, "lokr": _lokr, "krona": _lokr, "oft": _oft, "ia3": _rows, "ssf": _rows, "bitfit": _bias}
+    drawn = {**thin, **whole}.get(name, _coat)()
     return (
         f'<svg class="formula" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true" preserveAspectRatio="xMinYMid meet">'
         f"{drawn}</svg>"
@@ -46,6 +47,29 @@ def _lokr() -> str:
     small = "".join(_box(2 + 8 * (k % 2), MIDDLE - 8 + 8 * (k // 2), 7, 7, 0.35 + 0.18 * k) for k in range(4))
     blocks = "".join(_box(80 + 22 * (k % 2), MIDDLE - 22 + 22 * (k // 2), 21, 21, 0.35 + 0.18 * k) for k in range(4))
     return small + _sign(28, "⊗") + _box(38, MIDDLE - 11, 21, 21, 0.6) + _sign(69, "=") + blocks
+
+
+def _oft() -> str:
+    """Blocks along a diagonal turn the rows of a square."""
+    blocks = "".join(_box(2 + 15 * k, MIDDLE - 22 + 15 * k, 14, 14, 0.75) for k in range(3))
+    return blocks + _sign(57, "·") + _rest(66) + _sign(121, "=") + _square(132)
+
+
+def _rows() -> str:
+    """A number for each row of a square."""
+    scales = "".join(_box(2, MIDDLE - 22 + 7.5 * k, 7, 6.5, 0.3 + 0.11 * (k * 5 % 6)) for k in range(6))
+    rows = "".join(_box(80, MIDDLE - 22 + 7.5 * k, 44, 6.5, 0.3 + 0.11 * (k * 5 % 6)) for k in range(6))
+    return scales + _sign(16, "⊙") + _rest(23) + _sign(73, "=") + rows
+
+
+def _bias() -> str:
+    """A square as it was, and a row of numbers that is added."""
+    return _rest(2) + _sign(55, "+") + _box(64, MIDDLE - 22, 7, 44, 0.75)
+
+
+def _rest(left: float) -> str:
+    """A square that stays as it is."""
+    return _box(left, MIDDLE - 22, 44, 44, 0.2)
 
 
 def _coat() -> str:

@@ -16,7 +16,8 @@ from trainers.errors import VelaturaError
 
 def offers(shelf: Shelf, item: Item) -> str:
     """The menu *Download* of a style."""
-    found = [_offer(item, "safetensors", words.FOR_TOOLS, words.TOOLS_SAID.format(readable_size(item.size)))]
+    label = words.ONLY_HERE if item.only_here else words.FOR_TOOLS
+    found = [_offer(item, "safetensors", label, words.TOOLS_SAID.format(readable_size(item.size)))]
     try:
         file = shelf.for_diffusers(item)
         told = words.MADE_WHEN_ASKED if file is None else words.TOOLS_SAID.format(readable_size(file.stat().st_size))

@@ -10,6 +10,7 @@ from app.ui.drafts import Choices, Draft
 from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.ui.names import safe_name
 from trainers.adapters import METHODS
+from trainers.adapters.block import BlockMethod
 from trainers.config import Config
 from trainers.config_file import KEY_FIRST, build_config, find_problems, lay_over, overlay
 from trainers.errors import VelaturaError
@@ -17,8 +18,8 @@ from trainers.presets import Preset, find_preset, list_presets
 
 CARE = ("quick", "balanced", "faithful", "tiny-file", "low-memory")
 """The presets that people choose from; those named after a method give that method's settings."""
-SUBJECT: Mapping[str, Any] = {"data": {"flip": False}, "targets": {"text_encoder": "attn"}}
-"""A face mirrored is another face, and the word for a new thing has to be learned too."""
+SUBJECT: Mapping[str, Any] = {"data": {"flip": False}}
+"""A face mirrored is another face; the word for a new thing has to be learned too, where the method can."""
 UNNAMED = "style"
 """Stands for the name until there is one."""
 METHOD_KEY = "method."
@@ -37,7 +38,7 @@ def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
     if method_of(choices) != layers[0]["method"]["name"]:
         layers.append(_method_settings(method_of(choices), choices.base))
     if choices.aim == "subject":
-        layers.append(SUBJECT)
+        layers += [SUBJECT, {"targets": {"text_encoder": METHODS[method_of(choices)].text_preset}}]
     own: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": choices.base}}
     own["data"] = {"trigger": draft.trigger}
     if draft.prompts:
@@ -164,7 +165,10 @@ def _method_settings(method: str, base: str) -> dict[str, Any]:
         return {"method": {"name": method}}
     settings = named.settings_for(base)
     rate = settings.get("train", {}).get("learning_rate")
-    return {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
+    found = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
+    if issubclass(METHODS[method], BlockMethod) and "targets" in settings:  # not every selection holds its blocks
+        found["targets"] = settings["targets"]
+    return found
 
 
 def _kept(key: str, method: str) -> str:

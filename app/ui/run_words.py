@@ -91,6 +91,14 @@ METHODS = {
     "adalora": "AdaLoRA",
     "sora": "SoRA",
     "selora": "SeLoRA",
+    "oft": "OFT",
+    "ia3": "IA³",
+    "ssf": "SSF",
+    "bitfit": "BitFit",
+    "t-lora": "T-LoRA",
+    "adapter": "Adapter",
+    "krona-b": "KronA-B",
+    "vpt": "Visual prompts",
     "full": "Full fine-tuning",
 }
 

@@ -104,7 +104,7 @@ class Shelf:
         twin = item.path.with_name(f"{item.path.stem}-diffusers{SUFFIX}")
         if item.plain or (item.run and twin.is_file()):
             return item.path if item.plain else twin
-        reason = words.HUGE if item.run else item.not_plain
+        reason = item.not_plain or (words.HUGE if item.run else "")
         if reason:
             raise VelaturaError(words.NOT_FOR_DIFFUSERS.format(item.name, reason))
         return None

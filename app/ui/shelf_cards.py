@@ -82,8 +82,11 @@ def _notes(item: Item) -> str:
 
 
 def _more(item: Item) -> str:
-    syntax = words.PROMPT.format(item.name, ", ".join(item.words)).strip()
-    acts = [f'<button type="button" class="quiet" data-copy="{text(syntax)}">{text(words.COPY)}</button>']
+    called = ", ".join(item.words)
+    syntax = called if item.only_here else words.PROMPT.format(item.name, called).strip()
+    acts = [f'<button type="button" class="quiet" data-copy="{text(syntax)}">{text(words.COPY)}</button>'] * bool(
+        syntax
+    )
     if item.run:
         acts.append(f'<a class="quiet" href="run?id={text(item.run)}">{text(words.OPEN_RUN)}</a>')
     acts.append(_act(item, "rename", words.RENAME))

@@ -15,6 +15,7 @@ from app.ui.downloads import OFFERS
 from app.ui.names import safe_name
 from trainers.formats.convert import is_plain, why_not_plain
 from trainers.formats.inspect import Glance, glance_at
+from trainers.formats.own import read_form
 from trainers.formats.read import read_outline, read_style
 from trainers.models.family import FAMILIES
 from trainers.presets import STARTER
@@ -55,7 +56,9 @@ class Item:
     plain: bool = False
     """Whether diffusers loads the file as it is."""
     not_plain: str = ""
-    """Why a style made elsewhere cannot be written for diffusers, the end of a sentence; empty where it can."""
+    """Why a style cannot be written for diffusers, the end of a sentence; empty where it can or is trained here."""
+    only_here: bool = False
+    """Whether nothing but Velatura loads it."""
 
 
 def style_of_run(run: Path) -> Path | None:
@@ -87,6 +90,7 @@ def read_trained(path: Path, view: View) -> Item:
         base_model=STARTER if starter else _whole_path(base),
         run=view.job.name,
         plain=is_plain(read_outline(path)),
+        not_plain=why_not_plain(read_outline(path)) if glance.only_here else "",
     )
 
 
@@ -116,6 +120,8 @@ def check_numbers(path: Path) -> None:
     """Raise VelaturaError where a file is no style, holds numbers that are none, or layers that make no sense."""
     read_outline(path)  # what kind of file it is, before any of its numbers are read
     style = read_style(path)
+    if style.is_own:
+        read_form(style)
     for stem, tensors in style.layers.items():
         if not {"dora_scale", "lora_magnitude_vector"} & set(tensors):  # those need the base to be looked at
             style.update(stem)
@@ -129,8 +135,8 @@ def plain(words: str, longest: int) -> str:
 
 def _item(path: Path, glance: Glance, **facts: Any) -> Item:
     seen = path.stat()
-    starter = bool(glance.base.fits_only)
-    return Item(path=path, family=glance.base.family, starter=starter, size=seen.st_size, made=seen.st_mtime, **facts)
+    facts |= {"family": glance.base.family, "starter": bool(glance.base.fits_only), "only_here": glance.only_here}
+    return Item(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
 
 
 def _is_twin(stem: str) -> bool:

@@ -61,6 +61,7 @@ NOTES = (
 """What is shown of a foreign file's metadata, each with its key."""
 DOWNLOAD, TRY_IT = "Download", "Try it"
 FOR_TOOLS, FOR_DIFFUSERS = "For ComfyUI, A1111, Forge, InvokeAI", "For diffusers"
+ONLY_HERE = "For Velatura, here or elsewhere"
 SETTINGS = "Settings"
 TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .toml file, to train it again"
 NOT_POSSIBLE = "Not possible: {}."

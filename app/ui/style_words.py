@@ -24,7 +24,9 @@ PRESETS: Mapping[str, tuple[str, str, int]] = {
 """Name, sentence, and coats of glaze: more coats, more care."""
 NOT_MEASURED = "not measured yet"
 EVERY_TOOL = "ComfyUI, A1111, Forge, InvokeAI, diffusers"
+HERE = "Velatura only"
 TWO_FILES = "ComfyUI, A1111, Forge, InvokeAI; a second file for diffusers"
+TURNED = "ComfyUI, A1111"
 METHODS: Mapping[str, tuple[str, str, str]] = {
     "lora": ("LoRA", "The standard: fast, and every tool opens it. Good at most styles.", EVERY_TOOL),
     "loha": ("LoHA", "Gentle: prompts stay flexible. Good at soft colour and mood; takes more steps.", TWO_FILES),
@@ -36,6 +38,18 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "adalora": ("AdaLoRA", "Starts with room to spare and keeps it where it helps most.", EVERY_TOOL),
     "sora": ("SoRA", "Closes what does not help while it learns: a smaller file.", EVERY_TOOL),
     "selora": ("SeLoRA", "Starts as small as can be and grows only where it helps.", EVERY_TOOL),
+    "oft": ("OFT", "Turns what each layer says rather than adding to it: keeps composition.", TURNED),
+    "ia3": ("IA³", "One number for each channel that attention reads: tiny files, gentle styles.", TURNED),
+    "ssf": ("SSF", "A scale and a shift for each channel: colour and contrast in a tiny file.", "ComfyUI"),
+    "bitfit": (
+        "BitFit",
+        "The model's offsets alone: palette in a tiny file, no brush strokes.",
+        "ComfyUI, A1111, Forge",
+    ),
+    "t-lora": ("T-LoRA", "Learns a style from one to five pictures without copying how they are laid out.", HERE),
+    "adapter": ("Adapter", "Small networks beside the model's own. What they do depends on what they see.", HERE),
+    "krona-b": ("KronA-B", "KronA beside whole blocks. Hardly any numbers at all.", HERE),
+    "vpt": ("Visual prompts", "Learned words that nobody has to write. A light touch.", HERE),
     "full": ("Full fine-tuning", "Trains the layers themselves: learns the most, and needs much memory.", EVERY_TOOL),
 }
 """Name, what it is good at, and where its file opens."""

@@ -41,6 +41,33 @@ def test_styles_add_up_at_their_strengths(trained: Trained, tmp_path: Path) -> N
     assert np.array_equal(by_default, changed(1))
 
 
+def test_a_style_of_blocks_draws(trained: Trained, tmp_path: Path) -> None:
+    import torch
+
+    from trainers.adapters import Adapter
+    from trainers.adapters.network import attach
+    from trainers.config import Base, Targets
+    from trainers.formats.write import write_style
+    from trainers.models.load import load_model
+
+    model = load_model(Base(), torch.float32, "cpu")
+    network = attach({"unet": model.unet}, Adapter(width=2), Targets(), seed=1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(0.2)
+    file = tmp_path / "blocks.safetensors"
+    metadata = {"velatura.family": "sd1", "velatura.fits_only": "Velatura starter"}
+    write_style(file, network, "sd1", model.unet.config, metadata, "fp16")
+    plain, half, whole = (
+        picture(tmp_path),
+        picture(tmp_path, "--style", f"{file}:0.5"),
+        picture(tmp_path, "--style", file),
+    )
+    assert np.abs(half - plain).mean() > 1 and np.abs(whole - half).mean() > 1
+    beside = picture(tmp_path, "--style", f"{file}:0.5", "--style", f"{trained.style}:20")
+    assert np.abs(beside - half).mean() > 1
+
+
 def test_seed_size_and_prompt_matter(tmp_path: Path) -> None:
     plain = picture(tmp_path)
     assert np.array_equal(picture(tmp_path, "--seed", "1"), plain)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
-from tests.app.command import call, parse
+from tests.app.command import FEW_STEPS, call, parse, process
 from tests.app.files import write_pictures
 from trainers.presets import find_preset, list_presets
 from trainers.techniques import list_techniques
@@ -84,6 +87,30 @@ def test_the_table_of_methods_is_the_registry() -> None:
     for name, row in re.findall(r"^\| `([\w-]+)` \|(.*)$", table, re.MULTILINE):
         for paper in re.findall(r"arxiv\.org/abs/([\d.]+)", row):
             assert paper in papers[name]
+
+
+def test_the_example_of_a_method_of_ones_own_trains(tmp_path: Path, tiny_bases: dict[str, Path]) -> None:
+    """In a copy of the library, with the file and the two words that the README gives."""
+    section = README.partition("### A method of your own")[2]
+    (code,) = re.findall(r"^```python\n(.*?)^```", section.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
+    imported, name = re.findall(r"`(from \S+ import \w+)`\s+and `(\w+)` among", section)[0]
+    shutil.copytree(ROOT / "trainers", tmp_path / "trainers", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "trainers" / "adapters" / "lora_xs.py").write_text(code, encoding="utf-8")
+    registry = tmp_path / "trainers" / "adapters" / "__init__.py"
+    words = registry.read_text("utf-8").replace("import annotations\n", f"import annotations\n{imported}\n", 1)
+    registry.write_text(words.replace("    LoRA\n", f"    {name}\n    | LoRA\n"), encoding="utf-8")
+    write_pictures(tmp_path / "images", "fox.png")
+    options = ("--base", tiny_bases["sd1"], *FEW_STEPS, "--set", "targets.unet=attn", "--set", "method.rank=3")
+    ended = process(
+        *("train", "--images", "images", "--name", "dusk", "--set", "method.name=lora-xs", "--out", "runs", *options),
+        cwd=tmp_path,
+        PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]),
+    )
+    assert ended.code == 0, ended.err
+    assert "lora-xs" in process("methods", cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])).out
+    tensors = load_file(tmp_path / "runs" / "dusk" / "style" / "dusk.safetensors")
+    ranks = {len(tensor) for key, tensor in tensors.items() if key.endswith("lora_down.weight")}
+    assert ranks == {3} and all(tensor.any() for key, tensor in tensors.items() if key.endswith("lora_up.weight"))
 
 
 def test_every_preset_that_is_named_exists() -> None:

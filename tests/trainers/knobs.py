@@ -102,7 +102,16 @@ ADALORA = both(
     one("train.steps", 6), one("method", {"name": "adalora", "rank": 4, "alpha": 40.0, "target_rank": 2, "interval": 1})
 )
 SORA = both(STEPS, one("method", {"name": "sora", "rank": 2, "alpha": 4.0}))
+WIDE = one("targets.unet", "attn")
+OFT, IA3 = one("method", {"name": "oft", "block_size": 8}), both(WIDE, one("method", {"name": "ia3"}))
+SSF, BITFIT = both(WIDE, one("method", {"name": "ssf"})), both(WIDE, one("method", {"name": "bitfit"}))
 SELORA = both(STEPS, one("method", {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}))
+TLORA = one("method", {"name": "t-lora", "rank": 8})
+BLOCKS = one("targets.unet", "attn-mlp")
+ADAPTER = both(BLOCKS, one("method", {"name": "adapter", "width": 3}))
+KRONA_BLOCK = both(BLOCKS, one("method", {"name": "krona-b"}))
+PROMPTS = both(BLOCKS, one("method", {"name": "vpt", "tokens": 3}))
+GATED = both(PROMPTS, one("method.gated", True))
 FULL = one("method", {"name": "full"})
 PRIOR = one("prior", {"prompt": "a drawing", "images": 2})
 DROPOUTS = {"dropout": 0.5, "module_dropout": 0.5}
@@ -214,6 +223,8 @@ CASES: dict[str, Case] = {
     "lora.rslora": Case(one("method.rslora", True)),
     "lora.dora": Case(one("method.dora", True)),
     "lora.plus_ratio": Case(one("method.plus_ratio", 4.0)),
+    "lora.freeze_a": Case(one("method.freeze_a", True)),
+    "lora.start": Case(one("method.start", "pissa")),
     "loha.name": Case(LOKR, within=LOHA),
     "loha.rank": Case(one("method.rank", 3), within=LOHA),
     "loha.alpha": Case(one("method.alpha", 1.0), within=LOHA),
@@ -249,5 +260,19 @@ CASES: dict[str, Case] = {
     **cases(SORA, {"gate_initial": "one", **LORA_DROPOUTS}),
     **cases(SELORA, {"name": "loha", "rank": 2, "alpha": 1.0, "threshold": 100.0, "interval": 2, "budget": 30}),
     **cases(SELORA, LORA_DROPOUTS),
+    **cases(OFT, {"name": "loha", "block_size": 4, "butterfly": True, "constraint": 0.001, "module_dropout": 0.5}),
+    **cases(IA3, {"name": "loha", "everywhere": True, "module_dropout": 0.5}),
+    **cases(SSF, {"name": "loha", "missing_biases": True, "spread": 0.1, "module_dropout": 0.5}),
+    **cases(BITFIT, {"name": "loha", "missing_biases": True, "module_dropout": 0.5}),
+    **cases(TLORA, {"name": "loha", "rank": 3, "alpha": 1.0, "lowest": 0.0, "curve": 4.0, "orthogonal": False}),
+    **cases(TLORA, LORA_DROPOUTS),
+    **cases(ADAPTER, {"name": "krona-b", "form": "parallel", "width": 4, "scale": 2.0, "module_dropout": 0.5}),
+    **cases(KRONA_BLOCK, {"name": "adapter", "scale": 2.0, "residual": True, "module_dropout": 0.5}),
+    **cases(PROMPTS, {"name": "adapter", "tokens": 4, "variant": "image", "deep": False, "gated": True}),
+    **cases(PROMPTS, {"module_dropout": 0.5}),
+    **cases(GATED, {"gate_ratio": 4.0}),
+    "vpt.unconditional": Case(
+        one("method.unconditional", False), within=both(PROMPTS, one("data.caption_dropout", 0.5), STEPS)
+    ),
     **cases(FULL, {"name": "loha", "extract_rank": 2, **DROPOUTS}),
 }

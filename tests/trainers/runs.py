@@ -32,6 +32,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "adalora": {"name": "adalora", "rank": 3, "alpha": 20.0, "target_rank": 2, "interval": 1},
     "sora": {"name": "sora", "rank": 3, "alpha": 2.0},
     "selora": {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0},
+    "oft": {"name": "oft", "block_size": 4, "butterfly": True},
+    "ia3": {"name": "ia3"},
+    "ssf": {"name": "ssf"},
+    "bitfit": {"name": "bitfit"},
+    "t-lora": {"name": "t-lora", "rank": 4, "alpha": 3.0},
+    "adapter": {"name": "adapter", "width": 3, "scale": 0.7},
+    "krona-b": {"name": "krona-b", "scale": 0.7, "residual": True},
+    "vpt": {"name": "vpt", "tokens": 3},
     "full": {"name": "full"},
 }
 """Small settings of each method."""

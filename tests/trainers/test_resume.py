@@ -28,6 +28,10 @@ def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
     return resume(run)
 
 
+BLOCKS = {"targets": {"unet": "attn-mlp", "text_encoder": "attn-mlp"}}
+TOKENS = {"train": {"steps": 4, "ema": 0.9}, "data": {"caption_dropout": 0.5}}
+
+
 @pytest.mark.parametrize(
     ("layer", "cuts"),
     [
@@ -41,8 +45,23 @@ def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
         ({"train": {"steps": 6, "ema": 0.9}, "method": METHODS["adalora"]}, (2, 5)),
         ({"train": {"steps": 6, "schedule": "cosine", "ema": 0.9}, "method": METHODS["sora"]}, (3,)),
         ({"train": {"steps": 5}, "method": METHODS["selora"]}, (2, 4)),
+        (EVERYTHING | BLOCKS | {"method": METHODS["adapter"] | {"module_dropout": 0.3}}, (2, 4)),
+        (TOKENS | {"method": METHODS["vpt"] | {"deep": False, "gated": True, "unconditional": False}}, (2,)),
     ],
-    ids=["everything", "prodigy", "lion", "adafactor", "vera", "tied", "dylora", "adalora", "sora", "selora"],
+    ids=[
+        "everything",
+        "prodigy",
+        "lion",
+        "adafactor",
+        "vera",
+        "tied",
+        "dylora",
+        "adalora",
+        "sora",
+        "selora",
+        "adapter",
+        "vpt",
+    ],
 )
 def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_path):
     config = quick(layer)

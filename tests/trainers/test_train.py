@@ -6,7 +6,9 @@ import weakref
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.trainers.runs import (
     METHODS,
@@ -52,7 +54,7 @@ def test_every_method_trains_on_every_family(family, method, tiny_bases, images,
     assert result.difference is not None and result.difference <= 2
     drawn = [Image.open(run.samples / name / "00.png") for name in ("step-00000000", "step-00000002", "final")]
     assert len({picture.size for picture in drawn}) == 1 and drawn[0].tobytes() != drawn[2].tobytes()
-    encoders = {key.split("_")[1] for key in tensors if not key.startswith("lora_unet_")}
+    encoders = {key.split("_")[1] for key in tensors if not key.startswith(("lora_unet_", "velatura_"))}
     assert encoders == ({"te1", "te2"} if family == "sdxl" else {"te"} if text else set()) if text else not encoders
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     assert style_metadata(result.style)["velatura.family"] == family[:3].rstrip("-") or family == "sdxl"
@@ -169,3 +171,18 @@ def test_what_was_left_out_is_said(quick, tmp_path, tiny_bases):
     assert any("the same: fox.png, twin.png" in words for words in warnings)
     assert [event["type"] for event in events] == [e["type"] for e in read_events(result.run)]
     assert next(e for e in events if e["type"] == "images")["count"] == 4
+
+
+def test_b_lora_leaves_a_file_for_the_style_and_one_for_the_content(tiny_bases, images, tmp_path):
+    settings = quick_settings(tiny_bases["sdxl"], images, {"targets": {"unet": "b-lora"}})
+    result = train(settings, tmp_path)
+    whole, *halves = (
+        load_file(result.style.with_name(f"dusk{half}.safetensors")) for half in ("", "-content", "-style")
+    )
+    assert len(whole) == sum(map(len, halves)) > 0
+    for half, place in zip(halves, ("output_blocks_0_1", "output_blocks_1_1"), strict=True):
+        assert {key for key in whole if key.startswith(f"lora_unet_{place}_")} == set(half)
+        assert all(torch.equal(whole[key], half[key]) for key in half)
+    assert "dusk-style.safetensors is the style alone" in (result.style.parent / "how-to-load.txt").read_text("utf-8")
+    with pytest.raises(VelaturaError, match="its two blocks have attention in SDXL alone"):
+        train(quick_settings(tiny_bases["sd1"], images, {"targets": {"unet": "b-lora"}}), tmp_path / "other")

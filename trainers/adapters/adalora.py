@@ -27,7 +27,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, normal, trains
+from trainers.adapters.initial import normal
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 

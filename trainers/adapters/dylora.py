@@ -22,7 +22,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, kaiming, trains
+from trainers.adapters.initial import kaiming
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.randomness import seed_for

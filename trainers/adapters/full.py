@@ -20,13 +20,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
+from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class Full(LayerMethod):
+class Full(InputMethod):
     """ΔW = D."""
 
     paper: ClassVar[str] = "arXiv 2208.12242"

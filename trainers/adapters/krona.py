@@ -18,14 +18,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.initial import kaiming
 from trainers.adapters.lokr import factorise
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, kaiming, trains
+from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class KronA(LayerMethod):
+class KronA(InputMethod):
     """ΔW = s A ⊗ B."""
 
     paper: ClassVar[str] = "arXiv 2212.10650"
@@ -45,9 +46,13 @@ class KronA(LayerMethod):
         return 10_000  # what LyCORIS is given for a LoKr whose factors are full
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        (u_out, v_out), (u_in, v_in) = (factorise(width, -1) for width in site.op.shape[:2])
-        B = torch.zeros(v_out, v_in, *site.op.shape[2:])
-        return {"A": trains(kaiming(draw, u_out, u_in)), "B": trains(B)}
+        return start(site.op.shape, draw)
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Kronecker:
         return Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)
+
+
+def start(shape: tuple[int, ...], draw: torch.Generator) -> dict[str, Tensor]:
+    """A and B as they start, for a matrix or kernel of this shape, split as nearly square as can be."""
+    (u_out, v_out), (u_in, v_in) = (factorise(width, -1) for width in shape[:2])
+    return {"A": trains(kaiming(draw, u_out, u_in)), "B": trains(torch.zeros(v_out, v_in, *shape[2:]))}

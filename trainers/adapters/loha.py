@@ -21,7 +21,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, normal, trains, tucker, uses_tucker
+from trainers.adapters.initial import normal, tucker, uses_tucker
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Hadamard, LowRank
 

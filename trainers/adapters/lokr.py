@@ -22,7 +22,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, kaiming, trains, tucker, uses_tucker
+from trainers.adapters.initial import kaiming, tucker, uses_tucker
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker, LowRank
 

@@ -6,10 +6,18 @@ A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. On a c
 carries stride and padding, and B the 1×1 kernel after it.
 
 With DoRA the changed weight is normalised per output row and given a learned length: W' = m (W + ΔW) / ‖W + ΔW‖, with
-m starting at ‖W‖ and the norm outside the graph. LoRA+ lets B learn faster than A.
+m starting at ‖W‖ and the norm outside the graph. LoRA+ lets B learn faster than A. LoRA-FA leaves A as it was drawn, so
+that neither its state nor the layer's input need be kept.
+
+PiSSA starts from the weight's own principal part, s B₀ A₀ ≈ U_r S_r V_rᵀ, and changes what it becomes:
+
+    ΔW = s (B A − B₀ A₀) = s ((B − B₀) A + B₀ (A − A₀)),    A₀ = √(S_r / s) V_rᵀ,  B₀ = U_r √(S_r / s)
+
+which in this form is exactly 0 at the start in any number format, and leaves the base alone; its rank in a file is 2r.
 
 Hu et al. 2021 (arXiv 2106.09685); Yeh et al. 2023 (2309.14859) for convolutions; Kalajdzievski 2023 (2312.03732) for
-rsLoRA; Liu et al. 2024 (2402.09353), eq. 5 and §4.3, for DoRA; Hayou et al. 2024 (2402.12354) for LoRA+.
+rsLoRA; Liu et al. 2024 (2402.09353), eq. 5 and §4.3, for DoRA; Hayou et al. 2024 (2402.12354) for LoRA+; Zhang et al.
+2023 (2308.03303) for LoRA-FA; Meng et al. 2024 (2404.02948) for PiSSA.
 """
 
 from __future__ import annotations
@@ -23,7 +31,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, kaiming, trains
+from trainers.adapters.initial import kaiming
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
 
@@ -43,6 +52,10 @@ class LoRA(RankedMethod):
     """Also learn the length of each output row (DoRA): closer to full fine-tuning, slower, a much larger file."""
     plus_ratio: float = Field(default=1.0, ge=1, le=64)
     """LoRA+: how many times faster B learns than A; 1 = off."""
+    freeze_a: bool = False
+    """LoRA-FA: train B alone, which saves memory and learns less."""
+    start: Literal["zero", "pissa"] = "zero"
+    """What the factors start as: noise and zeros, or (PiSSA) the principal part of each weight, which learns faster."""
 
     @property
     def scale(self) -> float:
@@ -56,19 +69,49 @@ class LoRA(RankedMethod):
     def file_algorithm(self) -> str:
         return "full" if self.dora else "lora"  # tools read magnitudes differently: the whole change is written
 
+    @property
+    def file_rank(self) -> int:
+        return self.rank * (2 if self.start == "pissa" else 1)
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        theta: dict[str, Tensor] = {
-            "A": trains(kaiming(draw, self.rank, site.op.fan_in)),
-            "B": trains(torch.zeros(site.op.out, self.rank)),
-        }
+        A, B = kaiming(draw, self.rank, site.op.fan_in), torch.zeros(site.op.out, self.rank)
+        theta: dict[str, Tensor] = {}
+        if self.start == "pissa":
+            U, S, Vh = principal_part(site.weight(), self.rank, draw)
+            root = (S / self.scale).sqrt()
+            A[: len(S)], B[:, : len(S)] = root[:, None] * Vh, U * root
+            theta = {"A0": A.clone(), "B0": B.clone()}
+        theta |= {"A": A if self.freeze_a else trains(A), "B": trains(B)}
         if self.dora:
             theta["m"] = trains(site.weight().float().flatten(1).norm(dim=1))
         return theta
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
-        gate = self.rank_gate(site, now, self.rank, theta["A"].device)
-        low = LowRank(self.scale * theta["B"], theta["A"], site.op.shape, gate)
+        A, B = theta["A"], theta["B"]
+        gate = self.rank_gate(site, now, self.rank, A.device)
+        if self.start == "pissa":
+            A0, B0 = theta["A0"], theta["B0"]
+            B, A = torch.cat([B - B0, B0], 1), torch.cat([A, A - A0])  # (out, 2r), (2r, in·kh·kw)
+            gate = None if gate is None else torch.cat([gate, gate])
+        low = LowRank(self.scale * B, A, site.op.shape, gate)
         return normalise(low, theta["m"], site.weight()) if self.dora else low
 
     def learning_rate_ratio(self, name: str) -> float:
         return self.plus_ratio if name == "B" else 1.0
+
+
+def principal_part(W: Tensor, rank: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """The `rank` largest singular triplets of a weight, `(out, k)`, `(k,)`, `(k, in·kh·kw)`, or all where it has fewer.
+
+    Subspace iteration from a drawn start (Halko et al. 2011, arXiv 0909.4061, alg. 4.4): a full decomposition of every
+    layer of a large base would take minutes.
+    """
+    W = W.float().flatten(1)
+    wide = min(rank + 16, *W.shape)
+    Q = torch.linalg.qr(W @ torch.randn(W.shape[1], wide, generator=draw).to(W.device)).Q
+    for _ in range(4):
+        Q = torch.linalg.qr(W @ torch.linalg.qr(W.T @ Q).Q).Q
+    U, S, Vh = torch.linalg.svd(Q.T @ W, full_matrices=False)
+    k = min(rank, len(S))
+    parts = ((Q @ U)[:, :k], S[:k], Vh[:k])
+    return tuple(part.cpu() for part in parts)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from pydantic import ConfigDict, Field
@@ -17,7 +16,7 @@ from trainers.randomness import generator, seed_for
 
 if TYPE_CHECKING:
     from trainers.adapters.network import Network
-    from trainers.adapters.site import Site
+    from trainers.adapters.site import Place, Site
 
 Theta = Mapping[str, Tensor]
 
@@ -34,13 +33,17 @@ class Now:
     draw: int = 0
     training: bool = False
     timesteps: Tensor | None = None
+    """Of each image in a pass through the UNet, `(n,)`, out of `horizon`."""
     step: int = 0
+    horizon: int = 1000
+    uncaptioned: tuple[bool, ...] = ()
+    """Which images of the batch have no caption, the branch that classifier-free guidance compares with."""
 
-    def generator(self, site: Site, purpose: str, device: torch.device) -> torch.Generator:
+    def generator(self, site: Place[Any], purpose: str, device: torch.device) -> torch.Generator:
         """A generator that depends on nothing but the run, the draw, the site and the purpose."""
         return generator(self.seed, "draw", self.draw, site.name, purpose, device=device)
 
-    def chance(self, site: Site, purpose: str) -> float:
+    def chance(self, site: Place[Any], purpose: str) -> float:
         """One uniform number in [0, 1) for this draw and site."""
         return seed_for(self.seed, "draw", self.draw, site.name, purpose) / 2**63
 
@@ -59,36 +62,33 @@ class Step:
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
-class LayerMethod:
-    """A method that sits on layers: subclasses give `init` and `update` and inherit the rest."""
+class Method:
+    """What every method has, wherever it sits: settings, names for θ, hooks of the training loop."""
 
     paper: ClassVar[str] = ""
     summary: ClassVar[str] = ""
-    places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
-    replaces_weight: ClassVar[bool] = False
-    """Whether the update is `Dense`, so that a layer may run with W + ΔW instead of beside it."""
+    places: ClassVar[tuple[str, ...]] = ()
+    follows_time: ClassVar[bool] = False
+    """Whether it is another at each timestep, which the clock then tells."""
+    text_preset: ClassVar[str] = "attn"
+    """The smallest preset of `targets.text_encoder` in which it has a place; `none` where it has none."""
 
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the layer's inputs left out of the update at each step."""
-    module_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of layers whose whole update is left out at each step."""
-
-    # ------------------------------------------------------------------ the formula
-    def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
-        """Tensors shared by sites of one part and learning rate: a Parameter trains, a Tensor is frozen."""
-        return {}
+    @property
+    def called(self) -> str:
+        """Its name in settings, for sentences."""
+        return str(getattr(self, "name", type(self).__name__))
 
     def drawn_again(self, name: str) -> bool:
         """Whether the shared frozen tensor `name` is a function of the seed, so that checkpoints need not hold it."""
         return False
 
-    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        """θ of one site, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
-        raise NotImplementedError
+    @property
+    def merges(self) -> bool:
+        """Whether it changes weights and nothing else, so that it can be merged and written for every client.
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
-        """The method's one formula."""
-        raise NotImplementedError
+        What does not is written in a form of our own (`trainers.formats.own`).
+        """
+        return True
 
     # ------------------------------------------------------------------ settings that vary by site or tensor
     @property
@@ -99,26 +99,6 @@ class LayerMethod:
     def with_rank(self, rank: int) -> Self:
         """The same method at another rank."""
         raise NotImplementedError
-
-    @property
-    def file_alpha(self) -> float:
-        """The alpha of plain LoRA tensors in a file of this method; readers scale by alpha / rank."""
-        return 1.0
-
-    @property
-    def file_rank(self) -> int:
-        """What a file's metadata give as the network's dimension."""
-        return 1
-
-    @property
-    def extract_rank(self) -> int:
-        """Rank to which a file's change is cut (`formats.extract`); 0 = the file has all of it."""
-        return 0
-
-    @property
-    def file_algorithm(self) -> str:
-        """What other tools call the form in which the change is written."""
-        return "lora"
 
     def learning_rate_ratio(self, name: str) -> float:
         """Multiplies the learning rate of the tensor `name` of θ."""
@@ -132,7 +112,7 @@ class LayerMethod:
         """A layer's rank now, of a method that changes it while training; None of the others."""
         return None
 
-    def idle_setting(self, sites: Sequence[Site]) -> str | None:
+    def idle_setting(self, sites: Sequence[Any]) -> str | None:
         """Name a setting that has no effect on these sites, where this method has been placed."""
         return None
 
@@ -158,7 +138,75 @@ class LayerMethod:
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
-class RankedMethod(LayerMethod):
+class LayerMethod(Method):
+    """A method that sits on layers: subclasses give `init` and `update` and inherit the rest."""
+
+    places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
+    replaces_weight: ClassVar[bool] = False
+    """Whether the update is `Dense` without a shift, so that a layer may run with W + ΔW instead of beside it."""
+
+    module_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of layers whose whole update is left out at each step."""
+
+    # ------------------------------------------------------------------ where it sits
+    @property
+    def input_dropout(self) -> float:
+        """Share of the layer's inputs left out of the update at each step."""
+        return 0.0
+
+    def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
+        """Whether there is anything on this layer of one of its `places` for the method to change."""
+        return True
+
+    # ------------------------------------------------------------------ the formula
+    def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
+        """Tensors shared by sites of one part and learning rate: a Parameter trains, a Tensor is frozen."""
+        return {}
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        """θ of one site, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
+        raise NotImplementedError
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
+        """The method's one formula."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ the file that clients read
+    @property
+    def file_alpha(self) -> float:
+        """The alpha of plain LoRA tensors in a file of this method; readers scale by alpha / rank."""
+        return 1.0
+
+    @property
+    def file_rank(self) -> int:
+        """What a file's metadata give as the network's dimension."""
+        return 1
+
+    @property
+    def extract_rank(self) -> int:
+        """Rank to which a file's change is cut (`formats.extract`); 0 = the file has all of it."""
+        return 0
+
+    @property
+    def file_algorithm(self) -> str:
+        """What other tools call the form in which the change is written."""
+        return "lora"
+
+
+@checked_dataclass(frozen=True, config=SETTINGS)
+class InputMethod(LayerMethod):
+    """A method whose update multiplies the layer's input, rather than work on its output."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the layer's inputs left out of the update at each step."""
+
+    @property
+    def input_dropout(self) -> float:
+        return self.dropout
+
+
+@checked_dataclass(frozen=True, config=SETTINGS)
+class RankedMethod(InputMethod):
     """A method whose update has a rank r and a scale α / r."""
 
     rank: int = Field(default=16, ge=1, le=1024)
@@ -201,24 +249,6 @@ def trains(tensor: Tensor) -> nn.Parameter:
     return nn.Parameter(tensor)
 
 
-def kaiming(draw: torch.Generator, *shape: int) -> Tensor:
-    """Kaiming-uniform with a = √5, which is U(±1/√fan_in)."""
-    bound = 1 / math.sqrt(math.prod(shape[1:]))
-    return (torch.rand(shape, generator=draw) * 2 - 1) * bound
-
-
-def normal(draw: torch.Generator, std: float, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=draw) * std
-
-
-def tucker(core: Tensor, down: Tensor) -> Tensor:
-    """The k×k half of a Tucker pair as a flat low-rank factor `(r, in·kh·kw)`.
-
-    `core (r, r, kh, kw)`, `down (r, in)`: A[i, (q, k)] = Σⱼ core[i, j, k] down[j, q] (FedPara, Prop. 3).
-    """
-    return torch.einsum("ijkl,jq->iqkl", core, down).flatten(1)
-
-
-def uses_tucker(site: Site, wanted: bool) -> bool:
-    """A Tucker core only pays for kernels larger than 1×1."""
-    return wanted and not site.op.is_linear and math.prod(site.op.shape[2:]) > 1
+def is_key(path: str) -> bool:
+    """Whether a layer gives the keys of an attention, whose shift would have no effect under softmax."""
+    return path.rpartition(".")[2] in ("to_k", "k_proj")

@@ -1,18 +1,21 @@
-"""All sites of a run: what is trained, saved, merged and exported together."""
+"""All sites of a run, layers and blocks: what is trained, saved, merged and exported together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
-from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.block import BlockMethod, BlockSite
+from trainers.adapters.method import LayerMethod, Method, Now
 from trainers.adapters.site import Clock, Held, Placed, Site, Values
 from trainers.adapters.targets import Target, select
+from trainers.errors import VelaturaError
 from trainers.randomness import generator
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 class Sharing:
     """What sites of one method share: those of one part and learning rate, so that the tensors have these too."""
 
-    method: LayerMethod
+    method: Method
     part: str
     learning_rate: float
     values: Values
@@ -40,8 +43,11 @@ class Network(nn.Module):
         self.clock = Clock(Now())
         self._sites: dict[str, Site] = {}
         self.sites_by_key = nn.ModuleDict()
+        self._blocks: dict[str, BlockSite] = {}
+        self.blocks_by_key = nn.ModuleDict()
         self.shared = nn.ModuleList()
         self._sharing: list[Sharing] = []
+        self._handles: list[RemovableHandle] = []
 
     @property
     def sharing(self) -> tuple[Sharing, ...]:
@@ -52,12 +58,32 @@ class Network(nn.Module):
         return tuple(self._sites.values())
 
     @property
-    def methods(self) -> tuple[LayerMethod, ...]:
-        """The distinct methods placed, in order; a rank override is a method of its own."""
-        return tuple(dict.fromkeys(p.method for site in self.sites for p in site.placed))
+    def blocks(self) -> tuple[BlockSite, ...]:
+        return tuple(self._blocks.values())
 
-    def placed_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed], ...]:
-        """Where this very method sits, each site with what it holds there."""
+    @property
+    def everywhere(self) -> tuple[Site | BlockSite, ...]:
+        """Every layer and block with a method on it."""
+        return (*self.sites, *self.blocks)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The distinct methods placed, in order; a rank override is a method of its own."""
+        return tuple(dict.fromkeys(p.method for site in self.everywhere for p in site.placed))
+
+    @property
+    def merges(self) -> bool:
+        """Whether all of it is a change of weights."""
+        return all(method.merges for method in self.methods)
+
+    def check_merges(self, purpose: str) -> None:
+        """Raise VelaturaError where a method on it changes more than weights; `purpose` ends the sentence."""
+        for method in self.methods:
+            if not method.merges:
+                raise VelaturaError(f"{method.called} is no change of weights, so it cannot be {purpose}")
+
+    def placed_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed[LayerMethod]], ...]:
+        """On which layers this very method sits, each site with what it holds there."""
         return tuple((site, placed) for site in self.sites for placed in site.placed if placed.method == method)
 
     def site(self, part: str, path: str, layer: nn.Module) -> Site:
@@ -68,21 +94,39 @@ class Network(nn.Module):
             self.sites_by_key[name.replace(".", "/")] = self._sites[name]
         return self._sites[name]
 
+    def block(self, part: str, path: str, block: nn.Module) -> BlockSite:
+        """The site of a block, made at its first use."""
+        name = f"{part}.{path}"
+        if name not in self._blocks:
+            self._blocks[name] = BlockSite(part, path, block, self.clock)
+            self.blocks_by_key[name.replace(".", "/")] = self._blocks[name]
+        return self._blocks[name]
+
     def place(self, targets: tuple[Target, ...], seed: int) -> None:
         """Put each target's method on its layer; sites of one method, part and learning rate share what it shares."""
         layer_index = len(self.shared)
-        groups: dict[tuple[LayerMethod, str, float], list[Target]] = {}
+        groups: dict[tuple[Method, str, float], list[Target]] = {}
         for target in targets:
             groups.setdefault((target.method, target.part, target.learning_rate), []).append(target)
         for (method, part, learning_rate), chosen in groups.items():
-            sites = [self.site(t.part, t.path, t.layer) for t in chosen]
+            sites: Sequence[Any] = [self.site_of(target) for target in chosen]
             own = generator(seed, "share", layer_index, method.__class__.__name__, part)
-            holder = Values(method.share(sites, own), method.drawn_again).to(sites[0].weight().device)
-            self.shared.append(holder)
-            self._sharing.append(Sharing(method, part, learning_rate, holder))
+            assert isinstance(method, LayerMethod | BlockMethod)
+            holder = Values(method.share(sites, own), method.drawn_again).to(sites[0].device)
+            self.share(method, part, holder, learning_rate)
             for target, site in zip(chosen, sites, strict=True):
                 draw = generator(seed, "init", layer_index, site.name)
                 site.put(method, Held(holder), draw, target.learning_rate)
+
+    def share(self, method: Method, part: str, values: Values, learning_rate: float = 1.0) -> None:
+        """Take in what sites of one method, part and learning rate share."""
+        self.shared.append(values)
+        self._sharing.append(Sharing(method, part, learning_rate, values))
+
+    def site_of(self, target: Target) -> Site | BlockSite:
+        """The site of a target's layer or block, made at its first use."""
+        kind = self.block if isinstance(target.method, BlockMethod) else self.site
+        return kind(target.part, target.path, target.layer)
 
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:
@@ -95,25 +139,40 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def merge(self, strength: float = 1.0) -> None:
-        """Write the change into the base's weights and leave the layers without hooks.
+        """Write the change into the base's weights and biases and leave the layers without hooks.
 
-        ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact).
+        ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact). Raises
+        VelaturaError where a method changes more than weights.
         """
+        self.check_merges("merged into them")
         for site in self.sites:
-            W = site.weight()
-            W.copy_(W.float() + strength * site.dense())
-            site.remove()
+            site.merge(strength)
+
+    def watch(self, unet: nn.Module) -> None:
+        """Let the clock tell the timestep of each image that passes through the UNet, if a method follows it."""
+
+        def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            given = {**dict(zip(("sample", "timestep"), args, strict=False)), **kwargs}
+            sample, t = given["sample"], torch.as_tensor(given["timestep"])
+            self.clock.now = replace(self.clock.now, timesteps=t.to(sample.device).expand(len(sample)))
+
+        if any(method.follows_time for method in self.methods):
+            self._handles.append(unet.register_forward_pre_hook(note, with_kwargs=True))
 
     def remove(self) -> None:
         """Take all hooks off the base, which is as before."""
-        for site in self.sites:
+        for handle in self._handles:
+            handle.remove()
+        for site in self.everywhere:
             site.remove()
 
 
-def attach(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets, seed: int) -> Network:
-    """Freeze the parts of a base model and place a method on the layers that `targets` selects."""
+def attach(parts: Mapping[str, nn.Module], method: Method, targets: Targets, seed: int) -> Network:
+    """Freeze the parts of a base model and place a method on the layers, or blocks, that `targets` selects."""
     for net in parts.values():
         net.requires_grad_(False)
     network = Network()
     network.place(select(parts, method, targets), seed)
+    if "unet" in parts:
+        network.watch(parts["unet"])
     return network

@@ -12,12 +12,16 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Op:
-    """A linear layer or a convolution without its weight: shape `(out, in)` or `(out, in, kh, kw)`, stride and all."""
+    """A linear layer, a convolution or a norm without its weight: `(out, in)`, `(out, in, kh, kw)` or `(out,)`."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...] = (1, 1)
     padding: tuple[int, ...] = (0, 0)
     dilation: tuple[int, ...] = (1, 1)
+    groups: int = 0
+    """Groups of a group norm; 0 makes a norm a layer norm."""
+    epsilon: float = 0.0
+    """What a norm adds to the variance."""
 
     @classmethod
     def of(cls, layer: nn.Module) -> Op:
@@ -28,11 +32,24 @@ class Op:
             shape = (layer.out_channels, layer.in_channels, *layer.kernel_size)
             if isinstance(layer.padding, tuple) and layer.padding_mode == "zeros":
                 return cls(shape, layer.stride, layer.padding, layer.dilation)
-        raise TypeError(f"{layer} is neither a linear layer nor an ungrouped 2-D convolution padded with zeros")
+        if isinstance(layer, nn.GroupNorm) and layer.affine:
+            return cls((layer.num_channels,), groups=layer.num_groups, epsilon=layer.eps)
+        if isinstance(layer, nn.LayerNorm) and layer.elementwise_affine and len(layer.normalized_shape) == 1:
+            return cls(tuple(layer.normalized_shape), epsilon=layer.eps)
+        raise TypeError(f"{layer} is no linear layer, no norm and no ungrouped 2-D convolution padded with zeros")
 
     @property
     def is_linear(self) -> bool:
         return len(self.shape) == 2
+
+    @property
+    def is_norm(self) -> bool:
+        return len(self.shape) == 1
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the channels are the last dimension of the output, rather than the second."""
+        return self.is_linear or (self.is_norm and not self.groups)
 
     @property
     def out(self) -> int:
@@ -45,10 +62,17 @@ class Op:
         return math.prod(self.shape[1:])
 
     def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`weight · x`; the weight is cast to x's dtype, since θ is fp32 and the base may run in bf16."""
+        """`weight · x`, of a norm `weight` times x normalised.
+
+        The weight is cast to x's dtype, since θ is fp32 and the base may run in bf16.
+        """
         weight = weight.to(x.dtype)
         if self.is_linear:
             return F.linear(x, weight)
+        if self.is_norm:
+            if self.groups:
+                return F.group_norm(x, self.groups, weight, None, self.epsilon)
+            return F.layer_norm(x, self.shape, weight, None, self.epsilon)
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
 
     def pointwise(self, hidden: Tensor, weight: Tensor, onto: Tensor | None = None) -> Tensor:
@@ -71,7 +95,7 @@ class Op:
 
     def over_channels(self, v: Tensor, dims: int = 3) -> Tensor:
         """`(out,)` or, per image, `(n, out)`, shaped to broadcast over this op's output of `dims` dimensions."""
-        if not self.is_linear:
+        if not self.channels_last:
             return v[..., None, None]
         return v if v.dim() == 1 else v.view(v.shape[0], *[1] * (dims - 2), v.shape[1])
 

@@ -23,7 +23,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, kaiming, trains
+from trainers.adapters.initial import kaiming
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 

@@ -1,10 +1,10 @@
-"""A layer that can be changed, and the updates that sit on it."""
+"""A layer that can be changed, and the updates that sit on it; what it has in common with a block that can."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,10 @@ from trainers.adapters.updates.base import precise
 from trainers.adapters.updates.dense import Dense
 
 if TYPE_CHECKING:
-    from trainers.adapters.method import LayerMethod, Now, Theta
+    from trainers.adapters.method import LayerMethod, Method, Now, Theta
     from trainers.adapters.updates import Update
+
+M = TypeVar("M", bound="Method")
 
 
 @dataclass
@@ -64,34 +66,56 @@ class Held(Mapping[str, Tensor]):
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A method on a site: its θ, what it shares with other sites, and its learning-rate ratio there."""
+class Placed(Generic[M]):
+    """A method on a site: its θ, what it shares with other sites, its learning-rate ratio and its strength there."""
 
-    method: LayerMethod
+    method: M
     theta: nn.Module
     shared: Theta = field(default_factory=dict)
     learning_rate: float = 1.0
+    strength: float = 1.0
 
     def values(self) -> Theta:
         return Held(self.theta)
 
 
-class Site(nn.Module):
-    """A layer with methods on it: owns their θ and adds their updates to the layer's output through one hook."""
+class Place(nn.Module, Generic[M]):
+    """A module of the base with methods on it: owns their θ, and acts through hooks until they are removed."""
 
-    def __init__(self, part: str, path: str, layer: nn.Module, clock: Clock):
+    def __init__(self, part: str, path: str, clock: Clock):
         super().__init__()
-        self.part, self.path, self.op = part, path, Op.of(layer)
-        self._layer = (layer,)  # in a tuple, so that state_dict() is θ alone
-        self._clock = (clock,)
+        self.part, self.path = part, path
+        self._clock = (clock,)  # in a tuple, so that state_dict() is θ alone
         self.thetas = nn.ModuleList()
-        self._placed: list[Placed] = []
-        self._handle = layer.register_forward_hook(self._add)
-        self._layer_forward = layer.forward
+        self._placed: list[Placed[M]] = []
 
     @property
     def name(self) -> str:
         return f"{self.part}.{self.path}"
+
+    @property
+    def placed(self) -> tuple[Placed[M], ...]:
+        return tuple(self._placed)
+
+    def hold(self, method: M, theta: Values, shared: Theta, learning_rate: float = 1.0, strength: float = 1.0) -> None:
+        """Place a method with θ as it is."""
+        self.thetas.append(theta)
+        self._placed.append(Placed(method, theta, shared, learning_rate, strength))
+
+    def left_out(self, share: float, now: Now) -> bool:
+        """Whether module dropout of this share leaves a method out of this draw."""
+        return now.training and share > 0 and now.chance(self, "module") < share
+
+
+class Site(Place["LayerMethod"]):
+    """A layer with methods on it: adds their updates to the layer's output through one hook."""
+
+    def __init__(self, part: str, path: str, layer: nn.Module, clock: Clock):
+        super().__init__(part, path, clock)
+        self.op = Op.of(layer)
+        self._layer = (layer,)
+        self._handle = layer.register_forward_hook(self._add)
+        self._layer_forward = layer.forward
 
     @property
     def layer(self) -> nn.Module:
@@ -103,29 +127,51 @@ class Site(nn.Module):
         assert isinstance(weight, Tensor)
         return weight.detach()
 
-    def put(self, method: LayerMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
-        """Place a method on the layer; its θ starts without effect."""
-        theta = Values(method.init(self, shared, draw)).to(self.weight().device)
-        self.thetas.append(theta)
-        self._placed.append(Placed(method, theta, shared, learning_rate))
-        if method.replaces_weight:
-            self.layer.forward = self._run  # a forward hook comes too late to spare the layer its product
+    def bias(self) -> Tensor | None:
+        """The layer's frozen bias, `(out,)`, if it has one."""
+        bias = self.layer.bias
+        return bias.detach() if isinstance(bias, Tensor) else None
 
     @property
-    def placed(self) -> tuple[Placed, ...]:
-        return tuple(self._placed)
+    def device(self) -> torch.device:
+        return self.weight().device
+
+    def put(self, method: LayerMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
+        """Place a method on the layer; its θ starts without effect."""
+        theta = Values(method.init(self, shared, draw)).to(self.device)
+        self.hold(method, theta, shared, learning_rate)
+        if method.replaces_weight:
+            self.layer.forward = self._run  # a forward hook comes too late to spare the layer its product
 
     def updates(self, now: Now | None = None) -> tuple[Update, ...]:
         """The updates as they are now, at full strength and without any dropout unless `now` says training."""
         from trainers.adapters.method import Now
 
         moment = now if now is not None else Now()
-        return tuple(p.method.update(p.values(), self, p.shared, moment) for p in self._placed)
+        return tuple(self._update(p, moment) for p in self._placed)
 
     def dense(self) -> Tensor:
         """The sum of all updates as one matrix ΔW in fp32 (fp64 in an fp64 network), the shape of the weight."""
         W = precise(self.weight())
         return torch.stack([u.dense(W) for u in self.updates()]).sum(0)
+
+    def shift(self) -> Tensor | None:
+        """The sum of all updates' changes of the bias, `(out,)`, or None."""
+        shifts = [u.shift for u in self.updates() if u.shift is not None]
+        return torch.stack(shifts).sum(0) if shifts else None
+
+    @torch.no_grad()
+    def merge(self, strength: float) -> None:
+        """Write the change into the layer, rounded once, and take the hook off it."""
+        W, shift = self.weight(), self.shift()
+        W.copy_(W.float() + strength * self.dense())
+        if shift is not None:
+            bias = self.bias()
+            if bias is None:
+                self.layer.bias = nn.Parameter(W.new_zeros(self.op.out), requires_grad=False)
+                bias = self.layer.bias.detach()
+            bias.copy_(bias.float() + strength * shift)
+        self.remove()
 
     def remove(self) -> None:
         """Take the hook off the layer, which is as before."""
@@ -144,10 +190,10 @@ class Site(nn.Module):
     def _instead_of_weight(self, x: Tensor) -> Dense | None:
         """The one update on the layer where it runs with the weight in one product now, at its strength."""
         clock, weight = self._clock[0], self.layer.weight
-        assert isinstance(weight, Tensor)
-        if not clock.strength or len(self._placed) > 1 or not self._placed[0].method.replaces_weight:
+        if len(self._placed) != 1 or not self._placed[0].method.replaces_weight or not clock.strength:
             return None
-        if clock.now.training and self._placed[0].method.dropout:
+        assert isinstance(weight, Tensor)
+        if clock.now.training and self._placed[0].method.input_dropout:
             return None  # the update sees other inputs than the weight does
         for _, update in self._active(clock.now):
             if isinstance(update, Dense) and update.replaces(weight, x):
@@ -172,12 +218,16 @@ class Site(nn.Module):
 
     def _active(self, now: Now) -> Iterator[tuple[LayerMethod, Update]]:
         for p in self._placed:
-            left_out = now.training and p.method.module_dropout and now.chance(self, "module") < p.method.module_dropout
-            if not left_out:
-                yield p.method, p.method.update(p.values(), self, p.shared, now)
+            if not self.left_out(p.method.module_dropout, now):
+                yield p.method, self._update(p, now)
+
+    def _update(self, placed: Placed[LayerMethod], now: Now) -> Update:
+        update = placed.method.update(placed.values(), self, placed.shared, now)
+        return update if placed.strength == 1 else update.scaled(placed.strength)
 
     def _drop_inputs(self, x: Tensor, method: LayerMethod, now: Now) -> Tensor:
-        if not (now.training and method.dropout):
+        share = method.input_dropout
+        if not (now.training and share):
             return x
-        kept = torch.rand(x.shape, generator=now.generator(self, "input", x.device), device=x.device) >= method.dropout
-        return x * kept.to(x.dtype) / (1 - method.dropout)
+        kept = torch.rand(x.shape, generator=now.generator(self, "input", x.device), device=x.device) >= share
+        return x * kept.to(x.dtype) / (1 - share)

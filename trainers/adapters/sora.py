@@ -21,7 +21,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, kaiming, normal, trains
+from trainers.adapters.initial import kaiming, normal
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 

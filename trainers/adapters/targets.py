@@ -1,4 +1,4 @@
-"""Which layers a run changes: presets, patterns, and overrides by block."""
+"""Which layers, or blocks of them, a run changes: presets, patterns, and overrides by block."""
 
 from __future__ import annotations
 
@@ -10,33 +10,75 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from torch import nn
 
+from trainers.adapters.block import BlockMethod
+from trainers.adapters.method import LayerMethod
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
-    from trainers.adapters.method import LayerMethod
+    from trainers.adapters.method import Method
     from trainers.config import Targets
 
-ATTENTION = ("*.attn[12].to_[qkv]", "*.attn[12].to_out.0", "*.[qkv]_proj", "*.out_proj")
-FEED_FORWARD = ("*.ff.net.0.proj", "*.ff.net.2", "*.proj_in", "*.proj_out", "*.mlp.fc[12]")
-RESIDUAL = ("*.conv[12]", "*.conv_shortcut", "*.time_emb_proj", "*.*samplers.0.conv")
+# Each with the norms before these layers, which only some methods change.
+ATTENTION = (
+    *("*.attn[12].to_[qkv]", "*.attn[12].to_out.0", "*.[qkv]_proj", "*.out_proj"),
+    *("*.transformer_blocks.*.norm[12]", "*.layer_norm1"),
+)
+FEED_FORWARD = (
+    *("*.ff.net.0.proj", "*.ff.net.2", "*.proj_in", "*.proj_out", "*.mlp.fc[12]"),
+    *("*.transformer_blocks.*.norm3", "*.attentions.*.norm", "*.layer_norm2"),
+)
+RESIDUAL = (
+    *("*.conv[12]", "*.conv_shortcut", "*.time_emb_proj", "*.*samplers.0.conv"),
+    "*.resnets.*.norm[12]",
+)
+
+PLACES: Mapping[str, tuple[type[nn.Module], ...]] = {
+    "linear": (nn.Linear,),
+    "convolution": (nn.Conv2d,),
+    "norm": (nn.GroupNorm, nn.LayerNorm),
+}
+
+B_LORA: Mapping[str, str] = {"content": "up_blocks.0.attentions.0", "style": "up_blocks.0.attentions.1"}
+"""The blocks of SDXL that hold an image's content and its style (B-LoRA, Frenkel et al. 2024, arXiv 2403.14572)."""
 
 PRESETS: Mapping[str, tuple[str, ...]] = {
     "none": (),
     "cross-kv": ("*.attn2.to_[kv]",),
+    "b-lora": tuple(f"{block}{layer[1:]}" for block in B_LORA.values() for layer in ("*.*.to_[qkv]", "*.*.to_out.0")),
     "attn": ATTENTION,
     "attn-mlp": ATTENTION + FEED_FORWARD,
     "full": ATTENTION + FEED_FORWARD + RESIDUAL,
 }
 
+BLOCKS: Mapping[str, str] = {
+    "attn1": "*.attn1",
+    "attn2": "*.attn2",
+    "ff": "*.ff",
+    "conv2": "*.resnets.*.conv2",
+    "self_attn": "*.self_attn",
+    "mlp": "*.mlp",
+}
+"""The kinds of block, and which modules of a UNet or a CLIP text encoder are one."""
+
+BLOCK_PRESETS: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "cross-kv": ("*.attn2",),
+    "b-lora": tuple(f"{block}.*.attn[12]" for block in B_LORA.values()),
+    "attn": ("*.attn[12]", "*.self_attn"),
+    "attn-mlp": ("*.attn[12]", "*.self_attn", "*.ff", "*.mlp"),
+    "full": tuple(BLOCKS.values()),
+}
+"""The same presets for methods that sit on blocks."""
+
 
 @dataclass(frozen=True)
 class Target:
-    """A layer to be changed: the part it belongs to (`unet`, `text_encoder` …), its path there, and how."""
+    """A layer or block to be changed: its part (`unet`, `text_encoder` …), its path there, and how."""
 
     part: str
     path: str
     layer: nn.Module
-    method: LayerMethod
+    method: Method
     learning_rate: float
 
     @property
@@ -44,16 +86,21 @@ class Target:
         return f"{self.part}.{self.path}"
 
 
-def select(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets) -> tuple[Target, ...]:
-    """The layers that `targets` names in each part, each with its rank and learning-rate ratio.
+def select(parts: Mapping[str, nn.Module], method: Method, targets: Targets) -> tuple[Target, ...]:
+    """The layers, or the blocks, that `targets` names in each part, each with its rank and learning-rate ratio.
 
-    Raises VelaturaError for a pattern or an override that matches no layer.
+    Raises VelaturaError for a pattern or an override that matches none.
     """
     found = []
     used: set[str] = set()
     for part, net in parts.items():
         patterns = targets.unet if part == "unet" else targets.text_encoder
-        for path, layer in _matching(part, net, patterns):
+        if isinstance(method, BlockMethod):
+            candidates = _blocks(part, net, patterns, method)
+        else:
+            assert isinstance(method, LayerMethod)
+            candidates = _matching(part, net, patterns, method)
+        for path, layer in candidates:
             override = next((key for key in targets.blocks if matches(part, path, key)), None)
             rank, learning_rate = 0, 1.0
             if override is not None:
@@ -72,7 +119,7 @@ def select(parts: Mapping[str, nn.Module], method: LayerMethod, targets: Targets
     return tuple(found)
 
 
-def _with_rank(method: LayerMethod, rank: int, key: str) -> LayerMethod:
+def _with_rank(method: Method, rank: int, key: str) -> Method:
     try:
         return method.with_rank(rank)
     except ValidationError as error:
@@ -82,23 +129,58 @@ def _with_rank(method: LayerMethod, rank: int, key: str) -> LayerMethod:
         ) from None
 
 
-def _matching(part: str, net: nn.Module, patterns: str | tuple[str, ...]) -> Iterator[tuple[str, nn.Module]]:
+def _matching(
+    part: str, net: nn.Module, patterns: str | tuple[str, ...], method: LayerMethod
+) -> Iterator[tuple[str, nn.Module]]:
     preset = isinstance(patterns, str)
     wanted = PRESETS[patterns] if isinstance(patterns, str) else patterns
-    missed = set() if preset else set(wanted)
-    layers = [(p, m) for p, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    missed, idle = (set() if preset else set(wanted)), ""
+    kinds = tuple(kind for place in method.places for kind in PLACES[place])
+    layers = [(p, m) for p, m in net.named_modules() if isinstance(m, kinds)]
     found = False
     for path, layer in layers:
         hits = [pattern for pattern in wanted if matches(part, path, pattern)]
-        missed.difference_update(hits)
-        if hits:
+        if hits and not method.sits_on(part, path, layer):
+            idle = path
+        elif hits:
+            missed.difference_update(hits)
             found = True
             yield path, layer
+    if idle and (missed or not found):
+        chosen = min(missed, default=patterns)
+        raise VelaturaError(f"{chosen!r} selects layers such as {idle}, on which this method has nothing to change")
     if preset and wanted and not found:
-        raise VelaturaError(f"the preset {patterns!r} selects no layer of {part}; use none, attn, attn-mlp or patterns")
+        why = "; its two blocks have attention in SDXL alone" if patterns == "b-lora" else ""
+        raise VelaturaError(
+            f"the preset {patterns!r} selects no layer of {part}{why}; use none, attn, attn-mlp or patterns"
+        )
     if missed:
         example = layers[len(layers) // 2][0]
         raise VelaturaError(f"the pattern {min(missed)!r} matches no layer of {part}; a layer's name is {example!r}")
+
+
+def _blocks(
+    part: str, net: nn.Module, patterns: str | tuple[str, ...], method: BlockMethod
+) -> Iterator[tuple[str, nn.Module]]:
+    """The blocks that a preset or patterns select, by path, of the kinds that the method sits on."""
+    preset = isinstance(patterns, str)
+    wanted = BLOCK_PRESETS[patterns] if isinstance(patterns, str) else patterns
+    blocks = [(path, module) for path, module in net.named_modules() if block_kind(path) in method.kinds]
+    where = f"{method.called} as it is set sits on {', '.join(method.kinds)}"
+    missed = [pattern for pattern in wanted if not any(matches(part, path, pattern) for path, _ in blocks)]
+    if preset and wanted and len(missed) == len(wanted):
+        raise VelaturaError(f"the preset {patterns!r} selects no block of {part}: {where}")
+    if missed and not preset:
+        example = f"; a block's name is {blocks[len(blocks) // 2][0]!r}" if blocks else ""
+        raise VelaturaError(f"the pattern {missed[0]!r} matches no block of {part}: {where}{example}")
+    for path, module in blocks:
+        if any(matches(part, path, pattern) for pattern in wanted):
+            yield path, module
+
+
+def block_kind(path: str) -> str | None:
+    """What kind of block a module at this path is, None where it is none."""
+    return next((kind for kind, pattern in BLOCKS.items() if fnmatchcase("." + path, pattern)), None)
 
 
 def matches(part: str, path: str, pattern: str) -> bool:

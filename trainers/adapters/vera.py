@@ -23,7 +23,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
+from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.errors import VelaturaError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class VeRA(LayerMethod):
+class VeRA(InputMethod):
     """ΔW = Λ_b B Λ_d A."""
 
     paper: ClassVar[str] = "arXiv 2310.11454"

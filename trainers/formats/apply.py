@@ -14,10 +14,11 @@ from trainers.adapters.method import LayerMethod, Now, Theta
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
-from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank, Update
+from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
+from trainers.formats.own import place_own, read_form
 from trainers.formats.read import Style
 from trainers.models.family import family_named
 
@@ -59,14 +60,29 @@ def factors(update: Update) -> dict[str, Tensor]:
             return {"left": update.left, "right_up": update.right.up, "right_down": update.right.down}
         return {"left": update.left, "right": update.right}
     if isinstance(update, Dense):
-        return {"weight": update.weight}
+        return {"weight": update.weight} | _shift(update)
+    if isinstance(update, Affine):
+        return ({} if update.gain is None else {"gain": update.gain}) | _shift(update)
+    if isinstance(update, Rotation):
+        skew = {"butterfly" if update.butterfly else "skew": update.skew, "strength": torch.tensor(update.strength)}
+        return skew | ({} if update.gain is None else {"gain": update.gain}) | _shift(update)
     raise TypeError(f"no file brings a {type(update).__name__}")
+
+
+def _shift(update: Update) -> dict[str, Tensor]:
+    return {} if update.shift is None else {"shift": update.shift}
 
 
 def from_factors(theta: Theta, shape: tuple[int, ...]) -> Update:
     """The inverse of `factors`, for a layer whose weight has this shape."""
     if "weight" in theta:
-        return Dense(theta["weight"])
+        return Dense(theta["weight"], theta.get("shift"))
+    for name in ("skew", "butterfly"):
+        if name in theta:
+            turned = (theta[name], shape, name == "butterfly", theta.get("gain"), theta.get("shift"))
+            return Rotation(*turned, strength=theta["strength"].item())
+    if "gain" in theta or "shift" in theta:
+        return Affine(theta.get("gain"), theta.get("shift"), shape)
     if "left" in theta:
         left = theta["left"]
         if "right" in theta:
@@ -92,6 +108,8 @@ def apply_styles(parts: Mapping[str, nn.Module], family: str, styles: Sequence[t
     try:
         for style, strength in styles:
             _place(network, parts, family, names, style, strength)
+        if "unet" in parts:
+            network.watch(parts["unet"])
     except VelaturaError:
         network.remove()
         raise
@@ -108,6 +126,9 @@ def _place(
 ) -> None:
     origin = origin_of(style)
     _check_base(style, origin, parts, family)
+    if style.is_own:
+        _warn(network, style, list(place_own(network, parts, family, style, strength)))
+        return
     found: dict[str, tuple[str, str]] = {}
     for stem in style.layers:
         if stem in names and names[stem] not in found.values():  # the same layer under two names counts once
@@ -146,8 +167,9 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
 
 def _warn(network: StyleNetwork, style: Style, missing: list[str]) -> None:
     if missing:
+        total = sum(len(group.sites) for group in read_form(style).groups) if style.is_own else len(style.layers)
         network.warnings.append(
-            f"{style.name}: {len(missing)} of its {len(style.layers)} layers are not in this base, such as {missing[0]}"
+            f"{style.name}: {len(missing)} of its {total} layers are not in this base, such as {missing[0]}"
         )
     if style.unknown_keys:
         network.warnings.append(

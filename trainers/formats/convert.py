@@ -21,6 +21,7 @@ from trainers.formats.file import save
 from trainers.formats.for_diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
+from trainers.formats.own import read_form
 from trainers.formats.pack import Precision
 from trainers.formats.read import Style
 from trainers.formats.write import kohya_tensors
@@ -29,18 +30,23 @@ from trainers.models.source import starter_folder
 
 PLAIN = {"lora_up.weight", "lora_down.weight", "alpha", "lora_magnitude_vector"}
 """What diffusers reads of a layer; the last with its own names only."""
+BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input"}
+"""What is no change of a weight by itself: biases, norms, and what multiplies the base's own weight."""
 DECOMPOSED = {"dora_scale", "lora_magnitude_vector"}
 
 
 def is_plain(style: Style) -> bool:
     """Whether diffusers loads the file as it is; an outline is enough to tell."""
-    return not style.unknown_keys and all(set(tensors) <= PLAIN for tensors in style.layers.values())
+    return not (style.is_own or style.unknown_keys) and all(set(tensors) <= PLAIN for tensors in style.layers.values())
 
 
 def why_not_plain(style: Style) -> str:
     """The reason for which a style cannot become plain LoRA, empty where it can; an outline is enough to tell."""
-    if style.unknown_keys:
-        return f"it changes more than plain LoRA can, such as {style.unknown_keys[0]}"
+    if style.is_own:
+        return f"{' and '.join(read_form(style).methods)} is no change of weights, and only Velatura loads it"
+    beyond = [f"{stem}.{suffix}" for stem, layer in style.layers.items() for suffix in layer if suffix in BEYOND]
+    if style.unknown_keys or beyond:
+        return f"it changes more than plain LoRA can, such as {(*style.unknown_keys, *beyond)[0]}"
     if any(DECOMPOSED & set(tensors) for tensors in style.layers.values()):
         return "it is a DoRA, which means something else on every base"
     return "" if origin_of(style).family is not None else "it does not say which kind of base it is for"

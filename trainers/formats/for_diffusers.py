@@ -19,14 +19,14 @@ from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank, Normalised, Update
+from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Normalised, Rotation, Update
 from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack, plain, plain_low_rank
 from trainers.formats.write import file_update, file_updates, kohya_tensors
 
-Kind = Literal["core", "lora", "lokr", "dora", "none"]
-"""The core file itself; plain LoRA with kohya's names; LoKr or DoRA with dotted names; nothing."""
+Kind = Literal["core", "lora", "lokr", "dora", "huge", "none", "own"]
+"""The core file; plain LoRA with kohya's names; LoKr or DoRA with dotted names; too large; no form at all; ours."""
 
 LARGEST_PLAIN = 2**29
 """Numbers in a plain-LoRA form (1 GiB in 16 bits) beyond which none is written."""
@@ -47,7 +47,7 @@ def write_for_diffusers(
     """
     kind = diffusers_kind(network)
     kept = {key: value for key, value in metadata.items() if not key.startswith("ss_network_")}
-    if kind in ("core", "none"):
+    if kind in ("core", "huge", "none", "own"):
         return None
     if kind == "lora":
         updates = {site: exact_low_rank(update) for site, update in file_updates(network).items()}
@@ -68,9 +68,13 @@ def write_for_diffusers(
 
 def diffusers_kind(network: Network) -> Kind:
     """The form in which diffusers can load this network."""
+    if not network.merges:
+        return "own"
     uncut = [site for site in network.sites if not all(p.method.extract_rank for p in site.placed)]
     updates = [update for site in uncut for update in site.updates()]  # the others become plain LoRA
     several = any(len(site.placed) > 1 for site in network.sites)
+    if any(isinstance(update, Affine | Rotation) for update in updates):
+        return "none"
     if any(isinstance(update, Normalised) for update in updates) and not several:
         return "dora"
     if several or all(isinstance(update, LowRank) for update in updates):
@@ -79,15 +83,26 @@ def diffusers_kind(network: Network) -> Kind:
     in_unet = any(site.part == "unet" for site in network.sites)
     if whole and in_unet and _factor(network) is not None:
         return "lokr"
-    return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "none"
+    return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
 
 
 def how_to_load(network: Network, core: Path, for_diffusers: Path | None) -> str:
     """One sentence for people: where the core file goes, and what to call in diffusers."""
-    tools = f"A1111, Forge, ComfyUI and InvokeAI load {core.name} from their LoRA folder"
+    if not network.merges:
+        return only_here(network, core)
+    updates = [update for site in network.sites for update in site.updates()]
+    # Forge and InvokeAI do not know rotations, nor InvokeAI biases.
+    readers = (
+        "A1111, Forge, ComfyUI and InvokeAI" if all(u.shift is None for u in updates) else "A1111, Forge and ComfyUI"
+    )
+    if any(u.uses_base_output and not isinstance(u, Normalised) for u in updates):
+        readers = "A1111 and ComfyUI"
+    tools = f"{readers} load {core.name} from their LoRA folder"
     name = (for_diffusers or core).name
     kind = diffusers_kind(network)
     if kind == "none":
+        return f"{tools}; diffusers has no form for this method."
+    if kind == "huge":
         return (
             f"{tools}; in diffusers it would be huge, so no file was written for that: "
             "a lower rank, a LoKr with factor 8 or full_matrix = false, or method.extract_rank has one."
@@ -106,6 +121,16 @@ def how_to_load(network: Network, core: Path, for_diffusers: Path | None) -> str
             'if k.startswith("text_encoder")})`.'
         )
     return f"{tools}; in diffusers `{call}`."
+
+
+def only_here(network: Network, core: Path) -> str:
+    """That a file of our own form loads nowhere else, and why."""
+    names = " and ".join(dict.fromkeys(method.called for method in network.methods))
+    return (
+        f"{core.name} loads in Velatura only: {names} is no change of weights, so no other tool has a form for it. "
+        f'Draw with it in the studio, or with: velatura generate --style {core.name} --base BASE --prompt "a fox" '
+        "--out picture.png"
+    )
 
 
 def exact_low_rank(update: Update) -> LowRank:

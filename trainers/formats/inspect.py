@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +14,7 @@ from torch import Tensor
 from trainers.formats.layout import method_of
 from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
+from trainers.formats.own import read_form
 from trainers.formats.read import Style, read_outline, read_style
 
 BLOCK = re.compile(
@@ -63,7 +64,12 @@ class StyleSummary(Frozen):
     size: int
     """Bytes."""
     method: str
-    """`lora`, `loha`, `lokr` or `full`, several with + between them; `dora` where magnitudes are stored too."""
+    """`lora`, `loha`, `lokr` or `full`, several with + between them; `dora` where magnitudes are stored too.
+
+    Of a file of our own form the method's name.
+    """
+    only_here: bool
+    """Whether nothing but Velatura loads it."""
     base: BaseSummary
     rank: RankSummary | None
     ranks: Mapping[str, tuple[int, ...]]
@@ -86,6 +92,7 @@ class Glance(Frozen):
 
     method: str
     """As in `StyleSummary`."""
+    only_here: bool
     base: BaseSummary
     trained_words: tuple[str, ...]
     metadata: Mapping[str, str]
@@ -95,26 +102,36 @@ def glance_at(path: Path) -> Glance:
     """Say what a style file is as far as its header tells, which costs little; VelaturaError if it is none."""
     style = read_outline(path)
     return Glance(
-        method=_method(style), base=_base(style), trained_words=_trained_words(style), metadata=dict(style.metadata)
+        method=_method(style),
+        only_here=style.is_own,
+        base=_base(style),
+        trained_words=_trained_words(style),
+        metadata=dict(style.metadata),
     )
 
 
 def describe_style(path: Path) -> StyleSummary:
     """Read a style file and say what it is; VelaturaError if it is none."""
     style = read_style(path)
-    layers = style.layers.values()
+    layers: Collection[Mapping[str, Tensor]] = style.layers.values()
+    modules = Counter(part_of(stem) or "other" for stem in style.layers)
+    if style.is_own:
+        layers = [style.tensors]
+        for group in read_form(style).groups:
+            modules[group.part] += len(group.sites)
     ranks = Counter(rank for rank in map(_rank, layers) if rank is not None)
     return StyleSummary(
         name=path.name,
         size=path.stat().st_size,
         method=_method(style),
+        only_here=style.is_own,
         base=_base(style),
         rank=_rank_summary(ranks),
         ranks=_ranks_by_block(style) if len(ranks) > 1 else {},
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t})),
         trained_words=_trained_words(style),
-        modules=dict(sorted(Counter(part_of(stem) or "other" for stem in style.layers).items())),
-        parameters=sum(t.numel() for layer in layers for name, t in layer.items() if name != "alpha"),
+        modules=dict(sorted(modules.items())),
+        parameters=sum(t.numel() for layer in layers for name, t in layer.items() if _counts(name, t)),
         tensors=tuple(
             TensorSummary(key=key, dtype=str(tensor.dtype).removeprefix("torch."), shape=tuple(tensor.shape))
             for key, tensor in sorted(style.tensors.items())
@@ -122,6 +139,11 @@ def describe_style(path: Path) -> StyleSummary:
         unknown_keys=style.unknown_keys,
         metadata=dict(style.metadata),
     )
+
+
+def _counts(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor's numbers were trained: a rotation by nothing only carries the scale beside it."""
+    return name not in ("alpha", "on_input") and (name != "oft_blocks" or bool(tensor.any()))
 
 
 def _base(style: Style) -> BaseSummary:
@@ -141,6 +163,8 @@ def _rank_summary(ranks: Counter[int]) -> RankSummary | None:
 
 
 def _method(style: Style) -> str:
+    if style.is_own:
+        return "+".join(sorted(read_form(style).methods))
     # Layers without effect may be plain LoRA in a file of any method; they do not count.
     changed = (layer for layer in style.layers.values() if not _is_nothing(layer))
     found = {method_of(layer) for layer in changed} or {method_of(layer) for layer in style.layers.values()}

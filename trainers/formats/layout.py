@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from trainers.adapters.method import tucker
-from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank, Update
+from trainers.adapters.initial import tucker
+from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 
 # Each pattern takes the end of a key; what is before it names the layer.
 _SPELLINGS: tuple[tuple[str, str], ...] = (
@@ -29,7 +29,8 @@ _SPELLINGS: tuple[tuple[str, str], ...] = (
         for suffix in (
             *("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"),
             *("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
-            *("alpha", "dora_scale", "diff"),
+            *("alpha", "dora_scale", "diff", "diff_b", "w_norm", "b_norm"),
+            *("oft_blocks", "rescale", "on_input"),
         )
     ),
 )
@@ -37,11 +38,16 @@ _ENDINGS = tuple((re.compile(pattern + "$"), suffix) for pattern, suffix in _SPE
 _OLD_ATTENTION = re.compile(r"\.(?:processor\.)?to_(q|k|v|out)_lora\.(up|down)\.weight$")
 
 METHOD_OF_SUFFIX = {
+    "oft_blocks": "oft",  # before `diff_b`, which may stand beside it
     "lora_up.weight": "lora",
     "hada_w1_a": "loha",
     "lokr_w1": "lokr",
     "lokr_w1_a": "lokr",
     "diff": "full",
+    "w_norm": "full",
+    "b_norm": "full",
+    "diff_b": "full",
+    "on_input": "ia3",
 }
 """The tensor that tells what a layer's change is made of."""
 
@@ -74,12 +80,22 @@ def by_layer(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
             unknown.append(key)
         else:
             layers.setdefault(split[0], {})[split[1]] = tensor
+    for key in tuple(unknown):
+        stem = key.removesuffix(".weight")
+        if stem != key and "on_input" in layers.get(stem, {}):  # IA³: the plainest of names
+            layers[stem]["weight"] = tensors[key]
+            unknown.remove(key)
+    for stem, found in layers.items():
+        if "diff_b" in found and method_of(found) in ("lora", "loha", "lokr"):
+            del found["diff_b"]
+            unknown.append(f"{stem}.diff_b")
     return layers, tuple(unknown)
 
 
 def method_of(suffixes: Iterable[str]) -> str | None:
-    """`lora`, `loha`, `lokr` or `full` (a whole ΔW) for the suffixes of one layer, or None."""
-    return next((METHOD_OF_SUFFIX[suffix] for suffix in suffixes if suffix in METHOD_OF_SUFFIX), None)
+    """`lora`, `loha`, `lokr`, `oft`, `ia3` or `full` (a whole ΔW) for the suffixes of one layer, or None."""
+    present = set(suffixes)
+    return next((method for suffix, method in METHOD_OF_SUFFIX.items() if suffix in present), None)
 
 
 def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = None) -> Update:
@@ -89,10 +105,10 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
     convolution only tell `(out, in·kh·kw)`. DoRA's magnitudes are not looked at (see `decomposed`). Raises LayoutError.
     """
     readers: dict[str, Callable[[Mapping[str, Tensor], tuple[int, ...] | None], Update]]
-    readers = {"lora": _lora, "loha": _loha, "lokr": _lokr, "full": _diff}
+    readers = {"lora": _lora, "loha": _loha, "lokr": _lokr, "full": _diff, "oft": _oft, "ia3": _ia3}
     method = method_of(tensors)
     if method is None:
-        raise LayoutError(f"has {', '.join(sorted(tensors))}, which is no LoRA, LoHA, LoKr or full change")
+        raise LayoutError(f"has {', '.join(sorted(tensors))}, which is no LoRA, LoHA, LoKr, OFT, IA³ or full change")
     try:
         return readers[method]({name: tensor.float() for name, tensor in tensors.items()}, shape)
     except KeyError as error:
@@ -101,6 +117,14 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
         sizes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()))
         wanted = "" if shape is None else f" of shape {shape}"
         raise LayoutError(f"has tensors that do not fit together or not the layer{wanted}: {sizes}") from error
+
+
+def input_scaled(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
+    """IA³ on a layer's inputs: ΔW = W diag(l)."""
+    scale = tensors["weight"].float().flatten()
+    if len(scale) != W.shape[1]:
+        raise LayoutError(f"scales {len(scale)} inputs of a layer of shape {tuple(W.shape)}")
+    return Dense(W.float() * scale.view(1, -1, *[1] * (W.dim() - 2)))
 
 
 def decomposed(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
@@ -180,9 +204,40 @@ def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Krone
     return Kronecker(left * (1.0 if rank is None else _scale(tensors, rank)), right, shape)
 
 
-def _diff(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Dense:
-    weight = tensors["diff"]
+def _diff(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update:
+    weight = tensors.get("diff", tensors.get("w_norm"))
+    shift = tensors.get("diff_b", tensors.get("b_norm"))
+    if shift is not None and (weight is None or (weight.numel() == 1 and not weight.any())):
+        return Affine(None, shift.flatten(), shape or (shift.numel(),))
+    if weight is None:
+        raise KeyError("diff")
     if shape is None:
-        return Dense(weight)
+        return Dense(weight, shift)
     # A single number stands for the whole matrix in files that only change biases.
-    return Dense(weight.expand(shape).contiguous() if weight.numel() == 1 else weight.reshape(shape))
+    return Dense(weight.expand(shape).contiguous() if weight.numel() == 1 else weight.reshape(shape), shift)
+
+
+def _oft(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update:
+    blocks = tensors["oft_blocks"]  # OFT (out/b, b, b), BOFT (m, out/b, b, b)
+    out = blocks.shape[-3] * blocks.shape[-1]
+    shape = shape or (out, 1)
+    if out != shape[0]:
+        raise ValueError("another layer's shape")
+    shift = tensors.get("diff_b")
+    gain = tensors["rescale"].flatten() - 1 if "rescale" in tensors else None
+    if gain is not None and not blocks.any():
+        return Affine(gain, shift, shape)
+    Q = blocks - blocks.mT
+    limit = tensors["alpha"].item() * out if "alpha" in tensors else 0.0
+    if limit > 0:  # a constraint on the norm of all blocks together
+        Q = Q * min(1.0, limit / (Q.norm().item() + 1e-8))
+    if Q.dim() == 4:
+        return Rotation(Q, shape, True, gain, shift)
+    return Rotation(Q.mT[None], shape, False, gain, shift)  # a single rotation is stored turning the other way
+
+
+def _ia3(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Affine:
+    if tensors["on_input"].any():
+        raise LayoutError("scales its inputs (IA³), which only means something on a base model")
+    gain = tensors["weight"].flatten()
+    return Affine(gain, None, shape or (len(gain), 1))

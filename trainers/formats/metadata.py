@@ -60,7 +60,7 @@ def style_metadata(
         **_kohya_data(config, facts),
         "ss_training_started_at": f"{started:.3f}",
         "ss_training_finished_at": f"{finished:.3f}",
-        **_modelspec(config, model, finished),
+        **_modelspec(config, model, finished, "lora" if network.merges else "velatura"),
         **_velatura(config, model),
     }
 
@@ -78,20 +78,22 @@ def _kohya_base(model: Model) -> dict[str, str]:
 
 
 def _kohya_network(network: Network, config: Config) -> dict[str, str]:
-    method: LayerMethod = config.method
+    method = config.method
+    if not isinstance(method, LayerMethod) or not network.merges:
+        return {}  # these keys tell other tools how to load a file
     algorithm = method.file_algorithm
     alpha = file_alpha(network) if algorithm in ("lora", "full") else method.file_rank
     common = {*signature(RankedMethod).parameters, "name"}
     own = {name: str(getattr(method, name)) for name in signature(type(method)).parameters if name not in common}
     dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name, 0.0)}
     arguments = {"algo": algorithm, **own, **dropouts}
-    if any(not site.op.is_linear for site in network.sites):
+    if any(len(site.op.shape) == 4 for site in network.sites):
         arguments |= {"conv_dim": str(method.file_rank), "conv_alpha": str(alpha)}
     return {
         "ss_network_module": "networks.lora" if algorithm == "lora" else "lycoris.kohya",
         "ss_network_dim": str(method.file_rank),
         "ss_network_alpha": str(alpha),
-        "ss_network_dropout": str(method.dropout or None),
+        "ss_network_dropout": str(method.input_dropout or None),
         "ss_network_args": json.dumps(arguments),
     }
 
@@ -164,7 +166,7 @@ def tag_frequency(folder: str, tags: Mapping[str, int]) -> str:
     return json.dumps({folder: kept}, ensure_ascii=False)
 
 
-def _modelspec(config: Config, model: Model, finished: float) -> dict[str, str]:
+def _modelspec(config: Config, model: Model, finished: float, form: str) -> dict[str, str]:
     side = config.data.resolution or model.resolution
     architecture = "velatura-starter" if model.starter else model.family.variant(model.prediction).architecture
     stability = "https://github.com/Stability-AI/generative-models"
@@ -176,7 +178,7 @@ def _modelspec(config: Config, model: Model, finished: float) -> dict[str, str]:
     }
     return {
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{architecture}/lora",
+        "modelspec.architecture": f"{architecture}/{form}",
         "modelspec.implementation": stability if model.family.name == "sdxl" else "diffusers",
         "modelspec.title": config.save.title or config.name,
         "modelspec.resolution": f"{side}x{side}",

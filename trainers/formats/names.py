@@ -16,6 +16,7 @@ PREFIXES = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "l
 
 OUTSIDE_BLOCKS = {
     "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
     "conv_out": "out.2",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
@@ -24,8 +25,10 @@ OUTSIDE_BLOCKS = {
 }
 
 IN_RESNET = {
+    "norm1": "in_layers.0",
     "conv1": "in_layers.2",
     "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
@@ -121,7 +124,7 @@ def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[
     for part, net in parts.items():
         shape = UNetShape.of(net.config) if part == "unet" else None  # type: ignore[arg-type]
         for path, layer in net.named_modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm):
                 for name in _names(part, path, family, shape):
                     names.setdefault(name, (part, path))
     return names

@@ -76,9 +76,11 @@ def _context_width(style: Style) -> int | None:
     for stem, tensors in style.layers.items():
         if part_of(stem) != "unet" or not stem.endswith(("attn2_to_k", "attn2_to_v", "attn2.to_k", "attn2.to_v")):
             continue
-        whole = {"lora_down.weight", "hada_w1_b", "diff"} & set(tensors)
+        whole = [tensors[name] for name in ("lora_down.weight", "hada_w1_b", "diff") if name in tensors]
+        if whole and whole[0].dim() == 1:  # a bias changes beside a weight that does not
+            continue
         if whole:
-            return _columns(tensors[whole.pop()])
+            return _columns(whole[0])
         left = tensors.get("lokr_w1", tensors.get("lokr_w1_b"))
         right = tensors.get("lokr_w2", tensors.get("lokr_w2_b"))
         if left is not None and right is not None:

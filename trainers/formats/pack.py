@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank, Update
+from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 from trainers.errors import VelaturaError
 from trainers.formats.layout import build_update
 
@@ -19,6 +20,9 @@ DTYPES: Mapping[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat
 
 LARGEST_ERROR: Mapping[str, float] = {"fp16": 1e-3, "bf16": 8e-3, "fp32": 1e-5}
 """‖ΔW in the file − ΔW‖ / ‖ΔW‖ of a layer."""
+
+PRECISE = ("alpha", "rescale")
+"""Written in fp32: beside its 1, the digits of a small scale would be lost in 16 bits."""
 
 # Tensors whose product is the change: a power of two may move from one to another.
 FACTORS = (
@@ -36,24 +40,44 @@ def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict
     numbers are subnormal) is written in fp32. Raises VelaturaError if the change is not finite or fp32 fails too.
     """
     update = plain(update)
-    exact = update.dense(torch.empty(0))
-    if not math.isfinite(_norm(exact)):
+    W = _probe(update)
+    exact = _checked(update, W)
+    if not math.isfinite(_norm(exact)) or not math.isfinite(_norm(_shift(update))):
         raise VelaturaError(f"the change of {where} is not finite, so no style was written; use an earlier checkpoint")
     tensors = update.file_tensors(alpha)
     for name in dict.fromkeys((precision, "fp32")):
         packed = cast(tensors, name)
-        found = build_update(packed, tuple(exact.shape)).dense(torch.empty(0))
-        if relative_error(found, exact) <= LARGEST_ERROR[name]:
+        found = build_update(packed, tuple(exact.shape))
+        errors = (relative_error(_checked(found, W), exact), relative_error(_shift(found), _shift(update)))
+        if max(errors) <= LARGEST_ERROR[name]:
             return packed
     raise VelaturaError(f"the change of {where} has numbers too large or too small for a file; lower the learning rate")
 
 
+def _probe(update: Update) -> Tensor:
+    """Some weight to see what a change does to it, where a change depends on that; any will do."""
+    if not update.uses_base_output:
+        return torch.empty(0)
+    shape = update.shape  # type: ignore[attr-defined]
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _checked(update: Update, W: Tensor) -> Tensor:
+    """What must not suffer from a number format: the change, and of a scale the whole, since 1 + gain is written."""
+    change = update.dense(W)
+    return change + W if isinstance(update, Affine) and update.gain is not None else change
+
+
+def _shift(update: Update) -> Tensor:
+    return torch.zeros(1) if update.shift is None else update.shift
+
+
 def cast(tensors: Mapping[str, Tensor], precision: str) -> dict[str, Tensor]:
-    """Tensors in a number format, fp16's with balanced magnitudes; alpha stays fp32."""
+    """Tensors in a number format, fp16's with balanced magnitudes; those in PRECISE stay fp32."""
     balanced = balance(tensors) if precision == "fp16" else tensors
     dtype = DTYPES[precision]
     return {
-        name: tensor.to(torch.float32 if name == "alpha" else dtype).contiguous().clone()
+        name: tensor.to(torch.float32 if name in PRECISE else dtype).contiguous().clone()
         for name, tensor in balanced.items()
     }
 
@@ -102,7 +126,12 @@ def plain(update: Update) -> Update:
         expects_full = low.rank >= max(low.shape[:2]) / 2  # readers do, from this rank on
         return Kronecker(_own(update.left), low.dense() if expects_full else low, update.shape)
     if isinstance(update, Dense):
-        return Dense(_own(update.weight))
+        return Dense(_own(update.weight), _own_or_none(update.shift))
+    if isinstance(update, Affine):
+        return Affine(_own_or_none(update.gain), _own_or_none(update.shift), update.shape)
+    if isinstance(update, Rotation):
+        gain, shift = _own_or_none(update.gain), _own_or_none(update.shift)
+        return replace(update, skew=_own(update.skew), gain=gain, shift=shift)
     raise TypeError(f"no style file holds a {type(update).__name__}")
 
 
@@ -110,6 +139,10 @@ def plain_low_rank(update: LowRank) -> LowRank:
     """The same product, its gate in its up factor, detached, on the CPU and in fp32."""
     low = update.low_rank()
     return LowRank(_own(low.up), _own(low.down), low.shape)
+
+
+def _own_or_none(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else _own(tensor)
 
 
 def _own(tensor: Tensor) -> Tensor:

@@ -16,13 +16,15 @@ from torch import Tensor
 
 from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
-from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, method_of
-from trainers.models.header import read_header
+from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, input_scaled, method_of
+from trainers.models.header import Header, read_header
 
 BASE_MODEL_KEYS = re.compile(
     r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner\.embedders)\."
     r"|^(down_blocks|up_blocks|mid_block|encoder|decoder|text_model|transformer_blocks)\.[\w.]+\.(weight|bias)$"
 )
+OWN_FORM = "velatura.methods"
+"""The metadata that make a file one of our own form (`trainers.formats.own`)."""
 EMBEDDING_KEYS = {"emb_params", "clip_l", "clip_g"}
 PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
 
@@ -40,9 +42,14 @@ class Style:
         """The file's name, for messages."""
         return self.path.name
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is of our own form, which nothing else loads; it has no `layers` then."""
+        return OWN_FORM in self.metadata
+
     @cached_property
     def _grouped(self) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
-        layers, unknown = by_layer(self.tensors)
+        layers, unknown = by_layer({} if self.is_own else self.tensors)
         for stem, tensors in layers.items():
             alpha = self._peft_alpha(stem, tensors)
             if alpha is not None:
@@ -56,7 +63,7 @@ class Style:
 
     @property
     def unknown_keys(self) -> tuple[str, ...]:
-        """Keys of tensors that no format known here has: other methods, biases, norms."""
+        """Keys of tensors that no format known here has."""
         return self._grouped[1]
 
     def modules(self) -> dict[str, Update]:
@@ -67,6 +74,8 @@ class Style:
         """The change of the layer `stem`, checked against its weight W, which only DoRA needs; raises VelaturaError."""
         tensors = self.layers[stem]
         try:
+            if W is not None and "on_input" in tensors and tensors["on_input"].any():
+                return input_scaled(tensors, W)
             update = build_update(tensors, None if W is None else tuple(W.shape))
             if not {"dora_scale", "lora_magnitude_vector"} & set(tensors):
                 return update
@@ -112,7 +121,7 @@ def read_style(path: Path) -> Style:
 
     _refuse_pickle(path)
     header = read_header(path)
-    _refuse_other_kinds(path, header.shapes)
+    _refuse_other_kinds(path, header)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -132,7 +141,7 @@ def read_outline(path: Path) -> Style:
     """
     _refuse_pickle(path)
     header = read_header(path)
-    _refuse_other_kinds(path, header.shapes)
+    _refuse_other_kinds(path, header)
     size = path.stat().st_size
     for key, shape in header.shapes.items():
         if min(shape, default=0) < 0 or math.prod(shape) > size:
@@ -160,7 +169,10 @@ def _refuse_pickle(path: Path) -> None:
         )
 
 
-def _refuse_other_kinds(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _refuse_other_kinds(path: Path, header: Header) -> None:
+    shapes = header.shapes
+    if OWN_FORM in header.metadata:
+        return
     layers, _ = by_layer(dict.fromkeys(shapes, torch.empty(0)))
     if any(method_of(suffixes) for suffixes in layers.values()):
         return
@@ -169,4 +181,6 @@ def _refuse_other_kinds(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> No
     if EMBEDDING_KEYS & set(shapes) or len(shapes) == 1:
         raise VelaturaError(f"{path.name} is a textual-inversion embedding, not a style; those are not supported here")
     found = next(iter(sorted(shapes)), "no tensors at all")
-    raise VelaturaError(f"{path.name} is no style known here (LoRA, LoHA, LoKr or a full change): it has {found}")
+    raise VelaturaError(
+        f"{path.name} is no style known here (LoRA, LoHA, LoKr, OFT, IA³ or a full change): it has {found}"
+    )

@@ -19,11 +19,12 @@ from torch import Tensor
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Dense, LowRank, Normalised, Update
+from trainers.adapters.updates import Affine, Dense, LowRank, Normalised, Update
 from trainers.errors import VelaturaError
 from trainers.formats.extract import extract, kept_share
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
+from trainers.formats.own import own_form
 from trainers.formats.pack import Precision, pack
 
 
@@ -35,14 +36,20 @@ def write_style(
     unet_config: Mapping[str, Any],
     metadata: Mapping[str, str],
     precision: Precision,
+    block: str = "",
 ) -> float:
     """Write the network's change at strength 1 as one style file; hashes are added to the metadata.
 
-    Returns the share of the change's size that the file holds, 1 where it is not cut to a rank. Raises VelaturaError,
-    and leaves nothing behind, if a number is not finite, methods on one layer cannot be written together, or the file
-    cannot be written.
+    With `block`, the part of the change in that block alone. Where it is more than a change of weights, the file is of
+    our own form (`trainers.formats.own`). Returns the share of the change's size that the file holds, 1 where it is not
+    cut to a rank. Raises VelaturaError, and leaves nothing behind, if a number is not finite, methods on one layer
+    cannot be written together, or the file cannot be written.
     """
-    updates = file_updates(network)
+    if not network.merges:
+        tensors, form = own_form(network, model_family, unet_config, precision, block)
+        save(path, tensors, {**metadata, **form})
+        return 1.0
+    updates = {site: update for site, update in file_updates(network).items() if site.path.startswith(block)}
     save(path, kohya_tensors(updates, file_alpha(network), model_family, unet_config, precision), metadata)
     return kept_share(updates)
 
@@ -50,8 +57,9 @@ def write_style(
 def file_updates(network: Network) -> dict[Site, Update]:
     """The change of each site that goes into a file; those whose rank has gone to nothing have none.
 
-    Raises VelaturaError if nothing is left at all.
+    Raises VelaturaError if nothing is left at all, or a method on it changes more than weights.
     """
+    network.check_merges("written as LoRA, or as anything that other tools load")
     updates = {site: file_update(site) for site in network.sites}
     left = {site: update for site, update in updates.items() if not isinstance(update, LowRank) or update.rank}
     if not left:
@@ -74,7 +82,9 @@ def file_update(site: Site) -> Update:
         ups, downs = zip(*((one.up, one.down) for one in low if one is not None), strict=True)
         return LowRank(torch.cat(ups, 1), torch.cat(downs, 0), site.op.shape)
     (update,) = updates
-    return Dense(update.dense(site.weight())) if isinstance(update, Normalised) else update
+    # A norm's scale, and one of an odd number of channels, have no form without their base.
+    baked = isinstance(update, Normalised) or (isinstance(update, Affine) and (site.op.is_norm or site.op.out % 2))
+    return Dense(update.dense(site.weight()), update.shift) if baked else update
 
 
 def _cut(update: Update, site: Site, method: LayerMethod) -> Update:

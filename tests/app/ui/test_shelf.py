@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import tomllib
@@ -14,9 +15,12 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from app.jobs import actions
+from app.ui import shelf_words as words
+from app.ui.offers import offers
 from app.ui.places import Places, UploadFolder
 from app.ui.queue import Queue
 from app.ui.shelf import Item, Shelf
+from app.ui.shelf_cards import card
 from tests.app.jobs.working import do_next
 from tests.trainers.runs import METHODS, equal, quick_settings, write_images
 from trainers.config_file import read_config
@@ -171,6 +175,29 @@ def test_a_second_style_of_a_name_gets_a_number_and_a_second_copy_is_refused(she
     with pytest.raises(VelaturaError, match="this style is here already, as “dusk”"):
         send(shelf, LORA, "other.safetensors")
     assert sorted(path.name for path in shelf.places.styles.iterdir()) == ["Dusk 2.safetensors", "dusk.safetensors"]
+
+
+FF = "lora_unet_mid_block_attentions_0_transformer_blocks_0_ff"
+BLOCKS = {f"{FF}.A": torch.ones(2, 3), f"{FF}.B": torch.ones(5, 4)}
+
+
+def of_blocks(method: str) -> dict[str, str]:
+    form = {"version": 1, "groups": [{"part": "unet", "method": {"name": method}, "sites": [FF]}]}
+    return {"velatura.family": "sd1", "velatura.methods": json.dumps(form)}
+
+
+def test_what_only_velatura_loads_is_offered_as_that(shelf):
+    item = send(shelf, BLOCKS, "blocks.safetensors", **of_blocks("krona-b"))
+    assert (item.method, item.only_here, item.plain, item.family) == ("krona-b", True, False, "sd1")
+    menu = offers(shelf, item)
+    assert words.ONLY_HERE in menu and words.FOR_TOOLS not in menu
+    assert "Not possible: krona-b is no change of weights, and only Velatura loads it." in menu
+    assert shelf.download(item, "safetensors").read_bytes() == item.path.read_bytes()
+    with pytest.raises(VelaturaError, match=r"cannot be had for diffusers.*only Velatura loads it"):
+        shelf.download(item, "diffusers")
+    assert "lora:" not in card(shelf, item, None), "no other tool's way to call it"
+    with pytest.raises(VelaturaError, match=r"“b\.safetensors” names a method or settings that are not known here"):
+        send(shelf, BLOCKS, "b.safetensors", **of_blocks("magic"))
 
 
 PEFT = {"unet.a.lora_A.weight": torch.ones(2, 6), "unet.a.lora_B.weight": torch.ones(4, 2)}

@@ -8,7 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.adapters import AdaLoRA, DyLoRA, Full, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
+from trainers.adapters import (
+    IA3,
+    OFT,
+    SSF,
+    AdaLoRA,
+    BitFit,
+    DyLoRA,
+    Full,
+    KronA,
+    LoHA,
+    LoKr,
+    LoRA,
+    SeLoRA,
+    SoRA,
+    TiedLoRA,
+    VeRA,
+)
 from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.network import Network, attach
 from trainers.adapters.site import Clock, Held, Site, Values
@@ -21,6 +37,8 @@ VARIANTS: dict[str, LayerMethod] = {
     "lora": LoRA(rank=3, alpha=2.0),
     "lora-rslora": LoRA(rank=3, alpha=2.0, rslora=True),
     "lora-dora": LoRA(rank=3, alpha=2.0, dora=True),
+    "lora-fa": LoRA(rank=3, alpha=2.0, freeze_a=True),
+    "lora-pissa": LoRA(rank=3, alpha=2.0, start="pissa"),
     "loha": LoHA(rank=3, alpha=2.0),
     "loha-tucker": LoHA(rank=3, alpha=2.0, tucker=True),
     "lokr": LoKr(rank=3, alpha=2.0, factor=4),
@@ -37,6 +55,14 @@ VARIANTS: dict[str, LayerMethod] = {
     "adalora": AdaLoRA(rank=3, alpha=50.0, target_rank=2),
     "sora": SoRA(rank=3, alpha=2.0),
     "selora": SeLoRA(rank=3, alpha=0.7),
+    "oft": OFT(block_size=5),
+    "oft-constrained": OFT(block_size=5, constraint=0.1),
+    "boft": OFT(block_size=4, butterfly=True),
+    "ia3": IA3(everywhere=True),
+    "ssf": SSF(),
+    "ssf-biases": SSF(missing_biases=True),
+    "bitfit": BitFit(),
+    "bitfit-biases": BitFit(missing_biases=True),
     "full": Full(),
 }
 
@@ -46,21 +72,23 @@ WAITING = {"selora": ("1", "2")}
 
 
 class Layers(nn.Module):
-    """Linear (20 → 24 → 12), a strided 3×3, a dilated 3×3 and a 1×1 convolution, none of them square."""
+    """Linear (20 → 24 → 12), a strided 3×3, a dilated 3×3 and a 1×1 convolution, none of them square, and two norms."""
 
     def __init__(self) -> None:
         super().__init__()
         self.strided = nn.Conv2d(12, 20, 3, stride=2, padding=1)
         self.dilated = nn.Conv2d(20, 28, 3, padding=2, dilation=2, bias=False)
         self.pointwise = nn.Conv2d(28, 20, 1)
+        self.grouped = nn.GroupNorm(4, 20)
         self.wide = nn.Linear(20, 24, bias=False)
+        self.plain = nn.LayerNorm(24)
         self.narrow = nn.Linear(24, 12)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n, 12, h, w)` to `(n, h·w/4, 12)`."""
         h = F.silu(self.strided(x))
-        h = self.pointwise(F.silu(self.dilated(h)))
-        return self.narrow(F.silu(self.wide(h.flatten(2).mT)))
+        h = self.grouped(self.pointwise(F.silu(self.dilated(h))))
+        return self.narrow(F.silu(self.plain(self.wide(h.flatten(2).mT))))
 
 
 def make_layers(dtype: torch.dtype = torch.float32) -> Layers:

@@ -6,7 +6,22 @@ import pytest
 from torch import nn
 
 from tests.trainers.adapters.layers import attach_to
-from trainers.adapters import AdaLoRA, DyLoRA, KronA, LoHA, LoKr, LoRA, SeLoRA, SoRA, TiedLoRA, VeRA
+from trainers.adapters import (
+    IA3,
+    OFT,
+    SSF,
+    AdaLoRA,
+    BitFit,
+    DyLoRA,
+    KronA,
+    LoHA,
+    LoKr,
+    LoRA,
+    SeLoRA,
+    SoRA,
+    TiedLoRA,
+    VeRA,
+)
 from trainers.config import Targets
 from trainers.models.full_size import build_on_meta
 
@@ -26,6 +41,8 @@ TABLE = {
     "cross-kv": (32, {LORA4: 198_144, LOHA4: 396_288, LOKR_SMALL: 34_048, LOKR_LARGE: 301_568,
                       VERA256: 33_152}),
 }  # fmt: skip
+COUNTS = ((40, 320, 6), (40, 640, 7), (48, 1280, 8))
+"""Layers of attention, the channels they give, and the turns of a butterfly of blocks of 10 over these."""
 ROWS = [(preset, method) for preset, (_, counts) in TABLE.items() for method in counts]
 
 
@@ -78,6 +95,28 @@ def test_lora_of_another_way_has_its_parameters_and_those_of_the_gate(unet, meth
     network = attach_to(unet, method, targets=Targets(unet="attn"))
     network.remove()
     assert sum(p.numel() for p in network.parameters()) == 797_184 + 128 * more
+
+
+@pytest.mark.parametrize(
+    ("method", "targets", "count"),
+    [
+        (BitFit(), ("*",), 343_684),
+        (
+            SSF(missing_biases=True),
+            "full",
+            831_360 - 2 * 320 - 2 * 12_480,
+        ),  # without conv_norm_out and the keys' shifts
+        (IA3(), "attn-mlp", 4 * 12_480 + 4 * 12_480),
+        (OFT(block_size=32), "attn", 99_840 * 31 // 2),
+        (OFT(block_size=2, butterfly=True), "attn", sum(n * w * 9 // 2 * m for n, w, m in COUNTS)),
+    ],
+    ids=lambda v: getattr(v, "name", ""),
+)
+def test_numbers_on_the_outputs_of_layers_and_norms(unet, method, targets, count):
+    """The widths of the 16 transformer blocks add up to 12,480; a block's hidden activations are four times as wide."""
+    network = attach_to(unet, method, targets=Targets(unet=targets))
+    network.remove()
+    assert sum(p.numel() for p in network.parameters()) == count
 
 
 def test_every_layer_is_all_that_can_be_named(unet):

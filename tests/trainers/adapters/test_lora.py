@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_site, theta_of
+from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_site, put_on, theta_of
 from trainers.adapters import LoRA
 from trainers.adapters.method import Now
 
@@ -114,3 +114,73 @@ def test_lora_fits_a_matrix_down_to_its_tail_singular_values():
     tail = torch.linalg.svdvals(target)[3:].square().sum()  # Eckart and Young: no matrix of rank 3 comes closer
     assert loss().item() == pytest.approx(tail.item(), rel=1e-6)
     assert torch.linalg.matrix_rank(site.dense()) == 3
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_pissa_starts_from_the_principal_part_and_changes_nothing(kind):
+    site = make_site(kind, LoRA(rank=3, alpha=2.0, start="pissa"), size=0.0)
+    theta, W = theta_of(site), site.weight().flatten(1)
+    U, S, Vh = torch.linalg.svd(W)
+    torch.testing.assert_close(2 / 3 * theta["B"] @ theta["A"], (U[:, :3] * S[:3]) @ Vh[:3], atol=1e-3, rtol=0)
+    torch.testing.assert_close(theta["A"] @ theta["A"].T, torch.diag(S[:3] * 3 / 2), atol=2e-3, rtol=0)
+    assert site.dense().abs().max() == 0
+    assert all(p.grad is None for p in site.parameters())
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_pissa_changes_the_weight_by_what_its_product_has_become(kind):
+    site = make_site(kind, LoRA(rank=3, alpha=2.0, start="pissa"))
+    theta = theta_of(site)
+    expected = 2 / 3 * (theta["B"] @ theta["A"] - theta["B0"] @ theta["A0"])
+    torch.testing.assert_close(site.dense().flatten(1), expected)
+    assert site.updates()[0].rank == 6
+    layer = site.layer.bfloat16()  # where a naive difference would be off by more than the change
+    site.bfloat16()
+    for name in ("A", "B"):
+        dict(site.placed[0].values())[name].data.copy_(theta[f"{name}0"])
+    site.placed[0].values()["A0"].copy_(theta["A0"])
+    site.placed[0].values()["B0"].copy_(theta["B0"])
+    x = input_for(kind).bfloat16()
+    site.remove()
+    bare = layer(x)
+    assert torch.equal(bare + site.updates()[0].apply(site.op, x), bare)
+
+
+def test_pissa_of_a_thin_layer_fills_up_with_ordinary_rows():
+    site = put_on(torch.nn.Linear(2, 20), LoRA(rank=3, alpha=2.0, start="pissa"))
+    theta = theta_of(site)
+    torch.testing.assert_close(2 / 3 * theta["B"] @ theta["A"], site.weight(), atol=1e-5, rtol=1e-5)
+    assert theta["B"][:, 2].abs().max() == 0 < theta["A"][2].abs().max()
+
+
+def test_pissa_learns_faster_than_lora():
+    """The miniature of its claim: the first steps go further where the weight's own directions move."""
+    torch.manual_seed(0)
+    W = torch.randn(20, 4, dtype=torch.float64) @ torch.randn(4, 12, dtype=torch.float64)
+    errors = {}
+    for start in ("zero", "pissa"):
+        layer = torch.nn.Linear(12, 20)
+        layer.weight.data = W.clone()
+        site = put_on(layer, LoRA(rank=4, alpha=4.0, start=start))
+        optimizer = torch.optim.SGD(site.parameters(), lr=2e-4)
+        for _ in range(50):
+            optimizer.zero_grad()
+            error = (site.dense() + 0.3 * W).square().sum()
+            error.backward()
+            optimizer.step()
+        errors[start] = error.item() / (0.3 * W).square().sum().item()
+    assert errors["pissa"] < 0.4 < 0.8 < errors["zero"]
+
+
+def test_lora_fa_trains_b_alone_and_keeps_no_input():
+    saved: list[torch.Size] = []
+    layer = torch.nn.Linear(12, 20)
+    x = torch.randn(7, 12, dtype=torch.float64)
+    for freeze in (False, True):
+        site = put_on(layer, LoRA(rank=3, alpha=2.0, freeze_a=freeze), size=0.3)
+        assert {name for name, _ in site.thetas[0].named_parameters()} == ({"B"} if freeze else {"A", "B"})
+        saved.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.shape) or t, lambda t: t):
+            layer(x)
+        site.remove()
+        assert (x.shape in saved) != freeze

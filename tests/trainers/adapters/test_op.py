@@ -39,9 +39,11 @@ def test_pointwise_is_a_1x1_convolution(n):
         nn.Conv2d(4, 8, 3, groups=2),
         nn.Conv2d(4, 8, 3, padding="same"),
         nn.Conv2d(4, 8, 3, padding=1, padding_mode="circular"),
-        nn.GroupNorm(2, 4),
+        nn.GroupNorm(2, 4, affine=False),
+        nn.LayerNorm((2, 3)),
+        nn.BatchNorm2d(4),
     ],
 )
 def test_layers_that_it_cannot_describe_are_refused(layer):
-    with pytest.raises(TypeError, match="neither a linear layer nor an ungrouped"):
+    with pytest.raises(TypeError, match="is no linear layer, no norm and no ungrouped"):
         Op.of(layer)

@@ -129,9 +129,9 @@ def test_what_matches_nothing_is_named(targets, sentence):
 
 
 def test_an_unknown_preset_is_refused_with_what_there_is():
-    with pytest.raises(ValueError, match=r"'atn' is not one of none, cross-kv, attn, attn-mlp, full"):
+    with pytest.raises(ValueError, match=r"'atn' is not one of none, cross-kv, b-lora, attn, attn-mlp, full"):
         Targets(unet="atn")
-    assert list(PRESETS) == ["none", "cross-kv", "attn", "attn-mlp", "full"]
+    assert list(PRESETS) == ["none", "cross-kv", "b-lora", "attn", "attn-mlp", "full"]
 
 
 def test_attaching_freezes_every_part_and_starts_each_layer_with_its_own_values():

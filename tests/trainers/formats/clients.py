@@ -126,7 +126,7 @@ def original_tree(model: Model) -> nn.Module:
     attentive = {i for i, kind in enumerate(model.unet.config["up_block_types"]) if "CrossAttn" in kind}
     root = nn.Module()
     for path, layer in model.unet.named_modules():
-        if not isinstance(layer, nn.Linear | nn.Conv2d):
+        if not isinstance(layer, nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm):
             continue
         *parents, last = unet_name(f"{path}.weight", attentive).removesuffix(".weight").split(".")
         place = root

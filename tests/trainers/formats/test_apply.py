@@ -149,7 +149,7 @@ def test_nothing_in_common(bases):
 
 
 def test_what_is_left_out_is_said(bases, styles, tmp_path):
-    more = {"lora_unet_x.diff": torch.zeros(2, 2), "lora_unet_y.diff_b": torch.zeros(2)}
+    more = {"lora_unet_x.diff": torch.zeros(2, 2), "lora_unet_y.a1.weight": torch.zeros(2)}
     save_file(load_file(styles["sd1-lora"]) | more, tmp_path / "a.safetensors")
     network = apply_styles(parts_of(bases["sd1"]), "sd1", [(read_style(tmp_path / "a.safetensors"), 1.0)])
     network.remove()
@@ -157,7 +157,7 @@ def test_what_is_left_out_is_said(bases, styles, tmp_path):
     assert (
         missing == f"a.safetensors: 1 of its {len(network.sites) + 1} layers are not in this base, such as lora_unet_x"
     )
-    assert "1 tensors of a kind not known here were left out, such as lora_unet_y.diff_b" in unknown
+    assert "1 tensors of a kind not known here were left out, such as lora_unet_y.a1.weight" in unknown
 
 
 def test_a_layer_under_two_names_counts_once(bases, styles):

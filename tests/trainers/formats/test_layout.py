@@ -170,8 +170,10 @@ def test_peft_magnitudes_are_by_row_even_where_the_layer_is_square():
         ("text_encoder.a.fc1.lora_linear_layer.down.weight", ("text_encoder.a.fc1", "lora_down.weight")),
         ("unet.a.lora_magnitude_vector", ("unet.a", "lora_magnitude_vector")),
         ("unet.a.lora_magnitude_vector.weight", ("unet.a", "lora_magnitude_vector")),
-        ("lora_unet_x.diff_b", None),
-        ("lora_unet_x.w_norm", None),
+        ("lora_unet_x.diff_b", ("lora_unet_x", "diff_b")),
+        ("lora_unet_x.w_norm", ("lora_unet_x", "w_norm")),
+        ("lora_unet_x.oft_blocks", ("lora_unet_x", "oft_blocks")),
+        ("lora_unet_x.bundle_emb", None),
         ("alpha", None),
     ],
 )
@@ -182,13 +184,15 @@ def test_keys_of_every_tool(key, split):
 @given(st.text(max_size=60))
 def test_any_key_is_split_or_not_and_nothing_else(key):
     split = split_key(key)
-    assert split is None or (split[0] and method_of([split[1]]) in {"lora", "loha", "lokr", "full", None})
+    assert split is None or (split[0] and method_of([split[1]]) in {"lora", "loha", "lokr", "full", "oft", "ia3", None})
 
 
 def test_by_layer():
-    layers, unknown = by_layer({"a.lora_up.weight": UP, "a.alpha": ALPHA, "b.diff": UP, "c.diff_b": UP})
+    ones = ("a.lora_up.weight", "a.alpha", "a.diff_b", "b.diff", "b.diff_b", "c.weight", "c.on_input", "d.weight")
+    layers, unknown = by_layer(dict.fromkeys(ones, UP))
     assert {stem: set(suffixes) for stem, suffixes in layers.items()} == {
         "a": {"lora_up.weight", "alpha"},
-        "b": {"diff"},
+        "b": {"diff", "diff_b"},
+        "c": {"weight", "on_input"},
     }
-    assert unknown == ("c.diff_b",)
+    assert unknown == ("d.weight", "a.diff_b")  # no method here has a bias beside LoRA

@@ -42,7 +42,7 @@ def test_a_style_has_tensors_metadata_and_modules(tmp_path):
         ({"emb_params": torch.ones(2, 768)}, "textual-inversion"),
         ({"clip_l": torch.ones(2, 768), "clip_g": torch.ones(2, 1280)}, "textual-inversion"),
         ({"<my-token>": torch.ones(2, 768)}, "textual-inversion"),
-        ({"lora_unet_a.oft_blocks": torch.ones(2, 3, 3), "lora_unet_a.alpha": torch.ones(())}, "no style known here"),
+        ({"lora_unet_a.a1.weight": torch.ones(2, 3), "lora_unet_a.alpha": torch.ones(())}, "no style known here"),
         ({}, "no tensors at all"),
     ],
 )

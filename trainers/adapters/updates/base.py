@@ -21,6 +21,11 @@ class Update(Protocol):
     """
 
     @property
+    def shift(self) -> Tensor | None:
+        """The change of the layer's bias, `(out,)`, or None; `apply` adds it too."""
+        ...
+
+    @property
     def uses_base_output(self) -> bool:
         """Whether `apply` reads y₀ (it is computed only then)."""
         ...

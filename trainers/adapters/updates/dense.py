@@ -15,9 +15,10 @@ from trainers.adapters.updates.low_rank import LowRank
 
 @dataclass(frozen=True)
 class Dense:
-    """A change that is held whole: `weight (out, in[, kh, kw])`, as `diff` tensors of style files hold it."""
+    """A change that is held whole: `weight`, the shape of the layer's, and `shift (out,)` of its bias."""
 
     weight: Tensor
+    shift: Tensor | None = None
 
     uses_base_output = False
 
@@ -30,7 +31,11 @@ class Dense:
         return precise(self.weight)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
-        return added(build_and_apply(op, _itself, x, self.weight), onto)
+        if op.is_norm:
+            change = added(op(x, self.weight), onto)
+        else:
+            change = added(build_and_apply(op, _itself, x, self.weight), onto)
+        return change if self.shift is None else change + op.over_channels(self.shift.to(change.dtype))
 
     def replaces(self, W: Tensor, x: Tensor) -> bool:
         """Whether W + ΔW loses nothing of ΔW, so that one product can do for both; in 16 bits small changes vanish."""
@@ -41,7 +46,7 @@ class Dense:
         return build_and_apply(op, torch.add, x, W, self.weight)
 
     def scaled(self, strength: float) -> Dense:
-        return Dense(self.weight * strength)
+        return Dense(self.weight * strength, None if self.shift is None else self.shift * strength)
 
     def low_rank(self) -> LowRank | None:
         return None
@@ -57,8 +62,9 @@ class Dense:
         return LowRank(up, down, self.shape)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """`diff`, which no alpha scales."""
-        return {"diff": self.weight}
+        """`diff` and `diff_b`, of a norm `w_norm` and `b_norm`, which no alpha scales."""
+        names = ("w_norm", "b_norm") if self.weight.dim() == 1 else ("diff", "diff_b")
+        return {name: t for name, t in zip(names, (self.weight, self.shift), strict=True) if t is not None}
 
 
 def _itself(weight: Tensor) -> Tensor:

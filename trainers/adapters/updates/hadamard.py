@@ -24,6 +24,7 @@ class Hadamard:
     right: LowRank
 
     uses_base_output = False
+    shift = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ class Kronecker:
     shape: tuple[int, ...]
 
     uses_base_output = False
+    shift = None
 
     def _right_dense(self) -> Tensor:
         return self.right.dense() if isinstance(self.right, LowRank) else self.right

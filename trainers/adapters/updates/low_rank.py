@@ -25,6 +25,7 @@ class LowRank:
     gate: Tensor | None = None
 
     uses_base_output = False
+    shift = None
 
     @property
     def rank(self) -> int:

@@ -26,6 +26,7 @@ class Normalised:
     strength: float = 1.0
 
     uses_base_output = True
+    shift = None
 
     @property
     def shape(self) -> tuple[int, ...]:

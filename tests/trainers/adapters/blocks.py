@@ -1,0 +1,129 @@
+"""Blocks of every kind that a UNet and a text encoder have, none of them square, and methods on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.adapters import Adapter, KronABlock, Prompts
+from trainers.adapters.block import BlockMethod, BlockSite
+from trainers.adapters.method import Now
+from trainers.adapters.site import Clock, Held, Values
+
+IN, OUT, TEXT = 12, 20, 28
+
+
+class Attention(nn.Module):
+    """One head, `(n, tokens, 12)` to `(n, tokens, 20)`, over its own tokens or over a text's of width 28."""
+
+    def __init__(self, cross: bool) -> None:
+        super().__init__()
+        read = TEXT if cross else IN
+        self.to_q, self.to_k, self.to_v = nn.Linear(IN, 8), nn.Linear(read, 8), nn.Linear(read, 8)
+        self.to_out = nn.ModuleList([nn.Linear(8, OUT)])
+
+    def forward(
+        self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, attention_mask: Any = None
+    ) -> Tensor:
+        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        return self.to_out[0](
+            F.scaled_dot_product_attention(self.to_q(hidden_states), self.to_k(text), self.to_v(text))
+        )
+
+
+class Gate(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Linear(IN, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.proj(x))
+
+
+class FeedForward(nn.Module):
+    """`(n, tokens, 12)` to `(n, tokens, 20)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(Gate(), nn.Identity(), nn.Linear(16, OUT))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class TextAttention(nn.Module):
+    """As CLIP's: called by name, and gives a second result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj, self.out_proj = nn.Linear(IN, 8), nn.Linear(8, OUT)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Any = None) -> tuple[Tensor, None]:
+        return self.out_proj(F.silu(self.q_proj(hidden_states))), None
+
+
+BLOCKS: dict[str, Callable[[], nn.Module]] = {
+    "attn1": lambda: Attention(cross=False),
+    "attn2": lambda: Attention(cross=True),
+    "ff": FeedForward,
+    "conv2": lambda: nn.Conv2d(IN, OUT, 3, stride=2, padding=1),
+    "self_attn": TextAttention,
+}
+
+# One row for every way a method can be written, with a kind of block it sits on.
+VARIANTS: dict[str, tuple[str, BlockMethod]] = {
+    "houlsby": ("attn1", Adapter(width=5, scale=0.7)),
+    "houlsby-text": ("self_attn", Adapter(width=5, scale=0.7)),
+    "pfeiffer": ("ff", Adapter(width=5, scale=0.7, form="pfeiffer")),
+    "parallel": ("ff", Adapter(width=5, scale=0.7, form="parallel")),
+    "convolution": ("conv2", Adapter(width=5, scale=0.7, form="convolution")),
+    "krona-b": ("ff", KronABlock(scale=0.7)),
+    "vpt-gated": ("attn2", Prompts(tokens=3, gated=True)),
+    "vpt-context": ("attn2", Prompts(tokens=3)),
+    "vpt-shared": ("attn2", Prompts(tokens=3, deep=False)),
+    "vpt-image": ("attn1", Prompts(tokens=3, variant="image")),
+}
+
+
+def make_block(kind: str, *methods: BlockMethod, size: float = 0.0) -> BlockSite:
+    """One fp64 block with methods on it, all that trains moved off its start by about `size`."""
+    torch.manual_seed(3)
+    block = BLOCKS[kind]().double().requires_grad_(False)
+    site = BlockSite("unet", f"blocks.0.{kind}", block, Clock(Now()))
+    draw = torch.Generator().manual_seed(4)
+    for method in methods:
+        shared = Values(method.share([site], draw)).double()
+        site.put(method, Held(shared), draw)
+        site.double()
+        with torch.no_grad():
+            for parameter in (*site.thetas[-1].parameters(), *shared.parameters()):
+                parameter.add_(size * torch.randn(parameter.shape, generator=draw))
+    return site
+
+
+def run(site: BlockSite) -> Tensor:
+    """The block's output for a fixed input."""
+    draw = torch.Generator().manual_seed(5)
+    if site.kind == "conv2":
+        return site.block(torch.randn(2, IN, 7, 6, generator=draw, dtype=torch.float64))
+    x = torch.randn(2, 5, IN, generator=draw, dtype=torch.float64)
+    text = torch.randn(2, 4, TEXT, generator=draw, dtype=torch.float64)
+    if site.kind == "ff":
+        return site.block(x)
+    if site.kind == "self_attn":
+        return site.block(hidden_states=x, attention_mask=None)[0]
+    return site.block(x, encoder_hidden_states=text if site.kind == "attn2" else None, attention_mask=None)
+
+
+def at(site: BlockSite, strength: float) -> Tensor:
+    """The block's output at another strength."""
+    clock = site._clock[0]
+    before, clock.strength = clock.strength, strength
+    try:
+        return run(site)
+    finally:
+        clock.strength = before

@@ -1,0 +1,78 @@
+"""Adapters: a small network of one hidden layer after a block, or beside it.
+
+    y = h + s (U σ(D h + d) + u)        D (m, in),  U (out, m),  d (m,),  u (out,)
+
+`houlsby` sits after attention and feed-forward blocks, `pfeiffer` after feed-forward blocks alone; h is the block's
+output and σ the exact GELU. `parallel` sits beside feed-forward blocks: D reads the block's input x, not its output.
+`convolution`, which no paper has, sits after the second convolution of residual blocks: D and U act on each pixel and σ
+is SiLU. Each changes the output before the residual is added.
+
+D starts Kaiming-uniform and U, d and u at zero, so that y = h before the first step; with U and D both at zero neither
+would have a gradient. σ makes it no change of weights: it cannot be merged.
+
+Houlsby et al. 2019 (arXiv 1902.00751), §2.1; Pfeiffer et al. 2021 (2005.00247), §4; He et al. 2021 (2110.04366), §4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainers.adapters.block import BlockMethod, BlockSite, Call
+from trainers.adapters.initial import kaiming
+from trainers.adapters.method import SETTINGS, Now, Theta, trains
+
+FEED_FORWARD = ("ff", "mlp")
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Adapter(BlockMethod):
+    """y = h + s (U σ(D h + d) + u)."""
+
+    paper: ClassVar[str] = "arXiv 1902.00751"
+    summary: ClassVar[str] = "A small network after each block; what it learns depends on what it sees."
+    text_preset: ClassVar[str] = "attn-mlp"
+
+    name: Literal["adapter"] = "adapter"
+    """The method."""
+    form: Literal["houlsby", "pfeiffer", "parallel", "convolution"] = "houlsby"
+    """After attention and feed-forward, after or beside feed-forward alone, or after residual blocks' convolutions."""
+    width: int = Field(default=32, ge=1, le=4096)
+    """Width m of the hidden layer: more width, more capacity and a larger file; in overrides by block it is `rank`."""
+    scale: float = Field(default=1.0, gt=0, le=256)
+    """s: what the small network gives is scaled by it."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        attention = ("attn1", "attn2", "self_attn")
+        forms = {"houlsby": (*attention, *FEED_FORWARD), "convolution": ("conv2",)}
+        return forms.get(self.form, FEED_FORWARD)
+
+    @property
+    def takes_rank(self) -> bool:
+        return True
+
+    def with_rank(self, rank: int) -> Adapter:
+        return replace(self, width=rank)
+
+    def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        read = site.op.shape[1] if self.form == "parallel" else site.op.out
+        return {
+            "D": trains(kaiming(draw, self.width, read)),
+            "d": trains(torch.zeros(self.width)),
+            "U": trains(torch.zeros(site.op.out, self.width)),
+            "u": trains(torch.zeros(site.op.out)),
+        }
+
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+        h = call.x if self.form == "parallel" else call.y
+        d, u = (site.op.over_channels(theta[name].to(h.dtype)) for name in ("d", "u"))
+        hidden = site.op.pointwise(h, theta["D"]) + d
+        hidden = F.silu(hidden) if self.form == "convolution" else F.gelu(hidden)
+        return site.op.pointwise(hidden, self.scale * theta["U"], onto=call.y) + self.scale * u

@@ -1,0 +1,52 @@
+"""BitFit: only the biases of layers and norms are trained.
+
+    b' = b + d,    d (out,) = 0 at the start
+
+A key's bias is left out, since it has no effect: q · (k + d) = q · k + q · d adds the same to the scores of all keys,
+and softmax takes it away again. Stable Diffusion's queries, keys and values have no biases; queries and values get one
+where that is asked for.
+
+Ben Zaken et al. 2021 (arXiv 2106.10199).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, is_key, trains
+from trainers.adapters.site import Site
+from trainers.adapters.updates import Affine
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class BitFit(LayerMethod):
+    """b' = b + d."""
+
+    paper: ClassVar[str] = "arXiv 2106.10199"
+    summary: ClassVar[str] = "Biases alone, of layers and norms: palette and contrast in a tiny file, no brush strokes."
+    places: ClassVar[tuple[str, ...]] = ("linear", "convolution", "norm")
+
+    name: Literal["bitfit"] = "bitfit"
+    """The method."""
+    missing_biases: bool = False
+    """Also give a bias to queries and values, which have none, and which not every tool can read."""
+
+    @property
+    def file_algorithm(self) -> str:
+        return "full"
+
+    def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
+        return not is_key(path) and (self.missing_biases or layer.bias is not None)
+
+    def decays(self, name: str) -> bool:
+        return False
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        return {"d": trains(torch.zeros(site.op.out))}
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Affine:
+        return Affine(None, theta["d"], site.op.shape)

@@ -1,0 +1,136 @@
+"""A block of layers that can be changed as a whole: attention, feed-forward, the last convolution of a residual block.
+
+The base adds a block's output to its residual, so what a hook makes of the output comes before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked_dataclass
+from torch import Tensor, nn
+
+from trainers.adapters.method import SETTINGS, Method, Now, Theta
+from trainers.adapters.op import Op
+from trainers.adapters.site import Clock, Place, Values
+
+# Where a block's widths are read off: the layer that takes its input, the one that gives its output.
+ENDS: Mapping[str, tuple[str, str]] = {
+    "attn1": ("to_q", "to_out.0"),
+    "attn2": ("to_q", "to_out.0"),
+    "ff": ("net.0.proj", "net.2"),
+    "self_attn": ("q_proj", "out_proj"),
+    "mlp": ("fc1", "fc2"),
+    "conv2": ("", ""),
+}
+"""By the kind of block, which is the last part of its path."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One pass through a block: its input x and output y, `(n, tokens, d)` or `(n, d, h, w)`, and the text, if any."""
+
+    x: Tensor
+    y: Tensor
+    context: Tensor | None
+    """What cross-attention reads, `(n, tokens, d_text)`."""
+    again: Callable[[Tensor, Tensor | None], Tensor]
+    """The block's output for another x and context, without any method on it."""
+
+
+@checked_dataclass(frozen=True, config=SETTINGS)
+class BlockMethod(Method):
+    """A method that sits on blocks of layers: subclasses give `kinds`, `init` and `after` and inherit the rest."""
+
+    places: ClassVar[tuple[str, ...]] = ("block",)
+
+    module_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of blocks that are left as they were at each step."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of block it sits on, of `ENDS`."""
+        raise NotImplementedError
+
+    @property
+    def merges(self) -> bool:
+        return False
+
+    # ------------------------------------------------------------------ the formula
+    def share(self, sites: Sequence[BlockSite], draw: torch.Generator) -> dict[str, Tensor]:
+        """Tensors shared by blocks of one part and learning rate: a Parameter trains, a Tensor is frozen."""
+        return {}
+
+    def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        """θ of one block, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
+        raise NotImplementedError
+
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+        """The block's output with the method at full strength, shape and dtype as `call.y`, before the residual."""
+        raise NotImplementedError
+
+
+class BlockSite(Place[BlockMethod]):
+    """A block with methods on it: changes the block's output through one hook.
+
+    Each method sees the block's *base* output, so several on one block add up in any order. A strength s interpolates:
+    y + s (after − y).
+    """
+
+    def __init__(self, part: str, path: str, block: nn.Module, clock: Clock):
+        super().__init__(part, path, clock)
+        self.kind = path.rpartition(".")[2]
+        inner, outer = (Op.of(block.get_submodule(end)) for end in ENDS[self.kind])
+        pointwise = () if outer.is_linear else (1, 1)
+        self.op = Op((outer.out, inner.shape[1], *pointwise))
+        """A map of each position of the input to one of the output."""
+        self.context_width = Op.of(block.get_submodule("to_k")).fan_in if self.kind == "attn2" else 0
+        self._block = (block,)
+        self._handle = block.register_forward_hook(self._change, with_kwargs=True)
+
+    @property
+    def block(self) -> nn.Module:
+        return self._block[0]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.block.parameters()).device
+
+    def put(self, method: BlockMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
+        """Place a method on the block; its θ starts without effect."""
+        self.hold(method, Values(method.init(self, shared, draw)).to(self.device), shared, learning_rate)
+
+    def remove(self) -> None:
+        """Take the hook off the block, which is as before."""
+        self._handle.remove()
+
+    def _change(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        clock = self._clock[0]
+        first = output[0] if isinstance(output, tuple) else output  # CLIP's attention gives its weights too
+        changed = self._changed(args, kwargs, first) if clock.strength else first
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    def _changed(self, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> Tensor:
+        clock = self._clock[0]
+        named = dict(kwargs)
+        x = args[0] if args else named.pop("hidden_states")
+
+        def again(x: Tensor, context: Tensor | None) -> Tensor:
+            given = named if context is None else {**named, "encoder_hidden_states": context}
+            result: Tensor = self.block.forward(x, *args[1:], **given)  # not the block itself, which has this hook
+            return result
+
+        call = Call(x, y, named.get("encoder_hidden_states"), again)
+        active = [p for p in self._placed if not self.left_out(p.method.module_dropout, clock.now)]
+        out = y
+        for p in active:
+            after = p.method.after(call, p.values(), self, p.shared, clock.now)
+            strength = clock.strength * p.strength
+            if strength == 1 and len(active) == 1:
+                return after  # y, where it is not part of it, then costs no backward pass
+            out = out + strength * (after - y)
+        return out

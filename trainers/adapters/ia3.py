@@ -1,0 +1,63 @@
+"""IA³: keys, values and the feed-forward's hidden activations, each channel scaled by a learned number.
+
+    y = (1 + l) ⊙ (W x) + b,    l (out,) = 0 at the start
+
+that is ΔW = diag(l) W. Keys and values have no bias in Stable Diffusion's UNet; where there is one it is left as it is,
+as the tools for style files have it. The hidden activations of a transformer's feed-forward block are h ⊙ gelu(g) with
+(h, g) the halves of what its first layer gives: to scale them is to scale h, so l sits on the first half of its outputs
+and nothing more need be computed. On other layers, named by a pattern, it scales the whole output.
+
+Liu et al. 2022 (arXiv 2205.05638).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
+from trainers.adapters.site import Site
+from trainers.adapters.updates import Affine
+
+ACTIVATED = (".to_k", ".to_v", ".k_proj", ".v_proj", ".ff.net.0.proj")
+"""Ends of the paths of keys, values and hidden activations."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class IA3(LayerMethod):
+    """y = (1 + l) ⊙ (W x) + b."""
+
+    paper: ClassVar[str] = "arXiv 2205.05638"
+    summary: ClassVar[str] = "One number for each key, value and hidden channel: tiny files, for gentle styles."
+
+    name: Literal["ia3"] = "ia3"
+    """The method."""
+    everywhere: bool = False
+    """Scale the outputs of every layer that is trained, rather than those of the paper alone."""
+
+    @property
+    def file_algorithm(self) -> str:
+        return "boft"
+
+    def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
+        return self.everywhere or f".{path}".endswith(ACTIVATED)
+
+    def decays(self, name: str) -> bool:
+        return False
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        return {"l": trains(torch.zeros(site.op.out // (2 if is_gated(site) else 1)))}
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Affine:
+        gain = theta["l"]
+        if is_gated(site):
+            gain = torch.cat([gain, torch.zeros_like(gain)])  # (out,): the gate's half stays
+        return Affine(gain, None, site.op.shape)
+
+
+def is_gated(site: Site) -> bool:
+    """Whether a layer gives hidden activations and their gate side by side (GEGLU)."""
+    return site.path.endswith(".ff.net.0.proj")

@@ -1,0 +1,62 @@
+"""y₀ → (1 + gain) y₀ + shift: output channels scaled and shifted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.op import Op
+from trainers.adapters.updates.base import precise
+from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.rotation import butterfly_block
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A scale and a shift of each output channel, either None where there is none: ΔW = diag(gain) W.
+
+    `gain` and `shift` are `(out,)` or, per image, `(n, out)`. A bias is not scaled: who wants that puts `gain · b` into
+    the shift.
+    """
+
+    gain: Tensor | None
+    shift: Tensor | None
+    shape: tuple[int, ...]
+
+    @property
+    def uses_base_output(self) -> bool:
+        return self.gain is not None
+
+    def dense(self, W: Tensor) -> Tensor:
+        if self.gain is None:
+            assert self.shift is not None
+            return precise(self.shift).new_zeros(self.shape)
+        return precise(self.gain).view(-1, *[1] * (W.dim() - 1)) * precise(W)
+
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+        out = op(x, x.new_zeros(op.shape)) if onto is None else onto
+        if self.gain is not None:
+            assert y0 is not None
+            out = torch.addcmul(out, op.over_channels(self.gain.to(out.dtype), out.dim()), y0)
+        if self.shift is not None:
+            out = out + op.over_channels(self.shift.to(out.dtype), out.dim())
+        return out
+
+    def scaled(self, strength: float) -> Affine:
+        gain, shift = (None if part is None else part * strength for part in (self.gain, self.shift))
+        return replace(self, gain=gain, shift=shift)
+
+    def low_rank(self) -> LowRank | None:
+        return None
+
+    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
+        """A butterfly rotation by nothing with an output scale, which needs no base; a shift alone beside a zero."""
+        tensors = {} if self.shift is None else {"diff_b": self.shift}
+        if self.gain is None:
+            return {"diff": torch.zeros(1), **tensors}
+        b = butterfly_block(self.shape[0], 2)
+        blocks = torch.zeros(1, self.shape[0] // b, b, b)
+        rescale = (1 + self.gain).view(-1, *[1] * (len(self.shape) - 1))
+        return {"oft_blocks": blocks, "rescale": rescale, "alpha": torch.tensor(0.0), **tensors}

@@ -1,0 +1,110 @@
+"""ΔW = (R − I) W: output channels turned among themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.op import Op
+from trainers.adapters.updates.base import added, precise
+from trainers.adapters.updates.low_rank import LowRank
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A product R of `m` block-diagonal rotations, each the Cayley transform of skew blocks: `skew (m, out/b, b, b)`.
+
+    The i-th acts on channels taken k = 2ⁱ b / 2 apart (a butterfly); with m = 1 on neighbours, as they stand, unless
+    `butterfly`. `gain (out,)` scales what comes out, `shift (out,)` is added to it. At strength s the change is s times
+    the whole change.
+    """
+
+    skew: Tensor
+    shape: tuple[int, ...]
+    butterfly: bool = False
+    gain: Tensor | None = None
+    shift: Tensor | None = None
+    strength: float = 1.0
+
+    uses_base_output = True
+
+    def turned(self, y: Tensor) -> Tensor:
+        """(R − I) y for channels along dim 1 of `(n, out, p)`, summed up factor by factor so that nothing cancels."""
+        change = torch.zeros_like(y)
+        for i, E in enumerate(cayley_less_one(self.skew).to(y.dtype)):
+            blocks = self._apart(y + change, i).unflatten(1, E.shape[:2])  # (n, out/b, b, p)
+            product = torch.einsum("kcb,nkbp->nkcp", E, blocks).flatten(1, 2)
+            change = change + self._together(product, i)
+        return change
+
+    def _apart(self, y: Tensor, i: int) -> Tensor:
+        if not self.butterfly:
+            return y
+        return y.unflatten(1, (-1, 2, self._distance(i))).transpose(2, 3).flatten(1, 3)
+
+    def _together(self, y: Tensor, i: int) -> Tensor:
+        if not self.butterfly:
+            return y
+        return y.unflatten(1, (-1, self._distance(i), 2)).transpose(2, 3).flatten(1, 3)
+
+    def _distance(self, i: int) -> int:
+        return int(self.skew.shape[-1] // 2 * 2**i)
+
+    def _changed(self, y: Tensor) -> Tensor:
+        change = self.turned(y)
+        if self.gain is not None:
+            change = change + self.gain.to(y.dtype)[:, None] * (y + change)
+        return change
+
+    def dense(self, W: Tensor) -> Tensor:
+        W = precise(W)
+        return self.strength * self._changed(W.flatten(1)[None])[0].view(W.shape)
+
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
+        assert y0 is not None
+        channels = y0.reshape(-1, op.out, 1) if op.channels_last else y0.flatten(2)  # (tokens, out, 1), (n, out, h·w)
+        change = self.strength * self._changed(channels).reshape(y0.shape)
+        if self.shift is not None:
+            change = change + self.strength * op.over_channels(self.shift.to(y0.dtype))
+        return added(change, onto)
+
+    def scaled(self, strength: float) -> Rotation:
+        return replace(self, strength=self.strength * strength)
+
+    def low_rank(self) -> LowRank | None:
+        return None
+
+    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
+        """Blocks, of which readers take the part above the diagonal less its transpose; alpha 0 constrains nothing."""
+        if self.strength != 1:
+            raise ValueError("a rotation at another strength is no rotation")
+        # A single rotation turns the other way in the files of others: their rows are its columns.
+        skew = self.skew if self.butterfly else self.skew[0].mT
+        tensors = {"oft_blocks": skew.triu(1), "alpha": torch.tensor(0.0)}
+        if self.gain is not None:
+            tensors["rescale"] = (1 + self.gain).view(-1, *[1] * (len(self.shape) - 1))
+        return tensors if self.shift is None else {**tensors, "diff_b": self.shift}
+
+
+def cayley_less_one(skew: Tensor) -> Tensor:
+    """R − I = 2 (I − Q)⁻¹ Q for skew Q `(…, b, b)`, with R = (I + Q)(I − Q)⁻¹, in fp32 or finer: exactly 0 at Q = 0."""
+    Q = precise(skew)
+    return torch.linalg.solve(torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device) - Q, 2 * Q)
+
+
+def divisors(width: int, largest: int) -> list[int]:
+    """The divisors of a width up to the largest wanted, in order."""
+    return [b for b in range(1, min(width, largest) + 1) if width % b == 0]
+
+
+def butterfly_block(width: int, largest: int) -> int:
+    """The size of a butterfly's blocks: the largest even divisor wanted, or the least there is, that leaves 2ⁿ blocks.
+
+    Raises ValueError for an odd width.
+    """
+    fits = [b for b in divisors(width, width) if b % 2 == 0 and (width // b).bit_count() == 1]
+    if not fits:
+        raise ValueError(f"no butterfly spans {width} channels, an odd number")
+    return max((b for b in fits if b <= largest), default=fits[0])

@@ -1,0 +1,198 @@
+"""Style files of our own form, for methods that no other tool can load: θ as it is, and how to read it.
+
+A tensor is called by its layer or block in kohya's spelling and its name in θ, `lora_unet_mid_block_…_attn1.D`; what
+sites share, by its group, `velatura_shared_0.P`. The metadata name the groups: a method with its settings, and its
+sites. With these the method is built again and gives its formula, so nothing but settings and numbers is in a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from trainers.adapters import AnyMethod
+from trainers.adapters.block import BlockMethod
+from trainers.adapters.method import Method, Theta
+from trainers.adapters.network import Network
+from trainers.adapters.site import Held, Values
+from trainers.adapters.targets import PLACES, Target, block_kind
+from trainers.errors import VelaturaError
+from trainers.formats.names import UNetShape, kohya_name, layer_names
+from trainers.formats.origin import origin_of
+from trainers.formats.pack import DTYPES, LARGEST_ERROR, Precision, relative_error
+from trainers.formats.read import OWN_FORM, Style
+
+SHARED = "velatura_shared_"
+
+
+class Group(BaseModel):
+    """Sites of one part that hold one method and share what it shares; sites by their names in the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    part: Literal["unet", "text_encoder", "text_encoder_2"]
+    method: AnyMethod = Field(discriminator="name")
+    sites: tuple[str, ...] = Field(min_length=1)
+
+
+class OwnForm(BaseModel):
+    """What the metadata of such a file say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    version: Literal[1]
+    groups: tuple[Group, ...] = Field(min_length=1)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods, each once."""
+        return tuple(dict.fromkeys(group.method.name for group in self.groups))
+
+
+# ---------------------------------------------------------------------------------------------- out
+@torch.no_grad()
+def own_form(
+    network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision, block: str = ""
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors of a file by key, on the CPU, and the metadata that they need; with `block`, of that block alone.
+
+    Raises VelaturaError where a number is not finite, or a layer or block carries several methods.
+    """
+    shape = UNetShape.of(unet_config)
+    tensors: dict[str, Tensor] = {}
+    groups: list[dict[str, Any]] = []
+    for sharing in network.sharing:
+        stems = []
+        for site in (one for one in network.everywhere if one.path.startswith(block)):
+            if len(site.placed) > 1:
+                raise VelaturaError(
+                    f"{site.name} carries several methods, which no file holds; "
+                    "train them apart and use the styles together"
+                )
+            (placed,) = site.placed
+            if (placed.method, site.part, placed.learning_rate) == (
+                sharing.method, sharing.part, sharing.learning_rate
+            ):  # fmt: skip
+                stems.append(kohya_name(site.part, site.path, family, shape))
+                tensors |= _rounded(stems[-1], placed.values(), precision)
+        if stems:
+            tensors |= _rounded(f"{SHARED}{len(groups)}", Held(sharing.values), precision)
+            groups.append({"part": sharing.part, "method": asdict(sharing.method), "sites": stems})
+    return tensors, {OWN_FORM: json.dumps({"version": 1, "groups": groups})}
+
+
+def _rounded(stem: str, theta: Theta, precision: Precision) -> dict[str, Tensor]:
+    """θ in a file's number format, each tensor of which 16 bits are too coarse for in fp32; counts are numbers too."""
+    found = {}
+    for name, tensor in theta.items():
+        exact = tensor.detach().float().cpu()
+        if not torch.isfinite(exact).all():
+            raise VelaturaError(
+                f"{stem}.{name} holds numbers that are not finite, so no style was written; use an earlier checkpoint"
+            )
+        formats = (precision, "fp32") if tensor.is_floating_point() else ("fp32",)
+        kept = (exact.to(DTYPES[one]).contiguous().clone() for one in formats)
+        found[f"{stem}.{name}"] = next(
+            (one for one in kept if one.dtype == torch.float32 or _near(one, exact, precision)), exact
+        )
+    return found
+
+
+def _near(rounded: Tensor, exact: Tensor, precision: Precision) -> bool:
+    return not exact.numel() or relative_error(rounded.float(), exact) <= LARGEST_ERROR[precision]
+
+
+# ---------------------------------------------------------------------------------------------- in
+def read_form(style: Style) -> OwnForm:
+    """What a file of our own form says of itself, a stranger's text; VelaturaError where it makes no sense."""
+    try:
+        return OwnForm.model_validate_json(style.metadata.get(OWN_FORM, ""))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or OWN_FORM
+        raise VelaturaError(
+            f"{style.name} names a method or settings that are not known here ({place}: {first['msg']}); "
+            "it is damaged, or was made with a newer Velatura"
+        ) from None
+
+
+def place_own(
+    network: Network, parts: Mapping[str, nn.Module], family: str, style: Style, strength: float
+) -> tuple[str, ...]:
+    """Put the methods of such a file on a base at a strength; the names of sites that this base does not have.
+
+    Raises VelaturaError where it has none of them, or they are of other shapes here.
+    """
+    names = dict(_names(parts, family))
+    missing: list[str] = []
+    stems: list[str] = []
+    for index, group in enumerate(read_form(style).groups):
+        found = [stem for stem in dict.fromkeys(group.sites) if _has_place(names.get(stem), group)]
+        missing += [stem for stem in group.sites if stem not in found]
+        stems += found
+        if found:
+            _place_group(network, [names[stem] for stem in found], found, group.method, (style, index, strength))
+    if not stems:
+        raise VelaturaError(f"{style.name} has nothing in common with this base; one of its parts is {missing[0]}")
+    return tuple(missing)
+
+
+def _place_group(
+    network: Network,
+    places: Sequence[tuple[str, str, nn.Module]],
+    stems: Sequence[str],
+    method: Method,
+    source: tuple[Style, int, float],
+) -> None:
+    style, index, strength = source
+    sites: list[Any] = [network.site_of(Target(part, path, module, method, 1.0)) for part, path, module in places]
+    draw = torch.Generator().manual_seed(0)  # the start tells names and shapes, and its numbers are replaced
+    shared = Values(_filled(method.share(sites, draw), style, f"{SHARED}{index}")).to(sites[0].device)  # type: ignore[attr-defined]
+    network.share(method, sites[0].part, shared)
+    for stem, site in zip(stems, sites, strict=True):
+        start = method.init(site, Held(shared), draw)  # type: ignore[attr-defined]
+        site.hold(method, Values(_filled(start, style, stem)).to(site.device), Held(shared), strength=strength)
+
+
+def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:
+    """A method's tensors with the numbers of a file; none of them trains."""
+    filled = {}
+    for name, tensor in start.items():
+        stored = style.tensors.get(f"{stem}.{name}")
+        if stored is None:
+            raise VelaturaError(f"{style.name} is damaged: {stem} lacks {name}; copy or download it again")
+        if stored.shape != tensor.shape and origin_of(style).starter:
+            raise VelaturaError(f"{style.name} fits only the starter that it was trained on, and this is another base")
+        if stored.shape != tensor.shape:
+            raise VelaturaError(
+                f"{style.name} does not fit this base: {stem}.{name} has shape {tuple(stored.shape)}, "
+                f"and here it would have {tuple(tensor.shape)}"
+            )
+        filled[name] = stored.to(tensor.dtype)
+    return filled
+
+
+def _has_place(place: tuple[str, str, nn.Module] | None, group: Group) -> bool:
+    """Whether a base has such a site, and the method may sit there."""
+    if place is None or place[0] != group.part:
+        return False
+    method, (part, path, module) = group.method, place
+    if isinstance(method, BlockMethod):
+        return block_kind(path) in method.kinds
+    types = tuple(kind for name in method.places for kind in PLACES[name])
+    return isinstance(module, types) and bool(method.sits_on(part, path, module))
+
+
+def _names(parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[str, tuple[str, str, nn.Module]]]:
+    """Every name that such a file may use for a layer or block of these parts, with its part, path and module."""
+    for stem, (part, path) in layer_names(parts, family).items():
+        yield stem, (part, path, parts[part].get_submodule(path))
+    for part, net in parts.items():
+        shape = UNetShape.of(net.config) if part == "unet" else None  # type: ignore[arg-type]
+        for path, module in net.named_modules():
+            if block_kind(path) is not None:
+                yield kohya_name(part, path, family, shape), (part, path, module)
