@@ -86,6 +86,12 @@ class TrainingView:
     def _show_warning(self, event: Event) -> None:
         self._say((str(event["message"]), "yellow"))
 
+    def _show_drawing(self, event: Event) -> None:
+        """Class images alone: there are many, and the first step waits for them."""
+        picture, pictures = event["picture"], event["pictures"]
+        if event.get("prior") and (picture == pictures or picture % max(1, pictures // 10) == 0):
+            self._say(f"class image {picture}/{pictures}")
+
     def _show_sample(self, event: Event) -> None:
         pictures = f"{event['pictures']} picture{'' if event['pictures'] == 1 else 's'}"
         self._say(f"drew {pictures} at step {event['step']}")

@@ -132,6 +132,25 @@ class Loss(Section):
     """Draws noisier timesteps (> 0: layout and palette) or cleaner ones (< 0: texture) more often; 0 = evenly."""
 
 
+class Prior(Section):
+    prompt: str = ""
+    """DreamBooth: what the base should not forget, such as `a drawing`; pictures of it train along. Empty = off."""
+    images: int = Field(100, ge=1, le=10_000)
+    """Class images: pictures of that prompt which the base draws before the first step, as samples are drawn."""
+    weight: float = Field(1.0, ge=0, le=100)
+    """Weight of the class images in the loss, beside 1 for the own ones; 0 = off."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _one_line(cls, prompt: str) -> str:
+        return " ".join(prompt.split())
+
+    @property
+    def drawn(self) -> int:
+        """How many class images are drawn and trained on."""
+        return self.images if self.prompt and self.weight > 0 else 0
+
+
 class Train(Section):
     steps: int = Field(300, ge=1, le=1_000_000)
     """Optimizer steps."""
@@ -225,6 +244,7 @@ class Config(Section):
     targets: Targets = Targets()
     tokens: Tokens = Tokens()
     loss: Loss = Loss()
+    prior: Prior = Prior()
     train: Train = Train()
     sample: Sample = Sample()
     save: Save = Save()
@@ -235,47 +255,8 @@ class Config(Section):
         return check_name(name)
 
     @model_validator(mode="after")
-    def _every_setting_has_an_effect(self) -> Config:
-        """A setting that something else makes idle is refused rather than passed over."""
-        needs_text = (self.targets.text_encoder == "none", "targets.text_encoder")
-        no_word = (not self.tokens.word, "tokens.word")
-        idle = {
-            "loss.huber_delta": (self.loss.kind != "huber", 'loss.kind = "huber"'),
-            "data.keep_tags": (not self.data.shuffle_tags, "data.shuffle_tags = true"),
-            "sample.negative": (self.sample.guidance == 1, "sample.guidance above 1"),
-            "train.text_encoder_learning_rate": needs_text,
-            "train.text_encoder_stop": needs_text,
-            **{f"tokens.{name}": no_word for name in Tokens.model_fields if name != "word"},
-        }
-        for key, (off, needed) in idle.items():
-            section, name = key.split(".")
-            table = getattr(self, section)
-            value, default = getattr(table, name), type(table).model_fields[name].default
-            if off and value != default:
-                raise ValueError(f"{key} = {value!r} has no effect without {needed}")
-        if not self.method.takes_rank and any(block.rank for block in self.targets.blocks.values()):
-            why = "method.full_matrix = true" if self.method.name == "lokr" else f"method.name = {self.method.name}"
-            raise ValueError(f"a rank in targets.blocks has no effect while {why}")
-        return self
+    def _makes_sense_together(self) -> Config:
+        from trainers.combinations import check_combination
 
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Config:
-        if not self.targets.any:
-            self._check_word_alone()
-        if self.train.warmup >= self.train.steps:
-            raise ValueError(f"train.warmup = {self.train.warmup} leaves no step of train.steps = {self.train.steps}")
-        if self.train.optimizer == "prodigy" and self.train.learning_rate < 0.1:
-            raise ValueError("train.optimizer = prodigy finds its own step size and needs train.learning_rate near 1")
+        check_combination(self)
         return self
-
-    def _check_word_alone(self) -> None:
-        """Where no layer is trained, refuse what is about layers."""
-        none = "targets.unet and targets.text_encoder are both `none`"
-        if not self.tokens.word:
-            raise ValueError(f"{none}: nothing would be trained; tokens.word would learn a word alone")
-        if self.method != METHODS["lora"]():
-            raise ValueError(f"method.name = {self.method.name} and its settings have no effect while {none}")
-        if self.tokens.learning_rate:
-            raise ValueError(f"tokens.learning_rate has no effect while {none}: then train.learning_rate is the word's")
-        if self.save.precision != "fp16":
-            raise ValueError(f"save.precision has no effect while {none}: an embedding is always written in fp32")

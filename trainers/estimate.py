@@ -16,6 +16,7 @@ from statistics import median
 import torch
 
 from trainers.config import Config
+from trainers.data.buckets import Pair
 from trainers.data.dataset import CENTRE, Dataset, Draw, Item, pixels
 from trainers.events import Event, Listener, Recorder
 from trainers.export import export_style
@@ -24,6 +25,7 @@ from trainers.memory import free_memory, peak_memory
 from trainers.models.images import encode_images
 from trainers.prepare import fill_folder
 from trainers.previews import evaluating
+from trainers.prior import class_counts, class_dataset, class_order
 from trainers.run import Run
 from trainers.sampling import Order, draw
 from trainers.train import open_dataset, open_session
@@ -49,6 +51,8 @@ class Estimate:
     """Bytes that were free there before."""
     file: int
     """Bytes of the style file."""
+    parameters: int
+    """Numbers that are trained."""
     steps: int
     measured: int
     """Steps that were taken for this."""
@@ -88,22 +92,24 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
     # One image of the largest size: its latents are there from the second step on, as they are in most of a run.
     largest = max(dataset.items, key=lambda item: item.bucket.height * item.bucket.width)
     began = time.monotonic()
-    progress = take_steps(session, replace(dataset, items=(largest,)), False, before=_nothing)
+    classes = _one_class_image(config, largest)
+    progress = take_steps(session, replace(dataset, items=(largest,)), False, _nothing, classes)
     step = median([after - before for before, after in pairwise(ends)] or [ends[0] - began])
     began = time.monotonic()
     style = export_style(session, dataset, progress, time.time())
     exporting = time.monotonic() - began
-    picture, pictures = _seconds_a_picture(session, order), _pictures(config, order)
+    pictures, drawing = _drawing(session, dataset, order, largest)
     encoding = _encodings(config, dataset) * _seconds_to_encode(session, largest)
     once = filling + 2 * reading + looking + encoding + exporting
     return Estimate(
-        seconds=round(once + config.train.steps * step + pictures * picture, 2),
+        seconds=round(once + config.train.steps * step + drawing, 2),
         seconds_a_step=round(step, 4),
-        seconds_a_picture=round(picture, 4),
+        seconds_a_picture=round(drawing / pictures, 4),
         pictures=pictures,
         memory=peak_memory(device),
         free=free,
         file=style.stat().st_size,
+        parameters=sum(p.numel() for p in session.network.parameters()),
         steps=config.train.steps,
         measured=len(ends),
         device=str(device),
@@ -112,6 +118,23 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
 
 def _nothing(step: int) -> None:
     """What is drawn before a step here: nothing."""
+
+
+def _one_class_image(config: Config, item: Item) -> dict[Pair, Dataset]:
+    """In place of class images, of which none is drawn here: a step with any takes the same."""
+    if not config.prior.drawn:
+        return {}
+    return {item.bucket.shape: class_dataset(config, (replace(item, caption=config.prior.prompt, masked=False),))}
+
+
+def _drawing(session: Session, dataset: Dataset, order: Order, largest: Item) -> tuple[int, float]:
+    """How many pictures are drawn, samples and class images, and the seconds for all of them."""
+    config = session.config
+    samples, classes = _pictures(config, order), sum(class_counts(config, dataset).values())
+    seconds = samples * _seconds_a_picture(session, order)
+    if classes:
+        seconds += classes * _seconds_a_picture(session, class_order(config, largest.bucket.shape))
+    return samples + classes, seconds
 
 
 def _pictures(config: Config, order: Order) -> int:
@@ -141,8 +164,9 @@ def _encodings(config: Config, dataset: Dataset) -> int:
     if not config.data.cache or config.data.crop == "random":
         return 0
     train = config.train
-    drawn = train.steps * train.batch_size * train.accumulation
-    return min(len(dataset.items) * (2 if config.data.flip else 1), drawn)
+    drawn, views = train.steps * train.batch_size * train.accumulation, 2 if config.data.flip else 1
+    classes = sum(class_counts(config, dataset).values())
+    return min(len(dataset.items) * views, drawn) + min(classes * views, drawn)
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ FOR_STARTER = (
     'velatura generate --style {} --prompt "{}" --out picture.png'
 )
 
+CUT = "the file holds {:.1%} of the change's size ‖ΔW‖, as LoRA; a higher method.extract_rank holds more, 0 all of it"
 ONLY_HERE = "Velatura only: its method is no change of weights, so no other tool could load this style on any base."
 
 
@@ -65,7 +66,9 @@ def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> 
     """Write what was trained on layers, for all tools and for diffusers; the sentence that says how to load it."""
     network, family, shape = session.network, session.model.family.name, dict(session.model.unet.config)
     precision = session.config.save.precision
-    write_style(core, network, family, shape, metadata, precision)
+    kept = write_style(core, network, family, shape, metadata, precision)
+    if kept < 1:
+        session.record("note", message=CUT.format(kept), kept=round(kept, 4))
     other = core.with_name(f"{core.stem}-diffusers.safetensors")
     sentence = how_to_load(network, core, write_for_diffusers(other, network, family, shape, metadata, precision))
     if session.config.targets.unet != "b-lora":

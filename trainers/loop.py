@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,10 +18,11 @@ from trainers.adapters.network import Network
 from trainers.batches import Batch, Batches
 from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
 from trainers.config import Config
+from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
-from trainers.loss import timestep_weights, weighted_error
+from trainers.loss import prior_preserving_error, timestep_weights
 from trainers.memory import peak_memory
 from trainers.models.model import Model
 from trainers.optim import MovingAverage, learning_rate_factor, make_optimizer, parameter_groups, set_learning_rate
@@ -59,6 +60,13 @@ class Session:
         self.stopped_by = self.stopped_by or reason
         return first
 
+    def must_stop(self) -> bool:
+        """Whether someone asked to stop, by a signal or by the run's stop file."""
+        how = self.run.asked_to_stop()
+        if how is not None:
+            self.ask_to_stop("request" if how == "save" else how)
+        return bool(self.stopped_by)
+
     @property
     def text_trains(self) -> bool:
         """Whether captions are read anew in each step, since what reads them changes."""
@@ -81,16 +89,23 @@ class Session:
         del self.model, self.network, self.average
 
 
-def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callable[[int], None]) -> Progress:
+def take_steps(
+    session: Session,
+    dataset: Dataset,
+    resume: bool,
+    before: Callable[[int], None],
+    classes: Mapping[Pair, Dataset] | None = None,
+) -> Progress:
     """Train until the last step or until someone asks to stop, with checkpoints along the way.
 
-    `before(step)` is called before each step, for samples. Raises VelaturaError where the loss stays NaN.
+    `before(step)` is called before each step, for samples; `classes` are class images by size. Raises VelaturaError
+    where the loss stays NaN.
     """
     config, network = session.config, session.network
     trainee = Trainee(session.model, network, config.base.clip_skip, config.data.chunks)
     if config.train.gradient_checkpointing:
         trainee.checkpoint_gradients(session.text_trains)
-    batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains)
+    batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes)
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
     session.average = _average(session)
     progress = _put_back(session, optimizer) if resume else Progress()
@@ -98,7 +113,7 @@ def take_steps(session: Session, dataset: Dataset, resume: bool, before: Callabl
     every = config.save.every or max(1, config.train.steps // 10)
     skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED
     with asking_to_stop(session.ask_to_stop):
-        while progress.step < config.train.steps and not _stops(session):
+        while progress.step < config.train.steps and not session.must_stop():
             before(progress.step)
             started = time.monotonic()
             _stop_what_stops(session, progress.step)
@@ -151,14 +166,6 @@ def _conclude(session: Session) -> None:
         method.finish(session.network)
 
 
-def _stops(session: Session) -> bool:
-    """Whether someone asked to stop, by a signal or by the run's stop file."""
-    how = session.run.asked_to_stop()
-    if how is not None:
-        session.ask_to_stop("request" if how == "save" else how)
-    return bool(session.stopped_by)
-
-
 def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step: int) -> dict[str, Any]:
     """One optimizer step over all accumulated batches; left out where its loss or gradients are not numbers."""
     settings, network, accelerator = session.config.train, session.network, session.accelerator
@@ -206,7 +213,9 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
     )
     prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
     weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss.min_snr_gamma)
-    loss = weighted_error(prediction, batch.target, weights, batch.mask, config.loss)
+    loss = prior_preserving_error(
+        prediction, batch.target, weights, batch.mask, config.loss, batch.classes, config.prior.weight
+    )
     for method in network.methods:
         penalty = method.penalty(network)
         loss = loss if penalty is None else loss + penalty

@@ -37,6 +37,24 @@ def timestep_weights(schedule: NoiseSchedule, t: Tensor, gamma: float) -> Tensor
     return snr.clamp(max=gamma) / (snr + 1)
 
 
+def prior_preserving_error(
+    prediction: Tensor,
+    target: Tensor,
+    weights: Tensor,
+    mask: Tensor | None,
+    settings: Loss,
+    classes: int = 0,
+    prior_weight: float = 1.0,
+) -> Tensor:
+    """L = own + λ class, of a batch whose last `classes` images are class images (Ruiz et al. 2022, §3.2)."""
+    own = len(prediction) - classes
+    terms = [
+        weighted_error(prediction[part], target[part], weights[part], None if mask is None else mask[part], settings)
+        for part in (slice(own), slice(own, None))[: 2 if classes else 1]
+    ]
+    return terms[0] + prior_weight * terms[1] if classes else terms[0]
+
+
 def weighted_error(prediction: Tensor, target: Tensor, weights: Tensor, mask: Tensor | None, settings: Loss) -> Tensor:
     """The scalar loss: the mean of `error_by_image`, with weights `(n,)`."""
     return (weights * error_by_image(prediction, target, mask, settings)).mean()

@@ -4,6 +4,7 @@ config.toml    complete: training it again gives the same weights
 events.jsonl   what happened, a line each; log.txt the same in words
 dataset/       the images as they were trained on, with captions
 samples/       pictures drawn along the way        cache/   latents and text embeddings
+prior/         class images that the base has drawn
 checkpoints/   to resume from                      style/   the files people download
 """
 
@@ -52,6 +53,10 @@ class Run:
     @property
     def samples(self) -> Path:
         return self.folder / "samples"
+
+    @property
+    def prior(self) -> Path:
+        return self.folder / "prior"
 
     @property
     def cache(self) -> Path:

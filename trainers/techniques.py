@@ -63,6 +63,13 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "A new word for the style, of a few kilobytes; alone, or beside any method (pivotal tuning).",
         "tokens.word='<style>'",
     ),
+    Technique(
+        "dreambooth",
+        "arXiv 2208.12242",
+        ("data",),
+        "The base's own pictures of a whole class train along, so that it does not forget them.",
+        "prior.prompt=TEXT",
+    ),
 )
 """What is no `[method]` of its own, but a setting of one, or lies in the base, the data or the tokens."""
 

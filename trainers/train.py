@@ -29,6 +29,7 @@ from trainers.optim import make_optimizer, parameter_groups
 from trainers.prepare import fill_folder
 from trainers.presets import STARTER
 from trainers.previews import draw_final, draw_previews, preview_order
+from trainers.prior import open_prior
 from trainers.ranks import draw_rank_map
 from trainers.run import Run, new_run, plain_disk_errors, write_config
 from trainers.signals import interrupted_by_sigterm
@@ -189,7 +190,8 @@ def _train(session: Session, resume: bool) -> Result:
     try:
         dataset, order = open_dataset(session)
         parameters = _note_start(session, dataset, order, resume)
-        progress = take_steps(session, dataset, resume, _previews(session, order))
+        classes = open_prior(session, dataset)
+        progress = take_steps(session, dataset, resume, _previews(session, order), classes)
         return _finish(session, dataset, order, progress, parameters, started)
     finally:
         session.accelerator.end_training()
@@ -229,6 +231,7 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
     larger = [item.path.name for item in dataset.items if item.bucket.enlarged]
     room = CHUNK * data.chunks
     captions = {item.path.name: full_caption(item.caption, data, word) for item in dataset.items}
+    captions["prior.prompt"] = session.config.prior.prompt
     cut = [name for name, caption in captions.items() if count_tokens(session.model, caption) > room]
     for names, what in (
         (smaller, f"small, and trained at less than the training size (data.max_upscale = {data.max_upscale:g})"),

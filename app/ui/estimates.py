@@ -28,18 +28,18 @@ WITHOUT = ("name", "seed", "save")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run takes: seconds, and bytes of memory and of the style file; `free` memory there was before."""
+    """What a run takes: seconds, bytes of memory and of the style file; `trained` numbers, `free` memory before."""
 
     seconds: float
     memory: int
     file: int
+    trained: int
     free: int = 0
 
     def disk(self, config: Config, pictures: int) -> int:
         """About how many bytes a run leaves: checkpoints with the optimizer's state, the file, and its pictures."""
-        width = 4 if config.save.precision == "fp32" else 2
-        checkpoint = self.file // width * 12
-        return self.file + (config.save.keep + 1) * checkpoint + pictures * A_PICTURE
+        checkpoint = self.trained * 12
+        return self.file + (config.save.keep + 1) * checkpoint + (pictures + config.prior.drawn) * A_PICTURE
 
 
 class Measured:

@@ -110,7 +110,8 @@ class Estimating:
 def _estimate(view: View) -> Estimate:
     said, facts = view.said, dict(view.said.facts)
     if view.state == State.FINISHED and "seconds" in facts:
-        cost = Cost(float(facts["seconds"]), int(facts["memory"]), int(facts["file"]), int(facts.get("free", 0)))
+        whole = {key: int(facts.get(key, 0)) for key in ("memory", "file", "free")}
+        cost = Cost(float(facts["seconds"]), trained=int(facts["parameters"]), **whole)
         return Estimate("measured", cost, of=int(facts.get("measured", 0)), fresh=True)
     if view.state == State.QUEUED:
         return Estimate("waiting", sentence=view.line)

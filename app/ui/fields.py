@@ -21,7 +21,7 @@ PICTURES, CAPTIONS, PREVIEWS, MEMORY = "Pictures", "Captions", "Previews and sav
 FOLDS = (METHOD, LAYERS, LEARNING, NOISE, PICTURES, CAPTIONS, PREVIEWS, MEMORY)
 SECTIONS = {
     "method": METHOD, "base": LAYERS, "targets": LAYERS, "train": LEARNING, "loss": NOISE, "data": PICTURES,
-    "tokens": CAPTIONS, "sample": PREVIEWS, "save": PREVIEWS, "": LEARNING,
+    "tokens": CAPTIONS, "prior": PICTURES, "sample": PREVIEWS, "save": PREVIEWS, "": LEARNING,
 }  # fmt: skip
 """The fold of a section's settings, but for these:"""
 ELSEWHERE_IN_FOLDS = {
@@ -68,6 +68,9 @@ OTHER_NAMES = {
     "tokens.vectors": "num_vectors_per_token",
     "tokens.initial": "initializer_token",
     "loss.min_snr_gamma": "snr",
+    "prior.prompt": "dreambooth class_prompt prior preservation regularization",
+    "prior.images": "num_class_images reg_data_dir",
+    "prior.weight": "prior_loss_weight",
     "sample.guidance": "cfg scale",
     "sample.every": "sample_every_n_steps preview",
     "save.every": "save_every_n_steps checkpoint",
@@ -89,6 +92,9 @@ TITLES = {
     "tokens.norm_prior": "Norm prior",
     "loss.kind": "Loss",
     "loss.min_snr_gamma": "Min-SNR gamma",
+    "prior.prompt": "Class prompt",
+    "prior.images": "Class images",
+    "prior.weight": "Weight of the class images",
     "train.max_grad_norm": "Gradient clipping",
     "train.precision": "Precision of the base",
     "train.ema": "EMA",

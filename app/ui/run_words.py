@@ -99,6 +99,7 @@ METHODS = {
     "adapter": "Adapter",
     "krona-b": "KronA-B",
     "vpt": "Visual prompts",
+    "full": "Full fine-tuning",
     "textual-inversion": "Textual inversion",
 }
 

@@ -50,6 +50,7 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "adapter": ("Adapter", "Small networks beside the model's own. What they do depends on what they see.", HERE),
     "krona-b": ("KronA-B", "KronA beside whole blocks. Hardly any numbers at all.", HERE),
     "vpt": ("Visual prompts", "Learned words that nobody has to write. A light touch.", HERE),
+    "full": ("Full fine-tuning", "Trains the layers themselves: learns the most, and needs much memory.", EVERY_TOOL),
 }
 """Name, what it is good at, and where its file opens."""
 STRIP = "Above without, below with a style that it has learned."

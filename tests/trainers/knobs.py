@@ -120,6 +120,8 @@ ADAPTER = both(BLOCKS, one("method", {"name": "adapter", "width": 3}))
 KRONA_BLOCK = both(BLOCKS, one("method", {"name": "krona-b"}))
 PROMPTS = both(BLOCKS, one("method", {"name": "vpt", "tokens": 3}))
 GATED = both(PROMPTS, one("method.gated", True))
+FULL = one("method", {"name": "full"})
+PRIOR = one("prior", {"prompt": "a drawing", "images": 2})
 DROPOUTS = {"dropout": 0.5, "module_dropout": 0.5}
 LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
 LARGER = one("data.resolution", 64)
@@ -172,6 +174,9 @@ CASES: dict[str, Case] = {
     "loss.min_snr_gamma": Case(one("loss.min_snr_gamma", 1.0)),
     "loss.noise_offset": Case(one("loss.noise_offset", 0.1)),
     "loss.timestep_bias": Case(one("loss.timestep_bias", 1.0)),
+    "prior.prompt": Case(one("prior", {"prompt": "a drawing", "images": 2})),
+    "prior.images": Case(one("prior.images", 6), within=both(STEPS, PRIOR)),
+    "prior.weight": Case(one("prior.weight", 0.5), within=PRIOR),
     "train.steps": Case(one("train.steps", 3)),
     "train.batch_size": Case(one("train.batch_size", 2)),
     "train.accumulation": Case(one("train.accumulation", 2)),
@@ -283,4 +288,5 @@ CASES: dict[str, Case] = {
     "vpt.unconditional": Case(
         one("method.unconditional", False), within=both(PROMPTS, one("data.caption_dropout", 0.5), STEPS)
     ),
+    **cases(FULL, {"name": "loha", "extract_rank": 2, **DROPOUTS}),
 }

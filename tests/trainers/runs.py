@@ -40,6 +40,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "adapter": {"name": "adapter", "width": 3, "scale": 0.7},
     "krona-b": {"name": "krona-b", "scale": 0.7, "residual": True},
     "vpt": {"name": "vpt", "tokens": 3},
+    "full": {"name": "full"},
 }
 """Small settings of each method."""
 

@@ -26,14 +26,15 @@ def scratch(tmp_path, monkeypatch):
 
 
 def test_it_counts_what_the_run_does_and_weighs_what_it_writes(quick, tmp_path, scratch):
-    config = quick({"train": {"steps": 7}, "sample": {"every": 3, "prompts": ["a fox", "a boat"], "steps": LOOKS + 2}})
+    sample = {"every": 3, "prompts": ["a fox", "a boat"], "steps": LOOKS + 2}
+    config = quick({"train": {"steps": 7}, "sample": sample, "prior": {"prompt": "a drawing", "images": 3}})
     told = []
     found = measure(config, told.append)
     assert (found.steps, found.measured, found.device) == (7, 5, "cpu")
     assert [event["step"] for event in told if event["type"] == "step"] == [1, 2, 3, 4, 5]
     assert list(scratch.iterdir()) == []  # nothing is left of it
     result = train(config, tmp_path / "runs")
-    assert found.pictures == len(events_of(Run(result.run), "drawing")) == 2 * (1 + 2 + 2)
+    assert found.pictures == len(events_of(Run(result.run), "drawing")) == 2 * (1 + 2 + 2) + 3
     # The metadata says other times and numbers of steps, in a few other letters.
     assert abs(found.file - result.style.stat().st_size) < 64
     counted = found.steps * found.seconds_a_step + found.pictures * found.seconds_a_picture

@@ -8,6 +8,7 @@ from trainers.adapters.adalora import AdaLoRA
 from trainers.adapters.adapter import Adapter
 from trainers.adapters.bitfit import BitFit
 from trainers.adapters.dylora import DyLoRA
+from trainers.adapters.full import Full
 from trainers.adapters.ia3 import IA3
 from trainers.adapters.krona import KronA
 from trainers.adapters.krona_block import KronABlock
@@ -44,6 +45,7 @@ AnyMethod: Any = (
     | Adapter
     | KronABlock
     | Prompts
+    | Full
 )
 
 METHODS: dict[str, type[Method]] = {cls.name: cls for cls in AnyMethod.__args__}

@@ -153,6 +153,8 @@ class LayerMethod(Method):
     """A method that sits on layers: subclasses give `init` and `update` and inherit the rest."""
 
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
+    replaces_weight: ClassVar[bool] = False
+    """Whether the update is `Dense` without a shift, so that a layer may run with W + ΔW instead of beside it."""
 
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of layers whose whole update is left out at each step."""
@@ -190,6 +192,11 @@ class LayerMethod(Method):
     def file_rank(self) -> int:
         """What a file's metadata give as the network's dimension."""
         return 1
+
+    @property
+    def extract_rank(self) -> int:
+        """Rank to which a file's change is cut (`formats.extract`); 0 = the file has all of it."""
+        return 0
 
     @property
     def file_algorithm(self) -> str:

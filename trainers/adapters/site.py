@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.base import precise
+from trainers.adapters.updates.dense import Dense
 
 if TYPE_CHECKING:
     from trainers.adapters.method import LayerMethod, Method, Now, Theta
@@ -114,6 +115,7 @@ class Site(Place["LayerMethod"]):
         self.op = Op.of(layer)
         self._layer = (layer,)
         self._handle = layer.register_forward_hook(self._add)
+        self._layer_forward = layer.forward
 
     @property
     def layer(self) -> nn.Module:
@@ -138,6 +140,8 @@ class Site(Place["LayerMethod"]):
         """Place a method on the layer; its θ starts without effect."""
         theta = Values(method.init(self, shared, draw)).to(self.device)
         self.hold(method, theta, shared, learning_rate)
+        if method.replaces_weight:
+            self.layer.forward = self._run  # a forward hook comes too late to spare the layer its product
 
     def updates(self, now: Now | None = None) -> tuple[Update, ...]:
         """The updates as they are now, at full strength and without any dropout unless `now` says training."""
@@ -172,12 +176,37 @@ class Site(Place["LayerMethod"]):
     def remove(self) -> None:
         """Take the hook off the layer, which is as before."""
         self._handle.remove()
+        if self.layer.__dict__.get("forward") == self._run:
+            del self.layer.forward
+
+    def _run(self, x: Tensor) -> Tensor:
+        """The layer's output, with W + ΔW as one product where that is all there is on it."""
+        update = self._instead_of_weight(x)
+        if update is None:
+            return self._layer_forward(x)
+        y, bias = update.apply_with(self.op, x, self.weight()), self.layer.bias
+        return y if bias is None else y + self.op.over_channels(bias)  # type: ignore[arg-type]
+
+    def _instead_of_weight(self, x: Tensor) -> Dense | None:
+        """The one update on the layer where it runs with the weight in one product now, at its strength."""
+        clock, weight = self._clock[0], self.layer.weight
+        if len(self._placed) != 1 or not self._placed[0].method.replaces_weight or not clock.strength:
+            return None
+        assert isinstance(weight, Tensor)
+        if clock.now.training and self._placed[0].method.input_dropout:
+            return None  # the update sees other inputs than the weight does
+        for _, update in self._active(clock.now):
+            if isinstance(update, Dense) and update.replaces(weight, x):
+                return update if clock.strength == 1 else update.scaled(clock.strength)
+        return None
 
     def _add(self, layer: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
         clock = self._clock[0]
         if not clock.strength:
             return y
         x, bias = args[0], layer.bias
+        if self._instead_of_weight(x) is not None:
+            return y
         base: Tensor | None = None
         out = y
         for method, update in self._active(clock.now):

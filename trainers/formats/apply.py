@@ -15,9 +15,8 @@ from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
 from trainers.adapters.tokens import Word
-from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Rotation, Update
+from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 from trainers.errors import VelaturaError
-from trainers.formats.dense import Dense
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own import place_own, read_form

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Normalised, Rotation, Update
-from trainers.formats.dense import Dense
+from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Normalised, Rotation, Update
 from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack, plain, plain_low_rank
@@ -71,7 +70,8 @@ def diffusers_kind(network: Network) -> Kind:
     """The form in which diffusers can load this network."""
     if not network.merges:
         return "own"
-    updates = [update for site in network.sites for update in site.updates()]
+    uncut = [site for site in network.sites if not all(p.method.extract_rank for p in site.placed)]
+    updates = [update for site in uncut for update in site.updates()]  # the others become plain LoRA
     several = any(len(site.placed) > 1 for site in network.sites)
     if any(isinstance(update, Affine | Rotation) for update in updates):
         return "none"
@@ -105,7 +105,7 @@ def how_to_load(network: Network, core: Path, for_diffusers: Path | None) -> str
     if kind == "huge":
         return (
             f"{tools}; in diffusers it would be huge, so no file was written for that: "
-            "a lower rank, or a LoKr with factor 8 or full_matrix = false, has one."
+            "a lower rank, a LoKr with factor 8 or full_matrix = false, or method.extract_rank has one."
         )
     if kind == "core" or for_diffusers is None:
         return f'{tools}, and in diffusers `pipe.load_lora_weights("{name}")` does.'

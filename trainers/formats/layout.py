@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.initial import tucker
-from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Rotation, Update
-from trainers.formats.dense import Dense
+from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 
 # Each pattern takes the end of a key; what is before it names the layer.
 _SPELLINGS: tuple[tuple[str, str], ...] = (

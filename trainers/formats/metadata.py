@@ -155,6 +155,11 @@ def _kohya_data(config: Config, facts: TrainingFacts) -> dict[str, str]:
         "ss_shuffle_caption": str(data.shuffle_tags),
         "ss_keep_tokens": str(data.keep_tags),
     }
+    if config.prior.drawn:
+        written |= {
+            "ss_prior_loss_weight": str(config.prior.weight),
+            "ss_num_reg_images": str(config.prior.drawn),
+        }
     if side:
         written["ss_resolution"] = f"({side}, {side})"
     if buckets:

@@ -10,9 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Rotation, Update
+from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 from trainers.errors import VelaturaError
-from trainers.formats.dense import Dense
 from trainers.formats.layout import build_update
 
 Precision = Literal["fp16", "bf16", "fp32"]

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Affine, LowRank, Normalised, Update
+from trainers.adapters.updates import Affine, Dense, LowRank, Normalised, Update
 from trainers.errors import VelaturaError
-from trainers.formats.dense import Dense
+from trainers.formats.extract import extract, kept_share
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
 from trainers.formats.own import own_form
@@ -36,27 +37,21 @@ def write_style(
     metadata: Mapping[str, str],
     precision: Precision,
     block: str = "",
-) -> None:
+) -> float:
     """Write the network's change at strength 1 as one style file; hashes are added to the metadata.
 
     With `block`, the part of the change in that block alone. Where it is more than a change of weights, the file is of
-    our own form (`trainers.formats.own`). Raises VelaturaError, and leaves nothing behind, if a number is not finite,
-    methods on one layer cannot be written together, or the file cannot be written.
+    our own form (`trainers.formats.own`). Returns the share of the change's size that the file holds, 1 where it is not
+    cut to a rank. Raises VelaturaError, and leaves nothing behind, if a number is not finite, methods on one layer
+    cannot be written together, or the file cannot be written.
     """
-    if network.merges:
-        save(path, style_tensors(network, model_family, unet_config, precision, block), metadata)
-    else:
+    if not network.merges:
         tensors, form = own_form(network, model_family, unet_config, precision, block)
         save(path, tensors, {**metadata, **form})
-
-
-@torch.no_grad()
-def style_tensors(
-    network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision, block: str = ""
-) -> dict[str, Tensor]:
-    """The tensors of a style file by key, on the CPU; with `block`, those of that block alone."""
+        return 1.0
     updates = {site: update for site, update in file_updates(network).items() if site.path.startswith(block)}
-    return kohya_tensors(updates, file_alpha(network), family, unet_config, precision)
+    save(path, kohya_tensors(updates, file_alpha(network), model_family, unet_config, precision), metadata)
+    return kept_share(updates)
 
 
 def file_updates(network: Network) -> dict[Site, Update]:
@@ -74,7 +69,9 @@ def file_updates(network: Network) -> dict[Site, Update]:
 
 def file_update(site: Site) -> Update:
     """The one change of a site that goes into a file; VelaturaError if several methods there make none."""
-    updates = site.updates()
+    updates = tuple(
+        _cut(update, site, placed.method) for update, placed in zip(site.updates(), site.placed, strict=True)
+    )
     if len(updates) > 1:
         low = [update.low_rank() for update in updates]
         if any(one is None for one in low):
@@ -88,6 +85,10 @@ def file_update(site: Site) -> Update:
     # A norm's scale, and one of an odd number of channels, have no form without their base.
     baked = isinstance(update, Normalised) or (isinstance(update, Affine) and (site.op.is_norm or site.op.out % 2))
     return Dense(update.dense(site.weight()), update.shift) if baked else update
+
+
+def _cut(update: Update, site: Site, method: LayerMethod) -> Update:
+    return extract(update.dense(site.weight()), method.extract_rank) if method.extract_rank else update
 
 
 def file_alpha(network: Network) -> float:

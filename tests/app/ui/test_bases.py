@@ -93,7 +93,7 @@ def test_how_far_a_download_is() -> None:
 
 def test_what_was_measured_is_known_for_the_same_settings(places: Places) -> None:
     measured, draft = Measured(places), Draft(id="x", public="y")
-    cost = Cost(seconds=80.4, memory=1_400_000_000, file=3_100_000)
+    cost = Cost(seconds=80.4, memory=1_400_000_000, file=3_100_000, trained=1_500_000)
     measured.keep(plan(draft, name="a", seed=3), 0, cost)
     again = Measured(places)
     assert again.cost(plan(draft.with_(name="b", trigger="dusk")), 0) == cost
@@ -101,6 +101,8 @@ def test_what_was_measured_is_known_for_the_same_settings(places: Places) -> Non
     assert again.costs(draft) == {"balanced": "80 s · 3.1 MB"}
     assert again.costs(choose(draft, "preset", "quick")) == {"balanced": "80 s · 3.1 MB"}
     assert cost_key(plan(draft), 1) != cost_key(plan(choose(draft, "method", "loha")), 1)
-    assert cost.disk(plan(draft), 0) == 3_100_000 + 3 * 3_100_000 // 2 * 12
+    assert cost.disk(plan(draft), 0) == 3_100_000 + 3 * 1_500_000 * 12
+    with_prior = plan(with_setting(draft, "prior.prompt", "a drawing"), prior={"images": 30})
+    assert cost.disk(with_prior, 2) == cost.disk(plan(draft), 2 + 30)
     (places.root / "measured.json").write_text("{", encoding="utf-8")
     assert again.costs(draft) == {}

@@ -15,6 +15,7 @@ from trainers.adapters import (
     AdaLoRA,
     BitFit,
     DyLoRA,
+    Full,
     KronA,
     LoHA,
     LoKr,
@@ -62,6 +63,7 @@ VARIANTS: dict[str, LayerMethod] = {
     "ssf-biases": SSF(missing_biases=True),
     "bitfit": BitFit(),
     "bitfit-biases": BitFit(missing_biases=True),
+    "full": Full(),
 }
 
 

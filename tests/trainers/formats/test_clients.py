@@ -19,6 +19,7 @@ from trainers.adapters import (
     AdaLoRA,
     BitFit,
     DyLoRA,
+    Full,
     KronA,
     LoHA,
     LoKr,
@@ -59,8 +60,10 @@ OWN: dict[str, tuple[LayerMethod, str]] = {
     "ia3": (IA3(), "none"),
     "ssf": (SSF(), "none"),
     "bitfit": (BitFit(), "none"),
+    "full": (Full(), "lora"),
+    "full-extracted": (Full(extract_rank=1024), "core"),  # more than any layer has, so that nothing is left out
 }
-UNRANKED = ("krona", "oft", "boft", "ia3", "ssf", "bitfit")
+UNRANKED = ("krona", "oft", "boft", "ia3", "ssf", "bitfit", "full", "full-extracted")
 VARIANTS |= OWN
 MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*.v_proj",)})
 # SD 2 differs from SD 1 in its linear projections alone.

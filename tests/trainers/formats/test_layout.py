@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainers.formats.dense import Dense
+from trainers.adapters.updates import Dense
 from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, method_of, split_key
 
 OUT, IN, R, K = 12, 10, 3, 3

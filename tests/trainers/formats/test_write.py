@@ -14,15 +14,14 @@ from safetensors.torch import load_file
 from tests.trainers.formats.clients import MIXED, output, parts_of, trained
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.targets import select
-from trainers.adapters.updates import Hadamard, Kronecker, LowRank
+from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank
 from trainers.config import Targets
 from trainers.errors import VelaturaError
 from trainers.formats.apply import apply_styles
-from trainers.formats.dense import Dense
 from trainers.formats.layout import build_update
 from trainers.formats.pack import LARGEST_ERROR, balance, pack, relative_error
 from trainers.formats.read import read_style
-from trainers.formats.write import file_alpha, write_style
+from trainers.formats.write import file_alpha, file_updates, kohya_tensors, write_style
 
 
 def write(path: Path, model, network, precision: str = "fp32", **metadata: str) -> dict[str, torch.Tensor]:
@@ -228,10 +227,8 @@ def test_equal_runs_give_equal_files(bases, tmp_path):
 
 
 def test_tensors_share_no_storage(bases, tmp_path):
-    from trainers.formats.write import style_tensors
-
     network = trained(bases["sd1"], LoRA(rank=2, alpha=3.0))
-    tensors = style_tensors(network, "sd1", bases["sd1"].unet.config, "fp32")
+    tensors = kohya_tensors(file_updates(network), file_alpha(network), "sd1", bases["sd1"].unet.config, "fp32")
     network.remove()
     assert len({t.untyped_storage().data_ptr() for t in tensors.values()}) == len(tensors)
     assert all(t.is_contiguous() and not t.requires_grad for t in tensors.values())

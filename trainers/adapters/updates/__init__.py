@@ -2,10 +2,11 @@
 
 from trainers.adapters.updates.affine import Affine
 from trainers.adapters.updates.base import Update
+from trainers.adapters.updates.dense import Dense
 from trainers.adapters.updates.hadamard import Hadamard
 from trainers.adapters.updates.kronecker import Kronecker
 from trainers.adapters.updates.low_rank import LowRank
 from trainers.adapters.updates.normalised import Normalised, normalise
 from trainers.adapters.updates.rotation import Rotation
 
-__all__ = ["Affine", "Hadamard", "Kronecker", "LowRank", "Normalised", "Rotation", "Update", "normalise"]
+__all__ = ["Affine", "Dense", "Hadamard", "Kronecker", "LowRank", "Normalised", "Rotation", "Update", "normalise"]

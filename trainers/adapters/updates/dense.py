@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates import LowRank
-from trainers.adapters.updates.base import added
+from trainers.adapters.updates.base import added, precise
+from trainers.adapters.updates.built import build_and_apply
+from trainers.adapters.updates.low_rank import LowRank
 
 
 @dataclass(frozen=True)
 class Dense:
-    """A change that is stored whole: `weight`, the shape of the layer's, and `shift (out,)` of its bias."""
+    """A change that is held whole: `weight`, the shape of the layer's, and `shift (out,)` of its bias."""
 
     weight: Tensor
     shift: Tensor | None = None
@@ -27,20 +28,27 @@ class Dense:
         return tuple(self.weight.shape)
 
     def dense(self, W: Tensor | None = None) -> Tensor:
-        """ΔW in fp32."""
-        return self.weight.float()
+        return precise(self.weight)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
-        """ΔW x and the shift, on top of `onto` where given."""
-        change = added(op(x, self.weight), onto)
+        if op.is_norm:
+            change = added(op(x, self.weight), onto)
+        else:
+            change = added(build_and_apply(op, _itself, x, self.weight), onto)
         return change if self.shift is None else change + op.over_channels(self.shift.to(change.dtype))
 
+    def replaces(self, W: Tensor, x: Tensor) -> bool:
+        """Whether W + ΔW loses nothing of ΔW, so that one product can do for both; in 16 bits small changes vanish."""
+        return W.dtype == x.dtype == self.weight.dtype and W.dtype in (torch.float32, torch.float64)
+
+    def apply_with(self, op: Op, x: Tensor, W: Tensor) -> Tensor:
+        """(W + ΔW) x as one product; the sum is built again in backward and never kept."""
+        return build_and_apply(op, torch.add, x, W, self.weight)
+
     def scaled(self, strength: float) -> Dense:
-        """The same change at another strength."""
         return Dense(self.weight * strength, None if self.shift is None else self.shift * strength)
 
     def low_rank(self) -> LowRank | None:
-        """None: its rank may be full."""
         return None
 
     def factored(self) -> LowRank:
@@ -57,3 +65,7 @@ class Dense:
         """`diff` and `diff_b`, of a norm `w_norm` and `b_norm`, which no alpha scales."""
         names = ("w_norm", "b_norm") if self.weight.dim() == 1 else ("diff", "diff_b")
         return {name: t for name, t in zip(names, (self.weight, self.shift), strict=True) if t is not None}
+
+
+def _itself(weight: Tensor) -> Tensor:
+    return weight

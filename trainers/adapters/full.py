@@ -1,0 +1,66 @@
+"""Full fine-tuning: the whole weight of each layer trains.
+
+    ΔW = D        D (out, in[, kh, kw])
+
+D starts at zero. Layers run with W + D as one product, which backward builds again; where the base is in 16 bits, W x
+and D x stay two products, since W + D would round small changes away. Biases and norms stay as they are.
+
+A file holds D as it is (`diff`), as large as the layers themselves, or the best LoRA of rank r (`formats/extract.py`).
+
+The parameters of DreamBooth: Ruiz et al. 2022 (arXiv 2208.12242), §3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
+from trainers.adapters.site import Site
+from trainers.adapters.updates import Dense
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Full(InputMethod):
+    """ΔW = D."""
+
+    paper: ClassVar[str] = "arXiv 2208.12242"
+    summary: ClassVar[str] = (
+        "The layers' weights themselves: learns the most, for the most memory and the largest file."
+    )
+    replaces_weight: ClassVar[bool] = True
+
+    name: Literal["full"] = "full"
+    """The method."""
+    extract_rank: int = Field(default=0, ge=0, le=1024)
+    """Rank of the LoRA that is extracted for the file; a note says how much it holds. 0 = the whole, large change."""
+
+    @property
+    def takes_rank(self) -> bool:
+        return self.extract_rank > 0
+
+    def with_rank(self, rank: int) -> Full:
+        return replace(self, extract_rank=rank)
+
+    @property
+    def file_rank(self) -> int:
+        return self.extract_rank or 1
+
+    @property
+    def file_alpha(self) -> float:
+        return float(self.file_rank)
+
+    @property
+    def file_algorithm(self) -> str:
+        return "lora" if self.extract_rank else "full"
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        return {"D": trains(torch.zeros(site.op.shape))}
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Dense:
+        return Dense(theta["D"])
