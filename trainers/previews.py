@@ -96,7 +96,7 @@ def _load_fresh(session: Session) -> Model:
     del model
     session.release()
     gc.collect()
-    return load_model(settings, dtype, device, sha256)
+    return load_model(settings.whole(), dtype, device, sha256)
 
 
 @contextmanager
