@@ -126,8 +126,10 @@ class Train(Section):
     """Learning rate of the text encoders' layers; 0 = half of the UNet's (Prodigy: the same)."""
     text_encoder_stop: Fraction = 1.0
     """Share of the run after which the text encoder's layers stay as they are."""
-    optimizer: Literal["adamw", "adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
-    """AdamW suits nearly everything; Prodigy finds its learning rate; Adafactor and Lion save memory."""
+    optimizer: Literal["adamw", "adamw8bit", "paged-adamw", "paged-adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
+    """AdamW suits nearly everything; Prodigy finds its step size; Adafactor and Lion save memory; paged needs CUDA."""
+    offload_optimizer: bool = False
+    """Keep the optimizer's state in main memory between steps: room on the graphics card for a little time."""
     weight_decay: float = Field(0.01, ge=0, le=10)
     """Decoupled weight decay."""
     schedule: Literal["constant", "cosine", "linear", "polynomial"] = "constant"
@@ -243,6 +245,11 @@ class Config(Section):
             raise ValueError("targets.unet and targets.text_encoder are both `none`: nothing would be trained")
         if self.train.warmup >= self.train.steps:
             raise ValueError(f"train.warmup = {self.train.warmup} leaves no step of train.steps = {self.train.steps}")
+        if self.train.offload_optimizer and self.train.optimizer.startswith("paged-"):
+            raise ValueError(
+                f"train.offload_optimizer has no effect with train.optimizer = {self.train.optimizer}, whose state "
+                "goes to main memory by itself where the graphics card is full"
+            )
         if self.train.optimizer == "prodigy" and self.train.learning_rate < 0.1:
             raise ValueError("train.optimizer = prodigy finds its own step size and needs train.learning_rate near 1")
         return self

@@ -160,6 +160,9 @@ def test_the_other_optimizers_have_an_effect_or_say_what_they_lack(optimizer, be
         (both(TEXT, one("train.optimizer", "prodigy"), one("train.learning_rate", 1.0),
               one("train.text_encoder_learning_rate", 0.5)), "one learning rate for everything"),
         (one("train.precision", "fp16"), "fp16 does not work on a CPU"),
+        (one("base.double_quantisation", False), 'without base.storage = "nf4"'),
+        (one("train.optimizer", "paged-adamw"), "this run has no such card"),
+        (both(one("train.optimizer", "paged-adamw8bit"), one("train.offload_optimizer", True)), "by itself"),
     ],
 )  # fmt: skip
 def test_what_could_have_no_effect_is_refused_and_leaves_nothing(table, words, bench):

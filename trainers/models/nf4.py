@@ -17,7 +17,6 @@ q; evenly spaced numbers are nearer to the scales of a layer, which lie within a
 
 from __future__ import annotations
 
-import logging
 import math
 from functools import cache
 from typing import Any
@@ -105,15 +104,10 @@ def _pairs(device: torch.device) -> Tensor:
 @cache
 def _kernel() -> Any:
     """bitsandbytes' own way from codes (32·blocks,) and scales to numbers, bit for bit the same; None without it."""
-    log = logging.getLogger("bitsandbytes")
-    level = log.level
-    log.setLevel(logging.ERROR)  # it warns of products that it could have downloaded, and that are not used here
     try:
         from bitsandbytes.functional import QuantState, dequantize_4bit
     except ImportError:
         return None
-    finally:
-        log.setLevel(level)
 
     def made(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
         numbers = torch.Size((1, 2 * len(codes)))

@@ -68,7 +68,7 @@ class NF4Layer(nn.Module):
         return self
 
 
-class NF4Linear(NF4Layer, nn.Linear):  # type: ignore[override]
+class NF4Linear(NF4Layer, nn.Linear):  # type: ignore[misc, override]
     ordinary = nn.Linear
 
 
