@@ -8,14 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainers.adapters.layers import LAYERS, input_for, make_input, make_layers
-from trainers.adapters.method import Now
+from tests.trainers.adapters.layers import LAYERS, input_for, make_input, make_layers, shake
+from tests.trainers.runs import METHODS
+from trainers.adapters.method import Now, Step
+from trainers.adapters.network import attach
 from trainers.adapters.op import Op, Packed
 from trainers.adapters.site import Clock, Site
-from trainers.config import Base
+from trainers.config import Base, Targets
+from trainers.config_file import build_config
+from trainers.formats.write import style_tensors
 from trainers.models.full_size import build_on_meta
+from trainers.models.images import predict
 from trainers.models.load import load_model
 from trainers.models.storage import KEPT, NF4Conv2d, NF4Layer, NF4Linear, store_in_nf4
+from trainers.models.text import encode_captions
 
 
 def both(kind: str, dtype: torch.dtype = torch.float64, double: bool = True) -> tuple[nn.Module, nn.Module]:
@@ -140,6 +146,37 @@ def test_what_of_a_base_is_stored_in_nf4(family, tiny_bases):
         context = torch.randn(1, 77, 24, generator=torch.Generator().manual_seed(1)).bfloat16()
         near, exact = (m.unet(x, t, encoder_hidden_states=context)[0].float() for m in (model, whole))
         assert 0 < (near - exact).norm() < 0.5 * exact.norm()
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bases):
+    return load_model(Base(model=str(tiny_bases["sd2"]), storage="nf4"), torch.float32, "cpu")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_sits_on_a_base_in_nf4(method, model, request):
+    settings = build_config({"name": "x", "method": METHODS[method]}).method
+    noisy, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([300, 700])
+
+    def prediction() -> Tensor:
+        return predict(model.unet, noisy, t, encode_captions(model, ["a fox", "the moon"]))
+
+    bare = prediction()
+    assert not bare.requires_grad
+    network = attach(model.parts, settings, Targets(unet="full", text_encoder="attn-mlp"), seed=7)
+    request.addfinalizer(network.remove)
+    network.clock.now = Now(training=True, timesteps=t)
+    for kind in network.methods:
+        kind.begin_step(network, Step(0, 2))
+    start = prediction()
+    torch.testing.assert_close(start, bare, rtol=1e-4, atol=1e-5)
+    start.square().mean().backward()
+    parts = {site.part for site in network.sites if any(p.grad is not None for p in site.parameters())}
+    assert parts == {"unet", "text_encoder"}
+    shake(network)
+    assert style_tensors(network, model.family.name, dict(model.unet.config), "fp16")
+    network.remove()
+    assert torch.equal(prediction(), bare)
 
 
 def test_a_real_unet_takes_4_127_bits_a_number_and_a_quarter_of_its_bytes():
