@@ -243,6 +243,11 @@ class Config(Section):
     def _makes_sense(self) -> Config:
         if self.targets.unet == "none" and self.targets.text_encoder == "none":
             raise ValueError("targets.unet and targets.text_encoder are both `none`: nothing would be trained")
+        if self.base.storage != "full" and self.method.needs_whole_base:
+            raise ValueError(
+                f"method.name = {self.method.name} trains the base's own weights, and base.storage = "
+                f"{self.base.storage} keeps only their likeness; leave it at full"
+            )
         if self.train.warmup >= self.train.steps:
             raise ValueError(f"train.warmup = {self.train.warmup} leaves no step of train.steps = {self.train.steps}")
         if self.train.offload_optimizer and self.train.optimizer.startswith("paged-"):

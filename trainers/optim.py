@@ -76,12 +76,12 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
             "has no such card; choose adamw",
         )
     try:
-        from bitsandbytes import optim
+        from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit
     except ImportError:
         raise VelaturaError(
             f"train.optimizer = {settings.optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or choose adamw"
         ) from None
-    kinds = {"adamw8bit": optim.AdamW8bit, "paged-adamw": optim.PagedAdamW, "paged-adamw8bit": optim.PagedAdamW8bit}
+    kinds = {"adamw8bit": AdamW8bit, "paged-adamw": PagedAdamW, "paged-adamw8bit": PagedAdamW8bit}
     optimizer: torch.optim.Optimizer = kinds[settings.optimizer](groups, weight_decay=decay)
     return optimizer
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainers.adapters import LoRA
 from trainers.config_file import build_config, dump_config, overlay, parse_assignments, read_config
 from trainers.errors import VelaturaError
 
@@ -118,3 +119,10 @@ def test_images_are_taken_relative_to_the_file(tmp_path):
 def test_lines_that_are_no_assignment(line):
     with pytest.raises(VelaturaError, match="is no setting"):
         parse_assignments([line])
+
+
+def test_what_trains_the_weights_themselves_needs_them_in_full(monkeypatch):
+    monkeypatch.setattr(LoRA, "needs_whole_base", True)
+    build_config({"name": "x"})
+    with pytest.raises(VelaturaError, match="keeps only their likeness"):
+        build_config({"name": "x", "base": {"storage": "nf4"}})

@@ -106,7 +106,7 @@ def _kernel() -> Any:
     """bitsandbytes' own way from codes (32·blocks,) and scales to numbers, bit for bit the same; None without it."""
     try:
         from bitsandbytes.functional import QuantState, dequantize_4bit
-    except ImportError:
+    except (ImportError, OSError, RuntimeError):  # one that cannot be loaded is as good as none
         return None
 
     def made(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainers.adapters.layers import LAYERS, input_for, make_input, make_layers, shake
+from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_input, make_layers, shake
 from tests.trainers.runs import METHODS
+from trainers.adapters import LoRA
 from trainers.adapters.method import Now, Step
 from trainers.adapters.network import attach
 from trainers.adapters.op import Op, Packed
@@ -146,6 +147,33 @@ def test_what_of_a_base_is_stored_in_nf4(family, tiny_bases):
         context = torch.randn(1, 77, 24, generator=torch.Generator().manual_seed(1)).bfloat16()
         near, exact = (m.unet(x, t, encoder_hidden_states=context)[0].float() for m in (model, whole))
         assert 0 < (near - exact).norm() < 0.5 * exact.norm()
+
+
+def test_lora_learns_on_nf4_what_it_learns_on_whole_weights():
+    """QLoRA's promise in small: a change of full rank, learned as far as rank 2 goes, on either base."""
+    x, teacher = make_input(n=8), make_layers()
+    draw = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for layer in teacher.children():
+            layer.weight.add_(0.5 * layer.weight.std() * torch.randn(layer.weight.shape, generator=draw))
+        wanted = teacher(x)
+
+    def left(storage: str) -> float:
+        net = make_layers()
+        start = (net(x) - wanted).square().mean().item()
+        if storage == "nf4":
+            store_in_nf4(net, "cpu", double=True)
+        network = attach_to(net, LoRA(rank=2, alpha=3.0))
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+        for _ in range(100):
+            loss = (net(x) - wanted).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item() / start
+
+    whole, packed = left("full"), left("nf4")
+    assert whole < 0.1 and packed < 1.2 * whole
 
 
 @pytest.fixture(scope="module")
