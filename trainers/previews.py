@@ -86,7 +86,7 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
     _keep(after, folder)
     difference = largest_difference(live, after) if same else None
     if not same:
-        session.record("note", message=ON_WHOLE_BASE.format(trained_on.storage, mean_difference(live, after)))
+        session.record("note", message=ON_WHOLE_BASE.format(trained_on.storage.upper(), mean_difference(live, after)))
     before = _kept(session.run.samples / "step-00000000")
     rows = [("before", before), (f"after {step} steps", after)] if before else [(f"after {step} steps", after)]
     heads = [prompt if len(order.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in order.pictures]
@@ -123,7 +123,7 @@ def _draw_file(session: Session, order: Order, style: Path, step: int) -> tuple[
     except torch.OutOfMemoryError:
         if trained_on.storage == "full":
             raise
-        session.record("warning", message=NO_ROOM.format(trained_on.storage))
+        session.record("warning", message=NO_ROOM.format(trained_on.storage.upper()))
     return drawn(trained_on), True
 
 
