@@ -16,6 +16,7 @@ def check_combination(config: Config) -> None:
     _check_ranks(config)
     if not config.targets.any:
         _check_word_alone(config)
+    _check_base(config)
     _check_training(config)
 
 
@@ -24,6 +25,7 @@ def _check_idle(config: Config) -> None:
     needs_text = (config.targets.text_encoder == "none", "targets.text_encoder")
     no_word, no_class = (not config.tokens.word, "tokens.word"), (not config.prior.prompt, "prior.prompt")
     idle = {
+        "base.double_quantisation": (config.base.storage == "full", 'base.storage = "nf4"'),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
         "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),
         "sample.negative": (config.sample.guidance == 1, "sample.guidance above 1"),
@@ -48,8 +50,21 @@ def _check_ranks(config: Config) -> None:
         raise ValueError(f"a rank in targets.blocks has no effect while {why}")
 
 
+def _check_base(config: Config) -> None:
+    if config.base.storage != "full" and config.method.needs_whole_base:
+        raise ValueError(
+            f"method.name = {config.method.name} trains the base's own weights, and base.storage = "
+            f"{config.base.storage} keeps only their likeness; leave it at full"
+        )
+
+
 def _check_training(config: Config) -> None:
     train = config.train
+    if train.offload_optimizer and train.optimizer.startswith("paged-"):
+        raise ValueError(
+            f"train.offload_optimizer has no effect with train.optimizer = {train.optimizer}, whose state goes to main "
+            "memory by itself where the graphics card is full"
+        )
     if train.warmup >= train.steps:
         raise ValueError(f"train.warmup = {train.warmup} leaves no step of train.steps = {train.steps}")
     if train.optimizer == "prodigy" and train.learning_rate < 0.1:

@@ -32,6 +32,14 @@ class Base(Section):
     """Rescale the noise schedule so that the last timestep is pure noise; `auto` follows the base."""
     clip_skip: int = Field(1, ge=1, le=4)
     """Which hidden state of the text encoder, from its end; 1 = the one its family uses (SDXL: the last but one)."""
+    storage: Literal["full", "nf4"] = "full"
+    """How the frozen weights are kept while training: `nf4` takes 4 bits a number (QLoRA), and a little more time."""
+    double_quantisation: bool = True
+    """Keep the scales of `nf4` in 8 bits too: 4.13 bits a number in place of 4.5."""
+
+    def whole(self) -> Base:
+        """The same base with its weights in full, as those have it who use a style."""
+        return self.model_copy(update={"storage": "full", "double_quantisation": True})
 
 
 class Data(Section):
@@ -164,8 +172,10 @@ class Train(Section):
     """Learning rate of the text encoders' layers; 0 = half of the UNet's (Prodigy: the same)."""
     text_encoder_stop: Fraction = 1.0
     """Share of the run after which the text encoder's layers stay as they are."""
-    optimizer: Literal["adamw", "adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
-    """AdamW suits nearly everything; Prodigy finds its learning rate; Adafactor and Lion save memory."""
+    optimizer: Literal["adamw", "adamw8bit", "paged-adamw", "paged-adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
+    """AdamW suits nearly everything; Prodigy finds its step size; Adafactor and Lion save memory; paged needs CUDA."""
+    offload_optimizer: bool = False
+    """Keep the optimizer's state in main memory between steps: room on the graphics card for a little time."""
     weight_decay: float = Field(0.01, ge=0, le=10)
     """Decoupled weight decay."""
     schedule: Literal["constant", "cosine", "linear", "polynomial"] = "constant"

@@ -55,7 +55,15 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
-    """The optimizer by name; VelaturaError says what to install where its package is missing."""
+    """The optimizer by name; VelaturaError says what to install where its package is missing, or what it needs."""
+    optimizer = _by_name(groups, settings)
+    if settings.offload_optimizer:
+        _require_cuda(groups, "train.offload_optimizer has no effect without a CUDA card: all memory is main memory")
+        offload_between_steps(optimizer)
+    return optimizer
+
+
+def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
     decay = settings.weight_decay
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, weight_decay=decay)
@@ -74,14 +82,47 @@ def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim
 
         with redirect_stdout(io.StringIO()):  # it prints a greeting, and standard output is for data
             return Prodigy(groups, weight_decay=decay, safeguard_warmup=True, use_bias_correction=True)
+    if settings.optimizer.startswith("paged-"):
+        _require_cuda(
+            groups,
+            f"train.optimizer = {settings.optimizer} moves its state between a CUDA card and main memory, and this run "
+            "has no such card; choose adamw",
+        )
     try:
-        from bitsandbytes.optim import AdamW8bit
+        from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit
     except ImportError:
         raise VelaturaError(
-            "train.optimizer = adamw8bit needs bitsandbytes: pip install 'velatura[8bit]', or choose adamw"
+            f"train.optimizer = {settings.optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or choose adamw"
         ) from None
-    optimizer: torch.optim.Optimizer = AdamW8bit(groups, weight_decay=decay)
+    kinds = {"adamw8bit": AdamW8bit, "paged-adamw": PagedAdamW, "paged-adamw8bit": PagedAdamW8bit}
+    optimizer: torch.optim.Optimizer = kinds[settings.optimizer](groups, weight_decay=decay)
     return optimizer
+
+
+def offload_between_steps(optimizer: torch.optim.Optimizer) -> None:
+    """Keep the optimizer's state on the CPU and fetch it for each step, to where its parameters are."""
+
+    def fetch(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for parameter, state in optimizer.state.items():
+            _move(state, parameter.device)
+
+    def put_away(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for state in optimizer.state.values():
+            _move(state, torch.device("cpu"))
+
+    optimizer.register_step_pre_hook(fetch)
+    optimizer.register_step_post_hook(put_away)
+
+
+def _move(state: dict[str, Any], device: torch.device) -> None:
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.dim():  # counts may stay where they are
+            state[name] = value.to(device)
+
+
+def _require_cuda(groups: list[dict[str, Any]], otherwise: str) -> None:
+    if groups[0]["params"][0].device.type != "cuda":
+        raise VelaturaError(otherwise)
 
 
 def _require_one_rate(groups: list[dict[str, Any]]) -> None:

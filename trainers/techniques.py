@@ -70,6 +70,13 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "The base's own pictures of a whole class train along, so that it does not forget them.",
         "prior.prompt=TEXT",
     ),
+    Technique(
+        "qlora",
+        "arXiv 2305.14314",
+        ("base",),
+        "The frozen base in 4 bits a number while any method trains on it: a quarter of its memory, a little slower.",
+        "base.storage=nf4",
+    ),
 )
 """What is no `[method]` of its own, but a setting of one, or lies in the base, the data or the tokens."""
 

@@ -60,7 +60,10 @@ class Result:
     grid: Path | None
     """Pictures before and after, where the run was not cut short."""
     difference: int | None
-    """Largest difference (0–255) between the live adapter's pictures and those of the file, loaded afresh."""
+    """Largest difference (0–255) between the live adapter's pictures and those of the file, loaded afresh.
+
+    None where the run drew none, or trained on a quantised base: the file's are drawn on the base in full.
+    """
 
 
 def train(config: Config, out: Path, overwrite: bool = False, listener: Listener | None = None) -> Result:

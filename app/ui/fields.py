@@ -28,6 +28,7 @@ ELSEWHERE_IN_FOLDS = {
     "name": PREVIEWS, "schema_version": PREVIEWS, "base.prediction": NOISE, "base.zero_terminal_snr": NOISE,
     "base.clip_skip": CAPTIONS, "data.trigger": CAPTIONS, "data.caption": CAPTIONS, "data.caption_dropout": CAPTIONS,
     "data.shuffle_tags": CAPTIONS, "data.keep_tags": CAPTIONS, "data.chunks": CAPTIONS, "data.cache": MEMORY,
+    "base.storage": MEMORY, "base.double_quantisation": MEMORY, "train.offload_optimizer": MEMORY,
     "train.gradient_checkpointing": MEMORY, "train.precision": MEMORY, "train.device": MEMORY, "train.tracker": MEMORY,
 }  # fmt: skip
 SET_ELSEWHERE = {
@@ -56,6 +57,7 @@ OTHER_NAMES = {
     "train.precision": "mixed_precision",
     "targets.text_encoder": "clip train_text_encoder",
     "targets.blocks": "block weights lbw",
+    "base.storage": "qlora nf4 4-bit quantization bitsandbytes",
     "data.resolution": "size",
     "data.max_aspect": "aspect ratio bucket",
     "data.flip": "flip_aug mirror",
@@ -81,6 +83,7 @@ TITLES = {
     "base.model": "Base model",
     "base.zero_terminal_snr": "Zero terminal SNR",
     "base.clip_skip": "CLIP skip",
+    "base.storage": "Storage of the base",
     "targets.unet": "Layers of the UNet",
     "targets.text_encoder": "Layers of the text encoder",
     "targets.blocks": "Overrides by block",

@@ -178,6 +178,9 @@ def test_the_other_optimizers_have_an_effect_or_say_what_they_lack(optimizer, be
         (both(ALONE, one("tokens.learning_rate", 0.1)), "then train.learning_rate is the word's"),
         (both(ALONE, one("save.precision", "bf16")), "always written in fp32"),
         (both(ALONE, one("targets.blocks", {"mid_block.*": {"rank": 2}})), "matches none of the layers"),
+        (one("base.double_quantisation", False), 'without base.storage = "nf4"'),
+        (one("train.optimizer", "paged-adamw"), "this run has no such card"),
+        (both(one("train.optimizer", "paged-adamw8bit"), one("train.offload_optimizer", True)), "by itself"),
     ],
 )  # fmt: skip
 def test_what_could_have_no_effect_is_refused_and_leaves_nothing(table, words, bench):

@@ -74,6 +74,8 @@ class Method:
     """Whether it is another at each timestep, which the clock then tells."""
     text_preset: ClassVar[str] = "attn"
     """The smallest preset of `targets.text_encoder` in which it has a place; `none` where it has none."""
+    needs_whole_base: ClassVar[bool] = False
+    """Whether the base's own weights train, so that they must be stored in full."""
 
     @property
     def called(self) -> str:

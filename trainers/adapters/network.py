@@ -155,7 +155,8 @@ class Network(nn.Module):
     def merge(self, strength: float = 1.0) -> None:
         """Write the change into the base's weights and biases and leave the layers without hooks.
 
-        ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact). Raises
+        ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact). A layer that
+        was stored in 4 bits holds its dequantised weight and the change, in full: exactly what was trained. Raises
         VelaturaError where a method changes more than weights.
         """
         self.check_merges("merged into them")

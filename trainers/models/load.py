@@ -27,6 +27,7 @@ from trainers.models.model import Model
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.models.single_file import load_single_file, shipped_tokenizer
 from trainers.models.source import Source, find_source
+from trainers.models.storage import store_in_nf4
 from trainers.models.text import add_time_ids, encode_captions, places
 from trainers.models.words import token_groups
 from trainers.randomness import generator
@@ -54,14 +55,18 @@ def load_model(
 ) -> Model:
     """The base that `settings` names, its UNet and text encoders in `dtype`, its VAE in fp32, frozen on `device`.
 
+    In NF4, a layer's weight goes to the device by itself and is quantised there, from `dtype`.
     `sha256` is the weights' hash where it is known already, so that gigabytes are not read for it again.
     VelaturaError in one sentence for whatever cannot be a base.
     """
     source = find_source(settings.model)
     loaded = (_from_file if source.kind == "file" else _from_folder)(source, settings, dtype)
-    for network in loaded.parts.values():
+    for name, network in loaded.parts.items():
         if isinstance(network, torch.nn.Module):
-            network.requires_grad_(False).eval().to(device)
+            network.requires_grad_(False).eval()
+            if settings.storage == "nf4" and name != "vae":
+                store_in_nf4(network, device, settings.double_quantisation)
+            network.to(device)
     _take_any_dtype(loaded.parts["vae"])
     sha256 = sha256 or hash_files(loaded.weights)
     stated = loaded.prediction if settings.prediction == "auto" else settings.prediction
