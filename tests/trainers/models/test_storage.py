@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_input, make_layers, shake
+from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_input, make_layers
 from tests.trainers.runs import METHODS
 from trainers.adapters import LoRA
 from trainers.adapters.method import Now, Step
@@ -17,7 +17,6 @@ from trainers.adapters.op import Op, Packed
 from trainers.adapters.site import Clock, Site
 from trainers.config import Base, Targets
 from trainers.config_file import build_config
-from trainers.formats.write import file_alpha, file_updates, kohya_tensors
 from trainers.models.full_size import build_on_meta
 from trainers.models.images import predict
 from trainers.models.load import load_model
@@ -181,6 +180,10 @@ def model(tiny_bases):
     return load_model(Base(model=str(tiny_bases["sd2"]), storage="nf4"), torch.float32, "cpu")
 
 
+VISIBLE = {"vpt": 1.0}
+"""Methods that are not without effect at the start, and how far they may be from the bare base."""
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_sits_on_a_base_in_nf4(method, model, request):
     settings = build_config({"name": "x", "method": METHODS[method]}).method
@@ -191,22 +194,18 @@ def test_every_method_sits_on_a_base_in_nf4(method, model, request):
 
     bare = prediction()
     assert not bare.requires_grad
-    text = "none" if settings.text_preset == "none" else "attn-mlp"
-    network = attach(model.parts, settings, Targets(unet="full", text_encoder=text), seed=7)
+    targets = Targets(unet="attn-mlp", text_encoder=settings.text_preset)
+    network = attach(model.parts, settings, targets, seed=7)
     request.addfinalizer(network.remove)
     network.clock.now = Now(training=True, timesteps=t)
     for kind in network.methods:
         kind.begin_step(network, Step(0, 2))
     start = prediction()
-    if method != "vpt":  # its tokens are read from the start
-        torch.testing.assert_close(start, bare, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(start, bare, rtol=1e-4, atol=VISIBLE.get(method, 1e-5))
     start.square().mean().backward()
-    parts = {site.part for site in network.everywhere if any(p.grad is not None for p in site.parameters())}
-    assert parts == {"unet"} | ({"text_encoder"} if text != "none" else set())
-    shake(network)
-    if network.merges:
-        alpha, shape = file_alpha(network), dict(model.unet.config)
-        assert kohya_tensors(file_updates(network), alpha, model.family.name, shape, "fp16")
+    learning = {key for key, p in network.named_parameters() if p.grad is not None and bool(p.grad.abs().max() > 0)}
+    parts = ("unet", "text_encoder") if settings.text_preset != "none" else ("unet",)
+    assert all(any(part in key or key.startswith("shared") for key in learning) for part in parts)
     network.remove()
     assert torch.equal(prediction(), bare)
 
