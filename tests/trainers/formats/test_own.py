@@ -19,7 +19,7 @@ from trainers.formats.for_diffusers import how_to_load, write_for_diffusers
 from trainers.formats.inspect import describe_style, glance_at
 from trainers.formats.own import own_form, read_form
 from trainers.formats.read import OWN_FORM, Style, read_outline, read_style
-from trainers.formats.write import style_tensors, write_style
+from trainers.formats.write import file_updates, write_style
 
 BLOCKS = Targets(unet="full", text_encoder="attn-mlp", blocks={"mid_block.*": BlockOverride(rank=5)})
 UNET = Targets(unet="full")
@@ -121,7 +121,7 @@ def test_no_client_gets_it(bases, tmp_path):
     file = tmp_path / "a.safetensors"
     write_style(file, network, "sd1", model.unet.config, {"velatura.family": "sd1"}, "fp16")
     with pytest.raises(VelaturaError, match="krona-b is no change of weights, so it cannot be written as LoRA"):
-        style_tensors(network, "sd1", model.unet.config, "fp16")
+        file_updates(network)
     other = tmp_path / "b.safetensors"
     assert write_for_diffusers(other, network, "sd1", model.unet.config, {}, "fp16") is None and not other.exists()
     assert how_to_load(network, file, None).startswith("a.safetensors loads in Velatura only: krona-b is no change")
