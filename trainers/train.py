@@ -44,6 +44,10 @@ STARTER_NOTE = (
     "For a style that works in other tools choose a real base model with --base."
 )
 
+ONLY_HERE_NOTE = (
+    "{} is no change of weights, for which other tools have no form: this style will load in Velatura only."
+)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -140,6 +144,8 @@ def open_session(run: Run, config: Config, record: Recorder) -> Session:
     if config.tokens.word:
         learn_word(model, network, config.tokens)
     _check_fit(config, model, network)
+    if not network.merges:
+        record("note", message=ONLY_HERE_NOTE.format(config.method.name))
     if model.starter:
         record("note", message=STARTER_NOTE)
     return Session(run, config, model, network, record, accelerator)
