@@ -132,6 +132,8 @@ def _look(model: Model, network: Network | None, config: Config, unseen: Path, f
     dataset = _open(model, config, unseen)
     errors = denoising_errors(model, network, ask(model, dataset.items, config, TIMES), config)
     order = preview_order(config, dataset, dataset.items[0].bucket.width)  # the held-out captions
+    if network is not None:
+        network.clock.now = order.now
     drawn = list(draw(model, replace(order, seeds=SEEDS, steps=LOOKS)))
     truth = _truth(dataset)
     beside(drawn[:: len(SEEDS)]).save(folder / "drawn.png")

@@ -76,13 +76,13 @@ def denoising_errors(
 
     `network` is what is trained on the base, None for the bare base; `now` the moment at which it is looked at.
     """
-    moment = now or Now()
+    moment = replace(now or Now(), horizon=model.schedule.steps)
     clock = Clock(moment) if network is None else network.clock
     rows, before = [], clock.now
     for question in questions:
-        t, clock.now = question.timesteps, moment
+        t, bare = question.timesteps, not question.caption
+        clock.now = replace(moment, uncaptioned=(bare,) * len(t))
         text = encode_captions(model, [question.caption], config.base.clip_skip, config.data.chunks)
-        clock.now = replace(moment, timesteps=t, horizon=model.schedule.steps)
         found = predict(model.unet, question.noisy, t, _repeated(text, len(t)), question.time_ids)
         rows.append(error_by_image(found, question.target, question.mask, SQUARED).cpu())
     clock.now = before
