@@ -55,7 +55,7 @@ OWN: dict[str, tuple[LayerMethod, str]] = {
     "adalora": (AdaLoRA(rank=3, alpha=40.0, target_rank=2), "core"),
     "sora": (SoRA(rank=3, alpha=2.0), "core"),
     "selora": (SeLoRA(rank=3, alpha=0.7), "core"),
-    "oft": (OFT(block_size=5), "none"),
+    "oft": (OFT(block_size=32), "none"),
     "boft": (OFT(block_size=4, butterfly=True), "none"),
     "ia3": (IA3(), "none"),
     "ssf": (SSF(), "none"),
