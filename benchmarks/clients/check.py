@@ -102,15 +102,15 @@ def train_shortly(method: str, base: Path, scratch: Path) -> Run:
 def loads(style: Path, method: str) -> Iterator[Load]:
     """How a run's files are loaded: as its `how-to-load.txt` says in diffusers, else in LyCORIS, else here.
 
-    The halves of a B-LoRA are loaded side by side too, which gives the whole.
+    Where diffusers has a file of its own, LyCORIS reads the other; the halves of a B-LoRA side by side are the whole.
     """
     core = style / f"{method}.safetensors"
     advice = (style / "how-to-load.txt").read_text(encoding="utf-8")
     calls = tuple(call for call in re.findall(r"`([^`]+)`", advice) if "pipe." in call)
+    files = tuple(dict.fromkeys(re.findall(r'"([^"]+\.safetensors)"', " ".join(calls))))
     if calls:
-        files = tuple(dict.fromkeys(re.findall(r'"([^"]+\.safetensors)"', " ".join(calls))))
         yield Load("diffusers", files, calls)
-    else:
+    if not calls or (core.exists() and core.name not in files):
         yield Load("LyCORIS" if in_lycoris(read_style(core)) else "Velatura", (core.name,))
     halves = [style / f"{method}-{half}.safetensors" for half in ("style", "content")]
     if halves[0].exists():
