@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clients.check import DRAWN, FASTER, FURTHEST, LEAST_CHANGE, LOOKS, SET, STEPS, Found
+from benchmarks.clients.check import AS_FAST, DRAWN, FASTER, FURTHEST, LEAST_CHANGE, LOOKS, SET, STEPS, Found
 
 RESULTS = Path(__file__).parents[1] / "clients.jsonl"
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "lycoris-lora")
@@ -58,8 +58,8 @@ def page(rows: Sequence[Row], methods: Sequence[str]) -> str:
         "# What other programs draw",
         "",
         f"Each method was trained for {STEPS} steps on the {SET} images by the preset that bears its name, at "
-        f"{FASTER:g} times its learning rate. A process that has none of Velatura's code then loaded the files on the "
-        "same base in fp32 (as the run's `how-to-load.txt` says in diffusers; where that has no form, by the LyCORIS "
+        f"{FASTER:g} times its learning rate ({' and '.join(AS_FAST)} at this rate itself). A process that has none of "
+        "Velatura's code then loaded the files on the same base in fp32 (as the run's `how-to-load.txt` says in diffusers; where that has no form, by the LyCORIS "
         "library's kohya module; where that leaves something out, `velatura generate` did in a process of its own) and "
         f"drew {' and '.join(DRAWN)} as the trainer had at the end: same seed, sampler, guidance and {LOOKS} steps.",
         "",
@@ -81,6 +81,6 @@ def page(rows: Sequence[Row], methods: Sequence[str]) -> str:
 
 def _cells(row: Row) -> list[str]:
     files = ", ".join(f"`{name}`" for name in row["files"])
-    figures = ["–"] * 3 if "error" in row else [f"{row['mean']:.3f}", str(row["largest"]), f"{row['change']:.1f}"]
+    figures = ["–"] * 3 if "error" in row else [f"{row['mean']:.4f}", str(row["largest"]), f"{row['change']:.1f}"]
     said = complaint(row).replace("|", "\\|").replace("\n", " ")
     return [f"`{row['method']}`", files, row["client"], *figures, said or "the same", row["commit"]]
