@@ -40,8 +40,10 @@ AS_FAST = ("oft", "boft")
 """Trained at the preset's rate itself, since faster they draw noise."""
 LOOKS = 12
 """Denoising steps."""
-SHORT: Mapping[str, Mapping[str, Any]] = MappingProxyType({"selora": {"method": {"interval": 4}}})
-"""Settings without which so few steps would not show what a method is."""
+SHORT: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"selora": {"method": {"interval": 4}}, "dreambooth": {"prior": {"images": 4}}}
+)
+"""Settings that let so few steps show what a method is, and take no longer."""
 FURTHEST = 1.0
 """The largest mean difference of a picture's channel, of 255, with which pictures are the same."""
 LEAST_CHANGE = 4.0

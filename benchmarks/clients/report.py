@@ -60,8 +60,8 @@ def page(rows: Sequence[Row], methods: Sequence[str]) -> str:
         f"Each method was trained for {STEPS} steps on the {SET} images by the preset that bears its name, at "
         f"{FASTER:g} times its learning rate ({' and '.join(AS_FAST)} at the rate itself). A process that has none of "
         "Velatura's code then loaded the files on the same base in fp32 (as the run's `how-to-load.txt` says in "
-        "diffusers; where that has no form, by the LyCORIS library's kohya module; where that leaves something out, "
-        "`velatura generate` did in a process of its own) and "
+        "diffusers; by the LyCORIS library's kohya module where diffusers has no form, or one of its own; where that "
+        "would leave something out, `velatura generate` did in a process of its own) and "
         f"drew {' and '.join(DRAWN)} as the trainer had at the end: same seed, sampler, guidance and {LOOKS} steps.",
         "",
         "*Mean* and *largest* are the absolute difference between the client's picture and the trainer's in 255ths, "
