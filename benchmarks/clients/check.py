@@ -20,7 +20,7 @@ from PIL import Image
 from presets.samples.catalogue import read_sets
 from trainers.config import Config
 from trainers.config_file import build_config, overlay
-from trainers.formats.read import Style, read_style
+from trainers.formats.read import OWN_FORM, Style, read_style
 from trainers.models.source import starter_folder
 from trainers.presets import STARTER, find_preset
 from trainers.run import Run
@@ -127,7 +127,7 @@ def in_lycoris(style: Style) -> bool:
     """Whether LyCORIS reads all of a file: it knows no form of our own, nor a scale and a shift of one layer."""
     layers = style.layers.values()
     shifted = any({"rescale", "diff_b"} <= set(tensors) for tensors in layers)
-    return "velatura.methods" not in style.metadata and not shifted
+    return OWN_FORM not in style.metadata and not shifted
 
 
 def draw(load: Load, run: Run, base: Path, out: Path) -> list[Path]:
