@@ -10,7 +10,6 @@ from app.ui.drafts import Choices, Draft
 from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.ui.names import safe_name
 from trainers.adapters import METHODS
-from trainers.adapters.block import BlockMethod
 from trainers.config import Config
 from trainers.config_file import KEY_FIRST, build_config, find_problems, lay_over, overlay
 from trainers.errors import VelaturaError
@@ -166,7 +165,7 @@ def _method_settings(method: str, base: str) -> dict[str, Any]:
     settings = named.settings_for(base)
     rate = settings.get("train", {}).get("learning_rate")
     found = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
-    if issubclass(METHODS[method], BlockMethod) and "targets" in settings:  # not every selection holds its blocks
+    if "targets" in settings:  # some sit where others do not
         found["targets"] = settings["targets"]
     return found
 
