@@ -48,7 +48,7 @@ def ask(model: Model, items: Iterable[Item], config: Config, times: int = TIMES)
     t = ((torch.arange(times, dtype=torch.float64) + 0.5) * total / times).long()
     found = []
     for item in items:
-        draw = Draw(0, False, CENTRE, full_caption(item.caption, config.data))
+        draw = Draw(0, False, CENTRE, full_caption(item.caption, config.data, config.tokens.word))
         latents = encode_images(model, pixels(item, draw)[None])[0].cpu()
         noise = torch.cat(
             [torch.randn(latents.shape, generator=generator(0, "question", item.content_hash, k)) for k in range(times)]
