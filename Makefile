@@ -12,7 +12,7 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui test lint bench samples starter clean
+.PHONY: help demo ui test lint bench clients samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -35,6 +35,9 @@ lint: $(DEVELOPER_STAMP) ## style, formatting and types
 
 bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyCORIS
 	$(PYTHON_IN_VENV) -m benchmarks.speed
+
+clients: $(DEVELOPER_STAMP) ## train every method shortly and draw with its files in other programs
+	$(PYTHON_IN_VENV) -m benchmarks.clients
 
 samples: $(DEVELOPER_STAMP) ## redraw the bundled image sets from their sources (needs npm)
 	$(PYTHON_IN_VENV) -m presets.samples.build

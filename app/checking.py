@@ -10,6 +10,7 @@ from rich.console import Console
 
 from app.console import answers, line, print_json
 from app.settings import gather_config
+from trainers.data.captions import with_word
 from trainers.data.check import Finding, check_images
 from trainers.data.findings import Level
 
@@ -28,8 +29,10 @@ def show_findings(folder: Path, base: str | None, assignments: Sequence[str], as
 
     config = gather_config(None, None, {"name": "check", "images": folder, "base": base}, assignments)
     native, stride = training_size(config.base.model)
-    count_tokens = token_counter(config.base.model)
-    findings = check_images(folder, config.data, config.data.resolution or native, stride, count_tokens)
+    word = config.tokens.word
+    count = token_counter(config.base.model, {word: config.tokens.vectors} if word else None)
+    resolution = config.data.resolution or native
+    findings = check_images(folder, config.data, resolution, stride, lambda caption: count(with_word(caption, word)))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

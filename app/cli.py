@@ -29,6 +29,7 @@ from app.options import (
     Settings,
     Steps,
 )
+from app.reopening import RunFolder, export, ranks
 from app.results import report_result, runs_folder
 from app.serving import add_studio_command
 from app.telling import teller
@@ -42,8 +43,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
 def show_version(wanted: bool) -> None:
@@ -236,8 +235,9 @@ def methods(json: Json = False) -> None:
 def presets(json: Json = False) -> None:
     """List the presets and what each is good at."""
     from trainers.presets import list_presets
+    from trainers.techniques import techniques_in
 
-    rows = [{"name": p.name, "method": p.settings["method"]["name"], "summary": p.summary} for p in list_presets()]
+    rows = [{"name": p.name, "method": techniques_in(p.settings), "summary": p.summary} for p in list_presets()]
     if json:
         print_json(rows)
     else:
@@ -264,6 +264,8 @@ def demo(
 
 app.command(epilog="Example: velatura estimate --images my-paintings --preset lora")(estimate)
 app.command(epilog="Example: velatura caption my-paintings --model blip")(caption)
+app.command(epilog="Example: velatura export outputs/dusk --rank 8 --out dusk-small.safetensors")(export)
+app.command(epilog="Example: velatura ranks outputs/dusk")(ranks)
 add_queue_commands(app)
 add_studio_command(app)
 

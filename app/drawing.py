@@ -16,6 +16,7 @@ from app.console import say
 from app.telling import Tell, quiet
 from trainers.errors import VelaturaError
 from trainers.presets import STARTER, guidance_for
+from trainers.run import check_free
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -76,6 +77,7 @@ def draw_to_file(request: Request, out: Path, overwrite: bool, plain: Path | Non
     told = _telling(tell, order, 1 if plain is None else 2)
     used = asdict(request) | {"base": _without_folders(base), "size": size, "guidance": guidance}
     with _styled(model, styles, order):
+        order = replace(order, chunks=_chunks(model, request, order.chunks))
         picture = _draw(model, order, ", ".join(style.path.stem for style, _ in styles), told)
         _write(picture, out, used | {"styles": [(style.name, strength) for style, strength in styles]})
     if plain is not None:
@@ -86,19 +88,18 @@ def draw_to_file(request: Request, out: Path, overwrite: bool, plain: Path | Non
 def _check_place(out: Path, overwrite: bool) -> None:
     if out.suffix.lower() not in SUFFIXES:
         raise VelaturaError(f"cannot write {out.name!r}: the picture's name must end in {', '.join(SUFFIXES)}")
-    if out.is_dir():
-        raise VelaturaError(f"{out} is a folder; give the name of a picture as --out")
-    if out.exists() and not overwrite:
-        raise VelaturaError(f"{out} exists already; give another --out, or --overwrite to replace it")
-    for parent in out.parents:
-        if parent.exists() and not parent.is_dir():
-            raise VelaturaError(f"cannot write {out}: {parent} is a file, not a folder")
+    check_free(out, overwrite)
 
 
 def _read_styles(texts: Sequence[str]) -> list[tuple[Style, float]]:
+    """The styles and, whole, the words that were trained together with them and lie beside them."""
+    from trainers.formats.embedding import embedding_beside
     from trainers.formats.read import read_style
 
-    return [(read_style(path), strength) for path, strength in map(split_strength, texts)]
+    chosen = list(map(split_strength, texts))
+    beside = dict.fromkeys(embedding_beside(path) for path, _ in chosen)
+    words = [(path, 1.0) for path in beside if path is not None and path not in dict(chosen)]
+    return [(read_style(path), strength) for path, strength in (*chosen, *words)]
 
 
 def _load(
@@ -123,7 +124,7 @@ def _load(
         size=size,
         sampler=request.sampler,  # type: ignore[arg-type]
         clip_skip=settings.clip_skip,
-        chunks=_chunks(model, request, reading.chunks),
+        chunks=reading.chunks,
     )
     return model, order
 
@@ -133,7 +134,7 @@ def _styled(model: Model, styles: Sequence[tuple[Style, float]], order: Order) -
     """The base with styles on it for a while, saying what of them it does not take."""
     from trainers.formats.apply import apply_styles
 
-    network = apply_styles(model.parts, model.family.name, styles)
+    network = apply_styles(model.parts, model.family.name, styles, model.words)
     network.clock.now = order.now
     for warning in network.warnings:
         say((warning, "yellow"))

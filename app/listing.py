@@ -21,7 +21,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         print_json(summary.model_dump(mode="json"))
         return
     rank, base = summary.rank, summary.base
-    ranks = "–"
+    ranks = "" if summary.vectors else "–"
     if rank is not None:
         ranks = f"{rank.most_common}" if rank.smallest == rank.largest else f"{rank.smallest} to {rank.largest}"
     facts = {
@@ -31,6 +31,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         "loads in": "Velatura only" if summary.only_here else "",
         "rank": ranks,
         "alpha": ", ".join(f"{alpha:g}" for alpha in summary.alphas),
+        "tokens": str(summary.vectors or ""),
         "trained words": ", ".join(summary.trained_words),
         "layers": ", ".join(f"{count} in {part}" for part, count in summary.modules.items()),
         "parameters": f"{summary.parameters:,}",

@@ -47,6 +47,7 @@ def _tell(result: Result) -> None:
         say(("style file", "bold green"), f"    {result.style} ({size}, {spent})")
     if result.grid is not None:
         say(("before/after", "bold green"), f"  {result.grid}")
+    if result.difference is not None:
         say(f"the file, loaded afresh, differs from the live adapter by at most {result.difference}/255")
     if result.stopped_by:
         say(f"go on with: velatura resume {result.run}")

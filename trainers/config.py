@@ -32,6 +32,14 @@ class Base(Section):
     """Rescale the noise schedule so that the last timestep is pure noise; `auto` follows the base."""
     clip_skip: int = Field(1, ge=1, le=4)
     """Which hidden state of the text encoder, from its end; 1 = the one its family uses (SDXL: the last but one)."""
+    storage: Literal["full", "nf4"] = "full"
+    """How the frozen weights are kept while training: `nf4` takes 4 bits a number (QLoRA), and a little more time."""
+    double_quantisation: bool = True
+    """Keep the scales of `nf4` in 8 bits too: 4.13 bits a number in place of 4.5."""
+
+    def whole(self) -> Base:
+        """The same base with its weights in full, as those have it who use a style."""
+        return self.model_copy(update={"storage": "full", "double_quantisation": True})
 
 
 class Data(Section):
@@ -91,6 +99,33 @@ class Targets(Section):
             raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}; patterns are given as a list")
         return value
 
+    @property
+    def any(self) -> bool:
+        """Whether any layer is to be trained, as far as the presets tell."""
+        return self.unet != "none" or self.text_encoder != "none"
+
+
+class Tokens(Section):
+    word: str = Field("", max_length=64)
+    """Word to learn by textual inversion, such as `<dusk>`; it is put before captions that lack it. Empty = off."""
+    vectors: int = Field(1, ge=1, le=75)
+    """Tokens that the word takes in a caption: more can say more, and leave less room."""
+    initial: str = Field("style", max_length=1000)
+    """Words whose meaning the word starts from."""
+    learning_rate: float = Field(0.0, ge=0, le=10)
+    """Learning rate of the word; 0 = five times that of the UNet's layers (Prodigy, or no layer trained: the same)."""
+    stop: Fraction = 1.0
+    """Share of the run after which the word stays as it is."""
+    norm_prior: Fraction = 0.0
+    """Share of the way to the vocabulary's mean length that the word's vectors are moved after each step; 0 = off."""
+
+    @field_validator("word")
+    @classmethod
+    def _one_word(cls, word: str) -> str:
+        if any(c.isspace() or not c.isprintable() or c == "," for c in word):
+            raise ValueError(f"{word!r} is no single word: it may have no spaces and no commas, such as <dusk>")
+        return word
+
 
 class Loss(Section):
     kind: Literal["mse", "huber"] = "mse"
@@ -137,8 +172,10 @@ class Train(Section):
     """Learning rate of the text encoders' layers; 0 = half of the UNet's (Prodigy: the same)."""
     text_encoder_stop: Fraction = 1.0
     """Share of the run after which the text encoder's layers stay as they are."""
-    optimizer: Literal["adamw", "adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
-    """AdamW suits nearly everything; Prodigy finds its learning rate; Adafactor and Lion save memory."""
+    optimizer: Literal["adamw", "adamw8bit", "paged-adamw", "paged-adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
+    """AdamW suits nearly everything; Prodigy finds its step size; Adafactor and Lion save memory; paged needs CUDA."""
+    offload_optimizer: bool = False
+    """Keep the optimizer's state in main memory between steps: room on the graphics card for a little time."""
     weight_decay: float = Field(0.01, ge=0, le=10)
     """Decoupled weight decay."""
     schedule: Literal["constant", "cosine", "linear", "polynomial"] = "constant"
@@ -215,6 +252,7 @@ class Config(Section):
     data: Data = Data()
     method: AnyMethod = Field(default=METHODS["lora"](), discriminator="name")
     targets: Targets = Targets()
+    tokens: Tokens = Tokens()
     loss: Loss = Loss()
     prior: Prior = Prior()
     train: Train = Train()
@@ -227,36 +265,8 @@ class Config(Section):
         return check_name(name)
 
     @model_validator(mode="after")
-    def _every_setting_has_an_effect(self) -> Config:
-        """A setting that something else makes idle is refused rather than passed over."""
-        needs_text = (self.targets.text_encoder == "none", "targets.text_encoder")
-        idle = {
-            "loss.huber_delta": (self.loss.kind != "huber", 'loss.kind = "huber"'),
-            "data.keep_tags": (not self.data.shuffle_tags, "data.shuffle_tags = true"),
-            "sample.negative": (self.sample.guidance == 1, "sample.guidance above 1"),
-            "prior.images": (not self.prior.prompt, "prior.prompt"),
-            "prior.weight": (not self.prior.prompt, "prior.prompt"),
-            "train.text_encoder_learning_rate": needs_text,
-            "train.text_encoder_stop": needs_text,
-        }
-        for key, (off, needed) in idle.items():
-            section, name = key.split(".")
-            table = getattr(self, section)
-            value, default = getattr(table, name), type(table).model_fields[name].default
-            if off and value != default:
-                raise ValueError(f"{key} = {value!r} has no effect without {needed}")
-        if not self.method.takes_rank and any(block.rank for block in self.targets.blocks.values()):
-            rankless = {"lokr": "method.full_matrix = true", "full": "method.extract_rank = 0"}
-            why = rankless.get(self.method.name, f"method.name = {self.method.name}")
-            raise ValueError(f"a rank in targets.blocks has no effect while {why}")
-        return self
+    def _makes_sense_together(self) -> Config:
+        from trainers.combinations import check_combination
 
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Config:
-        if self.targets.unet == "none" and self.targets.text_encoder == "none":
-            raise ValueError("targets.unet and targets.text_encoder are both `none`: nothing would be trained")
-        if self.train.warmup >= self.train.steps:
-            raise ValueError(f"train.warmup = {self.train.warmup} leaves no step of train.steps = {self.train.steps}")
-        if self.train.optimizer == "prodigy" and self.train.learning_rate < 0.1:
-            raise ValueError("train.optimizer = prodigy finds its own step size and needs train.learning_rate near 1")
+        check_combination(self)
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainers.adapters.targets import B_LORA
@@ -12,55 +13,76 @@ from trainers.checkpoint import Progress
 from trainers.config import Config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
+from trainers.formats.embedding import BESIDE, how_to_load_word, write_embedding
 from trainers.formats.for_diffusers import how_to_load, write_for_diffusers
-from trainers.formats.metadata import TrainingFacts, style_metadata
+from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
 from trainers.formats.write import write_style
 from trainers.loop import Session
 from trainers.run import plain_disk_errors, whole_file
 
 FOR_STARTER = (
     "This style fits only the starter that it was trained on: "
-    'velatura generate --style {} --prompt "a fox" --out picture.png'
+    'velatura generate --style {} --prompt "{}" --out picture.png'
 )
 
 CUT = "the file holds {:.1%} of the change's size ‖ΔW‖, as LoRA; a higher method.extract_rank holds more, 0 all of it"
 ONLY_HERE = "Velatura only: its method is no change of weights, so no other tool could load this style on any base."
 
 
-def export_style(session: Session, dataset: Dataset, progress: Progress, started: float) -> Path:
-    """Write the style file(s) of a session into its run folder, each whole or not at all; `started` in Unix seconds."""
+def export_style(
+    session: Session, dataset: Dataset, progress: Progress, started: float, place: Path | None = None
+) -> Path:
+    """Write the style file(s) of a session, each whole or not at all; `started` in Unix seconds.
+
+    They go into the run's folder with a note on how to load them, or are called as `place` and have none. The word of a
+    run that trains no layer is its style; otherwise the word's file lies beside that of the layers.
+    """
     config, model, network, run = session.config, session.model, session.network, session.run
-    facts = training_facts(config, dataset, progress)
-    metadata = style_metadata(config, model, network, facts, started, time.time())
-    shape = dict(model.unet.config)
-    core = run.style / f"{config.name}.safetensors"
+    facts, finished = training_facts(config, dataset, progress), time.time()
+    core = place or run.style / f"{config.name}.safetensors"
+    beside = core.with_name(f"{core.stem}{BESIDE}{core.suffix}") if network.everywhere else core
+    sentences, written = list[str](), {core}
     with plain_disk_errors(core):
-        run.style.mkdir(exist_ok=True)
-        kept = write_style(core, network, model.family.name, shape, metadata, config.save.precision)
-        other = core.with_name(f"{config.name}-diffusers.safetensors")
-        extra = write_for_diffusers(other, network, model.family.name, shape, metadata, config.save.precision)
-        for half, block in B_LORA.items() if config.targets.unet == "b-lora" else ():
-            path = core.with_name(f"{config.name}-{half}.safetensors")
-            write_style(path, network, model.family.name, shape, metadata, config.save.precision, f"{block}.")
-        sentence = how_to_load(network, core, extra)
+        core.parent.mkdir(parents=True, exist_ok=True)
+        if network.everywhere:
+            metadata = style_metadata(config, model, network, facts, started, finished)
+            sentences.append(_write_layers(session, core, metadata))
+        for word in network.words:
+            write_embedding(beside, word, embedding_metadata(config, model, facts, started, finished))
+            written.add(beside)
+            sentences.append(how_to_load_word(beside, word))
         if model.starter:
-            sentence = ("" if network.merges else f"{ONLY_HERE} ") + FOR_STARTER.format(core.name)
-        if config.targets.unet == "b-lora":
-            sentence += (
-                f" {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."
-            )
-        with whole_file(run.style / "how-to-load.txt") as building:
-            building.write_text(sentence + "\n", encoding="utf-8")
+            only = [] if network.merges else [ONLY_HERE]
+            sentences = [*only, FOR_STARTER.format(core.name, full_caption("a fox", config.data, config.tokens.word))]
+        if place is None:
+            with whole_file(run.style / "how-to-load.txt") as building:
+                building.write_text("\n".join(sentences) + "\n", encoding="utf-8")
+    size = sum(path.stat().st_size for path in written)
+    session.record("export", path=core.name, bytes=size, message=" ".join(sentences))
+    return core
+
+
+def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> str:
+    """Write what was trained on layers, for all tools and for diffusers; the sentence that says how to load it."""
+    network, family, shape = session.network, session.model.family.name, dict(session.model.unet.config)
+    precision = session.config.save.precision
+    kept = write_style(core, network, family, shape, metadata, precision)
     if kept < 1:
         session.record("note", message=CUT.format(kept), kept=round(kept, 4))
-    session.record("export", path=core.name, bytes=core.stat().st_size, message=sentence)
-    return core
+    other = core.with_name(f"{core.stem}-diffusers.safetensors")
+    sentence = how_to_load(network, core, write_for_diffusers(other, network, family, shape, metadata, precision))
+    if session.config.targets.unet != "b-lora":
+        return sentence
+    for half, block in B_LORA.items():
+        path = core.with_name(f"{core.stem}-{half}.safetensors")
+        write_style(path, network, family, shape, metadata, precision, f"{block}.")
+    return f"{sentence} {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."
 
 
 def training_facts(config: Config, dataset: Dataset, progress: Progress) -> TrainingFacts:
     """What the file's metadata says of the images and of how long they were trained on."""
     batches = progress.step * config.train.accumulation
-    captions = [full_caption(item.caption, config.data) for item in dataset.items]
+    captions = [full_caption(item.caption, config.data, config.tokens.word) for item in dataset.items]
     tags = Counter(tag.strip() for caption in captions for tag in caption.split(",") if tag.strip())
     buckets = Counter((item.bucket.width, item.bucket.height) for item in dataset.items)
     return TrainingFacts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from trainers.trainee import Trainee, finite
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from torch.optim import Optimizer
 
 MOST_SKIPS = 5
 """Steps in a row whose loss or gradients are not numbers before the run gives up."""
@@ -68,13 +69,18 @@ class Session:
 
     @property
     def text_trains(self) -> bool:
-        return any(site.part != "unet" for site in self.network.everywhere)
+        """Whether captions are read anew in each step, since what reads them changes."""
+        return bool(self.network.words) or any(site.part != "unet" for site in self.network.everywhere)
 
     @cached_property
     def rates(self) -> tuple[float, ...]:
         """Every step's share of the peak learning rate."""
         settings = self.config.train
         return tuple(learning_rate_factor(step, settings) for step in range(settings.steps))
+
+    def as_exported(self) -> AbstractContextManager[None]:
+        """The network for a while as files have it: with the moving average, where there is one."""
+        return self.average.in_place() if self.average else nullcontext()
 
     def release(self) -> None:
         """Let the base and what was trained on it go, to make room for another."""
@@ -101,10 +107,8 @@ def take_steps(
         trainee.checkpoint_gradients(session.text_trains)
     batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes)
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
-    session.average = MovingAverage(network, config.train.ema) if config.train.ema else None
-    progress = load_checkpoint(session.run, network, optimizer, session.average) if resume else Progress()
-    for method in network.methods if resume else ():
-        method.restored(network)
+    session.average = _average(session)
+    progress = _put_back(session, optimizer) if resume else Progress()
     wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
     skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED
@@ -112,7 +116,7 @@ def take_steps(
         while progress.step < config.train.steps and not session.must_stop():
             before(progress.step)
             started = time.monotonic()
-            _stop_text_encoder(session, progress.step)
+            _stop_what_stops(session, progress.step)
             facts = _step(session, batches, wrapped, optimizer, progress.step)
             skips = 0 if facts["good"] else skips + 1
             progress.step += 1
@@ -128,10 +132,38 @@ def take_steps(
     saves = session.stopped_by not in ("", "cancel")
     if saves and not skips and progress.step not in session.run.checkpoint_steps():
         _save(session, progress, optimizer)
-    network.clock.now = Now()
-    for method in network.methods:
-        method.finish(network)
+    _conclude(session)
     return progress
+
+
+def reopen(session: Session) -> Progress:
+    """Put the newest checkpoint back as it would be exported; no step is taken. Errors are those of `load_checkpoint`.
+
+    Where the run keeps a moving average, `session.average` has it.
+    """
+    train = session.config.train
+    session.average = _average(session)
+    progress = _put_back(session, make_optimizer(parameter_groups(session.network, train), train))
+    _conclude(session)
+    return progress
+
+
+def _average(session: Session) -> MovingAverage | None:
+    decay = session.config.train.ema
+    return MovingAverage(session.network, decay) if decay else None
+
+
+def _put_back(session: Session, optimizer: Optimizer) -> Progress:
+    progress = load_checkpoint(session.run, session.network, optimizer, session.average)
+    for method in session.network.methods:
+        method.restored(session.network)
+    return progress
+
+
+def _conclude(session: Session) -> None:
+    session.network.clock.now = Now()
+    for method in session.network.methods:
+        method.finish(session.network)
 
 
 def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step: int) -> dict[str, Any]:
@@ -165,6 +197,8 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
     if good:
         for method in network.methods:
             method.after_step(network, now)
+        for word in network.words:
+            word.after_step()
         if session.average is not None:
             session.average.update()
     optimizer.zero_grad(set_to_none=True)
@@ -188,9 +222,12 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
     return loss
 
 
-def _stop_text_encoder(session: Session, step: int) -> None:
-    """From its step on, the text encoder's tensors have no gradient at all: a zero one would still move under AdamW."""
-    train = session.config.train
+def _stop_what_stops(session: Session, step: int) -> None:
+    """From its step on, what stays as it is has no gradient at all: a zero one would still move under AdamW."""
+    train, tokens = session.config.train, session.config.tokens
+    if step >= tokens.stop * train.steps:
+        for word in session.network.words:
+            word.requires_grad_(False)
     if step >= train.text_encoder_stop * train.steps:
         for site in session.network.everywhere:
             if site.part != "unet":

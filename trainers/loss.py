@@ -56,7 +56,12 @@ def prior_preserving_error(
 
 
 def weighted_error(prediction: Tensor, target: Tensor, weights: Tensor, mask: Tensor | None, settings: Loss) -> Tensor:
-    """The scalar loss of predictions and targets `(n, c, h, w)`, weights `(n,)` and a mask `(n, 1, h, w)` or None.
+    """The scalar loss: the mean of `error_by_image`, with weights `(n,)`."""
+    return (weights * error_by_image(prediction, target, mask, settings)).mean()
+
+
+def error_by_image(prediction: Tensor, target: Tensor, mask: Tensor | None, settings: Loss) -> Tensor:
+    """The mean error `(n,)` of predictions and targets `(n, c, h, w)`, under a mask `(n, 1, h, w)` where there is one.
 
     Pseudo-Huber is 2δ²(√(1 + (e/δ)²) − 1), which is e² for small errors and 2δ|e| for large ones.
     """
@@ -67,8 +72,6 @@ def weighted_error(prediction: Tensor, target: Tensor, weights: Tensor, mask: Te
     else:
         score = error**2
     if mask is None:
-        per_image = score.flatten(1).mean(1)
-    else:
-        share = mask.expand_as(score).flatten(1)
-        per_image = (score.flatten(1) * share).sum(1) / share.sum(1).clamp(min=1)
-    return (weights * per_image).mean()
+        return score.flatten(1).mean(1)
+    share = mask.expand_as(score).flatten(1)
+    return (score.flatten(1) * share).sum(1) / share.sum(1).clamp(min=1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.network import Network
+from trainers.adapters.tokens import Word
 from trainers.config import Train
 from trainers.errors import VelaturaError
 
@@ -22,8 +23,17 @@ def text_learning_rate(settings: Train) -> float:
     return settings.text_encoder_learning_rate or settings.learning_rate * share
 
 
+def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
+    """The one set, else five times the UNet's, or as much where no layer is trained beside it or under Prodigy."""
+    share = 1.0 if alone or settings.optimizer == "prodigy" else 5.0
+    return word.learning_rate or settings.learning_rate * share
+
+
 def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
-    """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method."""
+    """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method, words.
+
+    Words do not decay: a shorter row is another word.
+    """
     text_rate = text_learning_rate(settings)
     placed = [
         (site.part, one.method, one.learning_rate, one.theta) for site in network.everywhere for one in site.placed
@@ -35,6 +45,9 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
         for name, parameter in values.named_parameters():
             rate = base * ratio * method.learning_rate_ratio(name)
             groups.setdefault((rate, method.decays(name)), []).append(parameter)
+    for word in network.words:
+        rate = word_learning_rate(word, settings, alone=not network.everywhere)
+        groups.setdefault((rate, False), []).extend(word.parameters())
     return [
         {"params": members, "lr": rate, "peak_lr": rate} | ({} if decays else {"weight_decay": 0.0})
         for (rate, decays), members in groups.items()
@@ -42,7 +55,15 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
-    """The optimizer by name; VelaturaError says what to install where its package is missing."""
+    """The optimizer by name; VelaturaError says what to install where its package is missing, or what it needs."""
+    optimizer = _by_name(groups, settings)
+    if settings.offload_optimizer:
+        _require_cuda(groups, "train.offload_optimizer has no effect without a CUDA card: all memory is main memory")
+        offload_between_steps(optimizer)
+    return optimizer
+
+
+def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
     decay = settings.weight_decay
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, weight_decay=decay)
@@ -61,14 +82,47 @@ def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim
 
         with redirect_stdout(io.StringIO()):  # it prints a greeting, and standard output is for data
             return Prodigy(groups, weight_decay=decay, safeguard_warmup=True, use_bias_correction=True)
+    if settings.optimizer.startswith("paged-"):
+        _require_cuda(
+            groups,
+            f"train.optimizer = {settings.optimizer} moves its state between a CUDA card and main memory, and this run "
+            "has no such card; choose adamw",
+        )
     try:
-        from bitsandbytes.optim import AdamW8bit
+        from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit
     except ImportError:
         raise VelaturaError(
-            "train.optimizer = adamw8bit needs bitsandbytes: pip install 'velatura[8bit]', or choose adamw"
+            f"train.optimizer = {settings.optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or choose adamw"
         ) from None
-    optimizer: torch.optim.Optimizer = AdamW8bit(groups, weight_decay=decay)
+    kinds = {"adamw8bit": AdamW8bit, "paged-adamw": PagedAdamW, "paged-adamw8bit": PagedAdamW8bit}
+    optimizer: torch.optim.Optimizer = kinds[settings.optimizer](groups, weight_decay=decay)
     return optimizer
+
+
+def offload_between_steps(optimizer: torch.optim.Optimizer) -> None:
+    """Keep the optimizer's state on the CPU and fetch it for each step, to where its parameters are."""
+
+    def fetch(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for parameter, state in optimizer.state.items():
+            _move(state, parameter.device)
+
+    def put_away(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for state in optimizer.state.values():
+            _move(state, torch.device("cpu"))
+
+    optimizer.register_step_pre_hook(fetch)
+    optimizer.register_step_post_hook(put_away)
+
+
+def _move(state: dict[str, Any], device: torch.device) -> None:
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.dim():  # counts may stay where they are
+            state[name] = value.to(device)
+
+
+def _require_cuda(groups: list[dict[str, Any]], otherwise: str) -> None:
+    if groups[0]["params"][0].device.type != "cuda":
+        raise VelaturaError(otherwise)
 
 
 def _require_one_rate(groups: list[dict[str, Any]]) -> None:
@@ -76,7 +130,8 @@ def _require_one_rate(groups: list[dict[str, Any]]) -> None:
     if len(rates) > 1:
         raise VelaturaError(
             f"train.optimizer = prodigy finds one learning rate for everything, and here are {len(rates)} "
-            f"({', '.join(f'{rate:g}' for rate in rates)}): set no other rate for the text encoder, blocks or LoRA+"
+            f"({', '.join(f'{rate:g}' for rate in rates)}): "
+            "set no other rate for the text encoder, the word, blocks or LoRA+"
         )
 
 

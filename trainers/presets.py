@@ -26,6 +26,11 @@ class Preset:
     settings: Mapping[str, Any]
     starter: Mapping[str, Any]
 
+    @property
+    def method(self) -> str:
+        """The method of the layers that it trains, if it trains any."""
+        return str(self.settings.get("method", {}).get("name", "lora"))
+
     def settings_for(self, base: str) -> dict[str, Any]:
         """The partial config for a base as the config names it."""
         return overlay(self.settings, self.starter) if base == STARTER else dict(self.settings)

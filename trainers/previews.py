@@ -9,33 +9,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainers.config import Config
+import torch
+
+from trainers.config import Base, Config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.formats.apply import apply_styles
+from trainers.formats.embedding import embedding_beside
 from trainers.formats.read import read_style
 from trainers.grid import make_grid
 from trainers.loop import Session
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.run import whole_file
-from trainers.sampling import Order, draw, largest_difference
+from trainers.sampling import Order, draw, largest_difference, mean_difference
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+ON_WHOLE_BASE = (
+    "the last pictures are drawn from the file on the base in full, as people have it who use the style; those on the "
+    "base in {} that was trained on differ by {:.1f} of 255 on average"
+)
+NO_ROOM = (
+    "the base in full does not fit into this device's memory, so the last pictures are drawn from the file on the base "
+    "in {}; elsewhere they will differ a little"
+)
+
+
 @dataclass(frozen=True)
 class Finals:
-    """The last pictures: where the before/after grid is, and how far live and file are apart (0–255)."""
+    """The last pictures: where the before/after grid is, and how far live and file are apart (0–255).
+
+    That is None where the file was drawn on the base in full and the live adapter on a quantised one.
+    """
 
     grid: Path
-    difference: int
+    difference: int | None
 
 
 def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
     """The run's fixed prompts and seeds at `side` pixels; without prompts, four captions of the images."""
-    captions = dict.fromkeys(full_caption(item.caption, config.data) or config.name for item in dataset.items)
+    captions = dict.fromkeys(
+        full_caption(item.caption, config.data, config.tokens.word) or config.name for item in dataset.items
+    )
     settings = config.sample
     return Order(
         prompts=settings.prompts or tuple(captions)[:4],
@@ -61,18 +79,17 @@ def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
 
 
 def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals:
-    """Draw with the live adapter, then with the exported file on a base loaded afresh, and compare.
+    """Draw with the live adapter, then with the exported file on a base loaded afresh and in full, and compare.
 
     The base that was trained on is let go in between, so that no more than one is in memory.
     """
-    live = draw_previews(session, order, step)
-    fresh = _load_fresh(session)
-    network = apply_styles(fresh.parts, fresh.family.name, [(read_style(style), 1.0)])
-    network.clock.now = order.now
-    after = list(_announced(session, draw(fresh, order), len(live), step))
+    live, trained_on = draw_previews(session, order, step), session.config.base
+    after, same = _draw_file(session, order, style, step)
     folder = session.run.samples / "final"
     _keep(after, folder)
-    difference = largest_difference(live, after)
+    difference = largest_difference(live, after) if same else None
+    if not same:
+        session.record("note", message=ON_WHOLE_BASE.format(trained_on.storage.upper(), mean_difference(live, after)))
     before = _kept(session.run.samples / "step-00000000")
     rows = [("before", before), (f"after {step} steps", after)] if before else [(f"after {step} steps", after)]
     heads = [prompt if len(order.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in order.pictures]
@@ -90,13 +107,28 @@ def _announced(session: Session, pictures: Iterator[Image], total: int, step: in
         yield next(pictures)
 
 
-def _load_fresh(session: Session) -> Model:
-    model, settings = session.model, session.config.base
-    dtype, device, sha256 = model.dtype, model.device, model.sha256
+def _draw_file(session: Session, order: Order, style: Path, step: int) -> tuple[list[Image], bool]:
+    """The file's pictures on a base loaded afresh, and whether that is stored as the one that was trained on."""
+    trained_on, model = session.config.base, session.model
+    facts = (model.dtype, model.device, model.sha256)
     del model
     session.release()
-    gc.collect()
-    return load_model(settings, dtype, device, sha256)
+
+    def drawn(settings: Base) -> list[Image]:
+        gc.collect()
+        fresh = load_model(settings, *facts)
+        files = [(read_style(path), 1.0) for path in (style, embedding_beside(style)) if path is not None]
+        network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
+        network.clock.now = order.now
+        return list(_announced(session, draw(fresh, order), len(order.pictures), step))
+
+    try:
+        return drawn(trained_on.whole()), trained_on.storage == "full"
+    except torch.OutOfMemoryError:
+        if trained_on.storage == "full":
+            raise
+        session.record("warning", message=NO_ROOM.format(trained_on.storage.upper()))
+    return drawn(trained_on), True
 
 
 @contextmanager

@@ -221,6 +221,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         building.unlink(missing_ok=True)
 
 
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse, before anything is done, to write a file where something is in the way."""
+    if path.is_dir():
+        raise VelaturaError(f"{path} is a folder; give the name of a file as --out")
+    if path.exists() and not overwrite:
+        raise VelaturaError(f"{path} exists already; give another --out, or --overwrite to replace it")
+    for parent in path.parents:
+        if parent.exists() and not parent.is_dir():
+            raise VelaturaError(f"cannot write {path}: {parent} is a file, not a folder")
+
+
 @contextmanager
 def plain_disk_errors(path: Path) -> Iterator[None]:
     """Turn the system's refusals to write into one sentence."""

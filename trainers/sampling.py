@@ -94,10 +94,20 @@ def to_image(pixels: Tensor) -> Image:
 
 def largest_difference(left: Sequence[Image], right: Sequence[Image]) -> int:
     """The largest difference of any channel of any pixel, 0 … 255."""
+    return max(int(each.max()) for each in _differences(left, right))
+
+
+def mean_difference(left: Sequence[Image], right: Sequence[Image]) -> float:
+    """The mean difference of all channels of all pixels, 0 … 255."""
+    found = [float(each.mean()) for each in _differences(left, right)]
+    return sum(found) / len(found)
+
+
+def _differences(left: Sequence[Image], right: Sequence[Image]) -> list[Any]:
     import numpy as np
 
     pairs = zip(left, right, strict=True)
-    return max(int(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).max()) for a, b in pairs)
+    return [np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)) for a, b in pairs]
 
 
 def _initial_noise(model: Model, seed: int, height: int, width: int) -> Tensor:

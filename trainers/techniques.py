@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from trainers.adapters import METHODS
 
@@ -23,6 +25,7 @@ class Technique:
 
 
 LAYERS = ("linear", "convolution")
+TEXTUAL_INVERSION = "textual-inversion"
 
 BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
@@ -54,11 +57,25 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "targets.unet=b-lora",
     ),
     Technique(
+        TEXTUAL_INVERSION,
+        "arXiv 2208.01618",
+        ("tokens",),
+        "A new word for the style, of a few kilobytes; alone, or beside any method (pivotal tuning).",
+        "tokens.word='<style>'",
+    ),
+    Technique(
         "dreambooth",
         "arXiv 2208.12242",
         ("data",),
         "The base's own pictures of a whole class train along, so that it does not forget them.",
         "prior.prompt=TEXT",
+    ),
+    Technique(
+        "qlora",
+        "arXiv 2305.14314",
+        ("base",),
+        "The frozen base in 4 bits a number while any method trains on it: a quarter of its memory, a little slower.",
+        "base.storage=nf4",
     ),
 )
 """What is no `[method]` of its own, but a setting of one, or lies in the base, the data or the tokens."""
@@ -68,3 +85,11 @@ def list_techniques() -> tuple[Technique, ...]:
     """Every method, then every technique beside them."""
     methods = (Technique(n, k.paper, k.places, k.summary, f"method.name={n}") for n, k in METHODS.items())
     return (*methods, *BESIDE_METHODS)
+
+
+def techniques_in(table: Mapping[str, Any]) -> str:
+    """What a table of settings trains with: the names with + between them, such as `lora+textual-inversion`."""
+    targets, word = table.get("targets", {}), table.get("tokens", {}).get("word", "")
+    layers = targets.get("unet") != "none" or targets.get("text_encoder", "none") != "none"
+    method = str(table.get("method", {}).get("name", "lora"))
+    return "+".join([method] * layers + [TEXTUAL_INVERSION] * bool(word))

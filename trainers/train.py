@@ -33,6 +33,8 @@ from trainers.prior import open_prior
 from trainers.ranks import draw_rank_map
 from trainers.run import Run, new_run, plain_disk_errors, write_config
 from trainers.signals import interrupted_by_sigterm
+from trainers.techniques import techniques_in
+from trainers.word import learn_word
 
 if TYPE_CHECKING:
     from trainers.sampling import Order
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
 STARTER_NOTE = (
     "The starter is a small model that ships with Velatura: this style will fit only the starter. "
     "For a style that works in other tools choose a real base model with --base."
+)
+
+ONLY_HERE_NOTE = (
+    "{} is no change of weights, for which other tools have no form: this style will load in Velatura only."
 )
 
 
@@ -58,7 +64,10 @@ class Result:
     grid: Path | None
     """Pictures before and after, where the run was not cut short."""
     difference: int | None
-    """Largest difference (0–255) between the live adapter's pictures and those of the file, loaded afresh."""
+    """Largest difference (0–255) between the live adapter's pictures and those of the file, loaded afresh.
+
+    None where the run drew none, or trained on a quantised base: the file's are drawn on the base in full.
+    """
 
 
 def train(config: Config, out: Path, overwrite: bool = False, listener: Listener | None = None) -> Result:
@@ -132,7 +141,11 @@ def open_session(run: Run, config: Config, record: Recorder) -> Session:
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"))
     model = load_model(config.base, dtype, accelerator.device)
     network = attach(model.parts, config.method, config.targets, config.seed)
+    if config.tokens.word:
+        learn_word(model, network, config.tokens)
     _check_fit(config, model, network)
+    if not network.merges:
+        record("note", message=ONLY_HERE_NOTE.format(config.method.name))
     if model.starter:
         record("note", message=STARTER_NOTE)
     return Session(run, config, model, network, record, accelerator)
@@ -147,11 +160,7 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
         raise VelaturaError(
             f"sample.size = {config.sample.size} must be a multiple of {stride} for {model.title}, or 0"
         )
-    if config.train.text_encoder_stop < 1 and all(site.part != "unet" for site in network.everywhere):
-        raise VelaturaError(
-            f"train.text_encoder_stop = {config.train.text_encoder_stop:g} would leave nothing to train after it, "
-            "since no layer of the UNet is trained; leave it at 1"
-        )
+    _check_stops(config, network)
     for method in network.methods:
         idle = method.idle_setting([s for s in network.everywhere if any(p.method == method for p in s.placed)])
         if idle is not None:
@@ -161,12 +170,27 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
         encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
 
 
-def open_dataset(session: Session) -> tuple[Dataset, Order]:
-    """The images of a session's run at its training size, and the previews that it draws."""
+def _check_stops(config: Config, network: Network) -> None:
+    """Refuse a run in which all that is trained stops before its end."""
+    text = any(site.part != "unet" for site in network.everywhere)
+    stops = {"train.text_encoder_stop": config.train.text_encoder_stop} if text else {}
+    stops |= {"tokens.stop": config.tokens.stop} if network.words else {}
+    trains_on = any(site.part == "unet" for site in network.everywhere) or max(stops.values()) == 1
+    if not trains_on:
+        key = max(stops, key=lambda key: stops[key])
+        raise VelaturaError(
+            f"{key} = {stops[key]:g} would leave nothing to train after it, "
+            "since no layer of the UNet is trained; leave it at 1"
+        )
+
+
+def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, Order]:
+    """The images of a session's run, or of a folder, at its training size, and the previews that it draws."""
     config, model = session.config, session.model
     resolution = config.data.resolution or model.resolution
     side = config.sample.size or resolution - resolution % model.stride
-    dataset = load_dataset(session.run.dataset, config.data, config.seed, resolution, model.stride)
+    images = folder or session.run.dataset
+    dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
     return dataset, preview_order(config, dataset, side)
 
 
@@ -191,7 +215,7 @@ def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) 
         "start",
         name=config.name,
         prompts=[prompt for prompt, _ in order.pictures],
-        method=config.method.name,
+        method=techniques_in(config.model_dump()),
         base=session.model.title,
         family=session.model.family.name,
         steps=config.train.steps,
@@ -211,11 +235,11 @@ def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) 
 
 def _note_dataset(session: Session, dataset: Dataset) -> None:
     """Warn of images that are trained smaller or are enlarged too much, and of captions that are cut."""
-    data, record = session.config.data, session.record
+    data, word, record = session.config.data, session.config.tokens.word, session.record
     smaller = [item.path.name for item in dataset.items if item.bucket.reduced]
     larger = [item.path.name for item in dataset.items if item.bucket.enlarged]
     room = CHUNK * data.chunks
-    captions = {item.path.name: full_caption(item.caption, data) for item in dataset.items}
+    captions = {item.path.name: full_caption(item.caption, data, word) for item in dataset.items}
     captions["prior.prompt"] = session.config.prior.prompt
     cut = [name for name, caption in captions.items() if count_tokens(session.model, caption) > room]
     for names, what in (
@@ -234,7 +258,7 @@ def _previews(session: Session, order: Order) -> Callable[[int], None]:
 
     def before(step: int) -> None:
         if step == 0 or (every and step % every == 0):
-            with session.average.in_place() if session.average and step else nullcontext():
+            with session.as_exported() if step else nullcontext():
                 draw_previews(session, order, step)
 
     return before
@@ -249,7 +273,7 @@ def _finish(
         run.clear_stop()
         session.record("paused" if stopped_by == "pause" else "cancelled", step=progress.step, seconds=seconds)
         return Result(run.folder, None, progress.step, seconds, parameters, stopped_by, None, None)
-    with session.average.in_place() if session.average else nullcontext():
+    with session.as_exported():
         style = export_style(session, dataset, progress, started)
         finals = None if stopped_by else draw_final(session, order, style, progress.step)
     draw_rank_map(run.folder)

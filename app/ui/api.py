@@ -16,7 +16,7 @@ from app.ui import edits, run_samples
 from app.ui.answers import Answer, RefusalError, file_of, in_plain, kindly, must, table_of, uploads_of, whole_of
 from app.ui.drafts import Draft
 from app.ui.parts import Studio
-from app.ui.shelf import Item
+from app.ui.shelf import FORMATS, Item
 from app.ui.starting import start_run, with_orders
 from app.ui.uploads import take_in
 from trainers.presets import list_presets
@@ -150,10 +150,12 @@ class Api:
         return {"styles": [in_plain(item) for item in found[first : first + A_PAGE]], "pages": pages}
 
     @kindly
-    def download(self, style: str, format: Literal["safetensors", "diffusers", "toml"] = "safetensors") -> gr.FileData:
-        """A style's file for ComfyUI, A1111, Forge and InvokeAI, for diffusers, or its settings."""
-        if format not in ("safetensors", "diffusers", "toml"):
-            raise RefusalError("bad_value", f"format is safetensors, diffusers or toml, not {format!r}.")
+    def download(
+        self, style: str, format: Literal["safetensors", "diffusers", "embedding", "toml"] = "safetensors"
+    ) -> gr.FileData:
+        """A style's file for ComfyUI, A1111, Forge and InvokeAI, for diffusers, that of its word, or its settings."""
+        if format not in FORMATS:
+            raise RefusalError("bad_value", f"format is {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {format!r}.")
         item = self._item(style)
         return file_of(must("format", self.studio.shelf.download, item, format))
 

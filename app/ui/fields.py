@@ -21,13 +21,14 @@ PICTURES, CAPTIONS, PREVIEWS, MEMORY = "Pictures", "Captions", "Previews and sav
 FOLDS = (METHOD, LAYERS, LEARNING, NOISE, PICTURES, CAPTIONS, PREVIEWS, MEMORY)
 SECTIONS = {
     "method": METHOD, "base": LAYERS, "targets": LAYERS, "train": LEARNING, "loss": NOISE, "data": PICTURES,
-    "prior": PICTURES, "sample": PREVIEWS, "save": PREVIEWS, "": LEARNING,
+    "tokens": CAPTIONS, "prior": PICTURES, "sample": PREVIEWS, "save": PREVIEWS, "": LEARNING,
 }  # fmt: skip
 """The fold of a section's settings, but for these:"""
 ELSEWHERE_IN_FOLDS = {
     "name": PREVIEWS, "schema_version": PREVIEWS, "base.prediction": NOISE, "base.zero_terminal_snr": NOISE,
     "base.clip_skip": CAPTIONS, "data.trigger": CAPTIONS, "data.caption": CAPTIONS, "data.caption_dropout": CAPTIONS,
     "data.shuffle_tags": CAPTIONS, "data.keep_tags": CAPTIONS, "data.chunks": CAPTIONS, "data.cache": MEMORY,
+    "base.storage": MEMORY, "base.double_quantisation": MEMORY, "train.offload_optimizer": MEMORY,
     "train.gradient_checkpointing": MEMORY, "train.precision": MEMORY, "train.device": MEMORY, "train.tracker": MEMORY,
 }  # fmt: skip
 SET_ELSEWHERE = {
@@ -56,6 +57,7 @@ OTHER_NAMES = {
     "train.precision": "mixed_precision",
     "targets.text_encoder": "clip train_text_encoder",
     "targets.blocks": "block weights lbw",
+    "base.storage": "qlora nf4 4-bit quantization bitsandbytes",
     "data.resolution": "size",
     "data.max_aspect": "aspect ratio bucket",
     "data.flip": "flip_aug mirror",
@@ -64,6 +66,9 @@ OTHER_NAMES = {
     "data.keep_tags": "keep_tokens",
     "data.chunks": "max_token_length",
     "data.cache": "cache_latents",
+    "tokens.word": "textual inversion embedding placeholder_token pivotal tuning",
+    "tokens.vectors": "num_vectors_per_token",
+    "tokens.initial": "initializer_token",
     "loss.min_snr_gamma": "snr",
     "prior.prompt": "dreambooth class_prompt prior preservation regularization",
     "prior.images": "num_class_images regularization",
@@ -78,9 +83,16 @@ TITLES = {
     "base.model": "Base model",
     "base.zero_terminal_snr": "Zero terminal SNR",
     "base.clip_skip": "CLIP skip",
+    "base.storage": "Storage of the base",
     "targets.unet": "Layers of the UNet",
     "targets.text_encoder": "Layers of the text encoder",
     "targets.blocks": "Overrides by block",
+    "tokens.word": "Word to learn",
+    "tokens.vectors": "Tokens of the word",
+    "tokens.initial": "Meaning it starts from",
+    "tokens.learning_rate": "Learning rate of the word",
+    "tokens.stop": "Stop of the word",
+    "tokens.norm_prior": "Norm prior",
     "loss.kind": "Loss",
     "loss.min_snr_gamma": "Min-SNR gamma",
     "prior.prompt": "Class prompt",

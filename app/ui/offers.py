@@ -26,6 +26,10 @@ def offers(shelf: Shelf, item: Item) -> str:
     except (FileNotFoundError, VelaturaError):  # there can be none, or it was deleted in this moment
         reason = text(words.NOT_POSSIBLE.format(item.not_plain or words.HUGE))
         found.append(f'<p class="not-to-be-had"><b>{text(words.FOR_DIFFUSERS)}</b><small>{reason}</small></p>')
+    beside = shelf.word_of(item)
+    if beside is not None:
+        told = words.WORD_SAID.format(readable_size(beside.stat().st_size))
+        found.append(_offer(item, "embedding", words.THE_WORD, told))
     if item.run:
         found.append(_offer(item, "toml", words.SETTINGS, words.TOML_SAID))
     return (

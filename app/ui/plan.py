@@ -10,7 +10,6 @@ from app.ui.drafts import Choices, Draft
 from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.ui.names import safe_name
 from trainers.adapters import METHODS
-from trainers.adapters.block import BlockMethod
 from trainers.config import Config
 from trainers.config_file import KEY_FIRST, build_config, find_problems, lay_over, overlay
 from trainers.errors import VelaturaError
@@ -27,7 +26,7 @@ METHOD_KEY = "method."
 
 def method_of(choices: Choices) -> str:
     """The method that was chosen, else the preset's."""
-    return choices.method if choices.method in METHODS else str(_preset(choices).settings["method"]["name"])
+    return choices.method if choices.method in METHODS else _preset(choices).method
 
 
 def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
@@ -35,7 +34,7 @@ def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
     choices = draft.choices
     changed = nested(changed_settings(choices))
     layers: list[Mapping[str, Any]] = [shorten_warmup(_preset(choices).settings_for(choices.base), changed)]
-    if method_of(choices) != layers[0]["method"]["name"]:
+    if method_of(choices) != _preset(choices).method:
         layers.append(_method_settings(method_of(choices), choices.base))
     if choices.aim == "subject":
         layers += [SUBJECT, {"targets": {"text_encoder": METHODS[method_of(choices)].text_preset}}]
@@ -112,7 +111,7 @@ def choose(draft: Draft, what: str, value: str) -> Draft:
         return draft
     if what == "preset":
         return with_choices(draft, preset=value, method="")
-    own = str(_preset(draft.choices).settings["method"]["name"])
+    own = _preset(draft.choices).method
     return with_choices(draft, **{what: "" if what == "method" and value == own else value})
 
 
@@ -166,7 +165,7 @@ def _method_settings(method: str, base: str) -> dict[str, Any]:
     settings = named.settings_for(base)
     rate = settings.get("train", {}).get("learning_rate")
     found = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
-    if issubclass(METHODS[method], BlockMethod) and "targets" in settings:  # not every selection holds its blocks
+    if "targets" in settings:  # some sit where others do not
         found["targets"] = settings["targets"]
     return found
 

@@ -11,6 +11,7 @@ from app.jobs.views import View
 from app.progress import readable_speed
 from app.ui import run_words as words
 from app.ui.html import text
+from trainers.techniques import techniques_in
 
 COATS = 4
 ACTIVE = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
@@ -76,8 +77,8 @@ def _planned(config: Path) -> tuple[str, str]:
     """Method and base of a run that has said nothing yet; empty where its config cannot be read."""
     try:
         table = tomllib.loads(config.read_text(encoding="utf-8"))
-        method, base = str(table["method"]["name"]), str(table["base"]["model"])
-    except (OSError, ValueError, KeyError, TypeError):
+        method, base = techniques_in(table), str(table["base"]["model"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "", ""
     return method, base_name(base)
 

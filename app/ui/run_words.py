@@ -100,9 +100,10 @@ METHODS = {
     "krona-b": "KronA-B",
     "vpt": "Visual prompts",
     "full": "Full fine-tuning",
+    "textual-inversion": "Textual inversion",
 }
 
 
 def method(name: str) -> str:
-    """A method as its paper writes it."""
-    return METHODS.get(name, name)
+    """A method as its paper writes it; several with + between them."""
+    return " + ".join(METHODS.get(part, part) for part in name.split("+"))

@@ -28,11 +28,12 @@ from app.ui.shelf_read import (
 )
 from app.ui.uploads import MOST_BYTES_A_FILE, forget
 from trainers.errors import VelaturaError
+from trainers.formats.embedding import BESIDE, embedding_beside
 from trainers.run import Run, plain_disk_errors, whole_file
 
 __all__ = ["FORMATS", "Item", "Shelf"]
 
-FORMATS = ("safetensors", "diffusers", "toml")
+FORMATS = ("safetensors", "diffusers", "embedding", "toml")
 SUFFIX = ".safetensors"
 OFFERED = "styles"
 """Folder of the public one with a folder for each style."""
@@ -77,7 +78,9 @@ class Shelf:
 
     # ---------------------------------------------------------------- files out
     def download(self, item: Item, format: str) -> Path:
-        """The style as `safetensors`, `diffusers` or its settings as `toml`, where browsers may download it from.
+        """The style as `safetensors` or `diffusers`, the `embedding` of its word, or its settings as `toml`.
+
+        It lies where browsers may download it from.
 
         VelaturaError says why it cannot be had so.
         """
@@ -87,6 +90,8 @@ class Shelf:
         source, name = item.path, f"{item.name}{SUFFIX}"
         if format == "toml":
             source, name = self._settings(item), f"{item.name}.toml"
+        elif format == "embedding":
+            source, name = self._word(item), f"{item.name}{BESIDE}{SUFFIX}"
         elif format == "diffusers" and not item.plain:
             source, name = self.for_diffusers(item) or item.path, f"{item.name}-diffusers{SUFFIX}"
             put = self._put_plain if source == item.path else put_copy
@@ -108,6 +113,10 @@ class Shelf:
         if reason:
             raise VelaturaError(words.NOT_FOR_DIFFUSERS.format(item.name, reason))
         return None
+
+    def word_of(self, item: Item) -> Path | None:
+        """The file with the word that was trained together with a style, None where there is none."""
+        return embedding_beside(item.path) if item.run else None
 
     def public(self, item: Item) -> Path:
         """The folder of what browsers may have of a style; its name cannot be guessed."""
@@ -250,6 +259,12 @@ class Shelf:
         if view is None:
             raise VelaturaError(words.GONE)
         return view
+
+    def _word(self, item: Item) -> Path:
+        file = self.word_of(item)
+        if file is None:
+            raise VelaturaError(words.NO_WORD_OF_ITS_OWN.format(item.name))
+        return file
 
     def _settings(self, item: Item) -> Path:
         if not item.run:

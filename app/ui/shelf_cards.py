@@ -84,6 +84,7 @@ def _notes(item: Item) -> str:
 def _more(item: Item) -> str:
     called = ", ".join(item.words)
     syntax = called if item.only_here else words.PROMPT.format(item.name, called).strip()
+    syntax = item.name if item.method == words.EMBEDDING else syntax
     acts = [f'<button type="button" class="quiet" data-copy="{text(syntax)}">{text(words.COPY)}</button>'] * bool(
         syntax
     )

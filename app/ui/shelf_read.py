@@ -14,6 +14,7 @@ from app.ui import shelf_words as words
 from app.ui.downloads import OFFERS
 from app.ui.names import safe_name
 from trainers.formats.convert import is_plain, why_not_plain
+from trainers.formats.embedding import BESIDE
 from trainers.formats.inspect import Glance, glance_at
 from trainers.formats.own import read_form
 from trainers.formats.read import read_outline, read_style
@@ -66,9 +67,10 @@ def style_of_run(run: Path) -> Path | None:
     own = run / "style" / f"{run.name}.safetensors"
     if own.is_file():
         return own
-    # The folder may have been renamed since; the file for diffusers stands beside the one that it belongs to.
+    # The folder may have been renamed since; files for diffusers and of a word stand beside the one they belong to.
     found = {path.stem: path for path in (run / "style").glob("*.safetensors") if not path.name.startswith(".")}
-    whole = [path for stem, path in found.items() if stem.removesuffix("-diffusers") not in found or not _is_twin(stem)]
+    twins = {f"{stem}{end}" for stem in found for end in ("-diffusers", BESIDE)}
+    whole = [path for stem, path in found.items() if stem not in twins]
     return max(whole, default=None)
 
 
@@ -137,10 +139,6 @@ def _item(path: Path, glance: Glance, **facts: Any) -> Item:
     seen = path.stat()
     facts |= {"family": glance.base.family, "starter": bool(glance.base.fits_only), "only_here": glance.only_here}
     return Item(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
-
-
-def _is_twin(stem: str) -> bool:
-    return stem.endswith("-diffusers")
 
 
 def _config(run: Path) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ def preset_cards(draft: Draft, costs: dict[str, str]) -> str:
 
 def method_cards(draft: Draft) -> str:
     """Which method: the preset's own and the first ones as cards, the others in a fold."""
-    chosen, own = method_of(draft.choices), str(find_preset(draft.choices.preset).settings["method"]["name"])
+    chosen, own = method_of(draft.choices), find_preset(draft.choices.preset).method
     order = list(dict.fromkeys((own, *METHODS)))
     shown = sorted(order[:SHOWN_METHODS], key=list(METHODS).index)
     rest = [name for name in METHODS if name not in shown]

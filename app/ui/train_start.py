@@ -20,7 +20,7 @@ from app.ui.html import heading
 from app.ui.names import LONGEST, safe_name, suggest, unlike
 from app.ui.parts import Studio
 from app.ui.patched import patched
-from app.ui.plan import choose, plan, problems
+from app.ui.plan import changed_settings, choose, plan, problems
 from app.ui.shell import AT_ONCE, EACH, PRIVATE, block
 from app.ui.starting import start_run
 from app.ui.trouble import reason, saying, trouble_line
@@ -186,5 +186,6 @@ def _lines(typed: str) -> tuple[str, ...]:
 def _with_captions(draft: Draft) -> Draft:
     """The draft with a few of its captions as prompts."""
     data = Data(trigger=draft.trigger)
-    captions = dict.fromkeys(full_caption(one.caption, data) for one in draft.pictures if one.caption)
+    word = str(changed_settings(draft.choices).get("tokens.word", ""))
+    captions = dict.fromkeys(full_caption(one.caption, data, word) for one in draft.pictures if one.caption)
     return draft.with_(prompts=tuple(captions)[:SUGGESTED])

@@ -141,7 +141,11 @@ ROWS = {
     "pickle as style": (f"{DRAW} --style old.pt", "old.pt is a pickled file, which can run any code"),
     "disguised pickle as style": (f"{DRAW} --style disguised.safetensors", "is not a safetensors file"),
     "truncated style": (f"{DRAW} --style cut.safetensors", "cut.safetensors is cut short"),
-    "embedding as style": (f"{DRAW} --style embedding.safetensors", "textual-inversion embedding"),
+    "embedding of no known base": (f"{DRAW} --style embedding.safetensors", "was not trained on the starter"),
+    "embedding of another base": (
+        f"{DRAW} --style embedding.safetensors --base starter",
+        "embedding.safetensors was made for another kind of model, whose text has 8 channels",
+    ),
     "folder as style": (f"{DRAW} --style images", "images is a folder"),
     # the rest
     "check a missing folder": ("check nowhere", "nowhere .* no such folder"),
@@ -156,6 +160,12 @@ ROWS = {
     "resume to no steps": ("resume runs/dusk --steps 0", "train.steps = 0"),
     "stop what is no run": ("stop images", "images is no run folder"),
     "stop what is complete": ("stop runs/dusk", "runs/dusk is not training: it has already finished"),
+    "export what is no run": ("export images", "images is no run folder"),
+    "export over a file": ("export runs/dusk", "dusk.safetensors exists already; .* --overwrite"),
+    "export inside a file": ("export runs/dusk --out file/x.safetensors", "file is a file, not a folder"),
+    "export to another kind": ("export runs/dusk --out dusk.bin", "a style file ends in .safetensors: found dusk.bin"),
+    "export at a rank": ("export runs/dusk --rank 8", "trained with lora, which serves one rank; .* dylora"),
+    "ranks of a method with one": ("ranks runs/dusk", "trained with lora, which serves one rank; .* dylora"),
     "demo with unknown images": ("demo --sample nice", "no sample images 'nice'; there are black-line, blob"),
     "get no id": ("models get nice", "'nice' is no hub id"),
 }

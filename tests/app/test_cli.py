@@ -27,7 +27,7 @@ EVERY_COMMAND = sorted(commands())
 def test_the_commands_there_are() -> None:
     expected = {"train", "resume", "stop", "check", "generate", "inspect", "models", "models get", "methods", "presets"}
     queue = {"add", "list", "stop", "pause", "cancel", "resume", "retry", "clone", "move", "clear"}
-    expected |= {"estimate", "caption"}
+    expected |= {"estimate", "caption", "export", "ranks"}
     assert set(EVERY_COMMAND) == expected | {"demo", "ui", "worker", "queue"} | {f"queue {name}" for name in queue}
 
 
@@ -81,7 +81,10 @@ def test_presets() -> None:
     names = [row["name"] for row in rows]
     assert {one.name for one in list_techniques()} <= set(names)
     assert all(row["method"] == row["name"] for row in rows if row["name"] in METHODS)
-    assert all(row["method"] in METHODS and row["summary"] for row in rows)
+    named = {*METHODS, "textual-inversion"}
+    assert all(named.issuperset(row["method"].split("+")) and row["summary"] for row in rows)
+    methods = {row["name"]: row["method"] for row in rows}
+    assert methods["textual-inversion"] == "textual-inversion" and methods["pivotal"] == "lora+textual-inversion"
 
 
 def test_models(tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +135,9 @@ def test_check_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert re.search(r"^! notes.png holds text, not an image\.$", outcome.out, re.MULTILINE)
     assert re.search(r"^! The caption of dog.png is cut at 75 tokens \(the longest has 120\)\.$", outcome.out, re.M)
     assert "fox [red].png" not in outcome.out  # nothing is wrong with it
+    word = ("--set", "tokens.word=<dusk>", "--set", "tokens.vectors=70")
+    # “fox red” and a comma are three tokens; the other begins its second chunk beside the word.
+    assert "caption of dog.png is cut at 75 tokens (the longest has 191)" in call("check", folder, *word).out
     (folder / "fox [red].png").write_text("no image either", encoding="utf-8")
     assert "fox [red].png holds text" in call("check", folder).out
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.app.command import call
 from tests.app.conftest import Trained
 from tests.app.files import write_pictures
+from trainers.adapters.tokens import Word
+from trainers.config import Base
+from trainers.formats.embedding import write_embedding
+from trainers.formats.origin import STARTER
+from trainers.models.load import load_model
+from trainers.models.words import known_tokens
 
 
 def picture(tmp_path: Path, *words: object) -> np.ndarray[Any, Any]:
@@ -76,6 +84,32 @@ def test_seed_size_and_prompt_matter(tmp_path: Path) -> None:
     assert not np.array_equal(picture(tmp_path, "--guidance", "2"), plain)
     assert not np.array_equal(picture(tmp_path, "--sampler", "euler"), plain)
     assert picture(tmp_path, "--size", "64x96").shape == (96, 64, 3)
+
+
+def test_words_are_read_from_embeddings_alone_and_beside_a_style(trained: Trained, tmp_path: Path) -> None:
+    """A word whose rows are those of `cat hat` draws what those words draw."""
+    model = load_model(Base(), torch.float32, "cpu")
+    ids = known_tokens(model.tokenizers[0], "cat hat")
+    rows = model.text_encoders[0].get_input_embeddings().weight.detach()[ids]
+    beside = tmp_path / "my-embedding.safetensors"
+    write_embedding(beside, Word("<dusk>", {"text_encoder": rows}), {"velatura.fits_only": STARTER})
+    style = shutil.copy(trained.style, tmp_path / "my.safetensors")
+
+    def drawn(prompt: str, *styles: object) -> np.ndarray[Any, Any]:
+        target = tmp_path / "picture.png"
+        words = [word for one in styles for word in ("--style", one)]
+        outcome = call("generate", "--prompt", prompt, "--steps", "2", *words, "--out", target, "--overwrite")
+        assert outcome.code == 0, outcome.err
+        with Image.open(target) as image:
+            return np.asarray(image).astype(np.int16)
+
+    wanted, styled = drawn("a red cat hat"), drawn("a red cat hat", f"{trained.style}:20")
+    assert not np.array_equal(wanted, styled)
+    assert np.array_equal(drawn("a red my-embedding", beside), wanted), "called by its file's name"
+    assert np.array_equal(drawn("a red my-embedding", f"{style}:20"), styled), "found beside the style, and whole"
+    assert np.array_equal(drawn("a red my-embedding", f"{style}:20", beside), styled), "once, if it is named too"
+    outcome = call("inspect", beside)
+    assert "textual-inversion" in outcome.out and "my-embedding" in outcome.out
 
 
 def test_several_prompts_make_a_grid(tmp_path: Path) -> None:

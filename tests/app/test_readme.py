@@ -67,6 +67,7 @@ def test_the_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
     write_pictures(tmp_path / "my-paintings", "fox in snow.png", "a boat.png")
     few = ("--steps", "1", "--set", "sample.steps=1")
     more = {"train": few, "queue add": few, "generate": ("--steps", "1"), "worker": ("--device", "cpu")}
+    more["ranks"] = ("--times", "1")
     done = []
     for words in VELATURA:
         if words[0] in ("demo", "ui", "stop", "resume") or words[:2] == ["models", "get"] or "--base" in words:

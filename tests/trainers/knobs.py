@@ -91,7 +91,16 @@ def cases(within: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Ca
 
 TEXT = one("targets.text_encoder", "attn")
 STEPS = one("train.steps", 4)
+NF4 = one("base.storage", "nf4")
 CONVOLUTIONS = one("targets.unet", ["mid_block.resnets.0.conv1", "mid_block.resnets.1.conv1"])
+WORD = both(STEPS, one("tokens.word", "<dusk>"))
+ALONE = both(
+    WORD,
+    one("targets.unet", "none"),
+    one("method", {"name": "lora", "rank": 16, "alpha": 16.0}),
+    one("save.precision", "fp16"),
+)
+"""A word and nothing else; `method` and `save` as they are by default."""
 LOHA = one("method", {"name": "loha", "rank": 2})
 LOKR = one("method", {"name": "lokr", "rank": 2})
 THIN_LOKR = one("method", {"name": "lokr", "rank": 2, "full_matrix": False})
@@ -128,6 +137,8 @@ CASES: dict[str, Case] = {
     "base.prediction": Case(one("base.prediction", "v_prediction")),
     "base.zero_terminal_snr": Case(one("base.zero_terminal_snr", "on"), within=one("base.prediction", "v_prediction")),
     "base.clip_skip": Case(one("base.clip_skip", 2)),
+    "base.storage": Case(NF4),
+    "base.double_quantisation": Case(one("base.double_quantisation", False), within=NF4),
     "data.images": Case(one("data.images", "{bare}")),
     "data.resolution": Case(one("data.resolution", 48)),
     "data.max_aspect": Case(one("data.max_aspect", 1.0), within=LARGER),
@@ -155,6 +166,12 @@ CASES: dict[str, Case] = {
     "targets.text_encoder": Case(TEXT),
     "targets.blocks.rank": Case(one("targets.blocks", {"mid_block.*": {"rank": 2}})),
     "targets.blocks.learning_rate": Case(one("targets.blocks", {"mid_block.*": {"learning_rate": 0.5}})),
+    "tokens.word": Case(WORD, within=STEPS),
+    "tokens.vectors": Case(one("tokens.vectors", 3), within=WORD),
+    "tokens.initial": Case(one("tokens.initial", "a red house"), within=WORD),
+    "tokens.learning_rate": Case(one("tokens.learning_rate", 1e-3), within=WORD),
+    "tokens.stop": Case(one("tokens.stop", 0.5), within=WORD),
+    "tokens.norm_prior": Case(one("tokens.norm_prior", 0.5), within=WORD),
     "loss.kind": Case(one("loss.kind", "huber")),
     "loss.huber_delta": Case(one("loss.huber_delta", 0.5), within=one("loss.kind", "huber")),
     "loss.min_snr_gamma": Case(one("loss.min_snr_gamma", 1.0)),
@@ -170,6 +187,7 @@ CASES: dict[str, Case] = {
     "train.text_encoder_learning_rate": Case(one("train.text_encoder_learning_rate", 1e-3), within=TEXT),
     "train.text_encoder_stop": Case(one("train.text_encoder_stop", 0.5), within=TEXT),
     "train.optimizer": Case(one("train.optimizer", "lion")),
+    "train.offload_optimizer": Case(one("train.offload_optimizer", True), refused("without a CUDA card")),
     "train.weight_decay": Case(one("train.weight_decay", 0.5)),
     "train.schedule": Case(one("train.schedule", "cosine")),
     "train.warmup": Case(one("train.warmup", 1)),

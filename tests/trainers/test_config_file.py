@@ -118,3 +118,11 @@ def test_images_are_taken_relative_to_the_file(tmp_path):
 def test_lines_that_are_no_assignment(line):
     with pytest.raises(VelaturaError, match="is no setting"):
         parse_assignments([line])
+
+
+def test_what_trains_the_weights_themselves_needs_them_in_full():
+    full = {"name": "x", "method": {"name": "full"}}
+    build_config(full)
+    build_config({"name": "x", "base": {"storage": "nf4"}})
+    with pytest.raises(VelaturaError, match="keeps only their likeness"):
+        build_config({**full, "base": {"storage": "nf4"}})

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.tiny import tiny_weights
-from tests.trainers.knobs import CASES, LOKR, TEXT, Outcome, both, leaves, one
+from tests.trainers.knobs import ALONE, CASES, LOKR, TEXT, WORD, Outcome, both, leaves, one
 from tests.trainers.runs import (
     equal,
     files_in,
@@ -163,6 +163,24 @@ def test_the_other_optimizers_have_an_effect_or_say_what_they_lack(optimizer, be
         (both(TEXT, one("train.optimizer", "prodigy"), one("train.learning_rate", 1.0),
               one("train.text_encoder_learning_rate", 0.5)), "one learning rate for everything"),
         (one("train.precision", "fp16"), "fp16 does not work on a CPU"),
+        *((one(f"tokens.{key}", value), f"tokens.{key} = .* has no effect without tokens.word")
+          for key, value in {"vectors": 2, "initial": "fox", "learning_rate": 0.1, "stop": 0.5}.items()),
+        (one("tokens.word", "a, b"), "'a, b' is no single word"),
+        (one("tokens.word", "fox"), "tokens.word = 'fox' is a word that sd1 knows already.*such as <fox>"),
+        (both(WORD, one("tokens.initial", " ")), "tokens.initial = ' ' is no word"),
+        (both(WORD, one("train.optimizer", "prodigy"), one("train.learning_rate", 1.0),
+              one("tokens.learning_rate", 0.5)), "one learning rate for everything"),
+        (one("targets.unet", "none"), "nothing would be trained; tokens.word would learn a word alone"),
+        (both(ALONE, one("tokens.stop", 0.5)), "tokens.stop = 0.5 would leave nothing to train"),
+        (both(ALONE, TEXT, one("tokens.stop", 0.4), one("train.text_encoder_stop", 0.5)),
+         "train.text_encoder_stop = 0.5 would leave nothing"),
+        (both(ALONE, LOKR), "method.name = lokr and its settings have no effect"),
+        (both(ALONE, one("tokens.learning_rate", 0.1)), "then train.learning_rate is the word's"),
+        (both(ALONE, one("save.precision", "bf16")), "always written in fp32"),
+        (both(ALONE, one("targets.blocks", {"mid_block.*": {"rank": 2}})), "matches none of the layers"),
+        (one("base.double_quantisation", False), 'without base.storage = "nf4"'),
+        (one("train.optimizer", "paged-adamw"), "this run has no such card"),
+        (both(one("train.optimizer", "paged-adamw8bit"), one("train.offload_optimizer", True)), "by itself"),
     ],
 )  # fmt: skip
 def test_what_could_have_no_effect_is_refused_and_leaves_nothing(table, words, bench):

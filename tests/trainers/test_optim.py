@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
 import pytest
 import torch
+from torch import Tensor
 
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers
+from trainers import optim
 from trainers.adapters import LoRA
+from trainers.adapters.network import Network
 from trainers.config import BlockOverride, Targets, Train
 from trainers.errors import VelaturaError
-from trainers.optim import MovingAverage, learning_rate_factor, make_optimizer, parameter_groups, set_learning_rate
+from trainers.optim import (
+    MovingAverage,
+    learning_rate_factor,
+    make_optimizer,
+    offload_between_steps,
+    parameter_groups,
+    set_learning_rate,
+)
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +74,46 @@ def test_every_optimizer_lowers_a_loss_and_keeps_state(name, capsys):
     assert capsys.readouterr().out == ""  # standard output is for data
 
 
+def adam_steps(network: Network, loss: Callable[[], Tensor], offloaded: bool) -> torch.optim.Optimizer:
+    optimizer = make_optimizer(parameter_groups(network, Train()), Train(learning_rate=1e-2))
+    if offloaded:
+        offload_between_steps(optimizer)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
+def test_state_in_main_memory_between_steps_changes_nothing(device, monkeypatch):
+    moves: list[str] = []
+    move = optim._move
+    monkeypatch.setattr(optim, "_move", lambda state, to: (moves.append(to.type), move(state, to)))
+    found = []
+    for offloaded in (False, True):
+        net, x = make_layers().to(device), make_input().to(device)
+        network = attach_to(net, LoRA(rank=4, alpha=2.0))
+        optimizer = adam_steps(network, lambda net=net, x=x: net(x).pow(2).mean(), offloaded)
+        found.append([p.detach() for p in network.parameters()])
+    state = next(iter(optimizer.state.values()))
+    assert {value.device.type for value in state.values()} == {"cpu"}
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    count = len(found[0])  # nothing is there to fetch for the first step
+    assert moves == ["cpu"] * count + ([device] * count + ["cpu"] * count) * 2
+
+
+@pytest.mark.parametrize("name", ["paged-adamw", "paged-adamw8bit"])
+def test_a_paged_optimizer_needs_a_card(name):
+    network = attach_to(make_layers(), LoRA())
+    with pytest.raises(VelaturaError, match=f"train.optimizer = {name} moves its state"):
+        make_optimizer(parameter_groups(network, Train()), Train(optimizer=name))
+
+
 def test_a_missing_package_is_one_sentence(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "bitsandbytes.optim", None)
+    with suppress(ImportError):  # else it would be left half imported
+        import bitsandbytes  # noqa: F401
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     network = attach_to(make_layers(), LoRA())
     with pytest.raises(VelaturaError, match=r"pip install 'velatura\[8bit\]'"):
         make_optimizer(parameter_groups(network, Train()), Train(optimizer="adamw8bit"))

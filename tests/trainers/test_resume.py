@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 
+from tests.trainers.knobs import ALONE, both
 from tests.trainers.processes import training_process, wait_for
 from tests.trainers.runs import EVERYTHING, METHODS, equal, events_of, state_of, stopping_at, style_tensors
 from trainers.config import Config
 from trainers.config_file import read_config
 from trainers.errors import VelaturaError
+from trainers.reopened import export_again
 from trainers.run import Run
 from trainers.train import Result, resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
+
+PIVOTAL = {"word": "<dusk>", "vectors": 2, "norm_prior": 0.2, "stop": 0.75}
 
 
 def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
@@ -40,13 +44,15 @@ TOKENS = {"train": {"steps": 4, "ema": 0.9}, "data": {"caption_dropout": 0.5}}
         ({"train": {"steps": 4, "optimizer": "lion"}, "method": METHODS["loha"]}, (1,)),
         ({"train": {"steps": 4, "optimizer": "adafactor"}, "method": METHODS["lokr"]}, (2,)),
         ({"train": {"steps": 4}, "method": METHODS["vera"]}, (2,)),
-        (EVERYTHING | {"method": METHODS["tied"] | EVERYTHING["method"]}, (2,)),
+        (EVERYTHING | {"method": METHODS["tied"] | EVERYTHING["method"], "base": {"storage": "nf4"}}, (2,)),
         ({"train": {"steps": 6, "accumulation": 2}, "method": METHODS["dylora"]}, (3,)),
         ({"train": {"steps": 6, "ema": 0.9}, "method": METHODS["adalora"]}, (2, 5)),
         ({"train": {"steps": 6, "schedule": "cosine", "ema": 0.9}, "method": METHODS["sora"]}, (3,)),
         ({"train": {"steps": 5}, "method": METHODS["selora"]}, (2, 4)),
         (EVERYTHING | BLOCKS | {"method": METHODS["adapter"] | {"module_dropout": 0.3}}, (2, 4)),
         (TOKENS | {"method": METHODS["vpt"] | {"deep": False, "gated": True, "unconditional": False}}, (2,)),
+        ({"train": {"steps": 4, "ema": 0.9}, "tokens": PIVOTAL, "targets": {"text_encoder": "attn"}}, (2,)),
+        (both(ALONE, {"train": {"gradient_checkpointing": True}}), (2,)),
     ],
     ids=[
         "everything",
@@ -54,13 +60,15 @@ TOKENS = {"train": {"steps": 4, "ema": 0.9}, "data": {"caption_dropout": 0.5}}
         "lion",
         "adafactor",
         "vera",
-        "tied",
+        "tied-nf4",
         "dylora",
         "adalora",
         "sora",
         "selora",
         "adapter",
         "vpt",
+        "word beside",
+        "word alone",
     ],
 )
 def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_path):
@@ -73,6 +81,8 @@ def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_pa
     assert kinds == ({"network", "optimizer", "average"} if config.train.ema else {"network", "optimizer"})
     assert equal(*states)
     assert equal(style_tensors(whole.style), style_tensors(again.style))
+    anew = export_again(Run(again.run), tmp_path / "anew.safetensors", rank=None, overwrite=False)
+    assert equal(style_tensors(whole.style), style_tensors(anew))
     assert Run(again.run).checkpoint_steps() == [last - 1, last]
     assert whole.grid is not None and again.grid is not None
     losses = [[e["loss"] for e in events_of(Run(result.run), "step")] for result in (whole, again)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from typing import Any
 
@@ -20,9 +21,12 @@ from tests.trainers.runs import (
     style_tensors,
     write_images,
 )
+from trainers import adapters as registry
 from trainers.config_file import read_config
 from trainers.errors import VelaturaError
 from trainers.events import read_events
+from trainers.formats.read import read_style
+from trainers.formats.training import reading_of
 from trainers.run import Run
 from trainers.train import train
 
@@ -58,6 +62,8 @@ def test_every_method_trains_on_every_family(family, method, tiny_bases, images,
     assert encoders == ({"te1", "te2"} if family == "sdxl" else {"te"} if text else set()) if text else not encoders
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     assert style_metadata(result.style)["velatura.family"] == family[:3].rstrip("-") or family == "sdxl"
+    only_here = f"{method} is no change of weights"
+    assert any(only_here in event["message"] for event in events_of(run, "note")) != registry.METHODS[method]().merges
     (start,) = events_of(run, "start")
     assert start["parameters"] == result.parameters and start["images"] == 3 and not start["resumed"]
     assert [event["step"] for event in events_of(run, "step")] == [1, 2]
@@ -85,6 +91,33 @@ def test_the_base_is_let_go_before_another_is_loaded(quick, tmp_path, monkeypatc
         monkeypatch.setattr(module, "load_model", watched(module.load_model))
     train(quick({"train": {"ema": 0.5}}), tmp_path)
     assert counts == [0, 0]
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_style_of_a_base_in_nf4_is_drawn_on_the_base_in_full_where_that_has_room(room, quick, tmp_path, monkeypatch):
+    from trainers import previews
+
+    load, loaded = previews.load_model, []
+
+    def loading(settings, *facts):
+        loaded.append(settings.storage)
+        if settings.storage == "full" and not room:
+            raise torch.OutOfMemoryError("no room")
+        return load(settings, *facts)
+
+    monkeypatch.setattr(previews, "load_model", loading)
+    result = train(quick({"base": {"storage": "nf4"}, "targets": {"unet": "full"}}), tmp_path)
+    run = Run(result.run)
+    said = [event["message"] for kind in ("note", "warning") for event in events_of(run, kind)]
+    if room:
+        assert loaded == ["full"] and result.difference is None
+        assert any("differ by" in words and "on average" in words for words in said)
+    else:
+        assert loaded == ["full", "nf4"] and result.difference is not None and result.difference <= 2
+        assert any("does not fit" in words for words in said)
+    assert run.config().base.storage == "nf4" and result.grid is not None
+    assert json.loads(style_metadata(result.style)["velatura.config"])["base"]["storage"] == "nf4"
+    assert reading_of(read_style(result.style)).base.storage == "full"  # drawing with it takes the whole base
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ Valipour et al. 2022 (arXiv 2210.07558), §3 and algorithm 1.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -62,6 +63,13 @@ class DyLoRA(RankedMethod):
         return self.rank // self.unit
 
     @property
+    def smaller_ranks(self) -> tuple[int, ...]:
+        return tuple(range(self.unit, self.rank + 1, self.unit))
+
+    def keeping(self, rank: int) -> DyLoRA:
+        return replace(self, kept_rank=rank)
+
+    @property
     def file_alpha(self) -> float:
         return self.alpha
 
@@ -75,7 +83,7 @@ class DyLoRA(RankedMethod):
         return theta | {f"B{n}": trains(torch.zeros(site.op.out, self.unit)) for n in range(self.bands)}
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
-        bands = self.drawn(now) if now.training else self.file_rank // self.unit
+        bands = self.drawn(now) if now.training else (now.rank or self.file_rank) // self.unit
         rank = bands * self.unit
         last = bands - 1 if now.training and self.frozen else 0
 

@@ -34,6 +34,7 @@ class Full(InputMethod):
         "The layers' weights themselves: learns the most, for the most memory and the largest file."
     )
     replaces_weight: ClassVar[bool] = True
+    needs_whole_base: ClassVar[bool] = True
 
     name: Literal["full"] = "full"
     """The method."""

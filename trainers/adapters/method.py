@@ -38,6 +38,8 @@ class Now:
     horizon: int = 1000
     uncaptioned: tuple[bool, ...] = ()
     """Which images of the batch have no caption, the branch that classifier-free guidance compares with."""
+    rank: int = 0
+    """Outside training, the rank at which methods with `smaller_ranks` are looked at; 0 = what their files keep."""
 
     def generator(self, site: Place[Any], purpose: str, device: torch.device) -> torch.Generator:
         """A generator that depends on nothing but the run, the draw, the site and the purpose."""
@@ -72,6 +74,8 @@ class Method:
     """Whether it is another at each timestep, which the clock then tells."""
     text_preset: ClassVar[str] = "attn"
     """The smallest preset of `targets.text_encoder` in which it has a place; `none` where it has none."""
+    needs_whole_base: ClassVar[bool] = False
+    """Whether the base's own weights train, so that they must be stored in full."""
 
     @property
     def called(self) -> str:
@@ -98,6 +102,15 @@ class Method:
 
     def with_rank(self, rank: int) -> Self:
         """The same method at another rank."""
+        raise NotImplementedError
+
+    @property
+    def smaller_ranks(self) -> tuple[int, ...]:
+        """Every rank that one training serves, of a method that serves more than its whole rank, which is the last."""
+        return ()
+
+    def keeping(self, rank: int) -> Self:
+        """The same method with one of its `smaller_ranks` in its file."""
         raise NotImplementedError
 
     def learning_rate_ratio(self, name: str) -> float:

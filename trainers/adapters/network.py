@@ -15,6 +15,7 @@ from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.method import LayerMethod, Method, Now
 from trainers.adapters.site import Clock, Held, Placed, Site, Values
 from trainers.adapters.targets import Target, select
+from trainers.adapters.tokens import Vocabulary, Word
 from trainers.errors import VelaturaError
 from trainers.randomness import generator
 
@@ -48,6 +49,8 @@ class Network(nn.Module):
         self.shared = nn.ModuleList()
         self._sharing: list[Sharing] = []
         self._handles: list[RemovableHandle] = []
+        self.spoken = nn.ModuleList()
+        self._told: list[tuple[Vocabulary, str]] = []
 
     @property
     def sharing(self) -> tuple[Sharing, ...]:
@@ -60,6 +63,11 @@ class Network(nn.Module):
     @property
     def blocks(self) -> tuple[BlockSite, ...]:
         return tuple(self._blocks.values())
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of their own that prompts may have."""
+        return tuple(word for word in self.spoken if isinstance(word, Word))
 
     @property
     def everywhere(self) -> tuple[Site | BlockSite, ...]:
@@ -128,6 +136,12 @@ class Network(nn.Module):
         kind = self.block if isinstance(target.method, BlockMethod) else self.site
         return kind(target.part, target.path, target.layer)
 
+    def speak(self, word: Word, vocabulary: Vocabulary) -> None:
+        """Let a base, whose vocabulary this is, read a word's rows where it stands; they are this network's then."""
+        vocabulary.put(word.text, tuple(word.rows.values()))
+        self._told.append((vocabulary, word.text))
+        self.spoken.append(word)
+
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:
         """Run the network at another strength for a while; 0 is the bare base."""
@@ -141,7 +155,8 @@ class Network(nn.Module):
     def merge(self, strength: float = 1.0) -> None:
         """Write the change into the base's weights and biases and leave the layers without hooks.
 
-        ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact). Raises
+        ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact). A layer that
+        was stored in 4 bits holds its dequantised weight and the change, in full: exactly what was trained. Raises
         VelaturaError where a method changes more than weights.
         """
         self.check_merges("merged into them")
@@ -160,11 +175,14 @@ class Network(nn.Module):
             self._handles.append(unet.register_forward_pre_hook(note, with_kwargs=True))
 
     def remove(self) -> None:
-        """Take all hooks off the base, which is as before."""
+        """Take all hooks off the base and its words back, which is as before."""
         for handle in self._handles:
             handle.remove()
         for site in self.everywhere:
             site.remove()
+        for vocabulary, word in self._told:
+            vocabulary.remove(word)
+        self._told.clear()
 
 
 def attach(parts: Mapping[str, nn.Module], method: Method, targets: Targets, seed: int) -> Network:

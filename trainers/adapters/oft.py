@@ -14,6 +14,7 @@ neuron reads; this one, as the tools for style files do, turns what it gives, wh
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import ClassVar, Literal
 
 import torch
@@ -36,7 +37,7 @@ class OFT(LayerMethod):
     name: Literal["oft"] = "oft"
     """The method."""
     block_size: int = Field(default=32, ge=2, le=1024)
-    """Largest number b of channels that turn together; what divides a layer's width is taken."""
+    """Largest number b of channels that turn together, at most √width without a butterfly; it divides the width."""
     butterfly: bool = False
     """BOFT: several turns over channels ever further apart, so that small blocks reach everywhere."""
     constraint: float = Field(default=0.0, ge=0, le=10)
@@ -55,8 +56,13 @@ class OFT(LayerMethod):
         return {"q": trains(torch.zeros(factors, site.op.out // b, b * (b - 1) // 2))}
 
     def block(self, out: int) -> int:
-        """The size b of a layer's blocks: the largest divisor of its width up to `block_size`."""
-        return butterfly_block(out, self.block_size) if self.butterfly else divisors(out, self.block_size)[-1]
+        """The size b of a layer's blocks: the largest divisor of its width up to `block_size`.
+
+        Without a butterfly it is no larger than their number: LyCORIS opens no file with fewer blocks.
+        """
+        if self.butterfly:
+            return butterfly_block(out, self.block_size)
+        return divisors(out, min(self.block_size, isqrt(out)))[-1]
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Rotation:
         Q = skew(theta["q"], self.block(site.op.out))

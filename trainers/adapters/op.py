@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+@runtime_checkable
+class Packed(Protocol):
+    """A layer whose weight is stored in another form: `weight` makes it, `unpack` stores this one whole instead."""
+
+    def unpack(self, W: Tensor) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.op import Op
+from trainers.adapters.op import Op, Packed
 from trainers.adapters.updates.base import precise
 from trainers.adapters.updates.dense import Dense
 
@@ -121,8 +122,13 @@ class Site(Place["LayerMethod"]):
     def layer(self) -> nn.Module:
         return self._layer[0]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the layer is."""
+        return next(chain(self.layer.parameters(), self.layer.buffers())).device
+
     def weight(self) -> Tensor:
-        """The layer's frozen weight, `(out, in[, kh, kw])`."""
+        """The layer's frozen weight, `(out, in[, kh, kw])`, as it is used: where it is stored packed, made anew."""
         weight = self.layer.weight
         assert isinstance(weight, Tensor)
         return weight.detach()
@@ -131,10 +137,6 @@ class Site(Place["LayerMethod"]):
         """The layer's frozen bias, `(out,)`, if it has one."""
         bias = self.layer.bias
         return bias.detach() if isinstance(bias, Tensor) else None
-
-    @property
-    def device(self) -> torch.device:
-        return self.weight().device
 
     def put(self, method: LayerMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
         """Place a method on the layer; its θ starts without effect."""
@@ -162,9 +164,13 @@ class Site(Place["LayerMethod"]):
 
     @torch.no_grad()
     def merge(self, strength: float) -> None:
-        """Write the change into the layer, rounded once, and take the hook off it."""
+        """Write the change into the layer, rounded once, and take the hook off it; no layer stays packed."""
         W, shift = self.weight(), self.shift()
-        W.copy_(W.float() + strength * self.dense())
+        changed = W.float() + strength * self.dense()
+        if isinstance(self.layer, Packed):
+            self.layer.unpack(changed.to(W.dtype))
+        else:
+            W.copy_(changed)
         if shift is not None:
             bias = self.bias()
             if bias is None:

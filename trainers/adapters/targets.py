@@ -89,7 +89,7 @@ class Target:
 def select(parts: Mapping[str, nn.Module], method: Method, targets: Targets) -> tuple[Target, ...]:
     """The layers, or the blocks, that `targets` names in each part, each with its rank and learning-rate ratio.
 
-    Raises VelaturaError for a pattern or an override that matches none.
+    None where both are `none`. Raises VelaturaError for a pattern or an override that matches none.
     """
     found = []
     used: set[str] = set()
@@ -114,7 +114,7 @@ def select(parts: Mapping[str, nn.Module], method: Method, targets: Targets) -> 
         raise VelaturaError(
             f"targets.blocks.{unused[0]!r} matches none of the layers that are trained and no earlier one takes"
         )
-    if not found:
+    if not found and targets.any:
         raise VelaturaError("no layer is left to train: targets.unet and targets.text_encoder select none")
     return tuple(found)
 

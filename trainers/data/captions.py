@@ -11,6 +11,7 @@ import torch
 
 from trainers.config import Data
 from trainers.data.decode import UnreadableError, leaves_folder
+from trainers.models.words import contains_word
 from trainers.randomness import generator
 
 MAX_CAPTION_BYTES = 64 * 1024
@@ -74,16 +75,23 @@ def base_caption(image_path: Path, settings: Data) -> str:
     return name
 
 
-def full_caption(base: str, settings: Data) -> str:
-    """The caption with the trigger in front, unless it already starts with it."""
+def full_caption(base: str, settings: Data, word: str = "") -> str:
+    """The caption with the trigger in front, unless it already starts with it, and a word to learn unless it has it."""
     trigger = one_line(settings.trigger)
-    if not trigger or _starts_with(base, trigger):
-        return base
-    return f"{trigger}, {base}" if base else trigger
+    if trigger and not _starts_with(base, trigger):
+        base = f"{trigger}, {base}" if base else trigger
+    return with_word(base, word)
 
 
-def draw_caption(base: str, settings: Data, seed: int, draw: int, image: int) -> str:
-    """The caption of one draw of one image: dropped altogether, or with its tags shuffled, and the trigger in front.
+def with_word(caption: str, word: str) -> str:
+    """The caption with a word in front, unless it has it already or there is none."""
+    if not word or contains_word(caption, word):
+        return caption
+    return f"{word}, {caption}" if caption else word
+
+
+def draw_caption(base: str, settings: Data, seed: int, draw: int, image: int, word: str = "") -> str:
+    """The caption of one draw of one image: dropped altogether, or with its tags shuffled, trigger and word in front.
 
     A pure function of its arguments; `draw` numbers the draws of a run, `image` the images.
     """
@@ -97,7 +105,7 @@ def draw_caption(base: str, settings: Data, seed: int, draw: int, image: int) ->
         keep = min(settings.keep_tags + has_trigger, len(tags))
         order = torch.randperm(len(tags) - keep, generator=generator(seed, "tag order", draw, image)).tolist()
         base = ", ".join(tags[:keep] + [tags[keep + index] for index in order])
-    return full_caption(base, settings)
+    return full_caption(base, settings, word)
 
 
 def varies(settings: Data) -> bool:

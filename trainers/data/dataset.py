@@ -65,6 +65,8 @@ class Dataset:
     items: tuple[Item, ...]
     settings: Data
     seed: int
+    word: str = ""
+    """A word to learn, which every caption has."""
     _orders: dict[int, list[tuple[int, int]]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -100,7 +102,7 @@ class Dataset:
         if self.settings.crop == "random":
             down, right = torch.rand(2, generator=generator(self.seed, "crop", number, index)).tolist()
             crop = (down, right)
-        caption = draw_caption(self.items[index].caption, self.settings, self.seed, number, index)
+        caption = draw_caption(self.items[index].caption, self.settings, self.seed, number, index, self.word)
         return Draw(index, flip, crop, caption)
 
     def _order(self, cycle: int, buckets: tuple[tuple[int, ...], ...]) -> list[tuple[int, int]]:
@@ -120,7 +122,7 @@ class Dataset:
         return self._orders[cycle]
 
 
-def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, stride: int) -> Dataset:
+def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, stride: int, word: str = "") -> Dataset:
     """Read a folder's images (decoding each once for its size and content) and assign each its bucket and caption.
 
     Raises VelaturaError where the folder has no images or one of them cannot be read.
@@ -135,7 +137,7 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
         size = image.height, image.width
         masked = settings.transparency == "mask"
         items.append(Item(path, base_caption(path, settings), size, pixel_hash(image), bucket, masked))
-    return Dataset(tuple(items), settings, seed)
+    return Dataset(tuple(items), settings, seed, word)
 
 
 def pixels(item: Item, draw: Draw) -> Tensor:

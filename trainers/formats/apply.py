@@ -14,6 +14,7 @@ from trainers.adapters.method import LayerMethod, Now, Theta
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
+from trainers.adapters.tokens import Word
 from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names
@@ -21,6 +22,7 @@ from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own import place_own, read_form
 from trainers.formats.read import Style
 from trainers.models.family import family_named
+from trainers.models.words import Words
 
 
 class StyleNetwork(Network):
@@ -96,10 +98,16 @@ def from_factors(theta: Theta, shape: tuple[int, ...]) -> Update:
 
 
 @torch.no_grad()
-def apply_styles(parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]) -> StyleNetwork:
-    """Put styles on the layers of a base, each at its strength; they add up.
+def apply_styles(
+    parts: Mapping[str, nn.Module],
+    family: str,
+    styles: Sequence[tuple[Style, float]],
+    words: Words | None = None,
+) -> StyleNetwork:
+    """Put styles on the layers of a base, each at its strength; they add up. Embeddings' rows are multiplied by it.
 
-    `parts` are the base's networks by name (`unet`, `text_encoder`, `text_encoder_2`), `family` its family's name.
+    `parts` are the base's networks by name (`unet`, `text_encoder`, `text_encoder_2`), `family` its family's name, and
+    `words` those of the base, to which embeddings add theirs.
     Layers of a style that this base does not have are named in the network's `warnings`; a style of another base is a
     VelaturaError.
     """
@@ -107,7 +115,11 @@ def apply_styles(parts: Mapping[str, nn.Module], family: str, styles: Sequence[t
     names = layer_names(parts, family)
     try:
         for style, strength in styles:
-            _place(network, parts, family, names, style, strength)
+            if style.rows:
+                assert words is not None, "an embedding needs the base's words"
+                _speak(network, parts, family, style, strength, words)
+            else:
+                _place(network, parts, family, names, style, strength)
         if "unet" in parts:
             network.watch(parts["unet"])
     except VelaturaError:
@@ -145,6 +157,29 @@ def _place(
     method = LoadedStyle(updates=updates)
     network.place(tuple(Target(*found[stem], layers[stem], method, 1.0) for stem in found), seed=0)
     _warn(network, style, [stem for stem in style.layers if stem not in found])
+
+
+def _speak(
+    network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, style: Style, strength: float, words: Words
+) -> None:
+    _check_base(style, origin_of(style), parts, family)
+    rows = {}
+    for part in [part for part in parts if part != "unet"]:
+        table: Tensor = parts[part].get_input_embeddings().weight  # type: ignore[operator]
+        found = style.rows.get(part)
+        if found is None or found.shape[-1] != table.shape[-1]:
+            has = "none" if found is None else f"those of {found.shape[-1]} numbers"
+            raise VelaturaError(
+                f"{style.name} was made for another base: this one's {part} reads rows of {table.shape[-1]} numbers, "
+                f"and the embedding has {has}"
+            )
+        rows[part] = found.float().to(table.device) * strength
+    for text in style.words:
+        word = text
+        if text in words.sizes:
+            word = style.path.stem
+            network.warnings.append(f"{style.name}: its word {text} is another's here; in prompts it is called {word}")
+        network.speak(Word(word, rows).requires_grad_(False), words)
 
 
 def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], family: str) -> None:

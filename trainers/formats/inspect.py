@@ -66,7 +66,7 @@ class StyleSummary(Frozen):
     method: str
     """`lora`, `loha`, `lokr` or `full`, several with + between them; `dora` where magnitudes are stored too.
 
-    Of a file of our own form the method's name.
+    Of a file of our own form the method's name, `textual-inversion` for an embedding.
     """
     only_here: bool
     """Whether nothing but Velatura loads it."""
@@ -77,11 +77,13 @@ class StyleSummary(Frozen):
     alphas: tuple[float, ...]
     """The distinct alphas that are stored."""
     trained_words: tuple[str, ...]
-    """The trigger, or the most frequent tags."""
+    """The trigger, or the most frequent tags; what calls an embedding."""
+    vectors: int
+    """Tokens that an embedding's word takes in a prompt; 0 for a style of layers."""
     modules: Mapping[str, int]
     """Changed layers by part of the model."""
     parameters: int
-    """Numbers in all factors, alphas not counted."""
+    """Numbers in all factors, or in an embedding's rows; alphas not counted."""
     tensors: tuple[TensorSummary, ...]
     unknown_keys: tuple[str, ...]
     metadata: Mapping[str, str]
@@ -130,8 +132,10 @@ def describe_style(path: Path) -> StyleSummary:
         ranks=_ranks_by_block(style) if len(ranks) > 1 else {},
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t})),
         trained_words=_trained_words(style),
+        vectors=max((len(rows) for rows in style.rows.values()), default=0),
         modules=dict(sorted(modules.items())),
-        parameters=sum(t.numel() for layer in layers for name, t in layer.items() if _counts(name, t)),
+        parameters=sum(t.numel() for layer in layers for name, t in layer.items() if _counts(name, t))
+        + sum(rows.numel() for rows in style.rows.values()),
         tensors=tuple(
             TensorSummary(key=key, dtype=str(tensor.dtype).removeprefix("torch."), shape=tuple(tensor.shape))
             for key, tensor in sorted(style.tensors.items())
@@ -165,6 +169,8 @@ def _rank_summary(ranks: Counter[int]) -> RankSummary | None:
 def _method(style: Style) -> str:
     if style.is_own:
         return "+".join(sorted(read_form(style).methods))
+    if style.rows:
+        return "textual-inversion"
     # Layers without effect may be plain LoRA in a file of any method; they do not count.
     changed = (layer for layer in style.layers.values() if not _is_nothing(layer))
     found = {method_of(layer) for layer in changed} or {method_of(layer) for layer in style.layers.values()}
@@ -198,6 +204,8 @@ def _ranks_by_block(style: Style) -> dict[str, tuple[int, ...]]:
 
 
 def _trained_words(style: Style) -> tuple[str, ...]:
+    if style.words:
+        return style.words
     written = style.metadata.get("velatura.trigger") or style.metadata.get("modelspec.trigger_phrase", "")
     return (written,) if written else _frequent_tags(style.metadata.get("ss_tag_frequency", ""))
 

@@ -19,6 +19,8 @@ import torch
 from trainers.adapters.method import LayerMethod, RankedMethod
 from trainers.adapters.network import Network
 from trainers.config import Config
+from trainers.data.captions import full_caption
+from trainers.formats.embedding import WORD
 from trainers.formats.origin import STARTER
 from trainers.formats.write import file_alpha
 from trainers.models.model import Model
@@ -52,15 +54,28 @@ def style_metadata(
     config: Config, model: Model, network: Network, facts: TrainingFacts, started: float, finished: float
 ) -> dict[str, str]:
     """Metadata of a style file without the hashes, which `write_style` adds; times in Unix seconds."""
+    kind = "lora" if network.merges else "velatura"
+    return {**_metadata(config, model, facts, started, finished, kind), **_kohya_network(network, config)}
+
+
+def embedding_metadata(
+    config: Config, model: Model, facts: TrainingFacts, started: float, finished: float
+) -> dict[str, str]:
+    """Metadata of the file of the run's word without the hashes, which `write_embedding` adds."""
+    return {**_metadata(config, model, facts, started, finished, "textual-inversion"), WORD: config.tokens.word}
+
+
+def _metadata(
+    config: Config, model: Model, facts: TrainingFacts, started: float, finished: float, kind: str
+) -> dict[str, str]:
     return {
         "format": "pt",
         **_kohya_base(model),
-        **_kohya_network(network, config),
         **_kohya_training(config, model, facts),
         **_kohya_data(config, facts),
         "ss_training_started_at": f"{started:.3f}",
         "ss_training_finished_at": f"{finished:.3f}",
-        **_modelspec(config, model, finished, "lora" if network.merges else "velatura"),
+        **_modelspec(config, model, finished, kind),
         **_velatura(config, model),
     }
 
@@ -166,7 +181,7 @@ def tag_frequency(folder: str, tags: Mapping[str, int]) -> str:
     return json.dumps({folder: kept}, ensure_ascii=False)
 
 
-def _modelspec(config: Config, model: Model, finished: float, form: str) -> dict[str, str]:
+def _modelspec(config: Config, model: Model, finished: float, kind: str) -> dict[str, str]:
     side = config.data.resolution or model.resolution
     architecture = "velatura-starter" if model.starter else model.family.variant(model.prediction).architecture
     stability = "https://github.com/Stability-AI/generative-models"
@@ -174,11 +189,11 @@ def _modelspec(config: Config, model: Model, finished: float, form: str) -> dict
         "author": config.save.author,
         "description": config.save.description,
         "license": config.save.licence,
-        "trigger_phrase": config.data.trigger,
+        "trigger_phrase": full_caption("", config.data, config.tokens.word),
     }
     return {
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{architecture}/{form}",
+        "modelspec.architecture": f"{architecture}/{kind}",
         "modelspec.implementation": stability if model.family.name == "sdxl" else "diffusers",
         "modelspec.title": config.save.title or config.name,
         "modelspec.resolution": f"{side}x{side}",
@@ -195,8 +210,9 @@ def _velatura(config: Config, model: Model) -> dict[str, str]:
         "velatura.family": model.family.name,
         "velatura.base_sha256": model.sha256,
     }
-    if config.data.trigger:
-        written["velatura.trigger"] = config.data.trigger
+    trigger = full_caption("", config.data, config.tokens.word)
+    if trigger:
+        written["velatura.trigger"] = trigger
     if model.starter:
         written["velatura.fits_only"] = STARTER
     return written

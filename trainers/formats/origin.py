@@ -20,7 +20,7 @@ class Origin:
 
     family: Family | None
     context_width: int | None
-    """Channels of the text that the style's cross-attention layers read."""
+    """Channels of the text that the style's cross-attention layers read, or that an embedding's encoders give."""
     name: str
     sha256: str
     starter: bool
@@ -73,6 +73,8 @@ def _by_width(width: int | None) -> Family | None:
 
 
 def _context_width(style: Style) -> int | None:
+    if style.rows:
+        return sum(rows.shape[-1] for rows in style.rows.values())
     for stem, tensors in style.layers.items():
         if part_of(stem) != "unet" or not stem.endswith(("attn2_to_k", "attn2_to_v", "attn2.to_k", "attn2.to_v")):
             continue

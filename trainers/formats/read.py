@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
+from trainers.formats.embedding import parts_in, rows_in, words_of
 from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, input_scaled, method_of
 from trainers.models.header import Header, read_header
 
@@ -25,13 +26,15 @@ BASE_MODEL_KEYS = re.compile(
 )
 OWN_FORM = "velatura.methods"
 """The metadata that make a file one of our own form (`trainers.formats.own`)."""
-EMBEDDING_KEYS = {"emb_params", "clip_l", "clip_g"}
 PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style file in memory: its tensors as stored and its metadata, which is text from a stranger."""
+    """A style file in memory: its tensors as stored and its metadata, which is text from a stranger.
+
+    It changes layers, or is a textual-inversion embedding: `rows` that stand where one of its `words` does.
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
@@ -48,8 +51,22 @@ class Style:
         return OWN_FORM in self.metadata
 
     @cached_property
+    def rows(self) -> Mapping[str, Tensor]:
+        """The rows `(n, d)` of an embedding by the text encoder that reads them; empty for a style of layers."""
+        if self.is_own or any(method_of(each) for each in by_layer(self.tensors)[0].values()):
+            return {}
+        return rows_in(self.tensors)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """What a prompt calls an embedding by; empty for a style of layers."""
+        return words_of(self.tensors, self.metadata, self.path.stem) if self.rows else ()
+
+    @cached_property
     def _grouped(self) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
-        layers, unknown = by_layer({} if self.is_own else self.tensors)
+        if self.rows or self.is_own:
+            return {}, ()
+        layers, unknown = by_layer(self.tensors)
         for stem, tensors in layers.items():
             alpha = self._peft_alpha(stem, tensors)
             if alpha is not None:
@@ -178,9 +195,10 @@ def _refuse_other_kinds(path: Path, header: Header) -> None:
         return
     if any(BASE_MODEL_KEYS.search(key) for key in shapes):
         raise VelaturaError(f"{path.name} is a base model or a part of one, not a style; choose it as the base instead")
-    if EMBEDDING_KEYS & set(shapes) or len(shapes) == 1:
-        raise VelaturaError(f"{path.name} is a textual-inversion embedding, not a style; those are not supported here")
+    if parts_in(shapes):
+        return
     found = next(iter(sorted(shapes)), "no tensors at all")
     raise VelaturaError(
-        f"{path.name} is no style known here (LoRA, LoHA, LoKr, OFT, IA³ or a full change): it has {found}"
+        f"{path.name} is no style known here (LoRA, LoHA, LoKr, OFT, IA³, a full change or an embedding): "
+        f"it has {found}"
     )

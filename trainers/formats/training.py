@@ -24,7 +24,7 @@ def reading_of(style: Style) -> Reading:
     try:
         table = json.loads(style.metadata.get("velatura.config", ""))
         data = Data.model_validate({"chunks": table["data"]["chunks"]})
-        return Reading(Base.model_validate(table["base"]), data.chunks)
+        return Reading(Base.model_validate(table["base"]).whole(), data.chunks)
     except (json.JSONDecodeError, KeyError, TypeError, ValidationError):
         written = style.metadata.get("ss_clip_skip", "")
     try:

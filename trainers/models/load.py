@@ -27,7 +27,9 @@ from trainers.models.model import Model
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.models.single_file import load_single_file, shipped_tokenizer
 from trainers.models.source import Source, find_source
-from trainers.models.text import add_time_ids, encode_captions, token_ids
+from trainers.models.storage import store_in_nf4
+from trainers.models.text import add_time_ids, encode_captions, places
+from trainers.models.words import token_groups
 from trainers.randomness import generator
 
 __all__ = ["Model", "load_model", "token_counter", "training_size"]
@@ -53,14 +55,18 @@ def load_model(
 ) -> Model:
     """The base that `settings` names, its UNet and text encoders in `dtype`, its VAE in fp32, frozen on `device`.
 
+    In NF4, a layer's weight goes to the device by itself and is quantised there, from `dtype`.
     `sha256` is the weights' hash where it is known already, so that gigabytes are not read for it again.
     VelaturaError in one sentence for whatever cannot be a base.
     """
     source = find_source(settings.model)
     loaded = (_from_file if source.kind == "file" else _from_folder)(source, settings, dtype)
-    for network in loaded.parts.values():
+    for name, network in loaded.parts.items():
         if isinstance(network, torch.nn.Module):
-            network.requires_grad_(False).eval().to(device)
+            network.requires_grad_(False).eval()
+            if settings.storage == "nf4" and name != "vae":
+                store_in_nf4(network, device, settings.double_quantisation)
+            network.to(device)
     _take_any_dtype(loaded.parts["vae"])
     sha256 = sha256 or hash_files(loaded.weights)
     stated = loaded.prediction if settings.prediction == "auto" else settings.prediction
@@ -79,12 +85,15 @@ def training_size(model: str) -> tuple[int, int]:
     return unet["sample_size"] * factor, factor * _down_factor(unet)
 
 
-def token_counter(model: str) -> Callable[[str], int]:
-    """What counts a caption's tokens, without start and end, for the base that `model` names; loads no weights."""
+def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callable[[str], int]:
+    """What counts a caption's tokens, without start and end, for the base that `model` names; loads no weights.
+
+    `sizes` has words that the vocabulary lacks, and how many tokens each will have.
+    """
     path = find_source(model).path
     tree = _config_tree(path)
     tokenizer = (shipped_tokenizer if path.is_file() else load_tokenizer)(tree, "tokenizer")
-    return lambda caption: len(token_ids(tokenizer, caption))
+    return lambda caption: places(token_groups(tokenizer, caption, sizes or {}))
 
 
 def _config_tree(path: Path) -> Path:

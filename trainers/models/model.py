@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from trainers.models.family import Family, Prediction
 from trainers.models.schedule import NoiseSchedule
+from trainers.models.words import Words
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,8 @@ class Model:
     tokenizers: tuple[Any, ...]
     """One `CLIPTokenizer` for each text encoder."""
     schedule: NoiseSchedule
+    words: Words = field(default_factory=Words)
+    """What prompts may have beside the vocabulary."""
 
     @property
     def device(self) -> torch.device:
@@ -55,8 +58,12 @@ class Model:
     @property
     def parts(self) -> dict[str, nn.Module]:
         """What a method can sit on, by the name it has in style files."""
-        names = ("text_encoder", "text_encoder_2")
-        return {"unet": self.unet, **dict(zip(names, self.text_encoders, strict=False))}
+        return {"unet": self.unet, **dict(zip(self.encoder_names, self.text_encoders, strict=True))}
+
+    @property
+    def encoder_names(self) -> tuple[str, ...]:
+        """What the text encoders are called among the parts."""
+        return ("text_encoder", "text_encoder_2")[: len(self.text_encoders)]
 
     @property
     def vae_factor(self) -> int:

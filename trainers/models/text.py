@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from trainers.errors import VelaturaError
 from trainers.models.model import Model
+from trainers.models.words import CHUNK, Group, token_groups
 
-CHUNK = 75
-"""Caption tokens in one pass of a CLIP text encoder: its 77 positions less start and end."""
+__all__ = ["CHUNK", "Conditioning", "add_time_ids", "count_tokens", "encode_captions", "places"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +35,11 @@ class Conditioning:
 
 def count_tokens(model: Model, caption: str) -> int:
     """Tokens of a caption without start and end; one chunk holds 75."""
-    return len(token_ids(model.tokenizers[0], caption))
+    return places(token_groups(model.tokenizers[0], caption, model.words.sizes))
 
 
 def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, chunks: int = 1) -> Conditioning:
-    """Encode captions; differentiable in the text encoders' weights.
+    """Encode captions; differentiable in the text encoders' weights and in the rows of the base's own words.
 
     `clip_skip` k takes the k-th hidden state from the end (SDXL: from the one before it). A caption's tokens fill up to
     `chunks` chunks of 75, each with its own start, end and padding, and what is longer is cut. `pooled` is the first
@@ -47,9 +47,10 @@ def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, c
     """
     contexts, pooled = [], None
     last = model.family.text_encoders == 1
-    for tokenizer, encoder in zip(model.tokenizers, model.text_encoders, strict=True):
-        ids = _chunked_ids(tokenizer, captions, chunks).to(encoder.device)  # (n·chunks, 77)
-        out = encoder(ids, output_hidden_states=True)
+    for index, (tokenizer, encoder) in enumerate(zip(model.tokenizers, model.text_encoders, strict=True)):
+        ids = _chunked_ids(tokenizer, [token_groups(tokenizer, c, model.words.sizes) for c in captions], chunks)
+        with model.words.spliced(encoder, index, ids) as known:  # (n·chunks, 77)
+            out = encoder(known, output_hidden_states=True)
         back = clip_skip if last else clip_skip + 1
         if clip_skip < 1 or back > len(out.hidden_states) - 1:
             raise VelaturaError(
@@ -88,16 +89,27 @@ def _inner(encoder: nn.Module) -> Any:
     return getattr(encoder, "text_model", encoder)
 
 
-def token_ids(tokenizer: Any, caption: str) -> list[int]:
-    """The tokens of a caption of any length, without start and end."""
-    return tokenizer(caption, add_special_tokens=False, padding=False, truncation=False, verbose=False).input_ids
+def places(groups: Sequence[Group]) -> int:
+    """The places that tokens take in chunks of 75, with those left free before a word that begins a new one."""
+    filled = _filled(groups)
+    return CHUNK * (len(filled) - 1) + len(filled[-1])
 
 
-def _chunked_ids(tokenizer: Any, captions: Sequence[str], chunks: int) -> Tensor:
+def _filled(groups: Sequence[Group]) -> list[list[int]]:
+    """The tokens chunk by chunk; a word that does not fit where it would come begins the next."""
+    filled: list[list[int]] = [[]]
+    for group in groups:
+        if len(filled[-1]) + len(group) > CHUNK:
+            filled.append([])
+        filled[-1] += group
+    return filled
+
+
+def _chunked_ids(tokenizer: Any, captions: Sequence[Sequence[Group]], chunks: int) -> Tensor:
     rows = []
-    for caption in captions:
-        ids = token_ids(tokenizer, caption)
-        for start in range(0, CHUNK * chunks, CHUNK):
-            row = [tokenizer.bos_token_id, *ids[start : start + CHUNK], tokenizer.eos_token_id]
+    for groups in captions:
+        filled = _filled(groups)
+        for ids in (*filled[:chunks], *[[]] * (chunks - len(filled))):
+            row = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
             rows.append(row + [tokenizer.pad_token_id] * (CHUNK + 2 - len(row)))
     return torch.tensor(rows)

@@ -21,7 +21,9 @@ from app.ui.places import Places, UploadFolder
 from app.ui.queue import Queue
 from app.ui.shelf import Item, Shelf
 from app.ui.shelf_cards import card
+from app.ui.shelf_read import style_of_run
 from tests.app.jobs.working import do_next
+from tests.trainers.knobs import ALONE
 from tests.trainers.runs import METHODS, equal, quick_settings, write_images
 from trainers.config_file import read_config
 from trainers.errors import VelaturaError
@@ -121,6 +123,38 @@ def test_files_go_out_under_good_names(trained):
     assert trained.download(soft, "safetensors") == files["soft", "safetensors"], "one address for one state"
     with pytest.raises(VelaturaError, match="there is no format 'ckpt'"):
         trained.download(soft, "ckpt")
+
+
+def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
+    places, images = Places(tmp_path / "outputs"), write_images(tmp_path / "images")
+    places.make()
+    shelf = Shelf(Queue(places))
+    word = {"tokens": {"word": "<dusk>"}, "train": {"steps": 1}}
+    for name, layers in (("beside", (word,)), ("alone", (ALONE, word))):
+        actions.add(shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers))
+    assert [do_next(shelf.queue.store).state for _ in range(2)] == ["finished", "finished"]
+    beside, alone = (by_name(shelf)[name] for name in ("beside", "alone"))
+    assert (beside.method, beside.words) == ("lora", ("<dusk>",))
+    assert (alone.method, alone.words, alone.family) == ("textual-inversion", ("<dusk>",), "sd1")
+    shelf.rename(beside, "soft")
+    beside = by_name(shelf)["soft"]
+    file = shelf.download(beside, "embedding")
+    assert file.name == "soft-embedding.safetensors" and describe_style(file).method == "textual-inversion"
+    assert 'data-fetch="embedding ' in offers(shelf, beside) and 'data-fetch="embedding ' not in offers(shelf, alone)
+    assert load_file(shelf.download(alone, "safetensors")).keys() == {"emb_params"}
+    assert shelf.download(alone, "diffusers").name == "alone.safetensors", "diffusers reads the same file"
+    with pytest.raises(VelaturaError, match="“alone” has no word of its own"):
+        shelf.download(alone, "embedding")
+    assert "&lt;lora:soft:0.8&gt; &lt;dusk&gt;" in card(shelf, beside, None)
+    assert "&lt;lora:alone" not in card(shelf, alone, None) and "Textual inversion" in card(shelf, alone, None)
+    (places.runs / "beside").rename(places.runs / "moved")
+    assert style_of_run(places.runs / "moved") == places.runs / "moved" / "style" / "beside.safetensors"
+
+
+def test_an_embedding_is_taken_in_as_a_style(shelf):
+    item = send(shelf, {"emb_params": torch.ones(2, 768)}, "blot.safetensors")
+    assert (item.method, item.words, item.family, item.plain) == ("textual-inversion", ("blot",), "sd1", True)
+    assert shelf.download(item, "diffusers").name == "blot.safetensors" and shelf.word_of(item) is None
 
 
 def test_a_file_that_has_changed_gets_another_address(trained):
@@ -227,7 +261,7 @@ def ragged(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> 
         (pickled(), "a.safetensors", "“a.safetensors” is not a safetensors file"),
         (pickled(), "<b>a</b>.ckpt", "others can run code when they are opened"),
         (save(BASE), "a.safetensors", "is a base model or a part of one, not a style; choose it as the base"),
-        (save({"emb_params": torch.ones(2, 768)}), "a.safetensors", "is a textual-inversion embedding"),
+        (save({"emb_params": torch.ones(76, 768)}), "a.safetensors", "is no style known here"),
         (save(ragged(LORA, "down.weight", (3, 768))), "a.safetensors", "“a.safetensors” does not fit: its layer"),
         (save(ragged(LORA, "down.weight", (2,))), "a.safetensors", "“a.safetensors” does not fit: its layer"),
         (save(ragged(LORA, "up.weight", ()) | {"x.diff": torch.ones(3)}), "a.safetensors", "does not fit"),

@@ -10,6 +10,8 @@ import torch
 from tests.trainers.adapters.layers import VARIANTS, WAITING, attach_to, make_input, make_layers, shake
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.method import Now
+from trainers.adapters.op import Packed
+from trainers.models.storage import store_in_nf4
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -32,6 +34,33 @@ def test_live_equals_merged(variant, strength):
     network.merge(strength)
     assert (net(x) - live).abs().max() <= 1e-5 * max(1.0, live.abs().max().item())
     assert ((live - bare).abs().max() > 1e-3) == (strength != 0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_on_a_base_in_nf4_it_is_as_on_the_weights_that_this_makes(variant):
+    packed, whole, x = make_layers(), make_layers(), make_input()
+    store_in_nf4(packed, "cpu", double=True)
+    bytes_before = copy.deepcopy(packed.state_dict())
+    for name, layer in whole.named_children():
+        layer.weight.data.copy_(packed.get_submodule(name).weight)
+    bare = packed(x)
+    networks = [attach_to(net, VARIANTS[variant]) for net in (packed, whole)]
+    assert (packed(x) - bare).abs().max() < 1e-5
+    for network in networks:
+        shake(network)
+    for net in (packed, whole):
+        net(x).pow(2).mean().backward()
+    (names, found), (_, wanted) = (zip(*network.named_parameters(), strict=True) for network in networks)
+    for name, one, other in zip(names, found, wanted, strict=True):
+        assert (one.grad is None) == (other.grad is None), name
+        if one.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+    assert all(torch.equal(bytes_before[key], value) for key, value in packed.state_dict().items())
+    with torch.no_grad(), networks[0].at_strength(0.5):
+        live = packed(x)
+    networks[0].merge(0.5)
+    assert (packed(x) - live).abs().max() <= 1e-5 * max(1.0, live.abs().max().item())
+    assert not any(isinstance(site.layer, Packed) for site in networks[0].sites)
 
 
 def test_several_updates_on_one_layer_add_up_in_any_order():

@@ -55,7 +55,7 @@ OWN: dict[str, tuple[LayerMethod, str]] = {
     "adalora": (AdaLoRA(rank=3, alpha=40.0, target_rank=2), "core"),
     "sora": (SoRA(rank=3, alpha=2.0), "core"),
     "selora": (SeLoRA(rank=3, alpha=0.7), "core"),
-    "oft": (OFT(block_size=5), "none"),
+    "oft": (OFT(block_size=32), "none"),
     "boft": (OFT(block_size=4, butterfly=True), "none"),
     "ia3": (IA3(), "none"),
     "ssf": (SSF(), "none"),
@@ -66,9 +66,10 @@ OWN: dict[str, tuple[LayerMethod, str]] = {
 UNRANKED = ("krona", "oft", "boft", "ia3", "ssf", "bitfit", "full", "full-extracted")
 VARIANTS |= OWN
 MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*.v_proj",)})
-# SD 2 differs from SD 1 in its linear projections alone.
-CASES = [f"{f}/{v}" for f in ("sd1", "sdxl") for v in VARIANTS if f == "sd1" or v not in OWN]
-CASES += ["sd2/lora", "sd2/loha", "sd2/lokr"]
+# SDXL has other names and two text encoders: each structure once. SD 2 differs from SD 1 in linear projections alone.
+CASES = [f"sd1/{v}" for v in VARIANTS]
+CASES += [f"sdxl/{v}" for v in VARIANTS if v not in OWN or v in ("vera", "sora", *UNRANKED)]
+CASES += [f"sd2/{v}" for v in ("lora", "loha", "lokr", "krona", "oft", "ssf", "bitfit")]
 
 
 @dataclass(frozen=True)

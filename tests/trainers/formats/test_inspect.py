@@ -98,6 +98,6 @@ def test_a_glance_reads_no_number_and_takes_nothing_for_granted(tmp_path):
 
 
 def test_no_style(tmp_path):
-    save_file({"emb_params": torch.ones(2, 2)}, tmp_path / "a.safetensors")
-    with pytest.raises(VelaturaError, match="textual-inversion"):
+    save_file({"emb_params": torch.ones(76, 2)}, tmp_path / "a.safetensors")
+    with pytest.raises(VelaturaError, match="no style known here"):
         describe_style(tmp_path / "a.safetensors")

@@ -1,0 +1,168 @@
+"""One row, in a process of its own: train, then measure what was learned on images that were held out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.styles.rows import BASE, Figures, Row, settings
+from presets.samples.catalogue import SampleSet, read_sets
+from presets.starter.recipe.autoencoder import reconstruct
+from presets.starter.recipe.measure import as_tensor
+from presets.starter.recipe.perception import Perception, load_perception
+from trainers.adapters.network import Network
+from trainers.config import Config
+from trainers.config_file import build_config
+from trainers.data.dataset import CENTRE, Dataset, Draw, load_dataset, pixels
+from trainers.errors import VelaturaError
+from trainers.events import Event
+from trainers.memory import peak_memory
+from trainers.models.load import load_model
+from trainers.models.model import Model
+from trainers.presets import STARTER, find_preset
+from trainers.previews import preview_order
+from trainers.reopened import reopened
+from trainers.run import Run
+from trainers.sampling import draw, to_image
+from trainers.score.denoising import ask, denoising_errors
+from trainers.train import train
+
+HELD_OUT = slice(1, None, 3)
+"""Which of a set's concepts are not trained: every third, one or more of each kind."""
+TIMES = 32
+SEEDS = (1, 2)
+LOOKS = 15
+GUIDANCE = 3.0
+PERCEPTION = Path("outputs/starter-build/perception")
+
+
+def main(row: str, scratch: str) -> None:
+    """Measure the row (JSON) and write `result.json` into its scratch folder, and what it drew beside it."""
+    folder = Path(scratch)
+    found: dict[str, Any]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        figures = measure(Row(**json.loads(row)), folder)
+        found = {"figures": asdict(figures), "threads": torch.get_num_threads(), "cpu": round(time.process_time(), 1)}
+    except VelaturaError as error:
+        found = {"error": str(error)}
+    (folder / "result.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def measure(row: Row, folder: Path) -> Figures:
+    """Train a row in a folder, and look at what it learned."""
+    sample = read_sets()[row.style]
+    held_out = set(sample.concepts[HELD_OUT])
+    trained = put_images(sample, [c for c in sample.concepts if c not in held_out], folder / "trained")
+    unseen = put_images(sample, sample.concepts[HELD_OUT], folder / "unseen")
+    options = {
+        "name": "row",
+        "seed": row.seed,
+        "data": {"images": str(trained)},
+        "sample": {"seeds": SEEDS[:1], "steps": 1, "guidance": GUIDANCE},  # its own pictures do not matter
+        "save": {"every": 10_000, "keep": 1},
+    }
+    if row.preset == BASE:
+        return _measure_base(build_config(find_preset("lora").settings_for(STARTER), options), unseen, folder)
+    config = build_config(settings(row), options)
+    clock = _Clock()
+    result = train(config, folder / "runs", overwrite=True, listener=clock)
+    with reopened(Run(result.run)) as found:
+        session = found.session
+        figures = _look(session.model, session.network, session.config, unseen, folder)
+    files = [path for path in (result.run / "style").glob("*.safetensors") if not path.stem.endswith("-diffusers")]
+    size = sum(path.stat().st_size for path in files)
+    shutil.rmtree(folder / "runs")
+    return replace(
+        figures,
+        learning_rate=config.train.learning_rate,
+        parameters=result.parameters,
+        bytes=size,
+        seconds=result.seconds,
+        cpu_seconds=round(clock.spent, 2),
+        memory=clock.memory,
+    )
+
+
+def put_images(sample: SampleSet, concepts: Sequence[str], folder: Path) -> Path:
+    """A folder with these concepts' images of a set, and their captions."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for concept in concepts:
+        for path in sample.folder.glob(f"{concept.replace(' ', '-')}.*"):
+            shutil.copy(path, folder)
+    return folder
+
+
+class _Clock:
+    """Of a run's events: time and memory of its steps."""
+
+    def __init__(self) -> None:
+        self.began = self.spent = 0.0
+        self.memory = 0
+
+    def __call__(self, event: Event) -> None:
+        if event["type"] == "start":
+            self.began = time.process_time()
+        elif event["type"] == "step":
+            self.spent, self.memory = time.process_time() - self.began, event["memory"]
+
+
+def _measure_base(config: Config, unseen: Path, folder: Path) -> Figures:
+    model = load_model(config.base, torch.float32, "cpu")
+    figures = _look(model, None, config, unseen, folder)
+    truth = _truth(_open(model, config, unseen))
+    with torch.no_grad():
+        decoded = reconstruct(model.vae, truth)
+    distance = _perception().style_distance(decoded, truth)
+    return replace(figures, truth=round(distance, 4), memory=peak_memory(torch.device("cpu")))
+
+
+def _look(model: Model, network: Network | None, config: Config, unseen: Path, folder: Path) -> Figures:
+    dataset = _open(model, config, unseen)
+    errors = denoising_errors(model, network, ask(model, dataset.items, config, TIMES), config)
+    order = preview_order(config, dataset, dataset.items[0].bucket.width)  # the held-out captions
+    if network is not None:
+        network.clock.now = order.now
+    drawn = list(draw(model, replace(order, seeds=SEEDS, steps=LOOKS)))
+    truth = _truth(dataset)
+    beside(drawn[:: len(SEEDS)]).save(folder / "drawn.png")
+    beside([to_image(image) for image in truth]).save(folder / "truth.png")
+    distance = _perception().style_distance(as_tensor(drawn), truth)
+    return Figures(loss=round(float(errors.mean()), 5), style=round(distance, 4))
+
+
+def _open(model: Model, config: Config, folder: Path) -> Dataset:
+    return load_dataset(folder, config.data, 0, config.data.resolution or model.resolution, model.stride)
+
+
+def _truth(dataset: Dataset) -> Tensor:
+    """The images as they are trained, `(n, 3, h, w)` from −1 to 1."""
+    return torch.stack([pixels(item, Draw(0, False, CENTRE, "")) for item in dataset.items])
+
+
+def _perception() -> Perception:
+    return load_perception(PERCEPTION, torch.device("cpu"))
+
+
+def beside(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Square pictures of one size in one row."""
+    side = pictures[0].height
+    strip = Image.new("RGB", (side * len(pictures), side))
+    for number, picture in enumerate(pictures):
+        strip.paste(picture, (number * side, 0))
+    return strip
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,188 @@
+"""The page of all rows: one line a preset, with what is not there yet left open."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.styles.picture import draw_picture
+from benchmarks.styles.rows import (
+    BASE,
+    FIRST_SEED,
+    RATES,
+    STYLES,
+    SWEPT,
+    Results,
+    Row,
+    best_rate,
+    every_preset,
+)
+
+SHARES = {"preset": "×1", "third": "×⅓", "triple": "×3"}
+NONE = "–"
+Found = Mapping[Row, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A preset at its best rate: its figures of each style, one a seed."""
+
+    preset: str
+    rate: str
+    by_style: Mapping[str, Sequence[Mapping[str, Any]]]
+    commits: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    def of(self, style: str, figure: str) -> list[float]:
+        """One figure of every seed."""
+        return [figures[figure] for figures in self.by_style[style]]
+
+    def all(self, figure: str) -> list[float]:
+        """One figure of every seed of every style."""
+        return [value for style in STYLES for value in self.of(style, figure)]
+
+
+def write_report(results: Results, steps: int, scratch: Path, out: Path) -> None:
+    """Write the page and, where pictures of the rows are in the scratch folder, the picture beside it."""
+    found = results.read(steps)
+    presets = [*dict.fromkeys((*every_preset(), *(row.preset for row in found if row.preset != BASE)))]
+    lines = [line for preset in presets if (line := gather(found, preset))]
+    picture = out.with_suffix(".png")
+    drawn = draw_picture(shown(found, lines, steps), scratch, picture)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page(found, lines, steps, picture.name if drawn else ""), encoding="utf-8")
+
+
+def gather(found: Found, preset: str) -> Line | None:
+    """A preset's line; None where no row of it came to an end and none ended with an error."""
+    rate = best_rate(found, preset)
+    errors = [str(entry["error"]) for row, entry in found.items() if row.preset == preset and "error" in entry]
+    if rate is None:
+        return Line(preset, "", dict.fromkeys(STYLES, ()), (), tuple(errors[:1])) if errors else None
+    entries = {
+        row: entry for row, entry in found.items() if (row.preset, row.rate) == (preset, rate) and "figures" in entry
+    }
+    by_style = {s: [e["figures"] for row, e in sorted_by_seed(entries) if row.style == s] for s in STYLES}
+    commits = tuple(dict.fromkeys(str(entry["commit"]) for entry in entries.values()))
+    line = Line(preset, rate, by_style, commits, ())
+    idle = [style for style in STYLES if not learns(line, found, style)]
+    remarks = [f"**does not learn** {', '.join(idle)}"] if idle else []
+    tried = {row.rate for row in found if (row.preset, row.style, row.seed) == (preset, SWEPT, FIRST_SEED)}
+    if tried < set(RATES):
+        remarks.append("rates not all tried")
+    return Line(preset, rate, by_style, commits, tuple(remarks))
+
+
+def sorted_by_seed(entries: Found) -> list[tuple[Row, Mapping[str, Any]]]:
+    return sorted(entries.items(), key=lambda pair: pair[0].seed)
+
+
+def learns(line: Line, found: Found, style: str) -> bool:
+    """Whether the median held-out loss is less than that of the bare base; so too where either is not known yet."""
+    base = bare(found, style)
+    losses = line.of(style, "loss")
+    return base is None or not losses or statistics.median(losses) < base["loss"]
+
+
+def bare(found: Found, style: str) -> Mapping[str, Any] | None:
+    """The figures of the bare base on a style."""
+    return next(
+        (e["figures"] for row, e in found.items() if (row.preset, row.style) == (BASE, style) and "figures" in e), None
+    )
+
+
+def shown(found: Found, lines: Sequence[Line], steps: int) -> list[tuple[str, Mapping[str, Row]]]:
+    """Names and rows of the pictures, by style: those of the first seed."""
+    rows = [(line.preset, {s: Row(line.preset, s, line.rate, FIRST_SEED, steps) for s in STYLES}) for line in lines]
+    known = [(name, {s: row for s, row in by_style.items() if row in found}) for name, by_style in rows]
+    base = {style: Row(BASE, style, steps=steps) for style in STYLES}
+    return [("bare base", {s: row for s, row in base.items() if row in found}), *known]
+
+
+# ---------------------------------------------------------------- the page
+HEADINGS = (
+    "preset",
+    *(f"loss, {style}" for style in STYLES),
+    *(f"style distance, {style}" for style in STYLES),
+    "trained numbers",
+    "file, kB",
+    "CPU s",
+    "peak, MB",
+    "learning rate",
+    "",
+    "commit",
+)
+
+
+def page(found: Found, lines: Sequence[Line], steps: int, picture: str) -> str:
+    """The page `docs/methods.md`."""
+    seeds = max((len(line.of(style, "loss")) for line in lines for style in STYLES), default=0)
+    machines = dict.fromkeys(str(entry["machine"]).rpartition(", load")[0] for entry in found.values())
+    dates = sorted({str(entry["date"]) for entry in found.values()})
+    when = f", {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else ""
+    text = [
+        "# What each method learns",
+        "",
+        f"Every method with the preset of its name, on the starter: {steps} steps of 4 images at 128 px, on two of the "
+        "bundled sets. Eight images of a set are trained, four are held out; the base can draw what they show, but not "
+        "in this style. It is a small model and a short training: the table says how methods compare here, not what "
+        "they reach on Stable Diffusion.",
+        "",
+        "*Loss* is the mean squared error of the prediction on the held-out images, each at the same 32 times with the "
+        "same noise; less is better. *Style distance* compares what is drawn for their captions with the held-out "
+        "images themselves (mean relative difference of Gram matrices of EfficientNet-Lite0). Both are the median over "
+        f"seeds ({seeds} at most), with the least and the largest in brackets. The learning rate is the preset's, a "
+        f"third or three times of it, whichever gave the least loss on *{SWEPT}* with one seed: that choice alone saw "
+        "the held-out images. *CPU s* is the time of all steps on one thread, where the machine lists one.",
+        "",
+        *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
+        "| " + " | ".join(HEADINGS) + " |",
+        "|" + " --- |" * len(HEADINGS),
+        *("| " + " | ".join(row) + " |" for row in (*base_lines(found), *map(cells, lines))),
+        "",
+        f"Written by `python -m benchmarks.styles --report` from `benchmarks/styles.jsonl`{when}: "
+        f"{'; '.join(machines) or 'no rows yet'}.",
+        "",
+    ]
+    return "\n".join(text)
+
+
+def base_lines(found: Found) -> list[list[str]]:
+    """The bare base, and the truth once through the autoencoder, nearer than which nothing drawn can come."""
+    known = [bare(found, style) for style in STYLES]
+    losses = [f"{figures['loss']:.4f}" if figures else NONE for figures in known]
+    styles, truths = ([f"{f[name]:.3f}" if f else NONE for f in known] for name in ("style", "truth"))
+    rest = [""] * (len(HEADINGS) - 1 - 2 * len(STYLES))
+    return [["*bare base*", *losses, *styles, *rest], ["*truth, decoded*", *([""] * len(STYLES)), *truths, *rest]]
+
+
+def cells(line: Line) -> list[str]:
+    """A preset's line of the table."""
+    rates = line.all("learning_rate")
+    return [
+        f"`{line.preset}`",
+        *(spread(line.of(style, "loss"), "{:.4f}".format) for style in STYLES),
+        *(spread(line.of(style, "style"), "{:.3f}".format) for style in STYLES),
+        middle(line.all("parameters"), lambda value: f"{value:,.0f}"),
+        middle(line.all("bytes"), lambda value: f"{value / 1000:,.0f}"),
+        spread(line.all("cpu_seconds"), "{:.0f}".format),
+        middle(line.all("memory"), lambda value: f"{value / 1e6:,.0f}"),
+        f"{rates[0]:.2g} ({SHARES[line.rate]})" if rates else NONE,
+        "; ".join(line.remarks).replace("|", "/"),
+        ", ".join(line.commits),
+    ]
+
+
+def middle(values: Sequence[float], write: Callable[[float], str]) -> str:
+    """The median in words."""
+    return write(statistics.median(values)) if values else NONE
+
+
+def spread(values: Sequence[float], write: Callable[[float], str]) -> str:
+    """The median, and the least and largest where there are several."""
+    if len(values) < 2:
+        return middle(values, write)
+    return f"{middle(values, write)} ({write(min(values))} to {write(max(values))})"

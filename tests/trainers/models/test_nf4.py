@@ -1,0 +1,129 @@
+"""NF4's codebook, its error and size, and the same bytes as bitsandbytes."""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextlib import suppress
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainers.models import nf4
+from trainers.models.nf4 import BLOCK, CODE, SCALES, dequantise, quantise, scale_of
+
+NORMAL = torch.randn(1000, 1280, generator=torch.Generator().manual_seed(4))
+FP4 = (0.0, 1 / 192, 2 / 3, 1.0, 1 / 3, 1 / 2, 1 / 6, 1 / 4)
+"""What FP4 (E2M1) holds on the positive side."""
+
+
+def through(W: Tensor, double: bool = True, dtype: torch.dtype = torch.float32) -> Tensor:
+    return dequantise(tuple(W.shape), dtype, *quantise(W, double).values())
+
+
+def bits(W: Tensor, double: bool) -> float:
+    return sum(8 * t.numel() * t.element_size() for t in quantise(W, double).values()) / W.numel()
+
+
+@pytest.fixture
+def own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without bitsandbytes, whether it is here or not."""
+    monkeypatch.setattr(nf4, "_kernel", lambda: None)
+
+
+def test_the_codebook_is_made_of_quantiles_of_the_normal_distribution():
+    offset = 0.9677083
+    assert offset == pytest.approx(1 - (1 / 32 + 1 / 30) / 2, abs=1e-7)
+    positive, negative = (torch.special.ndtri(torch.linspace(offset, 0.5, n)[:-1].double()) for n in (9, 8))
+    code = torch.cat([positive, torch.zeros(1), -negative]).float().sort().values
+    assert torch.equal(code / code.max(), torch.tensor(CODE)) and len(code) == 16
+
+
+@pytest.mark.usefixtures("own_way")
+def test_its_error_on_normal_numbers_is_the_known_one_and_below_that_of_fp4():
+    errors = [(through(NORMAL, double) - NORMAL).square().mean().sqrt().item() for double in (False, True)]
+    assert errors == pytest.approx([0.0919, 0.0919], rel=0.01)
+    blocks = NORMAL.view(-1, BLOCK)
+    scales = blocks.abs().amax(1, keepdim=True)
+    values = torch.tensor(sorted({*FP4, *(-v for v in FP4)}))
+    nearest = values[torch.bucketize(blocks / scales, (values[1:] + values[:-1]) / 2)]
+    fp4 = (nearest * scales - blocks).square().mean().sqrt().item()
+    assert fp4 == pytest.approx(0.1219, rel=0.01) and max(errors) < fp4
+
+
+def test_it_takes_4_127_bits_a_number_and_4_5_with_scales_in_fp32():
+    assert bits(NORMAL, double=True) == pytest.approx(4 + 8 / 64 + 32 / (64 * 256), abs=1e-4)
+    assert bits(NORMAL, double=False) == 4.5
+
+
+def test_8_bit_scales_are_within_a_254th_of_their_spread():
+    exact, packed = quantise(NORMAL, double=False)["scales"], quantise(NORMAL)
+    found = scale_of(packed["scales"], packed["outer"], packed["mean"])
+    spread = torch.nn.functional.pad(exact - exact.mean(), (0, -len(exact) % SCALES)).view(-1, SCALES).abs().amax(1)
+    assert ((found - exact).abs() <= spread.repeat_interleave(SCALES)[: len(exact)] / 254 + 1e-6).all()
+    assert ((found - exact).abs() / exact).mean() == pytest.approx(0.0012, rel=0.1)
+
+
+@pytest.mark.usefixtures("own_way")
+@given(st.integers(1, 400), st.booleans(), st.sampled_from([1e-30, 1e-3, 1.0, 1e30]))
+@settings(max_examples=60, deadline=None)
+def test_any_number_of_numbers_and_any_size_of_them_comes_back(n, double, size):
+    W = size * torch.randn(n, generator=torch.Generator().manual_seed(n))
+    back = through(W, double)
+    assert back.shape == W.shape and back.isfinite().all()
+    largest = W.abs().max()
+    assert (back - W).abs().max() <= 0.18 * largest  # half the widest gap, and what the scales are off
+    if not double:
+        blocks = torch.nn.functional.pad(W, (0, -n % BLOCK)).view(-1, BLOCK)
+        tops = blocks.abs().argmax(1) + BLOCK * torch.arange(len(blocks))
+        torch.testing.assert_close(back[tops].abs(), W[tops].abs())  # the largest of each block is held exactly
+
+
+@pytest.mark.usefixtures("own_way")
+@pytest.mark.parametrize("double", [True, False])
+def test_zeros_stay_zeros_and_a_number_lies_on_its_half_of_a_byte(double):
+    W = torch.zeros(3, 64)
+    W[1, 0], W[1, 1] = -2.0, 0.5
+    codes = quantise(W, double)["codes"].view(3, 32)
+    zero = CODE.index(0.0)
+    assert codes[0].tolist() == codes[2].tolist() == [zero << 4 | zero] * 32
+    assert codes[1, 0] == 0 << 4 | CODE.index(0.24611230194568634)
+    back = through(W, double)
+    assert (back[[0, 2]] == 0).all() and back[1, 0] == pytest.approx(-2.0, rel=0.02)
+
+
+@pytest.mark.usefixtures("own_way")
+def test_it_is_rounded_once():
+    exact = through(NORMAL, dtype=torch.float32)
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        assert torch.equal(through(NORMAL, dtype=dtype), exact.to(dtype))
+
+
+@pytest.mark.parametrize("shape", [(20, 12, 3, 3), (30, 70), (1280, 320), (7, 9)])
+def test_bitsandbytes_has_the_same_bytes_and_the_same_numbers(shape, monkeypatch):
+    functional = pytest.importorskip("bitsandbytes.functional")
+    W = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    codes, state = functional.quantize_4bit(W, blocksize=BLOCK, quant_type="nf4")
+    own = quantise(W, double=False)
+    used = math.ceil(W.numel() / 2)
+    assert torch.equal(own["codes"][:used], codes.view(-1)) and torch.equal(own["scales"], state.absmax)
+    theirs = functional.dequantize_4bit(codes, state)
+    by_kernel = {d: [through(W, double, d) for double in (True, False)] for d in (torch.float32, torch.bfloat16)}
+    monkeypatch.setattr(nf4, "_kernel", lambda: None)
+    assert torch.equal(through(W, double=False), theirs)
+    for dtype, found in by_kernel.items():
+        assert all(torch.equal(through(W, d, dtype), one) for d, one in zip((True, False), found, strict=True))
+
+
+def test_without_bitsandbytes_it_goes_its_own_way(monkeypatch):
+    with suppress(ImportError):  # else it would be left half imported
+        import bitsandbytes  # noqa: F401
+    monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
+    nf4._kernel.cache_clear()
+    try:
+        assert nf4._kernel() is None
+    finally:
+        nf4._kernel.cache_clear()

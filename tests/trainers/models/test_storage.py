@@ -1,0 +1,229 @@
+"""Layers in NF4: recognisable, with right gradients, nothing whole kept, and as small as promised."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_input, make_layers
+from tests.trainers.runs import METHODS
+from trainers.adapters import LoRA
+from trainers.adapters.method import Now, Step
+from trainers.adapters.network import attach
+from trainers.adapters.op import Op, Packed
+from trainers.adapters.site import Clock, Site
+from trainers.config import Base, Targets
+from trainers.config_file import build_config
+from trainers.models.full_size import build_on_meta
+from trainers.models.images import predict
+from trainers.models.load import load_model
+from trainers.models.storage import KEPT, NF4Conv2d, NF4Layer, NF4Linear, store_in_nf4
+from trainers.models.text import encode_captions
+
+
+def both(kind: str, dtype: torch.dtype = torch.float64, double: bool = True) -> tuple[nn.Module, nn.Module]:
+    """A layer in NF4, and an ordinary one with the very weight that it makes."""
+    torch.manual_seed(3)
+    holder = nn.Sequential(LAYERS[kind]().to(dtype).requires_grad_(False))
+    whole = copy.deepcopy(holder[0])
+    store_in_nf4(holder, "cpu", double)
+    with torch.no_grad():
+        whole.weight.copy_(holder[0].weight)
+    return holder[0], whole
+
+
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_output_and_gradient_are_those_of_the_weight_that_it_makes(kind, double):
+    packed, whole = both(kind, double=double)
+    x = input_for(kind).requires_grad_()
+    y, expected = packed(x), whole(x)
+    torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
+    g = torch.randn(y.shape, generator=torch.Generator().manual_seed(6), dtype=y.dtype)
+    (found,), (wanted,) = torch.autograd.grad(y, x, g), torch.autograd.grad(expected, x, g)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_it_is_still_a_layer_of_its_kind(kind):
+    packed, whole = both(kind, torch.bfloat16)
+    assert type(packed) is (NF4Linear if kind == "linear" else NF4Conv2d) and isinstance(packed, type(whole))
+    assert Op.of(packed) == Op.of(whole) and isinstance(packed, Packed) and not isinstance(whole, Packed)
+    assert packed.weight.dtype == torch.bfloat16 and packed.weight.shape == whole.weight.shape
+    site = Site("unet", "layer", packed, Clock(Now()))
+    assert torch.equal(site.weight(), whole.weight) and site.device == whole.weight.device
+    assert not list(packed.parameters(recurse=False)) or [n for n, _ in packed.named_parameters()] == ["bias"]
+
+
+def test_another_format_is_that_of_the_weight_and_not_of_the_scales():
+    packed, _ = both("linear", torch.float32)
+    before = packed.weight
+    packed.to(torch.bfloat16)
+    assert (packed.outer.dtype, packed.mean.dtype, packed.scales.dtype) == (torch.float32, torch.float32, torch.int8)
+    assert torch.equal(packed.weight, before.bfloat16()) and packed.bias.dtype == torch.bfloat16
+    assert torch.equal(packed.to(torch.float32).weight, before)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_with_a_weight_of_its_own_it_is_an_ordinary_layer_again(kind):
+    packed, whole = both(kind)
+    told: list[nn.Module] = []
+    packed.register_forward_hook(lambda layer, *_: told.append(layer))
+    packed.unpack(whole.weight.detach().clone())
+    assert type(packed) is type(whole) and packed.state_dict().keys() == whole.state_dict().keys()
+    assert torch.equal(packed(input_for(kind)), whole(input_for(kind))) and told == [packed]
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_autocast_gives_gradients_too(kind):
+    packed, whole = both(kind, torch.float32)
+    x = input_for(kind).float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y, expected = packed(x), whole(x)
+    assert y.dtype == torch.bfloat16
+    (found,) = torch.autograd.grad(y.float().square().sum(), x)
+    (wanted,) = torch.autograd.grad(expected.float().square().sum(), x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, wanted, rtol=0.05, atol=0.05 * wanted.abs().max().item())
+
+
+def kept_by(net: nn.Module, x: Tensor) -> list[Tensor]:
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = net(x)
+    y.float().square().mean().backward()
+    return kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nothing_whole_is_kept_for_backward(dtype):
+    layers = {
+        nn.Linear(96, 160): (2, 4, 96),
+        nn.Conv2d(48, 80, 3, stride=2, padding=1): (1, 48, 4, 4),
+        nn.Conv2d(96, 160, 1): (1, 96, 2, 2),
+    }
+    for layer, shape in layers.items():
+        net = nn.Sequential(layer.to(dtype).requires_grad_(False))
+        whole = layer.weight.numel()
+        store_in_nf4(net, "cpu", double=True)
+        kept = kept_by(net, torch.randn(shape).to(dtype).requires_grad_())
+        own = {buffer.data_ptr() for buffer in layer.buffers()}
+        made = [tensor for tensor in kept if tensor.data_ptr() not in own]
+        assert sum(tensor.numel() for tensor in made) < whole / 8
+        assert max(tensor.numel() for tensor in kept) <= whole / 2 + 64
+
+
+def test_an_input_without_gradient_costs_nothing():
+    net = make_layers().requires_grad_(False)
+    store_in_nf4(net, "cpu", double=True)
+    assert not net(make_input()).requires_grad
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_what_of_a_base_is_stored_in_nf4(family, tiny_bases):
+    settings = Base(model=str(tiny_bases[family]), storage="nf4")
+    model = load_model(settings, torch.bfloat16, "cpu")
+    whole = load_model(settings.whole(), torch.bfloat16, "cpu")
+    assert (model.dtype, model.device, model.sha256) == (whole.dtype, whole.device, whole.sha256)
+    for part, net in (*model.parts.items(), ("vae", model.vae)):
+        kinds = {path: type(m) for path, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+        packed = {path for path, kind in kinds.items() if issubclass(kind, NF4Layer)}
+        left = set() if part == "vae" else {path for path in kinds if path.split(".")[0] not in KEPT}
+        assert packed == left and (part == "vae" or len(packed) > 10)
+        assert set(kinds) - packed <= {f"{b}{rest}" for b in KEPT for rest in ("", ".linear_1", ".linear_2")} or (
+            part == "vae"
+        )
+    x, t = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16(), torch.tensor([500])
+    if family == "sd1":
+        context = torch.randn(1, 77, 24, generator=torch.Generator().manual_seed(1)).bfloat16()
+        near, exact = (m.unet(x, t, encoder_hidden_states=context)[0].float() for m in (model, whole))
+        assert 0 < (near - exact).norm() < 0.5 * exact.norm()
+
+
+def test_lora_learns_on_nf4_what_it_learns_on_whole_weights():
+    """QLoRA's promise in small: a change of full rank, learned as far as rank 2 goes, on either base."""
+    x, teacher = make_input(n=8), make_layers()
+    draw = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for layer in teacher.children():
+            layer.weight.add_(0.5 * layer.weight.std() * torch.randn(layer.weight.shape, generator=draw))
+        wanted = teacher(x)
+
+    def left(storage: str) -> float:
+        net = make_layers()
+        start = (net(x) - wanted).square().mean().item()
+        if storage == "nf4":
+            store_in_nf4(net, "cpu", double=True)
+        network = attach_to(net, LoRA(rank=2, alpha=3.0))
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+        for _ in range(100):
+            loss = (net(x) - wanted).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item() / start
+
+    whole, packed = left("full"), left("nf4")
+    assert whole < 0.1 and packed < 1.2 * whole
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bases):
+    return load_model(Base(model=str(tiny_bases["sd2"]), storage="nf4"), torch.float32, "cpu")
+
+
+VISIBLE = {"vpt": 1.0}
+"""Methods that are not without effect at the start, and how far they may be from the bare base."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_sits_on_a_base_in_nf4(method, model, request):
+    settings = build_config({"name": "x", "method": METHODS[method]}).method
+    noisy, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([300, 700])
+
+    def prediction() -> Tensor:
+        return predict(model.unet, noisy, t, encode_captions(model, ["a fox", "the moon"]))
+
+    bare = prediction()
+    assert not bare.requires_grad
+    targets = Targets(unet="attn-mlp", text_encoder=settings.text_preset)
+    network = attach(model.parts, settings, targets, seed=7)
+    request.addfinalizer(network.remove)
+    network.clock.now = Now(training=True, timesteps=t)
+    for kind in network.methods:
+        kind.begin_step(network, Step(0, 2))
+    start = prediction()
+    torch.testing.assert_close(start, bare, rtol=1e-4, atol=VISIBLE.get(method, 1e-5))
+    start.square().mean().backward()
+    learning = {key for key, p in network.named_parameters() if p.grad is not None and bool(p.grad.abs().max() > 0)}
+    parts = ("unet", "text_encoder") if settings.text_preset != "none" else ("unet",)
+    assert all(any(part in key or key.startswith("shared") for key in learning) for part in parts)
+    network.remove()
+    assert torch.equal(prediction(), bare)
+
+
+def test_a_real_unet_takes_4_127_bits_a_number_and_a_quarter_of_its_bytes():
+    net = build_on_meta("sd1", "unet")
+    layers = [
+        m for path, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d) and not path.startswith(KEPT)
+    ]
+    numbers = sum(layer.weight.numel() for layer in layers)
+    rest = sum(parameter.numel() for parameter in net.parameters()) - numbers
+    block = net.down_blocks[0].to_empty(device="cpu").bfloat16().requires_grad_(False)
+    for parameter in block.parameters():
+        nn.init.normal_(parameter)
+    held = sum(layer.weight.numel() for layer in layers if not layer.weight.is_meta)
+    others = 2 * (sum(p.numel() for p in block.parameters()) - held)
+    store_in_nf4(block, "cpu", double=True)
+    resident = sum(t.numel() * t.element_size() for t in (*block.parameters(), *block.buffers()))
+    bits = 8 * (resident - others) / held
+    assert bits == pytest.approx(4.127, abs=2e-3)
+    assert (numbers * bits / 8 + 2 * rest) / 1e6 == pytest.approx(447, abs=1)  # of 1719 in 16 bits

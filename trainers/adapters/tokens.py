@@ -1,0 +1,73 @@
+"""Textual inversion (Gal et al. 2022, arXiv 2208.01618): a word of its own, learned alone or beside any method.
+
+    V ∈ R^{n×d} for each text encoder         the n rows that it reads where the word stands in a caption
+    v* = argmin_V E‖ε − ε_θ(z_t, t, c_θ(caption with V))‖²
+
+The rows are parameters beside the embedding table, of which no row can move. With m initial tokens, row j starts as the
+embedding of token j mod m; where m > n, as the mean of its share of them, tokens j·m/n to (j + 1)·m/n.
+
+The prior on their length (Ryu's *lora*, pivotal tuning) moves it towards μ, the mean length of the table's rows, by a
+share λ after each step: v ← v · (1 + λ (μ / ‖v‖ − 1)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.method import trains
+
+
+class Vocabulary(Protocol):
+    """What a base understands: words are added to it and taken back."""
+
+    def put(self, word: str, rows: Sequence[Tensor]) -> None: ...
+
+    def remove(self, word: str) -> None: ...
+
+
+class Word(nn.Module):
+    """A word and its rows `(n, d)` by the text encoder that reads them (`text_encoder`, `text_encoder_2`)."""
+
+    def __init__(
+        self,
+        text: str,
+        rows: Mapping[str, Tensor],
+        learning_rate: float = 0.0,
+        pull: float = 0.0,
+        usual: Mapping[str, float] | None = None,
+    ) -> None:
+        """`pull` is λ, and `usual` has μ by text encoder, where there is one."""
+        super().__init__()
+        self.text, self.learning_rate = text, learning_rate
+        self._pull, self._usual = pull, dict(usual or {})
+        for part, each in rows.items():
+            self.register_parameter(part, trains(each))
+
+    @property
+    def rows(self) -> dict[str, nn.Parameter]:
+        """The rows by text encoder, as they are now."""
+        return dict(self.named_parameters())
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Apply the prior on the rows' length, as long as they are trained."""
+        for part, rows in self.rows.items():
+            if self._pull and rows.requires_grad:
+                length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)  # (n, 1)
+                rows.mul_(1 + self._pull * (self._usual[part] / length - 1))
+
+
+def initial_rows(table: Tensor, tokens: Sequence[int], n: int) -> Tensor:
+    """n rows `(n, d)` in fp32 that begin as embeddings of m tokens in the table `(vocabulary, d)`."""
+    m = len(tokens)
+    shares = [tokens[j * m // n : (j + 1) * m // n] if m > n else [tokens[j % m]] for j in range(n)]
+    return torch.stack([table[list(share)].float().mean(0) for share in shares])
+
+
+def usual_length(table: Tensor) -> float:
+    """μ, the mean length of the rows of a table `(vocabulary, d)`."""
+    return torch.linalg.vector_norm(table.float(), dim=-1).mean().item()

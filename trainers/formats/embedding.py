@@ -1,0 +1,105 @@
+"""Textual-inversion embeddings in files: what the tools' names of their tensors mean, and the names written here.
+
+A1111, Forge, ComfyUI, InvokeAI and sd-scripts read `emb_params (n, d)` as the only tensor of a file for SD 1 and 2, and
+`clip_l (n, 768)` with `clip_g (n, 1280)` for SDXL; diffusers writes `{token: (n, d)}`. Rows are always written in fp32:
+they take a few kilobytes, and then mean what they meant in training to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.tokens import Word
+from trainers.errors import VelaturaError
+from trainers.formats.file import save
+from trainers.models.words import CHUNK
+
+WORD = "velatura.word"
+"""Metadata with the word as captions had it in training."""
+LONGEST_WORD = 64
+KEYS = {"emb_params": "text_encoder", "clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+"""The text encoder that reads a tensor."""
+BESIDE = "-embedding"
+"""What a file's stem ends in whose word belongs to the style beside it."""
+
+
+def embedding_tensors(word: Word) -> dict[str, Tensor]:
+    """A word's rows by the name that they have in a file, on the CPU in fp32; VelaturaError if one is not finite."""
+    rows = {part: each.detach().float().cpu().contiguous().clone() for part, each in word.rows.items()}
+    if not all(bool(torch.isfinite(each).all()) for each in rows.values()):
+        raise VelaturaError(f"the word {word.text} is not finite, so it was not written; use an earlier checkpoint")
+    if len(rows) == 1:
+        return {"emb_params": rows["text_encoder"]}
+    return {"clip_l": rows["text_encoder"], "clip_g": rows["text_encoder_2"]}
+
+
+def write_embedding(path: Path, word: Word, metadata: Mapping[str, str]) -> None:
+    """Write a word's rows as one file, whole or not at all; raises VelaturaError as `write_style` does."""
+    save(path, embedding_tensors(word), metadata)
+
+
+def parts_in(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """The key of an embedding's tensor by the text encoder that reads it; empty where a file with these holds none."""
+    if shapes.keys() <= {"clip_l", "clip_g"} or shapes.keys() == {"emb_params"}:
+        found = {KEYS[key]: key for key in shapes}
+    elif len(shapes) == 1:  # diffusers: the only tensor is named by its word
+        found = {"text_encoder": next(iter(shapes))}
+    else:
+        return {}
+    whole = [(1, *shape) if len(shape) == 1 else shape for shape in shapes.values()]  # (n, d)
+    fits = all(len(shape) == 2 and 1 <= shape[0] <= CHUNK and shape[1] > 1 for shape in whole)
+    return found if found and fits and len({shape[0] for shape in whole}) == 1 else {}
+
+
+def rows_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The rows `(n, d)` of a file by the text encoder that reads them; empty where it holds no embedding."""
+    parts = parts_in({key: tuple(tensor.shape) for key, tensor in tensors.items()})
+    return {part: tensors[key].reshape(-1, tensors[key].shape[-1]) for part, key in parts.items()}
+
+
+def words_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], stem: str) -> tuple[str, ...]:
+    """What a prompt calls an embedding by: what it says itself, else the file's stem, and diffusers' token where it is.
+
+    Both are a stranger's text.
+    """
+    written = metadata.get(WORD, "")
+    if _is_word(written):
+        return (written,)
+    keys = [key for key in tensors if key not in KEYS and _is_word(key)]
+    return tuple(dict.fromkeys((stem, *keys)))
+
+
+def embedding_beside(style: Path) -> Path | None:
+    """The file with the word that was trained together with a style, None where there is none."""
+    path = style.with_name(f"{style.stem}{BESIDE}{style.suffix}")
+    return path if path.is_file() else None
+
+
+def how_to_load_word(path: Path, word: Word) -> str:
+    """One sentence for people: where the file goes, and what calls it up in each tool."""
+    stem, name = path.stem, path.name
+    tools = (
+        f"A1111, Forge, ComfyUI and InvokeAI load {name} from their embeddings folder, and a prompt calls it "
+        f"`{stem}` (ComfyUI: `embedding:{stem}`)"
+    )
+    if len(word.rows) == 1:
+        return (
+            f'{tools}; in diffusers `pipe.load_textual_inversion("{name}", token="{word.text}")` does, as {word.text}.'
+        )
+    calls = (
+        f'pipe.load_textual_inversion(rows["{key}"], token="{word.text}", text_encoder=pipe.text_encoder{end}, '
+        f"tokenizer=pipe.tokenizer{end})"
+        for key, end in (("clip_l", ""), ("clip_g", "_2"))
+    )
+    # Published configs of SDXL let transformers take the highest token for the end of a text, which a new one would be.
+    end = "pipe.text_encoder_2.text_model.eos_token_id = pipe.tokenizer_2.eos_token_id"
+    read = f'rows = safetensors.torch.load_file("{name}")'
+    return f"{tools}; in diffusers `{'; '.join((end, read, *calls))}` does, and there it is called `{word.text}`."
+
+
+def _is_word(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_WORD and text.isprintable() and not any(c.isspace() or c == "," for c in text)

@@ -1,0 +1,94 @@
+"""How well a network denoises: its error on the same images, times and noise every time.
+
+The loss of training steps is a different question at each step, and mostly noise. Here every network is asked the same:
+each image at timesteps spread evenly, with noise that is a function of the image and the timestep's place alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.method import Now
+from trainers.adapters.network import Network
+from trainers.adapters.site import Clock
+from trainers.config import Config, Loss
+from trainers.data.captions import full_caption
+from trainers.data.dataset import CENTRE, Draw, Item, mask, pixels, placement
+from trainers.loss import error_by_image
+from trainers.models.images import encode_images, predict
+from trainers.models.model import Model
+from trainers.models.text import Conditioning, add_time_ids, encode_captions
+from trainers.randomness import generator
+from trainers.score import TIMES
+
+SQUARED = Loss(kind="mse", min_snr_gamma=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One image at k timesteps `(k,)`: noisy latents and targets `(k, c, h, w)`, mask `(k, 1, h, w)`, caption."""
+
+    caption: str
+    timesteps: Tensor
+    noisy: Tensor
+    target: Tensor
+    mask: Tensor | None
+    time_ids: Tensor | None
+    """SDXL's size conditioning `(k, 6)`."""
+
+
+@torch.no_grad()
+def ask(model: Model, items: Iterable[Item], config: Config, times: int = TIMES) -> tuple[Question, ...]:
+    """A question for each image, cut from its centre, its latents the mean of what the autoencoder says."""
+    total = model.schedule.steps
+    t = ((torch.arange(times, dtype=torch.float64) + 0.5) * total / times).long()
+    found = []
+    for item in items:
+        draw = Draw(0, False, CENTRE, full_caption(item.caption, config.data, config.tokens.word))
+        latents = encode_images(model, pixels(item, draw)[None])[0].cpu()
+        noise = torch.cat(
+            [torch.randn(latents.shape, generator=generator(0, "question", item.content_hash, k)) for k in range(times)]
+        )
+        latents, opaque = latents.expand_as(noise), mask(item, draw)
+        original, crop = placement(item, draw)
+        found.append(
+            Question(
+                caption=draw.caption,
+                timesteps=t.to(model.device),
+                noisy=model.schedule.add_noise(latents, noise, t).to(model.device),
+                target=model.schedule.target(latents, noise, t).to(model.device),
+                mask=None if opaque is None else opaque.expand(times, -1, -1, -1).to(model.device),
+                time_ids=add_time_ids(model, [original] * times, [crop] * times, [item.bucket.shape] * times),
+            )
+        )
+    return tuple(found)
+
+
+@torch.no_grad()
+def denoising_errors(
+    model: Model, network: Network | None, questions: Sequence[Question], config: Config, now: Now | None = None
+) -> Tensor:
+    """Mean squared error `(n, k)` of the prediction for each question and timestep, with no weight on any of them.
+
+    `network` is what is trained on the base, None for the bare base; `now` the moment at which it is looked at.
+    """
+    moment = replace(now or Now(), horizon=model.schedule.steps)
+    clock = Clock(moment) if network is None else network.clock
+    rows, before = [], clock.now
+    for question in questions:
+        t, bare = question.timesteps, not question.caption
+        clock.now = replace(moment, uncaptioned=(bare,) * len(t))
+        text = encode_captions(model, [question.caption], config.base.clip_skip, config.data.chunks)
+        found = predict(model.unet, question.noisy, t, _repeated(text, len(t)), question.time_ids)
+        rows.append(error_by_image(found, question.target, question.mask, SQUARED).cpu())
+    clock.now = before
+    return torch.stack(rows)
+
+
+def _repeated(text: Conditioning, times: int) -> Conditioning:
+    pooled = None if text.pooled is None else text.pooled.expand(times, -1)
+    return Conditioning(text.context.expand(times, -1, -1), pooled)
