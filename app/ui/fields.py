@@ -71,7 +71,7 @@ OTHER_NAMES = {
     "tokens.initial": "initializer_token",
     "loss.min_snr_gamma": "snr",
     "prior.prompt": "dreambooth class_prompt prior preservation regularization",
-    "prior.images": "num_class_images reg_data_dir",
+    "prior.images": "num_class_images regularization",
     "prior.weight": "prior_loss_weight",
     "sample.guidance": "cfg scale",
     "sample.every": "sample_every_n_steps preview",

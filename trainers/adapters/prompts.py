@@ -5,8 +5,9 @@
 
 The paper's form is for images that are classified; these two put it where a UNet has tokens. `image` lays n rows before
 the picture's tokens in self-attention and takes them out of what it gives, before the residual; `context` lays them
-after the text c in cross-attention. P starts U(±√(6 / (2 in))). Attention is shared out anew from the first step on:
-unlike other methods it has an effect at its start, unless it is `gated`:
+after the text c in cross-attention. P starts U(±√(6 / (2 in_text))), as in the paper; in `image` N(0, 1), like the
+normalised tokens that it lies among, since from so small numbers it learns next to nothing there. Attention is shared
+out anew from the first step on: unlike other methods it has an effect at its start, unless it is `gated`:
 
     y = a + g (y' − a),  a = attn(x, c) without prompts        g () learned, 0 at the start
 
@@ -26,6 +27,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from trainers.adapters.block import BlockMethod, BlockSite, Call
+from trainers.adapters.initial import normal
 from trainers.adapters.method import SETTINGS, Now, Theta, trains
 
 
@@ -79,7 +81,9 @@ class Prompts(BlockMethod):
         return gate | ({"P": self._start(site, draw)} if self.deep else {})
 
     def _start(self, site: BlockSite, draw: torch.Generator) -> Tensor:
-        width = site.context_width if self.variant == "context" else site.op.shape[1]
+        if self.variant == "image":
+            return trains(normal(draw, 1.0, self.tokens, site.op.shape[1]))
+        width = site.context_width
         return trains((torch.rand(self.tokens, width, generator=draw) * 2 - 1) * (6 / (2 * width)) ** 0.5)
 
     def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:

@@ -43,6 +43,19 @@ def test_no_tokens_are_the_base(kind):
     torch.testing.assert_close(prompted(call, torch.zeros(0, IN if text is None else TEXT).double()), y)
 
 
+def test_they_start_as_large_as_what_they_lie_among_or_as_in_the_paper():
+    image, context = (
+        make_block(kind, VARIANTS[name][1]) for kind, name in (("attn1", "vpt-image"), ("attn2", "vpt-context"))
+    )
+    many = [
+        Prompts(tokens=500, variant=v).init(s, {}, torch.Generator().manual_seed(0))["P"]
+        for v, s in (("image", image), ("context", context))
+    ]
+    assert many[0].std().item() == pytest.approx(1, abs=0.05) and many[0].abs().max() > 3
+    bound = (3 / TEXT) ** 0.5
+    assert many[1].std().item() == pytest.approx(bound / 3**0.5, abs=0.01) and many[1].abs().max() <= bound
+
+
 def test_a_shared_set_is_one_parameter_for_all_blocks():
     site = make_block("attn2", VARIANTS["vpt-shared"][1])
     assert list(site.parameters()) == [] and site.placed[0].shared["P"].shape == (3, TEXT)
