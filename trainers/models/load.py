@@ -24,6 +24,7 @@ from trainers.models.folder import load_part, load_tokenizer, read_json, weight_
 from trainers.models.header import read_header
 from trainers.models.images import predict
 from trainers.models.model import Model
+from trainers.models.quiet import quietly
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.models.single_file import load_single_file, shipped_tokenizer
 from trainers.models.source import Source, find_source
@@ -60,7 +61,8 @@ def load_model(
     VelaturaError in one sentence for whatever cannot be a base.
     """
     source = find_source(settings.model)
-    loaded = (_from_file if source.kind == "file" else _from_folder)(source, settings, dtype)
+    with quietly():
+        loaded = (_from_file if source.kind == "file" else _from_folder)(source, settings, dtype)
     for name, network in loaded.parts.items():
         if isinstance(network, torch.nn.Module):
             network.requires_grad_(False).eval()
