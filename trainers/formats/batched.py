@@ -39,21 +39,31 @@ class StyleBatch(LayerMethod):
         stacked, others = stack(self.updates[site.name], site.op.shape, self.count)
         theta = {} if stacked is None else {"up": stacked.up, "down": stacked.down}
         for number, update in others.items():
-            theta |= {f"{name}_{number}": tensor for name, tensor in factors(update).items()}
+            theta |= numbered(factors(update), number)
         return theta
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
         if now.styles is None:
             raise ValueError("several styles are on this base, and nothing says which one each image has")
         shape = site.op.shape
-        own: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in theta.items():
-            base, _, number = name.rpartition("_")
-            if base:
-                own.setdefault(int(number), {})[base] = tensor
         stacked = LowRank(theta["up"], theta["down"], shape) if "up" in theta else None
-        others = {number: from_factors(tensors, shape) for number, tensors in own.items()}
+        others = {number: from_factors(tensors, shape) for number, tensors in by_number(theta).items()}
         return PerImage(stacked, others, shape, now.styles, now.strengths)
+
+
+def numbered(tensors: Theta, number: int) -> dict[str, Tensor]:
+    """The factors of one of several styles, told apart from those of the others."""
+    return {f"{name}_{number}": tensor for name, tensor in tensors.items()}
+
+
+def by_number(theta: Theta) -> dict[int, dict[str, Tensor]]:
+    """The factors of each of several styles, as `numbered` has named them."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in theta.items():
+        own, _, number = name.rpartition("_")
+        if own:
+            found.setdefault(int(number), {})[own] = tensor
+    return found
 
 
 @torch.no_grad()
