@@ -93,7 +93,7 @@ def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], told: 
         styles = [styling.style_at(step, picture.style, copy) for picture, copy in rows]
         changed = styles != present
         text = texts.of_rows([picture.prompt for picture, _ in rows], styles) if changed else None
-        styling.set_to(step, styles)
+        styling.set_to(step, styles, (True,) * len(rows) + (False,) * len(rows) if order.guidance > 1 else ())
         present[:] = styles
         return text
 

@@ -33,13 +33,13 @@ class Styling:
         """The style of a row at a denoising step, the first being 0: of a picture's variant, and of its copies one."""
         return variant
 
-    def set_to(self, step: int, styles: Sequence[int | None]) -> None:
-        """Tell the network at which step it is, and the style of each row."""
+    def set_to(self, step: int, styles: Sequence[int | None], uncaptioned: tuple[bool, ...] = ()) -> None:
+        """Tell the network at which step it is, the style of each row, and which images have no caption."""
         if self.network is None:
             return
         known = [style for style in styles if style is not None]
         index = torch.tensor(known) if known else None
-        self.network.clock.now = replace(self.network.clock.now, step=step, styles=index)
+        self.network.clock.now = replace(self.network.clock.now, step=step, styles=index, uncaptioned=uncaptioned)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def latents(model: Model, way: str, styles: list[tuple[Style, float]], **changed
         return torch.zeros(3, 8, 8)
 
     order = replace(ORDER, **changed)
-    network, styling = compose(model.parts, model.family.name, styles, read_composition(way), order.steps, 7)
+    network, styling = compose(model, styles, read_composition(way), order.steps, 7)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sampling, "decode", keep)
@@ -66,7 +66,7 @@ def latents(model: Model, way: str, styles: list[tuple[Style, float]], **changed
 
 
 def changed_by(model: Model, way: str, styles: list[tuple[Style, float]]) -> tuple[Tensor, list[str]]:
-    network, _ = compose(model.parts, model.family.name, styles, read_composition(way), 4, 7)
+    network, _ = compose(model, styles, read_composition(way), 4, 7)
     with torch.no_grad():
         found = output(model)
     network.remove()
@@ -110,7 +110,7 @@ def test_the_mean_of_predictions_is_the_mean_of_one_step(model, styles):
 
 def test_taking_turns_changes_style_and_words_together(model, styles):
     seen: list[tuple[list[int], Tensor]] = []
-    network, styling = compose(model.parts, model.family.name, styles, read_composition("switch:1"), 4)
+    network, styling = compose(model, styles, read_composition("switch:1"), 4)
 
     def note(unet: Any, args: Any, given: dict[str, Any]) -> None:
         assert network.clock.now.styles is not None
@@ -133,7 +133,7 @@ def test_taking_turns_changes_style_and_words_together(model, styles):
 
 
 def test_layers_turn_from_the_content_to_the_style(model, styles):
-    network, styling = compose(model.parts, model.family.name, styles, read_composition("k-lora:3"), 10)
+    network, styling = compose(model, styles, read_composition("k-lora:3"), 10)
     only = [apply_styles(parts_of(model), model.family.name, [style]) for style in styles]
     for each in only:
         each.remove()
@@ -158,4 +158,4 @@ def test_layers_turn_from_the_content_to_the_style(model, styles):
 
 def test_a_number_of_styles_that_cannot_be_combined(model, styles):
     with pytest.raises(VelaturaError, match="k-lora needs two styles"):
-        compose(model.parts, model.family.name, styles[:1], read_composition("k-lora"), 4)
+        compose(model, styles[:1], read_composition("k-lora"), 4)
