@@ -15,6 +15,7 @@ from app.console import print_json, print_table, readable_size, say, write_what_
 from app.estimating import estimate
 from app.failure import sentence
 from app.jobs.commands import add_queue_commands
+from app.merging import merge
 from app.options import (
     BaseModel,
     Compose,
@@ -273,6 +274,7 @@ def demo(
 
 
 app.command(epilog="Example: velatura estimate --images my-paintings --preset lora")(estimate)
+app.command(epilog="Example: velatura merge dusk.safetensors:0.8 ink.safetensors:0.5 --out both.safetensors")(merge)
 app.command(epilog="Example: velatura caption my-paintings --model blip")(caption)
 app.command(epilog="Example: velatura export outputs/dusk --rank 8 --out dusk-small.safetensors")(export)
 app.command(epilog="Example: velatura ranks outputs/dusk")(ranks)
