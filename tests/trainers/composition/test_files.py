@@ -56,9 +56,8 @@ def test_the_exact_sum_draws_the_same(model, styles, tiny_trees, tmp_path):
     merged = merge_files(tmp_path / "both.safetensors", styles)
     both = read_style(tmp_path / "both.safetensors")
     assert is_plain(both) and merged.error == 0
-    assert (
-        merged.rank == max(map(len, downs(tmp_path / "both.safetensors"))) == 9
-    )  # 5 of one in the middle block, 2² of the other
+    # In the middle block, 5 of one and 2² of the other.
+    assert merged.rank == max(map(len, downs(tmp_path / "both.safetensors"))) == 9
     assert (drawn_with(model, (both, 1.0)) - drawn_with(model, *styles)).abs().max() <= 1e-5
     said = both.metadata
     assert json.loads(said["velatura.merged"]) == [
