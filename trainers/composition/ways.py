@@ -21,8 +21,10 @@ class Way:
     most: int = 0
 
 
+SUM = "sum"
+
 WAYS: Mapping[str, Way] = {
-    "sum": Way("adds their changes up, each at its strength"),
+    SUM: Way("adds their changes up, each at its strength"),
     "svd": Way("adds them up and keeps so many ranks of a layer", "rank", 16, 1, 1024, whole=True),
     "ties": Way(
         "keeps this share of each, the largest, and where they disagree the side that weighs more",
@@ -49,7 +51,7 @@ WAYS: Mapping[str, Way] = {
 class Composition:
     """A way of combining styles, and its number (0 where it takes none)."""
 
-    way: str = "sum"
+    way: str = SUM
     number: float = 0.0
 
 
@@ -79,5 +81,5 @@ def check_count(composition: Composition, styles: int) -> None:
     given = {0: "none is given", 1: "one is given"}.get(styles, f"{styles} are given")
     if way.most and styles != way.most:
         raise VelaturaError(f"{name} needs two styles, first the content and then the style, and {given}")
-    if name != "sum" and styles < 2:
+    if name != SUM and styles < 2:
         raise VelaturaError(f"{name} combines styles, so it needs at least two, and {given}")
