@@ -4,7 +4,7 @@
 
 with g the guidance, and c and ∅ read under style i. All wᵢ are 1: weights whose mean is not 1 would make the noise
 larger or smaller than it is. A style's strength is that of its change, in εᵢ. The mean is taken before the guidance,
-which is linear. Zhong et al. 2024 (arXiv 2402.16843), eq. 4.
+which is linear. Zhong et al. 2024 (arXiv 2402.16843).
 """
 
 from __future__ import annotations

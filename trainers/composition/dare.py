@@ -2,7 +2,7 @@
 
     mᵢ ~ Bernoulli(1 − p)        ΔW = Σᵢ mᵢ ⊙ ΔWᵢ / (1 − p)        E[ΔW] = Σᵢ ΔWᵢ
 
-Few entries of two styles then meet. The strengths are in the ΔWᵢ. Yu et al. 2023 (arXiv 2311.03099), eq. 3.
+Few entries of two styles then meet. The strengths are in the ΔWᵢ. Yu et al. 2023 (arXiv 2311.03099).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 
 so each layer turns once, at S = c / (γ s), and the style comes late. γ takes out how strong each was trained, and with
 it the strengths: these say how much of a change is applied, not which. Only layers of the UNet that both change have to
-choose; the text encoders, which know no steps, read the prompt under both. Ouyang et al. 2025 (arXiv 2502.18461), §3.
+choose; the text encoders, which know no steps, read the prompt under both. Ouyang et al. 2025 (arXiv 2502.18461).
 """
 
 from __future__ import annotations

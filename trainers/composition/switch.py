@@ -3,7 +3,7 @@
     i = ⌊((t − 1) mod k τ) / τ⌋ + 1        at step t = 1 … T, of k styles, τ steps each
 
 The active style is on alone, at its strength, and the prompt is read under it. It costs no more than one style.
-Zhong et al. 2024 (arXiv 2402.16843), eq. 2.
+Zhong et al. 2024 (arXiv 2402.16843).
 """
 
 from __future__ import annotations
