@@ -56,7 +56,7 @@ def picture(drawing: Drawing | None, studio: Drawings) -> str:
         return f'<div class="pair"><div class="canvas bare"><p>{text(words.NOTHING_DRAWN)}</p></div></div>'
     wish, size = drawing.wish, drawing.record.size
     figures = "".join(_figure(drawing, place, studio) for place in range(len(drawing.names)))
-    alone = "" if len(drawing.names) > 1 else " alone"
+    alone = {1: " alone", 2: ""}.get(len(drawing.names), " many")
     sizes = words.settings(wish.seed, wish.steps, drawing.record.guidance, words.size(size), wish.sampler)
     took = readable_time(drawing.record.seconds) if drawing.record.seconds >= 1 else ""
     way = words.way(wish.compose) if wish.compose != SUM else ""

@@ -325,7 +325,7 @@ def test_every_style_draws_its_own_picture(drawings, dusk, ink):
         "a fox 4 without.png",
     ]
     shown = drawn_parts.picture(drawn, drawings)
-    assert shown.count("<figure>") == 3 and '<div class="pair"' in shown
+    assert shown.count("<figure>") == 3 and '<div class="pair many"' in shown
 
 
 def test_styles_are_combined_in_the_way_that_was_chosen(drawings, dusk, ink):
