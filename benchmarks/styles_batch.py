@@ -128,7 +128,8 @@ def main(
         "",
         *table(HEADINGS, rows),
         "",
-        f"With {rows[-1][0]} styles, one batch draws {rows[-1][4]} times as many pictures a second as one after the other.",
+        f"With {rows[-1][0]} styles, one batch draws {rows[-1][4]} times as many pictures a second as one after the "
+        "other.",
     ]
     write_section(out, "\n".join(text))
 

@@ -51,28 +51,29 @@ class PerImage:
         times, rest = divmod(len(x), len(self.index))
         if rest:
             raise ValueError(f"a batch of {len(x)} is no multiple of the {len(self.index)} images with styles")
-        index = self.index.repeat(times)
+        index = self.index.tolist() * times  # small, so that plain Python is quicker than tensors
         strengths = None if self.strengths is None else self.strengths.to(x.device).repeat(times)
         out = op(x, x.new_zeros(op.shape)) if onto is None else onto
-        wanted = {int(k) for k in index if k >= 0}
+        wanted = {k for k in index if k >= 0}
         if self.stacked is not None and wanted - self.others.keys():
-            out = self._chosen(index, strengths).apply(op, x, None, out)
+            out = self._chosen(self.stacked, index, strengths).apply(op, x, None, out)
         for k in sorted(wanted & self.others.keys()):
-            rows = (index == k).nonzero().flatten().to(x.device)
+            if strengths is None and len(wanted) == 1 and k == min(index):  # all images
+                return self.others[k].apply(op, x, y0, out)
+            rows = torch.tensor([place for place, number in enumerate(index) if number == k], device=x.device)
             part = self.others[k].apply(op, x[rows], None if y0 is None else y0[rows])
             if strengths is not None:
                 part = part * strengths[rows].to(part.dtype).view(-1, *[1] * (part.dim() - 1))
             out = out.index_add(0, rows, part.to(out.dtype))
         return out
 
-    def _chosen(self, index: Tensor, strengths: Tensor | None) -> LowRank:
+    def _chosen(self, stacked: LowRank, index: list[int], strengths: Tensor | None) -> LowRank:
         """Each image's own factors, or one pair where they are all the same."""
-        assert self.stacked is not None
-        up, down = self.stacked.up, self.stacked.down
-        if strengths is None and (index == index[0]).all():
-            return LowRank(up[index[0]], down[index[0]], self.shape)
-        up = up[index]  # (n, out, r)
-        return LowRank(up if strengths is None else up * strengths[:, None, None], down[index], self.shape)
+        if strengths is None and len(set(index)) == 1:
+            return LowRank(stacked.up[index[0]], stacked.down[index[0]], self.shape)
+        chosen = torch.tensor(index, device=stacked.up.device)
+        up = stacked.up[chosen]  # (n, out, r)
+        return LowRank(up if strengths is None else up * strengths[:, None, None], stacked.down[chosen], self.shape)
 
     def dense(self, W: Tensor) -> Tensor:
         raise ValueError("this update differs from image to image and is no single matrix")
