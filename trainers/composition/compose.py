@@ -15,7 +15,7 @@ from trainers.composition.styling import Styling
 from trainers.composition.svd import Truncated, merge_svd, relative_error
 from trainers.composition.switch import Switch
 from trainers.composition.ties import merge_ties
-from trainers.composition.ways import Composition, check_count
+from trainers.composition.ways import SUM, Composition, check_count
 from trainers.errors import VelaturaError
 from trainers.formats.apply import (
     Changes,
@@ -45,7 +45,7 @@ def compose(
     """
     parts, family = model.parts, model.family.name
     check_count(composition, sum(not style.rows for style, _ in styles))
-    if composition.way == "sum":
+    if composition.way == SUM:
         network = apply_styles(parts, family, styles, model.words)
         return network, Styling(network)
     network = StyleNetwork()
