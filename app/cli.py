@@ -15,8 +15,10 @@ from app.console import print_json, print_table, readable_size, say, write_what_
 from app.estimating import estimate
 from app.failure import sentence
 from app.jobs.commands import add_queue_commands
+from app.merging import merge
 from app.options import (
     BaseModel,
+    Compose,
     ConfigFile,
     Images,
     Json,
@@ -167,21 +169,30 @@ def generate(
     ] = None,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="ddim, euler or dpm++.")] = "ddim",
     base: BaseModel = None,
+    compose: Compose = "sum",
+    each: Annotated[
+        bool, typer.Option("--each", help="One picture with every style, numbered, all in one batch.")
+    ] = False,
+    batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=64, help="Most pictures at once; default 4 with --each, else 1."),
+    ] = None,
     plain: Annotated[
         Path | None, typer.Option(metavar="IMG", help="Where to write the same picture without the styles.")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Draw a picture with one or several styles."""
-    from app.drawing import Request, draw_to_file
+    """Draw a picture with one or several styles, or one with each of them."""
+    from app.drawing import Request, draw_to_files
 
-    request = Request(tuple(prompt), tuple(style or ()), negative, seed, steps, size, guidance, sampler, base)
-    path = draw_to_file(request, out, overwrite, plain, teller(context))
+    asked = (tuple(prompt), tuple(style or ()), negative, seed, steps, size, guidance, sampler, base)
+    paths = draw_to_files(Request(*asked, compose, each, batch), out, overwrite, plain, teller(context))
     if json:
-        print_json({"image": path, "seed": seed})
+        print_json(({"images": paths} if each else {"image": paths[0]}) | {"seed": seed})
     else:
-        say(f"wrote {path} ({readable_size(path.stat().st_size)})")
+        for path in paths:
+            say(f"wrote {path} ({readable_size(path.stat().st_size)})")
 
 
 @app.command(epilog="Example: velatura inspect outputs/dusk/style/dusk.safetensors")
@@ -263,6 +274,7 @@ def demo(
 
 
 app.command(epilog="Example: velatura estimate --images my-paintings --preset lora")(estimate)
+app.command(epilog="Example: velatura merge dusk.safetensors:0.8 ink.safetensors:0.5 --out both.safetensors")(merge)
 app.command(epilog="Example: velatura caption my-paintings --model blip")(caption)
 app.command(epilog="Example: velatura export outputs/dusk --rank 8 --out dusk-small.safetensors")(export)
 app.command(epilog="Example: velatura ranks outputs/dusk")(ranks)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,23 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.console import say
+from app.picture_file import check_place, write_picture
 from app.telling import Tell, quiet
 from trainers.errors import VelaturaError
 from trainers.presets import STARTER, guidance_for
-from trainers.run import check_free
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from trainers.composition.styling import Styling
+    from trainers.composition.ways import Composition
+    from trainers.formats.apply import StyleNetwork
     from trainers.formats.read import Style
     from trainers.models.model import Model
     from trainers.sampling import Order
 
 MOST_CHUNKS = 3
-SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 SAMPLERS = ("ddim", "euler", "dpm++")
 LARGEST_SIDE = 4096
-EXIF_TABLE, USER_COMMENT = 0x8769, 0x9286
+AT_ONCE = 4
+"""Pictures of different styles that are drawn at once."""
 _STRENGTH = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
@@ -47,6 +48,12 @@ class Request:
     """None: what the base draws best with."""
     sampler: str
     base: str | None
+    compose: str = "sum"
+    """How several styles are combined: `WAY` or `WAY:NUMBER`."""
+    each: bool = False
+    """Whether every style draws a picture of its own."""
+    batch: int | None = None
+    """Most pictures at once; None: four of `each`, else one after the other."""
 
 
 def split_strength(text: str) -> tuple[Path, float]:
@@ -57,38 +64,62 @@ def split_strength(text: str) -> tuple[Path, float]:
     return Path(text), 1.0
 
 
-def draw_to_file(request: Request, out: Path, overwrite: bool, plain: Path | None = None, tell: Tell = quiet) -> Path:
-    """Draw and write one picture (several prompts as a grid), with its parameters in its metadata.
+def draw_to_files(
+    request: Request, out: Path, overwrite: bool, plain: Path | None = None, tell: Tell = quiet
+) -> list[Path]:
+    """Draw and write one picture (several prompts as a grid), or one of each style, with its parameters in it.
 
-    `plain` is where the same picture without the styles goes; `tell` hears how far it is. Raises VelaturaError, before
-    anything is loaded or written, where the request cannot be met.
+    Of each style, the pictures are called `out` with a number from 1. `plain` is where the same picture without the
+    styles goes; `tell` hears how far it is. Raises VelaturaError, before anything is loaded or written, where the
+    request cannot be met.
     """
-    for place in (out, plain):
+    from trainers.composition.ways import check_count, read_composition
+
+    composition = read_composition(request.compose)
+    places = _places(request, out)
+    for place in (*places, plain):
         if place is not None:
-            _check_place(place, overwrite)
+            check_place(place, overwrite)
     if request.sampler not in SAMPLERS:
         raise VelaturaError(f"there is no sampler {request.sampler!r}; there are {', '.join(SAMPLERS)}")
+    check_count(composition, len(request.styles))
     styles = _read_styles(request.styles)
+    alone = [[one] for one in styles if not one[0].rows]
+    if request.each and len(alone) < len(places):
+        raise VelaturaError("an embedding draws no picture of its own: say its word in the prompt, and leave it out")
     base = _base(request, styles)
     size = _size(request.size, base)
     guidance = guidance_for(base) if request.guidance is None else request.guidance
     model, order = _load(request, styles, base, size)
     order = replace(order, guidance=guidance)
-    told = _telling(tell, order, 1 if plain is None else 2)
-    used = asdict(request) | {"base": _without_folders(base), "size": size, "guidance": guidance}
-    with _styled(model, styles, order):
+    told = _telling(tell, order, len(places) + (plain is not None))
+    used = {name: value for name, value in asdict(request).items() if name not in ("compose", "each", "batch")}
+    used |= {"base": _without_folders(base), "size": size, "guidance": guidance}
+    drawn: list[tuple[list[Image], list[tuple[Style, float]]]] = []
+    drawing = _side_by_side(model, styles, plain) if request.each else _combined(model, styles, composition, order)
+    with drawing as styling:
         order = replace(order, chunks=_chunks(model, request, order.chunks))
-        picture = _draw(model, order, ", ".join(style.path.stem for style, _ in styles), told)
-        _write(picture, out, used | {"styles": [(style.name, strength) for style, strength in styles]})
-    if plain is not None:
-        _write(_draw(model, order, "", told), plain, used | {"styles": []})
-    return out
+        drawn += zip(_draw(model, order, told, styling), [*alone, []] if request.each else [styles], strict=False)
+    if plain is not None and len(drawn) == len(places):
+        drawn += [(_draw(model, order, told)[0], [])]
+    for place, (pictures, used_styles) in zip((*places, plain), drawn, strict=False):
+        assert place is not None
+        combined = {"compose": request.compose} if len(used_styles) > 1 else {}
+        named = {"styles": [(style.name, strength) for style, strength in used_styles]}
+        label = ", ".join(style.path.stem for style, _ in used_styles)
+        write_picture(_sheet(pictures, order, label), place, used | named | combined)
+    return places
 
 
-def _check_place(out: Path, overwrite: bool) -> None:
-    if out.suffix.lower() not in SUFFIXES:
-        raise VelaturaError(f"cannot write {out.name!r}: the picture's name must end in {', '.join(SUFFIXES)}")
-    check_free(out, overwrite)
+def _places(request: Request, out: Path) -> list[Path]:
+    """Where the pictures with styles go."""
+    if not request.each:
+        return [out]
+    if not request.styles:
+        raise VelaturaError("--each draws a picture with every style, and no --style is given")
+    if request.compose != "sum":
+        raise VelaturaError("--each draws with one style at a time, so there is nothing for --compose to combine")
+    return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, len(request.styles) + 1)]
 
 
 def _read_styles(texts: Sequence[str]) -> list[tuple[Style, float]]:
@@ -125,17 +156,38 @@ def _load(
         sampler=request.sampler,  # type: ignore[arg-type]
         clip_skip=settings.clip_skip,
         chunks=reading.chunks,
+        batch=request.batch or (AT_ONCE if request.each else 1),
     )
     return model, order
 
 
 @contextmanager
-def _styled(model: Model, styles: Sequence[tuple[Style, float]], order: Order) -> Iterator[None]:
-    """The base with styles on it for a while, saying what of them it does not take."""
-    from trainers.formats.apply import apply_styles
+def _combined(
+    model: Model, styles: Sequence[tuple[Style, float]], composition: Composition, order: Order
+) -> Iterator[Styling]:
+    """The base with styles on it, combined, for a while, saying what of them it does not take."""
+    from trainers.composition.compose import compose
 
-    network = apply_styles(model.parts, model.family.name, styles, model.words)
-    network.clock.now = order.now
+    network, styling = compose(model, styles, composition, order.steps, order.seeds[0])
+    with _on(network):
+        yield styling
+
+
+@contextmanager
+def _side_by_side(model: Model, styles: Sequence[tuple[Style, float]], plain: Path | None) -> Iterator[Styling]:
+    """The base with styles on it for a while, each for pictures of its own, and for some with none."""
+    from trainers.composition.styling import Each
+    from trainers.formats.batched import batch_styles
+
+    network = batch_styles(model.parts, model.family.name, styles, model.words)
+    numbers = range(len(styles) - len(network.words))
+    bare = plain is not None and not network.words  # words are there for all pictures
+    with _on(network):
+        yield Each(network, (*numbers, *([-1] if bare else [])))
+
+
+@contextmanager
+def _on(network: StyleNetwork) -> Iterator[None]:
     for warning in network.warnings:
         say((warning, "yellow"))
     try:
@@ -144,10 +196,19 @@ def _styled(model: Model, styles: Sequence[tuple[Style, float]], order: Order) -
         network.remove()
 
 
-def _draw(model: Model, order: Order, label: str, told: Callable[[int, int], None]) -> Image:
+def _draw(
+    model: Model, order: Order, told: Callable[[int, int], None], styling: Styling | None = None
+) -> list[list[Image]]:
+    """The pictures of an order for each variant of its styling."""
     from trainers.sampling import draw
 
-    pictures = list(draw(model, order, told))
+    pictures = list(draw(model, order, told, styling))
+    variants = 1 if styling is None else len(styling.variants)
+    return [pictures[variant::variants] for variant in range(variants)]
+
+
+def _sheet(pictures: list[Image], order: Order, label: str) -> Image:
+    """One picture, or several prompts' in a grid."""
     if len(pictures) == 1:
         return pictures[0]
     from trainers.grid import make_grid
@@ -209,37 +270,3 @@ def _size(text: str, base: str) -> tuple[int, int]:
             f"--size {text}: width and height must be multiples of {stride}, from {stride} to {LARGEST_SIDE}"
         )
     return width, height
-
-
-def _write(picture: Image, out: Path, parameters: dict[str, object]) -> None:
-    """The file whole or not at all; Python's own writing, since encoders do not always say that a disk is full."""
-    from trainers.run import plain_disk_errors, whole_file
-
-    data = _encoded(picture, SUFFIXES[out.suffix.lower()], parameters)
-    made = [folder for folder in out.parents if not folder.exists()]
-    try:
-        with plain_disk_errors(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(out) as building:
-                building.write_bytes(data)
-    finally:
-        for folder in made:  # folders that were made for a picture that could not be written
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-
-
-def _encoded(picture: Image, kind: str, parameters: dict[str, object]) -> bytes:
-    """The picture as a file's bytes, with the parameters as JSON: PNG's text chunk `velatura`, else EXIF's comment."""
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    buffer = io.BytesIO()
-    if kind == "PNG":
-        info = PngInfo()
-        info.add_itxt("velatura", json.dumps(parameters, ensure_ascii=False))
-        picture.save(buffer, kind, pnginfo=info)
-    else:
-        exif = Image.Exif()
-        exif.get_ifd(EXIF_TABLE)[USER_COMMENT] = b"ASCII\0\0\0" + json.dumps(parameters).encode("ascii")
-        picture.save(buffer, kind, exif=exif, quality=95)
-    return buffer.getvalue()

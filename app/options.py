@@ -28,6 +28,15 @@ Preset = Annotated[
     str | None,
     typer.Option("--preset", metavar="PRESET", help="`velatura presets` lists them; without one, balanced."),
 ]
+Compose = Annotated[
+    str,
+    typer.Option(
+        "--compose",
+        metavar="WAY[:N]",
+        help="How several styles are combined: sum, svd:16 (rank), ties:0.2 and dare:0.5 (share), switch:5 (steps), "
+        "composite, k-lora:1.5 (first the content, then the style).",
+    ),
+]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Optimizer steps.")]
 LongerSteps = Annotated[
     int | None, typer.Option("--steps", metavar="N", help="Train longer: the new number of steps in all.")

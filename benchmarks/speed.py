@@ -22,6 +22,7 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.full_unet import Step, build_unet, kept_for_backward, machine, peak_allocated, seconds
+from benchmarks.pages import table, write_section
 from benchmarks.peers import Restore, place_lycoris, place_peft, place_peft_fp32
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.method import LayerMethod
@@ -151,7 +152,7 @@ def console_table(rows: list[Row], bare: Bare) -> Table:
 
 
 def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> str:
-    """The page `docs/speed.md`."""
+    """The section of `docs/speed.md`."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "peft", "lycoris-lora"))
     low, middle, high = min(bare.times), statistics.median(bare.times), max(bare.times)
     lines = [
@@ -170,10 +171,7 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
         "",
         f"Written by `python -m benchmarks.speed` on {datetime.date.today():%d %B %Y}: {machine()}; {libraries}.",
         "",
-        "| " + " | ".join(HEADINGS) + " |",
-        "|" + " --- |" * len(HEADINGS),
-        *("| " + " | ".join(cells(row, bare)) + " |" for row in rows),
-        "",
+        *table(HEADINGS, [cells(row, bare) for row in rows]),
     ]
     return "\n".join(lines)
 
@@ -201,7 +199,7 @@ def main(
     bare = measure(rows, Step.of(unet, pixels), paths, repeats, clock)
     Console(width=140).print(console_table(rows, bare))
     if not quick:
-        out.write_text(page(rows, bare, pixels, repeats, clock), encoding="utf-8")
+        write_section(out, page(rows, bare, pixels, repeats, clock))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.method import Now
+from trainers.composition.styling import Styling
 from trainers.models.model import Model
 from trainers.models.pipeline import make_pipeline
 from trainers.models.schedule import Sampler
@@ -34,6 +36,8 @@ class Order:
     sampler: Sampler = "ddim"
     clip_skip: int = 1
     chunks: int = 1
+    batch: int = 1
+    """Most pictures that are drawn at once; more are faster and need more memory."""
 
     @property
     def pictures(self) -> list[tuple[str, int]]:
@@ -46,35 +50,122 @@ class Order:
         return Now(uncaptioned=(True, False) if self.guidance > 1 else ())
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One to be drawn, with one of the styles of a batch, or as the network stands."""
+
+    prompt: str
+    seed: int
+    style: int | None = None
+
+
 @torch.no_grad()
-def draw(model: Model, order: Order, told: Told | None = None) -> Iterator[Image]:
+def draw(model: Model, order: Order, told: Told | None = None, styling: Styling | None = None) -> Iterator[Image]:
     """Yield the pictures of an order one by one; `told(picture, step)`, from 1 each, is called after each step.
 
-    Each is a function of its prompt and seed alone, so it does not change with the others drawn beside it.
+    Each is a function of its prompt, its seed and its style: it does not change with those before it, and with those
+    in the same batch not beyond rounding. With a `styling` of several variants the pictures of a prompt and seed follow
+    one another.
     """
+    styling = styling or Styling()
     pipeline = make_pipeline(model, order.sampler)
-    for number, (prompt, seed) in enumerate(order.pictures, 1):
-        text = encode_captions(model, [order.negative, prompt], order.clip_skip, order.chunks).to(model.dtype)
-        width, height = order.size
+    wanted = [Picture(prompt, seed, style) for prompt, seed in order.pictures for style in styling.variants]
+    texts = Texts(model, order, styling)
+    most = max(1, order.batch // styling.copies)
+    try:
+        for first in range(0, len(wanted), most):
+            batch = wanted[first : first + most]
+            for latents in _draw_batch(pipeline, texts, batch, None if told is None else _telling(told, first)):
+                yield to_image(decode(model, latents))
+    finally:
+        styling.set_to(0, ())
+
+
+def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], told: Told | None) -> tuple[Tensor, ...]:
+    """Latents `(1, c, h, w)` of each of some pictures that are drawn together, one call of the network a step."""
+    model, order, styling = texts.model, texts.order, texts.styling
+    rows = [(picture, copy) for picture in pictures for copy in range(styling.copies)]
+    width, height = order.size
+    present: list[int | None] = []
+
+    def text_from(step: int) -> Conditioning | None:
+        """Set the styles of a step; the rows' text where it is another one than before."""
+        styles = [styling.style_at(step, picture.style, copy) for picture, copy in rows]
+        changed = styles != present
+        text = texts.of_rows([picture.prompt for picture, _ in rows], styles) if changed else None
+        styling.set_to(step, styles, (True,) * len(rows) + (False,) * len(rows) if order.guidance > 1 else ())
+        present[:] = styles
+        return text
+
+    def after_step(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if told is not None:
+            for number in range(len(pictures)):
+                told(number + 1, step + 1)
+        text = text_from(step + 1)
+        return {} if text is None else _step_tensors(text, pipeline.do_classifier_free_guidance)
+
+    text = text_from(0)
+    assert text is not None
+    with averaged(model.unet, styling.copies):
         result = pipeline(
             **_prompt_arguments(text),
-            latents=_initial_noise(model, seed, height, width),
+            latents=torch.cat([_initial_noise(model, picture.seed, height, width) for picture, _ in rows]),
             num_inference_steps=order.steps,
             guidance_scale=order.guidance,
             width=width,
             height=height,
             output_type="latent",
-            callback_on_step_end=None if told is None else _telling(told, number),
+            callback_on_step_end=after_step,
+            callback_on_step_end_tensor_inputs=[],
         )
-        yield to_image(decode(model, result.images))
+    latents: Tensor = result.images[:: styling.copies]
+    return latents.split(1)
 
 
-def _telling(told: Told, number: int) -> Callable[..., dict[str, Any]]:
-    def after_step(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        told(number, step + 1)
-        return tensors
+class Texts:
+    """Prompts encoded for an order, each under the style that it is drawn with, since styles may change encoders."""
 
-    return after_step
+    def __init__(self, model: Model, order: Order, styling: Styling) -> None:
+        self.model, self.order, self.styling = model, order, styling
+        self._known: dict[tuple[str, int | None], Conditioning] = {}
+
+    def of_rows(self, prompts: Sequence[str], styles: Sequence[int | None]) -> Conditioning:
+        """`(2n, …)`: the negative prompt under each row's style, then each row's prompt under it."""
+        pairs = [self._of(prompt, style) for prompt, style in zip(prompts, styles, strict=True)]
+        context = torch.cat([pair.context[side : side + 1] for side in (0, 1) for pair in pairs])
+        pooled = [pair.pooled[side : side + 1] for side in (0, 1) for pair in pairs if pair.pooled is not None]
+        return Conditioning(context, torch.cat(pooled) if pooled else None)
+
+    def _of(self, prompt: str, style: int | None) -> Conditioning:
+        """The negative prompt and a prompt under one style."""
+        if (prompt, style) not in self._known:
+            order = self.order
+            self.styling.set_to(0, (style,))
+            text = encode_captions(self.model, [order.negative, prompt], order.clip_skip, order.chunks)
+            self._known[prompt, style] = text.to(self.model.dtype)
+        return self._known[prompt, style]
+
+
+@contextmanager
+def averaged(unet: Any, copies: int) -> Iterator[None]:
+    """Let each of so many neighbouring rows of the network's batch predict the mean of all of them, for a while."""
+    if copies == 1:
+        yield
+        return
+
+    def mean(unet: Any, args: Any, output: Any) -> Any:
+        own = output[0].unflatten(0, (-1, copies))  # (m, copies, c, h, w)
+        return (own.mean(1, keepdim=True).expand_as(own).flatten(0, 1), *output[1:])
+
+    handle = unet.register_forward_hook(mean)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _telling(told: Told, before: int) -> Told:
+    return lambda picture, step: told(before + picture, step)
 
 
 def decode(model: Model, latents: Tensor) -> Tensor:
@@ -118,8 +209,16 @@ def _initial_noise(model: Model, seed: int, height: int, width: int) -> Tensor:
 
 
 def _prompt_arguments(text: Conditioning) -> dict[str, Any]:
-    """A pipeline's arguments for the negative prompt and the prompt, in this order along dim 0."""
-    arguments = {"negative_prompt_embeds": text.context[:1], "prompt_embeds": text.context[1:]}
+    """A pipeline's arguments for `(2n, …)` text: the negative prompts, then the prompts."""
+    negative, context = text.context.chunk(2)
+    arguments = {"negative_prompt_embeds": negative, "prompt_embeds": context}
     if text.pooled is not None:
-        arguments |= {"negative_pooled_prompt_embeds": text.pooled[:1], "pooled_prompt_embeds": text.pooled[1:]}
+        negative, pooled = text.pooled.chunk(2)
+        arguments |= {"negative_pooled_prompt_embeds": negative, "pooled_prompt_embeds": pooled}
     return arguments
+
+
+def _step_tensors(text: Conditioning, guided: bool) -> dict[str, Any]:
+    """The same text as the pipeline's own variables within its loop: both halves under guidance, else the prompts."""
+    own = {"prompt_embeds": text.context, "add_text_embeds": text.pooled}
+    return {name: t if guided else t.chunk(2)[1] for name, t in own.items() if t is not None}

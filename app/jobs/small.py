@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ESTIMATE, CAPTION, GENERATE = "estimate", "caption", "generate"
 PICTURE, PLAIN = "picture.png", "plain.png"
 """What a drawing leaves in its folder: the picture, and the same without styles."""
+EACH = "picture-{}.png"
+"""What it leaves instead of the picture where every style draws its own, numbered from 1."""
 
 
 def add_estimate(store: Store, config: Config, owner: str = "") -> Job:
@@ -55,10 +57,12 @@ def add_drawing(
         "guidance": request.guidance,
         "sampler": request.sampler,
         "base": request.base or "",
+        "compose": request.compose,
         "plain": folder / PLAIN if compare else "",
         "out": folder / PICTURE,
     }
     words = [GENERATE, *(f"--prompt={prompt}" for prompt in request.prompts)]
     words += [f"--style={style}" for style in request.styles]
     words += [f"--{name}={value}" for name, value in options.items() if value != ""]
+    words += ["--each"] if request.each else []
     return add_command(store, GENERATE, folder, words, owner)

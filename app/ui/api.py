@@ -169,7 +169,8 @@ class Api:
     ) -> list[gr.FileData]:
         """Draw a prompt with styles at their strengths, by id, and once more without them; waits for its turn.
 
-        `options` are those of the Playground: negative, seed, steps, guidance, size, sampler, base, compare.
+        `options` are those of the Playground: negative, seed, steps, guidance, size, sampler, base, compose, each,
+        compare.
         """
         from app.ui.drawings import wait_for, wish_from
 

@@ -17,12 +17,12 @@ from pydantic import ValidationError
 
 from app.drawing import Request
 from app.jobs import actions
-from app.jobs.small import PICTURE, PLAIN, add_drawing
+from app.jobs.small import EACH, PICTURE, PLAIN, add_drawing
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.ui import playground_words as words
 from app.ui.bases import Bases
-from app.ui.drawn import Drawing, Record, how_far, who_could_make_way, why_not
+from app.ui.drawn import Drawing, Record, how_far, names_of, who_could_make_way, why_not
 from app.ui.fits import Fit, find_fit
 from app.ui.names import safe_name
 from app.ui.queue import Queue, share
@@ -130,7 +130,7 @@ class Drawings:
             job = self.queue.store.job_in(self.root / id)
             if job is not None and self.queue.watcher.view(job.id).state not in ENDED:
                 actions.stop(self.queue.store, job.id, "cancel")
-            elif (self.root / id / PICTURE).exists():
+            elif _pictures(self.root / id, record):
                 self._write(id, record.model_copy(update={"line": ""}))
             else:
                 self._delete(id)
@@ -149,8 +149,10 @@ class Drawings:
     def offered(self, drawing: Drawing) -> list[Path]:
         """The pictures with their parameters in them, where browsers may download them from."""
         called = f"{safe_name(drawing.wish.prompt) or words.RESULT} {drawing.wish.seed}"
-        names = (f"{called}.png", f"{called} {words.PLAIN.lower()}.png")
-        places = [self.public(drawing) / name for _, name in zip(drawing.pictures, names, strict=False)]
+        ends = {PICTURE: "", PLAIN: f" {words.PLAIN.lower()}"}
+        if drawing.wish.each:
+            ends |= {EACH.format(n): f" {n} {safe_name(name)}" for n, name in enumerate(drawing.record.names, 1)}
+        places = [self.public(drawing) / f"{called}{ends[picture.name]}.png" for picture in drawing.pictures]
         with self._lock:
             for picture, place in zip(drawing.pictures, places, strict=True):
                 if not place.exists():
@@ -199,7 +201,7 @@ class Drawings:
     def _drawing(self, id: str, record: Record, views: dict[Path, View]) -> Drawing | None:
         """A drawing as it is now; None for one that was cancelled before it had a picture, which is then gone."""
         folder = self.root / id
-        pictures = tuple(path for name in (PICTURE, PLAIN) if (path := folder / name).exists())
+        pictures = _pictures(folder, record)
         view = views.get(folder)
         if record.state:
             return Drawing(id, folder, record, State(record.state), record.line, 1.0, pictures)
@@ -260,7 +262,14 @@ def _request(record: Record, fit: Fit) -> Request:
         guidance=record.guidance,
         sampler=wish.sampler,
         base=fit.base.model,
+        compose=wish.compose,
+        each=wish.each,
     )
+
+
+def _pictures(folder: Path, record: Record) -> tuple[Path, ...]:
+    """The pictures of a drawing that are there."""
+    return tuple(path for name in names_of(record.wish) if (path := folder / name).exists())
 
 
 def wait_for(drawings: Drawings, wish: Wish, owner: str) -> list[Path]:

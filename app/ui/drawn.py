@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from app.jobs.small import EACH, PICTURE, PLAIN
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.views import View
@@ -54,7 +55,7 @@ class Drawing:
     """What it waits for, how far it is, or why it has no picture."""
     share: float
     pictures: tuple[Path, ...]
-    """With the styles, then without them, as far as they are there."""
+    """With the styles, or with each of them, then without them, as far as they are there."""
     behind: Job | None = None
     """The training that has the device it waits for, where a pause of that lets it begin."""
 
@@ -69,9 +70,20 @@ class Drawing:
         return self.wish.compare and bool(self.wish.styles)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the files of its pictures are called in its folder, in this order."""
+        return names_of(self.wish)
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more is to come."""
         return self.state in ENDED
+
+
+def names_of(wish: Wish) -> tuple[str, ...]:
+    """What the files of a drawing's pictures are called: those with styles, then the one without."""
+    styled = tuple(EACH.format(number) for number in range(1, len(wish.styles) + 1)) if wish.each else (PICTURE,)
+    return (*styled, *((PLAIN,) if wish.compare and wish.styles else ()))
 
 
 def how_far(record: Record, view: View, views: Mapping[Path, View]) -> str:
@@ -85,6 +97,8 @@ def how_far(record: Record, view: View, views: Mapping[Path, View]) -> str:
             left = [each.said.seconds_left for each in going]
             seconds = min((each for each in left if each is not None), default=None) if None not in left else None
             return words.waits(_called(going[0]) if going else "", view.place, seconds)
+        case State.WORKING if of and record.wish.each:
+            return words.DRAWING.format(done, of)
         case State.WORKING if of:
             return words.drawing(done, record.wish.steps, len(record.names), record.wish.compare and bool(record.names))
         case State.SAVING:

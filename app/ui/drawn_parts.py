@@ -10,6 +10,7 @@ from app.ui.drawings import Drawings
 from app.ui.drawn import Drawing
 from app.ui.html import button, file_address, text
 from app.ui.run_parts import glaze
+from trainers.composition.ways import SUM
 
 SHOWN = 3
 """Drawings that wait or go on, and failures, that are shown one by one."""
@@ -54,11 +55,12 @@ def picture(drawing: Drawing | None, studio: Drawings) -> str:
     if drawing is None:
         return f'<div class="pair"><div class="canvas bare"><p>{text(words.NOTHING_DRAWN)}</p></div></div>'
     wish, size = drawing.wish, drawing.record.size
-    figures = "".join(_figure(drawing, place, studio) for place in range(2 if drawing.both else 1))
-    alone = "" if drawing.both else " alone"
+    figures = "".join(_figure(drawing, place, studio) for place in range(len(drawing.names)))
+    alone = {1: " alone", 2: ""}.get(len(drawing.names), " many")
     sizes = words.settings(wish.seed, wish.steps, drawing.record.guidance, words.size(size), wish.sampler)
     took = readable_time(drawing.record.seconds) if drawing.record.seconds >= 1 else ""
-    numbers = " · ".join(filter(None, (*sizes, drawing.record.base, took)))
+    way = words.way(wish.compose) if wish.compose != SUM else ""
+    numbers = " · ".join(filter(None, (*sizes, drawing.record.base, way, took)))
     negative = f'<p class="numbers">{text(words.NEGATIVE)}: {text(wish.negative)}</p>' if wish.negative else ""
     return (
         f'<div class="pair{alone}" style="--shape:{size[0]}/{size[1]}">{figures}</div><div class="about">'
@@ -78,14 +80,13 @@ def strip(drawings: Sequence[Drawing], shown: str, studio: Drawings) -> str:
 
 def title(drawing: Drawing, place: int) -> str:
     """What one of the pictures is."""
-    if place:
+    if drawing.both and place == len(drawing.names) - 1:
         return words.PLAIN
     if not drawing.record.names:
         return drawing.record.base
     strengths = (strength for _, strength in drawing.wish.styles)
-    return words.WITH.format(
-        words.joined([f"{name} {strength:g}" for name, strength in zip(drawing.record.names, strengths, strict=False)])
-    )
+    named = [f"{name} {strength:g}" for name, strength in zip(drawing.record.names, strengths, strict=False)]
+    return words.WITH.format(named[place] if drawing.wish.each else words.joined(named))
 
 
 def _card(drawing: Drawing, named: bool, hurry: str) -> str:

@@ -25,12 +25,13 @@ from app.ui.shelf import Item
 from app.ui.shell import AT_ONCE, EACH, block, build_shell
 from app.ui.trouble import reason
 from app.ui.visit import digest, flag, given_back, items, key_of, number, said
-from app.ui.wishes import MOST_STYLES, Typed, WishError, as_typed, read_typed
+from app.ui.wishes import MOST_STYLES, SWITCHES, Typed, WishError, as_typed, read_typed
+from trainers.composition.ways import SUM
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5
 """Seconds between two looks: while something waits or is drawn, and else."""
-TEXTS = ("prompt", "negative", "seed", "steps", "guidance", "size", "sampler", "base")
+TEXTS = ("prompt", "negative", "seed", "steps", "guidance", "size", "sampler", "base", "compose")
 LONGEST_ID = 100
 Shown = dict[Any, Any]
 
@@ -243,7 +244,10 @@ def _typed(event: gr.EventData) -> Typed:
         (str(one.get("id", ""))[:LONGEST_ID], str(one.get("strength", ""))[:LONGEST_ID])
         for one in items(event, "styles")[:MOST_STYLES]
     )
-    return Typed(**{name: said(event, name) for name in TEXTS}, styles=styles, compare=flag(event, "compare"))
+    switches = {name: flag(event, name) for name in SWITCHES}
+    texts = {name: said(event, name) for name in TEXTS}
+    texts["compose"] = texts["compose"] or SUM  # where there are not several styles, the page does not ask
+    return Typed(**texts, **switches, styles=styles)
 
 
 def _id(drawing: Drawing | None) -> str:

@@ -16,7 +16,7 @@ from app.ui.wishes import MOST_STYLES, STRENGTH, Typed, Wish, style_field
 
 FOLDED = ("negative", "seed", "steps", "guidance", "size", "sampler", "base")
 WIDE = ("negative", "seed", "base")
-HINTED = ("seed", "steps", "guidance", "size")
+HINTED = ("seed", "steps", "guidance", "size", "compose")
 WORDS_SHOWN = 4
 
 
@@ -49,7 +49,7 @@ def fields(sheet: Sheet) -> str:
     refused = f'<p class="problem" data-key="said" role="alert">{text(sheet.said)}</p>' if sheet.said else ""
     return (
         f'<form class="desk" data-count="{sheet.count}" novalidate>{_first(sheet)}{_prompt(sheet)}{_styles(sheet)}'
-        f"{_compare(sheet)}{_more(sheet)}{refused}{draw}</form>"
+        f"{_together(sheet)}{_compare(sheet)}{_more(sheet)}{refused}{draw}</form>"
     )
 
 
@@ -122,15 +122,35 @@ def _option(sheet: Sheet, place: int, item: Item, chosen: str) -> str:
     return f'<option data-key="{text(item.id)}" value="{text(item.id)}"{picked}{off}>{text(said)}</option>'
 
 
+def _together(sheet: Sheet) -> str:
+    """Whether several styles draw one picture, and how, or one each."""
+    typed = sheet.typed
+    if len(typed.styles) < 2:
+        return ""
+    if typed.each:  # the way is kept for when they are combined again
+        way = f'<input type="hidden" name="compose" value="{text(typed.compose)}">'
+    else:
+        ways = [(name, title, "") for name, (title, _) in words.WAYS.items()]
+        if typed.compose not in words.WAYS:  # as a program may say it
+            ways.append((typed.compose, words.way(typed.compose), ""))
+        hint = words.WAYS.get(typed.compose, ("", ""))[1]
+        way = _field(sheet, "compose", words.COMPOSE, _select(sheet, "compose", ways), hint)
+    return f'<div class="together" data-key="together">{_switch(sheet, "each", words.EACH, words.EACH_HINT)}{way}</div>'
+
+
 def _compare(sheet: Sheet) -> str:
     if not sheet.typed.styles:
         return ""
-    checked = " checked" if sheet.typed.compare else ""
-    value = "on" if sheet.typed.compare else ""
+    label = words.COMPARE if len(sheet.typed.styles) == 1 else words.COMPARE_SEVERAL
+    return _switch(sheet, "compare", label, words.COMPARE_HINT)
+
+
+def _switch(sheet: Sheet, name: str, label: str, hint: str) -> str:
+    on = bool(getattr(sheet.typed, name))
     return (
-        f'<label class="switch" data-key="compare"><input type="checkbox" name="compare"{checked}'
-        f'{_stamp(sheet, "compare")} data-value="{value}"><span>{text(words.COMPARE)}'
-        f"<small>{text(words.COMPARE_HINT)}</small></span></label>"
+        f'<label class="switch" data-key="{name}"><input type="checkbox" name="{name}"{" checked" if on else ""}'
+        f'{_stamp(sheet, name)} data-value="{"on" if on else ""}"><span>{text(label)}'
+        f"<small>{text(hint)}</small></span></label>"
     )
 
 

@@ -17,7 +17,20 @@ STRENGTH_OF, REMOVE_STYLE, ADD_STYLE, NO_STYLE_CHOSEN = "Strength of {}", "Take 
 GONE_NAME = "No longer here"
 PLAIN_ONLY = "Without a style, the base model draws as it is."
 COMPARE = "Also draw it without the style"
+COMPARE_SEVERAL = "Also draw it without the styles"
 COMPARE_HINT = "The same words and seed, side by side."
+EACH, EACH_HINT = "One picture with each style", "All at once, from the same words and seed."
+COMPOSE = "How the styles are combined"
+WAYS: Mapping[str, tuple[str, str]] = {
+    "sum": ("Added up", "Each style adds what it has learned, at its strength."),
+    "svd": ("Added up and simplified", "As added up, with only the main traits of each layer kept."),
+    "ties": ("The strongest wins", "Keeps a fifth of each style; where they pull apart, the stronger one wins."),
+    "dare": ("Thinned out", "Leaves out half of each style by chance, so that they meet less often."),
+    "switch": ("Taking turns", "Five steps with one style, five with the next, and so on."),
+    "composite": ("Blended at every step", "Asks every style at each step and takes the mean; two take twice as long."),
+    "k-lora": ("First the content, then the style", "The first draws the things, the second gives them its look."),
+}
+WAY_FOR_TWO = "First the content, then the style: this way takes two styles, no more."
 MORE = "Seed, steps, size and more"
 NEGATIVE, NEGATIVE_NAME = "Not in the picture (negative prompt)", "The negative prompt"
 SEED, SEED_HINT, NEW_SEED = "Seed", "The same seed gives the same picture.", "Another seed"
@@ -94,6 +107,13 @@ def drawing(done: int, steps: int, styles: int, compare: bool) -> str:
     if done > steps:
         return DRAWING_WITHOUT.format(done - steps, steps)
     return (WITH_STYLE if styles == 1 else WITH_STYLES).format(done, steps)
+
+
+def way(compose: str) -> str:
+    """What a way of combining styles is called, with its number where that is not the usual one."""
+    name, _, number = compose.partition(":")
+    title = WAYS.get(name, (name, ""))[0]
+    return f"{title} ({number})" if number else title
 
 
 def size(pixels: tuple[int, int]) -> str:

@@ -11,13 +11,15 @@ from pydantic import BaseModel, ConfigDict
 
 from app.drawing import SAMPLERS
 from app.ui import playground_words as words
+from trainers.composition.ways import SUM, WAYS, check_count, read_composition
 from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
 
 MOST_LETTERS = 1000
 MOST_STYLES = 4
 STRENGTH, STEPS, GUIDANCE, SEED, SIDE = (-1.0, 2.0), (1, 150), (1.0, 30.0), (0, 2**32 - 1), (8, 2048)
-OPTIONS = ("negative", "seed", "steps", "guidance", "size", "sampler", "base", "compare")
+SWITCHES = ("each", "compare")
+OPTIONS = ("negative", "seed", "steps", "guidance", "size", "sampler", "base", "compose", *SWITCHES)
 """What a program may say besides the prompt and the styles."""
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
 
@@ -37,6 +39,10 @@ class Wish:
     """Width and height in pixels."""
     sampler: str = "ddim"
     base: str = ""
+    compose: str = SUM
+    """How several styles are combined."""
+    each: bool = False
+    """Whether every one of several styles draws a picture of its own instead."""
     compare: bool = True
     """Whether the same is drawn once more without the styles."""
 
@@ -55,6 +61,8 @@ class Typed(BaseModel):
     size: str = ""
     sampler: str = Wish.sampler
     base: str = ""
+    compose: str = Wish.compose
+    each: bool = Wish.each
     compare: bool = True
 
     def with_(self, **changes: Any) -> Typed:
@@ -95,6 +103,8 @@ def read_typed(typed: Typed) -> tuple[Wish, dict[str, str]]:
         size=read("size", _size, typed.size),
         sampler=read("sampler", _sampler, typed.sampler),
         base=typed.base,
+        compose=SUM if typed.each or len(typed.styles) < 2 else read("compose", _compose, typed),
+        each=typed.each and len(typed.styles) > 1,
         compare=typed.compare,
     )
     return wish, problems
@@ -112,6 +122,8 @@ def as_typed(wish: Wish) -> Typed:
         size=words.size(wish.size) if wish.size else "",
         sampler=wish.sampler,
         base=wish.base,
+        compose=wish.compose,
+        each=wish.each,
         compare=wish.compare,
     )
 
@@ -121,10 +133,18 @@ def wish_from(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any]
     unknown = sorted(str(name) for name in set(options) - set(OPTIONS))
     if unknown:
         raise VelaturaError(f"there is no option {unknown[0]!r:.80}; there are {', '.join(OPTIONS)}")
-    given = {name: value if name == "compare" else _plain(name, value) for name, value in options.items()}
-    if not isinstance(given.get("compare", True), bool):
-        raise VelaturaError(f"compare is true or false, not {given['compare']!r:.80}")
+    given = {name: value if name in SWITCHES else _plain(name, value) for name, value in options.items()}
+    for name in SWITCHES:
+        if not isinstance(given.get(name, True), bool):
+            raise VelaturaError(f"{name} is true or false, not {given[name]!r:.80}")
     strengths = tuple((str(style), _plain("a strength", value)) for style, value in styles.items())
+    composition = read_composition(given.get("compose", SUM))
+    if given.get("each"):
+        if not styles:
+            raise VelaturaError("each draws a picture with every style, and no style is given")
+        if composition.way != SUM:
+            raise VelaturaError("each draws with one style at a time, so there is nothing for compose to combine")
+    check_count(composition, len(styles))
     wish, problems = read_typed(Typed(prompt=prompt, styles=strengths, **given))
     if problems:
         raise WishError(problems)
@@ -188,6 +208,14 @@ def _size(typed: str) -> tuple[int, int] | None:
     if match is None:
         raise VelaturaError(words.NO_SIZE.format(typed.strip()[:40]))
     return int(match[1]), int(match[2] or match[1])
+
+
+def _compose(typed: Typed) -> str:
+    composition = read_composition(typed.compose)
+    most = WAYS[composition.way].most
+    if most and len(typed.styles) != most:
+        raise VelaturaError(words.WAY_FOR_TWO)
+    return typed.compose.strip()
 
 
 def _sampler(typed: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.drawing import _check_place, _size, split_strength
+from app.drawing import _size, split_strength
+from app.picture_file import check_place
 from trainers.errors import VelaturaError
 
 PATHS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
@@ -70,9 +71,9 @@ def test_a_size_follows_the_base(tiny_bases: dict[str, Path]) -> None:
 def test_a_place_for_a_picture(tmp_path: Path) -> None:
     (tmp_path / "there.png").touch()
     for place in (tmp_path / "new.PNG", tmp_path / "deep" / "new.webp"):
-        _check_place(place, overwrite=False)
-    _check_place(tmp_path / "there.png", overwrite=True)
+        check_place(place, overwrite=False)
+    check_place(tmp_path / "there.png", overwrite=True)
     with pytest.raises(VelaturaError, match="exists already"):
-        _check_place(tmp_path / "there.png", overwrite=False)
+        check_place(tmp_path / "there.png", overwrite=False)
     with pytest.raises(VelaturaError, match="is a file, not a folder"):
-        _check_place(tmp_path / "there.png" / "new.png", overwrite=True)
+        check_place(tmp_path / "there.png" / "new.png", overwrite=True)

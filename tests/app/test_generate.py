@@ -169,3 +169,46 @@ def test_the_picture_is_drawn_as_the_style_was_trained(tmp_path: Path) -> None:
     with Image.open(run / "samples" / "final" / "00.png") as image:
         assert np.abs(drawn - np.asarray(image).astype(np.int16)).max() <= 1
     assert np.abs(drawn - picture(tmp_path)).max() > 1  # without the style the text is read in another way
+
+
+def test_every_style_draws_a_picture_of_its_own(trained: Trained, tmp_path: Path) -> None:
+    strengths = (20, -8)
+    styles = [word for strength in strengths for word in ("--style", f"{trained.style}:{strength}")]
+    words = ("generate", "--prompt", "fox", "--steps", "2", *styles, "--each", "--out", tmp_path / "f.png")
+    outcome = call(*words, "--plain", tmp_path / "plain.png", "--json")
+    assert json.loads(outcome.out) == {"images": [str(tmp_path / f"f-{n}.png") for n in (1, 2)], "seed": 1}
+    for name, strength in (("f-1.png", 20), ("f-2.png", -8), ("plain.png", 0)):
+        with Image.open(tmp_path / name) as image:
+            drawn = np.asarray(image).astype(np.int16)
+            styled = [["dusk.safetensors", float(strength)]] if strength else []
+            assert json.loads(image.info["velatura"])["styles"] == styled
+        assert np.abs(drawn - picture(tmp_path, "--style", f"{trained.style}:{strength}")).max() <= 1
+    again = call(*words)
+    assert again.code == 1 and "f-1.png exists already" in again.err
+
+
+@pytest.mark.parametrize("way", ["svd:64", "composite", "k-lora"])
+def test_styles_are_combined(way: str, trained: Trained, tmp_path: Path) -> None:
+    """A style with itself: a sum that adds up, and means and turns that change nothing."""
+    twice = ("--style", f"{trained.style}:8", "--style", f"{trained.style}:8")
+    found = picture(tmp_path, *twice, "--compose", way)
+    with Image.open(tmp_path / "picture.png") as image:
+        assert json.loads(image.info["velatura"])["compose"] == way
+    expected = picture(tmp_path, "--style", f"{trained.style}:{16 if way == 'svd:64' else 8}")
+    assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--compose", "k-lora"), "k-lora needs two styles, first the content and then the style, and one is given"),
+        (("--compose", "mean"), "there is no way 'mean' to combine styles; there are sum, svd"),
+        (("--compose", "svd", "--each"), "with one style at a time, so there is nothing for --compose to combine"),
+    ],
+)
+def test_what_cannot_be_combined(words: tuple[str, ...], said: str, trained: Trained, tmp_path: Path) -> None:
+    outcome = call("generate", "--prompt", "fox", "--style", trained.style, *words, "--out", tmp_path / "f.png")
+    assert outcome.code == 1 and said in outcome.err and not list(tmp_path.iterdir())
+    if "--each" in words:
+        alone = call("generate", "--prompt", "fox", "--each", "--out", tmp_path / "f.png")
+        assert "--each draws a picture with every style, and no --style is given" in alone.err

@@ -9,7 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from trainers.composition.styling import Each
 from trainers.config import Base
+from trainers.formats.apply import apply_styles
+from trainers.formats.batched import batch_styles
 from trainers.models.load import load_model
 from trainers.sampling import Order, draw, largest_difference, to_image
 
@@ -85,3 +88,55 @@ def test_the_largest_difference_is_of_any_channel():
     assert largest_difference([almost], [black]) == 250
     with pytest.raises(ValueError, match="zip"):
         largest_difference([black], [black, black])
+
+
+@pytest.fixture(scope="module")
+def styles(model, tmp_path_factory):
+    """Two styles of different methods and ranks that change the text encoders, too."""
+    from tests.trainers.formats.clients import MIXED, trained
+    from trainers.adapters import LoKr, LoRA
+    from trainers.formats.read import read_style
+    from trainers.formats.write import write_style
+
+    folder = tmp_path_factory.mktemp("styles")
+    for number, method in enumerate((LoRA(rank=2, alpha=3.0), LoKr(rank=2, alpha=3.0, factor=4))):
+        network = trained(model, method, MIXED)
+        network.remove()
+        write_style(folder / f"{number}.safetensors", network, model.family.name, model.unet.config, {}, "fp32")
+    return [(read_style(folder / f"{number}.safetensors"), 0.8) for number in range(2)]
+
+
+def calls_while(model, pictures) -> tuple[list[Image.Image], int]:
+    calls: list[int] = []
+    handle = model.unet.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        return list(pictures), len(calls)
+    finally:
+        handle.remove()
+
+
+def test_a_batch_of_styles_is_each_drawn_alone(model, styles):
+    """Each with its text read under its style and noise of its own seed; a call a step, however many there are."""
+    guidance, sampler = (5.0, "ddim") if model.family.name == "sd1" else (1.0, "dpm++")
+    order = dataclasses.replace(ORDER, prompts=("a fox", "a boat"), negative="snow", guidance=guidance, sampler=sampler)
+    by_style = []
+    for applied in ([styles[1]], [], [styles[0]]):
+        network = apply_styles(model.parts, model.family.name, applied)
+        by_style.append(list(draw(model, order)))
+        network.remove()
+    alone = [pictures[prompt] for prompt in range(2) for pictures in by_style]
+    network = batch_styles(model.parts, model.family.name, styles)
+    told: list[tuple[int, int]] = []
+    for batch, calls in ((8, order.steps), (4, 2 * order.steps), (1, 6 * order.steps)):
+        several = draw(
+            model,
+            dataclasses.replace(order, batch=batch),
+            lambda *where: told.append(where),
+            Each(network, (1, -1, 0)),
+        )
+        found, counted = calls_while(model, several)
+        assert counted == calls
+        assert largest_difference(found, alone) <= 1
+    network.remove()
+    assert len({picture.tobytes() for picture in alone}) == 6
+    assert len(told) == 3 * 6 * order.steps and set(told) == {(p, s) for p in range(1, 7) for s in (1, 2)}

@@ -40,6 +40,10 @@ class Now:
     """Which images of the batch have no caption, the branch that classifier-free guidance compares with."""
     rank: int = 0
     """Outside training, the rank at which methods with `smaller_ranks` are looked at; 0 = what their files keep."""
+    styles: Tensor | None = None
+    """Which of the styles on the layers each image has, `(n,)`, −1 for none; of a batch of m·n images, m times over."""
+    strengths: Tensor | None = None
+    """Of each image's style, `(n,)`, times that at which it was put on; None is 1."""
 
     def generator(self, site: Place[Any], purpose: str, device: torch.device) -> torch.Generator:
         """A generator that depends on nothing but the run, the draw, the site and the purpose."""

@@ -72,9 +72,12 @@ class Op:
     def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
         """`weight · x`, of a norm `weight` times x normalised.
 
-        The weight is cast to x's dtype, since θ is fp32 and the base may run in bf16.
+        The weight is cast to x's dtype, since θ is fp32 and the base may run in bf16. `weight (out, in[, kh, kw])`, or
+        one for each image of the batch, `(n, out, in[, kh, kw])`.
         """
         weight = weight.to(x.dtype)
+        if weight.dim() > len(self.shape):
+            return self._by_image(x, weight)
         if self.is_linear:
             return F.linear(x, weight)
         if self.is_norm:
@@ -83,15 +86,28 @@ class Op:
             return F.layer_norm(x, self.shape, weight, None, self.epsilon)
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
 
+    def _by_image(self, x: Tensor, weight: Tensor) -> Tensor:
+        n, out = weight.shape[:2]
+        if self.is_linear:
+            return torch.bmm(x.reshape(n, -1, x.shape[-1]), weight.mT).view(*x.shape[:-1], out)  # (n, tokens, in)
+        groups, kernels = x.reshape(1, -1, *x.shape[2:]), weight.flatten(0, 1)  # (1, n·in, h, w), (n·out, in, kh, kw)
+        y = F.conv2d(groups, kernels, None, self.stride, self.padding, self.dilation, groups=n)
+        return y.view(n, out, *y.shape[2:])
+
     def pointwise(self, hidden: Tensor, weight: Tensor, onto: Tensor | None = None) -> Tensor:
         """A `(p, r)` matrix over the channels of an activation, `(…, r)` of a linear layer or `(n, r, h, w)`.
 
-        Where given, `onto` is added in the same pass.
+        There may be one for each image, `(n, p, r)`. Where given, `onto` is added in the same pass.
         """
         weight = weight.to(hidden.dtype)
         if onto is not None and onto.dtype != hidden.dtype:
             return onto + self.pointwise(hidden, weight)
         if self.is_linear:
+            if weight.dim() > 2:
+                by_image = hidden.reshape(len(weight), -1, hidden.shape[-1])  # (n, tokens, r)
+                if onto is None:
+                    return torch.bmm(by_image, weight.mT).view(*hidden.shape[:-1], -1)
+                return torch.baddbmm(onto.reshape(*by_image.shape[:2], -1), by_image, weight.mT).view(onto.shape)
             if onto is None:
                 return F.linear(hidden, weight)
             rows = onto.reshape(-1, onto.shape[-1])  # (tokens, p)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -97,6 +97,10 @@ def from_factors(theta: Theta, shape: tuple[int, ...]) -> Update:
     return low
 
 
+Changes = Mapping[tuple[str, str], Update]
+"""What a style does to a base: the change of each layer, by part and path."""
+
+
 @torch.no_grad()
 def apply_styles(
     parts: Mapping[str, nn.Module],
@@ -114,12 +118,13 @@ def apply_styles(
     network = StyleNetwork()
     names = layer_names(parts, family)
     try:
+        speak(network, parts, family, styles, words)
         for style, strength in styles:
-            if style.rows:
-                assert words is not None, "an embedding needs the base's words"
-                _speak(network, parts, family, style, strength, words)
-            else:
-                _place(network, parts, family, names, style, strength)
+            if style.is_own:
+                _check_base(style, origin_of(style), parts, family)
+                network.warnings += _warnings(style, list(place_own(network, parts, family, style, strength)))
+            elif not style.rows:
+                put_changes(network, parts, _changes(parts, family, names, style, strength, network.warnings))
         if "unet" in parts:
             network.watch(parts["unet"])
     except VelaturaError:
@@ -128,19 +133,65 @@ def apply_styles(
     return network
 
 
-def _place(
+def speak(
     network: StyleNetwork,
+    parts: Mapping[str, nn.Module],
+    family: str,
+    styles: Sequence[tuple[Style, float]],
+    words: Words | None,
+) -> None:
+    """Let a base read the words of those styles that are embeddings, their rows times the strength."""
+    for style, strength in styles:
+        if style.rows:
+            assert words is not None, "an embedding needs the base's words"
+            _speak(network, parts, family, style, strength, words)
+
+
+def read_changes(
+    network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]
+) -> list[Changes]:
+    """What styles other than embeddings would do to a base's layers, each at its strength.
+
+    What is left out of them goes to the network's warnings. Raises as `apply_styles` does, and VelaturaError for a
+    style in a form of our own, which is more than a change of layers.
+    """
+    names = layer_names(parts, family)
+    found = []
+    for style, strength in styles:
+        if style.is_own:
+            raise VelaturaError(
+                f"{style.name} is in a form of our own, which no change of single layers is; "
+                "such a style can only be added to others or drawn with alone"
+            )
+        if not style.rows:
+            found.append(_changes(parts, family, names, style, strength, network.warnings))
+    return found
+
+
+def put_changes(network: Network, parts: Mapping[str, nn.Module], changes: Changes) -> None:
+    """Put some changes on their layers."""
+    method = LoadedStyle(updates={f"{part}.{path}": update for (part, path), update in changes.items()})
+    put_method(network, parts, changes, method)
+
+
+def put_method(
+    network: Network, parts: Mapping[str, nn.Module], layers: Iterable[tuple[str, str]], method: LayerMethod
+) -> None:
+    """Put a method on layers, named by part and path."""
+    found = ((part, path, parts[part].get_submodule(path)) for part, path in layers)
+    network.place(tuple(Target(part, path, layer, method, 1.0) for part, path, layer in found), seed=0)
+
+
+def _changes(
     parts: Mapping[str, nn.Module],
     family: str,
     names: Mapping[str, tuple[str, str]],
     style: Style,
     strength: float,
-) -> None:
+    warnings: list[str],
+) -> Changes:
     origin = origin_of(style)
     _check_base(style, origin, parts, family)
-    if style.is_own:
-        _warn(network, style, list(place_own(network, parts, family, style, strength)))
-        return
     found: dict[str, tuple[str, str]] = {}
     for stem in style.layers:
         if stem in names and names[stem] not in found.values():  # the same layer under two names counts once
@@ -148,15 +199,13 @@ def _place(
     if not found:
         example = next(iter(style.layers))
         raise VelaturaError(f"{style.name} has no layer in common with this base; one of its layers is {example}")
-    layers = {stem: parts[part].get_submodule(path) for stem, (part, path) in found.items()}
-    updates = {}
+    changes = {}
     for stem, (part, path) in found.items():
-        weight = layers[stem].weight
+        weight = parts[part].get_submodule(path).weight
         assert isinstance(weight, Tensor)
-        updates[f"{part}.{path}"] = style.update(stem, weight.detach().cpu()).scaled(strength)
-    method = LoadedStyle(updates=updates)
-    network.place(tuple(Target(*found[stem], layers[stem], method, 1.0) for stem in found), seed=0)
-    _warn(network, style, [stem for stem in style.layers if stem not in found])
+        changes[part, path] = style.update(stem, weight.detach().cpu()).scaled(strength)
+    warnings += _warnings(style, [stem for stem in style.layers if stem not in found])
+    return changes
 
 
 def _speak(
@@ -200,14 +249,14 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
     )
 
 
-def _warn(network: StyleNetwork, style: Style, missing: list[str]) -> None:
+def _warnings(style: Style, missing: list[str]) -> list[str]:
+    said = []
     if missing:
         total = sum(len(group.sites) for group in read_form(style).groups) if style.is_own else len(style.layers)
-        network.warnings.append(
-            f"{style.name}: {len(missing)} of its {total} layers are not in this base, such as {missing[0]}"
-        )
+        said.append(f"{style.name}: {len(missing)} of its {total} layers are not in this base, such as {missing[0]}")
     if style.unknown_keys:
-        network.warnings.append(
+        said.append(
             f"{style.name}: {len(style.unknown_keys)} tensors of a kind not known here were left out, "
             f"such as {style.unknown_keys[0]}"
         )
+    return said

@@ -58,15 +58,20 @@ def write_plain(path: Path, style: Style) -> None:
     origin, reason = origin_of(style), why_not_plain(style)
     if reason or origin.family is None:
         raise VelaturaError(f"{style.name} cannot become plain LoRA: {reason}")
-    parts = _outline(origin)
+    parts = outline_of(origin)
     updates = _low_ranks(style, parts, origin.family.name)
     rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
     shape = dict(parts["unet"].config)  # type: ignore[arg-type]
-    tensors = kohya_tensors(updates, float(rank), origin.family.name, shape, _precision(style))
+    tensors = kohya_tensors(updates, float(rank), origin.family.name, shape, precision_of(style))
     left = ("ss_network_", "lora_adapter_metadata")
     kept = {key: value for key, value in style.metadata.items() if not key.startswith(left)}
+    save(path, tensors, {**kept, **plain_metadata(rank)})
+
+
+def plain_metadata(rank: int) -> dict[str, str]:
+    """What a plain LoRA of this rank says of its network."""
     named = {"ss_network_module": "networks.lora", "ss_network_dim": str(rank), "ss_network_alpha": str(float(rank))}
-    save(path, tensors, {**kept, **named, "ss_network_args": "{}"})
+    return {**named, "ss_network_args": "{}"}
 
 
 def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[Site, LowRank]:
@@ -87,7 +92,7 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
     return found
 
 
-def _outline(origin: Origin) -> dict[str, nn.Module]:
+def outline_of(origin: Origin) -> dict[str, nn.Module]:
     """The networks of a base of that kind, with shapes and without weights."""
     assert origin.family is not None
     folder = starter_folder() if origin.starter else origin.family.epsilon.tree
@@ -95,7 +100,7 @@ def _outline(origin: Origin) -> dict[str, nn.Module]:
     return {part: build_from_config(json.loads((folder / part / "config.json").read_text("utf-8"))) for part in parts}
 
 
-def _precision(style: Style) -> Precision:
+def precision_of(style: Style) -> Precision:
     """The number format of most of the style's numbers."""
     counts: Counter[torch.dtype] = Counter()
     for tensor in style.tensors.values():

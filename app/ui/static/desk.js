@@ -7,7 +7,8 @@ const form = () => element.querySelector('form');
 const fields = name => [...element.querySelectorAll(`[name=${name}]`)];
 const text = name => fields(name)[0]?.value ?? '';
 const typed = () => ({
-  ...Object.fromEntries(['prompt', 'negative', 'seed', 'steps', 'guidance', 'size', 'sampler', 'base'].map(name => [name, text(name)])),
+  ...Object.fromEntries(['prompt', 'negative', 'seed', 'steps', 'guidance', 'size', 'sampler', 'base', 'compose'].map(name => [name, text(name)])),
+  each: fields('each')[0]?.checked ?? false,
   compare: fields('compare')[0]?.checked ?? true,
   styles: [...element.querySelectorAll('.style-row')].map(row => ({id: row.querySelector('select').value, strength: row.querySelector('input').value})),
 });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from app.jobs.states import State
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary
 from app.ui import drawings as module
+from app.ui import drawn_parts
 from app.ui.bases import Bases
 from app.ui.desk import Desk, begin_with, first_prompt
 from app.ui.drawings import Drawings, WishError, wait_for, wish_from
@@ -298,6 +300,41 @@ def test_a_program_says_the_same_in_its_own_way(drawings, dusk):
     asking.join()
     assert [file.name for file in found] == ["a fox 3.png"]
     assert wanted not in [one.wish for one in drawings.history(ANNA)], "her strip is hers"
+
+
+@pytest.fixture
+def ink(drawings: Drawings, dusk: Item) -> Iterator[Item]:
+    """Another style for the same base."""
+    file = drawings.queue.places.styles / "ink.safetensors"
+    shutil.copyfile(dusk.path, file)
+    yield next(item for item in drawings.shelf.items() if item.name == "ink")
+    file.unlink()
+
+
+def test_every_style_draws_its_own_picture(drawings, dusk, ink):
+    number = drawings.ask(wish((dusk, 1.0), (ink, -0.5), each=True, seed=4), "anna", ANNA)
+    assert do_next(drawings.queue.store).state == "finished"
+    drawn = drawings.look(number)
+    assert [path.name for path in drawn.pictures] == ["picture-1.png", "picture-2.png", "plain.png"]
+    titles = [drawn_parts.title(drawn, place) for place in range(3)]
+    assert titles == ["With dusk 1", "With ink -0.5", "Without"]
+    assert len({pixels(path).tobytes() for path in drawn.pictures}) == 3
+    assert [file.name for file in drawings.offered(drawn)] == [
+        "a fox 4 1 dusk.png",
+        "a fox 4 2 ink.png",
+        "a fox 4 without.png",
+    ]
+    shown = drawn_parts.picture(drawn, drawings)
+    assert shown.count("<figure>") == 3 and '<div class="pair many"' in shown
+
+
+def test_styles_are_combined_in_the_way_that_was_chosen(drawings, dusk, ink):
+    number = drawings.ask(wish((dusk, 0.6), (ink, 0.8), compose="switch:1", compare=False), "anna", ANNA)
+    assert do_next(drawings.queue.store).state == "finished"
+    (picture,) = drawings.look(number).pictures
+    with Image.open(picture) as image:
+        assert json.loads(image.text["velatura"])["compose"] == "switch:1"
+    assert "Taking turns (1)" in drawn_parts.picture(drawings.look(number), drawings)
 
 
 def test_a_style_is_drawn_on_what_it_was_made_on(drawings, dusk, dawn, tiny_bases):

@@ -163,13 +163,27 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
     for _ in range(3):
         page.keyboard.press("ArrowLeft")
     assert strength.input_value() == "0.65" and page.locator("[data-key=row-1] output").inner_text() == "0.65"
+    ways = page.get_by_label("How the styles are combined")
+    ways.select_option(label="Taking turns")
+    page.wait_for_selector("#pg-compose-hint:has-text('Five steps with one style')")
     fill(page, Prompt="a moon", Seed="4")
     draw(page)
     page.wait_for_selector("#pg-going .going")
     wait_until_drawn(page)
     page.wait_for_selector(".last-ones li:nth-child(2)")
     _, said = save(page, "With Harbour 0.8 and Dusk 0.65", tmp_path)
-    assert said["styles"] == [["Dusk.safetensors", 0.8], ["Dusk.safetensors", 0.65]]
+    assert said["styles"] == [["Dusk.safetensors", 0.8], ["Dusk.safetensors", 0.65]] and said["compose"] == "switch"
+
+    page.get_by_text("One picture with each style").click()
+    ways.wait_for(state="detached")
+    fill(page, Prompt="a sun", Seed="5")
+    draw(page)
+    page.wait_for_selector(".pair figure:nth-child(2) img")
+    wait_until_drawn(page)
+    assert page.locator("figcaption span").all_inner_texts() == ["With Harbour 0.8", "With Dusk 0.65"]
+    page.get_by_text("One picture with each style").click()
+    ways.wait_for()
+    assert ways.input_value() == "switch", "it is kept while it does not matter"
 
     page.get_by_role("button", name="a house, seed 3").click()
     page.wait_for_selector(".about .words:has-text('a house')")

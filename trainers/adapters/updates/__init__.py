@@ -7,6 +7,18 @@ from trainers.adapters.updates.hadamard import Hadamard
 from trainers.adapters.updates.kronecker import Kronecker
 from trainers.adapters.updates.low_rank import LowRank
 from trainers.adapters.updates.normalised import Normalised, normalise
+from trainers.adapters.updates.per_image import PerImage
 from trainers.adapters.updates.rotation import Rotation
 
-__all__ = ["Affine", "Dense", "Hadamard", "Kronecker", "LowRank", "Normalised", "Rotation", "Update", "normalise"]
+__all__ = [
+    "Affine",
+    "Dense",
+    "Hadamard",
+    "Kronecker",
+    "LowRank",
+    "Normalised",
+    "PerImage",
+    "Rotation",
+    "Update",
+    "normalise",
+]

@@ -16,7 +16,7 @@ class LowRank:
     """A product of two thin matrices: `up (out, r)`, `down (r, in·kh·kw)`, `gate (r,)` or, per image, `(n, r)`.
 
     `shape` is the layer's weight shape. For convolutions `down` is the k×k kernel, which carries stride and padding,
-    and `up` the 1×1 kernel after it (LoCon).
+    and `up` the 1×1 kernel after it (LoCon). Both factors may be one for each image, `(n, out, r)`, `(n, r, in·kh·kw)`.
     """
 
     up: Tensor
@@ -29,14 +29,12 @@ class LowRank:
 
     @property
     def rank(self) -> int:
-        return self.down.shape[0]
+        return self.down.shape[-2]
 
     def _gated_up(self) -> Tensor:
-        if self.gate is None:
-            return self.up
-        if self.gate.dim() == 2:
+        if self.up.dim() == 3 or (self.gate is not None and self.gate.dim() == 2):
             raise ValueError("this update differs from image to image and is no single matrix")
-        return self.up * self.gate
+        return self.up if self.gate is None else self.up * self.gate
 
     def dense(self, W: Tensor | None = None) -> Tensor:
         return (precise(self._gated_up()) @ precise(self.down)).view(self.shape)
@@ -44,7 +42,7 @@ class LowRank:
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         if not self.rank:  # pruned away: convolutions refuse a kernel without outputs
             return op(x, x.new_zeros(op.shape)) if onto is None else onto
-        hidden = op(x, self.down.view(-1, *self.shape[1:]))  # (…, r) or (n, r, h, w)
+        hidden = op(x, self.down.view(*self.down.shape[:-1], *self.shape[1:]))  # (…, r) or (n, r, h, w)
         if self.gate is not None:
             hidden = hidden * op.over_channels(self.gate.to(hidden.dtype), hidden.dim())
         return op.pointwise(hidden, self.up, onto)

@@ -1,0 +1,58 @@
+"""Pictures as files, with what they were drawn from in their metadata."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainers.errors import VelaturaError
+from trainers.run import check_free
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+EXIF_TABLE, USER_COMMENT = 0x8769, 0x9286
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """Raise VelaturaError where no picture can be written to `out`, or one is there that is to stay."""
+    if out.suffix.lower() not in SUFFIXES:
+        raise VelaturaError(f"cannot write {out.name!r}: the picture's name must end in {', '.join(SUFFIXES)}")
+    check_free(out, overwrite)
+
+
+def write_picture(picture: Image, out: Path, parameters: dict[str, object]) -> None:
+    """The file whole or not at all; Python's own writing, since encoders do not always say that a disk is full."""
+    from trainers.run import plain_disk_errors, whole_file
+
+    data = _encoded(picture, SUFFIXES[out.suffix.lower()], parameters)
+    made = [folder for folder in out.parents if not folder.exists()]
+    try:
+        with plain_disk_errors(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(out) as building:
+                building.write_bytes(data)
+    finally:
+        for folder in made:  # folders that were made for a picture that could not be written
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _encoded(picture: Image, kind: str, parameters: dict[str, object]) -> bytes:
+    """The picture as a file's bytes, with the parameters as JSON: PNG's text chunk `velatura`, else EXIF's comment."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    buffer = io.BytesIO()
+    if kind == "PNG":
+        info = PngInfo()
+        info.add_itxt("velatura", json.dumps(parameters, ensure_ascii=False))
+        picture.save(buffer, kind, pnginfo=info)
+    else:
+        exif = Image.Exif()
+        exif.get_ifd(EXIF_TABLE)[USER_COMMENT] = b"ASCII\0\0\0" + json.dumps(parameters).encode("ascii")
+        picture.save(buffer, kind, exif=exif, quality=95)
+    return buffer.getvalue()

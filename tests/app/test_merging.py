@@ -1,0 +1,22 @@
+"""`velatura merge`: one file of several."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.app.command import call
+from tests.app.conftest import Trained
+
+
+def test_a_merged_style_is_written_once(trained: Trained, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "both.safetensors"
+    words = ("merge", f"{trained.style}:0.5", f"{trained.style}:0.25", "--out", out)
+    done = call(*words)
+    assert done.code == 0 and "exact" in done.err
+    cut = json.loads(call(*words, "--rank", "1", "--overwrite", "--json").out)
+    assert (cut["style"], cut["rank"]) == (str(out), 1) and 0 < cut["error"] < 1
+    assert call("inspect", out, "--json").code == 0
+    assert f"{out} exists already" in call(*words).err
+    assert "ends in .safetensors" in call(*words[:-1], tmp_path / "both.ckpt").err
+    assert "one style is its own sum" in call("merge", trained.style, "--out", tmp_path / "x.safetensors").err

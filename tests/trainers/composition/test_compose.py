@@ -1,0 +1,161 @@
+"""Styles combined on a base, and how pictures come out of that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainers.formats.clients import MIXED, output, parts_of, trained
+from trainers import sampling
+from trainers.adapters import LoKr, LoRA
+from trainers.adapters.method import Now
+from trainers.composition.compose import compose
+from trainers.composition.k_lora import KLoRA
+from trainers.composition.ways import read_composition
+from trainers.config import Base, Targets
+from trainers.errors import VelaturaError
+from trainers.formats.apply import apply_styles
+from trainers.formats.read import Style, read_style
+from trainers.formats.write import write_style
+from trainers.models.load import load_model
+from trainers.models.model import Model
+from trainers.models.text import encode_captions
+
+ORDER = sampling.Order(prompts=("a fox",), seeds=(3,), steps=4, guidance=5.0, size=(32, 32), batch=4)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bases) -> Model:
+    """SDXL, whose text has a pooled part, too."""
+    return load_model(Base(model=str(tiny_bases["sdxl"])), torch.float32, "cpu")
+
+
+@pytest.fixture(scope="module")
+def styles(model: Model, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Style, float]]:
+    """A LoRA and a LoKr that differ in the layers they change, too."""
+    folder = tmp_path_factory.mktemp("styles")
+    targets = (MIXED, Targets(unet="attn-mlp", text_encoder="attn"))
+    for number, method in enumerate((LoRA(rank=2, alpha=3.0), LoKr(rank=2, alpha=3.0, factor=4))):
+        network = trained(model, method, targets[number])
+        network.remove()
+        write_style(folder / f"{number}.safetensors", network, model.family.name, model.unet.config, {}, "fp32")
+    return [(read_style(folder / f"{number}.safetensors"), (0.8, 0.5)[number]) for number in range(2)]
+
+
+def latents(model: Model, way: str, styles: list[tuple[Style, float]], **changed: Any) -> list[Tensor]:
+    """The latents of what is drawn."""
+    found: list[Tensor] = []
+
+    def keep(model: Model, value: Tensor) -> Tensor:
+        found.append(value)
+        return torch.zeros(3, 8, 8)
+
+    order = replace(ORDER, **changed)
+    network, styling = compose(model, styles, read_composition(way), order.steps, 7)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sampling, "decode", keep)
+            list(sampling.draw(model, order, None, styling))
+    finally:
+        network.remove()
+    return found
+
+
+def changed_by(model: Model, way: str, styles: list[tuple[Style, float]]) -> tuple[Tensor, list[str]]:
+    network, _ = compose(model, styles, read_composition(way), 4, 7)
+    with torch.no_grad():
+        found = output(model)
+    network.remove()
+    return found, network.warnings
+
+
+@pytest.mark.parametrize("way", ["svd:64", "dare:0"])
+def test_a_merge_that_leaves_nothing_out_is_the_sum(model, styles, way):
+    whole, _ = changed_by(model, "sum", styles)
+    found, said = changed_by(model, way, styles)
+    assert (found - whole).abs().max() <= 1e-5
+    assert said == (["at rank 64, 0.0% of the styles' change is lost"] if way == "svd:64" else [])
+
+
+@pytest.mark.parametrize("way", ["svd:1", "dare:0.5"])
+def test_a_merge_that_leaves_something_out_is_another_picture(model, styles, way):
+    whole, _ = changed_by(model, "sum", styles)
+    found, said = changed_by(model, way, styles)
+    assert (found - whole).abs().max() > 0.01
+    assert said == [] or (len(said) == 1 and " 0.0%" not in said[0])
+
+
+def test_ties_of_a_style_with_itself_is_that_style(model, styles):
+    alone, _ = changed_by(model, "sum", [styles[0]])
+    found, _ = changed_by(model, "ties:1", [styles[0], styles[0]])
+    assert (found - alone).abs().max() <= 1e-5
+    apart, _ = changed_by(model, "ties:0.2", styles)
+    assert (apart - alone).abs().max() > 0.01
+
+
+def test_the_mean_of_predictions_is_the_mean_of_one_step(model, styles):
+    """A DDIM step is affine in the prediction, and the guidance is linear."""
+    (both,) = latents(model, "composite", styles, steps=1, negative="snow")
+    alone = [latents(model, "sum", [style], steps=1, negative="snow")[0] for style in styles]
+    torch.testing.assert_close(both, (alone[0] + alone[1]) / 2, rtol=1e-4, atol=1e-4)
+    assert (alone[0] - alone[1]).abs().max() > 0.01
+    _, second = latents(model, "composite", styles, seeds=(3, 4), steps=2)
+    (expected,) = latents(model, "composite", styles, seeds=(4,), steps=2)
+    torch.testing.assert_close(second, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_taking_turns_changes_style_and_words_together(model, styles):
+    seen: list[tuple[list[int], Tensor]] = []
+    network, styling = compose(model, styles, read_composition("switch:1"), 4)
+
+    def note(unet: Any, args: Any, given: dict[str, Any]) -> None:
+        assert network.clock.now.styles is not None
+        seen.append((network.clock.now.styles.tolist(), given["encoder_hidden_states"]))
+
+    handle = model.unet.register_forward_pre_hook(note, with_kwargs=True)
+    list(sampling.draw(model, replace(ORDER, seeds=(3, 4)), None, styling))
+    handle.remove()
+    network.remove()
+    assert [index for index, _ in seen] == [[0, 0], [1, 1], [0, 0], [1, 1]]
+    for number in range(2):
+        alone = apply_styles(parts_of(model), model.family.name, [styles[number]])
+        with torch.no_grad():
+            text = encode_captions(model, ["", "a fox"]).context.repeat_interleave(2, 0)
+        alone.remove()
+        for _, given in seen[number::2]:
+            torch.testing.assert_close(given, text, rtol=1e-4, atol=1e-5)
+    (long,) = latents(model, "switch:4", styles)
+    torch.testing.assert_close(long, latents(model, "sum", [styles[0]])[0], rtol=1e-3, atol=1e-4)
+
+
+def test_layers_turn_from_the_content_to_the_style(model, styles):
+    network, styling = compose(model, styles, read_composition("k-lora:3"), 10)
+    only = [apply_styles(parts_of(model), model.family.name, [style]) for style in styles]
+    for each in only:
+        each.remove()
+    alone = [{site.name: site.dense() for site in each.sites} for each in only]
+    turned = {0: 0, 2: 0, 10: 0}
+    for site in network.sites:
+        own = [each[site.name] for each in alone if site.name in each]
+        if len(own) == 1 or site.part != "unet":  # all of it, always
+            torch.testing.assert_close(site.dense(), sum(own))
+            continue
+        (placed,) = site.placed
+        assert isinstance(placed.method, KLoRA)
+        for step in turned:
+            late = 3 * step / 10 + 0.5 >= placed.method.turns[site.name]
+            (update,) = site.updates(Now(step=step))
+            torch.testing.assert_close(update.dense(site.weight()), own[late])
+            turned[step] += late
+    assert turned[0] < turned[2] <= turned[10]
+    list(sampling.draw(model, replace(ORDER, steps=2), None, styling))
+    network.remove()
+
+
+def test_a_number_of_styles_that_cannot_be_combined(model, styles):
+    with pytest.raises(VelaturaError, match="k-lora needs two styles"):
+        compose(model, styles[:1], read_composition("k-lora"), 4)

@@ -1,0 +1,110 @@
+"""Images of one batch, each with a change of its own.
+
+    y_j += s_j ΔW_{k_j} x_j        k (n,) which of K changes an image has, −1 none;  s (n,) its strength
+
+Changes that are low rank and small are held stacked, zero-padded to one rank r, which alters no product:
+
+    U (K + 1, out, r),  D (K + 1, r, in·kh·kw);  the last pair is zero, so that k = −1 finds it
+
+    linear:        h = bmm(x, D[k]ᵀ)                              y += bmm(h, (s U[k])ᵀ)
+    convolution:   h = conv(x as (1, n·in, h, w), D[k] as (n·r, in, kh, kw), groups = n)      y += s U[k] h
+
+Every other change acts as it does alone, on the images that have it. Punica (arXiv 2310.18547) and S-LoRA (2311.03285)
+do the first for language models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.op import Op
+from trainers.adapters.updates.base import Update
+from trainers.adapters.updates.low_rank import LowRank
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """One of several changes for each image of a batch.
+
+    `stacked` holds U and D, None where no change is low rank; `others` the rest by number. `index (n,)`, on the CPU, is
+    k and `strengths (n,)` is s. A batch of m·n images has them m times over: under classifier-free guidance it is
+    [unconditional, conditional].
+    """
+
+    stacked: LowRank | None
+    others: Mapping[int, Update]
+    shape: tuple[int, ...]
+    index: Tensor
+    strengths: Tensor | None = None
+
+    shift = None
+
+    @property
+    def uses_base_output(self) -> bool:
+        return any(update.uses_base_output for update in self.others.values())
+
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+        times, rest = divmod(len(x), len(self.index))
+        if rest:
+            raise ValueError(f"a batch of {len(x)} is no multiple of the {len(self.index)} images with styles")
+        index = self.index.tolist() * times  # small, so that plain Python is quicker than tensors
+        strengths = None if self.strengths is None else self.strengths.to(x.device).repeat(times)
+        out = op(x, x.new_zeros(op.shape)) if onto is None else onto
+        wanted = {k for k in index if k >= 0}
+        if self.stacked is not None and wanted - self.others.keys():
+            out = self._chosen(self.stacked, index, strengths).apply(op, x, None, out)
+        for k in sorted(wanted & self.others.keys()):
+            if strengths is None and len(wanted) == 1 and k == min(index):  # all images
+                return self.others[k].apply(op, x, y0, out)
+            rows = torch.tensor([place for place, number in enumerate(index) if number == k], device=x.device)
+            part = self.others[k].apply(op, x[rows], None if y0 is None else y0[rows])
+            if strengths is not None:
+                part = part * strengths[rows].to(part.dtype).view(-1, *[1] * (part.dim() - 1))
+            out = out.index_add(0, rows, part.to(out.dtype))
+        return out
+
+    def _chosen(self, stacked: LowRank, index: list[int], strengths: Tensor | None) -> LowRank:
+        """Each image's own factors, or one pair where they are all the same."""
+        if strengths is None and len(set(index)) == 1:
+            return LowRank(stacked.up[index[0]], stacked.down[index[0]], self.shape)
+        chosen = torch.tensor(index, device=stacked.up.device)
+        up = stacked.up[chosen]  # (n, out, r)
+        return LowRank(up if strengths is None else up * strengths[:, None, None], stacked.down[chosen], self.shape)
+
+    def dense(self, W: Tensor) -> Tensor:
+        raise ValueError("this update differs from image to image and is no single matrix")
+
+    def scaled(self, strength: float) -> PerImage:
+        own = torch.ones(len(self.index)) if self.strengths is None else self.strengths
+        return replace(self, strengths=own * strength)
+
+    def low_rank(self) -> LowRank | None:
+        return None
+
+    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
+        raise TypeError("a file holds one change of a layer; this update differs from image to image")
+
+
+def stack(
+    changes: Mapping[int, Update], shape: tuple[int, ...], count: int
+) -> tuple[LowRank | None, dict[int, Update]]:
+    """Of `count` changes of one layer, by number: those that are cheap as thin products, stacked, and the others.
+
+    Cheap is a rank at which both products cost at most half of the layer's own; all pay for the largest rank.
+    """
+    out, fan_in = shape[0], torch.Size(shape[1:]).numel()
+    lows = {number: low for number, update in changes.items() if (low := update.low_rank()) is not None}
+    lows = {number: low for number, low in lows.items() if 2 * low.rank * (out + fan_in) <= out * fan_in}
+    others = {number: update for number, update in changes.items() if number not in lows}
+    rank = max((low.rank for low in lows.values()), default=0)
+    if not rank:
+        return None, others
+    like = next(iter(lows.values()))
+    up, down = like.up.new_zeros(count + 1, out, rank), like.down.new_zeros(count + 1, rank, fan_in)
+    for number, low in lows.items():
+        up[number, :, : low.rank], down[number, : low.rank] = low.up, low.down
+    return LowRank(up, down, shape), others

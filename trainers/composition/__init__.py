@@ -1,0 +1,1 @@
+"""Several styles in one picture: what each way of combining them does, and when."""

@@ -1,0 +1,153 @@
+"""Several styles on a base, combined in one of the ways there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.updates import Affine, Update
+from trainers.composition.composite import Composite
+from trainers.composition.dare import merge_dare
+from trainers.composition.k_lora import KLoRA, rank_of, turning_points
+from trainers.composition.styling import Styling
+from trainers.composition.svd import Truncated, merge_svd, relative_error
+from trainers.composition.switch import Switch
+from trainers.composition.ties import merge_ties
+from trainers.composition.ways import SUM, Composition, check_count
+from trainers.errors import VelaturaError
+from trainers.formats.apply import (
+    Changes,
+    StyleNetwork,
+    apply_styles,
+    put_changes,
+    put_method,
+    read_changes,
+    speak,
+)
+from trainers.formats.batched import put_batch
+from trainers.formats.dense import Dense
+from trainers.formats.read import Style
+from trainers.models.model import Model
+from trainers.randomness import generator
+
+
+@torch.no_grad()
+def compose(
+    model: Model, styles: Sequence[tuple[Style, float]], composition: Composition, steps: int, seed: int = 0
+) -> tuple[StyleNetwork, Styling]:
+    """Put styles on a base, combined: what stands on its layers, and how that changes while a picture is drawn.
+
+    `steps` is the number of denoising steps, `seed` that of DARE's draws. Words of embeddings are there whatever the
+    way. Raises what `apply_styles` and `read_changes` do, and VelaturaError for a number of styles that cannot be
+    combined in this way.
+    """
+    parts, family = model.parts, model.family.name
+    check_count(composition, sum(not style.rows for style, _ in styles))
+    if composition.way == SUM:
+        network = apply_styles(parts, family, styles, model.words)
+        return network, Styling(network)
+    network = StyleNetwork()
+    try:
+        speak(network, parts, family, styles, model.words)
+        changes = read_changes(network, parts, family, styles)
+        return network, _put(network, parts, changes, composition, steps, seed)
+    except VelaturaError:
+        network.remove()
+        raise
+
+
+def _put(
+    network: StyleNetwork,
+    parts: Mapping[str, nn.Module],
+    changes: Sequence[Changes],
+    composition: Composition,
+    steps: int,
+    seed: int,
+) -> Styling:
+    way, number = composition.way, composition.number
+    if way == "switch":
+        put_batch(network, parts, changes)
+        return Switch(network, len(changes), int(number))
+    if way == "composite":
+        put_batch(network, parts, changes)
+        return Composite(network, len(changes))
+    if way == "k-lora":
+        _put_k_lora(network, parts, changes, number, steps)
+    else:
+        put_changes(network, parts, _merged(parts, changes, composition, seed, network.warnings))
+        shifts = _shifts(changes)
+        if shifts:
+            put_changes(network, parts, shifts)
+    return Styling(network)
+
+
+def _merged(
+    parts: Mapping[str, nn.Module],
+    changes: Sequence[Changes],
+    composition: Composition,
+    seed: int,
+    said: list[str],
+) -> Changes:
+    """One change a layer from several, each layer by itself; a layer of one style alone is treated alike.
+
+    Changes of biases, and of norms' scales, which are no matrices, add up.
+    """
+    merged: dict[tuple[str, str], Update] = {}
+    cuts: list[Truncated] = []
+    for layer in dict.fromkeys(layer for each in changes for layer in each):
+        W, like = _weight(parts, layer), next(parts[layer[0]].get_submodule(layer[1]).parameters())
+        own = {style: each[layer] for style, each in enumerate(changes) if layer in each}
+        dense = [update.dense(W).to(like.device) for update in own.values()]
+        if W.dim() == 1:
+            whole = torch.stack(dense).sum(0)
+        elif composition.way == "svd":
+            cuts.append(merge_svd(list(own.values()), W, int(composition.number)))
+            merged[layer] = cuts[-1].change
+            continue
+        elif composition.way == "ties":
+            whole = merge_ties(dense, composition.number)
+        else:
+            draws = [generator(seed, "dare", style, *layer) for style in own]
+            whole = merge_dare(dense, composition.number, draws)
+        merged[layer] = Dense(whole.to(like.dtype))
+    if cuts:
+        said.append(f"at rank {composition.number:g}, {relative_error(cuts):.1%} of the styles' change is lost")
+    return merged
+
+
+def _shifts(changes: Sequence[Changes]) -> Changes:
+    """What the styles together do to the layers' biases."""
+    found: dict[tuple[str, str], list[Tensor]] = {}
+    shapes: dict[tuple[str, str], tuple[int, ...]] = {}
+    for each in changes:
+        for layer, update in each.items():
+            if update.shift is not None:
+                found.setdefault(layer, []).append(update.shift)
+                shapes[layer] = update.shape  # type: ignore[attr-defined]
+    return {layer: Affine(None, torch.stack(own).sum(0), shapes[layer]) for layer, own in found.items()}
+
+
+def _put_k_lora(
+    network: StyleNetwork, parts: Mapping[str, nn.Module], changes: Sequence[Changes], alpha: float, steps: int
+) -> None:
+    content, style = changes
+    both = [layer for layer in content if layer in style and layer[0] == "unet"]
+    pairs = {".".join(layer): (content[layer], style[layer]) for layer in both}
+    if pairs:
+        dense = ([each[layer].dense(_weight(parts, layer)) for layer in both] for each in (content, style))
+        counts = [rank_of(c) * rank_of(s) for c, s in pairs.values()]
+        turns = dict(zip(pairs, turning_points(next(dense), next(dense), counts), strict=True))
+        put_method(network, parts, both, KLoRA(updates=pairs, turns=turns, steps=steps, alpha=alpha))
+    for each in (content, style):
+        rest = {layer: update for layer, update in each.items() if layer not in both}
+        if rest:
+            put_changes(network, parts, rest)
+
+
+def _weight(parts: Mapping[str, nn.Module], layer: tuple[str, str]) -> Tensor:
+    """A layer's weight, on the CPU, where changes are read to."""
+    weight = parts[layer[0]].get_submodule(layer[1]).weight
+    assert isinstance(weight, Tensor)
+    return weight.detach().cpu()

@@ -1,0 +1,125 @@
+"""Several style files as one: their weighted sum as plain LoRA, exact, or the nearest of a rank.
+
+The exact sum places factors side by side, so its rank is the sum of theirs; `svd.py` has the other. No base is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainers.adapters.method import Now
+from trainers.adapters.site import Clock, Site
+from trainers.adapters.updates import LowRank, Update
+from trainers.composition.svd import Truncated, concatenate, merge_svd, relative_error
+from trainers.errors import VelaturaError
+from trainers.formats.convert import outline_of, plain_metadata, precision_of, why_not_plain
+from trainers.formats.file import save
+from trainers.formats.for_diffusers import LARGEST_PLAIN, exact_low_rank
+from trainers.formats.names import layer_names
+from trainers.formats.origin import origin_of
+from trainers.formats.read import Style
+from trainers.formats.write import kohya_tensors
+
+OF_THE_BASE = (
+    *("ss_base_model_version", "ss_v2", "ss_sd_model_name", "ss_new_sd_model_hash", "ss_zero_terminal_snr"),
+    *("ss_clip_skip", "velatura.family", "velatura.base_sha256", "velatura.fits_only", "modelspec.sai_model_spec"),
+    *("modelspec.architecture", "modelspec.implementation", "modelspec.resolution", "modelspec.prediction_type"),
+)
+"""What a merged file takes over from the first style."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What came of a merge: the largest rank of a layer, and ‖lost‖ / ‖ΔW‖."""
+
+    rank: int
+    error: float
+
+
+@torch.no_grad()
+def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | None = None) -> Merged:
+    """Write the sum of styles, each at its strength, to `path`: exact, or cut to a rank.
+
+    Raises VelaturaError, and writes nothing, where they are of different bases, one of them cannot become plain LoRA,
+    nothing is to be done or the file would be larger than 1 GB.
+    """
+    if rank is None and len(styles) < 2:
+        raise VelaturaError("one style is its own sum; give several, or a rank to cut it to")
+    family, parts = _base_of([style for style, _ in styles])
+    changes = _changes(styles, parts, family)
+    cuts: list[Truncated] = []
+    merged: dict[Site, LowRank] = {}
+    size = 0
+    for site, own in changes.items():
+        if rank is None:
+            merged[site] = concatenate([exact_low_rank(update) for update in own])
+        else:
+            cuts.append(merge_svd(own, site.weight(), rank))
+            merged[site] = cuts[-1].change
+        size += merged[site].up.numel() + merged[site].down.numel()
+        if size > LARGEST_PLAIN:
+            raise VelaturaError("the merged style would be larger than 1 GB; cut it to a rank")
+    most = Counter(update.rank for update in merged.values()).most_common(1)[0][0]
+    shape = dict(parts["unet"].config)  # type: ignore[arg-type]
+    tensors = kohya_tensors(merged, float(most), family, shape, precision_of(styles[0][0]))
+    save(path, tensors, _metadata(path.stem, styles, most))
+    return Merged(max(update.rank for update in merged.values()), relative_error(cuts))
+
+
+def _base_of(styles: Sequence[Style]) -> tuple[str, dict[str, nn.Module]]:
+    """The family that the styles are for, and the outline of its networks."""
+    first = origin_of(styles[0])
+    for style in styles:
+        reason, origin = "it is an embedding" if style.rows else why_not_plain(style), origin_of(style)
+        if reason:
+            raise VelaturaError(f"{style.name} cannot be merged into plain LoRA: {reason}")
+        if (origin.family, origin.starter) != (first.family, first.starter):
+            raise VelaturaError(
+                f"{styles[0].name} was made for {first.title} and {style.name} for {origin.title}; "
+                "only styles of one kind of base can be merged"
+            )
+    assert first.family is not None
+    return first.family.name, outline_of(first)
+
+
+def _changes(
+    styles: Sequence[tuple[Style, float]], parts: dict[str, nn.Module], family: str
+) -> dict[Site, list[Update]]:
+    """What the styles do to each layer that one of them changes, at their strengths."""
+    names, clock = layer_names(parts, family), Clock(Now())
+    sites: dict[tuple[str, str], Site] = {}
+    found: dict[Site, list[Update]] = {}
+    for style, strength in styles:
+        for stem in style.layers:
+            if stem not in names:
+                raise VelaturaError(f"{style.name} cannot be merged: no base of its kind has its layer {stem}")
+            part, path = names[stem]
+            if names[stem] not in sites:
+                sites[part, path] = Site(part, path, parts[part].get_submodule(path), clock)
+            site = sites[part, path]
+            found.setdefault(site, []).append(style.update(stem, site.weight()).scaled(strength))
+    return found
+
+
+def _metadata(name: str, styles: Sequence[tuple[Style, float]], rank: int) -> dict[str, str]:
+    first = styles[0][0].metadata
+    triggers = dict.fromkeys(style.metadata.get("velatura.trigger", "") for style, _ in styles)
+    sources = [{"name": style.path.stem, "strength": strength} for style, strength in styles]
+    said = " + ".join(f"{strength:g} × {style.path.stem}" for style, strength in styles)
+    return {
+        "format": "pt",
+        **{key: first[key] for key in OF_THE_BASE if key in first},
+        **plain_metadata(rank),
+        "ss_output_name": name,
+        "ss_training_comment": f"merged with Velatura: {said}",
+        "modelspec.title": name,
+        "velatura.merged": json.dumps(sources, ensure_ascii=False),
+        **({"velatura.trigger": ", ".join(filter(None, triggers))} if any(triggers) else {}),
+    }

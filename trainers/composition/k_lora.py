@@ -1,0 +1,89 @@
+"""K-LoRA: layer by layer and step by step either the content or the style, without training.
+
+    c = Σ of the K largest |ΔW_c|,  s = Σ of the K largest |ΔW_s|,  K = r_c r_s        of each layer
+    γ = mean over layers of Σ|ΔW_c| / Σ|ΔW_s|, without those beyond 3 times their median
+    S = α t/T + β        at step t = 0 … T − 1;  α = 1.5, β = 0.5
+
+    the layer is the content's while  c/γ > S s,  then the style's
+
+so each layer turns once, at S = c / (γ s), and the style comes late. γ takes out how strong each was trained, and with
+it the strengths: these say how much of a change is applied, not which. Only layers of the UNet that both change have to
+choose; the text encoders, which know no steps, read the prompt under both. Ouyang et al. 2025 (arXiv 2502.18461).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import ClassVar
+
+import torch
+from pydantic import ConfigDict, Field, SkipValidation
+from pydantic.dataclasses import dataclass as checked_dataclass
+from torch import Tensor
+
+from trainers.adapters.method import LayerMethod, Now, Theta
+from trainers.adapters.site import Site
+from trainers.adapters.updates import Update
+from trainers.formats.apply import factors, from_factors
+from trainers.formats.batched import by_number, numbered
+
+BETA = 0.5
+FARTHEST = 3.0
+"""Times the median beyond which a layer's ratio is left out of γ."""
+
+
+@checked_dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
+class KLoRA(LayerMethod):
+    """Two loaded styles of which each layer has one, the content first; θ are the factors of both, frozen."""
+
+    summary: ClassVar[str] = "Content, then style, layer by layer."
+
+    updates: SkipValidation[Mapping[str, tuple[Update, Update]]] = Field(default_factory=dict)
+    """The changes of content and style by site name, the strengths in them."""
+    turns: SkipValidation[Mapping[str, float]] = Field(default_factory=dict)
+    """S at which each layer turns to the style."""
+    steps: int = 1
+    """T."""
+    alpha: float = 1.5
+    """α."""
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        content, style = self.updates[site.name]
+        return numbered(factors(content), 0) | numbered(factors(style), 1)
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
+        S = self.alpha * now.step / self.steps + BETA
+        return from_factors(by_number(theta)[int(self.turns[site.name] <= S)], site.op.shape)
+
+
+def turning_points(content: Sequence[Tensor], style: Sequence[Tensor], counts: Sequence[int]) -> list[float]:
+    """S = c / (γ s) of each layer from both changes ΔW and K; infinite where the style does nothing."""
+    wholes = [(c.abs().sum().item(), s.abs().sum().item()) for c, s in zip(content, style, strict=True)]
+    γ = balance([c / s for c, s in wholes if s])
+    found = []
+    for ΔW_c, ΔW_s, K in zip(content, style, counts, strict=True):
+        c, s = largest(ΔW_c, K), largest(ΔW_s, K)
+        found.append(c / (γ * s) if s else math.inf)
+    return found
+
+
+def balance(ratios: Sequence[float]) -> float:
+    """γ: the mean of the layers' ratios, without those far above the others."""
+    kept = [ratio for ratio in ratios if ratio <= FARTHEST * median(ratios)]
+    return fmean(kept) or 1.0 if kept else 1.0
+
+
+def largest(change: Tensor, count: int) -> float:
+    """The sum of so many of the largest |entries|, of all where there are fewer."""
+    sizes = change.abs().flatten()
+    return sizes.topk(min(count, len(sizes))).values.sum().item()
+
+
+def rank_of(update: Update) -> int:
+    """The rank of a change, at most that of any matrix of its shape."""
+    low = update.low_rank()
+    shape: tuple[int, ...] = update.shape  # type: ignore[attr-defined]
+    full = min(shape[0], math.prod(shape[1:]))
+    return full if low is None else min(low.rank, full)

@@ -1,0 +1,60 @@
+"""Several changes of a layer as one of rank r.
+
+    ΔW = Σᵢ wᵢ sᵢ Bᵢ Aᵢ = U Σ Vᵀ        ΔW_r = (U_r √Σ_r)(√Σ_r V_rᵀ)        ‖ΔW − ΔW_r‖² = Σ_{j > r} σ_j²
+
+The strengths wᵢ are in the changes. From factors it takes no product of the size of ΔW: with B = [B₁ B₂ …] = Q R and
+Aᵀ = [A₁; A₂; …]ᵀ = P S, the singular values of ΔW = Q (R Sᵀ) Pᵀ are those of R Sᵀ. Eckart and Young 1936.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.updates import LowRank, Update
+from trainers.adapters.updates.base import precise
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """A sum of changes cut to a rank, with ‖ΔW‖² and the part of it that the cut leaves out."""
+
+    change: LowRank
+    energy: float
+    tail: float
+
+
+def concatenate(changes: Sequence[LowRank]) -> LowRank:
+    """Their exact sum, in which the ranks add up: `up (out, Σr)`, `down (Σr, in·kh·kw)`."""
+    lows = [change.low_rank() for change in changes]
+    up, down = torch.cat([precise(low.up) for low in lows], 1), torch.cat([precise(low.down) for low in lows], 0)
+    return LowRank(up, down, lows[0].shape)
+
+
+def merge_svd(changes: Sequence[Update], W: Tensor, rank: int) -> Truncated:
+    """The nearest matrix of that rank to the sum of changes of a layer whose weight is W."""
+    lows = [low for change in changes if (low := change.low_rank()) is not None]
+    if len(lows) == len(changes):
+        whole = concatenate(lows)
+        Q, R = torch.linalg.qr(whole.up)  # (out, q), (q, Σr)
+        P, S = torch.linalg.qr(whole.down.mT)  # (in·kh·kw, p), (p, Σr)
+        core = R @ S.mT  # (q, p)
+    else:
+        Q, P = None, None
+        core = torch.stack([change.dense(W) for change in changes]).sum(0).flatten(1)
+    U, σ, Vh = torch.linalg.svd(core, full_matrices=False)
+    root = σ[:rank].sqrt()
+    up, down = U[:, :rank] * root, root[:, None] * Vh[:rank]
+    if Q is not None and P is not None:
+        up, down = Q @ up, down @ P.mT
+    squares = σ.double().square()
+    return Truncated(LowRank(up, down, tuple(W.shape)), squares.sum().item(), squares[rank:].sum().item())
+
+
+def relative_error(cuts: Sequence[Truncated]) -> float:
+    """‖ΔW − ΔW_r‖ / ‖ΔW‖ over all layers."""
+    energy = sum(cut.energy for cut in cuts)
+    return float((sum(cut.tail for cut in cuts) / energy) ** 0.5) if energy else 0.0

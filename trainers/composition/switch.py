@@ -1,0 +1,24 @@
+"""LoRA-Switch: the styles take turns along the denoising.
+
+    i = ⌊((t − 1) mod k τ) / τ⌋ + 1        at step t = 1 … T, of k styles, τ steps each
+
+The active style is on alone, at its strength, and the prompt is read under it. It costs no more than one style.
+Zhong et al. 2024 (arXiv 2402.16843).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainers.composition.styling import Styling
+
+
+@dataclass(frozen=True)
+class Switch(Styling):
+    """So many styles of a `StyleBatch` in turn, each for `period` steps."""
+
+    count: int = 1
+    period: int = 5
+
+    def style_at(self, step: int, variant: int | None, copy: int) -> int | None:
+        return step % (self.count * self.period) // self.period

@@ -1,0 +1,85 @@
+"""The ways of combining several styles, each with the one number that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainers.errors import VelaturaError
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way: what it does, and what its number is called, is by default, and may be; `most` styles at most."""
+
+    summary: str
+    number: str = ""
+    default: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    whole: bool = False
+    most: int = 0
+
+
+SUM = "sum"
+
+WAYS: Mapping[str, Way] = {
+    SUM: Way("adds their changes up, each at its strength"),
+    "svd": Way("adds them up and keeps so many ranks of a layer", "rank", 16, 1, 1024, whole=True),
+    "ties": Way(
+        "keeps this share of each, the largest, and where they disagree the side that weighs more",
+        "share",
+        0.2,
+        0.001,
+        1,
+    ),
+    "dare": Way("leaves this share of each out, drawn by chance, and strengthens the rest", "share", 0.5, 0, 0.99),
+    "switch": Way("takes turns: each has so many steps, then the next", "steps", 5, 1, 1000, whole=True),
+    "composite": Way("asks each of them at every step and takes the mean; as slow as there are styles"),
+    "k-lora": Way(
+        "begins with the first, the content, and layer by layer turns to the second, the style",
+        "speed",
+        1.5,
+        0.1,
+        10,
+        most=2,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A way of combining styles, and its number (0 where it takes none)."""
+
+    way: str = SUM
+    number: float = 0.0
+
+
+def read_composition(text: str) -> Composition:
+    """`WAY` or `WAY:NUMBER`, such as `ties:0.3`; VelaturaError says what there is and what its number may be."""
+    name, colon, typed = text.strip().partition(":")
+    way = WAYS.get(name)
+    if way is None:
+        raise VelaturaError(f"there is no way {name[:40]!r} to combine styles; there are {', '.join(WAYS)}")
+    if not colon:
+        return Composition(name, way.default)
+    if not way.number:
+        raise VelaturaError(f"{name} takes no number, and {text[:40]!r} gives it one")
+    try:
+        number = float(typed)
+    except ValueError:
+        number = float("nan")
+    if not way.low <= number <= way.high or (way.whole and number != int(number)):
+        kind = "a whole number" if way.whole else "a number"
+        raise VelaturaError(f"{name}:{way.number} is {kind} from {way.low:g} to {way.high:g}, not {typed[:40]!r}")
+    return Composition(name, number)
+
+
+def check_count(composition: Composition, styles: int) -> None:
+    """Raise VelaturaError where a way cannot combine that many styles."""
+    name, way = composition.way, WAYS[composition.way]
+    given = {0: "none is given", 1: "one is given"}.get(styles, f"{styles} are given")
+    if way.most and styles != way.most:
+        raise VelaturaError(f"{name} needs two styles, first the content and then the style, and {given}")
+    if name != SUM and styles < 2:
+        raise VelaturaError(f"{name} combines styles, so it needs at least two, and {given}")
