@@ -136,7 +136,6 @@ def test_check_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert re.search(r"^! The caption of dog.png is cut at 75 tokens \(the longest has 120\)\.$", outcome.out, re.M)
     assert "fox [red].png" not in outcome.out  # nothing is wrong with it
     word = ("--set", "tokens.word=<dusk>", "--set", "tokens.vectors=70")
-    # “fox red” and a comma are three tokens; the other begins its second chunk beside the word.
     assert "caption of dog.png is cut at 75 tokens (the longest has 191)" in call("check", folder, *word).out
     (folder / "fox [red].png").write_text("no image either", encoding="utf-8")
     assert "fox [red].png holds text" in call("check", folder).out
