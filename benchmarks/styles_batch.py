@@ -32,7 +32,7 @@ from trainers.device import choose_device, choose_format
 from trainers.formats.apply import apply_styles
 from trainers.formats.batched import batch_styles
 from trainers.formats.read import Style
-from trainers.formats.write import style_tensors
+from trainers.formats.write import file_alpha, file_updates, kohya_tensors
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.sampling import Order, draw
@@ -57,7 +57,8 @@ def random_styles(model: Model, count: int) -> Styles:
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(0.01 * torch.randn(parameter.shape, generator=draws).to(parameter.device))
-        tensors = style_tensors(network, model.family.name, model.unet.config, "fp32")
+        updates, alpha = file_updates(network), file_alpha(network)
+        tensors = kohya_tensors(updates, alpha, model.family.name, model.unet.config, "fp32")
         found.append((Style(Path(f"style-{number}.safetensors"), tensors, {}), 1.0))
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.updates import Affine, Update
+from trainers.adapters.updates import Affine, Dense, Update
 from trainers.composition.composite import Composite
 from trainers.composition.dare import merge_dare
 from trainers.composition.k_lora import KLoRA, rank_of, turning_points
@@ -27,7 +27,6 @@ from trainers.formats.apply import (
     speak,
 )
 from trainers.formats.batched import put_batch
-from trainers.formats.dense import Dense
 from trainers.formats.read import Style
 from trainers.models.model import Model
 from trainers.randomness import generator

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from trainers.formats.dense import Dense
 
+from trainers.adapters.updates import Dense
 from trainers.composition.k_lora import balance, largest, rank_of, turning_points
 
 
