@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.trainers.formats.clients import MIXED, output, parts_of, trained
 from trainers import sampling
-from trainers.adapters import LoKr, LoRA
+from trainers.adapters import OFT, SSF, LoKr, LoRA
 from trainers.adapters.method import Now
 from trainers.composition.compose import compose
 from trainers.composition.k_lora import KLoRA
@@ -19,7 +20,7 @@ from trainers.composition.ways import read_composition
 from trainers.config import Base, Targets
 from trainers.errors import VelaturaError
 from trainers.formats.apply import apply_styles
-from trainers.formats.read import Style, read_style
+from trainers.formats.read import OWN_FORM, Style, read_style
 from trainers.formats.write import write_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
@@ -154,6 +155,36 @@ def test_layers_turn_from_the_content_to_the_style(model, styles):
     assert turned[0] < turned[2] <= turned[10]
     list(sampling.draw(model, replace(ORDER, steps=2), None, styling))
     network.remove()
+
+
+@pytest.fixture(scope="module")
+def odd(model: Model, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Style, float]]:
+    """Styles that change biases and norms, or turn weights."""
+    folder = tmp_path_factory.mktemp("odd")
+    for name, method in (("ssf", SSF()), ("oft", OFT(block_size=4))):
+        network = trained(model, method, Targets(unet="attn-mlp", text_encoder="attn"))
+        network.remove()
+        write_style(folder / f"{name}.safetensors", network, model.family.name, model.unet.config, {}, "fp32")
+    return [(read_style(folder / f"{name}.safetensors"), 0.7) for name in ("ssf", "oft")]
+
+
+@pytest.mark.parametrize("way", ["svd:64", "dare:0", "composite", "k-lora"])
+def test_biases_norms_and_turned_weights_are_combined_too(model, odd, way):
+    if way in ("svd:64", "dare:0"):
+        (found, _), (whole, _) = changed_by(model, way, odd), changed_by(model, "sum", odd)
+        assert (found - whole).abs().max() <= 1e-4
+    assert all(each.isfinite().all() for each in latents(model, way, odd, steps=2))
+
+
+def test_a_style_of_our_own_form_is_only_added(model, styles):
+    tensors = {"lora_unet_mid_block.x": torch.ones(1)}
+    own = Style(Path("timed.safetensors"), tensors, {OWN_FORM: "{}"})
+    assert own.is_own
+    for way in ("ties", "switch"):
+        with pytest.raises(VelaturaError, match="is in a form of our own"):
+            compose(model, [styles[0], (own, 1.0)], read_composition(way), 4)
+    layers = (m for part in model.parts.values() for m in part.modules() if isinstance(m, nn.Linear | nn.Conv2d))
+    assert all(not layer._forward_hooks for layer in layers)
 
 
 def test_a_number_of_styles_that_cannot_be_combined(model, styles):
