@@ -195,10 +195,11 @@ class Site(Place["LayerMethod"]):
 
     def _instead_of_weight(self, x: Tensor) -> Dense | None:
         """The one update on the layer where it runs with the weight in one product now, at its strength."""
-        clock, weight = self._clock[0], self.layer.weight
+        clock, weight = self._clock[0], self.layer._parameters.get("weight")
         if len(self._placed) != 1 or not self._placed[0].method.replaces_weight or not clock.strength:
             return None
-        assert isinstance(weight, Tensor)
+        if weight is None:
+            return None  # stored packed: a whole one would be made, and kept for backward
         if clock.now.training and self._placed[0].method.input_dropout:
             return None  # the update sees other inputs than the weight does
         for _, update in self._active(clock.now):

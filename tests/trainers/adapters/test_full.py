@@ -11,6 +11,7 @@ from trainers.adapters import Full, LoRA
 from trainers.adapters.method import Now
 from trainers.adapters.site import Clock, Site
 from trainers.config import Targets
+from trainers.models.storage import store_in_nf4
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -63,6 +64,18 @@ def test_one_product_in_fp32_and_two_where_a_small_change_would_be_rounded_away(
     assert layer(x).tolist() == [[2**-10] * 3]
     site.remove()
     assert "forward" not in vars(layer) and layer(x).tolist() == [[0.0] * 3]
+
+
+def test_a_packed_weight_is_not_made_whole_to_be_kept():
+    net = nn.Sequential(nn.Linear(96, 160)).requires_grad_(False)
+    store_in_nf4(net, "cpu", double=False)
+    site = Site("unet", "0", net[0], Clock(Now()))
+    site.put(Full(), {}, torch.Generator())
+    x, kept = torch.randn(2, 96, requires_grad=True), list[int]()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        y = net(x)
+    assert site._instead_of_weight(x) is None and y.shape == (2, 160)
+    assert sum(count == 96 * 160 for count in kept) == 1  # D itself
 
 
 def test_beside_another_method_and_under_dropout_it_is_added():
