@@ -92,7 +92,7 @@ ROWS = {
     # settings
     "unknown preset": (
         f"{TRAIN} --preset nice",
-        "no preset 'nice'; there are adalora, balanced, dylora, faithful",
+        "no preset 'nice'; there are adalora, adapter, .*balanced, .*vpt",
     ),
     "unknown method": (f"{TRAIN} --set method.name=nice", "no method 'nice'; there are 'lora', 'loha', 'lokr'"),
     "unknown section": (f"{TRAIN} --set trian.steps=3", "no setting trian; allowed are base, data"),
