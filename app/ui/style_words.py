@@ -49,7 +49,7 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "t-lora": ("T-LoRA", "Learns a style from one to five pictures without copying how they are laid out.", HERE),
     "adapter": ("Adapter", "Small networks beside the model's own. What they do depends on what they see.", HERE),
     "krona-b": ("KronA-B", "KronA beside whole blocks. Hardly any numbers at all.", HERE),
-    "vpt": ("Visual prompts", "Learned words that nobody has to write. A light touch.", HERE),
+    "vpt": ("Visual prompts", "Learned words that nobody writes. Tiny files; shapes follow the prompt less.", HERE),
     "full": ("Full fine-tuning", "Trains the layers themselves: learns the most, and needs much memory.", EVERY_TOOL),
 }
 """Name, what it is good at, and where its file opens."""
