@@ -76,6 +76,8 @@ class Method:
     places: ClassVar[tuple[str, ...]] = ()
     follows_time: ClassVar[bool] = False
     """Whether it is another at each timestep, which the clock then tells."""
+    writes_fp32: ClassVar[bool] = False
+    """Whether its files are in fp32 always, since what reads its numbers magnifies their rounding."""
     text_preset: ClassVar[str] = "attn"
     """The smallest preset of `targets.text_encoder` in which it has a place; `none` where it has none."""
     needs_whole_base: ClassVar[bool] = False

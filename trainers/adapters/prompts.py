@@ -38,6 +38,7 @@ class Prompts(BlockMethod):
     paper: ClassVar[str] = "arXiv 2203.12119"
     summary: ClassVar[str] = "Learned tokens beside those of the text or the picture: tiny files that change much."
     places: ClassVar[tuple[str, ...]] = ("tokens",)
+    writes_fp32: ClassVar[bool] = True
     text_preset: ClassVar[str] = "none"
 
     name: Literal["vpt"] = "vpt"

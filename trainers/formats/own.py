@@ -67,6 +67,7 @@ def own_form(
     groups: list[dict[str, Any]] = []
     for sharing in network.sharing:
         stems = []
+        written: Precision = "fp32" if sharing.method.writes_fp32 else precision
         for site in (one for one in network.everywhere if one.path.startswith(block)):
             if len(site.placed) > 1:
                 raise VelaturaError(
@@ -78,9 +79,9 @@ def own_form(
                 sharing.method, sharing.part, sharing.learning_rate
             ):  # fmt: skip
                 stems.append(kohya_name(site.part, site.path, family, shape))
-                tensors |= _rounded(stems[-1], placed.values(), precision)
+                tensors |= _rounded(stems[-1], placed.values(), written)
         if stems:
-            tensors |= _rounded(f"{SHARED}{len(groups)}", Held(sharing.values), precision)
+            tensors |= _rounded(f"{SHARED}{len(groups)}", Held(sharing.values), written)
             groups.append({"part": sharing.part, "method": asdict(sharing.method), "sites": stems})
     return tensors, {OWN_FORM: json.dumps({"version": 1, "groups": groups})}
 

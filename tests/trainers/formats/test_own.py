@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from tests.trainers.formats.clients import MIXED, output, own, parts_of, trained
 from trainers.adapters import Adapter, KronABlock, LoKr, Prompts, SeLoRA, TiedLoRA, TLoRA, VeRA
 from trainers.config import BlockOverride, Targets
+from trainers.config_file import build_config
 from trainers.errors import VelaturaError
 from trainers.formats.apply import apply_styles
 from trainers.formats.convert import is_plain, why_not_plain, write_plain
@@ -94,6 +95,16 @@ def test_a_style_of_blocks_beside_others(bases, tmp_path):
     with pytest.raises(VelaturaError, match="adapter is no change of weights, so it cannot be merged"):
         network.merge()
     network.remove()
+
+
+def test_tokens_are_written_in_fp32_since_attention_magnifies_their_rounding(bases, tmp_path):
+    model = own(bases["sd1"])
+    network = trained(model, Prompts(tokens=3), UNET)
+    network.remove()
+    tensors = load_file(write(tmp_path / "a.safetensors", model, network, "fp16"))
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    with pytest.raises(VelaturaError, match="save.precision has no effect with method.name = vpt"):
+        build_config({"name": "x", "method": {"name": "vpt"}, "save": {"precision": "bf16"}})
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])
