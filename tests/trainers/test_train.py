@@ -219,3 +219,28 @@ def test_b_lora_leaves_a_file_for_the_style_and_one_for_the_content(tiny_bases, 
     assert "dusk-style.safetensors is the style alone" in (result.style.parent / "how-to-load.txt").read_text("utf-8")
     with pytest.raises(VelaturaError, match="its two blocks have attention in SDXL alone"):
         train(quick_settings(tiny_bases["sd1"], images, {"targets": {"unet": "b-lora"}}), tmp_path / "other")
+
+
+TEXT = {"targets": {"text_encoder": "attn"}}
+CLASS = {"prior": {"prompt": "a house", "images": 2}, "train": {"batch_size": 2}}
+WORD = {"tokens": {"word": "<dusk>", "vectors": 2}}
+NF4 = {"base": {"storage": "nf4"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "tables"),
+    [("loha", (NF4, CLASS, TEXT, WORD)), ("t-lora", (NF4, CLASS, WORD)), ("full", (CLASS, TEXT, WORD))],
+)
+def test_techniques_combine_by_settings_alone(method, tables, quick, tmp_path):
+    """The base in 4 bits, class images, a word of its own and the text encoder, with methods of three kinds."""
+    config = quick({"method": METHODS[method]}, *tables, {"sample": {"prompts": ["a fox, <dusk>"]}})
+    result = train(config, tmp_path)
+    packed = NF4 in tables
+    assert (result.difference is None) if packed else result.difference <= 2
+    run, style = Run(result.run), result.style
+    word = load_file(style.with_name("dusk-embedding.safetensors"))["emb_params"]
+    assert word.shape == (2, 24) and len(list((run.folder / "prior").rglob("*.png"))) == 2
+    parts = {key.split("_")[1] for key in style_tensors(style) if key.startswith("lora_")}
+    assert parts == ({"unet", "te"} if TEXT in tables else {"unet"})
+    (start,) = events_of(run, "start")
+    assert start["parameters"] == result.parameters > word.numel()
