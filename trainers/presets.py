@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ class Preset:
 
     def settings_for(self, base: str) -> dict[str, Any]:
         """The partial config for a base as the config names it."""
-        return overlay(self.settings, self.starter) if base == STARTER else dict(self.settings)
+        return deepcopy(overlay(self.settings, self.starter) if base == STARTER else dict(self.settings))
 
 
 def list_presets() -> tuple[Preset, ...]:
@@ -49,8 +51,9 @@ def guidance_for(base: str) -> float:
     return float(settings.get("guidance", Sample().guidance))
 
 
+@cache
 def find_preset(name: str) -> Preset:
-    """The preset called `name`; VelaturaError lists the names there are."""
+    """The preset called `name`, read once; VelaturaError lists the names there are."""
     known = sorted(path.stem for path in _folder().glob("*.toml"))
     if name not in known:
         raise VelaturaError(f"there is no preset {name!r}; there are {', '.join(known)}")
