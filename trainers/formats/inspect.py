@@ -24,6 +24,9 @@ BLOCK = re.compile(
 """A layer's name in a file, as far as its block: that of diffusers, or that of SDXL's original code."""
 
 
+WRITTEN_AS_ANOTHER = ("ia3", "ssf", "bitfit")
+
+
 class Frozen(BaseModel):
     """A value."""
 
@@ -175,7 +178,17 @@ def _method(style: Style) -> str:
     changed = (layer for layer in style.layers.values() if not _is_nothing(layer))
     found = {method_of(layer) for layer in changed} or {method_of(layer) for layer in style.layers.values()}
     decomposed = any({"dora_scale", "lora_magnitude_vector"} & set(layer) for layer in style.layers.values())
-    return "+".join(sorted(method for method in found if method) + ["dora"] * decomposed)
+    form = "+".join(sorted(method for method in found if method) + ["dora"] * decomposed)
+    return (found <= {"oft", "full"} and _named(style)) or form
+
+
+def _named(style: Style) -> str:
+    """The method that a file of ours names, if its form bears another's name."""
+    try:
+        name = json.loads(style.metadata.get("velatura.config", "{}"))["method"]["name"]
+    except (ValueError, KeyError, TypeError):
+        return ""  # metadata is a stranger's text
+    return name if name in WRITTEN_AS_ANOTHER else ""
 
 
 def _is_nothing(layer: Mapping[str, Tensor]) -> bool:

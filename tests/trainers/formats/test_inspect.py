@@ -101,3 +101,21 @@ def test_no_style(tmp_path):
     save_file({"emb_params": torch.ones(76, 2)}, tmp_path / "a.safetensors")
     with pytest.raises(VelaturaError, match="no style known here"):
         describe_style(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        ('{"method": {"name": "ssf"}}', "ssf"),
+        ('{"method": {"name": "lora"}}', "full+oft"),
+        ("[]", "full+oft"),
+        ("{", "full+oft"),
+    ],
+)
+def test_a_form_that_several_methods_share_is_called_by_the_one_that_made_it(tmp_path, config, method):
+    tensors = {"lora_unet_x.oft_blocks": torch.zeros(1, 2, 2, 2), "lora_unet_x.rescale": torch.ones(4, 1)}
+    norms = {"lora_unet_y.w_norm": torch.ones(4), "lora_unet_y.b_norm": torch.ones(4)}
+    save_file(tensors | norms, tmp_path / "a.safetensors", {"velatura.config": config})
+    summary = describe_style(tmp_path / "a.safetensors")
+    assert (summary.method, summary.parameters) == (method, 4 + 8), "zero blocks carry the scale and are nothing"
+    assert glance_at(tmp_path / "a.safetensors").method == method
