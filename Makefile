@@ -12,7 +12,7 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui test lint bench clients samples starter clean
+.PHONY: help demo ui test lint bench clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -38,6 +38,9 @@ bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyC
 
 clients: $(DEVELOPER_STAMP) ## train every method shortly and draw with its files in other programs
 	$(PYTHON_IN_VENV) -m benchmarks.clients
+
+quality: $(DEVELOPER_STAMP) ## train every method on two styles and measure what was learned (hours; goes on where it was)
+	$(PYTHON_IN_VENV) -m benchmarks.styles
 
 samples: $(DEVELOPER_STAMP) ## redraw the bundled image sets from their sources (needs npm)
 	$(PYTHON_IN_VENV) -m presets.samples.build
