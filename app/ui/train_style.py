@@ -82,7 +82,7 @@ class StyleStep:
             "preset": partial(choose, what="preset", value=about),
             "method": partial(choose, what="method", value=about),
             "set": partial(with_setting, key=about, text=said(event, "text")),
-            "back": partial(without_settings, key=about),
+            "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
         key, answer, notice = key_of(request), "", ""
         if what in changes:
