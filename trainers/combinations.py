@@ -89,5 +89,6 @@ def _check_word_alone(config: Config) -> None:
         )
     if config.save.precision != "fp16":
         raise ValueError(
-            f"save.precision = {config.save.precision} has no effect while {none}: an embedding is always written in fp32"
+            f"save.precision = {config.save.precision} has no effect while {none}: an embedding is always written in "
+            "fp32"
         )

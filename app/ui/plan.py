@@ -154,9 +154,14 @@ def turned(draft: Draft, technique: Technique, on: bool) -> Draft:
     return _without_idle(off, technique, problems(draft))
 
 
+def with_words(draft: Draft, technique: Technique, text: str) -> Draft:
+    """A technique with other words of one's own; without any it is off."""
+    return with_setting(draft, technique.key, text) if text.strip() else turned(draft, technique, False)
+
+
 def learning_alone(draft: Draft, alone: bool) -> Draft:
     """The word that is learned alone, or with a method again."""
-    if not alone:
+    if not alone or not draft.choices.settings.get(WORD.key):
         none = [key for key in NO_LAYERS if draft.choices.settings.get(key) == "none"]
         return without_settings(draft, *none) if none else draft
     before = problems(draft)

@@ -6,8 +6,10 @@ import itertools
 
 import pytest
 
+from app.ui import style_words
 from app.ui.bases import Base
 from app.ui.beside import BY_NAME, WORD, first_value, fits, is_on, needs_words
+from app.ui.beside_parts import beside_fold
 from app.ui.cloning import with_settings_of
 from app.ui.drafts import Draft
 from app.ui.plan import (
@@ -27,6 +29,8 @@ from app.ui.plan import (
     with_choices,
     with_setting,
 )
+from app.ui.start_parts import summary
+from app.ui.style_parts import method_cards
 from trainers.adapters import METHODS
 from trainers.config import Config
 from trainers.config_file import as_table
@@ -179,3 +183,35 @@ def test_a_clone_and_a_file_bring_it_back(draft: Draft, aim: str) -> None:
         assert plan(clone) == config and changed_settings(clone.choices) == changed_settings(one.choices)
         assert techniques_on(*all_layers(clone)) == techniques_on(*all_layers(one)) != []
         assert plan(from_table(choose(draft, "preset", "faithful"), as_table(config))) == config
+
+
+def test_the_fold_says_what_is_on_and_what_does_not_go_together(draft: Draft) -> None:
+    plain = beside_fold(draft, STARTER)
+    assert plain.count('class="extra"') == 6 and " open" not in plain and "checked" not in plain
+    wrong = with_setting(turned(choose(draft, "method", "full"), BY_NAME["qlora"], True), "prior.prompt", '<b>"a"</b>')
+    fold = beside_fold(wrong, STARTER)
+    assert " open" in fold and "2 on" in fold and fold.count(" checked") == 2
+    assert fold.count('role="alert"') == 1 and 'id="beside-qlora-problem"' in fold and "keeps only their" in fold
+    assert "&lt;b&gt;" in fold and "<b>&quot;" not in fold and 'value="&lt;b&gt;' in fold
+    alone = learning_alone(turned(draft, WORD, True), True)
+    assert "b-lora" not in beside_fold(alone, STARTER) and beside_fold(alone, STARTER).count(" checked") == 2
+    elsewhere = beside_fold(turned(draft, BY_NAME["b-lora"], True), Base("x", "x", "Stable Diffusion 1"))
+    assert 'id="beside-b-lora"' in elsewhere, "what is on can be turned off"
+
+
+def test_every_technique_has_words_and_every_method_a_group(draft: Draft) -> None:
+    assert set(style_words.TECHNIQUES) == set(BY_NAME)
+    assert all(len(style_words.TECHNIQUES[one.name]) == (4 if needs_words(one) else 2) for one in BESIDE_METHODS)
+    grouped = [name for _, names in style_words.METHOD_GROUPS for name in names]
+    assert sorted([*grouped, "lora", "loha", "lokr"]) == sorted(METHODS), "each once"
+    for name in METHODS:
+        cards = method_cards(choose(draft, "method", name))
+        assert cards.count('name="method"') == len(METHODS) and cards.count(" checked") == 1
+    alone = method_cards(learning_alone(turned(draft, WORD, True), True))
+    assert " checked" not in alone and style_words.NO_METHOD in alone
+
+
+def test_the_line_before_the_start_names_them(draft: Draft) -> None:
+    word = turned(turned(draft, BY_NAME["pissa"], True), WORD, True)
+    assert "LoRA + PiSSA + A new word (textual inversion)" in summary(word, STARTER)
+    assert "No method + A new word" in summary(learning_alone(word, True), STARTER)
