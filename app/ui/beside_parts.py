@@ -44,7 +44,7 @@ def _card(technique: Technique, draft: Draft, on: bool) -> str:
         f'<div class="extra" data-key="{text(technique.name)}"><div class="head"><span class="switch">'
         f'<input type="checkbox" id="{identifier}" data-ask="beside" data-about="{text(technique.name)}" '
         f'aria-describedby="{described}"{" checked" if on else ""}></span><label for="{identifier}">'
-        f'<b>{text(title)}</b></label></div><p id="{identifier}-hint">{text(said)}</p>{field}{alone}{alert}</div>'
+        f'<b>{text(title)}</b></label></div><p id="{identifier}-hint">{text(said)}</p>{field}{alert}{alone}</div>'
     )
 
 
