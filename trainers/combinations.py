@@ -83,6 +83,12 @@ def _check_word_alone(config: Config) -> None:
     if config.method != METHODS["lora"]():
         raise ValueError(f"method.name = {config.method.name} and its settings have no effect while {none}")
     if config.tokens.learning_rate:
-        raise ValueError(f"tokens.learning_rate has no effect while {none}: then train.learning_rate is the word's")
+        raise ValueError(
+            f"tokens.learning_rate = {config.tokens.learning_rate:g} has no effect while {none}: then "
+            "train.learning_rate is the word's"
+        )
     if config.save.precision != "fp16":
-        raise ValueError(f"save.precision has no effect while {none}: an embedding is always written in fp32")
+        raise ValueError(
+            f"save.precision = {config.save.precision} has no effect while {none}: an embedding is always written in "
+            "fp32"
+        )

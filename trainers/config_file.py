@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from trainers.config import Config
 from trainers.errors import VelaturaError
 
-KEY_FIRST = re.compile(r"[a-z_]+\.[a-z_0-9]+(?= =)")
+KEY_FIRST = re.compile(r"[a-z_]+\.[a-z_0-9]+(?= =|:)")
 """The setting that a sentence begins with."""
 
 

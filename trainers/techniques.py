@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainers.adapters import METHODS
+from trainers.config_file import parse_assignments
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,17 @@ class Technique:
     """What it is good for, in one sentence."""
     setting: str
     """The setting that turns it on, as `--set` takes it."""
+
+    @property
+    def key(self) -> str:
+        """The key of that setting."""
+        return self.setting.partition("=")[0]
+
+    @property
+    def value(self) -> Any:
+        """What that setting is while it is on; of a word or a prompt, an example."""
+        section, name = self.key.split(".")
+        return parse_assignments([self.setting])[section][name]
 
 
 LAYERS = ("linear", "convolution")

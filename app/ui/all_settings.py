@@ -43,6 +43,8 @@ def _sheet(draft: Draft) -> str:
             for one in fields
             if one.fold == fold
         ]
+        if not rows:  # a word that is learned alone has no method
+            continue
         bad = any(one.fold == fold and one.key in wrong for one in fields)
         folds.append(
             f'<details class="fold" data-key="{text(fold)}" data-keep{" open" if bad else ""}>'

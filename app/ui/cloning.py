@@ -10,7 +10,7 @@ from app.jobs.views import View
 from app.ui import words
 from app.ui.drafts import Draft, Drafts, LeftOut, Picture
 from app.ui.names import unlike
-from app.ui.plan import CARE, choose, chosen_layers, from_table, values, with_choices
+from app.ui.plan import CARE, choose, chosen_layers, deciding_settings, from_table, values, with_choices
 from app.ui.uploads import MOST_PICTURES, as_left_out, take
 from trainers.config import Config
 from trainers.config_file import as_table
@@ -67,13 +67,13 @@ def with_settings_of(draft: Draft, config: Config) -> Draft:
         ours = values(chosen_layers(candidate), config.method.name)
         return sum(theirs[key] != ours[key] for key in theirs)
 
-    # A preset's warm-up depends on the steps.
-    bare = with_choices(draft, base=config.base.model, settings={"train.steps": config.train.steps})
+    bare = with_choices(draft, base=config.base.model, settings={})
     candidates = [
         choose(choose(choose(bare, "preset", preset), "aim", aim), "method", config.method.name)
         for aim, preset in itertools.product(("style", "subject"), CARE)
     ]
-    return from_table(min(candidates, key=differing), table)
+    settings = deciding_settings(table, config.method.name)
+    return from_table(min((with_choices(one, settings=settings) for one in candidates), key=differing), table)
 
 
 def brought_back(draft: Draft) -> Draft:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.settings import shorten_warmup
+from app.ui.beside import WORD, first_value, is_on, what_comes_with
 from app.ui.drafts import Choices, Draft
 from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.ui.names import safe_name
@@ -13,7 +14,8 @@ from trainers.adapters import METHODS
 from trainers.config import Config
 from trainers.config_file import KEY_FIRST, build_config, find_problems, lay_over, overlay
 from trainers.errors import VelaturaError
-from trainers.presets import Preset, find_preset, list_presets
+from trainers.presets import Preset, find_preset
+from trainers.techniques import BESIDE_METHODS, Technique
 
 CARE = ("quick", "balanced", "faithful", "tiny-file", "low-memory")
 """The presets that people choose from; those named after a method give that method's settings."""
@@ -22,27 +24,50 @@ SUBJECT: Mapping[str, Any] = {"data": {"flip": False}}
 UNNAMED = "style"
 """Stands for the name until there is one."""
 METHOD_KEY = "method."
+NO_LAYERS = {"targets.unet": "none", "targets.text_encoder": "none"}
 
 
 def method_of(choices: Choices) -> str:
-    """The method that was chosen, else the preset's."""
+    """The method that was chosen, else the preset's; "" where a word is learned and no layer."""
+    if learns_word_alone(choices):
+        return ""
     return choices.method if choices.method in METHODS else _preset(choices).method
 
 
+def learns_word_alone(choices: Choices) -> bool:
+    """Whether there is a word to learn, and no layer beside it."""
+    settings = choices.settings
+    targets = (settings.get("targets.unet"), settings.get("targets.text_encoder", "none"))
+    return bool(settings.get(WORD.key)) and targets == ("none", "none")
+
+
 def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
-    """The settings tables of preset, method, aim, and of what the three steps have gathered; not what was changed."""
-    choices = draft.choices
+    """The settings tables of preset, method, techniques that are on, aim, and of what the three steps have gathered.
+
+    What was changed by hand is not among them.
+    """
+    choices, method = draft.choices, method_of(draft.choices)
     changed = nested(changed_settings(choices))
     layers: list[Mapping[str, Any]] = [shorten_warmup(_preset(choices).settings_for(choices.base), changed)]
-    if method_of(choices) != _preset(choices).method:
-        layers.append(_method_settings(method_of(choices), choices.base))
+    if not method:
+        layers = [{section: table for section, table in layers[0].items() if section != "method"}]
+    elif method != _preset(choices).method:
+        layers.append(_method_settings(method, choices.base))
+    on = techniques_on(*layers, changed)
+    layers += [what_comes_with(one, method, choices.base) for one in on]
     if choices.aim == "subject":
-        layers += [SUBJECT, {"targets": {"text_encoder": METHODS[method_of(choices)].text_preset}}]
+        layers += [SUBJECT, {"targets": {"text_encoder": METHODS[method].text_preset}} if method else {}]
     own: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": choices.base}}
     own["data"] = {"trigger": draft.trigger}
     if draft.prompts:
         own["sample"] = {"prompts": list(draft.prompts)}
     return [*layers, own]
+
+
+def techniques_on(*layers: Mapping[str, Any]) -> list[Technique]:
+    """The techniques beside the method that these settings have on."""
+    table = lay_over(*layers)
+    return [one for one in BESIDE_METHODS if is_on(one, table)]
 
 
 def changed_settings(choices: Choices) -> dict[str, Any]:
@@ -92,11 +117,13 @@ def with_setting(draft: Draft, key: str, text: str) -> Draft:
     return with_choices(draft, settings=settings)
 
 
-def without_settings(draft: Draft, key: str = "") -> Draft:
-    """Let the preset decide again about one setting, or about all."""
+def without_settings(draft: Draft, *keys: str) -> Draft:
+    """Let the preset decide again about some settings, or about all."""
     method = method_of(draft.choices)
-    settings = {kept: each for kept, each in draft.choices.settings.items() if key and _key_for(kept, method) != key}
-    return with_choices(draft, settings=settings)
+    kept = {
+        each: value for each, value in draft.choices.settings.items() if keys and _key_for(each, method) not in keys
+    }
+    return with_choices(draft, settings=kept)
 
 
 def with_choices(draft: Draft, **changes: Any) -> Draft:
@@ -111,8 +138,49 @@ def choose(draft: Draft, what: str, value: str) -> Draft:
         return draft
     if what == "preset":
         return with_choices(draft, preset=value, method="")
+    if what == "method" and learns_word_alone(draft.choices):
+        draft = without_settings(draft, *NO_LAYERS)
     own = _preset(draft.choices).method
     return with_choices(draft, **{what: "" if what == "method" and value == own else value})
+
+
+def turned(draft: Draft, technique: Technique, on: bool) -> Draft:
+    """A technique turned on as its preset has it, or off together with the settings that only it gives an effect."""
+    if on:
+        field = find_field(technique.key, method_of(draft.choices))
+        first = first_value(technique, draft.choices.base)
+        return with_setting(draft, technique.key, field.show(first)) if field else draft
+    off = without_settings(learning_alone(draft, False) if technique == WORD else draft, technique.key)
+    return _without_idle(off, technique, problems(draft))
+
+
+def with_words(draft: Draft, technique: Technique, text: str) -> Draft:
+    """A technique with other words of one's own; without any it is off."""
+    return with_setting(draft, technique.key, text) if text.strip() else turned(draft, technique, False)
+
+
+def learning_alone(draft: Draft, alone: bool) -> Draft:
+    """The word that is learned alone, or with a method again."""
+    if not alone or not draft.choices.settings.get(WORD.key):
+        none = [key for key in NO_LAYERS if draft.choices.settings.get(key) == "none"]
+        return without_settings(draft, *none) if none else draft
+    before = problems(draft)
+    for key, value in NO_LAYERS.items():
+        draft = with_setting(draft, key, value)
+    return _without_idle(draft, WORD, before)
+
+
+def refusal(draft: Draft, technique: Technique) -> str:
+    """The sentence about what does not go with a technique that is on; "" where all goes with it."""
+    without = problems(turned(draft, technique, False))
+    return next((said for key, said in problems(draft).items() if without.get(key) != said), "")
+
+
+def deciding_settings(table: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """The settings of a whole config on which others depend, as a draft with this method keeps them."""
+    keys = ["train.steps", *(one.key for one in techniques_on(table))]
+    keys += [key for key, value in NO_LAYERS.items() if _at(table, key, "") == value]
+    return {_kept(key, method): _at(table, key, None) for key in keys}
 
 
 def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
@@ -133,7 +201,8 @@ def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
         prompts=tuple(_at(checked, "sample.prompts", draft.prompts)),
     )
     method = method_of(draft.choices)
-    for one in list_fields(method):
+    first = [one.key for one in BESIDE_METHODS] + list(NO_LAYERS)  # what others are depends on these
+    for one in sorted(list_fields(method), key=lambda one: first.index(one.key) if one.key in first else len(first)):
         value = _at(checked, one.key, None)
         if value is not None and one.key not in SET_ELSEWHERE:
             draft = with_setting(draft, one.key, one.show(value))
@@ -159,15 +228,27 @@ def _preset(choices: Choices) -> Preset:
 
 def _method_settings(method: str, base: str) -> dict[str, Any]:
     """A method's own section and learning rate from the preset named after it; its defaults where there is none."""
-    named = next((each for each in list_presets() if each.name == method), None)
-    if named is None:
+    try:
+        settings = find_preset(method).settings_for(base)
+    except VelaturaError:
         return {"method": {"name": method}}
-    settings = named.settings_for(base)
     rate = settings.get("train", {}).get("learning_rate")
     found = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
     if "targets" in settings:  # some sit where others do not
         found["targets"] = settings["targets"]
     return found
+
+
+def _without_idle(draft: Draft, technique: Technique, before: Mapping[str, str]) -> Draft:
+    """Without the changed settings beside a technique's own that are wrong now and were not before."""
+    section = technique.key.partition(".")[0]
+    while idle := [
+        key
+        for key in problems(draft)
+        if key.startswith(f"{section}.") and key not in before and key in changed_settings(draft.choices)
+    ]:
+        draft = without_settings(draft, *idle)
+    return draft
 
 
 def _kept(key: str, method: str) -> str:

@@ -9,6 +9,7 @@ from app.jobs.states import readable_time
 from app.ui import style_words as words
 from app.ui import words as shared
 from app.ui.bases import Base
+from app.ui.beside_parts import titles_on
 from app.ui.drafts import Draft
 from app.ui.estimating import Estimate
 from app.ui.html import button, text
@@ -51,7 +52,8 @@ def summary(draft: Draft, base: Base) -> str:
     """What will be trained, in one line."""
     preset = words.PRESETS.get(draft.choices.preset, (draft.choices.preset,))[0]
     method = method_of(draft.choices)
-    title = words.METHODS[method][0] if method in words.METHODS else METHODS[method].__name__
+    known = words.METHODS[method][0] if method in words.METHODS else METHODS[method].__name__ if method else ""
+    title = " + ".join((known or words.WITHOUT_METHOD, *titles_on(draft)))
     aim = next(said for name, said, _ in words.AIMS if name == draft.choices.aim)
     trigger = f"called up by “{draft.trigger}”" if draft.trigger else shared.NO_TRIGGER
     empty = sum(not picture.caption for picture in draft.pictures)

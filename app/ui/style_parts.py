@@ -38,21 +38,26 @@ def preset_cards(draft: Draft, costs: dict[str, str]) -> str:
 
 
 def method_cards(draft: Draft) -> str:
-    """Which method: the preset's own and the first ones as cards, the others in a fold."""
+    """Which method: the preset's own and the first ones as cards, the others in a fold, by what they are good at."""
     chosen, own = method_of(draft.choices), find_preset(draft.choices.preset).method
     order = list(dict.fromkeys((own, *METHODS)))
     shown = sorted(order[:SHOWN_METHODS], key=list(METHODS).index)
     rest = [name for name in METHODS if name not in shown]
     cards = [_method_card(name, chosen, own, draft.choices.preset) for name in shown]
     html = _fieldset("method", words.METHOD, cards)
-    if rest:
-        more = "".join(_method_card(name, chosen, own, draft.choices.preset) for name in rest)
-        is_open = " open" if chosen in rest else ""
-        html += (
-            f'<details class="fold" data-keep{is_open}><summary>{text(words.MORE_METHODS)}</summary>'
-            f'<fieldset class="pick method" aria-label="{text(words.MORE_METHODS)}">{more}</fieldset></details>'
-        )
-    return html
+    if not chosen:
+        html += f'<p class="hint" role="status">{text(words.NO_METHOD)}</p>'
+    grouped = {name for _, names in words.METHOD_GROUPS for name in names}
+    others = tuple(name for name in rest if name not in grouped)
+    more = ""
+    for title, names in (*words.METHOD_GROUPS, (words.OTHER_METHODS, others)):
+        cards = [_method_card(name, chosen, own, draft.choices.preset) for name in names if name in rest]
+        more += _fieldset("method", title, cards) if cards else ""
+    is_open = " open" if chosen in rest else ""
+    return (
+        f'{html}<details class="fold groups" data-key="more" data-keep{is_open}>'
+        f"<summary>{text(words.MORE_METHODS)}</summary>{more}</details>"
+    )
 
 
 def base_line(base: Base) -> str:

@@ -53,6 +53,41 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "full": ("Full fine-tuning", "Trains the layers themselves: learns the most, and needs much memory.", EVERY_TOOL),
 }
 """Name, what it is good at, and where its file opens."""
+METHOD_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Close to LoRA: every tool opens them", ("vera", "tied", "dylora", "adalora", "sora", "selora")),
+    ("Tiny files", ("krona", "ia3", "ssf", "bitfit")),
+    ("Another way to change the model", ("oft", "full")),
+    ("Only Velatura opens them", ("t-lora", "adapter", "krona-b", "vpt")),
+)
+OTHER_METHODS, WITHOUT_METHOD = "Others", "No method"
+NO_METHOD = "Only the word is learned, so no method is taken. Choose one to learn with it."
+BESIDE, ARE_ON = "Add to the method", "{} on"
+BESIDE_HINT = "None of these is needed for a good style. Each goes with the method above, and they go together."
+TECHNIQUES: Mapping[str, tuple[str, ...]] = {
+    "boft": ("BOFT", "Turns in many small steps that reach every channel: fewer numbers, a smaller file."),
+    "pissa": ("PiSSA", "Starts from what matters most in each layer: learns faster from the first step."),
+    "lora-fa": ("LoRA-FA", "Learns only half of LoRA's numbers: less memory, a gentler change."),
+    "b-lora": ("B-LoRA", "Takes the style of a picture apart from what it shows, even with one picture. For SDXL."),
+    "textual-inversion": (
+        "A new word (textual inversion)",
+        "Learns a word for the style, which you then write in prompts. It is a small file of its own.",
+        "The word",
+        "One that means nothing yet, without spaces, such as <dusk>.",
+    ),
+    "dreambooth": (
+        "Pictures against forgetting (DreamBooth)",
+        "The base model first draws pictures of the same kind and learns them too, so that it does not forget them.",
+        "What kind of pictures",
+        "Such as “an illustration”, or for a subject “a dog”.",
+    ),
+    "qlora": (
+        "Base model in 4 bits (QLoRA)",
+        "The base model takes a quarter of its memory while the style is learned. A little slower.",
+    ),
+}
+"""Name and what it is good at; of those that need a few words, what these are called and such words."""
+WORD_ALONE = "The word alone, nothing else"
+WORD_ALONE_HINT = "No method then: the file is a few kilobytes and can say less than a method."
 STRIP = "Above without, below with a style that it has learned."
 OPENS_IN = "Opens in {}."
 MORE_METHODS = "More methods"

@@ -14,11 +14,23 @@ from app.ui import style_parts as parts
 from app.ui import style_words, words
 from app.ui.all_settings import settings_fold
 from app.ui.bases import in_words
+from app.ui.beside import BY_NAME
+from app.ui.beside_parts import beside_fold
 from app.ui.drafts import Draft
 from app.ui.html import heading, text
 from app.ui.parts import Studio
 from app.ui.patched import patched
-from app.ui.plan import choose, from_table, plan, with_choices, with_setting, without_settings
+from app.ui.plan import (
+    choose,
+    from_table,
+    learning_alone,
+    plan,
+    turned,
+    with_choices,
+    with_setting,
+    with_words,
+    without_settings,
+)
 from app.ui.shell import AT_ONCE, EACH, block
 from app.ui.trouble import saying, trouble_line
 from app.ui.visit import flag, key_of, said, tab_of
@@ -81,8 +93,11 @@ class StyleStep:
             "aim": partial(choose, what="aim", value=about),
             "preset": partial(choose, what="preset", value=about),
             "method": partial(choose, what="method", value=about),
+            "beside": partial(_turn, name=about, text=said(event, "text")),
+            "beside-words": partial(_write, name=about, text=said(event, "text")),
+            "word-alone": partial(learning_alone, alone=said(event, "text") == "on"),
             "set": partial(with_setting, key=about, text=said(event, "text")),
-            "back": partial(without_settings, key=about),
+            "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
         key, answer, notice = key_of(request), "", ""
         if what in changes:
@@ -129,15 +144,25 @@ class StyleStep:
     def _choices(self, draft: Draft, answer: str = "") -> Shown:
         studio = self.studio
         busy = any(studio.downloads.look(model).busy for model in studio.downloads.models())
+        base = studio.bases.look(draft.choices.base)
         sheet = (
             parts.aim_cards(draft)
             + parts.preset_cards(draft, studio.measured.costs(draft))
             + parts.method_cards(draft)
+            + beside_fold(draft, base)
             + f'<h2 class="question">{text(style_words.BASE)}</h2>'
-            + parts.base_line(studio.bases.look(draft.choices.base))
+            + parts.base_line(base)
             + parts.base_panel(draft, studio.bases, studio.downloads, answer)
         )
         return {self.choices: sheet, self.timer: gr.Timer(active=busy)}
+
+
+def _turn(draft: Draft, name: str, text: str) -> Draft:
+    return turned(draft, BY_NAME[name], text == "on") if name in BY_NAME else draft
+
+
+def _write(draft: Draft, name: str, text: str) -> Draft:
+    return with_words(draft, BY_NAME[name], text) if name in BY_NAME else draft
 
 
 def _export(draft: Draft) -> str:

@@ -5,6 +5,7 @@ element.addEventListener('change', event => {
   const field = event.target;
   if (field.type === 'radio') ask(field.name, field.value);
   if (field.dataset.setting) ask('set', field.dataset.setting, {text: field.type === 'checkbox' ? (field.checked ? 'on' : 'off') : field.value});
+  if (field.dataset.ask) ask(field.dataset.ask, field.dataset.about, {text: field.type === 'checkbox' ? (field.checked ? 'on' : 'off') : field.value});
   if (field.type === 'file' && field.files.length) {
     const [file] = field.files;
     file.slice(0, 20000).text().then(text => ask('import', file.name, {text}));
@@ -29,7 +30,7 @@ element.addEventListener('submit', event => {
   if (form.matches('.token')) { ask('download', form.dataset.model, {token: field.value}); field.value = ''; }
 });
 element.addEventListener('keydown', event => {       // Enter in a field keeps what stands there
-  if (event.key === 'Enter' && event.target.matches('input[data-setting]')) event.target.blur();
+  if (event.key === 'Enter' && event.target.matches('input[data-setting], input[data-ask]')) event.target.blur();
 });
 element.addEventListener('toggle', event => {        // fields come when they are looked at for the first time
   if (event.target === fold() && event.target.open && !element.querySelector('.setting')) ask('open');

@@ -82,6 +82,14 @@ def screens(page: Any, url: str, locked: str, files: list[Path], out: Path | Non
     page.get_by_role("link", name="Next: style").click()
     page.wait_for_selector("#step-style .pick.preset")
     yield "train-style"
+    page.locator("[data-key=beside] > summary").click()
+    page.get_by_label("A new word").check()
+    page.wait_for_selector("#beside-textual-inversion-words")
+    page.locator("[data-key=beside] > summary").scroll_into_view_if_needed()
+    yield "train-beside"
+    page.get_by_label("A new word").uncheck()
+    page.wait_for_selector("#beside-textual-inversion-words", state="detached")
+    page.locator("[data-key=beside] > summary").click()
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.get_by_role("button", name="Use a real base").click()
     yield "train-base"

@@ -139,19 +139,31 @@ def test_settings_go_out_and_come_in(page, tmp_path):
     page.get_by_label("Search settings").fill("factor")
     put(page, "method.factor", "4")
     page.wait_for_selector("[data-key='method.factor'] .dot")
+    page.locator("[data-key=beside] > summary").click()
+    page.get_by_label("A new word").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector("#beside-textual-inversion-words[value='<style>']")
+    page.keyboard.press("Tab")
+    page.keyboard.type("<dusk>")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#beside-textual-inversion-words[value='<dusk>']")
     with page.expect_download() as saving:
         page.get_by_role("button", name="Export settings").click()
     file = tmp_path / saving.value.suggested_filename
     saving.value.save_as(file)
     table = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert table["tokens"]["word"] == "<dusk>" == page.locator("[data-setting='tokens.word']").input_value()
     assert table["method"]["factor"] == 4 and table["targets"]["text_encoder"] == "attn"
     assert as_table(Config.model_validate(table)) == table, "it is a whole config"
 
     choose(page, "method", "lora")
+    page.get_by_label("A new word").uncheck()
+    page.wait_for_selector("#beside-textual-inversion-words", state="detached")
     page.set_input_files("#settings-file", str(file))
     page.wait_for_selector(f".said >> text=Settings read from {file.name}.")
     page.wait_for_selector("input[name=method][value=lokr][checked]", state="attached")
     assert page.locator("[data-setting='method.factor']").input_value() == "4"
+    assert page.get_by_label("The word", exact=True).input_value() == "<dusk>"
     file.write_text("[train]\nspeed = 3\n", encoding="utf-8")
     page.set_input_files("#settings-file", str(file))
     page.wait_for_selector(".said .problem >> text=there is no setting train.speed")
