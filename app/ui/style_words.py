@@ -43,7 +43,7 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "ssf": ("SSF", "A scale and a shift for each channel: colour and contrast in a tiny file.", "ComfyUI"),
     "bitfit": (
         "BitFit",
-        "The model's offsets alone: palette in a tiny file, no brush strokes.",
+        "The model's offsets alone: a style in a tiny file, and hard to overdo.",
         "ComfyUI, A1111, Forge",
     ),
     "t-lora": ("T-LoRA", "Learns a style from one to five pictures without copying how they are laid out.", HERE),

@@ -27,7 +27,7 @@ class BitFit(LayerMethod):
     """b' = b + d."""
 
     paper: ClassVar[str] = "arXiv 2106.10199"
-    summary: ClassVar[str] = "Biases alone, of layers and norms: palette and contrast in a tiny file, no brush strokes."
+    summary: ClassVar[str] = "Biases alone, of layers and norms: a style in a tiny file, and hard to overdo."
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution", "norm")
 
     name: Literal["bitfit"] = "bitfit"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trainers.adapters.layers import LAYERS, make_site, put_on, theta_of
+from tests.trainers.adapters.layers import LAYERS, input_for, make_site, put_on, theta_of
 from trainers.adapters import OFT
 from trainers.adapters.oft import skew
 from trainers.adapters.updates import Rotation
@@ -99,3 +99,23 @@ def test_gradients_are_those_of_finite_differences():
         return Rotation(skewed, site.op.shape, True).apply(site.op, x, site.op(x, site.weight()))
 
     assert torch.autograd.gradcheck(change, (q.detach().requires_grad_(),))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_both_ways_of_turning_are_equal_in_value_and_gradient(kind):
+    site = make_site(kind, OFT(block_size=4, butterfly=True))
+    y = site.op(input_for(kind), site.weight())
+    found = []
+    for way in (Rotation._by_factors, Rotation._by_matrix):
+        update = site.updates()[0]
+        change = way(update, site.op, y.requires_grad_())
+        found.append((change, *torch.autograd.grad(change.square().sum(), [y, *site.parameters()])))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_many_positions_of_a_narrow_layer_are_turned_by_one_matrix():
+    narrow = Rotation(torch.zeros(6, 32, 10, 10), (320, 320), butterfly=True)
+    wide = Rotation(torch.zeros(9, 256, 10, 10), (2560, 320), butterfly=True)
+    assert narrow._pays_as_matrix(16384) and not narrow._pays_as_matrix(64)
+    assert not wide._pays_as_matrix(16384) and not Rotation(torch.zeros(1, 10, 32, 32), (320, 9))._pays_as_matrix(16384)

@@ -9,7 +9,11 @@ from torch import Tensor
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.base import added, precise
+from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.low_rank import LowRank
+
+MOVED = 8.0
+"""What a number costs that is moved and turned, in multiplications of a matrix product, measured on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,33 @@ class Rotation:
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
         assert y0 is not None
-        channels = y0.reshape(-1, op.out, 1) if op.channels_last else y0.flatten(2)  # (tokens, out, 1), (n, out, h·w)
-        change = self.strength * self._changed(channels).reshape(y0.shape)
+        change = self.strength * (
+            self._by_matrix(op, y0) if self._pays_as_matrix(y0.numel() // op.out) else self._by_factors(op, y0)
+        )
         if self.shift is not None:
             change = change + self.strength * op.over_channels(self.shift.to(y0.dtype))
         return added(change, onto)
+
+    def _pays_as_matrix(self, tokens: int) -> bool:
+        """Whether one product with R − I, built twice a step, costs less than to turn each position by every factor."""
+        (m, _, b, _), out = self.skew.shape, self.shape[0]
+        turn = MOVED * b * m * out  # one position, by every factor
+        return m > 1 and 2 * out * turn + tokens * out**2 < tokens * turn
+
+    def _by_factors(self, op: Op, y0: Tensor) -> Tensor:
+        channels = y0.reshape(-1, op.out, 1) if op.channels_last else y0.flatten(2)  # (tokens, out, 1), (n, out, h·w)
+        return self._changed(channels).reshape(y0.shape)
+
+    def _by_matrix(self, op: Op, y0: Tensor) -> Tensor:
+        """By the change as one matrix `(out, out)`, turned out of an identity and built again in backward."""
+
+        def build(skew: Tensor, *gain: Tensor) -> Tensor:
+            turned = replace(self, skew=skew, gain=gain[0] if gain else None)
+            return turned._changed(torch.eye(op.out, dtype=skew.dtype, device=skew.device)[None])[0].view(across.shape)
+
+        across = Op((op.out, op.out) if op.channels_last else (op.out, op.out, 1, 1))
+        factors = (self.skew,) if self.gain is None else (self.skew, self.gain)
+        return build_and_apply(across, build, y0, *factors)
 
     def scaled(self, strength: float) -> Rotation:
         return replace(self, strength=self.strength * strength)
