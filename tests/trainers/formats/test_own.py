@@ -103,7 +103,7 @@ def test_tokens_are_written_in_fp32_since_attention_magnifies_their_rounding(bas
     network.remove()
     tensors = load_file(write(tmp_path / "a.safetensors", model, network, "fp16"))
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
-    with pytest.raises(VelaturaError, match="has no effect with method"):
+    with pytest.raises(VelaturaError, match="bf16 does not go with vpt"):
         build_config({"name": "x", "method": {"name": "vpt"}, "save": {"precision": "bf16"}})
 
 
