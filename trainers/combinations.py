@@ -17,10 +17,8 @@ def check_combination(config: Config) -> None:
     if not config.targets.any:
         _check_word_alone(config)
     _check_base(config)
-    if config.method.writes_fp32 and config.save.precision != "fp16":
-        raise ValueError(
-            f"save.precision has no effect with method.name = {config.method.name}, always written in fp32"
-        )
+    if config.method.writes_fp32 and config.save.precision == "bf16":
+        raise ValueError(f"save.precision = bf16 does not go with {config.method.name}, always written in fp32")
     _check_training(config)
 
 
