@@ -180,7 +180,7 @@ def _side_by_side(model: Model, styles: Sequence[tuple[Style, float]], plain: Pa
     from trainers.formats.batched import batch_styles
 
     network = batch_styles(model.parts, model.family.name, styles, model.words)
-    numbers = range(len(styles) - len(network.words))
+    numbers = range(sum(not style.rows for style, _ in styles))
     bare = plain is not None and not network.words  # words are there for all pictures
     with _on(network):
         yield Each(network, (*numbers, *([-1] if bare else [])))

@@ -23,7 +23,8 @@ def sentence(error: Exception) -> str:
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
         return (
             "there is not enough memory: lower train.batch_size or data.resolution, "
-            "or set train.gradient_checkpointing = true (`--preset low-memory` does)"
+            "or set train.gradient_checkpointing = true (`--preset low-memory` does); "
+            "a picture needs less with a smaller --size, several with --batch 1"
         )
     first = (str(error).strip().splitlines() or [""])[0]
     what = f"{type(error).__name__}: {first}" if first else type(error).__name__

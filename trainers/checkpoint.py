@@ -57,8 +57,8 @@ def save_checkpoint(
         shutil.rmtree(run.checkpoint(step))
 
 
-def load_checkpoint(run: Run, network: Network, optimizer: Optimizer, average: MovingAverage | None) -> Progress:
-    """Put the newest checkpoint back into network, optimizer and average.
+def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, average: MovingAverage | None) -> Progress:
+    """Put the newest checkpoint back into network, optimizer and average; without an optimizer its state is not read.
 
     Raises VelaturaError where there is none, it is damaged, or it was written with other settings.
     """
@@ -77,22 +77,28 @@ def load_checkpoint(run: Run, network: Network, optimizer: Optimizer, average: M
         ) from error
 
 
-def _load(folder: Path, network: Network, optimizer: Optimizer, average: MovingAverage | None) -> Progress:
+def _load(folder: Path, network: Network, optimizer: Optimizer | None, average: MovingAverage | None) -> Progress:
     from safetensors.torch import load
 
     # All of it is read before any of it is used.
     tensors = load((folder / "network.safetensors").read_bytes())
-    state = torch.load(io.BytesIO((folder / "optimizer.pt").read_bytes()), weights_only=True)
+    state = None if optimizer is None else _optimizer_state(folder)
     averaged = load((folder / "average.safetensors").read_bytes()) if average is not None else {}
     facts: dict[str, Any] = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
     updates = facts.pop("average_updates")
     network.load_state_dict(tensors)
-    optimizer.load_state_dict(state)
+    if optimizer is not None and state is not None:
+        optimizer.load_state_dict(state)
     if average is not None:
         average.updates = updates
         for name, value in average.values.items():
             value.copy_(averaged[name])
     return Progress(**facts)
+
+
+def _optimizer_state(folder: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(io.BytesIO((folder / "optimizer.pt").read_bytes()), weights_only=True)
+    return state
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -139,11 +139,11 @@ def take_steps(
 def reopen(session: Session) -> Progress:
     """Put the newest checkpoint back as it would be exported; no step is taken. Errors are those of `load_checkpoint`.
 
-    Where the run keeps a moving average, `session.average` has it.
+    Where the run keeps a moving average, `session.average` has it. No optimizer is made: it may need a graphics card or
+    a package that was there in training.
     """
-    train = session.config.train
     session.average = _average(session)
-    progress = _put_back(session, make_optimizer(parameter_groups(session.network, train), train))
+    progress = _put_back(session, None)
     _conclude(session)
     return progress
 
@@ -153,7 +153,7 @@ def _average(session: Session) -> MovingAverage | None:
     return MovingAverage(session.network, decay) if decay else None
 
 
-def _put_back(session: Session, optimizer: Optimizer) -> Progress:
+def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:
     progress = load_checkpoint(session.run, session.network, optimizer, session.average)
     for method in session.network.methods:
         method.restored(session.network)

@@ -154,4 +154,4 @@ def _keep(pictures: list[Image], folder: Path) -> None:
 def _kept(folder: Path) -> list[Image]:
     from PIL import Image
 
-    return [Image.open(path).convert("RGB") for path in sorted(folder.glob("*.png"))]
+    return [Image.open(path).convert("RGB") for path in sorted(folder.glob("[!.]*.png"))]

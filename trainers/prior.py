@@ -93,7 +93,7 @@ def _folder(session: Session, shape: Pair) -> Path:
 
 
 def _paths(session: Session, shape: Pair) -> list[Path]:
-    return sorted(_folder(session, shape).glob("*.png"))
+    return sorted(_folder(session, shape).glob("[!.]*.png"))  # what a kill left half written is hidden
 
 
 def _draw_missing(session: Session, wanted: Mapping[Pair, int]) -> bool:

@@ -42,7 +42,7 @@ def reopened(run: Run, config: Config | None = None) -> Iterator[Reopened]:
     if run.is_training():
         raise BusyError(f"{run.folder} is being trained; wait for its end, or stop it first")
     with tempfile.TemporaryDirectory(prefix="velatura-") as elsewhere:
-        session = open_session(run, config or run.config(), Recorder(Path(elsewhere)))
+        session = open_session(run, config or run.config(), Recorder(Path(elsewhere)), steps=False)
         try:
             progress = reopen(session)
             dataset, _ = open_dataset(session)

@@ -133,8 +133,11 @@ def _errors_noted(run: Run, record: Recorder) -> Iterator[None]:
         raise
 
 
-def open_session(run: Run, config: Config, record: Recorder) -> Session:
-    """Load the base and place the method on it, saying what the user should know before a step is taken."""
+def open_session(run: Run, config: Config, record: Recorder, steps: bool = True) -> Session:
+    """Load the base and place the method on it, saying what the user should know before a step is taken.
+
+    Without `steps` none is to be taken, and what only they need is not looked at.
+    """
     record("loading", base=config.base.model)
     device = choose_device(config.train.device)
     dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
@@ -144,6 +147,8 @@ def open_session(run: Run, config: Config, record: Recorder) -> Session:
     if config.tokens.word:
         learn_word(model, network, config.tokens)
     _check_fit(config, model, network)
+    if steps:
+        make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
     if not network.merges:
         record("note", message=ONLY_HERE_NOTE.format(config.method.name))
     if model.starter:
@@ -165,7 +170,6 @@ def _check_fit(config: Config, model: Model, network: Network) -> None:
         idle = method.idle_setting([s for s in network.everywhere if any(p.method == method for p in s.placed)])
         if idle is not None:
             raise VelaturaError(f"{idle} has no effect on the layers that are trained; leave it off, or change targets")
-    make_optimizer(parameter_groups(network, config.train), config.train)  # says what it cannot do, or what it lacks
     with torch.no_grad():
         encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
 

@@ -147,6 +147,7 @@ def test_an_interruption_says_what_is_left(saved: int, words: str, capsys: pytes
         (PermissionError(errno.EACCES, "no", "here/x"), "no permission to use here/x"),
         (MemoryError(), "not enough memory: lower train.batch_size"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory"),
+        (MemoryError(), "a picture needs less with a smaller --size, several with --batch 1"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory"),
         (KeyError("x"), "something unexpected went wrong (KeyError: 'x'); --debug shows where"),
         (ValueError("first\nsecond"), "(ValueError: first)"),

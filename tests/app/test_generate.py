@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests.app.command import call
 from tests.app.conftest import Trained
@@ -185,6 +186,17 @@ def test_every_style_draws_a_picture_of_its_own(trained: Trained, tmp_path: Path
         assert np.abs(drawn - picture(tmp_path, "--style", f"{trained.style}:{strength}")).max() <= 1
     again = call(*words)
     assert again.code == 1 and "f-1.png exists already" in again.err
+
+
+def test_a_word_beside_that_is_called_in_two_ways_takes_no_style_away(trained: Trained, tmp_path: Path) -> None:
+    """As diffusers writes an embedding: the tensor is named by its word, and the file has another name."""
+    rows = torch.ones(1, load_model(Base(), torch.float32, "cpu").text_encoders[0].config.hidden_size)
+    save_file({"<dusk>": rows}, tmp_path / "my-embedding.safetensors", {"velatura.fits_only": STARTER})
+    style = shutil.copy(trained.style, tmp_path / "my.safetensors")
+    words = ("--style", style, "--style", trained.style, "--each", "--steps", "1", "--out", tmp_path / "f.png")
+    outcome = call("generate", "--prompt", "fox", *words)
+    assert outcome.code == 0, outcome.err
+    assert all((tmp_path / f"f-{number}.png").is_file() for number in (1, 2))
 
 
 @pytest.mark.parametrize("way", ["svd:64", "composite", "k-lora"])

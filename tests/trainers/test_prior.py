@@ -149,6 +149,21 @@ def test_a_run_cut_while_class_images_are_drawn_and_again_later_ends_with_the_sa
     assert (metadata["ss_prior_loss_weight"], metadata["ss_num_reg_images"]) == ("1.0", "6")
 
 
+def test_what_a_kill_left_half_written_is_no_class_image(quick, tmp_path):
+    config = quick(PRIOR, {"train": {"steps": 1}})
+    first = train(config, tmp_path, listener=pausing_at_class_image(Run(tmp_path / "dusk"), 3, []))
+    run = Run(first.run)
+    folder = next(run.prior.iterdir())
+    samples = run.samples / "step-00000000"
+    samples.mkdir(parents=True)
+    for cut in (folder / ".unfinished-1-2-00003.png", samples / ".unfinished-1-2-00.png"):
+        cut.write_bytes(next(iter(class_images(run).values()))[:40])
+    assert resume(run).steps == 1
+    whole = train(config, tmp_path / "whole")
+    found = {name: data for name, data in class_images(run).items() if ".unfinished" not in name}
+    assert found == class_images(Run(whole.run))
+
+
 def test_pictures_that_come_out_the_same_are_drawn_anew(quick, tmp_path, monkeypatch):
     def draw(model: object, order: Order) -> list[Image.Image]:
         return iter([Image.new("RGB", order.size, (number // 2, 0, 0)) for number, _ in enumerate(order.seeds)])

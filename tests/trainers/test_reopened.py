@@ -86,6 +86,16 @@ def test_a_method_of_one_rank_says_which_have_several(quick, tmp_path):
         export_again(run, None, None, overwrite=True)
 
 
+def test_a_file_is_written_where_its_optimizer_could_not_run(quick, tmp_path):
+    run = Run(train(quick(), tmp_path).run)
+    config = run.folder / "config.toml"
+    words = config.read_text(encoding="utf-8").replace("offload_optimizer = false", "offload_optimizer = true")
+    config.write_text(words, encoding="utf-8")  # as if it had been trained on a card, and moved here
+    style = export_again(run, tmp_path / "here.safetensors", None, overwrite=False)
+    assert equal(style_tensors(style), style_tensors(run.style / "dusk.safetensors"))
+    assert json.loads(style_metadata(style)["velatura.config"])["train"]["offload_optimizer"] is True
+
+
 def test_the_smallest_rank_within_the_tolerance_is_enough():
     ranks, errors = (2, 4, 6, 8), (0.5, 0.41, 0.4, 0.402)
     assert [enough(ranks, errors, share) for share in (0, 0.024, 0.026, 0.3)] == [6, 6, 4, 2]

@@ -132,13 +132,17 @@ def _put_k_lora(
     network: StyleNetwork, parts: Mapping[str, nn.Module], changes: Sequence[Changes], alpha: float, steps: int
 ) -> None:
     content, style = changes
-    both = [layer for layer in content if layer in style and layer[0] == "unet"]
+    shared = [layer for layer in content if layer in style and layer[0] == "unet"]
+    dense = {layer: [each[layer].dense(_weight(parts, layer)) for each in (content, style)] for layer in shared}
+    both = [layer for layer in shared if any(change.any() for change in dense[layer])]  # else there is no choice
     pairs = {".".join(layer): (content[layer], style[layer]) for layer in both}
     if pairs:
-        dense = ([each[layer].dense(_weight(parts, layer)) for layer in both] for each in (content, style))
+        ΔW_c, ΔW_s = zip(*(dense[layer] for layer in both), strict=True)
         counts = [rank_of(c) * rank_of(s) for c, s in pairs.values()]
-        turns = dict(zip(pairs, turning_points(next(dense), next(dense), counts), strict=True))
+        turns = dict(zip(pairs, turning_points(ΔW_c, ΔW_s, counts), strict=True))
         put_method(network, parts, both, KLoRA(updates=pairs, turns=turns, steps=steps, alpha=alpha))
+    else:
+        network.warnings.append("no weight of the UNet is changed by both styles, so they only add up")
     for each in (content, style):
         rest = {layer: update for layer, update in each.items() if layer not in both}
         if rest:

@@ -97,9 +97,13 @@ def _changes(
     sites: dict[tuple[str, str], Site] = {}
     found: dict[Site, list[Update]] = {}
     for style, strength in styles:
+        seen: set[tuple[str, str]] = set()
         for stem in style.layers:
             if stem not in names:
                 raise VelaturaError(f"{style.name} cannot be merged: no base of its kind has its layer {stem}")
+            if names[stem] in seen:  # the same layer under two names counts once
+                continue
+            seen.add(names[stem])
             part, path = names[stem]
             if names[stem] not in sites:
                 sites[part, path] = Site(part, path, parts[part].get_submodule(path), clock)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.trainers.formats.clients import MIXED, output, parts_of, trained
 from trainers import sampling
-from trainers.adapters import OFT, SSF, LoKr, LoRA
+from trainers.adapters import OFT, SSF, BitFit, LoKr, LoRA
 from trainers.adapters.method import Now
 from trainers.composition.compose import compose
 from trainers.composition.k_lora import KLoRA
@@ -174,6 +174,19 @@ def test_biases_norms_and_turned_weights_are_combined_too(model, odd, way):
         (found, _), (whole, _) = changed_by(model, way, odd), changed_by(model, "sum", odd)
         assert (found - whole).abs().max() <= 1e-4
     assert all(each.isfinite().all() for each in latents(model, way, odd, steps=2))
+
+
+def test_where_no_weight_is_changed_by_both_they_add_up_and_that_is_said(model, tmp_path):
+    chosen = []
+    for name, method in (("biases", BitFit()), ("more", BitFit())):
+        network = trained(model, method, Targets(unet="attn-mlp"))
+        network.remove()
+        path = tmp_path / f"{name}.safetensors"
+        write_style(path, network, model.family.name, model.unet.config, {}, "fp32")
+        chosen.append((read_style(path), 0.7 if chosen else -0.4))
+    (found, said), (whole, _) = changed_by(model, "k-lora", chosen), changed_by(model, "sum", chosen)
+    assert (found - whole).abs().max() <= 1e-5
+    assert said == ["no weight of the UNet is changed by both styles, so they only add up"]
 
 
 def test_a_style_of_our_own_form_is_only_added(model, styles):

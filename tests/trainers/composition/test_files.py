@@ -16,6 +16,7 @@ from trainers.config import Base, Targets
 from trainers.errors import VelaturaError
 from trainers.formats.apply import apply_styles
 from trainers.formats.convert import is_plain
+from trainers.formats.names import layer_names
 from trainers.formats.origin import STARTER
 from trainers.formats.read import Style, read_style
 from trainers.formats.write import write_style
@@ -70,6 +71,20 @@ def test_the_exact_sum_draws_the_same(model, styles, tiny_trees, tmp_path):
         "2",
     )
     assert said["ss_network_module"] == "networks.lora" and "ss_seed" not in said and "sshs_model_hash" in said
+
+
+def test_a_layer_under_two_names_counts_once(model, styles, tiny_trees, tmp_path):
+    """As `generate` has it."""
+    dusk = styles[0][0]
+    own = {key: tensor for key, tensor in dusk.tensors.items() if key.startswith("lora_unet_mid_block")}
+    stem = next(key.partition(".")[0] for key in own if key.endswith("attn1_to_q.lora_up.weight"))
+    other = f"unet.{layer_names(parts_of(model), 'sd1')[stem][1]}"
+    again = {f"{other}.{key.partition('.')[2]}": tensor for key, tensor in own.items() if key.startswith(f"{stem}.")}
+    twice = Style(Path("twice.safetensors"), own | again, dusk.metadata)
+    assert other in twice.layers
+    merge_files(tmp_path / "m.safetensors", [(twice, 1.0)], 64)
+    both = read_style(tmp_path / "m.safetensors")
+    assert (drawn_with(model, (both, 1.0)) - drawn_with(model, (twice, 1.0))).abs().max() <= 1e-5
 
 
 def test_a_cut_says_what_it_loses(model, styles, tiny_trees, tmp_path):
