@@ -68,7 +68,8 @@ def leaves() -> Iterator[str]:
     """Every setting's dotted name; a method's come with the method's own name."""
     yield from _leaves(Config, "")
     for method, kind in METHODS.items():
-        yield from (f"{method}.{each.name}" for each in fields(kind))
+        # To choose another method has an effect, whichever it is.
+        yield from (f"{method}.{each.name}" for each in fields(kind) if each.name != "name" or method == "lora")
 
 
 def _leaves(section: type[Section], prefix: str) -> Iterator[str]:
@@ -243,14 +244,12 @@ CASES: dict[str, Case] = {
     "lora.plus_ratio": Case(one("method.plus_ratio", 4.0)),
     "lora.freeze_a": Case(one("method.freeze_a", True)),
     "lora.start": Case(one("method.start", "pissa")),
-    "loha.name": Case(LOKR, within=LOHA),
     "loha.rank": Case(one("method.rank", 3), within=LOHA),
     "loha.alpha": Case(one("method.alpha", 1.0), within=LOHA),
     "loha.dropout": Case(one("method.dropout", 0.5), within=LOHA),
     "loha.rank_dropout": Case(one("method.rank_dropout", 0.5), within=LOHA),
     "loha.module_dropout": Case(one("method.module_dropout", 0.5), within=LOHA),
     "loha.tucker": Case(one("method.tucker", True), within=both(LOHA, CONVOLUTIONS)),
-    "lokr.name": Case(LOHA, within=LOKR),
     "lokr.rank": Case(one("method.rank", 3), within=LOKR),
     "lokr.alpha": Case(one("method.alpha", 1.0), within=LOKR),
     "lokr.dropout": Case(one("method.dropout", 0.5), within=LOKR),
@@ -260,37 +259,37 @@ CASES: dict[str, Case] = {
     "lokr.factor": Case(one("method.factor", 4), within=LOKR),
     "lokr.decompose_both": Case(one("method.decompose_both", True), within=LOKR),
     "lokr.tucker": Case(one("method.tucker", True), within=both(THIN_LOKR, CONVOLUTIONS)),
-    **cases(KRONA, {"name": "loha", "scale": 2.0, **DROPOUTS}),
-    **cases(VERA, {"name": "loha", "rank": 5, "d_initial": 0.3, **DROPOUTS}),
+    **cases(KRONA, {"scale": 2.0, **DROPOUTS}),
+    **cases(VERA, {"rank": 5, "d_initial": 0.3, **DROPOUTS}),
     "vera.store_projections": Case(
         one("method.store_projections", True),
         lambda before, after: after.checkpointed == before.checkpointed | {"shared.0.A", "shared.0.B"},
         within=VERA,
     ),
-    **cases(TIED, {"name": "loha", "rank": 3, "alpha": 1.0, "tie_a": False, "tie_b": False, "train_a": False}),
+    **cases(TIED, {"rank": 3, "alpha": 1.0, "tie_a": False, "tie_b": False, "train_a": False}),
     **cases(TIED, {"train_b": False, "train_u": False, "train_v": False, "group_by": "role", **LORA_DROPOUTS}),
-    **cases(DYLORA, {"name": "loha", "rank": 8, "alpha": 1.0, "unit": 2, "frozen": False, "kept_rank": 2}),
+    **cases(DYLORA, {"rank": 8, "alpha": 1.0, "unit": 2, "frozen": False, "kept_rank": 2}),
     **cases(DYLORA, LORA_DROPOUTS),
-    **cases(ADALORA, {"name": "loha", "rank": 5, "alpha": 5.0, "target_rank": 1, "begin": 0.3, "settle": 0.5}),
+    **cases(ADALORA, {"rank": 5, "alpha": 5.0, "target_rank": 1, "begin": 0.3, "settle": 0.5}),
     **cases(ADALORA, {"interval": 2, "orthogonality": 5.0, "importance": "magnitude", **LORA_DROPOUTS}),
     **cases(ADALORA, {"beta1": 0.0, "beta2": 0.0}),
-    **cases(SORA, {"name": "loha", "rank": 3, "alpha": 1.0, "shrink": 0.2, "ramp": 0.0, "gate_ratio": 2.0}),
+    **cases(SORA, {"rank": 3, "alpha": 1.0, "shrink": 0.2, "ramp": 0.0, "gate_ratio": 2.0}),
     **cases(SORA, {"gate_initial": "one", **LORA_DROPOUTS}),
-    **cases(SELORA, {"name": "loha", "rank": 2, "alpha": 1.0, "threshold": 100.0, "interval": 2, "budget": 30}),
+    **cases(SELORA, {"rank": 2, "alpha": 1.0, "threshold": 100.0, "interval": 2, "budget": 30}),
     **cases(SELORA, LORA_DROPOUTS),
-    **cases(OFT, {"name": "loha", "block_size": 4, "butterfly": True, "constraint": 0.001, "module_dropout": 0.5}),
-    **cases(IA3, {"name": "loha", "everywhere": True, "module_dropout": 0.5}),
-    **cases(SSF, {"name": "loha", "missing_biases": True, "spread": 0.1, "module_dropout": 0.5}),
-    **cases(BITFIT, {"name": "loha", "missing_biases": True, "module_dropout": 0.5}),
-    **cases(TLORA, {"name": "loha", "rank": 3, "alpha": 1.0, "lowest": 0.0, "curve": 4.0, "orthogonal": False}),
+    **cases(OFT, {"block_size": 4, "butterfly": True, "constraint": 0.001, "module_dropout": 0.5}),
+    **cases(IA3, {"everywhere": True, "module_dropout": 0.5}),
+    **cases(SSF, {"missing_biases": True, "spread": 0.1, "module_dropout": 0.5}),
+    **cases(BITFIT, {"missing_biases": True, "module_dropout": 0.5}),
+    **cases(TLORA, {"rank": 3, "alpha": 1.0, "lowest": 0.0, "curve": 4.0, "orthogonal": False}),
     **cases(TLORA, LORA_DROPOUTS),
-    **cases(ADAPTER, {"name": "krona-b", "form": "parallel", "width": 4, "scale": 2.0, "module_dropout": 0.5}),
-    **cases(KRONA_BLOCK, {"name": "adapter", "scale": 2.0, "residual": True, "module_dropout": 0.5}),
-    **cases(PROMPTS, {"name": "adapter", "tokens": 4, "variant": "image", "deep": False, "gated": True}),
+    **cases(ADAPTER, {"form": "parallel", "width": 4, "scale": 2.0, "module_dropout": 0.5}),
+    **cases(KRONA_BLOCK, {"scale": 2.0, "residual": True, "module_dropout": 0.5}),
+    **cases(PROMPTS, {"tokens": 4, "variant": "image", "deep": False, "gated": True}),
     **cases(PROMPTS, {"module_dropout": 0.5}),
     **cases(GATED, {"gate_ratio": 4.0}),
     "vpt.unconditional": Case(
         one("method.unconditional", False), within=both(PROMPTS, one("data.caption_dropout", 0.5), STEPS)
     ),
-    **cases(FULL, {"name": "loha", "extract_rank": 2, **DROPOUTS}),
+    **cases(FULL, {"extract_rank": 2, **DROPOUTS}),
 }
