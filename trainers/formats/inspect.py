@@ -133,7 +133,7 @@ def describe_style(path: Path) -> StyleSummary:
         base=_base(style),
         rank=_rank_summary(ranks),
         ranks=_ranks_by_block(style) if len(ranks) > 1 else {},
-        alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t})),
+        alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t and t["alpha"].numel() == 1})),
         trained_words=_trained_words(style),
         vectors=max((len(rows) for rows in style.rows.values()), default=0),
         modules=dict(sorted(modules.items())),
@@ -200,7 +200,7 @@ def _is_nothing(layer: Mapping[str, Tensor]) -> bool:
 
 def _rank(layer: Mapping[str, Tensor]) -> int | None:
     for suffix in ("lora_down.weight", "hada_w1_b", "lokr_w2_b", "lokr_w1_b"):
-        if suffix in layer and not _is_nothing(layer):
+        if suffix in layer and layer[suffix].dim() and not _is_nothing(layer):
             return len(layer[suffix])
     return None
 

@@ -146,7 +146,8 @@ def read_style(path: Path) -> Style:
             f"{path.name} cannot be read as safetensors ({error}); copy or download it again"
         ) from error
     for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        exact = tensor.float() if tensor.itemsize == 1 else tensor  # torch looks for no infinity in 8 bits
+        if tensor.is_floating_point() and not torch.isfinite(exact).all():
             raise VelaturaError(f"{path.name} holds numbers that are not finite, in {key}; its training went wrong")
     return Style(path, tensors, header.metadata)
 

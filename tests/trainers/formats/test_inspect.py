@@ -84,6 +84,14 @@ def test_tags_that_make_no_sense_are_passed_over(tmp_path, text):
     assert describe_style(tmp_path / "a.safetensors").trained_words == ()
 
 
+@pytest.mark.parametrize("alpha", [torch.ones(2), torch.ones(0)])
+def test_damaged_ranks_and_alphas_are_passed_over(tmp_path, alpha):
+    tensors = {"a.lora_up.weight": torch.ones(4, 2), "a.lora_down.weight": torch.ones(()), "a.alpha": alpha}
+    save_file(tensors, tmp_path / "a.safetensors")
+    summary = describe_style(tmp_path / "a.safetensors")
+    assert (summary.rank, summary.alphas) == (None, ())
+
+
 def test_a_glance_reads_no_number_and_takes_nothing_for_granted(tmp_path):
     file = tmp_path / "a.safetensors"
     save_file({"lora_unet_x_attn2_to_k.lora_down.weight": torch.ones(2), "lora_unet_x.diff": torch.ones(())}, file)

@@ -119,6 +119,17 @@ def test_numbers_that_are_not_finite(tmp_path, value):
         read_style(tmp_path / "a.safetensors")
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_numbers_of_8_bits(tmp_path, dtype):
+    tensors = {key: tensor.to(dtype) for key, tensor in LORA.items()}
+    save_file(tensors, tmp_path / "a.safetensors")
+    (update,) = read_style(tmp_path / "a.safetensors").modules().values()
+    torch.testing.assert_close(update.dense(torch.empty(0)), torch.full((4, 6), 1.0))
+    save_file({**tensors, "lora_unet_a.alpha": torch.tensor(float("nan")).to(dtype)}, tmp_path / "a.safetensors")
+    with pytest.raises(VelaturaError, match="not finite"):
+        read_style(tmp_path / "a.safetensors")
+
+
 def test_a_layer_that_makes_no_sense_is_named(tmp_path):
     save_file(LORA | {"lora_unet_a.lora_down.weight": torch.ones(3, 6)}, tmp_path / "a.safetensors")
     with pytest.raises(
