@@ -186,7 +186,7 @@ def _named(style: Style) -> str:
     """The method that a file of ours names, if its form bears another's name."""
     try:
         name = json.loads(style.metadata.get("velatura.config", "{}"))["method"]["name"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""  # metadata is a stranger's text
     return name if name in WRITTEN_AS_ANOTHER else ""
 
@@ -229,6 +229,6 @@ def _frequent_tags(text: str) -> tuple[str, ...]:
         counts: Counter[str] = Counter()
         for tags in folders.values():
             counts.update({str(tag): int(count) for tag, count in tags.items()})
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return ()  # metadata is a stranger's text
     return tuple(tag for tag, _ in counts.most_common(5))

@@ -166,7 +166,16 @@ def test_alpha_of_diffusers_files_is_in_their_metadata(tmp_path, config, scale):
     torch.testing.assert_close(update.dense(torch.empty(0)), torch.full((4, 6), 2 * scale))
 
 
-def test_metadata_that_is_no_json_is_one_sentence(tmp_path):
-    save_file(PEFT, tmp_path / "a.safetensors", {"lora_adapter_metadata": "{oops"})
-    with pytest.raises(VelaturaError, match="no JSON object"):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{oops", "no JSON object"),
+        ("[" * 60000, "no JSON object"),
+        ('{"unet.lora_alpha": NaN}', "makes no sense"),
+        ('{"unet.lora_alpha": 1%s}' % ("0" * 400), "makes no sense"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_one_sentence(tmp_path, text, words):
+    save_file(PEFT, tmp_path / "a.safetensors", {"lora_adapter_metadata": text})
+    with pytest.raises(VelaturaError, match=words):
         read_style(tmp_path / "a.safetensors").modules()
