@@ -30,7 +30,7 @@ class Clock:
 
 
 class Values(nn.Module):
-    """Tensors of a method; counts among them stay on the CPU, where reading them waits for no device."""
+    """Tensors of a method; frozen counts and single numbers stay on the CPU, where reading them waits for no device."""
 
     def __init__(self, tensors: Mapping[str, Tensor], drawn_again: Callable[[str], bool] = lambda _: False) -> None:
         super().__init__()
@@ -41,9 +41,9 @@ class Values(nn.Module):
                 self.register_buffer(name, value, persistent=not drawn_again(name))
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Values:
-        counts = {n: b for n, b in self._buffers.items() if b is not None and not b.is_floating_point()}
+        held = {n: b for n, b in self._buffers.items() if b is not None and not (b.is_floating_point() and b.dim())}
         super()._apply(function, recurse)
-        self._buffers.update(counts)
+        self._buffers.update(held)
         return self
 
 

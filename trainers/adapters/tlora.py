@@ -97,8 +97,9 @@ class TLoRA(RankedMethod):
     def ranks(self, timesteps: Tensor, horizon: int, rank: int) -> Tensor:
         """r(t) for timesteps `(n,)` of `horizon`, `(n,)`."""
         lowest = round(self.lowest * rank)
-        share = (horizon - timesteps.double()) / horizon
-        return (share**self.curve * (rank - lowest)).floor().long() + lowest
+        t = timesteps.cpu() if timesteps.device.type == "mps" else timesteps  # which has no fp64
+        share = (horizon - t.double()) / horizon
+        return ((share**self.curve * (rank - lowest)).floor().long() + lowest).to(timesteps.device)
 
 
 def smallest_values(out: int, fan_in: int, rank: int, draw: torch.Generator) -> Tensor:

@@ -84,6 +84,8 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
             raise VelaturaError(f"{style.name} cannot become plain LoRA: no base of its kind has its layer {stem}")
         part, path = names[stem]
         site = Site(part, path, parts[part].get_submodule(path), clock)
+        if site.op.is_norm:
+            raise VelaturaError(f"{style.name} cannot become plain LoRA: it changes a norm, {stem}")
         update = style.update(stem, site.weight())
         size += plain_size(update)
         if size > LARGEST_PLAIN:

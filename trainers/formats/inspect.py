@@ -133,7 +133,7 @@ def describe_style(path: Path) -> StyleSummary:
         base=_base(style),
         rank=_rank_summary(ranks),
         ranks=_ranks_by_block(style) if len(ranks) > 1 else {},
-        alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t})),
+        alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t and t["alpha"].numel() == 1})),
         trained_words=_trained_words(style),
         vectors=max((len(rows) for rows in style.rows.values()), default=0),
         modules=dict(sorted(modules.items())),
@@ -186,7 +186,7 @@ def _named(style: Style) -> str:
     """The method that a file of ours names, if its form bears another's name."""
     try:
         name = json.loads(style.metadata.get("velatura.config", "{}"))["method"]["name"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""  # metadata is a stranger's text
     return name if name in WRITTEN_AS_ANOTHER else ""
 
@@ -200,7 +200,7 @@ def _is_nothing(layer: Mapping[str, Tensor]) -> bool:
 
 def _rank(layer: Mapping[str, Tensor]) -> int | None:
     for suffix in ("lora_down.weight", "hada_w1_b", "lokr_w2_b", "lokr_w1_b"):
-        if suffix in layer and not _is_nothing(layer):
+        if suffix in layer and layer[suffix].dim() and not _is_nothing(layer):
             return len(layer[suffix])
     return None
 
@@ -229,6 +229,6 @@ def _frequent_tags(text: str) -> tuple[str, ...]:
         counts: Counter[str] = Counter()
         for tags in folders.values():
             counts.update({str(tag): int(count) for tag, count in tags.items()})
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return ()  # metadata is a stranger's text
     return tuple(tag for tag, _ in counts.most_common(5))

@@ -110,7 +110,7 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
     if method is None:
         raise LayoutError(f"has {', '.join(sorted(tensors))}, which is no LoRA, LoHA, LoKr, OFT, IA³ or full change")
     try:
-        return readers[method]({name: tensor.float() for name, tensor in tensors.items()}, shape)
+        return _whole(readers[method]({name: tensor.float() for name, tensor in tensors.items()}, shape))
     except KeyError as error:
         raise LayoutError(f"lacks {error.args[0]}") from error
     except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a stranger's tensors have any shape
@@ -119,10 +119,23 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
         raise LayoutError(f"has tensors that do not fit together or not the layer{wanted}: {sizes}") from error
 
 
+def _whole(update: Update) -> Update:
+    """The update, where its scale and shift are one number for each output and a norm has nothing but these."""
+    shape: tuple[int, ...] = update.shape  # type: ignore[attr-defined]
+    for each in (getattr(update, "gain", None), update.shift):
+        if each is not None and each.shape != shape[:1]:
+            raise ValueError("a scale or a shift of another layer")
+    if len(shape) == 1 and not isinstance(update, Dense | Affine):
+        raise ValueError("a norm has no matrix")
+    return update
+
+
 def input_scaled(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
     """IA³ on a layer's inputs: ΔW = W diag(l)."""
+    if "weight" not in tensors:
+        raise LayoutError("lacks weight")
     scale = tensors["weight"].float().flatten()
-    if len(scale) != W.shape[1]:
+    if W.dim() < 2 or len(scale) != W.shape[1]:
         raise LayoutError(f"scales {len(scale)} inputs of a layer of shape {tuple(W.shape)}")
     return Dense(W.float() * scale.view(1, -1, *[1] * (W.dim() - 2)))
 
@@ -132,7 +145,7 @@ def decomposed(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dens
     changed = W.float() + update.dense(W)
     by_row = tensors.get("lora_magnitude_vector")  # PEFT: `(out,)`, convolutions `(1, out, 1, 1)`
     magnitude = by_row if by_row is not None else tensors["dora_scale"]
-    axis = int(by_row is None and magnitude.shape[0] == 1 != len(W))
+    axis = int(by_row is None and magnitude.shape[:1] == (1,) != W.shape[:1])
     if magnitude.numel() != W.shape[axis]:
         raise LayoutError(f"has {magnitude.numel()} magnitudes for a layer of shape {tuple(W.shape)}")
     others = tuple(d for d in range(W.dim()) if d != axis)
@@ -219,10 +232,12 @@ def _diff(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Updat
 
 def _oft(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update:
     blocks = tensors["oft_blocks"]  # OFT (out/b, b, b), BOFT (m, out/b, b, b)
-    out = blocks.shape[-3] * blocks.shape[-1]
+    out, b = blocks.shape[-3] * blocks.shape[-1], blocks.shape[-1]
     shape = shape or (out, 1)
-    if out != shape[0]:
+    if out != shape[0] or blocks.dim() not in (3, 4):
         raise ValueError("another layer's shape")
+    if blocks.dim() == 4 and (b % 2 or out % (b * 2 ** (len(blocks) - 1))):  # the last factor's channels
+        raise ValueError("no butterfly over so many channels")
     shift = tensors.get("diff_b")
     gain = tensors["rescale"].flatten() - 1 if "rescale" in tensors else None
     if gain is not None and not blocks.any():

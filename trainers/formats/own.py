@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from trainers.adapters import AnyMethod
-from trainers.adapters.block import BlockMethod
-from trainers.adapters.method import Method, Theta
+from trainers.adapters.block import BlockMethod, BlockSite
+from trainers.adapters.method import Method, Now, Theta
 from trainers.adapters.network import Network
-from trainers.adapters.site import Held, Values
+from trainers.adapters.site import Held, Placed, Site, Values
 from trainers.adapters.targets import PLACES, Target, block_kind
 from trainers.errors import VelaturaError
 from trainers.formats.names import UNetShape, kohya_name, layer_names
@@ -79,11 +79,24 @@ def own_form(
                 sharing.method, sharing.part, sharing.learning_rate
             ):  # fmt: skip
                 stems.append(kohya_name(site.part, site.path, family, shape))
-                tensors |= _rounded(stems[-1], placed.values(), written)
+                tensors |= _of_site(stems[-1], site, placed, written)
         if stems:
             tensors |= _rounded(f"{SHARED}{len(groups)}", Held(sharing.values), written)
             groups.append({"part": sharing.part, "method": asdict(sharing.method), "sites": stems})
     return tensors, {OWN_FORM: json.dumps({"version": 1, "groups": groups})}
+
+
+def _of_site(stem: str, site: Site | BlockSite, placed: Placed[Any], precision: Precision) -> dict[str, Tensor]:
+    """θ of a site, in fp32 where 16 bits change ΔW too much: it may be a small difference of its tensors."""
+    theta, method = placed.values(), placed.method
+    found = _rounded(stem, theta, precision)
+    if precision == "fp32" or not isinstance(site, Site):
+        return found
+    read = {name: found[f"{stem}.{name}"].to(tensor) for name, tensor in theta.items()}
+    W = site.weight()
+    exact, rounded = (method.update(each, site, placed.shared, Now()).dense(W) for each in (theta, read))
+    near = relative_error(rounded, exact) <= LARGEST_ERROR[precision]
+    return found if near else _rounded(stem, theta, "fp32")
 
 
 def _rounded(stem: str, theta: Theta, precision: Precision) -> dict[str, Tensor]:

@@ -114,7 +114,9 @@ class Style:
             for pattern, value in config.get("alpha_pattern", {}).items():
                 if path == pattern.lstrip("^") or path.endswith(f".{pattern}"):
                     alpha = float(value)
-        except (TypeError, ValueError, AttributeError) as error:
+            if not math.isfinite(alpha):
+                raise ValueError("no alpha")
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise VelaturaError(f"{self.name} has `lora_adapter_metadata` that makes no sense") from error
         return alpha * rank**0.5 if config.get("use_rslora") else alpha
 
@@ -126,7 +128,7 @@ class Style:
             for key, value in flat.items():
                 part, _, name = key.partition(".")
                 parts.setdefault(part, {})[name] = value
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise VelaturaError(f"{self.name} has `lora_adapter_metadata` that is no JSON object") from error
         return parts
 
@@ -146,7 +148,8 @@ def read_style(path: Path) -> Style:
             f"{path.name} cannot be read as safetensors ({error}); copy or download it again"
         ) from error
     for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        exact = tensor.float() if tensor.itemsize == 1 else tensor  # torch looks for no infinity in 8 bits
+        if tensor.is_floating_point() and not torch.isfinite(exact).all():
             raise VelaturaError(f"{path.name} holds numbers that are not finite, in {key}; its training went wrong")
     return Style(path, tensors, header.metadata)
 

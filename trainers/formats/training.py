@@ -25,7 +25,7 @@ def reading_of(style: Style) -> Reading:
         table = json.loads(style.metadata.get("velatura.config", ""))
         data = Data.model_validate({"chunks": table["data"]["chunks"]})
         return Reading(Base.model_validate(table["base"]).whole(), data.chunks)
-    except (json.JSONDecodeError, KeyError, TypeError, ValidationError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         written = style.metadata.get("ss_clip_skip", "")
     try:
         return Reading(Base.model_validate({"clip_skip": written}))

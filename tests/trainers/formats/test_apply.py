@@ -11,9 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.clients import output, parts_of, trained
 from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.site import Held, Values
+from trainers.adapters.updates import Rotation
 from trainers.config import Targets
 from trainers.errors import VelaturaError
-from trainers.formats.apply import apply_styles
+from trainers.formats.apply import apply_styles, factors, from_factors
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.read import Style, read_style
 from trainers.formats.write import write_style
@@ -187,3 +189,10 @@ def test_names_of_other_tools_on_sdxl(bases, styles):
         renamed = apply_styles(parts_of(model), "sdxl", [(Style(Path("a"), tensors, {}), 1.0)])
         assert (output(model) - expected).abs().max() <= 1e-5
         renamed.remove()
+
+
+def test_single_numbers_of_a_file_stay_on_the_cpu_where_reading_them_waits_for_no_device():
+    turned = Rotation(torch.randn(1, 3, 4, 4), (12, 10)).scaled(0.5)
+    theta = Values(factors(turned)).to("meta")
+    assert {name: each.device.type for name, each in theta.named_buffers()} == {"skew": "meta", "strength": "cpu"}
+    assert from_factors(Held(theta), (12, 10)).strength == 0.5

@@ -69,6 +69,7 @@ LOHA = {f"hada_w{side}_{half}": torch.ones(3, 3) for side in "12" for half in "a
         ({**LORA, "lora_unet_a.dora_scale": torch.ones(4, 1)}, "sd1", "it is a DoRA"),
         ({**LORA, "lora_unet_a.diff_b": torch.ones(4)}, "sd1", "such as lora_unet_a.diff_b"),
         ({"lora_unet_a.oft_blocks": torch.ones(2, 3, 3)}, "sd1", "such as lora_unet_a.oft_blocks"),
+        ({"lora_unet_conv_norm_out.diff": torch.ones(320)}, "sd1", "it changes a norm, lora_unet_conv_norm_out"),
     ],
 )
 def test_what_cannot_be_plain_is_said(tiny_trees, tmp_path, tensors, family, reason):

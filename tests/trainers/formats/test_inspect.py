@@ -78,10 +78,20 @@ def test_a_file_of_another_tool(tmp_path):
     assert summary.alphas == ()
 
 
-@pytest.mark.parametrize("text", ["{oops", "[]", '{"a": 1}', '{"a": {"b": "many"}}', "null"])
+@pytest.mark.parametrize(
+    "text", ["{oops", "[]", '{"a": 1}', '{"a": {"b": "many"}}', "null", '{"a": {"b": 1e999}}', "[" * 60000]
+)
 def test_tags_that_make_no_sense_are_passed_over(tmp_path, text):
     save_file({"lora_unet_x.diff": torch.ones(2, 2)}, tmp_path / "a.safetensors", {"ss_tag_frequency": text})
     assert describe_style(tmp_path / "a.safetensors").trained_words == ()
+
+
+@pytest.mark.parametrize("alpha", [torch.ones(2), torch.ones(0)])
+def test_damaged_ranks_and_alphas_are_passed_over(tmp_path, alpha):
+    tensors = {"a.lora_up.weight": torch.ones(4, 2), "a.lora_down.weight": torch.ones(()), "a.alpha": alpha}
+    save_file(tensors, tmp_path / "a.safetensors")
+    summary = describe_style(tmp_path / "a.safetensors")
+    assert (summary.rank, summary.alphas) == (None, ())
 
 
 def test_a_glance_reads_no_number_and_takes_nothing_for_granted(tmp_path):
@@ -110,6 +120,7 @@ def test_no_style(tmp_path):
         ('{"method": {"name": "lora"}}', "full+oft"),
         ("[]", "full+oft"),
         ("{", "full+oft"),
+        ("[" * 60000, "full+oft"),
     ],
 )
 def test_a_form_that_several_methods_share_is_called_by_the_one_that_made_it(tmp_path, config, method):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainers.adapters.updates import Dense
-from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, method_of, split_key
+from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, input_scaled, method_of, split_key
 
 OUT, IN, R, K = 12, 10, 3, 3
 
@@ -125,11 +125,35 @@ def test_half_precision_is_read_into_fp32():
         ({"lokr_w1": C, "lokr_w2_a": VA, "lokr_w2_b": VB}, (OUT + 1, IN), "do not fit"),
         ({"diff": UP}, (OUT, IN), "do not fit"),
         ({"alpha": ALPHA}, None, "no LoRA"),
+        ({"oft_blocks": draw(3, 4, 4), "rescale": draw(IN)}, (OUT, IN), "do not fit"),
+        ({"oft_blocks": torch.zeros(3, 4, 4), "rescale": draw(IN)}, (OUT, IN), "do not fit"),
+        ({"oft_blocks": draw(3, 4, 4), "diff_b": draw(OUT, 1)}, (OUT, IN), "do not fit"),
+        ({"oft_blocks": draw(1, 1, 3, 4, 4)}, (OUT, IN), "do not fit"),
+        ({"oft_blocks": draw(2, 3, 4, 4)}, (OUT, IN), "do not fit"),  # the second would span 8 channels
+        ({"oft_blocks": draw(1, 4, 3, 3)}, (OUT, IN), "do not fit"),
+        ({"oft_blocks": draw(3, 4, 4)}, (OUT,), "do not fit"),
+        ({"diff": torch.zeros(1), "diff_b": draw(IN)}, (OUT, IN), "do not fit"),
+        ({"w_norm": draw(OUT), "b_norm": draw(1)}, (OUT,), "do not fit"),
+        ({"weight": draw(IN), "on_input": torch.tensor(0)}, (OUT, IN), "do not fit"),
+        ({"lora_up.weight": UP, "lora_down.weight": draw(R, 1)}, (OUT,), "do not fit"),
     ],
 )
 def test_nonsense_is_refused(tensors, shape, words):
     with pytest.raises(LayoutError, match=words):
         build_update(tensors, shape)
+
+
+@pytest.mark.parametrize("tensors", [{}, {"weight": draw(OUT)}, {"weight": draw(OUT, 1)}])
+@pytest.mark.parametrize("shape", [(OUT, IN), (OUT,)])
+def test_nonsense_about_inputs_is_refused(tensors, shape):
+    with pytest.raises(LayoutError, match=r"lacks weight|scales 12 inputs"):
+        input_scaled({**tensors, "on_input": torch.tensor(1)}, draw(*shape))
+
+
+@pytest.mark.parametrize("scale", [torch.tensor(1.0), torch.zeros(0), torch.ones(IN), torch.ones(1, OUT)])
+def test_magnitudes_of_another_layer_are_refused(scale):
+    with pytest.raises(LayoutError, match="magnitudes for a layer of shape"):
+        decomposed(Dense(draw(OUT, IN)), {"dora_scale": scale}, draw(OUT, IN))
 
 
 @pytest.mark.parametrize("axis", [0, 1])

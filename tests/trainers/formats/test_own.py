@@ -107,6 +107,29 @@ def test_tokens_are_written_in_fp32_since_attention_magnifies_their_rounding(bas
         build_config({"name": "x", "method": {"name": "vpt"}, "save": {"precision": "bf16"}})
 
 
+@pytest.mark.parametrize(("precision", "largest"), [("fp16", 1e-3), ("bf16", 8e-3)])
+@pytest.mark.parametrize("orthogonal", [True, False])
+def test_a_small_difference_of_large_numbers_outlives_16_bits(bases, tmp_path, precision, largest, orthogonal):
+    """T-LoRA's ΔW is what its factors have become less what they were."""
+    model = own(bases["sd1"])
+    network = trained(model, TLoRA(rank=4, alpha=3.0, orthogonal=orthogonal), UNET)
+    draw = torch.Generator().manual_seed(5)
+    for site in network.sites if orthogonal else ():
+        theta = site.placed[0].values()
+        for name in "ABS":
+            moved = 1e-3 * torch.randn(theta[name].shape, generator=draw)  # what steps of 1e-4 move
+            theta[name].data.copy_(theta[f"{name}0"] + moved)
+    network.remove()
+    style = read_style(write(tmp_path / "a.safetensors", model, network, precision))
+    loaded = apply_styles(parts_of(model), "sd1", [(style, 1.0)])
+    for live, read in zip(network.sites, loaded.sites, strict=True):
+        change = live.dense()
+        assert (read.dense() - change).norm() <= largest * change.norm(), live.name
+    loaded.remove()
+    if not orthogonal:
+        assert torch.float32 not in {tensor.dtype for tensor in style.tensors.values()}, "plain factors stay small"
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])
 def test_numbers_are_rounded_where_that_is_near_enough(bases, tmp_path, precision, dtype):
     model = own(bases["sd1"])

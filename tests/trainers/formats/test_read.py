@@ -119,6 +119,17 @@ def test_numbers_that_are_not_finite(tmp_path, value):
         read_style(tmp_path / "a.safetensors")
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_numbers_of_8_bits(tmp_path, dtype):
+    tensors = {key: tensor.to(dtype) for key, tensor in LORA.items()}
+    save_file(tensors, tmp_path / "a.safetensors")
+    (update,) = read_style(tmp_path / "a.safetensors").modules().values()
+    torch.testing.assert_close(update.dense(torch.empty(0)), torch.full((4, 6), 1.0))
+    save_file({**tensors, "lora_unet_a.alpha": torch.tensor(float("nan")).to(dtype)}, tmp_path / "a.safetensors")
+    with pytest.raises(VelaturaError, match="not finite"):
+        read_style(tmp_path / "a.safetensors")
+
+
 def test_a_layer_that_makes_no_sense_is_named(tmp_path):
     save_file(LORA | {"lora_unet_a.lora_down.weight": torch.ones(3, 6)}, tmp_path / "a.safetensors")
     with pytest.raises(
@@ -155,7 +166,16 @@ def test_alpha_of_diffusers_files_is_in_their_metadata(tmp_path, config, scale):
     torch.testing.assert_close(update.dense(torch.empty(0)), torch.full((4, 6), 2 * scale))
 
 
-def test_metadata_that_is_no_json_is_one_sentence(tmp_path):
-    save_file(PEFT, tmp_path / "a.safetensors", {"lora_adapter_metadata": "{oops"})
-    with pytest.raises(VelaturaError, match="no JSON object"):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{oops", "no JSON object"),
+        ("[" * 60000, "no JSON object"),
+        ('{"unet.lora_alpha": NaN}', "makes no sense"),
+        ('{"unet.lora_alpha": 1%s}' % ("0" * 400), "makes no sense"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_one_sentence(tmp_path, text, words):
+    save_file(PEFT, tmp_path / "a.safetensors", {"lora_adapter_metadata": text})
+    with pytest.raises(VelaturaError, match=words):
         read_style(tmp_path / "a.safetensors").modules()

@@ -32,6 +32,8 @@ def test_the_whole_config_counts_before_the_one_number():
         ({"velatura__config": "[1, 2]", "ss_clip_skip": "2"}, 2),
         ({"velatura__config": '{"base": {"clip_skip": 99}, "data": {"chunks": 1}}'}, 1),
         ({"velatura__config": "{not json"}, 1),
+        ({"velatura__config": "[" * 60000}, 1),
+        ({"velatura__config": "9" * 5000}, 1),
     ],
 )
 def test_what_is_not_valid_is_passed_over(metadata, clip_skip):

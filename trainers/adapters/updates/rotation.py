@@ -117,7 +117,8 @@ class Rotation:
 def cayley_less_one(skew: Tensor) -> Tensor:
     """R − I = 2 (I − Q)⁻¹ Q for skew Q `(…, b, b)`, with R = (I + Q)(I − Q)⁻¹, in fp32 or finer: exactly 0 at Q = 0."""
     Q = precise(skew)
-    return torch.linalg.solve(torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device) - Q, 2 * Q)
+    one = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
+    return torch.linalg.solve_ex(one - Q, 2 * Q).result  # never singular, and a look would wait for the device
 
 
 def divisors(width: int, largest: int) -> list[int]:
