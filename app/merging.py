@@ -33,7 +33,6 @@ def merge(
     check_free(out, overwrite)
     with plain_disk_errors(out):
         read = [(read_style(path), strength) for path, strength in map(split_strength, styles)]
-        out.parent.mkdir(parents=True, exist_ok=True)
         merged = merge_files(out, read, rank)
     if json:
         print_json({"style": out, "rank": merged.rank, "error": merged.error})

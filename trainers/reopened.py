@@ -21,6 +21,8 @@ from trainers.run import Run, check_free
 from trainers.train import open_dataset, open_session
 
 STYLE = ".safetensors"
+TWINS = ("-diffusers", "-embedding", "-style", "-content")
+"""What may be written beside a style file, under its name and this."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def export_again(run: Run, out: Path | None, rank: int | None, overwrite: bool) 
     core = place or own
     if core.suffix != STYLE:
         raise VelaturaError(f"a style file ends in {STYLE}: found {core.name}")
-    check_free(core, overwrite)
+    for beside in ("", *TWINS):
+        check_free(core.with_name(f"{core.stem}{beside}{STYLE}"), overwrite)
     with reopened(run, config) as found:
         return export_style(found.session, found.dataset, found.progress, _began(run), place)
 

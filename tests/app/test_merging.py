@@ -19,4 +19,5 @@ def test_a_merged_style_is_written_once(trained: Trained, tmp_path: Path) -> Non
     assert call("inspect", out, "--json").code == 0
     assert f"{out} exists already" in call(*words).err
     assert "ends in .safetensors" in call(*words[:-1], tmp_path / "both.ckpt").err
-    assert "one style is its own sum" in call("merge", trained.style, "--out", tmp_path / "x.safetensors").err
+    assert "one style is its own sum" in call("merge", trained.style, "--out", tmp_path / "none" / "x.safetensors").err
+    assert not (tmp_path / "none").exists(), "nothing is made where nothing can be merged"

@@ -60,10 +60,12 @@ def test_every_rank_of_one_run(trained, quick, tmp_path):
 def test_what_cannot_be_written_is_said(trained, tmp_path):
     style = trained.style / "dusk.safetensors"
     held = style.read_bytes()
+    (tmp_path / "mine-diffusers.safetensors").write_bytes(b"mine")
     for out, rank, words in (
         (None, 3, "rank 3 was not trained in .*dusk; there are 2, 4"),
         (None, 6, "rank 6 was not trained"),
         (None, None, "dusk.safetensors exists already; give another --out, or --overwrite to replace it"),
+        (tmp_path / "mine.safetensors", None, "mine-diffusers.safetensors exists already"),
         (tmp_path / "dusk.bin", None, "a style file ends in .safetensors: found dusk.bin"),
     ):
         with pytest.raises(VelaturaError, match=words):

@@ -69,6 +69,7 @@ def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | N
     most = Counter(update.rank for update in merged.values()).most_common(1)[0][0]
     shape = dict(parts["unet"].config)  # type: ignore[arg-type]
     tensors = kohya_tensors(merged, float(most), family, shape, precision_of(styles[0][0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
     save(path, tensors, _metadata(path.stem, styles, most))
     return Merged(max(update.rank for update in merged.values()), relative_error(cuts))
 
