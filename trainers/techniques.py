@@ -44,7 +44,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "boft",
         "arXiv 2311.06243",
         LAYERS,
-        "OFT with small turns over channels ever further apart: reaches everywhere with fewer numbers.",
+        "OFT with small turns over channels ever further apart, so that every channel meets every other.",
         "method.butterfly=true",
     ),
     Technique(
@@ -67,6 +67,13 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         ("linear",),
         "LoRA on two blocks of SDXL: the style of a picture and its content come apart, from one picture.",
         "targets.unet=b-lora",
+    ),
+    Technique(
+        "krona-b-res",
+        "arXiv 2212.10650",
+        ("block",),
+        "KronA beside feed-forward blocks, with what they read added by a learned amount.",
+        "method.residual=true",
     ),
     Technique(
         TEXTUAL_INVERSION,

@@ -64,7 +64,8 @@ NO_METHOD = "Only the word is learned, so no method is taken. Choose one to lear
 BESIDE, ARE_ON = "Add to the method", "{} on"
 BESIDE_HINT = "None of these is needed for a good style. Each goes with the method above, and they go together."
 TECHNIQUES: Mapping[str, tuple[str, ...]] = {
-    "boft": ("BOFT", "Turns in many small steps that reach every channel: fewer numbers, a smaller file."),
+    "boft": ("BOFT", "Turns in many small steps, so that every channel meets every other. A step takes longer."),
+    "krona-b-res": ("KronA-B with its input", "Also learns how much of what a block reads is added to what it says."),
     "pissa": ("PiSSA", "Starts from what matters most in each layer: learns faster from the first step."),
     "lora-fa": ("LoRA-FA", "Learns only half of LoRA's numbers: less memory, a gentler change."),
     "b-lora": ("B-LoRA", "Takes the style of a picture apart from what it shows, even with one picture. For SDXL."),

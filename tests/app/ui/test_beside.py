@@ -66,7 +66,7 @@ def test_beside_which_method_and_on_which_base_it_makes_sense() -> None:
 
     assert shown("lora") == {"pissa", "lora-fa", "b-lora", *ANYWHERE}
     assert shown("oft") == {"boft", "b-lora", *ANYWHERE} and shown("loha") == {"b-lora", *ANYWHERE}
-    assert shown("vpt") == shown("krona-b") == shown("") == set(ANYWHERE)
+    assert shown("krona-b") == {"krona-b-res", *ANYWHERE} and shown("vpt") == shown("") == set(ANYWHERE)
     assert "b-lora" not in shown("lora", Base("x", "x", "Stable Diffusion 1"))
     assert "b-lora" in shown("lora", Base("x", "x", "Stable Diffusion XL"))
     assert "b-lora" in shown("lora", Base("owner/name", "owner/name")), "nobody knows yet what it is"
