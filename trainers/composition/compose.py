@@ -98,13 +98,13 @@ def _merged(
     for layer in dict.fromkeys(layer for each in changes for layer in each):
         W, like = _weight(parts, layer), next(parts[layer[0]].get_submodule(layer[1]).parameters())
         own = {style: each[layer] for style, each in enumerate(changes) if layer in each}
-        dense = [update.dense(W).to(like.device) for update in own.values()]
-        if W.dim() == 1:
-            whole = torch.stack(dense).sum(0)
-        elif composition.way == "svd":
+        if composition.way == "svd" and W.dim() > 1:
             cuts.append(merge_svd(list(own.values()), W, int(composition.number)))
             merged[layer] = cuts[-1].change
             continue
+        dense = [update.dense(W).to(like.device) for update in own.values()]
+        if W.dim() == 1:
+            whole = torch.stack(dense).sum(0)
         elif composition.way == "ties":
             whole = merge_ties(dense, composition.number)
         else:
