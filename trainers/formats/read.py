@@ -53,7 +53,7 @@ class Style:
     @cached_property
     def rows(self) -> Mapping[str, Tensor]:
         """The rows `(n, d)` of an embedding by the text encoder that reads them; empty for a style of layers."""
-        if self.is_own or any(method_of(each) for each in by_layer(self.tensors)[0].values()):
+        if self.is_own or any(map(method_of, self._split[0].values())):
             return {}
         return rows_in(self.tensors)
 
@@ -63,10 +63,14 @@ class Style:
         return words_of(self.tensors, self.metadata, self.path.stem) if self.rows else ()
 
     @cached_property
+    def _split(self) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
+        return by_layer(self.tensors)
+
+    @cached_property
     def _grouped(self) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
         if self.rows or self.is_own:
             return {}, ()
-        layers, unknown = by_layer(self.tensors)
+        layers, unknown = dict(self._split[0]), self._split[1]
         for stem, tensors in layers.items():
             alpha = self._peft_alpha(stem, tensors)
             if alpha is not None:
