@@ -35,6 +35,7 @@ from trainers.adapters.initial import kaiming
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
+from trainers.adapters.updates.low_rank import less_start
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -90,8 +91,7 @@ class LoRA(RankedMethod):
         A, B = theta["A"], theta["B"]
         gate = self.rank_gate(site, now, self.rank, A.device)
         if self.start == "pissa":
-            A0, B0 = theta["A0"], theta["B0"]
-            B, A = torch.cat([B - B0, B0], 1), torch.cat([A, A - A0])  # (out, 2r), (2r, in·kh·kw)
+            B, A = less_start(B, A, theta["B0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
             gate = None if gate is None else torch.cat([gate, gate])
         low = LowRank(self.scale * B, A, site.op.shape, gate)
         return normalise(low, theta["m"], site.weight()) if self.dora else low

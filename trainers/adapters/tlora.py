@@ -29,6 +29,7 @@ from trainers.adapters.initial import kaiming
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
+from trainers.adapters.updates.low_rank import less_start
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -82,8 +83,7 @@ class TLoRA(RankedMethod):
         if mask is not None:
             gate = mask if gate is None else mask * gate
         if self.orthogonal:
-            BS, BS0 = B * theta["S"], theta["B0"] * theta["S0"]
-            B, A = torch.cat([BS - BS0, BS0], 1), torch.cat([A, A - theta["A0"]])  # (out, 2r), (2r, in·kh·kw)
+            B, A = less_start(B * theta["S"], A, theta["B0"] * theta["S0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
             gate = None if gate is None else torch.cat([gate, gate], -1)
         return LowRank(self.scale * B, A, site.op.shape, gate)
 

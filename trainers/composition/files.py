@@ -17,7 +17,8 @@ from torch import nn
 from trainers.adapters.method import Now
 from trainers.adapters.site import Clock, Site
 from trainers.adapters.updates import LowRank, Update
-from trainers.composition.svd import Truncated, concatenate, merge_svd, relative_error
+from trainers.adapters.updates.low_rank import concatenate
+from trainers.composition.svd import Truncated, merge_svd, relative_error
 from trainers.errors import VelaturaError
 from trainers.formats.convert import outline_of, plain_metadata, precision_of, why_not_plain
 from trainers.formats.file import save

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.updates import LowRank, Update
-from trainers.adapters.updates.base import precise
+from trainers.adapters.updates.low_rank import concatenate
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,6 @@ class Truncated:
     change: LowRank
     energy: float
     tail: float
-
-
-def concatenate(changes: Sequence[LowRank]) -> LowRank:
-    """Their exact sum, in which the ranks add up: `up (out, Σr)`, `down (Σr, in·kh·kw)`."""
-    lows = [change.low_rank() for change in changes]
-    up, down = torch.cat([precise(low.up) for low in lows], 1), torch.cat([precise(low.down) for low in lows], 0)
-    return LowRank(up, down, lows[0].shape)
 
 
 def merge_svd(changes: Sequence[Update], W: Tensor, rank: int) -> Truncated:

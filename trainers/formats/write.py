@@ -20,6 +20,7 @@ from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, Dense, LowRank, Normalised, Update
+from trainers.adapters.updates.low_rank import concatenate
 from trainers.errors import VelaturaError
 from trainers.formats.extract import extract, kept_share
 from trainers.formats.file import save
@@ -73,14 +74,13 @@ def file_update(site: Site) -> Update:
         _cut(update, site, placed.method) for update, placed in zip(site.updates(), site.placed, strict=True)
     )
     if len(updates) > 1:
-        low = [update.low_rank() for update in updates]
-        if any(one is None for one in low):
+        low = [one for update in updates if (one := update.low_rank()) is not None]
+        if len(low) < len(updates):
             raise VelaturaError(
                 f"{site.name} carries several methods, one of them without a low-rank form, which no file holds; "
                 "train them apart and use the styles together"
             )
-        ups, downs = zip(*((one.up, one.down) for one in low if one is not None), strict=True)
-        return LowRank(torch.cat(ups, 1), torch.cat(downs, 0), site.op.shape)
+        return concatenate(low)
     (update,) = updates
     # A norm's scale, and one of an odd number of channels, have no form without their base.
     baked = isinstance(update, Normalised) or (isinstance(update, Affine) and (site.op.is_norm or site.op.out % 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,3 +70,18 @@ class LowRank:
             "lora_down.weight": self.down.reshape(self.rank, *kernel),
             "alpha": torch.tensor(float(alpha)),
         }
+
+
+def concatenate(changes: Sequence[LowRank]) -> LowRank:
+    """The exact sum of changes of one layer, in which the ranks add up: `up (out, Σr)`, `down (Σr, in·kh·kw)`."""
+    lows = [change.low_rank() for change in changes]
+    up, down = torch.cat([precise(low.up) for low in lows], 1), torch.cat([precise(low.down) for low in lows], 0)
+    return LowRank(up, down, lows[0].shape)
+
+
+def less_start(B: Tensor, A: Tensor, B0: Tensor, A0: Tensor) -> tuple[Tensor, Tensor]:
+    """B A − B₀ A₀ as one product of rank 2r, `up (out, 2r)` and `down (2r, in·kh·kw)`: (B − B₀) A + B₀ (A − A₀).
+
+    In this form it is exactly 0 where nothing has moved, in any number format.
+    """
+    return torch.cat([B - B0, B0], 1), torch.cat([A, A - A0])
