@@ -17,7 +17,8 @@ import typer
 
 from benchmarks.full_unet import machine
 from benchmarks.styles.report import write_report
-from benchmarks.styles.rows import RESULTS, STEPS, Results, Row, every_preset, wanted
+from benchmarks.styles.rows import RESULTS, STEPS, Results, Row
+from benchmarks.styles.sweep import every_preset, wanted
 from trainers.signals import interrupted_by_sigterm
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ NICE = 10
 
 def main(
     only: Annotated[list[str] | None, typer.Option("--only", help="Of these presets; repeatable.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings at the best rate, of each style.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each style.")] = 3,
     sweep: Annotated[bool, typer.Option("--sweep", help="Only try the learning rates.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Only write the report from what there is.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of each training.")] = STEPS,

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from benchmarks.styles.picture import draw_picture
-from benchmarks.styles.rows import (
-    BASE,
-    FIRST_SEED,
-    RATES,
-    STYLES,
-    SWEPT,
-    Results,
-    Row,
-    best_rate,
-    every_preset,
-)
+from benchmarks.styles.rows import BASE, FIRST_SEED, STYLES, Results, Row, own_rate
+from benchmarks.styles.sweep import SWEPT, better_rate, every_preset, tried, untried
 
-SHARES = {"preset": "×1", "third": "×⅓", "triple": "×3"}
 NONE = "–"
 Found = Mapping[Row, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A preset at its best rate: its figures of each style, one a seed."""
+    """A preset at its own learning rate: its figures of each style, one a seed, and the loss at each rate tried."""
 
     preset: str
-    rate: str
+    rate: float
+    sweep: Mapping[float, float]
     by_style: Mapping[str, Sequence[Mapping[str, Any]]]
     commits: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -58,22 +50,22 @@ def write_report(results: Results, steps: int, scratch: Path, out: Path) -> None
 
 def gather(found: Found, preset: str) -> Line | None:
     """A preset's line; None where no row of it came to an end and none ended with an error."""
-    rate = best_rate(found, preset)
-    errors = [str(entry["error"]) for row, entry in found.items() if row.preset == preset and "error" in entry]
-    if rate is None:
-        return Line(preset, "", dict.fromkeys(STYLES, ()), (), tuple(errors[:1])) if errors else None
-    entries = {
-        row: entry for row, entry in found.items() if (row.preset, row.rate) == (preset, rate) and "figures" in entry
-    }
+    rate, sweep = own_rate(preset), tried(found, preset)
+    own = {row: entry for row, entry in found.items() if (row.preset, row.rate) == (preset, rate)}
+    entries = {row: entry for row, entry in own.items() if "figures" in entry}
+    errors = [str(entry["error"]) for entry in own.values() if "error" in entry]
+    if not entries and not errors and not sweep:
+        return None
     by_style = {s: [e["figures"] for row, e in sorted_by_seed(entries) if row.style == s] for s in STYLES}
     commits = tuple(dict.fromkeys(str(entry["commit"]) for entry in entries.values()))
-    line = Line(preset, rate, by_style, commits, ())
+    line = Line(preset, rate, sweep, by_style, commits, ())
     idle = [style for style in STYLES if not learns(line, found, style)]
-    remarks = [f"**does not learn** {', '.join(idle)}"] if idle else []
-    tried = {row.rate for row in found if (row.preset, row.style, row.seed) == (preset, SWEPT, FIRST_SEED)}
-    if tried < set(RATES):
+    remarks = [*errors[:1], *([f"**does not learn** {', '.join(idle)}"] if idle else [])]
+    if untried(sweep):
         remarks.append("rates not all tried")
-    return Line(preset, rate, by_style, commits, tuple(remarks))
+    if better := better_rate(sweep, rate):
+        remarks.append(f"{better:.2g} is better")
+    return replace(line, remarks=tuple(remarks))
 
 
 def sorted_by_seed(entries: Found) -> list[tuple[Row, Mapping[str, Any]]]:
@@ -134,15 +126,15 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str) -> str:
         "*Loss* is the mean squared error of the prediction on the held-out images, each at the same 32 times with the "
         "same noise; less is better. *Style distance* compares what is drawn for their captions with the held-out "
         "images themselves (mean relative difference of Gram matrices of EfficientNet-Lite0). Both are the median over "
-        f"seeds ({seeds} at most), with the least and the largest in brackets. The learning rate is the preset's, a "
-        f"third or three times of it, whichever gave the least loss on *{SWEPT}* with one seed: that choice alone saw "
-        "the held-out images. *CPU s* is the time of all steps on one thread, where the machine lists one.",
+        f"seeds ({seeds} at most), with the least and the largest in brackets. *CPU s* is the time of all steps on one "
+        "thread, where the machine lists one.",
         "",
         *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
         "| " + " | ".join(HEADINGS) + " |",
         "|" + " --- |" * len(HEADINGS),
         *("| " + " | ".join(row) + " |" for row in (*base_lines(found), *map(cells, lines))),
         "",
+        *sweep_lines(lines),
         f"Written by `python -m benchmarks.styles --report` from `benchmarks/styles.jsonl`{when}: "
         f"{'; '.join(machines) or 'no rows yet'}.",
         "",
@@ -161,7 +153,6 @@ def base_lines(found: Found) -> list[list[str]]:
 
 def cells(line: Line) -> list[str]:
     """A preset's line of the table."""
-    rates = line.all("learning_rate")
     return [
         f"`{line.preset}`",
         *(spread(line.of(style, "loss"), "{:.4f}".format) for style in STYLES),
@@ -170,10 +161,33 @@ def cells(line: Line) -> list[str]:
         middle(line.all("bytes"), lambda value: f"{value / 1000:,.0f}"),
         spread(line.all("cpu_seconds"), "{:.0f}".format),
         middle(line.all("memory"), lambda value: f"{value / 1e6:,.0f}"),
-        f"{rates[0]:.2g} ({SHARES[line.rate]})" if rates else NONE,
+        f"{line.rate:.2g}",
         "; ".join(line.remarks).replace("|", "/"),
         ", ".join(line.commits),
     ]
+
+
+def sweep_lines(lines: Sequence[Line]) -> list[str]:
+    """The second table: the loss at each rate that was tried."""
+    return [
+        "## The presets' learning rates",
+        "",
+        f"Held-out loss on *{SWEPT}* with one seed by the learning rate, the least in bold: the preset's rate, others "
+        "three times as small and as large, and further ones while the least loss was at an edge. Presets take the "
+        "rate with the least, rounded; that choice alone saw the held-out images.",
+        "",
+        "| preset | its rate | loss by rate |",
+        "| --- | --- | --- |",
+        *(f"| `{line.preset}` | {line.rate:.2g} | {sweep_cell(line.sweep)} |" for line in lines if line.sweep),
+        "",
+    ]
+
+
+def sweep_cell(losses: Mapping[float, float]) -> str:
+    """Rates and losses from the least rate, the best in bold."""
+    least = min(losses.values())
+    words = {rate: f"{rate:.2g}: {loss:.4f}" if loss < inf else f"{rate:.2g}: error" for rate, loss in losses.items()}
+    return ", ".join(f"**{words[rate]}**" if loss == least < inf else words[rate] for rate, loss in losses.items())
 
 
 def middle(values: Sequence[float], write: Callable[[float], str]) -> str:

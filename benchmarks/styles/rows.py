@@ -1,10 +1,10 @@
-"""The rows: which there are to be, with which settings, and which there are."""
+"""The rows: with which settings, and which of them there are."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -14,35 +14,32 @@ from typing import Any
 from trainers.config import Train
 from trainers.config_file import overlay
 from trainers.presets import STARTER, find_preset, list_presets
-from trainers.techniques import list_techniques
 
 RESULTS = Path(__file__).parents[1] / "styles.jsonl"
 BASE = "base"
 """Instead of a preset: the bare base, and the truth once through the autoencoder."""
 STYLES = ("black-line", "blob")
-SWEPT = STYLES[0]
-"""The style on which learning rates are tried, with the first seed."""
-RATES: Mapping[str, float] = MappingProxyType({"preset": 1.0, "third": 1 / 3, "triple": 3.0})
-"""Shares of the preset's learning rate, in the order in which they are tried."""
 FIRST_SEED = 1
 STEPS = 200
+TRIGGER = "sks"
+"""The word that a preset with class images is given: without one, nothing tells the style from the class."""
 SCHEDULE: Mapping[str, Any] = MappingProxyType({"batch_size": 4, "device": "cpu", "precision": "fp32"})
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training: a preset on a style at a share of its learning rate, with a seed and a number of steps."""
+    """One training: a preset on a style at a learning rate (0 for the bare base), with a seed and a number of steps."""
 
     preset: str
     style: str
-    rate: str = "preset"
+    rate: float = 0.0
     seed: int = FIRST_SEED
     steps: int = STEPS
 
     @property
     def name(self) -> str:
         """What its files are called: settings that changed give another name."""
-        return "-".join((self.preset, self.style, self.rate, str(self.seed), digest(self)))
+        return "-".join((self.preset, self.style, f"{self.rate:g}", str(self.seed), digest(self)))
 
 
 @dataclass(frozen=True)
@@ -66,30 +63,46 @@ class Figures:
 
 
 def settings(row: Row) -> dict[str, Any]:
-    """The row's settings but for name, seed and images: the preset's for the starter, at its share of every rate."""
+    """The row's settings but for name, seed and images: the preset's for the starter, at the row's learning rate."""
     short = {"train": {"steps": row.steps, **SCHEDULE}}
     if row.preset == BASE:
         return short
-    return at_rate(overlay(find_preset(row.preset).settings_for(STARTER), short), RATES[row.rate])
+    table = overlay(find_preset(row.preset).settings_for(STARTER), short)
+    if "prior" in table:
+        table = overlay(table, {"data": {"trigger": TRIGGER}})
+    return at_rate(table, row.rate)
 
 
-def at_rate(table: Mapping[str, Any], share: float) -> dict[str, Any]:
-    """The table with a share of every learning rate in it, and of the usual one where it has none."""
+def own_rate(preset: str) -> float:
+    """The learning rate that a preset has on the starter."""
+    return _rate(find_preset(preset).settings_for(STARTER))
+
+
+def at_rate(table: Mapping[str, Any], rate: float) -> dict[str, Any]:
+    """The table at a learning rate, every other rate in it in proportion."""
+    share = rate / _rate(table)
 
     def scaled(part: Mapping[str, Any]) -> dict[str, Any]:
         return {
             key: scaled(value)
             if isinstance(value, Mapping)
-            else float(f"{value * share:.3g}")
+            else rounded(value * share)
             if key.endswith("learning_rate")
             else value
             for key, value in part.items()
         }
 
     found = scaled({key: value for key, value in table.items() if key != "targets"})  # there they are ratios
-    if "learning_rate" not in json.dumps(found):
-        found["train"] = {**found.get("train", {}), "learning_rate": Train().learning_rate * share}
-    return {**table, **found}
+    return overlay({**table, **found}, {"train": {"learning_rate": rate}})
+
+
+def rounded(rate: float) -> float:
+    """A learning rate with three digits."""
+    return float(f"{rate:.3g}")
+
+
+def _rate(table: Mapping[str, Any]) -> float:
+    return float(table.get("train", {}).get("learning_rate", Train().learning_rate))
 
 
 @cache
@@ -116,8 +129,7 @@ class Results:
                 row = Row(**entry["row"])
             except (ValueError, KeyError, TypeError):
                 continue
-            today = row.preset in known and row.rate in RATES and row.steps == steps
-            if today and entry.get("digest") == digest(row):
+            if row.preset in known and row.steps == steps and entry.get("digest") == digest(row):
                 found[row] = entry
         return found
 
@@ -132,34 +144,3 @@ class Results:
         """Whether a row need not be trained; one that ended with an error is tried again at another commit."""
         entry = self.read(row.steps).get(row)
         return entry is not None and ("error" not in entry or entry["commit"] == commit)
-
-
-def best_rate(found: Mapping[Row, Mapping[str, Any]], preset: str) -> str | None:
-    """The rate of the sweep with the least held-out loss, None where no row of it came to an end."""
-    swept = {
-        row.rate: entry["figures"]["loss"]
-        for row, entry in found.items()
-        if row.preset == preset and row.style == SWEPT and row.seed == FIRST_SEED and "figures" in entry
-    }
-    return min(swept, key=lambda rate: swept[rate]) if swept else None
-
-
-# ---------------------------------------------------------------- those there are to be
-def every_preset() -> tuple[str, ...]:
-    """The preset of each technique."""
-    return tuple(one.name for one in list_techniques())
-
-
-def wanted(presets: Sequence[str], seeds: int, sweep_only: bool, results: Results, steps: int = STEPS) -> Iterator[Row]:
-    """Every row in the order of its use, known or not: bare base, sweep, then all seeds and styles at the best rate."""
-    for style in STYLES:
-        yield Row(BASE, style, steps=steps)
-    for rate in RATES:
-        for preset in presets:
-            yield Row(preset, SWEPT, rate, steps=steps)
-    for number in range(0 if sweep_only else seeds):
-        for style in STYLES:
-            for preset in presets:
-                rate_found = best_rate(results.read(steps), preset)
-                if rate_found is not None:
-                    yield Row(preset, style, rate_found, FIRST_SEED + number, steps)

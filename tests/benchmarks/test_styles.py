@@ -11,22 +11,12 @@ from PIL import Image
 
 from benchmarks.styles import __main__ as command
 from benchmarks.styles.report import write_report
-from benchmarks.styles.rows import (
-    BASE,
-    RATES,
-    STYLES,
-    Figures,
-    Results,
-    Row,
-    at_rate,
-    best_rate,
-    every_preset,
-    settings,
-    wanted,
-)
+from benchmarks.styles.rows import BASE, STYLES, Figures, Results, Row, at_rate, own_rate, settings
+from benchmarks.styles.sweep import APART, AT_MOST, better_rate, every_preset, tried, untried, wanted
 from trainers.config_file import build_config
 from trainers.techniques import list_techniques
 
+LORA, VERA = own_rate("lora"), own_rate("vera")
 MADE = {"commit": "abc", "machine": "A processor (2 cores), 1 thread(s), load 8.0", "date": "2026-11-25"}
 
 
@@ -40,42 +30,70 @@ def results(tmp_path) -> Results:
     results = Results(tmp_path / "there" / "styles.jsonl")
     for style in STYLES:
         results.append(Row(BASE, style), figures=asdict(Figures(loss=0.5, style=0.7, truth=0.2)), **MADE)
-    for preset, losses in (("lora", (0.4, 0.35, 0.9)), ("vera", (0.52, 0.51, 0.53))):
-        for rate, loss in zip(RATES, losses, strict=True):
-            add(results, Row(preset, STYLES[0], rate), loss, learning_rate=0.003, parameters=12345, memory=7 * 10**8)
-    add(results, Row("lora", STYLES[0], "third", 2), 0.37, learning_rate=0.003, parameters=12345, memory=7 * 10**8)
-    add(results, Row("lora", STYLES[1], "third", 1), 0.6, learning_rate=0.003, parameters=12345, memory=7 * 10**8)
+    for preset, rate, losses in (("lora", LORA, (0.4, 0.35, 0.9)), ("vera", VERA, (0.53, 0.51, 0.52))):
+        for share, loss in zip((1 / 3, 1, 3), losses, strict=True):
+            add(results, Row(preset, STYLES[0], rate * share), loss, parameters=12345, memory=7 * 10**8)
+    add(results, Row("lora", STYLES[0], LORA, 2), 0.37, parameters=12345, memory=7 * 10**8)
+    add(results, Row("lora", STYLES[1], LORA, 1), 0.6, parameters=12345, memory=7 * 10**8)
     return results
 
 
 def test_every_technique_has_a_preset_that_can_be_trained_at_every_rate():
     assert every_preset() == tuple(one.name for one in list_techniques())
     for preset in every_preset():
-        tables = {rate: settings(Row(preset, STYLES[0], rate)) for rate in RATES}
-        rates = {n: build_config(t, {"name": "x"}).train.learning_rate for n, t in tables.items()}
-        assert rates["triple"] == pytest.approx(3 * rates["preset"], rel=1e-2)
-        assert rates["third"] == pytest.approx(rates["preset"] / 3, rel=1e-2)
-        assert all(table["train"]["steps"] == 200 for table in tables.values())
+        for rate in (own_rate(preset), 0.0123):
+            table = settings(Row(preset, STYLES[0], rate))
+            config = build_config(table, {"name": "x"})
+            assert config.train.learning_rate == rate and table["train"]["steps"] == 200
+            assert (config.data.trigger == "sks") == (preset == "dreambooth")
 
 
 def test_all_rates_of_a_preset_are_scaled_and_no_ratio():
     blocks = {"blocks": {"mid_block.*": {"learning_rate": 0.5}}}
     table = {"train": {"learning_rate": 0.1, "steps": 3}, "tokens": {"token_learning_rate": 0.02}, "targets": blocks}
-    assert at_rate(table, 3.0) == {
+    assert at_rate(table, 0.3) == {
         "train": {"learning_rate": 0.3, "steps": 3},
         "tokens": {"token_learning_rate": 0.06},
         "targets": blocks,
     }
-    assert at_rate({"train": {"steps": 3}}, 3.0)["train"]["learning_rate"] == pytest.approx(3e-4)
+    assert at_rate({"train": {"steps": 3}, "tokens": {"token_learning_rate": 0.02}}, 3e-4) == {
+        "train": {"steps": 3, "learning_rate": 3e-4},
+        "tokens": {"token_learning_rate": 0.06},
+    }
 
 
-def test_the_best_rate_goes_on_to_every_style_and_seed(results):
-    assert best_rate(results.read(), "lora") == "third" and best_rate(results.read(), "loha") is None
-    rows = list(wanted(["lora", "loha"], 2, False, results))
+def test_rates_are_tried_until_the_best_has_one_on_each_side():
+    losses = {0.01: 1.0}
+    optimum = 0.0003
+    order = []
+    while rates := untried(losses):
+        order.append(rates[0])
+        losses[rates[0]] = abs(rates[0] - optimum)
+    assert order == [0.00333, 0.00111, 0.00037, 0.000123] and len(losses) == AT_MOST
+    assert untried({0.00333: 0.5, 0.01: 0.4, 0.03: 0.6}) == [] == untried({})
+    assert untried({0.01: 0.4, 0.03: 0.6}) == [0.00333] and untried({0.00333: 0.5, 0.01: 0.4}) == [0.03]
+    assert untried({0.003: 0.4, 0.00333: 0.41, 0.01: 0.6, 0.001: 0.5}) == []  # a rate that was rounded since
+
+
+def test_a_rate_is_better_if_its_loss_is_notably_less():
+    assert better_rate({0.001: 0.39, 0.003: 0.4}, 0.003) == 0.001
+    assert better_rate({0.001: 0.397, 0.003: 0.4}, 0.003) is None
+    assert better_rate({0.001: 0.39}, 0.003) is None is better_rate({}, 0.003)
+
+
+def test_the_sweep_comes_before_every_style_and_seed(results):
+    assert tried(results.read(), "lora") == {LORA / 3: 0.4, LORA: 0.35, LORA * 3: 0.9}
+    rates = {"lora": LORA, "loha": own_rate("loha")}
+    rows = list(wanted(rates, 2, False, results))
     assert rows[:2] == [Row(BASE, style) for style in STYLES]
-    assert rows[2:8] == [Row(preset, STYLES[0], rate) for rate in RATES for preset in ("lora", "loha")]
-    assert rows[8:] == [Row("lora", style, "third", seed) for seed in (1, 2) for style in STYLES]
-    assert list(wanted(["lora", "loha"], 2, True, results)) == rows[:8]
+    assert rows[2:4] == [Row(preset, STYLES[0], rate) for preset, rate in rates.items()]
+    assert rows[4:] == [Row(p, style, rate, seed) for seed in (1, 2) for style in STYLES for p, rate in rates.items()]
+    assert list(wanted(rates, 2, True, results)) == rows[:4]
+
+    add(results, Row("loha", STYLES[0], rates["loha"]), 0.4)
+    sweep = wanted(["loha"], 1, True, results)
+    assert [next(sweep) for _ in range(4)][3] == Row("loha", STYLES[0], pytest.approx(rates["loha"] / APART, rel=0.01))
+    assert next(sweep, None) is None  # nothing came of that row
 
 
 def test_what_is_there_is_skipped_whatever_ended_the_file(results, monkeypatch, tmp_path):
@@ -83,12 +101,13 @@ def test_what_is_there_is_skipped_whatever_ended_the_file(results, monkeypatch, 
     assert len(known) == 10 and all(results.has(row, "other") for row in known)
     whole = results.path.read_text(encoding="utf-8")
     results.path.write_text(whole[:-20], encoding="utf-8")  # killed while it wrote
-    assert set(known) - set(results.read()) == {Row("lora", STYLES[1], "third", 1)}
-    add(results, Row("lora", STYLES[1], "third", 1), 0.6)
+    assert set(known) - set(results.read()) == {Row("lora", STYLES[1], LORA, 1)}
+    add(results, Row("lora", STYLES[1], LORA, 1), 0.6)
     assert set(results.read()) == set(known)
-    results.append(Row("loha", STYLES[0]), error="it overflowed", **MADE)
-    assert results.has(Row("loha", STYLES[0]), "abc") and not results.has(Row("loha", STYLES[0]), "new")
-    assert not results.has(Row("lora", STYLES[0], steps=7), "abc")
+    results.append(Row("loha", STYLES[0], own_rate("loha")), error="it overflowed", **MADE)
+    row = Row("loha", STYLES[0], own_rate("loha"))
+    assert results.has(row, "abc") and not results.has(row, "new")
+    assert not results.has(Row("lora", STYLES[0], LORA, steps=7), "abc")
     outdated = json.loads(whole.splitlines()[2]) | {"digest": "of other settings"}
     results.path.write_text(json.dumps(outdated) + "\n", encoding="utf-8")
     assert results.read() == {}
@@ -109,7 +128,8 @@ def test_a_row_is_one_process_and_one_line(results, monkeypatch, tmp_path):
         return subprocess.CompletedProcess(words, 0)
 
     monkeypatch.setattr(subprocess, "run", process)
-    rows = [Row("lora", STYLES[0]), Row("loha", STYLES[0]), Row("loha", STYLES[1]), Row("loha", STYLES[1], seed=2)]
+    loha = [Row("loha", style, 0.01, seed) for style, seed in ((STYLES[0], 1), (STYLES[1], 1), (STYLES[1], 2))]
+    rows = [Row("lora", STYLES[0], LORA), *loha]
     for row in (*rows, *rows[2:]):
         command.run_row(row, results)
     # The first is there, the third crashed and is tried again, the fourth ended with an error and is not.
@@ -120,17 +140,20 @@ def test_a_row_is_one_process_and_one_line(results, monkeypatch, tmp_path):
 
 def test_the_report_of_some_rows(results, tmp_path):
     scratch, out = tmp_path / "scratch", tmp_path / "docs" / "methods.md"
-    results.append(Row("loha", STYLES[0]), error="it overflowed", **MADE)
+    results.append(Row("loha", STYLES[0], own_rate("loha")), error="it overflowed", **MADE)
     write_report(results, 200, scratch, out)
-    lines = {line.split(" | ")[0].strip("| "): line for line in out.read_text(encoding="utf-8").splitlines()}
+    table, _, sweep = out.read_text(encoding="utf-8").partition("## The presets' learning rates")
+    lines = {line.split(" | ")[0].strip("| "): line for line in table.splitlines()}
     assert "| 0.3600 (0.3500 to 0.3700) | 0.6000 | 0.720 (0.700 to 0.740) | 1.200 | 12,345 |" in lines["`lora`"]
-    assert "| 0.003 (×⅓) | **does not learn** blob | abc |" in lines["`lora`"]
+    assert f"| {LORA:.2g} | **does not learn** blob | abc |" in lines["`lora`"]
     assert "| 0.5100 | – |" in lines["`vera`"] and "**does not learn** black-line |" in lines["`vera`"]
     assert "it overflowed" in lines["`loha`"] and "`lokr`" not in lines
+    assert f"{LORA / 3:.2g}: 0.4000, **{LORA:.2g}: 0.3500**, {LORA * 3:.2g}: 0.9000 |" in sweep
+    assert f"| {own_rate('loha'):.2g}: error |" in sweep
     assert "0.5000 | 0.5000 | 0.700 | 0.700" in lines["*bare base*"] and "0.200" in lines["*truth, decoded*"]
     assert not out.with_suffix(".png").exists() and "methods.png" not in out.read_text(encoding="utf-8")
 
-    for row, colour in ((Row(BASE, STYLES[0]), "red"), (Row("lora", STYLES[0], "third"), "blue")):
+    for row, colour in ((Row(BASE, STYLES[0]), "red"), (Row("lora", STYLES[0], LORA), "blue")):
         (scratch / row.name).mkdir(parents=True)
         for name, shade in (("drawn", colour), ("truth", "black")):
             Image.new("RGB", (256, 64), shade).save(scratch / row.name / f"{name}.png")

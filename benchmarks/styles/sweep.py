@@ -1,0 +1,62 @@
+"""Which rows there are to be: learning rates tried on one style, then every style and seed at the preset's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
+from typing import Any
+
+from benchmarks.styles.rows import BASE, FIRST_SEED, STEPS, STYLES, Results, Row, own_rate, rounded
+from trainers.techniques import list_techniques
+
+SWEPT = STYLES[0]
+"""The style on which learning rates are tried, with the first seed."""
+APART = 3.0
+"""Each rate is so many times the next."""
+AT_MOST = 5
+"""Rates of one preset: three, and further ones while the best of them is the least or the largest."""
+NOTABLE = 0.01
+"""A loss is notably less if it is so by this share: the same training with another seed differs by as much."""
+
+
+def every_preset() -> tuple[str, ...]:
+    """The preset of each technique."""
+    return tuple(one.name for one in list_techniques())
+
+
+def wanted(presets: Sequence[str], seeds: int, sweep_only: bool, results: Results, steps: int = STEPS) -> Iterator[Row]:
+    """Every row in the order of its use, known or not: bare base, sweep, then all seeds and styles."""
+    for style in STYLES:
+        yield Row(BASE, style, steps=steps)
+    for preset in presets:
+        yield Row(preset, SWEPT, own_rate(preset), steps=steps)
+    for preset in presets:
+        asked: list[float] = []
+        while (rates := untried(tried(results.read(steps), preset))) and rates[0] not in asked:  # it may have crashed
+            asked.append(rates[0])
+            yield Row(preset, SWEPT, rates[0], steps=steps)
+    for number in range(0 if sweep_only else seeds):
+        for style in STYLES:
+            for preset in presets:
+                yield Row(preset, style, own_rate(preset), FIRST_SEED + number, steps)
+
+
+def tried(found: Mapping[Row, Mapping[str, Any]], preset: str) -> dict[float, float]:
+    """Held-out loss by the learning rate, from the least; without end where the training ended with an error."""
+    rows = [row for row in found if (row.preset, row.style, row.seed) == (preset, SWEPT, FIRST_SEED)]
+    return {row.rate: found[row].get("figures", {}).get("loss", inf) for row in sorted(rows, key=lambda row: row.rate)}
+
+
+def untried(losses: Mapping[float, float]) -> list[float]:
+    """Rates beside the best one that are to be tried: none once there is one on each side of it, or enough of them."""
+    if not losses or len(losses) >= AT_MOST:
+        return []
+    best = min(losses, key=lambda rate: losses[rate])
+    sides = [rounded(best / APART), rounded(best * APART)]
+    return [side for side in sides if not any(side / 1.7 < rate < side * 1.7 for rate in losses)]
+
+
+def better_rate(losses: Mapping[float, float], own: float) -> float | None:
+    """The best rate that was tried, None where the preset's own is as good or was not tried."""
+    best = min(losses, key=lambda rate: losses[rate], default=own)
+    return best if own in losses and losses[best] < (1 - NOTABLE) * losses[own] else None
