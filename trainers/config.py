@@ -142,7 +142,7 @@ class Loss(Section):
 
 class Prior(Section):
     prompt: str = ""
-    """DreamBooth: what the base should not forget, such as `a drawing`; pictures of it train along. Empty = off."""
+    """DreamBooth: a class to keep, as `a drawing`; its pictures train along, yours need `data.trigger`. Empty = off."""
     images: int = Field(100, ge=1, le=10_000)
     """Class images: pictures of that prompt which the base draws before the first step, as samples are drawn."""
     weight: float = Field(1.0, ge=0, le=100)

@@ -48,6 +48,11 @@ ONLY_HERE_NOTE = (
     "{} is no change of weights, for which other tools have no form: this style will load in Velatura only."
 )
 
+WORDLESS_NOTE = (
+    "with class images (prior.prompt), something should tell yours from them, or these hold the style back: "
+    "data.trigger is empty"
+)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -254,6 +259,8 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             record("warning", message=f"{', '.join(names[:5])}{more}: {what}")
+    if session.config.prior.drawn and not (data.trigger or word):
+        record("warning", message=WORDLESS_NOTE)
 
 
 def _previews(session: Session, order: Order) -> Callable[[int], None]:

@@ -77,7 +77,8 @@ TECHNIQUES: Mapping[str, tuple[str, ...]] = {
     ),
     "dreambooth": (
         "Pictures against forgetting (DreamBooth)",
-        "The base model first draws pictures of the same kind and learns them too, so that it does not forget them.",
+        "The base model first draws pictures of the same kind and learns them too, so that it does not forget them. "
+        "Give yours a trigger word in step 1: it tells them apart.",
         "What kind of pictures",
         "Such as “an illustration”, or for a subject “a dog”.",
     ),

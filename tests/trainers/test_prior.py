@@ -172,6 +172,11 @@ def test_pictures_that_come_out_the_same_are_drawn_anew(quick, tmp_path, monkeyp
     prior = {"prior": {"prompt": "a drawing", "images": 4}}
     assert list(class_images(Run(train(quick(prior), tmp_path).run))) == [f"32x32/{n:05d}.png" for n in (0, 2, 4, 6)]
     monkeypatch.setattr("trainers.prior.MOST_TRIES", 1)
-    run = Run(train(quick(prior, {"name": "few"}), tmp_path).run)
+    run = Run(train(quick(prior, {"name": "few", "data": {"trigger": "ohwx"}}), tmp_path).run)
     assert len(class_images(run)) == 2
     assert any("only 2 different" in event["message"] for event in events_of(run, "warning"))
+    # Only the first had nothing that tells its images from those of the class.
+    assert ["data.trigger is empty" in str(events_of(one, "warning")) for one in (Run(tmp_path / "dusk"), run)] == [
+        True,
+        False,
+    ]
