@@ -9,9 +9,11 @@ from app.ui import playground_words as words
 from app.ui.bases import Base, Bases, in_words
 from app.ui.shelf import Item
 from app.ui.wishes import MOST_STYLES, SIDE, Wish, style_field
+from trainers.composition.ways import SUM
 from trainers.errors import VelaturaError
 from trainers.models.family import FAMILIES
 from trainers.presets import STARTER, guidance_for
+from trainers.techniques import TEXTUAL_INVERSION
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ def find_fit(wish: Wish, shelf: Mapping[str, Item], bases: Bases) -> Fit:
         said = _about_style(wish, place, item, base)
         if said:
             problems[style_field(place)] = said
+    if said := _about_way(wish, items):
+        problems["compose"] = said
     if base.problem:
         problems["base"] = base.problem if not base.model else words.BASE_PROBLEM.format(base.title, base.problem)
     native, stride = 0, 0
@@ -101,6 +105,17 @@ def _about_style(wish: Wish, place: int, item: Item | None, base: Base) -> str:
     if any(style == item.id for style, _ in wish.styles[:place]):
         return words.TWICE
     return "" if base.problem else misfit(item, base)
+
+
+def _about_way(wish: Wish, items: tuple[Item | None, ...]) -> str:
+    """Why styles cannot be combined so; other ways than a sum take changes of layers, and words are there in any."""
+    if wish.compose == SUM or None in items:
+        return ""
+    layered = [item for item in items if item is not None and item.method != TEXTUAL_INVERSION]
+    alone = next((item.name for item in layered if item.only_here), "")
+    if alone:
+        return words.ONLY_ADDED.format(alone)
+    return "" if len(layered) > 1 else words.WAY_FOR_LAYERS
 
 
 def _native(base: Base) -> tuple[int, int]:

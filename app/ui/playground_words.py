@@ -31,6 +31,8 @@ WAYS: Mapping[str, tuple[str, str]] = {
     "k-lora": ("First the content, then the style", "The first draws the things, the second gives them its look."),
 }
 WAY_FOR_TWO = "First the content, then the style: this way takes two styles, no more."
+WAY_FOR_LAYERS = "This needs two styles that change the model; a word is learned apart from it. Choose “Added up”."
+ONLY_ADDED = "“{}” can only be added up with others: it is more than a change of single layers."
 MORE = "Seed, steps, size and more"
 NEGATIVE, NEGATIVE_NAME = "Not in the picture (negative prompt)", "The negative prompt"
 SEED, SEED_HINT, NEW_SEED = "Seed", "The same seed gives the same picture.", "Another seed"

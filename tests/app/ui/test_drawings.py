@@ -91,6 +91,18 @@ def pixels(path: Path) -> Any:
         return np.asarray(picture.convert("RGB"), int)
 
 
+def test_a_way_is_refused_before_it_is_drawn_where_it_cannot_combine_these(drawings, dusk):
+    def said(way: str, *others: dict[str, Any]) -> str | None:
+        items = [dusk, *(replace(dusk, id=str(n), name=f"other {n}", **other) for n, other in enumerate(others))]
+        asked = wish(*((item, 1.0) for item in items), compose=way)
+        return find_fit(asked, {item.id: item for item in items}, drawings.bases).problems.get("compose")
+
+    word, own = {"method": "textual-inversion"}, {"method": "krona-b", "only_here": True}
+    assert said("ties", {}) is said("sum", own) is said("sum", word) is said("ties", {}, word) is None
+    assert str(said("ties", {}, own)).startswith("“other 1” can only be added up with others")
+    assert "needs two styles that change the model" in str(said("switch:5", word))
+
+
 def test_a_drawing_waits_is_drawn_twice_and_says_its_parameters(drawings, dusk):
     store = drawings.queue.store
     number = drawings.ask(wish((dusk, -0.5), negative="rain", seed=7), "anna", ANNA)
