@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.trainers.adapters.layers import attach_to, make_layers
-from trainers.adapters import AdaLoRA, LoRA, SeLoRA, SoRA
+from trainers.adapters import AdaLoRA, DyLoRA, LoRA, SeLoRA, SoRA
 from trainers.events import Recorder
 from trainers.ranks import (
     FULL,
@@ -33,7 +33,7 @@ def test_the_rank_of_a_layer_is_what_its_method_uses():
     for method, name, values, rank in (
         (AdaLoRA(rank=4, alpha=3.0, target_rank=2), "lam", torch.tensor([0.0, 0.2, -0.1, 0.0]), 2),
         (SoRA(rank=4, alpha=3.0), "g", torch.tensor([0.0, 0.0, 0.0, 0.5]), 1),
-        (SeLoRA(rank=4, alpha=3.0), "grown", torch.tensor(3), 3),
+        (SeLoRA(rank=4, alpha=3.0), "use", torch.tensor([1.0, 0.0, 1.0, 2.0]), 2),
     ):
         network = attach_to(make_layers(), method)
         with torch.no_grad():
@@ -41,6 +41,20 @@ def test_the_rank_of_a_layer_is_what_its_method_uses():
         found = current_ranks(network)
         assert list(found) == [site.name for site in network.sites] and found[network.sites[1].name] == rank
     assert current_ranks(attach_to(make_layers(), LoRA(rank=4))) == {}
+
+
+def test_the_rank_of_a_dylora_holds_nine_tenths_of_its_change():
+    network = attach_to(make_layers(), DyLoRA(rank=6, alpha=3.0, unit=2))
+    (first, second, *_), draw = network.sites, torch.Generator().manual_seed(0)
+    theta = first.placed[0].values()
+    with torch.no_grad():
+        for band, size in enumerate((1.0, 0.6, 0.2)):
+            theta[f"B{band}"].copy_(size * torch.randn(theta[f"B{band}"].shape, generator=draw))
+    A, B = (torch.cat([theta[f"{x}{n}"] for n in range(3)], dim) for x, dim in (("A", 0), ("B", 1)))
+    norms = [torch.linalg.matrix_norm(B[:, :b] @ A[:b]).item() for b in range(1, 7)]
+    expected = 1 + sum(norm < 0.9 * norms[-1] for norm in norms)
+    found = current_ranks(network)
+    assert 1 < expected < 6 and (found[first.name], found[second.name]) == (expected, 0)
 
 
 def test_ranks_are_noted_some_hundred_times_and_at_the_end(tmp_path):

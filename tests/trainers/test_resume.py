@@ -89,8 +89,9 @@ def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_pa
     assert losses[0] == losses[1] and len(losses[0]) == last
 
 
-def test_the_text_encoder_stays_as_it_is_once_stopped(quick, tmp_path):
-    config = quick(EVERYTHING, {"save": {"keep": 9}})
+@pytest.mark.parametrize("method", ["lora", "adalora", "sora", "selora"])
+def test_the_text_encoder_stays_as_it_is_once_stopped(quick, tmp_path, method):
+    config = quick(EVERYTHING, {"method": METHODS[method], "save": {"keep": 9}})
     run = Run(train(config, tmp_path).run)
     networks = {
         step: {name: t for name, t in state_of(run, step).items() if name.startswith("network")}

@@ -11,7 +11,8 @@ I = |w ∂L/∂w|,  Ī ← β₁ Ī + (1 − β₁) I,  Ū ← β₂ Ū + (1 −
 Budget of n layers and T steps: b = n·r up to tᵢ, then b_T + (n·r − b_T) (1 − (t − tᵢ) / (T − tᵢ − t_f))³, and
 b_T = n·target for the last t_f steps. Every `interval` steps λ is set to zero for all but the b most important triplets
 of all layers; P and Q stay, so a triplet may come back, until the last t_f steps, in which the choice stands. Layers to
-which an override gives another rank have a budget of their own.
+which an override gives another rank have a budget of their own. Layers that have stopped learning keep what they have,
+out of the same budget.
 
 Zhang et al. 2023 (arXiv 2303.10512), §3 and eq. 12, with t − tᵢ where the print has t − tᵢ − t_f.
 """
@@ -136,12 +137,14 @@ class AdaLoRA(RankedMethod):
 
     @torch.no_grad()
     def after_step(self, network: Network, step: Step) -> None:
-        thetas = [placed.values() for _, placed in network.placed_by(self)]
+        thetas = [placed.values() for _, placed in network.learned_by(self)]
+        every = [placed.values() for _, placed in network.placed_by(self)]
         t, last = step.number + 1, self._last_cut(step)
-        if t < last and t % self.interval:
+        if not thetas or (t < last and t % self.interval):
             return
         if t <= last or not thetas[0]["settled"]:  # the step of the last cut may have been left out for NaN
-            masks = self._choose(thetas, budget(t, step.of, len(thetas), self))
+            spent = sum(map(self.rank_of, every)) - sum(map(self.rank_of, thetas))
+            masks = self._choose(thetas, max(0, budget(t, step.of, len(every), self) - spent))
             for theta, mask in zip(thetas, masks, strict=True):
                 theta["lam"].mul_(mask)
                 if t >= last:

@@ -8,7 +8,7 @@ train in a step has no gradient at all, since AdamW would move what has one of z
 
 A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. Outside training b is the rank that is kept:
 the whole, or what `kept_rank` says. A file of rank r holds those of all smaller ranks: its first b components at alpha
-as it is.
+as it is. A layer's rank so far, for the map of ranks, is the least b with ‖B[:, :b] A[:b]‖ ≥ 0.9 ‖B A‖ (Frobenius).
 
 Valipour et al. 2022 (arXiv 2210.07558), §3 and algorithm 1.
 """
@@ -28,6 +28,9 @@ from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.randomness import seed_for
+
+MOST = 0.9
+"""Of a change's norm, as much as counts for the map of ranks."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -94,6 +97,13 @@ class DyLoRA(RankedMethod):
 
         gate = self.rank_gate(site, now, rank, theta["A0"].device)
         return LowRank(self.alpha / rank * joined("B", 1), joined("A", 0), site.op.shape, gate)
+
+    @torch.no_grad()
+    def rank_of(self, theta: Theta) -> int:
+        A, B = (torch.cat([theta[f"{x}{n}"] for n in range(self.bands)], dim) for x, dim in (("A", 0), ("B", 1)))
+        grams = (B.T @ B) * (A @ A.T)  # (r, r): ‖Σ bᵢ aᵢ‖² is the sum over all i and j
+        norms = grams.cumsum(0).cumsum(1).diagonal().clamp(min=0).sqrt()  # (r,)
+        return int((norms < MOST * norms[-1]).sum()) + 1 if norms[-1] > 0 else 0
 
     def drawn(self, now: Now) -> int:
         """b / u of a step, a function of the run's seed and the step's number alone: the same share of every rank."""

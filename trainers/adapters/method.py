@@ -128,7 +128,7 @@ class Method:
         return True
 
     def rank_of(self, theta: Theta) -> int | None:
-        """A layer's rank now, of a method that changes it while training; None of the others."""
+        """A layer's rank now, of a method that changes it while training or serves smaller ones; None of the others."""
         return None
 
     def idle_setting(self, sites: Sequence[Any]) -> str | None:

@@ -94,6 +94,11 @@ class Network(nn.Module):
         """On which layers this very method sits, each site with what it holds there."""
         return tuple((site, placed) for site in self.sites for placed in site.placed if placed.method == method)
 
+    def learned_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed[LayerMethod]], ...]:
+        """As `placed_by`, without what has stopped learning and is to stay as it is, bit for bit."""
+        placed = self.placed_by(method)
+        return tuple((s, p) for s, p in placed if any(t.requires_grad for t in p.values().values()))
+
     def site(self, part: str, path: str, layer: nn.Module) -> Site:
         """The site of a layer, made at its first use."""
         name = f"{part}.{path}"

@@ -1,13 +1,14 @@
 """SeLoRA: a LoRA that starts at rank 1 and grows where the Fisher information says that a larger rank would help.
 
-    ΔW = s B[:, :n] A[:n]        B (out, r),  A (r, in·kh·kw),  n the layer's rank so far,  s = α
+    ΔW = s Σ_{i grown} bᵢ aᵢ        bᵢ (out, 1),  aᵢ (1, in·kh·kw),  s = α
 
-Every `interval` steps each layer is tried with one component more, whose B is zero, so the function is unchanged. With
-FI(θ) = Σ g² over the step's gradient g, the layer grows where FI(grown) / FI(as it is) ≥ λ. The new row of A has no
-gradient while its B is zero, so FI(grown) = FI(as it is) + ‖∂L/∂B_new‖²: the step's own backward pass tells it, and
-the ratio costs one product of rank 1. The component that was tried is the one that is kept. s is the same for every n.
+Every `interval` steps, once the learning rate has risen, each layer is tried with one component more, whose b is zero,
+so the function is unchanged. With FI(θ) = Σ g² over a step's gradient g, the layer grows where FI(grown) / FI(as it is)
+≥ λ, both summed up over `trial` steps. The new a has no gradient while its b is zero, so FI(grown) = FI(as it is) +
+‖∂L/∂b‖²: the step's own backward pass tells it, and the ratio costs one product of rank 1. The component that was tried
+is the one that is kept; after one that was not, the next trial takes another. s is the same for every rank.
 
-All r components are there from the start, A Kaiming-uniform and B at zero; those not grown yet take no part and have no
+All r components are there from the start, a Kaiming-uniform and b at zero; those not grown yet take no part and have no
 gradient, and those that were there keep the optimizer's state. ΔW = 0 before the first step.
 
 Mao et al. 2024 (arXiv 2408.07196), §3.
@@ -19,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -31,10 +32,13 @@ from trainers.adapters.updates import LowRank
 if TYPE_CHECKING:
     from trainers.adapters.network import Network
 
+UNUSED, GROWN, TRIED = 0.0, 1.0, 2.0
+"""What a component is for: nothing yet, the update, or the trial of this step."""
+
 
 @dataclass(frozen=True, config=SETTINGS)
 class SeLoRA(RankedMethod):
-    """ΔW = α B[:, :n] A[:n] with a rank n that grows."""
+    """ΔW = α Σ bᵢ aᵢ over components that become more."""
 
     paper: ClassVar[str] = "arXiv 2408.07196"
     summary: ClassVar[str] = "Starts at rank 1 and grows only the layers that ask for more."
@@ -49,8 +53,16 @@ class SeLoRA(RankedMethod):
     """λ: a layer grows where its Fisher information would grow by this factor."""
     interval: int = Field(default=40, ge=1, le=10_000)
     """Steps from one trial to the next."""
+    trial: int = Field(default=1, ge=1, le=100)
+    """Steps whose Fisher information a trial adds up: more of them judge by more images."""
     budget: int = Field(default=0, ge=0)
     """The largest sum of all layers' ranks; 0 = no limit. Layers with the highest ratio come first."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> SeLoRA:
+        if self.trial > self.interval:
+            raise ValueError(f"trial = {self.trial} is longer than interval = {self.interval}")
+        return self
 
     @property
     def scale(self) -> float:
@@ -68,45 +80,77 @@ class SeLoRA(RankedMethod):
         return self.rank
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        theta: dict[str, Tensor] = {"grown": torch.tensor(1)}
+        use = torch.zeros(self.rank)
+        use[0] = GROWN
+        theta: dict[str, Tensor] = {"use": use, "information": torch.zeros(2)}
         for n in range(self.rank):
             theta[f"A{n}"] = trains(kaiming(draw, 1, site.op.fan_in))
             theta[f"B{n}"] = trains(torch.zeros(site.op.out, 1))
         return theta
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
-        used = int(theta["grown"])
-        if now.training and self.tries(theta, now.step):
-            used += 1
-        up, down = (torch.cat([theta[f"{x}{n}"] for n in range(used)], dim) for x, dim in (("B", 1), ("A", 0)))
-        return LowRank(self.scale * up, down, site.op.shape, self.rank_gate(site, now, used, up.device))
-
-    def tries(self, theta: Theta, step: int) -> bool:
-        """Whether a layer is tried with one component more in this step."""
-        return step > 0 and step % self.interval == 0 and int(theta["grown"]) < self.rank
+        used = [n for n, use in enumerate(theta["use"].tolist()) if use == GROWN or (use == TRIED and now.training)]
+        A = torch.cat([theta["A0"][:0], *(theta[f"A{n}"] for n in used)])  # (n, in·kh·kw)
+        B = torch.cat([theta["B0"][:, :0], *(theta[f"B{n}"] for n in used)], 1)  # (out, n)
+        return LowRank(self.scale * B, A, site.op.shape, self.rank_gate(site, now, len(used), A.device))
 
     def rank_of(self, theta: Theta) -> int:
-        return int(theta["grown"])
+        return int((theta["use"] == GROWN).sum())
+
+    @torch.no_grad()
+    def begin_step(self, network: Network, step: Step) -> None:
+        """Begin a trial, go on with it, or leave everything as it is."""
+        until = -step.number % self.interval  # steps until the trial's last, 0 in it
+        for _, placed in network.placed_by(self):
+            theta = placed.values()
+            theta["use"][theta["use"] == TRIED] = UNUSED
+        last = step.number + until
+        if until >= self.trial or last == 0 or last - self.trial + 1 < _risen(step):
+            return
+        for _, placed in network.learned_by(self):
+            theta = placed.values()
+            if until == self.trial - 1:
+                theta["information"].zero_()
+            free = (theta["use"] == UNUSED).nonzero().flatten().tolist()
+            if free:
+                theta["use"][free[last // self.interval % len(free)]] = TRIED
 
     @torch.no_grad()
     def after_backward(self, network: Network, step: Step) -> None:
         every = [placed.values() for _, placed in network.placed_by(self)]
-        tried = [theta for theta in every if self.tries(theta, step.number)]
-        ratios = [fisher_ratio(theta) for theta in tried]
-        for theta in tried:  # what was tried takes no step yet: growing does not move the function
-            n = int(theta["grown"])
+        tried = [theta for theta in every if TRIED in theta["use"].tolist()]
+        for theta in tried:  # what is tried takes no step yet: growing does not move the function
+            theta["information"].add_(theta["information"].new_tensor(fisher_information(theta)))
+            n = theta["use"].tolist().index(TRIED)
             theta[f"A{n}"].grad = theta[f"B{n}"].grad = None
-        room = self.budget - sum(int(theta["grown"]) for theta in every) if self.budget else len(tried)
+        if step.number % self.interval:
+            return
+        ratios = [fisher_ratio(theta) for theta in tried]
+        room = self.budget - sum(map(self.rank_of, every)) if self.budget else len(tried)
         wanting = [i for i, ratio in enumerate(ratios) if ratio >= self.threshold]
         for i in sorted(wanting, key=lambda i: -ratios[i])[: max(0, room)]:
-            tried[i]["grown"].add_(1)
+            tried[i]["use"][tried[i]["use"] == TRIED] = GROWN
+
+
+def fisher_information(theta: Theta) -> tuple[float, float]:
+    """FI of a layer as it is, and what the component that is tried would add to it."""
+    uses = theta["use"].tolist()
+    own, new = (
+        sum(_information(theta[f"{factor}{n}"]) for factor in "AB" for n, use in enumerate(uses) if use == kind)
+        for kind in (GROWN, TRIED)
+    )
+    return own, new
 
 
 def fisher_ratio(theta: Theta) -> float:
-    """FI(grown) / FI(as it is) of a layer that is tried with one component more; 1 where it has no gradient."""
-    n = int(theta["grown"])
-    own = sum(_information(theta[f"{factor}{k}"]) for factor in "AB" for k in range(n))
-    return 1 + _information(theta[f"B{n}"]) / own if own else 1.0
+    """FI(grown) / FI(as it is) of a layer that was tried with one component more; 1 where it had no gradient."""
+    own, new = theta["information"].tolist()
+    return 1 + new / own if own else 1.0
+
+
+def _risen(step: Step) -> int:
+    """The first step that has the whole learning rate."""
+    return step.rates.index(max(step.rates)) if step.rates else 0
 
 
 def _information(parameter: Tensor) -> float:

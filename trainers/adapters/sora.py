@@ -5,6 +5,7 @@
 After each optimizer step g ← T_ξ(g), with the soft threshold T_ξ(x) = sign(x)·max(|x| − ξ, 0): the proximal step of an
 L1 penalty, ξ = η·λ. Here `shrink` names what λ adds up to: ξ_t = shrink · w_t / Σ w, where w follows the learning rate
 and rises from zero over `ramp` of the steps, so a gate that no gradient holds open closes if it began below `shrink`.
+It rises evenly, or by `levels` on each of which the rest settles before the next (algorithm 1).
 
 A starts Kaiming-uniform, B at zero, and g N(0, 1) or at 1, so ΔW = 0 before the first step. Components whose gate is
 closed are left out of the file, which changes nothing; a moving average of g, which is not yet zero there, is cut too.
@@ -14,10 +15,11 @@ Ding et al. 2023 (arXiv 2311.11696), eq. 3–6 and algorithm 1.
 
 from __future__ import annotations
 
+from math import floor
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -43,10 +45,18 @@ class SoRA(RankedMethod):
     """How far all proximal steps together move a gate towards zero; more closes more of the rank."""
     ramp: float = Field(default=0.5, ge=0, le=1)
     """Share of the steps over which the proximal steps grow from nothing to their full size."""
+    levels: int = Field(default=0, ge=0, le=100)
+    """How many levels of the same length they grow by, as in the paper, which has six; 0 = evenly."""
     gate_ratio: float = Field(default=10.0, gt=0, le=1000)
     """How many times faster the gates learn than the factors; too fast, and Adam opens again what shrinking closed."""
     gate_initial: Literal["one", "normal"] = "normal"
     """Where the gates start: N(0, 1) as in the paper, or all at one, where closing any takes a `shrink` of about 1."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> SoRA:
+        if self.levels and not self.ramp:
+            raise ValueError(f"levels = {self.levels} has no effect with ramp = 0, where nothing grows")
+        return self
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return {
@@ -76,7 +86,7 @@ class SoRA(RankedMethod):
     @torch.no_grad()
     def after_step(self, network: Network, step: Step) -> None:
         threshold = self.threshold(step)
-        for _, placed in network.placed_by(self):
+        for _, placed in network.learned_by(self):
             theta = placed.values()
             theta["g"].copy_(soft_threshold(theta["g"], threshold))
             theta["open"].copy_(theta["g"] != 0)
@@ -84,7 +94,10 @@ class SoRA(RankedMethod):
     def threshold(self, step: Step) -> float:
         """ξ of a step; over all steps they add up to `shrink`."""
         rising = max(1.0, self.ramp * step.of)
-        weights = [rate * min(1.0, (number + 1) / rising) for number, rate in enumerate(step.rates)]
+        rises = (min(1.0, (number + 1) / rising) for number in range(len(step.rates)))
+        if self.levels:
+            rises = (floor(rise * self.levels) / self.levels for rise in rises)
+        weights = [rate * rise for rate, rise in zip(step.rates, rises, strict=True)]
         return self.shrink * weights[step.number] / (sum(weights) or 1.0)
 
 

@@ -133,6 +133,25 @@ class Six(nn.Module):
         return torch.stack([layer(x) for layer in self.layers])
 
 
+def test_what_has_stopped_learning_keeps_its_triplets_out_of_the_same_budget():
+    net = make_layers()
+    network = attach_to(net, replace(SMALL, target_rank=1, importance="magnitude", begin=0.0, settle=0.2, interval=1))
+    method = network.methods[0]
+    for site in network.sites:
+        with torch.no_grad():
+            site.thetas[0].lam.copy_(0.1 * torch.tensor([1.0, 2.0, 3.0]))
+    still = network.sites[1]
+    still.requires_grad_(False)
+    before = still.thetas[0].lam.clone()
+    for number in range(10):
+        method.after_step(network, Step(number, 10))
+    ranks = [method.rank_of(site.placed[0].values()) for site in network.sites]
+    assert torch.equal(still.thetas[0].lam, before) and ranks[1] == 3
+    assert sum(ranks) == len(ranks)  # one each, of which the still one has three
+    network.requires_grad_(False)
+    method.after_step(network, Step(0, 10))
+
+
 def test_the_rank_goes_to_the_layers_that_need_it():
     draw = torch.Generator().manual_seed(6)
     torch.manual_seed(0)

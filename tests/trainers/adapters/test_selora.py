@@ -14,7 +14,7 @@ from tests.trainers.adapters.training import take_steps
 from trainers.adapters import SeLoRA
 from trainers.adapters.method import Now, Step
 from trainers.adapters.network import Network
-from trainers.adapters.selora import fisher_ratio
+from trainers.adapters.selora import GROWN, TRIED, UNUSED, fisher_information, fisher_ratio
 from trainers.config import Train
 
 SMALL = SeLoRA(rank=3, alpha=0.7, interval=2)
@@ -25,7 +25,7 @@ ALWAYS = SeLoRA(rank=4, alpha=0.7, interval=3, threshold=1.0)
 @pytest.mark.parametrize("grown", [1, 2, 3])
 def test_the_change_is_alpha_times_the_components_grown_so_far(kind, grown):
     site = make_site(kind, SMALL)
-    site.placed[0].values()["grown"].fill_(grown)
+    site.placed[0].values()["use"][:grown] = GROWN
     theta = theta_of(site)
     expected = 0.7 * sum(theta[f"B{n}"] @ theta[f"A{n}"] for n in range(grown))
     torch.testing.assert_close(site.dense(), expected.reshape(site.op.shape))
@@ -34,7 +34,7 @@ def test_the_change_is_alpha_times_the_components_grown_so_far(kind, grown):
 
 def test_a_starts_kaiming_uniform_and_b_at_zero_at_rank_1():
     theta = theta_of(make_site("linear", SeLoRA(rank=200), size=0.0))
-    assert int(theta["grown"]) == 1
+    assert theta["use"].tolist() == [GROWN] + 199 * [UNUSED]
     A = torch.cat([theta[f"A{n}"] for n in range(200)])
     assert A.abs().max() <= 12**-0.5 and A.std().item() == pytest.approx((3 * 12) ** -0.5, rel=0.05)
     assert not any(theta[f"B{n}"].any() for n in range(200))
@@ -45,7 +45,21 @@ def loss_of(net: nn.Module) -> Tensor:
 
 
 def grown(network: Network) -> list[int]:
-    return [int(site.placed[0].values()["grown"]) for site in network.sites]
+    return [site.placed[0].method.rank_of(site.placed[0].values()) for site in network.sites]
+
+
+def begin(network: Network, number: int, rates: tuple[float, ...] = (1.0,) * 20) -> Step:
+    """The beginning of a step, up to its forward passes."""
+    step = Step(number, len(rates), rates=rates)
+    network.methods[0].begin_step(network, step)
+    network.clock.now = Now(training=True, step=number)
+    return step
+
+
+def tried(network: Network) -> list[int | None]:
+    """Which component of each layer is on trial."""
+    uses = [site.placed[0].values()["use"].tolist() for site in network.sites]
+    return [use.index(TRIED) if TRIED in use else None for use in uses]
 
 
 def warmed(method: SeLoRA) -> tuple[nn.Module, Network]:
@@ -60,24 +74,30 @@ def warmed(method: SeLoRA) -> tuple[nn.Module, Network]:
 
 def test_the_ratio_is_that_of_a_second_backward_on_the_grown_layer():
     net, network = warmed(SMALL)
-    network.clock.now = Now(training=True, step=1)  # no trial: the layers as they are
+    begin(network, 1)  # no trial: the layers as they are
+    assert tried(network) == [None] * 5
     loss_of(net).backward()
     before = {site.path: information(site, 1) for site in network.sites}
     network.zero_grad(set_to_none=True)
 
     for site in network.sites:  # really grown, outside any trial
-        site.placed[0].values()["grown"].fill_(2)
+        site.placed[0].values()["use"][1] = GROWN
     loss_of(net).backward()
     after = {site.path: information(site, 2) for site in network.sites}
     assert all(not site.thetas[0].A1.grad.any() for site in network.sites)  # while its B is zero
     network.zero_grad(set_to_none=True)
 
     for site in network.sites:
-        site.placed[0].values()["grown"].fill_(1)
-    network.clock.now = Now(training=True, step=2)
+        site.placed[0].values()["use"][1] = UNUSED
+    begin(network, 2)
+    assert tried(network) == [2] * 5  # the second of two that are free
+    for site in network.sites:
+        theta = site.placed[0].values()
+        theta["use"][1:] = torch.tensor([TRIED, UNUSED])
     loss_of(net).backward()
     for site in network.sites:
-        ratio = fisher_ratio(site.placed[0].values())
+        own, new = fisher_information(site.placed[0].values())
+        ratio = 1 + new / own
         assert ratio - 1 == pytest.approx(after[site.path] / before[site.path] - 1, rel=1e-2) and ratio > 1
 
 
@@ -89,29 +109,72 @@ def information(site, n: int) -> float:
 def test_a_trial_and_a_growth_leave_the_loss_as_it_is():
     net, network = warmed(ALWAYS)
     with torch.no_grad():
-        network.clock.now = Now(training=True, step=2)
+        begin(network, 2)
         still = loss_of(net).item()
-        network.clock.now = Now(training=True, step=3)  # a trial
-        tried = loss_of(net).item()
+        step = begin(network, 3)  # a trial
+        on_trial = loss_of(net).item()
     loss_of(net).backward()
-    ALWAYS.after_backward(network, Step(3, 20))
+    ALWAYS.after_backward(network, step)
     assert grown(network) == [2] * 5
     network.clock.now = Now()
-    assert tried == pytest.approx(still, abs=1e-7) and loss_of(net).item() == pytest.approx(still, abs=1e-7)
+    assert on_trial == pytest.approx(still, abs=1e-7) and loss_of(net).item() == pytest.approx(still, abs=1e-7)
 
 
 def test_what_was_tried_is_what_is_kept_and_takes_no_step_yet():
     net, network = warmed(ALWAYS)
     before = copy.deepcopy(network.state_dict())
-    network.clock.now = Now(training=True, step=3)
+    step = begin(network, 3)
     loss_of(net).backward()
-    assert all(site.thetas[0].B1.grad.any() for site in network.sites)
-    ALWAYS.after_backward(network, Step(3, 20))
+    assert tried(network) == [2] * 5 and all(site.thetas[0].B2.grad.any() for site in network.sites)
+    ALWAYS.after_backward(network, step)
     for site in network.sites:
         theta = site.thetas[0]
-        assert theta.A1.grad is None and theta.B1.grad is None and theta.B0.grad is not None
+        assert theta.A2.grad is None and theta.B2.grad is None and theta.B0.grad is not None
+        assert theta.use.tolist() == [GROWN, UNUSED, GROWN, UNUSED]
     after = network.state_dict()
-    assert all(torch.equal(before[name], value) for name, value in after.items() if not name.endswith("grown"))
+    state = (".use", ".information")
+    assert all(torch.equal(before[name], value) for name, value in after.items() if not name.endswith(state))
+
+
+def test_what_was_not_kept_makes_room_for_another():
+    net, network = warmed(replace(ALWAYS, threshold=100.0))
+    seen = []
+    for number in range(3, 16, 3):
+        step = begin(network, number)
+        seen.append(tried(network))
+        loss_of(net).backward()
+        network.methods[0].after_backward(network, step)
+    assert grown(network) == [1] * 5 and seen == [[n] * 5 for n in (2, 3, 1, 2, 3)]
+
+
+def test_a_trial_adds_up_its_steps_and_waits_for_the_whole_learning_rate():
+    net, network = warmed(replace(ALWAYS, interval=4, trial=3))
+    rates = tuple(min(1.0, (n + 1) / 4) for n in range(20))  # whole from step 3 on
+    added = torch.zeros(2)
+    begun = {}
+    for number in range(9):
+        step = begin(network, number, rates)
+        begun[number] = tried(network)[0]
+        network.zero_grad(set_to_none=True)
+        loss_of(net).backward()
+        theta = network.sites[0].placed[0].values()
+        if begun[number] is not None:
+            added += torch.tensor(fisher_information(theta))
+        network.methods[0].after_backward(network, step)
+        assert grown(network) == [1 + (number == 8)] * 5
+    assert [number for number, one in begun.items() if one is not None] == [6, 7, 8]  # not 2 to 4: it had not risen
+    torch.testing.assert_close(theta["information"], added)
+    assert fisher_ratio(theta) == pytest.approx(1 + (added[1] / added[0]).item())
+
+
+def test_what_has_stopped_learning_is_not_tried():
+    net, network = warmed(ALWAYS)
+    network.sites[1].requires_grad_(False)
+    step = begin(network, 3)
+    assert tried(network) == [2, None, 2, 2, 2]
+    loss_of(net).backward()
+    ALWAYS.after_backward(network, step)
+    assert grown(network) == [2, 1, 2, 2, 2]
 
 
 def test_components_that_were_there_keep_their_moments():
@@ -125,8 +188,8 @@ def test_components_that_were_there_keep_their_moments():
 
     take_steps(network, lambda: loss_of(net), 8, Train(learning_rate=1e-2, weight_decay=0.3), after)
     assert steps[3] == {"A0": 4, "B0": 4}  # grown in this step, the fourth, and not moved by it
-    assert steps[4] == {"A0": 5, "B0": 5, "A1": 1, "B1": 1}
-    assert steps[7] == {"A0": 8, "B0": 8, "A1": 4, "B1": 4, "A2": 1, "B2": 1}
+    assert steps[4] == {"A0": 5, "B0": 5, "A2": 1, "B2": 1}
+    assert steps[7] == {"A0": 8, "B0": 8, "A2": 4, "B2": 4, "A1": 1, "B1": 1}
     for site in network.sites:  # neither stepped nor decayed
         assert not site.thetas[0].B3.any() and grown(network) == [3] * 5
 
@@ -141,10 +204,10 @@ def test_layers_grow_to_their_largest_rank_and_no_further():
 
 def test_a_budget_goes_to_the_layers_with_the_highest_ratio():
     net, network = warmed(replace(ALWAYS, budget=7))
-    network.clock.now = Now(training=True, step=3)
+    step = begin(network, 3)
     loss_of(net).backward()
-    ratios = [fisher_ratio(site.placed[0].values()) for site in network.sites]
-    network.methods[0].after_backward(network, Step(3, 20))
+    ratios = [1 + new / own for own, new in (fisher_information(s.placed[0].values()) for s in network.sites)]
+    network.methods[0].after_backward(network, step)
     best = sorted(ratios, reverse=True)[:2]
     assert grown(network) == [1 + (ratio in best) for ratio in ratios]
     take = attach_to(other := make_layers(), replace(ALWAYS, interval=1, budget=7))
@@ -183,7 +246,7 @@ def test_it_grows_where_rank_is_missing():
 
 def test_its_file_has_the_rank_that_was_grown_and_the_same_change():
     site = make_site("strided", SMALL)
-    site.placed[0].values()["grown"].fill_(2)
+    site.placed[0].values()["use"][1] = GROWN
     from trainers.formats.layout import build_update
 
     tensors = site.updates()[0].file_tensors(SMALL.file_alpha)

@@ -60,6 +60,15 @@ def test_the_thresholds_add_up_to_shrink_and_follow_the_learning_rate(ramp, deca
     assert [f / found[3] for f in found] == pytest.approx([e / expected[3] for e in expected])
 
 
+def test_the_thresholds_grow_by_levels():
+    method = SoRA(shrink=0.6, ramp=0.5, levels=5)
+    found = [method.threshold(Step(n, 40, rates=40 * (1.0,))) for n in range(40)]
+    levels = [0.0] * 3 + [0.2] * 4 + [0.4] * 4 + [0.6] * 4 + [0.8] * 4 + [1.0] * 21
+    assert found == pytest.approx([0.6 * level / sum(levels) for level in levels])
+    with pytest.raises(ValueError, match="levels = 5 has no effect with ramp = 0"):
+        SoRA(ramp=0.0, levels=5)
+
+
 def test_a_gate_that_nothing_holds_open_closes_if_it_began_below_shrink():
     for shrink, left in ((0.9, 0.1), (1.1, 0.0)):
         method = SoRA(rank=3, shrink=shrink, gate_initial="one")

@@ -27,9 +27,10 @@ def take_steps(
         step = Step(number, steps, seed=5, rates=(1.0,) * steps)
         network.clock.now = Now(seed=5, draw=number, training=True, step=number)
         optimizer.zero_grad(set_to_none=True)
-        value = loss()
         for method in network.methods:
             method.begin_step(network, step)
+        value = loss()
+        for method in network.methods:
             penalty = method.penalty(network)
             value = value if penalty is None else value + penalty
         value.backward()
