@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.styles.picture import draw_picture
+from benchmarks.styles.plot import Point, draw_plot
 from benchmarks.styles.rows import BASE, FIRST_SEED, STYLES, Results, Row, own_rate
 from benchmarks.styles.sweep import SWEPT, better_rate, every_preset, tried, untried
 
@@ -44,8 +45,11 @@ def write_report(results: Results, steps: int, scratch: Path, out: Path) -> None
     lines = [line for preset in presets if (line := gather(found, preset))]
     picture = out.with_suffix(".png")
     drawn = draw_picture(shown(found, lines, steps), scratch, picture)
+    plot = out.with_name(f"{out.stem}-plot.png")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(found, lines, steps, picture.name if drawn else ""), encoding="utf-8")
+    plotted = draw_plot([point for line in lines if (point := left_of(found, line))], plot)
+    names = (picture.name if drawn else "", plot.name if plotted else "")
+    out.write_text(page(found, lines, steps, *names), encoding="utf-8")
 
 
 def gather(found: Found, preset: str) -> Line | None:
@@ -79,6 +83,18 @@ def learns(line: Line, found: Found, style: str) -> bool:
     return base is None or not losses or statistics.median(losses) < base["loss"]
 
 
+def left_of(found: Found, line: Line) -> Point | None:
+    """A preset's share of the bare base's loss, the mean of both styles' medians; None without one of either."""
+    bases = {style: figures["loss"] for style in STYLES if (figures := bare(found, style))}
+    if any(style not in bases or not line.of(style, "loss") for style in STYLES):
+        return None
+    shares = [[loss / bases[style] for loss in line.of(style, "loss")] for style in STYLES]
+    share, least, most = (
+        statistics.mean(each) for each in ([statistics.median(s) for s in shares], map(min, shares), map(max, shares))
+    )
+    return Point(line.preset, statistics.median(line.all("parameters")), share, least, most)
+
+
 def bare(found: Found, style: str) -> Mapping[str, Any] | None:
     """The figures of the bare base on a style."""
     return next(
@@ -109,7 +125,7 @@ HEADINGS = (
 )
 
 
-def page(found: Found, lines: Sequence[Line], steps: int, picture: str) -> str:
+def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: str) -> str:
     """The page `docs/methods.md`."""
     seeds = max((len(line.of(style, "loss")) for line in lines for style in STYLES), default=0)
     machines = dict.fromkeys(str(entry["machine"]).rpartition(", load")[0] for entry in found.values())
@@ -130,6 +146,7 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str) -> str:
         "thread, where the machine lists one.",
         "",
         *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
+        *([f"![What is left of the loss, by the numbers that are trained]({plot})", ""] if plot else []),
         "| " + " | ".join(HEADINGS) + " |",
         "|" + " --- |" * len(HEADINGS),
         *("| " + " | ".join(row) + " |" for row in (*base_lines(found), *map(cells, lines))),

@@ -10,13 +10,15 @@ import pytest
 from PIL import Image
 
 from benchmarks.styles import __main__ as command
-from benchmarks.styles.report import write_report
+from benchmarks.styles.plot import Frame, Point, draw_plot
+from benchmarks.styles.report import gather, left_of, write_report
 from benchmarks.styles.rows import BASE, STYLES, Figures, Results, Row, at_rate, own_rate, settings
 from benchmarks.styles.sweep import APART, AT_MOST, better_rate, every_preset, tried, untried, wanted
 from trainers.config_file import build_config
 from trainers.techniques import list_techniques
 
 LORA, VERA = own_rate("lora"), own_rate("vera")
+INKY = (11, 107, 93)
 MADE = {"commit": "abc", "machine": "A processor (2 cores), 1 thread(s), load 8.0", "date": "2026-11-25"}
 
 
@@ -152,6 +154,10 @@ def test_the_report_of_some_rows(results, tmp_path):
     assert f"| {own_rate('loha'):.2g}: error |" in sweep
     assert "0.5000 | 0.5000 | 0.700 | 0.700" in lines["*bare base*"] and "0.200" in lines["*truth, decoded*"]
     assert not out.with_suffix(".png").exists() and "methods.png" not in out.read_text(encoding="utf-8")
+    assert out.with_name("methods-plot.png").exists() and "(methods-plot.png)" in out.read_text(encoding="utf-8")
+    point = left_of(results.read(), gather(results.read(), "lora"))
+    assert point == Point("lora", 12345, (0.36 / 0.5 + 0.6 / 0.5) / 2, (0.35 / 0.5 + 1.2) / 2, (0.37 / 0.5 + 1.2) / 2)
+    assert left_of(results.read(), gather(results.read(), "vera")) is None
 
     for row, colour in ((Row(BASE, STYLES[0]), "red"), (Row("lora", STYLES[0], LORA), "blue")):
         (scratch / row.name).mkdir(parents=True)
@@ -162,6 +168,19 @@ def test_the_report_of_some_rows(results, tmp_path):
     with Image.open(out.with_suffix(".png")) as picture:
         colours = [picture.getpixel((150, 60 + 86 * row)) for row in range(3)]
     assert colours == [(0, 0, 0), (255, 0, 0), (0, 0, 255)]
+
+
+def test_the_plot_has_a_dot_where_each_preset_lies(tmp_path):
+    points = [Point("few", 100, 0.9, 0.85, 1.0), Point("many", 1_000_000, 0.8, 0.8, 0.8)]
+    assert draw_plot(points, tmp_path / "plot.png") and not draw_plot([], tmp_path / "none.png")
+    with Image.open(tmp_path / "plot.png") as picture:
+        dots = [[x, y] for x in range(picture.width) for y in range(picture.height) if picture.getpixel((x, y)) == INKY]
+    frame = Frame.around(points)
+    for x, y in (frame.place(100, 0.9), frame.place(1_000_000, 0.8)):
+        near = [one for one in dots if abs(one[0] - x) <= 6 and abs(one[1] - y) <= 6]
+        assert len(near) > 60
+        dots = [one for one in dots if one not in near]
+    assert dots == [] and frame.place(100, 0.8) == (70, 590) and frame.place(10_000, 0.9)[1] == 320
 
 
 def test_a_report_of_nothing(tmp_path):
