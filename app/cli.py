@@ -197,7 +197,7 @@ def generate(
 
 @app.command(epilog="Example: velatura inspect outputs/dusk/style/dusk.safetensors")
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A style file, from here or elsewhere.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A style file from anywhere, or a run's folder.")],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     json: Json = False,
 ) -> None:

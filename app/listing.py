@@ -13,10 +13,18 @@ LONGEST_VALUE = 100
 
 
 def show_style(path: Path, tensors: bool, as_json: bool) -> None:
-    """Print what a style file is."""
+    """Print what a style file is, or that of a run's folder; where it lies in one, also where its rank went.
+
+    VelaturaError where the folder has none.
+    """
+    from trainers.errors import VelaturaError
+    from trainers.formats.embedding import style_of_run
     from trainers.formats.inspect import describe_style
 
-    summary = describe_style(path)
+    file = style_of_run(path) if path.is_dir() else path
+    if file is None:
+        raise VelaturaError(f"{path} is a folder without a style; name a style file, or the folder of a finished run")
+    summary = describe_style(file)
     if as_json:
         print_json(summary.model_dump(mode="json"))
         return
@@ -42,6 +50,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         print_table(
             ("block", "rank of each of its layers"), [(b, " ".join(map(str, r))) for b, r in summary.ranks.items()]
         )
+    _show_ranks(file.absolute().parent.parent)
     if summary.metadata:
         print_table(("metadata", ""), [(key, _cut(value)) for key, value in sorted(summary.metadata.items())])
     if tensors:
@@ -49,6 +58,17 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         print_table(("tensor", "shape", "format"), rows)
     else:
         say(f"{len(summary.tensors)} tensors; --tensors lists them, --json gives everything in full")
+
+
+def _show_ranks(run: Path) -> None:
+    from trainers.ranks import read_ranks, summarise
+    from trainers.run import is_run
+
+    history = read_ranks(run) if is_run(run) else None
+    if history is not None:
+        title = f"mean rank, step {history.steps[0]} to {history.steps[-1]}"
+        rows = [(name, line, f"{mean:.1f}") for name, line, mean in summarise(history)]
+        print_table(("block", title, "at the end"), rows)
 
 
 def _cut(value: str) -> str:

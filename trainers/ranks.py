@@ -72,6 +72,19 @@ def read_ranks(folder: Path) -> RankHistory | None:
     return RankHistory(layers, tuple(noted), rows)
 
 
+def summarise(history: RankHistory, columns: int = 24) -> list[tuple[str, str, float]]:
+    """Of each block its name, the mean rank of its layers over the steps as a line of bars, and at the end."""
+    marks = "▁▂▃▄▅▆▇█"
+    moments = [(len(history.steps) - 1) * i // max(1, columns - 1) for i in range(columns)]
+    found = []
+    for name, layers in groupby(range(len(history.layers)), lambda i: block(history.layers[i])):
+        rows = list(layers)
+        means = [sum(history.ranks[moment][layer] for layer in rows) / len(rows) for moment in moments]
+        shares = (mean / max(1, history.largest) for mean in means)
+        found.append((name, "".join(marks[round(share * (len(marks) - 1))] for share in shares), means[-1]))
+    return found
+
+
 def draw_rank_map(folder: Path) -> Path | None:
     """Draw a run's ranks as a picture in its folder; None where its method does not change them."""
     history = read_ranks(folder)

@@ -24,11 +24,10 @@ from app.ui.shelf_read import (
     plain,
     read_found,
     read_trained,
-    style_of_run,
 )
 from app.ui.uploads import MOST_BYTES_A_FILE, forget
 from trainers.errors import VelaturaError
-from trainers.formats.embedding import BESIDE, embedding_beside
+from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
 from trainers.run import Run, plain_disk_errors, whole_file
 
 __all__ = ["FORMATS", "Item", "Shelf"]

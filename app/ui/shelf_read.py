@@ -14,7 +14,6 @@ from app.ui import shelf_words as words
 from app.ui.downloads import OFFERS
 from app.ui.names import safe_name
 from trainers.formats.convert import is_plain, why_not_plain
-from trainers.formats.embedding import BESIDE
 from trainers.formats.inspect import Glance, glance_at
 from trainers.formats.own import read_form
 from trainers.formats.read import read_outline, read_style
@@ -60,18 +59,6 @@ class Item:
     """Why a style cannot be written for diffusers, the end of a sentence; empty where it can or is trained here."""
     only_here: bool = False
     """Whether nothing but Velatura loads it."""
-
-
-def style_of_run(run: Path) -> Path | None:
-    """The style file of a run's folder, None where there is none (yet)."""
-    own = run / "style" / f"{run.name}.safetensors"
-    if own.is_file():
-        return own
-    # The folder may have been renamed since; files for diffusers and of a word stand beside the one they belong to.
-    found = {path.stem: path for path in (run / "style").glob("*.safetensors") if not path.name.startswith(".")}
-    twins = {f"{stem}{end}" for stem in found for end in ("-diffusers", BESIDE)}
-    whole = [path for stem, path in found.items() if stem not in twins]
-    return max(whole, default=None)
 
 
 def read_trained(path: Path, view: View) -> Item:

@@ -26,6 +26,7 @@ from trainers.ranks import (
     note_ranks,
     read_ranks,
     shade,
+    summarise,
 )
 
 
@@ -73,6 +74,16 @@ def test_steps_done_again_after_a_cut_count_once(tmp_path):
     events = [{"type": "ranks", "step": step, "ranks": {"unet.a": rank}} for step, rank in lines]
     (tmp_path / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + "\n")
     assert read_ranks(tmp_path) == RankHistory(("unet.a",), (1, 2, 3), ((1,), (5,), (6,)))
+
+
+def test_a_few_letters_say_where_the_rank_went():
+    layers = ("unet.mid_block.attentions.0.a", "unet.mid_block.attentions.0.b", "unet.up_blocks.1.resnets.0.conv1")
+    history = RankHistory(layers, (1, 2, 9), ((0, 2, 8), (4, 4, 8), (8, 7, 0)))
+    assert summarise(history, 3) == [
+        ("unet.mid_block.attentions.0", "▂▅█", 7.5),
+        ("unet.up_blocks.1.resnets.0", "██▁", 0.0),
+    ]
+    assert [len(line) for _, line, _ in summarise(history)] == [24, 24]
 
 
 def test_the_map_has_a_row_a_layer_and_a_column_a_moment(tmp_path):

@@ -73,6 +73,18 @@ def words_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], stem: s
     return tuple(dict.fromkeys((stem, *keys)))
 
 
+def style_of_run(run: Path) -> Path | None:
+    """The style file of a run's folder, None where there is none (yet)."""
+    own = run / "style" / f"{run.name}.safetensors"
+    if own.is_file():
+        return own
+    # The folder may have been renamed since; files for diffusers and of a word stand beside the one they belong to.
+    found = {path.stem: path for path in (run / "style").glob("*.safetensors") if not path.name.startswith(".")}
+    twins = {f"{stem}{end}" for stem in found for end in ("-diffusers", BESIDE)}
+    whole = [path for stem, path in found.items() if stem not in twins]
+    return max(whole, default=None)
+
+
 def embedding_beside(style: Path) -> Path | None:
     """The file with the word that was trained together with a style, None where there is none."""
     path = style.with_name(f"{style.stem}{BESIDE}{style.suffix}")

@@ -21,12 +21,12 @@ from app.ui.places import Places, UploadFolder
 from app.ui.queue import Queue
 from app.ui.shelf import Item, Shelf
 from app.ui.shelf_cards import card
-from app.ui.shelf_read import style_of_run
 from tests.app.jobs.working import do_next
 from tests.trainers.knobs import ALONE
 from tests.trainers.runs import METHODS, equal, quick_settings, write_images
 from trainers.config_file import read_config
 from trainers.errors import VelaturaError
+from trainers.formats.embedding import style_of_run
 from trainers.formats.inspect import describe_style
 from trainers.run import Run
 
