@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from trainers.adapters import (
     SeLoRA,
     SoRA,
     TiedLoRA,
+    TLoRA,
     VeRA,
 )
 from trainers.adapters.method import LayerMethod, Now
@@ -51,6 +53,7 @@ VARIANTS: dict[str, LayerMethod] = {
     "tied": TiedLoRA(rank=3, alpha=2.0),
     "tied-role": TiedLoRA(rank=3, alpha=2.0, group_by="role"),
     "tied-a-frozen-b": TiedLoRA(rank=3, alpha=2.0, tie_b=False, train_b=False),
+    "tied-frozen": TiedLoRA(rank=3, alpha=2.0, train_a=False, train_b=False),
     "dylora": DyLoRA(rank=4, alpha=3.0, unit=2),
     "adalora": AdaLoRA(rank=3, alpha=50.0, target_rank=2),
     "sora": SoRA(rank=3, alpha=2.0),
@@ -64,11 +67,23 @@ VARIANTS: dict[str, LayerMethod] = {
     "bitfit": BitFit(),
     "bitfit-biases": BitFit(missing_biases=True),
     "full": Full(),
+    "t-lora": TLoRA(rank=4, alpha=3.0, lowest=0.25),
+    "t-lora-noise": TLoRA(rank=4, alpha=3.0, lowest=0.25, orthogonal=False),
 }
 
 
 WAITING = {"selora": ("1", "2")}
 """Ends of the names of tensors that take no part yet at the start."""
+
+
+def timesteps(n: int) -> Tensor:
+    """Of each image of a batch of n, all of them different."""
+    return torch.linspace(100, 950, n).long()
+
+
+def give_timesteps(net: nn.Module, args: tuple[Tensor], kwargs: dict[str, Tensor]) -> tuple[tuple[Tensor], Any]:
+    """A UNet's second input, for networks that follow it."""
+    return args, {"timestep": timesteps(len(args[0])), **kwargs}
 
 
 class Layers(nn.Module):
@@ -83,10 +98,11 @@ class Layers(nn.Module):
         self.wide = nn.Linear(20, 24, bias=False)
         self.plain = nn.LayerNorm(24)
         self.narrow = nn.Linear(24, 12)
+        self.register_forward_pre_hook(give_timesteps, with_kwargs=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, sample: Tensor, timestep: Tensor) -> Tensor:
         """`(n, 12, h, w)` to `(n, h·w/4, 12)`."""
-        h = F.silu(self.strided(x))
+        h = F.silu(self.strided(sample))
         h = self.grouped(self.pointwise(F.silu(self.dilated(h))))
         return self.narrow(F.silu(self.plain(self.wide(h.flatten(2).mT))))
 
