@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.trainers.adapters.blocks import VARIANTS, at, make_block, run
+from tests.trainers.adapters.blocks import IN, VARIANTS, at, make_block, run
 from tests.trainers.adapters.layers import attach_to
 from trainers.adapters import Adapter, KronABlock, Prompts
 from trainers.adapters.method import Now
@@ -49,6 +49,23 @@ def test_strength_is_linear_and_removing_gives_the_block_back(variant):
     assert torch.equal(at(site, 0.0), bare)
     site.remove()
     assert torch.equal(run(site), bare)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradients_of_the_input_and_of_every_tensor_by_finite_differences(variant):
+    kind, method = VARIANTS[variant]
+    site = make_block(kind, method, size=0.3)
+    x = torch.zeros((1, IN, 1, 1) if kind == "conv2" else (2, 5, IN), dtype=torch.float64, requires_grad=True)
+
+    def moved(_, args, kwargs):
+        return (args[0] + x,), kwargs
+
+    def moved_by_name(_, args, kwargs):
+        return args, {**kwargs, "hidden_states": kwargs["hidden_states"] + x}
+
+    site.block.register_forward_pre_hook(moved_by_name if kind == "self_attn" else moved, with_kwargs=True)
+    leaves = (x, *parameters(site).values())  # finite differences move these themselves
+    assert torch.autograd.gradcheck(lambda *_: run(site), leaves, fast_mode=True)
 
 
 def test_several_methods_on_a_block_add_up_in_any_order():

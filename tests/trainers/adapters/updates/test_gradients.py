@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tests.trainers.adapters.layers import LAYERS, input_for, make_site
-from trainers.adapters import LoHA, LoKr, LoRA
-from trainers.adapters.method import LayerMethod, Now
+from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_site, put_on
+from trainers.adapters import LoRA
+from trainers.adapters.method import Now
 from trainers.adapters.op import Op
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Hadamard, Kronecker, LowRank, Normalised, Update
+from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Normalised, Update
 
-METHODS: dict[str, LayerMethod] = {
-    "lora": LoRA(rank=3, alpha=2.0),
-    "dora": LoRA(rank=3, alpha=2.0, dora=True),
-    "loha": LoHA(rank=2, alpha=3.0),
-    "loha-tucker": LoHA(rank=2, alpha=3.0, tucker=True),
-    "lokr": LoKr(rank=3, alpha=2.0, factor=4),
-    "lokr-low-rank": LoKr(rank=2, alpha=3.0, factor=2, full_matrix=False),
-    "lokr-tucker": LoKr(rank=2, alpha=3.0, factor=2, full_matrix=False, tucker=True),
-    "lokr-both": LoKr(rank=1, alpha=2.0, factor=4, full_matrix=False, decompose_both=True),
-}
-TWO_WAYS = [name for name in METHODS if name.startswith(("loha", "lokr"))]
+TWO_WAYS = [name for name in VARIANTS if name.startswith(("loha", "lokr", "krona"))]
+NORMS: dict[str, Callable[[], nn.Module]] = {"group": lambda: nn.GroupNorm(4, 12), "layer": lambda: nn.LayerNorm(12)}
+NOW = Now()
 
 
 def factored(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:
@@ -36,15 +30,24 @@ def built(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:
     return update.apply_built(site.op, x)
 
 
-def check(site: Site, run, x: Tensor) -> bool:
-    """Gradients of x and of every trained tensor against finite differences."""
-    names = [name for name, _ in site.named_parameters()]
+def check(site: Site, run: Callable[[Any, Site, Tensor], Tensor], x: Tensor, now: Now = NOW) -> bool:
+    """Gradients of x and of every trained tensor, the shared ones too, against finite differences."""
+    (placed,) = site.placed
+    held = [("own", name, value) for name, value in placed.values().items()]
+    held += [("shared", name, value) for name, value in placed.shared.items()]
+    trained = [(kind, name) for kind, name, value in held if isinstance(value, nn.Parameter)]
+    (start,) = site.updates(now)
 
     def function(x: Tensor, *values: Tensor) -> Tensor:
-        theta = {name.rsplit(".", 1)[-1]: value for name, value in zip(names, values, strict=True)}
-        return run(site.placed[0].method.update(theta, site, {}, Now()), site, x)
+        found = {(kind, name): value.detach() for kind, name, value in held} | dict(zip(trained, values, strict=True))
+        own, shared = ({n: v for (kind, n), v in found.items() if kind == which} for which in ("own", "shared"))
+        update = placed.method.update(own, site, shared, now)
+        if isinstance(update, Normalised):  # its norm is outside the graph, so finite differences must not move it
+            update = replace(update, norm=start.norm)
+        return run(update, site, x)
 
-    leaves = tuple(p.detach().requires_grad_() for p in site.parameters())
+    assert trained
+    leaves = [value.detach().requires_grad_() for _, _, value in held if isinstance(value, nn.Parameter)]
     return torch.autograd.gradcheck(function, (x.requires_grad_(), *leaves), fast_mode=True)
 
 
@@ -52,37 +55,49 @@ def small(kind: str) -> Tensor:
     return input_for(kind, n=2)[:, :3] if kind == "linear" else input_for(kind, n=2)[..., :4, :5].contiguous()
 
 
+def live(update: Update, site: Site, x: Tensor) -> Tensor:
+    return update.apply(site.op, x, site.op(x, site.weight()))
+
+
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "dora"])
+@pytest.mark.parametrize("name", VARIANTS)
 def test_the_way_it_runs(kind, name):
-    assert check(make_site(kind, METHODS[name]), lambda u, site, x: u.apply(site.op, x, None), small(kind))
+    """With each image at a timestep of its own, which T-LoRA follows."""
+    assert check(make_site(kind, VARIANTS[name]), live, small(kind), Now(timesteps=torch.tensor([100, 900])))
+
+
+@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize("name", [name for name, method in VARIANTS.items() if "norm" in method.places])
+def test_the_way_it_runs_on_a_norm(kind, name):
+    norm = NORMS[kind]()
+    nn.init.uniform_(norm.weight, 0.5, 2)
+    nn.init.uniform_(norm.bias, -1, 1)
+    x = small("linear" if kind == "layer" else "strided")
+    assert check(put_on(norm, VARIANTS[name], size=0.3), live, x)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("name", TWO_WAYS)
 @pytest.mark.parametrize("way", [factored, built])
 def test_each_way_of_running(kind, name, way):
-    assert check(make_site(kind, METHODS[name]), way, small(kind))
+    assert check(make_site(kind, VARIANTS[name]), way, small(kind))
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_the_dense_change(kind, name):
-    site = make_site(kind, METHODS[name])
-    (start,) = site.updates()
-
     def dense(update: Update, site: Site, x: Tensor) -> Tensor:
-        if isinstance(update, Normalised):  # its norm is outside the graph, so finite differences must not move it
-            update = replace(update, norm=start.norm)
-        return update.dense(site.weight()) + 0 * x.sum()
+        change = update.dense(site.weight())
+        change = change if update.shift is None else torch.cat([change.flatten(), update.shift])
+        return change + 0 * x.sum()
 
-    assert check(site, dense, small(kind))
+    assert check(make_site(kind, VARIANTS[name]), dense, small(kind))
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("name", TWO_WAYS)
 def test_both_ways_are_equal_in_value_and_gradient(kind, name):
-    site, x = make_site(kind, METHODS[name]), input_for(kind).requires_grad_()
+    site, x = make_site(kind, VARIANTS[name]), input_for(kind).requires_grad_()
     leaves = (x, *site.parameters())
     results = []
     for way in (factored, built, lambda u, s, x: s.op(x, u.dense())):
@@ -95,9 +110,9 @@ def test_both_ways_are_equal_in_value_and_gradient(kind, name):
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_a_change_can_be_added_in_the_same_pass(kind, name):
-    site, x = make_site(kind, METHODS[name]), input_for(kind)
+    site, x = make_site(kind, VARIANTS[name]), input_for(kind)
     base = site.op(x, site.weight())
     below = torch.randn_like(base).requires_grad_()
     (update,) = site.updates()
@@ -106,8 +121,9 @@ def test_a_change_can_be_added_in_the_same_pass(kind, name):
     torch.testing.assert_close(together, below + change)
     (grad,) = torch.autograd.grad(together.square().sum(), below)
     torch.testing.assert_close(grad, 2 * (below + change).detach())
-    coarse = update.apply(site.op, x, base, below.bfloat16())
-    torch.testing.assert_close(coarse, below.bfloat16() + change)
+    if not isinstance(update, Affine):  # which works in the dtype of what it is added to
+        coarse = update.apply(site.op, x, base, below.bfloat16())
+        torch.testing.assert_close(coarse, below.bfloat16() + change)
 
 
 @pytest.mark.parametrize("shape", [(12, 40), (40, 12), (12, 40, 3, 3), (40, 12, 3, 3)])
@@ -137,7 +153,7 @@ def test_a_kronecker_product_mixes_channels_where_there_are_fewer(shape, low_ran
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("name", TWO_WAYS)
 def test_building_gives_no_gradient_where_none_is_wanted(kind, name):
-    site, x = make_site(kind, METHODS[name]), input_for(kind)
+    site, x = make_site(kind, VARIANTS[name]), input_for(kind)
     (frozen, *rest) = site.parameters()
     frozen.requires_grad_(False)
     update: Update = site.updates()[0]
