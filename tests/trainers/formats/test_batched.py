@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trainers.formats.clients import MIXED, output, parts_of, trained
-from trainers.adapters import LoHA, LoKr, LoRA
+from tests.trainers.formats.clients import MIXED, MIXED_WITHOUT_RANKS, output, parts_of, trained
+from trainers.adapters import IA3, OFT, SSF, BitFit, Full, KronA, LoHA, LoKr, LoRA, VeRA
 from trainers.formats.apply import apply_styles
 from trainers.formats.batched import batch_styles
 from trainers.formats.read import Style, read_style
@@ -23,7 +23,19 @@ METHODS = (
     LoHA(rank=2, alpha=3.0),
     LoKr(rank=2, alpha=3.0, factor=4),
     LoRA(rank=2, alpha=3.0, dora=True),
+    SSF(),
+    SSF(missing_biases=True),
+    BitFit(),
+    BitFit(missing_biases=True),
+    IA3(),
+    OFT(block_size=4),
+    OFT(block_size=4, butterfly=True),
+    VeRA(rank=6, d_initial=0.3),
+    Full(),
+    KronA(scale=0.7),
 )
+STRENGTHS = (1.0, 0.6, -0.5, 1.3, 0.4, 0.7, -0.6, 0.8, 1.2, 0.9, 0.5, 0.3, -0.7, 0.4, 1.1)
+IMAGES = len(METHODS) + 1
 
 
 @pytest.fixture(scope="module", params=["sd1", "sdxl"])
@@ -36,18 +48,17 @@ def styles(base: Model, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[
     """A file of each method, two ranks of LoRA among them, each at another strength."""
     folder: Path = tmp_path_factory.mktemp("batched")
     for number, method in enumerate(METHODS):
-        network = trained(base, method, MIXED)
+        network = trained(base, method, MIXED if method.takes_rank else MIXED_WITHOUT_RANKS)
         network.remove()
         file = folder / f"{number}.safetensors"
         write_style(file, network, base.family.name, base.unet.config, {}, "fp32")
-    strengths = (1.0, 0.6, -0.5, 1.3, 0.4)
-    return [(read_style(folder / f"{n}.safetensors"), strengths[n]) for n in range(len(METHODS))]
+    return [(read_style(folder / f"{n}.safetensors"), STRENGTHS[n]) for n in range(len(METHODS))]
 
 
 def predicted(model: Model, rows: Tensor) -> Tensor:
     """What the UNet makes of these rows of fixed latents and texts."""
     draw = torch.Generator().manual_seed(4)
-    latents, text = torch.randn(12, 4, 8, 8, generator=draw), torch.randn(12, 77, 64, generator=draw)
+    latents, text = torch.randn(2 * IMAGES, 4, 8, 8, generator=draw), torch.randn(2 * IMAGES, 77, 64, generator=draw)
     text = text[..., : model.unet.config.cross_attention_dim]
     size = {"text_embeds": torch.full((len(rows), 48), 0.3), "time_ids": torch.ones(len(rows), 6)}
     added = {"added_cond_kwargs": size} if model.family.name == "sdxl" else {}
@@ -57,17 +68,17 @@ def predicted(model: Model, rows: Tensor) -> Tensor:
 @torch.no_grad()
 def test_an_image_of_a_guided_batch_is_as_with_its_style_alone(base, styles):
     parts, calls = parts_of(base), []
-    index = torch.tensor([3, -1, 0, 4, 2, 1])
+    index = torch.tensor([*reversed(range(len(METHODS))), -1]).roll(3)
     network = batch_styles(parts, base.family.name, styles)
     network.clock.now = replace(network.clock.now, styles=index)
     handle = base.unet.register_forward_hook(lambda *_: calls.append(1))
-    together = predicted(base, torch.arange(12))  # [unconditional, conditional], each of six images
+    together = predicted(base, torch.arange(2 * IMAGES))  # [unconditional, conditional], each of all images
     handle.remove()
     network.remove()
     assert len(calls) == 1
-    bare = predicted(base, torch.arange(12))
+    bare = predicted(base, torch.arange(2 * IMAGES))
     for image, number in enumerate(index.tolist()):
-        rows = torch.tensor([image, image + 6])
+        rows = torch.tensor([image, image + IMAGES])
         alone = apply_styles(parts, base.family.name, [styles[number]] if number >= 0 else [])
         expected = predicted(base, rows)
         alone.remove()
@@ -98,11 +109,11 @@ def test_text_encoders_have_one_style_at_a_time(base, styles):
     parts = parts_of(base)
     network = batch_styles(parts, base.family.name, styles)
     found = []
-    for number in (0, 4, -1):
+    for number in (0, 4, 5, 7, -1):
         network.clock.now = replace(network.clock.now, styles=torch.tensor([number]))
         found.append(output(base))
     network.remove()
-    for number, each in zip((0, 4, None), found, strict=True):
+    for number, each in zip((0, 4, 5, 7, None), found, strict=True):
         alone = apply_styles(parts, base.family.name, [] if number is None else [styles[number]])
         assert (output(base) - each).abs().max() <= 1e-5
         alone.remove()

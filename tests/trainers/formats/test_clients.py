@@ -11,7 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.trainers.formats.clients import MIXED, cut, in_diffusers, in_lycoris, output, parts_of, trained
+from tests.trainers.formats.clients import (
+    MIXED,
+    MIXED_WITHOUT_RANKS,
+    cut,
+    in_diffusers,
+    in_lycoris,
+    output,
+    parts_of,
+    trained,
+)
 from trainers.adapters import (
     IA3,
     OFT,
@@ -65,7 +74,6 @@ OWN: dict[str, tuple[LayerMethod, str]] = {
 }
 UNRANKED = ("krona", "oft", "boft", "ia3", "ssf", "bitfit", "full", "full-extracted")
 VARIANTS |= OWN
-MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*.v_proj",)})
 # SDXL has other names and two text encoders: each structure once. SD 2 differs from SD 1 in linear projections alone.
 CASES = [f"sd1/{v}" for v in VARIANTS]
 CASES += [f"sdxl/{v}" for v in VARIANTS if v not in OWN or v in ("vera", "sora", *UNRANKED)]

@@ -9,12 +9,14 @@ from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_sit
 from trainers.adapters.updates import PerImage, Update
 from trainers.adapters.updates.per_image import stack
 
-INDEX = torch.tensor([2, -1, 0, 4, 3, 0, 1])
-MIXED = ("lora", "loha", "lokr", "lora-dora", "sora")
+MIXED = ("lora", "loha", "lokr", "lora-dora", "sora", "ssf", "ssf-biases", "bitfit", "bitfit-biases", "ia3", "oft",
+         "boft", "vera", "tied", "full", "krona")  # fmt: skip
+INDEX = torch.tensor([2, -1, 0, 4, 3, 0, 1, *range(len(MIXED) - 1, 4, -1)])
+STRENGTHS = torch.tensor([0.5, 2.0, 1.0, -1.0, 0.0, 0.3, 1.7], dtype=torch.float64).repeat(3)[: len(INDEX)]
 
 
 def changes_of(kind: str) -> tuple[dict[int, Update], torch.Tensor]:
-    """Five changes of one layer, and its weight."""
+    """A change of one layer by each method, and its weight."""
     sites = [make_site(kind, VARIANTS[name]) for name in MIXED]
     return {number: site.updates()[0] for number, site in enumerate(sites)}, sites[0].weight()
 
@@ -24,8 +26,8 @@ def changes_of(kind: str) -> tuple[dict[int, Update], torch.Tensor]:
 def test_a_batch_is_its_images_one_by_one(kind, strong):
     changes, W = changes_of(kind)
     op = make_site(kind, VARIANTS["lora"]).op
-    stacked, others = stack(changes, op.shape, 5)
-    strengths = torch.tensor([0.5, 2.0, 1.0, -1.0, 0.0, 0.3, 1.7], dtype=torch.float64) if strong else None
+    stacked, others = stack(changes, op.shape, len(MIXED))
+    strengths = STRENGTHS if strong else None
     batch = PerImage(stacked, others, op.shape, INDEX, strengths)
     assert stacked is not None and others and batch.uses_base_output
     x = input_for(kind, 2 * len(INDEX))  # [unconditional, conditional]
@@ -36,6 +38,8 @@ def test_a_batch_is_its_images_one_by_one(kind, strong):
         ΔW = torch.zeros_like(W) if number < 0 else changes[int(number)].dense(W)
         strength = 1.0 if strengths is None else strengths[place % len(INDEX)]
         alone = onto[place : place + 1] + op(x[place : place + 1], strength * ΔW)
+        if number >= 0 and (shift := changes[int(number)].shift) is not None:
+            alone = alone + op.over_channels(strength * shift)
         torch.testing.assert_close(found[place : place + 1], alone)
     torch.testing.assert_close(batch.apply(op, x, y0), found - onto)
     torch.testing.assert_close(batch.scaled(0.25).apply(op, x, y0), 0.25 * (found - onto))
@@ -67,10 +71,10 @@ def test_one_vector_an_image():
 
 def test_what_it_is_not():
     changes, W = changes_of("linear")
-    stacked, others = stack(changes, tuple(W.shape), 5)
+    stacked, others = stack(changes, tuple(W.shape), len(MIXED))
     batch = PerImage(stacked, others, tuple(W.shape), INDEX)
     with pytest.raises(ValueError, match="differs from image to image"):
         batch.dense(W)
-    with pytest.raises(ValueError, match="a batch of 10 is no multiple of the 7 images"):
+    with pytest.raises(ValueError, match=f"a batch of 10 is no multiple of the {len(INDEX)} images"):
         batch.apply(make_site("linear", VARIANTS["lora"]).op, input_for("linear", 10))
     assert batch.low_rank() is None
