@@ -55,6 +55,17 @@ class FeedForward(nn.Module):
         return self.net(x)
 
 
+class TextFeedForward(nn.Module):
+    """As CLIP's, `(n, tokens, 12)` to the same: KronA^B_res adds a block's input to its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(IN, 16), nn.Linear(16, IN)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(hidden_states)))
+
+
 class TextAttention(nn.Module):
     """As CLIP's: called by name, and gives a second result."""
 
@@ -72,6 +83,7 @@ BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "ff": FeedForward,
     "conv2": lambda: nn.Conv2d(IN, OUT, 3, stride=2, padding=1),
     "self_attn": TextAttention,
+    "mlp": TextFeedForward,
 }
 
 # One row for every way a method can be written, with a kind of block it sits on.
@@ -82,6 +94,7 @@ VARIANTS: dict[str, tuple[str, BlockMethod]] = {
     "parallel": ("ff", Adapter(width=5, scale=0.7, form="parallel")),
     "convolution": ("conv2", Adapter(width=5, scale=0.7, form="convolution")),
     "krona-b": ("ff", KronABlock(scale=0.7)),
+    "krona-b-residual": ("mlp", KronABlock(scale=0.7, residual=True)),
     "vpt-gated": ("attn2", Prompts(tokens=3, gated=True)),
     "vpt-context": ("attn2", Prompts(tokens=3)),
     "vpt-shared": ("attn2", Prompts(tokens=3, deep=False)),
@@ -112,7 +125,7 @@ def run(site: BlockSite) -> Tensor:
         return site.block(torch.randn(2, IN, 7, 6, generator=draw, dtype=torch.float64))
     x = torch.randn(2, 5, IN, generator=draw, dtype=torch.float64)
     text = torch.randn(2, 4, TEXT, generator=draw, dtype=torch.float64)
-    if site.kind == "ff":
+    if site.kind in ("ff", "mlp"):
         return site.block(x)
     if site.kind == "self_attn":
         return site.block(hidden_states=x, attention_mask=None)[0]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.trainers.adapters.blocks import IN, OUT, at, make_block, run
+from tests.trainers.adapters.blocks import IN, at, make_block, run
 from trainers.adapters import KronABlock
-from trainers.adapters.block import Call
 
 
 def test_the_output_is_the_formula():
@@ -26,22 +25,17 @@ def _bare(site, x):
 
 @pytest.mark.parametrize("g", [0.0, -0.4])
 def test_the_residual_adds_the_input_times_a_number(g):
-    method = KronABlock(residual=True)
-    site = make_block("ff", KronABlock(), size=0.3)
-    theta = dict(site.thetas[0].named_parameters()) | {"g": torch.tensor(g, dtype=torch.float64)}
-    x = torch.randn(2, 5, OUT, dtype=torch.float64)
-    site.op = type(site.op)((OUT, OUT))
-    theta["B"] = torch.randn(5, 5, dtype=torch.float64)
-    theta["A"] = torch.randn(4, 4, dtype=torch.float64)
-    y = torch.randn_like(x)
-    call = Call(x, y, None, lambda *_: y)
-    plain = KronABlock().after(call, theta, site, {}, site._clock[0].now)
-    torch.testing.assert_close(plain, y + x @ torch.kron(theta["A"], theta["B"]).T)
-    torch.testing.assert_close(method.after(call, theta, site, {}, site._clock[0].now), plain + g * x)
+    site = make_block("mlp", KronABlock(scale=0.7, residual=True), size=0.3)
+    theta = site.thetas[0]
+    with torch.no_grad():
+        theta.g.fill_(g)
+    assert (theta.A.shape, theta.B.shape) == ((3, 3), (4, 4))
+    x = torch.randn(2, 5, IN, dtype=torch.float64)
+    expected = _bare(site, x) + 0.7 * x @ torch.kron(theta.A, theta.B).T + g * x
+    torch.testing.assert_close(site.block(x), expected)
 
 
 def test_the_residual_begins_without_effect():
-    site = make_block("ff", KronABlock())
-    start = KronABlock(residual=True).init(site, {}, torch.Generator())
+    start = dict(make_block("mlp", KronABlock(residual=True)).thetas[0].named_parameters())
     assert set(start) == {"A", "B", "g"} and start["g"].shape == () and not start["g"].any()
     assert start["A"].any() and not start["B"].any()
