@@ -33,6 +33,20 @@ def test_ssf_scales_and_shifts_what_a_layer_gives(kind):
     torch.testing.assert_close(site.layer(x), expected)
 
 
+@pytest.mark.parametrize(("kind", "width"), [("strided", 40), ("dilated", 20), ("pointwise", 20)])
+@pytest.mark.parametrize("method", [SSF(missing_biases=True), BitFit(missing_biases=True)], ids=lambda m: m.name)
+def test_a_convolution_whose_output_is_as_wide_as_it_has_channels_is_changed_along_its_channels(kind, width, method):
+    site = make_site(kind, method)
+    theta, x = theta_of(site), torch.randn(2, 12, 7, width, dtype=torch.float64)
+    bare = site.layer.forward(x).detach()
+    assert bare.shape[-1] == bare.shape[1] == 20
+    scale, shift = theta.get("gamma", torch.ones(20).double()), theta["beta" if "beta" in theta else "d"]
+    expected = scale[:, None, None] * bare + shift[:, None, None]
+    torch.testing.assert_close(site.layer(x), expected)
+    site.merge(1.0)
+    torch.testing.assert_close(site.layer(x), expected)
+
+
 @pytest.mark.parametrize("kind", NORMS)
 @pytest.mark.parametrize("method", [SSF(), BitFit()])
 def test_norms_are_changed_along_their_channels(kind, method):

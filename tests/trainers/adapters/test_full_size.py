@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from tests.trainers.adapters.layers import attach_to
@@ -13,6 +14,7 @@ from trainers.adapters import (
     AdaLoRA,
     BitFit,
     DyLoRA,
+    Full,
     KronA,
     LoHA,
     LoKr,
@@ -20,8 +22,10 @@ from trainers.adapters import (
     SeLoRA,
     SoRA,
     TiedLoRA,
+    TLoRA,
     VeRA,
 )
+from trainers.adapters.network import attach
 from trainers.config import Targets
 from trainers.models.full_size import build_on_meta
 
@@ -62,10 +66,59 @@ def test_layers_and_parameters_of_a_preset(unet, preset, method):
     assert sum(p.numel() for p in network.parameters()) == counts[method]
 
 
-@pytest.mark.parametrize(("rank", "count"), [(8, 3_391_488), (16, 6_782_976)])
-def test_parameters_of_higher_ranks(unet, rank, count):
-    network = attach_to(unet, LoRA(rank=rank), targets=Targets(unet="attn-mlp"))
+@pytest.mark.parametrize(
+    ("preset", "counts"),
+    [
+        ("attn", (1_594_368, 3_188_736)),
+        ("attn-mlp", (3_391_488, 6_782_976)),
+        ("full", (8_406_528, 16_813_056)),
+        ("cross-kv", (396_288, 792_576)),
+    ],
+)
+def test_parameters_of_higher_ranks(unet, preset, counts):
+    for rank, count in zip((8, 16), counts, strict=True):
+        network = attach_to(unet, LoRA(rank=rank), targets=Targets(unet=preset))
+        network.remove()
+        assert sum(p.numel() for p in network.parameters()) == count
+
+
+WEIGHTS = {"attn": 6 * 12_390_400 + 2 * 9_584_640}
+WEIGHTS["attn-mlp"] = WEIGHTS["attn"] + 99_123_200 + 49_561_600 + 24_780_800
+WEIGHTS["full"] = WEIGHTS["attn-mlp"] + 288_460_800 + 199_987_200 + 23_244_800 + 25_804_800 + 52_531_200
+"""Of the layers of a preset: attention, feed-forward and projections, then the residual blocks and the samplers."""
+
+
+@pytest.mark.parametrize("preset", WEIGHTS)
+def test_all_weights_train_in_full_fine_tuning(unet, preset):
+    with torch.device("meta"):
+        network = attach_to(unet, Full(), targets=Targets(unet=preset))
     network.remove()
+    assert sum(p.numel() for p in network.parameters()) == WEIGHTS[preset]
+
+
+def test_t_lora_adds_one_number_for_each_component(unet):
+    network = attach_to(unet, TLoRA(rank=8, orthogonal=False), targets=Targets(unet="attn"))
+    network.remove()
+    assert sum(p.numel() for p in network.parameters()) == 1_594_368
+    method, draw = TLoRA(rank=8), torch.Generator().manual_seed(0)  # whose start cannot be drawn without memory
+    shared = method.share(network.sites, draw)
+    trained = [v for site in network.sites for v in method.init(site, shared, draw).values()]
+    assert sum(v.numel() for v in trained if isinstance(v, nn.Parameter)) == 1_594_368 + 128 * 8
+
+
+@pytest.mark.parametrize(
+    ("method", "targets", "count"),
+    [
+        (LoRA(rank=8), "attn-mlp", 1_327_104),
+        (LoRA(rank=8), "attn", 12 * 4 * 8 * 2 * 768),
+        (BitFit(), ("*",), 102_144 - 12 * 768),  # without the keys' shifts
+        (BitFit(), "attn-mlp", 102_144 - 12 * 768 - 768),  # and without the last norm
+    ],
+    ids=lambda v: getattr(v, "name", v if isinstance(v, str) else ""),
+)
+def test_parameters_of_the_text_encoder(method, targets, count):
+    encoder = build_on_meta("sd1", "text_encoder")
+    network = attach({"text_encoder": encoder}, method, Targets(unet="none", text_encoder=targets), seed=0)
     assert sum(p.numel() for p in network.parameters()) == count
 
 
