@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_layers, make_site, theta_of
 from tests.trainers.adapters.training import take_steps
 from trainers.adapters import DyLoRA, LoRA
-from trainers.adapters.method import Now
+from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.network import Network
+from trainers.adapters.site import Site
 from trainers.config import Train
 from trainers.formats.layout import build_update
 
@@ -98,37 +99,73 @@ def test_the_first_components_of_a_file_are_the_smaller_rank(kind):
         assert kept.file_rank == b
 
 
-def test_every_rank_of_one_training_is_better_than_a_lora_cut_down():
+def to_learn(values: Tensor) -> Tensor:
+    """A change of these singular values, `(14, 10)`."""
     draw = torch.Generator().manual_seed(3)
-    U, V = (torch.linalg.qr(torch.randn(n, 4, generator=draw))[0] for n in (14, 10))
-    target = U @ torch.diag(torch.tensor([4.0, 3.0, 2.0, 1.0])) @ V.T
+    U, V = (torch.linalg.qr(torch.randn(n, len(values), generator=draw))[0] for n in (14, 10))
+    return U @ torch.diag(values) @ V.T
 
-    def train(method) -> Network:
-        torch.manual_seed(0)
-        network = attach_to(nn.Sequential(nn.Linear(10, 14, bias=False)), method)
-        (site,) = network.sites
 
-        def loss() -> Tensor:
-            (update,) = site.updates(network.clock.now)
-            return (update.dense() - target).square().sum()
+def learned(method: LayerMethod, target: Tensor, steps: int = 1500) -> Site:
+    """A layer whose change was fitted to a target."""
+    torch.manual_seed(0)
+    network = attach_to(nn.Sequential(nn.Linear(10, 14, bias=False)), method)
+    (site,) = network.sites
 
-        take_steps(network, loss, 1500, Train(learning_rate=2e-2, weight_decay=0.0))
-        return network
+    def loss() -> Tensor:
+        (update,) = site.updates(network.clock.now)
+        return (update.dense() - target).square().sum()
 
-    dylora, lora = DyLoRA(rank=4, alpha=4.0), LoRA(rank=4, alpha=4.0)
-    (site,), (plain,) = train(dylora).sites, train(lora).sites
-    theta, whole = theta_of(site), theta_of(plain)
-    errors = {}
-    for b in range(1, 5):
-        ours = replace(dylora, kept_rank=b).update(theta, site, {}, Now()).dense()
-        cut = whole["B"][:, :b] @ whole["A"][:b]
-        scale = (cut * target).sum() / cut.square().sum()  # the best that a cut LoRA could be scaled by
-        errors[b] = [(one - target).square().sum().item() for one in (ours, scale * cut)]
-    # Frozen, each band takes what is largest once α / b has scaled the smaller ranks by (b − 1) / b: (4, 0, 0, 0),
-    # (2, 3, 0, 0), (4/3, 2 …) and so on. That is best for rank 1 and behind a LoRA of its own at the whole rank.
-    assert [error for error, _ in errors.values()] == pytest.approx([14, 9, 6, 4.25], rel=1e-3)
-    assert all(errors[b][0] < 0.9 * errors[b][1] for b in (1, 2, 3))
-    assert errors[4][1] < 1e-3
+    take_steps(network, loss, steps, Train(learning_rate=2e-2, weight_decay=0.0))
+    return site
+
+
+def error(change: Tensor, target: Tensor) -> float:
+    return (change - target).square().sum().item()
+
+
+def errors_by_rank(method: DyLoRA, target: Tensor) -> list[float]:
+    """What one training leaves at each rank."""
+    site = learned(method, target)
+    kept = [replace(method, kept_rank=b) for b in method.smaller_ranks]
+    return [error(one.update(theta_of(site), site, {}, Now()).dense(), target) for one in kept]
+
+
+def test_frozen_each_band_takes_the_largest_part_that_is_left():
+    """Once α / b has scaled the smaller ranks by (b − 1) / b: (4, 0, 0, 0), (2, 3, 0, 0), (4/3, 2 …) and so on.
+
+    That is best for rank 1 and behind a LoRA of its own at the whole rank.
+    """
+    found = errors_by_rank(DyLoRA(rank=4, alpha=4.0), to_learn(torch.tensor([4.0, 3.0, 2.0, 1.0])))
+    assert found == pytest.approx([14, 9, 6, 4.25], rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def cut_down() -> tuple[Tensor, Tensor, Tensor]:
+    """A target, and the factors of a LoRA of the whole rank that has learned it."""
+    target = to_learn(4 * 0.6 ** torch.arange(8))
+    site = learned(LoRA(rank=8, alpha=8.0), target)
+    assert error(site.dense(), target) < 1e-3
+    return target, theta_of(site)["B"], theta_of(site)["A"]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_low_ranks_of_one_training_are_far_better_than_a_lora_cut_down(cut_down, frozen):
+    """As good as a LoRA of its own at rank 1; in between and at the whole rank α / b keeps it behind one."""
+    target, B, A = cut_down
+    whole = target.square().sum().item()
+    ours = errors_by_rank(DyLoRA(rank=8, alpha=8.0, frozen=frozen), target)
+    own = {b: error(learned(LoRA(rank=b, alpha=8.0), target, 600).dense(), target) for b in (1, 2, 4)}
+    best = [sum((4 * 0.6**k) ** 2 for k in range(b, 8)) for b in range(1, 9)]  # Eckart–Young
+    assert [own[b] for b in own] == pytest.approx([best[b - 1] for b in own], rel=0.01)
+    assert ours[0] < 1.1 * own[1] and all(mine > 1.5 * best[b - 1] for b, mine in enumerate(ours, 1) if b > 1)
+    assert all(whole - mine > 0.6 * (whole - best[b - 1]) for b, mine in enumerate(ours, 1))
+    assert ours[7] < 0.1 * whole
+    cut = [error(B[:, :b] @ A[:b], target) for b in range(1, 5)]
+    as_read = [error(8 / b * B[:, :b] @ A[:b], target) for b in range(1, 5)]  # by its alpha and its new rank
+    for mine, plain, loud in zip(ours, cut, as_read, strict=False):
+        assert mine < 0.75 * plain and mine < 0.5 * loud
+    assert sum(ours[:4]) < 0.55 * sum(cut)
 
 
 @pytest.mark.parametrize("wrong", [{"unit": 3}, {"kept_rank": 3, "unit": 2}, {"kept_rank": 32}, {"unit": 32}])
