@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_input, make_layers
+from tests.trainers.adapters.layers import LAYERS, input_for, make_input, make_layers
 from tests.trainers.runs import METHODS
 from trainers.adapters import LoRA
 from trainers.adapters.method import Now, Step
@@ -148,31 +148,36 @@ def test_what_of_a_base_is_stored_in_nf4(family, tiny_bases):
         assert 0 < (near - exact).norm() < 0.5 * exact.norm()
 
 
-def test_lora_learns_on_nf4_what_it_learns_on_whole_weights():
-    """QLoRA's promise in small: a change of full rank, learned as far as rank 2 goes, on either base."""
-    x, teacher = make_input(n=8), make_layers()
-    draw = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for layer in teacher.children():
-            layer.weight.add_(0.5 * layer.weight.std() * torch.randn(layer.weight.shape, generator=draw))
-        wanted = teacher(x)
+def test_lora_learns_on_nf4_what_it_learns_on_whole_weights(tiny_bases):
+    """QLoRA's promise in small: a whole UNet's change of rank 8, learned as far as rank 4 goes, on either base."""
+    draw, targets = torch.Generator().manual_seed(5), Targets(unet="attn-mlp")
+    noisy, text = torch.randn(2, 4, 8, 8, generator=draw), torch.randn(2, 7, 24, generator=draw)
+    unets = [
+        load_model(Base(model=str(tiny_bases["sd1"]), storage=s), torch.float32, "cpu").unet for s in ("full", "nf4")
+    ]
 
-    def left(storage: str) -> float:
-        net = make_layers()
-        start = (net(x) - wanted).square().mean().item()
-        if storage == "nf4":
-            store_in_nf4(net, "cpu", double=True)
-        network = attach_to(net, LoRA(rank=2, alpha=3.0))
+    def run(unet: nn.Module) -> Tensor:
+        return unet(noisy, torch.tensor([200, 700]), text).sample
+
+    def left(unet: nn.Module) -> float:
+        network = attach({"unet": unet}, LoRA(rank=4, alpha=8.0), targets, seed=7)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-        for _ in range(100):
-            loss = (net(x) - wanted).square().mean()
+        for _ in range(30):
+            loss = (run(unet) - wanted).square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return loss.item() / start
+        return loss.item()
 
-    whole, packed = left("full"), left("nf4")
-    assert whole < 0.1 and packed < 1.2 * whole
+    teacher = attach({"unet": unets[0]}, LoRA(rank=8, alpha=4.0), targets, seed=9)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.add_(0.15 * torch.randn(parameter.shape, generator=draw))
+        wanted = run(unets[0])
+        teacher.remove()
+        start = (run(unets[0]) - wanted).square().mean().item()
+    whole, packed = (left(unet) for unet in unets)
+    assert whole < 0.02 * start and packed < 2 * whole
 
 
 @pytest.fixture(scope="module")
