@@ -266,7 +266,7 @@ CASES: dict[str, Case] = {
         lambda before, after: after.checkpointed == before.checkpointed | {"shared.0.A", "shared.0.B"},
         within=VERA,
     ),
-    **cases(TIED, {"rank": 3, "alpha": 1.0, "tie_a": False, "tie_b": False, "train_a": False}),
+    **cases(TIED, {"rank": 3, "alpha": 1.0, "configuration": "tl5", "tie_a": False, "tie_b": False, "train_a": False}),
     **cases(TIED, {"train_b": False, "train_u": False, "train_v": False, "group_by": "role", **LORA_DROPOUTS}),
     **cases(DYLORA, {"rank": 8, "alpha": 1.0, "unit": 2, "frozen": False, "kept_rank": 2}),
     **cases(DYLORA, LORA_DROPOUTS),

@@ -100,6 +100,11 @@ class Method:
         """
         return True
 
+    @classmethod
+    def implied(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG003 - the contract
+        """What others of its settings, given in a table, decide about those that are not given there."""
+        return {}
+
     # ------------------------------------------------------------------ settings that vary by site or tensor
     @property
     def takes_rank(self) -> bool:
