@@ -36,6 +36,7 @@ class Adapter(BlockMethod):
     """y = h + s (U σ(D h + d) + u)."""
 
     paper: ClassVar[str] = "arXiv 1902.00751"
+    parameters: ClassVar[str] = "m (2 out + 1) + out"
     summary: ClassVar[str] = "A small network after each block; what it learns depends on what it sees."
     text_preset: ClassVar[str] = "attn-mlp"
 

@@ -31,6 +31,7 @@ class IA3(LayerMethod):
     """y = (1 + l) ⊙ (W x) + b."""
 
     paper: ClassVar[str] = "arXiv 2205.05638"
+    parameters: ClassVar[str] = "out; the hidden width for activations"
     summary: ClassVar[str] = "One number for each key, value and hidden channel: tiny files, for gentle styles."
 
     name: Literal["ia3"] = "ia3"

@@ -30,6 +30,7 @@ class KronABlock(BlockMethod):
     """y = FF(x) + s (A ⊗ B) x + g x."""
 
     paper: ClassVar[str] = "arXiv 2212.10650"
+    parameters: ClassVar[str] = "u_out u_in + v_out v_in"
     summary: ClassVar[str] = "A Kronecker product beside each feed-forward block: hardly any numbers at all."
     text_preset: ClassVar[str] = "attn-mlp"
 

@@ -33,6 +33,7 @@ class LoKr(RankedMethod):
     """ΔW = (α / r) C ⊗ W₂."""
 
     paper: ClassVar[str] = "arXiv 2309.14859"
+    parameters: ClassVar[str] = "u_out u_in + v_out v_in k²"
     summary: ClassVar[str] = (
         "A Kronecker product: close to full fine-tuning with a low factor, tiny files with a high one."
     )

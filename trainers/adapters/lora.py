@@ -43,6 +43,7 @@ class LoRA(RankedMethod):
     """ΔW = (α / r) B A."""
 
     paper: ClassVar[str] = "arXiv 2106.09685"
+    parameters: ClassVar[str] = "r (in k² + out)"
     summary: ClassVar[str] = "Two thin matrices a layer: the plain, fast choice that every tool reads."
 
     name: Literal["lora"] = "lora"

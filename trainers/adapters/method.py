@@ -72,6 +72,11 @@ class Method:
     """What every method has, wherever it sits: settings, names for θ, hooks of the training loop."""
 
     paper: ClassVar[str] = ""
+    parameters: ClassVar[str] = ""
+    """How many numbers of a layer, or block, train with the switches as they are by default; after `;` what is besides.
+
+    `in`, `out` and `k` are the layer's widths and its kernel's, the others the letters of the method's own formula.
+    """
     summary: ClassVar[str] = ""
     places: ClassVar[tuple[str, ...]] = ()
     follows_time: ClassVar[bool] = False

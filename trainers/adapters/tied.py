@@ -51,6 +51,7 @@ class TiedLoRA(RankedMethod):
     """ΔW = (α / r) Λ_v B Λ_u A, with A and B tied."""
 
     paper: ClassVar[str] = "arXiv 2311.09578"
+    parameters: ClassVar[str] = "r + out; r (in k² + out) a shape"
     summary: ClassVar[str] = "LoRA whose matrices are shared by layers of one shape: a tenth of the numbers."
 
     name: Literal["tied"] = "tied"
