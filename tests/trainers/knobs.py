@@ -284,7 +284,7 @@ CASES: dict[str, Case] = {
     **cases(BITFIT, {"missing_biases": True, "module_dropout": 0.5}),
     **cases(TLORA, {"rank": 3, "alpha": 1.0, "lowest": 0.0, "curve": 4.0, "orthogonal": False}),
     **cases(TLORA, LORA_DROPOUTS),
-    **cases(ADAPTER, {"form": "parallel", "width": 4, "scale": 2.0, "module_dropout": 0.5}),
+    **cases(ADAPTER, {"form": "parallel", "width": 4, "scale": 2.0, "norms": True, "module_dropout": 0.5}),
     **cases(KRONA_BLOCK, {"scale": 2.0, "residual": True, "module_dropout": 0.5}),
     **cases(PROMPTS, {"tokens": 4, "variant": "image", "deep": False, "gated": True}),
     **cases(PROMPTS, {"module_dropout": 0.5}),
