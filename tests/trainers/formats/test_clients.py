@@ -65,7 +65,7 @@ OWN: dict[str, tuple[LayerMethod, str]] = {
 }
 UNRANKED = ("krona", "oft", "boft", "ia3", "ssf", "bitfit", "full", "full-extracted")
 VARIANTS |= OWN
-MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*.v_proj",)})
+MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*.v_proj", "*.fc2")})
 # SDXL has other names and two text encoders: each structure once. SD 2 differs from SD 1 in linear projections alone.
 CASES = [f"sd1/{v}" for v in VARIANTS]
 CASES += [f"sdxl/{v}" for v in VARIANTS if v not in OWN or v in ("vera", "sora", *UNRANKED)]
