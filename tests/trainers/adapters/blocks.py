@@ -85,6 +85,7 @@ VARIANTS: dict[str, tuple[str, BlockMethod]] = {
     "houlsby-text-norms": ("self_attn", Adapter(width=5, scale=0.7, norms=True)),
     "parallel-norms": ("ff", Adapter(width=5, scale=0.7, form="parallel", norms=True)),
     "krona-b": ("ff", KronABlock(scale=0.7)),
+    "krona-b-bias": ("ff", KronABlock(scale=0.7, bias=True)),
     "vpt-gated": ("attn2", Prompts(tokens=3, gated=True)),
     "vpt-context": ("attn2", Prompts(tokens=3)),
     "vpt-shared": ("attn2", Prompts(tokens=3, deep=False)),
