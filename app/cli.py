@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -230,16 +229,10 @@ def get_model(identifier: Annotated[str, typer.Argument(metavar="ID", help="A hu
 
 @app.command(epilog="Example: velatura methods --json")
 def methods(json: Json = False) -> None:
-    """List the methods: where each comes from, where it sits, what it is good at."""
-    from trainers.techniques import list_techniques
+    """List the methods: where each comes from, how many numbers it trains, where it sits, what it is good at."""
+    from app.listing import show_methods
 
-    rows = [{**asdict(one), "places": list(one.places)} for one in list_techniques()]
-    if json:
-        print_json(rows)
-    else:
-        shown = [(row["name"], row["paper"], ", ".join(row["places"]), row["summary"]) for row in rows]
-        print_table(("method", "paper", "places", "what for"), shown)
-        say("use one with --preset METHOD; --json also says which setting turns it on")
+    show_methods(json)
 
 
 @app.command(epilog="Example: velatura presets")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -54,13 +55,26 @@ def print_json(data: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on standard output; what is too long for its column is folded, never cut."""
-    table = Table(header_style="bold")
-    for column in columns:
-        table.add_column(line(column), overflow="fold")
-    for row in rows:
-        table.add_row(*(line(str(cell)) for cell in row))
-    answers().print(table)
+    """A table on standard output; what is too long for its column is folded, within a word only where it has to be."""
+    cells = [[line(str(cell)) for cell in row] for row in rows]
+    console, table = answers(), Table(header_style="bold")
+    heads = [line(column) for column in columns]
+    widths = _widths(list(zip(heads, *cells, strict=True)), console.width - 3 * len(heads) - 1)
+    for head, width in zip(heads, widths, strict=True):
+        table.add_column(head, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _widths(columns: Sequence[Sequence[Text]], room: int) -> list[int | None]:
+    """Widths that fold between words alone, where `room` is too small for the cells and large enough for that."""
+    least = [max(cell_len(word) for cell in column for word in (cell.plain.split() or [""])) for column in columns]
+    most = [max(cell.cell_len for cell in column) for column in columns]
+    spare, wanted = room - sum(least), sum(most) - sum(least)
+    if spare < 0 or spare >= wanted:
+        return [None] * len(columns)
+    return [low + spare * (high - low) // wanted for low, high in zip(least, most, strict=True)]
 
 
 def readable_size(count: int) -> str:

@@ -1,7 +1,8 @@
-"""`velatura inspect` and `velatura models`: what a file is, and which bases there are."""
+"""`velatura inspect`, `velatura methods` and `velatura models`: what a file is, which methods and bases there are."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -73,6 +74,19 @@ def _show_ranks(run: Path) -> None:
 
 def _cut(value: str) -> str:
     return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
+
+
+def show_methods(as_json: bool) -> None:
+    """Print the methods, and the techniques beside them."""
+    from trainers.techniques import list_techniques
+
+    techniques = list_techniques()
+    if as_json:
+        print_json([asdict(one) for one in techniques])
+        return
+    rows = [(one.name, one.paper, one.parameters, ", ".join(one.places), one.summary) for one in techniques]
+    print_table(("method", "paper", "numbers a layer", "places", "what for"), rows)
+    say("use one with --preset METHOD; --json also says which setting turns it on")
 
 
 def show_models(as_json: bool) -> None:

@@ -17,6 +17,8 @@ class Technique:
     name: str
     """Also that of its preset."""
     paper: str
+    parameters: str
+    """How many numbers train (`Method.parameters`)."""
     places: tuple[str, ...]
     """Where it sits: `linear` and `convolution` layers, `norm` layers, `block` outputs, `tokens`, `base`, `data`."""
     summary: str
@@ -43,6 +45,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
         "boft",
         "arXiv 2311.06243",
+        "m out (b − 1) / 2",
         LAYERS,
         "OFT with small turns over channels ever further apart, so that every channel meets every other.",
         "method.butterfly=true",
@@ -50,6 +53,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
         "pissa",
         "arXiv 2404.02948",
+        "r (in k² + out)",
         LAYERS,
         "LoRA that starts from what matters most in each weight: learns faster from the first step.",
         "method.start=pissa",
@@ -57,6 +61,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
         "lora-fa",
         "arXiv 2308.03303",
+        "r out",
         LAYERS,
         "LoRA with half of its factors left as drawn: less memory, less change.",
         "method.freeze_a=true",
@@ -64,6 +69,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
         "b-lora",
         "arXiv 2403.14572",
+        "r (in + out)",
         ("linear",),
         "LoRA on two blocks of SDXL: the style of a picture and its content come apart, from one picture.",
         "targets.unet=b-lora",
@@ -71,6 +77,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
         "krona-b-res",
         "arXiv 2212.10650",
+        "u_out u_in + v_out v_in + 1",
         ("block",),
         "KronA beside feed-forward blocks, with what they read added by a learned amount.",
         "method.residual=true",
@@ -78,6 +85,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
         TEXTUAL_INVERSION,
         "arXiv 2208.01618",
+        "n d for each text encoder",
         ("tokens",),
         "A new word for the style, of a few kilobytes; alone, or beside any method (pivotal tuning).",
         "tokens.word='<style>'",
@@ -85,6 +93,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
         "dreambooth",
         "arXiv 2208.12242",
+        "those of its method",
         ("data",),
         "The base's own pictures of a whole class train along, so that it does not forget them.",
         "prior.prompt=TEXT",
@@ -92,6 +101,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
     Technique(
         "qlora",
         "arXiv 2305.14314",
+        "those of its method",
         ("base",),
         "The frozen base in 4 bits a number while any method trains on it: a quarter of its memory, a little slower.",
         "base.storage=nf4",
@@ -102,7 +112,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
 
 def list_techniques() -> tuple[Technique, ...]:
     """Every method, then every technique beside them."""
-    methods = (Technique(n, k.paper, k.places, k.summary, f"method.name={n}") for n, k in METHODS.items())
+    methods = (Technique(n, k.paper, k.parameters, k.places, k.summary, f"method.name={n}") for n, k in METHODS.items())
     return (*methods, *BESIDE_METHODS)
 
 

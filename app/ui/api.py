@@ -184,7 +184,8 @@ class Api:
     def methods(self) -> list[Answer]:
         """The methods there are: what each is good at, and where it comes from."""
         return [
-            {"name": t.name, "summary": t.summary, "paper": t.paper, "setting": t.setting} for t in list_techniques()
+            {"name": t.name, "summary": t.summary, "paper": t.paper, "parameters": t.parameters, "setting": t.setting}
+            for t in list_techniques()
         ]
 
     @kindly

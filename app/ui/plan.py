@@ -101,7 +101,9 @@ def problems(draft: Draft) -> dict[str, str]:
 def values(layers: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
     """The value of every field under these layers, as far as it goes by key, right or wrong."""
     table = lay_over(*layers)
-    return {one.key: _at(table, one.key, one.default) for one in list_fields(method)}
+    implied = METHODS[method].implied(table.get("method", {})) if method else {}
+    defaults = {f"{METHOD_KEY}{name}": value for name, value in implied.items()}
+    return {one.key: _at(table, one.key, defaults.get(one.key, one.default)) for one in list_fields(method)}
 
 
 def with_setting(draft: Draft, key: str, text: str) -> Draft:
@@ -112,7 +114,8 @@ def with_setting(draft: Draft, key: str, text: str) -> Draft:
         return draft
     value = one.read(text)
     settings = {kept: each for kept, each in draft.choices.settings.items() if _key_for(kept, method) != key}
-    if one.show(value) != one.show(values(chosen_layers(draft), method)[key]):
+    others = without_settings(draft, key)
+    if one.show(value) != one.show(values(all_layers(others), method)[key]):
         settings[_kept(key, method)] = value
     return with_choices(draft, settings=settings)
 

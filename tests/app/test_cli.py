@@ -69,10 +69,10 @@ def test_without_a_command_there_is_help() -> None:
 # ---------------------------------------------------------------- listings
 def test_methods() -> None:
     rows = json.loads(call("methods", "--json").out)
-    keys = ["name", "paper", "places", "summary", "setting"]
+    keys = ["name", "paper", "parameters", "places", "summary", "setting"]
     assert [list(row) for row in rows] == [keys] * (len(METHODS) + len(BESIDE_METHODS))
     for row, (name, kind) in zip(rows, METHODS.items(), strict=False):
-        values = (name, kind.paper, list(kind.places), kind.summary, f"method.name={name}")
+        values = (name, kind.paper, kind.parameters, list(kind.places), kind.summary, f"method.name={name}")
         assert row == dict(zip(keys, values, strict=True))
     assert [row["name"] for row in rows[len(METHODS) :]] == [one.name for one in BESIDE_METHODS]
 

@@ -55,6 +55,16 @@ def test_json_is_one_line_of_ascii(data: Any) -> None:
     assert json.loads(line) == data
 
 
+def test_a_table_folds_between_words_where_there_is_room(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    rows = [("textual-inversion", "of a few kilobytes", "a word of one's own"), ("x", "y", "much longer " * 6)]
+    print_table(("method", "size", "what"), rows)
+    table = capsys.readouterr().out
+    assert max(map(len, table.splitlines())) in (49, 50)
+    assert {word for row in rows for cell in row for word in cell.split()} <= set(table.replace("│", " ").split())
+    assert len(table.splitlines()) <= 12, "what is longest has the room that is left"
+
+
 def test_a_table_loses_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     long = "/".join(f"folder{number}" for number in range(12))

@@ -15,6 +15,8 @@ from trainers.train import train
     ("method", "setting"),
     [
         ({"name": "loha", "rank": 2, "tucker": True}, "method.tucker"),  # cross-kv has no k×k kernel
+        ({"name": "lora", "tucker": True}, "method.tucker"),
+        ({"name": "lokr", "factor": 4, "paper_split": True}, "method.paper_split"),
         ({"name": "lokr", "rank": 64, "decompose_both": True}, "method.decompose_both"),
         ({"name": "lokr", "rank": 64, "full_matrix": False, "rank_dropout": 0.5}, "method.rank_dropout"),
         ({"name": "lokr", "rank": 1, "factor": 2, "full_matrix": False, "tucker": True}, "method.tucker"),

@@ -44,6 +44,7 @@ class AdaLoRA(RankedMethod):
     """ΔW = (α / r) P Λ Q."""
 
     paper: ClassVar[str] = "arXiv 2303.10512"
+    parameters: ClassVar[str] = "r (in k² + out + 1)"
     summary: ClassVar[str] = "Starts with rank to spare everywhere and keeps it where it matters most."
 
     name: Literal["adalora"] = "adalora"

@@ -27,6 +27,7 @@ class BitFit(LayerMethod):
     """b' = b + d."""
 
     paper: ClassVar[str] = "arXiv 2106.10199"
+    parameters: ClassVar[str] = "out"
     summary: ClassVar[str] = "Biases alone, of layers and norms: a style in a tiny file, and hard to overdo."
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution", "norm")
 

@@ -121,8 +121,8 @@ class BlockSite(Place[BlockMethod]):
 
         def again(x: Tensor, context: Tensor | None) -> Tensor:
             given = named if context is None else {**named, "encoder_hidden_states": context}
-            result: Tensor = self.block.forward(x, *args[1:], **given)  # not the block itself, which has this hook
-            return result
+            result = self.block.forward(x, *args[1:], **given)  # not the block itself, which has this hook
+            return result[0] if isinstance(result, tuple) else result
 
         call = Call(x, y, named.get("encoder_hidden_states"), again)
         active = [p for p in self._placed if not self.left_out(p.method.module_dropout, clock.now)]

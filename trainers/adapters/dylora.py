@@ -38,6 +38,7 @@ class DyLoRA(RankedMethod):
     """ΔW = (α / b) B[:, :b] A[:b]."""
 
     paper: ClassVar[str] = "arXiv 2210.07558"
+    parameters: ClassVar[str] = "r (in k² + out)"
     summary: ClassVar[str] = "One training that serves every smaller rank too; the file has the rank that you name."
 
     name: Literal["dylora"] = "dylora"

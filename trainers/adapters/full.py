@@ -30,6 +30,7 @@ class Full(InputMethod):
     """ΔW = D."""
 
     paper: ClassVar[str] = "arXiv 2208.12242"
+    parameters: ClassVar[str] = "out in k²"
     summary: ClassVar[str] = (
         "The layers' weights themselves: learns the most, for the most memory and the largest file."
     )

@@ -5,7 +5,13 @@
 that is ΔW = diag(l) W. Keys and values have no bias in Stable Diffusion's UNet; where there is one it is left as it is,
 as the tools for style files have it. The hidden activations of a transformer's feed-forward block are h ⊙ gelu(g) with
 (h, g) the halves of what its first layer gives: to scale them is to scale h, so l sits on the first half of its outputs
-and nothing more need be computed. On other layers, named by a pattern, it scales the whole output.
+and nothing more need be computed. CLIP's text encoders have no gate: their hidden activations are scaled where the
+second layer reads them,
+
+    y = W ((1 + l) ⊙ x) + b,    l (in,) = 0 at the start,    ΔW = W diag(l)
+
+which no tiny form says to every tool: in a file such a layer is as large as its weight. With `everywhere` it is outputs
+alone that are scaled, theirs too.
 
 Liu et al. 2022 (arXiv 2205.05638).
 """
@@ -20,9 +26,9 @@ from torch import Tensor, nn
 
 from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Affine
+from trainers.adapters.updates import Affine, InputScale
 
-ACTIVATED = (".to_k", ".to_v", ".k_proj", ".v_proj", ".ff.net.0.proj")
+ACTIVATED = (".to_k", ".to_v", ".k_proj", ".v_proj", ".ff.net.0.proj", ".mlp.fc2")
 """Ends of the paths of keys, values and hidden activations."""
 
 
@@ -31,6 +37,7 @@ class IA3(LayerMethod):
     """y = (1 + l) ⊙ (W x) + b."""
 
     paper: ClassVar[str] = "arXiv 2205.05638"
+    parameters: ClassVar[str] = "out; the hidden width for activations"
     summary: ClassVar[str] = "One number for each key, value and hidden channel: tiny files, for gentle styles."
 
     name: Literal["ia3"] = "ia3"
@@ -49,13 +56,20 @@ class IA3(LayerMethod):
         return False
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        return {"l": trains(torch.zeros(site.op.out // (2 if is_gated(site) else 1)))}
+        width = site.op.fan_in if self._reads_hidden(site) else site.op.out // (2 if is_gated(site) else 1)
+        return {"l": trains(torch.zeros(width))}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Affine:
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Affine | InputScale:
         gain = theta["l"]
+        if self._reads_hidden(site):
+            return InputScale(gain, site.weight())
         if is_gated(site):
             gain = torch.cat([gain, torch.zeros_like(gain)])  # (out,): the gate's half stays
         return Affine(gain, None, site.op.shape)
+
+    def _reads_hidden(self, site: Site) -> bool:
+        """Whether it is the inputs that are scaled, which are hidden activations."""
+        return not self.everywhere and site.path.endswith(".mlp.fc2")
 
 
 def is_gated(site: Site) -> bool:

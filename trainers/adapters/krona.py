@@ -30,6 +30,7 @@ class KronA(InputMethod):
     """ΔW = s A ⊗ B."""
 
     paper: ClassVar[str] = "arXiv 2212.10650"
+    parameters: ClassVar[str] = "u_out u_in + v_out v_in k²"
     summary: ClassVar[str] = "A Kronecker product of two full matrices: full rank from the numbers of a rank-1 LoRA."
 
     name: Literal["krona"] = "krona"

@@ -32,6 +32,7 @@ class LoHA(RankedMethod):
     """ΔW = (α / r) (B₁ A₁) ⊙ (B₂ A₂)."""
 
     paper: ClassVar[str] = "arXiv 2108.06098, 2309.14859"
+    parameters: ClassVar[str] = "2 r (in k² + out)"
     summary: ClassVar[str] = "Rank r² for the price of 2r: gentle, keeps prompts flexible, needs more steps."
 
     name: Literal["loha"] = "loha"

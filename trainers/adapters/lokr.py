@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -33,6 +34,7 @@ class LoKr(RankedMethod):
     """ΔW = (α / r) C ⊗ W₂."""
 
     paper: ClassVar[str] = "arXiv 2309.14859"
+    parameters: ClassVar[str] = "u_out u_in + v_out v_in k²"
     summary: ClassVar[str] = (
         "A Kronecker product: close to full fine-tuning with a low factor, tiny files with a high one."
     )
@@ -45,6 +47,8 @@ class LoKr(RankedMethod):
     """Keep the large factor full instead of low rank."""
     factor: int = Field(default=8, ge=-1, le=512)
     """Size of the small factor: low = large and faithful, high = small; -1 = as square as possible."""
+    paper_split: bool = False
+    """Split widths as the paper does, u never above the root of the width, rather than as LyCORIS does."""
     decompose_both: bool = False
     """Make the small factor low rank too, where that is smaller."""
     tucker: bool = False
@@ -71,8 +75,8 @@ class LoKr(RankedMethod):
 
     def shapes(self, site: Site) -> tuple[tuple[int, int], tuple[int, int]]:
         """`((u_out, u_in), (v_out, v_in))` of a site."""
-        u_out, v_out = factorise(site.op.shape[0], self.factor)
-        u_in, v_in = factorise(site.op.shape[1], self.factor)
+        u_out, v_out = factorise(site.op.shape[0], self.factor, self.paper_split)
+        u_in, v_in = factorise(site.op.shape[1], self.factor, self.paper_split)
         return (u_out, u_in), (v_out, v_in)
 
     @property
@@ -96,6 +100,8 @@ class LoKr(RankedMethod):
 
     def idle_setting(self, sites: Sequence[Site]) -> str | None:
         """A setting is idle where it is on and no site is small or large enough for it."""
+        if self.paper_split and all(replace(self, paper_split=False).shapes(s) == self.shapes(s) for s in sites):
+            return "method.paper_split"
         low = [site for site in sites if not self._is_full(self.shapes(site)[1])]
         if self.decompose_both and not any(self.rank < max(self.shapes(site)[0]) / 2 for site in sites):
             return "method.decompose_both"
@@ -116,13 +122,13 @@ class LoKr(RankedMethod):
         return Kronecker(self.scale * C, LowRank(theta["B"], A, (*v, *site.op.shape[2:]), gate), site.op.shape)
 
 
-def factorise(size: int, factor: int) -> tuple[int, int]:
-    """Split a width into `(u, v)`, u ≤ v, u·v = size, as files of this kind expect it.
+def factorise(size: int, factor: int, as_paper: bool = False) -> tuple[int, int]:
+    """Split a width into `(u, v)`, u ≤ v, u·v = size, as LyCORIS does.
 
-    u is the factor where it divides the width (or v is, when that is the larger half), else the largest divisor that
-    is neither above the factor nor above √size; factor −1 gives the most nearly square split.
+    u is the factor where it divides the width (or v is, when that is the larger half), else, and in the paper always,
+    the largest divisor that is neither above the factor nor above √size; factor −1 gives the most nearly square split.
     """
-    if factor > 0 and size % factor == 0:
+    if not as_paper and factor > 0 and size % factor == 0:
         return min(factor, size // factor), max(factor, size // factor)
     limit = math.isqrt(size) if factor < 0 else min(factor, math.isqrt(size))
     u = max(d for d in range(1, limit + 1) if size % d == 0)

@@ -3,7 +3,8 @@
     ΔW = s B A        B (out, r),  A (r, in·kh·kw),  s = α / r   (rsLoRA: α / √r)
 
 A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. On a convolution A is the k×k kernel, which
-carries stride and padding, and B the 1×1 kernel after it.
+carries stride and padding, and B the 1×1 kernel after it. Tucker form of a k×k convolution: A = T ×₂ D with a core
+T (r, r, kh, kw) and D (r, in), both Kaiming-uniform; r (in + out) + r² kh kw numbers, in a file the flat A.
 
 With DoRA the changed weight is normalised per output row and given a learned length: W' = m (W + ΔW) / ‖W + ΔW‖, with
 m starting at ‖W‖ and the norm outside the graph. LoRA+ lets B learn faster than A. LoRA-FA leaves A as it was drawn, so
@@ -23,15 +24,16 @@ rsLoRA; Liu et al. 2024 (2402.09353), eq. 5 and §4.3, for DoRA; Hayou et al. 20
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.initial import kaiming
+from trainers.adapters.initial import kaiming, tucker, uses_tucker
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
@@ -43,6 +45,7 @@ class LoRA(RankedMethod):
     """ΔW = (α / r) B A."""
 
     paper: ClassVar[str] = "arXiv 2106.09685"
+    parameters: ClassVar[str] = "r (in k² + out)"
     summary: ClassVar[str] = "Two thin matrices a layer: the plain, fast choice that every tool reads."
 
     name: Literal["lora"] = "lora"
@@ -55,8 +58,16 @@ class LoRA(RankedMethod):
     """LoRA+: how many times faster B learns than A; 1 = off."""
     freeze_a: bool = False
     """LoRA-FA: train B alone, which saves memory and learns less."""
+    tucker: bool = False
+    """Decompose k×k kernels further (Tucker): fewer numbers to train in convolutions, in a file of the same size."""
     start: Literal["zero", "pissa"] = "zero"
     """What the factors start as: noise and zeros, or (PiSSA) the principal part of each weight, which learns faster."""
+
+    @model_validator(mode="after")
+    def _starts(self) -> LoRA:
+        if self.tucker and self.start == "pissa":
+            raise ValueError('tucker needs start = "zero": the principal part of a weight has no Tucker core')
+        return self
 
     @property
     def scale(self) -> float:
@@ -82,19 +93,27 @@ class LoRA(RankedMethod):
             root = (S / self.scale).sqrt()
             A[: len(S)], B[:, : len(S)] = root[:, None] * Vh, U * root
             theta = {"A0": A.clone(), "B0": B.clone()}
-        theta |= {"A": A if self.freeze_a else trains(A), "B": trains(B)}
+        if uses_tucker(site, self.tucker):
+            r, (_, wide, *kernel) = self.rank, site.op.shape
+            down = {"T": kaiming(draw, r, r, *kernel), "D": kaiming(draw, r, wide)}
+        else:
+            down = {"A": A}
+        theta |= {name: start if self.freeze_a else trains(start) for name, start in down.items()} | {"B": trains(B)}
         if self.dora:
             theta["m"] = trains(site.weight().float().flatten(1).norm(dim=1))
         return theta
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
-        A, B = theta["A"], theta["B"]
+        A, B = theta["A"] if "A" in theta else tucker(theta["T"], theta["D"]), theta["B"]
         gate = self.rank_gate(site, now, self.rank, A.device)
         if self.start == "pissa":
             B, A = less_start(B, A, theta["B0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
             gate = None if gate is None else torch.cat([gate, gate])
         low = LowRank(self.scale * B, A, site.op.shape, gate)
         return normalise(low, theta["m"], site.weight()) if self.dora else low
+
+    def idle_setting(self, sites: Sequence[Site]) -> str | None:
+        return "method.tucker" if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
 
     def learning_rate_ratio(self, name: str) -> float:
         return self.plus_ratio if name == "B" else 1.0

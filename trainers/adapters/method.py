@@ -72,6 +72,11 @@ class Method:
     """What every method has, wherever it sits: settings, names for θ, hooks of the training loop."""
 
     paper: ClassVar[str] = ""
+    parameters: ClassVar[str] = ""
+    """How many numbers of a layer, or block, train with the switches as they are by default; after `;` what is besides.
+
+    `in`, `out` and `k` are the layer's widths and its kernel's, the others the letters of the method's own formula.
+    """
     summary: ClassVar[str] = ""
     places: ClassVar[tuple[str, ...]] = ()
     follows_time: ClassVar[bool] = False
@@ -99,6 +104,11 @@ class Method:
         What does not is written in a form of our own (`trainers.formats.own`).
         """
         return True
+
+    @classmethod
+    def implied(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG003 - the contract
+        """What others of its settings, given in a table, decide about those that are not given there."""
+        return {}
 
     # ------------------------------------------------------------------ settings that vary by site or tensor
     @property

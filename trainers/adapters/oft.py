@@ -32,6 +32,7 @@ class OFT(LayerMethod):
     """ΔW = (R − I) W."""
 
     paper: ClassVar[str] = "arXiv 2306.07280, 2311.06243"
+    parameters: ClassVar[str] = "out (b − 1) / 2"
     summary: ClassVar[str] = "Turns each layer's outputs among themselves: keeps composition and what the base knows."
 
     name: Literal["oft"] = "oft"

@@ -36,6 +36,7 @@ class Prompts(BlockMethod):
     """y = attn1([P; x]) without the rows of P, or y = attn2(x, [c; P])."""
 
     paper: ClassVar[str] = "arXiv 2203.12119"
+    parameters: ClassVar[str] = "n in_text"
     summary: ClassVar[str] = "Learned tokens beside those of the text or the picture: tiny files that change much."
     places: ClassVar[tuple[str, ...]] = ("tokens",)
     writes_fp32: ClassVar[bool] = True

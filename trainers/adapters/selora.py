@@ -41,6 +41,7 @@ class SeLoRA(RankedMethod):
     """ΔW = α Σ bᵢ aᵢ over components that become more."""
 
     paper: ClassVar[str] = "arXiv 2408.07196"
+    parameters: ClassVar[str] = "r (in k² + out)"
     summary: ClassVar[str] = "Starts at rank 1 and grows only the layers that ask for more."
 
     name: Literal["selora"] = "selora"

@@ -37,6 +37,7 @@ class SoRA(RankedMethod):
     """ΔW = (α / r) B diag(g) A."""
 
     paper: ClassVar[str] = "arXiv 2311.11696"
+    parameters: ClassVar[str] = "r (in k² + out + 1)"
     summary: ClassVar[str] = "Closes the parts of its rank that do not help: a smaller file with the same pictures."
 
     name: Literal["sora"] = "sora"

@@ -29,6 +29,7 @@ class SSF(LayerMethod):
     """y = γ ⊙ op(x) + β."""
 
     paper: ClassVar[str] = "arXiv 2210.08823"
+    parameters: ClassVar[str] = "2 out; out without a bias"
     summary: ClassVar[str] = (
         "A scale and a shift for each channel of layers and norms: colour and contrast in a tiny file."
     )

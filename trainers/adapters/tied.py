@@ -9,17 +9,26 @@ A and B, trained, with u and v frozen at 1; VeRA is tied frozen A and B with u a
 A starts Kaiming-uniform and u at 1. If B is trained it starts at zero and v at 1; a frozen B starts Kaiming-uniform and
 v at zero. Either way ΔW = 0 before the first step.
 
+`configuration` names four of these settings:
+
+               A, B     A, B trained    u, v trained
+    `lora`     own      yes             no
+    `vera`     tied     no              yes
+    `tl5`      tied     yes             no
+    `tl6`      tied     yes             yes             what the switches are by default
+
 Renduchintala et al. 2023 (arXiv 2311.09578), §3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 from torch import Tensor
 
 from trainers.adapters.initial import kaiming
@@ -27,12 +36,22 @@ from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 
+SWITCHES = ("tie_a", "tie_b", "train_a", "train_b", "train_u", "train_v")
+CONFIGURATIONS: Mapping[str, tuple[bool, ...]] = {
+    "lora": (False, False, True, True, False, False),
+    "vera": (True, True, False, False, True, True),
+    "tl5": (True, True, True, True, False, False),
+    "tl6": (True, True, True, True, True, True),
+}
+"""The paper's configurations that have a name, as they set the switches."""
+
 
 @dataclass(frozen=True, config=SETTINGS)
 class TiedLoRA(RankedMethod):
     """ΔW = (α / r) Λ_v B Λ_u A, with A and B tied."""
 
     paper: ClassVar[str] = "arXiv 2311.09578"
+    parameters: ClassVar[str] = "r + out; r (in k² + out) a shape"
     summary: ClassVar[str] = "LoRA whose matrices are shared by layers of one shape: a tenth of the numbers."
 
     name: Literal["tied"] = "tied"
@@ -41,6 +60,8 @@ class TiedLoRA(RankedMethod):
     """Rank r of the factors: more rank, more capacity; with tied matrices it costs little."""
     alpha: float = Field(default=32.0, gt=0, le=4096)
     """The update is scaled by alpha / rank."""
+    configuration: Literal["custom", "lora", "vera", "tl5", "tl6"] = "custom"
+    """One of the paper's, which sets the six switches below: LoRA, VeRA, TL5 (tied A and B learn) or TL6 (u, v too)."""
     tie_a: bool = True
     """One A for each group of layers instead of one for each layer."""
     tie_b: bool = True
@@ -56,8 +77,26 @@ class TiedLoRA(RankedMethod):
     group_by: Literal["shape", "role"] = "shape"
     """Which layers share a tied matrix: all of one shape, or those of one role too, such as `attn1.to_q`."""
 
+    @classmethod
+    def implied(cls, settings: Mapping[str, Any]) -> dict[str, bool]:
+        return dict(zip(SWITCHES, CONFIGURATIONS.get(str(settings.get("configuration")), ()), strict=False))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _configured(cls, given: Any) -> Any:
+        if isinstance(given, ArgsKwargs):
+            settings = given.kwargs or {}
+            return ArgsKwargs(given.args, {**cls.implied(settings), **settings})
+        return {**cls.implied(given), **given}
+
     @model_validator(mode="after")
     def _learns(self) -> TiedLoRA:
+        for switch, value in self.implied({"configuration": self.configuration}).items():
+            if getattr(self, switch) != value:
+                raise ValueError(
+                    f'configuration = "{self.configuration}" has {switch} = {str(value).lower()}; '
+                    f'leave {switch} out, or set configuration = "custom"'
+                )
         if not (self.train_b or self.train_v):
             raise ValueError("train_b and train_v are both off: one of them has to leave zero for anything to change")
         if self.group_by != "shape" and not (self.tie_a or self.tie_b):

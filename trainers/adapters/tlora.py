@@ -37,6 +37,7 @@ class TLoRA(RankedMethod):
     """ΔW(t) = (α / r) B diag(S ⊙ m(t)) A, less what it starts as."""
 
     paper: ClassVar[str] = "arXiv 2507.05964"
+    parameters: ClassVar[str] = "r (in k² + out + 1)"
     summary: ClassVar[str] = (
         "Fewer ranks where there is more noise: a style from one to five pictures, not their layout."
     )

@@ -37,6 +37,7 @@ class VeRA(InputMethod):
     """ΔW = Λ_b B Λ_d A."""
 
     paper: ClassVar[str] = "arXiv 2310.11454"
+    parameters: ClassVar[str] = "r + out"
     summary: ClassVar[str] = "Two vectors a layer over shared random matrices: the fewest numbers that still learn."
 
     name: Literal["vera"] = "vera"

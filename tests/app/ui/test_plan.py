@@ -105,6 +105,17 @@ def test_a_methods_settings_are_there_again_when_it_is_chosen_again(draft: Draft
     assert choose(draft, "method", "nice") == draft == choose(draft, "preset", "lora")
 
 
+def test_a_named_configuration_moves_its_switches(draft: Draft) -> None:
+    tied = with_setting(choose(draft, "method", "tied"), "method.configuration", "vera")
+    shown = values(all_layers(tied), "tied")
+    assert [shown[f"method.train_{each}"] for each in "abuv"] == [False, False, True, True]
+    assert with_setting(tied, "method.train_a", "off") == tied, "as the configuration has it"
+    against = with_setting(tied, "method.train_a", "on")
+    assert 'configuration = "vera" has train_a = false; leave train_a out' in problems(against)["method"]
+    assert problems(with_setting(against, "method.configuration", "custom")) == {}
+    assert plan(with_setting(tied, "method.configuration", "tl5")).method.train_a
+
+
 @pytest.mark.parametrize(
     ("key", "typed", "said"),
     [

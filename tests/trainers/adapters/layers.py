@@ -41,6 +41,7 @@ VARIANTS: dict[str, LayerMethod] = {
     "lora-dora": LoRA(rank=3, alpha=2.0, dora=True),
     "lora-fa": LoRA(rank=3, alpha=2.0, freeze_a=True),
     "lora-pissa": LoRA(rank=3, alpha=2.0, start="pissa"),
+    "lora-tucker": LoRA(rank=3, alpha=2.0, tucker=True),
     "loha": LoHA(rank=3, alpha=2.0),
     "loha-tucker": LoHA(rank=3, alpha=2.0, tucker=True),
     "lokr": LoKr(rank=3, alpha=2.0, factor=4),

@@ -96,6 +96,31 @@ def test_ia3_scales_outputs_and_of_hidden_activations_the_half_that_is_not_the_g
     torch.testing.assert_close(hidden * F.gelu(gate), ((1 + scale) * (h - bias) + bias) * F.gelu(g))
 
 
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_ia3_scales_a_text_encoders_hidden_activations_where_they_are_read(strength):
+    layer = nn.Linear(12, 20).double().requires_grad_(False)
+    hidden = torch.randn(5, 12, dtype=torch.float64)
+    clock = Clock(Now(), strength)
+    site = Site("text_encoder", "encoder.layers.0.mlp.fc2", layer, clock)
+    assert IA3().sits_on("text_encoder", site.path, layer)
+    assert not IA3().sits_on("text_encoder", "encoder.layers.0.mlp.fc1", layer)
+    site.put(IA3(), Held(nn.Module()), torch.Generator())
+    site.double()
+    (scale,) = site.parameters()
+    assert scale.shape == (12,) and torch.equal(layer(hidden), F.linear(hidden, layer.weight, layer.bias))
+    with torch.no_grad():
+        scale.uniform_(-0.5, 0.5)
+    expected = F.linear((1 + strength * scale) * hidden, layer.weight, layer.bias)
+    torch.testing.assert_close(layer(hidden), expected)
+    layer(hidden).square().sum().backward()
+    gradient = (2 * expected @ layer.weight * strength * hidden).sum(0)
+    torch.testing.assert_close(scale.grad, gradient.detach())
+    site.merge(strength)
+    torch.testing.assert_close(layer(hidden), expected)
+    everywhere = put_on(nn.Linear(12, 20), IA3(everywhere=True))
+    assert theta_of(everywhere)["l"].shape == (20,)
+
+
 def attention() -> nn.Module:
     class Attention(nn.Module):
         def __init__(self) -> None:

@@ -140,6 +140,21 @@ def test_tied_matrices_by_role_are_24_groups(unet):
 
 
 @pytest.mark.parametrize(
+    ("configuration", "count"),
+    [
+        ("lora", 1_594_368),  # that of a LoRA of rank 8
+        ("vera", 128 * 8 + 99_840),
+        ("tl5", 173_056 - 128 * 8 - 99_840),
+        ("tl6", 173_056),
+    ],
+)
+def test_numbers_of_the_named_ways_to_tie(unet, configuration, count):
+    network = attach_to(unet, TiedLoRA(rank=8, configuration=configuration), targets=Targets(unet="attn"))
+    network.remove()
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize(
     ("method", "more"),
     [(DyLoRA(rank=4), 0), (SeLoRA(rank=4), 0), (AdaLoRA(rank=4, target_rank=2), 4), (SoRA(rank=4), 4)],
     ids=lambda v: getattr(v, "name", ""),

@@ -39,3 +39,12 @@ def test_the_residual_begins_without_effect():
     start = dict(make_block("mlp", KronABlock(residual=True)).thetas[0].named_parameters())
     assert set(start) == {"A", "B", "g"} and start["g"].shape == () and not start["g"].any()
     assert start["A"].any() and not start["B"].any()
+
+
+def test_the_bias_adds_to_each_output_channel():
+    site = make_block("ff", KronABlock(bias=True, residual=False), size=0.3)
+    b, bare = site.thetas[0].get_parameter("b"), make_block("ff", KronABlock())
+    bare.thetas[0].load_state_dict({name: site.thetas[0].get_parameter(name) for name in "AB"})
+    assert b.shape == (OUT,)
+    torch.testing.assert_close(run(site), run(bare) + b)
+    assert not KronABlock(bias=True).init(site, {}, torch.Generator())["b"].any()

@@ -120,3 +120,21 @@ def test_some_splits_in_numbers(size, factor, split):
 def test_settings_without_effect_are_refused(wrong):
     with pytest.raises(ValidationError):
         LoKr(**wrong)
+
+
+@given(st.integers(2, 6000), st.integers(2, 512))
+def test_the_papers_split_is_the_largest_divisor_up_to_factor_and_root(size, factor):
+    u, v = factorise(size, factor, as_paper=True)
+    assert u * v == size and u == max(d for d in range(1, size + 1) if size % d == 0 and d <= factor and d * d <= size)
+
+
+def test_the_papers_split_of_a_layer():
+    assert (factorise(320, 40), factorise(320, 40, as_paper=True)) == ((8, 40), (16, 20))
+    method = LoKr(rank=3, alpha=2.0, factor=10, paper_split=True)
+    site = make_site("strided", method)  # 20 by 12
+    theta = theta_of(site)
+    assert theta["C"].shape == (4, 3) and theta["W2"].shape == (5, 4, 3, 3)
+    torch.testing.assert_close(site.dense(), expected(theta, 2 / 3, site.op.shape))
+    assert theta_of(make_site("strided", LoKr(rank=3, factor=10)))["C"].shape == (2, 3)
+    assert method.idle_setting([site]) is None
+    assert LoKr(factor=4, paper_split=True).idle_setting([site]) == "method.paper_split"

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn import functional as F
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_site, put_on, theta_of
@@ -184,3 +185,25 @@ def test_lora_fa_trains_b_alone_and_keeps_no_input():
             layer(x)
         site.remove()
         assert (x.shape in saved) != freeze
+
+
+@pytest.mark.parametrize(("kind", "numbers"), [("strided", 3 * (12 + 20) + 9 * 9), ("pointwise", 3 * (12 + 20))])
+@pytest.mark.parametrize("settings", [{}, {"freeze_a": True}])
+def test_a_kernel_in_tuckers_form(kind, numbers, settings):
+    site = make_site(kind, LoRA(rank=3, alpha=2.0, tucker=True, **settings))
+    theta = theta_of(site)
+    if kind == "strided":
+        product = torch.einsum("or,rpkl,pi->oikl", theta["B"], theta["T"], theta["D"])
+    else:
+        assert set(theta) == {"A", "B"}
+        product = (theta["B"] @ theta["A"])[..., None, None]
+    torch.testing.assert_close(site.dense(), 2 / 3 * product)
+    assert sum(t.numel() for t in theta.values()) == numbers
+    assert sum(p.numel() for p in site.parameters()) == (60 if settings else numbers)
+    start = make_site(kind, LoRA(rank=3, tucker=True), size=0.0)
+    assert not start.dense().any() and all(t.any() for name, t in theta_of(start).items() if name != "B")
+
+
+def test_a_principal_part_has_no_tucker_core():
+    with pytest.raises(ValidationError, match='tucker needs start = "zero"'):
+        LoRA(tucker=True, start="pissa")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_site, shake, shared_of, theta_of
 from trainers.adapters import LoRA, TiedLoRA, VeRA
 from trainers.adapters.network import Network, attach
+from trainers.adapters.tied import SWITCHES
 from trainers.config import BlockOverride, Targets, Train
 from trainers.optim import parameter_groups
 
@@ -51,9 +53,7 @@ def test_the_change_is_a_lora_between_two_diagonals(kind, group_by):
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_untied_and_without_vectors_it_is_lora(kind):
-    tied = make_site(
-        kind, TiedLoRA(rank=3, alpha=2.0, tie_a=False, tie_b=False, train_u=False, train_v=False), size=0.0
-    )
+    tied = make_site(kind, TiedLoRA(rank=3, alpha=2.0, configuration="lora"), size=0.0)
     lora = make_site(kind, LoRA(rank=3, alpha=2.0))
     assert set(theta_of(tied)) == {"A", "B"} and shared_of(tied) == {}
     tied.thetas[0].load_state_dict(lora.thetas[0].state_dict())
@@ -62,7 +62,7 @@ def test_untied_and_without_vectors_it_is_lora(kind):
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_with_frozen_matrices_it_is_vera(kind):
-    tied = make_site(kind, TiedLoRA(rank=5, alpha=5.0, train_a=False, train_b=False), size=0.0)
+    tied = make_site(kind, TiedLoRA(rank=5, alpha=5.0, configuration="vera"), size=0.0)
     vera = make_site(kind, VeRA(rank=5, d_initial=0.3))
     assert not any(isinstance(t, nn.Parameter) for t in tied.placed[0].shared.values())
     with torch.no_grad():
@@ -146,3 +146,29 @@ def test_what_is_shared_learns_at_the_rate_of_its_part_and_block():
 def test_settings_without_effect_are_refused(wrong):
     with pytest.raises(ValidationError):
         TiedLoRA(**wrong)
+
+
+def test_a_configuration_by_name_is_its_switches():
+    own = TiedLoRA(tie_a=False, tie_b=False, train_u=False, train_v=False)
+    by_hand = {
+        "lora": own,
+        "vera": TiedLoRA(train_a=False, train_b=False),
+        "tl5": TiedLoRA(train_u=False, train_v=False),
+        "tl6": TiedLoRA(),
+    }
+    for name, switched in by_hand.items():
+        method = TiedLoRA(configuration=name)
+        assert replace(method, configuration="custom") == switched
+        assert method.with_rank(3).train_v == switched.train_v
+        same = TiedLoRA(**{key: getattr(switched, key) for key in SWITCHES}, configuration=name)
+        assert same == method, "a run's config has both"
+
+
+@pytest.mark.parametrize(
+    ("name", "switch", "value"),
+    [("lora", "tie_a", True), ("vera", "train_b", True), ("tl5", "train_u", True), ("tl6", "train_v", False)],
+)
+def test_a_switch_that_contradicts_the_configuration_is_refused(name, switch, value):
+    found = f'configuration = "{name}" has {switch} = {str(not value).lower()}; leave {switch} out'
+    with pytest.raises(ValidationError, match=found):
+        TiedLoRA(configuration=name, **{switch: value})

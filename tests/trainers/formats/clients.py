@@ -24,7 +24,7 @@ MIXED = Targets(
     text_encoder=("*.q_proj", "*.layers.1.*.v_proj", "*.fc2"),
     blocks={"mid_block.*": BlockOverride(rank=5)},
 )
-MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*.v_proj",)})
+MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*.v_proj", "*.fc2")})
 
 
 def parts_of(model: Model) -> dict[str, nn.Module]:

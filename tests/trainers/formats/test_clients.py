@@ -56,6 +56,8 @@ VARIANTS: dict[str, tuple[LayerMethod, str]] = {
 }
 # Methods that share these structures.
 OWN: dict[str, tuple[LayerMethod, str]] = {
+    "tucker": (LoRA(rank=3, alpha=2.0, tucker=True), "core"),
+    "lokr-paper": (LoKr(rank=3, alpha=2.0, factor=16, paper_split=True), "lokr"),
     "pissa": (LoRA(rank=3, alpha=2.0, start="pissa"), "core"),
     "krona": (KronA(scale=0.7), "lokr"),
     "vera": (VeRA(rank=6, d_initial=0.3), "core"),

@@ -27,7 +27,7 @@ UNET = Targets(unet="full")
 
 # Methods of blocks, and of layers as a method would be that no client can express.
 ROWS = {
-    "adapter-sd1": ("sd1", Adapter(width=3, scale=0.7), BLOCKS),
+    "adapter-sd1": ("sd1", Adapter(width=3, scale=0.7, norms=True), BLOCKS),
     "adapter-sdxl": ("sdxl", Adapter(width=3, scale=0.7), BLOCKS),
     "convolution": ("sdxl", Adapter(width=3, form="convolution"), UNET),
     "krona-b": ("sd2", KronABlock(scale=0.7, residual=True), Targets(unet="full", text_encoder="attn-mlp")),

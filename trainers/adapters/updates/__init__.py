@@ -4,6 +4,7 @@ from trainers.adapters.updates.affine import Affine
 from trainers.adapters.updates.base import Update
 from trainers.adapters.updates.dense import Dense
 from trainers.adapters.updates.hadamard import Hadamard
+from trainers.adapters.updates.inputs import InputScale
 from trainers.adapters.updates.kronecker import Kronecker
 from trainers.adapters.updates.low_rank import LowRank
 from trainers.adapters.updates.normalised import Normalised, normalise
@@ -14,6 +15,7 @@ __all__ = [
     "Affine",
     "Dense",
     "Hadamard",
+    "InputScale",
     "Kronecker",
     "LowRank",
     "Normalised",

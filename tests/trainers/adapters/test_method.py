@@ -1,0 +1,88 @@
+"""What every method says of itself: how many numbers it trains, against layers and blocks that it is on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from tests.trainers.adapters.blocks import IN, OUT, TEXT, make_block
+from tests.trainers.adapters.layers import make_site
+from trainers.adapters import METHODS, OFT, LoKr
+from trainers.adapters.block import BlockMethod
+from trainers.adapters.lokr import factorise
+from trainers.adapters.method import LayerMethod, RankedMethod
+from trainers.techniques import BESIDE_METHODS
+
+KINDS = {"linear": 1, "strided": 3, "pointwise": 1}
+"""Layers from 12 to 20 channels with a bias, and the width of their kernels."""
+FOR_LAYERS = sorted(name for name, kind in METHODS.items() if issubclass(kind, LayerMethod) and kind.parameters)
+TECHNIQUES = {"boft": OFT(block_size=5, butterfly=True), "lora-fa": METHODS["lora"](freeze_a=True)}
+
+
+def evaluate(formula: str, **letters: int) -> float:
+    """A formula in numbers: what stands beside each other is multiplied."""
+    formula = formula.partition(";")[0].replace("²", "**2").replace("−", "-")
+    python = re.sub(r"(?<=[\w)]) (?=[\w(])", "*", re.sub(r"\bin\b", "read", formula))
+    return eval(python, {"__builtins__": {}}, {"read": letters.pop("in_"), **letters})
+
+
+def numbers(parameters) -> int:
+    return sum(p.numel() for p in parameters if p.requires_grad)
+
+
+def small(kind: type) -> LayerMethod:
+    """The method as it is by default, but for a small rank that is no alpha; IA³ on any layer."""
+    if issubclass(kind, RankedMethod) and kind is not LoKr:
+        return kind().with_rank(4)
+    return kind(everywhere=True) if kind.name == "ia3" else kind()
+
+
+@pytest.mark.parametrize("layer", KINDS)
+@pytest.mark.parametrize("name", FOR_LAYERS)
+def test_a_layer_trains_as_many_numbers_as_its_formula_says(name, layer):
+    method = small(METHODS[name])
+    site = make_site(layer, method)
+    (u_out, v_out), (u_in, v_in) = (factorise(width, 8 if name == "lokr" else -1) for width in (20, 12))
+    splits = {"u_out": u_out, "v_out": v_out, "u_in": u_in, "v_in": v_in}
+    b = method.block(20) if isinstance(method, OFT) else 0
+    expected = evaluate(method.parameters, in_=12, out=20, k=KINDS[layer], r=getattr(method, "rank", 0), b=b, **splits)
+    assert numbers(site.parameters()) == expected
+    if name == "tied":
+        besides = method.parameters.partition("; ")[2].removesuffix(" a shape")
+        expected = evaluate(besides, in_=12, out=20, k=KINDS[layer], r=4)
+        assert numbers(site.placed[0].shared.values()) == expected
+
+
+@pytest.mark.parametrize("layer", KINDS)
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_so_does_a_technique_beside_the_methods(name, layer):
+    method = TECHNIQUES[name]
+    (formula,) = (one.parameters for one in BESIDE_METHODS if one.name == name)
+    letters = {"b": 10, "m": 2} if name == "boft" else {"r": 16}  # 20 channels are 2 blocks of 10, turned twice
+    expected = evaluate(formula, in_=12, out=20, k=KINDS[layer], **letters)
+    assert numbers(make_site(layer, method).parameters()) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "letters"),
+    [
+        ("attn1", "adapter", {"m": 32}),
+        ("conv2", "adapter", {"m": 32}),
+        ("ff", "krona-b", dict(zip(("u_out", "v_out", "u_in", "v_in"), (4, 5, 3, 4), strict=True))),
+        ("attn2", "vpt", {"n": 8, "in_text": TEXT}),
+    ],
+)
+def test_a_block_trains_as_many_numbers_as_its_formula_says(kind, name, letters):
+    method = METHODS[name]()
+    assert isinstance(method, BlockMethod)
+    if kind == "conv2":
+        method = replace(method, form="convolution")
+    expected = evaluate(method.parameters, in_=IN, out=OUT, **letters)
+    assert numbers(make_block(kind, method).parameters()) == expected
+
+
+def test_every_method_and_technique_has_a_formula():
+    assert all(kind.parameters for kind in METHODS.values())
+    assert all(one.parameters for one in BESIDE_METHODS)
