@@ -20,7 +20,7 @@ STARTER = "starter"
 class Preset:
     """A named partial config: `summary` says in one sentence what it is good at.
 
-    `starter` holds what differs on the bundled base, a small network that takes far larger steps.
+    `starter` holds what differs on the bundled base, a small network that takes other steps.
     """
 
     name: str

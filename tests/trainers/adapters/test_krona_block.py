@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.trainers.adapters.blocks import IN, at, make_block, run
+from tests.trainers.adapters.blocks import IN, OUT, at, make_block, run
 from trainers.adapters import KronABlock
 
 
