@@ -20,6 +20,8 @@ ONLY_ON = {"b-lora": "sdxl"}
 """Techniques made for the blocks of one family; on the starter, whatever there is can be tried."""
 PACE = ("steps", "batch_size")
 """Settings that only the care decides about."""
+RATES = ("learning_rate", "text_encoder_learning_rate")
+"""Settings that the method decides about, unless the technique was made for it."""
 
 
 def fits(technique: Technique, method: str, base: Base) -> bool:
@@ -68,7 +70,7 @@ def what_comes_with(technique: Technique, method: str, base: str) -> dict[str, A
         sections, left = {section, "method", "data", "train"}, {name, *PACE}
         below = find_preset(method).settings_for(base) if method else {}
     else:
-        sections, left = {section, "train"}, {name, "learning_rate", *PACE}
+        sections, left = {section, "train"}, {name, *RATES, *PACE}
         below = {"train": Train().model_dump()}  # what it leaves off, others may have on
     found = {
         each: {

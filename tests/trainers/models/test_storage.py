@@ -188,8 +188,8 @@ def model(tiny_bases):
 IN_NF4 = METHODS | {"vpt-image": {"name": "vpt", "tokens": 3, "variant": "image"}}
 VISIBLE = {"vpt": 1.0, "vpt-image": 2.0}
 """Methods that are not without effect at the start, and how far they may be from the bare base."""
-LATER = {"selora": ("A1", "B1", "A2", "B2"), "dylora": ("A0", "B0")}
-"""Ends of the names of what a first step does not train: not grown yet, or below the rank that is drawn."""
+LATER = {"selora": ("A1", "B1", "A2"), "dylora": ("A0", "B0")}
+"""Ends of the names of what no first step trains: not grown or on trial yet, or below the rank that is drawn."""
 
 
 @pytest.mark.parametrize("method", IN_NF4)
