@@ -143,7 +143,7 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         "same noise; less is better. *Style distance* compares what is drawn for their captions with the held-out "
         "images themselves (mean relative difference of Gram matrices of EfficientNet-Lite0). Both are the median over "
         f"seeds ({seeds} at most), with the least and the largest in brackets. *CPU s* is the time of all steps on one "
-        "thread, where the machine lists one.",
+        "thread, where the machine lists one. *Trained numbers* are all that may move, of SeLoRA what it may grow to.",
         "",
         *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
         *([f"![What is left of the loss, by the numbers that are trained]({plot})", ""] if plot else []),
@@ -191,7 +191,8 @@ def sweep_lines(lines: Sequence[Line]) -> list[str]:
         "",
         f"Held-out loss on *{SWEPT}* with one seed by the learning rate, the least in bold: the preset's rate, others "
         "three times as small and as large, and further ones while the least loss was at an edge. Presets take the "
-        "rate with the least, rounded; that choice alone saw the held-out images.",
+        "rate with the least, rounded; that choice alone saw the held-out images. `dreambooth` keeps a higher one: at "
+        "that of its least loss the class images hold the style back, and it does not show.",
         "",
         "| preset | its rate | loss by rate |",
         "| --- | --- | --- |",
