@@ -15,8 +15,8 @@ APART = 3.0
 """Each rate is so many times the next."""
 AT_MOST = 5
 """Rates of one preset: three, and further ones while the best of them is the least or the largest."""
-NOTABLE = 0.01
-"""A loss is notably less if it is so by this share: the same training with another seed differs by as much."""
+NOTABLE = 0.03
+"""A loss is notably less if it is so by this share: with another seed the same training differs by about as much."""
 
 
 def every_preset() -> tuple[str, ...]:
