@@ -191,8 +191,8 @@ def sweep_lines(lines: Sequence[Line]) -> list[str]:
         "",
         f"Held-out loss on *{SWEPT}* with one seed by the learning rate, the least in bold: the preset's rate, others "
         "three times as small and as large, and further ones while the least loss was at an edge. Presets take the "
-        "rate with the least, rounded; that choice alone saw the held-out images. `dreambooth` keeps a higher one: at "
-        "that of its least loss the class images hold the style back, and it does not show.",
+        "rate with the least, rounded, or one beside it whose loss is as good within what another seed changes; that "
+        "choice alone saw the held-out images.",
         "",
         "| preset | its rate | loss by rate |",
         "| --- | --- | --- |",
