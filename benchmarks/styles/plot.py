@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from trainers.grid import INK, PAPER, QUIET, load_font
 from trainers.run import whole_file
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1100, 640, 70, 40, 50, 50  # pixels
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1120, 640, 70, 60, 50, 50  # pixels
 LINE, DOT, ACCENT = "#e4ddd2", 5, "#0b6b5d"
 Box = tuple[float, float, float, float]
 
