@@ -29,7 +29,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from trainers.adapters.initial import normal
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, trains
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, learns, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 
@@ -138,13 +138,13 @@ class AdaLoRA(RankedMethod):
 
     @torch.no_grad()
     def after_step(self, network: Network, step: Step) -> None:
-        thetas = [placed.values() for _, placed in network.learned_by(self)]
         every = [placed.values() for _, placed in network.placed_by(self)]
+        thetas = [theta for theta in every if learns(theta)]
         t, last = step.number + 1, self._last_cut(step)
         if not thetas or (t < last and t % self.interval):
             return
         if t <= last or not thetas[0]["settled"]:  # the step of the last cut may have been left out for NaN
-            spent = sum(map(self.rank_of, every)) - sum(map(self.rank_of, thetas))
+            spent = sum(self.rank_of(theta) for theta in every if not learns(theta))
             masks = self._choose(thetas, max(0, budget(t, step.of, len(every), self) - spent))
             for theta, mask in zip(thetas, masks, strict=True):
                 theta["lam"].mul_(mask)

@@ -274,6 +274,11 @@ class RankedMethod(InputMethod):
         return (keep.float() / (1 - self.rank_dropout)).to(device)
 
 
+def learns(theta: Theta) -> bool:
+    """Whether anything of θ still trains; what does not is to stay as it is, bit for bit."""
+    return any(tensor.requires_grad for tensor in theta.values())
+
+
 def trains(tensor: Tensor) -> nn.Parameter:
     return nn.Parameter(tensor)
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from trainers.adapters.block import BlockMethod, BlockSite
-from trainers.adapters.method import LayerMethod, Method, Now
+from trainers.adapters.method import LayerMethod, Method, Now, learns
 from trainers.adapters.site import Clock, Held, Placed, Site, Values
 from trainers.adapters.targets import Target, select
 from trainers.adapters.tokens import Vocabulary, Word
@@ -96,8 +96,7 @@ class Network(nn.Module):
 
     def learned_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed[LayerMethod]], ...]:
         """As `placed_by`, without what has stopped learning and is to stay as it is, bit for bit."""
-        placed = self.placed_by(method)
-        return tuple((s, p) for s, p in placed if any(t.requires_grad for t in p.values().values()))
+        return tuple((site, placed) for site, placed in self.placed_by(method) if learns(placed.values()))
 
     def site(self, part: str, path: str, layer: nn.Module) -> Site:
         """The site of a layer, made at its first use."""

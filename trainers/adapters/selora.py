@@ -119,18 +119,18 @@ class SeLoRA(RankedMethod):
     @torch.no_grad()
     def after_backward(self, network: Network, step: Step) -> None:
         every = [placed.values() for _, placed in network.placed_by(self)]
-        tried = [theta for theta in every if TRIED in theta["use"].tolist()]
-        for theta in tried:  # what is tried takes no step yet: growing does not move the function
+        on_trial = [(theta, uses.index(TRIED)) for theta in every if TRIED in (uses := theta["use"].tolist())]
+        for theta, n in on_trial:  # what is tried takes no step yet: growing does not move the function
             theta["information"].add_(theta["information"].new_tensor(fisher_information(theta)))
-            n = theta["use"].tolist().index(TRIED)
             theta[f"A{n}"].grad = theta[f"B{n}"].grad = None
         if step.number % self.interval:
             return
-        ratios = [fisher_ratio(theta) for theta in tried]
-        room = self.budget - sum(map(self.rank_of, every)) if self.budget else len(tried)
+        ratios = [fisher_ratio(theta) for theta, _ in on_trial]
+        room = self.budget - sum(map(self.rank_of, every)) if self.budget else len(on_trial)
         wanting = [i for i, ratio in enumerate(ratios) if ratio >= self.threshold]
         for i in sorted(wanting, key=lambda i: -ratios[i])[: max(0, room)]:
-            tried[i]["use"][tried[i]["use"] == TRIED] = GROWN
+            theta, n = on_trial[i]
+            theta["use"][n] = GROWN
 
 
 def fisher_information(theta: Theta) -> tuple[float, float]:
