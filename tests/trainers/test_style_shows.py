@@ -44,7 +44,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Result]:
     short = {
         "name": "short",
         "data": {"images": str(IMAGES)},
-        "train": {"steps": 160, "device": "cpu"},
+        "train": {"steps": 100, "device": "cpu"},
         "sample": {"prompts": drawn_concepts(), "seeds": SEEDS, "steps": 10, "guidance": 4.0},
         "save": {"every": 1000},
     }
