@@ -58,7 +58,7 @@ class Bench:
         return self._done[key]
 
     def run(self, settings: Mapping[str, Any], draws: bool = True) -> Outcome:
-        """Train; without `draws` the run is given a step more and stopped before it, and so draws nothing in the end."""
+        """Train; without `draws` for a step more, stopped before it, so that nothing is drawn in the end."""
         named = {section: dict(value) if isinstance(value, Mapping) else value for section, value in settings.items()}
         for section, key in (("base", "model"), ("data", "images")):
             if section in named and key in named[section]:
