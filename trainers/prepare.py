@@ -19,7 +19,7 @@ from trainers.run import Run, new_run, write_config
 
 
 def prepare(config: Config, out: Path, overwrite: bool = False, listener: Listener | None = None) -> Run:
-    """A new run folder under `out` that waits to be trained by `train_prepared`; nothing is left where it fails."""
+    """A new run folder under `out` that waits to be trained by `resume`; nothing is left where it fails."""
     with new_run(config, out, overwrite) as run:
         fill_folder(run, config, Recorder(run.folder, listener))
     return Run(out / config.name)

@@ -88,32 +88,23 @@ def train(config: Config, out: Path, overwrite: bool = False, listener: Listener
             return _train(session, resume=False)
 
 
-def train_prepared(run: Run, listener: Listener | None = None) -> Result:
-    """Train a run that `prepare` made from its first step; a stop that was asked for meanwhile holds."""
-    if run.checkpoint_steps():
-        raise VelaturaError(f"{run.folder} has been trained already; go on with: velatura resume {run.folder}")
-    config = run.config()
-    with interrupted_by_sigterm(), run.training():
-        record = Recorder(run.folder, listener)
-        with _errors_noted(run, record):
-            return _train(open_session(run, config, record), resume=False)
-
-
 def resume(run: Run, listener: Listener | None = None, steps: int | None = None, heed_stop: bool = False) -> Result:
     """Go on with a run from its newest checkpoint, exactly as if it had not been cut; `steps` trains it longer.
 
-    A stop that was asked for before is forgotten, unless `heed_stop`: then the run may end where it begins.
+    One that `prepare` made, or that was cut before it saved anything, is trained from its first step. A stop that was
+    asked for before is forgotten, unless `heed_stop`: then the run may end where it begins.
     """
     config = run.config()
     done = run.checkpoint_steps()
-    if not done:
+    events = read_events(run.folder)
+    if not done and any(event["type"] == "checkpoint" for event in events):
         raise VelaturaError(
-            f"{run.folder} has no checkpoint to resume from; train its config.toml anew, with --overwrite"
+            f"{run.folder} has no checkpoint left to resume from; train its config.toml anew, with --overwrite"
         )
     if steps is not None:
         config = build_config(as_table(config), {"train": {"steps": steps}})
-    finished = any(event["type"] == "done" and event["step"] >= config.train.steps for event in read_events(run.folder))
-    if finished or done[-1] > config.train.steps:
+    finished = any(event["type"] == "done" and event["step"] >= config.train.steps for event in events)
+    if done and (finished or done[-1] > config.train.steps):
         raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; give more --steps to train it longer")
     with interrupted_by_sigterm(), run.training():
         record = Recorder(run.folder, listener)
@@ -123,7 +114,7 @@ def resume(run: Run, listener: Listener | None = None, steps: int | None = None,
                 run.clear_stop()
             if steps is not None:
                 write_config(run, config)
-            return _train(session, resume=True)
+            return _train(session, resume=bool(done))
 
 
 @contextmanager

@@ -43,13 +43,9 @@ def _perform(job: Job) -> None:
     if job.kind != TRAIN:
         _run_command(job)
         return
-    from trainers.train import resume, train_prepared
+    from trainers.train import resume
 
-    run = Run(job.folder)
-    if run.checkpoint_steps():
-        resume(run, heed_stop=True)
-    else:
-        train_prepared(run)
+    resume(Run(job.folder), heed_stop=True)
 
 
 def _run_command(job: Job) -> None:

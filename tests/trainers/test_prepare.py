@@ -10,7 +10,7 @@ from tests.trainers.runs import equal, events_of, quick_settings, style_tensors,
 from trainers.errors import BusyError, VelaturaError
 from trainers.prepare import prepare
 from trainers.run import Run
-from trainers.train import resume, train, train_prepared
+from trainers.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 
@@ -22,12 +22,12 @@ def test_a_prepared_run_needs_no_originals_and_gives_the_same_bits(tiny_bases, i
     assert {path.name for path in run.folder.iterdir()} == {"config.toml", "dataset", "events.jsonl", "log.txt"}
     assert [event["count"] for event in events_of(run, "images")] == [3]
     shutil.rmtree(originals)
-    result = train_prepared(run)
+    result = resume(run)
     assert result.run == run.folder and result.grid is not None
     whole = train(quick_settings(tiny_bases["sd1"], images), tmp_path / "whole")
     assert equal(style_tensors(result.style), style_tensors(whole.style))
-    with pytest.raises(VelaturaError, match="has been trained already; go on with: velatura resume"):
-        train_prepared(run)
+    with pytest.raises(VelaturaError, match="is complete at step 2; give more --steps"):
+        resume(run)
 
 
 def test_nothing_is_left_of_what_cannot_be_prepared(quick, tmp_path):
@@ -40,7 +40,7 @@ def test_nothing_is_left_of_what_cannot_be_prepared(quick, tmp_path):
 def test_what_only_the_base_can_refuse_is_an_event_of_the_run(quick, tmp_path):
     run = prepare(quick({"targets": {"unet": ["no.such.*"]}}), tmp_path)
     with pytest.raises(VelaturaError, match="matches no layer") as caught:
-        train_prepared(run)
+        resume(run)
     assert [event["message"] for event in events_of(run, "error")] == [str(caught.value)]
     assert run.config().targets.unet == ("no.such.*",)
 
@@ -49,7 +49,7 @@ def test_a_run_that_is_trained_elsewhere_keeps_its_record(quick, tmp_path):
     run = prepare(quick(), tmp_path)
     before = (run.folder / "events.jsonl").read_bytes()
     with run.training(), pytest.raises(BusyError, match="trained by another process"):
-        train_prepared(run)
+        resume(run)
     assert (run.folder / "events.jsonl").read_bytes() == before
 
 
@@ -64,7 +64,7 @@ def ending(run: Run, how: str, step: int):
 def test_a_pause_saves_and_exports_nothing_and_the_run_ends_with_the_same_bits(quick, tmp_path):
     config = quick({"train": {"steps": 4}, "save": {"every": 4}})
     run = prepare(config, tmp_path)
-    paused = train_prepared(run, ending(run, "pause", 2))
+    paused = resume(run, ending(run, "pause", 2))
     assert (paused.steps, paused.stopped_by, paused.style, paused.grid) == (2, "pause", None, None)
     assert run.checkpoint_steps() == [2] and not run.style.exists() and run.asked_to_stop() is None
     assert [event["step"] for event in events_of(run, "paused")] == [2]
@@ -75,7 +75,7 @@ def test_a_pause_saves_and_exports_nothing_and_the_run_ends_with_the_same_bits(q
 def test_a_paused_run_is_saved_where_it_is_without_another_step(quick, tmp_path):
     config = quick({"train": {"steps": 4}, "save": {"every": 4}})
     run, other = prepare(config, tmp_path), Run(tmp_path / "other" / "dusk")
-    train_prepared(run, ending(run, "pause", 2))
+    resume(run, ending(run, "pause", 2))
     run.ask_to_stop("save")
     saved = resume(run, heed_stop=True)
     assert (saved.steps, saved.stopped_by) == (2, "request") and run.asked_to_stop() is None
@@ -86,14 +86,14 @@ def test_a_paused_run_is_saved_where_it_is_without_another_step(quick, tmp_path)
 
 def test_a_stop_of_long_ago_is_forgotten(quick, tmp_path):
     run = prepare(quick({"train": {"steps": 3}}), tmp_path)
-    train_prepared(run, ending(run, "pause", 1))
+    resume(run, ending(run, "pause", 1))
     run.ask_to_stop("pause")
     assert resume(run).stopped_by == ""
 
 
 def test_a_cancelled_run_saves_nothing_more(quick, tmp_path):
     run = prepare(quick({"train": {"steps": 6}, "save": {"every": 2}}), tmp_path)
-    cancelled = train_prepared(run, ending(run, "cancel", 3))
+    cancelled = resume(run, ending(run, "cancel", 3))
     assert (cancelled.steps, cancelled.stopped_by, cancelled.style) == (3, "cancel", None)
     assert run.checkpoint_steps() == [2] and not run.style.exists() and run.asked_to_stop() is None
     assert [event["step"] for event in events_of(run, "cancelled")] == [3]
@@ -101,7 +101,7 @@ def test_a_cancelled_run_saves_nothing_more(quick, tmp_path):
 
 def test_each_picture_is_announced_and_the_log_is_not_filled_with_it(quick, tmp_path):
     run = prepare(quick({"sample": {"prompts": ["a fox", "a boat"]}}), tmp_path)
-    train_prepared(run)
+    resume(run)
     drawing = [(event["step"], event["picture"], event["pictures"]) for event in events_of(run, "drawing")]
     assert drawing == [(0, 1, 2), (0, 2, 2), (2, 1, 2), (2, 2, 2), (2, 1, 2), (2, 2, 2)]
     assert "drawing" not in (run.folder / "log.txt").read_text()

@@ -168,7 +168,7 @@ def test_a_run_without_a_checkpoint_or_with_a_damaged_one_is_a_sentence(quick, t
     assert equal(style_tensors(resume(run).style), style_tensors(train(config, tmp_path / "b").style))
     for step in run.checkpoint_steps():
         run.checkpoint(step).rename(run.folder / f"moved-{step}")
-    with pytest.raises(VelaturaError, match="has no checkpoint to resume from"):
+    with pytest.raises(VelaturaError, match="has no checkpoint left to resume from"):
         resume(run)
 
 
@@ -184,6 +184,21 @@ def test_a_run_killed_between_its_last_checkpoint_and_its_export_can_be_finished
     result = resume(Run(tmp_path / "dusk"))
     assert result.steps == 2 and result.grid is not None
     assert equal(style_tensors(result.style), style_tensors(train(config, tmp_path / "b").style))
+
+
+def test_a_run_cut_before_it_saved_anything_begins_anew(quick, tmp_path):
+    config = quick()
+
+    def fail(event: dict[str, Any]) -> None:
+        if event["type"] == "step":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "cut", listener=fail)
+    run = Run(tmp_path / "cut" / "dusk")
+    assert run.checkpoint_steps() == []
+    assert equal(style_tensors(resume(run).style), style_tensors(train(config, tmp_path / "whole").style))
+    assert [event["resumed"] for event in events_of(run, "start")] == [False, False]
 
 
 def test_a_killed_run_goes_on_with_the_bits_of_an_uncut_one(quick, tmp_path):

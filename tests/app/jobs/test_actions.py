@@ -17,7 +17,7 @@ from tests.app.jobs.working import CPU, do_next, line, state_of
 from tests.trainers.runs import equal, events_of, quick_settings, style_tensors, write_images
 from trainers.errors import VelaturaError
 from trainers.run import Run
-from trainers.train import resume, train, train_prepared
+from trainers.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 
@@ -144,9 +144,7 @@ def paused_at(store, job, step):
     claimed = store.claim(CPU.choose, own_identity())
     assert claimed.id == job.id
     begun = store.begin(job.id, claimed.token, own_identity())
-    run = Run(job.folder)
-    go_on = resume if run.checkpoint_steps() else train_prepared
-    assert go_on(run, ending(job, "pause", step)).steps == step
+    assert resume(Run(job.folder), ending(job, "pause", step)).steps == step
     assert store.end(begun)
 
 
