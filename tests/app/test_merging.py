@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.app.command import call
+from tests.app.command import call, process
 from tests.app.conftest import Trained
 
 
@@ -21,3 +21,10 @@ def test_a_merged_style_is_written_once(trained: Trained, tmp_path: Path) -> Non
     assert "ends in .safetensors" in call(*words[:-1], tmp_path / "both.ckpt").err
     assert "one style is its own sum" in call("merge", trained.style, "--out", tmp_path / "none" / "x.safetensors").err
     assert not (tmp_path / "none").exists(), "nothing is made where nothing can be merged"
+
+
+def test_nothing_but_the_outcome_is_said(trained: Trained, tmp_path: Path) -> None:
+    """In a process of its own, where libraries are imported first and would have their say."""
+    done = process("merge", f"{trained.style}:0.5", f"{trained.style}:0.25", "--out", "both.safetensors", cwd=tmp_path)
+    assert done.code == 0 and done.out == ""
+    assert done.err.startswith("wrote both.safetensors") and done.err.count("\n") == 1, done.err

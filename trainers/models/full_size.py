@@ -10,6 +10,7 @@ from torch import nn
 
 from trainers.errors import VelaturaError
 from trainers.models.family import CONFIGS
+from trainers.models.quiet import quietly
 
 Part = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
 
@@ -30,7 +31,7 @@ def build_from_config(config: dict[str, Any]) -> nn.Module:
     import diffusers
     import transformers
 
-    with torch.device("meta"):
+    with quietly(), torch.device("meta"):  # what diffusers has of its own is only imported when it is asked for
         if "_class_name" in config:
             return getattr(diffusers, config["_class_name"]).from_config(config)
         network = getattr(transformers, config["architectures"][0])
