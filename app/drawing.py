@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.chosen import about_strengths, about_words, read_with_words
 from app.console import say
 from app.picture_file import check_place, write_picture
 from app.telling import Tell, quiet
@@ -31,7 +32,6 @@ SAMPLERS = ("ddim", "euler", "dpm++")
 LARGEST_SIDE = 4096
 AT_ONCE = 4
 """Pictures of different styles that are drawn at once."""
-_STRENGTH = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,6 @@ class Request:
     """Most pictures at once; None: four of `each`, else one after the other."""
 
 
-def split_strength(text: str) -> tuple[Path, float]:
-    """`FILE:0.8` as file and strength: split at the last colon, and only before a number (`C:\\x` is a path)."""
-    head, colon, tail = text.rpartition(":")
-    if colon and head and _STRENGTH.fullmatch(tail):
-        return Path(head), float(tail)
-    return Path(text), 1.0
-
-
 def draw_to_files(
     request: Request, out: Path, overwrite: bool, plain: Path | None = None, tell: Tell = quiet
 ) -> list[Path]:
@@ -76,17 +68,17 @@ def draw_to_files(
     from trainers.composition.ways import check_count, read_composition
 
     composition = read_composition(request.compose)
-    places = _places(request, out)
+    _check_each(request)
+    if request.sampler not in SAMPLERS:
+        raise VelaturaError(f"there is no sampler {request.sampler!r}; there are {', '.join(SAMPLERS)}")
+    styles = read_with_words(request.styles)
+    words = [one for one in styles if one[0].rows]
+    alone = [[one, *words] for one in styles if not one[0].rows]
+    check_count(composition, len(alone), len(words))
+    places = _places(request, styles, out)
     for place in (*places, plain):
         if place is not None:
             check_place(place, overwrite)
-    if request.sampler not in SAMPLERS:
-        raise VelaturaError(f"there is no sampler {request.sampler!r}; there are {', '.join(SAMPLERS)}")
-    check_count(composition, len(request.styles))
-    styles = _read_styles(request.styles)
-    alone = [[one] for one in styles if not one[0].rows]
-    if request.each and len(alone) < len(places):
-        raise VelaturaError("an embedding draws no picture of its own: say its word in the prompt, and leave it out")
     base = _base(request, styles)
     size = _size(request.size, base)
     guidance = guidance_for(base) if request.guidance is None else request.guidance
@@ -97,40 +89,41 @@ def draw_to_files(
     used |= {"base": _without_folders(base), "size": size, "guidance": guidance}
     drawn: list[tuple[list[Image], list[tuple[Style, float]]]] = []
     drawing = _side_by_side(model, styles, plain) if request.each else _combined(model, styles, composition, order)
-    with drawing as styling:
+    with drawing as styling:  # which says first what does not fit this base
+        for said in (*about_strengths(styles), *about_words(styles, (*request.prompts, request.negative))):
+            say((said, "yellow"))
         order = replace(order, chunks=_chunks(model, request, order.chunks))
         drawn += zip(_draw(model, order, told, styling), [*alone, []] if request.each else [styles], strict=False)
     if plain is not None and len(drawn) == len(places):
         drawn += [(_draw(model, order, told)[0], [])]
     for place, (pictures, used_styles) in zip((*places, plain), drawn, strict=False):
         assert place is not None
-        combined = {"compose": request.compose} if len(used_styles) > 1 else {}
+        combined = {"compose": request.compose} if len(used_styles) > 1 and not request.each else {}
         named = {"styles": [(style.name, strength) for style, strength in used_styles]}
         label = ", ".join(style.path.stem for style, _ in used_styles)
         write_picture(_sheet(pictures, order, label), place, used | named | combined)
     return places
 
 
-def _places(request: Request, out: Path) -> list[Path]:
-    """Where the pictures with styles go."""
+def _check_each(request: Request) -> None:
+    """Raise VelaturaError where a picture with every style is asked for, and that makes no sense."""
+    if request.each and not request.styles:
+        raise VelaturaError("--each draws a picture with every style, and no --style is given")
+    if request.each and request.compose != "sum":
+        raise VelaturaError("--each draws with one style at a time, so there is nothing for --compose to combine")
+
+
+def _places(request: Request, styles: Sequence[tuple[Style, float]], out: Path) -> list[Path]:
+    """Where the pictures with styles go; with `each` numbered as the styles are, of which embeddings draw none."""
     if not request.each:
         return [out]
-    if not request.styles:
-        raise VelaturaError("--each draws a picture with every style, and no --style is given")
-    if request.compose != "sum":
-        raise VelaturaError("--each draws with one style at a time, so there is nothing for --compose to combine")
-    return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, len(request.styles) + 1)]
-
-
-def _read_styles(texts: Sequence[str]) -> list[tuple[Style, float]]:
-    """The styles and, whole, the words that were trained together with them and lie beside them."""
-    from trainers.formats.embedding import embedding_beside
-    from trainers.formats.read import read_style
-
-    chosen = list(map(split_strength, texts))
-    beside = dict.fromkeys(embedding_beside(path) for path, _ in chosen)
-    words = [(path, 1.0) for path in beside if path is not None and path not in dict(chosen)]
-    return [(read_style(path), strength) for path, strength in (*chosen, *words)]
+    numbers = [number for number in range(1, len(request.styles) + 1) if not styles[number - 1][0].rows]
+    if not numbers:
+        raise VelaturaError(
+            "--each draws a picture with every style other than embeddings, whose words hold for all of them, and "
+            "only embeddings are given; leave --each out"
+        )
+    return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in numbers]
 
 
 def _load(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app.chosen import about_strengths, read_chosen
 from app.console import print_json, readable_size, say
 from app.options import Json, Overwrite
 from trainers.errors import VelaturaError
@@ -23,16 +24,16 @@ def merge(
     json: Json = False,
 ) -> None:
     """Write the sum of several styles as one plain LoRA, exact or cut to a rank, and say what the cut has lost."""
-    from app.drawing import split_strength
     from trainers.composition.files import merge_files
-    from trainers.formats.read import read_style
     from trainers.run import check_free, plain_disk_errors
 
     if out.suffix != ".safetensors":
         raise VelaturaError(f"cannot write {out.name!r}: the name of a style file ends in .safetensors")
     check_free(out, overwrite)
     with plain_disk_errors(out):
-        read = [(read_style(path), strength) for path, strength in map(split_strength, styles)]
+        read = read_chosen(styles)
+        for said in about_strengths(read):
+            say((said, "yellow"))
         merged = merge_files(out, read, rank)
     if json:
         print_json({"style": out, "rank": merged.rank, "error": merged.error})

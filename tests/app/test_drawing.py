@@ -6,12 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.drawing import _size, split_strength
+from app.chosen import about_strengths, about_words, split_strength
+from app.drawing import _size
 from app.picture_file import check_place
 from trainers.errors import VelaturaError
+from trainers.formats.embedding import WORD
+from trainers.formats.read import Style
 
 PATHS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 NUMBERS = st.decimals(-100, 100, allow_nan=False, places=3).map(lambda number: f"{number:f}")
@@ -47,6 +51,54 @@ def test_anything_else_is_all_path(path: str) -> None:
 )
 def test_paths_and_strengths(text: str, path: str, strength: float) -> None:
     assert split_strength(text) == (Path(path), strength)
+
+
+@pytest.mark.parametrize("typed", ["nan", "inf", "-inf", "abc", "0,8", "1e3", "9" * 400])
+def test_what_is_no_strength_is_said_of_a_file_that_is_there(typed: str, tmp_path: Path) -> None:
+    file = tmp_path / "dusk.safetensors"
+    file.touch()
+    with pytest.raises(VelaturaError, match=f"a number such as 0.8, and '{typed[:40]}' is none"):
+        split_strength(f"{file}:{typed}")
+    with pytest.raises(VelaturaError, match=r"a number such as 0\.8, and nothing stands there"):
+        split_strength(f"{file}:")
+    named_so = tmp_path / f"dusk.safetensors:{typed[:40]}"
+    named_so.touch()
+    assert typed[0] == "9" or split_strength(str(named_so)) == (named_so, 1.0), "a file may be called so"
+
+
+@pytest.mark.parametrize(("strength", "said"), [(-10.0, False), (2.0, False), (10.5, True), (-1000.0, True)])
+def test_a_strength_that_draws_noise_is_said(strength: float, said: bool) -> None:
+    style = Style(Path("dusk.safetensors"), {}, {})
+    found = about_strengths([(style, strength)])
+    assert [line.partition(" is likely")[0] for line in found] == [f"dusk.safetensors at strength {strength:g}"] * said
+
+
+def embedding(path: Path, word: str) -> Style:
+    return Style(path, {"emb_params": torch.ones(1, 64)}, {WORD: word})
+
+
+def test_a_word_that_no_prompt_says_is_said(tmp_path: Path) -> None:
+    alone, other = (embedding(tmp_path / f"{name}.safetensors", "<dusk>") for name in ("alone", "other"))
+    assert about_words([(alone, 1.0)], ["a cat", "a DUSK"]) == [
+        "no prompt says <dusk>, without which alone.safetensors has no effect"
+    ]
+    for texts in (["a cat", "a <Dusk> cat"], ["a cat", "<dusk>"]):
+        assert about_words([(alone, 1.0)], texts) == []
+    assert about_words([(alone, 1.0), (other, 1.0)], ["<dusk>"]) == [
+        "no prompt says other, without which other.safetensors has no effect"
+    ], "a word that is taken is called by its file's name"
+    assert about_words([(alone, 1.0), (other, 1.0)], ["<dusk> and other"]) == []
+
+
+def test_a_word_beside_a_style_that_no_prompt_says_is_said(tmp_path: Path) -> None:
+    beside = tmp_path / "my-embedding.safetensors"
+    beside.touch()
+    style = Style(tmp_path / "my.safetensors", {"lora_unet_x.diff": torch.ones(2, 2)}, {"velatura.trigger": "ink"})
+    assert about_words([(style, 1.0), (embedding(beside, "<dusk>"), 1.0)], ["a cat"]) == [
+        "no prompt says <dusk>, which my.safetensors was trained with and without which "
+        "my-embedding.safetensors has no effect"
+    ]
+    assert about_words([(style, 1.0)], ["a cat"]) == [], "a style has its effect without its trigger too"
 
 
 @pytest.mark.parametrize(

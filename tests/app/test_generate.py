@@ -18,7 +18,7 @@ from tests.app.conftest import Trained
 from tests.app.files import write_pictures
 from trainers.adapters.tokens import Word
 from trainers.config import Base
-from trainers.formats.embedding import write_embedding
+from trainers.formats.embedding import WORD, write_embedding
 from trainers.formats.origin import STARTER
 from trainers.models.load import load_model
 from trainers.models.words import known_tokens
@@ -197,6 +197,32 @@ def test_a_word_beside_that_is_called_in_two_ways_takes_no_style_away(trained: T
     outcome = call("generate", "--prompt", "fox", *words)
     assert outcome.code == 0, outcome.err
     assert all((tmp_path / f"f-{number}.png").is_file() for number in (1, 2))
+
+
+def test_words_hold_for_the_pictures_of_every_style(trained: Trained, tmp_path: Path) -> None:
+    """An embedding draws no picture of its own beside styles that do, and these are numbered as they are named."""
+    width = load_model(Base(), torch.float32, "cpu").text_encoders[0].config.hidden_size
+    word = tmp_path / "dusk-word.safetensors"
+    rows = torch.randn(2, width, generator=torch.Generator().manual_seed(1))
+    write_embedding(word, Word("<dusk>", {"text_encoder": rows}), {"velatura.fits_only": STARTER, WORD: "<dusk>"})
+    styles = [f"{trained.style}:{strength}" for strength in (9, -8)]
+    words = ("generate", "--prompt", "<dusk> fox", "--steps", "2", "--style", styles[0], "--style", word)
+    each = call(*words, "--style", styles[1], "--each", "--out", tmp_path / "f.png", "--json")
+    assert json.loads(each.out) == {"images": [str(tmp_path / f"f-{n}.png") for n in (1, 3)], "seed": 1}
+    assert each.err == ""
+    for number, style, strength in ((1, styles[0], 9.0), (3, styles[1], -8.0)):
+        alone = (*words[:5], "--style", style, "--style", word, "--out", tmp_path / "one.png", "--overwrite")
+        assert call(*alone).code == 0
+        with Image.open(tmp_path / f"f-{number}.png") as image, Image.open(tmp_path / "one.png") as one:
+            said = [["dusk.safetensors", strength], ["dusk-word.safetensors", 1.0]]
+            assert json.loads(image.info["velatura"])["styles"] == said
+            assert np.abs(np.asarray(image).astype(np.int16) - np.asarray(one)).max() <= 1
+    only = call(*words[:5], "--style", word, "--each", "--out", tmp_path / "g.png")
+    assert only.code == 1 and "only embeddings are given" in only.err
+    for_two = call(*words, "--compose", "composite", "--out", tmp_path / "g.png")
+    assert for_two.code == 1 and "and one is given; an embedding, whose word the prompt says, is not" in for_two.err
+    silent = call("generate", "--prompt", "cat", "--steps", "1", "--style", word, "--out", tmp_path / "g.png")
+    assert silent.code == 0 and "no prompt says <dusk>, without which dusk-word.safetensors has no" in silent.err
 
 
 @pytest.mark.parametrize("way", ["svd:64", "composite", "k-lora"])

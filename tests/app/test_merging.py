@@ -28,3 +28,11 @@ def test_nothing_but_the_outcome_is_said(trained: Trained, tmp_path: Path) -> No
     done = process("merge", f"{trained.style}:0.5", f"{trained.style}:0.25", "--out", "both.safetensors", cwd=tmp_path)
     assert done.code == 0 and done.out == ""
     assert done.err.startswith("wrote both.safetensors") and done.err.count("\n") == 1, done.err
+
+
+def test_what_is_no_strength_or_far_too_much_of_it_is_said(trained: Trained, tmp_path: Path) -> None:
+    out = tmp_path / "both.safetensors"
+    wrong = call("merge", f"{trained.style}:nan", trained.style, "--out", out)
+    assert wrong.code == 1 and "'nan' is none" in wrong.err and not out.exists()
+    strong = call("merge", f"{trained.style}:999", trained.style, "--out", out)
+    assert strong.code == 0 and "dusk.safetensors at strength 999 is likely to draw noise" in strong.err

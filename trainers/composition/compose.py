@@ -43,7 +43,8 @@ def compose(
     combined in this way.
     """
     parts, family = model.parts, model.family.name
-    check_count(composition, sum(not style.rows for style, _ in styles))
+    embeddings = sum(bool(style.rows) for style, _ in styles)
+    check_count(composition, len(styles) - embeddings, embeddings)
     if composition.way == SUM:
         network = apply_styles(parts, family, styles, model.words)
         return network, Styling(network)

@@ -75,10 +75,12 @@ def read_composition(text: str) -> Composition:
     return Composition(name, number)
 
 
-def check_count(composition: Composition, styles: int) -> None:
-    """Raise VelaturaError where a way cannot combine that many styles."""
+def check_count(composition: Composition, styles: int, embeddings: int = 0) -> None:
+    """Raise VelaturaError where a way cannot combine that many styles; embeddings beside them are not counted."""
     name, way = composition.way, WAYS[composition.way]
     given = {0: "none is given", 1: "one is given"}.get(styles, f"{styles} are given")
+    if embeddings:
+        given += "; an embedding, whose word the prompt says, is not counted"
     if way.most and styles != way.most:
         raise VelaturaError(f"{name} needs two styles, first the content and then the style, and {given}")
     if name != SUM and styles < 2:
