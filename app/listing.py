@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from app.console import notes, print_json, print_table, readable_size, say
 
+if TYPE_CHECKING:
+    from trainers.formats.inspect import StyleSummary
+
+WITHOUT_ALPHA = {"oft", "full", "ia3", "ssf", "bitfit"}
 LONGEST_VALUE = 100
 """Letters of a metadata value that are shown; whole configs and tag lists are among them."""
 
@@ -34,16 +39,17 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
     if rank is not None:
         ranks = f"{rank.most_common}" if rank.smallest == rank.largest else f"{rank.smallest} to {rank.largest}"
     facts = {
-        "method": summary.method,
+        "method": _method(summary),
         "base": ", ".join(filter(None, (base.name, base.family))) or "the file does not say",
         "fits only": base.fits_only,
         "loads in": "Velatura only" if summary.only_here else "",
         "rank": ranks,
-        "alpha": ", ".join(f"{alpha:g}" for alpha in summary.alphas),
+        "alpha in the file": _alphas(summary),
         "tokens": str(summary.vectors or ""),
         "trained words": ", ".join(summary.trained_words),
+        "captions (the most frequent)": ", ".join((*summary.captions[:5], *"…"[: len(summary.captions) - 5])),
         "layers": ", ".join(f"{count} in {part}" for part, count in summary.modules.items()),
-        "parameters": f"{summary.parameters:,}",
+        "numbers in the file": f"{summary.parameters:,}",
         "size": readable_size(summary.size),
     }
     print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
@@ -74,6 +80,20 @@ def _show_ranks(run: Path) -> None:
 
 def _cut(value: str) -> str:
     return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
+
+
+def _method(summary: StyleSummary) -> str:
+    """What the file holds, and what it was trained as where that is called otherwise."""
+    known = summary.trained_as not in ("", summary.method)
+    return f"{summary.method} (trained as {summary.trained_as})" if known else summary.method
+
+
+def _alphas(summary: StyleSummary) -> str:
+    """The alphas that mean something: LyCORIS wants one of methods that have none, and it is 0 there."""
+    if summary.vectors:
+        return ""
+    without = set(summary.method.split("+")) <= WITHOUT_ALPHA
+    return ", ".join(f"{alpha:g}" for alpha in summary.alphas if alpha or not without) or "–"
 
 
 def show_methods(as_json: bool) -> None:

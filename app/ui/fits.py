@@ -104,6 +104,8 @@ def _about_style(wish: Wish, place: int, item: Item | None, base: Base) -> str:
         return words.TOO_MANY.format(MOST_STYLES)
     if any(style == item.id for style, _ in wish.styles[:place]):
         return words.TWICE
+    if wish.each and item.method == TEXTUAL_INVERSION:
+        return words.WORD_ALONE
     return "" if base.problem else misfit(item, base)
 
 

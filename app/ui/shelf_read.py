@@ -22,7 +22,7 @@ from trainers.presets import STARTER
 
 SAMPLED = 2**16
 """Bytes that are read at each of some places of a file to tell it from others."""
-LONGEST_WORDS, LONGEST_NOTE = 80, 400
+LONGEST_WORDS, LONGEST_NOTE, MOST_TAGS = 80, 400, 5
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,15 @@ def read_found(path: Path) -> Item:
     glance, outline = glance_at(path), read_outline(path)
     starter = bool(glance.base.fits_only)
     family = next((family.title for family in FAMILIES if family.name == glance.base.family), "")
+    # Many a stranger's style is called by a tag of its captions and says so nowhere else.
+    called = glance.trained_words or (() if "velatura.config" in glance.metadata else glance.captions[:MOST_TAGS])
     said = [(label, plain(glance.metadata.get(key, ""), LONGEST_NOTE)) for label, key in words.NOTES]
     return _item(
         path,
         glance,
         id=_fingerprint(path),
         name=safe_name(path.stem) or words.NO_NAME,
-        words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in glance.trained_words))),
+        words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in called))),
         method=glance.method,
         base=words.STARTER if starter else family,
         base_model=STARTER if starter else "",

@@ -223,10 +223,34 @@ def test_inspect(trained: Trained) -> None:
     assert (summary["rank"]["most_common"], summary["alphas"]) == (16, [16.0])
     assert (summary["base"]["name"], summary["base"]["fits_only"]) == ("Velatura starter", "Velatura starter")
     shown = call("inspect", trained.style).out
-    for words in (r"method +│ lora", r"rank +│ 16", r"alpha +│ 16", "fits only +│ Velatura starter", "dog red, fox"):
+    for words in (r"method +│ lora", r"rank +│ 16", r"alpha in the file +│ 16", "fits only +│ Velatura starter"):
         assert re.search(words, shown), words
+    for words in (r"numbers in the file +│ 2,042,880", r"captions \(the most frequent\) +│ dog red, fox"):
+        assert re.search(words, shown), words
+    assert "trained words" not in shown, "its captions call nothing"
     assert summary["base"]["sha256"] in re.sub(r"[\s│]", "", shown)  # folded, not cut
     assert summary["tensors"][0]["key"] in call("inspect", trained.style, "--tensors").out
+
+
+def test_inspect_says_what_a_file_was_trained_as_and_no_alpha_of_what_has_none(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    def shown(tensors: dict[str, torch.Tensor], name: str, captions: int) -> str:
+        tags = {"1_x": {f"tag {number}": 9 - number for number in range(captions)}}
+        said = {"velatura.config": json.dumps({"method": {"name": name}}), "ss_tag_frequency": json.dumps(tags)}
+        save_file(tensors, tmp_path / "a.safetensors", said)
+        return call("inspect", tmp_path / "a.safetensors").out
+
+    turned = {"lora_unet_x.oft_blocks": torch.ones(1, 2, 2), "lora_unet_x.alpha": torch.tensor(0.0)}
+    low = {"lora_unet_x.lora_up.weight": torch.ones(4, 2), "lora_unet_x.lora_down.weight": torch.ones(2, 4)}
+    out = shown(turned, "oft", 5)
+    assert re.search(r"method +│ oft +│", out) and re.search(r"alpha in the file +│ – ", out)
+    assert re.search(r"│ tag 0, tag 1, tag 2, tag 3, tag 4 +│", out)
+    out = shown(low | {"lora_unet_x.alpha": torch.tensor(0.0)}, "adalora", 6)
+    assert re.search(r"method +│ lora \(trained as adalora\) +│", out), out
+    assert re.search(r"alpha in the file +│ 0 ", out), "of a LoRA, it says that nothing is left of it"
+    assert re.search(r"│ tag 0, tag 1, tag 2, tag 3, tag 4, … +│", out)
 
 
 def test_inspect_of_a_run_says_where_its_rank_went(trained: Trained, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.own import read_form
 from trainers.formats.read import Style, read_outline, read_style
+from trainers.formats.said import captions_of, trained_as
 
 BLOCK = re.compile(
     r"lora_(unet_(?:down|up)_blocks_\d+_[a-z]+_\d+|unet_mid_block_[a-z]+_\d+|unet_(?:in|out)put_blocks_\d+_\d+"
@@ -71,6 +72,8 @@ class StyleSummary(Frozen):
 
     Of a file of our own form the method's name, `textual-inversion` for an embedding.
     """
+    trained_as: str
+    """What it was trained with, such as `adalora`, which a file holds as `lora`; empty where it does not say."""
     only_here: bool
     """Whether nothing but Velatura loads it."""
     base: BaseSummary
@@ -80,7 +83,9 @@ class StyleSummary(Frozen):
     alphas: tuple[float, ...]
     """The distinct alphas that are stored."""
     trained_words: tuple[str, ...]
-    """The trigger, or the most frequent tags; what calls an embedding."""
+    """The trigger; what calls an embedding."""
+    captions: tuple[str, ...]
+    """The captions that it was trained on, or their tags, the most frequent first; they call nothing."""
     vectors: int
     """Tokens that an embedding's word takes in a prompt; 0 for a style of layers."""
     modules: Mapping[str, int]
@@ -100,6 +105,7 @@ class Glance(Frozen):
     only_here: bool
     base: BaseSummary
     trained_words: tuple[str, ...]
+    captions: tuple[str, ...]
     metadata: Mapping[str, str]
 
 
@@ -111,6 +117,7 @@ def glance_at(path: Path) -> Glance:
         only_here=style.is_own,
         base=_base(style),
         trained_words=_trained_words(style),
+        captions=captions_of(style),
         metadata=dict(style.metadata),
     )
 
@@ -129,12 +136,14 @@ def describe_style(path: Path) -> StyleSummary:
         name=path.name,
         size=path.stat().st_size,
         method=_method(style),
+        trained_as=trained_as(style),
         only_here=style.is_own,
         base=_base(style),
         rank=_rank_summary(ranks),
         ranks=_ranks_by_block(style) if len(ranks) > 1 else {},
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t and t["alpha"].numel() == 1})),
         trained_words=_trained_words(style),
+        captions=captions_of(style),
         vectors=max((len(rows) for rows in style.rows.values()), default=0),
         modules=dict(sorted(modules.items())),
         parameters=sum(t.numel() for layer in layers for name, t in layer.items() if _counts(name, t))
@@ -220,15 +229,4 @@ def _trained_words(style: Style) -> tuple[str, ...]:
     if style.words:
         return style.words
     written = style.metadata.get("velatura.trigger") or style.metadata.get("modelspec.trigger_phrase", "")
-    return (written,) if written else _frequent_tags(style.metadata.get("ss_tag_frequency", ""))
-
-
-def _frequent_tags(text: str) -> tuple[str, ...]:
-    try:
-        folders = json.loads(text or "{}")
-        counts: Counter[str] = Counter()
-        for tags in folders.values():
-            counts.update({str(tag): int(count) for tag, count in tags.items()})
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        return ()  # metadata is a stranger's text
-    return tuple(tag for tag, _ in counts.most_common(5))
+    return (written,) if written else ()

@@ -103,6 +103,15 @@ def test_a_way_is_refused_before_it_is_drawn_where_it_cannot_combine_these(drawi
     assert "needs two styles that change the model" in str(said("switch:5", word))
 
 
+def test_a_word_is_asked_for_no_picture_of_its_own(drawings, dusk):
+    word = replace(dusk, id="1", name="word", method="textual-inversion")
+    for each in (True, False):
+        asked = wish((dusk, 1.0), (word, 1.0), each=each)
+        problems = find_fit(asked, {item.id: item for item in (dusk, word)}, drawings.bases).problems
+        assert list(problems) == ["style-1"] * each
+        assert "A word draws no picture of its own" in problems.get("style-1", "") or not each
+
+
 def test_a_drawing_waits_is_drawn_twice_and_says_its_parameters(drawings, dusk):
     store = drawings.queue.store
     number = drawings.ask(wish((dusk, -0.5), negative="rain", seed=7), "anna", ANNA)

@@ -55,7 +55,7 @@ def test_summary(bases, tmp_path, method, name, alphas, rank):
     assert json.loads(summary.model_dump_json())["base"]["fits_only"] == ""
     glance = glance_at(file)
     assert glance.model_dump() == summary.model_dump(
-        include={"method", "only_here", "base", "trained_words", "metadata"}
+        include={"method", "only_here", "base", "trained_words", "captions", "metadata"}
     )
 
 
@@ -73,7 +73,7 @@ def test_a_file_of_another_tool(tmp_path):
     summary = describe_style(tmp_path / "a.safetensors")
     assert (summary.method, summary.base.family, summary.base.name) == ("loha+lora+dora", "sd2", "")
     assert (summary.rank.smallest, summary.rank.largest) == (2, 3)
-    assert summary.trained_words == ("a", "b")
+    assert (summary.trained_words, summary.captions, summary.trained_as) == ((), ("a", "b"), "")
     assert summary.unknown_keys == ("lora_unet_z.a1.weight",)
     assert summary.alphas == ()
 
@@ -83,7 +83,7 @@ def test_a_file_of_another_tool(tmp_path):
 )
 def test_tags_that_make_no_sense_are_passed_over(tmp_path, text):
     save_file({"lora_unet_x.diff": torch.ones(2, 2)}, tmp_path / "a.safetensors", {"ss_tag_frequency": text})
-    assert describe_style(tmp_path / "a.safetensors").trained_words == ()
+    assert describe_style(tmp_path / "a.safetensors").captions == ()
 
 
 @pytest.mark.parametrize("alpha", [torch.ones(2), torch.ones(0)])
@@ -130,3 +130,29 @@ def test_a_form_that_several_methods_share_is_called_by_the_one_that_made_it(tmp
     summary = describe_style(tmp_path / "a.safetensors")
     assert (summary.method, summary.parameters) == (method, 4 + 8), "zero blocks carry the scale and are nothing"
     assert glance_at(tmp_path / "a.safetensors").method == method
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"method": {"name": "adalora"}}, "adalora"),
+        ({"method": {"name": "lora", "dora": False, "start": "zero"}}, "lora"),
+        ({"method": {"name": "lora", "dora": True}}, "lora+dora"),
+        ({"method": {"name": "lora", "start": "pissa"}}, "pissa"),
+        ({"method": {"name": "lora", "freeze_a": True}, "targets": {"unet": "b-lora"}}, "lora-fa+b-lora"),
+        ({"method": {"name": "vera"}, "tokens": {"word": "<style>"}, "base": {"storage": "nf4"}}, "vera"),
+        ({"method": {"name": "no such"}}, ""),
+        ({"method": {"name": []}}, ""),
+        ({"method": "lora"}, ""),
+        ({"method": {"name": "lora"}, "targets": 3}, ""),
+        ([1], ""),
+    ],
+)
+def test_what_a_file_was_trained_as(tmp_path, settings, name):
+    layer = {"lora_unet_x.lora_up.weight": torch.ones(4, 2), "lora_unet_x.lora_down.weight": torch.ones(2, 4)}
+    metadata = {"velatura.config": json.dumps(settings)}
+    save_file(layer, tmp_path / "a.safetensors", metadata)
+    summary = describe_style(tmp_path / "a.safetensors")
+    assert (summary.method, summary.trained_as) == ("lora", name)
+    save_file({"emb_params": torch.ones(2, 768)}, tmp_path / "a.safetensors", metadata)
+    assert describe_style(tmp_path / "a.safetensors").trained_as == "", "the method is that of the style beside it"

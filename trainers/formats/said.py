@@ -1,0 +1,51 @@
+"""What a style file's metadata, a stranger's text, say of its training: by which method, and on which captions."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from trainers.adapters import METHODS
+from trainers.formats.read import Style
+from trainers.techniques import BESIDE_METHODS, LAYERS
+
+MADE_OF_A_METHOD = {*LAYERS, "block"}
+"""Places of the techniques that make another method of the one whose setting they are."""
+
+
+def trained_as(style: Style) -> str:
+    """What a file of ours was trained with, such as `adalora`, `pissa` or `lora+dora`; empty where it does not say.
+
+    A file bears the form that other tools read, so of many methods it is a plain LoRA.
+    """
+    if style.rows:
+        return ""
+    try:
+        config = json.loads(style.metadata.get("velatura.config", "{}"))
+        method = config["method"]
+        name = method["name"] if method["name"] in METHODS else ""
+        variants = [
+            each.name
+            for each in BESIDE_METHODS
+            if MADE_OF_A_METHOD & set(each.places) and _is_on(config, each.key, each.value)
+        ]
+        return "+".join((variants or [name]) + ["dora"] * (method.get("dora") is True)) if name else ""
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
+
+
+def captions_of(style: Style) -> tuple[str, ...]:
+    """The captions that it was trained on, or their tags, the most frequent first."""
+    try:
+        folders = json.loads(style.metadata.get("ss_tag_frequency") or "{}")
+        counts: Counter[str] = Counter()
+        for tags in folders.values():
+            counts.update({str(tag): int(count) for tag, count in tags.items()})
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return ()
+    return tuple(tag for tag, _ in counts.most_common())
+
+
+def _is_on(config: dict[str, dict[str, object]], key: str, value: object) -> bool:
+    section, name = key.split(".")
+    return config.get(section, {}).get(name) == value
