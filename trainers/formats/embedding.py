@@ -23,6 +23,8 @@ WORD = "velatura.word"
 LONGEST_WORD = 64
 KEYS = {"emb_params": "text_encoder", "clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 """The text encoder that reads a tensor."""
+LEAST_WIDTH, EVEN = 128, 8
+"""Text encoders are at least as wide, the starter's 192, others 768 to 1280, and in whole steps."""
 BESIDE = "-embedding"
 """What a file's stem ends in whose word belongs to the style beside it."""
 
@@ -52,6 +54,8 @@ def parts_in(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
         return {}
     whole = [(1, *shape) if len(shape) == 1 else shape for shape in shapes.values()]  # (n, d)
     fits = all(len(shape) == 2 and 1 <= shape[0] <= CHUNK and shape[1] > 1 for shape in whole)
+    if not set(shapes) & set(KEYS):  # no name says what it is, so at least its width has to
+        fits = fits and all(shape[1] >= LEAST_WIDTH and shape[1] % EVEN == 0 for shape in whole)
     return found if found and fits and len({shape[0] for shape in whole}) == 1 else {}
 
 

@@ -114,6 +114,19 @@ def test_no_style(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("shape", "known"), [((3,), 0), ((2, 24), 0), ((100,), 0), ((770,), 0), ((1, 192), 1), ((768,), 1)]
+)
+def test_a_single_tensor_of_any_name_is_an_embedding_where_a_text_encoder_may_be_as_wide(tmp_path, shape, known):
+    """As diffusers writes one."""
+    save_file({"foo": torch.ones(shape)}, tmp_path / "a.safetensors")
+    if known:
+        assert describe_style(tmp_path / "a.safetensors").trained_words == ("a", "foo")
+    else:
+        with pytest.raises(VelaturaError, match=r"no style known here.*it has foo"):
+            glance_at(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
     ("config", "method"),
     [
         ('{"method": {"name": "ssf"}}', "ssf"),
