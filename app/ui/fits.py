@@ -9,7 +9,7 @@ from app.ui import playground_words as words
 from app.ui.bases import Base, Bases, in_words
 from app.ui.shelf import Item
 from app.ui.wishes import MOST_STYLES, SIDE, Wish, style_field
-from trainers.composition.ways import SUM
+from trainers.composition.ways import SUM, UNMERGED, read_composition
 from trainers.errors import VelaturaError
 from trainers.models.family import FAMILIES
 from trainers.presets import STARTER, guidance_for
@@ -110,13 +110,14 @@ def _about_style(wish: Wish, place: int, item: Item | None, base: Base) -> str:
 
 
 def _about_way(wish: Wish, items: tuple[Item | None, ...]) -> str:
-    """Why styles cannot be combined so; other ways than a sum take changes of layers, and words are there in any."""
+    """Why styles cannot be combined so; ways that merge take changes of layers, and words are there in any."""
     if wish.compose == SUM or None in items:
         return ""
     layered = [item for item in items if item is not None and item.method != TEXTUAL_INVERSION]
-    alone = next((item.name for item in layered if item.only_here), "")
-    if alone:
-        return words.ONLY_ADDED.format(alone)
+    way = read_composition(wish.compose).way
+    unmerged = next((item.name for item in layered if item.only_here), "")
+    if unmerged and way not in UNMERGED:
+        return words.NOT_MERGED.format(unmerged)
     return "" if len(layered) > 1 else words.WAY_FOR_LAYERS
 
 

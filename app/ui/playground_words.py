@@ -32,7 +32,10 @@ WAYS: Mapping[str, tuple[str, str]] = {
 }
 WAY_FOR_TWO = "First the content, then the style: this way takes two styles, no more."
 WAY_FOR_LAYERS = "This needs two styles that change the model; a word is learned apart from it. Choose “Added up”."
-ONLY_ADDED = "“{}” can only be added up with others: it is more than a change of single layers."
+NOT_MERGED = (
+    "What “{}” does depends on the picture or the step, so there is no change of weights to combine. "
+    "Choose “Added up”, “Taking turns” or “Blended at every step”."
+)
 MORE = "Seed, steps, size and more"
 NEGATIVE, NEGATIVE_NAME = "Not in the picture (negative prompt)", "The negative prompt"
 SEED, SEED_HINT, NEW_SEED = "Seed", "The same seed gives the same picture.", "Another seed"

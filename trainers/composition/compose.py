@@ -26,7 +26,7 @@ from trainers.formats.apply import (
     read_changes,
     speak,
 )
-from trainers.formats.batched import put_batch
+from trainers.formats.batched import put_side_by_side
 from trainers.formats.read import Style
 from trainers.models.model import Model
 from trainers.randomness import generator
@@ -51,6 +51,11 @@ def compose(
     network = StyleNetwork()
     try:
         speak(network, parts, family, styles, model.words)
+        if composition.way in ("switch", "composite"):
+            count = put_side_by_side(network, parts, family, styles)
+            if composition.way == "switch":
+                return network, Switch(network, count, int(composition.number))
+            return network, Composite(network, count)
         changes = read_changes(network, parts, family, styles)
         return network, _put(network, parts, changes, composition, steps, seed)
     except VelaturaError:
@@ -67,12 +72,6 @@ def _put(
     seed: int,
 ) -> Styling:
     way, number = composition.way, composition.number
-    if way == "switch":
-        put_batch(network, parts, changes)
-        return Switch(network, len(changes), int(number))
-    if way == "composite":
-        put_batch(network, parts, changes)
-        return Composite(network, len(changes))
     if way == "k-lora":
         _put_k_lora(network, parts, changes, number, steps)
     else:

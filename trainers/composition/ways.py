@@ -22,6 +22,8 @@ class Way:
 
 
 SUM = "sum"
+UNMERGED = (SUM, "switch", "composite")
+"""Ways that apply each style as it is; the others make one change of weights out of several."""
 
 WAYS: Mapping[str, Way] = {
     SUM: Way("adds their changes up, each at its strength"),

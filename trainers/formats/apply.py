@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from pydantic import ConfigDict, Field, SkipValidation
@@ -25,12 +25,25 @@ from trainers.models.family import family_named
 from trainers.models.words import Words
 
 
+class Removable(Protocol):
+    """What stands on a base until it is removed."""
+
+    def remove(self) -> None: ...
+
+
 class StyleNetwork(Network):
     """A network of loaded styles, with what was left out of them and why, one sentence each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.warnings: list[str] = []
+        self.apart: list[Removable] = []
+        """What is on the base for it besides its own sites."""
+
+    def remove(self) -> None:
+        while self.apart:
+            self.apart.pop().remove()
+        super().remove()
 
 
 @checked_dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
@@ -160,8 +173,8 @@ def read_changes(
     for style, strength in styles:
         if style.is_own:
             raise VelaturaError(
-                f"{style.name} is in a form of our own, which no change of single layers is; "
-                "such a style can only be added to others or drawn with alone"
+                f"{style.name} cannot be combined with others in this way: what it does depends on the picture or on "
+                "the timestep, so there is no change of weights to combine; sum, switch and composite take it"
             )
         if not style.rows:
             found.append(_changes(parts, family, names, style, strength, network.warnings))

@@ -15,6 +15,7 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, PerImage, Update
 from trainers.adapters.updates.per_image import stack
 from trainers.errors import VelaturaError
+from trainers.formats.apart import put_apart
 from trainers.formats.apply import Changes, StyleNetwork, factors, from_factors, put_method, read_changes, speak
 from trainers.formats.read import Style
 from trainers.models.words import Words
@@ -75,17 +76,31 @@ def batch_styles(
 ) -> StyleNetwork:
     """Put styles on a base side by side: each image has one of them, or none, as the network's `now.styles` says.
 
-    Takes what `apply_styles` does; words of embeddings are every image's. Raises as `read_changes` does. One forward
-    pass serves all of them.
+    Takes what `apply_styles` does and raises as it does; words of embeddings are every image's.
     """
     network = StyleNetwork()
     try:
         speak(network, parts, family, styles, words)
-        put_batch(network, parts, read_changes(network, parts, family, styles))
+        put_side_by_side(network, parts, family, styles)
     except VelaturaError:
         network.remove()
         raise
     return network
+
+
+def put_side_by_side(
+    network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]
+) -> int:
+    """Put styles on a network's layers, one for each image, and say how many there are; embeddings are passed over.
+
+    One forward pass serves all of them, or where one is more than a change of layers, each has its own.
+    """
+    layered = [one for one in styles if not one[0].rows]
+    if any(style.is_own for style, _ in layered):
+        put_apart(network, parts, family, layered)
+    else:
+        put_batch(network, parts, read_changes(network, parts, family, layered))
+    return len(layered)
 
 
 def put_batch(network: StyleNetwork, parts: Mapping[str, nn.Module], changes: Sequence[Changes]) -> None:

@@ -99,7 +99,8 @@ def test_a_way_is_refused_before_it_is_drawn_where_it_cannot_combine_these(drawi
 
     word, own = {"method": "textual-inversion"}, {"method": "krona-b", "only_here": True}
     assert said("ties", {}) is said("sum", own) is said("sum", word) is said("ties", {}, word) is None
-    assert str(said("ties", {}, own)).startswith("“other 1” can only be added up with others")
+    assert str(said("ties", {}, own)).startswith("What “other 1” does depends on the picture")
+    assert said("switch:3", own) is said("composite", {}, own) is None
     assert "needs two styles that change the model" in str(said("switch:5", word))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,18 @@ from torch import Tensor, nn
 
 from tests.trainers.formats.clients import MIXED, output, parts_of, trained
 from trainers import sampling
-from trainers.adapters import OFT, SSF, BitFit, LoKr, LoRA
+from trainers.adapters import OFT, SSF, Adapter, BitFit, LoKr, LoRA, Prompts, TLoRA
 from trainers.adapters.method import Now
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Update
 from trainers.composition.compose import compose
 from trainers.composition.k_lora import KLoRA
+from trainers.composition.styling import Each
 from trainers.composition.ways import read_composition
 from trainers.config import Base, Targets
 from trainers.errors import VelaturaError
 from trainers.formats.apply import apply_styles
+from trainers.formats.batched import batch_styles
 from trainers.formats.read import OWN_FORM, Style, read_style
 from trainers.formats.write import write_style
 from trainers.models.load import load_model
@@ -201,15 +204,64 @@ def test_where_no_weight_is_changed_by_both_they_add_up_and_that_is_said(model, 
     assert said == ["no weight of the UNet is changed by both styles, so they only add up"]
 
 
-def test_a_style_of_our_own_form_is_only_added(model, styles):
-    tensors = {"lora_unet_mid_block.x": torch.ones(1)}
-    own = Style(Path("timed.safetensors"), tensors, {OWN_FORM: "{}"})
-    assert own.is_own
-    for way in ("ties", "switch"):
-        with pytest.raises(VelaturaError, match="is in a form of our own"):
-            compose(model, [styles[0], (own, 1.0)], read_composition(way), 4)
-    layers = (m for part in model.parts.values() for m in part.modules() if isinstance(m, nn.Linear | nn.Conv2d))
+@pytest.fixture(scope="module")
+def own_forms(model: Model, styles: list[tuple[Style, float]], tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What depends on the picture, on the timestep and on whether there is a caption, with a change of layers."""
+    folder = tmp_path_factory.mktemp("own")
+    found = [styles[0]]
+    for method in (Adapter(width=3), TLoRA(rank=4), Prompts(tokens=2)):
+        text = "attn-mlp" if isinstance(method, Adapter) else "none"
+        network = trained(model, method, Targets(unet="full", text_encoder=text))
+        network.remove()
+        file = folder / f"{method.name}.safetensors"
+        write_style(file, network, model.family.name, model.unet.config, {}, "fp32")
+        found.append((read_style(file), 0.7))
+    assert [style.is_own for style, _ in found] == [False, True, True, True]
+    return found
+
+
+def test_the_mean_of_predictions_takes_what_is_no_change_of_layers(model, own_forms):
+    """Each is applied alone, at its timestep and to its own rows, whether there is guidance or not."""
+    for guidance in (7.0, 1.0):
+        (found,) = latents(model, "composite", own_forms, steps=1, negative="snow", guidance=guidance)
+        alone = [latents(model, "sum", [style], steps=1, guidance=guidance, negative="snow")[0] for style in own_forms]
+        torch.testing.assert_close(found, torch.stack(alone).mean(0), rtol=1e-4, atol=1e-4)
+        assert min((one - other).abs().max() for one, other in combinations(alone, 2)) > 0.01
+    _, second = latents(model, "composite", own_forms, seeds=(3, 4), steps=2, batch=8)
+    (expected,) = latents(model, "composite", own_forms, seeds=(4,), steps=2)
+    torch.testing.assert_close(second, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_no_change_of_layers_takes_turns(model, own_forms):
+    for count in (1, 2):
+        (found,) = latents(model, "switch:1", own_forms[:2], steps=count)
+        (long,) = latents(model, "switch:8", own_forms[:2], steps=count)
+        (alone,) = latents(model, "sum", own_forms[:1], steps=count)
+        torch.testing.assert_close(long, alone, rtol=1e-3, atol=1e-4)
+        assert ((found - alone).abs().max() > 0.01) == (count == 2)
+
+
+def test_every_style_draws_its_own_picture_whatever_it_changes(model, own_forms):
+    network = batch_styles(model.parts, model.family.name, own_forms, model.words)
+    drawn: list[Tensor] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "decode", lambda _, value: (drawn.append(value), torch.zeros(3, 8, 8))[1])
+        list(sampling.draw(model, replace(ORDER, batch=5), None, Each(network, (*range(len(own_forms)), -1))))
+    network.remove()
+    for style, found in zip([[one] for one in own_forms] + [[]], drawn, strict=True):
+        torch.testing.assert_close(found, latents(model, "sum", style)[0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_change_that_depends_on_the_picture_is_in_no_other_way_combined(model, styles, own_forms):
+    for way in ("ties", "svd", "dare", "k-lora"):
+        with pytest.raises(VelaturaError, match=r"no change of weights to combine; sum, switch and composite take it"):
+            compose(model, [styles[0], own_forms[1]], read_composition(way), 4)
+    strange = Style(Path("timed.safetensors"), {"lora_unet_mid_block.x": torch.ones(1)}, {OWN_FORM: "{}"})
+    with pytest.raises(VelaturaError, match="names a method or settings that are not known here"):
+        compose(model, [styles[0], (strange, 1.0)], read_composition("switch"), 4)
+    layers = [m for part in model.parts.values() for m in part.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     assert all(not layer._forward_hooks for layer in layers)
+    assert all("forward" not in part.__dict__ for part in model.parts.values())
 
 
 def test_a_number_of_styles_that_cannot_be_combined(model, styles):
