@@ -69,13 +69,13 @@ class Apart:
         """A part of the base with one style alone, told of these rows."""
         if style < 0:
             return self._forwards[name](*args, **kwargs)
-        clock, now = self._each[style].clock, self._whole.clock.now
-        before = clock.now  # in it, the timesteps of all rows
-        bare, timesteps = now.uncaptioned, before.timesteps
+        clock, bare = self._each[style].clock, self._whole.clock.now.uncaptioned
+        before = clock.now
+        timesteps = before.timesteps  # of all rows
         if rows is not None:
             bare = tuple(bare[row] for row in rows) if bare else ()
             timesteps = None if timesteps is None else timesteps[rows]
-        clock.now = replace(before, step=now.step, uncaptioned=bare, timesteps=timesteps)
+        clock.now = replace(before, uncaptioned=bare, timesteps=timesteps)
         try:
             with self._each[style].at_strength(1.0):
                 return self._forwards[name](*args, **kwargs)

@@ -209,7 +209,7 @@ def own_forms(model: Model, styles: list[tuple[Style, float]], tmp_path_factory:
     """What depends on the picture, on the timestep and on whether there is a caption, with a change of layers."""
     folder = tmp_path_factory.mktemp("own")
     found = [styles[0]]
-    for method in (Adapter(width=3), TLoRA(rank=4), Prompts(tokens=2)):
+    for method in (Adapter(width=3), TLoRA(rank=4), Prompts(tokens=2, unconditional=False)):
         text = "attn-mlp" if isinstance(method, Adapter) else "none"
         network = trained(model, method, Targets(unet="full", text_encoder=text))
         network.remove()
