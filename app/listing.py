@@ -9,6 +9,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from app.console import notes, print_json, print_table, readable_size, say
 
+LETTERS = (
+    "in, out: a layer's widths; k: the side of its kernel, 1 where it has none; r: the rank; u v: the widths, each as a "
+    "product of two; b: the block size; m: an adapter's width, of BOFT the number of its factors; n: tokens, each d or "
+    "in_text numbers wide"
+)
 LONGEST_VALUE = 100
 """Letters of a metadata value that are shown; whole configs and tag lists are among them."""
 
@@ -86,6 +91,7 @@ def show_methods(as_json: bool) -> None:
         return
     rows = [(one.name, one.paper, one.parameters, ", ".join(one.places), one.summary) for one in techniques]
     print_table(("method", "paper", "numbers a layer", "places", "what for"), rows)
+    say(LETTERS)
     say("use one with --preset METHOD; --json also says which setting turns it on")
 
 

@@ -94,6 +94,7 @@ ROWS = {
         f"{TRAIN} --preset nice",
         "no preset 'nice'; there are adalora, adapter, .*balanced, .*vpt",
     ),
+    "preset as method": (f"{TRAIN} --set method.name=boft", "no method 'boft'.*boft is set by a preset: --preset boft"),
     "unknown method": (f"{TRAIN} --set method.name=nice", "no method 'nice'; there are 'lora', 'loha', 'lokr'"),
     "unknown section": (f"{TRAIN} --set trian.steps=3", "no setting trian; allowed are base, data"),
     "unknown key": (f"{TRAIN} --set train.step=3", "no setting train.step; allowed are .* steps"),

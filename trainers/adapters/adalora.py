@@ -47,6 +47,9 @@ class AdaLoRA(RankedMethod):
     parameters: ClassVar[str] = "r (in k² + out + 1)"
     summary: ClassVar[str] = "Starts with rank to spare everywhere and keeps it where it matters most."
 
+    moves_rank: ClassVar[bool] = True
+    bounds_rank: ClassVar[bool] = True
+
     name: Literal["adalora"] = "adalora"
     """The method."""
     rank: int = Field(default=12, ge=1, le=1024)

@@ -40,6 +40,7 @@ class DyLoRA(RankedMethod):
     paper: ClassVar[str] = "arXiv 2210.07558"
     parameters: ClassVar[str] = "r (in k² + out)"
     summary: ClassVar[str] = "One training that serves every smaller rank too; the file has the rank that you name."
+    bounds_rank: ClassVar[bool] = True
 
     name: Literal["dylora"] = "dylora"
     """The method."""
@@ -54,11 +55,11 @@ class DyLoRA(RankedMethod):
 
     @model_validator(mode="after")
     def _divides(self) -> DyLoRA:
+        if self.kept_rank > self.rank:
+            raise ValueError(f"kept_rank = {self.kept_rank} is above rank = {self.rank}")
         for name in ("rank", "kept_rank"):
             if getattr(self, name) % self.unit:
                 raise ValueError(f"{name} = {getattr(self, name)} is no multiple of unit = {self.unit}")
-        if self.kept_rank > self.rank:
-            raise ValueError(f"kept_rank = {self.kept_rank} is above rank = {self.rank}")
         return self
 
     @property
