@@ -7,13 +7,15 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.console import notes, print_json, print_table, readable_size, say
+from app.console import answers, notes, print_json, print_paragraphs, print_table, readable_size, say
 
 LETTERS = (
-    "in, out: a layer's widths; k: the side of its kernel, 1 where it has none; r: the rank; u v: the widths, each as a "
-    "product of two; b: the block size; m: an adapter's width, of BOFT the number of its factors; n: tokens, each d or "
-    "in_text numbers wide"
+    "in, out: a layer's widths; k: the side of its kernel, 1 where it has none; r: the rank; u v: the widths, each as "
+    "a product of two; b: the block size; m: an adapter's width, of BOFT the number of its factors; n: tokens, each d "
+    "or in_text numbers wide"
 )
+WIDE = 130
+"""Columns from which on a table of five is easier to read than a paragraph for each of its rows."""
 LONGEST_VALUE = 100
 """Letters of a metadata value that are shown; whole configs and tag lists are among them."""
 
@@ -89,8 +91,12 @@ def show_methods(as_json: bool) -> None:
     if as_json:
         print_json([asdict(one) for one in techniques])
         return
+    heads = ("method", "paper", "numbers a layer", "places", "what for")
     rows = [(one.name, one.paper, one.parameters, ", ".join(one.places), one.summary) for one in techniques]
-    print_table(("method", "paper", "numbers a layer", "places", "what for"), rows)
+    if answers().width >= WIDE:
+        print_table(heads, rows)
+    else:
+        print_paragraphs(heads, rows)
     say(LETTERS)
     say("use one with --preset METHOD; --json also says which setting turns it on")
 

@@ -69,10 +69,10 @@ def test_without_a_command_there_is_help() -> None:
 # ---------------------------------------------------------------- listings
 def test_methods() -> None:
     rows = json.loads(call("methods", "--json").out)
-    keys = ["name", "paper", "parameters", "places", "summary", "setting"]
+    keys = ["name", "paper", "parameters", "places", "summary", "setting", "method"]
     assert [list(row) for row in rows] == [keys] * (len(METHODS) + len(BESIDE_METHODS))
     for row, (name, kind) in zip(rows, METHODS.items(), strict=False):
-        values = (name, kind.paper, kind.parameters, list(kind.places), kind.summary, f"method.name={name}")
+        values = (name, kind.paper, kind.parameters, list(kind.places), kind.summary, f"method.name={name}", "")
         assert row == dict(zip(keys, values, strict=True))
     assert [row["name"] for row in rows[len(METHODS) :]] == [one.name for one in BESIDE_METHODS]
 
@@ -108,10 +108,17 @@ def test_a_listing_shows_every_word_at_80_columns(listing: str, monkeypatch: pyt
     assert max(map(len, table.splitlines())) <= 80
     assert "…" not in table
     shown = set(table.replace("│", " ").split())
+    assert ("┃" in table) == (listing == "presets")
     for row in json.loads(call(listing, "--json").out):
-        row.pop("setting", None)  # for programs
+        row.pop("setting", None)  # for programs, as is the method whose setting it is
         words = " ".join(value if isinstance(value, str) else ", ".join(value) for value in row.values()).split()
         assert set(words) <= shown, row
+
+
+def test_there_is_a_table_of_methods_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    table = call("methods").out
+    assert "┃ numbers a layer" in table and len(table.splitlines()) < 60
 
 
 @pytest.mark.parametrize("line", ["methods", "presets", "models", "check images", "inspect STYLE"])
