@@ -32,7 +32,7 @@ from trainers.ranks import (
 
 def test_the_rank_of_a_layer_is_what_its_method_uses():
     for method, name, values, rank in (
-        (AdaLoRA(rank=4, alpha=3.0, target_rank=2), "lam", torch.tensor([0.0, 0.2, -0.1, 0.0]), 2),
+        (AdaLoRA(rank=4, alpha=3.0, target_rank=2), "kept", torch.tensor([0.0, 1.0, 1.0, 0.0]), 2),
         (SoRA(rank=4, alpha=3.0), "g", torch.tensor([0.0, 0.0, 0.0, 0.5]), 1),
         (SeLoRA(rank=4, alpha=3.0), "use", torch.tensor([1.0, 0.0, 1.0, 2.0]), 2),
     ):
