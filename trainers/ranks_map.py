@@ -51,7 +51,7 @@ def draw_ranks(history: RankHistory) -> Image:
     heights = [head + max(0 if head else LINE, high * len(rows)) + 6 for _, rows in blocks]
     page = Image.new("RGB", (LABEL + WIDTH + RIGHT, TOP + sum(heights) + 2 * LINE + 2 * GAP), PAPER)
     pen = ImageDraw.Draw(page)
-    _draw_title(pen, history)
+    _draw_title(pen, history, "at the end" if head else "mean at end")
     y = TOP
     for (name, rows), height in zip(blocks, heights, strict=True):
         _draw_block(pen, history, name, rows, y, high)
@@ -61,7 +61,7 @@ def draw_ranks(history: RankHistory) -> Image:
     return page
 
 
-def _draw_title(pen: ImageDraw.ImageDraw, history: RankHistory) -> None:
+def _draw_title(pen: ImageDraw.ImageDraw, history: RankHistory, on_the_right: str) -> None:
     whose = " · ".join(filter(None, (history.run[:60], history.method)))
     what = f"{history.counted.word} in each layer"
     pen.text((GAP, GAP), f"{whose}: {what}" if whose else what, fill=INK, font=load_font(15))
@@ -72,7 +72,8 @@ def _draw_title(pen: ImageDraw.ImageDraw, history: RankHistory) -> None:
         fill = PAPER if light else INK
         pen.text((x + 19, GAP + 36), str(rank), fill=fill, font=load_font(11), anchor="mm")
         x += 40
-    pen.text((LABEL + WIDTH + 6, GAP + 36), "at the end", fill=QUIET, font=load_font(11), anchor="lm")
+    edge = LABEL + WIDTH + RIGHT - 2
+    pen.text((edge, GAP + 36), on_the_right, fill=QUIET, font=load_font(11), anchor="rm")
 
 
 def _draw_block(pen: ImageDraw.ImageDraw, history: RankHistory, name: str, rows: list[int], y: int, high: int) -> None:

@@ -97,7 +97,7 @@ def test_a_map_says_whose_it_is_what_it_counts_and_where_each_row_ends(monkeypat
 
 def test_where_rows_are_too_low_for_names_a_block_says_its_mean(monkeypatch):
     found = words_of(RankHistory(MANY, (1,), ((1, 2, 3, 4, 0) * 40,)), monkeypatch)
-    assert [word for x, word in found if x > LABEL + WIDTH] == ["at the end", *["2.0"] * 40]
+    assert [word for x, word in found if x > LABEL + WIDTH] == ["mean at end", *["2.0"] * 40]
     assert not {"a", "b"} & {word for _, word in found}
 
 
