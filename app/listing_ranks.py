@@ -37,7 +37,10 @@ def _with_closed(ranks: Mapping[str, int], history: RankHistory) -> Mapping[str,
     from trainers.ranks_names import dotted
 
     noted = {dotted(layer): rank for layer, rank in history.at_the_end.items()}
-    return {layer: ranks.get(layer, 0) for layer in noted} if ranks.keys() <= noted.keys() else noted
+    if not ranks.keys() <= noted.keys():
+        return noted
+    # A file may hold a part of the layers, as B-LoRA's twins do: what is not in it is closed only if the run says so.
+    return {layer: ranks.get(layer, 0) for layer, rank in noted.items() if layer in ranks or not rank}
 
 
 def _show_history(history: RankHistory) -> None:

@@ -50,7 +50,7 @@ def test_inspect_names_layers_and_says_which_are_closed(tmp_path: Path, method: 
     ways = ("down_blocks.1", "up_blocks.0", "mid_block")  # the order of diffusers
     ranks = {f"unet.{way}.{inner}.{name}": 3 for way in ways for name in ("to_q", "to_k")}
     closed = f"unet.mid_block.{inner}.to_q"
-    Recorder(run)("ranks", step=9, ranks={**ranks, closed: 0})
+    Recorder(run)("ranks", step=9, ranks={**ranks, closed: 0, f"unet.mid_block.{inner}.to_v": 2})
     left = {layer: 5 - (layer.endswith("to_q")) for layer in ranks if layer != closed}
     write_cut_style(run / "style" / "dusk.safetensors", left)
     outcome = call("inspect", run)
