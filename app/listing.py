@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from app.console import answers, notes, print_json, print_paragraphs, print_table, readable_size, say
+from app.listing_ranks import show_ranks
 
 LETTERS = (
     "in, out: a layer's widths; k: the side of its kernel, 1 where it has none; r: the rank; u v: the widths, each as "
@@ -54,11 +55,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         "size": readable_size(summary.size),
     }
     print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
-    if summary.ranks:
-        print_table(
-            ("block", "rank of each of its layers"), [(b, " ".join(map(str, r))) for b, r in summary.ranks.items()]
-        )
-    _show_ranks(file.absolute().parent.parent)
+    show_ranks(summary.ranks, file.absolute().parent.parent)
     if summary.metadata:
         print_table(("metadata", ""), [(key, _cut(value)) for key, value in sorted(summary.metadata.items())])
     if tensors:
@@ -66,17 +63,6 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         print_table(("tensor", "shape", "format"), rows)
     else:
         say(f"{len(summary.tensors)} tensors; --tensors lists them, --json gives everything in full")
-
-
-def _show_ranks(run: Path) -> None:
-    from trainers.ranks import read_ranks, summarise
-    from trainers.run import is_run
-
-    history = read_ranks(run) if is_run(run) else None
-    if history is not None:
-        title = f"mean rank, step {history.steps[0]} to {history.steps[-1]}"
-        rows = [(name, line, f"{mean:.1f}") for name, line, mean in summarise(history)]
-        print_table(("block", title, "at the end"), rows)
 
 
 def _cut(value: str) -> str:

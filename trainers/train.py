@@ -30,7 +30,7 @@ from trainers.prepare import fill_folder
 from trainers.presets import STARTER
 from trainers.previews import draw_final, draw_previews, preview_order
 from trainers.prior import open_prior
-from trainers.ranks import draw_rank_map
+from trainers.ranks_map import draw_rank_map
 from trainers.run import Run, new_run, plain_disk_errors, write_config
 from trainers.signals import interrupted_by_sigterm
 from trainers.techniques import techniques_in

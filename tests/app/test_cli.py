@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from tests.app.command import call, command_line, commands, parse, process
 from tests.app.conftest import Trained
 from tests.app.files import write_pictures
 from trainers.adapters import METHODS
-from trainers.events import Recorder, read_events
+from trainers.events import read_events
 from trainers.techniques import BESIDE_METHODS, list_techniques
 
 EVERY_COMMAND = sorted(commands())
@@ -234,22 +233,6 @@ def test_inspect(trained: Trained) -> None:
         assert re.search(words, shown), words
     assert summary["base"]["sha256"] in re.sub(r"[\s│]", "", shown)  # folded, not cut
     assert summary["tensors"][0]["key"] in call("inspect", trained.style, "--tensors").out
-
-
-def test_inspect_of_a_run_says_where_its_rank_went(trained: Trained, tmp_path: Path) -> None:
-    run = tmp_path / "dusk"
-    (run / "style").mkdir(parents=True)
-    shutil.copy(trained.run / "config.toml", run)
-    outcome = call("inspect", run)
-    assert outcome.code == 1 and "is a folder without a style" in outcome.err
-    shutil.copy(trained.style, run / "style")
-    assert call("inspect", run).out == call("inspect", trained.style).out
-    for step, rank in ((1, 2), (5, 4)):
-        Recorder(run)("ranks", step=step, ranks={"unet.mid_block.resnets.0.conv1": rank})
-    for place in (run, run / "style" / trained.style.name):
-        shown = call("inspect", place).out
-        assert "mean rank, step 1 to 5" in shown
-        assert re.search(r"unet\.mid_block\.resnets\.0 +│ ▅+█ +│ 4\.0", shown), shown
 
 
 # ---------------------------------------------------------------- terminals

@@ -87,6 +87,10 @@ class Method:
     """Whether its files are in fp32 always, since what reads its numbers magnifies their rounding."""
     text_preset: ClassVar[str] = "attn"
     """The smallest preset of `targets.text_encoder` in which it has a place; `none` where it has none."""
+    rank_word: ClassVar[str] = "rank"
+    """What `rank_of` counts, for people."""
+    rank_hint: ClassVar[str] = ""
+    """A sentence about it, where the word does not say all."""
     needs_whole_base: ClassVar[bool] = False
     """Whether the base's own weights train, so that they must be stored in full."""
 

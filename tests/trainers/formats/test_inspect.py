@@ -12,7 +12,9 @@ from tests.trainers.formats.clients import MIXED, trained
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style, glance_at
+from trainers.formats.names import diffusers_name, kohya_name
 from trainers.formats.write import write_style
+from trainers.ranks_names import dotted
 
 METADATA = {
     "velatura.family": "sdxl",
@@ -73,6 +75,7 @@ def test_a_file_of_another_tool(tmp_path):
     summary = describe_style(tmp_path / "a.safetensors")
     assert (summary.method, summary.base.family, summary.base.name) == ("loha+lora+dora", "sd2", "")
     assert (summary.rank.smallest, summary.rank.largest) == (2, 3)
+    assert summary.ranks == {"unet.x.attn2.to_k": 2, "unet.y": 3}
     assert summary.trained_words == ("a", "b")
     assert summary.unknown_keys == ("lora_unet_z.a1.weight",)
     assert summary.alphas == ()
@@ -130,3 +133,13 @@ def test_a_form_that_several_methods_share_is_called_by_the_one_that_made_it(tmp
     summary = describe_style(tmp_path / "a.safetensors")
     assert (summary.method, summary.parameters) == (method, 4 + 8), "zero blocks carry the scale and are nothing"
     assert glance_at(tmp_path / "a.safetensors").method == method
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2"])
+def test_every_layer_of_a_base_has_its_own_name_again(bases, family):
+    network = trained(bases[family], LoRA(rank=2, alpha=2.0), MIXED)
+    network.remove()
+    named = {site.name.replace("text_model.", ""): (site.part, site.path) for site in network.sites}
+    assert len(named) > 20
+    assert {dotted(kohya_name(part, path, family)): (part, path) for part, path in named.values()} == named
+    assert {dotted(diffusers_name(part, path)): (part, path) for part, path in named.values()} == named
