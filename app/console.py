@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -65,6 +66,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for row in cells:
         table.add_row(*row)
     console.print(table)
+
+
+def print_paragraphs(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table that is too wide for here, row by row: the first cell, the last, and the others with their heads."""
+    console = answers()
+    for first, *middle, last in rows:
+        console.print(line(first), style="bold")
+        facts = " · ".join(f"{head}: {cell}" for head, cell in zip(heads[1:-1], middle, strict=True))
+        for words in (last, facts):
+            console.print(Padding(line(words), (0, 0, 0, 4)))
 
 
 def _widths(columns: Sequence[Sequence[Text]], room: int) -> list[int | None]:

@@ -68,8 +68,9 @@ def in_words(found: Estimate) -> tuple[str, ...]:
 
     step, picture = f"{found.seconds_a_step:.3g} s", f"{found.seconds_a_picture:.3g} s"
     each = f"{found.steps} steps of {step}, {found.pictures} pictures of {picture}"
+    most = "at most " if found.at_most else ""
     return (
         f"time    about {readable_time(found.seconds)} on {found.device} ({each})",
         f"memory  {readable_size(found.memory)} ({readable_size(found.free)} are free)",
-        f"file    {readable_size(found.file)}",
+        f"file    {most}{readable_size(found.file)}",
     )

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.console import notes, print_json, print_table, readable_size, say
+from app.console import answers, notes, print_json, print_paragraphs, print_table, readable_size, say
+from app.listing_ranks import show_ranks
 
 if TYPE_CHECKING:
     from trainers.formats.inspect import StyleSummary
 
 WITHOUT_ALPHA = {"oft", "full", "ia3", "ssf", "bitfit"}
+LETTERS = (
+    "in, out: a layer's widths; k: the side of its kernel, 1 where it has none; r: the rank; u v: the widths, each as "
+    "a product of two; b: the block size; m: an adapter's width, of BOFT the number of its factors; n: tokens, each d "
+    "or in_text numbers wide"
+)
+WIDE = 130
+"""Columns from which on a table of five is easier to read than a paragraph for each of its rows."""
 LONGEST_VALUE = 100
 """Letters of a metadata value that are shown; whole configs and tag lists are among them."""
 
@@ -53,11 +61,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         "size": readable_size(summary.size),
     }
     print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
-    if summary.ranks:
-        print_table(
-            ("block", "rank of each of its layers"), [(b, " ".join(map(str, r))) for b, r in summary.ranks.items()]
-        )
-    _show_ranks(file.absolute().parent.parent)
+    show_ranks(summary.ranks, file.absolute().parent.parent)
     if summary.metadata:
         print_table(("metadata", ""), [(key, _cut(value)) for key, value in sorted(summary.metadata.items())])
     if tensors:
@@ -65,17 +69,6 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         print_table(("tensor", "shape", "format"), rows)
     else:
         say(f"{len(summary.tensors)} tensors; --tensors lists them, --json gives everything in full")
-
-
-def _show_ranks(run: Path) -> None:
-    from trainers.ranks import read_ranks, summarise
-    from trainers.run import is_run
-
-    history = read_ranks(run) if is_run(run) else None
-    if history is not None:
-        title = f"mean rank, step {history.steps[0]} to {history.steps[-1]}"
-        rows = [(name, line, f"{mean:.1f}") for name, line, mean in summarise(history)]
-        print_table(("block", title, "at the end"), rows)
 
 
 def _cut(value: str) -> str:
@@ -104,8 +97,13 @@ def show_methods(as_json: bool) -> None:
     if as_json:
         print_json([asdict(one) for one in techniques])
         return
+    heads = ("method", "paper", "numbers a layer", "places", "what for")
     rows = [(one.name, one.paper, one.parameters, ", ".join(one.places), one.summary) for one in techniques]
-    print_table(("method", "paper", "numbers a layer", "places", "what for"), rows)
+    if answers().width >= WIDE:
+        print_table(heads, rows)
+    else:
+        print_paragraphs(heads, rows)
+    say(LETTERS)
     say("use one with --preset METHOD; --json also says which setting turns it on")
 
 

@@ -45,7 +45,10 @@ def export(
 def ranks(
     run: RunFolder,
     tolerance: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=1, help="How much worse than the best rank is good enough.")
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=1, help="Share of the best rank's gain that a smaller one may give up."
+        ),
     ] = TOLERANCE,
     times: Annotated[
         int, typer.Option(metavar="N", min=1, max=1000, help="Timesteps at which each image is asked for.")
@@ -65,8 +68,11 @@ def ranks(
         print_json(asdict(found))
         return
     print_table(("rank", "error", "gain"), [*_rows(found)])
-    say("error: mean squared error of the prediction; gain: how far from the bare base to the best rank")
-    say(f"rank {found.enough} is enough, within {tolerance:.1%} of the best; write its file with:")
+    say("gain is how far a rank takes the mean squared error from that of the bare base to that of the best rank")
+    if found.base > min(found.errors):
+        say(f"rank {found.enough} is enough: it has at least {1 - tolerance:.0%} of the gain; write its file with:")
+    else:
+        say(f"no rank denoises better than the bare base; the least bad is {found.enough}; write its file with:")
     say(f"velatura export {run} --rank {found.enough}")
 
 

@@ -66,7 +66,9 @@ def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, ave
 
     steps = run.checkpoint_steps()
     if not steps:
-        raise VelaturaError(f"{run.folder} has no checkpoint to resume from; train its config.toml anew")
+        raise VelaturaError(
+            f"{run.folder} has no checkpoint; begin its training again with: velatura resume {run.folder}"
+        )
     folder = run.checkpoint(steps[-1])
     try:
         return _load(folder, network, optimizer, average)

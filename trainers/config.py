@@ -224,7 +224,7 @@ class Sample(Section):
 
 class Save(Section):
     precision: Literal["fp16", "bf16", "fp32"] = "fp16"
-    """Number format of the style file."""
+    """Number format of the style file; what would lose too much in it, such as T-LoRA's factors, stays in fp32."""
     every: int = Field(0, ge=0)
     """Write a checkpoint every so many steps; 0 = ten times over the run."""
     keep: int = Field(2, ge=1, le=1000)

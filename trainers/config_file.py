@@ -144,7 +144,8 @@ def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
     if kind == "missing":
         return f"{key} is not set; give it with --{key}, or in the config file"
     if kind == "union_tag_invalid":
-        return f"there is no method {context['tag']!r}; there are {context['expected_tags']}"
+        named, there = context["tag"], context["expected_tags"]
+        return f"there is no method {named!r}; there are {there}{_as_preset(named)}"
     if kind == "value_error":
         reason = str(context["error"])
         return reason if not path or key == "name" or reason.startswith(path[0]) else f"{key}: {reason}"
@@ -152,6 +153,13 @@ def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
         return f"{key} = {found!r}: it is a section; write {key}.KEY = VALUE"
     allowed = first["msg"].replace("Input should be", "it should be").replace("Unexpected keyword argument", "unknown")
     return f"{key} = {found!r}: {allowed[0].lower()}{allowed[1:]}"
+
+
+def _as_preset(name: str) -> str:
+    """What else to say of a name that no method has, where it is a preset's."""
+    from trainers.presets import list_presets
+
+    return f"; {name} is set by a preset: --preset {name}" if name in {each.name for each in list_presets()} else ""
 
 
 def _allowed_keys(path: list[str], method: str) -> list[str]:

@@ -51,6 +51,8 @@ class Estimate:
     """Bytes that were free there before."""
     file: int
     """Bytes of the style file."""
+    at_most: bool
+    """Whether `file` is the most that it may be, of a method that moves its rank."""
     parameters: int
     """Numbers that are trained."""
     steps: int
@@ -95,6 +97,8 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
     classes = _one_class_image(config, largest)
     progress = take_steps(session, replace(dataset, items=(largest,)), False, _nothing, classes)
     step = median([after - before for before, after in pairwise(ends)] or [ends[0] - began])
+    for method in session.network.methods:
+        method.fill(session.network)
     began = time.monotonic()
     style = export_style(session, dataset, progress, time.time())
     exporting = time.monotonic() - began
@@ -109,6 +113,7 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
         memory=peak_memory(device),
         free=free,
         file=style.stat().st_size,
+        at_most=any(method.moves_rank for method in session.network.methods),
         parameters=sum(p.numel() for p in session.network.parameters()),
         steps=config.train.steps,
         measured=len(ends),

@@ -173,15 +173,17 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
     now = Step(step, settings.steps, session.config.seed, session.rates)
     for method in network.methods:
         method.begin_step(network, now)
-    total = torch.zeros(())
+    total, denoising, penalised = torch.zeros(()), torch.zeros(()), False
     for micro in range(settings.accumulation):
         index = (step * settings.accumulation + micro) * accelerator.num_processes + accelerator.process_index
         last = micro == settings.accumulation - 1
         with nullcontext() if last else accelerator.no_sync(wrapped):
-            loss = _loss(session, batches.make(index), wrapped, index, step)
+            loss, error = _loss(session, batches.make(index), wrapped, index, step)
             if loss.requires_grad:  # it does not where module dropout leaves out every layer
                 accelerator.backward(loss / settings.accumulation)
         total += loss.detach().float().cpu() / settings.accumulation
+        denoising += error.detach().float().cpu() / settings.accumulation
+        penalised = penalised or loss is not error
     if accelerator.scaler is not None:
         accelerator.unscale_gradients()  # what a method measures is the gradient itself
     found = torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
@@ -202,10 +204,12 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
         if session.average is not None:
             session.average.update()
     optimizer.zero_grad(set_to_none=True)
-    return {"good": good, "loss": float(total), "grad_norm": norm, "lr": settings.learning_rate * factor}
+    facts = {"good": good, "loss": float(denoising), "grad_norm": norm, "lr": settings.learning_rate * factor}
+    return facts | ({"penalty": float(total - denoising)} if penalised else {})
 
 
-def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -> Tensor:
+def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -> tuple[Tensor, Tensor]:
+    """What is differentiated, and the denoising error in it, which one can compare between methods."""
     config, network = session.config, session.network
     horizon = session.model.schedule.steps
     network.clock.now = Now(
@@ -213,13 +217,13 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
     )
     prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
     weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss.min_snr_gamma)
-    loss = prior_preserving_error(
+    loss = error = prior_preserving_error(
         prediction, batch.target, weights, batch.mask, config.loss, batch.classes, config.prior.weight
     )
     for method in network.methods:
         penalty = method.penalty(network)
         loss = loss if penalty is None else loss + penalty
-    return loss
+    return loss, error
 
 
 def _stop_what_stops(session: Session, step: int) -> None:

@@ -1,29 +1,40 @@
-"""Where the rank went: what methods that move it leave in a run's events, and the map drawn from that."""
+"""Where the rank went: what methods that move it leave in a run's events, and what is read of that."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from trainers.adapters import METHODS
 from trainers.adapters.network import Network
 from trainers.events import Recorder, read_events
-from trainers.grid import INK, PAPER, QUIET, load_font
-from trainers.run import whole_file
+from trainers.ranks_names import block, in_order
 
-if TYPE_CHECKING:
-    from PIL import ImageDraw
-    from PIL.Image import Image
-
-RANK_MAP = "ranks.png"
 MOMENTS = 100
 """Columns of a map, about: how often ranks are noted in a run."""
-FULL, NONE = (11, 107, 93), (228, 233, 228)
-"""Colours of the largest rank and of rank 0."""
-WIDTH, LABEL, GAP = 720, 250, 12  # pixels
+MARKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a method's ranks count: the word for it, and a sentence about it, where the method has one."""
+
+    word: str = "rank"
+    hint: str = ""
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is the layers' own rank, rather than what they do with one that stays."""
+        return self.word == "rank"
+
+
+def counted_by(method: str) -> Counted:
+    """What is counted of a method, by its name; ranks where there is no such method."""
+    kind = METHODS.get(method)
+    return Counted(kind.rank_word, kind.rank_hint) if kind else Counted()
 
 
 @dataclass(frozen=True)
@@ -33,10 +44,20 @@ class RankHistory:
     layers: tuple[str, ...]
     steps: tuple[int, ...]
     ranks: tuple[tuple[int, ...], ...]
+    run: str = ""
+    method: str = ""
 
     @property
     def largest(self) -> int:
         return max(map(max, self.ranks))
+
+    @property
+    def counted(self) -> Counted:
+        return counted_by(self.method)
+
+    @property
+    def at_the_end(self) -> dict[str, int]:
+        return dict(zip(self.layers, self.ranks[-1], strict=True))
 
 
 def current_ranks(network: Network) -> dict[str, int]:
@@ -67,85 +88,30 @@ def read_ranks(folder: Path) -> RankHistory | None:
             noted[event["step"]] = event["ranks"]
     if not noted:
         return None
-    layers = tuple(next(reversed(noted.values())))
+    layers = tuple(in_order(next(reversed(noted.values()))))
     rows = tuple(tuple(ranks.get(layer, 0) for layer in layers) for ranks in noted.values())
-    return RankHistory(layers, tuple(noted), rows)
+    return RankHistory(layers, tuple(noted), rows, *names_of(folder))
+
+
+def names_of(folder: Path) -> tuple[str, str]:
+    """The names of a run and of its method as its settings have them; empty where they cannot be read."""
+    try:
+        settings = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+        return str(settings["name"]), str(settings["method"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", ""
 
 
 def summarise(history: RankHistory, columns: int = 24) -> list[tuple[str, str, float]]:
-    """Of each block its name, the mean rank of its layers over the steps as a line of bars, and at the end."""
-    marks = "▁▂▃▄▅▆▇█"
+    """Of each block its name, the mean rank of its layers over the steps as a line of bars, and at the end.
+
+    A whole bar is the history's `largest`.
+    """
     moments = [(len(history.steps) - 1) * i // max(1, columns - 1) for i in range(columns)]
     found = []
     for name, layers in groupby(range(len(history.layers)), lambda i: block(history.layers[i])):
         rows = list(layers)
         means = [sum(history.ranks[moment][layer] for layer in rows) / len(rows) for moment in moments]
         shares = (mean / max(1, history.largest) for mean in means)
-        found.append((name, "".join(marks[round(share * (len(marks) - 1))] for share in shares), means[-1]))
+        found.append((name, "".join(MARKS[round(share * (len(MARKS) - 1))] for share in shares), means[-1]))
     return found
-
-
-def draw_rank_map(folder: Path) -> Path | None:
-    """Draw a run's ranks as a picture in its folder; None where its method does not change them."""
-    history = read_ranks(folder)
-    if history is None:
-        return None
-    with whole_file(folder / RANK_MAP) as building:
-        draw_ranks(history).save(building, "PNG", optimize=True)
-    return folder / RANK_MAP
-
-
-def draw_ranks(history: RankHistory) -> Image:
-    """A map of ranks: a row for each layer, in groups by block, and a column for each moment."""
-    from PIL import Image, ImageDraw
-
-    high = max(3, min(14, 900 // len(history.layers)))
-    blocks = [
-        (name, list(rows)) for name, rows in groupby(range(len(history.layers)), lambda i: block(history.layers[i]))
-    ]
-    line = 15
-    heights = [max(line, high * len(rows)) + 4 for _, rows in blocks]
-    page = Image.new("RGB", (LABEL + WIDTH + 2 * GAP, 2 * GAP + 30 + sum(heights) + 26), PAPER)
-    pen, font = ImageDraw.Draw(page), load_font(12)
-    pen.text((GAP, GAP), f"rank of each layer, 0 to {history.largest}", fill=INK, font=load_font(15))
-    _draw_key(pen, history.largest, (LABEL, GAP + 2))
-    y = GAP + 30
-    for (name, rows), height in zip(blocks, heights, strict=True):
-        pen.text((GAP, y), name, fill=INK, font=font)
-        for offset, layer in enumerate(rows):
-            for left, right, rank in _columns(history, layer):
-                box = (LABEL + left, y + offset * high, LABEL + right - 1, y + (offset + 1) * high - 1)
-                pen.rectangle(box, fill=shade(rank, history.largest))
-        y += height
-    for step, x, anchor in ((history.steps[0], LABEL, "la"), (history.steps[-1], LABEL + WIDTH, "ra")):
-        pen.text((x, y + 4), f"step {step}", fill=QUIET, font=font, anchor=anchor)
-    return page
-
-
-def _columns(history: RankHistory, layer: int) -> Iterator[tuple[int, int, int]]:
-    """Left and right edge and rank of each moment of a layer, neighbours of the same rank as one."""
-    count, right = len(history.steps), 0
-    for rank, group in groupby(ranks[layer] for ranks in history.ranks):
-        left, right = right, right + len(list(group))
-        yield WIDTH * left // count, WIDTH * right // count, rank
-
-
-def _draw_key(pen: ImageDraw.ImageDraw, largest: int, place: tuple[int, int]) -> None:
-    left, top = place
-    wide = min(28, 360 // (largest + 1))
-    for rank in range(largest + 1):
-        box = (left + rank * wide, top, left + (rank + 1) * wide - 2, top + 12)
-        pen.rectangle(box, fill=shade(rank, largest))
-
-
-def shade(rank: int, largest: int) -> tuple[int, int, int]:
-    """The colour of a rank."""
-    share = rank / max(1, largest)
-    red, green, blue = (round(low + (high - low) * share) for low, high in zip(NONE, FULL, strict=True))
-    return red, green, blue
-
-
-def block(layer: str) -> str:
-    """The block that a layer belongs to: `unet.down_blocks.1.attentions.0` of what is inside it."""
-    found = re.match(r"(unet\.(?:\w+_blocks\.\d+|mid_block)(?:\.\w+\.\d+)?|text_encoder\w*\.\S*?layers\.\d+)\.", layer)
-    return found[1] if found else layer.rpartition(".")[0]

@@ -63,8 +63,8 @@ def ranks_of(run: Run) -> tuple[int, ...]:
     if not ranks:
         able = [name for name, kind in METHODS.items() if kind().smaller_ranks]
         raise VelaturaError(
-            f"{run.folder} was trained with {config.method.name}, which serves one rank; "
-            f"to choose the rank afterwards, train with {' or '.join(able)}"
+            f"{run.folder} was trained with {config.method.name}; "
+            f"only a run of {' or '.join(able)} can be cut to other ranks afterwards"
         )
     return tuple(sorted(ranks))
 

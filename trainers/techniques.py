@@ -25,6 +25,8 @@ class Technique:
     """What it is good for, in one sentence."""
     setting: str
     """The setting that turns it on, as `--set` takes it."""
+    method: str = ""
+    """The method whose setting that is; empty where it combines with every one."""
 
     @property
     def key(self) -> str:
@@ -49,14 +51,16 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         LAYERS,
         "OFT with small turns over channels ever further apart, so that every channel meets every other.",
         "method.butterfly=true",
+        "oft",
     ),
     Technique(
         "pissa",
         "arXiv 2404.02948",
         "r (in k² + out)",
         LAYERS,
-        "LoRA that starts from what matters most in each weight: learns faster from the first step.",
+        "LoRA that starts from what matters most in each weight, so that the first steps count at once.",
         "method.start=pissa",
+        "lora",
     ),
     Technique(
         "lora-fa",
@@ -65,6 +69,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         LAYERS,
         "LoRA with half of its factors left as drawn: less memory, less change.",
         "method.freeze_a=true",
+        "lora",
     ),
     Technique(
         "b-lora",
@@ -81,6 +86,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         ("block",),
         "KronA beside feed-forward blocks, with what they read added by a learned amount.",
         "method.residual=true",
+        "krona-b",
     ),
     Technique(
         TEXTUAL_INVERSION,

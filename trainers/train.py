@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainers.adapters.network import Network, attach
+from trainers.adapters.network import attach
 from trainers.checkpoint import Progress
 from trainers.config import Config
 from trainers.config_file import as_table, build_config
@@ -21,16 +21,16 @@ from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.errors import VelaturaError
 from trainers.events import Listener, Recorder, read_events
 from trainers.export import export_style
+from trainers.fit import check_fit, note_idle_ranks
 from trainers.loop import Session, take_steps
 from trainers.models.load import load_model
-from trainers.models.model import Model
-from trainers.models.text import CHUNK, count_tokens, encode_captions
+from trainers.models.text import CHUNK, count_tokens
 from trainers.optim import make_optimizer, parameter_groups
 from trainers.prepare import fill_folder
 from trainers.presets import STARTER
 from trainers.previews import draw_final, draw_previews, preview_order
 from trainers.prior import open_prior
-from trainers.ranks import draw_rank_map
+from trainers.ranks_map import draw_rank_map
 from trainers.run import Run, new_run, plain_disk_errors, write_config
 from trainers.signals import interrupted_by_sigterm
 from trainers.techniques import techniques_in
@@ -142,46 +142,15 @@ def open_session(run: Run, config: Config, record: Recorder, steps: bool = True)
     network = attach(model.parts, config.method, config.targets, config.seed)
     if config.tokens.word:
         learn_word(model, network, config.tokens)
-    _check_fit(config, model, network)
+    check_fit(config, model, network)
     if steps:
         make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
     if not network.merges:
         record("note", message=ONLY_HERE_NOTE.format(config.method.name))
+    note_idle_ranks(network, record)
     if model.starter:
         record("note", message=STARTER_NOTE)
     return Session(run, config, model, network, record, accelerator)
-
-
-def _check_fit(config: Config, model: Model, network: Network) -> None:
-    """Refuse, before anything is kept, settings that this base cannot follow."""
-    stride, resolution = model.stride, config.data.resolution or model.resolution
-    if resolution < stride:
-        raise VelaturaError(f"data.resolution = {resolution} is too small for {model.title}: at least {stride}")
-    if config.sample.size % stride:
-        raise VelaturaError(
-            f"sample.size = {config.sample.size} must be a multiple of {stride} for {model.title}, or 0"
-        )
-    _check_stops(config, network)
-    for method in network.methods:
-        idle = method.idle_setting([s for s in network.everywhere if any(p.method == method for p in s.placed)])
-        if idle is not None:
-            raise VelaturaError(f"{idle} has no effect on the layers that are trained; leave it off, or change targets")
-    with torch.no_grad():
-        encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
-
-
-def _check_stops(config: Config, network: Network) -> None:
-    """Refuse a run in which all that is trained stops before its end."""
-    text = any(site.part != "unet" for site in network.everywhere)
-    stops = {"train.text_encoder_stop": config.train.text_encoder_stop} if text else {}
-    stops |= {"tokens.stop": config.tokens.stop} if network.words else {}
-    trains_on = any(site.part == "unet" for site in network.everywhere) or max(stops.values()) == 1
-    if not trains_on:
-        key = max(stops, key=lambda key: stops[key])
-        raise VelaturaError(
-            f"{key} = {stops[key]:g} would leave nothing to train after it, "
-            "since no layer of the UNet is trained; leave it at 1"
-        )
 
 
 def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, Order]:

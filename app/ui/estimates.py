@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 from app.console import readable_size
 from app.jobs.states import readable_time
+from app.ui import style_words as words
 from app.ui.drafts import Draft
 from app.ui.places import Places
 from app.ui.plan import CARE, choose, plan
@@ -35,6 +36,13 @@ class Cost:
     file: int
     trained: int
     free: int = 0
+    at_most: bool = False
+    """Whether the file may be smaller, of a method that moves its rank."""
+
+    @property
+    def file_size(self) -> str:
+        """The file's size as people read it."""
+        return (words.AT_MOST if self.at_most else "{}").format(readable_size(self.file))
 
     def disk(self, config: Config, pictures: int) -> int:
         """About how many bytes a run leaves: checkpoints with the optimizer's state, the file, and its pictures."""
@@ -73,7 +81,7 @@ class Measured:
             except VelaturaError:
                 continue
             if cost := self.cost(config, len(draft.pictures)):
-                costs[name] = f"{readable_time(cost.seconds)} · {readable_size(cost.file)}"
+                costs[name] = f"{readable_time(cost.seconds)} · {cost.file_size}"
         return costs
 
     def _read(self) -> dict[str, Cost]:

@@ -111,7 +111,8 @@ def _estimate(view: View) -> Estimate:
     said, facts = view.said, dict(view.said.facts)
     if view.state == State.FINISHED and "seconds" in facts:
         whole = {key: int(facts.get(key, 0)) for key in ("memory", "file", "free")}
-        cost = Cost(float(facts["seconds"]), trained=int(facts["parameters"]), **whole)
+        most = bool(facts.get("at_most"))
+        cost = Cost(float(facts["seconds"]), trained=int(facts["parameters"]), at_most=most, **whole)
         return Estimate("measured", cost, of=int(facts.get("measured", 0)), fresh=True)
     if view.state == State.QUEUED:
         return Estimate("waiting", sentence=view.line)

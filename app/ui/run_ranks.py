@@ -8,18 +8,24 @@ from app.jobs.views import View
 from app.ui import run_words as words
 from app.ui.html import file_address, text
 from app.ui.run_samples import put_copy
-from trainers.ranks import RANK_MAP
+from trainers.ranks import counted_by, names_of
+from trainers.ranks_map import RANK_MAP
 
 
 def rank_map(view: View, public: Path) -> str:
-    """The map of a run whose method moves the rank; empty of others, and until it is drawn."""
+    """The map of a run whose method moves the rank, or serves several; empty of others, and until it is drawn."""
     drawn = view.job.folder / RANK_MAP
     if not drawn.is_file():
         return ""
     copy = public / f"ranks-{drawn.stat().st_mtime_ns}.png"  # one that is trained on has another address
     if not copy.exists():
         put_copy(drawn, copy)
+    counted = counted_by(names_of(view.job.folder)[1])
+    title, hint, said = words.RANKS, words.RANKS_HINT, words.RANKS_PICTURE
+    if not counted.moves:
+        held = (words.RANKS_HELD_HINT, words.RANKS_HELD_PICTURE)
+        title, (hint, said) = words.RANKS_HELD, (sentence.format(counted.word) for sentence in held)
     return (
-        f'<figure class="ranks"><h2>{text(words.RANKS)}</h2><p class="hint">{text(words.RANKS_HINT)}</p>'
-        f'<img loading="lazy" src="{text(file_address(copy))}" alt="{text(words.RANKS_PICTURE)}"></figure>'
+        f'<figure class="ranks"><h2>{text(title)}</h2><p class="hint">{text(f"{hint} {counted.hint}".strip())}</p>'
+        f'<img loading="lazy" src="{text(file_address(copy))}" alt="{text(said)}"></figure>'
     )

@@ -32,7 +32,7 @@ METHODS: Mapping[str, tuple[str, str, str]] = {
     "loha": ("LoHA", "Gentle: prompts stay flexible. Good at soft colour and mood; takes more steps.", TWO_FILES),
     "lokr": ("LoKr", "Close to training the whole model. Good at strong brushwork, or at tiny files.", TWO_FILES),
     "krona": ("KronA", "Learns very few numbers, and still reaches all of each layer. Good at tiny files.", TWO_FILES),
-    "vera": ("VeRA", "Learns the fewest numbers of all, over fixed random ones. Its file is large.", EVERY_TOOL),
+    "vera": ("VeRA", "Learns two vectors a layer, over fixed random matrices. Its file is large.", EVERY_TOOL),
     "tied": ("Tied-LoRA", "Layers of one size learn together: few numbers, and hard to overdo.", EVERY_TOOL),
     "dylora": ("DyLoRA", "One training for several sizes of file. Each is a little less exact.", EVERY_TOOL),
     "adalora": ("AdaLoRA", "Starts with room to spare and keeps it where it helps most.", EVERY_TOOL),
@@ -66,7 +66,7 @@ BESIDE_HINT = "None of these is needed for a good style. Each goes with the meth
 TECHNIQUES: Mapping[str, tuple[str, ...]] = {
     "boft": ("BOFT", "Turns in many small steps, so that every channel meets every other. A step takes longer."),
     "krona-b-res": ("KronA-B with its input", "Also learns how much of what a block reads is added to what it says."),
-    "pissa": ("PiSSA", "Starts from what matters most in each layer: learns faster from the first step."),
+    "pissa": ("PiSSA", "Starts from what matters most in each layer, so that the first steps count at once."),
     "lora-fa": ("LoRA-FA", "Learns only half of LoRA's numbers: less memory, a gentler change."),
     "b-lora": ("B-LoRA", "Takes the style of a picture apart from what it shows, even with one picture. For SDXL."),
     "textual-inversion": (
@@ -167,7 +167,7 @@ NAME_TAKEN = "There is a {} already; this one becomes {}."
 PROMPTS = "Preview prompts"
 PROMPTS_HINT = "One on each line, drawn before and after, so that you see the change. Empty: some of your captions."
 FROM_CAPTIONS = "From my captions"
-TIME, MEMORY, FILE = "Time", "Memory", "File"
+TIME, MEMORY, FILE, AT_MOST = "Time", "Memory", "File", "at most {}"
 MEASURED = "Measured with {} real steps on this computer. Once it has started, you can close the page."
 MEASURED_BEFORE = "Measured before, with the same settings. Once it has started, you can close the page."
 MEASURING = "Measuring with a few real steps …"

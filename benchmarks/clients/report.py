@@ -12,7 +12,7 @@ from benchmarks.clients.check import AS_FAST, DRAWN, FASTER, FURTHEST, LEAST_CHA
 
 RESULTS = Path(__file__).parents[1] / "clients.jsonl"
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "lycoris-lora")
-HEADINGS = ("method", "files", "client", "mean", "largest", "change", "")
+HEADINGS = ("method", "files", "client", "mean", "largest", "change", "pictures")
 Row = Mapping[str, Any]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.styles.picture import draw_picture
 from benchmarks.styles.plot import Point, draw_plot
 from benchmarks.styles.rows import BASE, FIRST_SEED, STYLES, Results, Row, own_rate
-from benchmarks.styles.sweep import SWEPT, better_rate, every_preset, tried, untried
+from benchmarks.styles.sweep import NOTABLE, SWEPT, better_rate, every_preset, tried, untried
 
 NONE = "–"
 Found = Mapping[Row, Mapping[str, Any]]
@@ -39,7 +39,7 @@ class Line:
 
 
 def write_report(results: Results, steps: int, scratch: Path, out: Path) -> None:
-    """Write the page and, where pictures of the rows are in the scratch folder, the picture beside it."""
+    """Write the page and, where pictures of the rows are in the scratch folder, the picture beside it anew."""
     found = results.read(steps)
     presets = [*dict.fromkeys((*every_preset(), *(row.preset for row in found if row.preset != BASE)))]
     lines = [line for preset in presets if (line := gather(found, preset))]
@@ -48,7 +48,8 @@ def write_report(results: Results, steps: int, scratch: Path, out: Path) -> None
     plot = out.with_name(f"{out.stem}-plot.png")
     out.parent.mkdir(parents=True, exist_ok=True)
     plotted = draw_plot([point for line in lines if (point := left_of(found, line))], plot)
-    names = (picture.name if drawn else "", plot.name if plotted else "")
+    # Without the pictures of the rows, which stay where they were drawn, the one of before is still theirs.
+    names = (picture.name if drawn or picture.is_file() else "", plot.name if plotted else "")
     out.write_text(page(found, lines, steps, *names), encoding="utf-8")
 
 
@@ -120,9 +121,10 @@ HEADINGS = (
     "CPU s",
     "peak, MB",
     "learning rate",
-    "",
     "commit",
 )
+REMARKS = "remarks"
+"""A last column, where there are any."""
 
 
 def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: str) -> str:
@@ -142,14 +144,18 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         "*Loss* is the mean squared error of the prediction on the held-out images, each at the same 32 times with the "
         "same noise; less is better. *Style distance* compares what is drawn for their captions with the held-out "
         "images themselves (mean relative difference of Gram matrices of EfficientNet-Lite0). Both are the median over "
-        f"seeds ({seeds} at most), with the least and the largest in brackets. *CPU s* is the time of all steps on one "
-        "thread, where the machine lists one. *Trained numbers* are all that may move, of SeLoRA what it may grow to.",
+        f"seeds ({seeds} at most), with the least and the largest in brackets. *CPU s* is the processor's time for all "
+        "steps. *Trained numbers* are all that may move, of SeLoRA what it may grow to. *File* is what a run writes by "
+        "itself, with B-LoRA's two further files, one for the style and one for the content.",
+        "",
+        "Black-line tells more than blob, which is near to what the base draws anyway: its losses fall by a tenth at "
+        "most, and most of its style distances do not. `b-lora` trains two blocks that were found in SDXL, on the "
+        "starter those in their places. `dreambooth` also learns to keep what the base draws of the class, and is held "
+        "back by it. In the plot a preset's loss is the mean of both styles.",
         "",
         *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
         *([f"![What is left of the loss, by the numbers that are trained]({plot})", ""] if plot else []),
-        "| " + " | ".join(HEADINGS) + " |",
-        "|" + " --- |" * len(HEADINGS),
-        *("| " + " | ".join(row) + " |" for row in (*base_lines(found), *map(cells, lines))),
+        *table(found, lines),
         "",
         *sweep_lines(lines),
         f"Written by `python -m benchmarks.styles --report` from `benchmarks/styles.jsonl`{when}: "
@@ -157,6 +163,15 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         "",
     ]
     return "\n".join(text)
+
+
+def table(found: Found, lines: Sequence[Line]) -> list[str]:
+    """The first table, with remarks where any preset has some."""
+    remarks = ["", "", *("; ".join(line.remarks).replace("|", "/") for line in lines)]
+    rows = [[*HEADINGS], ["---"] * len(HEADINGS), *base_lines(found), *map(cells, lines)]
+    if any(remarks):
+        rows = [[*row, last] for row, last in zip(rows, (REMARKS, "---", *remarks), strict=True)]
+    return ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def base_lines(found: Found) -> list[list[str]]:
@@ -179,7 +194,6 @@ def cells(line: Line) -> list[str]:
         spread(line.all("cpu_seconds"), "{:.0f}".format),
         middle(line.all("memory"), lambda value: f"{value / 1e6:,.0f}"),
         f"{line.rate:.2g}",
-        "; ".join(line.remarks).replace("|", "/"),
         ", ".join(line.commits),
     ]
 
@@ -191,8 +205,8 @@ def sweep_lines(lines: Sequence[Line]) -> list[str]:
         "",
         f"Held-out loss on *{SWEPT}* with one seed by the learning rate, the least in bold: the preset's rate, others "
         "three times as small and as large, and further ones while the least loss was at an edge. Presets take the "
-        "rate with the least, rounded, or one beside it whose loss is as good within what another seed changes; that "
-        "choice alone saw the held-out images.",
+        f"rate with the least, rounded, or one near it whose loss is at most {NOTABLE:.0%} above, about what another "
+        "seed changes; that choice alone saw the held-out images.",
         "",
         "| preset | its rate | loss by rate |",
         "| --- | --- | --- |",

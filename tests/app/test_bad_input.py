@@ -94,6 +94,7 @@ ROWS = {
         f"{TRAIN} --preset nice",
         "no preset 'nice'; there are adalora, adapter, .*balanced, .*vpt",
     ),
+    "preset as method": (f"{TRAIN} --set method.name=boft", "no method 'boft'.*boft is set by a preset: --preset boft"),
     "unknown method": (f"{TRAIN} --set method.name=nice", "no method 'nice'; there are 'lora', 'loha', 'lokr'"),
     "unknown section": (f"{TRAIN} --set trian.steps=3", "no setting trian; allowed are base, data"),
     "unknown key": (f"{TRAIN} --set train.step=3", "no setting train.step; allowed are .* steps"),
@@ -164,8 +165,14 @@ ROWS = {
     "export over a file": ("export runs/dusk", "dusk.safetensors exists already; .* --overwrite"),
     "export inside a file": ("export runs/dusk --out file/x.safetensors", "file is a file, not a folder"),
     "export to another kind": ("export runs/dusk --out dusk.bin", "a style file ends in .safetensors: found dusk.bin"),
-    "export at a rank": ("export runs/dusk --rank 8", "trained with lora, which serves one rank; .* dylora"),
-    "ranks of a method with one": ("ranks runs/dusk", "trained with lora, which serves one rank; .* dylora"),
+    "export at a rank": (
+        "export runs/dusk --rank 8",
+        "trained with lora; only a run of dylora can be cut to other ranks",
+    ),
+    "ranks of a method with one": (
+        "ranks runs/dusk",
+        "trained with lora; only a run of dylora can be cut to other ranks",
+    ),
     "demo with unknown images": ("demo --sample nice", "no sample images 'nice'; there are black-line, blob"),
     "get no id": ("models get nice", "'nice' is no hub id"),
 }

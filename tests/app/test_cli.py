@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from tests.app.command import call, command_line, commands, parse, process
 from tests.app.conftest import Trained
 from tests.app.files import write_pictures
 from trainers.adapters import METHODS
-from trainers.events import Recorder, read_events
+from trainers.events import read_events
 from trainers.techniques import BESIDE_METHODS, list_techniques
 
 EVERY_COMMAND = sorted(commands())
@@ -69,10 +68,10 @@ def test_without_a_command_there_is_help() -> None:
 # ---------------------------------------------------------------- listings
 def test_methods() -> None:
     rows = json.loads(call("methods", "--json").out)
-    keys = ["name", "paper", "parameters", "places", "summary", "setting"]
+    keys = ["name", "paper", "parameters", "places", "summary", "setting", "method"]
     assert [list(row) for row in rows] == [keys] * (len(METHODS) + len(BESIDE_METHODS))
     for row, (name, kind) in zip(rows, METHODS.items(), strict=False):
-        values = (name, kind.paper, kind.parameters, list(kind.places), kind.summary, f"method.name={name}")
+        values = (name, kind.paper, kind.parameters, list(kind.places), kind.summary, f"method.name={name}", "")
         assert row == dict(zip(keys, values, strict=True))
     assert [row["name"] for row in rows[len(METHODS) :]] == [one.name for one in BESIDE_METHODS]
 
@@ -108,10 +107,17 @@ def test_a_listing_shows_every_word_at_80_columns(listing: str, monkeypatch: pyt
     assert max(map(len, table.splitlines())) <= 80
     assert "…" not in table
     shown = set(table.replace("│", " ").split())
+    assert ("┃" in table) == (listing == "presets")
     for row in json.loads(call(listing, "--json").out):
-        row.pop("setting", None)  # for programs
+        row.pop("setting", None)  # for programs, as is the method whose setting it is
         words = " ".join(value if isinstance(value, str) else ", ".join(value) for value in row.values()).split()
         assert set(words) <= shown, row
+
+
+def test_there_is_a_table_of_methods_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    table = call("methods").out
+    assert "┃ numbers a layer" in table and len(table.splitlines()) < 60
 
 
 @pytest.mark.parametrize("line", ["methods", "presets", "models", "check images", "inspect STYLE"])
@@ -251,22 +257,6 @@ def test_inspect_says_what_a_file_was_trained_as_and_no_alpha_of_what_has_none(t
     assert re.search(r"method +│ lora \(trained as adalora\) +│", out), out
     assert re.search(r"alpha in the file +│ 0 ", out), "of a LoRA, it says that nothing is left of it"
     assert re.search(r"│ tag 0, tag 1, tag 2, tag 3, tag 4, … +│", out)
-
-
-def test_inspect_of_a_run_says_where_its_rank_went(trained: Trained, tmp_path: Path) -> None:
-    run = tmp_path / "dusk"
-    (run / "style").mkdir(parents=True)
-    shutil.copy(trained.run / "config.toml", run)
-    outcome = call("inspect", run)
-    assert outcome.code == 1 and "is a folder without a style" in outcome.err
-    shutil.copy(trained.style, run / "style")
-    assert call("inspect", run).out == call("inspect", trained.style).out
-    for step, rank in ((1, 2), (5, 4)):
-        Recorder(run)("ranks", step=step, ranks={"unet.mid_block.resnets.0.conv1": rank})
-    for place in (run, run / "style" / trained.style.name):
-        shown = call("inspect", place).out
-        assert "mean rank, step 1 to 5" in shown
-        assert re.search(r"unet\.mid_block\.resnets\.0 +│ ▅+█ +│ 4\.0", shown), shown
 
 
 # ---------------------------------------------------------------- terminals

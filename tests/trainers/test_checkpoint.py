@@ -110,7 +110,7 @@ def test_another_network_s_checkpoint_is_refused(tmp_path):
 
 
 def test_no_checkpoint_at_all(tmp_path):
-    with pytest.raises(VelaturaError, match="has no checkpoint to resume from"):
+    with pytest.raises(VelaturaError, match="has no checkpoint; begin its training again with: velatura resume"):
         load_checkpoint(Run(tmp_path), *trained(0))
 
 

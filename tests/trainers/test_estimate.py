@@ -43,6 +43,15 @@ def test_it_counts_what_the_run_does_and_weighs_what_it_writes(quick, tmp_path, 
     assert found.memory > weights and found.free > 0
 
 
+@pytest.mark.parametrize("method", ["selora", "adalora", "lora"])
+def test_the_file_of_a_method_that_moves_its_rank_is_one_of_its_highest_ranks(quick, tmp_path, method):
+    rank = {"rank": 8} | ({"target_rank": 2} if method == "adalora" else {})
+    moved = measure(quick({"train": {"steps": 40}, "method": {"name": method, **rank}}))
+    fixed = train(quick({"method": {"name": "lora", "rank": 8}}), tmp_path)
+    assert moved.at_most == (method != "lora")
+    assert abs(moved.file - fixed.style.stat().st_size) < 512  # the metadata
+
+
 def test_a_run_shorter_than_an_estimate_is_measured_to_its_end(quick):
     found = measure(quick({"train": {"steps": 1}, "sample": {"every": 0, "steps": 1, "prompts": ["a fox"]}}))
     assert (found.measured, found.pictures) == (1, 3) and found.seconds_a_step > 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.trainers.runs import write_images
+from tests.trainers.runs import events_of, write_images
 from trainers.config_file import build_config
 from trainers.errors import VelaturaError
 from trainers.events import read_events
+from trainers.run import Run
 from trainers.train import train
 
 
@@ -26,6 +27,19 @@ def test_a_setting_without_effect_on_these_layers_is_refused(quick, tmp_path, me
     with pytest.raises(VelaturaError, match=f"{setting} has no effect on the layers"):
         train(quick({"method": method}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_that_lets_nothing_grow_is_refused(quick, tmp_path):
+    settings = {"method": {"name": "selora", "budget": 10}}
+    with pytest.raises(VelaturaError, match=r"budget = 10 leaves nothing to grow: each of the \d+ layers"):
+        train(quick(settings), tmp_path / "out")
+
+
+@pytest.mark.parametrize(("rank", "said"), [(40, True), (8, False)])
+def test_a_rank_above_what_layers_can_have_is_said(quick, tmp_path, rank, said):
+    run = Run(train(quick({"method": {"rank": rank, "alpha": float(rank)}}), tmp_path).run)
+    notes = [event["message"] for event in events_of(run, "note")]
+    assert any("method.rank is above what" in note for note in notes) == said
 
 
 def test_a_rank_by_block_needs_a_low_rank_factor():

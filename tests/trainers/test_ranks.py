@@ -1,38 +1,21 @@
-"""Where the rank went: what is noted, what is read of a run that was cut, and the colours of the map."""
+"""Where the rank went: what is noted, and what is read of a run that was cut."""
 
 from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from tests.trainers.adapters.layers import attach_to, make_layers
 from trainers.adapters import AdaLoRA, DyLoRA, LoRA, SeLoRA, SoRA
 from trainers.events import Recorder
-from trainers.ranks import (
-    FULL,
-    LABEL,
-    NONE,
-    RANK_MAP,
-    WIDTH,
-    RankHistory,
-    block,
-    current_ranks,
-    draw_rank_map,
-    draw_ranks,
-    note_ranks,
-    read_ranks,
-    shade,
-    summarise,
-)
+from trainers.ranks import RankHistory, counted_by, current_ranks, note_ranks, read_ranks, summarise
 
 
 def test_the_rank_of_a_layer_is_what_its_method_uses():
     for method, name, values, rank in (
-        (AdaLoRA(rank=4, alpha=3.0, target_rank=2), "lam", torch.tensor([0.0, 0.2, -0.1, 0.0]), 2),
+        (AdaLoRA(rank=4, alpha=3.0, target_rank=2), "kept", torch.tensor([0.0, 1.0, 1.0, 0.0]), 2),
         (SoRA(rank=4, alpha=3.0), "g", torch.tensor([0.0, 0.0, 0.0, 0.5]), 1),
         (SeLoRA(rank=4, alpha=3.0), "use", torch.tensor([1.0, 0.0, 1.0, 2.0]), 2),
     ):
@@ -86,30 +69,41 @@ def test_a_few_letters_say_where_the_rank_went():
     assert [len(line) for _, line, _ in summarise(history)] == [24, 24]
 
 
-def test_the_map_has_a_row_a_layer_and_a_column_a_moment(tmp_path):
-    layers = ("unet.mid_block.attentions.0.a", "unet.mid_block.attentions.0.b", "unet.up_blocks.1.resnets.0.conv1")
-    pixels = np.asarray(draw_ranks(RankHistory(layers, (1, 2), ((0, 4, 2), (4, 4, 2)))))
-    left, right = LABEL + WIDTH // 4, LABEL + 3 * WIDTH // 4
-    drawn = [[tuple(pixels[y, x]) for y in range(46, 110)] for x in (left, right)]
-    assert [tuple(dict.fromkeys(c for c in column if c in (NONE, FULL, shade(2, 4)))) for column in drawn] == [
-        (NONE, FULL, shade(2, 4)),
-        (FULL, shade(2, 4)),
+def test_blocks_come_in_the_order_of_the_way_through_the_unet(tmp_path):
+    """A run notes the middle last, and a block with a rank of its own after all others."""
+    names = (
+        "down_blocks.1.resnets.0.a",
+        "up_blocks.0.resnets.0.a",
+        "mid_block.resnets.0.a",
+        "down_blocks.0.resnets.0.a",
+    )
+    ranks = {f"unet.{name}": place for place, name in enumerate(names)} | {"text_encoder.encoder.layers.0.a": 4}
+    Recorder(tmp_path)("ranks", step=1, ranks=ranks)
+    history = read_ranks(tmp_path)
+    assert history is not None and history.ranks == ((3, 0, 2, 1, 4),)
+    assert [name for name, *_ in summarise(history)] == [
+        "unet.down_blocks.0.resnets.0",
+        "unet.down_blocks.1.resnets.0",
+        "unet.mid_block.resnets.0",
+        "unet.up_blocks.0.resnets.0",
+        "text_encoder.encoder.layers.0",
     ]
-    assert draw_rank_map(tmp_path) is None
-    record = Recorder(tmp_path)
-    record("ranks", step=1, ranks={layers[0]: 3})
-    place = draw_rank_map(tmp_path)
-    assert place == tmp_path / RANK_MAP and Image.open(place).width == pixels.shape[1]
 
 
 @pytest.mark.parametrize(
-    ("layer", "name"),
+    ("written", "names", "word"),
     [
-        ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", "unet.down_blocks.1.attentions.0"),
-        ("unet.mid_block.resnets.1.conv1", "unet.mid_block.resnets.1"),
-        ("text_encoder.encoder.layers.3.self_attn.q_proj", "text_encoder.encoder.layers.3"),
-        ("unet.strided", "unet"),
+        ('name = "dusk"\n[method]\nname = "dylora"\n', ("dusk", "dylora"), "components that hold 90 % of the change"),
+        ('name = "dusk"\n[method]\nname = "adalora"\n', ("dusk", "adalora"), "rank"),
+        ('name = "dusk"\n', ("", ""), "rank"),
+        ("{", ("", ""), "rank"),
     ],
 )
-def test_layers_are_named_by_their_block(layer, name):
-    assert block(layer) == name
+def test_what_is_counted_has_the_word_of_the_run_s_method(tmp_path, written, names, word):
+    (tmp_path / "config.toml").write_text(written, encoding="utf-8")
+    Recorder(tmp_path)("ranks", step=1, ranks={"unet.a": 3})
+    history = read_ranks(tmp_path)
+    assert history is not None and (history.run, history.method) == names
+    assert history.counted.word == word and history.counted.moves == (word == "rank")
+    assert history.at_the_end == {"unet.a": 3}
+    assert "latest cut" in counted_by("adalora").hint and counted_by("sora").hint == ""

@@ -12,7 +12,7 @@ Budget of n layers and T steps: b = n·r up to tᵢ, then b_T + (n·r − b_T) (
 b_T = n·target for the last t_f steps. Every `interval` steps λ is set to zero for all but the b most important triplets
 of all layers; P and Q stay, so a triplet may come back, until the last t_f steps, in which the choice stands. Layers to
 which an override gives another rank have a budget of their own. Layers that have stopped learning keep what they have,
-out of the same budget.
+out of the same budget. A layer's rank is what the latest cut left it: the next step moves every λ off zero again.
 
 Zhang et al. 2023 (arXiv 2303.10512), §3 and eq. 12, with t − tᵢ where the print has t − tᵢ − t_f.
 """
@@ -46,6 +46,12 @@ class AdaLoRA(RankedMethod):
     paper: ClassVar[str] = "arXiv 2303.10512"
     parameters: ClassVar[str] = "r (in k² + out + 1)"
     summary: ClassVar[str] = "Starts with rank to spare everywhere and keeps it where it matters most."
+    rank_hint: ClassVar[str] = (
+        "A rank is what the latest cut left; until the last cut, what was taken away may come back."
+    )
+
+    moves_rank: ClassVar[bool] = True
+    bounds_rank: ClassVar[bool] = True
 
     name: Literal["adalora"] = "adalora"
     """The method."""
@@ -103,12 +109,17 @@ class AdaLoRA(RankedMethod):
         if now.training:
             kept = self.rank_gate(site, now, self.rank, lam.device)
             return LowRank(self.scale * P, Q, site.op.shape, lam if kept is None else lam * kept)
-        lam = lam * theta["kept"]  # a moving average of λ is not yet zero where λ is
+        if theta["settled"]:
+            lam = lam * theta["kept"]  # a moving average of λ is not yet zero where λ is
         used = lam != 0
         return LowRank(self.scale * P[:, used] * lam[used], Q[used], site.op.shape)
 
     def rank_of(self, theta: Theta) -> int:
-        return int(((theta["lam"] != 0) & (theta["kept"] != 0)).sum())
+        """What the latest cut left, at first all; of what has stopped, or after the last cut, what it uses."""
+        if learns(theta) and not theta["settled"]:
+            return int(theta["kept"].sum())
+        used = theta["lam"] != 0
+        return int((used & (theta["kept"] != 0) if theta["settled"] else used).sum())
 
     def penalty(self, network: Network) -> Tensor | None:
         """γ R over all layers."""
@@ -148,8 +159,8 @@ class AdaLoRA(RankedMethod):
             masks = self._choose(thetas, max(0, budget(t, step.of, len(every), self) - spent))
             for theta, mask in zip(thetas, masks, strict=True):
                 theta["lam"].mul_(mask)
+                theta["kept"].copy_(mask)
                 if t >= last:
-                    theta["kept"].copy_(mask)
                     theta["settled"].fill_(1)
         else:
             for theta in thetas:

@@ -8,7 +8,7 @@ train in a step has no gradient at all, since AdamW would move what has one of z
 
 A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. Outside training b is the rank that is kept:
 the whole, or what `kept_rank` says. A file of rank r holds those of all smaller ranks: its first b components at alpha
-as it is. A layer's rank so far, for the map of ranks, is the least b with ‖B[:, :b] A[:b]‖ ≥ 0.9 ‖B A‖ (Frobenius).
+as it is. No layer's rank moves: the map of ranks shows the least b with ‖B[:, :b] A[:b]‖ ≥ 0.9 ‖B A‖ (Frobenius).
 
 Valipour et al. 2022 (arXiv 2210.07558), §3 and algorithm 1.
 """
@@ -40,6 +40,9 @@ class DyLoRA(RankedMethod):
     paper: ClassVar[str] = "arXiv 2210.07558"
     parameters: ClassVar[str] = "r (in k² + out)"
     summary: ClassVar[str] = "One training that serves every smaller rank too; the file has the rank that you name."
+    bounds_rank: ClassVar[bool] = True
+    rank_word: ClassVar[str] = f"components that hold {100 * MOST:.0f} % of the change"
+    rank_hint: ClassVar[str] = "Every layer keeps its whole rank: this says how little of it holds most of the change."
 
     name: Literal["dylora"] = "dylora"
     """The method."""
@@ -54,11 +57,11 @@ class DyLoRA(RankedMethod):
 
     @model_validator(mode="after")
     def _divides(self) -> DyLoRA:
+        if self.kept_rank > self.rank:
+            raise ValueError(f"kept_rank = {self.kept_rank} is above rank = {self.rank}")
         for name in ("rank", "kept_rank"):
             if getattr(self, name) % self.unit:
                 raise ValueError(f"{name} = {getattr(self, name)} is no multiple of unit = {self.unit}")
-        if self.kept_rank > self.rank:
-            raise ValueError(f"kept_rank = {self.kept_rank} is above rank = {self.rank}")
         return self
 
     @property
@@ -101,6 +104,7 @@ class DyLoRA(RankedMethod):
 
     @torch.no_grad()
     def rank_of(self, theta: Theta) -> int:
+        """The first components that hold `MOST` of the change."""
         A, B = (torch.cat([theta[f"{x}{n}"] for n in range(self.bands)], dim) for x, dim in (("A", 0), ("B", 1)))
         grams = (B.T @ B) * (A @ A.T)  # (r, r): ‖Σ bᵢ aᵢ‖² is the sum over all i and j
         norms = grams.cumsum(0).cumsum(1).diagonal().clamp(min=0).sqrt()  # (r,)

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from trainers.adapters.initial import normal, tucker, uses_tucker
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Hadamard, LowRank
 
@@ -60,8 +60,8 @@ class LoHA(RankedMethod):
                 theta["A" + side] = trains(normal(draw, 1.0, r, op.fan_in))
         return theta
 
-    def idle_setting(self, sites: Sequence[Site]) -> str | None:
-        return "method.tucker" if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
+    def misfit(self, sites: Sequence[Site]) -> str | None:
+        return idle("method.tucker") if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Hadamard:
         def down(side: str) -> Tensor:

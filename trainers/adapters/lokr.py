@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from trainers.adapters.initial import kaiming, tucker, uses_tucker
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker, LowRank
 
@@ -98,16 +98,16 @@ class LoKr(RankedMethod):
             return theta | {"T": trains(kaiming(draw, r, r, *kernel)), "D": trains(kaiming(draw, r, v[1]))}
         return theta | {"A": trains(kaiming(draw, r, v[1] * math.prod(kernel)))}
 
-    def idle_setting(self, sites: Sequence[Site]) -> str | None:
+    def misfit(self, sites: Sequence[Site]) -> str | None:
         """A setting is idle where it is on and no site is small or large enough for it."""
         if self.paper_split and all(replace(self, paper_split=False).shapes(s) == self.shapes(s) for s in sites):
-            return "method.paper_split"
+            return idle("method.paper_split")
         low = [site for site in sites if not self._is_full(self.shapes(site)[1])]
         if self.decompose_both and not any(self.rank < max(self.shapes(site)[0]) / 2 for site in sites):
-            return "method.decompose_both"
+            return idle("method.decompose_both")
         if self.rank_dropout and not low:
-            return "method.rank_dropout"
-        return "method.tucker" if self.tucker and not any(uses_tucker(site, True) for site in low) else None
+            return idle("method.rank_dropout")
+        return idle("method.tucker") if self.tucker and not any(uses_tucker(site, True) for site in low) else None
 
     def _is_full(self, v: tuple[int, int]) -> bool:
         return self.full_matrix or self.rank >= max(v) / 2

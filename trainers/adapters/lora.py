@@ -34,7 +34,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from trainers.adapters.initial import kaiming, tucker, uses_tucker
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
 from trainers.adapters.updates.low_rank import less_start
@@ -47,6 +47,7 @@ class LoRA(RankedMethod):
     paper: ClassVar[str] = "arXiv 2106.09685"
     parameters: ClassVar[str] = "r (in k² + out)"
     summary: ClassVar[str] = "Two thin matrices a layer: the plain, fast choice that every tool reads."
+    bounds_rank: ClassVar[bool] = True
 
     name: Literal["lora"] = "lora"
     """The method."""
@@ -61,12 +62,14 @@ class LoRA(RankedMethod):
     tucker: bool = False
     """Decompose k×k kernels further (Tucker): fewer numbers to train in convolutions, in a file of the same size."""
     start: Literal["zero", "pissa"] = "zero"
-    """What the factors start as: noise and zeros, or (PiSSA) the principal part of each weight, which learns faster."""
+    """What the factors start as: noise and zeros, or (PiSSA) the principal part of each weight."""
 
     @model_validator(mode="after")
     def _starts(self) -> LoRA:
         if self.tucker and self.start == "pissa":
             raise ValueError('tucker needs start = "zero": the principal part of a weight has no Tucker core')
+        if self.freeze_a and self.plus_ratio != 1:
+            raise ValueError(f"plus_ratio = {self.plus_ratio:g} has no effect with freeze_a, where B alone learns")
         return self
 
     @property
@@ -112,8 +115,8 @@ class LoRA(RankedMethod):
         low = LowRank(self.scale * B, A, site.op.shape, gate)
         return normalise(low, theta["m"], site.weight()) if self.dora else low
 
-    def idle_setting(self, sites: Sequence[Site]) -> str | None:
-        return "method.tucker" if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
+    def misfit(self, sites: Sequence[Site]) -> str | None:
+        return idle("method.tucker") if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
 
     def learning_rate_ratio(self, name: str) -> float:
         return self.plus_ratio if name == "B" else 1.0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Theta = Mapping[str, Tensor]
 
 
-SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 """Of a method's dataclass: its fields are checked and are its section of the config."""
 
 
@@ -79,12 +79,18 @@ class Method:
     """
     summary: ClassVar[str] = ""
     places: ClassVar[tuple[str, ...]] = ()
+    moves_rank: ClassVar[bool] = False
+    """Whether its layers' ranks, and with them the size of its file, change while it trains."""
     follows_time: ClassVar[bool] = False
     """Whether it is another at each timestep, which the clock then tells."""
     writes_fp32: ClassVar[bool] = False
     """Whether its files are in fp32 always, since what reads its numbers magnifies their rounding."""
     text_preset: ClassVar[str] = "attn"
     """The smallest preset of `targets.text_encoder` in which it has a place; `none` where it has none."""
+    rank_word: ClassVar[str] = "rank"
+    """What `rank_of` counts, for people."""
+    rank_hint: ClassVar[str] = ""
+    """A sentence about it, where the word does not say all."""
     needs_whole_base: ClassVar[bool] = False
     """Whether the base's own weights train, so that they must be stored in full."""
 
@@ -141,8 +147,8 @@ class Method:
         """A layer's rank now, of a method that changes it while training or serves smaller ones; None of the others."""
         return None
 
-    def idle_setting(self, sites: Sequence[Any]) -> str | None:
-        """Name a setting that has no effect on these sites, where this method has been placed."""
+    def misfit(self, sites: Sequence[Any]) -> str | None:
+        """The sentence that refuses a setting on these sites, where this method has been placed; None where all fit."""
         return None
 
     # ------------------------------------------------------------------ hooks of the training loop; all see the network
@@ -164,6 +170,9 @@ class Method:
 
     def finish(self, network: Network) -> None:
         """After the last step, before the export."""
+
+    def fill(self, network: Network) -> None:
+        """Take the highest ranks that it may end with, where it starts with lower ones, for estimates."""
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
@@ -238,6 +247,9 @@ class InputMethod(LayerMethod):
 class RankedMethod(InputMethod):
     """A method whose update has a rank r and a scale α / r."""
 
+    bounds_rank: ClassVar[bool] = False
+    """Whether a layer's change has no more than rank r, so that an r above the layer's widths is of no use."""
+
     rank: int = Field(default=16, ge=1, le=1024)
     """Rank r of the factors: more rank, more capacity and a larger file."""
     alpha: float = Field(default=16.0, gt=0, le=4096)
@@ -279,10 +291,10 @@ def learns(theta: Theta) -> bool:
     return any(tensor.requires_grad for tensor in theta.values())
 
 
+def idle(setting: str) -> str:
+    """The sentence that refuses a setting without effect."""
+    return f"{setting} has no effect on the layers that are trained; leave it off, or change targets"
+
+
 def trains(tensor: Tensor) -> nn.Parameter:
     return nn.Parameter(tensor)
-
-
-def is_key(path: str) -> bool:
-    """Whether a layer gives the keys of an attention, whose shift would have no effect under softmax."""
-    return path.rpartition(".")[2] in ("to_k", "k_proj")

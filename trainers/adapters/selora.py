@@ -16,6 +16,7 @@ Mao et al. 2024 (arXiv 2408.07196), §3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -43,6 +44,9 @@ class SeLoRA(RankedMethod):
     paper: ClassVar[str] = "arXiv 2408.07196"
     parameters: ClassVar[str] = "r (in k² + out)"
     summary: ClassVar[str] = "Starts at rank 1 and grows only the layers that ask for more."
+
+    moves_rank: ClassVar[bool] = True
+    bounds_rank: ClassVar[bool] = True
 
     name: Literal["selora"] = "selora"
     """The method."""
@@ -80,6 +84,14 @@ class SeLoRA(RankedMethod):
     def file_rank(self) -> int:
         return self.rank
 
+    def misfit(self, sites: Sequence[Site]) -> str | None:
+        if not 0 < self.budget <= len(sites):
+            return None
+        return (
+            f"method.budget = {self.budget} leaves nothing to grow: each of the {len(sites)} layers starts at rank 1; "
+            "give more than that, or 0 for no limit"
+        )
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         use = torch.zeros(self.rank)
         use[0] = GROWN
@@ -97,6 +109,12 @@ class SeLoRA(RankedMethod):
 
     def rank_of(self, theta: Theta) -> int:
         return int((theta["use"] == GROWN).sum())
+
+    def fill(self, network: Network) -> None:
+        every = [placed.values() for _, placed in network.placed_by(self)]
+        room = self.budget - len(every) if self.budget else len(every) * self.rank
+        for use in [use for theta in every for use in theta["use"][1:]][:room]:  # views, each a number of its layer's
+            use.fill_(GROWN)
 
     @torch.no_grad()
     def begin_step(self, network: Network, step: Step) -> None:

@@ -40,6 +40,9 @@ class SoRA(RankedMethod):
     parameters: ClassVar[str] = "r (in k² + out + 1)"
     summary: ClassVar[str] = "Closes the parts of its rank that do not help: a smaller file with the same pictures."
 
+    moves_rank: ClassVar[bool] = True
+    bounds_rank: ClassVar[bool] = True
+
     name: Literal["sora"] = "sora"
     """The method."""
     shrink: float = Field(default=0.7, gt=0, le=100)

@@ -19,8 +19,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from trainers.adapters.initial import normal
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, is_key, trains
+from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
 from trainers.adapters.site import Site
+from trainers.adapters.targets import is_key
 from trainers.adapters.updates import Affine
 
 

@@ -187,3 +187,8 @@ def matches(part: str, path: str, pattern: str) -> bool:
     """Whether a shell pattern matches a layer's path, with or without its part before it, or a block that holds it."""
     names = (path, f"{part}.{path}", "." + path)
     return any(fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*") for name in names)
+
+
+def is_key(path: str) -> bool:
+    """Whether a layer gives the keys of an attention, whose shift would have no effect under softmax."""
+    return path.rpartition(".")[2] in ("to_k", "k_proj")

@@ -38,7 +38,7 @@ class VeRA(InputMethod):
 
     paper: ClassVar[str] = "arXiv 2310.11454"
     parameters: ClassVar[str] = "r + out"
-    summary: ClassVar[str] = "Two vectors a layer over shared random matrices: the fewest numbers that still learn."
+    summary: ClassVar[str] = "Two vectors a layer over shared random matrices: a twentieth of LoRA's numbers."
 
     name: Literal["vera"] = "vera"
     """The method."""

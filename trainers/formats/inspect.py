@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,13 +16,7 @@ from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.own import read_form
 from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.said import captions_of, trained_as
-
-BLOCK = re.compile(
-    r"lora_(unet_(?:down|up)_blocks_\d+_[a-z]+_\d+|unet_mid_block_[a-z]+_\d+|unet_(?:in|out)put_blocks_\d+_\d+"
-    r"|unet_middle_block_\d+|te\d?_text_model_encoder_layers_\d+)_"
-)
-"""A layer's name in a file, as far as its block: that of diffusers, or that of SDXL's original code."""
-
+from trainers.ranks_names import dotted, in_order
 
 WRITTEN_AS_ANOTHER = ("ia3", "ssf", "bitfit")
 
@@ -78,8 +71,8 @@ class StyleSummary(Frozen):
     """Whether nothing but Velatura loads it."""
     base: BaseSummary
     rank: RankSummary | None
-    ranks: Mapping[str, tuple[int, ...]]
-    """The rank of each layer by the block it belongs to, in the file's order; empty where all are the same."""
+    ranks: Mapping[str, int]
+    """The rank of each layer that has one, by its dotted name; of a layer without a change a file may hold nothing."""
     alphas: tuple[float, ...]
     """The distinct alphas that are stored."""
     trained_words: tuple[str, ...]
@@ -140,7 +133,7 @@ def describe_style(path: Path) -> StyleSummary:
         only_here=style.is_own,
         base=_base(style),
         rank=_rank_summary(ranks),
-        ranks=_ranks_by_block(style) if len(ranks) > 1 else {},
+        ranks=_ranks(style),
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t and t["alpha"].numel() == 1})),
         trained_words=_trained_words(style),
         captions=captions_of(style),
@@ -214,15 +207,9 @@ def _rank(layer: Mapping[str, Tensor]) -> int | None:
     return None
 
 
-def _ranks_by_block(style: Style) -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {}
-    for stem, layer in style.layers.items():
-        rank = _rank(layer)
-        if rank is not None:
-            block = BLOCK.match(stem)
-            name = block[1] if block else stem
-            found[name] = (*found.get(name, ()), rank)
-    return found
+def _ranks(style: Style) -> dict[str, int]:
+    found = {dotted(stem): rank for stem, layer in style.layers.items() if (rank := _rank(layer)) is not None}
+    return {layer: found[layer] for layer in in_order(found)}
 
 
 def _trained_words(style: Style) -> tuple[str, ...]:

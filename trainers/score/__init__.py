@@ -2,5 +2,5 @@
 
 TIMES = 8
 """Timesteps at which each image is asked for, unless somebody wants another number."""
-TOLERANCE = 0.01
-"""Share of the least error by which a smaller rank may be worse and still be enough."""
+TOLERANCE = 0.1
+"""Share of the gain over the bare base that a smaller rank may give up and still be enough."""

@@ -24,9 +24,14 @@ class RankCurve:
     enough: int
 
 
-def enough(ranks: tuple[int, ...], errors: tuple[float, ...], tolerance: float) -> int:
-    """The smallest rank whose error is at most 1 + `tolerance` times the least; ranks from small to large."""
-    return next(rank for rank, error in zip(ranks, errors, strict=True) if error <= (1 + tolerance) * min(errors))
+def enough(ranks: tuple[int, ...], errors: tuple[float, ...], base: float, tolerance: float) -> int:
+    """The smallest rank that gives up at most the share `tolerance` of the best one's gain over the bare base.
+
+    Where none gains anything, the best of them; ranks from small to large.
+    """
+    best = min(errors)
+    most = best + tolerance * max(0.0, base - best)
+    return next(rank for rank, error in zip(ranks, errors, strict=True) if error <= most)
 
 
 def measure_ranks(
@@ -53,4 +58,4 @@ def measure_ranks(
             errors.append(float(denoising_errors(model, network, questions, config, Now(rank=rank)).mean()))
             if told is not None:
                 told(done, len(ranks))
-    return RankCurve(ranks, tuple(errors), base, enough(ranks, tuple(errors), tolerance))
+    return RankCurve(ranks, tuple(errors), base, enough(ranks, tuple(errors), base, tolerance))

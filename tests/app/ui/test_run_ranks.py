@@ -9,7 +9,7 @@ from typing import Any
 
 from app.ui.run_ranks import rank_map
 from trainers.events import Recorder
-from trainers.ranks import RANK_MAP, draw_rank_map
+from trainers.ranks_map import RANK_MAP, draw_rank_map
 
 
 def test_a_run_shows_where_its_rank_went(tmp_path: Path) -> None:
@@ -26,3 +26,14 @@ def test_a_run_shows_where_its_rank_went(tmp_path: Path) -> None:
     assert copy.read_bytes() == (run / RANK_MAP).read_bytes()
     os.utime(run / RANK_MAP, (1, 1))
     assert rank_map(view, public) != shown
+
+
+def test_the_page_of_a_dylora_says_what_its_map_counts(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('name = "dusk"\n[method]\nname = "dylora"\n', encoding="utf-8")
+    (tmp_path / "public").mkdir()
+    Recorder(tmp_path)("ranks", step=1, ranks={"unet.mid_block.attentions.0.a": 3})
+    draw_rank_map(tmp_path)
+    view: Any = SimpleNamespace(job=SimpleNamespace(folder=tmp_path))
+    shown = rank_map(view, tmp_path / "public")
+    assert shown.count("components that hold 90 % of the change") == 2 and "keeps its whole rank" in shown
+    assert "Where the rank went" not in shown and "rank of each layer" not in shown

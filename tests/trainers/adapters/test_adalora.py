@@ -16,6 +16,7 @@ from trainers.adapters.adalora import budget
 from trainers.adapters.method import Now, Step
 from trainers.config import Train
 from trainers.optim import MovingAverage
+from trainers.ranks import current_ranks
 
 SMALL = AdaLoRA(rank=3, alpha=2.0, target_rank=2)
 
@@ -109,6 +110,40 @@ def test_the_ranks_at_the_end_add_up_to_the_budget_exactly(importance, steps):
     assert left[settled - 1 :] == [10] * (steps - settled + 1)  # the choice stands
     if steps == 30:
         assert left[3] == 15 and left[11] < 15  # between two cuts λ comes back; a cut takes it again
+
+
+def test_the_rank_is_that_of_the_latest_cut_also_where_a_run_goes_on():
+    """Between two cuts every λ is off zero again; the rank only narrows, whoever looks when."""
+    net, x = make_layers(), make_input()
+    method = replace(SMALL, interval=3)
+    network = attach_to(net, method)
+    others = attach_to(make_layers(), method)
+    seen, nonzero = [], []
+
+    def after(step, optimizer) -> None:
+        seen.append(sum(current_ranks(network).values()))
+        nonzero.append(sum(int((site.thetas[0].lam != 0).sum()) for site in network.sites))
+        others.load_state_dict(network.state_dict())
+        assert current_ranks(others) == current_ranks(network)
+
+    take_steps(network, lambda: (net(x) - 1).square().mean(), 30, Train(learning_rate=1e-2), after)
+    cuts = [budget(t, 30, 5, method) for t in (3, 6, 9, 12, 15)]
+    assert seen == [15] * 2 + [b for b in cuts for _ in range(3)] + [10] * 13 and cuts[2] < 15
+    assert nonzero[9] == 15 > seen[9], "λ itself says another thing"
+    assert list(current_ranks(network).values()) == list(ranks(network).values()), "at the end, those of the file"
+    assert sum(ranks(network).values()) == seen[-1] == 10
+
+
+def test_what_a_cut_takes_away_still_counts_in_a_file_until_the_last_cut():
+    network = attach_to(make_layers(), replace(SMALL, importance="magnitude", interval=4, settle=0.0, begin=0.0))
+    with torch.no_grad():
+        for number, site in enumerate(network.sites):
+            site.thetas[0].lam.copy_(torch.arange(1.0, 4.0) + number)
+        network.methods[0].after_step(network, Step(3, 8))
+        assert sum(current_ranks(network).values()) == 10 + int(5 * 0.5**3) == sum(ranks(network).values())
+        for site in network.sites:
+            site.thetas[0].lam.add_(0.1)
+    assert sum(current_ranks(network).values()) == 10 and sum(ranks(network).values()) == 15
 
 
 def test_a_last_cut_whose_step_was_left_out_is_made_up_for():

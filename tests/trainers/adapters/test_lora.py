@@ -207,3 +207,8 @@ def test_a_kernel_in_tuckers_form(kind, numbers, settings):
 def test_a_principal_part_has_no_tucker_core():
     with pytest.raises(ValidationError, match='tucker needs start = "zero"'):
         LoRA(tucker=True, start="pissa")
+
+
+def test_nothing_learns_faster_than_what_does_not_learn():
+    with pytest.raises(ValidationError, match="plus_ratio = 4 has no effect with freeze_a"):
+        LoRA(freeze_a=True, plus_ratio=4.0)

@@ -12,7 +12,9 @@ from tests.trainers.formats.clients import MIXED, trained
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style, glance_at
+from trainers.formats.names import diffusers_name, kohya_name
 from trainers.formats.write import write_style
+from trainers.ranks_names import dotted
 
 METADATA = {
     "velatura.family": "sdxl",
@@ -74,6 +76,7 @@ def test_a_file_of_another_tool(tmp_path):
     assert (summary.method, summary.base.family, summary.base.name) == ("loha+lora+dora", "sd2", "")
     assert (summary.rank.smallest, summary.rank.largest) == (2, 3)
     assert (summary.trained_words, summary.captions, summary.trained_as) == ((), ("a", "b"), "")
+    assert summary.ranks == {"unet.x.attn2.to_k": 2, "unet.y": 3}
     assert summary.unknown_keys == ("lora_unet_z.a1.weight",)
     assert summary.alphas == ()
 
@@ -169,3 +172,13 @@ def test_what_a_file_was_trained_as(tmp_path, settings, name):
     assert (summary.method, summary.trained_as) == ("lora", name)
     save_file({"emb_params": torch.ones(2, 768)}, tmp_path / "a.safetensors", metadata)
     assert describe_style(tmp_path / "a.safetensors").trained_as == "", "the method is that of the style beside it"
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2"])
+def test_every_layer_of_a_base_has_its_own_name_again(bases, family):
+    network = trained(bases[family], LoRA(rank=2, alpha=2.0), MIXED)
+    network.remove()
+    named = {site.name.replace("text_model.", ""): (site.part, site.path) for site in network.sites}
+    assert len(named) > 20
+    assert {dotted(kohya_name(part, path, family)): (part, path) for part, path in named.values()} == named
+    assert {dotted(diffusers_name(part, path)): (part, path) for part, path in named.values()} == named

@@ -1,0 +1,88 @@
+"""What layers are called where ranks are shown: one naming, blocks in the order in which an image passes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+TOGETHER = (
+    r"(?:down|up|input|output|transformer)_blocks|mid_block|middle_block|to_[qkv]|to_out|(?:q|k|v|out)_proj|proj_(?:in|out)"
+    r"|time_emb_proj|time_emb(?:ed|edding)|add_embedding|label_emb|linear_\d|conv_(?:in|out|norm_out|shortcut)"
+    r"|(?:in|out|emb)_layers|skip_connection|text_model|self_attn|text_projection|(?:final_)?layer_norm\d?"
+)
+"""Words of layers' names that have an underscore of their own, where a file has underscores for the dots as well."""
+BLOCK = re.compile(
+    r"(unet\.(?:\w+_blocks\.\d+|mid_block|middle_block\.\d+)(?:\.\w+\.\d+)?|text_encoder\w*\.\S*?layers\.\d+)\."
+)
+PARTS = {
+    **dict.fromkeys(("lora_unet_", "lycoris_", "unet.", "base_model.model."), "unet"),
+    **dict.fromkeys(("lora_te_", "lora_te1_", "text_encoder."), "text_encoder"),
+    **dict.fromkeys(("lora_te2_", "text_encoder_2."), "text_encoder_2"),
+}
+"""What a layer's name in a file begins with, and the part of the model that it is in."""
+WAYS = {"down": 1, "input": 1, "mid": 2, "middle": 2, "up": 3, "output": 3}
+"""The place of a block of the UNet on the way through it."""
+ATTENTION = ("to_q", "to_k", "to_v", "to_out", "q_proj", "k_proj", "v_proj", "out_proj")
+"""Layers of an attention in the order in which they are used; a file has them in that of the alphabet."""
+ONLY_ONE = "transformer_blocks.0."
+
+
+def dotted(stem: str) -> str:
+    """A layer's dotted name, of the name that a file has for it: `unet.down_blocks.1.attentions.0.proj_in`."""
+    start = next((start for start in PARTS if stem.startswith(start)), None)
+    if start is None:
+        return stem
+    rest = stem.removeprefix(start)
+    if "." not in rest:
+        rest = ".".join(re.findall(rf"(?:{TOGETHER})(?=_|$)|[^_]+", rest))
+    return f"{PARTS[start]}.{rest.removeprefix('text_model.')}"
+
+
+def block(layer: str) -> str:
+    """The block that a layer belongs to: `unet.down_blocks.1.attentions.0` of what is inside it."""
+    found = BLOCK.match(layer)
+    return found[1] if found else layer.rpartition(".")[0]
+
+
+def in_order(layers: Iterable[str]) -> list[str]:
+    """Layers by part as the parts come, each UNet's blocks on the way down, in the middle and on the way up."""
+    parts: dict[str, int] = {}
+    blocks: dict[str, int] = {}
+    for place, layer in enumerate(given := list(layers)):
+        parts.setdefault(layer.partition(".")[0], place)
+        blocks.setdefault(block(layer), place)
+
+    def place_of(layer: str) -> tuple[int, int, int, int]:
+        way = re.match(r"unet\.([a-z]+)_blocks?(?:\.(\d+))?", layer)
+        stage, number = (WAYS.get(way[1], 0), int(way[2] or 0)) if way else (0, 0)
+        return parts[layer.partition(".")[0]], stage, number, blocks[block(layer)]
+
+    return sorted(given, key=place_of)
+
+
+def short_names(name: str, layers: Sequence[str]) -> list[str]:
+    """What layers are called inside their block, without what is the same for all of them."""
+    inner = [layer.removeprefix(f"{name}.").replace("to_out.0", "to_out") for layer in layers]
+    several = any("transformer_blocks." in one and ONLY_ONE not in one for one in inner)
+    return inner if several else [one.replace(ONLY_ONE, "") for one in inner]
+
+
+def by_block(ranks: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Of each block its name, and its layers' names with their ranks; layers of one attention on a line."""
+    blocks: dict[str, list[str]] = {}
+    for layer in in_order(ranks):
+        blocks.setdefault(block(layer), []).append(layer)
+    found = []
+    for name, layers in blocks.items():
+        lines: dict[str, list[tuple[str, int]]] = {}
+        for short, layer in zip(short_names(name, layers), layers, strict=True):
+            group = re.match(r"(.*?attn\d?|ff|mlp)\.(.+)", short)
+            start, own = group.groups() if group else ("", short)
+            lines.setdefault(start, []).append((own, ranks[layer]))
+        found.append((name, "\n".join(_line(start, of) for start, of in lines.items())))
+    return found
+
+
+def _line(start: str, layers: Sequence[tuple[str, int]]) -> str:
+    used = sorted(layers, key=lambda of: ATTENTION.index(of[0]) if of[0] in ATTENTION else 0)
+    return " ".join(filter(None, (start, *(f"{name}={rank}" for name, rank in used))))
