@@ -67,14 +67,12 @@ def read_trained(path: Path, view: View) -> Item:
     base = str(_in(table, "base", "model") or "")
     starter = bool(glance.base.fits_only)
     trigger = glance.metadata.get("velatura.trigger", "")
-    decomposed = glance.method == "full" and _in(table, "method", "dora") is True  # written as the change it makes
     return _item(
         path,
         glance,
         id=_hash(f"run|{view.job.name}".encode()),
         name=safe_name(view.job.name) or words.NO_NAME,
         words=(plain(trigger, LONGEST_WORDS),) if trigger else (),
-        method="lora+dora" if decomposed else glance.method,
         base=words.STARTER if starter else _title(base, dict(view.said.facts).get("base")),
         base_model=STARTER if starter else _whole_path(base),
         run=view.job.name,
@@ -97,7 +95,6 @@ def read_found(path: Path) -> Item:
         id=_fingerprint(path),
         name=safe_name(path.stem) or words.NO_NAME,
         words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in called))),
-        method=glance.method,
         base=words.STARTER if starter else family,
         base_model=STARTER if starter else "",
         run="",
@@ -126,7 +123,8 @@ def plain(words: str, longest: int) -> str:
 
 def _item(path: Path, glance: Glance, **facts: Any) -> Item:
     seen = path.stat()
-    facts |= {"family": glance.base.family, "starter": bool(glance.base.fits_only), "only_here": glance.only_here}
+    facts |= {"method": glance.trained_as or glance.method, "family": glance.base.family}
+    facts |= {"starter": bool(glance.base.fits_only), "only_here": glance.only_here}
     return Item(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.ui.run_words import METHODS
+from app.ui.style_words import TECHNIQUES
 
 # The shelf
 STARTER = "starter"
@@ -86,5 +87,6 @@ NEW_NAME, NOT_NOW = "New name", "Not now"
 
 def method(name: str) -> str:
     """A method as its paper writes it; several with + between them."""
-    known = {**METHODS, "full": "whole change", "dora": "DoRA"}
+    beside = {name: title for name, (title, *_) in TECHNIQUES.items()}
+    known = {**beside, **METHODS, "full": "whole change", "dora": "DoRA"}
     return " + ".join(known.get(part, part) for part in name.split("+"))

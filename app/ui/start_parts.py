@@ -41,7 +41,8 @@ class Sheet:
 
 def start_sheet(sheet: Sheet) -> str:
     """The whole step."""
-    fields = f'<div class="start-fields">{_name(sheet)}{_prompts(sheet.draft)}</div>'
+    within = _name(sheet) + _prompts(sheet.draft)
+    fields = f'<div class="start-fields" data-revision="{sheet.draft.revision}">{within}</div>'
     return (
         f'<p class="summary">{text(summary(sheet.draft, sheet.base))}</p>{_starter(sheet.base)}{fields}'
         f"{_facts(sheet.estimate)}{_notes(sheet)}"

@@ -94,7 +94,8 @@ class Glance(Frozen):
     """What a style file's header tells, without a number of it being read."""
 
     method: str
-    """As in `StyleSummary`."""
+    trained_as: str
+    """Both as in `StyleSummary`."""
     only_here: bool
     base: BaseSummary
     trained_words: tuple[str, ...]
@@ -107,6 +108,7 @@ def glance_at(path: Path) -> Glance:
     style = read_outline(path)
     return Glance(
         method=_method(style),
+        trained_as=trained_as(style),
         only_here=style.is_own,
         base=_base(style),
         trained_words=_trained_words(style),

@@ -1,6 +1,7 @@
 // Brings what stands in the page up to the value that the server sent, node by node: pictures stay loaded, what is open
 // stays open, fields keep their words. Children with a `data-key` are found again wherever they have moved. While somebody
-// holds something of it (`data-held`), nothing moves under the hand.
+// holds something of it (`data-held`), nothing moves under the hand. An answer may be overtaken by a later one: what has a
+// lower `data-revision` than what is shown was drawn before it and is passed over.
 const holder = element.querySelector('div');
 const keyed = node => node.nodeType === 1 && node.dataset.key;
 const same = (old, fresh) => old.nodeName === fresh.nodeName && keyed(old) === keyed(fresh);
@@ -24,9 +25,13 @@ const mergeChildren = (old, fresh) => {
   }
   while (place) { const next = place.nextSibling; place.remove(); place = next; }
 };
+let newest = 0;
 const patch = () => {
   if ('held' in element.dataset) return;
   const sheet = document.createElement('template');
   sheet.innerHTML = props.value || '';
+  const revision = Number(sheet.content.querySelector('[data-revision]')?.dataset.revision ?? newest);
+  if (revision < newest) return;
+  newest = revision;
   mergeChildren(holder, sheet.content);
 };

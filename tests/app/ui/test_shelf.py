@@ -301,6 +301,19 @@ def test_a_file_that_was_put_there_by_hand_is_found_once_it_is_whole(shelf):
         shelf.download(item, "safetensors")
 
 
+@pytest.mark.parametrize(
+    ("method", "said", "shown"),
+    [
+        ('{"name": "adalora"}', "adalora", "AdaLoRA"),
+        ('{"name": "lora", "start": "pissa"}', "pissa", "PiSSA"),
+        ('{"name": "no such"}', "lora", "LoRA"),
+    ],
+)
+def test_a_style_is_called_by_what_it_was_trained_with(shelf, method, said, shown):
+    item = send(shelf, LORA, "ink.safetensors", **{"velatura.config": f'{{"method": {method}}}'})
+    assert item.method == said and words.method(said) == shown
+
+
 def test_a_dora_of_another_tool_is_taken_but_not_for_diffusers(shelf):
     item = send(shelf, DORA, "deep.safetensors")
     assert item.method == "lora+dora"

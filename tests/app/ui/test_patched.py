@@ -1,0 +1,22 @@
+"""How a part of a page takes what the server sends: the newest stays, whatever comes late."""
+
+from __future__ import annotations
+
+from app.ui.patched import static_text
+
+PART = """([script, values]) => {
+  const element = document.createElement('div'), props = {value: ''};
+  element.innerHTML = '<div></div>';
+  let changed = () => {};
+  new Function('element', 'props', 'watch', script)(element, props, (_, then) => { changed = then; });
+  return values.map(value => { props.value = value; changed(); return element.textContent; });
+}"""
+"""A part with the page's own script, and the text in it after each of some values."""
+
+
+def test_an_answer_that_was_overtaken_is_passed_over(browser):
+    page = browser.new_page()
+    values = [f'<p data-revision="{number}">{words}</p>' for number, words in ((2, "b"), (1, "a"), (2, "c"), (3, "d"))]
+    script = static_text("patch.js") + "watch('value', patch);"
+    assert page.evaluate(PART, [script, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "bare"]
+    page.close()
