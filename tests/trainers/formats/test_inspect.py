@@ -57,7 +57,7 @@ def test_summary(bases, tmp_path, method, name, alphas, rank):
     assert json.loads(summary.model_dump_json())["base"]["fits_only"] == ""
     glance = glance_at(file)
     assert glance.model_dump() == summary.model_dump(
-        include={"method", "only_here", "base", "trained_words", "captions", "metadata"}
+        include={"method", "trained_as", "only_here", "base", "trained_words", "captions", "metadata"}
     )
 
 
