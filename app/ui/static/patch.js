@@ -33,5 +33,7 @@ const patch = () => {
   const revision = Number(sheet.content.querySelector('[data-revision]')?.dataset.revision ?? newest);
   if (revision < newest) return;
   newest = revision;
+  const focused = document.activeElement;
   mergeChildren(holder, sheet.content);
+  if (focused !== document.activeElement && element.contains(focused)) focused.focus({preventScroll: true});  // it was moved
 };

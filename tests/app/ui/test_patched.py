@@ -20,3 +20,14 @@ def test_an_answer_that_was_overtaken_is_passed_over(browser):
     script = static_text("patch.js") + "watch('value', patch);"
     assert page.evaluate(PART, [script, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "bare"]
     page.close()
+
+
+def test_a_row_that_is_moved_keeps_the_focus(browser):
+    page = browser.new_page()
+    rows = [f'<p data-key="{name}"><button id="{name}">{name}</button></p>' for name in "ab"]
+    script = "document.body.append(element);" + static_text("patch.js") + "watch('value', patch);"
+    values = ["".join(rows), "".join(reversed(rows))]
+    focus = PART.replace("changed();", "changed(); if (value === values[0]) document.getElementById('b').focus();")
+    assert page.evaluate(focus, [script, values]) == ["ab", "ba"]
+    assert page.evaluate("document.activeElement.id") == "b"
+    page.close()
