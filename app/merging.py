@@ -25,6 +25,7 @@ def merge(
 ) -> None:
     """Write the sum of several styles as one plain LoRA, exact or cut to a rank, and say what the cut has lost."""
     from trainers.composition.files import merge_files
+    from trainers.formats.embedding import embedding_beside
     from trainers.run import check_free, plain_disk_errors
 
     if out.suffix != ".safetensors":
@@ -40,3 +41,5 @@ def merge(
         return
     lost = "exact" if rank is None else f"{merged.error:.1%} of the change is lost"
     say(f"wrote {out} ({readable_size(out.stat().st_size)}): rank {merged.rank}, {lost}")
+    for word in filter(None, (embedding_beside(style.path) for style, _ in read)):
+        say((f"a word that was trained along is not in it: take {word} too, and say it in prompts", "yellow"))

@@ -5,6 +5,7 @@ Each answers with plain values and refuses with one sentence and a code in brack
 # Gradio reads the types of the endpoints from their signatures, which therefore must not be postponed.
 
 import secrets
+from dataclasses import asdict
 from typing import Any, Literal
 
 import gradio as gr
@@ -182,11 +183,8 @@ class Api:
 
     @kindly
     def methods(self) -> list[Answer]:
-        """The methods there are: what each is good at, and where it comes from."""
-        return [
-            {"name": t.name, "summary": t.summary, "paper": t.paper, "parameters": t.parameters, "setting": t.setting}
-            for t in list_techniques()
-        ]
+        """The methods there are: what each is good at, where it comes from, and the setting that turns it on."""
+        return [asdict(technique) for technique in list_techniques()]
 
     @kindly
     def presets(self) -> list[Answer]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
 
 from tests.app.command import call, process
 from tests.app.conftest import Trained
@@ -28,6 +32,14 @@ def test_nothing_but_the_outcome_is_said(trained: Trained, tmp_path: Path) -> No
     done = process("merge", f"{trained.style}:0.5", f"{trained.style}:0.25", "--out", "both.safetensors", cwd=tmp_path)
     assert done.code == 0 and done.out == ""
     assert done.err.startswith("wrote both.safetensors") and done.err.count("\n") == 1, done.err
+
+
+def test_a_word_that_stays_outside_is_named(trained: Trained, tmp_path: Path) -> None:
+    style, word = tmp_path / "dusk.safetensors", tmp_path / "dusk-embedding.safetensors"
+    shutil.copyfile(trained.style, style)
+    save_file({"emb_params": torch.ones(1, 192)}, word, {"velatura.word": "<dusk>"})
+    done = call("merge", style, trained.style, "--out", tmp_path / "both.safetensors")
+    assert done.code == 0 and done.err.count("is not in it") == 1 and f"take {word} too" in " ".join(done.err.split())
 
 
 def test_what_is_no_strength_or_far_too_much_of_it_is_said(trained: Trained, tmp_path: Path) -> None:

@@ -139,6 +139,8 @@ def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_
     assert "[bad_setting]" in refused(client, draft, "x", preset="nothing", api_name="/start")
     assert "[no_base]" in refused(client, draft, "x", base="nobody/nothing", api_name="/start")
     assert "[no_base]" in refused(client, draft, "x", settings={"base.model": "nobody/nothing"}, api_name="/start")
+    known = {each["name"]: each for each in client.predict(api_name="/methods")}
+    assert (known["boft"]["setting"], known["boft"]["method"]) == ("method.butterfly=true", "oft")
     assert "[no_draft]" in refused(client, "guessed", "x", api_name="/start")
     assert "[no_image]" in refused(client, draft, {"other": "x"}, api_name="/captions")
     for name in ("nothing", "../outputs", ""):
