@@ -45,10 +45,10 @@ def read_with_words(texts: Sequence[str]) -> list[tuple[Style, float]]:
     from trainers.formats.embedding import embedding_beside
     from trainers.formats.read import read_style
 
-    chosen = list(map(split_strength, texts))
-    beside = dict.fromkeys(embedding_beside(path) for path, _ in chosen)
-    words = [(path, 1.0) for path in beside if path is not None and path not in dict(chosen)]
-    return [(read_style(path), strength) for path, strength in (*chosen, *words)]
+    chosen = read_chosen(texts)
+    named = {style.path for style, _ in chosen}
+    beside = dict.fromkeys(embedding_beside(style.path) for style, _ in chosen)
+    return [*chosen, *((read_style(path), 1.0) for path in beside if path is not None and path not in named)]
 
 
 def about_strengths(styles: Sequence[tuple[Style, float]]) -> list[str]:

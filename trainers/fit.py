@@ -38,8 +38,8 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
 
 def note_idle_ranks(network: Network, record: Recorder) -> None:
     """Say where the rank is above what a layer's change can have."""
-    ranked = [(site, placed.method) for site in network.everywhere for placed in site.placed]
-    pairs = [(m.rank, min(s.op.out, s.op.fan_in)) for s, m in ranked if isinstance(m, RankedMethod) and m.bounds_rank]
+    bounded = [method for method in network.methods if isinstance(method, RankedMethod) and method.bounds_rank]
+    pairs = [(m.rank, min(site.op.out, site.op.fan_in)) for m in bounded for site, _ in network.placed_by(m)]
     idle = sum(rank > full for rank, full in pairs)
     if 2 * idle > len(pairs):  # a few narrow layers, such as the first and the last, are nobody's mistake
         record("note", message=WIDE_NOTE.format(idle, len(pairs), sorted(full for _, full in pairs)[len(pairs) // 2]))

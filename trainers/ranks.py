@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +11,7 @@ from trainers.adapters import METHODS
 from trainers.adapters.network import Network
 from trainers.events import Recorder, read_events
 from trainers.ranks_names import block, in_order
+from trainers.run import Run
 
 MOMENTS = 100
 """Columns of a map, about: how often ranks are noted in a run."""
@@ -24,17 +24,14 @@ class Counted:
 
     word: str = "rank"
     hint: str = ""
-
-    @property
-    def moves(self) -> bool:
-        """Whether it is the layers' own rank, rather than what they do with one that stays."""
-        return self.word == "rank"
+    moves: bool = True
+    """Whether it is the layers' own rank, rather than what they do with one that stays."""
 
 
 def counted_by(method: str) -> Counted:
     """What is counted of a method, by its name; ranks where there is no such method."""
     kind = METHODS.get(method)
-    return Counted(kind.rank_word, kind.rank_hint) if kind else Counted()
+    return Counted(kind.rank_word, kind.rank_hint, kind.moves_rank) if kind else Counted()
 
 
 @dataclass(frozen=True)
@@ -95,10 +92,10 @@ def read_ranks(folder: Path) -> RankHistory | None:
 
 def names_of(folder: Path) -> tuple[str, str]:
     """The names of a run and of its method as its settings have them; empty where they cannot be read."""
+    settings = Run(folder).table()
     try:
-        settings = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
         return str(settings["name"]), str(settings["method"]["name"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return "", ""
 
 

@@ -16,11 +16,12 @@ import re
 import shutil
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainers.errors import BusyError, VelaturaError
 from trainers.heartbeat import beating
@@ -75,6 +76,13 @@ class Run:
         from trainers.config_file import read_config  # with all methods, which is much to load for a look at a folder
 
         return read_config(self.folder / "config.toml")
+
+    def table(self) -> dict[str, Any]:
+        """The run's settings as they stand in its folder, unchecked; empty where they cannot be read."""
+        try:
+            return tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
 
     # ---------------------------------------------------------------- whose it is
     @contextmanager

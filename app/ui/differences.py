@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from app.ui.plan import values
 from app.ui.run_parts import base_name
 from app.ui.style_words import NOTHING
 from trainers.adapters import METHODS
+from trainers.run import Run
 
 OWN = ("schema_version", "name", "data.images")
 """Settings that are every run's own, whatever it learns."""
@@ -31,10 +31,7 @@ class Difference:
 
 def read_settings(run: Path) -> Mapping[str, Any]:
     """The settings table of a run; empty where it cannot be read, which a config never is."""
-    try:
-        table = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    table = Run(run).table()
     return table if isinstance(table.get("method", {}), dict) else {}
 
 

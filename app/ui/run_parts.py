@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from app.console import readable_size
@@ -11,6 +10,7 @@ from app.jobs.views import View
 from app.progress import readable_speed
 from app.ui import run_words as words
 from app.ui.html import text
+from trainers.run import Run
 from trainers.techniques import techniques_in
 
 COATS = 4
@@ -38,7 +38,7 @@ def kind(view: View) -> str:
     if "base" in facts:
         method, base, images = str(facts.get("method", "")), str(facts["base"]), facts.get("images")
     else:
-        method, base = _planned(view.job.folder / "config.toml")
+        method, base = _planned(view.job.folder)
         images = None
     parts = [words.method(method), f"on {base}" if base else ""]
     parts.append(f"{images} picture{'' if images == 1 else 's'}" if images else "")
@@ -73,12 +73,12 @@ def style_file(view: View) -> Path | None:
     return file if file.is_file() else None
 
 
-def _planned(config: Path) -> tuple[str, str]:
+def _planned(run: Path) -> tuple[str, str]:
     """Method and base of a run that has said nothing yet; empty where its config cannot be read."""
+    table = Run(run).table()
     try:
-        table = tomllib.loads(config.read_text(encoding="utf-8"))
         method, base = techniques_in(table), str(table["base"]["model"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return "", ""
     return method, base_name(base)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.jobs.views import View
 from app.ui import shelf_words as words
+from app.ui.differences import setting
 from app.ui.downloads import OFFERS
 from app.ui.names import safe_name
 from trainers.formats.convert import is_plain, why_not_plain
@@ -19,6 +18,7 @@ from trainers.formats.own import read_form
 from trainers.formats.read import read_outline, read_style
 from trainers.models.family import FAMILIES
 from trainers.presets import STARTER
+from trainers.run import Run
 
 SAMPLED = 2**16
 """Bytes that are read at each of some places of a file to tell it from others."""
@@ -63,8 +63,8 @@ class Item:
 
 def read_trained(path: Path, view: View) -> Item:
     """The style of a run; VelaturaError where its file is none."""
-    glance, table = glance_at(path), _config(view.job.folder)
-    base = str(_in(table, "base", "model") or "")
+    glance, table = glance_at(path), Run(view.job.folder).table()
+    base = str(setting(table, "base", "model") or "")
     starter = bool(glance.base.fits_only)
     trigger = glance.metadata.get("velatura.trigger", "")
     return _item(
@@ -126,19 +126,6 @@ def _item(path: Path, glance: Glance, **facts: Any) -> Item:
     facts |= {"method": glance.trained_as or glance.method, "family": glance.base.family}
     facts |= {"starter": bool(glance.base.fits_only), "only_here": glance.only_here}
     return Item(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
-
-
-def _config(run: Path) -> Mapping[str, Any]:
-    """A run's settings as they stand in its folder; empty where they cannot be read."""
-    try:
-        return tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _in(table: Mapping[str, Any], section: str, key: str) -> Any:
-    inner = table.get(section)
-    return inner.get(key) if isinstance(inner, Mapping) else None
 
 
 def _title(base: str, told: object) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clients.check import AS_FAST, DRAWN, FASTER, FURTHEST, LEAST_CHANGE, LOOKS, SET, STEPS, Found
+from benchmarks.pages import table
 
 RESULTS = Path(__file__).parents[1] / "clients.jsonl"
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "lycoris-lora")
-HEADINGS = ("method", "files", "client", "mean", "largest", "change", "pictures")
+HEADINGS = ("method", "files", "client", "mean", "largest", "change", "pictures", "commit")
 Row = Mapping[str, Any]
 
 
@@ -72,9 +73,7 @@ def page(rows: Sequence[Row], methods: Sequence[str]) -> str:
         "",
         f"Written by `make clients`; {', '.join(f'{name} {version(name)}' for name in LIBRARIES)}.",
         "",
-        "| " + " | ".join((*HEADINGS, "commit")) + " |",
-        "|" + " --- |" * (len(HEADINGS) + 1),
-        *("| " + " | ".join(_cells(row)) + " |" for row in ordered),
+        *table(HEADINGS, [*map(_cells, ordered)]),
         "",
     ]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import table
 from benchmarks.styles.picture import draw_picture
 from benchmarks.styles.plot import Point, draw_plot
 from benchmarks.styles.rows import BASE, FIRST_SEED, STYLES, Results, Row, own_rate
@@ -155,7 +156,7 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         "",
         *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
         *([f"![What is left of the loss, by the numbers that are trained]({plot})", ""] if plot else []),
-        *table(found, lines),
+        *first_table(found, lines),
         "",
         *sweep_lines(lines),
         f"Written by `python -m benchmarks.styles --report` from `benchmarks/styles.jsonl`{when}: "
@@ -165,13 +166,14 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
     return "\n".join(text)
 
 
-def table(found: Found, lines: Sequence[Line]) -> list[str]:
-    """The first table, with remarks where any preset has some."""
-    remarks = ["", "", *("; ".join(line.remarks).replace("|", "/") for line in lines)]
-    rows = [[*HEADINGS], ["---"] * len(HEADINGS), *base_lines(found), *map(cells, lines)]
-    if any(remarks):
-        rows = [[*row, last] for row, last in zip(rows, (REMARKS, "---", *remarks), strict=True)]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+def first_table(found: Found, lines: Sequence[Line]) -> list[str]:
+    """The table of all presets, with remarks where any has some."""
+    above = base_lines(found)
+    remarks = [*[""] * len(above), *("; ".join(line.remarks).replace("|", "/") for line in lines)]
+    rows = [*above, *map(cells, lines)]
+    if not any(remarks):
+        return table(HEADINGS, rows)
+    return table((*HEADINGS, REMARKS), [[*row, remark] for row, remark in zip(rows, remarks, strict=True)])
 
 
 def base_lines(found: Found) -> list[list[str]]:
@@ -208,9 +210,10 @@ def sweep_lines(lines: Sequence[Line]) -> list[str]:
         f"rate with the least, rounded, or one near it whose loss is at most {NOTABLE:.0%} above, about what another "
         "seed changes; that choice alone saw the held-out images.",
         "",
-        "| preset | its rate | loss by rate |",
-        "| --- | --- | --- |",
-        *(f"| `{line.preset}` | {line.rate:.2g} | {sweep_cell(line.sweep)} |" for line in lines if line.sweep),
+        *table(
+            ("preset", "its rate", "loss by rate"),
+            [(f"`{line.preset}`", f"{line.rate:.2g}", sweep_cell(line.sweep)) for line in lines if line.sweep],
+        ),
         "",
     ]
 

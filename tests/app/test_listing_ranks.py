@@ -18,7 +18,8 @@ from trainers.events import Recorder
 def test_inspect_of_a_run_says_where_its_rank_went(trained: Trained, tmp_path: Path) -> None:
     run = tmp_path / "dusk"
     (run / "style").mkdir(parents=True)
-    shutil.copy(trained.run / "config.toml", run)
+    config = (trained.run / "config.toml").read_text(encoding="utf-8")
+    (run / "config.toml").write_text(config.replace('name = "lora"', 'name = "sora"'), encoding="utf-8")
     outcome = call("inspect", run)
     assert outcome.code == 1 and "is a folder without a style" in outcome.err
     shutil.copy(trained.style, run / "style")

@@ -15,7 +15,7 @@ from trainers.composition.styling import Styling
 from trainers.composition.svd import Truncated, merge_svd, relative_error
 from trainers.composition.switch import Switch
 from trainers.composition.ties import merge_ties
-from trainers.composition.ways import SUM, Composition, check_count
+from trainers.composition.ways import SUM, UNMERGED, Composition, check_count
 from trainers.errors import VelaturaError
 from trainers.formats.apply import (
     Changes,
@@ -26,7 +26,7 @@ from trainers.formats.apply import (
     read_changes,
     speak,
 )
-from trainers.formats.batched import put_side_by_side
+from trainers.formats.batched import batch_styles
 from trainers.formats.read import Style
 from trainers.models.model import Model
 from trainers.randomness import generator
@@ -44,18 +44,19 @@ def compose(
     """
     parts, family = model.parts, model.family.name
     embeddings = sum(bool(style.rows) for style, _ in styles)
-    check_count(composition, len(styles) - embeddings, embeddings)
+    layered = len(styles) - embeddings
+    check_count(composition, layered, embeddings)
     if composition.way == SUM:
         network = apply_styles(parts, family, styles, model.words)
         return network, Styling(network)
+    if composition.way in UNMERGED:
+        network = batch_styles(parts, family, styles, model.words)
+        if composition.way == "composite":
+            return network, Composite(network, layered)
+        return network, Switch(network, layered, int(composition.number))
     network = StyleNetwork()
     try:
         speak(network, parts, family, styles, model.words)
-        if composition.way in ("switch", "composite"):
-            count = put_side_by_side(network, parts, family, styles)
-            if composition.way == "switch":
-                return network, Switch(network, count, int(composition.number))
-            return network, Composite(network, count)
         changes = read_changes(network, parts, family, styles)
         return network, _put(network, parts, changes, composition, steps, seed)
     except VelaturaError:

@@ -76,31 +76,21 @@ def batch_styles(
 ) -> StyleNetwork:
     """Put styles on a base side by side: each image has one of them, or none, as the network's `now.styles` says.
 
-    Takes what `apply_styles` does and raises as it does; words of embeddings are every image's.
+    Takes what `apply_styles` does and raises as it does; words of embeddings are every image's. One forward pass serves
+    all of them, or where one is more than a change of layers, each has its own.
     """
     network = StyleNetwork()
+    layered = [one for one in styles if not one[0].rows]
     try:
         speak(network, parts, family, styles, words)
-        put_side_by_side(network, parts, family, styles)
+        if any(style.is_own for style, _ in layered):
+            put_apart(network, parts, family, layered)
+        else:
+            put_batch(network, parts, read_changes(network, parts, family, layered))
     except VelaturaError:
         network.remove()
         raise
     return network
-
-
-def put_side_by_side(
-    network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]
-) -> int:
-    """Put styles on a network's layers, one for each image, and say how many there are; embeddings are passed over.
-
-    One forward pass serves all of them, or where one is more than a change of layers, each has its own.
-    """
-    layered = [one for one in styles if not one[0].rows]
-    if any(style.is_own for style, _ in layered):
-        put_apart(network, parts, family, layered)
-    else:
-        put_batch(network, parts, read_changes(network, parts, family, layered))
-    return len(layered)
 
 
 def put_batch(network: StyleNetwork, parts: Mapping[str, nn.Module], changes: Sequence[Changes]) -> None:

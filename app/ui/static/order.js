@@ -1,7 +1,7 @@
 // Runs that wait are put in order by their handles: dragged with mouse, pen or finger, or moved with the arrow keys.
 const EDGE = 90, SPEED = 10;
 const waiting = () => [...element.querySelectorAll('.runs > li')].filter(row => row.querySelector('.handle'));
-let drag = null, handled = '';
+let drag = null;
 const middle = row => { const box = row.getBoundingClientRect(); return box.top + box.height / 2; };
 const lay = () => {                                        // where everything lies while one row is in the hand
   const {row, rows, from, size} = drag;
@@ -31,7 +31,6 @@ const drop = put => {
   if (put && to !== from) {
     rows[to][to > from ? 'after' : 'before'](row);         // at once; the answer, or what it was, comes after it
     handle.focus({preventScroll: true});
-    handled = handle.dataset.about;
     ask(handle, {what: 'place', over: rows[to].dataset.key});
     setTimeout(patch, 2000);
   } else patch();
@@ -56,11 +55,5 @@ element.addEventListener('keydown', event => {
   const handle = event.target.closest('.handle'), what = {ArrowUp: 'up', ArrowDown: 'down'}[event.key];
   if (!handle || !what || drag) return;
   event.preventDefault();
-  handled = handle.dataset.about;
   ask(handle, {what});
 });
-// A row that has moved loses the focus; its handle gets it back.
-watch('value', () => setTimeout(() => {
-  const handle = handled && waiting().map(row => row.querySelector('.handle')).find(each => each.dataset.about === handled);
-  if (handle && document.activeElement === document.body) handle.focus({preventScroll: true});
-}));
