@@ -12,7 +12,7 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui test lint bench clients quality samples starter clean
+.PHONY: help demo ui test lint explore bench clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -32,6 +32,9 @@ lint: $(DEVELOPER_STAMP) ## style, formatting and types
 	$(PYTHON_IN_VENV) -m ruff check
 	$(PYTHON_IN_VENV) -m ruff format --check
 	$(PYTHON_IN_VENV) -m mypy
+
+explore: $(DEVELOPER_STAMP) ## the property tests, with examples never tried before
+	$(PYTEST) -m hypothesis --hypothesis-profile=explore
 
 bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyCORIS
 	$(PYTHON_IN_VENV) -m benchmarks.speed

@@ -5,8 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.tiny import FAMILIES, tiny_folder
+
+# The same examples on every run, and however busy the machine is: what fails, fails again. `make explore` draws others.
+LENIENT = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],  # a folder may be shared
+}
+settings.register_profile("steady", derandomize=True, database=None, **LENIENT)
+settings.register_profile("explore", **LENIENT)
+settings.load_profile("steady")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

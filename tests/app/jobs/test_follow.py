@@ -13,7 +13,7 @@ from trainers.events import Recorder, read_events
 WORDS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(WORDS, max_size=6), st.lists(st.integers(0, 400), max_size=8))
 def test_wherever_the_writing_is_when_one_looks(tmp_path_factory, words, cuts):
     whole = tmp_path_factory.mktemp("whole")

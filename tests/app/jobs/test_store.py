@@ -151,7 +151,7 @@ class Line(RuleBasedStateMachine):
 
 
 TestLine = Line.TestCase
-TestLine.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+TestLine.settings = settings(max_examples=15, stateful_step_count=30)
 
 
 # ---------------------------------------------------------------- claims

@@ -11,6 +11,7 @@ import pytest
 from app.jobs import actions
 from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
+from tests.app.ui.visitor import listen
 from tests.trainers.runs import quick_settings, write_images
 
 
@@ -38,12 +39,16 @@ def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser:
     context = browser.new_context()
     context.set_default_timeout(120_000)
     page = context.new_page()
+    complaints: list[str] = []
+    listen(page, process.url, complaints)
     page.goto(f"{process.url}run?id=harbour")
     seen = wait_for_step(page, 25)
     trainer = store.job(job.id).process
+    assert complaints == []
 
     process.stop(hard=True)
     page.wait_for_selector("text=/[Cc]onnection/")
+    assert any(process.url in complaint for complaint in complaints), "a page that is not answered says so"
     process.start(port=process.port)
     assert wait_for_step(page, seen + 1) > seen
     assert store.job(job.id).process == trainer and trainer.is_alive(), "the run was not begun again"

@@ -9,8 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 READY = "body[data-pictures]"
-LEFT = "AbortError: signal is aborted"
-"""What Gradio's own script says where a page is left while it listens to the server; it depends on the moment."""
+LEFT = ("AbortError: signal is aborted", "Unexpected error Connection errored out.")
+"""What Gradio's own script says where a page is left while it asks the server or listens to it; it depends on the
+moment. Of a server that does not answer the request itself tells."""
+ABORTED = "net::ERR_ABORTED"
+"""What became of a request that the page itself gave up."""
 
 NAMED = {
     *("button", "link", "textbox", "combobox", "checkbox", "radio", "slider", "spinbutton", "searchbox"),
@@ -46,13 +49,17 @@ def visiting(browser: Any, url: str, *permissions: str) -> Iterator[Any]:
 
 
 def listen(page: Any, url: str, complaints: list[str]) -> None:
-    """Note failing scripts, errors in the console, and requests to anywhere else."""
+    """Note failing scripts, errors in the console, requests to anywhere else, and those that nobody answers."""
     host = urlsplit(url).netloc
-    page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
-    page.on("console", lambda said: complaints.append(f"console: {said.text}") if _is_complaint(said) else None)
-    page.on(
-        "request", lambda asked: complaints.append(asked.url) if urlsplit(asked.url).netloc not in (host, "") else None
-    )
+
+    def note(complaint: str, if_so: bool = True) -> None:
+        if if_so:
+            complaints.append(complaint)
+
+    page.on("pageerror", lambda error: note(f"script: {error}"))
+    page.on("console", lambda said: note(f"console: {said.text}", _is_complaint(said)))
+    page.on("request", lambda asked: note(asked.url, urlsplit(asked.url).netloc not in (host, "")))
+    page.on("requestfailed", lambda asked: note(f"{asked.failure}: {asked.url}", asked.failure != ABORTED))
 
 
 def _is_complaint(said: Any) -> bool:

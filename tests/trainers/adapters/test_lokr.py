@@ -100,7 +100,7 @@ def test_the_small_factor_starts_random_and_the_large_at_zero():
 
 
 @given(size=st.integers(1, 5000), factor=st.one_of(st.just(-1), st.integers(2, 600)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_width_is_split_as_the_reference_library_does(size, factor):
     from lycoris.functional.general import factorization
 

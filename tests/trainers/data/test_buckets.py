@@ -13,7 +13,7 @@ from trainers.errors import VelaturaError
 sides = st.one_of(st.integers(1, 300), st.integers(1, 20_000))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(sides, sides, st.integers(8, 1100), st.sampled_from([8, 32, 64]), st.floats(1, 4), st.floats(1, 16))
 def test_invariants(width: int, height: int, resolution: int, stride: int, aspect: float, upscale: float) -> None:
     if resolution < stride:
@@ -73,7 +73,7 @@ def test_small_images_are_trained_smaller() -> None:
     assert tiny.shape == (128, 128) and tiny.enlarged and tiny.reduced
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 90), st.integers(1, 90), st.floats(0, 1), st.floats(0, 1))
 def test_fit_gives_exactly_the_bucket(width: int, height: int, down: float, right: float) -> None:
     bucket = bucket_for(width, height, 64, 8, 2, 1.5)

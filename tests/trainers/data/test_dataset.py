@@ -34,7 +34,7 @@ def indices(dataset: Dataset, batches: range, batch_size: int) -> list[int]:
     return [draw.item_index for batch in batches for draw in dataset.draws(batch, batch_size)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(1, 3), st.integers(1, 5), st.integers(0, 3))
 def test_cycle_draws_every_item_equally_often(counts: list[int], repeats: int, batch_size: int, seed: int) -> None:
     dataset = dataset_of(counts, STILL.model_copy(update={"repeats": repeats}), seed)

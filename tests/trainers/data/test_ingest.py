@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -112,7 +112,7 @@ def test_ingesting_the_result_again_changes_nothing(source: Path, tmp_path: Path
     assert [caption for _, _, caption in contents(first)][1:5] == ["2023 fox", "an alpha", "b, c's", "größer 狐"]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=30))
 def test_names_are_safe_and_keep_the_caption(stem: str) -> None:
     from trainers.data.ingest import _safe_name

@@ -172,7 +172,7 @@ def test_alpha_of_the_file_is_that_of_most_layers(bases):
 sizes = st.integers(1, 6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["low", "loha", "lokr", "lokr-low", "dense"]),
     st.tuples(sizes, sizes, sizes),

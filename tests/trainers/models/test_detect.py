@@ -164,7 +164,7 @@ def test_prediction_of_a_scheduler_config():
 
 
 @given(mean=st.floats(-2, 2), spread=st.floats(0.05, 2), seed=st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_probe_on_the_best_possible_network(mean, spread, seed):
     """For data N(μ, s²) the best prediction at the last timestep is known in closed form, for ε and for v."""
     abar = 0.0046602  # ᾱ at t = 999 in Stable Diffusion
@@ -214,7 +214,7 @@ def test_damaged_files(content, reason, tmp_path):
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_are_refused_in_one_sentence(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("bytes") / "x.safetensors"
     path.write_bytes(content)

@@ -70,7 +70,7 @@ def test_8_bit_scales_are_within_a_254th_of_their_spread():
 
 @pytest.mark.usefixtures("own_way")
 @given(st.integers(1, 400), st.booleans(), st.sampled_from([1e-30, 1e-3, 1.0, 1e30]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_number_of_numbers_and_any_size_of_them_comes_back(n, double, size):
     W = size * torch.randn(n, generator=torch.Generator().manual_seed(n))
     back = through(W, double)

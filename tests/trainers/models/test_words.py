@@ -38,7 +38,7 @@ def same(left, right) -> bool:
 
 
 @given(st.lists(st.sampled_from([*PIECES, *SIZES, "<DUSK>", "Dusk-Style"]), max_size=12))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_text_is_cut_where_words_stand(starter, pieces):
     tokenizer = starter.tokenizers[0]
     groups = token_groups(tokenizer, " ".join(pieces), SIZES)
@@ -56,7 +56,7 @@ def test_a_text_is_cut_where_words_stand(starter, pieces):
 
 
 @given(st.lists(st.integers(1, CHUNK), max_size=9))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_word_is_cut_in_two(sizes):
     groups, next_one = [], -1
     for size in sizes:

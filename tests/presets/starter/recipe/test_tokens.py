@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
@@ -53,7 +53,7 @@ def test_whole_words_are_one_token_here_and_in_clip(tokenizer, clip):
     assert found == expected and {len(numbers) for numbers in found} == {1}
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(text=st.text("aeiourstnlmcdpghbk ,-", min_size=1, max_size=30))
 def test_a_text_is_split_as_clip_splits_it_where_its_tokens_are_kept(text, tokenizer, clip):
     found, expected = tokenizer.tokenize(text), clip.tokenize(text)
