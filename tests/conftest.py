@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ LENIENT = {
 settings.register_profile("steady", derandomize=True, database=None, **LENIENT)
 settings.register_profile("explore", **LENIENT)
 settings.load_profile("steady")
+
+
+def pytest_configure() -> None:
+    """Look for garbage seldom: between the million objects that torch and diffusers leave, that takes long."""
+    gc.set_threshold(100_000, 20, 100)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
 from pydantic.dataclasses import dataclass
 
-from tests.trainers.runs import equal, events_of, files_in, quick_settings, state_of, style_metadata, style_tensors
+from tests.trainers.runs import equal, events_of, files_in, state_of, style_metadata, style_tensors
 from trainers.adapters import LoRA
 from trainers.adapters.method import SETTINGS
-from trainers.adapters.network import Network
-from trainers.batches import Batches
 from trainers.config import Config
-from trainers.data.dataset import load_dataset
 from trainers.errors import VelaturaError
-from trainers.formats.apply import apply_styles
-from trainers.formats.read import read_style
-from trainers.models.load import load_model
 from trainers.run import Run
 from trainers.train import resume, train
-from trainers.trainee import Trainee
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
-
-
-def test_the_loss_falls_on_the_starter(tmp_path):
-    """Over the same images, timesteps and noise before and after, none of which the run has drawn."""
-    source = Path(str(files("presets") / "samples" / "black-line"))
-    settings = {
-        "method": {"rank": 16, "alpha": 16.0},
-        "targets": {"unet": "full"},
-        "data": {"resolution": 64},
-        "train": {"steps": 40, "batch_size": 4, "learning_rate": 5e-4},
-        "sample": {"size": 64},
-    }
-    config = quick_settings("starter", source, settings)
-    result = train(config, tmp_path)
-    model = load_model(config.base, torch.float32, "cpu")
-    dataset = load_dataset(Run(result.run).dataset, config.data, config.seed, 64, model.stride)
-    trainee = Trainee(model, Network(), 1, 1)
-    batches = Batches(Run(result.run), config, model, dataset, trainee, text_trains=False)
-    fixed = [batches.make(1000 + index) for index in range(12)]
-
-    @torch.no_grad()
-    def loss() -> float:
-        errors = [trainee(b.noisy, b.timesteps, b.text, b.time_ids).sub(b.target).square().mean() for b in fixed]
-        return torch.stack(errors).mean().item()
-
-    before = loss()
-    apply_styles(model.parts, model.family.name, [(read_style(result.style), 1.0)])
-    after = loss()
-    assert after < 0.9 * before
 
 
 def saved_numbers(config: Config, out: Path) -> tuple[int, dict[str, torch.Tensor]]:
