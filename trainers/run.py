@@ -18,7 +18,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,6 +35,8 @@ LOCK = ".training"
 HEARTBEAT = ".heartbeat"
 PATIENCE = 0.5
 """Seconds to wait for a run's lock, since whoever asks `is_training` holds it for a moment."""
+ABANDONED = 24 * 3600
+"""Seconds after which a run that is not begun, and where nothing is added, is nobody's any more."""
 
 Stop = Literal["save", "pause", "cancel"]
 """How a run is to end before its last step: saved and exported, saved only, or as it is."""
@@ -175,6 +177,7 @@ def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
     try:
         with plain_disk_errors(building):
             building.mkdir(parents=True)
+            _sweep(out)
             yield Run(building)
             if overwrite and target.exists():
                 with Run(target).training():  # not from under another process
@@ -186,6 +189,14 @@ def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
         for folder in made:  # folders that were made for a run that never began
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _sweep(out: Path) -> None:
+    """Remove what runs that were killed before they had their name have left in a folder of runs."""
+    for left in out.glob(".*.unfinished"):
+        with suppress(FileNotFoundError):  # it has just got its name
+            if left.stat().st_mtime < time.time() - ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _put(building: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from trainers.adapters import METHODS
@@ -33,11 +34,22 @@ class Technique:
         """The key of that setting."""
         return self.setting.partition("=")[0]
 
-    @property
+    @cached_property
     def value(self) -> Any:
         """What that setting is while it is on; of a word or a prompt, an example."""
         section, name = self.key.split(".")
         return parse_assignments([self.setting])[section][name]
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether it is turned on by words of one's own."""
+        return not {"tokens", "data"}.isdisjoint(self.places)
+
+    def is_on(self, table: Mapping[str, Any]) -> bool:
+        """Whether a table of settings has it on."""
+        section, name = self.key.split(".")
+        found = table.get(section, {}).get(name)
+        return bool(found) if self.takes_words else bool(found == self.value)
 
 
 LAYERS = ("linear", "convolution")

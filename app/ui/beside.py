@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from app.ui.bases import Base
-from app.ui.fields import find_field
 from trainers.adapters import METHODS
 from trainers.config import Train
 from trainers.models.family import family_named
@@ -35,20 +33,6 @@ def fits(technique: Technique, method: str, base: Base) -> bool:
             sits = bool(method) and not set(technique.places).isdisjoint(METHODS[method].places)
             return sits and not (family and known and base.family != family_named(family).title)
     return True
-
-
-@cache
-def needs_words(technique: Technique) -> bool:
-    """Whether it is turned on by words of one's own."""
-    field = find_field(technique.key, "")
-    return field is not None and field.kind == "text"
-
-
-def is_on(technique: Technique, table: Mapping[str, Any]) -> bool:
-    """Whether a table of settings has it on."""
-    section, name = technique.key.split(".")
-    value = table.get(section, {}).get(name)
-    return bool(value) if needs_words(technique) else value == _value(technique)
 
 
 def first_value(technique: Technique, base: str) -> Any:
@@ -81,8 +65,3 @@ def what_comes_with(technique: Technique, method: str, base: str) -> dict[str, A
         for each in sections - {"targets"}
     }
     return {each: table for each, table in found.items() if table}
-
-
-@cache
-def _value(technique: Technique) -> Any:
-    return technique.value

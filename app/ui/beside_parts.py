@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.ui import style_words as words
 from app.ui.bases import Base
-from app.ui.beside import WORD, fits, needs_words
+from app.ui.beside import WORD, fits
 from app.ui.drafts import Draft
 from app.ui.fields import find_field
 from app.ui.html import text
@@ -38,7 +38,7 @@ def _card(technique: Technique, draft: Draft, on: bool) -> str:
     problem = refusal(draft, technique) if on else ""
     alert = f'<p class="problem" id="{identifier}-problem" role="alert">{text(problem)}</p>' if problem else ""
     described = f"{identifier}-hint" + (f" {identifier}-problem" if problem else "")
-    field = _field(technique, draft, described, bool(problem)) if on and needs_words(technique) else ""
+    field = _field(technique, draft, described, bool(problem)) if on and technique.takes_words else ""
     alone = _alone(draft) if on and technique == WORD else ""
     return (
         f'<div class="extra" data-key="{text(technique.name)}"><div class="head"><span class="switch">'

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.settings import shorten_warmup
-from app.ui.beside import WORD, first_value, is_on, what_comes_with
+from app.ui.beside import WORD, first_value, what_comes_with
 from app.ui.drafts import Choices, Draft
 from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.ui.names import safe_name
@@ -67,7 +67,7 @@ def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
 def techniques_on(*layers: Mapping[str, Any]) -> list[Technique]:
     """The techniques beside the method that these settings have on."""
     table = lay_over(*layers)
-    return [one for one in BESIDE_METHODS if is_on(one, table)]
+    return [one for one in BESIDE_METHODS if one.is_on(table)]
 
 
 def changed_settings(choices: Choices) -> dict[str, Any]:

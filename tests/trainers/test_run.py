@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -68,6 +70,17 @@ def test_a_file_in_the_way_is_named(tmp_path, config):
         with pytest.raises(VelaturaError, match="is a file, not a folder"), new_run(config, out, overwrite=False):
             pass
     assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_what_a_killed_run_has_left_goes_with_the_next_one_a_day_later(tmp_path, config):
+    for name, hours in (("old", 25), ("young", 23)):
+        left = tmp_path / f".{name}.1-2.unfinished"
+        (left / "dataset").mkdir(parents=True)
+        os.utime(left, times=(0, time.time() - 3600 * hours))
+    with new_run(config, tmp_path, overwrite=False) as run:
+        write_run(run, config)
+        assert not (tmp_path / ".old.1-2.unfinished").exists()
+    assert (tmp_path / ".young.1-2.unfinished" / "dataset").is_dir()
 
 
 def test_checkpoints_are_found_in_order_and_unfinished_ones_are_not(tmp_path):

@@ -24,11 +24,7 @@ def trained_as(style: Style) -> str:
         config = json.loads(style.metadata.get("velatura.config", "{}"))
         method = config["method"]
         name = method["name"] if method["name"] in METHODS else ""
-        variants = [
-            each.name
-            for each in BESIDE_METHODS
-            if MADE_OF_A_METHOD & set(each.places) and _is_on(config, each.key, each.value)
-        ]
+        variants = [one.name for one in BESIDE_METHODS if MADE_OF_A_METHOD & set(one.places) and one.is_on(config)]
         return "+".join((variants or [name]) + ["dora"] * (method.get("dora") is True)) if name else ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
@@ -44,8 +40,3 @@ def captions_of(style: Style) -> tuple[str, ...]:
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return ()
     return tuple(tag for tag, _ in counts.most_common())
-
-
-def _is_on(config: dict[str, dict[str, object]], key: str, value: object) -> bool:
-    section, name = key.split(".")
-    return config.get(section, {}).get(name) == value

@@ -8,7 +8,7 @@ import pytest
 
 from app.ui import style_words
 from app.ui.bases import Base
-from app.ui.beside import BY_NAME, WORD, first_value, fits, is_on, needs_words
+from app.ui.beside import BY_NAME, WORD, first_value, fits
 from app.ui.beside_parts import beside_fold
 from app.ui.cloning import with_settings_of
 from app.ui.drafts import Draft
@@ -55,9 +55,9 @@ def at(config: Config, key: str) -> object:
 @pytest.mark.parametrize("technique", BESIDE_METHODS, ids=lambda one: one.name)
 def test_its_preset_has_it_on_as_it_says(technique) -> None:
     settings = find_preset(technique.name).settings
-    assert is_on(technique, settings) and not is_on(technique, {})
-    assert needs_words(technique) or first_value(technique, REAL) == technique.value
-    assert needs_words(technique) == (technique.name in ("textual-inversion", "dreambooth"))
+    assert technique.is_on(settings) and not technique.is_on({})
+    assert technique.takes_words or first_value(technique, REAL) == technique.value
+    assert technique.takes_words == (technique.name in ("textual-inversion", "dreambooth"))
 
 
 def test_beside_which_method_and_on_which_base_it_makes_sense() -> None:
@@ -201,7 +201,7 @@ def test_the_fold_says_what_is_on_and_what_does_not_go_together(draft: Draft) ->
 
 def test_every_technique_has_words_and_every_method_a_group(draft: Draft) -> None:
     assert set(style_words.TECHNIQUES) == set(BY_NAME)
-    assert all(len(style_words.TECHNIQUES[one.name]) == (4 if needs_words(one) else 2) for one in BESIDE_METHODS)
+    assert all(len(style_words.TECHNIQUES[one.name]) == (4 if one.takes_words else 2) for one in BESIDE_METHODS)
     grouped = [name for _, names in style_words.METHOD_GROUPS for name in names]
     assert sorted([*grouped, "lora", "loha", "lokr"]) == sorted(METHODS), "each once"
     for name in METHODS:
