@@ -20,7 +20,7 @@ from app.ui.run_actions import buttons, perform
 from app.ui.run_dialogs import dialogs
 from app.ui.run_ranks import rank_map
 from app.ui.shelf import Shelf
-from app.ui.shell import AT_ONCE, PRIVATE, block, build_shell, island
+from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
 from app.ui.visit import digest, given_back, number, said
 from trainers.errors import VelaturaError
 
@@ -37,11 +37,11 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     opening = demo.load(page.open, None, page.name, **AT_ONCE)
     opening.then(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
-    page.head.asked(page.asked, state, page.everything, **AT_ONCE)
-    page.folds.unfolded(page.unfolded, page.name, page.folds, **AT_ONCE)
-    page.compare.wanted(page.wanted, page.name, page.compare, **AT_ONCE)
+    page.head.asked(page.asked, state, page.everything, **EACH)
+    page.folds.unfolded(page.unfolded, page.name, page.folds, **EACH)
+    page.compare.wanted(page.wanted, page.name, page.compare, **EACH)
     for part in (page.head, page.curve):
-        part.fetched(page.fetched, page.name, [page.files, page.notice], **PRIVATE)
+        part.fetched(page.fetched, page.name, [page.files, page.notice], **EACH_IN_TURN)
 
 
 class RunPage:

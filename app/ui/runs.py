@@ -23,7 +23,7 @@ from app.ui.patched import patched
 from app.ui.queue import Queue, share
 from app.ui.run_actions import buttons, perform
 from app.ui.run_dialogs import dialogs
-from app.ui.shell import AT_ONCE, block, build_shell, island
+from app.ui.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.visit import number, said
 
 A_PAGE = 25
@@ -39,9 +39,9 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     state = [page.chosen_state, page.seen]
     demo.load(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
-    page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **AT_ONCE)
-    page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **AT_ONCE)
-    page.list.asked(page.asked, state, page.everything, **AT_ONCE)
+    page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **EACH)
+    page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **EACH)
+    page.list.asked(page.asked, state, page.everything, **EACH)
 
 
 class RunsPage:

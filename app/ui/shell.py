@@ -14,9 +14,11 @@ from app.ui.html import MARK, icon, static_text, text
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For listeners of ours: not part of the API, and no spinner over the content."""
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
-"""For listeners that answer at once."""
+"""For timers, which are answered at once. Like `PRIVATE`, what comes while an answer is on its way is passed over."""
 EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
-"""For those of which none may be lost, however fast they come."""
+"""For what people do, of which nothing may be lost, however fast it comes and however slow the line is."""
+EACH_IN_TURN: dict[str, Any] = PRIVATE | {"trigger_mode": "multiple"}
+"""For what people do and what takes a while."""
 
 block: Callable[..., gr.HTML] = partial(gr.HTML, apply_default_css=False, js_on_load=None)
 """HTML of ours whose value is shown as it is: escaped by whoever composed it."""

@@ -21,7 +21,7 @@ from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.shelf import Item
 from app.ui.shelf_cards import card, dialogs
-from app.ui.shell import AT_ONCE, PRIVATE, block, build_shell, island
+from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
 from app.ui.uploads import MOST_BYTES_A_FILE, MOST_NAME
 from app.ui.visit import items, number, said
 from trainers.errors import VelaturaError
@@ -29,7 +29,6 @@ from trainers.errors import VelaturaError
 A_PAGE = 24
 SOON, LATER = 2, 15
 """Seconds between two looks: while a run goes on, and else."""
-EACH: dict[str, Any] = PRIVATE | {"trigger_mode": "multiple"}
 Shown = dict[Any, Any]
 
 
@@ -40,11 +39,11 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     state = [page.chosen_state, page.seen]
     demo.load(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
-    page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **AT_ONCE)
-    page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **AT_ONCE)
-    page.list.asked(page.asked, state, page.everything, **EACH)
-    page.list.fetched(page.fetched, None, [page.files, page.notice], **EACH)
-    page.intake.brought(page.brought, state, [page.intake, *page.everything], **EACH, concurrency_limit=2)
+    page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **EACH)
+    page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **EACH)
+    page.list.asked(page.asked, state, page.everything, **EACH_IN_TURN)
+    page.list.fetched(page.fetched, None, [page.files, page.notice], **EACH_IN_TURN)
+    page.intake.brought(page.brought, state, [page.intake, *page.everything], **EACH_IN_TURN, concurrency_limit=2)
 
 
 class StylesPage:

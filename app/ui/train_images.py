@@ -17,7 +17,7 @@ from app.ui.drafts import Draft
 from app.ui.html import arrivals, banner, button, heading, text
 from app.ui.parts import Studio
 from app.ui.samples import build_strips
-from app.ui.shell import AT_ONCE, EACH, PRIVATE, block, island
+from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
 from app.ui.tools import build_tools, preview, progress
 from app.ui.trouble import in_a_banner, saying, trouble_line
 from app.ui.uploads import Upload, refuse, take_folder, take_in
@@ -28,7 +28,7 @@ from trainers.data.captioning import CAPTIONERS
 from trainers.errors import VelaturaError
 
 LONG_AGO = 3600
-INGEST: dict[str, Any] = PRIVATE | {"concurrency_limit": 2, "concurrency_id": "ingest", "trigger_mode": "multiple"}
+INGEST: dict[str, Any] = EACH_IN_TURN | {"concurrency_limit": 2, "concurrency_id": "ingest"}
 Shown = dict[Any, Any]
 
 

@@ -21,7 +21,7 @@ from app.ui.names import LONGEST, safe_name, suggest, unlike
 from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.plan import changed_settings, choose, plan, problems
-from app.ui.shell import AT_ONCE, EACH, PRIVATE, block
+from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
 from app.ui.starting import start_run
 from app.ui.trouble import reason, saying, trouble_line
 from app.ui.visit import key_of, said, tab_of
@@ -38,7 +38,7 @@ def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
     step = StartStep(studio)
     handle = partial(saying, line=step.trouble)
-    steps.shown(handle(step.shown), None, step.everything, **PRIVATE)
+    steps.shown(handle(step.shown), None, step.everything, **EACH_IN_TURN)
     step.sheet.asked(handle(step.asked), None, step.everything, **EACH)
     step.foot.started(handle(step.started), None, step.everything, **PRIVATE)
     step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)

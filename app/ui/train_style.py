@@ -47,7 +47,7 @@ def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
     step = StyleStep(studio)
     handle = partial(saying, line=step.trouble)
-    steps.shown(handle(step.shown), None, step.everything, **AT_ONCE)
+    steps.shown(handle(step.shown), None, step.everything, **EACH)
     for part in (step.choices, step.settings):
         part.asked(handle(step.asked), None, step.everything, **EACH)
     step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)

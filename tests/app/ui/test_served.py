@@ -97,6 +97,14 @@ def test_nothing_comes_from_elsewhere(studio):
         assert httpx.get(studio.url + address).status_code == 200
 
 
+def test_nothing_that_people_do_is_passed_over(studio):
+    """While an answer is on its way, only timers, pages that open, and a second start may be."""
+    listeners = httpx.get(f"{studio.url}config").json()["dependencies"]
+    modes = [(event, each["trigger_mode"]) for each in listeners for _, event in each["targets"]]
+    assert {event for event, mode in modes if mode != "multiple"} == {"load", "tick", "then", "started"}
+    assert {"asked", "chosen", "edited", "shown"} <= {event for event, mode in modes if mode == "multiple"}
+
+
 def test_two_people_log_in_and_out(locked, browser, tmp_path):
     assert "everybody" not in locked.said() and httpx.get(f"{locked.url}config").status_code == 401
     scene(1, (300, 200)).save(tmp_path / "a.png")

@@ -66,6 +66,14 @@ def _is_complaint(said: Any) -> bool:
     return said.type == "error" and not said.text.startswith(LEFT)
 
 
+def put_far_away(page: Any, milliseconds: int) -> None:
+    """Let every answer of the server take that much longer, as over a long line."""
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    unlimited = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", {**unlimited, "latency": milliseconds})
+
+
 def add(page: Any, *files: Path, count: int) -> None:
     """Choose files and wait until so many pictures are there."""
     page.set_input_files("#files", [str(file) for file in files])
