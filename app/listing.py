@@ -14,7 +14,6 @@ from app.listing_ranks import show_ranks
 if TYPE_CHECKING:
     from trainers.formats.inspect import StyleSummary
 
-WITHOUT_ALPHA = {"oft", "full", "ia3", "ssf", "bitfit"}
 LETTERS = (
     "in, out: a layer's widths; k: the side of its kernel, 1 where it has none; r: the rank; u v: the widths, each as "
     "a product of two; b: the block size; m: an adapter's width, of BOFT the number of its factors; n: tokens, each d "
@@ -83,10 +82,14 @@ def _method(summary: StyleSummary) -> str:
 
 def _alphas(summary: StyleSummary) -> str:
     """The alphas that mean something: LyCORIS wants one of methods that have none, and it is 0 there."""
+    from trainers.adapters import METHODS
+    from trainers.adapters.method import RankedMethod
+
     if summary.vectors:
         return ""
-    without = set(summary.method.split("+")) <= WITHOUT_ALPHA
-    return ", ".join(f"{alpha:g}" for alpha in summary.alphas if alpha or not without) or "–"
+    kinds = [METHODS.get(name, RankedMethod) for name in summary.method.split("+")]
+    ranked = any(issubclass(kind, RankedMethod) for kind in kinds)
+    return ", ".join(f"{alpha:g}" for alpha in summary.alphas if alpha or ranked) or "–"
 
 
 def show_methods(as_json: bool) -> None:

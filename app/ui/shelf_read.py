@@ -63,7 +63,8 @@ class Item:
 
 def read_trained(path: Path, view: View) -> Item:
     """The style of a run; VelaturaError where its file is none."""
-    glance, table = glance_at(path), Run(view.job.folder).table()
+    outline, table = read_outline(path), Run(view.job.folder).table()
+    glance = glance_at(outline)
     base = str(setting(table, "base", "model") or "")
     starter = bool(glance.base.fits_only)
     trigger = glance.metadata.get("velatura.trigger", "")
@@ -76,14 +77,15 @@ def read_trained(path: Path, view: View) -> Item:
         base=words.STARTER if starter else _title(base, dict(view.said.facts).get("base")),
         base_model=STARTER if starter else _whole_path(base),
         run=view.job.name,
-        plain=is_plain(read_outline(path)),
-        not_plain=why_not_plain(read_outline(path)) if glance.only_here else "",
+        plain=is_plain(outline),
+        not_plain=why_not_plain(outline) if glance.only_here else "",
     )
 
 
 def read_found(path: Path) -> Item:
     """A style that was made elsewhere; VelaturaError where the file is none. All that it says is a stranger's text."""
-    glance, outline = glance_at(path), read_outline(path)
+    outline = read_outline(path)
+    glance = glance_at(outline)
     starter = bool(glance.base.fits_only)
     family = next((family.title for family in FAMILIES if family.name == glance.base.family), "")
     # Many a stranger's style is called by a tag of its captions and says so nowhere else.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,8 +13,8 @@ from trainers.formats.layout import method_of
 from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.own import read_form
-from trainers.formats.read import Style, read_outline, read_style
-from trainers.formats.said import captions_of, trained_as
+from trainers.formats.read import Style, read_style
+from trainers.formats.said import captions_of, settings_of, trained_as
 from trainers.ranks_names import dotted, in_order
 
 WRITTEN_AS_ANOTHER = ("ia3", "ssf", "bitfit")
@@ -103,9 +102,8 @@ class Glance(Frozen):
     metadata: Mapping[str, str]
 
 
-def glance_at(path: Path) -> Glance:
-    """Say what a style file is as far as its header tells, which costs little; VelaturaError if it is none."""
-    style = read_outline(path)
+def glance_at(style: Style) -> Glance:
+    """Say what a style is as far as its file's header tells, of which the outline is enough."""
     return Glance(
         method=_method(style),
         trained_as=trained_as(style),
@@ -189,8 +187,8 @@ def _method(style: Style) -> str:
 def _named(style: Style) -> str:
     """The method that a file of ours names, if its form bears another's name."""
     try:
-        name = json.loads(style.metadata.get("velatura.config", "{}"))["method"]["name"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        name = settings_of(style)["method"]["name"]
+    except (KeyError, TypeError):
         return ""  # metadata is a stranger's text
     return name if name in WRITTEN_AS_ANOTHER else ""
 

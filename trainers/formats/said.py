@@ -1,9 +1,11 @@
-"""What a style file's metadata, a stranger's text, say of its training: by which method, and on which captions."""
+"""What a style file's metadata, a stranger's text, say of its training: its settings, its method, its captions."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from trainers.adapters import METHODS
 from trainers.formats.read import Style
@@ -11,6 +13,15 @@ from trainers.techniques import BESIDE_METHODS, LAYERS
 
 MADE_OF_A_METHOD = {*LAYERS, "block"}
 """Places of the techniques that make another method of the one whose setting they are."""
+
+
+def settings_of(style: Style) -> Mapping[str, Any]:
+    """The settings that a file of ours was trained with, unchecked; empty where it does not say."""
+    try:
+        settings = json.loads(style.metadata.get("velatura.config", "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def trained_as(style: Style) -> str:
@@ -21,12 +32,12 @@ def trained_as(style: Style) -> str:
     if style.rows:
         return ""
     try:
-        config = json.loads(style.metadata.get("velatura.config", "{}"))
+        config = settings_of(style)
         method = config["method"]
         name = method["name"] if method["name"] in METHODS else ""
         variants = [one.name for one in BESIDE_METHODS if MADE_OF_A_METHOD & set(one.places) and one.is_on(config)]
         return "+".join((variants or [name]) + ["dora"] * (method.get("dora") is True)) if name else ""
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (KeyError, TypeError, AttributeError):
         return ""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
 from trainers.config import Base, Data
 from trainers.formats.read import Style
+from trainers.formats.said import settings_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Reading:
 def reading_of(style: Style) -> Reading:
     """Read it off the file's metadata, which is text from a stranger: what is not valid there is passed over."""
     try:
-        table = json.loads(style.metadata.get("velatura.config", ""))
+        table = settings_of(style)
         data = Data.model_validate({"chunks": table["data"]["chunks"]})
         return Reading(Base.model_validate(table["base"]).whole(), data.chunks)
     except (ValueError, KeyError, TypeError, RecursionError):
