@@ -250,7 +250,7 @@ def test_the_line_is_put_in_order_and_what_is_open_or_ticked_stays_so(page, plac
     page.get_by_label("Show").select_option("all")
     page.wait_for_selector("li[data-key=two] .chip.cancelled")
 
-    page.wait_for_function("document.querySelector('[data-tick=dawn]').checked")
+    page.wait_for_function("document.querySelector('[data-tick=dawn]')?.checked")
     page.get_by_label("Compare dusk").check()
     compare.click()
     runs_are_compared(page)
