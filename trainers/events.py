@@ -59,6 +59,17 @@ def read_events(folder: Path) -> Iterator[Event]:
         yield event
 
 
+def latest_events(folder: Path) -> list[Event]:
+    """The events of a run folder since its training last began from zero; those before an `anew` are history."""
+    events: list[Event] = []
+    for event in read_events(folder):
+        if event["type"] == "anew":
+            events.clear()
+        else:
+            events.append(event)
+    return events
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainers.adapters import METHODS
 from trainers.adapters.network import Network
-from trainers.events import Recorder, read_events
+from trainers.events import Recorder, latest_events
 from trainers.ranks_names import block, in_order
 from trainers.run import Run
 
@@ -79,7 +79,7 @@ def note_ranks(record: Recorder, network: Network, step: int, steps: int) -> Non
 def read_ranks(folder: Path) -> RankHistory | None:
     """The ranks in a run's events, None where there are none; of steps that were done twice the later ones count."""
     noted: dict[int, Mapping[str, int]] = {}
-    for event in read_events(folder):
+    for event in latest_events(folder):
         if event["type"] == "ranks":
             noted = {step: ranks for step, ranks in noted.items() if step < event["step"]}
             noted[event["step"]] = event["ranks"]

@@ -14,7 +14,7 @@ from trainers.checkpoint import Progress
 from trainers.config import Config
 from trainers.data.dataset import Dataset
 from trainers.errors import BusyError, VelaturaError
-from trainers.events import Recorder, read_events
+from trainers.events import Recorder, latest_events
 from trainers.export import export_style
 from trainers.loop import Session, reopen
 from trainers.run import Run, check_free
@@ -94,4 +94,4 @@ def export_again(run: Run, out: Path | None, rank: int | None, overwrite: bool) 
 
 def _began(run: Run) -> float:
     """When training began, in Unix seconds; now, where nothing says it."""
-    return next((float(event["time"]) for event in read_events(run.folder) if event["type"] == "start"), time.time())
+    return next((float(event["time"]) for event in latest_events(run.folder) if event["type"] == "start"), time.time())

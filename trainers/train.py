@@ -19,7 +19,7 @@ from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset, load_dataset
 from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.errors import VelaturaError
-from trainers.events import Listener, Recorder, read_events
+from trainers.events import Listener, Recorder, latest_events
 from trainers.export import export_style
 from trainers.fit import check_fit, note_idle_ranks
 from trainers.loop import Session, take_steps
@@ -96,11 +96,9 @@ def resume(run: Run, listener: Listener | None = None, steps: int | None = None,
     """
     config = run.config()
     done = run.checkpoint_steps()
-    events = read_events(run.folder)
+    events = latest_events(run.folder)
     if not done and any(event["type"] == "checkpoint" for event in events):
-        raise VelaturaError(
-            f"{run.folder} has no checkpoint left to resume from; train its config.toml anew, with --overwrite"
-        )
+        raise VelaturaError(f"{run.folder.name} has no checkpoint left to resume from; restart it from zero")
     if steps is not None:
         config = build_config(as_table(config), {"train": {"steps": steps}})
     finished = any(event["type"] == "done" and event["step"] >= config.train.steps for event in events)

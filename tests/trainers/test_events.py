@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.events import Recorder, read_events
+from trainers.events import Recorder, latest_events, read_events
 
 
 def test_events_are_lines_of_json_and_words(tmp_path):
@@ -44,6 +44,18 @@ def test_a_line_cut_by_a_kill_costs_no_other(tmp_path):
         Recorder(tmp_path)("done", step=3)
         assert [event["type"] for event in read_events(tmp_path)] in (["note", "done"], ["note", "note", "done"])
         assert next(read_events(tmp_path))["message"] == "Füchse"
+
+
+def test_the_latest_events_are_those_since_the_run_last_began_from_zero(tmp_path):
+    assert latest_events(tmp_path) == []
+    record = Recorder(tmp_path)
+    record("checkpoint", step=3)
+    assert [event["step"] for event in latest_events(tmp_path)] == [3]
+    record("anew")
+    assert latest_events(tmp_path) == []
+    record("start", steps=5)
+    record("checkpoint", step=1)
+    assert [event["type"] for event in latest_events(tmp_path)] == ["start", "checkpoint"]
 
 
 @given(st.text())

@@ -59,6 +59,15 @@ def test_steps_done_again_after_a_cut_count_once(tmp_path):
     assert read_ranks(tmp_path) == RankHistory(("unet.a",), (1, 2, 3), ((1,), (5,), (6,)))
 
 
+def test_ranks_of_before_a_restart_are_history(tmp_path):
+    record = Recorder(tmp_path)
+    record("ranks", step=1, ranks={"a": 4})
+    record("anew")
+    assert read_ranks(tmp_path) is None
+    record("ranks", step=2, ranks={"a": 3})
+    assert read_ranks(tmp_path).steps == (2,)
+
+
 def test_a_few_letters_say_where_the_rank_went():
     layers = ("unet.mid_block.attentions.0.a", "unet.mid_block.attentions.0.b", "unet.up_blocks.1.resnets.0.conv1")
     history = RankHistory(layers, (1, 2, 9), ((0, 2, 8), (4, 4, 8), (8, 7, 0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.trainers.runs import EVERYTHING, METHODS, equal, events_of, state_of,
 from trainers.config import Config
 from trainers.config_file import read_config
 from trainers.errors import VelaturaError
+from trainers.events import Recorder
 from trainers.reopened import export_again
 from trainers.run import Run
 from trainers.train import Result, resume, train
@@ -169,6 +171,20 @@ def test_a_run_without_a_checkpoint_or_with_a_damaged_one_is_a_sentence(quick, t
     for step in run.checkpoint_steps():
         run.checkpoint(step).rename(run.folder / f"moved-{step}")
     with pytest.raises(VelaturaError, match="has no checkpoint left to resume from"):
+        resume(run)
+
+
+def test_a_run_that_is_restarted_from_zero_trains_although_it_had_saved_before(quick, tmp_path):
+    whole = train(quick(), tmp_path)
+    run = Run(whole.run)
+    before = style_tensors(whole.style)
+    for folder in (run.checkpoints, run.samples, run.style):
+        shutil.rmtree(folder)
+    Recorder(run.folder)("anew")
+    again = resume(run)
+    assert again.steps == 2 and [event["resumed"] for event in events_of(run, "start")] == [False, False]
+    assert equal(style_tensors(again.style), before)
+    with pytest.raises(VelaturaError, match="is complete at step 2"):  # of this attempt, as of any other
         resume(run)
 
 

@@ -13,6 +13,7 @@ from app.jobs.dispatcher import settle
 from app.jobs.process import own_identity
 from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
+from app.ui.failures import LOW_MEMORY
 from tests.app.jobs.working import CPU, do_next, line, state_of
 from tests.trainers.runs import equal, events_of, quick_settings, style_tensors, write_images
 from trainers.errors import VelaturaError
@@ -203,6 +204,17 @@ def test_a_failed_run_is_tried_again_with_other_settings_from_its_beginning(stor
     tame = quick("dusk", wild, {"method": {"alpha": 4096.0, "rank": 1}}, changes)
     assert equal(style_of(job), style_tensors(train(tame, tmp_path).style))
     assert store.job(job.id).attempts == 2 and len(events_of(run, "error")) == 1  # what was is still told
+
+
+@pytest.mark.parametrize("changes", [{}, {"train": {"learning_rate": 5e-3}}, LOW_MEMORY])
+def test_a_run_that_has_saved_trains_from_zero_when_it_is_tried_again(store, quick, tmp_path, changes):
+    job = actions.add(store, quick("dusk", {"train": {"steps": 3}}))
+    paused_at(store, job, 2)
+    actions.retry(store, job.id, changes)
+    view = do_next(store)
+    assert (view.state, view.said.step) == ("finished", 3), view.line
+    whole = train(quick("dusk", {"train": {"steps": 3}}, changes), tmp_path)
+    assert equal(style_of(job), style_tensors(whole.style))
 
 
 def test_a_clone_is_a_run_of_its_own_with_the_same_pictures(store, quick, tmp_path):
