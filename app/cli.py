@@ -35,6 +35,7 @@ from app.results import report_result, runs_folder
 from app.serving import add_studio_command
 from app.telling import teller
 from trainers.errors import VelaturaError
+from trainers.threads import limit_spinning
 
 app = typer.Typer(
     name="velatura",
@@ -279,6 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error is one sentence on standard error, and an exit code other than 0."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    limit_spinning()
     write_what_fits()
     try:
         app([argument for argument in given if argument != "--debug"], prog_name="velatura")

@@ -28,6 +28,7 @@ from trainers.previews import evaluating
 from trainers.prior import class_counts, class_dataset, class_order
 from trainers.run import Run
 from trainers.sampling import Order, draw
+from trainers.threads import passing_threads
 from trainers.train import open_dataset, open_session
 
 STEPS = 5
@@ -63,7 +64,7 @@ class Estimate:
 
 def measure(config: Config, listener: Listener | None = None, steps: int = STEPS) -> Estimate:
     """Measure a run; `listener` is told of each real step. VelaturaError where it could not be trained."""
-    with tempfile.TemporaryDirectory(prefix="velatura-") as folder:
+    with tempfile.TemporaryDirectory(prefix="velatura-") as folder, passing_threads():
         run, ends = Run(Path(folder)), list[float]()
 
         def note(event: Event) -> None:

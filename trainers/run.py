@@ -6,6 +6,7 @@ dataset/       the images as they were trained on, with captions
 samples/       pictures drawn along the way        cache/   latents and text embeddings
 prior/         class images that the base has drawn
 checkpoints/   to resume from                      style/   the files people download
+threads        how many threads it computes with, from its first start on
 """
 
 from __future__ import annotations

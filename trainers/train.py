@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ from trainers.ranks_map import draw_rank_map
 from trainers.run import Run, new_run, plain_disk_errors, write_config
 from trainers.signals import interrupted_by_sigterm
 from trainers.techniques import techniques_in
+from trainers.threads import run_threads
 from trainers.word import learn_word
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ class Result:
 
 def train(config: Config, out: Path, overwrite: bool = False, listener: Listener | None = None) -> Result:
     """Train a style in a new run folder under `out`; nothing is left there where the preparation fails."""
-    with interrupted_by_sigterm():
+    with interrupted_by_sigterm(), ExitStack() as threads:
         with new_run(config, out, overwrite) as run:
             record = Recorder(run.folder, listener)
+            threads.enter_context(run_threads(run, record))
             fill_folder(run, config, record)
             session = open_session(run, config, record)
         session.run = Run(out / config.name)
@@ -106,7 +108,7 @@ def resume(run: Run, listener: Listener | None = None, steps: int | None = None,
         raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; give more --steps to train it longer")
     with interrupted_by_sigterm(), run.training():
         record = Recorder(run.folder, listener)
-        with _errors_noted(run, record):
+        with _errors_noted(run, record), run_threads(run, record):
             session = open_session(run, config, record)
             if not heed_stop:
                 run.clear_stop()

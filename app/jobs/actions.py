@@ -17,6 +17,7 @@ from app.results import free_name
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
 from trainers.run import Run, Stop, open_run, write_config
+from trainers.threads import forget_threads
 
 if TYPE_CHECKING:
     from trainers.config import Config
@@ -167,6 +168,7 @@ def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None) -
             with run.training():
                 for folder in (run.checkpoints, run.samples, run.style):
                     shutil.rmtree(folder, ignore_errors=True)
+                forget_threads(run)
                 write_config(run, config)
         run.clear_stop()
         Recorder(job.folder)("anew")

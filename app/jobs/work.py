@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 from app.failure import sentence
+from app.jobs.priority import lower_priority
 from app.jobs.process import own_identity
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import read_summary
 from trainers.errors import BusyError, VelaturaError
 from trainers.events import Recorder
 from trainers.run import Run
+from trainers.threads import limit_spinning
 
 
 def main(runs: str, number: str, token: str) -> int:
@@ -74,4 +76,6 @@ def _note_failure(job: Job, words: str) -> None:
 
 
 if __name__ == "__main__":
+    limit_spinning()  # before torch is loaded
+    lower_priority()
     sys.exit(main(*sys.argv[1:]))
