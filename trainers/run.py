@@ -231,14 +231,35 @@ def write_config(run: Run, config: Config) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, moved there when the block ends without an error; else nothing is left."""
+    """A name beside `path` to write to, moved there when the block ends without an error; else nothing is left.
+
+    What was written is on the disk before the name is, so that a power cut leaves the old file or the new one.
+    """
     whose = f"{os.getpid()}-{threading.get_ident()}"
     building = path.with_name(f".unfinished-{whose}-{path.name}")  # with the suffix that says the format
     try:
         yield building
+        sync_file(building)
         building.replace(path)
     finally:
         building.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until what was written to a file is on the disk."""
+    with path.open("r+b") as file:  # Windows syncs nothing that was opened for reading
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until a folder's names are on the disk, on systems that can be asked for that."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_free(path: Path, overwrite: bool) -> None:

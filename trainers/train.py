@@ -90,11 +90,14 @@ def train(config: Config, out: Path, overwrite: bool = False, listener: Listener
             return _train(session, resume=False)
 
 
-def resume(run: Run, listener: Listener | None = None, steps: int | None = None, heed_stop: bool = False) -> Result:
+def resume(
+    run: Run, listener: Listener | None = None, steps: int | None = None, heed_stop: bool = False, attempt: int = 0
+) -> Result:
     """Go on with a run from its newest checkpoint, exactly as if it had not been cut; `steps` trains it longer.
 
     One that `prepare` made, or that was cut before it saved anything, is trained from its first step. A stop that was
-    asked for before is forgotten, unless `heed_stop`: then the run may end where it begins.
+    asked for before is forgotten, unless `heed_stop`: then the run may end where it begins. `attempt` is the
+    number of a queue's attempt, which the run's events repeat.
     """
     config = run.config()
     done = run.checkpoint_steps()
@@ -108,6 +111,8 @@ def resume(run: Run, listener: Listener | None = None, steps: int | None = None,
         raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; give more --steps to train it longer")
     with interrupted_by_sigterm(), run.training():
         record = Recorder(run.folder, listener)
+        if attempt:
+            record("attempt", number=attempt)
         with _errors_noted(run, record), run_threads(run, record):
             session = open_session(run, config, record)
             if not heed_stop:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.jobs.dispatcher import DELETED, note_cancelled, settle
+from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.process import own_identity
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import TRAIN, YIELD, Job, NewJob, Store
@@ -125,7 +125,8 @@ def stop(store: Store, number: int, how: Stop = "save") -> State:
     else:
         _must(store.request(job, how), job)
         if how == "cancel" and view.state in (State.PREPARING, State.WORKING, State.STOPPING):
-            job.process.kill()  # whatever is half written is made anew, and what it had saved is kept
+            if not kill(job):  # whatever is half written is made anew, and what it had saved is kept
+                Run(job.folder).ask_to_stop(how)
         else:
             Run(job.folder).ask_to_stop(how)
     settle(store)

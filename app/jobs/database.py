@@ -1,4 +1,4 @@
-"""The queue's SQLite file: its layout and version, one connection a process, transactions that wait for each other."""
+"""The queue's SQLite file: one connection a process, transactions that wait for each other, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -6,47 +6,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from app.jobs.migrations import ADVICE, DamagedQueueError, migrate
 from trainers.errors import VelaturaError
+from trainers.run import sync_folder, whole_file
 
-APPLICATION = 0x56454C41
-"""Marks the file as ours; `VELA` in ASCII."""
-VERSION = 1
-"""Version of the layout below."""
 PATIENCE = 20.0
 """Seconds to wait for a transaction of another process."""
-
-LAYOUT = """
-CREATE TABLE jobs (
-    id        INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind      TEXT NOT NULL,              -- train, or what a small job is for: estimate, caption, generate …
-    folder    TEXT NOT NULL UNIQUE,       -- relative to the folder of runs, so that this can be moved as a whole
-    command   TEXT NOT NULL,              -- JSON: the words after `velatura` of a small job; [] for train
-    cwd       TEXT NOT NULL,              -- where it was asked for: relative names of bases and styles are from there
-    owner     TEXT NOT NULL,
-    wants     TEXT NOT NULL,              -- auto, cpu, cuda, cuda:1, mps
-    priority  INTEGER NOT NULL,           -- higher goes first
-    position  INTEGER NOT NULL,           -- then lower goes first
-    phase     TEXT NOT NULL,              -- waiting, claimed, running, held, ended
-    requested TEXT NOT NULL DEFAULT '',   -- of a running job: save, pause, cancel, yield
-    device    TEXT NOT NULL DEFAULT '',   -- of a claimed or running job
-    token     TEXT NOT NULL DEFAULT '',   -- of a claim: whoever starts with another one is too late
-    host      TEXT NOT NULL DEFAULT '',   -- the process that has the job: who claimed it, trains it or changes it
-    pid       INTEGER NOT NULL DEFAULT 0,
-    started   REAL NOT NULL DEFAULT 0,    -- when that process began: with the pid it names one process for good
-    attempts  INTEGER NOT NULL DEFAULT 0,
-    added     REAL NOT NULL,              -- Unix seconds, as all times
-    begun     REAL NOT NULL DEFAULT 0,
-    ended     REAL NOT NULL DEFAULT 0
-);
-CREATE INDEX by_turn ON jobs (phase, priority DESC, position);
-CREATE TABLE workers (
-    host TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT NULL, devices TEXT NOT NULL,
-    PRIMARY KEY (host, pid)
-);
-"""
 
 
 class Database:
@@ -73,13 +41,8 @@ class Database:
         """The connection in a transaction that no other process is in; undone where the block ends with an error."""
         with self._lock, self._plain_errors():
             connection = self._opened()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with _transaction(connection):
                 yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
     def close(self) -> None:
         """Let the file go; the next use opens it again."""
@@ -90,12 +53,17 @@ class Database:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
+            if self.path.exists() and not self.path.stat().st_size:
+                raise DamagedQueueError(f"{self.path} is empty; {ADVICE}")
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                _create(self.path)
             # Transactions are begun and ended here, not by the module's own guesses.
             connection = sqlite3.connect(self.path, PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 connection.row_factory = sqlite3.Row
-                self._check_layout(connection)
+                with _transaction(connection):
+                    migrate(connection, self.path)
                 _use_write_ahead_log(connection)
             except BaseException:
                 connection.close()
@@ -103,35 +71,12 @@ class Database:
             self._connection = connection
         return self._connection
 
-    def _check_layout(self, connection: sqlite3.Connection) -> None:
-        """Create the tables in a new file; VelaturaError where the file is another program's or version's."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            application = connection.execute("PRAGMA application_id").fetchone()[0]
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if application == version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                for statement in LAYOUT.split(";\n"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {VERSION}")
-            elif application != APPLICATION:
-                raise VelaturaError(f"{self.path} is no queue of Velatura; {self._advice}")
-            elif version != VERSION:
-                found = f"{self.path} is a queue of version {version}, and this Velatura reads version {VERSION}"
-                raise VelaturaError(f"{found}; use the Velatura that wrote it, or {self._advice}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-
-    @property
-    def _advice(self) -> str:
-        return "move it away to begin a new queue (the runs beside it stay as they are)"
-
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
         try:
             yield
+        except OSError as error:
+            raise VelaturaError(f"the queue {self.path} cannot be used: {error.strerror or error}") from error
         except sqlite3.OperationalError as error:
             if "disk is full" in str(error):
                 raise VelaturaError(f"the disk is full: no room to write {self.path}") from error
@@ -141,7 +86,33 @@ class Database:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError):
                 raise
-            raise VelaturaError(f"{self.path} is damaged or no queue of Velatura ({error}); {self._advice}") from error
+            raise DamagedQueueError(f"{self.path} is damaged or no queue of Velatura ({error}); {ADVICE}") from error
+
+
+def _create(path: Path) -> None:
+    """Make a new queue under another name, so that a kill leaves no half file; another process may be faster."""
+    from filelock import FileLock
+
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        if path.exists():
+            return
+        with whole_file(path) as building, closing(sqlite3.connect(building, isolation_level=None)) as connection:
+            with _transaction(connection):
+                migrate(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+        sync_folder(path.parent)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite itself undoes it after some errors, as on a full disk
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from app.jobs.devices import Offer, environment_for, find_devices
-from app.jobs.process import own_identity, start_detached
-from app.jobs.states import is_alive
+from app.jobs.process import find_process, own_identity, start_detached
+from app.jobs.states import is_alive, is_silent
 from app.jobs.store import YIELD, Job, Store
 from app.jobs.summary import read_summary
 from app.jobs.views import Watcher
@@ -171,9 +171,17 @@ def settle(store: Store) -> list[Job]:
     return ended
 
 
+def kill(job: Job) -> bool:
+    """End the process of a running job at once; False where it is not found on this machine."""
+    if job.process.kill():
+        return True
+    found = find_process(WORK, job.token) if job.token and job.process.is_here else None
+    return found is not None and found.kill()
+
+
 def _has_paused(job: Job) -> bool:
     said = read_summary(job.folder)
-    return said.ended == "paused" and said.time >= job.begun
+    return said.ended == "paused" and not is_silent(job, said)
 
 
 def note_cancelled(job: Job) -> None:
@@ -182,6 +190,6 @@ def note_cancelled(job: Job) -> None:
     One that had saved something in an earlier attempt is not given up by cancelling the next one before it begins.
     """
     said = read_summary(job.folder)
-    if not said.saved and (not said.ended or said.time < job.begun):
+    if not said.saved and (not said.ended or is_silent(job, said)):
         with suppress(OSError):  # a folder that is gone says so by itself
             Recorder(job.folder)("cancelled", step=said.saved)

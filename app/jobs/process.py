@@ -7,22 +7,26 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SAME_START = 2.0
-"""Seconds by which two readings of a start time may differ: some systems derive it from a clock that is corrected."""
+"""Seconds by which two readings of a start by the wall clock may differ."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One process for good: a number is used again, but not within the second in which it began."""
+    """One process for good: a number is used again, but not within the moment in which it began."""
 
     host: str
     pid: int
     started: float
-    """Unix seconds."""
+    """Seconds since the boot where `boot` is given, which no change of the clock moves; else Unix seconds."""
+    boot: str = ""
+    """Names one boot of a Linux machine; empty on other systems, whose start times do not move with the clock."""
 
     @property
     def is_here(self) -> bool:
@@ -33,35 +37,75 @@ class Identity:
         """Whether it runs on this machine now; one that has ended and was not yet collected by its parent does not."""
         return self._find() is not None
 
-    def kill(self) -> None:
-        """End it at once, if it is alive and of this machine."""
+    def kill(self) -> bool:
+        """End it at once; False where there is no such process on this machine."""
         import psutil
 
         found = self._find()
-        if found is not None:
-            try:
-                found.kill()
-            except psutil.NoSuchProcess:
-                return
+        if found is None:
+            return False
+        try:
+            found.kill()
+        except psutil.NoSuchProcess:
+            return False
+        return True
 
     def _find(self) -> Any:
         import psutil
 
-        if not self.is_here:
+        if not self.is_here or not self.pid:
             return None
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) <= SAME_START
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.Error:  # it is gone, or belongs to somebody who does not let us look
+            return process if self._began_with(process) and process.status() != psutil.STATUS_ZOMBIE else None
+        except (psutil.Error, OSError):  # it is gone, or belongs to somebody who does not let us look
             return None
+
+    def _began_with(self, process: Any) -> bool:
+        if self.boot:
+            return self.boot == boot_id() and self.started == _seconds_from_boot(self.pid)
+        return abs(float(process.create_time()) - self.started) <= SAME_START
 
 
 def own_identity() -> Identity:
     """This process."""
+    return identity_of(os.getpid())
+
+
+def identity_of(pid: int) -> Identity:
+    """A living process of this machine; psutil.Error or OSError where there is none with this number."""
     import psutil
 
-    return Identity(socket.gethostname(), os.getpid(), psutil.Process().create_time())
+    boot = boot_id()
+    started = _seconds_from_boot(pid) if boot else psutil.Process(pid).create_time()
+    return Identity(socket.gethostname(), pid, started, boot)
+
+
+def find_process(module: str, argument: str) -> Identity | None:
+    """The process of this machine that runs `python -m module … argument …`; None where none that may be seen does."""
+    import psutil
+
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or ()
+        if module in words and argument in words:
+            with suppress(psutil.Error, OSError):
+                return identity_of(process.pid)
+    return None
+
+
+def boot_id() -> str:
+    """What names this boot of a Linux machine; empty on other systems."""
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _seconds_from_boot(pid: int) -> float:
+    """When a process of Linux began, by the clock that starts with the machine (proc(5), field 22 of `stat`)."""
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    ticks = stat[stat.rindex(b")") + 2 :].split()[19]  # the name before it may hold anything
+    return int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def start_detached(

@@ -91,13 +91,20 @@ def is_alive(job: Job) -> bool:
             return run.last_beat() < LOST and run.is_training()
 
 
+def is_silent(job: Job, said: Summary) -> bool:
+    """Whether a job has said nothing in its latest attempt: what its folder says is from an earlier one."""
+    if job.attempts and said.attempt:
+        return said.attempt != job.attempts
+    return said.time < job.begun  # of a version that did not count attempts in the folder
+
+
 def find_state(job: Job, alive: bool, said: Summary) -> State:
     """The state that follows from a job's row, from whether its process lives, and from what its folder says."""
     if job.phase == "waiting" or (job.phase == "held" and not said.doing and not said.ended):
         return State.QUEUED
     if job.phase == "claimed":
         return State.PREPARING
-    silent = said.time < job.begun  # in this attempt: what it said is from an earlier one
+    silent = is_silent(job, said)
     if alive and said.ended and not silent:  # it has said its last word and lets go of its device
         return State.SAVING if job.phase == "running" else State(said.ended)
     if alive:

@@ -28,8 +28,10 @@ Phase = Literal["waiting", "claimed", "running", "held", "ended"]
 """Where a job is: in line; given to a dispatcher that starts it; in its process; in an action's hands; nowhere."""
 
 IN_LINE = "phase = 'waiting' ORDER BY priority DESC, position, id"
-FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, ended = ?"
+FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, boot = '', ended = ?"
 """What becomes of a row that no process has any more."""
+HAS = "host = ?, pid = ?, started = ?, boot = ?"
+"""What becomes of a row that a process has from now on."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,8 @@ class Store:
                 if device is not None:
                     token = secrets.token_hex(8)
                     db.execute(
-                        "UPDATE jobs SET phase = 'claimed', device = ?, token = ?, host = ?, pid = ?, started = ?, "
-                        "begun = ? WHERE id = ?",
-                        (device, token, claimer.host, claimer.pid, claimer.started, time.time(), row["id"]),
+                        f"UPDATE jobs SET phase = 'claimed', device = ?, token = ?, {HAS}, begun = ? WHERE id = ?",
+                        (device, token, *_process(claimer), time.time(), row["id"]),
                     )
                     return _job(db.execute("SELECT * FROM jobs WHERE id = ?", (row["id"],)).fetchone(), self.runs)
         return None
@@ -174,9 +175,9 @@ class Store:
         So a job whose dispatcher died while starting it can be given to another one without ever running twice.
         """
         begun = self._change(
-            "UPDATE jobs SET phase = 'running', host = ?, pid = ?, started = ?, begun = ?, attempts = attempts + 1 "
+            f"UPDATE jobs SET phase = 'running', {HAS}, begun = ?, attempts = attempts + 1 "
             "WHERE id = ? AND token = ? AND phase = 'claimed'",
-            *(process.host, process.pid, process.started, time.time(), number, token),
+            *(*_process(process), time.time(), number, token),
         )
         return self.job(number) if begun else None
 
@@ -212,14 +213,13 @@ class Store:
     def hold(self, job: Job, holder: Identity) -> bool:
         """Keep a job that waits or has ended from everybody else while its folder is changed."""
         return self._change(
-            "UPDATE jobs SET phase = 'held', host = ?, pid = ?, started = ? "
-            "WHERE id = ? AND phase = ? AND phase IN ('waiting', 'ended')",
-            *(holder.host, holder.pid, holder.started, job.id, job.phase),
+            f"UPDATE jobs SET phase = 'held', {HAS} WHERE id = ? AND phase = ? AND phase IN ('waiting', 'ended')",
+            *(*_process(holder), job.id, job.phase),
         )
 
     def release(self, job: Job) -> None:
         """Put a held job back to where it was."""
-        release = "UPDATE jobs SET phase = ?, pid = 0, started = 0 WHERE id = ? AND phase = 'held'"
+        release = "UPDATE jobs SET phase = ?, pid = 0, started = 0, boot = '' WHERE id = ? AND phase = 'held'"
         self._change(release, job.phase, job.id)
 
     def want(self, job: Job, device: str) -> None:
@@ -248,8 +248,8 @@ class Store:
     # ---------------------------------------------------------------- who serves the queue
     def enter(self, worker: Identity, devices: Sequence[str]) -> None:
         """Note that a dispatcher serves this queue."""
-        row = (worker.host, worker.pid, worker.started, json.dumps(devices))
-        self._change("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?)", *row)
+        row = (*_process(worker), json.dumps(devices))
+        self._change("INSERT OR REPLACE INTO workers (host, pid, started, boot, devices) VALUES (?, ?, ?, ?, ?)", *row)
 
     def leave(self, worker: Identity) -> None:
         """Note that a dispatcher has ended."""
@@ -259,7 +259,10 @@ class Store:
         """The dispatchers that entered and did not leave, which a killed one does not, and their devices."""
         with self._database.reading() as db:
             rows = db.execute("SELECT * FROM workers").fetchall()
-        return {Identity(r["host"], r["pid"], r["started"]): tuple(json.loads(r["devices"])) for r in rows}
+        return {
+            Identity(row["host"], row["pid"], row["started"], row["boot"]): tuple(json.loads(row["devices"]))
+            for row in rows
+        }
 
     # ---------------------------------------------------------------- within
     def _relative(self, folder: Path) -> str:
@@ -274,6 +277,11 @@ class Store:
         """Whether a statement changed a row."""
         with self._database.writing() as db:
             return db.execute(statement, values).rowcount > 0
+
+
+def _process(process: Identity) -> tuple[str, int, float, str]:
+    """The values of `HAS`."""
+    return process.host, process.pid, process.started, process.boot
 
 
 def _place(db: sqlite3.Connection, number: int, place: int) -> bool:
@@ -294,7 +302,7 @@ def _place(db: sqlite3.Connection, number: int, place: int) -> bool:
 
 def _job(row: sqlite3.Row, runs: Path) -> Job:
     values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a row is no mapping
-    process = Identity(values.pop("host"), values.pop("pid"), values.pop("started"))
+    process = Identity(values.pop("host"), values.pop("pid"), values.pop("started"), values.pop("boot"))
     values["folder"], values["cwd"] = runs / values["folder"], Path(values["cwd"])
     values["command"] = tuple(json.loads(values["command"]))
     return Job(**values, process=process)

@@ -12,7 +12,7 @@ from trainers.events import Event
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
 """The event with which a job says that it has ended, and the state that it is then in."""
-BEGINNINGS = ("anew", "loading")
+BEGINNINGS = ("anew", "attempt", "loading")
 """What an attempt says first: the time before it was not spent on the job."""
 
 
@@ -47,6 +47,8 @@ class Summary:
     """What the run said at its start: method, base, images, device …; of an estimate, its numbers."""
     time: float = 0.0
     """Of the newest event that changed something, in Unix seconds."""
+    attempt: int = 0
+    """Which attempt of its job said this, the first being 1; 0 where no queue began it, or an older version did."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -69,6 +71,12 @@ class Summary:
 
 def _anew(summary: Summary, event: Event) -> Summary:
     return Summary()
+
+
+def _attempt(summary: Summary, event: Event) -> Summary:
+    return replace(
+        summary, doing="preparing", ended="", message="", step=summary.saved, speed=0.0, attempt=event["number"]
+    )
 
 
 def _loading(summary: Summary, event: Event) -> Summary:
@@ -136,6 +144,7 @@ def _end(summary: Summary, event: Event) -> Summary:
 
 _CHANGES = {
     "anew": _anew,
+    "attempt": _attempt,
     "loading": _loading,
     "start": _start,
     "working": _working,

@@ -13,6 +13,7 @@ from pathlib import Path
 from app.failure import sentence
 from app.jobs.priority import lower_priority
 from app.jobs.process import own_identity
+from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import read_summary
 from trainers.errors import BusyError, VelaturaError
@@ -47,7 +48,7 @@ def _perform(job: Job) -> None:
         return
     from trainers.train import resume
 
-    resume(Run(job.folder), heed_stop=True)
+    resume(Run(job.folder), heed_stop=True, attempt=job.attempts)
 
 
 def _run_command(job: Job) -> None:
@@ -58,6 +59,7 @@ def _run_command(job: Job) -> None:
 
     with Run(job.folder).training():
         record = Recorder(job.folder)
+        record("attempt", number=job.attempts)
         record("working", message="Starting …")
         try:
             code = app(list(job.command), prog_name="velatura", standalone_mode=False, obj=record)
@@ -71,7 +73,7 @@ def _run_command(job: Job) -> None:
 def _note_failure(job: Job, words: str) -> None:
     """Say what went wrong, unless the run has said just that itself."""
     said = read_summary(job.folder)
-    if said.ended != "failed" or said.time < job.begun or said.message != words:
+    if said.ended != "failed" or is_silent(job, said) or said.message != words:
         Recorder(job.folder)("error", message=words)
 
 

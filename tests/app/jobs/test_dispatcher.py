@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,7 +22,7 @@ import torch
 from app.jobs import actions
 from app.jobs.devices import Offer
 from app.jobs.dispatcher import Dispatcher, settle
-from app.jobs.process import own_identity
+from app.jobs.process import identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.views import View, Watcher
 from tests.trainers.runs import equal, events_of, state_of, style_metadata, style_tensors
@@ -175,7 +177,7 @@ def test_two_dispatchers_start_each_of_many_jobs_once(store):
     views = {view.job.id: view for view in Watcher(store).views()}
     assert {(views[number].state, views[number].job.attempts) for number in numbers} == {("finished", 1)}
     for view in views.values():
-        assert [event["type"] for event in read_events(view.job.folder)] == ["working", "done"]
+        assert [event["type"] for event in read_events(view.job.folder)] == ["attempt", "working", "done"]
         assert (view.job.folder / "process.log").read_text().count("velatura") == 1
     begun = {number: views[number].job.begun for number in numbers}
     assert len(set(begun.values())) == 24 and store.workers() == {}
@@ -226,10 +228,9 @@ def begun(store: Store, folder: Path) -> tuple[Job, subprocess.Popen[bytes]]:
     slow.write_text("import time; time.sleep(300)")
     job = store.add(NewJob("train", actions.new_folder(store, "slow")))
     claimed = store.claim(CPU.choose, own_identity())
-    child = subprocess.Popen([sys.executable, str(slow)])
-    identity = replace(own_identity(), pid=child.pid, started=psutil.Process(child.pid).create_time())
     assert claimed is not None
-    running = store.begin(job.id, claimed.token, identity)
+    child = subprocess.Popen([sys.executable, str(slow), "app.jobs.work", claimed.token])
+    running = store.begin(job.id, claimed.token, identity_of(child.pid))
     assert running is not None
     return running, child
 
@@ -267,6 +268,46 @@ def test_a_job_that_is_killed_while_it_prepares_is_cancelled(store, dispatcher, 
     view = Watcher(store).view(job.id)
     assert (view.state, view.job.phase, view.job.device) == ("cancelled", "ended", "")
     assert [event["type"] for event in read_events(job.folder)] == ["cancelled"]
+
+
+def test_a_job_of_an_older_row_is_cancelled_at_once_after_a_step_of_the_clock(store, dispatcher, tmp_path):
+    job, child = begun(store, tmp_path)
+    shifted = psutil.Process(child.pid).create_time() + 5
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE jobs SET started = ?, boot = '' WHERE id = ?", (shifted, job.id))
+    with Run(job.folder).training():  # as its process does, by which it is still seen
+        assert Watcher(store).view(job.id).state == "preparing"
+        actions.stop(store, job.id, "cancel")
+        assert child.wait(60) != 0
+    dispatcher.look()
+    assert Watcher(store).view(job.id).state == "cancelled"
+
+
+def test_a_job_that_cannot_be_found_is_asked_to_end(store, tmp_path):
+    job, child = begun(store, tmp_path)
+    child.kill()
+    child.wait()
+    with Run(job.folder).training():
+        actions.stop(store, job.id, "cancel")
+        assert Run(job.folder).asked_to_stop() == "cancel"
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="needs the faketime package")
+def test_a_job_ends_as_it_says_where_the_clock_goes_back_while_it_runs(store):
+    """The clock of its process is an hour behind the one by which its row says when it began."""
+    folder = actions.new_folder(store, "one")
+    job = actions.add_command(store, "version", folder, ["--version"])
+    claimed = store.claim(CPU.choose, own_identity())
+    assert claimed is not None
+    work = [sys.executable, "-m", "app.jobs.work", str(store.runs), str(job.id), claimed.token]
+    variables = os.environ | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    subprocess.run(["faketime", "-f", "-1h", *work], check=True, capture_output=True, env=variables)
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE jobs SET begun = ? WHERE id = ?", (time.time(), job.id))
+    assert [ended.id for ended in settle(store)] == [job.id]
+    view = Watcher(store).view(job.id)
+    assert view.said.time < view.job.begun - 3000, "the clock was not behind"
+    assert view.state == "finished"
 
 
 def test_serving_in_the_background_survives_a_queue_that_cannot_be_used_for_a_while(store):

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.jobs.process import Identity, own_identity, start_detached
@@ -40,12 +41,26 @@ def identity_in(file: Path) -> Identity:
 def test_this_process_is_itself_and_no_other():
     me = own_identity()
     assert me.pid == os.getpid() and me.is_here and me.is_alive()
-    assert me.is_alive() and replace(me, started=me.started + 0.5).is_alive()
-    assert not replace(me, started=me.started - 60).is_alive()  # an earlier process of the same number
+    assert not replace(me, started=me.started - 0.01).is_alive()  # an earlier process of the same number
+    assert not replace(me, boot="another").is_alive()
     assert not replace(me, host="elsewhere").is_alive() and not replace(me, host="elsewhere").is_here
     replace(me, started=me.started - 60).kill()
     replace(me, host="elsewhere").kill()
     assert me.is_alive()
+
+
+def test_a_change_of_the_clock_makes_nobody_another(monkeypatch):
+    me, before = own_identity(), psutil.Process().create_time()
+    boot_time = psutil.boot_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: boot_time + 3600)  # which follows the clock
+    assert psutil.Process().create_time() - before > 3000, "this test changes nothing"
+    assert me.is_alive() and own_identity() == me
+
+
+def test_a_process_of_an_older_row_is_known_by_the_wall_clock():
+    me = own_identity()
+    old = Identity(me.host, me.pid, psutil.Process().create_time() + 0.5)
+    assert old.is_alive() and not replace(old, started=old.started - 60).is_alive()
 
 
 @pytest.mark.parametrize("how", ["kill", "interrupt"])

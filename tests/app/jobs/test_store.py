@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app.jobs.devices import Offer
+from app.jobs.migrations import VERSION
 from app.jobs.process import Identity, own_identity
 from app.jobs.store import Job, NewJob, Store
 from trainers.errors import VelaturaError
@@ -290,6 +292,15 @@ def of_the_future(path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
 
 
+def emptied(path: Path) -> None:
+    path.touch()
+
+
+def zeroed(path: Path) -> None:
+    cut_in_half(path)
+    path.write_bytes(bytes(path.stat().st_size))
+
+
 def cut_in_half(path: Path) -> None:
     store = Store(path.parent)
     for number in range(200):
@@ -302,9 +313,14 @@ def cut_in_half(path: Path) -> None:
     ("spoil", "words"),
     [
         (broken, "is damaged or no queue of Velatura"),
-        (another_program_s, "is no queue of Velatura; move it away"),
-        (of_the_future, "is a queue of version 99, and this Velatura reads version 1; use the Velatura that wrote it"),
+        (another_program_s, "is no queue of Velatura; `velatura queue repair` keeps it aside"),
+        (
+            of_the_future,
+            rf"a queue of version 99, and this Velatura reads up to version {VERSION}; use the Velatura",
+        ),
         (cut_in_half, "is damaged or no queue of Velatura"),
+        (emptied, "is empty; `velatura queue repair` keeps it aside"),
+        (zeroed, "is damaged or no queue of Velatura"),
     ],
 )
 def test_a_file_that_is_no_queue_is_one_sentence_and_stays_as_it_is(spoil, words, tmp_path):
@@ -314,7 +330,7 @@ def test_a_file_that_is_no_queue_is_one_sentence_and_stays_as_it_is(spoil, words
     for use in (store.jobs, store.line, lambda: add(store, "b"), lambda: claim(store)):
         with pytest.raises(VelaturaError, match=words) as caught:
             use()
-        assert "move it away" in str(caught.value) and "\n" not in str(caught.value)
+        assert re.search("velatura queue repair|move it away", str(caught.value)) and "\n" not in str(caught.value)
     assert (tmp_path / "queue.db").read_bytes() == before
 
 

@@ -1,0 +1,31 @@
+"""Copies of a queue's file that are whole, made while others use it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from trainers.run import whole_file
+
+
+def back_up(source: Path, target: Path) -> None:
+    """Copy what is committed in a queue; `target` is replaced once the copy is on the disk and sound.
+
+    Raises sqlite3.DatabaseError where the source is damaged, and leaves `target` as it was.
+    """
+    with (
+        whole_file(target) as building,
+        closing(sqlite3.connect(source)) as old,
+        closing(sqlite3.connect(building)) as new,
+    ):
+        old.backup(new)
+        new.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        check_integrity(new)
+
+
+def check_integrity(connection: sqlite3.Connection) -> None:
+    """Read every page and index; sqlite3.DatabaseError where something is wrong."""
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
