@@ -19,7 +19,8 @@ from app.ui.drafts import Draft
 from app.ui.parts import Studio
 from app.ui.shelf import FORMATS, Item
 from app.ui.starting import start_run, with_orders
-from app.ui.uploads import take_in
+from app.ui.uploads import sender_folder, take_in
+from app.ui.visit import sender_of
 from trainers.presets import list_presets
 from trainers.techniques import list_techniques
 
@@ -45,11 +46,18 @@ class Api:
         self.studio = studio
 
     @kindly
-    def upload(self, files: list[gr.FileData], draft: str = "") -> Answer:
+    def upload(
+        self,
+        files: list[gr.FileData],
+        draft: str = "",
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> Answer:
         """Add pictures, captions (`.txt`) or ZIPs to a draft, a new one where none is named."""
         draft = draft or secrets.token_urlsafe(24)
         before = len(self._read(draft).pictures)
-        kept = take_in(self.studio.drafts, _key(draft), uploads_of(files), self.studio.uploads)
+        sender = sender_of(request.username, request.cookies) if request is not None else ""
+        folder = sender_folder(self.studio.uploads, sender)
+        kept = take_in(self.studio.drafts, _key(draft), uploads_of(files), folder)
         if len(kept.pictures) == before and not before:
             reasons = " ".join(f"{one.name}: {one.reason}" for one in kept.left_out) or "No file arrived."
             raise RefusalError("no_images", f"None of this is a picture that can be read. {reasons}")

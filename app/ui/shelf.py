@@ -124,12 +124,14 @@ class Shelf:
         return folder
 
     # ---------------------------------------------------------------- files in
-    def take_in(self, upload: Path, name: str) -> Item:
+    def take_in(self, upload: Path, name: str, folder: Path | None = None) -> Item:
         """Take in a style that was made elsewhere and is called `name` there; the upload is gone afterwards.
+
+        `folder` is where uploads of whoever sends it lie, that of all uploads where it is not given.
 
         It is checked as a whole before it gets its place. VelaturaError says in one sentence why it is not taken.
         """
-        uploads = self.places.uploads.resolve()
+        uploads = (folder or self.places.uploads).resolve()
         if not (upload.resolve().is_relative_to(uploads) and upload.is_file()):
             raise VelaturaError(words.NOT_AN_UPLOAD)
         coming = Path(tempfile.mkdtemp(dir=upload.parent))

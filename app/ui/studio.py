@@ -26,6 +26,7 @@ from app.ui.lost import Lost
 from app.ui.parts import Studio, open_studio
 from app.ui.places import Places, UploadFolder
 from app.ui.theme import Velatura
+from app.ui.upload_route import upload_route
 from app.ui.uploads import MOST_BYTES_A_FILE
 
 STYLE_SHEETS = (
@@ -107,7 +108,11 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
                 Middleware(Lost),
                 Middleware(Opening),
             ],
-            "routes": [Mount("/look", StaticFiles(directory=static)), Route("/now", _say_now(studio))],
+            "routes": [
+                Mount("/look", StaticFiles(directory=static)),
+                Route("/now", _say_now(studio)),
+                upload_route(uploads.path),
+            ],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,

@@ -22,8 +22,8 @@ from app.ui.patched import patched
 from app.ui.shelf import Item
 from app.ui.shelf_cards import card, dialogs
 from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
-from app.ui.uploads import MOST_BYTES_A_FILE, MOST_NAME
-from app.ui.visit import items, number, said
+from app.ui.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
+from app.ui.visit import items, number, said, sender_of
 from trainers.errors import VelaturaError
 
 A_PAGE = 24
@@ -105,12 +105,13 @@ class StylesPage:
         except (OSError, VelaturaError) as error:
             return {self.notice: _problem(error)}
 
-    def brought(self, chosen: str, seen: str, event: gr.EventData) -> Shown:
+    def brought(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Take in files that have been uploaded; each is taken or refused for itself."""
+        folder = sender_folder(self.studio.uploads, sender_of(request.username, request.cookies))
         taken, refused = [], []
         for file in items(event, "files"):
             try:
-                taken.append(self._take_in(file))
+                taken.append(self._take_in(file, folder))
             except (OSError, VelaturaError) as error:
                 refused.append(_problem(error))
         notice = "".join(refused) + (_welcome(taken) if taken else "")
@@ -123,7 +124,7 @@ class StylesPage:
             raise VelaturaError(words.GONE)
         return item
 
-    def _take_in(self, file: dict[str, Any]) -> Item:
+    def _take_in(self, file: dict[str, Any], folder: Path) -> Item:
         """Take in one file that the page has sent, or say why it has not sent it."""
         name, problem = str(file.get("name", ""))[:MOST_NAME], file.get("problem")
         if problem == "other":
@@ -134,7 +135,7 @@ class StylesPage:
             raise VelaturaError(f"{words.TOO_LARGE.format(name, most)}. {place}")
         if problem:
             raise VelaturaError(words.ARRIVED_NOT.format(name))
-        return self.shelf.take_in(Path(str(file.get("path", ""))), name)
+        return self.shelf.take_in(Path(str(file.get("path", ""))), name, folder)
 
     def _do(self, what: str, item: Item, event: gr.EventData) -> str:
         """Do what a button asks for; the sentence that says so."""

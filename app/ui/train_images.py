@@ -20,8 +20,8 @@ from app.ui.samples import build_strips
 from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
 from app.ui.tools import build_tools, preview, progress
 from app.ui.trouble import in_a_banner, saying, trouble_line
-from app.ui.uploads import Upload, refuse, take_folder, take_in
-from app.ui.visit import items, key_of, number, said, tab_of
+from app.ui.uploads import Upload, refuse, sender_folder, take_folder, take_in
+from app.ui.visit import items, key_of, number, said, sender_of, tab_of
 from app.ui.writers import Progress
 from presets.samples.catalogue import read_sets
 from trainers.data.captioning import CAPTIONERS
@@ -105,7 +105,7 @@ class PicturesStep:
         """Take in a few files that have been uploaded."""
         key, files, trouble = key_of(request), items(event, "files"), ""
         try:
-            self._take(key, files)
+            self._take(key, files, sender_folder(self.studio.uploads, sender_of(request.username, request.cookies)))
         except (OSError, VelaturaError) as error:
             trouble = in_a_banner(error)
         shown = self._whole(self.studio.drafts.read(key))
@@ -227,10 +227,10 @@ class PicturesStep:
             shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
         return shown
 
-    def _take(self, key: str, files: list[dict[str, Any]]) -> None:
+    def _take(self, key: str, files: list[dict[str, Any]], folder: Path) -> None:
         arrived = [file for file in files if isinstance(file.get("path"), str)]
         uploads = [Upload(Path(file["path"]), str(file.get("name", ""))) for file in arrived]
-        take_in(self.studio.drafts, key, uploads, self.studio.uploads)
+        take_in(self.studio.drafts, key, uploads, folder)
         for file in files:
             if file not in arrived:
                 refuse(self.studio.drafts, key, str(file.get("name", "")), str(file.get("problem", ""))[:300])

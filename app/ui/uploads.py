@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
@@ -30,11 +31,10 @@ KEPT_SIDE = 2048
 """A picture keeps at most as many pixels as a square of this side: no base is trained at more."""
 PREVIEW_SIDE = 480
 MOST_NAME = 200
-COMING, BROKEN_OFF = "tmp*", 600.0
-"""How Gradio calls a file that is coming in, and for how many seconds nothing has come of one that broke off."""
 AT_ONCE = 2
 """Pictures that are decoded at the same time: each of the largest takes some hundred megabytes meanwhile."""
 LISTED_LEFT_OUT = 100
+NOT_ARRIVED = "This file did not arrive whole. Add it again."
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,19 @@ class Upload:
     name: str
 
 
+def sender_folder(root: Path, sender: str) -> Path:
+    """Where the uploads of one sender lie below `root`: nobody else's are taken in for them."""
+    return root / sha256(sender.encode()).hexdigest()[:32]
+
+
 def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path) -> Draft:
     """Take pictures, captions and ZIPs into a draft and delete every original; `folder` is where uploads must lie.
 
-    What cannot be used is listed in the draft with the reason; the others go on.
+    What cannot be used is listed in the draft with the reason; the others go on. Raises OSError where the draft itself
+    cannot be kept.
     """
     draft = drafts.open(key)
-    inside = [one for one in uploads if one.path.resolve().is_relative_to(folder.resolve())]
+    inside = [one for one in uploads if _has_arrived(one.path, folder)]
     try:
         for suffix, group in groupby(inside, lambda one: _kind(one.name)):
             if suffix == "picture":
@@ -63,7 +69,15 @@ def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path) -
     finally:
         for upload in inside:
             forget(upload.path, folder)
-    return draft
+    absent = [as_left_out(one.name, NOT_ARRIVED) for one in uploads if one not in inside]
+    return drafts.change(key, lambda now: _limited(now, [], absent)) if absent else draft
+
+
+def _has_arrived(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve()) and path.is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
 
 
 def take_folder(drafts: Drafts, key: str, folder: Path) -> Draft:
@@ -92,6 +106,8 @@ def _take_archive(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Dra
         return _take_pictures(drafts, key, pictures, wrong)
     except VelaturaError as error:
         return refuse(drafts, key, upload.name, str(error))
+    except OSError as error:
+        return refuse(drafts, key, upload.name, why_not_kept(error))
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -114,6 +130,8 @@ def _take_caption(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Dra
         text = own_caption(upload.path) if upload.path.suffix.lower() == ".txt" else None
     except UnreadableError:
         text = None
+    except OSError as error:
+        return refuse(drafts, key, upload.name, why_not_kept(error))
     if text is None:
         return refuse(drafts, key, upload.name, "This text is too long for a caption.")
     return drafts.change(key, lambda now: with_captions(now, dict.fromkeys(found, text), "{} read from files."))
@@ -142,6 +160,17 @@ def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> Pictur
         return take(drafts, draft, *file)
     except UnreadableError as error:
         return as_left_out(file[0], f"This file {error.reason}.")
+    except OSError as error:
+        return as_left_out(file[0], why_not_kept(error))
+
+
+def why_not_kept(error: OSError) -> str:
+    """The sentence about a file that was not taken in because the disk would not have it."""
+    if isinstance(error, FileNotFoundError):
+        return NOT_ARRIVED
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "There is no room for this file on the disk. Make room, then add it again."
+    return f"This file could not be kept ({error.strerror or error}). Add it again."
 
 
 def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
@@ -190,10 +219,9 @@ def _stem(name: str) -> str:
 
 
 def forget(path: Path, folder: Path) -> None:
-    """Delete an upload and the folder that the server made for it alone, and what is left of those that broke off."""
+    """Delete an upload, and the folders up to `folder` that are empty then: the server made them for it alone."""
     path.unlink(missing_ok=True)
-    if path.parent.resolve() != folder.resolve() and path.parent.is_dir() and not any(path.parent.iterdir()):
-        path.parent.rmdir()
-    for part in folder.glob(COMING):
-        if part.is_file() and time.time() - part.stat().st_mtime > BROKEN_OFF:
-            part.unlink(missing_ok=True)
+    for parent in path.parents:
+        if parent.resolve() == folder.resolve() or not parent.is_dir() or any(parent.iterdir()):
+            break
+        parent.rmdir()

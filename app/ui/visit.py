@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -15,10 +16,15 @@ MOST_TEXT = 10_000
 
 def key_of(request: gr.Request) -> str:
     """The key of a person's draft: the name on a shared studio, else the browser's cookie, else this page alone."""
-    if request.username:
-        return f"user:{request.username}"
-    cookie = dict(request.cookies).get(VISITOR) if request.cookies else None
-    return f"visitor:{cookie}" if cookie else f"page:{request.session_hash}"
+    return sender_of(request.username, request.cookies) or f"page:{request.session_hash}"
+
+
+def sender_of(username: str | None, cookies: Mapping[str, str] | None) -> str:
+    """Who sends a request: the name on a shared studio, else the browser's cookie; "" for a program without either."""
+    if username:
+        return f"user:{username}"
+    cookie = dict(cookies).get(VISITOR) if cookies else None
+    return f"visitor:{cookie}" if cookie else ""
 
 
 def tab_of(request: gr.Request) -> str:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 import stat
 import struct
 import time
@@ -78,15 +77,6 @@ def test_formats_are_taken_and_originals_deleted(drafts, folder):
     assert list(folder.rglob("*")) == []
     suffixes = {path.suffix for path in everything(drafts)}
     assert suffixes <= {".png", ".webp", ".json", ".lock", ""}
-
-
-def test_what_is_left_of_uploads_that_broke_off_is_deleted_in_passing(drafts, folder):
-    left, coming = folder / "tmpbrokenoff", folder / "tmpcoming"
-    for path in (left, coming):
-        path.write_bytes(b"half")
-    os.utime(left, (0, time.time() - 700))
-    take_in(drafts, KEY, [put(folder, "fox.png", scene(0, (80, 60)))], folder)
-    assert list(folder.iterdir()) == [coming]
 
 
 def test_gps_and_rotation(drafts, folder):

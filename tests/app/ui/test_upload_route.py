@@ -1,0 +1,98 @@
+"""Uploads over the wire: the same picture from many at once, and nobody's taken by another."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.app.ui.server import Process
+from tests.trainers.data.pictures import scene
+
+CLIENTS = 20
+
+
+def visitor(url: str) -> httpx.Client:
+    """A browser that has opened the page once."""
+    client = httpx.Client(base_url=url, timeout=60)
+    client.get("", headers={"accept": "text/html"})
+    assert client.cookies.get("velatura-visitor")
+    return client
+
+
+def png(seed: int) -> bytes:
+    file = io.BytesIO()
+    scene(seed, (64, 48)).save(file, "PNG")
+    return file.getvalue()
+
+
+def send(client: httpx.Client, *pictures: tuple[str, bytes]) -> list[str]:
+    answer = client.post("gradio_api/upload", files=[("files", picture) for picture in pictures])
+    assert answer.status_code == 200, answer.text
+    return list(answer.json())
+
+
+def file(path: str, name: str) -> dict[str, Any]:
+    return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+def take(client: httpx.Client, files: list[dict[str, Any]]) -> str:
+    """What `/upload` says of files that were sent, as a program reads it."""
+    asked = client.post("gradio_api/call/upload", json={"data": [files, ""]}).json()["event_id"]
+    return client.get(f"gradio_api/call/upload/{asked}").text
+
+
+def left(out: Path) -> list[Path]:
+    return [path for path in (out / ".studio" / "uploads").rglob("*") if path.is_file() and path.name != ".held"]
+
+
+def test_the_same_pictures_from_many_at_once_reach_all_of_them(studio: Process) -> None:
+    pictures = [("fox.png", png(1)), ("owl.png", png(2))]
+    client = visitor(studio.url)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        sent = list(pool.map(lambda _: send(client, *pictures), range(CLIENTS)))
+        assert len({path for paths in sent for path in paths}) == 2 * CLIENTS
+        batches = [[file(path, name) for path, (name, _) in zip(paths, pictures, strict=True)] for paths in sent]
+        answers = list(pool.map(lambda batch: take(client, batch), batches))
+    whole = [answer for answer in answers if answer.count('"caption"') == 2 and '"left_out": []' in answer]
+    assert len(whole) == CLIENTS, answers
+    assert left(studio.out) == []
+
+
+def test_a_file_that_is_gone_is_named_and_the_others_go_on(studio: Process) -> None:
+    client = visitor(studio.url)
+    fox, owl = send(client, ("fox.png", png(3)), ("owl.png", png(4)))
+    Path(owl).unlink()
+    answer = take(client, [file(fox, "fox.png"), file(owl, "owl.png")])
+    assert answer.count('"caption"') == 1 and "complete" in answer
+    assert '"name": "owl.png", "reason": "This file did not arrive whole. Add it again."' in answer
+
+
+def test_an_upload_belongs_to_whoever_sent_it(studio: Process) -> None:
+    """Knowing the path of somebody's upload is not enough to take it."""
+    ann, ben = visitor(studio.url), visitor(studio.url)
+    (path,) = send(ann, ("fox.png", png(5)))
+    assert "did not arrive" in take(ben, [file(path, "fox.png")]) and Path(path).is_file()
+    assert take(ann, [file(path, "fox.png")]).count('"caption"') == 1
+
+
+def test_what_breaks_off_leaves_nothing(studio: Process) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="fox.png"\r\n\r\n'
+    broken = http.client.HTTPConnection("127.0.0.1", studio.port)
+    broken.putrequest("POST", "/gradio_api/upload")
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": "100000"}
+    for name, value in headers.items():
+        broken.putheader(name, value)
+    broken.endheaders(head + bytes(50_000))
+    end = time.monotonic() + 30
+    while not left(studio.out):
+        assert time.monotonic() < end, "it has begun to come in"
+    broken.close()
+    while left(studio.out):
+        assert time.monotonic() < end, left(studio.out)
+        time.sleep(0.05)
