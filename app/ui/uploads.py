@@ -32,7 +32,7 @@ KEPT_SIDE = 2048
 PREVIEW_SIDE = 480
 MOST_NAME = 200
 AT_ONCE = 2
-"""Pictures that are decoded at the same time: each of the largest takes some hundred megabytes meanwhile."""
+"""Pictures of one upload that are looked at at the same time; memory has a limit of its own for all uploads."""
 LISTED_LEFT_OUT = 100
 NOT_ARRIVED = "This file did not arrive whole. Add it again."
 
@@ -185,28 +185,19 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
     """Decode a file, keep it as plain PNG and as a preview. Raises UnreadableError."""
     if path.stat().st_size > MOST_BYTES_EACH:
         raise UnreadableError(name, f"is larger than {MOST_BYTES_EACH // 2**20} MB: save it smaller and add it again")
-    image = open_image(path, MOST_PIXELS)
+    image = open_image(path, MOST_PIXELS, KEPT_SIDE**2)
     mask = alpha_mask(image)
     if mask is not None and mask.getextrema()[1] == 0:
         raise UnreadableError(name, "is transparent all over")
     caption = own_caption(path)
     if caption is None:
         caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
-    image = _no_larger(image, KEPT_SIDE**2)
     identifier = secrets.token_hex(8)
     image.save(drafts.pictures(draft) / f"{identifier}.png", compress_level=1)
     preview = flatten(image)
     preview.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
     preview.save(drafts.previews(draft) / f"{identifier}.webp", quality=82)
     return Picture(id=identifier, name=name[-MOST_NAME:], caption=clean(caption), size=(image.height, image.width))
-
-
-def _no_larger(image: Image.Image, pixels: int) -> Image.Image:
-    scale = (pixels / (image.width * image.height)) ** 0.5
-    if scale >= 1:
-        return image
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def as_left_out(name: str, reason: str) -> LeftOut:

@@ -9,14 +9,19 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from trainers.data.decode_memory import bytes_to_decode, decode_budget
 from trainers.errors import VelaturaError
 
 MAX_PIXELS = 100_000_000
+TILE = 2**18
+"""Pixels that are converted at a time, in full precision."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
 FORMATS_IN_WORDS = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC"
 
@@ -59,21 +64,32 @@ class UnreadableError(VelaturaError):
         self.reason = reason
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(path: Path, max_pixels: int = MAX_PIXELS, keep_pixels: int | None = None) -> Image.Image:
     """Decode an image file to an upright 8-bit sRGB image, `RGB`, or `RGBA` where part of it is transparent.
 
-    Raises UnreadableError for whatever is not a readable image of an allowed format and size.
+    One of more than `keep_pixels` pixels is scaled down to so many. All threads of a process together take no more
+    memory for it than `decode_memory.MOST_BYTES`: they wait for each other. Raises UnreadableError for whatever is not
+    a readable image of an allowed format and size.
     """
     from pillow_heif import register_heif_opener
 
     register_heif_opener()
     _check_file(path)
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise UnreadableError(path.name, _too_large(f"{image.width} × {image.height} pixels", max_pixels))
-            image.load()
-            return _upright(_standard(image), _orientation(image))
+        with ExitStack() as stack:
+            opened = stack.enter_context(Image.open(path, formats=FORMATS))
+            if opened.width * opened.height > max_pixels:
+                raise UnreadableError(path.name, _too_large(f"{opened.width} × {opened.height} pixels", max_pixels))
+            needed = bytes_to_decode(opened, keep_pixels, path.stat().st_size)
+            if needed > decode_budget().total:
+                raise UnreadableError(path.name, _too_much(needed, decode_budget().total))
+            stack.enter_context(decode_budget().reserve(needed))
+            opened.load()
+            orientation = _orientation(opened)
+            image = _standard(opened)
+            opened.close()  # its pixels are let go before a turned or smaller copy is made
+            image = image if image.mode == "RGB" or _is_transparent(image) else image.convert("RGB")
+            return _no_larger(_upright(image, orientation), keep_pixels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(
             path.name, _too_large(f"over {max_pixels // 10**6} million pixels", max_pixels)
@@ -101,8 +117,11 @@ def flatten(image: Image.Image) -> Image.Image:
     """Lay an image on white; the result is `RGB`."""
     if image.mode != "RGBA":
         return image.convert("RGB")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
+    flat = Image.new("RGB", image.size)
+    for box in _tiles(image.size):  # whole copies of a large image would take four times its memory
+        tile = image.crop(box)
+        flat.paste(Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile).convert("RGB"), box)
+    return flat
 
 
 def alpha_mask(image: Image.Image) -> Image.Image | None:
@@ -112,6 +131,13 @@ def alpha_mask(image: Image.Image) -> Image.Image | None:
 
 def _too_large(found: str, max_pixels: int) -> str:
     return f"is too large ({found}; at most {max_pixels // 10**6} million pixels are decoded: make it smaller)"
+
+
+def _too_much(needed: int, most: int) -> str:
+    return (
+        f"is too large (decoding it takes about {needed / 1e9:.1f} GB of memory, and at most {most / 1e9:.1f} GB are "
+        "spent on it: make it smaller)"
+    )
 
 
 def _what_it_is(path: Path) -> str:
@@ -140,47 +166,98 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _standard(image: Image.Image) -> Image.Image:
-    """sRGB without metadata; the alpha channel stays only where something is transparent."""
-    profile = image.info.get("icc_profile")
-    image = _eight_bit(image)
-    alpha = None
-    if image.has_transparency_data:
-        if "transparency" in image.info and image.mode == "RGB":
-            # A key colour of a 16-bit PNG is given in 16 bits, but Pillow has read the pixels as 8 bits.
-            key = image.info["transparency"]
-            image.info["transparency"] = tuple(value >> 8 for value in key) if max(key) > 255 else key
-        rgba = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
-        alpha = rgba.getchannel("A")
-        if image.mode not in ("L", "LA"):
-            image = rgba
-        if alpha.getextrema() == (255, 255):
-            alpha = None
-    colour = _to_srgb(image, profile)
-    if alpha is not None:
-        colour.putalpha(alpha)
-    colour.info = {}
-    return colour
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale what has more than 8 bits, where Pillow's own conversion would clip; other images pass through."""
-    if not image.mode.startswith(("I", "F")):
+def _no_larger(image: Image.Image, pixels: int | None) -> Image.Image:
+    scale = (pixels / (image.width * image.height)) ** 0.5 if pixels else 1.0
+    if scale >= 1:
         return image
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("it holds values that are not numbers")
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return image.getchannel("A").getextrema() != (255, 255)
+
+
+def _tiles(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """The boxes of an image, of at most `TILE` pixels each."""
+    width, height = size
+    across = min(width, TILE)
+    down = max(1, TILE // across)
+    for y in range(0, height, down):
+        for x in range(0, width, across):
+            yield x, y, min(x + across, width), min(y + down, height)
+
+
+def _standard(image: Image.Image) -> Image.Image:
+    """sRGB without metadata, `RGBA` where the file speaks of transparency; made tile by tile."""
+    profile = image.info.get("icc_profile")
+    to_eight_bits = _scaling(image)
+    if to_eight_bits is None and "transparency" in image.info and image.mode == "RGB":
+        # A key colour of a 16-bit PNG is given in 16 bits, but Pillow has read the pixels as 8 bits.
+        key = image.info["transparency"]
+        image.info["transparency"] = tuple(value >> 8 for value in key) if max(key) > 255 else key
+    with_alpha = to_eight_bits is None and image.has_transparency_data
+    mode = "L" if to_eight_bits is not None else _colours(image.mode, with_alpha)
+    to_srgb = _through_profile(profile, mode)
+    whole = Image.new("RGBA" if with_alpha else "RGB", image.size)
+    for box in _tiles(image.size):
+        tile = image.crop(box)
+        if to_eight_bits is not None:
+            tile = to_eight_bits(tile)
+        alpha = None
+        if with_alpha:
+            rgba = (tile.convert("LA") if tile.mode == "La" else tile).convert("RGBA")
+            alpha = rgba.getchannel("A")
+            tile = tile.convert("L") if tile.mode == "LA" else tile if tile.mode == "L" else rgba
+        colour = to_srgb(tile)
+        if alpha is not None:
+            colour.putalpha(alpha)
+        whole.paste(colour, box)
+    return whole
+
+
+def _colours(mode: str, with_alpha: bool) -> str:
+    """The mode that a tile's colours have before they become sRGB."""
+    if mode in ("L", "LA"):
+        return "L"
+    return "RGBA" if with_alpha else mode
+
+
+def _scaling(image: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
+    """What brings tiles of more than 8 bits to 8, where Pillow's own conversion would clip; None for other images."""
+    if not image.mode.startswith(("I", "F")):
+        return None
     tags = getattr(image, "tag_v2", {})
-    lowest, highest = float(np.min(values)), float(np.max(values))
-    if image.mode == "I" and lowest < 0 and UNSIGNED in np.ravel(tags.get(SAMPLE_FORMAT_TAG, UNSIGNED)):
-        values = np.where(values < 0, values + 2.0**32, values)  # Pillow reads unsigned 32 bits as signed
-        lowest, highest = float(np.min(values)), float(np.max(values))
-    if lowest < 0:  # no range is given for signed values: take the image's own
-        values, highest = values - lowest, highest - lowest
-    values = values / _full_range(image.mode, highest)
-    if tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:
-        values = 1 - values
-    return Image.fromarray(np.round(values * 255).astype(np.uint8))
+    lowest, highest = _extremes(image, wraps=False)
+    # Pillow reads unsigned 32 bits as signed.
+    wraps = image.mode == "I" and lowest < 0 and UNSIGNED in np.ravel(tags.get(SAMPLE_FORMAT_TAG, UNSIGNED))
+    if wraps:
+        lowest, highest = _extremes(image, wraps)
+    least = min(lowest, 0.0)  # no range is given for signed values: take the image's own
+    white = _full_range(image.mode, highest - least)
+    inverted = tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO
+
+    def to_eight_bits(tile: Image.Image) -> Image.Image:
+        values = (_values(tile, wraps) - least) / white
+        return Image.fromarray(np.round((1 - values if inverted else values) * 255).astype(np.uint8))
+
+    return to_eight_bits
+
+
+def _values(tile: Image.Image, wraps: bool) -> np.ndarray:
+    values = np.asarray(tile).astype(np.float64)
+    return np.where(values < 0, values + 2.0**32, values) if wraps else values
+
+
+def _extremes(image: Image.Image, wraps: bool) -> tuple[float, float]:
+    """The lowest and the highest value of an image; ValueError where one is not a number."""
+    lowest, highest = np.inf, -np.inf
+    for box in _tiles(image.size):
+        values = _values(image.crop(box), wraps)
+        if not np.isfinite(values).all():
+            raise ValueError("it holds values that are not numbers")
+        lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
+    return lowest, highest
 
 
 def _full_range(mode: str, highest: float) -> float:
@@ -191,29 +268,38 @@ def _full_range(mode: str, highest: float) -> float:
     return next((top for top in usual if highest <= top), highest)
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert to `RGB` through the embedded ICC profile, or plainly where there is none that fits the pixels."""
+def _through_profile(profile: bytes | None, mode: str) -> Callable[[Image.Image], Image.Image]:
+    """What converts tiles to `RGB`: through the embedded ICC profile, or plainly where none fits their `mode`."""
     from PIL import ImageCms
 
-    if image.mode == "LA":
-        image = image.convert("L")
-    if profile:
+    def plainly(tile: Image.Image) -> Image.Image:
+        return tile.convert("RGB")
+
+    if not profile:
+        return plainly
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        wanted = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip())
+        fits = {"RGB": mode != "CMYK", "L": mode in ("1", "L"), "CMYK": mode == "CMYK"}
+        if wanted is None or not fits[wanted]:
+            return plainly
+        transform = ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            wanted,
+            "RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError):
+        return plainly  # a broken profile: the pixels are shown as viewers show them, without it
+
+    def through(tile: Image.Image) -> Image.Image:
         try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip())
-            grey = image.mode in ("1", "L")
-            fits = {"RGB": image.mode != "CMYK", "L": grey, "CMYK": image.mode == "CMYK"}
-            if mode is not None and fits[mode]:
-                converted = ImageCms.profileToProfile(
-                    image.convert(mode),
-                    source,
-                    ImageCms.createProfile("sRGB"),
-                    renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                    outputMode="RGB",
-                    flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-                )
-                assert converted is not None  # only None where the conversion is in place
-                return converted
-        except (ImageCms.PyCMSError, OSError):
-            pass  # a broken profile: the pixels are shown as viewers show them, without it
-    return image.convert("RGB")
+            converted = ImageCms.applyTransform(tile.convert(wanted), transform)
+        except (ImageCms.PyCMSError, ValueError):
+            return plainly(tile)
+        assert converted is not None  # only None where the conversion is in place
+        return converted
+
+    return through

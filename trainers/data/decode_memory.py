@@ -1,0 +1,108 @@
+"""How much memory decoding an image takes at most, and the one limit of a process for all images it decodes at once.
+
+What decoders take was measured with files of each format (`tests/trainers/data/test_decode_memory.py` measures again);
+everything is computed from the header, before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+MOST_BYTES = 5 * 2**28
+"""Memory that a process spends on decoding at any time. Eight bits of 100 million pixels need two thirds of it."""
+
+BYTES_A_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+"""Of Pillow's modes in memory; every other mode takes `WIDE`."""
+WIDE = 4
+CODEC = {"WEBP": 12, "AVIF": 16, "HEIF": 8}
+"""Bytes a pixel that a decoder holds beside Pillow's image: planes, canvases, and the pixels on their way over."""
+HDR_CODEC = 8
+"""Bytes a pixel more where a HEIF image has over eight bits."""
+COEFFICIENT = 2
+"""Bytes of a coefficient, of which a progressive JPEG's decoder holds one a pixel and channel."""
+WHOLE_FILE_READ = frozenset(CODEC)
+OVERHEAD = 24 * 2**20
+"""Tiles on their way through a conversion, tables, and what the allocator does not give back."""
+BITS_TAG, SAMPLES_TAG = 258, 277
+
+
+def bytes_to_decode(image: Image.Image, kept_pixels: int | None = None, file_bytes: int = 0) -> int:
+    """The most memory that an opened and not yet loaded image takes until it is a standard one.
+
+    `kept_pixels` is how many pixels it is then scaled down to, None where it is kept as it is.
+    """
+    pixels = image.width * image.height
+    stored = BYTES_A_PIXEL.get(image.mode, WIDE)
+    codec = _codec(image)
+    kept = WIDE
+    scale = min(1.0, (kept_pixels / pixels) ** 0.5) if kept_pixels and pixels else 0.0
+    resized = 2 * WIDE + WIDE * scale  # with premultiplied alpha, and scaled in one direction
+    most = max(stored + codec, stored + _held(image, codec) + kept, 2 * kept, resized if scale < 1 else 0.0)
+    rows = 4 * image.width * 8  # two rows of a decoder, with up to 16 bits for four channels
+    whole = 2 * file_bytes if image.format in WHOLE_FILE_READ else 0
+    return int(pixels * most) + rows + whole + OVERHEAD
+
+
+def _codec(image: Image.Image) -> float:
+    """Bytes a pixel that the decoder holds beside the image while it decodes."""
+    match image.format:
+        case "JPEG" | "MPO":
+            return COEFFICIENT * len(image.getbands()) if image.info.get("progressive") else 0
+        case "TIFF":
+            tags = getattr(image, "tag_v2", {})
+            bits = int(np.max(np.ravel(tags.get(BITS_TAG, 1))))
+            samples = int(np.max(np.ravel(tags.get(SAMPLES_TAG, 1))))
+            return max(1, bits // 8) * max(samples, len(image.getbands()))  # a strip may be the whole image
+        case "HEIF":
+            return CODEC["HEIF"] + (HDR_CODEC if int(image.info.get("bit_depth") or 8) > 8 else 0)
+        case format:
+            return CODEC.get(str(format), 0)
+
+
+def _held(image: Image.Image, codec: float) -> float:
+    """Of that, what the opened image holds until it is closed."""
+    return codec if image.format in CODEC else 0
+
+
+class DecodeBudget:
+    """Bytes that may be taken at the same time; whoever asks waits in line until there is room."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._free = total
+        self._line: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, size: int) -> Iterator[None]:
+        """Hold `size` bytes while the block runs; ValueError for more than there are."""
+        if size > self.total:
+            raise ValueError(f"{size} bytes are more than the {self.total} that may be taken")
+        ticket = object()
+        with self._changed:
+            self._line.append(ticket)
+            try:
+                self._changed.wait_for(lambda: self._line[0] is ticket and self._free >= size)
+                self._free -= size
+            finally:
+                self._line.remove(ticket)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += size
+                self._changed.notify_all()
+
+
+@cache
+def decode_budget() -> DecodeBudget:
+    """The one of this process."""
+    return DecodeBudget(MOST_BYTES)
