@@ -1,0 +1,106 @@
+"""Trains cases in a process of its own and reports the results: `python -m tests.golden.measure FAMILY CASES RESULT`.
+
+Bits depend on the processor's vector instructions, so the parent process switches all of them off (`PORTABLE`): then
+every x86-64 processor gives the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+PORTABLE = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OMP_NUM_THREADS": "1",
+}
+"""Environment in which torch computes the same bits on every x86-64 processor."""
+Outcome = dict[str, Any]
+
+
+def measure(family: str, cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
+    """Losses and style tensors of each case (a complete settings table), computed with portable instructions."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = Path(folder, "cases.json"), Path(folder, "result.json")
+        asked.write_text(json.dumps(cases), encoding="utf-8")
+        command = [sys.executable, "-m", "tests.golden.measure", family, str(asked), str(answered)]
+        root = Path(__file__).parents[2]
+        done = subprocess.run(command, cwd=root, env=os.environ | PORTABLE, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-4000:])
+        found: dict[str, Outcome] = json.loads(answered.read_text(encoding="utf-8"))
+        return found
+
+
+def main(family: str, asked: str, answered: str) -> None:
+    """Train each case on a tiny base of this family and write what came out."""
+    from tests.tiny import tiny_folder
+    from tests.trainers.runs import write_images
+
+    cases: dict[str, dict[str, Any]] = json.loads(Path(asked).read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        base, images = tiny_folder(family, root / "base"), write_images(root / "images")
+        found = {}
+        for name, table in cases.items():
+            table["base"]["model"], table["data"]["images"] = str(base), str(images)
+            found[name] = _train(table, root / name.replace("/", "-"))
+    Path(answered).write_text(json.dumps(found), encoding="utf-8")
+
+
+def _train(table: Mapping[str, Any], out: Path) -> Outcome:
+    import tomli_w
+
+    from tests.trainers.runs import stopping_at
+    from trainers.config_file import read_config
+    from trainers.events import read_events
+    from trainers.run import Run
+    from trainers.train import train
+
+    out.mkdir()
+    file = out / "settings.toml"
+    file.write_text(tomli_w.dumps(table), encoding="utf-8")
+    # A run that is stopped exports its style and draws no pictures of it, which would take half of the time.
+    stop = stopping_at(Run(out / "runs" / table["name"]), table["train"]["steps"] - 1)
+    result = train(read_config(file), out / "runs", listener=stop)
+    losses = [event["loss"] for event in read_events(result.run) if event["type"] == "step"]
+    tensors = {}
+    for path in sorted((result.run / "style").glob("*.safetensors")):
+        if not path.stem.endswith("-diffusers"):
+            tensors |= _tensors(path)
+    digest = sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(_bytes()).numpy().tobytes())
+    numbers = [tensor.double().reshape(-1) for _, tensor in sorted(tensors.items())]
+    return {
+        "losses": losses,
+        "digest": digest.hexdigest(),
+        "tensors": len(tensors),
+        "norm": float(sum(t.square().sum() for t in numbers)) ** 0.5,
+        "waves": float(sum((t * (t.new_tensor(range(len(t))) * 0.7 + 1).sin()).sum() for t in numbers)),
+    }
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return {f"{path.stem} {name}": tensor for name, tensor in load_file(path).items()}
+
+
+def _bytes() -> Any:
+    import torch
+
+    return torch.uint8
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
