@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.config import Config
-from trainers.config_file import anchor_images, build_config, overlay, parse_assignments, read_toml
+from trainers.config_file import build_config, overlay, parse_assignments, read_settings
 from trainers.presets import STARTER, find_preset
 
 DEFAULT_PRESET = "balanced"
@@ -20,7 +20,7 @@ def gather_config(
 
     `options` are name, seed, images, base and steps, None where not given. Raises VelaturaError.
     """
-    below = anchor_images(read_toml(file), file.parent) if file is not None else {}
+    below = read_settings(file) if file is not None else {}
     above = overlay(_table(options), parse_assignments(assignments))
     if preset is None and file is None:
         preset = DEFAULT_PRESET

@@ -25,9 +25,11 @@ def check_combination(config: Config) -> None:
 def _check_idle(config: Config) -> None:
     """A setting that something else makes idle is refused rather than passed over."""
     needs_text = (config.targets.text_encoder == "none", "targets.text_encoder")
+    whole, plain_scales = (config.base.storage == "full"), (not config.base.double_quantisation)
     no_word, no_class = (not config.tokens.word, "tokens.word"), (not config.prior.prompt, "prior.prompt")
     idle = {
-        "base.double_quantisation": (config.base.storage == "full", 'base.storage = "nf4"'),
+        "base.double_quantisation": (whole, 'base.storage = "nf4"'),
+        "base.scale_code": (whole or plain_scales, 'base.storage = "nf4" and base.double_quantisation = true'),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
         "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),
         "sample.negative": (config.sample.guidance == 1, "sample.guidance above 1"),
@@ -67,6 +69,8 @@ def _check_training(config: Config) -> None:
             f"train.offload_optimizer has no effect with train.optimizer = {train.optimizer}, whose state goes to main "
             "memory by itself where the graphics card is full"
         )
+    if not train.weight_decay and getattr(config.method, "decay_towards", "start") != "start":
+        raise ValueError("method.decay_towards has no effect with train.weight_decay = 0")
     if train.warmup >= train.steps:
         raise ValueError(f"train.warmup = {train.warmup} leaves no step of train.steps = {train.steps}")
     if train.optimizer == "prodigy" and train.learning_rate < 0.1:

@@ -10,9 +10,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trainers.adapters import METHODS, AnyMethod
+from trainers.config_migrations import VERSION
 from trainers.safe_name import check_name
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+ScaleFormat = Literal["fp32", "linear", "dynamic"]
+"""Of the scales of a weight in NF4."""
 
 
 class Section(BaseModel):
@@ -36,10 +39,17 @@ class Base(Section):
     """How the frozen weights are kept while training: `nf4` takes 4 bits a number (QLoRA), and a little more time."""
     double_quantisation: bool = True
     """Keep the scales of `nf4` in 8 bits too: 4.13 bits a number in place of 4.5."""
+    scale_code: Literal["dynamic", "linear"] = "dynamic"
+    """How 8-bit scales are spaced: `dynamic` as in bitsandbytes; `linear`, evenly, which loses more beside outliers."""
+
+    @property
+    def scale_format(self) -> ScaleFormat:
+        """What the scales of `nf4` are kept in."""
+        return self.scale_code if self.double_quantisation else "fp32"
 
     def whole(self) -> Base:
         """The same base with its weights in full, as those have it who use a style."""
-        return self.model_copy(update={"storage": "full", "double_quantisation": True})
+        return self.model_copy(update={"storage": "full", "double_quantisation": True, "scale_code": "dynamic"})
 
 
 class Data(Section):
@@ -242,8 +252,8 @@ class Save(Section):
 
 
 class Config(Section):
-    schema_version: Literal[1] = 1
-    """Version of this layout."""
+    schema_version: Literal[2] = VERSION
+    """Version of this layout; a file of an earlier one is read as it was meant."""
     name: str
     """Name of the run and of the style file."""
     seed: int = Field(0, ge=0, lt=2**63)

@@ -25,7 +25,14 @@ from trainers.events import Recorder
 from trainers.loss import prior_preserving_error, timestep_weights
 from trainers.memory import peak_memory
 from trainers.models.model import Model
-from trainers.optim import MovingAverage, learning_rate_factor, make_optimizer, parameter_groups, set_learning_rate
+from trainers.optim import (
+    MovingAverage,
+    learning_rate_factor,
+    make_optimizer,
+    parameter_groups,
+    pull_towards_start,
+    set_learning_rate,
+)
 from trainers.ranks import note_ranks
 from trainers.run import Run, plain_disk_errors
 from trainers.signals import asking_to_stop
@@ -107,6 +114,7 @@ def take_steps(
         trainee.checkpoint_gradients(session.text_trains)
     batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes)
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
+    pull_towards_start(optimizer, network)
     session.average = _average(session)
     progress = _put_back(session, optimizer) if resume else Progress()
     wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)

@@ -99,6 +99,31 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
     return optimizer
 
 
+def pull_towards_start(optimizer: torch.optim.Optimizer, network: Network) -> None:
+    """Let weight decay pull tensors to their `decay_targets`: p ← s + (1 − ηλ)(p − s), less the optimizer's step.
+
+    The optimizer is shown p − s while it steps, so that this holds for every kind of optimizer and of decay.
+    """
+    starts = [
+        (parameter, start.detach())
+        for site in network.everywhere
+        for placed in site.placed
+        for name, start in placed.method.decay_targets(site, placed.values()).items()
+        if (parameter := placed.values()[name]).requires_grad
+    ]
+    if not starts or not any(group["weight_decay"] for group in optimizer.param_groups):
+        return
+
+    @torch.no_grad()
+    def shift(sign: int) -> None:
+        for parameter, start in starts:
+            if parameter.grad is not None:
+                parameter.add_(start.to(parameter), alpha=sign)
+
+    optimizer.register_step_pre_hook(lambda *_: shift(-1))
+    optimizer.register_step_post_hook(lambda *_: shift(1))
+
+
 def offload_between_steps(optimizer: torch.optim.Optimizer) -> None:
     """Keep the optimizer's state on the CPU and fetch it for each step, to where its parameters are."""
 

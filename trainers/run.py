@@ -1,6 +1,6 @@
 """A run folder: everything about one training, self-explanatory and movable to another machine.
 
-config.toml    complete: training it again gives the same weights
+config.toml    complete: training it again gives the same weights; config.v1.toml: as an earlier Velatura wrote it
 events.jsonl   what happened, a line each; log.txt the same in words
 dataset/       the images as they were trained on, with captions
 samples/       pictures drawn along the way        cache/   latents and text embeddings
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from trainers.config_migrations import VERSION, migrate, version_of
 from trainers.errors import BusyError, VelaturaError
 from trainers.heartbeat import beating
 
@@ -81,11 +82,25 @@ class Run:
         return read_config(self.folder / "config.toml")
 
     def table(self) -> dict[str, Any]:
-        """The run's settings as they stand in its folder, unchecked; empty where they cannot be read."""
+        """The run's settings in today's layout, unchecked; empty where they cannot be read."""
         try:
-            return tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return migrate(self._written())
+        except (OSError, ValueError, VelaturaError):
             return {}
+
+    def _written(self) -> dict[str, Any]:
+        """The run's settings as they stand in its folder."""
+        return tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
+
+    def keep_old_config(self) -> None:
+        """Before config.toml is written anew, keep one of an earlier layout beside it, as `config.v1.toml`."""
+        own = self.folder / "config.toml"
+        if not own.is_file() or (version := version_of(self._written())) >= VERSION:
+            return
+        kept = own.with_name(f"config.v{version}.toml")
+        if not kept.exists():
+            with whole_file(kept) as building:
+                shutil.copyfile(own, building)
 
     # ---------------------------------------------------------------- whose it is
     @contextmanager
@@ -221,9 +236,10 @@ def is_run(folder: Path) -> bool:
 
 
 def write_config(run: Run, config: Config) -> None:
-    """Write the complete config, with the images where the run folder keeps them."""
+    """Write the complete config, with the images where the run folder keeps them; one of an earlier layout is kept."""
     from trainers.config_file import dump_config
 
+    run.keep_old_config()
     kept = config.model_copy(update={"data": config.data.model_copy(update={"images": DATASET})})
     with whole_file(run.folder / "config.toml") as building:
         building.write_text(dump_config(kept), encoding="utf-8")

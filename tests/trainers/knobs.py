@@ -92,6 +92,7 @@ def cases(within: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Ca
 
 TEXT = one("targets.text_encoder", "attn")
 STEPS = one("train.steps", 4)
+DECAY = one("train.weight_decay", 0.5)
 NF4 = one("base.storage", "nf4")
 CONVOLUTIONS = one("targets.unet", ["mid_block.resnets.0.conv1", "mid_block.resnets.1.conv1"])
 WORD = both(STEPS, one("tokens.word", "<dusk>"))
@@ -130,7 +131,7 @@ LARGER = one("data.resolution", 64)
 LONG = one("data.caption", "a fox, " * 60)
 
 CASES: dict[str, Case] = {
-    "schema_version": Case(one("schema_version", 2), refused("schema_version")),
+    "schema_version": Case(one("schema_version", 1), refused("schema_version")),
     "name": Case(one("name", "dawn"), lambda _, after: "style/dawn.safetensors" in after.files),
     "seed": Case(one("seed", 1)),
     "base.model": Case(one("base.model", "{other base}")),
@@ -140,6 +141,7 @@ CASES: dict[str, Case] = {
     "base.clip_skip": Case(one("base.clip_skip", 2)),
     "base.storage": Case(NF4),
     "base.double_quantisation": Case(one("base.double_quantisation", False), within=NF4),
+    "base.scale_code": Case(one("base.scale_code", "linear"), within=NF4),
     "data.images": Case(one("data.images", "{bare}")),
     "data.resolution": Case(one("data.resolution", 48)),
     "data.max_aspect": Case(one("data.max_aspect", 1.0), within=LARGER),
@@ -245,6 +247,9 @@ CASES: dict[str, Case] = {
     "lora.freeze_a": Case(one("method.freeze_a", True)),
     "lora.tucker": Case(one("method.tucker", True), within=CONVOLUTIONS),
     "lora.start": Case(one("method.start", "pissa")),
+    "lora.decay_towards": Case(
+        one("method.decay_towards", "zero"), within=both(STEPS, one("method.start", "pissa"), DECAY)
+    ),
     "loha.rank": Case(one("method.rank", 3), within=LOHA),
     "loha.alpha": Case(one("method.alpha", 1.0), within=LOHA),
     "loha.dropout": Case(one("method.dropout", 0.5), within=LOHA),
@@ -278,6 +283,7 @@ CASES: dict[str, Case] = {
     **cases(SORA, {"rank": 3, "alpha": 1.0, "shrink": 0.2, "ramp": 0.0, "gate_ratio": 2.0, "levels": 3}),
     **cases(SORA, {"gate_initial": "one", **LORA_DROPOUTS}),
     **cases(SELORA, {"rank": 2, "alpha": 1.0, "threshold": 100.0, "interval": 2, "budget": 30}),
+    **cases(SELORA, {"start_bound": "sqrt(1/in)"}),
     **cases(both(SELORA, one("method", {"interval": 2, "threshold": 1.05})), {"trial": 2}),
     **cases(SELORA, LORA_DROPOUTS),
     **cases(OFT, {"block_size": 4, "butterfly": True, "constraint": 0.001, "module_dropout": 0.5}),
@@ -285,7 +291,8 @@ CASES: dict[str, Case] = {
     **cases(SSF, {"missing_biases": True, "spread": 0.1, "module_dropout": 0.5}),
     **cases(BITFIT, {"missing_biases": True, "module_dropout": 0.5}),
     **cases(TLORA, {"rank": 3, "alpha": 1.0, "lowest": 0.0, "curve": 4.0, "orthogonal": False}),
-    **cases(TLORA, LORA_DROPOUTS),
+    **cases(TLORA, {"start_std": "1/sqrt(rank)", **LORA_DROPOUTS}),
+    **cases(both(TLORA, STEPS, DECAY), {"decay_towards": "zero"}),
     **cases(ADAPTER, {"form": "parallel", "width": 4, "scale": 2.0, "norms": True, "module_dropout": 0.5}),
     **cases(KRONA_BLOCK, {"scale": 2.0, "residual": True, "bias": True, "module_dropout": 0.5}),
     **cases(PROMPTS, {"tokens": 4, "variant": "image", "deep": False, "gated": True}),

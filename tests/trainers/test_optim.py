@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.trainers.adapters.layers import attach_to, make_input, make_layers
+from tests.trainers.adapters.layers import attach_to, make_input, make_layers, shake
 from trainers import optim
-from trainers.adapters import LoRA
+from trainers.adapters import LoRA, TLoRA
 from trainers.adapters.network import Network
 from trainers.config import BlockOverride, Targets, Train
 from trainers.errors import VelaturaError
@@ -22,6 +23,7 @@ from trainers.optim import (
     make_optimizer,
     offload_between_steps,
     parameter_groups,
+    pull_towards_start,
     set_learning_rate,
 )
 
@@ -101,6 +103,96 @@ def test_state_in_main_memory_between_steps_changes_nothing(device, monkeypatch)
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
     count = len(found[0])  # nothing is there to fetch for the first step
     assert moves == ["cpu"] * count + ([device] * count + ["cpu"] * count) * 2
+
+
+FROM_THE_BASE = {
+    "pissa": LoRA(rank=3, alpha=2.0, start="pissa"),
+    "dora": LoRA(rank=3, alpha=2.0, dora=True),
+    "pissa-dora": LoRA(rank=3, alpha=2.0, start="pissa", dora=True),
+    "t-lora": TLoRA(rank=3, alpha=2.0),
+}
+"""Methods some of whose tensors start at the base's own values."""
+
+
+def step_without_gradient(network: Network, steps: int, settings: Train) -> None:
+    """Nothing but weight decay."""
+    optimizer = make_optimizer(parameter_groups(network, settings), settings)
+    pull_towards_start(optimizer, network)
+    for step in range(steps):
+        set_learning_rate(optimizer, step, settings)
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lion", "adafactor", "adamw8bit"])
+@pytest.mark.parametrize("method", FROM_THE_BASE)
+def test_decay_alone_leaves_a_style_that_has_learned_nothing_as_it_is(method, optimizer):
+    network = attach_to(make_layers(), FROM_THE_BASE[method])
+    before = {name: p.clone() for name, p in network.named_parameters()}
+    changes = [site.dense() for site in network.sites]
+    step_without_gradient(network, 30, Train(learning_rate=1e-3, weight_decay=0.1, optimizer=optimizer))
+    moved = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
+    assert {name.rpartition(".")[2] for name in moved} <= ({"A"} if method == "dora" else set())  # B is still 0
+    assert all(torch.equal(site.dense(), change) for site, change in zip(network.sites, changes, strict=True))
+    if method != "dora" and method != "pissa-dora":
+        assert all(not change.any() for change in changes)
+
+
+@pytest.mark.parametrize("method", FROM_THE_BASE)
+def test_decay_takes_what_was_learned_away_and_not_the_base(method):
+    """p − s shrinks by (1 − ηλ) a step, so after n steps the change is gone and W is as it was."""
+    network = attach_to(make_layers(), FROM_THE_BASE[method])
+    starts = {name: p.clone() for name, p in network.named_parameters()}
+    shake(network)
+    learned = {name: p - starts[name] for name, p in network.named_parameters()}
+    settings = Train(learning_rate=0.1, weight_decay=0.5)
+    step_without_gradient(network, 20, settings)
+    to_start = {"pissa": "AB", "pissa-dora": "ABm", "dora": "m", "t-lora": "ABS"}[method]
+    for name, p in network.named_parameters():
+        pulled = name[-1] in to_start
+        expected = starts[name] + 0.95**20 * learned[name] if pulled else 0.95**20 * (starts[name] + learned[name])
+        torch.testing.assert_close(p.detach(), expected, rtol=1e-4, atol=1e-6)
+    step_without_gradient(network, 400, settings)
+    assert all(site.dense().norm() < 1e-5 * site.weight().norm() for site in network.sites)
+
+
+@pytest.mark.parametrize("method", FROM_THE_BASE)
+def test_towards_zero_it_eats_the_base(method):
+    network = attach_to(make_layers(), replace(FROM_THE_BASE[method], decay_towards="zero"))
+    step_without_gradient(network, 20, Train(learning_rate=0.1, weight_decay=0.5))
+    shares = [(site.dense().norm() / site.weight().norm()).item() for site in network.sites]
+    assert max(shares) > 0.1
+
+
+def test_what_has_no_gradient_is_not_decayed():
+    network = attach_to(make_layers(), FROM_THE_BASE["pissa"])
+    shake(network)
+    before = [p.clone() for p in network.parameters()]
+    settings = Train(learning_rate=0.1, weight_decay=0.5)
+    optimizer = make_optimizer(parameter_groups(network, settings), settings)
+    pull_towards_start(optimizer, network)
+    first = next(network.parameters())
+    first.grad = torch.zeros_like(first)
+    optimizer.step()
+    assert [torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True)].count(False) == 1
+
+
+def test_prodigy_finds_its_step_on_tensors_that_start_at_the_base(capsys):
+    net, x = make_layers(), make_input()
+    network = attach_to(net, FROM_THE_BASE["pissa"])
+    settings = Train(optimizer="prodigy", learning_rate=1.0, steps=60, weight_decay=0.1)
+    optimizer = make_optimizer(parameter_groups(network, settings), settings)
+    pull_towards_start(optimizer, network)
+    losses = []
+    for step in range(60):
+        set_learning_rate(optimizer, step, settings)
+        loss = net(x).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0] and optimizer.param_groups[0]["d"] > 1e-6
 
 
 @pytest.mark.parametrize("name", ["paged-adamw", "paged-adamw8bit"])

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 def kaiming(draw: torch.Generator, *shape: int) -> Tensor:
     """Kaiming-uniform with a = √5, which is U(±1/√fan_in)."""
-    bound = 1 / math.sqrt(math.prod(shape[1:]))
+    return uniform(draw, 1 / math.sqrt(math.prod(shape[1:])), *shape)
+
+
+def uniform(draw: torch.Generator, bound: float, *shape: int) -> Tensor:
+    """U(±bound)."""
     return (torch.rand(shape, generator=draw) * 2 - 1) * bound
 
 

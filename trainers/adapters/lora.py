@@ -16,6 +16,9 @@ PiSSA starts from the weight's own principal part, s B₀ A₀ ≈ U_r S_r V_r�
 
 which in this form is exactly 0 at the start in any number format, and leaves the base alone; its rank in a file is 2r.
 
+Weight decay pulls A and B to zero, and so ΔW. What starts at the base's own values, PiSSA's A and B and DoRA's m, it
+pulls back to where it started: at zero it would take the principal part, or the length of each row, away from W.
+
 Hu et al. 2021 (arXiv 2106.09685); Yeh et al. 2023 (2309.14859) for convolutions; Kalajdzievski 2023 (2312.03732) for
 rsLoRA; Liu et al. 2024 (2402.09353), eq. 5 and §4.3, for DoRA; Hayou et al. 2024 (2402.12354) for LoRA+; Zhang et al.
 2023 (2308.03303) for LoRA-FA; Meng et al. 2024 (2404.02948) for PiSSA.
@@ -63,11 +66,15 @@ class LoRA(RankedMethod):
     """Decompose k×k kernels further (Tucker): fewer numbers to train in convolutions, in a file of the same size."""
     start: Literal["zero", "pissa"] = "zero"
     """What the factors start as: noise and zeros, or (PiSSA) the principal part of each weight."""
+    decay_towards: Literal["start", "zero"] = "start"
+    """Where weight decay pulls what starts at the base's own values (PiSSA, DoRA): to its start, or to zero."""
 
     @model_validator(mode="after")
     def _starts(self) -> LoRA:
         if self.tucker and self.start == "pissa":
             raise ValueError('tucker needs start = "zero": the principal part of a weight has no Tucker core')
+        if self.decay_towards == "zero" and not (self.dora or self.start == "pissa"):
+            raise ValueError('decay_towards has no effect without dora or start = "pissa"')
         if self.freeze_a and self.plus_ratio != 1:
             raise ValueError(f"plus_ratio = {self.plus_ratio:g} has no effect with freeze_a, where B alone learns")
         return self
@@ -103,7 +110,7 @@ class LoRA(RankedMethod):
             down = {"A": A}
         theta |= {name: start if self.freeze_a else trains(start) for name, start in down.items()} | {"B": trains(B)}
         if self.dora:
-            theta["m"] = trains(site.weight().float().flatten(1).norm(dim=1))
+            theta["m"] = trains(row_lengths(site))
         return theta
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
@@ -120,6 +127,17 @@ class LoRA(RankedMethod):
 
     def learning_rate_ratio(self, name: str) -> float:
         return self.plus_ratio if name == "B" else 1.0
+
+    def decay_targets(self, site: Site, theta: Theta) -> dict[str, Tensor]:
+        if self.decay_towards == "zero":
+            return {}
+        factors = {"A": theta["A0"], "B": theta["B0"]} if self.start == "pissa" else {}
+        return factors | ({"m": row_lengths(site)} if self.dora else {})
+
+
+def row_lengths(site: Site) -> Tensor:
+    """‖W‖ of each output row of a layer's weight, `(out,)`."""
+    return site.weight().float().flatten(1).norm(dim=1)
 
 
 def principal_part(W: Tensor, rank: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -143,6 +143,13 @@ class Method:
         """Whether weight decay acts on the tensor `name` of θ."""
         return True
 
+    def decay_targets(self, site: Any, theta: Theta) -> Mapping[str, Tensor]:
+        """Where weight decay pulls tensors of a site's θ, by name; those that are not named are pulled to zero.
+
+        What starts at the base's own values needs one: at zero it would take them away from the base.
+        """
+        return {}
+
     def rank_of(self, theta: Theta) -> int | None:
         """A layer's rank now, of a method that changes it while training or serves smaller ones; None of the others."""
         return None

@@ -9,13 +9,16 @@ so the function is unchanged. With FI(θ) = Σ g² over a step's gradient g, the
 is the one that is kept; after one that was not, the next trial takes another. s is the same for every rank.
 
 All r components are there from the start, a Kaiming-uniform and b at zero; those not grown yet take no part and have no
-gradient, and those that were there keep the optimizer's state. ΔW = 0 before the first step.
+gradient, and those that were there keep the optimizer's state. ΔW = 0 before the first step. a is U(±√(6 / in)),
+Kaiming-uniform with a slope of 0 as in the authors' code, whose learning rates hold for it; LoRA's own slope of √5
+gives U(±√(1 / in)).
 
 Mao et al. 2024 (arXiv 2408.07196), §3.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -25,7 +28,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.initial import kaiming
+from trainers.adapters.initial import uniform
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -62,6 +65,8 @@ class SeLoRA(RankedMethod):
     """Steps whose Fisher information a trial adds up: more of them judge by more images."""
     budget: int = Field(default=0, ge=0)
     """The largest sum of all layers' ranks; 0 = no limit. Layers with the highest ratio come first."""
+    start_bound: Literal["sqrt(6/in)", "sqrt(1/in)"] = "sqrt(6/in)"
+    """Largest number of a new component's a: Kaiming's for a slope of 0, as the authors' code has it, or LoRA's own."""
 
     @model_validator(mode="after")
     def _fits(self) -> SeLoRA:
@@ -96,8 +101,9 @@ class SeLoRA(RankedMethod):
         use = torch.zeros(self.rank)
         use[0] = GROWN
         theta: dict[str, Tensor] = {"use": use, "information": torch.zeros(2)}
+        bound = (1.0 if self.start_bound == "sqrt(1/in)" else math.sqrt(6)) / math.sqrt(site.op.fan_in)
         for n in range(self.rank):
-            theta[f"A{n}"] = trains(kaiming(draw, 1, site.op.fan_in))
+            theta[f"A{n}"] = trains(uniform(draw, bound, 1, site.op.fan_in))
             theta[f"B{n}"] = trains(torch.zeros(site.op.out, 1))
         return theta
 

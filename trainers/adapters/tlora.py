@@ -5,11 +5,13 @@
 
 for each image of a batch at its own t of T timesteps. A and B start with orthonormal rows and columns, so that the
 components that are left carry their full share: the singular vectors of a random Gaussian matrix, with S its smallest
-singular values; A₀, B₀, S₀ are what they started as. Summed up as
+singular values; A₀, B₀, S₀ are what they started as. The matrix has entries of deviation 1 / r, as in the authors'
+code, whose learning rates hold for it; 1 / √r makes every S √r times as large. Summed up as
 
     (B S − B₀ S₀) A + B₀ S₀ (A − A₀)
 
-the change is exactly 0 at the start. With `orthogonal` off, it is LoRA with the same mask: A Kaiming, B = 0.
+the change is exactly 0 at the start, and weight decay pulls A, B and S back there. With `orthogonal` off, it is LoRA
+with the same mask: A Kaiming, B = 0.
 
 The mask is needed to draw, so no other tool can load its file, and a text encoder, which sees no timestep, cannot carry
 it. Soboleva et al. 2025 (arXiv 2507.05964).
@@ -21,7 +23,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -53,6 +55,16 @@ class TLoRA(RankedMethod):
     """κ: how the rank falls with the noise; above 1 it falls early, below 1 late."""
     orthogonal: bool = True
     """Start from orthonormal factors rather than from noise and zeros."""
+    start_std: Literal["1/rank", "1/sqrt(rank)"] = "1/rank"
+    """Deviation of the random matrix whose smallest singular values S starts as; `1/rank` is the authors' code's."""
+    decay_towards: Literal["start", "zero"] = "start"
+    """Where weight decay pulls the orthonormal factors: to their start, or to zero."""
+
+    @model_validator(mode="after")
+    def _starts(self) -> TLoRA:
+        if not self.orthogonal and (self.start_std, self.decay_towards) != ("1/rank", "start"):
+            raise ValueError("start_std and decay_towards have no effect without orthogonal = true")
+        return self
 
     @property
     def merges(self) -> bool:
@@ -66,7 +78,8 @@ class TLoRA(RankedMethod):
         if not self.orthogonal:
             return {}
         shapes = dict.fromkeys((site.op.out, site.op.fan_in) for site in sites)
-        return {f"S-{out}x{fan_in}": smallest_values(out, fan_in, self.rank, draw) for out, fan_in in shapes}
+        divisor = self.rank if self.start_std == "1/rank" else self.rank**0.5
+        return {f"S-{out}x{fan_in}": smallest_values(out, fan_in, self.rank, divisor, draw) for out, fan_in in shapes}
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         out, fan_in = site.op.out, site.op.fan_in
@@ -76,6 +89,11 @@ class TLoRA(RankedMethod):
         A, B = (torch.linalg.qr(torch.randn(width, len(S), generator=draw)).Q for width in (fan_in, out))
         frozen = {"A0": A.T.contiguous(), "B0": B, "S0": S}
         return frozen | {name[0]: trains(start.clone()) for name, start in frozen.items()}
+
+    def decay_targets(self, site: Site, theta: Theta) -> dict[str, Tensor]:
+        if not self.orthogonal or self.decay_towards == "zero":
+            return {}
+        return {name: theta[f"{name}0"] for name in ("A", "B", "S")}
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
         A, B = theta["A"], theta["B"]
@@ -103,9 +121,9 @@ class TLoRA(RankedMethod):
         return ((share**self.curve * (rank - lowest)).floor().long() + lowest).to(timesteps.device)
 
 
-def smallest_values(out: int, fan_in: int, rank: int, draw: torch.Generator) -> Tensor:
-    """The `rank` smallest singular values of a random `(out, fan_in)` matrix with entries N(0, 1 / rank), falling."""
+def smallest_values(out: int, fan_in: int, rank: int, divisor: float, draw: torch.Generator) -> Tensor:
+    """The `rank` smallest singular values, falling, of a random `(out, fan_in)` matrix of entries N(0, 1) / divisor."""
     narrow, wide = sorted((out, fan_in))
-    R = torch.randn(narrow, wide, generator=draw) / rank**0.5
+    R = torch.randn(narrow, wide, generator=draw) / divisor
     values = torch.linalg.eigvalsh(R.double() @ R.T.double()).clamp(min=0).sqrt()  # rising; (narrow, narrow) is cheap
     return values[: min(rank, narrow)].flip(0).float()

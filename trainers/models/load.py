@@ -67,7 +67,7 @@ def load_model(
         if isinstance(network, torch.nn.Module):
             network.requires_grad_(False).eval()
             if settings.storage == "nf4" and name != "vae":
-                store_in_nf4(network, device, settings.double_quantisation)
+                store_in_nf4(network, device, settings.scale_format)
             network.to(device)
     _take_any_dtype(loaded.parts["vae"])
     sha256 = sha256 or hash_files(loaded.weights)

@@ -9,10 +9,13 @@ The numbers of W, row by row, in blocks of 64:
 The codebook holds quantiles of the normal distribution, which weights nearly follow: 8 positive ones, 7 negative ones
 and 0 itself, scaled to [−1, 1]. Doubly quantised, the scales are 8-bit numbers too, in blocks of 256:
 
-    m = mean of all s,  t = max |s − m| over 256 scales,  q = round(127 (s − m) / t),  ŝ = q t / 127 + m
+    m = mean of all s,  t = max |s − m| over 256 scales,  ŝ = t d[q] + m
 
-which is 4 + 8/64 + 32/(64 · 256) = 4.127 bits a number; with scales in fp32 it is 4.5. The paper has 8-bit floats for
-q; evenly spaced numbers are nearer to the scales of a layer, which lie within a small range.
+with d[q] the number of an 8-bit code that is nearest to (s − m) / t. `dynamic` has the dynamic code of Dettmers et al.
+2021 (2110.02861, §2): ±10⁻ᵉ f for e = 0 … 6, with 2⁶⁻ᵉ fractions f in the middles of as many equal parts of [0.1, 1],
+besides 0 and 1. `linear` has q / 127 for q = −127 … 127. Where all scales of 256 are alike, evenly spaced numbers are a
+little nearer to them; where one is many times the others, they leave too few for these, and the dynamic code does not.
+Either is 4 + 8/64 + 32/(64 · 256) = 4.127 bits a number; with scales in fp32 it is 4.5.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from trainers.config import ScaleFormat
 
 BLOCK, SCALES = 64, 256
 """Numbers that share a scale; scales that share a scale of theirs."""
@@ -40,10 +45,11 @@ SMALLEST = 1e-38
 """Stands for the scale of a block of zeros."""
 
 
-def quantise(W: Tensor, double: bool = True) -> dict[str, Tensor]:
+def quantise(W: Tensor, scale_format: ScaleFormat = "dynamic") -> dict[str, Tensor]:
     """A weight of any shape as `codes` uint8 (32·blocks,) and its scales, on W's device.
 
-    Doubly quantised `scales` int8 (blocks,), `outer` fp32 (⌈blocks/256⌉,) and `mean` fp32 (); else `scales` fp32.
+    Doubly quantised `scales` (blocks,), `outer` fp32 (⌈blocks/256⌉,) and `mean` fp32 (); else `scales` fp32. Linear
+    scales are int8, dynamic ones places in their code, uint8.
     """
     blocks = _padded(W.reshape(-1).float(), BLOCK).view(-1, BLOCK)
     scales = blocks.abs().amax(1)
@@ -52,11 +58,11 @@ def quantise(W: Tensor, double: bool = True) -> dict[str, Tensor]:
     code = _codebook(W.device)
     k = torch.bucketize(u.view(-1), (code[1:] + code[:-1]) / 2, out_int32=True).to(torch.uint8)
     codes = (k[0::2] << 4) | k[1::2]
-    return {"codes": codes} | (_quantise_scales(scales) if double else {"scales": scales})
+    return {"codes": codes} | ({"scales": scales} if scale_format == "fp32" else _quantise_scales(scales, scale_format))
 
 
 def dequantise(shape: tuple[int, ...], dtype: torch.dtype, codes: Tensor, scales: Tensor, *outer: Tensor) -> Tensor:
-    """Ŵ in its shape, computed in fp32 and rounded once; `outer` and `mean` follow where `scales` are int8."""
+    """Ŵ in its shape, computed in fp32 and rounded once; `outer` and `mean` follow where `scales` are in 8 bits."""
     s = scale_of(scales, *outer)
     kernel = _kernel() if codes.device.type in ("cpu", "cuda") and dtype != torch.float64 else None
     if kernel is not None:
@@ -69,20 +75,37 @@ def dequantise(shape: tuple[int, ...], dtype: torch.dtype, codes: Tensor, scales
 
 
 def scale_of(scales: Tensor, *outer: Tensor) -> Tensor:
-    """The scales (blocks,) in fp32, of int8 ones by the `outer` scale of their 256 and the mean of all."""
+    """The scales (blocks,) in fp32, of 8-bit ones by the `outer` scale of their 256 and the mean of all."""
     if not outer:
         return scales
     t, m = outer
     rows = _padded(scales, SCALES).view(-1, SCALES)
-    return torch.addcmul(m, rows.float(), t[:, None] / 127).view(-1)[: len(scales)]
+    if scales.dtype == torch.int8:
+        found = torch.addcmul(m, rows.float(), t[:, None] / 127)
+    else:
+        found = dynamic_code(scales.device)[rows.int()] * t[:, None] + m
+    return found.view(-1)[: len(scales)]
 
 
-def _quantise_scales(scales: Tensor) -> dict[str, Tensor]:
+def _quantise_scales(scales: Tensor, scale_format: ScaleFormat) -> dict[str, Tensor]:
     mean = scales.mean()
     rows = _padded(scales - mean, SCALES).view(-1, SCALES)
     outer = rows.abs().amax(1)
-    q = (rows * (127 / outer.clamp(min=SMALLEST))[:, None]).round().to(torch.int8)
+    if scale_format == "linear":
+        q = (rows * (127 / outer.clamp(min=SMALLEST))[:, None]).round().to(torch.int8)
+    else:
+        code = dynamic_code(scales.device)
+        u = rows / outer.clamp(min=SMALLEST)[:, None]
+        q = torch.bucketize(u, (code[1:] + code[:-1]) / 2, out_int32=True).to(torch.uint8)
     return {"scales": q.view(-1)[: len(scales)].clone(), "outer": outer, "mean": mean}
+
+
+@cache
+def dynamic_code(device: torch.device) -> Tensor:
+    """The 256 numbers of the dynamic 8-bit code, rising, in fp32."""
+    edges = [torch.linspace(0.1, 1, 2 ** (6 - e) + 1) for e in range(7)]
+    half = torch.cat([10.0**-e * ((found[1:] + found[:-1]) / 2) for e, found in enumerate(edges)])
+    return torch.cat([-half, torch.tensor([0.0, 1.0]), half]).sort().values.to(device)
 
 
 def _padded(flat: Tensor, block: int) -> Tensor:

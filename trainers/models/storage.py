@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.built import build_and_apply
+from trainers.config import ScaleFormat
 from trainers.models.nf4 import dequantise, quantise
 
 KEPT = ("conv_in", "conv_out", "time_embedding", "add_embedding", "text_projection")
@@ -42,10 +43,10 @@ class NF4Layer(nn.Module):
         return y if self.bias is None else y.add_(self.op.over_channels(self.bias))
 
     @torch.no_grad()
-    def pack(self, W: Tensor, double: bool) -> None:
+    def pack(self, W: Tensor, scale_format: ScaleFormat) -> None:
         """Hold this weight in NF4."""
         self.op, self.dtype = Op.of(self), W.dtype
-        for name, tensor in quantise(W, double).items():
+        for name, tensor in quantise(W, scale_format).items():
             self.register_buffer(name, tensor)
 
     def unpack(self, W: Tensor) -> None:
@@ -77,10 +78,10 @@ class NF4Conv2d(NF4Layer, nn.Conv2d):  # type: ignore[override]
 
 
 @torch.no_grad()
-def store_in_nf4(network: nn.Module, device: torch.device | str, double: bool) -> None:
+def store_in_nf4(network: nn.Module, device: torch.device | str, scale_format: ScaleFormat = "dynamic") -> None:
     """Turn a frozen network's linear layers and convolutions into NF4, one after the other, on `device`.
 
-    The rest stays where it is; `double` also quantises the scales.
+    The rest stays where it is; `scale_format` is how the scales are kept.
     """
     kinds: dict[type[nn.Module], Any] = {kind.ordinary: kind for kind in (NF4Linear, NF4Conv2d)}
     for path, layer in network.named_modules():
@@ -89,4 +90,4 @@ def store_in_nf4(network: nn.Module, device: torch.device | str, double: bool) -
             assert isinstance(W, Tensor)
             del layer.weight
             layer.__class__ = kinds[type(layer)]
-            layer.pack(W.to(device), double)
+            layer.pack(W.to(device), scale_format)

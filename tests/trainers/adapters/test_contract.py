@@ -65,7 +65,7 @@ def test_live_equals_merged(variant, strength):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_on_a_base_in_nf4_it_is_as_on_the_weights_that_this_makes(variant):
     packed, whole, x = make_layers(), make_layers(), make_input()
-    store_in_nf4(packed, "cpu", double=True)
+    store_in_nf4(packed, "cpu", "dynamic")
     bytes_before = copy.deepcopy(packed.state_dict())
     for name, layer in whole.named_children():
         layer.weight.data.copy_(packed.get_submodule(name).weight)

@@ -68,7 +68,7 @@ def test_one_product_in_fp32_and_two_where_a_small_change_would_be_rounded_away(
 
 def test_a_packed_weight_is_not_made_whole_to_be_kept():
     net = nn.Sequential(nn.Linear(96, 160)).requires_grad_(False)
-    store_in_nf4(net, "cpu", double=False)
+    store_in_nf4(net, "cpu", "fp32")
     site = Site("unet", "0", net[0], Clock(Now()))
     site.put(Full(), {}, torch.Generator())
     x, kept = torch.randn(2, 96, requires_grad=True), list[int]()

@@ -32,11 +32,12 @@ def test_the_change_is_alpha_times_the_components_grown_so_far(kind, grown):
     assert torch.linalg.matrix_rank(expected) == grown
 
 
-def test_a_starts_kaiming_uniform_and_b_at_zero_at_rank_1():
-    theta = theta_of(make_site("linear", SeLoRA(rank=200), size=0.0))
+@pytest.mark.parametrize(("start_bound", "bound"), [("sqrt(6/in)", (6 / 12) ** 0.5), ("sqrt(1/in)", (1 / 12) ** 0.5)])
+def test_a_starts_kaiming_uniform_and_b_at_zero_at_rank_1(start_bound, bound):
+    theta = theta_of(make_site("linear", SeLoRA(rank=200, start_bound=start_bound), size=0.0))
     assert theta["use"].tolist() == [GROWN] + 199 * [UNUSED]
     A = torch.cat([theta[f"A{n}"] for n in range(200)])
-    assert A.abs().max() <= 12**-0.5 and A.std().item() == pytest.approx((3 * 12) ** -0.5, rel=0.05)
+    assert 0.99 * bound < A.abs().max() <= bound and A.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
     assert not any(theta[f"B{n}"].any() for n in range(200))
 
 

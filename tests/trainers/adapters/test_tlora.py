@@ -55,10 +55,18 @@ def test_it_starts_orthonormal_and_without_effect(kind):
 
 def test_it_starts_with_the_smallest_singular_values_of_a_random_matrix():
     draw = torch.Generator().manual_seed(4)
-    found = smallest_values(30, 12, 4, draw)
+    found = smallest_values(30, 12, 4, 2.0, draw)
     R = torch.randn(12, 30, generator=torch.Generator().manual_seed(4)) / 2
     torch.testing.assert_close(found, torch.linalg.svdvals(R)[-4:])
-    assert len(smallest_values(3, 12, 4, draw)) == 3
+    assert len(smallest_values(3, 12, 4, 4.0, draw)) == 3
+
+
+@pytest.mark.parametrize(("start_std", "deviation"), [("1/rank", 1 / 64), ("1/sqrt(rank)", 1 / 8)])
+def test_the_random_matrix_has_the_deviation_that_is_set(start_std, deviation):
+    """Σσ² of a whole square matrix is the sum of its entries' squares: n² of them."""
+    site = put_on(nn.Linear(64, 64), TLoRA(rank=64, start_std=start_std))
+    entries = theta_of(site)["S"].square().sum() / 64**2
+    assert entries.sqrt().item() == pytest.approx(deviation, rel=0.03)
 
 
 def test_a_text_encoder_cannot_carry_it():

@@ -15,7 +15,7 @@ from trainers.adapters.method import Now, Step
 from trainers.adapters.network import attach
 from trainers.adapters.op import Op, Packed
 from trainers.adapters.site import Clock, Site
-from trainers.config import Base, Targets
+from trainers.config import Base, ScaleFormat, Targets
 from trainers.config_file import build_config
 from trainers.models.full_size import build_on_meta
 from trainers.models.images import predict
@@ -24,21 +24,23 @@ from trainers.models.storage import KEPT, NF4Conv2d, NF4Layer, NF4Linear, store_
 from trainers.models.text import encode_captions
 
 
-def both(kind: str, dtype: torch.dtype = torch.float64, double: bool = True) -> tuple[nn.Module, nn.Module]:
+def both(
+    kind: str, dtype: torch.dtype = torch.float64, scale_format: ScaleFormat = "dynamic"
+) -> tuple[nn.Module, nn.Module]:
     """A layer in NF4, and an ordinary one with the very weight that it makes."""
     torch.manual_seed(3)
     holder = nn.Sequential(LAYERS[kind]().to(dtype).requires_grad_(False))
     whole = copy.deepcopy(holder[0])
-    store_in_nf4(holder, "cpu", double)
+    store_in_nf4(holder, "cpu", scale_format)
     with torch.no_grad():
         whole.weight.copy_(holder[0].weight)
     return holder[0], whole
 
 
-@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("scale_format", ["dynamic", "linear", "fp32"])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_output_and_gradient_are_those_of_the_weight_that_it_makes(kind, double):
-    packed, whole = both(kind, double=double)
+def test_output_and_gradient_are_those_of_the_weight_that_it_makes(kind, scale_format):
+    packed, whole = both(kind, scale_format=scale_format)
     x = input_for(kind).requires_grad_()
     y, expected = packed(x), whole(x)
     torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
@@ -62,7 +64,7 @@ def test_another_format_is_that_of_the_weight_and_not_of_the_scales():
     packed, _ = both("linear", torch.float32)
     before = packed.weight
     packed.to(torch.bfloat16)
-    assert (packed.outer.dtype, packed.mean.dtype, packed.scales.dtype) == (torch.float32, torch.float32, torch.int8)
+    assert (packed.outer.dtype, packed.mean.dtype, packed.scales.dtype) == (torch.float32, torch.float32, torch.uint8)
     assert torch.equal(packed.weight, before.bfloat16()) and packed.bias.dtype == torch.bfloat16
     assert torch.equal(packed.to(torch.float32).weight, before)
 
@@ -113,7 +115,7 @@ def test_nothing_whole_is_kept_for_backward(dtype):
     for layer, shape in layers.items():
         net = nn.Sequential(layer.to(dtype).requires_grad_(False))
         whole = layer.weight.numel()
-        store_in_nf4(net, "cpu", double=True)
+        store_in_nf4(net, "cpu", "dynamic")
         kept = kept_by(net, torch.randn(shape).to(dtype).requires_grad_())
         own = {buffer.data_ptr() for buffer in layer.buffers()}
         made = [tensor for tensor in kept if tensor.data_ptr() not in own]
@@ -123,7 +125,7 @@ def test_nothing_whole_is_kept_for_backward(dtype):
 
 def test_an_input_without_gradient_costs_nothing():
     net = make_layers().requires_grad_(False)
-    store_in_nf4(net, "cpu", double=True)
+    store_in_nf4(net, "cpu", "dynamic")
     assert not net(make_input()).requires_grad
 
 
@@ -238,7 +240,7 @@ def test_a_real_unet_takes_4_127_bits_a_number_and_a_quarter_of_its_bytes():
         nn.init.normal_(parameter)
     held = sum(layer.weight.numel() for layer in layers if not layer.weight.is_meta)
     others = 2 * (sum(p.numel() for p in block.parameters()) - held)
-    store_in_nf4(block, "cpu", double=True)
+    store_in_nf4(block, "cpu", "dynamic")
     resident = sum(t.numel() * t.element_size() for t in (*block.parameters(), *block.buffers()))
     bits = 8 * (resident - others) / held
     assert bits == pytest.approx(4.127, abs=2e-3)

@@ -1,0 +1,146 @@
+"""Configs of earlier layouts: what they meant is what they mean, and what they were is kept."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from typing import Any
+
+import pytest
+
+from app.settings import gather_config
+from tests.trainers.runs import equal, quick_settings, state_of, stopping_at
+from trainers.config_file import build_config, dump_config, overlay, read_config
+from trainers.config_migrations import MIGRATIONS, VERSION, migrate
+from trainers.errors import VelaturaError
+from trainers.run import Run, write_config
+from trainers.train import resume, train
+
+OLD = {"schema_version": 1, "name": "dusk"}
+
+
+def kept(**sections: Any) -> dict[str, Any]:
+    """What migrating a table of version 1 adds to it."""
+    before = {**OLD, **sections}
+    after = migrate(copy.deepcopy(before))
+    added = {}
+    for name, section in after.items():
+        if name not in before:
+            added[name] = section
+        elif isinstance(section, dict):
+            assert section.items() >= before[name].items()
+            added |= {f"{name}.{key}": value for key, value in section.items() if key not in before[name]}
+    return added
+
+
+def test_every_version_has_its_step_and_the_last_one_is_written():
+    assert list(MIGRATIONS) == list(range(1, VERSION))
+    assert build_config({"name": "dusk"}).schema_version == VERSION
+    assert f"schema_version = {VERSION}\n" in dump_config(build_config({"name": "dusk"}))
+
+
+@pytest.mark.parametrize(
+    ("sections", "added"),
+    [
+        ({"method": {"name": "lora", "start": "pissa"}}, {"method.decay_towards": "zero"}),
+        ({"method": {"name": "lora", "dora": True}}, {"method.decay_towards": "zero"}),
+        ({"method": {"start": "pissa"}, "train": {"weight_decay": 0.0}}, {}),
+        ({"method": {"name": "lora", "start": "zero", "dora": False}}, {}),
+        ({"method": {"name": "loha"}}, {}),
+        (
+            {"method": {"name": "t-lora"}},
+            {"method.decay_towards": "zero", "method.start_std": "1/sqrt(rank)"},
+        ),
+        ({"method": {"name": "t-lora", "orthogonal": False}}, {}),
+        ({"method": {"name": "selora"}}, {"method.start_bound": "sqrt(1/in)"}),
+        ({"base": {"storage": "nf4"}}, {"base.scale_code": "linear"}),
+        ({"base": {"storage": "nf4", "double_quantisation": False}}, {}),
+        ({"base": {"storage": "full", "double_quantisation": True}}, {}),
+    ],
+)
+def test_version_1_keeps_its_rules(sections, added):
+    assert kept(**sections) == added
+    build_config(migrate({**OLD, **sections}))  # and they go together
+
+
+def test_what_is_no_section_is_left_for_the_config_to_refuse():
+    assert migrate({**OLD, "method": "lora", "base": 3}) == {
+        **OLD,
+        "schema_version": VERSION,
+        "method": "lora",
+        "base": 3,
+    }
+
+
+def test_a_table_without_a_version_means_what_it_means_today(tmp_path):
+    table = {"name": "dusk", "method": {"name": "selora"}}
+    assert migrate(table) == table
+    (tmp_path / "own.toml").write_text('name = "dusk"\n[method]\nname = "selora"\n')
+    assert read_config(tmp_path / "own.toml").method.start_bound == "sqrt(6/in)"
+
+
+def test_a_newer_version_is_refused_in_one_sentence_that_names_the_file(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(f'schema_version = {VERSION + 1}\nname = "dusk"\n')
+    for read in (read_config, lambda path: gather_config(path, None, {}, [])):
+        with pytest.raises(
+            VelaturaError, match=f"config.toml has schema_version = {VERSION + 1}.*update Velatura"
+        ) as e:
+            read(path)
+        assert "\n" not in str(e.value)
+
+
+def version_1(folder: Run, config: Any) -> str:
+    """A run's config as version 1 wrote it."""
+    import tomli_w
+
+    table = tomllib.loads(dump_config(config))
+    new = {"method": ("decay_towards", "start_std", "start_bound"), "base": ("scale_code",)}
+    for section, names in new.items():
+        table[section] = {key: value for key, value in table[section].items() if key not in names}
+    written = tomli_w.dumps({**table, "schema_version": 1, "data": {**table["data"], "images": "dataset"}})
+    (folder.folder / "config.toml").write_text(written)
+    return written
+
+
+def test_every_way_in_migrates_and_nothing_is_written_until_something_changes(tmp_path):
+    run = Run(tmp_path)
+    config = build_config({"name": "dusk", "method": {"name": "t-lora"}})
+    before = version_1(run, config)
+    for method in (run.config().method, gather_config(tmp_path / "config.toml", None, {}, []).method):
+        assert (method.decay_towards, method.start_std) == ("zero", "1/sqrt(rank)")
+    assert run.table()["method"]["decay_towards"] == "zero"
+    assert (tmp_path / "config.toml").read_text() == before and [p.name for p in tmp_path.iterdir()] == ["config.toml"]
+
+    for _ in range(2):  # a second change keeps the first copy
+        write_config(run, run.config())
+        assert (tmp_path / "config.v1.toml").read_text() == before
+        assert run.config().method.start_std == "1/sqrt(rank)" and run.table()["schema_version"] == VERSION
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"name": "lora", "rank": 2, "start": "pissa"},
+        {"name": "lora", "rank": 2, "dora": True},
+        {"name": "t-lora", "rank": 4},
+        {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0},
+    ],
+    ids=lambda method: "-".join(map(str, method.values())),
+)
+def test_an_old_run_goes_on_with_its_own_rule(method, tmp_path, tiny_bases, images):
+    """Cut after a step and given back its old config, it ends as one does that had the old rule throughout."""
+    table = {"method": method, "train": {"steps": 3, "weight_decay": 0.3}, "save": {"every": 1}}
+    old = migrate(overlay(OLD, table))
+    del old["name"], old["schema_version"]
+    whole = train(quick_settings(tiny_bases["sd1"], images, old), tmp_path / "whole")
+    today = train(quick_settings(tiny_bases["sd1"], images, table), tmp_path / "today")
+
+    config = quick_settings(tiny_bases["sd1"], images, old)
+    cut = Run(tmp_path / "cut" / config.name)
+    train(config, tmp_path / "cut", listener=stopping_at(cut, 1))
+    version_1(cut, config)
+    resume(cut)
+    states = {name: state_of(Run(result.run), 3) for name, result in (("whole", whole), ("today", today))}
+    states["cut"] = state_of(cut, 3)
+    assert equal(states["cut"], states["whole"]) and not equal(states["today"], states["whole"])

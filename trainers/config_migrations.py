@@ -1,0 +1,79 @@
+"""Config tables of earlier layouts brought to today's, one numbered step at a time.
+
+A table names its layout in `schema_version`. Where a default or a rule of training has changed since, a step writes
+down the setting that keeps the earlier rule, so that a run that is resumed goes on with the same bits. A table without
+a version is one that somebody wrote by hand, and means what it would mean today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from trainers.errors import VelaturaError
+
+VERSION: Final = 2
+"""The layout that configs are written in."""
+KEY = "schema_version"
+
+Table = dict[str, Any]
+
+
+def migrate(table: Mapping[str, Any], where: str = "the config") -> Table:
+    """The same settings in today's layout; the table that is given stays as it is.
+
+    `where` names the table in errors. Raises VelaturaError where it was written by a newer Velatura.
+    """
+    version = version_of(table)
+    if version > VERSION:
+        raise VelaturaError(
+            f"{where} has schema_version = {version}, which a newer Velatura wrote; this one reads versions up to "
+            f"{VERSION}: update Velatura"
+        )
+    found = dict(table)
+    for number in range(version, VERSION):
+        found = {**MIGRATIONS[number](found), KEY: number + 1}
+    return found
+
+
+def version_of(table: Mapping[str, Any]) -> int:
+    """The layout of a table; today's where it names none, or none that can be one."""
+    version = table.get(KEY, VERSION)
+    return version if isinstance(version, int) and version >= 1 else VERSION
+
+
+def _from_1(table: Table) -> Table:
+    """Version 2 gave these rules another default."""
+    base, method, train = (_section(table, name) for name in ("base", "method", "train"))
+    name = method.get("name", "lora")
+    if _starts_at_the_base(method) and train.get("weight_decay", 0.01):
+        table = _with(table, "method", decay_towards="zero")
+    if name == "t-lora" and method.get("orthogonal", True):
+        table = _with(table, "method", start_std="1/sqrt(rank)")
+    if name == "selora":
+        table = _with(table, "method", start_bound="sqrt(1/in)")
+    if base.get("storage") == "nf4" and base.get("double_quantisation", True):
+        table = _with(table, "base", scale_code="linear")
+    return table
+
+
+def _starts_at_the_base(method: Mapping[str, Any]) -> bool:
+    """Whether some of what trains starts at the base's own values."""
+    if method.get("name", "lora") == "lora":
+        return method.get("start") == "pissa" or bool(method.get("dora"))
+    return method.get("name") == "t-lora" and bool(method.get("orthogonal", True))
+
+
+def _section(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section of a table; an empty one where it is missing or no section, which is for the config to refuse."""
+    found = table.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _with(table: Table, name: str, **settings: Any) -> Table:
+    return {**table, name: {**_section(table, name), **settings}}
+
+
+MIGRATIONS: Mapping[int, Callable[[Table], Table]] = MappingProxyType({1: _from_1})
+"""By version, the step to the next one."""
