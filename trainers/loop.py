@@ -189,6 +189,7 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
             loss, error = _loss(session, batches.make(index), wrapped, index, step)
             if loss.requires_grad:  # it does not where module dropout leaves out every layer
                 accelerator.backward(loss / settings.accumulation)
+        session.record.show_life()
         total += loss.detach().float().cpu() / settings.accumulation
         denoising += error.detach().float().cpu() / settings.accumulation
         penalised = penalised or loss is not error

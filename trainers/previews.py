@@ -22,7 +22,7 @@ from trainers.loop import Session
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.run import whole_file
-from trainers.sampling import Order, draw, largest_difference, mean_difference
+from trainers.sampling import Order, Told, draw, largest_difference, mean_difference
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,7 +72,9 @@ def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
     """Draw an order with the live adapter and keep the pictures in the run folder."""
     session.network.clock.now = order.now
     with evaluating(session.model):
-        pictures = list(_announced(session, draw(session.model, order), len(order.pictures), step))
+        pictures = list(
+            _announced(session, draw(session.model, order, showing_life(session)), len(order.pictures), step)
+        )
     _keep(pictures, session.run.samples / f"step-{step:08d}")
     session.record("sample", step=step, pictures=len(pictures))
     return pictures
@@ -100,6 +102,11 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
     return Finals(grid, difference)
 
 
+def showing_life(session: Session) -> Told:
+    """What drawing tells of each of its steps: that the run goes on."""
+    return lambda _picture, _step: session.record.show_life()
+
+
 def _announced(session: Session, pictures: Iterator[Image], total: int, step: int) -> Iterator[Image]:
     """The pictures as they are drawn, each with an event before it: on a large base one takes a while."""
     for number in range(1, total + 1):
@@ -120,7 +127,7 @@ def _draw_file(session: Session, order: Order, style: Path, step: int) -> tuple[
         files = [(read_style(path), 1.0) for path in (style, embedding_beside(style)) if path is not None]
         network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
         network.clock.now = order.now
-        return list(_announced(session, draw(fresh, order), len(order.pictures), step))
+        return list(_announced(session, draw(fresh, order, showing_life(session)), len(order.pictures), step))
 
     try:
         return drawn(trained_on.whole()), trained_on.storage == "full"

@@ -20,7 +20,7 @@ from trainers.data.buckets import Bucket, Pair
 from trainers.data.dataset import Dataset, Item
 from trainers.data.likeness import pixel_hash
 from trainers.loop import Session
-from trainers.previews import evaluating
+from trainers.previews import evaluating, showing_life
 from trainers.randomness import seed_for
 from trainers.run import whole_file
 from trainers.sampling import Order, draw
@@ -119,7 +119,7 @@ def _draw_shape(session: Session, shape: Pair, wanted: int, done: int, total: in
     places = [folder / f"{number:05d}.png" for number in range(MOST_TRIES * wanted)]
     numbers = [number for number, place in enumerate(places) if not place.exists()]
     seeds = tuple(seed_for(session.config.seed, "class image", *shape, number) for number in numbers)
-    pictures = draw(session.model, class_order(session.config, shape, seeds))
+    pictures = draw(session.model, class_order(session.config, shape, seeds), showing_life(session))
     for number in numbers:
         if len(found) >= wanted:
             return True

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trainers.config_migrations import VERSION, migrate, version_of
 from trainers.errors import BusyError, VelaturaError
-from trainers.heartbeat import beating
+from trainers.heartbeat import Beat, beating, read_beat
 
 if TYPE_CHECKING:
     from trainers.config import Config
@@ -106,7 +106,7 @@ class Run:
     @contextmanager
     def training(self) -> Iterator[None]:
         """Hold the run for this process, with a heartbeat; a kill lets go. BusyError where another one holds it."""
-        with self._locked(PATIENCE), beating(self.folder / HEARTBEAT):
+        with self._locked(PATIENCE), beating(self.folder / HEARTBEAT, self.folder / "events.jsonl"):
             yield
 
     @contextmanager
@@ -137,6 +137,10 @@ class Run:
             return time.time() - (self.folder / HEARTBEAT).stat().st_mtime
         except FileNotFoundError:
             return float("inf")
+
+    def beat(self) -> Beat | None:
+        """The newest sign of life of the process that trains the run; None where none does, or never did."""
+        return read_beat(self.folder / HEARTBEAT)
 
     # ---------------------------------------------------------------- stopping
     def ask_to_stop(self, how: Stop = "save") -> None:

@@ -19,7 +19,7 @@ from trainers.loss import prior_preserving_error
 from trainers.models.load import load_model
 from trainers.prior import class_counts, class_dataset, open_prior
 from trainers.run import Run
-from trainers.sampling import Order
+from trainers.sampling import Order, Told
 from trainers.train import open_dataset, open_session, resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
@@ -165,7 +165,8 @@ def test_what_a_kill_left_half_written_is_no_class_image(quick, tmp_path):
 
 
 def test_pictures_that_come_out_the_same_are_drawn_anew(quick, tmp_path, monkeypatch):
-    def draw(model: object, order: Order) -> list[Image.Image]:
+    def draw(model: object, order: Order, told: Told) -> list[Image.Image]:
+        told(1, 1)
         return iter([Image.new("RGB", order.size, (number // 2, 0, 0)) for number, _ in enumerate(order.seeds)])
 
     monkeypatch.setattr("trainers.prior.draw", draw)

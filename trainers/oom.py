@@ -1,0 +1,57 @@
+"""Whether the kernel ends processes for want of memory: the counters that say so, which a kill itself does not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+KERNEL = Path("/proc/vmstat")
+"""Counts for the whole machine, also where a cgroup's own counter cannot be read."""
+
+Kills = Mapping[str, int]
+"""How many processes were ended for want of memory, by the file that counts them."""
+
+
+def count_kills() -> dict[str, int]:
+    """Those of this process's memory cgroup and of the machine; empty on systems that do not count them."""
+    counts = ((str(path), _count(path)) for path in (*_own_counters(), KERNEL))
+    return {path: count for path, count in counts if count is not None}
+
+
+def has_killed_since(before: Kills) -> bool:
+    """Whether the kernel has ended a process for want of memory since `before` was counted, on the same machine.
+
+    A cgroup's counter is believed before the machine's, which counts other programs too.
+    """
+    for path, earlier in sorted(before.items(), key=lambda item: item[0] == str(KERNEL)):
+        now = _count(Path(path))
+        if now is not None:
+            return now > earlier
+    return False
+
+
+def _own_counters() -> Iterator[Path]:
+    """The counters of this process's cgroup, of version 2 and of version 1 (cgroups(7), `memory` controller)."""
+    try:
+        lines = OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        own = path.lstrip("/")
+        if number == "0":
+            yield CGROUPS / own / "memory.events"
+        elif "memory" in controllers.split(","):
+            yield CGROUPS / "memory" / own / "memory.oom_control"
+
+
+def _count(path: Path) -> int | None:
+    """The number after `oom_kill` in a counter's file; None where there is none."""
+    try:
+        found = re.search(r"^oom_kill (\d+)$", path.read_text(encoding="ascii"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(found[1]) if found else None
