@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from trainers.data.buckets import Bucket
 from trainers.data.decode import open_image
 from trainers.data.findings import Finding, Kind, Measured, find_faults, gravest_first, measure
 from trainers.errors import VelaturaError
+from trainers.run import whole_file
 
 UNKNOWN_BASE = (512, 64)
 """Training size and stride taken for a base that is not on this computer yet."""
@@ -91,16 +93,12 @@ class Checker:
         name = f"picture {place + 1}"
         path = self._drafts.measures(draft) / f"{picture.id}.json"
         made_for = [resolution, stride, settings.max_aspect, settings.max_upscale]
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            kept = {}
-        if kept.get("made_for") == made_for:
-            one = _from_json(kept["measured"])
-        else:
+        one = _kept_measures(path, made_for)
+        if one is None:
             image = open_image(self._drafts.pictures(draft) / f"{picture.id}.png")
             one = measure(name, image, settings, resolution, stride)
-            path.write_text(json.dumps({"made_for": made_for, "measured": _to_json(one)}), encoding="utf-8")
+            with whole_file(path) as building:
+                building.write_text(json.dumps({"made_for": made_for, "measured": _to_json(one)}), encoding="utf-8")
         return replace(one, name=name, caption=picture.caption)
 
     def _counter(self, base: str) -> Callable[[str], int] | None:
@@ -142,8 +140,6 @@ def training_size_of(base: str) -> tuple[int, int]:
 
 def is_here(base: str) -> bool:
     """Whether a base can be looked at without a download."""
-    from pathlib import Path
-
     from trainers.models.source import HUB_ID, cached_snapshot
 
     there = base == "starter" or Path(base).expanduser().exists()
@@ -169,6 +165,15 @@ def _stays(one: Measured) -> tuple[float, float]:
 
 def _to_json(one: Measured) -> dict[str, Any]:
     return {**asdict(one), "fingerprint": [round(float(value), 6) for value in one.fingerprint]}
+
+
+def _kept_measures(path: Path, made_for: list[Any]) -> Measured | None:
+    """What was measured before; None where it was for other settings, or cannot be read and is measured again."""
+    try:
+        kept = json.loads(path.read_bytes())
+        return _from_json(kept["measured"]) if kept["made_for"] == made_for else None
+    except (FileNotFoundError, LookupError, TypeError, ValueError):
+        return None
 
 
 def _from_json(kept: dict[str, Any]) -> Measured:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterable
 
-from pydantic import ValidationError
-
+from app.state_file import StateFile
 from app.ui import playground_words as words
 from app.ui.places import Places
 from app.ui.queue import Queue
 from app.ui.shelf import Item
 from app.ui.wishes import Typed
-from trainers.run import whole_file
 
 FIRST_STRENGTH = "0.8"
 
@@ -23,20 +20,25 @@ class Desk:
 
     def __init__(self, places: Places) -> None:
         self._folder = places.root / "desks"
-        self._lock = threading.Lock()
 
     def read(self, key: str) -> Typed | None:
-        """What stands in somebody's fields; None where nothing has been typed, or it cannot be read."""
-        try:
-            return Typed.model_validate_json((self._folder / _name(key)).read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return None
+        """What stands in somebody's fields; None where nothing has been typed.
+
+        Where the file was damaged it is what stood there before, and its `notice` says so.
+        """
+        return self._file(key).read()
 
     def keep(self, key: str, typed: Typed) -> None:
         """Remember what stands there."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        with self._lock, whole_file(self._folder / _name(key)) as building:
-            building.write_text(typed.model_dump_json(), encoding="utf-8")
+        self._file(key).write(typed)
+
+    def _file(self, key: str) -> StateFile[Typed]:
+        return StateFile(self._folder / _name(key), Typed.model_validate_json, Typed.model_dump_json, _restored)
+
+
+def _restored(damaged: bytes, before: Typed | None) -> Typed:
+    return (before or Typed()).with_(notice=words.FIELDS_RESTORED if before else words.FIELDS_LOST)
 
 
 def begin_with(item: Item | None, queue: Queue, before: Typed | None = None, drawn: Iterable[str] = ()) -> Typed:

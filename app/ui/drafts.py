@@ -8,21 +8,30 @@ changes and tells a page whether what it shows is the newest.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from app.state_file import StateFile
+from app.ui import words
+from app.ui.draft_form import VERSION, captions_in, read_table, salvage, version_of
 from app.ui.places import Places
+from trainers.run import whole_file
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from PIL import Image
+
 UNDO_STEPS = 20
+PREVIEW_SIDE = 480
+_PUBLIC = re.compile(rb'"public":\s*"([\w-]{22})"')
 
 
 class _Part(BaseModel):
@@ -83,7 +92,7 @@ class Draft(_Part):
     id: str
     public: str
     """Name of the folder with its previews, which nobody can guess."""
-    schema_version: int = SCHEMA
+    schema_version: int = VERSION
     revision: int = 0
     changed: float = 0.0
     """Seconds since the epoch."""
@@ -103,6 +112,10 @@ class Draft(_Part):
     """The run whose pictures and settings these were."""
     aside: Draft | None = None
     """What was being prepared when that run was cloned."""
+    notice: str = ""
+    """What has to be said about the file itself, until somebody has read it."""
+    started: tuple[str, str] | None = None
+    """Of the last start: the mark that the page gave it, and the run that came of it."""
 
     def picture(self, identifier: str) -> Picture | None:
         """The picture with this id."""
@@ -126,12 +139,13 @@ class Drafts:
         return self.places.drafts / draft.id / "writing"
 
     def read(self, key: str) -> Draft:
-        """The draft of `key`; a new one, kept nowhere yet, where there is none that can be read."""
-        path = self._file(key)
-        try:
-            return Draft.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return Draft(id=path.parent.name, public=secrets.token_urlsafe(16))
+        """The draft of `key`; a new one, kept nowhere yet, where there is none.
+
+        A damaged file is set aside and what can be restored takes its place, which the draft's `notice` says. Raises
+        NewerDraftError for a draft of a newer Velatura, OSError where the file cannot be reached.
+        """
+        file = self._file(key)
+        return file.read() or Draft(id=file.path.parent.name, public=secrets.token_urlsafe(16))
 
     def open(self, key: str) -> Draft:
         """The draft of `key`, begun where there is none: from then on its folders keep their names."""
@@ -143,17 +157,16 @@ class Drafts:
 
         `tab` names the page that asks for it.
         """
-        path = self._file(key)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(path.with_name(".lock")):
+        file = self._file(key)
+        file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file.lock():
             old = self.read(key)
             new = change(old)
             if new == old:
                 return old
             new = new.with_(revision=old.revision + 1, changed=time.time(), tab=tab)
-            part = path.with_name("draft.json.part")
-            part.write_text(new.model_dump_json(), encoding="utf-8")
-            part.replace(path)
+            _back_up(file.path)
+            file.write(new)
             self._tidy(old, new)
         return new
 
@@ -172,9 +185,8 @@ class Drafts:
     def public_names(self) -> set[str]:
         """The names of the folders with previews, of every draft there is."""
         names = set()
-        for path in self.places.drafts.glob("*/draft.json"):
-            with suppress(OSError, ValidationError):  # one that cannot be read is no draft any more
-                names.add(Draft.model_validate_json(path.read_bytes()).public)
+        for path in self.places.drafts.glob("*/draft*.json"):  # damaged ones, too: a person may put them back
+            names |= {found.decode() for found in _PUBLIC.findall(path.read_bytes())}
         return names
 
     def write_dataset(self, draft: Draft, folder: Path) -> None:
@@ -184,8 +196,41 @@ class Drafts:
             shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", folder / f"{number:04d}.png")
             (folder / f"{number:04d}.txt").write_text(picture.caption + "\n", encoding="utf-8")
 
-    def _file(self, key: str) -> Path:
-        return self.places.drafts / hashlib.sha256(key.encode()).hexdigest()[:32] / "draft.json"
+    def _file(self, key: str) -> StateFile[Draft]:
+        folder = self.places.drafts / hashlib.sha256(key.encode()).hexdigest()[:32]
+        restore = partial(self._restore, folder.name)
+        return StateFile(folder / "draft.json", _parse, Draft.model_dump_json, restore, folder / ".lock")
+
+    def _restore(self, identifier: str, damaged: bytes, before: Draft | None) -> Draft | None:
+        """The draft as it was before the last change, with what can be read of the damaged file and all pictures."""
+        found = _valid(salvage(damaged))
+        draft = before or Draft.model_validate(
+            {"public": secrets.token_urlsafe(16), **found, "id": identifier, "aside": None}
+        )
+        pictures, known = list(draft.pictures), _known(draft)
+        for path in sorted(self.pictures(draft).glob("*.png"), key=lambda path: path.stat().st_mtime):
+            if path.stem not in known and (picture := _found(path)) is not None:
+                pictures.append(picture)
+        captions = captions_in(damaged)
+        pictures = [
+            one.model_copy(update={"caption": captions.get(one.id, one.caption)})
+            for one in pictures
+            if (self.pictures(draft) / f"{one.id}.png").is_file()
+        ]
+        for one in pictures:
+            self._draw_preview(draft, one)
+        said = words.draft_restored(len(pictures), sum(not one.caption for one in pictures))
+        revision = max(draft.revision + 1, found.get("revision", 0)) + 1  # above what a page may have seen of it
+        return draft.with_(pictures=tuple(pictures), revision=revision, notice=said)
+
+    def _draw_preview(self, draft: Draft, picture: Picture) -> None:
+        place = self.previews(draft) / f"{picture.id}.webp"
+        if place.is_file():
+            return
+        from PIL import Image
+
+        with Image.open(self.pictures(draft) / f"{picture.id}.png") as image:
+            save_preview(image.convert("RGBA") if "A" in image.getbands() else image.convert("RGB"), place)
 
     def _made(self, folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -200,6 +245,62 @@ class Drafts:
                 self.measures(old) / f"{identifier}.json",
             ):
                 path.unlink(missing_ok=True)
+
+
+def save_preview(image: Image.Image, place: Path) -> None:
+    """Write the small picture that pages show of an `RGB` or `RGBA` image."""
+    from PIL import Image
+
+    from trainers.data.decode import flatten
+
+    small = flatten(image).copy()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
+    small.save(place, quality=82)
+
+
+def _parse(content: bytes) -> Draft:
+    return Draft.model_validate(read_table(content))
+
+
+def _back_up(path: Path) -> None:
+    """Keep a draft of an older form beside the newer one that is about to take its place."""
+    with suppress(FileNotFoundError):
+        content = path.read_bytes()
+        version = version_of(content)
+        backup = path.with_name(f"draft.v{version}.json")
+        if 0 < version < VERSION and not backup.exists():
+            with whole_file(backup) as building:
+                building.write_bytes(content)
+
+
+def _valid(table: dict[str, Any]) -> dict[str, Any]:
+    """Of a draft's values those that it could have."""
+    blank: dict[str, Any] = {"id": "", "public": ""}
+    valid: dict[str, Any] = {}
+    for name, value in table.items():
+        kept = [one for one in value if _is_picture(one)] if name == "pictures" and isinstance(value, list) else value
+        with suppress(ValidationError):
+            valid[name] = getattr(Draft.model_validate(blank | {name: kept}), name, None)
+    return {name: value for name, value in valid.items() if name in Draft.model_fields}
+
+
+def _is_picture(value: Any) -> bool:
+    try:
+        return bool(Picture.model_validate(value).id)
+    except ValidationError:
+        return False
+
+
+def _found(path: Path) -> Picture | None:
+    """A picture of which only the file is left; None where that is no picture either."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            image.load()
+            return Picture(id=path.stem, name=path.name, caption="", size=(image.height, image.width))
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def _known(draft: Draft) -> set[str]:

@@ -13,13 +13,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from app.drawing import Request
 from app.jobs import actions
 from app.jobs.small import EACH, PICTURE, PLAIN, add_drawing
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
+from app.state_file import StateFile
 from app.ui import playground_words as words
 from app.ui.bases import Bases
 from app.ui.drawn import Drawing, Record, how_far, names_of, who_could_make_way, why_not
@@ -30,7 +29,6 @@ from app.ui.run_samples import put_copy, web_copy
 from app.ui.shelf import Shelf
 from app.ui.wishes import Wish, WishError, wish_from
 from trainers.errors import VelaturaError
-from trainers.run import whole_file
 
 __all__ = ["Drawing", "Drawings", "Wish", "WishError", "wait_for", "wish_from"]
 
@@ -181,16 +179,18 @@ class Drawings:
 
     def _read(self, id: str) -> Record | None:
         if id not in self._records:
-            try:
-                self._records[id] = Record.model_validate_json((self.root / id / FILE).read_bytes())
-            except (FileNotFoundError, ValidationError):  # being made or deleted, or of another version
+            record = self._file(id).read()
+            if record is None:  # being made or deleted, or nothing of it can be read
                 return None
+            self._records[id] = record
         return self._records[id]
 
     def _write(self, id: str, record: Record) -> None:
-        with whole_file(self.root / id / FILE) as building:
-            building.write_text(record.model_dump_json(), encoding="utf-8")
+        self._file(id).write(record)
         self._records[id] = record
+
+    def _file(self, id: str) -> StateFile[Record]:
+        return StateFile(self.root / id / FILE, Record.model_validate_json, Record.model_dump_json)
 
     def _views(self, records: list[Record]) -> dict[Path, View]:
         """The jobs of the queue by folder, where one of these drawings may be among them."""

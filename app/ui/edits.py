@@ -115,6 +115,11 @@ def dismissed(draft: Draft, identifier: str) -> Draft:
     return draft.with_(left_out=kept)
 
 
+def notice_read(draft: Draft) -> Draft:
+    """Let go of what was said about the draft's file."""
+    return draft.with_(notice="")
+
+
 def with_trigger(draft: Draft, text: str) -> Draft:
     """Set the word that calls the style up."""
     return draft.with_(trigger=one_line(text)[:MOST_TRIGGER])

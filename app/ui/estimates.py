@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from dataclasses import asdict, dataclass
 
 from app.console import readable_size
 from app.jobs.states import readable_time
+from app.state_file import StateFile
 from app.ui import style_words as words
 from app.ui.drafts import Draft
 from app.ui.places import Places
@@ -16,7 +16,6 @@ from app.ui.plan import CARE, choose, plan
 from trainers.config import Config
 from trainers.config_file import as_table
 from trainers.errors import VelaturaError
-from trainers.run import whole_file
 
 MOST_KEPT = 500
 CAPTIONS_DRAWN = 4
@@ -54,23 +53,19 @@ class Measured:
     """The measurements that this computer has made, kept in one file."""
 
     def __init__(self, places: Places) -> None:
-        self._path = places.root / "measured.json"
-        self._lock = threading.Lock()
+        self._file = StateFile(places.root / "measured.json", _parse, _dump)
 
     def keep(self, config: Config, pictures: int, cost: Cost) -> None:
         """Remember what a run with these settings and so many pictures takes."""
-        with self._lock:
-            known = self._read()
+        with self._file.lock():
+            known = self._file.read() or {}
             known.pop(key := cost_key(config, pictures), None)
             known[key] = cost
-            kept = {each: asdict(known[each]) for each in list(known)[-MOST_KEPT:]}
-            with whole_file(self._path) as building:
-                building.write_text(json.dumps(kept), encoding="utf-8")
+            self._file.write({each: known[each] for each in list(known)[-MOST_KEPT:]})
 
     def cost(self, config: Config, pictures: int) -> Cost | None:
         """What was measured for these settings and so many pictures; None where nothing was."""
-        with self._lock:
-            return self._read().get(cost_key(config, pictures))
+        return (self._file.read() or {}).get(cost_key(config, pictures))
 
     def costs(self, draft: Draft) -> dict[str, str]:
         """By preset, in words, what was measured with everything else as the draft has it."""
@@ -84,12 +79,16 @@ class Measured:
                 costs[name] = f"{readable_time(cost.seconds)} · {cost.file_size}"
         return costs
 
-    def _read(self) -> dict[str, Cost]:
-        try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-            return {key: Cost(**value) for key, value in kept.items()}
-        except (FileNotFoundError, json.JSONDecodeError, TypeError):
-            return {}
+
+def _parse(content: bytes) -> dict[str, Cost]:
+    try:
+        return {key: Cost(**value) for key, value in json.loads(content).items()}
+    except (AttributeError, TypeError) as error:
+        raise ValueError("it holds no costs") from error
+
+
+def _dump(known: dict[str, Cost]) -> str:
+    return json.dumps({key: asdict(cost) for key, cost in known.items()})
 
 
 def cost_key(config: Config, pictures: int) -> str:

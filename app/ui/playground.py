@@ -93,7 +93,7 @@ class Playground:
             self.desk.keep(key, typed)
         elif typed is None:
             typed = begin_with(shelf[0] if shelf else None, self.studio.queue)
-        return self._fields(typed, Show(fresh="all", problems=False))
+        return self._fields(typed, Show(fresh="all", problems=False, said=typed.notice))
 
     def typed(self, request: gr.Request, event: gr.EventData) -> str:
         """Keep what is typed, and do what a button of the fields wants."""

@@ -95,6 +95,8 @@ ENLARGE, DOWNLOAD, USE, CLOSE, EARLIER, LATER = (
     "Left",
     "Right",
 )
+FIELDS_RESTORED = "The file with these fields was damaged and is kept. They are as they were one change before."
+FIELDS_LOST = "The file with these fields was damaged and is kept. Nothing in it can be read, so they begin anew."
 
 
 def waits(behind: str, place: int, seconds: float | None) -> str:

@@ -36,11 +36,11 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     """Lay the step out and wire it."""
     step = PicturesStep(studio)
     handle = partial(saying, line=step.trouble)
-    demo.load(step.load, None, step.everything, **AT_ONCE)
+    demo.load(handle(step.load), None, step.everything, **AT_ONCE)
     step.zone.added(step.added, None, step.everything, **INGEST)
     step.zone.sampled(handle(step.sampled), None, step.everything, **INGEST)
     step.editor.edited(handle(step.edited), None, step.everything, **EACH)
-    step.editor.looked(step.looked, None, step.notice, **EACH)
+    step.editor.looked(handle(step.looked), None, [step.notice, step.trouble], **EACH)
     for part in (step.editor, step.left, step.foot, step.notice, step.tools):
         part.asked(handle(step.asked), None, step.everything, **EACH)
     step.tools.worded(handle(step.worded), None, step.everything, **EACH)
@@ -77,8 +77,8 @@ class PicturesStep:
         key, said = key_of(request), self._clone(request)
         draft = self.studio.drafts.read(key)
         shown = self._whole(draft) | {self.tools: {"trigger": draft.trigger}}
-        if said or draft.aside:
-            shown[self.notice] = said or _aside(draft)
+        if said or draft.aside or draft.notice:
+            shown[self.notice] = said or _notice(draft) or _aside(draft)
         elif draft.pictures and time.time() - draft.changed > LONG_AGO:
             back = words.still_here(len(draft.pictures), draft.changed, time.time())
             shown[self.notice] = banner(
@@ -104,12 +104,16 @@ class PicturesStep:
     def added(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Take in a few files that have been uploaded."""
         key, files, trouble = key_of(request), items(event, "files"), ""
+        landed = {self.zone: {"batch": number(event, "batch")}}
         try:
             self._take(key, files, sender_folder(self.studio.uploads, sender_of(request.username, request.cookies)))
         except (OSError, VelaturaError) as error:
             trouble = in_a_banner(error)
-        shown = self._whole(self.studio.drafts.read(key))
-        return shown | {self.zone: {"batch": number(event, "batch")}, self.notice: "", self.trouble: trouble}
+        try:
+            draft = self.studio.drafts.read(key)
+        except (OSError, VelaturaError) as error:
+            return landed | {self.trouble: in_a_banner(error)}
+        return self._whole(draft) | landed | {self.notice: _notice(draft), self.trouble: trouble}
 
     def sampled(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Take a bundled set."""
@@ -166,12 +170,12 @@ class PicturesStep:
         shown = self._difference(before, after) if before.revision != after.revision else {}
         return shown | self._writing(state)
 
-    def looked(self, request: gr.Request, event: gr.EventData) -> Any:
+    def looked(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Say so when the page that has come to the front is not the newest."""
         draft = self.studio.drafts.read(key_of(request))
         if number(event, "seen") >= draft.revision:
-            return gr.skip()
-        return banner(words.CHANGED_ELSEWHERE, button(words.SHOW_NEWER, "show"))
+            return {}
+        return {self.notice: _notice(draft) or banner(words.CHANGED_ELSEWHERE, button(words.SHOW_NEWER, "show"))}
 
     def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
         """What a button wants."""
@@ -185,6 +189,7 @@ class PicturesStep:
             "take": partial(edits.with_rival, identifier=about, take=True),
             "keep": partial(edits.with_rival, identifier=about, take=False),
             "mask": edits.masked,
+            "read-notice": edits.notice_read,
             "bring-back": brought_back,
             "let-go": let_go,
         }
@@ -197,7 +202,7 @@ class PicturesStep:
             draft = self.studio.drafts.read(key_of(request))
             if what == "whole":
                 return self._whole(draft)
-            return self._whole(draft) | {self.notice: "", self.tools: {"trigger": draft.trigger}}
+            return self._whole(draft) | {self.notice: _notice(draft), self.tools: {"trigger": draft.trigger}}
         if what not in changes:
             return {self.notice: ""}
         shown = self._do(request, event, changes[what])
@@ -221,11 +226,11 @@ class PicturesStep:
         after = drafts.change(key, noted, tab)
         before = befores[-1]
         if number(event, "seen") == before.revision:
-            return self._difference(before, after, number(event, "count")) | {self.notice: ""}
+            return self._difference(before, after, number(event, "count")) | {self.notice: _notice(after)}
         shown = self._whole(after, number(event, "count"))
         if before.tab not in (tab, "writer"):
             shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
-        return shown
+        return shown | {self.notice: _notice(after)} if after.notice else shown
 
     def _take(self, key: str, files: list[dict[str, Any]], folder: Path) -> None:
         arrived = [file for file in files if isinstance(file.get("path"), str)]
@@ -269,6 +274,11 @@ class PicturesStep:
             self.tools: {"writing": shown, "busy": state.busy, "nonce": time.time()},
             self.timer: gr.Timer(active=state.busy),
         }
+
+
+def _notice(draft: Draft) -> str:
+    """What has to be said about the draft's file, until somebody has read it."""
+    return banner(draft.notice, button(words.READ_IT, "read-notice"), kind="problem") if draft.notice else ""
 
 
 def _aside(draft: Draft, clone_of: str = "") -> str:

@@ -14,13 +14,11 @@ from hashlib import sha256
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from app.ui.archive import MOST_BYTES_EACH, unpack
-from app.ui.drafts import Draft, Drafts, LeftOut, Picture
+from app.ui.drafts import Draft, Drafts, LeftOut, Picture, save_preview
 from app.ui.edits import clean, with_captions, with_pictures
 from trainers.data.captions import caption_from_name, own_caption
-from trainers.data.decode import UnreadableError, alpha_mask, flatten, open_image
+from trainers.data.decode import UnreadableError, alpha_mask, open_image
 from trainers.data.ingest import SUFFIXES
 from trainers.errors import VelaturaError
 
@@ -29,7 +27,6 @@ MOST_PIXELS = 50_000_000
 MOST_BYTES_A_FILE = 200 * 2**20  # of a ZIP; a picture may have as many as one of a ZIP
 KEPT_SIDE = 2048
 """A picture keeps at most as many pixels as a square of this side: no base is trained at more."""
-PREVIEW_SIDE = 480
 MOST_NAME = 200
 AT_ONCE = 2
 """Pictures of one upload that are looked at at the same time; memory has a limit of its own for all uploads."""
@@ -194,9 +191,7 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
         caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
     identifier = secrets.token_hex(8)
     image.save(drafts.pictures(draft) / f"{identifier}.png", compress_level=1)
-    preview = flatten(image)
-    preview.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
-    preview.save(drafts.previews(draft) / f"{identifier}.webp", quality=82)
+    save_preview(image, drafts.previews(draft) / f"{identifier}.webp")
     return Picture(id=identifier, name=name[-MOST_NAME:], caption=clean(caption), size=(image.height, image.width))
 
 

@@ -64,6 +64,8 @@ class Typed(BaseModel):
     compose: str = Wish.compose
     each: bool = Wish.each
     compare: bool = True
+    notice: str = ""
+    """What has to be said about the file that kept them, until something is typed."""
 
     def with_(self, **changes: Any) -> Typed:
         """The same with other values in some fields."""

@@ -86,6 +86,7 @@ TAKE_THAT, KEEP_MINE = "Take that", "Keep mine"
 CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
 BOTH_KEPT = "This was changed in another tab meanwhile. You see both changes now."
 KEEP_GOING = "Keep going"
+READ_IT = "I have seen it"
 CLONE_OF = "Everything is as it was for {}. Change what you like in any of the three steps, then start."
 KEPT_ASIDE = "The {} you were preparing before {} kept."
 BRING_BACK, LET_GO = "Go back to them", "Let them go"
@@ -114,6 +115,17 @@ def still_here(pictures: int, changed: float, now: float) -> str:
     """What is said to somebody who comes back."""
     return (
         f"Your {counted(pictures, 'picture')} from {day(changed, now)} {'is' if pictures == 1 else 'are'} still here."
+    )
+
+
+def draft_restored(pictures: int, without: int) -> str:
+    """What is said to somebody whose draft was in a damaged file."""
+    if not pictures:
+        return "The file of what you were preparing was damaged and holds nothing that can be read. It is kept."
+    captions = f"; {without} of them without a caption" if without else ", with their captions"
+    return (
+        "The file of what you were preparing was damaged. It is kept, and what could be read is here again: "
+        f"{counted(pictures, 'picture')}{captions}. Look through them before you go on."
     )
 
 

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from app.failure import sentence
 from app.telling import in_steps
+from trainers.run import whole_file
 
 JOB, EVENTS, HELD, LOG, STOPPED = "job.json", "events.jsonl", ".held", "log.txt", "stopped"
 MOST_LOG = 4000
@@ -38,7 +39,8 @@ class Worker:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, mode=0o700)
-        (self.folder / JOB).write_text(json.dumps(asked), encoding="utf-8")
+        with whole_file(self.folder / JOB) as building:
+            building.write_text(json.dumps(asked), encoding="utf-8")
         with (self.folder / LOG).open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self.module, str(self.folder.resolve())],
@@ -58,18 +60,18 @@ class Worker:
         self._process = None
 
     def asked(self) -> dict[str, Any] | None:
-        """What it was last asked to do; None where it was never asked."""
+        """What it was last asked to do; None where it was never asked, or nobody can read any more what."""
         try:
-            return dict(json.loads((self.folder / JOB).read_text(encoding="utf-8")))
-        except FileNotFoundError:
+            return dict(json.loads((self.folder / JOB).read_bytes()))
+        except (FileNotFoundError, TypeError, ValueError):
             return None
 
     def look(self) -> tuple[bool, list[dict[str, Any]]]:
         """Whether it lives and all that it has reported, in this order: a last word comes before the end."""
         lives = self._lives()
         path = self.folder / EVENTS
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        return lives, [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        text = path.read_bytes() if path.is_file() else b""
+        return lives, [event for line in text[: text.rfind(b"\n") + 1].splitlines() if (event := _event(line))]
 
     def was_stopped(self) -> bool:
         """Whether somebody ended it."""
@@ -90,6 +92,15 @@ class Worker:
                 return False
         except Timeout:
             return True
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """One reported line; None for one that is damaged."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
 
 
 def report(folder: Path, work: Callable[[dict[str, Any], Tell], None]) -> None:

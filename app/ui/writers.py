@@ -16,13 +16,13 @@ from app.jobs.follow import Follower
 from app.jobs.small import add_captions
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
+from app.state_file import StateFile
 from app.ui import words
 from app.ui.drafts import Draft, Drafts
 from app.ui.edits import written
 from app.ui.queue import Queue
 from app.ui.run_samples import put_copy
 from trainers.errors import VelaturaError
-from trainers.run import whole_file
 
 ASKED, PICTURES = "asked.json", "pictures"
 MOST_LOG = 4000
@@ -109,14 +109,23 @@ class Writers:
             return  # it has just ended, or is ending: then it goes with what else has ended
 
     def _asked(self, draft: Draft) -> dict[str, Any] | None:
-        try:
-            return dict(json.loads((self._drafts.job(draft) / ASKED).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
+        return self._file(draft).read()
 
     def _keep(self, draft: Draft, asked: dict[str, Any]) -> None:
-        with whole_file(self._drafts.job(draft) / ASKED) as building:
-            building.write_text(json.dumps(asked), encoding="utf-8")
+        if asked != self._asked(draft):
+            self._file(draft).write(asked)
+
+    def _file(self, draft: Draft) -> StateFile[dict[str, Any]]:
+        return StateFile(self._drafts.job(draft) / ASKED, _parse, json.dumps)
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    """What was asked for. Raises ValueError where something of it is missing."""
+    asked = json.loads(content)
+    kinds = {"job": int, "step": str, "pictures": dict, "read": int, "done": int}
+    if not (isinstance(asked, dict) and all(isinstance(asked.get(name), kind) for name, kind in kinds.items())):
+        raise ValueError("something of what was asked for is missing")
+    return asked
 
 
 def _put(draft: Draft, fresh: dict[str, str], asked: dict[str, Any]) -> Draft:

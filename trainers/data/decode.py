@@ -135,7 +135,7 @@ def _too_large(found: str, max_pixels: int) -> str:
 
 def _too_much(needed: int, most: int) -> str:
     return (
-        f"is too large (decoding it takes about {needed / 1e9:.1f} GB of memory, and at most {most / 1e9:.1f} GB are "
+        f"is too large (decoding it takes about {needed / 1e6:.0f} MB of memory, and at most {most / 1e6:.0f} MB are "
         "spent on it: make it smaller)"
     )
 

@@ -6,8 +6,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 from app.ui import edits
+from app.ui.draft_form import VERSION, NewerDraftError
 from app.ui.drafts import UNDO_STEPS, Draft, Drafts, Picture
 from app.ui.places import Places, UploadFolder
 from app.ui.uploads import take_folder
@@ -41,13 +45,120 @@ def test_nothing_is_written_where_nothing_changes(drafts, draft):
     assert place.stat().st_mtime_ns == before
 
 
-def test_a_broken_or_newer_file_does_not_end_the_studio(drafts, draft):
-    place = drafts.places.drafts / draft.id / "draft.json"
-    text = json.loads(place.read_text())
-    place.write_text(json.dumps(text | {"later": 1}))
-    assert captions(drafts.read(KEY)) == captions(draft)
-    place.write_text("{")
-    assert drafts.read(KEY).pictures == ()
+def place_of(drafts: Drafts, draft: Draft) -> Path:
+    return drafts.places.drafts / draft.id / "draft.json"
+
+
+def test_a_field_of_later_is_passed_over(drafts, draft):
+    place = place_of(drafts, draft)
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"later": 1}))
+    assert captions(drafts.read(KEY)) == captions(draft) and drafts.read(KEY).notice == ""
+
+
+DAMAGE = {
+    "empty": lambda content: content[:0],
+    "cut": lambda content: content[: len(content) // 2],
+    "zeros": lambda content: bytes(len(content)),
+    "zeros at its end": lambda content: content[:-50] + bytes(50),
+    "other bytes": lambda content: content[:150] + b"\xff\xfe" + content[152:],
+    "no table": lambda content: b"[" + content[:0] + b"1]",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_set_aside_and_nothing_is_lost(drafts, draft, damage):
+    first = draft.pictures[0].id
+    drafts.change(KEY, lambda now: edits.with_caption(now, first, "a red fox", "fox"))
+    draft = drafts.change(KEY, lambda now: edits.with_trigger(now, "dusk"))
+    last = drafts.change(KEY, lambda now: now.with_(name="Dusk"))
+    place = place_of(drafts, draft)
+    broken = DAMAGE[damage](place.read_bytes())
+    place.write_bytes(broken)
+    restored = drafts.read(KEY)
+    assert (captions(restored), restored.trigger) == (["a red fox", "owl", "toad"], "dusk")
+    assert restored.notice.startswith("The file of what you were preparing was damaged.")
+    assert restored.public == last.public and restored.revision > last.revision
+    (aside,) = place.parent.glob("draft.damaged-*.json")
+    assert aside.read_bytes() == broken
+    again = drafts.change(KEY, edits.notice_read)
+    assert again == Drafts(drafts.places).read(KEY) and again.notice == "" and again.pictures == restored.pictures
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_pictures_and_captions_are_found_again_without_a_state_of_before(drafts, draft, damage):
+    place = place_of(drafts, draft)
+    content = place.read_bytes()
+    for path in place.parent.glob("draft*.json"):
+        path.unlink()
+    place.write_bytes(DAMAGE[damage](content))
+    for preview in drafts.previews(draft).iterdir():
+        preview.unlink()
+    restored = drafts.read(KEY)
+    assert {one.id for one in restored.pictures} == {one.id for one in draft.pictures}
+    assert [one.size for one in restored.pictures] == [(96, 96)] * 3
+    assert len(list(drafts.previews(restored).glob("*.webp"))) == 3, "they can be looked at"
+    kept = {"empty": 0, "zeros": 0, "no table": 0, "cut": 1, "zeros at its end": 3, "other bytes": 2}[damage]
+    assert sum(one.caption != "" for one in restored.pictures) >= kept
+    assert restored.notice.endswith("before you go on.")
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=5), st.floats(0, 1))
+def test_no_damage_empties_a_draft_or_ends_the_studio(tmp_path_factory, changes, length):
+    places = Places(tmp_path_factory.mktemp("fuzz") / "outputs")
+    places.make()
+    drafts = Drafts(places)
+    picture = Picture(id="ab" * 8, name="fox.png", caption="a fox", size=(4, 4))
+    draft = drafts.change(KEY, lambda now: edits.with_pictures(now, [picture], []))
+    Image.new("RGB", (4, 4)).save(drafts.pictures(draft) / f"{picture.id}.png")
+    draft = drafts.change(KEY, lambda now: edits.with_trigger(now, "dusk"))
+    place = place_of(drafts, draft)
+    content = bytearray(place.read_bytes())
+    for where, byte in changes:
+        content[int(where * len(content))] = byte
+    place.write_bytes(content[: round(min(1, length + 0.5) * len(content))])
+    try:
+        found = drafts.read(KEY)
+    except NewerDraftError:
+        assert json.loads(place.read_bytes())["schema_version"] > VERSION
+        return
+    assert found.pictures, "a byte within a word changes the word and no more"
+    assert drafts.change(KEY, lambda now: now.with_(name="still works")).name == "still works"
+
+
+def test_a_draft_of_the_first_form_opens_and_is_kept_as_it_was(drafts, tmp_path):
+    """The file that Velatura 0.1.0 wrote before drafts had several versions."""
+    draft = take_folder(drafts, KEY, write_pictures(tmp_path / "in", "fox.png"))
+    identifier = draft.pictures[0].id
+    picture = {"id": identifier, "name": "fox.png", "caption": "a fox", "size": [96, 96], "rival": "the fox"}
+    choices = {"aim": "subject", "preset": "quick", "method": "loha", "base": "starter", "settings": {"train.steps": 9}}
+    first = {"id": draft.id, "public": draft.public, "schema_version": 1, "revision": 7, "changed": 1.5, "tab": "t"}
+    first |= {"pictures": [picture], "left_out": [{"id": "l", "name": "x", "reason": "y"}], "trigger": "dusk"}
+    first |= {"undo": [{"id": "", "said": "s", "captions": {identifier: ["a", "b"]}, "removed": [], "trigger": ""}]}
+    first |= {"choices": choices, "name": "Dusk", "prompts": ["a boat"], "clone_of": "harbour"}
+    content = json.dumps(first | {"aside": first | {"aside": None, "trigger": "before"}}).encode()
+    place = place_of(drafts, draft)
+    place.write_bytes(content)
+    opened = drafts.read(KEY)
+    assert (opened.trigger, opened.name, opened.prompts, opened.revision) == ("dusk", "Dusk", ("a boat",), 7)
+    assert (opened.pictures[0].rival, opened.undo[0].captions[identifier]) == ("the fox", ("a", "b"))
+    assert (opened.choices.settings, opened.aside.trigger) == ({"train.steps": 9}, "before")
+    assert place.read_bytes() == content, "reading changes nothing"
+    drafts.change(KEY, lambda now: edits.with_trigger(now, "dawn"))
+    assert place.with_name("draft.v1.json").read_bytes() == content
+    assert json.loads(place.read_text())["schema_version"] == VERSION == 2
+    drafts.change(KEY, lambda now: edits.with_trigger(now, "noon"))
+    assert place.with_name("draft.v1.json").read_bytes() == content
+
+
+def test_a_draft_of_a_newer_velatura_is_refused_in_words_and_left_alone(drafts, draft):
+    place = place_of(drafts, draft)
+    newer = json.dumps(json.loads(place.read_text()) | {"schema_version": VERSION + 1}).encode()
+    place.write_bytes(newer)
+    for use in (drafts.read, drafts.open, lambda key: drafts.change(key, edits.emptied)):
+        with pytest.raises(NewerDraftError, match="update Velatura to open it"):
+            use(KEY)
+    assert place.read_bytes() == newer and draft.public in drafts.public_names()
 
 
 def test_two_tabs_lose_nothing(drafts, draft):

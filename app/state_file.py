@@ -1,0 +1,118 @@
+"""Small files of JSON that hold state: written whole and to the disk, kept twice, and never emptied in silence.
+
+Beside `NAME.json` lies `NAME.before.json`, the state before the last write. A file that cannot be read is set aside as
+`NAME.damaged-TIME.json`, so that nothing in it is lost, and the state before takes its place.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from filelock import BaseFileLock, FileLock
+
+from trainers.run import whole_file
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class StateFile(Generic[T]):
+    """One such file; `parse` makes its value of its bytes and raises ValueError where they are damaged.
+
+    `restore` makes the value that takes a damaged file's place, of its bytes and the value before (None where there is
+    none); it may give None, for none. Without it, it is the value before.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[bytes], T],
+        dump: Callable[[T], str],
+        restore: Callable[[bytes, T | None], T | None] | None = None,
+        lock: Path | None = None,
+    ) -> None:
+        self.path, self._parse, self._dump, self._restore_with = path, parse, dump, restore
+        self._lock = lock or path.with_name(f".{path.name}.lock")
+
+    @property
+    def before(self) -> Path:
+        """Where the state before the last write is."""
+        return self.path.with_name(f"{self.path.stem}.before{self.path.suffix}")
+
+    def lock(self) -> BaseFileLock:
+        """Held by whoever writes; one thread may take it twice."""
+        return FileLock(self._lock, is_singleton=True)
+
+    def read(self) -> T | None:
+        """The state; None where none was written yet, or nothing of it is left. OSError where it cannot be reached."""
+        try:
+            return self._parse(self.path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            with self.lock():
+                return self._restore()
+
+    def write(self, value: T) -> None:
+        """Replace the state, and keep what is there now as the one before. OSError where its folder is gone."""
+        if not self.path.parent.is_dir():  # the lock would make it again
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path.parent))
+        with self.lock():
+            if self._good(self.path) is not None:
+                with whole_file(self.before) as building:
+                    _second_name(self.path, building)
+            with whole_file(self.path) as building, building.open("w", encoding="utf-8") as file:
+                file.write(self._dump(value))
+                file.flush()
+                os.fsync(file.fileno())
+            _sync_folder(self.path.parent)
+
+    # ---------------------------------------------------------------- within
+    def _good(self, path: Path) -> T | None:
+        try:
+            return self._parse(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _restore(self) -> T | None:
+        """Set the damaged file aside and put what can be restored in its place."""
+        try:
+            content = self.path.read_bytes()
+            return self._parse(content)  # somebody else was here first
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            log.warning("%s is damaged and was set aside: %s", self.path, " ".join(str(error).split())[:200])
+        last = self._good(self.before)
+        value = last if self._restore_with is None else self._restore_with(content, last)
+        moment = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        self.path.replace(self.path.with_name(f"{self.path.stem}.damaged-{moment}{self.path.suffix}"))
+        if value is not None:
+            self.write(value)
+        return value
+
+
+def _second_name(path: Path, name: Path) -> None:
+    try:
+        os.link(path, name)
+    except OSError:  # a file system without such links
+        shutil.copyfile(path, name)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a folder's new names to the disk, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

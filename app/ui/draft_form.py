@@ -1,0 +1,92 @@
+"""The form of `draft.json`: its versions, and what can still be read of a damaged one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from pydantic_core import from_json
+
+from trainers.errors import VelaturaError
+
+VERSION = 2
+VERSION_KEY = "schema_version"
+Table = dict[str, Any]
+
+
+class NewerDraftError(VelaturaError):
+    """A draft that a newer Velatura has written."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"this draft was made by a newer Velatura (its form has version {version}, and this one knows up to "
+            f"{VERSION}); nothing of it was changed: update Velatura to open it"
+        )
+
+
+def _to_2(table: Table) -> Table:
+    """Version 1 said nothing of damage, and kept no mark of a start that was under way."""
+    return {"notice": "", "started": None, **table}
+
+
+MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2}
+"""By version, what makes the next one of it. A draft without a version is of the first."""
+
+
+def read_table(content: bytes) -> Table:
+    """A draft's values in the newest form. Raises ValueError where it is damaged, NewerDraftError where it is newer."""
+    table = json.loads(content)
+    if not isinstance(table, dict):
+        raise ValueError("it is no table")
+    return migrate(table)
+
+
+def version_of(content: bytes) -> int:
+    """The version that a file says it has, 0 where it says nothing that can be read."""
+    try:
+        return int(json.loads(content).get(VERSION_KEY, 1))
+    except (AttributeError, TypeError, ValueError):
+        return 0
+
+
+def migrate(table: Table) -> Table:
+    """The same values in the newest form; the draft that was kept aside as well."""
+    version = table.get(VERSION_KEY, 1)
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"{version!r:.40} is no version")
+    if version > VERSION:
+        raise NewerDraftError(version)
+    for older in range(version, VERSION):
+        table = MIGRATIONS[older](table)
+    aside = table.get("aside")
+    return {**table, VERSION_KEY: VERSION, "aside": migrate(aside) if isinstance(aside, dict) else None}
+
+
+def captions_in(content: bytes) -> dict[str, str]:
+    """The captions of a damaged file by picture, also of those behind the damage."""
+    text, decoder = content.decode("utf-8", "replace"), json.JSONDecoder()
+    found: dict[str, str] = {}
+    for start in re.finditer(r'\{"id":\s*"', text):
+        with suppress(ValueError):
+            picture, _ = decoder.raw_decode(text, start.start())
+            if isinstance(picture.get("caption"), str):
+                found.setdefault(str(picture["id"]), picture["caption"])
+    return found
+
+
+def salvage(content: bytes) -> Table:
+    """The values in front of the damage, as far as it goes; nothing where the file holds no beginning of any."""
+    text = content.decode("utf-8", "replace").encode()
+    for _ in range(2):
+        try:
+            table = from_json(text, allow_partial=True)
+            return table if isinstance(table, dict) else {}
+        except ValueError as error:
+            place = re.search(r"at line (\d+) column (\d+)", str(error))
+            if place is None or place[1] != "1":
+                return {}
+            text = text[: int(place[2]) - 1]
+    return {}
