@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 from filelock import BaseFileLock, FileLock
 
-from trainers.run import whole_file
+from trainers.run import sync_folder, whole_file
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -69,11 +69,9 @@ class StateFile(Generic[T]):
             if self._good(self.path) is not None:
                 with whole_file(self.before) as building:
                     _second_name(self.path, building)
-            with whole_file(self.path) as building, building.open("w", encoding="utf-8") as file:
-                file.write(self._dump(value))
-                file.flush()
-                os.fsync(file.fileno())
-            _sync_folder(self.path.parent)
+            with whole_file(self.path) as building:
+                building.write_text(self._dump(value), encoding="utf-8")
+            sync_folder(self.path.parent)
 
     # ---------------------------------------------------------------- within
     def _good(self, path: Path) -> T | None:
@@ -94,8 +92,11 @@ class StateFile(Generic[T]):
         last = self._good(self.before)
         value = last if self._restore_with is None else self._restore_with(content, last)
         moment = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        self.path.replace(self.path.with_name(f"{self.path.stem}.damaged-{moment}{self.path.suffix}"))
-        if value is not None:
+        aside = self.path.with_name(f"{self.path.stem}.damaged-{moment}{self.path.suffix}")
+        if value is None:
+            self.path.replace(aside)
+        else:  # nobody is to find no file meanwhile
+            _second_name(self.path, aside)
             self.write(value)
         return value
 
@@ -105,14 +106,3 @@ def _second_name(path: Path, name: Path) -> None:
         os.link(path, name)
     except OSError:  # a file system without such links
         shutil.copyfile(path, name)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring a folder's new names to the disk, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
