@@ -24,7 +24,8 @@ def sheet(draft: Draft, items: list[str], since: int | None, acknowledged: int =
     """The value of the editor: all cards, or those that changed `since` a revision, with the revision they show."""
     kind = ' data-whole=""' if since is None else f' data-since="{since}"'
     return (
-        f'<ul{kind} data-revision="{draft.revision}" data-count="{len(draft.pictures)}" data-ack="{acknowledged}">'
+        f'<ul{kind} data-revision="{draft.revision}" data-count="{len(draft.pictures)}" data-ack="{acknowledged}" '
+        f'data-draft="{draft.id}">'
         f"{''.join(items)}</ul>"
     )
 
@@ -72,7 +73,7 @@ def _card(drafts: Drafts, draft: Draft, report: Report, place: int) -> str:
     return (
         f'<li data-id="{picture.id}">{_picture(drafts, draft, report, picture, number)}'
         f'<label for="{field}"><span>Caption {number}</span>{chip}</label>'
-        f'<textarea id="{field}" rows="2" maxlength="2000" value="{caption}">{caption}</textarea>'
+        f'<textarea id="{field}" rows="2" maxlength="2000" dir="auto" value="{caption}">{caption}</textarea>'
         f'<div class="notes">{_notes(report.notes.get(picture.id, ()), picture)}</div></li>'
     )
 

@@ -37,12 +37,14 @@ class Sheet:
     refused: str
     """Why it did not start."""
     nonce: float
+    kept: int = 0
+    """The number of the typing that this answers."""
 
 
 def start_sheet(sheet: Sheet) -> str:
     """The whole step."""
     within = _name(sheet) + _prompts(sheet.draft)
-    fields = f'<div class="start-fields" data-revision="{sheet.draft.revision}">{within}</div>'
+    fields = f'<div class="start-fields" data-revision="{sheet.draft.revision}" data-kept="{sheet.kept}">{within}</div>'
     return (
         f'<p class="summary">{text(summary(sheet.draft, sheet.base))}</p>{_starter(sheet.base)}{fields}'
         f"{_facts(sheet.estimate)}{_notes(sheet)}"
@@ -78,7 +80,7 @@ def _name(sheet: Sheet) -> str:
     said = f'<p class="said" id="name-said" role="status">{text(sheet.called)}</p>' if sheet.called else ""
     return (
         f'<div class="field"><label for="style-name">{text(words.NAME)}</label><p id="name-hint">'
-        f'{text(words.NAME_HINT)}</p><input id="style-name" type="text" maxlength="60" autocomplete="off" '
+        f'{text(words.NAME_HINT)}</p><input id="style-name" type="text" maxlength="60" dir="auto" autocomplete="off" '
         f'spellcheck="false" aria-describedby="name-hint name-said" value="{text(sheet.name)}">{said}</div>'
     )
 

@@ -11,7 +11,7 @@ from app.jobs import actions
 from app.jobs.store import Job
 from app.settings import shorten_warmup
 from app.ui.drafts import Draft
-from app.ui.names import safe_name, suggest, unlike
+from app.ui.names import name_of, suggest, unlike
 from app.ui.parts import Studio
 from app.ui.plan import all_layers, choose, nested, with_choices
 from trainers.adapters import METHODS
@@ -23,7 +23,7 @@ from trainers.presets import find_preset
 def start_run(studio: Studio, draft: Draft, owner: str, settings: Mapping[str, Any] | None = None) -> Job:
     """Put a draft's run in line under its name or the next free one, `settings` laid over its own; its job."""
     store = studio.queue.store
-    name = unlike(store.runs, safe_name(draft.name or suggest(draft)))
+    name = unlike(store.runs, name_of(draft.name or suggest(draft)))
     table = shorten_warmup(lay_over(*all_layers(draft)), settings or {})
     with tempfile.TemporaryDirectory(dir=studio.places.root, prefix="start-") as place:
         pictures = Path(place).absolute() / "pictures"

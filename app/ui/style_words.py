@@ -160,9 +160,9 @@ MENDING = "{} to mend before it can start"
 
 # Step 3
 START_TITLE = "Ready when you are"
-NAME, NAME_HINT = "Name of the style", "Letters, digits and spaces. It becomes the name of the file."
-NAME_FIRST = "Give your style a name first."
-NAME_CHANGED = "It will be called {}: letters without accents, digits, spaces, dots, dashes and underscores."
+NAME, NAME_HINT = "Name of the style", "Letters of any script, digits and spaces. It becomes the name of the file."
+NAME_FIRST = "Give your style a name with a letter or digit in it."
+NAME_CHANGED = "It will be called {}: a file's name holds letters, digits, spaces, dots, dashes and underscores."
 NAME_TAKEN = "There is a {} already; this one becomes {}."
 PROMPTS = "Preview prompts"
 PROMPTS_HINT = "One on each line, drawn before and after, so that you see the change. Empty: some of your captions."
@@ -185,3 +185,9 @@ NO_BASE = "The base model {} cannot be used. {}"
 PICTURES_FIRST = "Add at least one picture first."
 START, PREPARING = "Start training", "Preparing the pictures …"
 NOT_STARTED = "It could not start. {}"
+START_SAID = {
+    "away": "The server does not answer, so nothing was started. What you typed is kept; start again once it is back.",
+    "unknown": "The server went away before it answered. Once it is back, this page says whether the training started.",
+    "lost": "The server was away, and the training was not started. Start it again.",
+}
+"""What the page says of a start that the server has not answered."""

@@ -176,8 +176,8 @@ def test_progress_goes_to_standard_error(trained: Trained) -> None:
 def test_stop_and_resume(tmp_path: Path) -> None:
     write_pictures(tmp_path / "images", "fox.png")
     settings = ("--set", "targets.unet=cross-kv", "--set", "train.warmup=0", "--set", "sample.steps=1")
-    words = ("train", "--images", "images", "--name", "long", "--steps", "5000", *settings, "--out", "runs", "--json")
-    run = tmp_path / "runs" / "long"
+    words = ("train", "--images", "images", "--name", "лиса", "--steps", "5000", *settings, "--out", "runs", "--json")
+    run = tmp_path / "runs" / "лиса"
     with subprocess.Popen(
         command_line(*words), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as training:

@@ -9,7 +9,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
 from safetensors import safe_open
 
@@ -89,8 +91,8 @@ def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, plac
     assert client.predict(sent["draft"], {first["id"]: "a red boat"}, "dusk style", api_name="/captions") == {
         "changed": 1
     }
-    run = client.predict(sent["draft"], "Dusk", settings=FEW | {"method": "lokr"}, api_name="/start")["run"]
-    assert run == "Dusk"
+    run = client.predict(sent["draft"], "狐の絵", settings=FEW | {"method": "lokr"}, api_name="/start")["run"]
+    assert run == "狐の絵"
     import time
 
     end = time.monotonic() + 200
@@ -98,7 +100,7 @@ def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, plac
         assert time.monotonic() < end
         time.sleep(0.3)
     assert (now["state"], now["step"], now["steps"]) == ("finished", 2, 2) and 0 < now["loss"] < 3
-    captions = {path.read_text().strip() for path in (place.out / "Dusk").rglob("0*.txt")}
+    captions = {path.read_text().strip() for path in (place.out / run).rglob("0*.txt")}
     assert captions == {"a red boat", "a house by the sea"}
     assert len(now["samples"]) == 1 and now["samples"][0].startswith("gradio_api/file=")
 
@@ -107,7 +109,11 @@ def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, plac
     assert (style["id"], style["method"], style["words"], style["run"]) == (now["style"], "lokr", ["dusk style"], run)
     for form, suffix in (("safetensors", ".safetensors"), ("diffusers", ".safetensors"), ("toml", ".toml")):
         saved = Path(client.predict(style["id"], form, api_name="/download"))
-        assert saved.suffix == suffix and saved.stat().st_size > 300
+        assert saved.suffix == suffix and saved.stat().st_size > 300 and saved.stem.startswith(run)
+    (offered,) = (place.out / ".studio" / "public").rglob("狐の絵.safetensors")
+    headers = httpx.get(f"{place.url}gradio_api/file={quote(str(offered))}").headers
+    assert headers["content-disposition"].startswith("attachment; ")
+    assert f"filename*=utf-8''{quote('狐の絵.safetensors')}" in headers["content-disposition"]
     drawn = client.predict("a boat", {style["id"]: 0.8}, {"steps": 2, "seed": 5}, api_name="/generate")
     assert len(drawn) == 2 and len({Path(path).read_bytes() for path in drawn}) == 2
     assert "[ended]" in refused(client, run, api_name="/stop")
@@ -128,6 +134,8 @@ def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_
     assert "note.png" in said and "[no_images]" in said
     sent = uploaded(client, packed)
     draft = sent["draft"]
+    for name in ("///", "🦊", "\u202e"):
+        assert "no letter and no digit" in refused(client, draft, name, settings=FEW, api_name="/start")
     for settings, word in (
         ({"train.stepz": 3}, "stepz"),
         ({"train.steps": "many"}, "steps"),

@@ -76,31 +76,31 @@ def test_a_style_from_pictures_to_a_run(page, training):
     assert time.endswith((" s", " min")) and memory.endswith("B") and file.endswith(("kB", "MB"))
 
     page.get_by_label("Name of the style").fill("../Häuser?")
-    page.wait_for_selector("#name-said >> text=It will be called Hauser")
+    page.wait_for_selector("#name-said >> text=It will be called Häuser")
     page.get_by_role("button", name="From my captions").click()
     page.wait_for_function("document.querySelector('#prompts').value.includes('dusk style, a house')")
     page.get_by_role("button", name="Start training").click()
-    page.wait_for_url("**/run?id=Hauser")
-    page.wait_for_selector("h1 >> text=Hauser")
-    config = read_config(training.out / "Hauser" / "config.toml")
+    page.wait_for_url("**/run?id=H%C3%A4user")
+    page.wait_for_selector("h1 >> text=Häuser")
+    config = read_config(training.out / "Häuser" / "config.toml")
     assert (config.name, config.method.name, config.train.steps, config.data.trigger) == (
-        "Hauser",
+        "Häuser",
         "loha",
         3,
         "dusk style",
     )
     assert config.sample.prompts == ("dusk style, a boat", "dusk style, a house")
-    assert len(list((training.out / "Hauser" / "dataset").glob("*.png"))) == 2
+    assert len(list((training.out / "Häuser" / "dataset").glob("*.png"))) == 2
     page.reload()
-    page.wait_for_selector("h1 >> text=Hauser")
+    page.wait_for_selector("h1 >> text=Häuser")
     page.wait_for_selector("text=Finished", timeout=180_000)
-    assert (training.out / "Hauser" / "style" / "Hauser.safetensors").is_file()
+    assert (training.out / "Häuser" / "style" / "Häuser.safetensors").is_file()
     assert not list((training.out / ".studio").glob("start-*"))
 
     # The same again is measured already, and gets another name.
     page.goto(training.url + "#start")
     page.wait_for_selector("#start-sheet >> text=Measured before, with the same settings.")
-    page.wait_for_selector("#name-said >> text=There is a Hauser already; this one becomes Hauser 2.")
+    page.wait_for_selector("#name-said >> text=There is a Häuser already; this one becomes Häuser 2.")
 
 
 def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
