@@ -27,7 +27,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise VelaturaError(f"there is no config file {path}") from None
     except IsADirectoryError:
         raise VelaturaError(f"{path} is a folder; a config is a TOML file such as {path / 'config.toml'}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise VelaturaError(f"{path} is not valid TOML: {error}") from None
 
 

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-Event = dict[str, Any]
+from trainers.event_lines import FILE, Event, ends_whole, open_events, parse_event, whole_lines
+
 Listener = Callable[[Event], None]
 QUIET = frozenset({"step", "drawing", "working", "ranks"})
 """Kinds of event that are many and go into `events.jsonl` alone."""
@@ -26,12 +27,12 @@ class Recorder:
 
     def move_to(self, folder: Path) -> None:
         """Go on in another folder, where the run was moved to."""
-        self._events, self._log = folder / "events.jsonl", folder / "log.txt"
+        self._events, self._log = folder / FILE, folder / "log.txt"
         self._end_cut_line()
 
     def _end_cut_line(self) -> None:
         """Where a kill cut the last line short, begin a new one, or the next event would be lost with it."""
-        if self._events.exists() and not self._events.read_bytes().endswith(b"\n"):
+        if self._events.exists() and not ends_whole(self._events):
             with self._events.open("a", encoding="utf-8") as file:
                 file.write("\n")
 
@@ -47,23 +48,21 @@ class Recorder:
         if kind not in QUIET:
             words = event.get("message") or ", ".join(f"{k} {v}" for k, v in event.items() if k not in ("time", "type"))
             with self._log.open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {words}\n")
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {_one_line(str(words))}\n")
         if self._listener is not None:
             self._listener(event)
 
 
 def read_events(folder: Path) -> Iterator[Event]:
-    """The events of a run folder in order; a line cut short by a kill is passed over."""
-    path = folder / "events.jsonl"
-    if not path.exists():
+    """The events of a run folder in order; what is no event is passed over, as a line that a kill cut short."""
+    file = open_events(folder)
+    if file is None:
         return
-    # Split at line feeds alone: JSON keeps the other line ends of Unicode, such as U+2028, as they are.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        yield event
+    with file:
+        for line, _ in whole_lines(file):
+            event = parse_event(line)
+            if event is not None:
+                yield event
 
 
 def latest_events(folder: Path) -> list[Event]:
@@ -75,6 +74,11 @@ def latest_events(folder: Path) -> list[Event]:
         else:
             events.append(event)
     return events
+
+
+def _one_line(words: str) -> str:
+    """Words with what is no print escaped, so that none begins a line of its own or speaks to a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 
 def _plain(value: Any) -> Any:

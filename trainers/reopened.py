@@ -94,4 +94,5 @@ def export_again(run: Run, out: Path | None, rank: int | None, overwrite: bool) 
 
 def _began(run: Run) -> float:
     """When training began, in Unix seconds; now, where nothing says it."""
-    return next((float(event["time"]) for event in latest_events(run.folder) if event["type"] == "start"), time.time())
+    starts = (event for event in latest_events(run.folder) if event["type"] == "start")
+    return next((float(event["time"]) for event in starts if "time" in event), time.time())

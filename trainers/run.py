@@ -35,6 +35,8 @@ DATASET = "dataset"
 STOP = "stop"
 LOCK = ".training"
 HEARTBEAT = ".heartbeat"
+SILENT = 60.0
+"""Seconds without a heartbeat after which a run counts as nobody's where it cannot be locked."""
 PATIENCE = 0.5
 """Seconds to wait for a run's lock, since whoever asks `is_training` holds it for a moment."""
 ABANDONED = 24 * 3600
@@ -85,7 +87,7 @@ class Run:
         """The run's settings in today's layout, unchecked; empty where they cannot be read."""
         try:
             return migrate(self._written())
-        except (OSError, ValueError, VelaturaError):
+        except (OSError, ValueError, RecursionError, VelaturaError):
             return {}
 
     def _written(self) -> dict[str, Any]:
@@ -130,12 +132,14 @@ class Run:
                 return False
         except BusyError:
             return True
+        except OSError:  # on a read-only disk, or in somebody else's folder, there is no lock to be had
+            return self.last_beat() < SILENT
 
     def last_beat(self) -> float:
         """Seconds since the process that trains the run gave a sign of life; infinite where none does."""
         try:
             return time.time() - (self.folder / HEARTBEAT).stat().st_mtime
-        except FileNotFoundError:
+        except OSError:
             return float("inf")
 
     def beat(self) -> Beat | None:

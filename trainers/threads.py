@@ -89,11 +89,9 @@ def read_threads(run: Run) -> int | None:
         return int(words)
     found = None
     for event in read_events(run.folder):
-        kind = event.get("type") if isinstance(event, dict) else None
-        threads = event.get("threads") if kind == "start" else None
-        if isinstance(threads, int) and threads > 0:
-            found = threads
-        elif kind == "anew":
+        if event["type"] == "start":
+            found = event.get("threads") or found
+        elif event["type"] == "anew":
             found = None
     return found
 

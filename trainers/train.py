@@ -106,7 +106,7 @@ def resume(
         raise VelaturaError(f"{run.folder.name} has no checkpoint left to resume from; restart it from zero")
     if steps is not None:
         config = build_config(as_table(config), {"train": {"steps": steps}})
-    finished = any(event["type"] == "done" and event["step"] >= config.train.steps for event in events)
+    finished = any(event["type"] == "done" and event.get("step", 0) >= config.train.steps for event in events)
     if done and (finished or done[-1] > config.train.steps):
         raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; give more --steps to train it longer")
     with interrupted_by_sigterm(), run.training():

@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-from trainers.events import Event
+from trainers.event_lines import Event, open_events, parse_event, whole_lines
 
 
 class Follower:
     """Reads what was added to an `events.jsonl` since its last look; one a run serves every page that shows it."""
 
     def __init__(self, folder: Path, offset: int = 0):
-        self._path = folder / "events.jsonl"
+        self._folder = folder
         self.offset = offset
         """Bytes that were read, up to the end of a line."""
 
     def read(self) -> list[Event]:
         """The events that are new and whole; one that is still being written is left for the next look.
 
-        A line that a kill cut short is passed over. Where the file has become shorter it is another one: it is read
-        from its start, after an event `anew`.
+        What is no event is passed over. Where the file has become shorter it is another one: it is read from its start,
+        after an event `anew`. OSError where it cannot be read.
         """
-        try:
-            with self._path.open("rb") as file:
-                replaced = file.seek(0, os.SEEK_END) < self.offset
-                self.offset = 0 if replaced else self.offset
-                file.seek(self.offset)
-                added = file.read()
-        except FileNotFoundError:
+        file = open_events(self._folder)
+        if file is None:
             return []
-        whole = added[: added.rfind(b"\n") + 1]
-        self.offset += len(whole)
-        events = [event for line in whole.split(b"\n") if (event := _event(line)) is not None]
-        return [{"type": "anew"}, *events] if replaced else events
-
-
-def _event(line: bytes) -> Event | None:
-    try:
-        event = json.loads(line.decode("utf-8", "replace"))
-    except json.JSONDecodeError:
-        return None
-    return event if isinstance(event, dict) and "type" in event else None
+        events: list[Event] = []
+        with file:
+            if file.seek(0, os.SEEK_END) < self.offset:
+                self.offset = 0
+                events.append({"type": "anew"})
+            file.seek(self.offset)
+            for line, self.offset in whole_lines(file):
+                event = parse_event(line)
+                if event is not None:
+                    events.append(event)
+        return events

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.follow import Follower
-from trainers.events import Event
+from trainers.event_lines import Event
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
 """The event with which a job says that it has ended, and the state that it is then in."""
@@ -47,13 +47,22 @@ class Summary:
     """What the run said at its start: method, base, images, device …; of an estimate, its numbers."""
     time: float = 0.0
     """Of the newest event that changed something, in Unix seconds."""
+    unread: str = ""
+    """Why its events could not be read at the last look."""
     attempt: int = 0
     """Which attempt of its job said this, the first being 1; 0 where no queue began it, or an older version did."""
 
     @property
     def seconds_left(self) -> float | None:
         """Until the last step, at the speed so far; None where that is not known."""
-        return (self.steps - self.step) / self.speed if self.speed else None
+        return max(0, self.steps - self.step) / self.speed if self.speed else None
+
+    def followed(self, follower: Follower) -> Summary:
+        """This summary with what a follower finds new; where that cannot be read, it says why."""
+        try:
+            return replace(self.after(follower.read()), unread="")
+        except OSError as error:
+            return replace(self, unread=error.strerror or str(error))
 
     def after(self, events: Iterable[Event]) -> Summary:
         """This summary with more events; those it does not know change nothing."""
@@ -162,4 +171,4 @@ _CHANGES = {
 
 def read_summary(folder: Path) -> Summary:
     """What all events of a job's folder say."""
-    return Summary().after(Follower(folder).read())
+    return Summary().followed(Follower(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from app.jobs.process import Identity
 from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import Summary
+from trainers.event_lines import is_text
 from trainers.run import is_run
 
 
@@ -65,14 +67,16 @@ class Watcher:
         views = self.views()
         known = {view.job.folder for view in views}
         folders = (path.parent for path in self.store.runs.glob("*/events.jsonl"))
-        runs = [folder for folder in folders if not folder.name.startswith(".") and is_run(folder)]
-        views += [self._bare(folder) for folder in runs if folder not in known]
+        for folder in folders:
+            if folder not in known and not folder.name.startswith(".") and is_text(folder.name):
+                with suppress(OSError):  # it has just gone, or is not ours to look at
+                    views += [self._bare(folder)] if is_run(folder) else []
         return sorted(views, key=_turn)
 
     def view_of(self, name: str) -> View | None:
         """The run with this name among the runs, whether it has a job or not; None where there is none."""
         folder = self.store.runs / name
-        if folder.parent != self.store.runs or name.startswith("."):
+        if folder.parent != self.store.runs or name.startswith(".") or not is_text(name):
             return None
         job = self.store.job_in(folder)
         if job is not None:
@@ -92,7 +96,7 @@ class Watcher:
         with self._lock:
             key = (job.id, job.folder)
             follower, summary = self._followed.get(key) or (Follower(job.folder), Summary())
-            summary = summary.after(follower.read())
+            summary = summary.followed(follower)
             self._followed[key] = (follower, summary)
             return summary
 
@@ -134,6 +138,8 @@ def _view(job: Job, alive: bool, said: Summary, place: int, wait: float | None) 
     line = describe(state, said, place, wait if place == 1 else None)
     if not job.folder.is_dir():
         line = "Its folder is gone."
+    elif said.unread:
+        line = f"What it has said cannot be read: {said.unread}."
     return View(job, state, said, place, line, actions_for(job, state, said.saved))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from app.jobs.follow import Follower
@@ -30,15 +32,17 @@ class Losses:
 
     def read(self) -> None:
         """Take in what the run has said since the last look."""
-        with self._lock:
+        with self._lock, suppress(OSError):  # of which the run's own line says why
             for event in self._follower.read():
                 if event["type"] == "anew":
                     self._cut(0)
                 elif event["type"] == "step":
+                    loss = float(event.get("loss", math.nan))
                     self._cut(event["step"])
-                    self.steps.append(event["step"])
-                    self.losses.append(float(event["loss"]))
-                    self.rates.append(float(event.get("lr", 0.0)))
+                    if math.isfinite(loss):
+                        self.steps.append(event["step"])
+                        self.losses.append(loss)
+                        self.rates.append(float(event.get("lr", 0.0)))
 
     def smoothed(self) -> list[float]:
         """The mean of the losses up to each step, in which older ones count ever less."""

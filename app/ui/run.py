@@ -156,7 +156,7 @@ def tail(path: Path) -> str:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LOG_BYTES))
             data = file.read()
-    except FileNotFoundError:
+    except OSError:
         return ""
     return "\n".join(data.decode("utf-8", "replace").splitlines()[-LOG_LINES:])
 

@@ -15,6 +15,7 @@ from app.jobs.views import View
 from app.ui import run_words as words
 from app.ui.curve import Losses
 from app.ui.html import file_address, text, wide_table
+from trainers.data.decode import DECODING_ERRORS, MAX_PIXELS
 from trainers.run import whole_file
 
 SMALL = 256
@@ -74,12 +75,23 @@ def address(sample: Sample, public: Path, small: bool) -> str:
 def web_copy(path: Path, place: Path, small: bool) -> str:
     """Where a browser finds a picture, as WebP at `place` in a public folder; it is drawn once."""
     if not place.exists():
-        with Image.open(path) as opened, whole_file(place) as building:
-            picture = opened.convert("RGB")
-            if small and max(picture.size) > SMALL:
-                picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+        picture = _decoded(path)
+        if small and max(picture.size) > SMALL:
+            picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+        with whole_file(place) as building:
             picture.save(building, "WEBP", quality=86 if small else 92)
     return file_address(place)
+
+
+def _decoded(path: Path) -> Image.Image:
+    """A picture, or a plain grey one where it cannot be decoded: one damaged file must not take a page down."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as opened:
+            if opened.width * opened.height <= MAX_PIXELS:
+                return opened.convert("RGB")
+    except (*DECODING_ERRORS, Image.DecompressionBombError):
+        pass
+    return Image.new("RGB", (SMALL, SMALL), "#808080")
 
 
 def grid(view: View, public: Path) -> str:
@@ -165,7 +177,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _column(folder: Path, step: int, file: bool) -> list[Sample]:
-    found = sorted(path for path in _inside(folder) if re.fullmatch(r"\d+\.png", path.name))
+    found = sorted(path for path in _inside(folder) if re.fullmatch(r"[0-9]{1,4}\.png", path.name))
     return [Sample(int(path.stem), step, file, path) for path in found]
 
 

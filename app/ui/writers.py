@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -87,8 +88,10 @@ class Writers:
             except VelaturaError:  # somebody has cleared the queue
                 return Progress()
             follower = Follower(view.job.folder, asked["read"])
-            told = [event for event in follower.read() if event["type"] == "caption"]
-            fresh = {Path(event["image"]).stem: event["caption"] for event in told}
+            fresh = {}
+            with suppress(OSError):  # of which the job's own line says why
+                told = [event for event in follower.read() if event["type"] == "caption"]
+                fresh = {Path(event["image"]).stem: event["caption"] for event in told}
             if fresh:
                 self._drafts.change(key, lambda now: _put(now, fresh, asked), tab="writer")
             asked |= {"read": follower.offset, "done": asked["done"] + len(fresh)}

@@ -27,6 +27,14 @@ def test_events_are_lines_of_json_and_words(tmp_path):
     assert lines[0].endswith("warning: a.png was left out") and lines[1].endswith(f"step 1, path {Path('a/b')}")
 
 
+def test_a_message_stays_on_its_line_of_the_log(tmp_path):
+    message = "a.png\n2026-01-01 00:00:00 done: forged\r\x1b[2J\u2028\u202e\x00 狐"
+    Recorder(tmp_path)("warning", message=message)
+    (line,) = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert line.endswith(r"warning: a.png\n2026-01-01 00:00:00 done: forged\r\x1b[2J\u2028\u202e\x00 狐")
+    assert next(read_events(tmp_path))["message"] == message
+
+
 def test_numbers_that_are_none_stay_json(tmp_path):
     record = Recorder(tmp_path)
     record("skipped", loss=float("nan"), grad_norm=float("inf"))

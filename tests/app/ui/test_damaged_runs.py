@@ -1,0 +1,150 @@
+"""One damaged run beside a good one: every list, bar and page shows both, and the good one as it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.jobs.commands import _facts
+from app.jobs.store import NewJob
+from app.jobs.summary import Summary, read_summary
+from app.ui import desk, estimating, run_parts
+from app.ui.comparison import ComparisonPage
+from app.ui.parts import Studio, open_studio
+from app.ui.places import Places
+from app.ui.run import RunPage
+from app.ui.runs import RunsPage
+from tests.app.ui.ended_runs import write_run
+from tests.damaged_events import LINES
+from trainers.event_lines import parse_event
+
+SOMEBODY = SimpleNamespace(username="")
+
+
+class Pages:
+    """The data functions of the pages, called as their timers call them."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        with gr.Blocks():
+            self.list = RunsPage(studio.queue)
+            self.run = RunPage(studio.queue, studio.shelf)
+            self.comparison = ComparisonPage(studio)
+
+    def look(self) -> list[str]:
+        """Names in the list of runs, in its order, after every page was asked for its data."""
+        queue = self.studio.queue
+        views = queue.runs()
+        listed = self.list.tick("{}", "", SOMEBODY)[self.list.list]  # type: ignore[arg-type]
+        line, busy = queue.in_short()
+        assert isinstance(line, str) and isinstance(busy, bool)
+        for view in [*views, *queue.small_jobs()]:
+            assert view.job.name in listed or view.job.kind != "train"
+            page = self.run.tick(view.job.name, "{}")
+            assert view.job.name in str(page) or view.job.kind != "train"
+            assert str(_facts(view)) and run_parts.kind(view) is not None
+            assert estimating._estimate(view) is not None and desk.first_prompt(None, queue)
+            queue.losses(view.job.folder).as_csv()
+        names = [view.job.name for view in views]
+        assert all(name in str(self.comparison.tick(",".join(names), "")) for name in names)
+        self.studio.shelf.items()
+        return names
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    places = Places(tmp_path_factory.mktemp("studio") / "outputs")
+    places.make()
+    studio = open_studio(places, places.uploads)
+    write_run(places.runs, "good", {"train": {"steps": 4}})
+    write_run(places.runs, "damaged", {"train": {"steps": 4}})
+    queue = studio.queue.store
+    queue.add(NewJob("train", places.runs / "damaged"))
+    queue.add(NewJob("generate", places.runs / ".jobs" / "small", ("generate",)))
+    (places.runs / ".jobs" / "small").mkdir(parents=True)
+    yield Pages(studio)
+    studio.close()
+
+
+def spoilt(pages: Pages, lines: list[bytes]) -> Path:
+    runs = pages.studio.places.runs
+    for folder in (runs / "damaged", runs / ".jobs" / "small"):
+        with (folder / "events.jsonl").open("ab") as file:
+            file.write(b"\n".join(lines) + b"\n")
+    return runs / "damaged"
+
+
+@settings(max_examples=40)
+@given(st.lists(LINES, min_size=1, max_size=5), st.sampled_from(["waiting", "running", "ended"]))
+def test_any_events_of_one_run_leave_every_page_standing(pages, lines, phase):
+    queue = pages.studio.queue.store
+    with queue._database.writing() as db:
+        db.execute("UPDATE jobs SET phase = ?, attempts = 1", (phase,))
+    before = pages.studio.queue.run("good")
+    damaged = spoilt(pages, lines)
+    assert sorted(pages.look()) == ["damaged", "good"]
+    assert pages.studio.queue.run("good") == before and before is not None and before.state == "finished"
+    (damaged / "events.jsonl").unlink()
+
+
+@given(st.lists(LINES, min_size=1, max_size=6))
+def test_a_line_that_is_no_event_changes_nothing(tmp_path_factory, lines):
+    folder, clean = tmp_path_factory.mktemp("with"), tmp_path_factory.mktemp("without")
+    whole = b"\n".join(lines).split(b"\n")
+    (folder / "events.jsonl").write_bytes(b"\n".join(whole) + b"\n")
+    (clean / "events.jsonl").write_bytes(b"".join(line + b"\n" for line in whole if parse_event(line)))
+    assert read_summary(folder) == read_summary(clean)
+    events = [event for line in whole if (event := parse_event(line))]
+    assert read_summary(folder) == Summary().after(events)
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "config.toml", "samples", "style", "log.txt", ".heartbeat"])
+@pytest.mark.parametrize("what", ["folder", "nothing", "noise", "brackets"])
+def test_any_broken_part_of_one_run_leaves_every_page_standing(name, what, tmp_path):
+    places = Places(tmp_path / "outputs")
+    places.make()
+    studio = open_studio(places, places.uploads)
+    write_run(places.runs, "good", {"train": {"steps": 4}})
+    part = write_run(places.runs, "damaged", {"train": {"steps": 4}}) / name
+    studio.queue.store.add(NewJob("train", part.parent), phase="ended")
+    if part.exists():
+        part.rename(tmp_path / "was")
+    if what == "folder":
+        (part / "step-00000001").mkdir(parents=True)
+        (part / "step-00000001" / "00.png").write_bytes(b"no picture")
+    elif what != "nothing":
+        part.write_bytes(os.urandom(3000) if what == "noise" else b"name = " + b"[" * 100_000)
+    assert "good" in Pages(studio).look()
+    studio.close()
+
+
+def test_a_run_that_cannot_be_read_says_so(tmp_path):
+    places = Places(tmp_path / "outputs")
+    places.make()
+    studio = open_studio(places, places.uploads)
+    run = write_run(places.runs, "damaged", {"train": {"steps": 4}})
+    studio.queue.store.add(NewJob("train", run), phase="ended")
+    (run / "events.jsonl").unlink()
+    (run / "events.jsonl").mkdir()
+    shown: Any = studio.queue.run("damaged")
+    assert shown is not None and shown.line.startswith("What it has said cannot be read: ")
+    studio.close()
+
+
+def test_a_name_that_is_no_text_is_not_shown(tmp_path):
+    places = Places(tmp_path / "outputs")
+    places.make()
+    studio = open_studio(places, places.uploads)
+    write_run(places.runs, "good", {"train": {"steps": 4}})
+    (places.runs / "good").rename(os.fsdecode(os.fsencode(places.runs) + b"/b\xffd"))
+    write_run(places.runs, "good", {"train": {"steps": 4}})
+    assert Pages(studio).look() == ["good"]
+    studio.close()

@@ -1,0 +1,169 @@
+"""Reading lines of `events.jsonl`, which anybody may have written: an event has the types it should, or is none.
+
+Every reader gets its events from here. A run folder can be moved between machines and versions, cut by a kill, or
+edited by hand, so a line that is no event of ours is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+Event = dict[str, Any]
+
+FILE = "events.jsonl"
+LONGEST = 4 * 2**20
+"""Bytes of a line; the ranks of all layers of a large network take 100 kB."""
+LARGEST = 2**53
+"""Of counts: what every reader of JSON knows exactly."""
+LATEST = 2.0**36
+"""Of times, in Unix seconds: some two thousand years from now."""
+MOST_LAYERS, LONGEST_NAME = 10_000, 300
+"""Of the ranks in one event."""
+_SURROGATE = re.compile(rb"\\[uU][dD][89a-fA-F]")
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def _real(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= 1e100  # false of NaN, too
+
+
+def _time(value: Any) -> bool:
+    return _real(value) and 0 <= value <= LATEST
+
+
+def _amount(value: Any) -> bool:
+    return _real(value) and value >= 0
+
+
+def _measured(value: Any) -> bool:
+    """A number, or one that JSON has no number for: the Recorder writes those as text."""
+    return _real(value) or value in ("nan", "inf", "-inf")
+
+
+def _text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _texts(value: Any) -> bool:
+    return type(value) is list and all(map(_text, value))
+
+
+def _ranks(value: Any) -> bool:
+    """Counts by the names of layers."""
+    is_short = type(value) is dict and 0 < len(value) <= MOST_LAYERS and max(map(len, value)) <= LONGEST_NAME
+    return is_short and all(map(_count, value.values()))
+
+
+def _scalar(value: Any) -> bool:
+    return value is None or _flag(value) or _text(value) or _real(value)
+
+
+def _fields(check: Callable[[Any], bool], names: str) -> dict[str, Callable[[Any], bool]]:
+    return dict.fromkeys(names.split(), check)
+
+
+_TYPES: Mapping[str, Callable[[Any], bool]] = {
+    **_fields(_count, "step steps picture pictures number images count skipped done of memory free file bytes"),
+    **_fields(_count, "parameters threads measured"),
+    **_fields(_amount, "speed seconds seconds_a_step seconds_a_picture kept"),
+    **_fields(_real, "lr"),
+    **_fields(_measured, "loss grad_norm penalty"),
+    **_fields(_text, "message name base family method device precision path style image caption"),
+    **_fields(_flag, "resumed prior at_most"),
+    "time": _time,
+    "prompts": _texts,
+    "ranks": _ranks,
+    "difference": lambda value: value is None or _amount(value),
+}
+"""What a field holds, whatever kind of event it is in."""
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "step": ("step",),
+    "skipped": ("step",),
+    "checkpoint": ("step",),
+    "drawing": ("picture", "pictures"),
+    "attempt": ("number",),
+    "ranks": ("step", "ranks"),
+    "caption": ("image", "caption"),
+    "estimate": ("seconds", "parameters"),
+}
+"""Fields without which an event of a kind says nothing."""
+
+
+def parse_event(line: bytes) -> Event | None:
+    """The event in a line; None where it is no JSON, a field has another type than it should, or one is missing.
+
+    Fields that are not known, as of a newer version, are left out unless they are plain values.
+    """
+    try:
+        event = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, thousands of brackets
+        return None
+    if type(event) is not dict or not _text(event.get("type")):
+        return None
+    if not all(name in event for name in _NEEDS.get(event["type"], ())):
+        return None
+    if not all(check(event[name]) for name, check in _TYPES.items() if name in event):
+        return None
+    known = {name: value for name, value in event.items() if name in _TYPES or _scalar(value)}
+    if _SURROGATE.search(line) and not is_text(json.dumps(known, ensure_ascii=False)):
+        return None
+    return known
+
+
+def is_text(words: str) -> bool:
+    """Whether words can be written to a file or a page: halves of a pair of surrogates that stand alone cannot."""
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def open_events(folder: Path) -> BinaryIO | None:
+    """The events of a folder, to be read; None where there are none. OSError where they cannot be read."""
+    path = folder / FILE
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+            raise OSError(f"{path} is not a file")
+        return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def whole_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """The lines from here on that end, each with where it ends; one that is too long is empty.
+
+    Lines end at line feeds alone: JSON keeps the other line ends of Unicode, such as U+2028, as they are.
+    """
+    place = file.tell()
+    while line := file.readline(LONGEST):
+        length, is_long = len(line), False
+        while not line.endswith(b"\n"):
+            line = file.readline(LONGEST)
+            if not line:
+                return
+            length, is_long = length + len(line), True
+        place += length
+        yield b"" if is_long else line, place
+
+
+def ends_whole(path: Path) -> bool:
+    """Whether the last line of a file ends, as it does not where a kill cut it short."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
