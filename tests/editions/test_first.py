@@ -1,0 +1,135 @@
+"""What the first edition left behind opens, lists, goes on, clones and exports."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import pytest
+from safetensors.torch import load_file
+
+from tests.app.ui.server import Process
+from tests.editions.first import PASSWORDS, Edition, unpack
+from tests.trainers.runs import METHODS, equal
+
+pytestmark = pytest.mark.long
+EXPORT_ALL = """
+from pathlib import Path
+from trainers.reopened import export_again
+from trainers.run import open_run
+for folder in sorted(Path("outputs").glob("method-*")):
+    export_again(open_run(folder), Path("exported") / f"{folder.name}.safetensors", None, False)
+"""
+LONGER = """
+from pathlib import Path
+from trainers.run import open_run
+from trainers.train import resume
+for folder in sorted(Path("outputs").glob("method-*")):
+    run = open_run(folder)
+    stop = lambda event: event["type"] == "step" and run.ask_to_stop()
+    print(folder.name, resume(run, stop, steps=4).steps)
+"""
+DRAFT = """
+import json
+from pathlib import Path
+from app.ui.drafts import Drafts
+from app.ui.places import Places
+draft = Drafts(Places(Path("outputs"))).read("user:ann")
+print(json.dumps([[one.name, one.caption] for one in draft.pictures]))
+"""
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Edition:
+    return unpack(tmp_path_factory.mktemp("pristine"))
+
+
+@pytest.fixture
+def edition(pristine: Edition, tmp_path: Path) -> Edition:
+    """A copy to work with."""
+    shutil.copytree(pristine.folder, tmp_path / "work")
+    return Edition(tmp_path / "work", pristine.facts)
+
+
+@pytest.fixture(scope="module")
+def studio(pristine: Edition, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, Edition]]:
+    folder = tmp_path_factory.mktemp("studio") / "work"
+    shutil.copytree(pristine.folder, folder)
+    shutil.rmtree(folder / "outputs" / "waiting")  # else it is trained while the pages are looked at
+    process = Process(folder / "outputs", *PASSWORDS)
+    yield process, Edition(folder, pristine.facts)
+    process.stop()
+
+
+def test_the_queue_lists_its_jobs_after_a_migration_with_a_copy_of_before(edition):
+    listed = json.loads(edition.command("queue", "list", "--json", "--out", "outputs"))
+    jobs = {job["name"]: job["state"] for job in listed}
+    assert jobs["Harbour"] == "finished" and jobs["interrupted"] == "interrupted" and jobs["waiting"] == "queued"
+    with closing(sqlite3.connect(edition.outputs / "queue.version-1.backup.db")) as before:
+        assert before.execute("PRAGMA user_version").fetchone() == (1,)
+        assert {Path(folder).name for (folder,) in before.execute("SELECT folder FROM jobs")} >= jobs.keys()
+
+
+def test_an_interrupted_run_goes_on_to_the_bits_that_it_would_have_had(edition):
+    edition.command("resume", "outputs/interrupted")
+    tensors = load_file(edition.outputs / "interrupted/style/interrupted.safetensors")
+    found = sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(name.encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    same_code = edition.facts["torch"].split("+")[0] == version("torch").split("+")[0]
+    if same_code and platform.machine() in ("x86_64", "AMD64"):
+        assert found.hexdigest() == edition.facts["style"]["interrupted"]
+    assert len(tensors) and all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_a_waiting_run_is_trained_and_a_finished_one_cloned(edition):
+    edition.command("queue", "clone", "method-lora", "--name", "again", "--out", "outputs")
+    edition.command("worker", "--until-empty", "--out", "outputs")
+    for name in ("waiting", "again"):
+        assert load_file(edition.outputs / name / "style" / f"{name}.safetensors")
+    assert equal(
+        load_file(edition.outputs / "again/style/again.safetensors"),
+        load_file(edition.outputs / "method-lora/style/method-lora.safetensors"),
+    )
+
+
+def test_every_method_is_exported_as_it_was_and_trained_longer(edition):
+    (edition.folder / "exported").mkdir()
+    edition.python(EXPORT_ALL)
+    for name in METHODS:
+        file = f"method-{name}.safetensors"
+        before = load_file(edition.outputs / f"method-{name}/style/{file}")
+        assert equal(load_file(edition.folder / "exported" / file), before), name
+    longer = dict(line.split() for line in edition.python(LONGER).splitlines())
+    assert longer == {f"method-{name}": "3" for name in METHODS}
+
+
+def test_a_draft_keeps_its_pictures_and_captions(edition):
+    assert json.loads(edition.python(DRAFT)) == [
+        ["fox.png", "a red fox, snow, trees, winter"],
+        ["house.png", "a blue house"],
+        ["moon.png", "the moon over a dark harbour"],
+    ]
+
+
+def test_the_studio_shows_what_there_was_to_whoever_was_logged_in(studio):
+    process, edition = studio
+    cookies = {"velatura-login": edition.facts["login"]}
+    answer = httpx.get(process.url, cookies=cookies, headers={"accept": "text/html"})
+    assert answer.status_code in (200, 401) and "</html>" in answer.text  # a login may have to be renewed
+    from gradio_client import Client
+
+    client = Client(process.url, auth=("ann", "ink-and-paper"), verbose=False)
+    styles = {style["name"] for style in client.predict("", 1, api_name="/styles")["styles"]}
+    assert styles >= {"elsewhere", "Harbour"} | {f"method-{name}" for name in METHODS}
+    assert client.predict("Harbour", api_name="/status")["state"] == "finished"
+    assert client.predict("interrupted", api_name="/status")["state"] in ("interrupted", "preparing", "training")
