@@ -10,9 +10,9 @@ from torch import Tensor
 
 from trainers.config import Config
 from trainers.data.buckets import Pair
-from trainers.data.cache import LatentCache, TextCache
+from trainers.data.cache import LatentCache, MaskCache, TextCache
 from trainers.data.captions import varies
-from trainers.data.dataset import Dataset, Draw, mask, placement
+from trainers.data.dataset import Dataset, Draw, placement
 from trainers.loss import draw_noise, draw_timesteps
 from trainers.models.images import encode_images
 from trainers.models.model import Model
@@ -57,6 +57,7 @@ class Batches:
         # Captions that vary by step, or an encoder that does, leave nothing worth keeping.
         self._keeps_text = config.data.cache and not text_trains and not varies(config.data)
         self._latents = LatentCache(run.cache / "latents", fingerprint(model.vae), enabled=config.data.cache)
+        self._masks = MaskCache(run.cache / "latents", enabled=config.data.cache)
         encoders = f"{fingerprint(*model.text_encoders)}-{config.base.clip_skip}-{config.data.chunks}-{model.dtype}"
         self._texts = TextCache(run.cache / "text", encoders)
 
@@ -109,7 +110,7 @@ class Batches:
         return add_time_ids(self._model, originals, crops, [item.bucket.shape for item in items])
 
     def _mask(self, dataset: Dataset, draws: tuple[Draw, ...]) -> Tensor | None:
-        masks = [mask(dataset.items[draw.item_index], draw) for draw in draws]
+        masks = [self._masks.get_or_make(dataset.items[draw.item_index], draw) for draw in draws]
         if all(m is None for m in masks):
             return None
         whole = next(torch.ones_like(m) for m in masks if m is not None)

@@ -30,11 +30,13 @@ def _check_idle(config: Config) -> None:
     idle = {
         "base.double_quantisation": (whole, 'base.storage = "nf4"'),
         "base.scale_code": (whole or plain_scales, 'base.storage = "nf4" and base.double_quantisation = true'),
+        "loss.min_snr_gamma": (config.loss.weighting == "none", "loss.weighting = min-snr"),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
         "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),
         "sample.negative": (config.sample.guidance == 1, "sample.guidance above 1"),
         "prior.images": no_class,
         "prior.weight": no_class,
+        "targets.unread_layers": needs_text,
         "train.text_encoder_learning_rate": needs_text,
         "train.text_encoder_stop": needs_text,
         **{f"tokens.{name}": no_word for name in type(config.tokens).model_fields if name != "word"},
@@ -48,7 +50,10 @@ def _check_idle(config: Config) -> None:
 
 
 def _check_ranks(config: Config) -> None:
-    if not config.method.takes_rank and any(block.rank for block in config.targets.blocks.values()):
+    overridden = any(block.rank for block in config.targets.blocks.values())
+    if not overridden and getattr(config.method, "budget_scope", "all") != "all":
+        raise ValueError("method.budget_scope has no effect without a rank in targets.blocks")
+    if not config.method.takes_rank and overridden:
         rankless = {"lokr": "method.full_matrix = true", "full": "method.extract_rank = 0"}
         why = rankless.get(config.method.name, f"method.name = {config.method.name}")
         raise ValueError(f"a rank in targets.blocks has no effect while {why}")
@@ -69,6 +74,8 @@ def _check_training(config: Config) -> None:
             f"train.offload_optimizer has no effect with train.optimizer = {train.optimizer}, whose state goes to main "
             "memory by itself where the graphics card is full"
         )
+    if config.loss.weighting == "min-snr" and not config.loss.min_snr_gamma:
+        raise ValueError("loss.weighting = min-snr needs loss.min_snr_gamma above 0")
     if not train.weight_decay and getattr(config.method, "decay_towards", "start") != "start":
         raise ValueError("method.decay_towards has no effect with train.weight_decay = 0")
     if train.warmup >= train.steps:

@@ -97,6 +97,8 @@ class Targets(Section):
     """Layers of the UNet: `attn`, `attn-mlp`, `full`, `cross-kv`, `b-lora`, `none`, or patterns: `up_blocks.*.to_k`."""
     text_encoder: str | tuple[str, ...] = "none"
     """Layers of the text encoder(s): `none`, `attn`, `attn-mlp`, or patterns."""
+    unread_layers: bool = False
+    """Also train text-encoder layers after the hidden state that the UNet reads, although nothing can teach them."""
     blocks: dict[str, BlockOverride] = Field(default_factory=dict)
     """Overrides by pattern, e.g. `[targets.blocks."mid_block.*"]` with `rank` or `learning_rate`; first match wins."""
 
@@ -142,6 +144,8 @@ class Loss(Section):
     """Squared error, or pseudo-Huber, which large errors (outliers among the images) sway less."""
     huber_delta: float = Field(0.1, gt=0, le=10)
     """Error beyond which pseudo-Huber grows linearly; used with `kind = "huber"`."""
+    weighting: Literal["auto", "min-snr", "none"] = "auto"
+    """How timesteps weigh: `auto` is min-SNR, and `none` where a base that predicts v ends in pure noise."""
     min_snr_gamma: float = Field(5.0, ge=0, le=100)
     """Timesteps weigh min(SNR, gamma) / SNR, for v-prediction / (SNR + 1) (Hang et al. 2023); 0 = all the same."""
     noise_offset: float = Field(0.0, ge=0, le=1)

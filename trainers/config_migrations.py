@@ -53,8 +53,15 @@ def _from_1(table: Table) -> Table:
         table = _with(table, "method", start_std="1/sqrt(rank)")
     if name == "selora":
         table = _with(table, "method", start_bound="sqrt(1/in)")
+    if (name == "adalora" or (name == "selora" and method.get("budget"))) and _overrides_ranks(table):
+        table = _with(table, "method", budget_scope="rank")
     if base.get("storage") == "nf4" and base.get("double_quantisation", True):
         table = _with(table, "base", scale_code="linear")
+    if _section(table, "loss").get("min_snr_gamma", 5.0):
+        table = _with(table, "loss", weighting="min-snr")
+    reads_all = base.get("model", "starter") == "starter" and base.get("clip_skip", 1) == 1
+    if _section(table, "targets").get("text_encoder", "none") != "none" and not reads_all:
+        table = _with(table, "targets", unread_layers=True)
     return table
 
 
@@ -63,6 +70,12 @@ def _starts_at_the_base(method: Mapping[str, Any]) -> bool:
     if method.get("name", "lora") == "lora":
         return method.get("start") == "pissa" or bool(method.get("dora"))
     return method.get("name") == "t-lora" and bool(method.get("orthogonal", True))
+
+
+def _overrides_ranks(table: Table) -> bool:
+    """Whether some layers have another rank than the others."""
+    blocks = _section(_section(table, "targets"), "blocks")
+    return any(_section(blocks, pattern).get("rank") for pattern in blocks)
 
 
 def _section(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
-from trainers.loss import prior_preserving_error, timestep_weights
+from trainers.loss import prior_preserving_error, timestep_weights, weighting_gamma
 from trainers.memory import peak_memory
 from trainers.models.model import Model
 from trainers.optim import (
@@ -225,7 +225,8 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
         config.seed, index, training=True, step=step, uncaptioned=batch.uncaptioned, horizon=horizon
     )
     prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
-    weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss.min_snr_gamma)
+    gamma = weighting_gamma(session.model.schedule, config.loss)
+    weights = timestep_weights(session.model.schedule, batch.timesteps, gamma)
     loss = error = prior_preserving_error(
         prediction, batch.target, weights, batch.mask, config.loss, batch.classes, config.prior.weight
     )

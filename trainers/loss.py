@@ -23,6 +23,17 @@ def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tenso
     return noise
 
 
+def weighting_gamma(schedule: NoiseSchedule, settings: Loss) -> float:
+    """γ of the min-SNR weights, 0 where all timesteps weigh the same.
+
+    At zero SNR the weight of v is zero, and near it almost: of 1000 steps that end in pure noise the last hundred
+    would weigh a three-hundredth of the mean, and what such a schedule is for would hardly be learned.
+    """
+    ends_in_noise = schedule.prediction == "v_prediction" and schedule.zero_terminal_snr
+    off = settings.weighting == "none" or (settings.weighting == "auto" and ends_in_noise)
+    return 0.0 if off else settings.min_snr_gamma
+
+
 def timestep_weights(schedule: NoiseSchedule, t: Tensor, gamma: float) -> Tensor:
     """Min-SNR weights `(n,)`: min(SNR, γ)/SNR for ε and min(SNR, γ)/(SNR + 1) for v; γ = 0 gives ones.
 

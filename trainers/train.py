@@ -21,10 +21,10 @@ from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.errors import VelaturaError
 from trainers.events import Listener, Recorder, latest_events
 from trainers.export import export_style
-from trainers.fit import check_fit, note_idle_ranks
+from trainers.fit import check_fit, note_idle_ranks, note_optimizer
 from trainers.loop import Session, take_steps
 from trainers.models.load import load_model
-from trainers.models.text import CHUNK, count_tokens
+from trainers.models.text import CHUNK, count_tokens, unread_layers
 from trainers.optim import make_optimizer, parameter_groups
 from trainers.prepare import fill_folder
 from trainers.presets import STARTER
@@ -144,12 +144,14 @@ def open_session(run: Run, config: Config, record: Recorder, steps: bool = True)
     dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"))
     model = load_model(config.base, dtype, accelerator.device)
-    network = attach(model.parts, config.method, config.targets, config.seed)
+    unread = unread_layers(model, config.base.clip_skip)
+    network = attach(model.parts, config.method, config.targets, config.seed, unread)
     if config.tokens.word:
         learn_word(model, network, config.tokens)
     check_fit(config, model, network)
     if steps:
         make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
+        note_optimizer(config, record)
     if not network.merges:
         record("note", message=ONLY_HERE_NOTE.format(config.method.name))
     note_idle_ranks(network, record)

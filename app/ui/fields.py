@@ -28,8 +28,9 @@ ELSEWHERE_IN_FOLDS = {
     "name": PREVIEWS, "schema_version": PREVIEWS, "base.prediction": NOISE, "base.zero_terminal_snr": NOISE,
     "base.clip_skip": CAPTIONS, "data.trigger": CAPTIONS, "data.caption": CAPTIONS, "data.caption_dropout": CAPTIONS,
     "data.shuffle_tags": CAPTIONS, "data.keep_tags": CAPTIONS, "data.chunks": CAPTIONS, "data.cache": MEMORY,
-    "base.storage": MEMORY, "base.double_quantisation": MEMORY, "train.offload_optimizer": MEMORY,
-    "train.gradient_checkpointing": MEMORY, "train.precision": MEMORY, "train.device": MEMORY, "train.tracker": MEMORY,
+    "base.storage": MEMORY, "base.double_quantisation": MEMORY, "base.scale_code": MEMORY,
+    "train.offload_optimizer": MEMORY, "train.gradient_checkpointing": MEMORY, "train.precision": MEMORY,
+    "train.device": MEMORY, "train.tracker": MEMORY,
 }  # fmt: skip
 SET_ELSEWHERE = {
     "schema_version": "Set by Velatura.",

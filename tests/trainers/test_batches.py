@@ -13,7 +13,9 @@ from tests.trainers.runs import quick_settings, write_images
 from trainers.adapters.network import Network, attach
 from trainers.batches import Batch, Batches
 from trainers.config import Base
+from trainers.data import dataset
 from trainers.data.dataset import load_dataset
+from trainers.data.decode import open_image
 from trainers.models.load import load_model
 from trainers.run import Run
 from trainers.trainee import Trainee
@@ -98,6 +100,27 @@ def test_transparent_parts_are_masked_and_others_count_whole(models, tmp_path):
     half, whole = sorted(masks, key=lambda mask: mask.sum().item())
     assert half[0].tolist() == [[0, 0, 1, 1]] * 4 and bool((whole == 1).all())
     assert make_batches(models["sd1"], folder, tmp_path).make(0).mask is None
+
+
+@pytest.mark.parametrize("data", [{"flip": True}, {"cache": False}, {"crop": "random"}])
+def test_a_mask_is_made_once_for_each_way_up_and_never_of_an_opaque_image(data, models, tmp_path, monkeypatch):
+    folder = write_images(tmp_path / "images", {"fox": (32, 32), "house": (32, 32)})
+    picture = Image.open(folder / "fox.png").convert("RGBA")
+    picture.paste((0, 0, 0, 0), (0, 0, 11, 32))
+    picture.save(folder / "fox.png")
+    opened: list[str] = []
+    monkeypatch.setattr(dataset, "open_image", lambda path: (opened.append(path.name), open_image(path))[1])
+    counts = []
+    for _ in range(2):
+        batches = make_batches(models["sd1"], folder, tmp_path, transparency="mask", **data)
+        opened.clear()
+        masks = [batches.make(index).mask for index in range(8)]
+        counts.append((opened.count("fox.png"), opened.count("house.png")))
+        drawn = [batches._dataset.draws(index, 2) for index in range(8)]
+        fresh = [torch.stack([dataset.mask(batches._dataset.items[d.item_index], d) for d in row]) for row in drawn]
+        assert all(torch.equal(one, other) for one, other in zip(masks, fresh, strict=True))
+    # For its latents and for its mask: twice as often as one that needs no mask.
+    assert counts == ([(4, 2), (0, 0)] if data.get("flip") else [(16, 8), (16, 8)])
 
 
 def test_checkpointing_keeps_less_of_the_text_encoders_too(tiny_bases, images):

@@ -17,11 +17,16 @@ from trainers.run import Run, write_config
 from trainers.train import resume, train
 
 OLD = {"schema_version": 1, "name": "dusk"}
+FLAT = {"loss": {"min_snr_gamma": 0.0}}
+"""With which timesteps weigh the same under every rule."""
+
+
+OVERRIDDEN = {"blocks": {"mid_block.*": {"rank": 2}, "up_blocks.*": {"rank": 0}}}
 
 
 def kept(**sections: Any) -> dict[str, Any]:
     """What migrating a table of version 1 adds to it."""
-    before = {**OLD, **sections}
+    before = {**OLD, **FLAT, **sections}
     after = migrate(copy.deepcopy(before))
     added = {}
     for name, section in after.items():
@@ -53,6 +58,18 @@ def test_every_version_has_its_step_and_the_last_one_is_written():
         ),
         ({"method": {"name": "t-lora", "orthogonal": False}}, {}),
         ({"method": {"name": "selora"}}, {"method.start_bound": "sqrt(1/in)"}),
+        (
+            {"method": {"name": "selora", "budget": 99}, "targets": OVERRIDDEN},
+            {"method.start_bound": "sqrt(1/in)", "method.budget_scope": "rank"},
+        ),
+        ({"method": {"name": "selora"}, "targets": OVERRIDDEN}, {"method.start_bound": "sqrt(1/in)"}),
+        ({"method": {"name": "adalora"}, "targets": OVERRIDDEN}, {"method.budget_scope": "rank"}),
+        ({"method": {"name": "adalora"}, "targets": {"blocks": {"mid_block.*": {"learning_rate": 0.5}}}}, {}),
+        ({"loss": {"kind": "huber"}}, {"loss.weighting": "min-snr"}),
+        ({"targets": {"text_encoder": "attn"}}, {}),
+        ({"targets": {"text_encoder": "attn"}, "base": {"clip_skip": 2}}, {"targets.unread_layers": True}),
+        ({"targets": {"text_encoder": ["*.q_proj"]}, "base": {"model": "a/b"}}, {"targets.unread_layers": True}),
+        ({"targets": {"text_encoder": "none"}, "base": {"model": "a/b"}}, {}),
         ({"base": {"storage": "nf4"}}, {"base.scale_code": "linear"}),
         ({"base": {"storage": "nf4", "double_quantisation": False}}, {}),
         ({"base": {"storage": "full", "double_quantisation": True}}, {}),
@@ -64,12 +81,8 @@ def test_version_1_keeps_its_rules(sections, added):
 
 
 def test_what_is_no_section_is_left_for_the_config_to_refuse():
-    assert migrate({**OLD, "method": "lora", "base": 3}) == {
-        **OLD,
-        "schema_version": VERSION,
-        "method": "lora",
-        "base": 3,
-    }
+    wrong = {**OLD, **FLAT, "method": "lora", "base": 3, "targets": None}
+    assert migrate(wrong) == {**wrong, "schema_version": VERSION}
 
 
 def test_a_table_without_a_version_means_what_it_means_today(tmp_path):
@@ -95,7 +108,12 @@ def version_1(folder: Run, config: Any) -> str:
     import tomli_w
 
     table = tomllib.loads(dump_config(config))
-    new = {"method": ("decay_towards", "start_std", "start_bound"), "base": ("scale_code",)}
+    new = {
+        "method": ("decay_towards", "start_std", "start_bound", "budget_scope", "side"),
+        "base": ("scale_code",),
+        "loss": ("weighting",),
+        "targets": ("unread_layers",),
+    }
     for section, names in new.items():
         table[section] = {key: value for key, value in table[section].items() if key not in names}
     written = tomli_w.dumps({**table, "schema_version": 1, "data": {**table["data"], "images": "dataset"}})

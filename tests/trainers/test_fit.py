@@ -42,6 +42,16 @@ def test_a_rank_above_what_layers_can_have_is_said(quick, tmp_path, rank, said):
     assert any("method.rank is above what" in note for note in notes) == said
 
 
+@pytest.mark.parametrize(("method", "said"), [("sora", True), ("lora", False)])
+def test_a_method_that_prodigy_misreads_is_said(quick, tmp_path, method, said):
+    settings = {"name": "sora", "rank": 2, "gate_ratio": 1.0} if method == "sora" else {"name": "lora", "rank": 2}
+    for optimizer, rate in (("prodigy", 1.0), ("adamw", 1e-3)):
+        train_settings = {"optimizer": optimizer, "learning_rate": rate, "steps": 1}
+        run = Run(train(quick({"method": settings, "train": train_settings}), tmp_path / optimizer).run)
+        notes = [event["message"] for event in events_of(run, "note")]
+        assert any("moves numbers beside the optimizer" in note for note in notes) == (said and optimizer == "prodigy")
+
+
 def test_a_rank_by_block_needs_a_low_rank_factor():
     blocks = {"name": "x", "targets": {"blocks": {"mid_block.*": {"rank": 4}}}}
     with pytest.raises(VelaturaError, match=r"no effect while method\.full_matrix"):

@@ -10,9 +10,10 @@ I = |w ∂L/∂w|,  Ī ← β₁ Ī + (1 − β₁) I,  Ū ← β₂ Ū + (1 −
 
 Budget of n layers and T steps: b = n·r up to tᵢ, then b_T + (n·r − b_T) (1 − (t − tᵢ) / (T − tᵢ − t_f))³, and
 b_T = n·target for the last t_f steps. Every `interval` steps λ is set to zero for all but the b most important triplets
-of all layers; P and Q stay, so a triplet may come back, until the last t_f steps, in which the choice stands. Layers to
-which an override gives another rank have a budget of their own. Layers that have stopped learning keep what they have,
-out of the same budget. A layer's rank is what the latest cut left it: the next step moves every λ off zero again.
+of all layers; P and Q stay, so a triplet may come back, until the last t_f steps, in which the choice stands. Where an
+override gives layers another rank, n·r and n·target are the sums over all layers. Layers that have stopped learning
+keep what they have, out of the same budget. A layer's rank is what the latest cut left it: the next step moves every λ
+off zero again.
 
 Zhang et al. 2023 (arXiv 2303.10512), §3 and eq. 12, with t − tᵢ where the print has t − tᵢ − t_f.
 """
@@ -28,8 +29,9 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.budget import BudgetedMethod
 from trainers.adapters.initial import normal
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, learns, trains
+from trainers.adapters.method import SETTINGS, Now, Step, Theta, learns, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 
@@ -40,7 +42,7 @@ FACTORS = ("P", "lam", "Q")
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class AdaLoRA(RankedMethod):
+class AdaLoRA(BudgetedMethod):
     """ΔW = (α / r) P Λ Q."""
 
     paper: ClassVar[str] = "arXiv 2303.10512"
@@ -123,13 +125,12 @@ class AdaLoRA(RankedMethod):
 
     def penalty(self, network: Network) -> Tensor | None:
         """γ R over all layers."""
-        if not self.orthogonality:
+        if not self.orthogonality or not self.leads(network):
             return None
         norms = []
-        for _, placed in network.placed_by(self):
-            theta = placed.values()
+        for theta in self.budgeted(network):
             for gram in (theta["P"].T @ theta["P"], theta["Q"] @ theta["Q"].T):  # (r, r)
-                norms.append(torch.linalg.matrix_norm(gram - torch.eye(self.rank, device=gram.device)))
+                norms.append(torch.linalg.matrix_norm(gram - torch.eye(len(gram), device=gram.device)))
         return self.orthogonality * torch.stack(norms).mean()
 
     @torch.no_grad()
@@ -149,14 +150,17 @@ class AdaLoRA(RankedMethod):
 
     @torch.no_grad()
     def after_step(self, network: Network, step: Step) -> None:
-        every = [placed.values() for _, placed in network.placed_by(self)]
+        if not self.leads(network):
+            return
+        every = self.budgeted(network)
         thetas = [theta for theta in every if learns(theta)]
         t, last = step.number + 1, self._last_cut(step)
         if not thetas or (t < last and t % self.interval):
             return
         if t <= last or not thetas[0]["settled"]:  # the step of the last cut may have been left out for NaN
             spent = sum(self.rank_of(theta) for theta in every if not learns(theta))
-            masks = self._choose(thetas, max(0, budget(t, step.of, len(every), self) - spent))
+            start, end = self._budget_ends(network)
+            masks = self._choose(thetas, max(0, budget(t, step.of, start, end, self) - spent))
             for theta, mask in zip(thetas, masks, strict=True):
                 theta["lam"].mul_(mask)
                 theta["kept"].copy_(mask)
@@ -165,6 +169,11 @@ class AdaLoRA(RankedMethod):
         else:
             for theta in thetas:
                 theta["lam"].mul_(theta["kept"])
+
+    def _budget_ends(self, network: Network) -> tuple[int, int]:
+        """The sum of all ranks at the start, and at the end."""
+        counts = [(one, len(network.placed_by(one))) for one in self.sharing(network)]
+        return sum(n * one.rank for one, n in counts), sum(n * one.target_rank for one, n in counts)
 
     def _last_cut(self, step: Step) -> int:
         """Steps after which the ranks stand."""
@@ -175,7 +184,7 @@ class AdaLoRA(RankedMethod):
         scores = torch.cat([self.score(theta) for theta in thetas])
         chosen = torch.zeros_like(scores)
         chosen[scores.topk(min(size, len(scores))).indices] = 1
-        return chosen.split(self.rank)
+        return chosen.split([len(theta["lam"]) for theta in thetas])
 
     def score(self, theta: Theta) -> Tensor:
         """Sᵢ of a layer's triplets, `(r,)`."""
@@ -185,10 +194,9 @@ class AdaLoRA(RankedMethod):
         return lam + P.mean(0) + Q.mean(1)
 
 
-def budget(t: int, steps: int, layers: int, method: AdaLoRA) -> int:
-    """How many triplets of all layers are kept after `t` steps."""
+def budget(t: int, steps: int, start: int, end: int, method: AdaLoRA) -> int:
+    """How many triplets of all layers are kept after `t` steps, of `start` at first and `end` at last."""
     first, last = round(method.begin * steps), steps - round(method.settle * steps)
-    start, end = layers * method.rank, layers * method.target_rank
     if t >= last:
         return end
     if t <= first:

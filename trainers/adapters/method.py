@@ -91,6 +91,8 @@ class Method:
     """What `rank_of` counts, for people."""
     rank_hint: ClassVar[str] = ""
     """A sentence about it, where the word does not say all."""
+    moves_beside_optimizer: ClassVar[bool] = False
+    """Whether its hooks move trained numbers after the optimizer's step."""
     needs_whole_base: ClassVar[bool] = False
     """Whether the base's own weights train, so that they must be stored in full."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +21,8 @@ from trainers.randomness import generator
 
 if TYPE_CHECKING:
     from trainers.config import Targets
+
+Kin = TypeVar("Kin", bound=Method)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,10 @@ class Network(nn.Module):
     def placed_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed[LayerMethod]], ...]:
         """On which layers this very method sits, each site with what it holds there."""
         return tuple((site, placed) for site in self.sites for placed in site.placed if placed.method == method)
+
+    def kin(self, method: Kin) -> tuple[Kin, ...]:
+        """The methods placed that differ from this one in rank alone, itself among them, in order."""
+        return tuple(one for one in self.methods if isinstance(one, type(method)))
 
     def learned_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed[LayerMethod]], ...]:
         """As `placed_by`, without what has stopped learning and is to stay as it is, bit for bit."""
@@ -189,12 +195,17 @@ class Network(nn.Module):
         self._told.clear()
 
 
-def attach(parts: Mapping[str, nn.Module], method: Method, targets: Targets, seed: int) -> Network:
-    """Freeze the parts of a base model and place a method on the layers, or blocks, that `targets` selects."""
+def attach(
+    parts: Mapping[str, nn.Module], method: Method, targets: Targets, seed: int, unread: Sequence[str] = ()
+) -> Network:
+    """Freeze the parts of a base model and place a method on the layers, or blocks, that `targets` selects.
+
+    `unread` names those that nothing reads, as `part.path`, which are left out unless the targets want them too.
+    """
     for net in parts.values():
         net.requires_grad_(False)
     network = Network()
-    network.place(select(parts, method, targets), seed)
+    network.place(select(parts, method, targets, unread), seed)
     if "unet" in parts:
         network.watch(parts["unet"])
     return network

@@ -1,15 +1,22 @@
-"""OFT and BOFT: the outputs of a layer are turned, which keeps the angles between its neurons.
+"""OFT and BOFT: what a layer gives, or what it reads, is turned.
 
-    ΔW = (R − I) W,    R = R_m … R_1,    R_i = P_iᵀ blockdiag(R_i1 … R_i(out/b)) P_i,    R_ij = (I + Q)(I − Q)⁻¹
+    side = output    ΔW = (R − I) W        what the layer gives is turned: y = R W x
+    side = input     ΔW = W (R − I)        what it reads is: y = W R x
 
-with every skew Q (b, b) = 0 at the start. OFT has one factor and no permutation (m = 1, P = I): channels turn within
-blocks of b neighbours. BOFT has m = log₂(out/b) + 1 factors, the i-th over channels 2ⁱ b / 2 apart (a butterfly), so
-that every channel meets every other with few numbers. Half of a skew Q is trained: m · out · (b − 1) / 2 numbers.
+    R = R_m … R_1,    R_i = P_iᵀ blockdiag(R_i1 … R_i(n/b)) P_i,    R_ij = (I + Q)(I − Q)⁻¹
+
+with every skew Q (b, b) = 0 at the start and n the layer's outputs or inputs, of convolutions their channels. OFT has
+one factor and no permutation (m = 1, P = I): channels turn within blocks of b neighbours. BOFT has m = log₂(n/b) + 1
+factors, the i-th over channels 2ⁱ b / 2 apart (a butterfly), so that every channel meets every other with few numbers.
+Half of a skew Q is trained: m · n · (b − 1) / 2 numbers.
+
+A neuron is a row of W. W R keeps the length of every row and the angle between any two, and with them the layer's
+hyperspherical energy: that is the papers' form. R W keeps lengths and angles of columns instead, and mixes the rows; it
+is what the tools for style files open, and costs one small product where W R costs another pass through W.
 
 With a constraint ε (COFT), ‖Q‖ of each block is held at most ε. R is solved for in fp32, not approximated by a series.
 
-Qiu et al. 2023 (arXiv 2306.07280) for OFT and COFT; Liu et al. 2023 (2311.06243) for BOFT. Both turn what a
-neuron reads; this one, as the tools for style files do, turns what it gives, which needs no change to the next layer.
+Qiu et al. 2023 (arXiv 2306.07280) for OFT and COFT; Liu et al. 2023 (2311.06243) for BOFT.
 """
 
 from __future__ import annotations
@@ -24,21 +31,24 @@ from torch import Tensor
 
 from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
 from trainers.adapters.site import Site
-from trainers.adapters.updates.rotation import Rotation, butterfly_block, divisors
+from trainers.adapters.updates import InputRotation, Rotation
+from trainers.adapters.updates.rotation import butterfly_block, divisors
 
 
 @dataclass(frozen=True, config=SETTINGS)
 class OFT(LayerMethod):
-    """ΔW = (R − I) W."""
+    """ΔW = (R − I) W, or W (R − I)."""
 
     paper: ClassVar[str] = "arXiv 2306.07280, 2311.06243"
-    parameters: ClassVar[str] = "out (b − 1) / 2"
-    summary: ClassVar[str] = "Turns each layer's outputs among themselves: keeps composition and what the base knows."
+    parameters: ClassVar[str] = "out (b − 1) / 2; in (b − 1) / 2 on the input side"
+    summary: ClassVar[str] = "Turns each layer's outputs, or inputs, among themselves: keeps what the base knows."
 
     name: Literal["oft"] = "oft"
     """The method."""
+    side: Literal["output", "input"] = "output"
+    """What turns: what a layer gives, in a form that tools open, or what it reads, which keeps the neurons' angles."""
     block_size: int = Field(default=32, ge=2, le=1024)
-    """Largest number b of channels that turn together, at most √width without a butterfly; it divides the width."""
+    """Largest number b of channels that turn together; it divides the width. Outputs alone: at most √width in OFT."""
     butterfly: bool = False
     """BOFT: several turns over channels ever further apart, so that small blocks reach everywhere."""
     constraint: float = Field(default=0.0, ge=0, le=10)
@@ -46,30 +56,40 @@ class OFT(LayerMethod):
 
     @property
     def file_algorithm(self) -> str:
+        if self.side == "input":
+            return "full"  # in files it is the change that it makes
         return "boft" if self.butterfly else "diag-oft"
 
     def decays(self, name: str) -> bool:
         return False
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        b = self.block(site.op.out)
-        factors = (site.op.out // b).bit_length() if self.butterfly else 1  # log₂ + 1 of a power of two
-        return {"q": trains(torch.zeros(factors, site.op.out // b, b * (b - 1) // 2))}
+        width = self.width(site)
+        b = self.block(width)
+        factors = (width // b).bit_length() if self.butterfly else 1  # log₂ + 1 of a power of two
+        return {"q": trains(torch.zeros(factors, width // b, b * (b - 1) // 2))}
 
-    def block(self, out: int) -> int:
-        """The size b of a layer's blocks: the largest divisor of its width up to `block_size`.
+    def width(self, site: Site) -> int:
+        """How many channels of a layer turn."""
+        return site.op.out if self.side == "output" else site.op.shape[1]
 
-        Without a butterfly it is no larger than their number: LyCORIS opens no file with fewer blocks.
+    def block(self, width: int) -> int:
+        """The size b of a layer's blocks: the largest divisor of the width that turns up to `block_size`.
+
+        Of outputs without a butterfly it is no larger than their number: LyCORIS opens no file with fewer blocks.
         """
         if self.butterfly:
-            return butterfly_block(out, self.block_size)
-        return divisors(out, min(self.block_size, isqrt(out)))[-1]
+            return butterfly_block(width, self.block_size)
+        most = min(self.block_size, isqrt(width)) if self.side == "output" else self.block_size
+        return divisors(width, most)[-1]
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Rotation:
-        Q = skew(theta["q"], self.block(site.op.out))
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Rotation | InputRotation:
+        Q = skew(theta["q"], self.block(self.width(site)))
         if self.constraint:
             norm = torch.linalg.matrix_norm(Q, keepdim=True)
             Q = Q * (self.constraint / norm.clamp(min=self.constraint))
+        if self.side == "input":
+            return InputRotation(Q, site.weight(), self.butterfly)
         return Rotation(Q, site.op.shape, self.butterfly)
 
 

@@ -28,20 +28,21 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.budget import BudgetedMethod
 from trainers.adapters.initial import uniform
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, trains
+from trainers.adapters.method import SETTINGS, Now, Step, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 
 if TYPE_CHECKING:
     from trainers.adapters.network import Network
 
-UNUSED, GROWN, TRIED = 0.0, 1.0, 2.0
+UNUSED, GROWN, TRIED = 0, 1, 2
 """What a component is for: nothing yet, the update, or the trial of this step."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class SeLoRA(RankedMethod):
+class SeLoRA(BudgetedMethod):
     """ΔW = α Σ bᵢ aᵢ over components that become more."""
 
     paper: ClassVar[str] = "arXiv 2408.07196"
@@ -72,6 +73,8 @@ class SeLoRA(RankedMethod):
     def _fits(self) -> SeLoRA:
         if self.trial > self.interval:
             raise ValueError(f"trial = {self.trial} is longer than interval = {self.interval}")
+        if self.budget_scope == "rank" and not self.budget:
+            raise ValueError("budget_scope has no effect without budget")
         return self
 
     @property
@@ -90,6 +93,8 @@ class SeLoRA(RankedMethod):
         return self.rank
 
     def misfit(self, sites: Sequence[Site]) -> str | None:
+        if self.budget_scope == "rank":
+            sites = [site for site in sites if any(placed.method == self for placed in site.placed)]
         if not 0 < self.budget <= len(sites):
             return None
         return (
@@ -98,7 +103,7 @@ class SeLoRA(RankedMethod):
         )
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        use = torch.zeros(self.rank)
+        use = torch.zeros(self.rank, dtype=torch.int8)  # counts, which stay on the CPU
         use[0] = GROWN
         theta: dict[str, Tensor] = {"use": use, "information": torch.zeros(2)}
         bound = (1.0 if self.start_bound == "sqrt(1/in)" else math.sqrt(6)) / math.sqrt(site.op.fan_in)
@@ -117,8 +122,10 @@ class SeLoRA(RankedMethod):
         return int((theta["use"] == GROWN).sum())
 
     def fill(self, network: Network) -> None:
-        every = [placed.values() for _, placed in network.placed_by(self)]
-        room = self.budget - len(every) if self.budget else len(every) * self.rank
+        if not self.leads(network):
+            return
+        every = self.budgeted(network)
+        room = self.budget - len(every) if self.budget else None
         for use in [use for theta in every for use in theta["use"][1:]][:room]:  # views, each a number of its layer's
             use.fill_(GROWN)
 
@@ -142,14 +149,17 @@ class SeLoRA(RankedMethod):
 
     @torch.no_grad()
     def after_backward(self, network: Network, step: Step) -> None:
-        every = [placed.values() for _, placed in network.placed_by(self)]
-        on_trial = [(theta, uses.index(TRIED)) for theta in every if TRIED in (uses := theta["use"].tolist())]
-        for theta, n in on_trial:  # what is tried takes no step yet: growing does not move the function
-            theta["information"].add_(theta["information"].new_tensor(fisher_information(theta)))
-            theta[f"A{n}"].grad = theta[f"B{n}"].grad = None
-        if step.number % self.interval:
+        if not self.leads(network):
             return
-        ratios = [fisher_ratio(theta) for theta, _ in on_trial]
+        every = self.budgeted(network)
+        on_trial = [(theta, uses.index(TRIED)) for theta in every if TRIED in (uses := theta["use"].tolist())]
+        found = fisher_information([theta for theta, _ in on_trial])
+        for (theta, n), values in zip(on_trial, found, strict=True):
+            theta["information"].add_(theta["information"].new_tensor(values))
+            theta[f"A{n}"].grad = theta[f"B{n}"].grad = None  # no step yet: growing does not move the function
+        if step.number % self.interval or not on_trial:
+            return
+        ratios = fisher_ratios([theta for theta, _ in on_trial])
         room = self.budget - sum(map(self.rank_of, every)) if self.budget else len(on_trial)
         wanting = [i for i, ratio in enumerate(ratios) if ratio >= self.threshold]
         for i in sorted(wanting, key=lambda i: -ratios[i])[: max(0, room)]:
@@ -157,27 +167,27 @@ class SeLoRA(RankedMethod):
             theta["use"][n] = GROWN
 
 
-def fisher_information(theta: Theta) -> tuple[float, float]:
-    """FI of a layer as it is, and what the component that is tried would add to it."""
-    uses = theta["use"].tolist()
-    own, new = (
-        sum(_information(theta[f"{factor}{n}"]) for factor in "AB" for n, use in enumerate(uses) if use == kind)
-        for kind in (GROWN, TRIED)
-    )
-    return own, new
+def fisher_information(thetas: Sequence[Theta]) -> list[tuple[float, float]]:
+    """FI of each layer as it is, and what the component that is tried would add to it; the device is asked once."""
+    asked = [
+        (layer, use, gradient)
+        for layer, theta in enumerate(thetas)
+        for factor in "AB"
+        for n, use in enumerate(theta["use"].tolist())
+        if use != UNUSED and (gradient := theta[f"{factor}{n}"].grad) is not None  # module dropout left the layer out
+    ]
+    squares = torch.stack([g.square().sum() for _, _, g in asked]).tolist() if asked else []
+    found = [[0.0, 0.0] for _ in thetas]
+    for (layer, use, _), square in zip(asked, squares, strict=True):
+        found[layer][use == TRIED] += square
+    return [(own, new) for own, new in found]
 
 
-def fisher_ratio(theta: Theta) -> float:
-    """FI(grown) / FI(as it is) of a layer that was tried with one component more; 1 where it had no gradient."""
-    own, new = theta["information"].tolist()
-    return 1 + new / own if own else 1.0
+def fisher_ratios(thetas: Sequence[Theta]) -> list[float]:
+    """FI(grown) / FI(as it is) of layers that were tried with one component more; 1 of those that had no gradient."""
+    return [1 + new / own if own else 1.0 for own, new in torch.stack([t["information"] for t in thetas]).tolist()]
 
 
 def _risen(step: Step) -> int:
     """The first step that has the whole learning rate."""
     return step.rates.index(max(step.rates)) if step.rates else 0
-
-
-def _information(parameter: Tensor) -> float:
-    """Σ g²; nothing where module dropout left the layer out."""
-    return 0.0 if parameter.grad is None else float(parameter.grad.square().sum())

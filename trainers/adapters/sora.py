@@ -41,6 +41,7 @@ class SoRA(RankedMethod):
     summary: ClassVar[str] = "Closes the parts of its rank that do not help: a smaller file with the same pictures."
 
     moves_rank: ClassVar[bool] = True
+    moves_beside_optimizer: ClassVar[bool] = True
     bounds_rank: ClassVar[bool] = True
 
     name: Literal["sora"] = "sora"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -86,10 +86,13 @@ class Target:
         return f"{self.part}.{self.path}"
 
 
-def select(parts: Mapping[str, nn.Module], method: Method, targets: Targets) -> tuple[Target, ...]:
+def select(
+    parts: Mapping[str, nn.Module], method: Method, targets: Targets, unread: Sequence[str] = ()
+) -> tuple[Target, ...]:
     """The layers, or the blocks, that `targets` names in each part, each with its rank and learning-rate ratio.
 
-    None where both are `none`. Raises VelaturaError for a pattern or an override that matches none.
+    None where both are `none`. What lies in `unread`, named `part.path`, is left out unless `targets.unread_layers`.
+    Raises VelaturaError for a pattern or an override that matches none.
     """
     found = []
     used: set[str] = set()
@@ -100,7 +103,8 @@ def select(parts: Mapping[str, nn.Module], method: Method, targets: Targets) -> 
         else:
             assert isinstance(method, LayerMethod)
             candidates = _matching(part, net, patterns, method)
-        for path, layer in candidates:
+        kept = list(candidates) if targets.unread_layers else _read(part, patterns, list(candidates), unread)
+        for path, layer in kept:
             override = next((key for key in targets.blocks if matches(part, path, key)), None)
             rank, learning_rate = 0, 1.0
             if override is not None:
@@ -117,6 +121,26 @@ def select(parts: Mapping[str, nn.Module], method: Method, targets: Targets) -> 
     if not found and targets.any:
         raise VelaturaError("no layer is left to train: targets.unet and targets.text_encoder select none")
     return tuple(found)
+
+
+def _read(
+    part: str, patterns: str | tuple[str, ...], candidates: list[tuple[str, nn.Module]], unread: Sequence[str]
+) -> list[tuple[str, nn.Module]]:
+    """The candidates that are read; VelaturaError for a pattern that selects none of these."""
+    kept = [(path, layer) for path, layer in candidates if not any(_within(f"{part}.{path}", one) for one in unread)]
+    for pattern in () if isinstance(patterns, str) else patterns:
+        paths = [path for path, _ in candidates if matches(part, path, pattern)]
+        if paths and not any(matches(part, path, pattern) for path, _ in kept):
+            raise VelaturaError(
+                f"the pattern {pattern!r} selects layers such as {paths[0]}, which come after the hidden state "
+                "that the UNet reads and so cannot learn; leave it out"
+            )
+    return kept
+
+
+def _within(name: str, place: str) -> bool:
+    """Whether a module is another one or a part of it, by their names."""
+    return name == place or name.startswith(f"{place}.")
 
 
 def _with_rank(method: Method, rank: int, key: str) -> Method:

@@ -1,4 +1,4 @@
-"""Latents and text embeddings on disk, keyed by content and by everything that changes them.
+"""Latents, masks and text embeddings on disk, keyed by content and by everything that changes them.
 
 Every image and every caption is encoded alone and handed out from the CPU, so that the bits are the same whether they
 come from the cache or fresh, and whatever else is in the batch. A file that is damaged is encoded anew.
@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from trainers.data.dataset import CENTRE, Dataset, Draw, pixels
+from trainers.data.dataset import CENTRE, Dataset, Draw, Item, mask, pixels
 from trainers.errors import VelaturaError
 
 # Part of every key: change it when the pixels or the layout of the files change.
@@ -63,6 +63,31 @@ class LatentCache:
     def _key(self, dataset: Dataset, draw: Draw) -> str:
         item = dataset.items[draw.item_index]
         return _key("latent", self.base_key, item.content_hash, *item.bucket.shape, *draw.crop, draw.flip)
+
+
+class MaskCache:
+    """Masks of transparent images, beside their latents: each is decoded and resized once, not at every draw."""
+
+    def __init__(self, folder: Path, enabled: bool = True) -> None:
+        self.folder = folder
+        self.enabled = enabled
+
+    def get_or_make(self, item: Item, draw: Draw) -> Tensor | None:
+        """The item's `mask` as it is drawn, `(1, h/8, w/8)`; that of a random cut is never kept.
+
+        Raises VelaturaError when a file cannot be written.
+        """
+        if not item.masked or item.opaque or not self.enabled or draw.crop != CENTRE:
+            return mask(item, draw)
+        key = _key("mask", item.content_hash, *item.bucket.shape, draw.flip)
+        path = self.folder / f"{key}.safetensors"
+        entry = _read(path, ("mask",))
+        if entry is None:
+            made = mask(item, draw)
+            assert made is not None
+            entry = _plain({"mask": made})
+            _write(path, entry)
+        return entry["mask"]
 
 
 class TextCache:

@@ -45,6 +45,8 @@ class Item:
     bucket: Bucket
     masked: bool
     """Transparent parts are left out of the loss."""
+    opaque: bool = False
+    """Nothing in it is transparent, so that its mask is known without a look at it."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
         bucket = bucket_for(*image.size, resolution, stride, settings.max_aspect, settings.max_upscale)
         size = image.height, image.width
         masked = settings.transparency == "mask"
-        items.append(Item(path, base_caption(path, settings), size, pixel_hash(image), bucket, masked))
+        opaque = alpha_mask(image) is None
+        items.append(Item(path, base_caption(path, settings), size, pixel_hash(image), bucket, masked, opaque))
     return Dataset(tuple(items), settings, seed, word)
 
 
@@ -151,7 +154,7 @@ def mask(item: Item, draw: Draw) -> Tensor | None:
     """How much of each latent pixel is opaque, (1, h/8, w/8) fp32 in [0, 1]; None unless transparency is masked."""
     if not item.masked:
         return None
-    opacity = alpha_mask(open_image(item.path))
+    opacity = None if item.opaque else alpha_mask(open_image(item.path))
     height, width = item.bucket.shape
     if opacity is None:
         return torch.ones(1, height // LATENT_FACTOR, width // LATENT_FACTOR)

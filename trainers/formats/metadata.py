@@ -23,6 +23,7 @@ from trainers.data.captions import full_caption
 from trainers.formats.embedding import WORD
 from trainers.formats.origin import STARTER
 from trainers.formats.write import file_alpha
+from trainers.loss import weighting_gamma
 from trainers.models.model import Model
 from trainers.optim import text_learning_rate
 
@@ -135,7 +136,7 @@ def _kohya_training(config: Config, model: Model, facts: TrainingFacts) -> dict[
         "ss_lr_warmup_steps": str(train.warmup),
         "ss_max_grad_norm": str(train.max_grad_norm),
         "ss_mixed_precision": MIXED_PRECISION.get(model.dtype, str(model.dtype)),
-        "ss_min_snr_gamma": str(loss.min_snr_gamma or None),
+        "ss_min_snr_gamma": str(weighting_gamma(model.schedule, loss) or None),
         "ss_noise_offset": str(loss.noise_offset or None),
         "ss_clip_skip": str(config.base.clip_skip),
     }

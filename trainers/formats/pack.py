@@ -10,7 +10,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainers.adapters.updates import Affine, Dense, Hadamard, InputScale, Kronecker, LowRank, Rotation, Update
+from trainers.adapters.updates import (
+    Affine,
+    Dense,
+    Hadamard,
+    InputRotation,
+    InputScale,
+    Kronecker,
+    LowRank,
+    Rotation,
+    Update,
+)
 from trainers.errors import VelaturaError
 from trainers.formats.layout import build_update
 
@@ -125,7 +135,7 @@ def plain(update: Update) -> Update:
         low = plain_low_rank(right)
         expects_full = low.rank >= max(low.shape[:2]) / 2  # readers do, from this rank on
         return Kronecker(_own(update.left), low.dense() if expects_full else low, update.shape)
-    if isinstance(update, InputScale):
+    if isinstance(update, InputScale | InputRotation):
         update = Dense(update.dense())
     if isinstance(update, Dense):
         return Dense(_own(update.weight), _own_or_none(update.shift))

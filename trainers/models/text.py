@@ -68,6 +68,25 @@ def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, c
     return Conditioning(torch.cat(contexts, dim=-1), pooled)
 
 
+def unread_layers(model: Model, clip_skip: int = 1) -> tuple[str, ...]:
+    """Layers of the text encoders that come after all that the UNet reads, as `text_encoder.encoder.layers.11`.
+
+    No gradient reaches them. An encoder whose projection the UNet reads has none.
+    """
+    found: list[str] = []
+    last = model.family.text_encoders == 1
+    for name, encoder in zip(model.encoder_names, model.text_encoders, strict=True):
+        if hasattr(encoder, "text_projection"):
+            continue
+        inner = _inner(encoder)
+        stem = name if inner is encoder else f"{name}.text_model"
+        count = len(inner.encoder.layers)
+        after = clip_skip - 1 if last else clip_skip
+        found += [f"{stem}.encoder.layers.{n}" for n in range(max(0, count - after), count)]
+        found += [] if last else [f"{stem}.final_layer_norm"]
+    return tuple(found)
+
+
 def add_time_ids(
     model: Model,
     original: Sequence[tuple[int, int]],

@@ -62,6 +62,8 @@ VARIANTS: dict[str, LayerMethod] = {
     "oft": OFT(block_size=5),
     "oft-constrained": OFT(block_size=5, constraint=0.1),
     "boft": OFT(block_size=4, butterfly=True),
+    "oft-input": OFT(block_size=5, side="input"),
+    "boft-input": OFT(block_size=4, butterfly=True, side="input"),
     "ia3": IA3(everywhere=True),
     "ssf": SSF(),
     "ssf-biases": SSF(missing_biases=True),

@@ -9,12 +9,21 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_layers, make_site, put_on, theta_of
+from tests.trainers.adapters.layers import (
+    LAYERS,
+    attach_to,
+    make_input,
+    make_layers,
+    make_site,
+    put_on,
+    shake,
+    theta_of,
+)
 from tests.trainers.adapters.training import take_steps
 from trainers.adapters import AdaLoRA
 from trainers.adapters.adalora import budget
 from trainers.adapters.method import Now, Step
-from trainers.config import Train
+from trainers.config import BlockOverride, Targets, Train
 from trainers.optim import MovingAverage
 from trainers.ranks import current_ranks
 
@@ -82,12 +91,15 @@ def test_the_score_in_numbers():
 
 def test_the_budget_falls_by_the_cube_between_two_plateaus():
     method = AdaLoRA(rank=12, target_rank=8, begin=0.1, settle=0.4)
-    at = {t: budget(t, 1000, 5, method) for t in (1, 100, 200, 225, 350, 475, 599, 600, 1000)}
+    at = {
+        t: budget(t, 1000, 5 * method.rank, 5 * method.target_rank, method)
+        for t in (1, 100, 200, 225, 350, 475, 599, 600, 1000)
+    }
     # 40 + 20 (1 − (t − 100) / 500)³, rounded down
     assert at == {1: 60, 100: 60, 200: 50, 225: 48, 350: 42, 475: 40, 599: 40, 600: 40, 1000: 40}
-    whole = [budget(t, 1000, 5, method) for t in range(1, 1001)]
+    whole = [budget(t, 1000, 60, 40, method) for t in range(1, 1001)]
     assert whole == sorted(whole, reverse=True)
-    assert budget(1, 1, 5, method) == 40  # however short the run, it ends at the target
+    assert budget(1, 1, 60, 40, method) == 40  # however short the run, it ends at the target
 
 
 def ranks(network) -> dict[str, int]:
@@ -127,7 +139,7 @@ def test_the_rank_is_that_of_the_latest_cut_also_where_a_run_goes_on():
         assert current_ranks(others) == current_ranks(network)
 
     take_steps(network, lambda: (net(x) - 1).square().mean(), 30, Train(learning_rate=1e-2), after)
-    cuts = [budget(t, 30, 5, method) for t in (3, 6, 9, 12, 15)]
+    cuts = [budget(t, 30, 15, 10, method) for t in (3, 6, 9, 12, 15)]
     assert seen == [15] * 2 + [b for b in cuts for _ in range(3)] + [10] * 13 and cuts[2] < 15
     assert nonzero[9] == 15 > seen[9], "λ itself says another thing"
     assert list(current_ranks(network).values()) == list(ranks(network).values()), "at the end, those of the file"
@@ -155,6 +167,39 @@ def test_a_last_cut_whose_step_was_left_out_is_made_up_for():
         network.methods[0].after_step(network, Step(number, 10))
     assert sum(ranks(network).values()) == 10
     assert ranks(network) == {"strided": 0, "dilated": 1, "pointwise": 3, "wide": 3, "narrow": 3}
+
+
+ALL = {"strided": 0, "dilated": 3, "pointwise": 3, "narrow": 3, "wide": 2}
+BY_RANK = {"strided": 4, "dilated": 0, "pointwise": 3, "narrow": 3, "wide": 1}
+
+
+@pytest.mark.parametrize(("scope", "expected"), [("all", ALL), ("rank", BY_RANK)])
+def test_layers_of_several_ranks_share_one_budget(scope, expected):
+    """Targets of 4, three times 2 and 1 are 11 in all, of all layers together or of each group by itself."""
+    blocks = {"strided": BlockOverride(rank=6), "wide": BlockOverride(rank=2)}
+    targets, method = Targets(unet=("*",), blocks=blocks), replace(SMALL, budget_scope=scope, importance="magnitude")
+    network = attach_to(make_layers(), method, targets=targets)
+    with torch.no_grad():
+        for number, site in enumerate(network.sites):  # those that come later are all more important
+            site.thetas[0].lam.copy_(torch.arange(1.0, len(site.thetas[0].lam) + 1) + 100 * number)
+    for number in range(20):
+        for one in network.methods:
+            one.after_step(network, Step(number, 20))
+    found = {name.rpartition(".")[2]: rank for name, rank in current_ranks(network).items()}
+    assert found == expected and sum(found.values()) == 11
+
+
+def test_the_term_for_orthogonality_is_the_mean_over_layers_of_every_rank():
+    targets = Targets(unet=("*",), blocks={"strided": BlockOverride(rank=6)})
+    network = attach_to(make_layers(), SMALL, targets=targets)
+    shake(network)
+    norms = []
+    for site in network.sites:
+        P, Q = site.thetas[0].P, site.thetas[0].Q
+        norms += [(P.T @ P - torch.eye(P.shape[1])).norm(), (Q @ Q.T - torch.eye(P.shape[1])).norm()]
+    terms = [term for one in network.methods if (term := one.penalty(network)) is not None]
+    assert len(network.methods) == 2 and len(terms) == 1
+    torch.testing.assert_close(terms[0], SMALL.orthogonality * torch.stack(norms).mean())
 
 
 class Six(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -25,9 +27,11 @@ from trainers.adapters import (
     TLoRA,
     VeRA,
 )
+from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import attach
 from trainers.config import Targets
 from trainers.models.full_size import build_on_meta
+from trainers.presets import find_preset
 
 LORA4, LOHA4 = LoRA(rank=4, alpha=2.0), LoHA(rank=4, alpha=2.0)
 LOKR_SMALL, LOKR_LARGE = LoKr(rank=8, factor=-1, full_matrix=False), LoKr(factor=8)
@@ -94,6 +98,41 @@ def test_all_weights_train_in_full_fine_tuning(unet, preset):
         network = attach_to(unet, Full(), targets=Targets(unet=preset))
     network.remove()
     assert sum(p.numel() for p in network.parameters()) == WEIGHTS[preset]
+
+
+SAID: dict[str, tuple[LayerMethod, LayerMethod, float]] = {
+    "shared by layers of one shape: an eighth of the numbers": (TIED32, LoRA(rank=32), 1 / 8),
+    "a twentieth of LoRA's numbers": (VERA256, LoRA(), 0.05),
+    "full rank from the numbers of a rank-1 LoRA": (KRONA, LoRA(rank=1), 1.0),
+    "Rank r² for the price of 2r": (LOHA4, LORA4, 2.0),
+}
+"""What a summary says, of which method, beside which other one, and the share that this is."""
+
+
+def trained_numbers(unet: nn.Module, method: LayerMethod) -> int:
+    """Of a method on the layers of `attn-mlp`, which are those that are trained by default."""
+    network = attach_to(unet, method, targets=Targets())
+    network.remove()
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_a_summary_s_number_is_that_of_sd_1_5(unet, said):
+    method, other, share = SAID[said]
+    assert said in method.summary
+    assert trained_numbers(unet, method) / trained_numbers(unet, other) == pytest.approx(share, rel=0.2)
+
+
+def test_the_readme_and_presets_say_the_same_numbers(unet):
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (tied,) = (line for line in readme.splitlines() if line.startswith("| `tied` |"))
+    (krona,) = (line for line in readme.splitlines() if line.startswith("| `krona` |"))
+    assert "an eighth of the trained numbers of a LoRA of its rank" in tied
+    assert "from the numbers of a LoRA of rank 1" in krona
+    assert "a twentieth of LoRA's trained numbers" in find_preset("vera").summary
+    assert "half of the trained numbers" in find_preset("lora-fa").summary
+    half = trained_numbers(unet, LoRA(freeze_a=True)) / trained_numbers(unet, LoRA())
+    assert half == pytest.approx(0.5, rel=0.2)
 
 
 def test_t_lora_adds_one_number_for_each_component(unet):

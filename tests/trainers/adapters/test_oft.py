@@ -41,6 +41,50 @@ def test_oft_turns_neighbouring_outputs_by_the_cayley_transform(kind):
     torch.testing.assert_close(angles.norm(dim=1), W.T.norm(dim=1))
 
 
+def lengths_and_angles(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """‖row‖ of each, and the cosine between any two."""
+    lengths = rows.norm(dim=1)
+    unit = rows / lengths[:, None]
+    return lengths, unit @ unit.T
+
+
+@pytest.mark.parametrize("butterfly", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_what_turns_inputs_keeps_neurons_and_what_turns_outputs_keeps_columns(kind, dtype, tolerance, butterfly):
+    """The rows of W are its neurons: W R keeps their lengths and angles, and R W those of the columns."""
+    for side, kept, moved in (("input", "rows", "columns"), ("output", "columns", "rows")):
+        site = make_site(kind, OFT(block_size=4, butterfly=butterfly, side=side)).to(dtype)
+        site.layer.to(dtype)
+        W, change = site.weight().flatten(1), site.dense().flatten(1)
+        before = {"rows": lengths_and_angles(W), "columns": lengths_and_angles(W.T)}
+        after = {"rows": lengths_and_angles(W + change), "columns": lengths_and_angles((W + change).T)}
+        for one, other in zip(before[kept], after[kept], strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=tolerance)
+        assert max((o - p).abs().max() for o, p in zip(before[moved], after[moved], strict=True)) > 0.05
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_input_side_is_w_times_r_on_every_tap(kind):
+    site = make_site(kind, OFT(block_size=4, side="input"))
+    R = torch.block_diag(*(cayley(block) for block in skew(theta_of(site)["q"][0], 4)))
+    assert site.op.shape[1] == len(R) == 12
+    W, x = site.weight(), input_for(kind)
+    expected = torch.einsum("oi...,ij->oj...", W, R) - W
+    torch.testing.assert_close(site.dense(), expected)
+    (update,) = site.updates()
+    torch.testing.assert_close(update.apply(site.op, x), site.op(x, expected))
+    torch.testing.assert_close(update.scaled(-0.5).apply(site.op, x), site.op(x, -0.5 * expected))
+    read = update.file_tensors(1.0)["diff"]
+    torch.testing.assert_close(read, expected)
+
+
+def test_input_blocks_are_as_large_as_is_asked_for():
+    assert OFT(side="input").block(320) == 32 and OFT(side="output").block(320) == 16
+    site = put_on(torch.nn.Linear(12, 16), OFT(block_size=6, side="input"))
+    assert sum(p.numel() for p in site.parameters()) == 12 * (6 - 1) // 2
+
+
 def test_boft_is_a_product_of_turns_over_channels_ever_further_apart():
     site = make_site("linear", OFT(block_size=4, butterfly=True))
     assert site.op.out == 20  # blocks of 4 would leave 5, of 10 leave 2 = 2¹

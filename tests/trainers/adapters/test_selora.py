@@ -14,8 +14,8 @@ from tests.trainers.adapters.training import take_steps
 from trainers.adapters import SeLoRA
 from trainers.adapters.method import Now, Step
 from trainers.adapters.network import Network
-from trainers.adapters.selora import GROWN, TRIED, UNUSED, fisher_information, fisher_ratio
-from trainers.config import Train
+from trainers.adapters.selora import GROWN, TRIED, UNUSED, fisher_information, fisher_ratios
+from trainers.config import BlockOverride, Targets, Train
 
 SMALL = SeLoRA(rank=3, alpha=0.7, interval=2)
 ALWAYS = SeLoRA(rank=4, alpha=0.7, interval=3, threshold=1.0)
@@ -97,7 +97,7 @@ def test_the_ratio_is_that_of_a_second_backward_on_the_grown_layer():
         theta["use"][1:] = torch.tensor([TRIED, UNUSED])
     loss_of(net).backward()
     for site in network.sites:
-        own, new = fisher_information(site.placed[0].values())
+        ((own, new),) = fisher_information([site.placed[0].values()])
         ratio = 1 + new / own
         assert ratio - 1 == pytest.approx(after[site.path] / before[site.path] - 1, rel=1e-2) and ratio > 1
 
@@ -183,12 +183,12 @@ def test_a_trial_adds_up_its_steps_and_waits_for_the_whole_learning_rate():
         loss_of(net).backward()
         theta = network.sites[0].placed[0].values()
         if begun[number] is not None:
-            added += torch.tensor(fisher_information(theta))
+            added += torch.tensor(fisher_information([theta])[0])
         network.methods[0].after_backward(network, step)
         assert grown(network) == [1 + (number == 8)] * 5
     assert [number for number, one in begun.items() if one is not None] == [6, 7, 8]  # not 2 to 4: it had not risen
     torch.testing.assert_close(theta["information"], added)
-    assert fisher_ratio(theta) == pytest.approx(1 + (added[1] / added[0]).item())
+    assert fisher_ratios([theta])[0] == pytest.approx(1 + (added[1] / added[0]).item())
 
 
 def test_what_has_stopped_learning_is_not_tried():
@@ -230,13 +230,66 @@ def test_a_budget_goes_to_the_layers_with_the_highest_ratio():
     net, network = warmed(replace(ALWAYS, budget=7))
     step = begin(network, 3)
     loss_of(net).backward()
-    ratios = [1 + new / own for own, new in (fisher_information(s.placed[0].values()) for s in network.sites)]
+    ratios = [1 + new / own for own, new in fisher_information([s.placed[0].values() for s in network.sites])]
     network.methods[0].after_backward(network, step)
     best = sorted(ratios, reverse=True)[:2]
     assert grown(network) == [1 + (ratio in best) for ratio in ratios]
     take = attach_to(other := make_layers(), replace(ALWAYS, interval=1, budget=7))
     take_steps(take, lambda: loss_of(other), 9, Train(learning_rate=1e-3))
     assert sum(grown(take)) == 7
+
+
+def test_a_budget_is_the_sum_over_layers_of_every_rank():
+    blocks = {"strided": BlockOverride(rank=3), "wide": BlockOverride(rank=2)}
+    sums = {}
+    for scope in ("all", "rank"):
+        method = replace(ALWAYS, interval=1, budget=7, budget_scope=scope)
+        network = attach_to(net := make_layers(), method, targets=Targets(unet=("*",), blocks=blocks))
+        assert len(network.methods) == 3
+        take_steps(network, lambda net=net: loss_of(net), 9, Train(learning_rate=1e-3))
+        sums[scope] = sum(grown(network))
+        ranks = dict(zip([site.path for site in network.sites], grown(network), strict=True))
+        assert ranks["strided"] <= 3 and ranks["wide"] <= 2
+    # By rank, each of the three groups has a whole budget: 7 for three layers, and their largest ranks for the others.
+    assert sums == {"all": 7, "rank": 7 + 3 + 2}
+
+
+def test_an_estimate_fills_no_more_than_the_budget():
+    blocks = {"strided": BlockOverride(rank=3)}
+    for budget, expected in ((0, 3 + 4 * 4), (7, 7)):
+        method = replace(ALWAYS, budget=budget)
+        network = attach_to(make_layers(), method, targets=Targets(unet=("*",), blocks=blocks))
+        for one in network.methods:
+            one.fill(network)
+        assert sum(grown(network)) == expected
+
+
+def test_a_budget_that_lets_nothing_grow_counts_every_layer():
+    network = attach_to(make_layers(), replace(ALWAYS, budget=5))
+    assert "each of the 5 layers starts at rank 1" in str(network.methods[0].misfit(network.sites))
+    assert replace(ALWAYS, budget=6).misfit(network.sites) is None
+
+
+def test_nothing_of_a_forward_pass_or_a_step_without_a_trial_is_read_off_the_device():
+    """On the meta device nothing can be read; what components are for is not there."""
+    network = attach_to(make_layers(), ALWAYS)
+    meta = network.to("meta")
+    (site, *_), step = meta.sites, Step(1, 20, rates=(1.0,) * 20)
+    theta = site.placed[0].values()
+    assert theta["A0"].is_meta and theta["use"].device.type == "cpu" and theta["use"].dtype == torch.int8
+    ALWAYS.begin_step(meta, step)
+    assert [site.updates(Now(training=True))[0].rank for site in meta.sites] == [1] * 5
+    ALWAYS.after_backward(meta, step)
+
+
+def test_a_checkpoint_with_other_numbers_for_what_components_are_for_is_read():
+    _, network = warmed(ALWAYS)
+    network.sites[0].placed[0].values()["use"][2] = GROWN
+    state = network.state_dict()
+    older = {name: value.float() if name.endswith(".use") else value for name, value in state.items()}
+    same = attach_to(make_layers(), ALWAYS)
+    same.load_state_dict(older)
+    assert grown(same) == grown(network) == [2, 1, 1, 1, 1]
 
 
 def test_a_high_threshold_lets_nothing_grow():

@@ -7,9 +7,12 @@ import torch
 import transformers
 
 from tests.tiny import FAMILIES
+from trainers.adapters import SSF
+from trainers.adapters.network import Network, attach
+from trainers.config import Targets
 from trainers.errors import VelaturaError
 from trainers.models.pipeline import make_pipeline
-from trainers.models.text import add_time_ids, count_tokens, encode_captions
+from trainers.models.text import add_time_ids, count_tokens, encode_captions, unread_layers
 
 CAPTIONS = ["a cat face", "", "grinning dog, blue hat, smiling"]
 WIDTH = {"sd1": 24, "sd2": 40, "sd2-v": 40, "sdxl": 64}
@@ -102,6 +105,36 @@ def test_gradients_reach_every_encoder(family, tiny_models):
             weight.requires_grad_(False)
     cat = model.tokenizers[0]("cat", add_special_tokens=False).input_ids[0]
     assert all(gradient[cat].abs().sum() > 0 for gradient in gradients)
+
+
+def place_everywhere(model, clip_skip, **targets) -> Network:
+    """SSF on every layer and norm of the text encoders, in a network of its own."""
+    wanted = Targets(unet="none", text_encoder=("*",), **targets)
+    encoders = {name: part for name, part in model.parts.items() if name != "unet"}
+    return attach(encoders, SSF(), wanted, 0, unread_layers(model, clip_skip))
+
+
+@pytest.mark.parametrize("clip_skip", [1, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_called_unread_is_what_no_gradient_reaches(family, clip_skip, tiny_models):
+    model = tiny_models[family]
+    network = place_everywhere(model, clip_skip, unread_layers=True)
+    try:
+        text = encode_captions(model, ["cat", "a grinning dog"], clip_skip)
+        (text.context.square().sum() + (0 if text.pooled is None else text.pooled.square().sum())).backward()
+    finally:
+        network.remove()
+    without = {site.name for site in network.sites if all(p.grad is None for p in site.parameters())}
+    after = (clip_skip - 1) + (family == "sdxl")
+    layers = [f"text_encoder.encoder.layers.{n}" for n in range(3 - after, 3)]
+    assert unread_layers(model, clip_skip) == (*layers, *["text_encoder.final_layer_norm"] * (family == "sdxl"))
+    assert bool(without) == bool(after)
+    unread = unread_layers(model, clip_skip)
+    assert without == {site.name for site in network.sites if site.name.startswith(unread or "none")}
+
+    learning = place_everywhere(model, clip_skip)
+    learning.remove()
+    assert {site.name for site in network.sites} - {site.name for site in learning.sites} == without
 
 
 def test_time_ids(tiny_models):

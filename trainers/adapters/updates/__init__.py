@@ -4,7 +4,7 @@ from trainers.adapters.updates.affine import Affine
 from trainers.adapters.updates.base import Update
 from trainers.adapters.updates.dense import Dense
 from trainers.adapters.updates.hadamard import Hadamard
-from trainers.adapters.updates.inputs import InputScale
+from trainers.adapters.updates.inputs import InputRotation, InputScale
 from trainers.adapters.updates.kronecker import Kronecker
 from trainers.adapters.updates.low_rank import LowRank
 from trainers.adapters.updates.normalised import Normalised, normalise
@@ -15,6 +15,7 @@ __all__ = [
     "Affine",
     "Dense",
     "Hadamard",
+    "InputRotation",
     "InputScale",
     "Kronecker",
     "LowRank",

@@ -1,15 +1,17 @@
-"""y₀ → y₀ + W (gain ⊙ x): input channels scaled."""
+"""Changes of what a layer reads, which its own weight then takes: channels scaled, or turned among themselves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.base import added, precise
 from trainers.adapters.updates.dense import Dense
 from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.rotation import Rotation
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,46 @@ class InputScale:
 
     def scaled(self, strength: float) -> InputScale:
         return replace(self, gain=self.gain * strength)
+
+    def low_rank(self) -> LowRank | None:
+        return None
+
+    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
+        return Dense(self.dense()).file_tensors(alpha)
+
+
+@dataclass(frozen=True)
+class InputRotation:
+    """Input channels turned among themselves: ΔW = W (R − I), R as `Rotation` has it, with `weight` the layer's own W.
+
+    `skew (m, in/b, b, b)`; on convolutions R turns the channels of each pixel. The file holds ΔW whole.
+    """
+
+    skew: Tensor
+    weight: Tensor
+    butterfly: bool = False
+    strength: float = 1.0
+
+    shift = None
+    uses_base_output = False
+
+    @property
+    def turn(self) -> Rotation:
+        """R as what turns the outputs of a layer as wide as this one's inputs."""
+        width = self.weight.shape[1]
+        return Rotation(self.skew, (width, width), self.butterfly)
+
+    def dense(self, W: Tensor | None = None) -> Tensor:
+        weight = precise(self.weight).to(precise(self.skew).dtype)
+        one = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+        return self.strength * torch.einsum("oi...,ij->oj...", weight, self.turn.dense(one))
+
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+        channels = x.reshape(-1, x.shape[-1], 1) if op.channels_last else x.flatten(2)  # (tokens, in, 1), (n, in, h·w)
+        return added(op(self.strength * self.turn.turned(channels).reshape(x.shape), self.weight), onto)
+
+    def scaled(self, strength: float) -> InputRotation:
+        return replace(self, strength=self.strength * strength)
 
     def low_rank(self) -> LowRank | None:
         return None

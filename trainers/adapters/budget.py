@@ -1,0 +1,32 @@
+"""Methods that share one budget of rank among layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic.dataclasses import dataclass
+
+from trainers.adapters.method import SETTINGS, RankedMethod, Theta
+
+if TYPE_CHECKING:
+    from trainers.adapters.network import Network
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class BudgetedMethod(RankedMethod):
+    """A method whose layers share a budget, those too to which an override by block gives another rank."""
+
+    budget_scope: Literal["all", "rank"] = "all"
+    """What shares a budget: all layers, or only those of one rank, where `targets.blocks` sets several."""
+
+    def sharing(self, network: Network) -> tuple[Self, ...]:
+        """The methods whose layers share this one's budget, in order; they differ from it in rank alone."""
+        return network.kin(self) if self.budget_scope == "all" else (self,)
+
+    def leads(self, network: Network) -> bool:
+        """Whether this is the one of them that acts for all."""
+        return self.sharing(network)[0] == self
+
+    def budgeted(self, network: Network) -> list[Theta]:
+        """θ of every layer that shares the budget."""
+        return [placed.values() for method in self.sharing(network) for _, placed in network.placed_by(method)]
