@@ -86,6 +86,8 @@ class TrainingView:
     def _show_warning(self, event: Event) -> None:
         self._say((str(event["message"]), "yellow"))
 
+    _show_damaged = _show_warning
+
     def _show_drawing(self, event: Event) -> None:
         """Class images alone: there are many, and the first step waits for them."""
         picture, pictures = event["picture"], event["pictures"]

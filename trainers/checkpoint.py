@@ -1,24 +1,45 @@
-"""Checkpoints: a folder that is there whole or not at all, and from which a run goes on with the same bits."""
+"""Checkpoints: a folder that is there whole or not at all, and from which a run goes on with the same bits.
+
+`SHA256SUMS` holds the SHA-256 of every other file, as `sha256sum --check` reads it, so that a file in which bits have
+changed is never trained on. Checkpoints of older versions have none, and are as good as what reads them says.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.optim import Optimizer
 
 from trainers.adapters.network import Network
 from trainers.errors import VelaturaError
 from trainers.optim import MovingAverage
-from trainers.run import Run
+from trainers.run import Run, sync_folder
+
+SUMS = "SHA256SUMS"
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ENODATA)
+"""What the system says of a file that is not there or whose sectors cannot be read, rather than of a lack of means."""
+NO_SUCH_DATA = (
+    *(SafetensorError, UnpicklingError, RuntimeError, ValueError, KeyError, TypeError),
+    *(AttributeError, EOFError, IndexError, AssertionError),
+)
+"""What reading raises where any bits may have changed; torch lets many plain Python errors through."""
+
+
+class DamagedCheckpointError(VelaturaError):
+    """A checkpoint that is not what was saved."""
 
 
 @dataclass
@@ -49,8 +70,11 @@ def save_checkpoint(
         _write(building / "optimizer.pt", state.getvalue())
         facts = asdict(progress) | {"average_updates": average.updates if average else 0}
         _write(building / "progress.json", json.dumps(facts).encode())
+        _write(building / SUMS, _sums(building).encode())
+        sync_folder(building)
         shutil.rmtree(target, ignore_errors=True)
         building.rename(target)
+        sync_folder(run.checkpoints)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     for step in run.checkpoint_steps()[:-keep]:
@@ -62,8 +86,6 @@ def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, ave
 
     Raises VelaturaError where there is none, it is damaged, or it was written with other settings.
     """
-    from safetensors import SafetensorError
-
     steps = run.checkpoint_steps()
     if not steps:
         raise VelaturaError(
@@ -71,36 +93,122 @@ def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, ave
         )
     folder = run.checkpoint(steps[-1])
     try:
-        return _load(folder, network, optimizer, average)
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError, UnpicklingError) as error:
+        found = _read(folder, optimizer is not None)
+    except DamagedCheckpointError as error:
+        before = f"use that of step {steps[-2]}" if len(steps) > 1 else "train the run anew"
+        raise VelaturaError(f"{error}; move that folder away and {before}") from error
+    try:
+        network.load_state_dict(found.network)
+        if optimizer is not None:
+            optimizer.load_state_dict(found.optimizer)
+        if average is not None:
+            average.updates = found.average_updates
+            for name, value in average.values.items():
+                value.copy_(found.average[name])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise VelaturaError(
-            f"the checkpoint {folder} cannot be used: it is damaged, or config.toml was changed since "
-            f"({type(error).__name__}); undo the change, or delete that folder to go on from the one before it"
+            f"the checkpoint {folder} cannot be used: config.toml was changed since ({type(error).__name__}); "
+            "undo the change, or train the run anew"
         ) from error
+    return found.progress
 
 
-def _load(folder: Path, network: Network, optimizer: Optimizer | None, average: MovingAverage | None) -> Progress:
+def set_damaged_aside(run: Run) -> list[int]:
+    """Rename checkpoints that are damaged, from the newest down to one that is whole; their steps.
+
+    VelaturaError where none of them is whole.
+    """
+    damaged: list[int] = []
+    for step in reversed(run.checkpoint_steps()):
+        folder, aside = run.checkpoint(step), run.damaged_checkpoint(step)
+        try:
+            _read(folder, optimizer=True)
+            return damaged
+        except DamagedCheckpointError:
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            damaged.append(step)
+    if damaged:
+        raise VelaturaError(
+            f"every checkpoint of {run.folder} is damaged; they are kept beside it under names that end in "
+            f"{run.damaged_checkpoint(0).suffix}: train the run again from its first step"
+        )
+    return damaged
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a checkpoint holds."""
+
+    network: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    average: dict[str, Tensor]
+    average_updates: int
+    progress: Progress
+
+
+def _read(folder: Path, optimizer: bool) -> _Found:
+    """All of a checkpoint, checked before any of it is used; DamagedCheckpointError where it is not what was saved."""
+    sums = _read_sums(folder)
+    names = ["network.safetensors", "progress.json", *(["optimizer.pt"] if optimizer else [])]
+    if "average.safetensors" in sums or (folder / "average.safetensors").exists():
+        names.append("average.safetensors")
+    data = {name: _checked(folder / name, sums) for name in names}
+    try:
+        return _parsed(data)
+    except NO_SUCH_DATA as error:
+        if sums:  # it is what was saved: something else is wrong, such as too little memory
+            raise
+        raise _damaged(folder, type(error).__name__) from error
+
+
+def _parsed(data: Mapping[str, bytes]) -> _Found:
     from safetensors.torch import load
 
-    # All of it is read before any of it is used.
-    tensors = load((folder / "network.safetensors").read_bytes())
-    state = None if optimizer is None else _optimizer_state(folder)
-    averaged = load((folder / "average.safetensors").read_bytes()) if average is not None else {}
-    facts: dict[str, Any] = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+    optimizer = "optimizer.pt" in data
+    facts: dict[str, Any] = json.loads(data["progress.json"])
     updates = facts.pop("average_updates")
-    network.load_state_dict(tensors)
-    if optimizer is not None and state is not None:
-        optimizer.load_state_dict(state)
-    if average is not None:
-        average.updates = updates
-        for name, value in average.values.items():
-            value.copy_(averaged[name])
-    return Progress(**facts)
+    return _Found(
+        load(data["network.safetensors"]),
+        torch.load(io.BytesIO(data["optimizer.pt"]), weights_only=True) if optimizer else {},
+        load(data["average.safetensors"]) if "average.safetensors" in data else {},
+        updates,
+        Progress(**facts),
+    )
 
 
-def _optimizer_state(folder: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(io.BytesIO((folder / "optimizer.pt").read_bytes()), weights_only=True)
-    return state
+def _checked(path: Path, sums: Mapping[str, str]) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        raise _damaged(path.parent, f"{path.name}: {error.strerror}") from error
+    if sums and sums.get(path.name) != hashlib.sha256(data).hexdigest():
+        raise _damaged(path.parent, f"{path.name} is not what was saved")
+    return data
+
+
+def _damaged(folder: Path, reason: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(f"the checkpoint {folder} is damaged ({reason})")
+
+
+def _sums(folder: Path) -> str:
+    """A line for each file, as `sha256sum` writes it."""
+    files = sorted(folder.iterdir())
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    """The sums by name; empty in a checkpoint of an older version."""
+    try:
+        lines = (folder / SUMS).read_bytes().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    found = {name: sum for sum, _, name in (line.partition("  ") for line in lines) if name}
+    if not found:
+        raise _damaged(folder, f"{SUMS} holds none")
+    return found
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -77,7 +77,7 @@ def _fields(check: Callable[[Any], bool], names: str) -> dict[str, Callable[[Any
 
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     **_fields(_count, "step steps picture pictures number images count skipped done of memory free file bytes"),
-    **_fields(_count, "parameters threads measured"),
+    **_fields(_count, "parameters threads measured saved"),
     **_fields(_amount, "speed seconds seconds_a_step seconds_a_picture kept"),
     **_fields(_real, "lr"),
     **_fields(_measured, "loss grad_norm penalty"),
@@ -93,6 +93,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "step": ("step",),
     "skipped": ("step",),
     "checkpoint": ("step",),
+    "damaged": ("step", "saved"),
     "drawing": ("picture", "pictures"),
     "attempt": ("number",),
     "ranks": ("step", "ranks"),

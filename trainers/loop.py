@@ -16,7 +16,7 @@ from torch import Tensor
 from trainers.adapters.method import Now, Step
 from trainers.adapters.network import Network
 from trainers.batches import Batch, Batches
-from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
+from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint, set_damaged_aside
 from trainers.config import Config
 from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
@@ -116,6 +116,8 @@ def take_steps(
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
     pull_towards_start(optimizer, network)
     session.average = _average(session)
+    if resume:
+        _fall_back(session)
     progress = _put_back(session, optimizer) if resume else Progress()
     wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
@@ -159,6 +161,16 @@ def reopen(session: Session) -> Progress:
 def _average(session: Session) -> MovingAverage | None:
     decay = session.config.train.ema
     return MovingAverage(session.network, decay) if decay else None
+
+
+def _fall_back(session: Session) -> None:
+    """Set aside checkpoints that are damaged, and say from which one the run goes on instead."""
+    if session.accelerator.is_main_process:
+        for step in set_damaged_aside(session.run):
+            saved = session.run.checkpoint_steps()[-1]
+            message = f"the checkpoint of step {step} is damaged: training goes on from that of step {saved}"
+            session.record("damaged", step=step, saved=saved, message=message)
+    session.accelerator.wait_for_everyone()
 
 
 def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:

@@ -174,6 +174,15 @@ class Run:
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:08d}"
 
+    def damaged_checkpoint(self, step: int) -> Path:
+        """Where a checkpoint is kept that was found damaged, until the run has ended well."""
+        return self.checkpoints / f"step-{step:08d}.damaged"
+
+    def forget_damaged(self) -> None:
+        """Delete the damaged checkpoints."""
+        for folder in self.checkpoints.glob("step-*.damaged"):
+            shutil.rmtree(folder, ignore_errors=True)
+
 
 def open_run(folder: Path) -> Run:
     """An existing run folder; VelaturaError where it is none."""

@@ -259,6 +259,7 @@ def _finish(
     grid, difference = (finals.grid, finals.difference) if finals else (None, None)
     kind = "stopped" if stopped_by else "done"
     session.record(kind, step=progress.step, style=style.name, seconds=seconds, difference=difference)
+    run.forget_damaged()
     if stopped_by:
         steps = session.config.train.steps
         session.record("note", message=f"stopped at step {progress.step} of {steps}; saved and exported")

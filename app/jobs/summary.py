@@ -47,6 +47,8 @@ class Summary:
     """What the run said at its start: method, base, images, device …; of an estimate, its numbers."""
     time: float = 0.0
     """Of the newest event that changed something, in Unix seconds."""
+    fallback: tuple[int, int] = (0, 0)
+    """Step of a checkpoint that was damaged, and of the one from which the run went on."""
     unread: str = ""
     """Why its events could not be read at the last look."""
     attempt: int = 0
@@ -138,6 +140,11 @@ def _checkpoint(summary: Summary, event: Event) -> Summary:
     return _back_to_work(replace(summary, saved=event["step"]), event)
 
 
+def _damaged(summary: Summary, event: Event) -> Summary:
+    saved = event["saved"]
+    return replace(summary, step=saved, saved=saved, fallback=(max(summary.fallback[0], event["step"]), saved))
+
+
 def _saving(summary: Summary, event: Event) -> Summary:
     return replace(summary, doing="saving")
 
@@ -163,6 +170,7 @@ _CHANGES = {
     "drawing": _drawing,
     "sample": _back_to_work,
     "checkpoint": _checkpoint,
+    "damaged": _damaged,
     "export": _saving,
     "final": _saving,
     **dict.fromkeys(ENDS, _end),

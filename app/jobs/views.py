@@ -16,6 +16,8 @@ from app.jobs.summary import Summary
 from trainers.event_lines import is_text
 from trainers.run import is_run
 
+FELL_BACK = "The checkpoint of step {} was damaged, so it went on from step {}."
+
 
 @dataclass(frozen=True)
 class View:
@@ -136,6 +138,8 @@ def _turn(view: View) -> tuple[int, float]:
 def _view(job: Job, alive: bool, said: Summary, place: int, wait: float | None) -> View:
     state = find_state(job, alive, said)
     line = describe(state, said, place, wait if place == 1 else None)
+    if said.fallback[0] and state not in (State.QUEUED, State.FAILED):
+        line = f"{line} {FELL_BACK.format(*said.fallback)}".strip()
     if not job.folder.is_dir():
         line = "Its folder is gone."
     elif said.unread:

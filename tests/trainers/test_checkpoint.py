@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
 
 import pytest
 import torch
@@ -58,7 +59,10 @@ def test_only_the_newest_are_kept(tmp_path):
         "network.safetensors",
         "optimizer.pt",
         "progress.json",
+        "SHA256SUMS",
     }
+    sums = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    subprocess.run(sums, cwd=run.checkpoint(30), check=True)
     assert json.loads((run.checkpoint(30) / "progress.json").read_text())["step"] == 30
 
 
@@ -86,16 +90,17 @@ def test_a_failure_leaves_the_checkpoints_before_it(name, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["network.safetensors", "average.safetensors", "optimizer.pt", "progress.json"])
-@pytest.mark.parametrize("damage", ["cut", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "missing", "flipped"])
 def test_a_damaged_checkpoint_is_a_sentence_and_changes_nothing(name, damage, tmp_path):
     run = Run(tmp_path)
     save_checkpoint(run, Progress(3), *trained(3), keep=1)
     path = run.checkpoint(3) / name
-    half = path.read_bytes()[: path.stat().st_size // 2]
-    path.unlink() if damage == "missing" else path.write_bytes(half)
+    whole = path.read_bytes()
+    changed = whole[:-1] + bytes([whole[-1] ^ 1])
+    path.unlink() if damage == "missing" else path.write_bytes(changed if damage == "flipped" else whole[:50])
     network, optimizer, average = trained(0)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    with pytest.raises(VelaturaError, match="step-00000003 cannot be used"):
+    with pytest.raises(VelaturaError, match=rf"step-00000003 is damaged \({name}.*move that folder away and train"):
         load_checkpoint(run, network, optimizer, average)
     assert equal(network.state_dict(), before) and average.updates == 0
 

@@ -77,6 +77,15 @@ def test_what_cannot_be_written_is_said(trained, tmp_path):
     assert not (tmp_path / "new.safetensors").exists()
 
 
+def test_no_file_is_written_of_a_damaged_checkpoint(quick, tmp_path):
+    run = Run(train(quick(), tmp_path).run)
+    weights = run.checkpoint(2) / "network.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(VelaturaError, match=r"step-00000002 is damaged .* away and use that of step 1"):
+        export_again(run, tmp_path / "new.safetensors", None, overwrite=False)
+    assert not (tmp_path / "new.safetensors").exists() and weights.exists()
+
+
 def test_a_method_of_one_rank_says_which_have_several(quick, tmp_path):
     run = Run(train(quick(), tmp_path).run)
     for ask_for in (lambda: export_again(run, None, 2, overwrite=False), lambda: measure_ranks(run)):

@@ -11,7 +11,16 @@ import pytest
 
 from tests.trainers.knobs import ALONE, both
 from tests.trainers.processes import training_process, wait_for
-from tests.trainers.runs import EVERYTHING, METHODS, equal, events_of, state_of, stopping_at, style_tensors
+from tests.trainers.runs import (
+    EVERYTHING,
+    METHODS,
+    equal,
+    events_of,
+    quick_settings,
+    state_of,
+    stopping_at,
+    style_tensors,
+)
 from trainers.config import Config
 from trainers.config_file import read_config
 from trainers.errors import VelaturaError
@@ -161,17 +170,85 @@ def test_a_complete_run_goes_on_only_with_more_steps(quick, tmp_path):
     assert equal(style_tensors(longer.style), style_tensors(straight.style))  # the schedule is constant
 
 
-def test_a_run_without_a_checkpoint_or_with_a_damaged_one_is_a_sentence(quick, tmp_path):
-    config = quick({"train": {"steps": 4}})
-    run = Run(tmp_path / "dusk")
-    train(config, tmp_path, listener=stopping_at(run, 3))
-    newest = run.checkpoint(3) / "optimizer.pt"
-    newest.write_bytes(newest.read_bytes()[:100])
-    with pytest.raises(VelaturaError, match=r"step-00000003 cannot be used: it is damaged.*delete that folder"):
+def flip(path: Path, count: int = 64) -> None:
+    """Change bytes in the middle of a file, as a disk or a memory that fails does."""
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + count] = bytes(byte ^ 0x5A for byte in data[middle : middle + count])
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def cut(quick_settings_of_four, tmp_path_factory) -> tuple[Path, dict]:
+    """A run of 4 steps that was stopped after the third, and the tensors of one that was not."""
+    folder = tmp_path_factory.mktemp("cut")
+    whole = style_tensors(train(quick_settings_of_four, folder / "whole").style)
+    train(quick_settings_of_four, folder, listener=stopping_at(Run(folder / "dusk"), 3))
+    return folder / "dusk", whole
+
+
+@pytest.fixture(scope="module")
+def quick_settings_of_four(tiny_bases, images) -> Config:
+    return quick_settings(tiny_bases["sd1"], images, {"train": {"steps": 4, "ema": 0.9}})
+
+
+@pytest.mark.parametrize(
+    ("sums", "name", "damage"),
+    [
+        (True, "network.safetensors", "flipped"),
+        (True, "average.safetensors", "flipped"),
+        (True, "optimizer.pt", "flipped"),
+        (True, "progress.json", "flipped"),
+        (True, "SHA256SUMS", "flipped"),
+        (True, "average.safetensors", "missing"),
+        (True, "network.safetensors", "cut"),
+        (False, "network.safetensors", "cut"),  # of an older version, which wrote no sums
+        (False, "optimizer.pt", "cut"),
+        (False, "progress.json", "flipped"),
+        (False, "network.safetensors", "missing"),
+    ],
+)
+def test_a_damaged_checkpoint_is_passed_over_and_the_style_has_the_same_bits(cut, sums, name, damage, tmp_path):
+    run = Run(Path(shutil.copytree(cut[0], tmp_path / "dusk")))
+    assert run.checkpoint_steps() == [2, 3]
+    for step in (2, 3) if not sums else ():
+        (run.checkpoint(step) / "SHA256SUMS").unlink()
+    file = run.checkpoint(3) / name
+    match damage:
+        case "flipped":
+            flip(file)
+        case "cut":
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        case _:
+            file.unlink()
+    kept = []
+    result = resume(run, lambda _: kept.append(run.damaged_checkpoint(3).is_dir()))
+    assert equal(style_tensors(result.style), cut[1])
+    (event,) = events_of(run, "damaged")
+    assert (event["step"], event["saved"]) == (3, 2)
+    assert event["message"] == "the checkpoint of step 3 is damaged: training goes on from that of step 2"
+    assert kept[-1] and not run.damaged_checkpoint(3).exists(), "it is kept until the end, and no longer"
+    assert run.checkpoint_steps() == [3, 4]
+
+
+def test_a_sound_checkpoint_is_never_set_aside(cut, tmp_path):
+    run = Run(Path(shutil.copytree(cut[0], tmp_path / "dusk")))
+    assert equal(style_tensors(resume(run).style), cut[1]) and events_of(run, "damaged") == []
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_keeps_them_and_says_so(cut, tmp_path):
+    run = Run(Path(shutil.copytree(cut[0], tmp_path / "dusk")))
+    for step in (2, 3):
+        flip(run.checkpoint(step) / "network.safetensors")
+    with pytest.raises(VelaturaError, match=r"every checkpoint of .*dusk is damaged; .* again from its first step"):
         resume(run)
-    for path in (*run.checkpoint(3).iterdir(), run.checkpoint(3)):
-        path.unlink() if path.is_file() else path.rmdir()
-    assert equal(style_tensors(resume(run).style), style_tensors(train(config, tmp_path / "b").style))
+    assert run.damaged_checkpoint(2).is_dir() and run.damaged_checkpoint(3).is_dir()
+    with pytest.raises(VelaturaError, match="has no checkpoint left to resume from"):
+        resume(run)
+
+
+def test_a_run_without_a_checkpoint_is_a_sentence(quick, tmp_path):
+    run = Run(train(quick(), tmp_path).run)
     for step in run.checkpoint_steps():
         run.checkpoint(step).rename(run.folder / f"moved-{step}")
     with pytest.raises(VelaturaError, match="has no checkpoint left to resume from"):
