@@ -219,7 +219,8 @@ class Shelf:
     def _put(self, checked: Path, shown: str) -> Item:
         """Check a file that has come in and give it its place."""
         try:
-            check_numbers(checked)
+            with self._writing:  # one at a time: the largest that is taken unfolds into a gigabyte
+                check_numbers(checked)
         except VelaturaError as error:  # said with the name by which the file is known to whoever sent it
             sentence = str(error).replace(checked.name, f"“{shown}”", 1)
             raise VelaturaError(sentence) from error.__cause__

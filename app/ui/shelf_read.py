@@ -14,6 +14,7 @@ from app.ui.downloads import OFFERS
 from app.ui.names import safe_name
 from trainers.formats.convert import is_plain, why_not_plain
 from trainers.formats.inspect import Glance, glance_at
+from trainers.formats.on_base import needs_base
 from trainers.formats.own import read_form
 from trainers.formats.read import read_outline, read_style
 from trainers.models.family import FAMILIES
@@ -113,7 +114,7 @@ def check_numbers(path: Path) -> None:
     if style.is_own:
         read_form(style)
     for stem, tensors in style.layers.items():
-        if not {"dora_scale", "lora_magnitude_vector"} & set(tensors):  # those need the base to be looked at
+        if not needs_base(tensors):
             style.update(stem)
 
 

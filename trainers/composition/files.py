@@ -20,9 +20,10 @@ from trainers.adapters.updates import LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.composition.svd import Truncated, merge_svd, relative_error
 from trainers.errors import VelaturaError
+from trainers.formats.apply import same_layers
 from trainers.formats.convert import outline_of, plain_metadata, precision_of, why_not_plain
 from trainers.formats.file import save
-from trainers.formats.for_diffusers import LARGEST_PLAIN, exact_low_rank
+from trainers.formats.for_diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.formats.names import layer_names
 from trainers.formats.origin import origin_of
 from trainers.formats.read import Style
@@ -34,6 +35,8 @@ OF_THE_BASE = (
     *("modelspec.architecture", "modelspec.implementation", "modelspec.resolution", "modelspec.prediction_type"),
 )
 """What a merged file takes over from the first style."""
+
+TOO_LARGE = "the merged style would be larger than 1 GB; cut it to a rank"
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,15 @@ def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | N
     size = 0
     for site, own in changes.items():
         if rank is None:
+            if size + sum(map(plain_size, own)) > LARGEST_PLAIN:
+                raise VelaturaError(TOO_LARGE)
             merged[site] = concatenate([exact_low_rank(update) for update in own])
         else:
             cuts.append(merge_svd(own, site.weight(), rank))
             merged[site] = cuts[-1].change
         size += merged[site].up.numel() + merged[site].down.numel()
         if size > LARGEST_PLAIN:
-            raise VelaturaError("the merged style would be larger than 1 GB; cut it to a rank")
+            raise VelaturaError(TOO_LARGE)
     most = Counter(update.rank for update in merged.values()).most_common(1)[0][0]
     shape = dict(parts["unet"].config)  # type: ignore[arg-type]
     tensors = kohya_tensors(merged, float(most), family, shape, precision_of(styles[0][0]))
@@ -99,15 +104,11 @@ def _changes(
     sites: dict[tuple[str, str], Site] = {}
     found: dict[Site, list[Update]] = {}
     for style, strength in styles:
-        seen: set[tuple[str, str]] = set()
-        for stem in style.layers:
-            if stem not in names:
-                raise VelaturaError(f"{style.name} cannot be merged: no base of its kind has its layer {stem}")
-            if names[stem] in seen:  # the same layer under two names counts once
-                continue
-            seen.add(names[stem])
-            part, path = names[stem]
-            if names[stem] not in sites:
+        missing = next((stem for stem in style.layers if stem not in names), None)
+        if missing is not None:
+            raise VelaturaError(f"{style.name} cannot be merged: no base of its kind has its layer {missing}")
+        for (part, path), stem in same_layers(style, names).items():
+            if (part, path) not in sites:
                 sites[part, path] = Site(part, path, parts[part].get_submodule(path), clock)
             site = sites[part, path]
             found.setdefault(site, []).append(style.update(stem, site.weight()).scaled(strength))

@@ -17,6 +17,7 @@ from trainers.adapters.targets import Target
 from trainers.adapters.tokens import Word
 from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 from trainers.errors import VelaturaError
+from trainers.formats.layout import largest
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own import place_own, read_form
@@ -205,20 +206,52 @@ def _changes(
 ) -> Changes:
     origin = origin_of(style)
     _check_base(style, origin, parts, family)
-    found: dict[str, tuple[str, str]] = {}
-    for stem in style.layers:
-        if stem in names and names[stem] not in found.values():  # the same layer under two names counts once
-            found[stem] = names[stem]
+    found = same_layers(style, names)
     if not found:
         example = next(iter(style.layers))
         raise VelaturaError(f"{style.name} has no layer in common with this base; one of its layers is {example}")
     changes = {}
-    for stem, (part, path) in found.items():
-        weight = parts[part].get_submodule(path).weight
+    for (part, path), stem in found.items():
+        layer = parts[part].get_submodule(path)
+        weight, bias = layer.weight, layer.bias
         assert isinstance(weight, Tensor)
-        changes[part, path] = style.update(stem, weight.detach().cpu()).scaled(strength)
-    warnings += _warnings(style, [stem for stem in style.layers if stem not in found])
+        own = bias.detach().cpu() if isinstance(bias, Tensor) else None
+        changes[part, path] = style.update(stem, weight.detach().cpu(), own).scaled(strength)
+        _check_numbers(style, strength, changes[part, path], weight.dtype)
+    warnings += _warnings(style, [stem for stem in style.layers if stem not in names])
     return changes
+
+
+def same_layers(style: Style, names: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The layers of a base that a style changes, and the name that each has in the file.
+
+    A layer that is there twice under two names counts once; VelaturaError where the two are not the same.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for stem in style.layers:
+        if stem not in names:
+            continue
+        first = found.setdefault(names[stem], stem)
+        if first != stem and not _same(style.layers[first], style.layers[stem]):
+            raise VelaturaError(
+                f"{style.name} changes one layer twice, in different ways, as {first} and as {stem}; "
+                "programs disagree about which one counts, so take one of them out"
+            )
+    return found
+
+
+def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def _check_numbers(style: Style, strength: float, update: Update, dtype: torch.dtype) -> None:
+    """Raise VelaturaError where a change at its strength has numbers that the base's number format has not."""
+    factor = max((tensor.abs().max().item() for tensor in factors(update).values() if tensor.numel()), default=0.0)
+    if factor > torch.finfo(dtype).max or largest(update) > torch.finfo(torch.float32).max:
+        raise VelaturaError(
+            f"{style.name} at strength {strength:g} has numbers up to {max(factor, largest(update)):.1e}, too large "
+            f"for this base in {str(dtype).removeprefix('torch.')}; lower the strength or get another style"
+        )
 
 
 def _speak(
@@ -263,7 +296,7 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
 
 
 def _warnings(style: Style, missing: list[str]) -> list[str]:
-    said = []
+    said = list(style.notes)
     if missing:
         total = sum(len(group.sites) for group in read_form(style).groups) if style.is_own else len(style.layers)
         said.append(f"{style.name}: {len(missing)} of its {total} layers are not in this base, such as {missing[0]}")

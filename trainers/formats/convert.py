@@ -17,9 +17,12 @@ from trainers.adapters.method import Now
 from trainers.adapters.site import Clock, Site
 from trainers.adapters.updates import LowRank
 from trainers.errors import VelaturaError
+from trainers.formats.apply import same_layers
 from trainers.formats.file import save
 from trainers.formats.for_diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
+from trainers.formats.layout import GLORA
 from trainers.formats.names import layer_names
+from trainers.formats.on_base import DECOMPOSED
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own import read_form
 from trainers.formats.pack import Precision
@@ -30,9 +33,8 @@ from trainers.models.source import starter_folder
 
 PLAIN = {"lora_up.weight", "lora_down.weight", "alpha", "lora_magnitude_vector"}
 """What diffusers reads of a layer; the last with its own names only."""
-BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input"}
+BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input", "oft_R.weight", "ia3_l", *GLORA}
 """What is no change of a weight by itself: biases, norms, and what multiplies the base's own weight."""
-DECOMPOSED = {"dora_scale", "lora_magnitude_vector"}
 
 
 def is_plain(style: Style) -> bool:
@@ -47,7 +49,7 @@ def why_not_plain(style: Style) -> str:
     beyond = [f"{stem}.{suffix}" for stem, layer in style.layers.items() for suffix in layer if suffix in BEYOND]
     if style.unknown_keys or beyond:
         return f"it changes more than plain LoRA can, such as {(*style.unknown_keys, *beyond)[0]}"
-    if any(DECOMPOSED & set(tensors) for tensors in style.layers.values()):
+    if any(set(DECOMPOSED) & set(tensors) for tensors in style.layers.values()):
         return "it is a DoRA, which means something else on every base"
     return "" if origin_of(style).family is not None else "it does not say which kind of base it is for"
 
@@ -79,10 +81,10 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
     names, clock = layer_names(parts, family), Clock(Now())
     found: dict[Site, LowRank] = {}
     size = 0
-    for stem in style.layers:
-        if stem not in names:
-            raise VelaturaError(f"{style.name} cannot become plain LoRA: no base of its kind has its layer {stem}")
-        part, path = names[stem]
+    missing = next((stem for stem in style.layers if stem not in names), None)
+    if missing is not None:
+        raise VelaturaError(f"{style.name} cannot become plain LoRA: no base of its kind has its layer {missing}")
+    for (part, path), stem in same_layers(style, names).items():
         site = Site(part, path, parts[part].get_submodule(path), clock)
         if site.op.is_norm:
             raise VelaturaError(f"{style.name} cannot become plain LoRA: it changes a norm, {stem}")

@@ -136,11 +136,26 @@ def only_here(network: Network, core: Path) -> str:
 def exact_low_rank(update: Update) -> LowRank:
     """The same ΔW as plain LoRA: its own low-rank form, or ΔW times an identity where that is no larger."""
     update = plain(update)
-    low = update.low_rank()
-    dense = update.dense(torch.empty(0))
-    if low is None or low.rank >= min(dense.flatten(1).shape):
-        return Dense(dense).factored()
+    low = thin(update)
+    if low is None or low.rank >= min(low.shape[0], math.prod(low.shape[1:])):
+        return Dense(update.dense(torch.empty(0))).factored()
     return low
+
+
+def thin(update: Update) -> LowRank | None:
+    """The low-rank form of a change, or None where it has none or one that is larger than its matrix.
+
+    The rank of LoHA's form is the product of two that a file names, so it is not built before it is looked at.
+    """
+    if isinstance(update, Hadamard):
+        out, *inner = update.shape
+        if update.left.rank * update.right.rank >= min(out, math.prod(inner)):
+            return None
+    if isinstance(update, Kronecker) and isinstance(update.right, LowRank):
+        out, *inner = update.right.shape
+        if update.right.rank > min(out, math.prod(inner)):
+            return None
+    return update.low_rank()
 
 
 def plain_size(update: Update) -> int:

@@ -13,6 +13,7 @@ from trainers.formats.layout import method_of
 from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.own import read_form
+from trainers.formats.peft import FACTS
 from trainers.formats.read import Style, read_style
 from trainers.formats.said import captions_of, settings_of, trained_as
 from trainers.ranks_names import dotted, in_order
@@ -152,7 +153,7 @@ def describe_style(path: Path) -> StyleSummary:
 
 def _counts(name: str, tensor: Tensor) -> bool:
     """Whether a tensor's numbers were trained: a rotation by nothing only carries the scale beside it."""
-    return name not in ("alpha", "on_input") and (name != "oft_blocks" or bool(tensor.any()))
+    return name not in ("alpha", "on_input", *FACTS) and (name != "oft_blocks" or bool(tensor.any()))
 
 
 def _base(style: Style) -> BaseSummary:

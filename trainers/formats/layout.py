@@ -24,6 +24,9 @@ _SPELLINGS: tuple[tuple[str, str], ...] = (
     (r"\.lora(?:_linear_layer)?\.down\.weight", "lora_down.weight"),
     (r"\.lora_mid\.weight", "lora_mid.weight"),
     (r"\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?", "lora_magnitude_vector"),
+    (r"\.oft_R(?:\.\w+)?\.weight", "oft_R.weight"),
+    (r"\.ia3_l(?:\.\w+)?", "ia3_l"),
+    *((rf"\.{name}\.weight", f"{name}.weight") for name in ("a1", "a2", "b1", "b2")),
     *(
         (rf"\.{suffix}", suffix)
         for suffix in (
@@ -37,8 +40,12 @@ _SPELLINGS: tuple[tuple[str, str], ...] = (
 _ENDINGS = tuple((re.compile(pattern + "$"), suffix) for pattern, suffix in _SPELLINGS)
 _OLD_ATTENTION = re.compile(r"\.(?:processor\.)?to_(q|k|v|out)_lora\.(up|down)\.weight$")
 
+GLORA = ("a1.weight", "a2.weight", "b1.weight", "b2.weight")
+"""The four matrices of GLoRA; fewer of them make no change."""
+
 METHOD_OF_SUFFIX = {
     "oft_blocks": "oft",  # before `diff_b`, which may stand beside it
+    "oft_R.weight": "oft",
     "lora_up.weight": "lora",
     "hada_w1_a": "loha",
     "lokr_w1": "lokr",
@@ -48,6 +55,8 @@ METHOD_OF_SUFFIX = {
     "b_norm": "full",
     "diff_b": "full",
     "on_input": "ia3",
+    "ia3_l": "ia3",
+    "a1.weight": "glora",
 }
 """The tensor that tells what a layer's change is made of."""
 
@@ -85,7 +94,11 @@ def by_layer(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
         if stem != key and "on_input" in layers.get(stem, {}):  # IA³: the plainest of names
             layers[stem]["weight"] = tensors[key]
             unknown.remove(key)
-    for stem, found in layers.items():
+    for stem, found in tuple(layers.items()):
+        if set(GLORA) & set(found) and not set(GLORA) <= set(found):
+            unknown += [f"{stem}.{suffix}" for suffix in GLORA if found.pop(suffix, None) is not None]
+            if not found:
+                del layers[stem]
         if "diff_b" in found and method_of(found) in ("lora", "loha", "lokr"):
             del found["diff_b"]
             unknown.append(f"{stem}.diff_b")
@@ -93,7 +106,7 @@ def by_layer(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
 
 
 def method_of(suffixes: Iterable[str]) -> str | None:
-    """`lora`, `loha`, `lokr`, `oft`, `ia3` or `full` (a whole ΔW) for the suffixes of one layer, or None."""
+    """`lora`, `loha`, `lokr`, `oft`, `ia3`, `glora` or `full` (a whole ΔW) for the suffixes of one layer, or None."""
     present = set(suffixes)
     return next((method for suffix, method in METHOD_OF_SUFFIX.items() if suffix in present), None)
 
@@ -102,15 +115,20 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
     """The change that one layer's tensors (by suffix) mean, in fp32.
 
     `shape` is the layer's weight shape; without it, it is read off the tensors, which for LoHA and a low-rank LoKr on a
-    convolution only tell `(out, in·kh·kw)`. DoRA's magnitudes are not looked at (see `decomposed`). Raises LayoutError.
+    convolution only tell `(out, in·kh·kw)`. What depends on the base's weight is in `trainers.formats.on_base`; DoRA's
+    magnitudes are not looked at here. Raises LayoutError.
     """
     readers: dict[str, Callable[[Mapping[str, Tensor], tuple[int, ...] | None], Update]]
     readers = {"lora": _lora, "loha": _loha, "lokr": _lokr, "full": _diff, "oft": _oft, "ia3": _ia3}
     method = method_of(tensors)
     if method is None:
         raise LayoutError(f"has {', '.join(sorted(tensors))}, which is no LoRA, LoHA, LoKr, OFT, IA³ or full change")
+    if method not in readers:
+        raise LayoutError("changes its layer by the layer's own weight, so it only means something on a base model")
     try:
         return _whole(readers[method]({name: tensor.float() for name, tensor in tensors.items()}, shape))
+    except LayoutError:
+        raise
     except KeyError as error:
         raise LayoutError(f"lacks {error.args[0]}") from error
     except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a stranger's tensors have any shape
@@ -130,30 +148,29 @@ def _whole(update: Update) -> Update:
     return update
 
 
-def input_scaled(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
-    """IA³ on a layer's inputs: ΔW = W diag(l)."""
-    if "weight" not in tensors:
-        raise LayoutError("lacks weight")
-    scale = tensors["weight"].float().flatten()
-    if W.dim() < 2 or len(scale) != W.shape[1]:
-        raise LayoutError(f"scales {len(scale)} inputs of a layer of shape {tuple(W.shape)}")
-    return Dense(W.float() * scale.view(1, -1, *[1] * (W.dim() - 2)))
+def largest(update: Update) -> float:
+    """A bound on the numbers of a change's ΔW: the product of its factors' largest ones times what is summed up."""
+    if isinstance(update, LowRank):
+        return _largest(update.up) * _largest(update.down) * max(1, update.rank)
+    if isinstance(update, Hadamard):
+        return largest(update.left) * largest(update.right)
+    if isinstance(update, Kronecker):
+        right = largest(update.right) if isinstance(update.right, LowRank) else _largest(update.right)
+        return _largest(update.left) * right
+    parts = (getattr(update, name, None) for name in ("weight", "gain", "shift"))
+    return max((_largest(part) for part in parts if part is not None), default=0.0)
 
 
-def decomposed(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
-    """DoRA in a file: W' = m (W + ΔW) / ‖W + ΔW‖, the norm by row or, for a `dora_scale (1, in)`, by column."""
-    changed = W.float() + update.dense(W)
-    by_row = tensors.get("lora_magnitude_vector")  # PEFT: `(out,)`, convolutions `(1, out, 1, 1)`
-    magnitude = by_row if by_row is not None else tensors["dora_scale"]
-    axis = int(by_row is None and magnitude.shape[:1] == (1,) != W.shape[:1])
-    if magnitude.numel() != W.shape[axis]:
-        raise LayoutError(f"has {magnitude.numel()} magnitudes for a layer of shape {tuple(W.shape)}")
-    others = tuple(d for d in range(W.dim()) if d != axis)
-    norm = torch.linalg.vector_norm(changed, dim=others, keepdim=True)
-    return Dense(magnitude.float().reshape(norm.shape) * changed / norm - W.float())
+def _largest(tensor: Tensor) -> float:
+    return tensor.abs().max().item() if tensor.numel() else 0.0
 
 
-def _scale(tensors: Mapping[str, Tensor], rank: int) -> float:
+def scale_of(tensors: Mapping[str, Tensor], rank: int) -> float:
+    """What a product of this rank is multiplied by; `scale`, from PEFT's settings, says it outright."""
+    if rank == 0:
+        raise LayoutError("has rank 0, so it holds no change and its scale alpha / rank has no meaning")
+    if "scale" in tensors:
+        return tensors["scale"].item()
     return tensors["alpha"].item() / rank if "alpha" in tensors else 1.0
 
 
@@ -165,7 +182,7 @@ def _lora(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> LowRa
         mid = tensors["lora_mid.weight"]
         own = (len(up), down.shape[1], *mid.shape[2:])
         down = torch.einsum("mnkl,ni->mikl", mid, down.flatten(1))
-    return LowRank(up * _scale(tensors, rank), *_fitted(up, down.flatten(1), shape or own))
+    return LowRank(up * scale_of(tensors, rank), *_fitted(up, down.flatten(1), shape or own))
 
 
 def _fitted(up: Tensor, down: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
@@ -185,15 +202,17 @@ def _loha(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Hadam
             shape = shape or (up.shape[1], down.shape[1], *core.shape[2:])
             up, down = up.mT, tucker(core, down)
         sides.append(LowRank(up, *_fitted(up, down, shape or (len(up), down.shape[1]))))
-    return Hadamard(sides[0].scaled(_scale(tensors, sides[0].rank)), sides[1])
+    return Hadamard(sides[0].scaled(scale_of(tensors, sides[0].rank)), sides[1])
 
 
 def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Kronecker:
-    rank = None
+    # The rank that alpha is of: the second factor's where that is a product. Alpha means nothing where both are full.
+    ranks = [len(tensors[name]) for name in ("lokr_w2_b", "lokr_w1_b") if name in tensors]
+    scale = scale_of(tensors, ranks[0]) if ranks else tensors["scale"].item() if "scale" in tensors else 1.0
     if "lokr_w1" in tensors:
-        left = tensors["lokr_w1"].flatten(1)
+        left = tensors["lokr_w1"].flatten(1) * scale
     else:
-        left, rank = tensors["lokr_w1_a"] @ tensors["lokr_w1_b"], len(tensors["lokr_w1_b"])
+        left = (tensors["lokr_w1_a"] * scale) @ tensors["lokr_w1_b"]
     right: Tensor | LowRank
     if "lokr_w2" in tensors:
         right = tensors["lokr_w2"]
@@ -204,7 +223,6 @@ def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Krone
         right = right.reshape(*right.shape[:2], *shape[2:])
     else:
         up, down = tensors["lokr_w2_a"], tensors["lokr_w2_b"]
-        rank = len(down)
         if "lokr_t2" in tensors:
             shape = shape or (len(left) * up.shape[1], left.shape[1] * down.shape[1], *tensors["lokr_t2"].shape[2:])
             up, down = up.mT, tucker(tensors["lokr_t2"], down)
@@ -213,21 +231,23 @@ def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Krone
         if (inner[0] * len(left), inner[1] * left.shape[1]) != shape[:2]:
             raise ValueError("another layer's shape")
         right = LowRank(up, *_fitted(up, down, inner))
-    # Alpha means nothing where both factors are full, as every reader of these files has it.
-    return Kronecker(left * (1.0 if rank is None else _scale(tensors, rank)), right, shape)
+    return Kronecker(left, right, shape)
 
 
 def _diff(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update:
     weight = tensors.get("diff", tensors.get("w_norm"))
     shift = tensors.get("diff_b", tensors.get("b_norm"))
-    if shift is not None and (weight is None or (weight.numel() == 1 and not weight.any())):
+    # A single zero stands for the whole matrix in files that only change biases.
+    nothing = weight is not None and weight.numel() == 1 and not weight.any()
+    if shift is not None and (weight is None or nothing):
         return Affine(None, shift.flatten(), shape or (shift.numel(),))
     if weight is None:
         raise KeyError("diff")
     if shape is None:
         return Dense(weight, shift)
-    # A single number stands for the whole matrix in files that only change biases.
-    return Dense(weight.expand(shape).contiguous() if weight.numel() == 1 else weight.reshape(shape), shift)
+    if nothing:
+        return Affine(None, torch.zeros(shape[0]), shape)
+    return Dense(weight.reshape(shape), shift)
 
 
 def _oft(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update:

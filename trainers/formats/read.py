@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +15,10 @@ from torch import Tensor
 from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import parts_in, rows_in, words_of
-from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, input_scaled, method_of
+from trainers.formats.layout import LayoutError, build_update, by_layer, largest, method_of, split_key
+from trainers.formats.limits import check_formats, check_sizes
+from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
+from trainers.formats.peft import CONFIG, PREFIX, PeftSettings, settings_beside, settings_in
 from trainers.models.header import Header, read_header
 
 BASE_MODEL_KEYS = re.compile(
@@ -39,6 +40,8 @@ class Style:
     path: Path
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
+    beside: PeftSettings | None = None
+    """The settings that PEFT keeps in a file of their own beside this one."""
 
     @property
     def name(self) -> str:
@@ -72,9 +75,7 @@ class Style:
             return {}, ()
         layers, unknown = dict(self._split[0]), self._split[1]
         for stem, tensors in layers.items():
-            alpha = self._peft_alpha(stem, tensors)
-            if alpha is not None:
-                layers[stem] = {**tensors, "alpha": torch.tensor(alpha)}
+            layers[stem] = {**tensors, **self._peft_facts(stem, tensors)}
         return layers, unknown
 
     @property
@@ -87,54 +88,59 @@ class Style:
         """Keys of tensors that no format known here has."""
         return self._grouped[1]
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the file was read, one sentence each."""
+        if self.beside is not None or not any(stem.startswith(PREFIX) for stem in self.layers):
+            return ()
+        scaled = (layer for layer in self.layers.values() if method_of(layer) in ("lora", "loha", "lokr"))
+        if not any("alpha" not in layer for layer in scaled):
+            return ()
+        return (
+            f"{self.name} is PEFT's, and its {CONFIG} with alpha does not lie beside it: it is read with alpha = rank, "
+            f"which may be too strong or too weak; put {CONFIG} into the same folder",
+        )
+
     def modules(self) -> dict[str, Update]:
         """The change of each layer by its name in the file; VelaturaError where a layer's tensors make none."""
         return {stem: self.update(stem) for stem in self.layers}
 
-    def update(self, stem: str, W: Tensor | None = None) -> Update:
-        """The change of the layer `stem`, checked against its weight W, which only DoRA needs; raises VelaturaError."""
+    def update(self, stem: str, W: Tensor | None = None, bias: Tensor | None = None) -> Update:
+        """The change of the layer `stem`, checked against its weight W, of which and of whose bias some are made.
+
+        Raises VelaturaError where the tensors make no change, or none of such a layer.
+        """
         tensors = self.layers[stem]
         try:
-            if W is not None and "on_input" in tensors and tensors["on_input"].any():
-                return input_scaled(tensors, W)
-            update = build_update(tensors, None if W is None else tuple(W.shape))
-            if not {"dora_scale", "lora_magnitude_vector"} & set(tensors):
-                return update
-            if W is None:
+            if W is not None and needs_base(tensors):
+                update = update_on(tensors, W, bias)
+            elif set(DECOMPOSED) & set(tensors):
                 raise LayoutError("is a DoRA, which only means something on a base model")
-            return decomposed(update, tensors, W)
+            else:
+                update = build_update(tensors, None if W is None else tuple(W.shape))
+            if largest(update) > torch.finfo(torch.float32).max:
+                raise LayoutError("multiplies to numbers too large for fp32; its training went wrong")
         except LayoutError as error:
             raise VelaturaError(f"{self.name} does not fit: its layer {stem} {error}") from error
+        return update
 
-    def _peft_alpha(self, stem: str, tensors: Mapping[str, Tensor]) -> float | None:
-        """The alpha that a diffusers file keeps in its metadata instead of in a tensor."""
-        part, _, path = stem.partition(".")
-        config = self._peft_config.get(part)
-        if config is None or "lora_down.weight" not in tensors or "alpha" in tensors:
-            return None
+    def _peft_facts(self, stem: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What PEFT's settings say of a layer: its scale, or in which way it turns or scales."""
+        if stem.startswith(PREFIX):
+            settings, path, where = self.beside, stem.removeprefix(PREFIX), f"{CONFIG} beside it"
+        else:
+            part, _, path = stem.partition(".")
+            settings, where = self._peft_settings.get(part), "`lora_adapter_metadata`"
+            if settings is None:
+                settings, path = self._peft_settings.get(""), stem
         try:
-            rank = len(tensors["lora_down.weight"])
-            alpha = float(config.get("lora_alpha", rank))
-            for pattern, value in config.get("alpha_pattern", {}).items():
-                if path == pattern.lstrip("^") or path.endswith(f".{pattern}"):
-                    alpha = float(value)
-            if not math.isfinite(alpha):
-                raise ValueError("no alpha")
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise VelaturaError(f"{self.name} has `lora_adapter_metadata` that makes no sense") from error
-        return alpha * rank**0.5 if config.get("use_rslora") else alpha
+            return {} if settings is None else settings.facts(path, tensors)
+        except (TypeError, ValueError, AttributeError, OverflowError, ZeroDivisionError) as error:
+            raise VelaturaError(f"{self.name} has {where} that makes no sense ({error})") from error
 
     @cached_property
-    def _peft_config(self) -> dict[str, dict[str, Any]]:
-        try:
-            flat = json.loads(self.metadata.get("lora_adapter_metadata", "{}"))
-            parts: dict[str, dict[str, Any]] = {}
-            for key, value in flat.items():
-                part, _, name = key.partition(".")
-                parts.setdefault(part, {})[name] = value
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise VelaturaError(f"{self.name} has `lora_adapter_metadata` that is no JSON object") from error
-        return parts
+    def _peft_settings(self) -> dict[str, PeftSettings]:
+        return settings_in(self.metadata.get("lora_adapter_metadata", ""), self.name)
 
 
 def read_style(path: Path) -> Style:
@@ -142,9 +148,7 @@ def read_style(path: Path) -> Style:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    _refuse_pickle(path)
-    header = read_header(path)
-    _refuse_other_kinds(path, header)
+    header = _checked_header(path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -155,7 +159,7 @@ def read_style(path: Path) -> Style:
         exact = tensor.float() if tensor.itemsize == 1 else tensor  # torch looks for no infinity in 8 bits
         if tensor.is_floating_point() and not torch.isfinite(exact).all():
             raise VelaturaError(f"{path.name} holds numbers that are not finite, in {key}; its training went wrong")
-    return Style(path, tensors, header.metadata)
+    return Style(path, tensors, header.metadata, _beside(path, header))
 
 
 def read_outline(path: Path) -> Style:
@@ -163,15 +167,30 @@ def read_outline(path: Path) -> Style:
 
     It costs the same whatever the file's size. Raises VelaturaError as `read_style` does, as far as a header tells.
     """
+    header = _checked_header(path)
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()}
+    return Style(path, tensors, header.metadata, _beside(path, header))
+
+
+def _checked_header(path: Path) -> Header:
+    """The header of a style file; VelaturaError where the file is none, or would unfold beyond all bounds."""
     _refuse_pickle(path)
     header = read_header(path)
-    _refuse_other_kinds(path, header)
     size = path.stat().st_size
     for key, shape in header.shapes.items():
         if min(shape, default=0) < 0 or math.prod(shape) > size:
             raise VelaturaError(f"{path.name} is damaged: {key} would be larger than the file; download it again")
-    tensors = {key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()}
-    return Style(path, tensors, header.metadata)
+    layers, _ = by_layer({key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()})
+    _refuse_other_kinds(path, header, layers)
+    if OWN_FORM not in header.metadata:
+        shapes = {stem: {end: tuple(t.shape) for end, t in layer.items()} for stem, layer in layers.items()}
+        check_sizes(path.name, shapes)
+    check_formats(path.name, header.formats, {key: split[1] for key in header.shapes if (split := split_key(key))})
+    return header
+
+
+def _beside(path: Path, header: Header) -> PeftSettings | None:
+    return settings_beside(path) if any(key.startswith(PREFIX) for key in header.shapes) else None
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -193,11 +212,10 @@ def _refuse_pickle(path: Path) -> None:
         )
 
 
-def _refuse_other_kinds(path: Path, header: Header) -> None:
+def _refuse_other_kinds(path: Path, header: Header, layers: Mapping[str, Mapping[str, Tensor]]) -> None:
     shapes = header.shapes
     if OWN_FORM in header.metadata:
         return
-    layers, _ = by_layer(dict.fromkeys(shapes, torch.empty(0)))
     if any(method_of(suffixes) for suffixes in layers.values()):
         return
     if any(BASE_MODEL_KEYS.search(key) for key in shapes):
@@ -206,6 +224,6 @@ def _refuse_other_kinds(path: Path, header: Header) -> None:
         return
     found = next(iter(sorted(shapes)), "no tensors at all")
     raise VelaturaError(
-        f"{path.name} is no style known here (LoRA, LoHA, LoKr, OFT, IA³, a full change or an embedding): "
+        f"{path.name} is no style known here (LoRA, LoHA, LoKr, OFT, IA³, GLoRA, a full change or an embedding): "
         f"it has {found}"
     )

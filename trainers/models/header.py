@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NoReturn
 
 from trainers.errors import VelaturaError
 
@@ -18,10 +19,12 @@ LARGEST_HEADER = 16 * 2**20
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself: shape by tensor name, and its text metadata."""
+    """What a safetensors file says of itself: shape and number format by tensor name, and its text metadata."""
 
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
+    formats: Mapping[str, str] = field(default_factory=dict)
+    """As safetensors calls them, such as `F16`."""
 
 
 def read_header(path: Path) -> Header:
@@ -32,19 +35,39 @@ def read_header(path: Path) -> Header:
             length = int.from_bytes(file.read(8), "little")
             if size == 0:
                 raise VelaturaError(f"{path.name} is empty; copy or download it again")
-            if not 2 <= length <= min(LARGEST_HEADER, size - 8):
+            if not 2 <= length <= size - 8:
                 raise VelaturaError(f"{path.name} is not a safetensors file, whatever its name says; give one that is")
+            if length > LARGEST_HEADER:
+                _refuse_header(path, length, file.read(1))
             entries = json.loads(file.read(length))
-            metadata = entries.pop("__metadata__", {})
+            metadata = _text_metadata(entries.pop("__metadata__", None))
             shapes = {name: tuple(map(int, entry["shape"])) for name, entry in entries.items()}
+            formats = {name: str(entry.get("dtype", "")) for name, entry in entries.items()}
             last = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except OSError as error:
         raise VelaturaError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise VelaturaError(f"{path.name} is not a safetensors file: its header makes no sense") from error
     if size != 8 + length + last:
         raise VelaturaError(
             f"{path.name} is cut short or damaged ({size} bytes, its header speaks of {8 + length + last}); "
             "copy or download it again"
         )
-    return Header(shapes, {str(key): str(value) for key, value in dict(metadata or {}).items()})
+    return Header(shapes, metadata, formats)
+
+
+def _refuse_header(path: Path, length: int, start: bytes) -> NoReturn:
+    """Raise the VelaturaError for a header that is too long, or for a file that has none at all."""
+    if start != b"{":
+        raise VelaturaError(f"{path.name} is not a safetensors file, whatever its name says; give one that is")
+    raise VelaturaError(
+        f"{path.name} has a header of {length / 2**20:.0f} MB, and at most {LARGEST_HEADER // 2**20} are read; "
+        "take the long texts out of its metadata"
+    )
+
+
+def _text_metadata(written: Any) -> dict[str, str]:
+    """The `__metadata__` of a header, an object of texts or nothing; TypeError for anything else."""
+    if not isinstance(written, dict | None):
+        raise TypeError("metadata that are no object")
+    return {str(key): str(value) for key, value in (written or {}).items()}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainers.adapters.updates import Dense
-from trainers.formats.layout import LayoutError, build_update, by_layer, decomposed, input_scaled, method_of, split_key
+from trainers.formats.layout import LayoutError, build_update, by_layer, method_of, split_key
+from trainers.formats.on_base import decomposed, input_scaled
 
 OUT, IN, R, K = 12, 10, 3, 3
 

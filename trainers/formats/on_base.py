@@ -1,0 +1,146 @@
+"""Changes in files that only mean something on a base: they are made of the layer's own weight W.
+
+    DoRA        W' = m (W + ΔW) / ‖W + ΔW‖, by row or by column
+    GLoRA       W' = W + W A + B,           A = A₁ A₂ (in × in) and B = B₁ B₂ (out × in) of rank r, both times α / r
+    IA³         W' = W diag(l) on inputs; W' = diag(l) W and b' = l ⊙ b on outputs
+    OFT (PEFT)  W' = W R,                   R block-diagonal and orthogonal
+
+Liu et al. 2024 (arXiv 2402.09353), Chavan et al. 2023 (2306.07967), Liu et al. 2022 (2205.05638), Qiu et al. 2023
+(2306.07280). A convolution's A mixes its input channels alike at every position of the kernel, as LyCORIS trains it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.updates import Affine, Dense, LowRank, Update
+from trainers.formats.layout import GLORA, LayoutError, build_update, scale_of
+from trainers.formats.peft import CAYLEY_TERMS, INPUTS, rotation_of
+
+DECOMPOSED = ("dora_scale", "lora_magnitude_vector")
+
+
+def needs_base(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a layer's change depends on its weight; True of IA³ where an outline does not tell its direction."""
+    on_input = tensors.get("on_input")
+    if on_input is not None and (on_input.is_meta or bool(on_input.any())):
+        return True
+    return bool({*DECOMPOSED, *GLORA, "ia3_l", "oft_R.weight"} & set(tensors))
+
+
+def update_on(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> Update:
+    """The change of a layer with this weight and bias, in fp32; LayoutError where the tensors do not fit them."""
+    try:
+        if "oft_R.weight" in tensors:
+            return turned_inputs(tensors, W)
+        if "ia3_l" in tensors:
+            return peft_scaled(tensors, W, bias)
+        if "a1.weight" in tensors:
+            return glora(tensors, W)
+        if "on_input" in tensors:
+            return input_scaled(tensors, W)
+        return decomposed(build_update(tensors, tuple(W.shape)), tensors, W)
+    except LayoutError:
+        raise
+    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:  # a stranger's tensors have any shape
+        sizes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()))
+        raise LayoutError(f"has tensors that do not fit a layer of shape {tuple(W.shape)}: {sizes}") from error
+
+
+def decomposed(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
+    """DoRA: the norm by row or, for a `dora_scale (1, in)`, by column."""
+    changed = W.float() + update.dense(W)
+    by_row = tensors.get("lora_magnitude_vector")  # PEFT: `(out,)`, convolutions `(1, out, 1, 1)`
+    magnitude = by_row if by_row is not None else tensors["dora_scale"]
+    axis = int(by_row is None and magnitude.shape[:1] == (1,) != W.shape[:1])
+    if magnitude.numel() != W.shape[axis]:
+        raise LayoutError(f"has {magnitude.numel()} magnitudes for a layer of shape {tuple(W.shape)}")
+    others = tuple(d for d in range(W.dim()) if d != axis)
+    norm = torch.linalg.vector_norm(changed, dim=others, keepdim=True)
+    return Dense(magnitude.float().reshape(norm.shape) * changed / norm - W.float())
+
+
+def glora(tensors: Mapping[str, Tensor], W: Tensor) -> Update:
+    """GLoRA: A₁ (in, r), A₂ (r, in), B₁ (out, r), B₂ (r, in·kh·kw), or all four the other way round in older files."""
+    if W.dim() < 2:
+        raise LayoutError("is GLoRA, which a norm has no matrix for")
+    a1, a2, b1, b2 = (tensors[name].float().flatten(1) for name in GLORA)
+    out, fan_in, inputs = W.shape[0], math.prod(W.shape[1:]), W.shape[1]
+    if not _are(a1, a2, b1, b2, out, inputs, fan_in):
+        a1, a2, b1, b2 = a2, a1, b2, b1
+        if not _are(a1, a2, b1, b2, out, inputs, fan_in):
+            sizes = ", ".join(str(tuple(tensors[name].shape)) for name in GLORA)
+            raise LayoutError(f"has GLoRA matrices {sizes} for a layer of shape {tuple(W.shape)}")
+    scale, weight = scale_of(tensors, len(a2)), W.float()
+    if fan_in == inputs:
+        up = torch.cat([weight.reshape(out, inputs) @ a1, b1], 1) * scale
+        return LowRank(up, torch.cat([a2, b2]), tuple(W.shape))
+    mixed = torch.einsum("oikl,ir,rj->ojkl", weight, a1, a2)
+    return Dense(scale * (mixed + (b1 @ b2).view(W.shape)))
+
+
+def _are(a1: Tensor, a2: Tensor, b1: Tensor, b2: Tensor, out: int, inputs: int, fan_in: int) -> bool:
+    rank = a1.shape[1]
+    return (*a1.shape, *a2.shape, *b1.shape, *b2.shape) == (inputs, rank, rank, inputs, out, rank, rank, fan_in)
+
+
+def input_scaled(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
+    """IA³ on a layer's inputs: ΔW = W diag(l), of LyCORIS' l, which is 0 where nothing changes."""
+    if "weight" not in tensors:
+        raise LayoutError("lacks weight")
+    return _scaled_inputs(tensors["weight"].float().flatten(), W)
+
+
+def _scaled_inputs(gain: Tensor, W: Tensor) -> Dense:
+    if W.dim() < 2 or len(gain) != W.shape[1]:
+        raise LayoutError(f"scales {len(gain)} inputs of a layer of shape {tuple(W.shape)}")
+    return Dense(W.float() * gain.view(1, -1, *[1] * (W.dim() - 2)))
+
+
+def peft_scaled(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> Update:
+    """PEFT's IA³: l, 1 where nothing changes, on the outputs, bias and all, or on the inputs of a layer.
+
+    A linear layer's l tells by its shape, `(out, 1)` or `(1, in)`; a convolution's, `(1, n, 1, 1)`, does where the two
+    widths differ, else PEFT's settings do.
+    """
+    stored = tensors["ia3_l"].float()
+    gain = stored.flatten() - 1
+    if W.dim() < 2:
+        raise LayoutError("is IA³, which a norm has no matrix for")
+    told = tensors.get(INPUTS)
+    if stored.dim() == 2:
+        on_inputs = stored.shape[0] == 1 != stored.shape[1]
+    elif told is not None:
+        on_inputs = bool(told)
+    elif W.shape[0] != W.shape[1]:
+        on_inputs = len(gain) == W.shape[1]
+    else:
+        raise LayoutError("scales inputs or outputs (IA³), which PEFT's adapter_config.json tells: put it beside")
+    if on_inputs:
+        return _scaled_inputs(gain, W)
+    if len(gain) != W.shape[0]:
+        raise LayoutError(f"scales {len(gain)} outputs of a layer of shape {tuple(W.shape)}")
+    return Affine(gain, None if bias is None else gain * bias.float(), tuple(W.shape))
+
+
+def turned_inputs(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
+    """PEFT's OFT: W' = W R over the inputs of a linear layer or a 1×1 convolution.
+
+    Of a larger kernel PEFT 0.21 merges W R over channels and positions, and its forward adds up what overlaps besides,
+    even where R = I, so such a file means two things.
+    """
+    if W.dim() < 2:
+        raise LayoutError("turns its inputs (OFT), which a norm has no matrix for")
+    if math.prod(W.shape[2:]) > 1:
+        raise LayoutError("turns a convolution's inputs (OFT), and PEFT trains another change there than it merges")
+    if CAYLEY_TERMS not in tensors:
+        raise LayoutError("turns its inputs (OFT) in a way that PEFT's adapter_config.json tells: put it beside")
+    flat = W.float().flatten(1)
+    R = rotation_of(tensors["oft_R.weight"].float(), flat.shape[1], int(tensors[CAYLEY_TERMS]))
+    blocks = flat.unflatten(1, R.shape[:2])  # (out, in/b, b)
+    turned = torch.einsum("okb,kbc->okc", blocks, R - torch.eye(R.shape[-1]))
+    return Dense(turned.reshape(W.shape))
