@@ -13,6 +13,7 @@ from app.ui.names import safe_name
 from trainers.adapters import METHODS
 from trainers.config import Config
 from trainers.config_file import KEY_FIRST, build_config, find_problems, lay_over, overlay
+from trainers.config_migrations import migrate
 from trainers.errors import VelaturaError
 from trainers.presets import Preset, find_preset
 from trainers.techniques import BESIDE_METHODS, Technique
@@ -189,8 +190,9 @@ def deciding_settings(table: Mapping[str, Any], method: str) -> dict[str, Any]:
 def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
     """Take over the settings of a config file: every setting that it names, whatever the preset says.
 
-    VelaturaError names what there is not.
+    One of an earlier Velatura is read as it was meant. VelaturaError names what there is not.
     """
+    table = migrate(table, "this file")
     checked = {"name": UNNAMED, **table}
     build_config(checked)
     method = str(lay_over(checked).get("method", {}).get("name", "lora")) if "method" in table else ""

@@ -167,5 +167,13 @@ def test_settings_that_are_none_are_refused(draft: Draft) -> None:
         from_table(draft, {"train": {"speed": 3}})
     with pytest.raises(VelaturaError, match="no method 'nice'"):
         from_table(draft, {"method": {"name": "nice"}})
+    with pytest.raises(VelaturaError, match="this file has schema_version = 99, which a newer Velatura wrote"):
+        from_table(draft, {"schema_version": 99})
+    old = plan(from_table(draft, {"schema_version": 1, "method": {"name": "t-lora"}}))
+    new = plan(from_table(draft, {"method": {"name": "t-lora"}}))
+    assert [(one.method.start_std, one.method.decay_towards) for one in (old, new)] == [
+        ("1/sqrt(rank)", "zero"),
+        ("1/rank", "start"),
+    ]
     partial = from_table(draft, {"train": {"steps": 77}})
     assert plan(partial).train.steps == 77 and partial.choices.preset == "balanced"
