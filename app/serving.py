@@ -59,8 +59,8 @@ class Serving:
 def serve(options: Serving, out: Path | None) -> None:
     """Serve the studio until it is interrupted. VelaturaError where it may not or cannot listen there."""
     from app.ui import words
-    from app.ui.auth import read_people
-    from app.ui.guard import check_address, is_loopback
+    from app.ui.web.authenticator import read_people
+    from app.ui.web.hosts import check_address, is_loopback
 
     people = read_people(options.people, options.people_file)
     check_address(options.host, bool(people), options.insecure)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.browser import browser, chromium
 from tests.tiny import FAMILIES, tiny_folder
+
+__all__ = ["browser", "chromium"]
 
 # The same examples on every run, and however busy the machine is: what fails, fails again. `make explore` draws others.
 LENIENT = {

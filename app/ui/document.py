@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui import words
 from app.ui.html import MARK, text
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 
 FONTS = (("IBM Plex Sans", 400, "IBMPlexSans-Regular"), ("IBM Plex Sans", 700, "IBMPlexSans-Bold"))
 MONO = ("IBM Plex Mono", 400, "IBMPlexMono-Regular")
@@ -51,11 +48,11 @@ def bare_page(title: str, content: str, base: str = "./") -> str:
 class Opening:
     """ASGI middleware that puts the opening lines into every page of Gradio's, after its `<base>`."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.lines = opening().encode()
 
-    async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on; a page gets its lines."""
         if scope["type"] != "http" or scope["method"] != "GET":
             await self.app(scope, receive, send)
@@ -64,7 +61,7 @@ class Opening:
         body = bytearray()
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start" and _is_page(message):
+            if message["type"] == "http.response.start" and is_html(message):
                 start.update(message)
             elif start and message["type"] == "http.response.body":
                 body.extend(message.get("body", b""))
@@ -79,11 +76,11 @@ class Opening:
         place = body.find(b"<base ")
         place = body.find(b">", place) + 1 if place >= 0 else 0
         page = body[:place] + self.lines + body[place:]
-        headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
-        headers.append((b"content-length", str(len(page)).encode()))
-        await send({**start, "headers": headers})
+        MutableHeaders(scope=start)["content-length"] = str(len(page))
+        await send(start)
         await send({"type": "http.response.body", "body": page})
 
 
-def _is_page(message: Message) -> bool:
-    return any(name == b"content-type" and value.startswith(b"text/html") for name, value in message["headers"])
+def is_html(message: Message) -> bool:
+    """Whether an answer that begins is an HTML document."""
+    return Headers(raw=list(message["headers"])).get("content-type", "").startswith("text/html")

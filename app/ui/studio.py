@@ -11,23 +11,22 @@ from importlib.resources import files
 from pathlib import Path
 
 import gradio as gr
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from app.ui import api, comparison, playground, run, runs, styles, train, words
-from app.ui.auth import Door
-from app.ui.document import Opening
-from app.ui.guard import USER, Guard, is_loopback, names_of_machine
 from app.ui.leftovers import sweep_public
-from app.ui.lost import Lost
 from app.ui.parts import Studio, open_studio
 from app.ui.places import Places, UploadFolder
 from app.ui.theme import Velatura
 from app.ui.upload_route import upload_route
 from app.ui.uploads import MOST_BYTES_A_FILE
+from app.ui.web.authenticator import Authenticator
+from app.ui.web.hosts import is_loopback, names_of_machine
+from app.ui.web.login import USER
+from app.ui.web.middleware import checks
 
 STYLE_SHEETS = (
     *("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css"),
@@ -93,7 +92,7 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
     studio = open_studio(places, uploads.path, shared=bool(people) or not is_loopback(address.host))
     sweep_public(studio.queue, studio.drafts, studio.drawings.root)
     studio.checker.warm_up()
-    door = Door(people, places.secret())
+    authenticator = Authenticator(people, places.secret())
     demo = build(studio).queue(default_concurrency_limit=8, max_size=200)
     static = Path(str(files("app.ui"))) / "static"
     hosts = names_of_machine(address.host) | {name.lower() for name in address.names}
@@ -103,11 +102,7 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
         theme=Velatura(),
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
-            "middleware": [
-                Middleware(Guard, hosts=hosts, door=door, room=_room(uploads.path)),
-                Middleware(Lost),
-                Middleware(Opening),
-            ],
+            "middleware": checks(hosts, authenticator, places.public, uploads.path, _room(uploads.path)),
             "routes": [
                 Mount("/look", StaticFiles(directory=static)),
                 Route("/now", _say_now(studio)),
@@ -117,7 +112,7 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
             "redoc_url": None,
             "openapi_url": None,
         },
-        auth_dependency=None if door.open else lambda request: request.scope.get(USER),
+        auth_dependency=None if authenticator.open else lambda request: request.scope.get(USER),
         allowed_paths=[str(places.public.resolve())],
         max_file_size=MOST_BYTES_A_FILE,
         footer_links=[],

@@ -16,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app.ui.guard import API, USER
 from app.ui.uploads import MOST_BYTES_A_FILE, sender_folder
 from app.ui.visit import sender_of
+from app.ui.web.login import USER
+from app.ui.web.routes import API
 
 
 def upload_route(root: Path) -> Route:

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.ui.guard import VISITOR
+from app.ui.web.visitor import VISITOR
 
 MOST_TEXT = 10_000
 

@@ -13,6 +13,7 @@ REFUSED = "This request came from another site, or under a name that this studio
 NOTHING_HERE = "There is nothing here."
 NOTHING_HERE_LEAD = "The address is not whole, or what was here was deleted."
 TO_TRAIN = "Go to Train"
+NO_JSON = "What was sent is not JSON, or is nested too deeply."
 TOO_LARGE = "This is more than one upload may hold: 200 MB. Send it in parts."
 WRONG_PASSWORD = "Name and password do not go together."
 LOG_IN_FIRST = "Log in first."
@@ -151,6 +152,11 @@ def day(then: float, now: float) -> str:
     if days == 1:
         return "yesterday"
     return f"{was:%A}" if days < 7 else f"{was.day} {was:%B}"
+
+
+def foreign(address: str) -> str:
+    """Why a file that lies elsewhere is not taken."""
+    return f"This studio fetches nothing from elsewhere: download {address[:200]} and upload the file itself."
 
 
 def too_many_wrong(wait: float) -> str:

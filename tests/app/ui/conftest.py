@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +13,6 @@ from app.ui.places import Places
 from app.ui.queue import Queue
 from tests.app.ui.server import Process
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
 
 @pytest.fixture
 def drafts(tmp_path: Path) -> Drafts:
@@ -25,39 +20,6 @@ def drafts(tmp_path: Path) -> Drafts:
     places = Places(tmp_path / "outputs")
     places.make()
     return Drafts(places)
-
-
-def find_browser() -> str | None:
-    return next((found for name in CHROMIUM if (found := shutil.which(name))), None)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The browser's program. On Debian, as root, it is installed; elsewhere tests that need it are skipped."""
-    found = find_browser()
-    if not found and os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": 540}
-        subprocess.run(["apt-get", "update"], **quiet)
-        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", "chromium"], **quiet)
-        found = find_browser()
-    if found:
-        return found
-    reason = "there is no Chromium: install it (`apt-get install chromium`) to run the browser tests"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[object]:
-    """Chromium without a window; one for all tests, each of which opens its own context."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Chromium's own sandbox needs rights that a container's root does not have.
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 
 from app.jobs.process import own_identity
 from app.jobs.store import TRAIN, NewJob, Store
-from tests.app.ui.conftest import find_browser
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY, add
+from tests.browser import find_browser
 from tests.trainers.data.pictures import scene
 from trainers.events import Recorder
 

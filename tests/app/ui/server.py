@@ -22,10 +22,14 @@ def free_port() -> int:
 
 
 class Process:
-    """A studio that runs by itself until it is stopped; `url` is where it answers."""
+    """A studio that runs by itself until it is stopped; `url` is where it answers.
 
-    def __init__(self, out: Path, *options: str, **variables: str) -> None:
+    `before` is code that its process runs first.
+    """
+
+    def __init__(self, out: Path, *options: str, before: str = "", **variables: str) -> None:
         self.out, self.options, self.variables = out, options, variables
+        self.begin = ("-c", f"{before}\nfrom app.cli import main\nmain()") if before else ("-m", "app.cli")
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self.start()
 
@@ -36,7 +40,7 @@ class Process:
         while this one is down.
         """
         self.log = self.out.with_suffix(".log")
-        command = [sys.executable, "-m", "app.cli", "ui", "--out", str(self.out), *self.options]
+        command = [sys.executable, *self.begin, "ui", "--out", str(self.out), *self.options]
         command += ["--port", str(port or free_port())]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

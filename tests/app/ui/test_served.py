@@ -50,7 +50,7 @@ def test_what_is_served_and_what_is_not(studio, browser, tmp_path):
     files = [root / "secret", next(root.glob("drafts/*/draft.json")), next(root.glob("drafts/*/pictures/*.png"))]
     for path in (*files, Path("/etc/passwd"), Path(__file__)):
         assert path.exists()
-        assert httpx.get(f"{studio.url}gradio_api/file={path}").status_code == 403, path
+        assert httpx.get(f"{studio.url}gradio_api/file={path}").status_code == 404, path
     sneaky = f"{address.split('public')[0]}public/../secret"
     raw = httpx.Client().send(httpx.Request("GET", sneaky.replace("..", "%2e%2e")))
     assert raw.status_code in (403, 404)

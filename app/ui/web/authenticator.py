@@ -47,7 +47,7 @@ def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
     return people
 
 
-class Door:
+class Authenticator:
     """Checks passwords in constant time, slows guessing down, and signs logins."""
 
     def __init__(self, people: Mapping[str, str], secret: bytes, clock: Callable[[], float] = time.monotonic) -> None:

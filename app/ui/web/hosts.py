@@ -1,0 +1,94 @@
+"""By which names the studio may be called, and from which sites' pages."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.ui import words
+from app.ui.web.refusals import refusal
+from app.ui.web.routes import is_page
+from trainers.errors import VelaturaError
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class HostsMiddleware:
+    """Refuses a request whose Host is none of ours: a foreign name that was rebound to this machine (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not is_known(host_name(Headers(scope=scope).get("host", "")), self.hosts):
+            await refusal(scope, 403, words.REFUSED)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+class OriginsMiddleware:
+    """Refuses what another site's page sends or reads; a link from there may lead to a page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not is_from_here(scope):
+            await refusal(scope, 403, words.REFUSED)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def is_from_here(scope: Scope) -> bool:
+    """Whether a request comes from a page of ours, from a program, or by following a link to a page of ours."""
+    headers = Headers(scope=scope)
+    site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
+    if site in ("same-origin", "none") and (origin is None or urlsplit(origin).netloc == headers.get("host")):
+        return True
+    follows_link = origin is None and headers.get("sec-fetch-mode") == "navigate"
+    return follows_link and scope["method"] in SAFE_METHODS and is_page(scope["path"])
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets; "" where it cannot be read."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def is_known(name: str, hosts: frozenset[str]) -> bool:
+    """Whether a host is one of ours: a known name, or an address in digits, which no foreign name can stand for."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in hosts
+    return True
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a server listening on this address is reached from its own machine only."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def names_of_machine(address: str) -> frozenset[str]:
+    """The names under which a studio listening on this address is called."""
+    if is_loopback(address):
+        return frozenset({"localhost"})
+    return frozenset({"localhost", address.lower(), socket.gethostname().lower(), socket.getfqdn().lower()})
+
+
+def check_address(address: str, people: bool, insecure: bool) -> None:
+    """Raise VelaturaError where a studio without passwords would listen to other machines and nobody asked for it."""
+    if not (is_loopback(address) or people or insecure):
+        raise VelaturaError(
+            f"listening on {address} lets everybody in the network in: give --auth user:password or --auth-file FILE, "
+            "or --insecure if that is what you want"
+        )

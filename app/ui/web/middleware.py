@@ -1,0 +1,40 @@
+"""Every check a request passes, from the network inwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.middleware import Middleware
+
+from app.ui.document import Opening
+from app.ui.web.authenticator import Authenticator
+from app.ui.web.files import FilesMiddleware
+from app.ui.web.foreign import ForeignAddressMiddleware
+from app.ui.web.headers import HeadersMiddleware, PolicyMiddleware
+from app.ui.web.hosts import HostsMiddleware, OriginsMiddleware
+from app.ui.web.limits import LimitsMiddleware
+from app.ui.web.login import LoginMiddleware
+from app.ui.web.not_found import NotFoundMiddleware
+from app.ui.web.routes import RoutesMiddleware
+from app.ui.web.visitor import VisitorMiddleware
+
+
+def checks(
+    hosts: frozenset[str], authenticator: Authenticator, public: Path, uploads: Path, room: Callable[[], int]
+) -> list[Middleware]:
+    """The middlewares, outermost first: each may rely on those before it."""
+    return [
+        Middleware(HeadersMiddleware),
+        Middleware(HostsMiddleware, hosts=hosts),
+        Middleware(OriginsMiddleware),
+        Middleware(NotFoundMiddleware),
+        Middleware(RoutesMiddleware),
+        Middleware(LimitsMiddleware, room=room),
+        Middleware(LoginMiddleware, authenticator=authenticator),
+        Middleware(FilesMiddleware, public=public, uploads=uploads),
+        Middleware(ForeignAddressMiddleware),
+        Middleware(VisitorMiddleware),
+        Middleware(PolicyMiddleware),
+        Middleware(Opening),
+    ]

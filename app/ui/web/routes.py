@@ -1,0 +1,80 @@
+"""Which addresses the studio has. What is not on this list does not exist, whatever routes Gradio registers.
+
+Gradio has some ninety routes. Pages and clients need those below; the others fetch foreign addresses, show who has
+called what, or edit the app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.responses import JSONResponse
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+API = "/gradio_api"
+FILE = f"{API}/file="
+LOOK = "/look"
+PAGES = ("/", "/runs", "/run", "/compare", "/styles", "/playground")
+
+READ = ("GET", "HEAD")
+ROUTES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(PAGES, READ),
+    **dict.fromkeys([f"{page}/" for page in PAGES[1:]], READ),  # Gradio leads them to the address without the slash
+    # Ours
+    f"{LOOK}/{{path:path}}": READ,
+    "/now": READ,
+    "/login": ("POST",),
+    "/logout": ("GET", "POST"),
+    # What pages are made of
+    "/assets/{path:path}": READ,
+    "/static/{path:path}": READ,
+    "/svelte/{path:path}": READ,
+    "/theme.css": READ,
+    "/favicon.ico": READ,
+    "/robots.txt": READ,
+    # What pages and clients ask
+    "/config": READ,
+    f"{API}/info": READ,
+    f"{API}/startup-events": READ,
+    f"{API}/heartbeat/{{session_hash}}": READ,
+    f"{FILE}{{path_or_url:path}}": READ,
+    f"{API}/upload": ("POST",),
+    f"{API}/upload_progress": READ,
+    f"{API}/queue/join": ("POST",),
+    f"{API}/queue/data": READ,
+    f"{API}/cancel": ("POST",),
+    f"{API}/reset": ("POST",),
+    # The same endpoints, a line of curl each
+    f"{API}/run/{{api_name}}": ("POST",),
+    f"{API}/api/{{api_name}}": ("POST",),
+    f"{API}/call/{{api_name}}": ("POST",),
+    f"{API}/call/{{api_name}}/{{event_id}}": READ,
+    f"{API}/call/v2/{{api_name}}": ("POST",),
+    f"{API}/call/v2/{{api_name}}/{{event_id}}": READ,
+}
+"""Methods by path, as Starlette writes it."""
+
+
+class RoutesMiddleware:
+    """Answers 404 to whatever is not among `routes`."""
+
+    def __init__(self, app: ASGIApp, routes: dict[str, tuple[str, ...]] = ROUTES) -> None:
+        self.app = app
+        self._patterns = [(compile_path(path)[0], frozenset(methods)) for path, methods in routes.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self.knows(scope["method"], scope["path"]):
+            # Starlette's own words, so that what Gradio has not and what it may not show look the same.
+            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+        elif scope["type"] in ("http", "lifespan"):
+            await self.app(scope, receive, send)
+
+    def knows(self, method: str, path: str) -> bool:
+        """Whether there is such an address for this method."""
+        return any(method in methods and pattern.match(path) for pattern, methods in self._patterns)
+
+
+def is_page(path: str, pages: Iterable[str] = PAGES) -> bool:
+    """Whether a path is that of a page of the studio."""
+    return path in pages

@@ -1,0 +1,87 @@
+"""The examples of `docs/api.md`, as they stand there, run by the clients that people use."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app.ui.server import Process
+from tests.trainers.data.pictures import scene
+
+ROOT = Path(__file__).parents[3]
+DOCUMENT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+CLIENT = "@gradio/client@2.7.0"
+FEW = '"train.steps": 2, "train.batch_size": 1, "sample.steps": 1, "sample.prompts": ["a boat"], "save.every": 2'
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("examples") / "outputs")
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a ZIP of two pictures in it."""
+    with zipfile.ZipFile(tmp_path / "my-paintings.zip", "w") as archive:
+        for seed, name in enumerate(("a boat.png", "house.png")):
+            scene(seed, (64, 64)).save(tmp_path / name)
+            archive.write(tmp_path / name, name)
+    return tmp_path
+
+
+def example(language: str, studio: Process) -> str:
+    """The example in a language, for this studio and with few steps."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.M | re.S)
+    assert len(found) == 1
+    program = found[0]
+    seconds = {"python": ("sleep(1)", "sleep(0.3)"), "js": ("soon, 1000", "soon, 300")}[language]
+    for old, new in (
+        ("http://127.0.0.1:7860/", studio.url),
+        ('"train.steps": 200,', f"{FEW},"),
+        seconds,
+        ('"steps": 20}' if language == "python" else "steps: 20 }", '"steps": 2}'),
+    ):
+        assert program.count(old) == 1, old
+        program = program.replace(old, new)
+    return program
+
+
+def check(output: str, last: list[str]) -> None:
+    lines = output.splitlines()
+    assert any("harbour" in line and line.startswith("[") for line in lines) and lines[-3:] == last, output
+
+
+def test_the_python_example(studio: Process, place: Path) -> None:
+    command = [sys.executable, "-c", example("python", studio)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^/.*\.safetensors$", done.stdout, re.M)
+    check(done.stdout, counts(studio))
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_the_javascript_example(studio: Process, place: Path) -> None:
+    npm = shutil.which("npm") or ""
+    subprocess.run([npm, "install", "--no-audit", "--no-fund", "--silent", CLIENT], cwd=place, check=True, timeout=120)
+    (place / "example.mjs").write_text(example("js", studio), encoding="utf-8")
+    done = subprocess.run(["node", "example.mjs"], capture_output=True, text=True, timeout=400, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\d{6,}$", done.stdout, re.M), "the bytes of the style file"
+    check(done.stdout, counts(studio))
+
+
+def counts(studio: Process) -> list[str]:
+    """How many methods, presets and bases there are, as the examples print them."""
+    from gradio_client import Client
+
+    client = Client(studio.url, verbose=False)
+    return [str(len(client.predict(api_name=name))) for name in ("/methods", "/presets", "/bases")]
