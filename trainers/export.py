@@ -16,6 +16,7 @@ from trainers.data.dataset import Dataset
 from trainers.formats.embedding import BESIDE, how_to_load_word, write_embedding
 from trainers.formats.for_diffusers import how_to_load, write_for_diffusers
 from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
+from trainers.formats.peft import input_rotations, write_peft_oft
 from trainers.formats.write import write_style
 from trainers.loop import Session
 from trainers.run import plain_disk_errors, whole_file
@@ -26,6 +27,7 @@ FOR_STARTER = (
 )
 
 CUT = "the file holds {:.1%} of the change's size ‖ΔW‖, as LoRA; a higher method.extract_rank holds more, 0 all of it"
+FOR_PEFT = ' PEFT reads it as the rotation that it is: `PeftModel.from_pretrained(pipe.unet, "{}")`.'
 ONLY_HERE = "Velatura only: its method is no change of weights, so no other tool could load this style on any base."
 
 
@@ -71,6 +73,9 @@ def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> 
         session.record("note", message=CUT.format(kept), kept=round(kept, 4))
     other = core.with_name(f"{core.stem}-diffusers.safetensors")
     sentence = how_to_load(network, core, write_for_diffusers(other, network, family, shape, metadata, precision))
+    if skews := input_rotations(network):
+        folder = write_peft_oft(core.with_name(f"{core.stem}-peft"), skews)
+        sentence += FOR_PEFT.format(folder.name)
     if session.config.targets.unet != "b-lora":
         return sentence
     for half, block in B_LORA.items():

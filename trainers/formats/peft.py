@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.adapters.network import Network
 from trainers.adapters.oft import skew
+from trainers.adapters.updates import InputRotation
 from trainers.errors import VelaturaError
 from trainers.formats.file import save
 from trainers.formats.layout import LayoutError, method_of
@@ -152,6 +154,22 @@ def rotation_of(theta: Tensor, width: int, terms: int) -> Tensor:
         power = power @ -Q
         R = R + power * (1 if n == last and n > 1 else 2)
     return R
+
+
+def input_rotations(network: Network) -> dict[str, Tensor]:
+    """Q of each layer of the UNet by its path, as `write_peft_oft` takes them; none where that has no form for a style.
+
+    It has one where all of the style turns the inputs of linear layers of the UNet, in blocks of one size.
+    """
+    found: dict[str, Tensor] = {}
+    for site in network.sites:
+        (update, *more) = site.updates()
+        plain = isinstance(update, InputRotation) and not update.butterfly and update.strength == 1
+        if more or not plain or site.part != "unet" or not site.op.is_linear:
+            return {}
+        assert isinstance(update, InputRotation)
+        found[site.path] = update.skew[0]
+    return found if len({Q.shape[-1] for Q in found.values()}) == 1 else {}
 
 
 def write_peft_oft(folder: Path, skews: Mapping[str, Tensor]) -> Path:

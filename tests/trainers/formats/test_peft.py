@@ -16,6 +16,8 @@ from trainers.adapters.oft import skew
 from trainers.errors import VelaturaError
 from trainers.formats.peft import CONFIG, PREFIX, TENSORS, fits, rotation_of, write_peft_oft
 from trainers.formats.read import read_style
+from trainers.models.load import load_model
+from trainers.train import train
 
 IN, OUT, B = 8, 6, 4
 
@@ -185,6 +187,32 @@ def test_a_rotation_that_is_written_is_what_peft_turns(tmp_path):
     torch.testing.assert_close(found, x @ expected.T + bias, rtol=1e-5, atol=1e-5)
     read = read_style(folder / TENSORS).update(f"{PREFIX}linear", W, bias)
     torch.testing.assert_close(W + read.dense(W), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "written"), [({"side": "input"}, True), ({"side": "input", "butterfly": True}, False), ({}, False)]
+)
+def test_a_style_that_turns_inputs_is_written_for_peft_too(method, written, quick, tmp_path):
+    from peft import PeftModel
+
+    config = quick({"method": {"name": "oft", "block_size": 8, **method}})
+    style = train(config, tmp_path).style
+    folder = style.with_name("dusk-peft")
+    assert folder.exists() == written
+    assert ("PeftModel.from_pretrained" in style.with_name("how-to-load.txt").read_text(encoding="utf-8")) == written
+    if not written:
+        return
+    unet = load_model(config.base, torch.float32, "cpu").unet
+    before = {name: weight.clone() for name, weight in unet.state_dict().items()}
+    merged = PeftModel.from_pretrained(unet, str(folder)).merge_and_unload().state_dict()
+    changes = {key.removesuffix(".diff"): change for key, change in load_file(style).items() if key.endswith(".diff")}
+    names = {f"lora_unet_{name.removesuffix('.weight').replace('.', '_')}": name for name in before}
+    assert changes and changes.keys() <= names.keys()
+    for key, change in changes.items():
+        assert change.abs().max() > 1e-3
+        torch.testing.assert_close(merged[names[key]] - before[names[key]], change, rtol=1e-3, atol=1e-5)
+    still = set(before) - {names[key] for key in changes}
+    assert all(torch.equal(merged[name], before[name]) for name in still)
 
 
 def test_blocks_of_two_sizes_have_no_form_in_peft(tmp_path):
