@@ -12,7 +12,7 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui test lint explore bench clients quality samples starter clean
+.PHONY: help demo ui test lint explore bench soak clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -38,6 +38,9 @@ explore: $(DEVELOPER_STAMP) ## the property tests, with examples never tried bef
 
 bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyCORIS
 	$(PYTHON_IN_VENV) -m benchmarks.speed
+
+soak: $(DEVELOPER_STAMP) ## kill real runs and servers at random for some minutes, and check what is promised
+	$(PYTHON_IN_VENV) -m tests.soak
 
 clients: $(DEVELOPER_STAMP) ## train every method shortly and draw with its files in other programs
 	$(PYTHON_IN_VENV) -m benchmarks.clients

@@ -12,6 +12,11 @@ FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|alloc_cpu", re.IGNORECASE)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there was not enough memory, in Python's words or torch's."""
+    return isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)) is not None
+
+
 def sentence(error: Exception) -> str:
     """One sentence about an error: our own words where it is foreseen, else its kind and first line."""
     if isinstance(error, VelaturaError):
@@ -20,7 +25,7 @@ def sentence(error: Exception) -> str:
         return "the disk is full: make room, and `velatura resume` goes on with a run that has a checkpoint"
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
         return f"no permission to use {error.filename or 'a file'}; choose another place or change its rights"
-    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
+    if is_out_of_memory(error):
         return (
             "there is not enough memory: lower train.batch_size or data.resolution, "
             "or set train.gradient_checkpointing = true (`--preset low-memory` does); "

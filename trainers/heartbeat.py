@@ -42,6 +42,7 @@ class Beat:
     """Seconds from one word to the next in the present phase; 0 where that is not known."""
     kills: dict[str, int] = field(default_factory=dict)
     """Processes that the kernel had ended for want of memory (`trainers.oom`)."""
+    pid: int = field(default_factory=os.getpid)
 
     @property
     def patience(self) -> float:
@@ -76,12 +77,17 @@ def beating(file: Path, events: Path) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
+def beat_once(file: Path, events: Path) -> None:
+    """Give one sign of life, of a process that is still to load what it needs for more."""
+    _write(file, _Watch(events).look())
+
+
 def read_beat(file: Path) -> Beat | None:
     """The newest beat; None where there is none, or a version before wrote it."""
     try:
         said = json.loads(file.read_bytes())
         kills = {str(path): int(count) for path, count in said["kills"].items()}
-        return Beat(float(said["at"]), float(said["spoke"]), float(said["usual"]), kills)
+        return Beat(float(said["at"]), float(said["spoke"]), float(said["usual"]), kills, int(said["pid"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

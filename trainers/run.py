@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trainers.config_migrations import VERSION, migrate, version_of
 from trainers.errors import BusyError, VelaturaError
-from trainers.heartbeat import Beat, beating, read_beat
+from trainers.heartbeat import Beat, beat_once, beating, read_beat
 
 if TYPE_CHECKING:
     from trainers.config import Config
@@ -141,6 +141,10 @@ class Run:
             return time.time() - (self.folder / HEARTBEAT).stat().st_mtime
         except OSError:
             return float("inf")
+
+    def show_start(self) -> None:
+        """Give the first sign of life, before anything large is loaded for the training."""
+        beat_once(self.folder / HEARTBEAT, self.folder / "events.jsonl")
 
     def beat(self) -> Beat | None:
         """The newest sign of life of the process that trains the run; None where none does, or never did."""

@@ -124,7 +124,7 @@ def stop(store: Store, number: int, how: Stop = "save") -> State:
         Run(job.folder).ask_to_stop(how)
     else:
         _must(store.request(job, how), job)
-        if how == "cancel" and view.state in (State.PREPARING, State.WORKING, State.STOPPING):
+        if how == "cancel" and view.state in (State.PREPARING, State.WORKING, State.STOPPING, State.HANGING):
             if not kill(job):  # whatever is half written is made anew, and what it had saved is kept
                 Run(job.folder).ask_to_stop(how)
         else:
@@ -142,7 +142,9 @@ def make_way(store: Store, number: int) -> None:
 
 # ---------------------------------------------------------------- going on
 def resume(store: Store, number: int, steps: int | None = None) -> Job:
-    """Put a job in line again to go on where its newest checkpoint is; a paused one before everybody else.
+    """Put a job in line again to go on where its newest checkpoint is; one that was not ended by choice keeps its turn.
+
+    A paused or interrupted one goes before everybody else.
 
     `steps` trains it longer, a finished one too.
     """
@@ -154,7 +156,7 @@ def resume(store: Store, number: int, steps: int | None = None) -> Job:
             if steps <= view.said.step:
                 raise VelaturaError(f"{view.job.name} is at step {view.said.step}; give more --steps")
             write_config(run, _laid_over(run.config(), {"train": {"steps": steps}}))
-    _must(store.put_in_line(view.job, first=view.state == State.PAUSED), view.job)
+    _must(store.put_in_line(view.job, first=view.state in UNFINISHED), view.job)
     return store.job(number)
 
 

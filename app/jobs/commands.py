@@ -149,6 +149,27 @@ def move(
     _show(store, json)
 
 
+@queue_app.command(epilog="Example: velatura queue retries 0")
+def retries(
+    number: Annotated[
+        int | None, typer.Argument(metavar="N", min=0, max=1000, help="The new number; 0 leaves every run to you.")
+    ] = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Show or change how often an interrupted run goes on by itself while it saves nothing new."""
+    store = _open(out)
+    if number is not None:
+        store.set_retries(number)
+    now = store.retries()
+    if json:
+        print_json({"retries": now})
+    elif now:
+        say(f"an interrupted run goes on by itself, up to {now} time{'' if now == 1 else 's'} without progress")
+    else:
+        say("an interrupted run waits for `velatura queue resume`")
+
+
 @queue_app.command(epilog="Example: velatura queue clear")
 def clear(out: Out = None, json: Json = False) -> None:
     """Take out of the queue what has ended and is not to go on; the run folders stay."""
@@ -270,5 +291,6 @@ def _facts(view: View) -> dict[str, Any]:
         "step": said.step,
         "steps": said.steps,
         "saved": said.saved,
+        "restarts": view.job.restarts,
         "actions": view.actions,
     }

@@ -9,6 +9,7 @@ its claim before it touches anything, so no job is started twice.
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from contextlib import contextmanager, suppress
 
 from app.jobs.devices import Offer, environment_for, find_devices
 from app.jobs.process import find_process, own_identity, start_detached
-from app.jobs.states import is_alive, is_silent
+from app.jobs.restarts import find_restart, restart
+from app.jobs.states import is_alive, is_hanging, is_silent
 from app.jobs.store import YIELD, Job, Store
 from app.jobs.summary import read_summary
 from app.jobs.views import Watcher
@@ -29,6 +31,10 @@ LOG = "process.log"
 """In a job's folder: what its process said, tracebacks too."""
 DELETED = ".{}.deleted"
 """Name of a folder that is being removed."""
+CRASHES = frozenset(
+    getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE") if hasattr(signal, name)
+)
+"""Signals by which a process ends through its own fault, not somebody else's."""
 INTERVAL = 1.0
 """Seconds between two looks at the queue."""
 
@@ -79,7 +85,8 @@ class Dispatcher:
     def look(self) -> None:
         """One look at the queue: mark what has ended, then give what is free to whom it is due."""
         self._collect_children()
-        for ended in settle(self.store):
+        self._end_hanging()
+        for ended in settle(self.store, self._notify):
             view = self._watcher.view(ended.id)
             self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
         while (claimed := self.store.claim(self.offer.choose, self._identity)) is not None:
@@ -133,9 +140,28 @@ class Dispatcher:
     def _collect_children(self) -> None:
         """Let ended processes go, and say of one that never came as far as its job that it did not."""
         for token, (job, child) in list(self._children.items()):
-            if child.poll() is not None:
-                del self._children[token]
+            if child.poll() is None:
+                continue
+            del self._children[token]
+            if -child.returncode in CRASHES:
+                self._note_crash(job, signal.Signals(-child.returncode).name)
+            if child.returncode >= 0 or -child.returncode in CRASHES or not restart(self.store, job):
                 self._never_began(job, f"its process ended with code {child.returncode}; {LOG} shows why")
+
+    def _note_crash(self, job: Job, name: str) -> None:
+        """Say of a job whose process ended by its own fault that it has failed, so that it does not go on by itself."""
+        if any(each.token == job.token and each.phase == "running" for each in self.store.active()):
+            with suppress(OSError):
+                Recorder(job.folder)("error", message=f"its process crashed ({name}); {LOG} shows why")
+
+    def _end_hanging(self) -> None:
+        """End runs that have shown no sign of progress for long, where they then go on by themselves."""
+        for job in self.store.active():
+            is_here = job.phase == "running" and job.process.is_here
+            if not is_here or not is_hanging(job) or not is_alive(job) or find_restart(self.store, job) is None:
+                continue
+            if kill(job):
+                self._notify(f"{job.name}: it was hanging, and was ended")
 
     def _never_began(self, job: Job, message: str) -> None:
         # Ending needs the phase and token of the claim, so a job that did begin is left alone.
@@ -148,10 +174,10 @@ def _tell_nobody(words: str) -> None:
     """For whoever does not want to be told."""
 
 
-def settle(store: Store) -> list[Job]:
+def settle(store: Store, notify: Notify = _tell_nobody) -> list[Job]:
     """Put every job whose process is gone where it belongs; return those that ended. Any process may do this.
 
-    A run that was paused for others waits again, and is not among them.
+    A run that was paused for others, or that goes on by itself, waits again and is not among them.
     """
     ended = []
     for job in store.active():
@@ -161,6 +187,8 @@ def settle(store: Store) -> list[Job]:
             store.give_back(job)
         elif job.requested == YIELD and _has_paused(job):
             store.step_aside(job)
+        elif restart(store, job):
+            notify(f"{job.name}: it was interrupted, and goes on by itself")
         elif store.end(job):
             ended.append(job)
             if job.requested == "cancel":

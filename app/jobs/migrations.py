@@ -81,9 +81,19 @@ class Migration:
             connection.execute(statement)
 
 
+AUTOMATIC_RESTARTS = """
+ALTER TABLE jobs ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN restart_step INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN low_memory INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)
+"""
+"""How often a run went on by itself since it last made progress, from which checkpoint, whether with less memory; and
+settings of the whole queue."""
+
 MIGRATIONS = (
     Migration("jobs and workers", FIRST_LAYOUT),
     Migration("processes known by their boot", _know_processes_by_boot),
+    Migration("runs that go on by themselves", AUTOMATIC_RESTARTS),
 )
 VERSION = len(MIGRATIONS)
 """Of the present layout: the number of steps."""

@@ -27,6 +27,8 @@ class State(StrEnum):
     WORKING = "working"
     """A small job's one state while it runs."""
     SAVING = "saving"
+    HANGING = "hanging"
+    """Alive, and without a sign of progress for long."""
     STOPPING = "stopping"
     PAUSED = "paused"
     STOPPED = "stopped"
@@ -43,6 +45,7 @@ _TRAIN_ACTIONS: Mapping[State, tuple[str, ...]] = {
     State.PREPARING: ("cancel",),
     State.TRAINING: _WHILE_TRAINING,
     State.SAMPLING: _WHILE_TRAINING,
+    State.HANGING: ("cancel",),
     State.STOPPING: ("cancel",),  # at once: a step may take minutes, or hang
     State.PAUSED: ("resume", "stop", "clone", "retry", "delete"),
     State.STOPPED: ("resume", "clone", "retry", "delete"),
@@ -55,6 +58,7 @@ _SMALL_ACTIONS: Mapping[State, tuple[str, ...]] = {
     State.QUEUED: ("move", "cancel"),
     State.PREPARING: ("cancel",),
     State.WORKING: ("cancel",),
+    State.HANGING: ("cancel",),
     State.STOPPING: ("cancel",),
     State.FINISHED: ("delete",),
     **dict.fromkeys((State.FAILED, State.INTERRUPTED, State.CANCELLED), ("retry", "delete")),
@@ -67,6 +71,7 @@ IN_WORDS: Mapping[State, str] = {
     State.SAMPLING: "it is drawing samples",
     State.WORKING: "it is at work",
     State.SAVING: "it is being saved",
+    State.HANGING: "it is hanging; it can be cancelled",
     State.STOPPING: "it is stopping already",
     State.PAUSED: "it is paused",
     State.STOPPED: "it was stopped",
@@ -91,6 +96,23 @@ def is_alive(job: Job) -> bool:
             return run.last_beat() < LOST and run.is_training()
 
 
+def silence(job: Job) -> float:
+    """Seconds for which a job that hangs has said nothing; 0 where it does not hang or does not say.
+
+    Measured by a clock that nobody sets. What an earlier attempt left is not believed.
+    """
+    beat = Run(job.folder).beat()
+    if beat is None or (job.phase == "running" and beat.pid != job.process.pid):
+        return 0.0
+    found = beat.silence(here=job.process.is_here or job.phase != "running")
+    return found if found > beat.patience else 0.0
+
+
+def is_hanging(job: Job) -> bool:
+    """Whether a job shows no sign of progress for much longer than one of its steps takes."""
+    return silence(job) > 0
+
+
 def is_silent(job: Job, said: Summary) -> bool:
     """Whether a job has said nothing in its latest attempt: what its folder says is from an earlier one."""
     if job.attempts and said.attempt:
@@ -98,8 +120,11 @@ def is_silent(job: Job, said: Summary) -> bool:
     return said.time < job.begun  # of a version that did not count attempts in the folder
 
 
-def find_state(job: Job, alive: bool, said: Summary) -> State:
-    """The state that follows from a job's row, from whether its process lives, and from what its folder says."""
+def find_state(job: Job, alive: bool, said: Summary, hangs: bool = False) -> State:
+    """The state that follows from a job's row, from whether its process lives, and from what its folder says.
+
+    `hangs` is what `is_hanging` says of it.
+    """
     if job.phase == "waiting" or (job.phase == "held" and not said.doing and not said.ended):
         return State.QUEUED
     if job.phase == "claimed":
@@ -110,6 +135,8 @@ def find_state(job: Job, alive: bool, said: Summary) -> State:
     if alive:
         if job.requested and (silent or said.doing != "saving"):
             return State.STOPPING
+        if hangs:
+            return State.HANGING
         return State.PREPARING if silent else State(said.doing or State.PREPARING)
     if said.ended and not silent:
         paused_for_others = job.requested == YIELD and said.ended == State.PAUSED  # and is about to wait again
@@ -125,11 +152,19 @@ def actions_for(job: Job, state: State, saved: int = 0) -> tuple[str, ...]:
     return tuple(what for what in actions if saved or state != State.FAILED or what != "resume")
 
 
-def describe(state: State, said: Summary, place: int = 0, wait: float | None = None) -> str:
-    """One sentence on a state, empty where there is nothing to say beyond its name; `place` in line, `wait` seconds."""
+def describe(
+    state: State, said: Summary, place: int = 0, wait: float | None = None, restarts: int = 0, silent: float = 0.0
+) -> str:
+    """One sentence on a state, empty where there is nothing to say beyond its name.
+
+    `place` in line, `wait` seconds until it starts, `restarts` without progress, `silent` seconds of a job that hangs.
+    """
     match state:
         case State.QUEUED:
             start = "" if wait is None else f", starts in about {readable_time(wait)}"
+            if restarts:
+                where = f"from step {said.saved}" if said.saved else "from its beginning"
+                return f"{ordinal(place)} in line{start}, goes on by itself {where} after it was interrupted."
             paused = f", paused at step {said.saved}" if said.ended == State.PAUSED and said.saved else ""
             return f"{ordinal(place)} in line{start}{paused}."
         case State.PREPARING:
@@ -143,6 +178,9 @@ def describe(state: State, said: Summary, place: int = 0, wait: float | None = N
             return said.message
         case State.SAVING:
             return "Writing the file …"
+        case State.HANGING:
+            where = f" at step {said.step}" if said.step else ""
+            return f"Nothing has happened for {readable_time(silent)}{where}."
         case State.STOPPING:
             return "Finishing this step …"
         case State.PAUSED:
@@ -152,15 +190,16 @@ def describe(state: State, said: Summary, place: int = 0, wait: float | None = N
         case State.FINISHED:
             return f"Done in {readable_time(said.seconds)}." if said.seconds >= 1 else "Done."
         case State.INTERRUPTED:
-            return _interrupted(said)
+            return _interrupted(said, restarts)
     return ""
 
 
-def _interrupted(said: Summary) -> str:
+def _interrupted(said: Summary, restarts: int) -> str:
+    again = f" It had gone on by itself {restarts} time{'' if restarts == 1 else 's'} before." if restarts else ""
     if not said.step:
-        return "The computer or the program stopped before the first step."
+        return f"The computer or the program stopped before the first step.{again}"
     kept = f"Saved up to step {said.saved}." if said.saved else "Nothing was saved yet."
-    return f"The computer or the program stopped at step {said.step}. {kept}"
+    return f"The computer or the program stopped at step {said.step}. {kept}{again}"
 
 
 def ordinal(number: int) -> str:

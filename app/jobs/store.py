@@ -24,6 +24,9 @@ TRAIN = "train"
 YIELD = "yield"
 """Asked of a running job: to pause for small ones that wait, and to go on by itself after them."""
 
+RETRIES = 2
+"""How often a run without progress goes on by itself, unless the queue says otherwise."""
+
 Phase = Literal["waiting", "claimed", "running", "held", "ended"]
 """Where a job is: in line; given to a dispatcher that starts it; in its process; in an action's hands; nowhere."""
 
@@ -56,6 +59,12 @@ class Job:
     added: float
     begun: float
     ended: float
+    restarts: int = 0
+    """How often it went on by itself since it last made progress."""
+    restart_step: int = 0
+    """The checkpoint that it then went on from."""
+    low_memory: bool = False
+    """Whether it went on with settings that need less memory."""
 
     @property
     def name(self) -> str:
@@ -195,8 +204,19 @@ class Store:
             aside = f"UPDATE jobs SET {FREED} WHERE id = ? AND token = ? AND phase = 'running'"
             if not db.execute(aside, ("waiting", time.time(), job.id, job.token)).rowcount:
                 return False
-            others = [row["kind"] for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}") if row["id"] != job.id]
-            return _place(db, job.id, 1 + max((k for k, kind in enumerate(others, 1) if kind != TRAIN), default=0))
+            return _place_behind_small(db, job.id)
+
+    def restart(self, job: Job, restarts: int, step: int, low_memory: bool) -> bool:
+        """Let a run whose process is gone wait again, before every other run, and note that it goes on by itself."""
+        with self._database.writing() as db:
+            again = (
+                f"UPDATE jobs SET {FREED}, restarts = ?, restart_step = ?, low_memory = max(low_memory, ?) "
+                "WHERE id = ? AND token = ? AND phase = ?"
+            )
+            values = (restarts, step, low_memory, job.id, job.token, job.phase)
+            if not db.execute(again, ("waiting", time.time(), *values)).rowcount:
+                return False
+            return _place_behind_small(db, job.id)
 
     def _leave(self, job: Job, phase: Phase, before: Phase) -> bool:
         place = "(SELECT min(position) FROM jobs) - 1" if phase == "waiting" else "position"
@@ -234,7 +254,9 @@ class Store:
             "priority = max(priority, coalesce((SELECT max(priority) FROM jobs WHERE phase = 'waiting'), priority))"
         )
         return self._change(
-            f"UPDATE jobs SET phase = 'waiting', {head if first else last} WHERE id = ? AND phase = 'ended'", job.id
+            f"UPDATE jobs SET phase = 'waiting', {head if first else last}, restarts = 0, restart_step = 0, "
+            "low_memory = 0 WHERE id = ? AND phase = 'ended'",
+            job.id,
         )
 
     def move(self, job: Job, place: int) -> bool:
@@ -244,6 +266,17 @@ class Store:
         """
         with self._database.writing() as db:
             return _place(db, job.id, place)
+
+    # ---------------------------------------------------------------- settings of the queue
+    def retries(self) -> int:
+        """How often a run without progress goes on by itself after it was interrupted; 0: never."""
+        with self._database.reading() as db:
+            found = db.execute("SELECT value FROM settings WHERE name = 'retries'").fetchone()
+        return int(found["value"]) if found and found["value"].isdecimal() else RETRIES
+
+    def set_retries(self, number: int) -> None:
+        """Change it, for the runs that are there too."""
+        self._change("INSERT OR REPLACE INTO settings VALUES ('retries', ?)", str(number))
 
     # ---------------------------------------------------------------- who serves the queue
     def enter(self, worker: Identity, devices: Sequence[str]) -> None:
@@ -284,6 +317,12 @@ def _process(process: Identity) -> tuple[str, int, float, str]:
     return process.host, process.pid, process.started, process.boot
 
 
+def _place_behind_small(db: sqlite3.Connection, number: int) -> bool:
+    """Put a waiting run behind the small jobs and before every other run; whether it waits."""
+    others = [row["kind"] for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}") if row["id"] != number]
+    return _place(db, number, 1 + max((k for k, kind in enumerate(others, 1) if kind != TRAIN), default=0))
+
+
 def _place(db: sqlite3.Connection, number: int, place: int) -> bool:
     """Put a waiting job at a place in the line, the first being 1; whether it waits."""
     line = [(row["id"], row["priority"]) for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}")]
@@ -304,5 +343,6 @@ def _job(row: sqlite3.Row, runs: Path) -> Job:
     values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a row is no mapping
     process = Identity(values.pop("host"), values.pop("pid"), values.pop("started"), values.pop("boot"))
     values["folder"], values["cwd"] = runs / values["folder"], Path(values["cwd"])
+    values["low_memory"] = bool(values["low_memory"])
     values["command"] = tuple(json.loads(values["command"]))
     return Job(**values, process=process)

@@ -26,6 +26,8 @@ class Summary:
     """The state in which the job said it ended."""
     message: str = ""
     """Of an error, or of what is being prepared."""
+    cause: str = ""
+    """Of an error, where it is one that can be helped: `memory`."""
     step: int = 0
     steps: int = 0
     saved: int = 0
@@ -154,6 +156,7 @@ def _end(summary: Summary, event: Event) -> Summary:
         summary,
         ended=ENDS[event["type"]],
         message=str(event.get("message", "")),
+        cause=str(event.get("cause", "")),
         step=event.get("step", summary.step),
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from app.jobs.devices import AUTO
 from app.jobs.follow import Follower
 from app.jobs.process import Identity
-from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive
+from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import Summary
 from trainers.event_lines import is_text
@@ -136,8 +136,9 @@ def _turn(view: View) -> tuple[int, float]:
 
 
 def _view(job: Job, alive: bool, said: Summary, place: int, wait: float | None) -> View:
-    state = find_state(job, alive, said)
-    line = describe(state, said, place, wait if place == 1 else None)
+    silent = silence(job) if alive else 0.0
+    state = find_state(job, alive, said, silent > 0)
+    line = describe(state, said, place, wait if place == 1 else None, job.restarts + job.low_memory, silent)
     if said.fallback[0] and state not in (State.QUEUED, State.FAILED):
         line = f"{line} {FELL_BACK.format(*said.fallback)}".strip()
     if not job.folder.is_dir():

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from app.failure import sentence
+from app.failure import is_out_of_memory, sentence
 from app.jobs.priority import lower_priority
 from app.jobs.process import own_identity
+from app.jobs.restarts import MEMORY, apply_low_memory
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import read_summary
@@ -21,25 +25,52 @@ from trainers.events import Recorder
 from trainers.run import Run
 from trainers.threads import limit_spinning
 
+WATCH = 10.0
+"""Seconds between two looks at whether the job is still this process's."""
+
 
 def main(runs: str, number: str, token: str) -> int:
     """Do a job; the process's exit code."""
     store = Store(Path(runs))
     job = store.begin(int(number), token, own_identity())
-    store.close()
     if job is None:  # it was cancelled or given to another dispatcher meanwhile
         return 0
+    Run(job.folder).show_start()
     if job.cwd.is_dir():
         os.chdir(job.cwd)
     try:
-        _perform(job)
+        with _watching_claim(store, job):
+            _perform(job)
     except BusyError as error:  # its folder is another process's to write to
         print(sentence(error), file=sys.stderr)
         return 1
     except Exception as error:
-        _note_failure(job, sentence(error))
+        _note_failure(job, sentence(error), MEMORY if is_out_of_memory(error) else "")
         raise
     return 0
+
+
+@contextmanager
+def _watching_claim(store: Store, job: Job) -> Iterator[None]:
+    """End this process at once should its job be another one's: it was thought dead, as after a lost network."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(WATCH):
+            with suppress(VelaturaError):  # a queue that cannot be read takes nothing away
+                row = store.job(job.id)
+                if row.phase in ("claimed", "running") and row.token != job.token:
+                    print(f"{job.name} was given to another process; this one ends", file=sys.stderr, flush=True)
+                    os._exit(1)
+
+    thread = threading.Thread(target=watch, name="claim", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        store.close()
 
 
 def _perform(job: Job) -> None:
@@ -48,6 +79,8 @@ def _perform(job: Job) -> None:
         return
     from trainers.train import resume
 
+    if job.low_memory:
+        apply_low_memory(Run(job.folder))
     resume(Run(job.folder), heed_stop=True, attempt=job.attempts)
 
 
@@ -70,11 +103,11 @@ def _run_command(job: Job) -> None:
         record("done")
 
 
-def _note_failure(job: Job, words: str) -> None:
+def _note_failure(job: Job, words: str, cause: str) -> None:
     """Say what went wrong, unless the run has said just that itself."""
     said = read_summary(job.folder)
     if said.ended != "failed" or is_silent(job, said) or said.message != words:
-        Recorder(job.folder)("error", message=words)
+        Recorder(job.folder)("error", message=words, **({"cause": cause} if cause else {}))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.jobs.restarts import low_memory_changes
 from app.jobs.states import State
 from app.jobs.views import View
 from app.ui import run_words as words
@@ -20,7 +21,6 @@ RAN_AWAY, NO_MEMORY, NO_ROOM, UNFORESEEN = (
 )
 """By these words the sentences of the library are known, which speak to people at a command line."""
 HALF, LOW, GO_ON = "retry-half", "retry-low", "resume"
-LOW_MEMORY: Mapping[str, Any] = {"train": {"batch_size": 1, "gradient_checkpointing": True}}
 
 
 def line(view: View) -> str:
@@ -53,12 +53,9 @@ def changes(what: str, view: View) -> Mapping[str, Any] | None:
     """What an offered change lays over a run's settings; None for a try with the same ones."""
     if what == HALF:
         return {"train": {"learning_rate": Run(view.job.folder).config().train.learning_rate / 2}}
-    return LOW_MEMORY if what == LOW else None
+    return low_memory_changes(Run(view.job.folder).table()) if what == LOW else None
 
 
 def _is_low(view: View) -> bool:
-    try:
-        train = Run(view.job.folder).config().train
-    except (OSError, VelaturaError):
-        return True
-    return train.batch_size == 1 and train.gradient_checkpointing
+    table = Run(view.job.folder).table()
+    return not table or not low_memory_changes(table)

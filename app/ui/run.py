@@ -164,7 +164,7 @@ def tail(path: Path) -> str:
 def _head(view: View, sampled: bool, style: str) -> str:
     done, name = share(view), view.job.name
     title = f"{done:.0%} · {name}" if view.state not in ENDED else name
-    problem = view.state in (State.FAILED, State.INTERRUPTED)
+    problem = view.state in (State.FAILED, State.INTERRUPTED, State.HANGING)
     said = failures.line(view)
     line = f'<p class="line{" problem" if problem else ""}">{text(said[:1].upper() + said[1:])}</p>' if said else ""
     ended = " data-ended" if view.state in ENDED else ""

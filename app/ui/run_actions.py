@@ -110,7 +110,13 @@ def _label(view: View, what: str) -> str:
     }
     if what == "cancel":
         training = view.state in (State.TRAINING, State.SAMPLING)
-        return words.WITHOUT_SAVING if training else words.AT_ONCE if view.state == State.STOPPING else words.CANCEL
+        return (
+            words.WITHOUT_SAVING
+            if training
+            else words.AT_ONCE
+            if view.state in (State.STOPPING, State.HANGING)
+            else words.CANCEL
+        )
     if what == "resume" and view.state == State.INTERRUPTED and view.said.saved:
         return f"{words.GO_ON} from {view.said.saved}"
     return labels[what]

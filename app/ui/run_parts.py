@@ -14,7 +14,7 @@ from trainers.run import Run
 from trainers.techniques import techniques_in
 
 COATS = 4
-ACTIVE = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
+ACTIVE = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING, State.HANGING)
 
 
 def chip(state: State) -> str:

@@ -26,6 +26,7 @@ STATES = {
     State.SAMPLING: "Drawing samples",
     State.WORKING: "At work",
     State.SAVING: "Saving",
+    State.HANGING: "Hanging",
     State.STOPPING: "Stopping",
     State.PAUSED: "Paused",
     State.STOPPED: "Stopped",

@@ -11,9 +11,9 @@ import pytest
 from app.jobs import actions, work
 from app.jobs.dispatcher import settle
 from app.jobs.process import own_identity
+from app.jobs.restarts import low_memory_changes
 from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
-from app.ui.failures import LOW_MEMORY
 from tests.app.jobs.working import CPU, do_next, line, state_of
 from tests.trainers.runs import equal, events_of, quick_settings, style_tensors, write_images
 from trainers.errors import VelaturaError
@@ -206,7 +206,7 @@ def test_a_failed_run_is_tried_again_with_other_settings_from_its_beginning(stor
     assert store.job(job.id).attempts == 2 and len(events_of(run, "error")) == 1  # what was is still told
 
 
-@pytest.mark.parametrize("changes", [{}, {"train": {"learning_rate": 5e-3}}, LOW_MEMORY])
+@pytest.mark.parametrize("changes", [{}, {"train": {"learning_rate": 5e-3}}, low_memory_changes({})])
 def test_a_run_that_has_saved_trains_from_zero_when_it_is_tried_again(store, quick, tmp_path, changes):
     job = actions.add(store, quick("dusk", {"train": {"steps": 3}}))
     paused_at(store, job, 2)

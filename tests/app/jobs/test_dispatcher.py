@@ -95,22 +95,35 @@ def same_as_uncut(view: View, config, folder: Path) -> bool:
     )
 
 
-def test_a_killed_worker_is_interrupted_and_goes_on_with_the_bits_of_an_uncut_run(store, quick, dispatcher, tmp_path):
+def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_uncut_one(
+    store, quick, dispatcher, tmp_path
+):
     config = long_run(quick, "dusk", 200)
-    job, behind = actions.add(store, config), actions.add(store, quick("behind"))
+    job, behind = actions.add(store, config), actions.add(store, quick("behind"), priority=5)
+    actions.move(store, job.id, "first")
     wait_until(store, job.id, lambda view: view.said.saved >= 10, dispatcher)
     assert store.job(behind.id).phase == "waiting"  # there is one device
     store.job(job.id).process.kill()
-    actions.stop(store, behind.id, "cancel")
+    view = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
+    run = Run(job.folder)
+    resumed = [event["resumed"] for event in events_of(run, "start")]
+    (restart,) = events_of(run, "restart")
+    assert view.job.attempts == 2 and resumed == [False, True] and 10 <= restart["step"] < 200
+    assert store.job(behind.id).phase == "waiting" or store.job(behind.id).begun >= view.job.ended
+    assert same_as_uncut(view, config, tmp_path / "whole")
+
+
+def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(store, quick, dispatcher):
+    job = actions.add(store, long_run(quick, "dusk", 40))
+    store.set_retries(0)
+    wait_until(store, job.id, lambda view: view.said.saved >= 10, dispatcher)
+    store.job(job.id).process.kill()
     view = wait_until(store, job.id, lambda view: view.job.phase == "ended", dispatcher)
     saved = Run(job.folder).checkpoint_steps()[-1]
     assert (view.state, view.said.saved, view.actions[0]) == ("interrupted", saved, "resume")
-    assert 10 <= saved < 200 and f"Saved up to step {saved}." in view.line
+    assert 10 <= saved < 40 and f"Saved up to step {saved}." in view.line
     actions.resume(store, job.id)
-    view = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
-    resumed = [event["resumed"] for event in events_of(Run(job.folder), "start")]
-    assert view.job.attempts == 2 and resumed == [False, True]
-    assert same_as_uncut(view, config, tmp_path / "whole")
+    assert wait_until(store, job.id, lambda view: view.state == "finished", dispatcher).job.attempts == 2
 
 
 def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(store, quick, dispatcher, tmp_path):

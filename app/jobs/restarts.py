@@ -1,0 +1,114 @@
+"""Runs that go on by themselves: after a kill, a power cut or a lost machine, but not after an error of their own.
+
+The queue says how often (`Store.retries`); a run that has saved something since its last restart counts anew, so only
+one that makes no progress is left to people. After a kill for want of memory it goes on once, with settings that need
+less. What a person asks for comes first: a run that was asked to end is never started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from app.jobs.states import is_silent
+from app.jobs.store import TRAIN, YIELD, Job, Store
+from app.jobs.summary import Summary, read_summary
+from trainers.events import Recorder
+from trainers.oom import has_killed_since
+from trainers.run import Run, write_config
+
+MEMORY = "memory"
+"""The cause that an event `error` names where there was not enough of it."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """How a run whose process is gone goes on."""
+
+    count: int
+    """Restarts without progress, this one included; one for want of memory is not counted."""
+    step: int
+    """The checkpoint that it goes on from; 0 is its beginning."""
+    low_memory: bool
+    message: str
+
+
+def restart(store: Store, job: Job) -> bool:
+    """Put a run whose process is gone before the other runs in line, where it goes on by itself; whether it does."""
+    found = find_restart(store, job)
+    if found is None or not store.restart(job, found.count, found.step, found.low_memory):
+        return False
+    run = Run(job.folder)
+    if job.requested == YIELD:
+        run.clear_stop()
+    with suppress(OSError):
+        Recorder(job.folder)("restart", step=found.step, low_memory=found.low_memory, message=found.message)
+    return True
+
+
+def find_restart(store: Store, job: Job) -> Restart | None:
+    """How a run that this process sees dead goes on by itself; None where that is for people to decide."""
+    limit = store.retries()
+    is_here = job.kind == TRAIN and job.phase in ("claimed", "running") and job.folder.is_dir()
+    if not limit or not is_here or _is_asked_to_end(job):
+        return None
+    said = read_summary(job.folder)
+    silent = job.phase == "claimed" or is_silent(job, said)
+    if said.ended and not silent:
+        lacked_memory = said.ended == "failed" and said.cause == MEMORY
+        if not lacked_memory:
+            return None
+    else:
+        lacked_memory = _was_killed_for_memory(job)
+    where = f"it goes on from step {said.saved}" if said.saved else "it begins again"
+    if lacked_memory:
+        return _with_less_memory(job, said, where)
+    count = 1 if said.saved > job.restart_step else job.restarts + 1
+    if count > limit:
+        return None
+    times = f"restart {count} of {limit}"
+    return Restart(count, said.saved, False, f"The computer or the program stopped; {where} by itself ({times})")
+
+
+def low_memory_changes(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a run's settings need less memory, for as many images a step as before; empty where they do already.
+
+    `table` is the run's config as it stands in its file.
+    """
+    train = table.get("train", {})
+    size, accumulation = train.get("batch_size", 1), train.get("accumulation", 1)
+    if size == 1 and train.get("gradient_checkpointing", False):
+        return {}
+    return {"train": {"batch_size": 1, "accumulation": size * accumulation, "gradient_checkpointing": True}}
+
+
+def apply_low_memory(run: Run) -> None:
+    """Let a run go on with settings that need less memory."""
+    from trainers.config_file import as_table, build_config
+
+    config = run.config()
+    changes = low_memory_changes(as_table(config))
+    if changes:
+        write_config(run, build_config(as_table(config), changes))
+
+
+def _with_less_memory(job: Job, said: Summary, where: str) -> Restart | None:
+    if job.low_memory or not low_memory_changes(Run(job.folder).table()):
+        return None
+    how = "batches of one image and gradient checkpointing, which need less and take longer"
+    return Restart(job.restarts, said.saved, True, f"There was not enough memory; {where} by itself with {how}")
+
+
+def _is_asked_to_end(job: Job) -> bool:
+    """Whether somebody has asked the run to end, through the queue or by the sign in its folder."""
+    if job.requested == YIELD:
+        return False
+    return bool(job.requested) or Run(job.folder).asked_to_stop() is not None
+
+
+def _was_killed_for_memory(job: Job) -> bool:
+    """Whether the kernel ended processes for want of memory since the run's last sign of life, seconds before."""
+    beat = Run(job.folder).beat()
+    return beat is not None and job.process.is_here and beat.pid == job.process.pid and has_killed_since(beat.kills)

@@ -1,0 +1,307 @@
+"""Runs that go on by themselves: after whatever was no fault of theirs, as often as the queue says, and never else."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.jobs import actions, work
+from app.jobs.dispatcher import Dispatcher, settle
+from app.jobs.process import identity_of, own_identity
+from app.jobs.restarts import MEMORY, find_restart, low_memory_changes, restart
+from app.jobs.store import RETRIES, Job, NewJob, Store
+from app.jobs.views import Watcher
+from tests.app.jobs.working import CPU, do_next, line, state_of
+from tests.trainers.runs import events_of
+from tests.trainers.test_oom import small_cgroup
+from trainers.errors import VelaturaError
+from trainers.events import Recorder
+from trainers.heartbeat import Beat
+from trainers.run import Run
+
+__all__ = ["small_cgroup"]
+pytestmark = pytest.mark.usefixtures("quick_collection")
+
+SLEEPS = "import time; time.sleep(300)"
+
+
+def begin(store: Store, number: int = 0) -> tuple[Job, subprocess.Popen[bytes]]:
+    """A run whose process says and does nothing; a new one, or the first in line, which is number `number`."""
+    if not number:
+        number = store.add(NewJob("train", actions.new_folder(store, "dusk"))).id
+    claimed = store.claim(CPU.choose, own_identity())
+    assert claimed is not None and claimed.id == number
+    child = subprocess.Popen([sys.executable, "-c", SLEEPS])
+    running = store.begin(number, claimed.token, identity_of(child.pid))
+    assert running is not None
+    return running, child
+
+
+def killed(store: Store, number: int = 0, *, saved: int = 0) -> Job:
+    """A run that has said that it saved a step, and whose process was then killed."""
+    job, child = begin(store, number)
+    record = Recorder(job.folder)
+    record("attempt", number=job.attempts)
+    if saved:
+        record("step", step=saved, steps=90, speed=1.0, loss=0.5)
+        record("checkpoint", step=saved)
+    child.kill()
+    child.wait()
+    return job
+
+
+def test_an_interrupted_run_goes_on_until_it_has_made_no_progress_twice(store):
+    job = killed(store)
+    assert RETRIES == 2 and settle(store) == [] and state_of(store, job.id) == "queued"
+    killed(store, job.id, saved=10)
+    assert settle(store) == [] and store.job(job.id).restarts == 1, "what it saved counts as progress"
+    for expected in (2, 0):
+        killed(store, job.id, saved=10)
+        settle(store)
+        assert store.job(job.id).restarts == (expected or 2)
+    view = Watcher(store).view(job.id)
+    assert (view.state, view.job.phase) == ("interrupted", "ended")
+    assert view.line.endswith("Saved up to step 10. It had gone on by itself 2 times before.")
+    messages = [event["message"] for event in events_of(Run(job.folder), "restart")]
+    assert messages == [
+        "The computer or the program stopped; it begins again by itself (restart 1 of 2)",
+        "The computer or the program stopped; it goes on from step 10 by itself (restart 1 of 2)",
+        "The computer or the program stopped; it goes on from step 10 by itself (restart 2 of 2)",
+    ]
+
+
+def test_it_goes_before_every_other_run_and_behind_small_jobs(store):
+    job = killed(store, saved=10)
+    other = store.add(NewJob("train", actions.new_folder(store, "other"), priority=5))
+    actions.add_command(store, "version", actions.new_folder(store, "picture"), ["--version"])
+    settle(store)
+    assert line(store) == ["picture", "dusk", "other"]
+    view = Watcher(store).view(job.id)
+    assert view.line == "2nd in line, goes on by itself from step 10 after it was interrupted."
+    assert store.job(other.id).restarts == 0
+
+
+def test_the_queue_says_how_often_and_a_person_s_resume_counts_anew(store):
+    job = killed(store)
+    store.set_retries(1)
+    settle(store)
+    killed(store, job.id)
+    settle(store)
+    assert state_of(store, job.id) == "interrupted"
+    store.set_retries(0)
+    other = killed_other(store)
+    settle(store)
+    assert state_of(store, other.id) == "interrupted"
+    store.set_retries(1)
+    assert store.put_in_line(store.job(job.id)) and store.job(job.id).restarts == 0
+
+
+def killed_other(store: Store) -> Job:
+    return killed(store, store.add(NewJob("train", actions.new_folder(store, "other"))).id)
+
+
+@pytest.mark.parametrize("how", ["save", "pause", "cancel"])
+def test_what_a_person_asked_for_wins(how, store):
+    job, child = begin(store)
+    record = Recorder(job.folder)
+    record("attempt", number=1)
+    record("step", step=4, steps=9, speed=1.0)
+    record("checkpoint", step=4)
+    actions.stop(store, job.id, how)
+    child.kill()
+    child.wait()
+    settle(store)
+    assert state_of(store, job.id) == "interrupted" and store.job(job.id).restarts == 0
+
+
+def test_a_stop_file_in_the_folder_is_a_person_s_too(store):
+    job, child = begin(store)
+    Run(job.folder).ask_to_stop()
+    child.kill()
+    child.wait()
+    settle(store)
+    assert state_of(store, job.id) == "interrupted"
+
+
+def test_a_run_that_was_killed_while_it_made_way_goes_on_and_does_not_pause(store):
+    job, child = begin(store)
+    record = Recorder(job.folder)
+    record("attempt", number=1)
+    record("step", step=4, steps=9, speed=1.0)
+    actions.make_way(store, job.id)
+    child.kill()
+    child.wait()
+    settle(store)
+    assert state_of(store, job.id) == "queued" and Run(job.folder).asked_to_stop() is None
+
+
+def test_an_error_of_its_own_and_small_jobs_are_left_to_people(store):
+    job = killed(store)
+    Recorder(job.folder)("error", message="the loss is not a number")
+    settle(store)
+    assert state_of(store, job.id) == "failed"
+    folder = actions.new_folder(store, "picture")
+    small = killed(store, store.add(NewJob("generate", folder)).id)
+    settle(store)
+    assert state_of(store, small.id) == "interrupted"
+
+
+def test_a_crash_is_an_error_of_its_own(store, monkeypatch):
+    monkeypatch.setattr("app.jobs.dispatcher.WORK", "tests.app.jobs.crasher")
+    job = store.add(NewJob("train", actions.new_folder(store, "dusk")))
+    dispatcher = Dispatcher(store, CPU)
+    deadline = time.monotonic() + 60
+    while store.job(job.id).phase != "ended":
+        assert time.monotonic() < deadline
+        dispatcher.look()
+    view = Watcher(store).view(job.id)
+    assert (view.state, view.line) == ("failed", "its process crashed (SIGSEGV); process.log shows why")
+    assert view.job.attempts == 1
+
+
+# ---------------------------------------------------------------- memory
+def test_low_memory_keeps_the_images_of_a_step():
+    assert low_memory_changes({}) == {"train": {"batch_size": 1, "accumulation": 1, "gradient_checkpointing": True}}
+    changed = low_memory_changes({"train": {"batch_size": 4, "accumulation": 2, "gradient_checkpointing": True}})
+    assert changed == {"train": {"batch_size": 1, "accumulation": 8, "gradient_checkpointing": True}}
+    assert low_memory_changes(changed) == {}
+
+
+def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(store, quick):
+    large = {"data": {"resolution": 512}, "train": {"batch_size": 48, "steps": 1}, "sample": {"prompts": []}}
+    job = actions.add(store, quick("dusk", large))
+    do_next_with(store, memory=32 * 2**20)
+    failed = events_of(Run(job.folder), "error")[-1]
+    assert failed["cause"] == MEMORY and failed["message"].startswith("there is not enough memory")
+    assert restart(store, store.job(job.id)) and state_of(store, job.id) == "queued"
+    assert do_next(store).state == "finished"
+    settings = Run(job.folder).config().train
+    assert (settings.batch_size, settings.accumulation, settings.gradient_checkpointing) == (1, 48, True)
+    (said,) = events_of(Run(job.folder), "restart")
+    assert said["low_memory"] and said["message"].startswith("There was not enough memory; it begins again by itself")
+
+
+def do_next_with(store: Store, memory: int) -> None:
+    """Do the first job in line in this process, which may have so many bytes more than it has when the run starts."""
+    claimed = store.claim(CPU.choose, own_identity())
+    limits, done = resource.getrlimit(resource.RLIMIT_AS), threading.Event()
+
+    def limit_when_started() -> None:
+        while not events_of(Run(claimed.folder), "start") and not done.wait(0.001):
+            pass
+        resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + memory, limits[1]))
+
+    watcher = threading.Thread(target=limit_when_started)
+    watcher.start()
+    try:
+        with pytest.raises((MemoryError, RuntimeError)):
+            work.main(str(store.runs), str(claimed.id), claimed.token)
+    finally:
+        done.set()
+        watcher.join()
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def test_a_run_that_the_kernel_killed_for_memory_goes_on_once_with_less(store, quick, small_cgroup):
+    job = actions.add(store, quick("dusk", {"train": {"batch_size": 2}}))
+    for attempt in (1, 2):
+        claimed = store.claim(CPU.choose, own_identity())
+        command = [sys.executable, "-m", "app.jobs.work", str(store.runs), str(job.id), claimed.token]
+        inside = ["sh", "-c", f'echo $$ > "{small_cgroup}/cgroup.procs"; exec "$@"', "sh", *command]
+        child = subprocess.Popen(inside, cwd=Path(__file__).parents[3], env=os.environ | {"GOMP_SPINCOUNT": "0"})
+        assert child.wait(120) == -9
+        assert store.job(job.id).attempts == attempt
+        settle(store)
+        assert state_of(store, job.id) == ("queued" if attempt == 1 else "interrupted")
+    assert store.job(job.id).low_memory and store.job(job.id).restarts == 0
+    assert [event["low_memory"] for event in events_of(Run(job.folder), "restart")] == [True]
+
+
+# ---------------------------------------------------------------- hanging
+def silent_for(job: Job, seconds: float, monkeypatch: pytest.MonkeyPatch, usual: float = 0.0) -> None:
+    """Let a run's own heartbeat say that it has said nothing for so long."""
+    now = time.monotonic()
+    beat = Beat(at=now, spoke=now - seconds, usual=usual, pid=job.process.pid)
+    monkeypatch.setattr("trainers.run.read_beat", lambda file: beat if file.parent == job.folder else None)
+
+
+def test_a_run_that_hangs_is_shown_so_ended_and_goes_on(store, monkeypatch):
+    job, child = begin(store)
+    record = Recorder(job.folder)
+    record("attempt", number=1)
+    record("step", step=7, steps=9, speed=1.0, loss=0.5)
+    silent_for(job, 590, monkeypatch)
+    assert state_of(store, job.id) == "training"
+    silent_for(job, 700, monkeypatch, usual=40.0)
+    assert state_of(store, job.id) == "training", "20 of its usual steps are more"
+    silent_for(job, 700, monkeypatch)
+    view = Watcher(store).view(job.id)
+    assert (view.state, view.line, view.actions) == (
+        "hanging",
+        "Nothing has happened for 12 min at step 7.",
+        ("cancel",),
+    )
+
+    store.set_retries(0)
+    told: list[str] = []
+    dispatcher = Dispatcher(store, CPU, notify=told.append)
+    dispatcher._end_hanging()
+    assert child.poll() is None, "without restarts it is only shown"
+    store.set_retries(2)
+    dispatcher._end_hanging()
+    assert child.wait(60) == -9 and told == ["dusk: it was hanging, and was ended"]
+    settle(store)
+    assert state_of(store, job.id) == "queued" and store.job(job.id).restarts == 1
+
+
+def test_a_hanging_run_that_a_person_cancels_is_ended_at_once_and_stays_so(store, monkeypatch):
+    job, child = begin(store)
+    record = Recorder(job.folder)
+    record("attempt", number=1)
+    record("step", step=7, steps=9, speed=1.0, loss=0.5)
+    record("checkpoint", step=7)
+    silent_for(job, 700, monkeypatch)
+    actions.stop(store, job.id, "cancel")
+    assert child.wait(60) == -9
+    settle(store)
+    assert state_of(store, job.id) == "interrupted"
+
+
+def test_what_an_earlier_attempt_left_hangs_nothing(store, monkeypatch):
+    job, child = begin(store)
+    silent_for(replace(job, process=replace(job.process, pid=job.process.pid + 1)), 5000, monkeypatch)
+    assert state_of(store, job.id) == "preparing"
+    child.kill()
+    child.wait()
+
+
+def test_a_process_whose_job_was_given_to_another_ends_at_once(store, quick, tmp_path):
+    job = actions.add(store, quick("dusk", {"train": {"steps": 5000}}))
+    claimed = store.claim(CPU.choose, own_identity())
+    code = "import app.jobs.work as work, sys; work.WATCH = 0.05; sys.exit(work.main(*sys.argv[1:]))"
+    words = [str(store.runs), str(job.id), claimed.token]
+    child = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while store.job(job.id).phase != "running" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert store.restart(store.job(job.id), 1, 0, False)  # as another machine that sees no heartbeat
+    again = store.claim(CPU.choose, own_identity())
+    assert again is not None and again.id == job.id
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == 1 and "was given to another process; this one ends" in said
+
+
+def test_no_restart_is_found_for_a_run_without_folder(store):
+    job = store.add(NewJob("train", store.runs / "lost"))
+    with pytest.raises(VelaturaError):
+        store.job(99)
+    assert find_restart(store, job) is None

@@ -1,0 +1,85 @@
+"""python -m tests.soak [--minutes 5] [--seed N]: kill at random, check, and write docs/reliability.md."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.full_unet import machine
+from benchmarks.pages import table, write_section
+from tests.soak.small_jobs import SmallJobSoak
+from tests.soak.trainings import TrainingSoak
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+SMALL_SHARE = 0.2
+"""Of the time, for the small jobs."""
+
+
+def soak(
+    minutes: Annotated[float, typer.Option(help="How long to kill; letting everything end comes on top.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="Of what is killed and when; the machine adds its own chance.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Small jobs.")] = 60,
+) -> None:
+    """Kill trainings, workers and studios, and hold what is left to what is promised."""
+    folder = Path(tempfile.mkdtemp(prefix="velatura-soak-"))
+    trainings, small = TrainingSoak(folder, seed), SmallJobSoak(folder, seed, jobs)
+    try:
+        trainings.run(60 * minutes * (1 - SMALL_SHARE))
+        small.run(60 * minutes * SMALL_SHARE)
+    finally:
+        trainings.close()
+        small.close()
+    wrong = list(dict.fromkeys([*trainings.wrong, *small.wrong]))
+    write_section(PAGE, report(minutes, trainings.counts, small.counts, wrong))
+    print("\n".join([*(f"{name}: {count}" for name, count in (trainings.counts + small.counts).items()), *wrong]))
+    if wrong:
+        print(f"what was left is in {folder}")
+        sys.exit(1)
+    shutil.rmtree(folder)
+
+
+def report(minutes: float, trainings: Counter[str], small: Counter[str], wrong: list[str]) -> str:
+    """The section on the last soak."""
+    kills = {name: count for name, count in trainings.items() if name.endswith(("s at once", "ers", "ios"))}
+    kills |= {name: count for name, count in trainings.items() if name.startswith("trainings while")}
+    kills["everything at once"] = trainings["everything at once"]
+    killed = table(("killed", "times"), [(name, str(count)) for name, count in sorted(kills.items())])
+    today = datetime.datetime.now(tz=datetime.UTC).strftime("%d %B %Y")
+    if wrong:
+        result = ["Broken:", "", *(f"* {line}" for line in wrong)]
+    else:
+        result = [
+            "Each run ended once, with the bits of one that nothing cut; no job had two processes, no device two jobs; "
+            "each queue passed SQLite's integrity check; nothing was left behind."
+        ]
+    return "\n".join(
+        [
+            "# Soak",
+            "",
+            "Two queues of real runs on the starter (12 steps), each with a studio and a worker, then one queue of "
+            f"small jobs under three dispatchers. For {minutes:g} minutes their processes are killed (`SIGKILL`).",
+            "",
+            f"Written by `python -m tests.soak` on {today}: {machine()}.",
+            "",
+            *killed,
+            "",
+            f"{trainings['runs']} runs took {trainings['attempts']} attempts: {trainings['restarts by themselves']} "
+            f"times one went on by itself, {trainings['resumed by hand']} times it was resumed by hand after it had "
+            f"made no progress. Of {small['jobs']} small jobs {small['jobs killed']} were killed and "
+            f"{small['tried again by hand']} tried again by hand, under {small['dispatchers killed']} kills of "
+            "dispatchers.",
+            "",
+            *result,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    typer.run(soak)

@@ -1,0 +1,95 @@
+"""One queue with what serves it, all in processes of their own that can be killed and started again."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from app.jobs.dispatcher import WORK
+from app.jobs.store import Job, Store
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+"""One thread, in every run and in the uncut one that they are compared with."""
+
+
+@dataclass
+class Service:
+    """A command that is started again whenever it is dead."""
+
+    arguments: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def ensure(self) -> None:
+        """Start it where it does not run."""
+        if self.process is None or self.process.poll() is not None:
+            with self.log.open("ab") as log:
+                command = [sys.executable, "-m", "app.cli", *self.arguments]
+                self.process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Machine:
+    """A folder of runs with its services."""
+
+    runs: Path
+    services: dict[str, Service] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.runs.mkdir(parents=True)
+        self.store = Store(self.runs)
+
+    def serve(self, name: str, *arguments: str) -> None:
+        """Add a service, and start it."""
+        log = self.runs.parent / f"{self.runs.name}-{name}.log"
+        self.services[name] = Service([*arguments, "--out", str(self.runs)], log)
+        self.services[name].ensure()
+
+    def ensure(self) -> None:
+        """Start again what was killed."""
+        for service in self.services.values():
+            service.ensure()
+
+    def kill_services(self) -> None:
+        """End all of them."""
+        for service in self.services.values():
+            service.kill()
+
+    def processes(self) -> dict[int, list[psutil.Process]]:
+        """The living processes of each job, by its number; there should never be two for long."""
+        found: dict[int, list[psutil.Process]] = {}
+        for process in psutil.process_iter(["cmdline", "status"]):
+            words = process.info["cmdline"] or []
+            if WORK in words and str(self.runs) in words and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.setdefault(int(words[words.index(str(self.runs)) + 1]), []).append(process)
+        return found
+
+    def kill_job(self, job: Job) -> bool:
+        """End the process that a job's row names; whether there was one."""
+        return job.process.kill()
+
+    def integrity(self) -> str:
+        """What SQLite says of the queue's file."""
+        with closing(sqlite3.connect(self.store.path)) as connection:
+            return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
