@@ -60,6 +60,8 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         "size": readable_size(summary.size),
     }
     print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
+    for note in summary.notes:
+        say((note, "yellow"))
     show_ranks(summary.ranks, file.absolute().parent.parent)
     if summary.metadata:
         print_table(("metadata", ""), [(key, _cut(value)) for key, value in sorted(summary.metadata.items())])

@@ -15,8 +15,11 @@ BLOCK = re.compile(
     r"(unet\.(?:\w+_blocks\.\d+|mid_block|middle_block\.\d+)(?:\.\w+\.\d+)?|text_encoder\w*\.\S*?layers\.\d+)\."
 )
 PARTS = {
-    **dict.fromkeys(("lora_unet_", "lycoris_", "unet.", "base_model.model."), "unet"),
+    **dict.fromkeys(("lora_unet_", "lycoris_", "oft_unet_", "unet.", "base_model.model."), "unet"),
+    **dict.fromkeys(("model.diffusion_model.", "diffusion_model."), "unet"),
     **dict.fromkeys(("lora_te_", "lora_te1_", "text_encoder."), "text_encoder"),
+    **dict.fromkeys(("text_encoders.clip_l.transformer.", "text_encoders.clip_h.transformer."), "text_encoder"),
+    "text_encoders.clip_g.transformer.": "text_encoder_2",
     **dict.fromkeys(("lora_te2_", "text_encoder_2."), "text_encoder_2"),
 }
 """What a layer's name in a file begins with, and the part of the model that it is in."""

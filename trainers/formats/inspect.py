@@ -87,6 +87,8 @@ class StyleSummary(Frozen):
     """Numbers in all factors, or in an embedding's rows; alphas not counted."""
     tensors: tuple[TensorSummary, ...]
     unknown_keys: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What a person should know of how the file is read, one sentence each."""
     metadata: Mapping[str, str]
 
 
@@ -147,6 +149,7 @@ def describe_style(path: Path) -> StyleSummary:
             for key, tensor in sorted(style.tensors.items())
         ),
         unknown_keys=style.unknown_keys,
+        notes=style.notes,
         metadata=dict(style.metadata),
     )
 

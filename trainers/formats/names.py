@@ -108,14 +108,27 @@ def diffusers_name(part: str, path: str) -> str:
     return f"{part}.{full_path(part, path)}"
 
 
+UNET_PATHS = ("down_blocks.", "mid_block.", "up_blocks.", "conv_in.", "conv_out.", "conv_norm_out.", "time_embedding.")
+"""What paths of diffusers' UNet begin with, a dot behind a whole path."""
+ORIGINAL_PATHS = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out.")
+"""The same of the original (LDM, SGM) layout."""
+STARTS: Mapping[str, tuple[str, ...]] = {
+    "text_encoder_2": ("lora_te2_", "text_encoder_2.", "text_encoders.clip_g.", "clip_g.", "clip_g_"),
+    "text_encoder": (
+        *("lora_te_", "lora_te1_", "text_encoder.", "text_encoders.clip_l.", "clip_l.", "text_encoders.clip_h."),
+        *("clip_h.", "cond_stage_model.transformer.", "base_model.model.text_model.", "base_model.model.encoder."),
+    ),
+    "unet": (
+        *("lora_unet_", "lycoris_", "oft_unet_", "unet.", "base_model.model."),
+        *("diffusion_model.", "model.diffusion_model.", *UNET_PATHS, *ORIGINAL_PATHS),
+    ),
+}
+"""What a layer's name in a file begins with, by the part that it speaks of; the first part that fits is the one."""
+
+
 def part_of(stem: str) -> str | None:
     """The part that a layer's name in a file speaks of, or None where no convention is recognised."""
-    starts = {
-        "unet": ("lora_unet_", "lycoris_", "unet.", "base_model.model."),
-        "text_encoder": ("lora_te_", "lora_te1_", "text_encoder."),
-        "text_encoder_2": ("lora_te2_", "text_encoder_2."),
-    }
-    return next((part for part, prefixes in starts.items() if stem.startswith(prefixes)), None)
+    return next((part for part, starts in STARTS.items() if f"{stem}.".startswith(starts)), None)
 
 
 def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[str, str]]:
@@ -134,11 +147,25 @@ def _names(part: str, path: str, family: str, shape: UNetShape | None) -> Iterat
     yield kohya_name(part, path, family, shape)
     yield diffusers_name(part, path)
     if shape is None:
-        yield f"{part}.{path.removeprefix('text_model.')}"
+        yield from _encoder_names(part, path, family)
         return
-    flat = path.replace(".", "_")
-    yield from (f"lora_unet_{flat}", f"lycoris_{flat}", f"base_model.model.{path}")
-    yield f"lora_unet_{original_path(path, shape).replace('.', '_')}"
+    flat, original = path.replace(".", "_"), original_path(path, shape)
+    yield from (f"lora_unet_{flat}", f"lycoris_{flat}", f"base_model.model.{path}", path)
+    yield f"lora_unet_{original.replace('.', '_')}"
+    # ComfyUI saves what it has by its own paths, and OneTrainer can write the original ones with or without a prefix.
+    yield from (f"{start}{original}" for start in ("diffusion_model.", "model.diffusion_model.", "unet.", ""))
+    yield from (f"oft_unet_{flat}", f"oft_unet_{original.replace('.', '_')}")
+
+
+def _encoder_names(part: str, path: str, family: str) -> Iterator[str]:
+    short, whole = path.removeprefix("text_model."), full_path(part, path)
+    yield f"{part}.{short}"
+    called = "clip_g" if part == "text_encoder_2" else "clip_h" if family == "sd2" else "clip_l"
+    for start in ("text_encoders.", ""):
+        yield from (f"{start}{called}.transformer.{whole}", f"{start}{called}.{whole}", f"{start}{called}.{short}")
+    if family != "sdxl":  # with two encoders these would not say which
+        yield from (f"lora_te1_{whole.replace('.', '_')}", f"cond_stage_model.transformer.{whole}")
+        yield from (f"base_model.model.{whole}", f"base_model.model.{short}")
 
 
 def attention_siblings(path: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from trainers.formats.layout import GLORA
 from trainers.formats.names import part_of
 from trainers.formats.read import Style
 from trainers.models.family import FAMILIES, Family
@@ -37,7 +38,7 @@ def origin_of(style: Style) -> Origin:
     """Tell the base from the metadata, else from the layers' names and shapes."""
     width = _context_width(style)
     return Origin(
-        family=_by_metadata(style) or _by_names(style) or _by_width(width),
+        family=_by_metadata(style) or _by_second_encoder(style) or _by_width(width) or _by_first_encoder(style, width),
         context_width=width,
         name=style.metadata.get("ss_sd_model_name", ""),
         sha256=style.metadata.get("velatura.base_sha256") or style.metadata.get("ss_new_sd_model_hash", ""),
@@ -61,11 +62,24 @@ def _by_metadata(style: Style) -> Family | None:
     return None
 
 
-def _by_names(style: Style) -> Family | None:
-    two_encoders = ("lora_te1_", "lora_te2_", "text_encoder_2.")
-    if any(stem.startswith(two_encoders) for stem in style.layers):
-        return next(family for family in FAMILIES if family.text_encoders == 2)
-    return None
+def _by_second_encoder(style: Style) -> Family | None:
+    found = any(part_of(stem) == "text_encoder_2" for stem in style.layers)
+    return next(family for family in FAMILIES if family.text_encoders == 2) if found else None
+
+
+def _by_first_encoder(style: Style, width: int | None) -> Family | None:
+    """SDXL by a first of two encoders, where the UNet's layers in the file do not tell a width.
+
+    Some tools number the only encoder of Stable Diffusion 1 as well, and its text encoder is SDXL's first: without a
+    layer of the UNet nothing tells which base was meant, and both have all of these layers.
+    """
+    numbered = any(stem.startswith("lora_te1_") for stem in style.layers)
+    of_unet = any(part_of(stem) == "unet" for stem in style.layers)
+    return (
+        next(family for family in FAMILIES if family.text_encoders == 2)
+        if numbered and of_unet and width is None
+        else None
+    )
 
 
 def _by_width(width: int | None) -> Family | None:
@@ -78,6 +92,8 @@ def _context_width(style: Style) -> int | None:
     for stem, tensors in style.layers.items():
         if part_of(stem) != "unet" or not stem.endswith(("attn2_to_k", "attn2_to_v", "attn2.to_k", "attn2.to_v")):
             continue
+        if set(GLORA) <= set(tensors):  # A (in, in) is the product of its first two, in this order or the other
+            return max(map(_columns, (tensors["a1.weight"], tensors["a2.weight"])))
         whole = [tensors[name] for name in ("lora_down.weight", "hada_w1_b", "diff") if name in tensors]
         if whole and whole[0].dim() == 1:  # a bias changes beside a weight that does not
             continue

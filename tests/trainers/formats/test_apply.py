@@ -10,13 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.clients import output, parts_of, trained
-from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters import OFT, LoHA, LoKr, LoRA
 from trainers.adapters.site import Held, Values
 from trainers.adapters.updates import Rotation
 from trainers.config import Targets
 from trainers.errors import VelaturaError
 from trainers.formats.apply import apply_styles, factors, from_factors
+from trainers.formats.names import UNetShape, full_path, original_path, part_of
 from trainers.formats.origin import STARTER, origin_of
+from trainers.formats.peft import PeftSettings
 from trainers.formats.read import Style, read_style
 from trainers.formats.write import write_style
 from trainers.models.model import Model
@@ -196,3 +198,83 @@ def test_single_numbers_of_a_file_stay_on_the_cpu_where_reading_them_waits_for_n
     theta = Values(factors(turned)).to("meta")
     assert {name: each.device.type for name, each in theta.named_buffers()} == {"skew": "meta", "strength": "cpu"}
     assert from_factors(Held(theta), (12, 10)).strength == 0.5
+
+
+SPELLINGS = {
+    "sd1/ComfyUI": ("sd1", "diffusion_model.{original}", "text_encoders.clip_l.transformer.{whole}", ""),
+    "sd1/original": ("sd1", "{original}", "clip_l.transformer.{whole}", ""),
+    "sd1/model": ("sd1", "model.diffusion_model.{original}", "cond_stage_model.transformer.{whole}", ""),
+    "sd1/short": ("sd1", "unet.{original}", "clip_l.{short}", ""),
+    "sd1/save_lora_adapter": ("sd1", "{path}", "text_encoder.{short}", ""),
+    "sd1/numbered": ("sd1", "lora_unet_{_path}", "lora_te1_{_whole}", ""),
+    "sd1/peft": ("sd1", "base_model.model.{path}", "base_model.model.{whole}", ""),
+    "sdxl/ComfyUI": (
+        "sdxl",
+        "diffusion_model.{original}",
+        "text_encoders.clip_l.transformer.{whole}",
+        "text_encoders.clip_g.transformer.{whole}",
+    ),
+    "sdxl/short": ("sdxl", "{original}", "clip_l.{whole}", "clip_g.{short}"),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_names_of_every_tool_mean_the_same(bases, styles, spelling):
+    family, *patterns = SPELLINGS[spelling]
+    model = bases[family]
+    network = apply_styles(parts_of(model), family, [(read_style(styles[f"{family}-lora"]), 1.0)])
+    expected, shape = output(model), UNetShape.of(model.unet.config)
+    tensors = {}
+    for site in network.sites:
+        whole = full_path(site.part, site.path)
+        original = original_path(site.path, shape) if site.part == "unet" else ""
+        pattern = patterns[("unet", "text_encoder", "text_encoder_2").index(site.part)]
+        stem = pattern.format(
+            path=site.path, _path=site.path.replace(".", "_"), original=original,
+            whole=whole, _whole=whole.replace(".", "_"), short=whole.removeprefix("text_model."),
+        )  # fmt: skip
+        theta = site.placed[0].values()
+        tensors |= {f"{stem}.lora_B.weight": theta["up"].clone(), f"{stem}.lora_A.weight": theta["down"].clone()}
+        assert part_of(stem) == site.part
+    network.remove()
+    bare = output(model)
+    style = Style(Path("a"), tensors, {"velatura.family": family}, PeftSettings({}))
+    renamed = apply_styles(parts_of(model), family, [(style, 1.0)])
+    found = output(model)
+    renamed.remove()
+    assert renamed.warnings == [] and len(renamed.sites) == len(network.sites)
+    assert (found - expected).abs().max() <= 1e-5 < 0.01 < (expected - bare).abs().max()
+
+
+def test_rotations_as_kohya_names_them(bases, tmp_path):
+    model = bases["sd1"]
+    network = trained(model, OFT(block_size=8), Targets(unet="attn"))
+    expected = output(model)
+    write_style(tmp_path / "a.safetensors", network, "sd1", model.unet.config, {}, "fp32")
+    network.remove()
+    renamed = {key.replace("lora_unet_", "oft_unet_"): t for key, t in load_file(tmp_path / "a.safetensors").items()}
+    read = apply_styles(parts_of(model), "sd1", [(Style(Path("a"), renamed, {}), 1.0)])
+    found = output(model)
+    read.remove()
+    assert read.warnings == [] and (found - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("stems", "width", "family"),
+    [
+        (("lora_te1_x", "lora_unet_a_attn2_to_k"), 768, "sd1"),
+        (("lora_te1_x", "lora_unet_a_attn2_to_k"), 2048, "sdxl"),
+        (("lora_te1_x", "lora_unet_a_attn1_to_k"), 768, "sdxl"),
+        (("lora_te1_x", "lora_te2_x"), 768, "sdxl"),
+        (("text_encoders.clip_g.x", "diffusion_model.a.attn2.to_k"), 2048, "sdxl"),
+        (("diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k",), 1024, "sd2"),
+        (("input_blocks.1.1.transformer_blocks.0.attn2.to_k",), 768, "sd1"),
+        (("lora_te1_x",), 768, None),
+    ],
+)
+def test_the_family_is_told_by_widths_before_names(stems, width, family):
+    tensors = {}
+    for stem in stems:
+        tensors |= {f"{stem}.lora_up.weight": torch.ones(4, 2), f"{stem}.lora_down.weight": torch.ones(2, width)}
+    found = origin_of(Style(Path("a"), tensors, {})).family
+    assert (found and found.name) == family

@@ -78,8 +78,19 @@ def test_a_file_of_another_tool(tmp_path):
     assert (summary.rank.smallest, summary.rank.largest) == (2, 3)
     assert (summary.trained_words, summary.captions, summary.trained_as) == ((), ("a", "b"), "")
     assert summary.ranks == {"unet.x.attn2.to_k": 2, "unet.y": 3}
+    assert summary.notes == ()
     assert summary.unknown_keys == ("lora_unet_z.a1.weight",)
     assert summary.alphas == ()
+
+
+def test_an_adapter_without_its_settings_says_so(tmp_path):
+    stem = "base_model.model.mid_block.attentions.0.proj_in"
+    tensors = {f"{stem}.lora_A.weight": torch.ones(2, 6), f"{stem}.lora_B.weight": torch.ones(4, 2)}
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    (note,) = describe_style(tmp_path / "adapter_model.safetensors").notes
+    assert "adapter_config.json" in note
+    (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 4, "r": 2}')
+    assert describe_style(tmp_path / "adapter_model.safetensors").notes == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""Changes that are made of a layer's own weight, against formulas and against their makers' modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.updates import Dense
+from trainers.formats.layout import LayoutError
+from trainers.formats.on_base import decomposed, glora, input_scaled, needs_base
+from trainers.formats.read import Style
+
+OUT, IN, K, R = 12, 10, 3, 2
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
+
+
+@pytest.mark.parametrize("tensors", [{}, {"weight": draw(OUT)}, {"weight": draw(OUT, 1)}])
+@pytest.mark.parametrize("shape", [(OUT, IN), (OUT,)])
+def test_nonsense_about_inputs_is_refused(tensors, shape):
+    with pytest.raises(LayoutError, match=r"lacks weight|scales 12 inputs"):
+        input_scaled({**tensors, "on_input": torch.tensor(1)}, draw(*shape))
+
+
+@pytest.mark.parametrize("scale", [torch.tensor(1.0), torch.zeros(0), torch.ones(IN), torch.ones(1, OUT)])
+def test_magnitudes_of_another_layer_are_refused(scale):
+    with pytest.raises(LayoutError, match="magnitudes for a layer of shape"):
+        decomposed(Dense(draw(OUT, IN)), {"dora_scale": scale}, draw(OUT, IN))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("kernel", [(), (K, K)])
+def test_dora_scales_rows_or_columns(axis, kernel):
+    W, change = draw(OUT, IN, *kernel), draw(OUT, IN, *kernel, seed=3)
+    magnitude = draw(OUT if axis == 0 else IN).abs()
+    stored = magnitude.view(-1, 1, *[1] * len(kernel)) if axis == 0 else magnitude.view(1, -1, *[1] * len(kernel))
+    new = W + decomposed(Dense(change), {"dora_scale": stored}, W).dense()
+    norms = new.flatten(1).norm(dim=1) if axis == 0 else new.transpose(0, 1).flatten(1).norm(dim=1)
+    torch.testing.assert_close(norms, magnitude)
+    rows = (new / (W + change)).transpose(0, axis).flatten(1)
+    torch.testing.assert_close(rows, rows[:, :1].expand_as(rows), rtol=1e-3, atol=1e-4)
+
+
+def test_peft_magnitudes_are_by_row_even_where_the_layer_is_square():
+    W, change, magnitude = draw(IN, IN, K, K), draw(IN, IN, K, K, seed=3), draw(IN).abs()
+    new = W + decomposed(Dense(change), {"lora_magnitude_vector": magnitude.view(1, IN, 1, 1)}, W).dense()
+    torch.testing.assert_close(new.flatten(1).norm(dim=1), magnitude)
+
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(IN, OUT), (5, IN)),
+    "kernel": (lambda: nn.Conv2d(IN, OUT, K, padding=1), (2, IN, 6, 6)),
+    "1×1": (lambda: nn.Conv2d(IN, OUT, 1), (2, IN, 6, 6)),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_glora_is_read_as_lycoris_runs_it(kind):
+    from lycoris.modules.glora import GLoRAModule
+
+    torch.manual_seed(0)
+    build, shape = LAYERS[kind]
+    layer, x = build(), draw(*shape)
+    module = GLoRAModule("x", layer, 1.0, lora_dim=3, alpha=2.0)
+    with torch.no_grad():
+        for number, parameter in enumerate(module.parameters()):
+            parameter.copy_(0.5 * draw(*parameter.shape, seed=number))
+        bare = layer(x)
+        module.apply_to()
+        live = layer(x)
+        tensors = {f"lora_unet_a.{name}": tensor for name, tensor in module.state_dict().items()}
+        update = Style(Path("a"), tensors, {}).update("lora_unet_a", layer.weight, layer.bias)
+        change = update.dense(layer.weight)
+        if kind == "linear":
+            found = bare + nn.functional.linear(x, change)
+        else:
+            found = bare + nn.functional.conv2d(x, change, padding=layer.padding)
+    assert (found - live).abs().max() < 1e-5 < 0.1 < (live - bare).abs().max()
+
+
+def test_older_glora_files_have_their_matrices_the_other_way_round():
+    W, a1, a2, b1, b2 = draw(OUT, IN), draw(IN, R), draw(R, IN, seed=1), draw(OUT, R), draw(R, IN, seed=2)
+    expected = 2.0 / R * (W @ a1 @ a2 + b1 @ b2)
+    for order in ((a1, a2, b1, b2), (a2, a1, b2, b1)):
+        tensors = dict(zip(("a1.weight", "a2.weight", "b1.weight", "b2.weight"), order, strict=True))
+        found = glora({**tensors, "alpha": torch.tensor(2.0)}, W)
+        torch.testing.assert_close(found.dense(W), expected, rtol=1e-4, atol=1e-5)
+        assert needs_base(tensors)
+
+
+@pytest.mark.parametrize("shape", [(OUT, IN + 1), (OUT + 1, IN), (OUT,)])
+def test_glora_of_another_layer_is_refused(shape):
+    sizes = {"a1.weight": (IN, R), "a2.weight": (R, IN), "b1.weight": (OUT, R), "b2.weight": (R, IN)}
+    with pytest.raises(LayoutError, match="GLoRA"):
+        glora({name: torch.ones(size) for name, size in sizes.items()}, torch.ones(shape))
