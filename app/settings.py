@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainers.config import Config
-from trainers.config_file import build_config, overlay, parse_assignments, read_settings
+from trainers.config_file import anchor_images, build_config, overlay, parse_assignments, read_toml
+from trainers.config_migrations import migrate
 from trainers.presets import STARTER, find_preset
 
 DEFAULT_PRESET = "balanced"
@@ -20,7 +21,7 @@ def gather_config(
 
     `options` are name, seed, images, base and steps, None where not given. Raises VelaturaError.
     """
-    below = read_settings(file) if file is not None else {}
+    below = anchor_images(read_toml(file), file.parent) if file is not None else {}
     above = overlay(_table(options), parse_assignments(assignments))
     if preset is None and file is None:
         preset = DEFAULT_PRESET
@@ -28,7 +29,8 @@ def gather_config(
         chosen = overlay(below, above).get("base")
         base = chosen.get("model", STARTER) if isinstance(chosen, Mapping) else STARTER
         below = overlay(below, shorten_warmup(find_preset(preset).settings_for(base), above))
-    return build_config(below, above)
+    # What is laid over a file of an earlier layout decides which of its rules still matter.
+    return build_config(migrate(overlay(below, above), str(file or "the config")))
 
 
 def shorten_warmup(preset: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,8 +74,6 @@ def _check_training(config: Config) -> None:
             f"train.offload_optimizer has no effect with train.optimizer = {train.optimizer}, whose state goes to main "
             "memory by itself where the graphics card is full"
         )
-    if config.loss.weighting == "min-snr" and not config.loss.min_snr_gamma:
-        raise ValueError("loss.weighting = min-snr needs loss.min_snr_gamma above 0")
     if not train.weight_decay and getattr(config.method, "decay_towards", "start") != "start":
         raise ValueError("method.decay_towards has no effect with train.weight_decay = 0")
     if train.warmup >= train.steps:

@@ -102,15 +102,7 @@ def lay_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_config(path: Path) -> Config:
     """A config file, checked; the images' folder is taken relative to the file."""
-    return build_config(read_settings(path))
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings table of a config file in today's layout, not checked, its images' folder relative to the file.
-
-    Raises VelaturaError where it cannot be read, or a newer Velatura wrote it.
-    """
-    return anchor_images(migrate(read_toml(path), str(path)), path.parent)
+    return build_config(anchor_images(migrate(read_toml(path), str(path)), path.parent))
 
 
 def anchor_images(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:

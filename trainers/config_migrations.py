@@ -85,7 +85,8 @@ def _section(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _with(table: Table, name: str, **settings: Any) -> Table:
-    return {**table, name: {**_section(table, name), **settings}}
+    """The table with these settings in a section, where it does not say otherwise itself."""
+    return {**table, name: {**settings, **_section(table, name)}}
 
 
 MIGRATIONS: Mapping[int, Callable[[Table], Table]] = MappingProxyType({1: _from_1})

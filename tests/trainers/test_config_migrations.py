@@ -137,6 +137,31 @@ def test_every_way_in_migrates_and_nothing_is_written_until_something_changes(tm
 
 
 @pytest.mark.parametrize(
+    ("sections", "assignment", "key"),
+    [
+        ({"method": {"name": "lora", "dora": True}}, "method.dora=false", "method.decay_towards"),
+        ({"method": {"name": "t-lora"}}, "method.orthogonal=false", "method.start_std"),
+        ({"method": {"name": "selora"}}, "method.name=loha", None),
+        ({"base": {"storage": "nf4"}}, "base.storage=full", "base.scale_code"),
+        ({"targets": {"text_encoder": "attn"}, "base": {"model": "a/b"}}, "targets.text_encoder=none",
+         "targets.unread_layers"),
+        ({"loss": {"kind": "huber"}}, "loss.min_snr_gamma=0", "loss.weighting"),
+        ({"method": {"name": "t-lora"}}, "method.start_std=1/rank", "method.start_std"),
+    ],
+)  # fmt: skip
+def test_what_is_laid_over_an_old_file_decides_which_of_its_rules_matter(sections, assignment, key, tmp_path):
+    """An option may make an old rule idle, which nobody who gives it has heard of."""
+    import tomli_w
+
+    (tmp_path / "old.toml").write_text(tomli_w.dumps({**OLD, **sections}))
+    made = tomllib.loads(dump_config(gather_config(tmp_path / "old.toml", None, {}, [assignment])))
+    if key is not None:
+        section, name = key.split(".")
+        default = build_config({"name": "dusk", "method": {"name": made["method"]["name"]}}).model_dump(mode="json")
+        assert made[section][name] == default[section][name]
+
+
+@pytest.mark.parametrize(
     "method",
     [
         {"name": "lora", "rank": 2, "start": "pissa"},

@@ -192,7 +192,6 @@ def test_the_other_optimizers_have_an_effect_or_say_what_they_lack(optimizer, be
          "base.scale_code = 'linear' has no effect"),
         (one("targets.unread_layers", True), "without targets.text_encoder"),
         (both(one("loss.weighting", "none"), one("loss.min_snr_gamma", 3.0)), "without loss.weighting = min-snr"),
-        (both(one("loss.weighting", "min-snr"), one("loss.min_snr_gamma", 0.0)), "needs loss.min_snr_gamma above 0"),
         (both(one("base", {"prediction": "v_prediction", "zero_terminal_snr": "on"}), one("loss.min_snr_gamma", 3.0)),
          "loss.min_snr_gamma = 3 has no effect on .* set it to min-snr"),
         (both(one("targets.text_encoder", ["*.layers.2.*.q_proj"]), one("base.clip_skip", 2)),
