@@ -12,7 +12,7 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui test lint explore bench soak clients quality samples starter clean
+.PHONY: help demo ui test lint explore bench soak clients quality samples starter starter-continue clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -53,6 +53,9 @@ samples: $(DEVELOPER_STAMP) ## redraw the bundled image sets from their sources 
 
 starter: $(DEVELOPER_STAMP) ## train the bundled base from nothing (needs npm; takes hours on two cores)
 	$(PYTHON_IN_VENV) -m presets.starter.build
+
+starter-continue: $(DEVELOPER_STAMP) ## go on training the bundled base while nothing else runs (needs npm; takes days)
+	nice -n 19 $(PYTHON_IN_VENV) -m presets.starter.improve
 
 clean: ## remove .venv, caches and build products; outputs/ stays
 	rm -rf .venv build dist velatura.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -82,6 +82,17 @@ def pack_photographs(wheel: Path, images: Mapping[str, Image.Image]) -> str:
     return pack_wheel(wheel, files)
 
 
+def pack_sdist(archive: Path, files: Mapping[str, bytes]) -> str:
+    """Write a source archive with these files by their paths in it; returns its SHA-256 (hex)."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w:gz") as package:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            package.addfile(entry, io.BytesIO(content))
+    return hashlib.sha256(archive.read_bytes()).hexdigest()
+
+
 def pack_wheel(wheel: Path, files: Mapping[str, bytes]) -> str:
     """Write a wheel that pip takes, with these files by their paths; returns its SHA-256 (hex)."""
     wheel.parent.mkdir(parents=True, exist_ok=True)

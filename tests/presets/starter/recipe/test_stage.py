@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from presets.starter.recipe.stage import Schedule, Stage, make_optimizer
+from presets.starter.recipe.stage import Schedule, Stage, go_on, make_optimizer
 from tests.presets.starter.small import PowerCutError, read_log
 from trainers.errors import VelaturaError
 
@@ -42,13 +44,14 @@ class Training:
     schedule: Schedule = SCHEDULE
     before: list[Tensor] = field(default_factory=list)
     measured: list[Tensor] = field(default_factory=list)
+    between: Callable[[Stage], None] = go_on
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
         self.net = Net()
 
     def run(self) -> dict[str, Tensor]:
-        Stage(self.folder, self.net, self.schedule, is_table).train(self.loss, self.measure)
+        Stage(self.folder, self.net, self.schedule, is_table).train(self.loss, self.measure, self.between)
         return self.net.state_dict()
 
     def loss(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -131,7 +134,7 @@ def test_a_training_that_was_cut_ends_with_the_same_bits(cut, save_every, tmp_pa
     found = resumed.run()
     assert len(resumed.before) == SCHEDULE.steps - (cut if save_every == 0 else 0)
     assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
-    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["log.jsonl", "state.pt"]
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["level.pt", "log.jsonl", "state.pt"]
 
 
 def test_a_finished_training_is_only_read(tmp_path):
@@ -139,6 +142,95 @@ def test_a_finished_training_is_only_read(tmp_path):
     again = Training(tmp_path, cut=SCHEDULE.steps)
     assert all(torch.equal(tensor, whole[name]) for name, tensor in again.run().items())
     assert again.before == []
+
+
+def test_a_longer_schedule_goes_on_from_before_the_rates_fell(tmp_path, monkeypatch):
+    monkeypatch.setattr("presets.starter.recipe.stage.LOG_EVERY", 1)
+    longer = replace(SCHEDULE, steps=20)
+    assert (SCHEDULE.level_end, longer.level_end) == (7, 14)
+    Training(tmp_path / "extended").run()
+    short_log = (tmp_path / "extended" / "log.jsonl").read_text(encoding="utf-8")
+    extended = Training(tmp_path / "extended", schedule=longer)
+    found, whole = extended.run(), Training(tmp_path / "whole", schedule=longer).run()
+    assert len(extended.before) == 20 - 7
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
+    assert (tmp_path / "extended" / "log-10.jsonl").read_text(encoding="utf-8") == short_log
+    steps = [line["step"] for line in read_log(tmp_path / "extended") if "loss" in line]
+    assert steps == list(range(1, 21))
+
+
+def test_lines_of_steps_that_are_taken_again_are_dropped_from_the_log(tmp_path, monkeypatch):
+    monkeypatch.setattr("presets.starter.recipe.stage.LOG_EVERY", 1)
+    with pytest.raises(PowerCutError):
+        Training(tmp_path, cut=6).run()  # no checkpoint yet
+    with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"step": 3, "lo')  # the power went while a line was written
+    Training(tmp_path).run()
+    assert [line["step"] for line in read_log(tmp_path) if "loss" in line] == list(range(1, 11))
+
+
+def test_between_two_steps_a_training_may_wait_save_or_be_ended(tmp_path):
+    seen = []
+
+    def between(stage: Stage) -> None:
+        seen.append(stage.step)
+        if stage.step == 6:
+            stage.save()
+            raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        Training(tmp_path / "cut", between=between).run()
+    assert seen == [0, 1, 2, 3, 4, 5, 6]
+    assert torch.load(tmp_path / "cut" / "state.pt", weights_only=True)["step"] == 6
+    resumed = Training(tmp_path / "cut")
+    found, whole = resumed.run(), Training(tmp_path / "whole").run()
+    assert len(resumed.before) == 4
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
+
+
+def test_the_time_of_the_steps_is_counted_without_what_was_waited(tmp_path, monkeypatch):
+    monkeypatch.setattr("presets.starter.recipe.stage.LOG_EVERY", 5)
+    clock = {"now": 0.0}
+    monkeypatch.setattr("presets.starter.recipe.stage.time", SimpleNamespace(monotonic=lambda: clock["now"]))
+
+    def wait(stage: Stage) -> None:
+        clock["now"] += 1_000
+
+    class Timed(Training):
+        def loss(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+            clock["now"] += 36
+            return super().loss(step, generator)
+
+    with pytest.raises(PowerCutError):
+        Timed(tmp_path, cut=7, between=wait).run()
+    Timed(tmp_path, between=wait).run()
+    lines = [line for line in read_log(tmp_path) if "hours" in line]
+    assert [(line["step"], line["hours"]) for line in lines] == [(5, 0.05), (10, 0.1)]
+    assert [line["images_s"] for line in lines] == [round(4 / 36, 1)] * 2
+
+
+def test_a_checkpoint_from_before_the_time_was_counted_is_resumed(tmp_path):
+    with pytest.raises(PowerCutError):
+        Training(tmp_path, cut=5, between=Stage.save).run()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save({key: state[key] for key in ("step", "model", "ema", "optimizer")}, tmp_path / "state.pt")
+    resumed = Training(tmp_path)
+    resumed.run()
+    assert len(resumed.before) == 5
+
+
+def test_what_has_no_gradients_is_not_trained():
+    net = Net()
+    net.head.requires_grad_(False)
+    optimizer = make_optimizer(net, SCHEDULE, is_table, {})
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert held == {id(parameter) for name, parameter in net.named_parameters() if not name.startswith("head")}
+
+
+def test_no_gradients_are_left_for_a_next_stage(tmp_path):
+    training = Training(tmp_path)
+    training.run()
+    assert [name for name, p in training.net.named_parameters() if p.grad is not None] == []
 
 
 def test_averaged_weights_are_measured_and_left_while_the_raw_ones_are_trained(tmp_path):
@@ -165,7 +257,9 @@ def test_the_log_has_a_line_for_what_was_trained_and_for_what_was_measured(tmp_p
     training.run()
     lines = read_log(tmp_path)
     assert [line["step"] for line in lines] == [3, 4, 6, 8, 9]
-    assert [set(line) for line in lines if line["step"] % 3 == 0] == [{"step", "loss", "words", "images_s"}] * 3
+    assert [set(line) for line in lines if line["step"] % 3 == 0] == [
+        {"step", "loss", "words", "images_s", "hours"}
+    ] * 3
     assert [line["norm"] for line in lines if line["step"] % 4 == 0] == [float(w.norm()) for w in training.measured]
     assert all(line["images_s"] > 0 for line in lines if "images_s" in line)
     assert capsys.readouterr().out.splitlines()[1] == f"{tmp_path.name}: step 4, norm {lines[1]['norm']}"
