@@ -72,7 +72,8 @@ def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> 
     if kept < 1:
         session.record("note", message=CUT.format(kept), kept=round(kept, 4))
     other = core.with_name(f"{core.stem}-diffusers.safetensors")
-    sentence = how_to_load(network, core, write_for_diffusers(other, network, family, shape, metadata, precision))
+    second = write_for_diffusers(other, network, family, shape, metadata, precision)
+    sentence = how_to_load(network, core, second, family)
     if skews := input_rotations(network):
         folder = write_peft_oft(core.with_name(f"{core.stem}-peft"), skews)
         sentence += FOR_PEFT.format(folder.name)

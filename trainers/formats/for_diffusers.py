@@ -23,7 +23,9 @@ from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRan
 from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack, plain, plain_low_rank
+from trainers.formats.readers import where_it_loads
 from trainers.formats.write import file_update, file_updates, kohya_tensors
+from trainers.models.header import read_header
 
 Kind = Literal["core", "lora", "lokr", "dora", "huge", "none", "own"]
 """The core file; plain LoRA with kohya's names; LoKr or DoRA with dotted names; too large; no form at all; ours."""
@@ -86,18 +88,14 @@ def diffusers_kind(network: Network) -> Kind:
     return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
 
 
-def how_to_load(network: Network, core: Path, for_diffusers: Path | None) -> str:
-    """One sentence for people: where the core file goes, and what to call in diffusers."""
+def how_to_load(network: Network, core: Path, for_diffusers: Path | None, family: str) -> str:
+    """A sentence for people: which programs load the core file, which has been written, and what to call in diffusers.
+
+    What the programs read is in `trainers.formats.readers`.
+    """
     if not network.merges:
         return only_here(network, core)
-    updates = [update for site in network.sites for update in site.updates()]
-    # Forge and InvokeAI do not know rotations, nor InvokeAI biases.
-    readers = (
-        "A1111, Forge, ComfyUI and InvokeAI" if all(u.shift is None for u in updates) else "A1111, Forge and ComfyUI"
-    )
-    if any(u.uses_base_output and not isinstance(u, Normalised) for u in updates):
-        readers = "A1111 and ComfyUI"
-    tools = f"{readers} load {core.name} from their LoRA folder"
+    tools = where_it_loads(core.name, read_header(core).shapes, family)
     name = (for_diffusers or core).name
     kind = diffusers_kind(network)
     if kind == "none":

@@ -19,14 +19,15 @@ from torch import Tensor
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Affine, Dense, LowRank, Normalised, Update
+from trainers.adapters.updates import Affine, Dense, Kronecker, LowRank, Normalised, Update
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.errors import VelaturaError
 from trainers.formats.extract import extract, kept_share
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
 from trainers.formats.own import own_form
-from trainers.formats.pack import Precision, pack
+from trainers.formats.pack import Precision, pack, plain
+from trainers.formats.readers import by_name, reads_text, tells_base
 
 
 @torch.no_grad()
@@ -51,7 +52,8 @@ def write_style(
         save(path, tensors, {**metadata, **form})
         return 1.0
     updates = {site: update for site, update in file_updates(network).items() if site.path.startswith(block)}
-    save(path, kohya_tensors(updates, file_alpha(network), model_family, unet_config, precision), metadata)
+    tensors = kohya_tensors(updates, file_alpha(network), model_family, unet_config, precision)
+    save(path, with_text_width(tensors, updates, model_family, unet_config, precision), metadata)
     return kept_share(updates)
 
 
@@ -108,6 +110,30 @@ def kohya_tensors(
     for part, path, packed in (*layers, *_completed(updates, alpha, precision)):
         stem = kohya_name(part, path, family, shape)
         tensors |= {f"{stem}.{suffix}": tensor for suffix, tensor in packed.items()}
+    return tensors
+
+
+def with_text_width(
+    tensors: dict[str, Tensor],
+    updates: Mapping[Site, Update],
+    family: str,
+    unet_config: Mapping[str, Any],
+    precision: Precision,
+) -> dict[str, Tensor]:
+    """A file's tensors with LoKr's second factor whole on one layer, where InvokeAI could not tell the base otherwise.
+
+    It reads the width of the base's text off a layer of cross-attention or of a text encoder's attention, and knows
+    LoKr's there by whole factors alone. The change is the same.
+    """
+    if tells_base(by_name({key: tuple(tensor.shape) for key, tensor in tensors.items()}), family):
+        return tensors
+    for site, update in updates.items():
+        stem = kohya_name(site.part, site.path, family, UNetShape.of(unet_config))
+        low = plain(update)
+        if reads_text(stem) and isinstance(low, Kronecker) and isinstance(low.right, LowRank):
+            whole = pack(Kronecker(low.left, low.right.dense(), low.shape), 1.0, precision, site.name)
+            others = {key: tensor for key, tensor in tensors.items() if key.partition(".")[0] != stem}
+            return others | {f"{stem}.{suffix}": tensor for suffix, tensor in whole.items()}
     return tensors
 
 

@@ -117,7 +117,7 @@ def exported(request: pytest.FixtureRequest, bases: dict[str, Model], tmp_path_f
     assert torch.equal(output(model), bare)
     sites = len(file_updates(network))
     assert (sites < len(network.sites)) == (variant in ("adalora", "sora"))
-    yield Exported(model, kind, bare, live, core, second, sites, how_to_load(network, core, second))
+    yield Exported(model, kind, bare, live, core, second, sites, how_to_load(network, core, second, family))
 
 
 def test_the_change_is_large_enough_to_be_missed(exported):
@@ -190,4 +190,6 @@ def test_a_plain_form_of_gigabytes_is_not_written(bases, tmp_path, monkeypatch):
     target = tmp_path / "a.safetensors"
     assert write_for_diffusers(target, network, "sd1", model.unet.config, {}, "fp16") is None
     assert not target.exists()
-    assert "huge" in how_to_load(network, tmp_path / "style.safetensors", None)
+    core = tmp_path / "style.safetensors"
+    write_style(core, network, "sd1", model.unet.config, {}, "fp16")
+    assert "huge" in how_to_load(network, core, None, "sd1")

@@ -158,7 +158,9 @@ def test_no_client_gets_it(bases, tmp_path):
         file_updates(network)
     other = tmp_path / "b.safetensors"
     assert write_for_diffusers(other, network, "sd1", model.unet.config, {}, "fp16") is None and not other.exists()
-    assert how_to_load(network, file, None).startswith("a.safetensors loads in Velatura only: krona-b is no change")
+    assert how_to_load(network, file, None, "sd2").startswith(
+        "a.safetensors loads in Velatura only: krona-b is no change"
+    )
     style = read_outline(file)
     assert not is_plain(style) and "only Velatura loads it" in why_not_plain(style)
     with pytest.raises(VelaturaError, match="cannot become plain LoRA: krona-b is no change of weights"):
