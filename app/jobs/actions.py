@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
+from app.jobs.permissions import COPYING, MACHINE_OWNER, Actor, NotOwnerError
 from app.jobs.process import own_identity
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import TRAIN, YIELD, Job, NewJob, Store
@@ -52,6 +53,8 @@ def add(
     from trainers.prepare import prepare
 
     there = store.job_in(store.runs / config.name)
+    if overwrite and (store.runs / config.name).exists():
+        Actor(owner).check(config.name, there.owner if there is not None else "")
     if there is not None and there.phase != "ended":
         raise VelaturaError(f"{config.name} is in the queue already; give another --name")
     run = prepare(config, store.runs, overwrite)
@@ -89,33 +92,42 @@ def new_folder(store: Store, name: str) -> Path:
     return folder
 
 
-def adopt(store: Store, folder: Path, owner: str = "") -> Job:
+def adopt(store: Store, folder: Path, owner: str = "", actor: Actor = MACHINE_OWNER) -> Job:
     """The job of a run that was made outside of the queue, which is then among those that have ended."""
     there = store.job_in(folder)
     if there is not None:
         return there
     run = open_run(folder)
+    actor.check(run.folder.name, "")
     return store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, run.config().train.device), phase="ended")
 
 
-def clone(store: Store, number: int, name: str = "", changes: Mapping[str, Any] | None = None, owner: str = "") -> Job:
+def clone(
+    store: Store,
+    number: int,
+    name: str = "",
+    changes: Mapping[str, Any] | None = None,
+    owner: str = "",
+    actor: Actor = MACHINE_OWNER,
+) -> Job:
     """A new job with the pictures and settings of another one, `changes` laid over them."""
-    job = _allowed(store, number, "clone").job
+    job = _allowed(store, number, "clone", actor=actor).job
     config = _changed(Run(job.folder).config(), changes or {})
     config = _laid_over(config, {"name": name or free_name(store.runs, job.name)})
-    return add(store, config, owner or job.owner, job.priority)
+    priority = job.priority if actor.may_change(job.owner) else 0
+    return add(store, config, owner or actor.name or job.owner, priority)
 
 
 # ---------------------------------------------------------------- ending
-def stop(store: Store, number: int, how: Stop = "save") -> State:
+def stop(store: Store, number: int, how: Stop = "save", actor: Actor = MACHINE_OWNER) -> State:
     """Ask a job to end: saved and exported, saved only, or as it is; one in line is taken out. The state after that."""
     action = {"save": "stop"}.get(how, how)
-    view = _allowed(store, number, action)
+    view = _allowed(store, number, action, actor=actor)
     job = view.job
     if view.state == State.PAUSED:  # its file is made from its checkpoint, which takes a device
         with _held(store, job):
             Run(job.folder).ask_to_stop("save")
-        _must(store.put_in_line(job, first=True), job)
+        _put_first(store, job, actor)
     elif view.state == State.QUEUED or job.phase == "claimed":
         _must(store.end(job), job)
         if not view.said.doing:  # else it is again what it was before it was put in line
@@ -133,22 +145,22 @@ def stop(store: Store, number: int, how: Stop = "save") -> State:
     return Watcher(store).view(number).state
 
 
-def make_way(store: Store, number: int) -> None:
+def make_way(store: Store, number: int, actor: Actor = MACHINE_OWNER) -> None:
     """Pause a run for the small jobs that wait; after them it goes on by itself, before every other run."""
-    job = _allowed(store, number, "pause").job
+    job = _allowed(store, number, "pause", actor=actor).job
     _must(store.request(job, YIELD), job)
     Run(job.folder).ask_to_stop("pause")
 
 
 # ---------------------------------------------------------------- going on
-def resume(store: Store, number: int, steps: int | None = None) -> Job:
+def resume(store: Store, number: int, steps: int | None = None, actor: Actor = MACHINE_OWNER) -> Job:
     """Put a job in line again to go on where its newest checkpoint is; one that was not ended by choice keeps its turn.
 
-    A paused or interrupted one goes before everybody else.
+    A paused or interrupted one goes before everybody else; on a shared studio before its owner's others.
 
     `steps` trains it longer, a finished one too.
     """
-    view = _allowed(store, number, "resume" if steps is None else "longer", "resume")
+    view = _allowed(store, number, "resume" if steps is None else "longer", "resume", actor=actor)
     run = Run(view.job.folder)
     with _held(store, view.job):
         run.clear_stop()
@@ -156,13 +168,16 @@ def resume(store: Store, number: int, steps: int | None = None) -> Job:
             if steps <= view.said.step:
                 raise VelaturaError(f"{view.job.name} is at step {view.said.step}; give more --steps")
             write_config(run, _laid_over(run.config(), {"train": {"steps": steps}}))
-    _must(store.put_in_line(view.job, first=view.state in UNFINISHED), view.job)
+    if view.state in UNFINISHED:
+        _put_first(store, view.job, actor)
+    else:
+        _must(store.put_in_line(view.job), view.job)
     return store.job(number)
 
 
-def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None) -> Job:
+def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, actor: Actor = MACHINE_OWNER) -> Job:
     """Put a job in line again from its beginning, with `changes` laid over its settings."""
-    job = _allowed(store, number, "retry").job
+    job = _allowed(store, number, "retry", actor=actor).job
     run, wants = Run(job.folder), job.wants
     with _held(store, job):
         if job.kind == TRAIN:
@@ -180,9 +195,9 @@ def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None) -
     return store.job(number)
 
 
-def change(store: Store, number: int, changes: Mapping[str, Any]) -> Job:
+def change(store: Store, number: int, changes: Mapping[str, Any], actor: Actor = MACHINE_OWNER) -> Job:
     """Change the settings of a job that waits; it keeps its place."""
-    job = _allowed(store, number, "change").job
+    job = _allowed(store, number, "change", actor=actor).job
     run = Run(job.folder)
     if run.checkpoint_steps():
         raise VelaturaError(f"{job.name} has been trained in part, with the settings it has; clone it to change them")
@@ -194,23 +209,30 @@ def change(store: Store, number: int, changes: Mapping[str, Any]) -> Job:
 
 
 # ---------------------------------------------------------------- order and tidying
-def move(store: Store, number: int, where: str | int) -> list[Job]:
-    """Move a waiting job `up`, `down`, `first`, `last` or to a place, 1 being the first; the line as it is then."""
-    view = _allowed(store, number, "move")
+def move(store: Store, number: int, where: str | int, actor: Actor = MACHINE_OWNER) -> list[Job]:
+    """Move a waiting job `up`, `down`, `first`, `last` or to a place, 1 being the first; the line as it is then.
+
+    Raises NotOwnerError where it would go before somebody else's.
+    """
+    view = _allowed(store, number, "move", actor=actor)
     last = len(store.line())
     places = {"up": view.place - 1, "down": view.place + 1, "first": 1, "last": last}
     try:
         place = places[where] if where in places else int(where)
     except ValueError:
         raise VelaturaError(f"{where!r} is no place; give up, down, first, last or a number from 1") from None
+    for other in store.line()[max(place, 1) - 1 : view.place - 1]:
+        if not actor.may_change(other.owner):
+            owner = other.owner or "the owner of this studio"
+            raise NotOwnerError(f"“{other.name}” belongs to {owner}; you can move a run only past your own")
     _must(store.move(view.job, place), view.job)
     return store.line()
 
 
-def clear(store: Store) -> list[Job]:
+def clear(store: Store, actor: Actor = MACHINE_OWNER) -> list[Job]:
     """Take out of the queue what has ended and is not to go on; the run folders stay, those of small jobs go."""
     settle(store)
-    ended = [view for view in Watcher(store).views() if view.job.phase == "ended"]
+    ended = [view for view in Watcher(store).views() if view.job.phase == "ended" and actor.may_change(view.job.owner)]
     removed = [view.job for view in ended if view.state not in UNFINISHED and store.remove(view.job)]
     for job in removed:
         if job.folder.parent == store.runs / SMALL:
@@ -218,9 +240,9 @@ def clear(store: Store) -> list[Job]:
     return removed
 
 
-def delete(store: Store, number: int) -> None:
+def delete(store: Store, number: int, actor: Actor = MACHINE_OWNER) -> None:
     """Remove a job and its folder: pictures, samples, checkpoints and style file."""
-    job = _allowed(store, number, "delete").job
+    job = _allowed(store, number, "delete", actor=actor).job
     with _held(store, job):
         if job.folder.is_dir():
             with Run(job.folder).training():  # not from under a process that trains it
@@ -233,13 +255,29 @@ def delete(store: Store, number: int) -> None:
 
 
 # ---------------------------------------------------------------- within
-def _allowed(store: Store, number: int, *actions: str) -> View:
-    """The job as it is now; VelaturaError where none of the actions fits its state."""
+def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
+    """The job as it is now.
+
+    Raises NotOwnerError where it is not the actor's to change, VelaturaError where none of the actions fits its state.
+    """
     settle(store)
     view = Watcher(store).view(number)
+    if actions[0] not in COPYING:
+        actor.check(view.job.name, view.job.owner)
     if not set(actions) & set(view.actions):
         raise VelaturaError(f"{view.job.name} cannot be {DONE[actions[0]]}: {IN_WORDS[view.state]}")
     return view
+
+
+def _put_first(store: Store, job: Job, actor: Actor) -> None:
+    """Put a job that has ended before all that wait; on a shared studio before its owner's only."""
+    if actor.owns_machine:
+        _must(store.put_in_line(job, first=True), job)
+        return
+    _must(store.put_in_line(job), job)
+    line = [other for other in store.line() if other.id != job.id]
+    behind = max((place for place, other in enumerate(line, 1) if not actor.may_change(other.owner)), default=0)
+    store.move(job, behind + 1)
 
 
 def _must(done: bool, job: Job) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.jobs.permissions import NotOwnerError
 from app.ui.bases import in_words
 from app.ui.html import file_address
 from app.ui.shelf import Item
@@ -27,6 +28,8 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             return endpoint(*given, **named)
         except RefusalError as refusal:
             raise gr.Error(f"{refusal} [{refusal.code}]", print_exception=False) from refusal
+        except NotOwnerError as error:
+            raise gr.Error(f"{in_words(error)} [not_yours]", print_exception=False) from error
         except VelaturaError as error:
             raise gr.Error(f"{in_words(error)} [refused]", print_exception=False) from error
 
@@ -45,7 +48,7 @@ def must(code: str, do: Callable[..., Any], *given: Any) -> Any:
     """What `do` returns; its refusal gets a code."""
     try:
         return do(*given)
-    except RefusalError:
+    except (RefusalError, NotOwnerError):
         raise
     except VelaturaError as error:
         raise RefusalError(code, in_words(error)) from error

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from app.jobs import actions
+from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.ui import edits, run_samples
@@ -130,23 +131,30 @@ class Api:
         }
 
     @kindly
-    def stop(self, run: str, how: Literal["save", "pause", "cancel"] = "save") -> Answer:
+    def stop(
+        self,
+        run: str,
+        how: Literal["save", "pause", "cancel"] = "save",
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> Answer:
         """End a run: its style file written, kept to go on later, or as it is."""
         if how not in ("save", "pause", "cancel"):
             raise RefusalError("bad_value", f"how is save, pause or cancel, not {how!r}.")
-        view = self._view(run)
+        view, actor = self._view(run), _actor(request)
+        actor.check(run, view.job.owner)
         if view.state in ENDED:
             raise RefusalError("ended", f"{run} has ended already.")
-        actions.stop(self.studio.queue.store, view.job.id, how)
+        actions.stop(self.studio.queue.store, view.job.id, how, actor=actor)
         return self._state(run)
 
     @kindly
-    def resume(self, run: str) -> Answer:
+    def resume(self, run: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
         """Put a run in line again, to go on from what it has saved."""
-        view = self._view(run)
+        view, actor = self._view(run), _actor(request)
+        actor.check(run, view.job.owner)
         if "resume" not in view.actions:
             raise RefusalError("nothing", f"There is nothing to go on with in {run}.")
-        actions.resume(self.studio.queue.store, self.studio.queue.number(run))
+        actions.resume(self.studio.queue.store, self.studio.queue.number(run, actor), actor=actor)
         return self._state(run)
 
     @kindly
@@ -241,6 +249,10 @@ def _state(run: str, view: View) -> Answer:
 
 def _key(draft: str) -> str:
     return f"program:{draft}"
+
+
+def _actor(request: gr.Request | None) -> Actor:
+    return Actor(_owner(request))
 
 
 def _owner(request: gr.Request | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from app.ui.places import Places
 from app.ui.worker import Worker
+from trainers.errors import VelaturaError
 from trainers.models.download import NeedsTokenError
 
 DOWNLOADER = "app.ui.downloader"
@@ -101,9 +102,18 @@ class Downloads:
                     return model
         return ""
 
-    def stop(self, model: str) -> None:
-        """End a download; what has come is kept, so that it goes on from there when it is begun again."""
-        self._worker(model).stop()
+    def stop(self, model: str, key: str) -> None:
+        """End somebody's download; what has come is kept, so that it goes on from there when it is begun again.
+
+        It goes on for others who wait for it. VelaturaError where only others do.
+        """
+        with self._lock:
+            waiting = self._wanted.get(model, set())
+            if waiting and key not in waiting:
+                raise VelaturaError("somebody else began this download, so it goes on")
+            waiting.discard(key)
+            if not waiting:
+                self._worker(model).stop()
 
     def stop_all(self) -> None:
         """End all downloads that this studio has begun."""

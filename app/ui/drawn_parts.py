@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.jobs.permissions import Actor
 from app.jobs.states import State, readable_time
 from app.ui import playground_words as words
 from app.ui.drawings import Drawings
@@ -102,7 +103,7 @@ def _card(drawing: Drawing, named: bool, hurry: str) -> str:
 
 def _hurry(drawing: Drawing, owner: str) -> str:
     """What whoever owns the training in the way can do about it."""
-    if drawing.behind is None or drawing.behind.owner != owner:
+    if drawing.behind is None or not Actor(owner).may_change(drawing.behind.owner):
         return ""
     return (
         f'<div class="hurry">{button(words.HURRY, "hurry", drawing.id, "small")}'

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.small import add_estimate
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
@@ -100,8 +101,8 @@ class Estimating:
         store = self._queue.store
         try:
             if self._queue.watcher.view(asked.number).state not in ENDED:
-                actions.stop(store, asked.number, "cancel")
-            actions.delete(store, asked.number)
+                actions.stop(store, asked.number, "cancel", actor=MACHINE_OWNER)
+            actions.delete(store, asked.number, actor=MACHINE_OWNER)
         except VelaturaError:
             pass  # it has just ended, or is ending: then it goes with what else has ended
         shutil.rmtree(asked.pictures, ignore_errors=True)

@@ -24,7 +24,7 @@ from app.ui.run import tail
 from app.ui.shelf import Item
 from app.ui.shell import AT_ONCE, EACH, block, build_shell
 from app.ui.trouble import reason
-from app.ui.visit import digest, flag, given_back, items, key_of, number, said
+from app.ui.visit import actor_of, digest, flag, given_back, items, key_of, number, said
 from app.ui.wishes import MOST_STYLES, SWITCHES, Typed, WishError, as_typed, read_typed
 from trainers.composition.ways import SUM
 from trainers.errors import VelaturaError
@@ -161,7 +161,7 @@ class Playground:
             elif what == "cancel-all":
                 self._cancel_all(key)
             elif what == "hurry":
-                self.studio.drawings.hurry(about, key, request.username or "")
+                self.studio.drawings.hurry(about, key, actor_of(request))
             elif what in ("cancel", "dismiss"):
                 self.studio.drawings.remove(about, key)
             elif what in ("again", "use"):

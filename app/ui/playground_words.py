@@ -69,7 +69,6 @@ TOO_MANY_WAIT = "{} of your drawings wait already. Let some of them be drawn fir
 WAITS_FOR, WAITS, SOON = "Waits for {}", "Waits in line", "Starts in a moment …"
 HURRY, HURRY_HINT = "Pause it and draw now", "{} goes on by itself afterwards."
 MAKES_WAY = "Begins when {} is paused …"
-NOT_YOURS, SOMEBODY = "{} was started by {}, who alone can let it wait.", "somebody else"
 READING = "Reading the base model …"
 WITH_STYLE, WITH_STYLES, WITHOUT = "Drawing with the style … {} of {}", "Drawing with the styles … {} of {}", "without"
 DRAWING, DRAWING_WITHOUT = "Drawing … {} of {}", "Drawing without it … {} of {}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
 from app.jobs.views import View, Watcher
@@ -51,17 +52,17 @@ class Queue:
             return None
         return self.watcher.view_of(name)
 
-    def number(self, name: str) -> int:
+    def number(self, name: str, actor: Actor = MACHINE_OWNER) -> int:
         """The number of a run's job, which it is given if it has none, or of a small job, called `job:` and its number.
 
-        VelaturaError where there is no such run.
+        VelaturaError where there is no such run, or where it has no job and is not the actor's to change.
         """
         if name.startswith(SMALL_JOB) and name.removeprefix(SMALL_JOB).isdecimal():
             return self.store.job(int(name.removeprefix(SMALL_JOB))).id
         view = self.run(name)
         if view is None:
             raise VelaturaError(f"there is no run {name} any more")
-        return view.job.id or actions.adopt(self.store, view.job.folder).id
+        return view.job.id or actions.adopt(self.store, view.job.folder, actor=actor).id
 
     def losses(self, folder: Path) -> Losses:
         """The losses of a run so far."""
@@ -91,11 +92,11 @@ class Queue:
             if offered.is_dir():
                 shutil.rmtree(offered, ignore_errors=True)
 
-    def delete(self, number: int) -> None:
+    def delete(self, number: int, actor: Actor = MACHINE_OWNER) -> None:
         """Delete a job with its folder, and all that browsers could see of it."""
         folder = self.store.job(number).folder
         public = self.public_of(folder) if folder.is_dir() else None
-        actions.delete(self.store, number)
+        actions.delete(self.store, number, actor=actor)
         if public is not None:
             shutil.rmtree(public, ignore_errors=True)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.ui import failures, run_parts, run_samples, run_slider
@@ -21,7 +22,7 @@ from app.ui.run_dialogs import dialogs
 from app.ui.run_ranks import rank_map
 from app.ui.shelf import Shelf
 from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
-from app.ui.visit import digest, given_back, number, said
+from app.ui.visit import actor_of, digest, given_back, number, said
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5
@@ -71,10 +72,10 @@ class RunPage:
         """Which run the address names."""
         return str(request.query_params.get("id", ""))[:200]
 
-    def tick(self, name: str, seen: str) -> Shown:
+    def tick(self, name: str, seen: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
         view = self.queue.run(name)
-        values = _nothing() if view is None else self._values(view)
+        values = _nothing() if view is None else self._values(view, actor_of(request))
         known, now = given_back(seen), {part: digest(value) for part, value in values.items()}
         pace = 0 if view is None or view.state in ENDED else LATER if view.state == State.QUEUED else SOON
         now["pace"] = str(pace)
@@ -85,10 +86,10 @@ class RunPage:
             shown[self.timer] = gr.Timer(pace or LATER, active=bool(pace))
         return shown | {self.seen: json.dumps(now)}
 
-    def asked(self, name: str, seen: str, event: gr.EventData) -> Shown:
+    def asked(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Do what a button wants, and show what has become of it; the timer goes on in any case."""
-        answer = perform(self.queue, event)
-        shown = self.tick(name, json.dumps({**given_back(seen), "pace": ""}))
+        answer = perform(self.queue, event, actor_of(request))
+        shown = self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
         return {self.notice: answer.notice} | shown
 
     def unfolded(self, name: str, event: gr.EventData) -> Any:
@@ -130,11 +131,11 @@ class RunPage:
             raise VelaturaError(words.NO_STYLE)
         return run_samples.style_copy(style, public)
 
-    def _values(self, view: View) -> dict[str, str]:
+    def _values(self, view: View, actor: Actor) -> dict[str, str]:
         public = self.queue.public(view)
         columns = run_samples.find_samples(view.job.folder)
         return {
-            "head": _head(view, bool(columns), self._style(view)),
+            "head": _head(view, bool(columns), self._style(view), actor),
             "samples": f"<h2>{words.SAMPLES}</h2>{run_samples.grid(view, public)}{rank_map(view, public)}",
             "compare": run_slider.pictures(view, columns, public),
             "curve": self._curve(view),
@@ -161,7 +162,7 @@ def tail(path: Path) -> str:
     return "\n".join(data.decode("utf-8", "replace").splitlines()[-LOG_LINES:])
 
 
-def _head(view: View, sampled: bool, style: str) -> str:
+def _head(view: View, sampled: bool, style: str, actor: Actor) -> str:
     done, name = share(view), view.job.name
     title = f"{done:.0%} · {name}" if view.state not in ENDED else name
     problem = view.state in (State.FAILED, State.INTERRUPTED, State.HANGING)
@@ -170,21 +171,29 @@ def _head(view: View, sampled: bool, style: str) -> str:
     ended = " data-ended" if view.state in ENDED else ""
     return (
         f'<div class="title" data-title="{text(title)}"{ended}><div><a class="back" href="runs">{words.TITLE}</a>'
-        f"<h1>{text(name)}</h1><p>{text(run_parts.kind(view))}</p></div>"
+        f"<h1>{text(name)}</h1><p>{text(run_parts.kind(view, actor))}</p></div>"
         f'<div role="status">{run_parts.chip(view.state)}</div></div>{run_parts.glaze(done, words.PROGRESS)}'
-        f'{line}{run_parts.facts(view)}<div class="acts">{"".join(_acts(view, sampled, style))}</div>'
+        f'{line}{run_parts.facts(view)}<div class="acts">{"".join(_acts(view, sampled, style, actor))}</div>'
+        f"{_whose(view, actor)}"
     )
 
 
-def _acts(view: View, sampled: bool, style: str) -> list[str]:
+def _acts(view: View, sampled: bool, style: str, actor: Actor) -> list[str]:
     """The buttons of a run: what is most wanted filled, the rest quieter."""
     has_style = run_parts.style_file(view) is not None
     first = [_fetch(words.DOWNLOAD_STYLE, "style", "go")] if has_style else []
     first += [f'<a class="quiet" href="playground?style={text(style)}">{text(words.TRY_IT)}</a>'] if style else []
     filled = not has_style and view.state in (State.PAUSED, State.FAILED, State.INTERRUPTED, State.CANCELLED)
     samples = [_fetch(words.DOWNLOAD_SAMPLES, "samples", "quiet")] if sampled else []
-    acts = buttons(view, "go" if filled else "quiet")
+    acts = buttons(view, actor, "go" if filled else "quiet")
     return [*first, *acts[:-1], *samples, *acts[-1:]] if acts else [*first, *samples]
+
+
+def _whose(view: View, actor: Actor) -> str:
+    """A line for whoever may look at a run and not change it."""
+    if actor.may_change(view.job.owner):
+        return ""
+    return f'<p class="hint">{text(words.NOT_YOURS.format(view.job.owner or words.STUDIO_OWNER))}</p>'
 
 
 def _fetch(label: str, what: str, kind: str) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from app.jobs import actions
+from app.jobs.permissions import Actor
 from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
@@ -34,11 +35,11 @@ class Answer:
     """Whether the run is no more."""
 
 
-def buttons(view: View, first: str = "quiet") -> list[str]:
-    """The buttons that fit a run's state; `first` is how the first one looks."""
+def buttons(view: View, actor: Actor, first: str = "quiet") -> list[str]:
+    """The buttons that fit a run's state and whoever looks at it; `first` is how the first one looks."""
     found: list[str] = []
     name = view.job.name if view.job.kind == TRAIN else f"{SMALL_JOB}{view.job.id}"
-    for what in _wanted(view):
+    for what in _wanted(view, actor):
         label, kind = _label(view, what), "quiet" if found else first
         if what == "clone":  # which begins where settings are chosen
             found.append(f'<a class="{kind}" href="./?{urlencode({"clone": name})}">{text(label)}</a>')
@@ -47,44 +48,44 @@ def buttons(view: View, first: str = "quiet") -> list[str]:
     return found
 
 
-def perform(queue: Queue, event: gr.EventData) -> Answer:
+def perform(queue: Queue, event: gr.EventData, actor: Actor) -> Answer:
     """Do what a button asks for; a refusal is an answer, too."""
     what, name = said(event, "what"), said(event, "run")
     try:
-        return _perform(queue, what, name, event)
+        return _perform(queue, what, name, event, actor)
     except (OSError, VelaturaError) as error:
         return Answer(in_a_banner(error))
 
 
-def _perform(queue: Queue, what: str, name: str, event: gr.EventData) -> Answer:
-    store, number = queue.store, queue.number(name)
+def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Actor) -> Answer:
+    store, number = queue.store, queue.number(name, actor)
     if what in ENDS:
-        actions.stop(store, number, ENDS[what])
+        actions.stop(store, number, ENDS[what], actor=actor)
     elif what in ("up", "down"):
-        actions.move(store, number, what)
+        actions.move(store, number, what, actor=actor)
     elif what == "place":  # that of another run, which may have begun in this moment
         over = queue.run(said(event, "over"))
-        actions.move(store, number, max(1, over.place if over is not None else 1))
+        actions.move(store, number, max(1, over.place if over is not None else 1), actor=actor)
     elif what == "resume":
-        actions.resume(store, number)
+        actions.resume(store, number, actor=actor)
     elif what == "longer":
         steps, done = _whole(words.STEPS, said(event, "steps")), queue.watcher.view(number).said.step
         if steps <= done:
             raise VelaturaError(words.MORE_STEPS.format(done))
-        actions.resume(store, number, steps)
+        actions.resume(store, number, steps, actor=actor)
     elif what in ("retry", HALF, LOW):
         view = queue.watcher.view(number)
-        actions.retry(store, number, failures.changes(what, view))
+        actions.retry(store, number, failures.changes(what, view), actor=actor)
     elif what == "delete":
-        queue.delete(number)
+        queue.delete(number, actor)
         return Answer(banner(words.DELETED.format(name)), gone=True)
     return Answer("")
 
 
-def _wanted(view: View) -> list[str]:
+def _wanted(view: View, actor: Actor) -> list[str]:
     """Actions as buttons, in the order in which they are shown."""
     wanted: list[str] = []
-    for what in view.actions:
+    for what in actor.permitted(view.job.owner, view.actions):
         if what == "move":
             wanted += ["up", "down"]
         elif what == "retry":

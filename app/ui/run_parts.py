@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.console import readable_size
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import ENDED, State, readable_time
 from app.jobs.views import View
 from app.progress import readable_speed
@@ -32,8 +33,8 @@ def glaze(done: float, label: str) -> str:
     )
 
 
-def kind(view: View) -> str:
-    """Method, base and number of pictures in one line; of a run that has not begun, what its config says."""
+def kind(view: View, actor: Actor = MACHINE_OWNER) -> str:
+    """Method, base, number of pictures and owner in one line; of a run that has not begun, what its config says."""
     facts = dict(view.said.facts)
     if "base" in facts:
         method, base, images = str(facts.get("method", "")), str(facts["base"]), facts.get("images")
@@ -42,7 +43,7 @@ def kind(view: View) -> str:
         images = None
     parts = [words.method(method), f"on {base}" if base else ""]
     parts.append(f"{images} picture{'' if images == 1 else 's'}" if images else "")
-    parts.append(f"for {view.job.owner}" if view.job.owner else "")
+    parts.append(words.by(view.job.owner, actor))
     return " · ".join(filter(None, parts))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.jobs.permissions import Actor
 from app.jobs.states import State
 
 TITLE = "Runs"
@@ -84,6 +85,9 @@ LONGER_TEXT = "It goes on from where it is, up to this many steps in all."
 MORE_STEPS = "It is at step {} already; to train it longer, write a larger number"
 DELETED = "{} was deleted."
 
+NOT_YOURS = "This run belongs to {}. You can look at it, clone it and download what it made; only they can change it."
+STUDIO_OWNER = "the owner of this studio"
+
 METHODS = {
     "lora": "LoRA",
     "loha": "LoHA",
@@ -106,6 +110,11 @@ METHODS = {
     "full": "Full fine-tuning",
     "textual-inversion": "Textual inversion",
 }
+
+
+def by(owner: str, actor: Actor) -> str:
+    """Whose a run or a style is, where whoever looks does not know it anyway."""
+    return f"by {owner}" if owner else "" if actor.owns_machine else "by the owner of this studio"
 
 
 def method(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.ui import comparison_words as comparing
@@ -24,7 +25,7 @@ from app.ui.queue import Queue, share
 from app.ui.run_actions import buttons, perform
 from app.ui.run_dialogs import dialogs
 from app.ui.shell import AT_ONCE, EACH, block, build_shell, island
-from app.ui.visit import number, said
+from app.ui.visit import actor_of, number, said
 
 A_PAGE = 25
 SOON, LATER = 2, 15
@@ -69,7 +70,7 @@ class RunsPage:
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         views, small = self.queue.runs(), self.queue.small_jobs()
-        value = self._listing(views, small, choice_of(chosen), request.username or "")
+        value = self._listing(views, small, choice_of(chosen), actor_of(request))
         busy = any(view.state not in ENDED for view in (*views, *small))
         digest = sha256(f"{value}{busy}".encode()).hexdigest()[:16]
         if digest == seen:
@@ -88,21 +89,21 @@ class RunsPage:
 
     def asked(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Do what a button wants, and show what has become of it."""
-        answer = perform(self.queue, event)
+        answer = perform(self.queue, event, actor_of(request))
         return {self.notice: answer.notice} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
-    def _listing(self, views: list[View], small: list[View], choice: dict[str, Any], user: str) -> str:
+    def _listing(self, views: list[View], small: list[View], choice: dict[str, Any], actor: Actor) -> str:
         if not views:
             title, lead = words.NO_RUNS
-            return empty_page(title, lead, shared.FIRST_STYLE, "./") + _also(small)
-        found = [view for view in views if _fits(view, choice, user)]
+            return empty_page(title, lead, shared.FIRST_STYLE, "./") + _also(small, actor)
+        found = [view for view in views if _fits(view, choice, actor)]
         page = min(choice["page"], max(1, -(-len(found) // A_PAGE)))
-        rows = "".join(self._row(view) for view in found[(page - 1) * A_PAGE : page * A_PAGE])
+        rows = "".join(self._row(view, actor) for view in found[(page - 1) * A_PAGE : page * A_PAGE])
         listed = f'<ul class="runs">{rows}</ul>' if rows else f'<p class="hint">{text(words.NONE_SHOWN)}</p>'
-        return listed + pages(page, len(found), A_PAGE) + _also(small)
+        return listed + pages(page, len(found), A_PAGE) + _also(small, actor)
 
-    def _row(self, view: View) -> str:
+    def _row(self, view: View, actor: Actor) -> str:
         name = view.job.name
         sample = run_samples.newest(view.job.folder)
         art = f'<span class="blank">{MARK}</span>'
@@ -110,23 +111,23 @@ class RunsPage:
             art = (
                 f'<img loading="lazy" src="{text(run_samples.address(sample, self.queue.public(view), True))}" alt="">'
             )
-        menu = "".join(buttons(view))
+        menu = "".join(buttons(view, actor))
         more = (
             f'<details class="more" data-keep><summary aria-label="{text(words.MORE.format(name))}">{icon("more")}'
             f'</summary><div class="menu">{menu}</div></details>'
         )
         return (
-            f'<li data-key="{text(name)}">{_grips(view)}<a class="row-link" href="run?id={text(name)}">{art}'
-            f'<span class="who"><b>{text(name)}</b><small>{text(run_parts.kind(view))}</small>'
+            f'<li data-key="{text(name)}">{_grips(view, actor)}<a class="row-link" href="run?id={text(name)}">{art}'
+            f'<span class="who"><b>{text(name)}</b><small>{text(run_parts.kind(view, actor))}</small>'
             f"<small>{text(failures.line(view))}</small></span>"
             f"{run_parts.glaze(share(view), words.PROGRESS)}{run_parts.chip(view.state)}</a>{more if menu else ''}</li>"
         )
 
 
-def _grips(view: View) -> str:
+def _grips(view: View, actor: Actor) -> str:
     """What a row is taken by: a box to tick, and in the line a handle to move it."""
     name, handle = text(view.job.name), ""
-    if "move" in view.actions:
+    if "move" in actor.permitted(view.job.owner, view.actions):
         handle = (
             f'<button type="button" class="handle" data-about="{name}" '
             f'aria-label="{text(words.HANDLE.format(view.job.name))}">{icon("grip")}</button>'
@@ -146,12 +147,12 @@ def _ticked() -> str:
     )
 
 
-def _also(small: Sequence[View]) -> str:
+def _also(small: Sequence[View], actor: Actor) -> str:
     if not small:
         return ""
     rows = "".join(
         f'<li data-key="{view.job.id}"><span>{text(words.SMALL.get(view.job.kind, view.job.kind))}</span>'
-        f"<small>{text(view.line)}</small>{run_parts.chip(view.state)}{''.join(buttons(view))}</li>"
+        f"<small>{text(view.line)}</small>{run_parts.chip(view.state)}{''.join(buttons(view, actor))}</li>"
         for view in small
     )
     return f'<section class="also"><h2>{text(words.ALSO)}</h2><ul>{rows}</ul></section>'
@@ -165,9 +166,9 @@ def _filter() -> str:
     )
 
 
-def _fits(view: View, choice: dict[str, Any], user: str) -> bool:
-    groups = {"waiting": view.state == State.QUEUED, "ended": view.state in ENDED, "mine": view.job.owner == user}
+def _fits(view: View, choice: dict[str, Any], actor: Actor) -> bool:
+    groups = {"waiting": view.state == State.QUEUED, "ended": view.state in ENDED, "mine": view.job.owner == actor.name}
     groups["running"] = not groups["waiting"] and not groups["ended"]
     needle = choice["search"].strip().casefold()
-    said_of_it = f"{view.job.name} {run_parts.kind(view)}".casefold()
+    said_of_it = f"{view.job.name} {run_parts.kind(view, actor)}".casefold()
     return groups.get(choice["show"], True) and needle in said_of_it

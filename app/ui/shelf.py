@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import ENDED, IN_WORDS
 from app.jobs.views import View
 from app.ui import shelf_words as words
@@ -34,6 +36,8 @@ __all__ = ["FORMATS", "Item", "Shelf"]
 
 FORMATS = ("safetensors", "diffusers", "embedding", "toml")
 SUFFIX = ".safetensors"
+OWNERS = ".owners.json"
+"""File among the styles that were made elsewhere, with who imported which."""
 OFFERED = "styles"
 """Folder of the public one with a folder for each style."""
 ALIAS = ".style-name"
@@ -59,7 +63,8 @@ class Shelf:
         others = [path for path in self.places.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
         with self._lock:
             found = [self._trained(path, view) for path, view in runs.items()]
-            found += [self._known(path, None) for path in others]
+            owners = self._owners() if others else {}
+            found += [self._found(path, owners) for path in others]
             self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
             there = {item.id: item for item in found if item is not None}  # one file under two names is one style
             if there.keys() != self._ids:
@@ -124,8 +129,8 @@ class Shelf:
         return folder
 
     # ---------------------------------------------------------------- files in
-    def take_in(self, upload: Path, name: str, folder: Path | None = None) -> Item:
-        """Take in a style that was made elsewhere and is called `name` there; the upload is gone afterwards.
+    def take_in(self, upload: Path, name: str, folder: Path | None = None, owner: str = "") -> Item:
+        """Take in a style of `owner` that was made elsewhere and is called `name` there; the upload is gone afterwards.
 
         `folder` is where uploads of whoever sends it lie, that of all uploads where it is not given.
 
@@ -144,13 +149,14 @@ class Shelf:
                 raise VelaturaError(words.TOO_LARGE.format(shown, MOST_BYTES_A_FILE // 2**20))
             checked = coming / f"{safe_name(called.stem) or words.NO_NAME}{SUFFIX}"
             upload.replace(checked)
-            return self._put(checked, shown)
+            return self._put(checked, shown, owner)
         finally:
             shutil.rmtree(coming, ignore_errors=True)
             forget(upload, uploads)
 
-    def rename(self, item: Item, typed: str) -> Item:
+    def rename(self, item: Item, typed: str, actor: Actor = MACHINE_OWNER) -> Item:
         """Call a style something else, as far as a file may be called so; a trained one's run keeps its name."""
+        actor.check(item.name, item.owner)
         name = safe_name(typed)
         if not name:
             raise VelaturaError(words.NAME_IT)
@@ -165,13 +171,14 @@ class Shelf:
         shutil.rmtree(self.public(item), ignore_errors=True)
         return self._again(item.id)
 
-    def remove(self, item: Item, with_run: bool = False) -> None:
+    def remove(self, item: Item, with_run: bool = False, actor: Actor = MACHINE_OWNER) -> None:
         """Delete a style's file in all its forms; the run of a trained one stays, unless it is to go too.
 
-        VelaturaError where the run is not at rest.
+        VelaturaError where the run is not at rest, or where it is not the actor's to delete.
         """
+        actor.check(item.name, item.owner)
         if item.run and with_run:
-            self.queue.delete(self.queue.number(item.run))
+            self.queue.delete(self.queue.number(item.run, actor), actor)
         elif item.run:
             view = self._run(item)
             if view.state not in ENDED:
@@ -203,6 +210,22 @@ class Shelf:
             return item
         return replace(item, name=alias) if item is not None and alias else item
 
+    def _found(self, path: Path, owners: Mapping[str, str]) -> Item | None:
+        item = self._known(path, None)
+        return replace(item, owner=owners[item.id]) if item is not None and item.id in owners else item
+
+    def _owners(self) -> dict[str, str]:
+        """Who imported the styles that were made elsewhere, by their ids."""
+        try:
+            kept = json.loads((self.places.styles / OWNERS).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return {str(id): str(owner) for id, owner in kept.items()} if isinstance(kept, dict) else {}
+
+    def _keep_owner(self, id: str, owner: str) -> None:
+        with whole_file(self.places.styles / OWNERS) as building:
+            building.write_text(json.dumps(self._owners() | {id: owner}), encoding="utf-8")
+
     def _known(self, path: Path, view: View | None) -> Item | None:
         """What a file is, read anew where it has changed; None where it is no style that can be read."""
         try:
@@ -216,7 +239,7 @@ class Shelf:
         except (FileNotFoundError, VelaturaError):
             return None
 
-    def _put(self, checked: Path, shown: str) -> Item:
+    def _put(self, checked: Path, shown: str, owner: str) -> Item:
         """Check a file that has come in and give it its place."""
         try:
             with self._writing:  # one at a time: the largest that is taken unfolds into a gigabyte
@@ -232,6 +255,8 @@ class Shelf:
             names = (found.name if number == 1 else f"{found.name} {number}" for number in range(1, 10_000))
             name = next(each for each in names if not self._is_taken(each))
             os.utime(checked)
+            if owner:
+                self._keep_owner(found.id, owner)
             checked.replace(self.places.styles / f"{name}{SUFFIX}")
         return self._again(found.id)
 

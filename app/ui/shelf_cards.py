@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from app.console import readable_size
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.views import View
 from app.ui import run_samples
 from app.ui import shelf_words as words
@@ -12,25 +13,28 @@ from app.ui.html import MARK, icon, text
 from app.ui.offers import offers
 from app.ui.queue import Queue
 from app.ui.run_dialogs import dialog
+from app.ui.run_words import by
 from app.ui.shelf import Item, Shelf
 from app.ui.words import day
 
 PICTURES = 4
 
 
-def card(shelf: Shelf, item: Item, view: View | None) -> str:
+def card(shelf: Shelf, item: Item, view: View | None, actor: Actor = MACHINE_OWNER) -> str:
     """A style with up to four of its run's pictures; `view` is that run, where there is one."""
     facts = (
         words.method(item.method),
         words.ON.format(item.base) if item.base else words.ON_UNKNOWN,
         readable_size(item.size),
         day(item.made, time.time()),
+        by(item.owner, actor),
     )
     return (
         f'<li data-key="{text(item.id)}">{_art(shelf.queue, view)}<div class="told"><h2>{text(item.name)}</h2>'
-        f'<p class="facts">{text(" · ".join(facts))}</p>{_words(item)}{_notes(item)}</div>'
+        f'<p class="facts">{text(" · ".join(filter(None, facts)))}</p>{_words(item)}{_notes(item)}</div>'
         f'<div class="acts">{offers(shelf, item)}'
-        f'<a class="quiet" href="playground?style={text(item.id)}">{text(words.TRY_IT)}</a>{_more(item)}</div></li>'
+        f'<a class="quiet" href="playground?style={text(item.id)}">{text(words.TRY_IT)}</a>'
+        f"{_more(item, actor)}</div></li>"
     )
 
 
@@ -81,7 +85,7 @@ def _notes(item: Item) -> str:
     )
 
 
-def _more(item: Item) -> str:
+def _more(item: Item, actor: Actor) -> str:
     called = ", ".join(item.words)
     syntax = called if item.only_here else words.PROMPT.format(item.name, called).strip()
     syntax = item.name if item.method == words.EMBEDDING else syntax
@@ -90,8 +94,11 @@ def _more(item: Item) -> str:
     )
     if item.run:
         acts.append(f'<a class="quiet" href="run?id={text(item.run)}">{text(words.OPEN_RUN)}</a>')
-    acts.append(_act(item, "rename", words.RENAME))
-    acts.append(_act(item, "delete" if item.run else "discard", words.DELETE))
+    if actor.may_change(item.owner):
+        acts.append(_act(item, "rename", words.RENAME))
+        acts.append(_act(item, "delete" if item.run else "discard", words.DELETE))
+    if not acts:
+        return ""
     return (
         f'<details class="more" data-keep><summary aria-label="{text(words.MORE.format(item.name))}">{icon("more")}'
         f'</summary><div class="menu">{"".join(acts)}</div></details>'

@@ -52,6 +52,8 @@ class Item:
     """Seconds since the epoch; of a style made elsewhere, when it was taken in."""
     run: str
     """The name of the run that made it; empty where it was made elsewhere."""
+    owner: str = ""
+    """The login of whoever trained or imported it; empty where it belongs to the machine's owner."""
     notes: tuple[tuple[str, str], ...] = ()
     """What else the file of a style made elsewhere says of itself, with names of ours."""
     plain: bool = False
@@ -78,6 +80,7 @@ def read_trained(path: Path, view: View) -> Item:
         base=words.STARTER if starter else _title(base, dict(view.said.facts).get("base")),
         base_model=STARTER if starter else _whole_path(base),
         run=view.job.name,
+        owner=view.job.owner,
         plain=is_plain(outline),
         not_plain=why_not_plain(outline) if glance.only_here else "",
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.ui import shelf_words as words
@@ -23,7 +24,7 @@ from app.ui.shelf import Item
 from app.ui.shelf_cards import card, dialogs
 from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
 from app.ui.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
-from app.ui.visit import items, number, said, sender_of
+from app.ui.visit import actor_of, items, number, said, sender_of
 from trainers.errors import VelaturaError
 
 A_PAGE = 24
@@ -70,33 +71,34 @@ class StylesPage:
         self.timer = gr.Timer(SOON)
         self.everything = [self.notice, self.list, self.seen, self.timer]
 
-    def tick(self, chosen: str, seen: str) -> Shown:
+    def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         views = {view.job.name: view for view in self.studio.queue.runs()}
         busy = [view for view in views.values() if view.state not in ENDED]
-        value = self._listing(self.shelf.items(), views, busy, choice_of(chosen))
+        value = self._listing(self.shelf.items(), views, busy, choice_of(chosen), actor_of(request))
         digest = sha256(f"{value}{bool(busy)}".encode()).hexdigest()[:16]
         if digest == seen:
             return {self.seen: gr.skip()}
         return {self.list: value, self.seen: digest, self.timer: gr.Timer(SOON if busy else LATER)}
 
-    def choose(self, seen: str, event: gr.EventData) -> Shown:
+    def choose(self, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Show what is searched for."""
         chosen = json.dumps({"search": said(event, "search")[:80], "page": 1})
-        return {self.chosen_state: chosen} | self.tick(chosen, seen)
+        return {self.chosen_state: chosen} | self.tick(chosen, seen, request)
 
-    def turn(self, chosen: str, seen: str, event: gr.EventData) -> Shown:
+    def turn(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Show another page of the list."""
         turned = json.dumps({**choice_of(chosen), "page": max(1, number(event, "page"))})
-        return {self.chosen_state: turned} | self.tick(turned, seen)
+        return {self.chosen_state: turned} | self.tick(turned, seen, request)
 
-    def asked(self, chosen: str, seen: str, event: gr.EventData) -> Shown:
+    def asked(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Rename or delete a style, and show what has become of it."""
         try:
-            notice = banner(self._do(said(event, "what"), self._item(said(event, "run")), event))
+            item = self._item(said(event, "run"))
+            notice = banner(self._do(said(event, "what"), item, event, actor_of(request)))
         except (OSError, VelaturaError) as error:
             notice = _problem(error)
-        return {self.notice: notice} | self.tick(chosen, seen)
+        return {self.notice: notice} | self.tick(chosen, seen, request)
 
     def fetched(self, event: gr.EventData) -> Shown:
         """Make the file that a button offers, and let the browser save it."""
@@ -111,11 +113,11 @@ class StylesPage:
         taken, refused = [], []
         for file in items(event, "files"):
             try:
-                taken.append(self._take_in(file, folder))
+                taken.append(self._take_in(file, folder, request.username or ""))
             except (OSError, VelaturaError) as error:
                 refused.append(_problem(error))
         notice = "".join(refused) + (_welcome(taken) if taken else "")
-        return {self.intake: {"batch": number(event, "batch")}, self.notice: notice} | self.tick(chosen, seen)
+        return {self.intake: {"batch": number(event, "batch")}, self.notice: notice} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
     def _item(self, identifier: str) -> Item:
@@ -124,7 +126,7 @@ class StylesPage:
             raise VelaturaError(words.GONE)
         return item
 
-    def _take_in(self, file: dict[str, Any], folder: Path) -> Item:
+    def _take_in(self, file: dict[str, Any], folder: Path, owner: str) -> Item:
         """Take in one file that the page has sent, or say why it has not sent it."""
         name, problem = str(file.get("name", ""))[:MOST_NAME], file.get("problem")
         if problem == "other":
@@ -135,19 +137,21 @@ class StylesPage:
             raise VelaturaError(f"{words.TOO_LARGE.format(name, most)}. {place}")
         if problem:
             raise VelaturaError(words.ARRIVED_NOT.format(name))
-        return self.shelf.take_in(Path(str(file.get("path", ""))), name, folder)
+        return self.shelf.take_in(Path(str(file.get("path", ""))), name, folder, owner)
 
-    def _do(self, what: str, item: Item, event: gr.EventData) -> str:
+    def _do(self, what: str, item: Item, event: gr.EventData, actor: Actor) -> str:
         """Do what a button asks for; the sentence that says so."""
         if what == "rename":
-            return words.RENAMED.format(self.shelf.rename(item, said(event, "name")).name)
+            return words.RENAMED.format(self.shelf.rename(item, said(event, "name"), actor).name)
         if what not in ("delete", "discard"):
             raise VelaturaError(words.GONE)
         with_run = bool(item.run) and said(event, "with_run") == "on"
-        self.shelf.remove(item, with_run)
+        self.shelf.remove(item, with_run, actor)
         return (words.DELETED_BOTH if with_run else words.DELETED).format(item.name)
 
-    def _listing(self, found: list[Item], views: dict[str, View], busy: list[View], choice: dict[str, Any]) -> str:
+    def _listing(
+        self, found: list[Item], views: dict[str, View], busy: list[View], choice: dict[str, Any], actor: Actor
+    ) -> str:
         if not found and busy:
             title, lead = words.ON_ITS_WAY
             return empty_page(title, lead, words.WATCH_IT, f"run?id={busy[0].job.name}")
@@ -158,7 +162,7 @@ class StylesPage:
         fitting = [item for item in found if needle in _said_of(item)]
         page = min(choice["page"], max(1, -(-len(fitting) // A_PAGE)))
         shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
-        cards = "".join(card(self.shelf, item, views.get(item.run)) for item in shown)
+        cards = "".join(card(self.shelf, item, views.get(item.run), actor) for item in shown)
         listed = f'<ul class="shelf">{cards}</ul>' if cards else f'<p class="hint">{text(words.NONE_FOUND)}</p>'
         return listed + pages(page, len(fitting), A_PAGE)
 

@@ -127,7 +127,7 @@ class StyleStep:
         if what == "again":
             self.studio.bases.found(again=True)
         elif what == "cancel-download":
-            self.studio.downloads.stop(model)
+            self.studio.downloads.stop(model, key)
         elif HUB_ID.fullmatch(model):
             self.studio.downloads.start(model, key, token[:MOST_TOKEN])
 

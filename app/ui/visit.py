@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.jobs.permissions import Actor
 from app.ui.web.visitor import VISITOR
 
 MOST_TEXT = 10_000
@@ -25,6 +26,11 @@ def sender_of(username: str | None, cookies: Mapping[str, str] | None) -> str:
         return f"user:{username}"
     cookie = dict(cookies).get(VISITOR) if cookies else None
     return f"visitor:{cookie}" if cookie else ""
+
+
+def actor_of(request: gr.Request) -> Actor:
+    """The person who asks: their login on a shared studio, else the machine's owner."""
+    return Actor(request.username or "")
 
 
 def tab_of(request: gr.Request) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from app.jobs import actions
 from app.jobs.dispatcher import LOG
 from app.jobs.follow import Follower
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.small import add_captions
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
@@ -105,9 +106,9 @@ class Writers:
             return
         try:
             if self._queue.watcher.view(asked["job"]).state not in ENDED:
-                actions.stop(self._queue.store, asked["job"], "cancel")
+                actions.stop(self._queue.store, asked["job"], "cancel", actor=MACHINE_OWNER)
             if forget:
-                actions.delete(self._queue.store, asked["job"])
+                actions.delete(self._queue.store, asked["job"], actor=MACHINE_OWNER)
         except VelaturaError:
             return  # it has just ended, or is ending: then it goes with what else has ended
 

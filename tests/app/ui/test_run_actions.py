@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.store import TRAIN, NewJob
 from app.ui.queue import Queue
 from app.ui.run_actions import perform
@@ -21,8 +22,8 @@ def queue(queue: Queue) -> Queue:
     return queue
 
 
-def ask(queue: Queue, **said: Any) -> str:
-    return perform(queue, gr.EventData(None, said)).notice
+def ask(queue: Queue, actor: Actor = MACHINE_OWNER, **said: Any) -> str:
+    return perform(queue, gr.EventData(None, said), actor).notice
 
 
 def line(queue: Queue) -> str:

@@ -1,0 +1,210 @@
+"""A shared studio: what one person may do with another's things, listener by listener, over the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from app.jobs.permissions import Actor
+from app.jobs.process import own_identity
+from app.jobs.store import TRAIN, NewJob, Store
+from app.ui.drafts import Drafts
+from app.ui.drawn import Record
+from app.ui.places import Places
+from app.ui.queue import Queue
+from app.ui.shelf import Shelf
+from app.ui.uploads import take_folder
+from app.ui.wishes import Wish
+from tests.app.jobs.working import CPU
+from tests.app.ui.ended_runs import write_run
+from tests.app.ui.server import Process
+from tests.trainers.runs import write_images
+
+SHORT = {"train": {"steps": 4, "warmup": 0}}
+RUN_ACTIONS = (
+    "cancel",
+    "up",
+    "down",
+    "place",
+    "resume",
+    "longer",
+    "retry",
+    "retry-half",
+    "retry-low",
+    "stop",
+    "pause",
+    "delete",
+)
+STYLE_ACTIONS = ("rename", "delete", "discard")
+DRAWING_ACTIONS = ("cancel", "dismiss", "hurry", "use", "again", "show")
+
+
+@dataclass
+class Shared:
+    """A studio with something of Ann's of every kind, and two people's ways in."""
+
+    process: Process
+    places: Places
+    ids: dict[str, str]
+
+    def contents(self) -> dict[str, bytes]:
+        """Everything that is Ann's: files of runs, styles, drawings and drafts, and the rows of the queue."""
+        root = self.places.root
+        folders = [self.places.runs / name for name in ("dusk", "dawn")] + [self.places.styles, root / "drawings"]
+        folders.append(self.places.drafts / self.ids["draft"])
+        files = {str(path): path.read_bytes() for top in folders for path in top.rglob("*") if path.is_file()}
+        store = Store(self.places.runs)
+        rows = [job for job in store.jobs() if job.owner == "ann"]
+        store.close()
+        return files | {"rows": repr(rows).encode()}
+
+    def visitor(self, name: str, password: str) -> Visitor:
+        from gradio_client import Client
+
+        client = Client(self.process.url, auth=(name, password), verbose=False)
+        return Visitor(self.process.url, httpx.Client(cookies=dict(client.cookies), timeout=60), client)
+
+
+@dataclass
+class Visitor:
+    """Somebody with a login who calls listeners by their numbers, as anything that speaks HTTP can."""
+
+    url: str
+    http: httpx.Client
+    client: Any
+
+    def listeners(self) -> list[dict[str, Any]]:
+        return self.http.get(f"{self.url}config").json()["dependencies"]
+
+    def call(self, listener: dict[str, Any], event: dict[str, Any]) -> str:
+        """What a listener answers to an event, as text."""
+        state = ["{}" if kind else "" for kind, _ in enumerate(listener["inputs"])]
+        body = {"data": state, "fn_index": listener["id"], "event_data": event, "session_hash": "walk"}
+        if not listener["queue"]:
+            return self.http.post(f"{self.url}gradio_api/run/predict", json=body).text
+        assert self.http.post(f"{self.url}gradio_api/queue/join", json=body).status_code == 200
+        answers = self.http.get(f"{self.url}gradio_api/queue/data", params={"session_hash": "walk"})
+        return answers.text
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("shared")
+    places = Places(folder / "outputs")
+    places.make()
+    queue = Queue(places)
+    hold_the_device(queue.store)  # what is in line stays there
+    done = queue.store.add(NewJob(TRAIN, write_run(places.runs, "dusk", SHORT), owner="ann"), phase="ended")
+    queue.store.add(NewJob(TRAIN, write_run(places.runs, "dawn", SHORT), owner="ann"))
+    queue.store.add(NewJob(TRAIN, write_run(places.runs, "mine", SHORT, first=5), owner="bob"))
+    foreign = places.styles / "ink.safetensors"
+    foreign.write_bytes((write_run(folder, "ink", SHORT, first=3) / "style" / "ink.safetensors").read_bytes())
+    shelf = Shelf(queue)
+    imported = next(item for item in shelf.items() if item.name == "ink")
+    (places.styles / ".owners.json").write_text(json.dumps({imported.id: "ann"}))
+    drawing = places.root / "drawings" / "drawing-00000000000000000001-aa"
+    drawing.mkdir(parents=True)
+    (drawing / "picture.png").write_bytes((places.runs / "dusk/samples/final/00.png").read_bytes())
+    record = Record(wish=Wish(prompt="a fox"), whose="user:ann", made=1.0, state="finished", number=99)
+    (drawing / "drawing.json").write_text(record.model_dump_json())
+    drafts = Drafts(places)
+    draft = take_folder(drafts, "user:ann", write_images(folder / "images"))
+    ids = {"trained": shelf.of_run("dusk"), "imported": imported.id, "drawing": drawing.name, "draft": draft.id}
+    ids |= {"picture": draft.pictures[0].id, "job": f"job:{done.id}"}
+    queue.store.close()
+    process = Process(places.runs, "--auth", "ann:pear", "--auth", "bob:plum")
+    yield Shared(process, places, ids)
+    process.stop()
+
+
+def hold_the_device(store: Store) -> None:
+    """Let this process have the only device, as a run does, for as long as it lives."""
+    store.add(NewJob(TRAIN, write_run(store.runs, "going", SHORT)))
+    claimed = store.claim(CPU.choose, own_identity())
+    assert claimed is not None and store.begin(claimed.id, claimed.token, own_identity())
+
+
+def events(ids: dict[str, str]) -> list[dict[str, Any]]:
+    """What a page could ask for about each thing of Ann's."""
+    more = {"steps": "9", "over": "dawn", "name": "stolen", "with_run": "on", "text": "stolen", "id": ids["picture"]}
+    more |= {"fold": "settings", "page": 1, "row": 0, "at": 1, "batch": 1, "step": "start", "model": "starter"}
+    asked = [(what, run) for run in ("dusk", "dawn", ids["job"]) for what in RUN_ACTIONS]
+    asked += [(what, style) for style in (ids["trained"], ids["imported"]) for what in STYLE_ACTIONS]
+    asked += [(what, ids["drawing"]) for what in DRAWING_ACTIONS]
+    asked += [("place", "mine"), ("up", "mine"), ("caption", ids["picture"]), ("remove", ids["picture"])]
+    return [{"what": what, "run": about, "about": about, **more} for what, about in asked]
+
+
+def test_no_listener_lets_one_person_change_what_is_anothers(shared: Shared) -> None:
+    bob, before = shared.visitor("bob", "plum"), shared.contents()
+    listeners = bob.listeners()
+    private = [listener for listener in listeners if listener["api_visibility"] == "private"]
+    assert len(private) > 50
+    refused: set[tuple[str, str]] = set()
+    for listener in private:
+        does = any(event == "asked" for _, event in listener["targets"])
+        for event in events(shared.ids)[:: 1 if does else 12]:  # the others look at no button
+            if "belongs to ann" in bob.call(listener, event):
+                refused.add((event["what"], event["about"]))
+        assert shared.contents() == before, listener["targets"]
+    ids = shared.ids
+    wanted = {(what, run) for run in ("dusk", "dawn", ids["job"]) for what in RUN_ACTIONS}
+    wanted |= {(what, style) for style in (ids["trained"], ids["imported"]) for what in STYLE_ACTIONS}
+    assert refused == wanted | {("place", "mine"), ("up", "mine")}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "given"), [("/stop", ("dawn", "cancel")), ("/resume", ("dawn",)), ("/stop", ("dusk",))]
+)
+def test_no_endpoint_lets_one_person_change_what_is_anothers(shared: Shared, endpoint: str, given: tuple[str]) -> None:
+    from gradio_client.exceptions import AppError
+
+    bob, before = shared.visitor("bob", "plum").client, shared.contents()
+    with pytest.raises(AppError, match=rf"“{given[0]}” belongs to ann, who alone can change it\. \[not_yours\]"):
+        bob.predict(*given, api_name=endpoint)
+    assert shared.contents() == before
+
+
+def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared, browser: Any) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(shared.process.url)
+    page.get_by_label("Name").fill("bob")
+    page.get_by_label("Password").fill("plum")
+    page.get_by_role("button", name="Log in").click()
+    page.goto(f"{shared.process.url}run?id=dusk")
+    page.get_by_text("This run belongs to ann.").wait_for()
+    labels = [*page.locator(".acts").get_by_role("button").all_inner_texts()]
+    assert labels == ["Download style", "Download samples"]
+    assert page.locator(".acts").get_by_role("link").all_inner_texts() == ["Try it", "Clone"]
+    page.goto(f"{shared.process.url}runs")
+    row = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="dawn"))
+    row.get_by_text("by ann").wait_for()
+    assert not row.get_by_role("button", name="Move dawn").is_visible()
+    own = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="mine"))
+    assert own.get_by_label("Move mine").is_visible()
+    page.goto(f"{shared.process.url}styles")
+    card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="dusk"))
+    card.get_by_text("by ann").wait_for()
+    card.get_by_label("What can be done with dusk").click()
+    assert card.get_by_role("button", name="Copy the prompt words").is_visible()
+    assert card.get_by_role("button", name="Delete").count() == card.get_by_role("button", name="Rename").count() == 0
+    context.close()
+
+
+def test_the_owner_does_the_same_by_the_same_way(shared: Shared) -> None:
+    """The walk above speaks as a page does: what it is refused, the owner gets."""
+    ann = shared.visitor("ann", "pear")
+    asked = [each for each in ann.listeners() if any(event == "asked" for _, event in each["targets"])]
+    for what, about in (("rename", shared.ids["imported"]), ("cancel", "dawn")):
+        before = shared.contents()
+        for listener in asked:
+            ann.call(listener, {"what": what, "run": about, "about": about, "name": "renamed"})
+        assert shared.contents() != before, what
+    assert (shared.places.styles / "renamed.safetensors").exists()
+    assert Actor("ann").may_change(Shelf(Queue(shared.places)).items()[0].owner)
