@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.permissions import COPYING, MACHINE_OWNER, Actor, NotOwnerError
 from app.jobs.process import own_identity
+from app.jobs.run_trash import bring_back, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import TRAIN, YIELD, Job, NewJob, Store
+from app.jobs.trash import CONTENT, DRAWING, RESTARTED, RUN, STYLE, Item, Trash, new_id, new_item
 from app.jobs.views import View, Watcher
 from app.results import free_name
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
-from trainers.run import Run, Stop, open_run, write_config
-from trainers.threads import forget_threads
+from trainers.run import Run, Stop, is_run, open_run, write_config
 
 if TYPE_CHECKING:
     from trainers.config import Config
@@ -29,6 +30,8 @@ AHEAD = 10
 """Priority of small jobs; that of runs is 0."""
 FIXED = ("name", "data.images", "data.transparency")
 """Settings that are in a run's images and files from its preparation on."""
+ALIAS = ".style-name"
+"""File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
 UNFINISHED = (State.PAUSED, State.INTERRUPTED)
 """Ended for now; whoever clears the queue does not mean them."""
 DONE: Mapping[str, str] = {
@@ -176,21 +179,18 @@ def resume(store: Store, number: int, steps: int | None = None, actor: Actor = M
 
 
 def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, actor: Actor = MACHINE_OWNER) -> Job:
-    """Put a job in line again from its beginning, with `changes` laid over its settings."""
+    """Put a job in line again from its beginning, with `changes` laid over its settings.
+
+    What a run was before, with all that it had learned, goes to the trash.
+    """
     job = _allowed(store, number, "retry", actor=actor).job
-    run, wants = Run(job.folder), job.wants
+    run = Run(job.folder)
     with _held(store, job):
         if job.kind == TRAIN:
-            config = _changed(run.config(), changes or {})
-            wants = config.train.device
-            with run.training():
-                for folder in (run.checkpoints, run.samples, run.style):
-                    shutil.rmtree(folder, ignore_errors=True)
-                forget_threads(run)
-                write_config(run, config)
+            start_over(store, job, _changed(run.config(), changes or {}))
+            return store.job(number)
         run.clear_stop()
         Recorder(job.folder)("anew")
-        store.want(job, wants)
     _must(store.put_in_line(job), job)
     return store.job(number)
 
@@ -229,6 +229,11 @@ def move(store: Store, number: int, where: str | int, actor: Actor = MACHINE_OWN
     return store.line()
 
 
+def style_item(store: Store, run: Path, name: str, owner: str) -> Item:
+    """A run's style as an item for the trash, with what it was renamed to."""
+    return new_item(STYLE, name, owner, {CONTENT: run / "style", "alias": run / ALIAS}, store.runs)
+
+
 def clear(store: Store, actor: Actor = MACHINE_OWNER) -> list[Job]:
     """Take out of the queue what has ended and is not to go on; the run folders stay, those of small jobs go."""
     settle(store)
@@ -240,10 +245,15 @@ def clear(store: Store, actor: Actor = MACHINE_OWNER) -> list[Job]:
     return removed
 
 
-def delete(store: Store, number: int, actor: Actor = MACHINE_OWNER) -> None:
-    """Remove a job and its folder: pictures, samples, checkpoints and style file."""
+def delete(store: Store, number: int, actor: Actor = MACHINE_OWNER) -> Item | None:
+    """Move a run with its folder (pictures, samples, checkpoints, style file) to the trash; a small job is gone.
+
+    None where there is nothing to bring back.
+    """
     job = _allowed(store, number, "delete", actor=actor).job
     with _held(store, job):
+        if job.kind == TRAIN:
+            return throw_away(store, job)
         if job.folder.is_dir():
             with Run(job.folder).training():  # not from under a process that trains it
                 pass
@@ -252,9 +262,44 @@ def delete(store: Store, number: int, actor: Actor = MACHINE_OWNER) -> None:
             job.folder.rename(hidden)
             shutil.rmtree(hidden)
     store.remove(job)
+    return None
+
+
+def restore(store: Store, id: str, actor: Actor = MACHINE_OWNER, instead: bool = False) -> str:
+    """Bring something back from the trash as it was, under another name where its own was taken; what it is called.
+
+    A restarted run changes places with what became of it; while that is at work, only where it is to end: `instead`.
+    """
+    settle(store)
+    trash = Trash(store)
+    item = trash.item(id, actor)
+    place = store.runs / item.parts[CONTENT]
+    if item.kind in (RUN, RESTARTED):
+        return bring_back(store, item, actor, instead).name
+    if item.kind == STYLE and trash.path(item).is_dir():
+        _restore_style(store, trash, item)
+        return item.name
+    if item.kind == DRAWING:  # as the newest, or the next drawing would push it out again
+        place = place.with_name(f"{place.name.partition('-')[0]}-{new_id()}")
+    for number in range(2, 10_000):
+        if not place.exists():
+            break
+        place = place.with_name(f"{item.name} {number}{place.suffix}")
+    trash.bring_back(item, place)
+    return place.stem
 
 
 # ---------------------------------------------------------------- within
+def _restore_style(store: Store, trash: Trash, item: Item) -> None:
+    """Put a run's style back to its run; one that the run has by now goes to the trash."""
+    place = store.runs / item.parts[CONTENT]
+    if not is_run(place.parent):
+        raise VelaturaError(f"the run of “{item.name}” is not here; restore that first")
+    with Run(place.parent).training():
+        aside = style_item(store, place.parent, item.name, item.owner) if place.exists() else None
+        trash.bring_back(item, place, aside=aside)
+
+
 def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
     """The job as it is now.
 

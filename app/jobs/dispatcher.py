@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -21,6 +22,7 @@ from app.jobs.restarts import find_restart, restart
 from app.jobs.states import is_alive, is_hanging, is_silent
 from app.jobs.store import YIELD, Job, Store
 from app.jobs.summary import read_summary
+from app.jobs.trash import Trash
 from app.jobs.views import Watcher
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
@@ -37,6 +39,8 @@ CRASHES = frozenset(
 """Signals by which a process ends through its own fault, not somebody else's."""
 INTERVAL = 1.0
 """Seconds between two looks at the queue."""
+TIDY_EVERY = 60.0
+"""Seconds between two looks at the trash."""
 
 Notify = Callable[[str], None]
 
@@ -54,6 +58,7 @@ class Dispatcher:
         self._watcher = Watcher(store)
         self._identity = own_identity()
         self._children: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
+        self._tidied = -TIDY_EVERY
 
     def serve(self, ended: threading.Event | None = None, until_empty: bool = False) -> None:
         """Look at the queue again and again, until `ended` is set, or nothing is left that this machine can do."""
@@ -61,6 +66,7 @@ class Dispatcher:
         with self._entered():
             while not ended.is_set():
                 self.look()
+                self._tidy()
                 if until_empty and not self._is_needed():
                     return
                 ended.wait(self._interval)
@@ -100,6 +106,13 @@ class Dispatcher:
         return self._offer
 
     # ---------------------------------------------------------------- within
+    def _tidy(self) -> None:
+        """Look after the trash, but not with every look."""
+        if time.monotonic() >= self._tidied + TIDY_EVERY:
+            self._tidied = time.monotonic()
+            for item in Trash(self.store).tidy():
+                self._notify(f"{item.name}: deleted from the trash for good")
+
     def _is_needed(self) -> bool:
         waits = any(self.offer.choose(job.wants, frozenset()) for job in self.store.line())
         return waits or any(job.process.is_here for job in self.store.active())
@@ -179,6 +192,7 @@ def settle(store: Store, notify: Notify = _tell_nobody) -> list[Job]:
 
     A run that was paused for others, or that goes on by itself, waits again and is not among them.
     """
+    Trash(store).recover()
     ended = []
     for job in store.active():
         if is_alive(job):

@@ -10,7 +10,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -157,6 +157,38 @@ class Store:
     def remove(self, job: Job) -> bool:
         """Take a job that nobody has, and that does not wait, out of the queue; its folder stays."""
         return self._change("DELETE FROM jobs WHERE id = ? AND phase = 'ended'", job.id)
+
+    # ---------------------------------------------------------------- to the trash and back
+    def row(self, number: int) -> dict[str, Any]:
+        """All that is kept of a job, as plain values."""
+        with self._database.reading() as db:
+            found = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
+        if found is None:
+            self.job(number)  # says so
+        return dict(found)
+
+    def change_row(self, change: Mapping[str, Any]) -> None:
+        """Make the change of a row that belongs to a move of its folder; made twice, it is as made once.
+
+        `{"remove": number}`, `{"put": row}` (ended, in place of what has its number or its folder; without a number it
+        gets one), or `{"wait": number, "wants": device}`.
+        """
+        with self._database.writing() as db:
+            if "remove" in change:
+                db.execute("DELETE FROM jobs WHERE id = ? AND phase IN ('held', 'ended')", (change["remove"],))
+            elif "wait" in change:
+                db.execute(
+                    "UPDATE jobs SET phase = 'waiting', pid = 0, started = 0, wants = ?, "
+                    "position = 1 + (SELECT max(position) FROM jobs) WHERE id = ? AND phase IN ('held', 'ended')",
+                    (change["wants"], change["wait"]),
+                )
+            else:
+                known = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
+                row = {key: value for key, value in change["put"].items() if key in known}
+                row |= {"phase": "ended", "pid": 0, "started": 0, "device": "", "token": ""}
+                db.execute("DELETE FROM jobs WHERE id = ? OR folder = ?", (row.get("id"), row["folder"]))
+                places = ", ".join(f":{key}" for key in row)
+                db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row)
 
     # ---------------------------------------------------------------- starting and ending
     def claim(self, choose: Callable[[str, frozenset[str]], str | None], claimer: Identity) -> Job | None:

@@ -12,6 +12,7 @@ from app.jobs.dispatcher import Dispatcher
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
+from app.jobs.trash import Item
 from app.jobs.views import View, Watcher
 from app.ui import run_words as words
 from app.ui.curve import Losses
@@ -92,13 +93,14 @@ class Queue:
             if offered.is_dir():
                 shutil.rmtree(offered, ignore_errors=True)
 
-    def delete(self, number: int, actor: Actor = MACHINE_OWNER) -> None:
-        """Delete a job with its folder, and all that browsers could see of it."""
+    def delete(self, number: int, actor: Actor = MACHINE_OWNER) -> Item | None:
+        """Move a run to the trash, delete a small job, and all that browsers could see of it."""
         folder = self.store.job(number).folder
         public = self.public_of(folder) if folder.is_dir() else None
-        actions.delete(self.store, number, actor=actor)
+        thrown = actions.delete(self.store, number, actor=actor)
         if public is not None:
             shutil.rmtree(public, ignore_errors=True)
+        return thrown
 
     def in_short(self) -> tuple[str, bool]:
         """One line on what the computer does, and whether it does anything."""

@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from app.jobs.actions import ALIAS, style_item
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import ENDED, IN_WORDS
+from app.jobs.trash import CONTENT, STYLE, Trash, new_item
+from app.jobs.trash import Item as Thrown
 from app.jobs.views import View
 from app.ui import shelf_words as words
 from app.ui.names import safe_name
@@ -40,8 +43,6 @@ OWNERS = ".owners.json"
 """File among the styles that were made elsewhere, with who imported which."""
 OFFERED = "styles"
 """Folder of the public one with a folder for each style."""
-ALIAS = ".style-name"
-"""File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
 Stamp = tuple[int, int]
 
 
@@ -171,25 +172,27 @@ class Shelf:
         shutil.rmtree(self.public(item), ignore_errors=True)
         return self._again(item.id)
 
-    def remove(self, item: Item, with_run: bool = False, actor: Actor = MACHINE_OWNER) -> None:
-        """Delete a style's file in all its forms; the run of a trained one stays, unless it is to go too.
+    def remove(self, item: Item, with_run: bool = False, actor: Actor = MACHINE_OWNER) -> Thrown | None:
+        """Move a style's file in all its forms to the trash; the run of a trained one stays, unless it is to go too.
 
         VelaturaError where the run is not at rest, or where it is not the actor's to delete.
         """
         actor.check(item.name, item.owner)
         if item.run and with_run:
-            self.queue.delete(self.queue.number(item.run, actor), actor)
+            thrown = self.queue.delete(self.queue.number(item.run, actor), actor)
         elif item.run:
             view = self._run(item)
             if view.state not in ENDED:
                 raise VelaturaError(words.BUSY.format(item.name, IN_WORDS[view.state]))
             with Run(view.job.folder).training():  # not from under a process that trains it
-                shutil.rmtree(item.path.parent)
-                (view.job.folder / ALIAS).unlink(missing_ok=True)
+                thrown = style_item(self.queue.store, view.job.folder, item.name, item.owner)
+                Trash(self.queue.store).put(thrown)
             self.queue.withdraw(view.job.folder)
         else:
-            item.path.unlink(missing_ok=True)
+            runs = self.queue.store.runs
+            thrown = Trash(self.queue.store).put(new_item(STYLE, item.name, item.owner, {CONTENT: item.path}, runs))
         shutil.rmtree(self.public(item), ignore_errors=True)
+        return thrown
 
     # ---------------------------------------------------------------- within
     def _public_name(self, id: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from app.jobs.disk import missing, room
+from app.jobs.trash import Trash
 from app.ui import api, comparison, playground, run, runs, styles, train, words
 from app.ui.leftovers import sweep_public
 from app.ui.parts import Studio, open_studio
@@ -102,7 +103,9 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
         theme=Velatura(),
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
-            "middleware": checks(hosts, authenticator, places.public, uploads.path, _room(uploads.path)),
+            "middleware": checks(
+                hosts, authenticator, places.public, uploads.path, _room(uploads.path, Trash(studio.queue.store))
+            ),
             "routes": [
                 Mount("/look", StaticFiles(directory=static)),
                 Route("/now", _say_now(studio)),
@@ -132,9 +135,15 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
     return Server(demo, studio, uploads, url, dispatching)
 
 
-def _room(folder: Path) -> Callable[[], int]:
-    """How many bytes are free where uploads go."""
-    return lambda: shutil.disk_usage(folder).free
+def _room(folder: Path, trash: Trash) -> Callable[[], int]:
+    """How many bytes may come in where uploads go, beside what stays free for runs; the trash makes room for them."""
+
+    def look() -> int:
+        if missing(folder):
+            trash.make_room()
+        return room(folder)
+
+    return look
 
 
 def _say_now(studio: Studio) -> Callable[[Request], JSONResponse]:

@@ -224,7 +224,7 @@ def test_a_clone_is_a_run_of_its_own_with_the_same_pictures(store, quick, tmp_pa
     rows = [(each.name, each.owner, each.priority) for each in (same, other)]
     assert rows == [("dusk-2", "anna", 1), ("dawn", "ben", 1)]
     actions.delete(store, job.id)
-    assert not job.folder.exists() and [path.name for path in store.runs.glob(".*")] == []
+    assert not job.folder.exists() and [path.name for path in store.runs.glob(".*")] == [".trash"]
     do_next(store)
     assert do_next(store).state == "finished"
     whole, changed = (train(quick(name, {"seed": seed}), tmp_path) for name, seed in (("a", 0), ("b", 9)))

@@ -172,6 +172,7 @@ def test_no_endpoint_lets_one_person_change_what_is_anothers(shared: Shared, end
 
 def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared, browser: Any) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)
     page = context.new_page()
     page.goto(shared.process.url)
     page.get_by_label("Name").fill("bob")

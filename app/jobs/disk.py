@@ -1,0 +1,25 @@
+"""How much of a disk may be filled: some of it stays free, so that a run can save what it has learned."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+RESERVE = 2 * 2**30
+"""Bytes that stay free, on a small disk a twentieth of it: what comes in is refused, and the trash emptied, before."""
+SMALL = 20
+
+
+def reserve(folder: Path) -> int:
+    """Bytes that stay free on the disk of a folder."""
+    return min(RESERVE, shutil.disk_usage(folder).total // SMALL)
+
+
+def room(folder: Path) -> int:
+    """Bytes that may still be written to the disk of a folder; 0 where only the reserve is left."""
+    return max(0, shutil.disk_usage(folder).free - reserve(folder))
+
+
+def missing(folder: Path) -> int:
+    """Bytes by which the free part of a folder's disk falls short of the reserve."""
+    return max(0, reserve(folder) - shutil.disk_usage(folder).free)
