@@ -334,9 +334,9 @@ def test_a_loha_of_another_tool_is_written_anew_for_diffusers(trained, shelf, ti
 
 def test_a_style_is_renamed_and_keeps_its_id(trained, shelf):
     soft = by_name(trained)["soft"]
-    for item in (trained.rename(soft, " Soft/light: №1 "), by_name(Shelf(Queue(trained.places)))["Soft light No1"]):
-        assert (item.id, item.run, item.path, item.name) == (soft.id, "soft", soft.path, "Soft light No1")
-        assert trained.download(item, "diffusers").name == "Soft light No1-diffusers.safetensors"
+    for item in (trained.rename(soft, " Soft/light: №1 "), by_name(Shelf(Queue(trained.places)))["Soft light 1"]):
+        assert (item.id, item.run, item.path, item.name) == (soft.id, "soft", soft.path, "Soft light 1")
+        assert trained.download(item, "diffusers").name == "Soft light 1-diffusers.safetensors"
     with pytest.raises(VelaturaError, match="there is a style called “PLAIN one” already"):
         trained.rename(soft, "PLAIN one")
     with pytest.raises(VelaturaError, match="at least one letter or digit"):
