@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.console import print_json, print_table, say
+from app.jobs.trash_commands import trash_app
 from app.options import (
     BaseModel,
     ConfigFile,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Number = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or the name of its run.")]
 
 queue_app = typer.Typer(help="The queue: runs that wait for a device, and those that had one.")
+queue_app.add_typer(trash_app, name="trash", invoke_without_command=True, epilog="Example: velatura queue trash")
 
 
 def add_queue_commands(app: typer.Typer) -> None:
@@ -113,7 +115,7 @@ def resume(job: Number, steps: LongerSteps = None, out: Out = None, json: Json =
 
 @queue_app.command(epilog="Example: velatura queue retry dusk --set train.learning_rate=1e-4")
 def retry(job: Number, assignments: Settings = None, out: Out = None, json: Json = False) -> None:
-    """Train a failed, interrupted or cancelled run anew, with other settings if given."""
+    """Train a run anew, with other settings if given; what it was before goes to the trash."""
     from app.jobs.actions import retry as retry_job
     from trainers.config_file import parse_assignments
 
@@ -168,6 +170,21 @@ def retries(
         say(f"an interrupted run goes on by itself, up to {now} time{'' if now == 1 else 's'} without progress")
     else:
         say("an interrupted run waits for `velatura queue resume`")
+
+
+@queue_app.command(epilog="Example: velatura queue delete dusk")
+def delete(job: Number, out: Out = None, json: Json = False) -> None:
+    """Move a run that has ended to the trash, with its pictures, samples, checkpoints and style."""
+    from app.jobs.actions import delete as delete_job
+
+    store = _open(out)
+    name = store.job(number := _find(store, job)).name
+    item = delete_job(store, number)
+    if json:
+        print_json({"name": name, "item": item.id if item else None})
+    else:
+        back = f"; bring it back within 30 days with: velatura queue trash restore {item.id}" if item else ""
+        say((name, "bold"), f" was deleted{back}")
 
 
 @queue_app.command(epilog="Example: velatura queue clear")

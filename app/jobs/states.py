@@ -52,7 +52,7 @@ _TRAIN_ACTIONS: Mapping[State, tuple[str, ...]] = {
     State.FINISHED: ("longer", "clone", "delete"),
     State.FAILED: ("retry", "resume", "clone", "delete"),
     State.INTERRUPTED: ("resume", "retry", "clone", "delete"),
-    State.CANCELLED: ("retry", "clone", "delete"),
+    State.CANCELLED: ("resume", "retry", "clone", "delete"),
 }
 _SMALL_ACTIONS: Mapping[State, tuple[str, ...]] = {
     State.QUEUED: ("move", "cancel"),
@@ -149,7 +149,8 @@ def actions_for(job: Job, state: State, saved: int = 0) -> tuple[str, ...]:
     if state == State.PREPARING and saved:  # to go on: what it has can be exported, or kept for later
         return ("stop", "pause", "cancel")
     actions = (_TRAIN_ACTIONS if job.kind == TRAIN else _SMALL_ACTIONS).get(state, ())
-    return tuple(what for what in actions if saved or state != State.FAILED or what != "resume")
+    has_nothing = not saved and state in (State.FAILED, State.CANCELLED)
+    return tuple(what for what in actions if not (has_nothing and what == "resume"))
 
 
 def describe(
@@ -191,6 +192,8 @@ def describe(
             return f"Done in {readable_time(said.seconds)}." if said.seconds >= 1 else "Done."
         case State.INTERRUPTED:
             return _interrupted(said, restarts)
+        case State.CANCELLED if said.saved:
+            return f"Saved up to step {said.saved}."
     return ""
 
 

@@ -92,6 +92,11 @@ class Trash:
         actor.check(found.name, found.owner)
         return found
 
+    def restarted(self, number: int) -> Item | None:
+        """What the job with this number was before it was restarted last."""
+        found = (item for item in self.items() if item.kind == RESTARTED and (item.row or {}).get("id") == number)
+        return next(found, None)
+
     def size(self, actor: Actor = MACHINE_OWNER) -> int:
         """Bytes that the actor's items take."""
         return sum(item.size for item in self.items(actor))

@@ -34,11 +34,12 @@ def icon(name: str) -> str:
     return f'<svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d="{ICONS[name]}"/></svg>'
 
 
-def button(words: str, do: str, identifier: str = "", kind: str = "quiet", drawing: str = "") -> str:
-    """A button that asks the server for `do`; `identifier` says about what."""
+def button(words: str, do: str, identifier: str = "", kind: str = "quiet", drawing: str = "", note: str = "") -> str:
+    """A button that asks the server for `do`; `identifier` says about what, and `note` what is lost by it."""
+    noted = f' data-note="{text(note)}"' if note else ""
     about = f' data-about="{text(identifier)}"' if identifier else ""
     drawn = icon(drawing) if drawing else ""
-    return f'<button type="button" class="{kind}" data-do="{text(do)}"{about}>{drawn}{text(words)}</button>'
+    return f'<button type="button" class="{kind}" data-do="{text(do)}"{about}{noted}>{drawn}{text(words)}</button>'
 
 
 def banner(words: str, *buttons: str, kind: str = "info") -> str:

@@ -17,11 +17,11 @@ from app.ui.html import banner, empty_page, file_address, text
 from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.queue import Queue, share
-from app.ui.run_actions import buttons, perform
+from app.ui.run_actions import buttons, perform, undo
 from app.ui.run_dialogs import dialogs
 from app.ui.run_ranks import rank_map
 from app.ui.shelf import Shelf
-from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
+from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, build_shell, island
 from app.ui.visit import actor_of, digest, given_back, number, said
 from trainers.errors import VelaturaError
 
@@ -39,6 +39,7 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     opening.then(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
     page.head.asked(page.asked, state, page.everything, **EACH)
+    page.notice.asked(page.undone, state, page.everything, **EACH)
     page.folds.unfolded(page.unfolded, page.name, page.folds, **EACH)
     page.compare.wanted(page.wanted, page.name, page.compare, **EACH)
     for part in (page.head, page.curve):
@@ -50,7 +51,7 @@ class RunPage:
 
     def __init__(self, queue: Queue, shelf: Shelf) -> None:
         self.queue, self.shelf = queue, shelf
-        self.notice = block("", elem_id="run-notice")
+        self.notice = patched("asks.js", elem_id="run-notice")
         self.head = patched("runs.js", elem_id="run-head")
         with gr.Row(elem_classes="two"):
             with gr.Column(scale=5, min_width=320):
@@ -91,6 +92,11 @@ class RunPage:
         answer = perform(self.queue, event, actor_of(request))
         shown = self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
         return {self.notice: answer.notice} | shown
+
+    def undone(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Take back what was just done."""
+        said = undo(self.queue, event, actor_of(request))
+        return {self.notice: said} | self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
 
     def unfolded(self, name: str, event: gr.EventData) -> Any:
         """What stands in the fold that was opened: the log's end, the settings, or what the process said."""
@@ -181,11 +187,13 @@ def _head(view: View, sampled: bool, style: str, actor: Actor) -> str:
 def _acts(view: View, sampled: bool, style: str, actor: Actor) -> list[str]:
     """The buttons of a run: what is most wanted filled, the rest quieter."""
     has_style = run_parts.style_file(view) is not None
-    first = [_fetch(words.DOWNLOAD_STYLE, "style", "go")] if has_style else []
+    filled = view.state in (State.PAUSED, State.FAILED, State.INTERRUPTED, State.CANCELLED)
+    first = [_fetch(words.DOWNLOAD_STYLE, "style", "quiet" if filled else "go")] if has_style else []
     first += [f'<a class="quiet" href="playground?style={text(style)}">{text(words.TRY_IT)}</a>'] if style else []
-    filled = not has_style and view.state in (State.PAUSED, State.FAILED, State.INTERRUPTED, State.CANCELLED)
     samples = [_fetch(words.DOWNLOAD_SAMPLES, "samples", "quiet")] if sampled else []
     acts = buttons(view, actor, "go" if filled else "quiet")
+    if filled and acts:
+        first.insert(0, acts.pop(0))
     return [*first, *acts[:-1], *samples, *acts[-1:]] if acts else [*first, *samples]
 
 

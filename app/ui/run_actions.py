@@ -10,8 +10,10 @@ import gradio as gr
 
 from app.jobs import actions
 from app.jobs.permissions import Actor
+from app.jobs.run_trash import has_learned
 from app.jobs.states import State
 from app.jobs.store import TRAIN
+from app.jobs.trash import Item, Trash
 from app.jobs.views import View
 from app.ui import failures
 from app.ui import run_words as words
@@ -21,7 +23,11 @@ from app.ui.queue import SMALL_JOB, Queue
 from app.ui.trouble import in_a_banner
 from app.ui.visit import said
 from trainers.errors import VelaturaError
+from trainers.run import Run
 
+LOSING = (State.TRAINING, State.SAMPLING, State.STOPPING, State.HANGING)
+"""States in which cancelling loses what was not saved."""
+UNDO = "undo"
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
 
 
@@ -44,7 +50,7 @@ def buttons(view: View, actor: Actor, first: str = "quiet") -> list[str]:
         if what == "clone":  # which begins where settings are chosen
             found.append(f'<a class="{kind}" href="./?{urlencode({"clone": name})}">{text(label)}</a>')
         else:
-            found.append(button(label, what, name, kind))
+            found.append(button(label, what, name, kind, note=_note(view, what)))
     return found
 
 
@@ -76,10 +82,42 @@ def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Act
     elif what in ("retry", HALF, LOW):
         view = queue.watcher.view(number)
         actions.retry(store, number, failures.changes(what, view), actor=actor)
+        before = Trash(store).restarted(number)
+        return Answer(undoable(words.RESTARTED.format(name), before) if before else "")
     elif what == "delete":
-        queue.delete(number, actor)
-        return Answer(banner(words.DELETED.format(name)), gone=True)
+        deleted = queue.delete(number, actor)
+        return Answer(undoable(words.DELETED.format(name), deleted), gone=True)
     return Answer("")
+
+
+def undoable(said: str, item: Item | None) -> str:
+    """A line that says what was done, with the way back where there is one."""
+    return banner(said, button(words.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
+
+
+def undo(queue: Queue, event: gr.EventData, actor: Actor) -> str:
+    """Bring back what the line above a page has just offered to; what is said of it."""
+    try:
+        name = actions.restore(queue.store, said(event, "about"), instead=True, actor=actor)
+    except (OSError, VelaturaError) as error:
+        return in_a_banner(error)
+    return banner(words.BACK.format(name))
+
+
+def _note(view: View, what: str) -> str:
+    """What is lost, or goes to the trash, by pressing a button; empty where nothing is, so that nobody is asked."""
+    said = view.said
+    if view.job.kind != TRAIN:
+        return ""
+    if what in ("retry", HALF, LOW):
+        return words.RESTART_NOTE if has_learned(Run(view.job.folder)) else ""
+    if what != "cancel" or not said.step or view.state not in LOSING:
+        return ""
+    if not said.saved:
+        return words.LOSES_ALL.format(said.step)
+    if said.step == said.saved:
+        return words.LOSES_NOTHING.format(said.saved)
+    return words.LOSES.format(said.step - said.saved, said.step, said.saved)
 
 
 def _wanted(view: View, actor: Actor) -> list[str]:
@@ -118,7 +156,7 @@ def _label(view: View, what: str) -> str:
             if view.state in (State.STOPPING, State.HANGING)
             else words.CANCEL
         )
-    if what == "resume" and view.state == State.INTERRUPTED and view.said.saved:
+    if what == "resume" and view.state in (State.INTERRUPTED, State.CANCELLED) and view.said.saved:
         return f"{words.GO_ON} from {view.said.saved}"
     return labels[what]
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from app.ui import run_words as words
+from app.ui.failures import HALF, LOW
 from app.ui.html import text
 
 
 def dialogs() -> str:
     """The page's dialogs: delete, train longer. `{}` in their titles becomes the run's name."""
     longer = _field("longer-steps", "steps", words.STEPS, "numeric")
-    return dialog(
-        "delete", words.DELETE_TITLE, words.DELETE_TEXT, "", (words.KEEP, words.DELETE), danger=True
-    ) + dialog("longer", words.LONGER_TITLE, words.LONGER_TEXT, longer, (words.NOT_NOW, words.LONGER))
+    restart = (words.KEEP, words.ANEW)
+    return (
+        dialog("delete", words.DELETE_TITLE, words.DELETE_TEXT, "", (words.KEEP, words.DELETE), danger=True)
+        + dialog("longer", words.LONGER_TITLE, words.LONGER_TEXT, longer, (words.NOT_NOW, words.LONGER))
+        + dialog("cancel", words.CANCEL_TITLE, "", "", (words.KEEP_TRAINING, words.WITHOUT_SAVING), danger=True)
+        + "".join(dialog(what, words.RESTART_TITLE, "", "", restart, danger=True) for what in ("retry", HALF, LOW))
+    )
 
 
 def _field(identifier: str, name: str, label: str, keyboard: str) -> str:
@@ -23,12 +28,16 @@ def _field(identifier: str, name: str, label: str, keyboard: str) -> str:
 
 
 def dialog(what: str, title: str, lead: str, fields: str, choices: tuple[str, str], danger: bool = False) -> str:
-    """A question of a page, asked by the button that does `what`; one with danger in it is closed by Enter."""
+    """A question of a page, asked by the button that does `what`; one with danger in it is closed by Enter.
+
+    Without a `lead` the button's note takes its place, and a button without a note asks nothing.
+    """
+    told = f"<p>{text(lead)}</p>" if lead else '<p class="lost" data-noted></p>'
     no, yes = choices
     kind, focus = ("danger", " autofocus") if danger else ("go", "")
     return (
         f'<dialog class="ask" data-what="{what}" aria-labelledby="ask-{what}"><form method="dialog">'
-        f'<h2 id="ask-{what}" data-title="{text(title)}"></h2><p>{text(lead)}</p>{fields}'
+        f'<h2 id="ask-{what}" data-title="{text(title)}"></h2>{told}{fields}'
         f'<div class="row"><button type="button" class="quiet" data-close{focus}>{text(no)}</button>'
         f'<button class="{kind}" value="yes">{text(yes)}</button></div></form></dialog>'
     )

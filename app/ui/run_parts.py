@@ -67,8 +67,8 @@ def facts(view: View) -> str:
 
 
 def style_file(view: View) -> Path | None:
-    """The file that a run has written last, once it has."""
-    if view.state not in (State.FINISHED, State.STOPPED):
+    """The file that a run at rest has written last, once it has."""
+    if view.state not in ENDED:
         return None
     file = view.job.folder / "style" / f"{view.job.name}.safetensors"
     return file if file.is_file() else None

@@ -39,7 +39,14 @@ STATES = {
 UP, DOWN = "Move up", "Move down"
 HANDLE = "Move {}: drag, or press the up and down arrows"
 STOP, PAUSE, CANCEL, WITHOUT_SAVING = "Stop and save", "Pause", "Cancel", "Stop without saving"
-GO_ON, LONGER, AGAIN, ANEW, CLONE, DELETE = "Go on", "Train longer", "Try again", "Start again", "Clone", "Delete"
+GO_ON, LONGER, AGAIN, ANEW, CLONE, DELETE = (
+    "Continue",
+    "Train longer",
+    "Try again",
+    "Restart from zero",
+    "Clone",
+    "Delete",
+)
 AGAIN_HALF, AGAIN_LOW = "Try again with half the learning rate", "Try again with low memory"
 AT_ONCE = "Stop now"
 
@@ -77,13 +84,23 @@ RANKS_HELD = "How much rank the change needs"
 RANKS_HELD_HINT = "Each row is a layer, each column a moment of the training; the darker, the more {}."
 RANKS_HELD_PICTURE = "In each layer over the steps, from light (none) to dark (the most): {}"
 DELETE_TITLE = "Delete {}?"
-DELETE_TEXT = "Its pictures, samples and style file go too."
+DELETE_TEXT = "Its pictures, samples and style file go too. You can bring it back from the trash for 30 days."
 KEEP = "Keep"
 STEPS, NOT_NOW, AS_IT_WAS = "Steps", "Not now", "as it was"
 LONGER_TITLE = "Train {} longer"
 LONGER_TEXT = "It goes on from where it is, up to this many steps in all."
 MORE_STEPS = "It is at step {} already; to train it longer, write a larger number"
-DELETED = "{} was deleted."
+DELETED, UNDO, BACK = "“{}” was deleted.", "Undo", "“{}” is back as it was."
+RESTARTED = "“{}” starts from zero; what it was before is in the trash."
+RESTART_TITLE = "Restart {} from zero?"
+RESTART_NOTE = (
+    "All that it has learned, with its samples and style, goes to the trash. You can bring it back for 30 days."
+)
+CANCEL_TITLE = "Stop {} without saving?"
+LOSES_ALL = "Nothing was saved yet: all {} steps are lost."
+LOSES = "{} of {} steps are lost: it was saved last at step {}, and can be continued from there."
+LOSES_NOTHING = "It was saved at step {} and can be continued from there. No style file is written."
+KEEP_TRAINING = "Keep training"
 
 NOT_YOURS = "This run belongs to {}. You can look at it, clone it and download what it made; only they can change it."
 STUDIO_OWNER = "the owner of this studio"

@@ -22,7 +22,7 @@ from app.ui.listing import choice_of, pages, search_field
 from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.queue import Queue, share
-from app.ui.run_actions import buttons, perform
+from app.ui.run_actions import buttons, perform, undo
 from app.ui.run_dialogs import dialogs
 from app.ui.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.visit import actor_of, number, said
@@ -43,6 +43,7 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **EACH)
     page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **EACH)
     page.list.asked(page.asked, state, page.everything, **EACH)
+    page.notice.asked(page.undone, state, page.everything, **EACH)
 
 
 class RunsPage:
@@ -51,7 +52,7 @@ class RunsPage:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         block(heading(words.TITLE))
-        self.notice = block("", elem_id="runs-notice")
+        self.notice = patched("asks.js", elem_id="runs-notice")
         self.filter = island(None, "filter.js", _filter(), elem_id="runs-filter")
         self.list = patched(
             *("runs.js", "order.js", "ticks.js"),
@@ -91,6 +92,11 @@ class RunsPage:
         """Do what a button wants, and show what has become of it."""
         answer = perform(self.queue, event, actor_of(request))
         return {self.notice: answer.notice} | self.tick(chosen, seen, request)
+
+    def undone(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Take back what was just done."""
+        said = undo(self.queue, event, actor_of(request))
+        return {self.notice: said} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
     def _listing(self, views: list[View], small: list[View], choice: dict[str, Any], actor: Actor) -> str:

@@ -44,7 +44,7 @@ ARRIVED_NOT = "“{}” did not arrive. Check the connection and add it again."
 PUT_IT = "Put it into {} on this computer instead; it appears here by itself."
 ASK_TO_PUT_IT = "Whoever runs this studio can put it among its styles."
 IS_HERE, ARE_HERE = "{} is here now.", "{} styles are here now."
-RENAMED, DELETED, DELETED_BOTH = "It is called {} now.", "{} was deleted.", "{} and its run were deleted."
+RENAMED, DELETED, DELETED_BOTH = "It is called {} now.", "“{}” was deleted.", "“{}” and its run were deleted."
 NO_FILE = "The file could not be made: {}."
 
 ON, ON_UNKNOWN = "on {}", "for an unknown base"
@@ -76,9 +76,12 @@ EMBEDDING = "textual-inversion"
 """The method of a file that is no LoRA, but a word: in prompts it is called by the file's name."""
 
 DELETE_TITLE = "Delete {}?"
-DELETE_TEXT = "The style file goes, in every form. Its run stays, with its pictures, samples and settings."
+DELETE_TEXT = (
+    "The style file goes to the trash, in every form, and can be brought back for 30 days. Its run stays, with its "
+    "pictures, samples and settings."
+)
 DELETE_RUN = "Delete the run too, with all that is in it"
-DISCARD_TEXT = "It was made elsewhere: only the copy that is here goes."
+DISCARD_TEXT = "It was made elsewhere: only the copy that is here goes. You can bring it back for 30 days."
 KEEP = "Keep"
 RENAME_TITLE = "Rename {}"
 RENAME_TEXT = "Its downloads and its prompt words carry the new name. A run keeps its own."

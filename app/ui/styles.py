@@ -20,6 +20,7 @@ from app.ui.listing import choice_of, pages, search_field
 from app.ui.offers import make_offered
 from app.ui.parts import Studio
 from app.ui.patched import patched
+from app.ui.run_actions import undo, undoable
 from app.ui.shelf import Item
 from app.ui.shelf_cards import card, dialogs
 from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
@@ -43,6 +44,7 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **EACH)
     page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **EACH)
     page.list.asked(page.asked, state, page.everything, **EACH_IN_TURN)
+    page.notice.asked(page.undone, state, page.everything, **EACH_IN_TURN)
     page.list.fetched(page.fetched, None, [page.files, page.notice], **EACH_IN_TURN)
     page.intake.brought(page.brought, state, [page.intake, *page.everything], **EACH_IN_TURN, concurrency_limit=2)
 
@@ -61,7 +63,7 @@ class StylesPage:
                 elem_id="styles-intake",
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
             )
-        self.notice = block("", elem_id="styles-notice")
+        self.notice = patched("asks.js", elem_id="styles-notice")
         self.filter = island(None, "filter.js", search_field("styles-search"), elem_id="styles-filter")
         self.list = patched("runs.js", elem_id="styles")
         self.files = island({}, "files.js", "<div></div>")
@@ -95,9 +97,14 @@ class StylesPage:
         """Rename or delete a style, and show what has become of it."""
         try:
             item = self._item(said(event, "run"))
-            notice = banner(self._do(said(event, "what"), item, event, actor_of(request)))
+            notice = self._do(said(event, "what"), item, event, actor_of(request))
         except (OSError, VelaturaError) as error:
             notice = _problem(error)
+        return {self.notice: notice} | self.tick(chosen, seen, request)
+
+    def undone(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Take back what was just done."""
+        notice = undo(self.studio.queue, event, actor_of(request))
         return {self.notice: notice} | self.tick(chosen, seen, request)
 
     def fetched(self, event: gr.EventData) -> Shown:
@@ -140,14 +147,14 @@ class StylesPage:
         return self.shelf.take_in(Path(str(file.get("path", ""))), name, folder, owner)
 
     def _do(self, what: str, item: Item, event: gr.EventData, actor: Actor) -> str:
-        """Do what a button asks for; the sentence that says so."""
+        """Do what a button asks for; the line that says so."""
         if what == "rename":
-            return words.RENAMED.format(self.shelf.rename(item, said(event, "name"), actor).name)
+            return banner(words.RENAMED.format(self.shelf.rename(item, said(event, "name"), actor).name))
         if what not in ("delete", "discard"):
             raise VelaturaError(words.GONE)
         with_run = bool(item.run) and said(event, "with_run") == "on"
-        self.shelf.remove(item, with_run, actor)
-        return (words.DELETED_BOTH if with_run else words.DELETED).format(item.name)
+        deleted = self.shelf.remove(item, with_run, actor)
+        return undoable((words.DELETED_BOTH if with_run else words.DELETED).format(item.name), deleted)
 
     def _listing(
         self, found: list[Item], views: dict[str, View], busy: list[View], choice: dict[str, Any], actor: Actor

@@ -4,11 +4,16 @@ const ask = (button, more = {}) => {
   trigger('asked', asked);
   element.dispatchEvent(new CustomEvent('velatura:asked', {detail: asked}));
 };
-const question = button => document.querySelector(`dialog.ask[data-what="${button.dataset.do}"]`);
+const question = button => {
+  const dialog = document.querySelector(`dialog.ask[data-what="${button.dataset.do}"]`);
+  return dialog?.querySelector('[data-noted]') && !button.dataset.note ? null : dialog;   // nothing is lost by it
+};
 const putTo = (dialog, button) => {
   const title = dialog.querySelector('[data-title]');
   title.textContent = title.dataset.title.replace('{}', button.dataset.name || button.dataset.about);
   dialog.querySelector('form').reset();
+  const noted = dialog.querySelector('[data-noted]');
+  if (noted) noted.textContent = button.dataset.note;
   for (const field of dialog.querySelectorAll('[data-named]')) field.value = button.dataset.name;
   dialog.returnValue = '';
   dialog.onclose = () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -87,6 +88,28 @@ def test_jobs_are_added_listed_ordered_and_taken_out(place):
     assert names("queue") == ["dusk"] and (place / "outputs" / "dawn" / "dataset").is_dir()
 
 
+def test_a_deleted_run_is_listed_in_the_trash_brought_back_and_deleted_for_good(place, monkeypatch):
+    add("dusk")
+    assert "nothing is in the trash" in call("queue", "trash").err
+    call("queue", "cancel", "dusk")
+    assert "dusk was deleted; bring it back within 30 days with: velatura queue trash restore" in call(
+        "queue", "delete", "dusk"
+    ).err.replace("\n", " ")
+    assert names("queue") == [] and not (place / "outputs" / "dusk").exists()
+    (item,) = facts("queue", "trash")
+    assert (item["name"], item["kind"], item["owner"]) == ("dusk", "run", "") and item["bytes"] > 0
+    assert "30 days left" in call("queue", "trash", "list").out
+    assert facts("queue", "trash", "restore", "dusk") == {"name": "dusk"}
+    assert names("queue") == ["dusk"] and (place / "outputs" / "dusk" / "dataset").is_dir()
+    assert "there is no 'dusk' in the trash" in call("queue", "trash", "restore", "dusk").err
+    item = facts("queue", "delete", "dusk")["item"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    refused = call("queue", "trash", "empty")
+    assert refused.code != 0 and "Delete 1 thing" in refused.err
+    assert [one["id"] for one in facts("queue", "trash")] == [item]
+    assert facts("queue", "trash", "empty", "--yes")["deleted"] == 1 and facts("queue", "trash") == []
+
+
 def test_what_does_not_fit_is_one_sentence(place):
     add("dusk")
     for line, sentence in (
@@ -96,6 +119,7 @@ def test_what_does_not_fit_is_one_sentence(place):
         ("resume dusk", "dusk cannot be resumed: it is waiting for its turn"),
         ("retry 1", "dusk cannot be tried again: it is waiting for its turn"),
         ("clone 1", "dusk cannot be cloned: it is waiting for its turn"),
+        ("delete dusk", "dusk cannot be deleted: it is waiting for its turn"),
         ("move dusk aside", "'aside' is no place; give up, down, first, last or a number from 1"),
         ("add --images nowhere --name x", "there is no such folder"),
         ("add --images images --name x --set train.stepz=3", "there is no setting train.stepz"),

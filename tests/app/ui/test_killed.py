@@ -56,7 +56,7 @@ def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser:
     trainer.kill()
     page.wait_for_selector("#run-head .chip.interrupted")
     go_on = page.locator(".acts .go")
-    saved = int(go_on.inner_text().removeprefix("Go on from "))
+    saved = int(go_on.inner_text().removeprefix("Continue from "))
     assert saved >= 20 and saved % 20 == 0
     go_on.click()
     assert wait_for_step(page, saved + 1) > saved

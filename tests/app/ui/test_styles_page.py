@@ -214,7 +214,7 @@ def test_what_the_dialog_says_is_deleted(page, place):
     asked = page.locator("dialog.ask[open]")
     assert "only the copy that is here" in asked.inner_text() and asked.locator(".switch").count() == 0
     asked.get_by_role("button", name="Delete").click()
-    page.wait_for_selector(".banner:has-text('b blot b was deleted.')")
+    page.wait_for_selector(".banner:has-text('“b blot b” was deleted.')")
     assert list((place.store.runs / ".studio/styles").iterdir()) == []
 
     more(page, "Dusk soft", "Delete")
