@@ -95,8 +95,8 @@ class RunPage:
 
     def undone(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Take back what was just done."""
-        said = undo(self.queue, event, actor_of(request))
-        return {self.notice: said} | self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
+        notice = undo(self.queue, said(event, "about"), actor_of(request))
+        return {self.notice: notice} | self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
 
     def unfolded(self, name: str, event: gr.EventData) -> Any:
         """What stands in the fold that was opened: the log's end, the settings, or what the process said."""

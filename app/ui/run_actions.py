@@ -95,10 +95,13 @@ def undoable(said: str, item: Item | None) -> str:
     return banner(said, button(words.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
 
 
-def undo(queue: Queue, event: gr.EventData, actor: Actor) -> str:
-    """Bring back what the line above a page has just offered to; what is said of it."""
+def undo(queue: Queue, item: str, actor: Actor, instead: bool = True) -> str:
+    """Bring back what was done with a run or a style, by its id in the trash; what is said of it.
+
+    A restarted run that is at work again ends for it, unless it is to go on: then the old one comes back beside it.
+    """
     try:
-        name = actions.restore(queue.store, said(event, "about"), instead=True, actor=actor)
+        name = actions.restore(queue.store, item, instead=instead, actor=actor)
     except (OSError, VelaturaError) as error:
         return in_a_banner(error)
     return banner(words.BACK.format(name))
@@ -125,7 +128,7 @@ def _wanted(view: View, actor: Actor) -> list[str]:
     wanted: list[str] = []
     for what in actor.permitted(view.job.owner, view.actions):
         if what == "move":
-            wanted += ["up", "down"]
+            wanted += ["up", "down"] if view.job.kind == TRAIN else []
         elif what == "retry":
             wanted += [each for each in (failures.offer(view), what) if each]
         elif what != "change":  # settings are changed where they are chosen

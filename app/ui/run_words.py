@@ -14,6 +14,7 @@ NO_SUCH_RUN = ("There is no such run", "It was deleted, or the address is not wh
 TO_THE_RUNS = "To the runs"
 ALSO = "Also using the computer"
 SMALL = {"estimate": "Measuring a run", "caption": "Writing captions", "generate": "Drawing a picture"}
+MEASURING = "Measuring “{}”"
 SEARCH, SHOW = "Search", "Show"
 SHOWN = {"all": "All", "running": "Running", "waiting": "Waiting", "ended": "Ended", "mine": "Mine"}
 NONE_SHOWN = "Nothing fits. Search for less, or show all."

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.jobs.permissions import Actor
+from app.jobs.small import ESTIMATE
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.ui import comparison_words as comparing
@@ -25,7 +26,9 @@ from app.ui.queue import Queue, share
 from app.ui.run_actions import buttons, perform, undo
 from app.ui.run_dialogs import dialogs
 from app.ui.shell import AT_ONCE, EACH, block, build_shell, island
+from app.ui.trash import trash_link
 from app.ui.visit import actor_of, number, said
+from trainers.run import Run
 
 A_PAGE = 25
 SOON, LATER = 2, 15
@@ -71,7 +74,8 @@ class RunsPage:
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         views, small = self.queue.runs(), self.queue.small_jobs()
-        value = self._listing(views, small, choice_of(chosen), actor_of(request))
+        actor = actor_of(request)
+        value = self._listing(views, small, choice_of(chosen), actor) + trash_link(self.queue, actor)
         busy = any(view.state not in ENDED for view in (*views, *small))
         digest = sha256(f"{value}{busy}".encode()).hexdigest()[:16]
         if digest == seen:
@@ -95,8 +99,8 @@ class RunsPage:
 
     def undone(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Take back what was just done."""
-        said = undo(self.queue, event, actor_of(request))
-        return {self.notice: said} | self.tick(chosen, seen, request)
+        notice = undo(self.queue, said(event, "about"), actor_of(request))
+        return {self.notice: notice} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
     def _listing(self, views: list[View], small: list[View], choice: dict[str, Any], actor: Actor) -> str:
@@ -157,11 +161,18 @@ def _also(small: Sequence[View], actor: Actor) -> str:
     if not small:
         return ""
     rows = "".join(
-        f'<li data-key="{view.job.id}"><span>{text(words.SMALL.get(view.job.kind, view.job.kind))}</span>'
+        f'<li data-key="{view.job.id}"><span>{text(_small(view, actor))}</span>'
         f"<small>{text(view.line)}</small>{run_parts.chip(view.state)}{''.join(buttons(view, actor))}</li>"
         for view in small
     )
     return f'<section class="also"><h2>{text(words.ALSO)}</h2><ul>{rows}</ul></section>'
+
+
+def _small(view: View, actor: Actor) -> str:
+    """What a small job is; a measurement with the name of the draft, for whoever is preparing it."""
+    if view.job.kind == ESTIMATE and actor.may_change(view.job.owner):
+        return words.MEASURING.format(Run(view.job.folder).table().get("name", ""))
+    return words.SMALL.get(view.job.kind, view.job.kind)
 
 
 def _filter() -> str:

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from app.jobs.disk import missing, room
 from app.jobs.trash import Trash
-from app.ui import api, comparison, playground, run, runs, styles, train, words
+from app.ui import api, comparison, playground, run, runs, styles, train, trash, words
 from app.ui.leftovers import sweep_public
 from app.ui.parts import Studio, open_studio
 from app.ui.places import Places, UploadFolder
@@ -77,6 +77,7 @@ def build(studio: Studio) -> gr.Blocks:
         ("Compare", "compare", comparison),
         ("Styles", "styles", styles),
         ("Playground", "playground", playground),
+        ("Trash", "trash", trash),
     ):
         with demo.route(name, path):
             page.build(studio, demo)
@@ -92,6 +93,7 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     studio = open_studio(places, uploads.path, shared=bool(people) or not is_loopback(address.host))
     sweep_public(studio.queue, studio.drafts, studio.drawings.root)
+    studio.estimating.sweep()
     studio.checker.warm_up()
     authenticator = Authenticator(people, places.secret())
     demo = build(studio).queue(default_concurrency_limit=8, max_size=200)

@@ -24,6 +24,7 @@ from app.ui.run_actions import undo, undoable
 from app.ui.shelf import Item
 from app.ui.shelf_cards import card, dialogs
 from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
+from app.ui.trash import trash_link
 from app.ui.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
 from app.ui.visit import actor_of, items, number, said, sender_of
 from trainers.errors import VelaturaError
@@ -77,7 +78,9 @@ class StylesPage:
         """What the page shows now, where that is something else than it has seen."""
         views = {view.job.name: view for view in self.studio.queue.runs()}
         busy = [view for view in views.values() if view.state not in ENDED]
-        value = self._listing(self.shelf.items(), views, busy, choice_of(chosen), actor_of(request))
+        actor = actor_of(request)
+        value = self._listing(self.shelf.items(), views, busy, choice_of(chosen), actor)
+        value += trash_link(self.studio.queue, actor)
         digest = sha256(f"{value}{bool(busy)}".encode()).hexdigest()[:16]
         if digest == seen:
             return {self.seen: gr.skip()}
@@ -104,7 +107,7 @@ class StylesPage:
 
     def undone(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Take back what was just done."""
-        notice = undo(self.studio.queue, event, actor_of(request))
+        notice = undo(self.studio.queue, said(event, "about"), actor_of(request))
         return {self.notice: notice} | self.tick(chosen, seen, request)
 
     def fetched(self, event: gr.EventData) -> Shown:

@@ -1,0 +1,117 @@
+"""What a click would lose is asked for, said, and taken back, in a real browser over a real training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.jobs import actions
+from app.jobs.store import TRAIN, NewJob, Store
+from app.jobs.trash import Trash
+from tests.app.ui.ended_runs import write_run
+from tests.app.ui.server import Process
+from tests.app.ui.visitor import visiting, widest
+from tests.trainers.runs import quick_settings, write_images
+from trainers.run import Run
+
+LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 7}, "sample": {"every": 0}}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Iterator[tuple[Process, Store]]:
+    """A studio that trains a run without end, beside a finished one."""
+    folder = tmp_path_factory.mktemp("trash")
+    process, store = Process(folder / "outputs"), Store(folder / "outputs")
+    store.add(NewJob(TRAIN, write_run(store.runs, "inky", {"train": {"steps": 4, "warmup": 0}})), phase="ended")
+    actions.add(store, quick_settings(tiny_bases["sd1"], write_images(folder / "images"), LONG))
+    yield process, store
+    for job in store.active():
+        job.process.kill()
+    process.stop()
+
+
+@pytest.fixture
+def page(browser: Any, place: tuple[Process, Store]) -> Iterator[Any]:
+    with visiting(browser, place[0].url) as opened:
+        yield opened
+
+
+def chip(page: Any, words: str) -> Any:
+    return page.get_by_role("status").get_by_text(words, exact=True)
+
+
+def press(page: Any, label: str) -> None:
+    page.get_by_role("button", name=label, exact=True).click()
+
+
+def test_cancelling_asks_first_and_leaves_a_way_on(page: Any, place: tuple[Process, Store]) -> None:
+    process, store = place
+    run = Run(store.runs / "dusk")
+    page.goto(f"{process.url}run?id=dusk")
+    chip(page, "Training").wait_for()
+    page.wait_for_function("parseInt(document.querySelector('.facts dd')?.textContent) > 8")
+    press(page, "Stop without saving")
+    asked = page.get_by_role("dialog", name="Stop dusk without saving?")
+    asked.get_by_text("can be continued from there").wait_for()
+    asked.get_by_role("button", name="Keep training").click()
+    asked.wait_for(state="hidden")
+    assert chip(page, "Training").is_visible()
+    press(page, "Stop without saving")
+    asked.get_by_role("button", name="Stop without saving").click()
+    chip(page, "Cancelled").wait_for()
+    saved = run.checkpoint_steps()[-1]
+    assert saved % 7 == 0
+    page.get_by_role("button", name=f"Continue from {saved}", exact=True).wait_for()
+    assert page.locator(".go:visible").all_inner_texts() == [f"Continue from {saved}"]
+
+
+def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Store]) -> None:
+    process, store = place
+    run = Run(store.runs / "dusk")
+    before = (run.checkpoint_steps(), (run.folder / "events.jsonl").read_bytes())
+    page.goto(f"{process.url}run?id=dusk")
+    press(page, "Restart from zero")
+    asked = page.get_by_role("dialog", name="Restart dusk from zero?")
+    asked.get_by_text("You can bring it back for 30 days").wait_for()
+    asked.get_by_role("button", name="Restart from zero").click()
+    page.get_by_text("“dusk” starts from zero").wait_for()
+    chip(page, "Training").wait_for()
+    press(page, "Undo")
+    page.get_by_text("“dusk” is back as it was.").wait_for()
+    chip(page, "Cancelled").wait_for()
+    assert (run.checkpoint_steps(), (run.folder / "events.jsonl").read_bytes()) == before
+    page.get_by_role("button", name=f"Continue from {before[0][-1]}", exact=True).wait_for()
+
+
+def test_what_is_deleted_comes_back_by_undo_and_from_the_trash(page: Any, place: tuple[Process, Store]) -> None:
+    process, store = place
+    page.goto(f"{process.url}run?id=inky")
+    for way in ("undo", "trash"):
+        press(page, "Delete")
+        page.get_by_role("dialog", name="Delete inky?").get_by_role("button", name="Delete").click()
+        page.get_by_text("“inky” was deleted.").wait_for()
+        page.get_by_role("heading", name="There is no such run").wait_for()
+        assert not (store.runs / "inky").exists()
+        if way == "undo":
+            press(page, "Undo")
+            page.get_by_role("heading", name="inky").wait_for()
+    page.goto(f"{process.url}runs")
+    page.get_by_role("link", name="Trash ·").click()
+    row = page.get_by_role("listitem").filter(has_text="inky")
+    row.get_by_text("Run · deleted earlier today").wait_for()
+    assert widest(page) == []
+    row.get_by_role("button", name="Restore").click()
+    page.get_by_text("“inky” is back as it was.").wait_for()
+    row.wait_for(state="hidden")
+    assert (store.runs / "inky" / "style" / "inky.safetensors").is_file()
+
+    actions.delete(store, store.job_in(store.runs / "inky").id)
+    page.reload()
+    page.get_by_role("button", name="Empty now").click()
+    asked = page.get_by_role("dialog", name="Empty the trash?")
+    asked.get_by_role("button", name="Delete for good").click()
+    page.get_by_role("heading", name="The trash is empty").wait_for()
+    assert Trash(store).items() == []
