@@ -115,6 +115,8 @@ def _end(store: Store, job: Job) -> None:
     """End a run at once, wherever it is, and wait until it has no process any more."""
     if job.phase == "claimed":
         store.end(job)
+    if job.phase == "running":
+        store.request(job, "cancel")  # or it would go on by itself
     if job.phase == "running" and not kill(job):
         raise VelaturaError(f"{job.name} is trained by another computer; stop it first")
     end = time.monotonic() + ENDING

@@ -178,14 +178,15 @@ class Store:
                 db.execute("DELETE FROM jobs WHERE id = ? AND phase IN ('held', 'ended')", (change["remove"],))
             elif "wait" in change:
                 db.execute(
-                    "UPDATE jobs SET phase = 'waiting', pid = 0, started = 0, wants = ?, "
+                    "UPDATE jobs SET phase = 'waiting', pid = 0, started = 0, boot = '', wants = ?, "
+                    "restarts = 0, restart_step = 0, low_memory = 0, "
                     "position = 1 + (SELECT max(position) FROM jobs) WHERE id = ? AND phase IN ('held', 'ended')",
                     (change["wants"], change["wait"]),
                 )
             else:
                 known = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
                 row = {key: value for key, value in change["put"].items() if key in known}
-                row |= {"phase": "ended", "pid": 0, "started": 0, "device": "", "token": ""}
+                row |= {"phase": "ended", "pid": 0, "started": 0, "boot": "", "device": "", "token": ""}
                 db.execute("DELETE FROM jobs WHERE id = ? OR folder = ?", (row.get("id"), row["folder"]))
                 places = ", ".join(f":{key}" for key in row)
                 db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row)
