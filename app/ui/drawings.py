@@ -18,6 +18,7 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.small import EACH, PICTURE, PLAIN, add_drawing
 from app.jobs.states import ENDED, State
+from app.jobs.trash import CONTENT, DRAWING, Trash, new_item
 from app.jobs.views import View
 from app.state_file import StateFile
 from app.ui import playground_words as words
@@ -38,6 +39,9 @@ KEPT, KEPT_IN_ALL = 50, 500
 MOST_WAITING = 60
 """Drawings that one person may have in line."""
 NAME = "drawing-"
+USER, PROGRAM = "user:", "program:"
+"""How `whose` begins, of a login and of a program; else it is a browser."""
+LONGEST_TITLE = 80
 FILE = "drawing.json"
 SETTLING = 30.0
 """Seconds in which a drawing without a job is taken for one that is being put in line."""
@@ -63,7 +67,7 @@ class Drawings:
         fit = find_fit(wish, items, self.bases)
         if fit.problems:
             raise WishError(fit.problems)
-        whose = whose or f"user:{owner}"
+        whose = whose or f"{USER}{owner}"
         record = Record(
             wish=wish,
             whose=whose,
@@ -229,16 +233,28 @@ class Drawings:
         return Drawing(drawing.id, drawing.folder, record, state, line, 1.0, drawing.pictures)
 
     def _tidy(self, whose: str) -> None:
-        """Delete what has ended and is older than the newest ones."""
+        """Let go of what has ended and is older than the newest ones: a person's pictures go to the trash."""
         known = [(id, record) for id in self._ids() if (record := self._read(id))]
         mine = [id for id, record in known if record.whose == whose]
         old = {*mine[KEPT:], *(id for id, _ in known[KEPT_IN_ALL:])}
         for id, record in known:
             if id in old and record.state:
+                if not record.whose.startswith(PROGRAM) and _pictures(self.root / id, record):
+                    self._throw_away(id, record)
                 self._delete(id)
+
+    def _throw_away(self, id: str, record: Record) -> None:
+        public, store = self.queue.public_of(self.root / id), self.queue.store
+        owner = record.whose.removeprefix(USER) if record.whose.startswith(USER) else ""
+        name = record.wish.prompt[:LONGEST_TITLE] or words.RESULT
+        Trash(store).put(new_item(DRAWING, name, owner, {CONTENT: self.root / id}, store.runs))
+        shutil.rmtree(public, ignore_errors=True)
 
     def _delete(self, id: str) -> None:
         folder = self.root / id
+        if not folder.is_dir():
+            self._records.pop(id, None)
+            return
         public, job = self.queue.public_of(folder), self.queue.store.job_in(folder)
         if job is not None:
             actions.delete(self.queue.store, job.id, actor=MACHINE_OWNER)
@@ -276,7 +292,7 @@ def wait_for(drawings: Drawings, wish: Wish, owner: str) -> list[Path]:
 
     They are no drawings of whoever it logs in as: a page shows, and keeps fifty of, what was asked for there.
     """
-    number = drawings.ask(wish, owner, f"program:{owner}")
+    number = drawings.ask(wish, owner, f"{PROGRAM}{owner}")
     while not (drawing := drawings.look(number)).ended:
         time.sleep(LOOK_EVERY)
     if drawing.line or not drawing.pictures:

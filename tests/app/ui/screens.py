@@ -27,6 +27,7 @@ from tests.app.ui.visitor import READY, add
 from tests.browser import find_browser
 from tests.trainers.data.pictures import scene
 from trainers.events import Recorder
+from trainers.run import Run
 
 SIZES = ((390, 844), (1280, 860), (1920, 1080))
 
@@ -143,6 +144,7 @@ def screens(page: Any, url: str, locked: str, files: list[Path], out: Path | Non
             page.get_by_role("button", name="Delete").last.click()
             yield "styles-delete"
         yield from run_screens(page, url, out)
+        yield from trash_screens(page, url, out)
 
 
 def run_screens(page: Any, url: str, out: Path) -> Iterator[str]:
@@ -162,6 +164,39 @@ def run_screens(page: Any, url: str, out: Path) -> Iterator[str]:
             page.goto(f"{url}compare?ids={','.join(chosen)}")
             page.wait_for_selector("#comparison h1")
             yield name
+
+
+def trash_screens(page: Any, url: str, out: Path) -> Iterator[str]:
+    """A run that is restarted and deleted, each after a question and with a way back, and the trash."""
+    with listed_runs(out) as names:
+        paused = Run(out / names[0])
+        paused.checkpoint(150).mkdir(parents=True)
+        for kind in ("checkpoint", "paused"):
+            Recorder(paused.folder)(kind, step=150)
+        page.goto(f"{url}run?id={names[0]}")
+        page.get_by_role("button", name="Restart from zero").click()
+        yield "run-restart"
+        page.get_by_role("dialog").get_by_role("button", name="Restart from zero").click()
+        page.get_by_role("button", name="Undo").wait_for()
+        yield "run-restarted"
+        page.get_by_role("button", name="Undo").click()
+        page.get_by_text("is back as it was").wait_for()
+        page.get_by_role("button", name="Delete", exact=True).click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        page.get_by_role("button", name="Undo").wait_for()
+        yield "run-deleted"
+        page.goto(f"{url}runs")
+        page.get_by_role("link", name="Trash ·").scroll_into_view_if_needed()
+        yield "runs-trash"
+        page.goto(f"{url}trash")
+        page.get_by_role("button", name="Restore").wait_for()
+        yield "trash"
+        page.get_by_role("button", name="Empty now").click()
+        yield "trash-empty-now"
+        page.get_by_role("button", name="Keep").click()
+        page.get_by_role("button", name="Restore").click()
+        page.get_by_role("heading", name="The trash is empty").wait_for()
+        yield "trash-empty"
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from app.jobs.small import PICTURE, PLAIN
 from app.jobs.states import State
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary
+from app.jobs.trash import Trash
 from app.ui import drawings as module
 from app.ui import drawn_parts
 from app.ui.bases import Bases
@@ -236,6 +237,11 @@ def test_the_oldest_make_room_with_all_their_copies(drawings, monkeypatch):
     third = drawings.ask(wish(), whose=whose)
     assert [one.record.number for one in drawings.history(whose)] == [third, second]
     assert not oldest.folder.exists() and not public.exists()
+    (thrown,) = Trash(store).items(Actor("ben"))
+    assert (thrown.kind, thrown.name, thrown.owner) == ("drawing", oldest.wish.prompt, "ben")
+    actions.restore(store, thrown.id, Actor("ben"))
+    (back,) = [one for one in drawings.history(whose) if one.record.number == first]
+    assert len(back.pictures) == len(oldest.pictures) and drawings.history(whose)[0].id == back.id
     for drawing in drawings.history(whose):
         drawings.remove(drawing.id, whose)
 
