@@ -44,7 +44,7 @@ document.addEventListener('velatura:sample', event => {
   if (moved && which.value === ANOTHER) want(run.value);
 });
 const hear = () => {
-  if (!props.value) return;
+  if (!props.value) { rows = []; return draw(); }          // the run began again from zero
   const heard = JSON.parse(props.value);
   let found = true;
   if (heard.rows) rows = heard.rows;

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 API = "/gradio_api"
 FILE = f"{API}/file="
 LOOK = "/look"
-PAGES = ("/", "/runs", "/run", "/compare", "/styles", "/playground")
+PAGES = ("/", "/runs", "/run", "/compare", "/styles", "/playground", "/trash")
 
 READ = ("GET", "HEAD")
 ROUTES: dict[str, tuple[str, ...]] = {
