@@ -27,20 +27,56 @@ def ui(
         int | None, typer.Option(metavar="N", min=1, max=65535, help="Port; without one, the first free from 7860.")
     ] = None,
     auth: Annotated[
-        list[str] | None, typer.Option(metavar="USER:PASSWORD", help="Who may come in; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="USER:PASSWORD", help="Who may come in this time, besides the table; repeatable."),
     ] = None,
     auth_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file with one user:password a line.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A file with one user:password a line; --import-people keeps them hashed."),
     ] = None,
     name: Annotated[
         list[str] | None, typer.Option(metavar="HOST", help="A host name it is called by, as behind a proxy.")
     ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="A proxy whose X-Forwarded-… headers count (address or network)."),
+    ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let a whole network in without passwords.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    add: Annotated[
+        str | None,
+        typer.Option("--add-person", metavar="NAME", help="Add NAME to the table of people, or change the password."),
+    ] = None,
+    remove: Annotated[
+        str | None, typer.Option("--remove-person", metavar="NAME", help="Take NAME out, and end the logins.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list-people", help="Show the table of people.")] = False,
+    imported: Annotated[
+        Path | None,
+        typer.Option("--import-people", metavar="FILE", help="Take a password file into the table, hashed."),
+    ] = None,
     out: Out = None,
 ) -> None:
     """Open the studio: train, watch and try styles in a browser."""
-    serve(Serving(host, port, name or (), auth or (), auth_file, insecure, open_browser), out)
+    if add is not None or remove is not None or listed or imported:
+        change_people(runs_folder(out), add, remove, listed, imported)
+    else:
+        options = Serving(host, port, name or (), auth or (), auth_file, trusted_proxy or (), insecure, open_browser)
+        serve(options, out)
+
+
+def change_people(runs: Path, add: str | None, remove: str | None, listed: bool, imported: Path | None) -> None:
+    """Do what is asked for with the table of people; the studio is not opened."""
+    from app import people_commands as commands
+
+    if imported:
+        commands.import_people(runs, imported)
+    if add is not None:
+        commands.add_person(runs, add)
+    if remove is not None:
+        commands.remove_person(runs, remove)
+    if listed:
+        commands.list_people(runs)
 
 
 @dataclass(frozen=True)
@@ -52,29 +88,37 @@ class Serving:
     names: Sequence[str]
     people: Sequence[str]
     people_file: Path | None
+    proxies: Sequence[str]
     insecure: bool
     open_browser: bool
 
 
 def serve(options: Serving, out: Path | None) -> None:
     """Serve the studio until it is interrupted. VelaturaError where it may not or cannot listen there."""
+    from app.people_commands import has_people
+    from app.studio.people import read_people
     from app.ui import words
-    from app.ui.web.authenticator import read_people
     from app.ui.web.hosts import check_address, is_loopback
+    from app.ui.web.proxy import check_proxies
 
-    people = read_people(options.people, options.people_file)
-    check_address(options.host, bool(people), options.insecure)
+    given, runs = read_people(options.people, options.people_file), runs_folder(out)
+    people = bool(given) or has_people(runs)
+    check_address(options.host, people, options.insecure)
+    check_proxies(options.proxies)
     from app.ui.studio import Address, start
     from trainers.signals import asking_to_stop
 
+    address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies))
     try:
-        server = start(runs_folder(out), Address(options.host, options.port, tuple(options.names)), people)
+        server = start(runs, address, given)
     except OSError as error:
         where = f"{options.host}:{options.port}" if options.port else f"{options.host}, ports 7860 to 7959,"
         raise VelaturaError(f"the studio cannot listen on {where}: {error}; choose another with --port") from error
     say(("studio", "bold green"), f"  {server.url}")
     if not people and not is_loopback(options.host):
         say(("warning:", "bold yellow"), f" {words.INSECURE}")
+    if options.people_file:
+        say(f"passwords in {options.people_file} are plain text; velatura ui --import-people keeps them hashed")
     say("stop it with Ctrl-C; trainings go on")
     if options.open_browser:
         import webbrowser

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 HELD = ".held"
+SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Places:
         return self.root / "styles"
 
     @property
+    def people(self) -> Path:
+        """The table of people and logins."""
+        return self.root / "people.db"
+
+    @property
     def uploads(self) -> Path:
         """Files on their way in, one folder a server."""
         return self.root / "uploads"
@@ -52,14 +58,23 @@ class Places:
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def secret(self) -> bytes:
-        """32 random bytes that outlive a restart: what logins are signed with."""
+        """Random bytes that outlive a restart: what is not to be guessed is made from them.
+
+        A file that is too short to be a key, as a full disk or a crash leaves it, is set aside and made anew.
+        """
         path = self.root / "secret"
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_bytes()
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(value := secrets.token_bytes(32))
+        with FileLock(self.root / "secret.lock"):
+            found = path.read_bytes() if path.exists() else b""
+            if len(found) >= SECRET_BYTES:
+                return found
+            if path.exists():
+                path.replace(self.root / "secret.damaged")
+            descriptor, coming = tempfile.mkstemp(dir=self.root, prefix="secret-")  # nobody else's to read
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(value := secrets.token_bytes(SECRET_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(coming).replace(path)
         return value
 
 

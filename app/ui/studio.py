@@ -17,6 +17,9 @@ from starlette.staticfiles import StaticFiles
 
 from app.jobs.disk import missing, room
 from app.jobs.trash import Trash
+from app.studio.people import People
+from app.studio.people_database import PeopleDatabase
+from app.studio.sessions import Sessions
 from app.ui import api, comparison, playground, run, runs, styles, train, trash, words
 from app.ui.leftovers import sweep_public
 from app.ui.parts import Studio, open_studio
@@ -24,7 +27,7 @@ from app.ui.places import Places, UploadFolder
 from app.ui.theme import Velatura
 from app.ui.upload_route import upload_route
 from app.ui.uploads import MOST_BYTES_A_FILE
-from app.ui.web.authenticator import Authenticator
+from app.ui.web.authenticator import Authenticator, check_given
 from app.ui.web.hosts import is_loopback, names_of_machine
 from app.ui.web.login import USER
 from app.ui.web.middleware import checks
@@ -44,6 +47,7 @@ class Server:
     demo: gr.Blocks
     studio: Studio
     uploads: UploadFolder
+    people: PeopleDatabase
     url: str
     dispatching: ExitStack
 
@@ -55,15 +59,17 @@ class Server:
         self.demo.close(verbose=False)
         self.studio.close()
         self.uploads.close()
+        self.people.close()
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a studio listens, and under which other names it is known (behind a proxy); port None: the first free."""
+    """Where a studio listens, its other names, and the proxies before it; port None: the first free."""
 
     host: str = "127.0.0.1"
     port: int | None = None
     names: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
 
 
 def build(studio: Studio) -> gr.Blocks:
@@ -84,18 +90,25 @@ def build(studio: Studio) -> gr.Blocks:
     return demo
 
 
-def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
-    """Serve a studio whose runs are in `folder`; returns once it answers. OSError where the port is taken."""
+def start(folder: Path, address: Address, given: dict[str, str]) -> Server:
+    """Serve a studio whose runs are in `folder`; returns once it answers. OSError where the port is taken.
+
+    `given` are passwords by name, of people who may come in besides those of the table.
+    """
     places = Places(folder)
     places.make()
     uploads = UploadFolder(places)
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.path.resolve())
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    studio = open_studio(places, uploads.path, shared=bool(people) or not is_loopback(address.host))
+    os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn believes programs on this machine by itself; we decide
+    people = PeopleDatabase(places.people)
+    check_given(People(people), given)
+    authenticator = Authenticator(People(people), Sessions(people), places.secret(), given)
+    shared = not authenticator.open or not is_loopback(address.host)
+    studio = open_studio(places, uploads.path, shared=shared)
     sweep_public(studio.queue, studio.drafts, studio.drawings.root)
     studio.estimating.sweep()
     studio.checker.warm_up()
-    authenticator = Authenticator(people, places.secret())
     demo = build(studio).queue(default_concurrency_limit=8, max_size=200)
     static = Path(str(files("app.ui"))) / "static"
     hosts = names_of_machine(address.host) | {name.lower() for name in address.names}
@@ -106,7 +119,12 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
             "middleware": checks(
-                hosts, authenticator, places.public, uploads.path, _room(uploads.path, Trash(studio.queue.store))
+                hosts,
+                authenticator,
+                places.public,
+                uploads.path,
+                _room(uploads.path, Trash(studio.queue.store)),
+                address.proxies,
             ),
             "routes": [
                 Mount("/look", StaticFiles(directory=static)),
@@ -134,7 +152,7 @@ def start(folder: Path, address: Address, people: dict[str, str]) -> Server:
     )
     dispatching = ExitStack()
     dispatching.enter_context(studio.queue.dispatcher().in_background())
-    return Server(demo, studio, uploads, url, dispatching)
+    return Server(demo, studio, uploads, people, url, dispatching)
 
 
 def _room(folder: Path, trash: Trash) -> Callable[[], int]:

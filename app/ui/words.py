@@ -25,6 +25,7 @@ SKIP = "Skip to the content"
 FREE = "Free"
 THEME = "Switch between light and dark"
 LOG_OUT = "Log out"
+LOG_OUT_LEAD = "You stay logged in on your other devices."
 
 # Where something could not be kept
 DISK_FULL = "The disk is full, so this could not be kept. Make room, and do it again."

@@ -31,12 +31,14 @@ document.addEventListener('visibilitychange', () => { next = 0; });
 look();
 const user = window.gradio_config?.username;
 if (user) {
-  const out = document.createElement('a');
-  out.className = 'user';
-  out.href = 'logout';
-  out.append(user);
-  out.insertAdjacentHTML('beforeend', props.login.icon);
-  out.setAttribute('aria-label', `${props.login.label}: ${user}`);
+  const out = document.createElement('form'), button = document.createElement('button');
+  out.method = 'post';                       // a link could be followed from another site's page
+  out.action = 'logout';
+  button.className = 'user';
+  button.append(user);
+  button.insertAdjacentHTML('beforeend', props.login.icon);
+  button.setAttribute('aria-label', `${props.login.label}: ${user}`);
+  out.append(button);
   element.querySelector('.theme').before(out);
 }
 // The first heading is what "skip to the content" and a screen reader go to.

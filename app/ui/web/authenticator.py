@@ -1,120 +1,122 @@
-"""Who may come in: names and passwords, logins that outlive a restart, and a lock against guessing."""
+"""Who may come in: passwords, logins and the lock against guessing, put together."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
+import secrets
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from app.studio.attempts import Attempts
+from app.studio.passwords import hash_password
+from app.studio.people import MOST_NAME, MOST_PASSWORD, People, Person
+from app.studio.sessions import Sessions
 from trainers.errors import VelaturaError
 
-MOST_NAME, MOST_PASSWORD = 100, 200
-WRONG_BEFORE_LOCK = 10
-LOCKED_FOR = 15 * 60.0
-LONGEST_DELAY = 60.0
-MOST_NAMES = 10_000
-LOGIN_LASTS = 30 * 24 * 3600
 
+@dataclass(frozen=True)
+class Login:
+    """What a browser keeps after a right password: its login, and by what it is known as this person's from now on."""
 
-def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
-    """Passwords by name from `user:password` texts and from a file with one of them a line (`#` begins a comment).
-
-    VelaturaError says which line is wrong; it never repeats a password.
-    """
-    lines = [("--auth", pair) for pair in pairs]
-    if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise VelaturaError(f"the password file {file} cannot be read: {error}") from error
-        rows = enumerate(text.splitlines(), 1)
-        lines += [(f"line {number} of {file}", row) for number, row in rows if row.strip() and row[0] != "#"]
-    people = {}
-    for where, line in lines:
-        name, colon, password = line.strip().partition(":")
-        if not colon or not name or not password or len(name) > MOST_NAME or len(password) > MOST_PASSWORD:
-            raise VelaturaError(
-                f"{where} is not of the form user:password (a name of up to {MOST_NAME} and a password of up to "
-                f"{MOST_PASSWORD} characters)"
-            )
-        people[name] = password
-    if file is not None and not people:
-        raise VelaturaError(f"the password file {file} names nobody; write user:password, one a line")
-    return people
+    token: str
+    device: str
 
 
 class Authenticator:
-    """Checks passwords in constant time, slows guessing down, and signs logins."""
+    """Safe to use from many threads.
 
-    def __init__(self, people: Mapping[str, str], secret: bytes, clock: Callable[[], float] = time.monotonic) -> None:
-        self._people = {name: _digest(password) for name, password in people.items()}
-        self._secret = secret
-        self._clock = clock
-        self._wrong: dict[str, tuple[int, float]] = {}  # by name: wrong passwords in a row, when the next is looked at
-        self._lock = threading.Lock()
+    `given` are passwords by name that stand on the command line or in a file; those people may come in as long as the
+    studio runs with them. The others are in the table.
+    """
 
-    @property
-    def open(self) -> bool:
-        """Nobody needs a password."""
-        return not self._people
+    def __init__(
+        self,
+        people: People,
+        sessions: Sessions,
+        secret: bytes,
+        given: Mapping[str, str] | None = None,
+        attempts: Attempts | None = None,
+    ) -> None:
+        self._people, self._sessions, self._secret = people, sessions, secret
+        self._given = dict(given or {})
+        self._hashed: dict[str, Person] = {}
+        self._attempts = attempts or Attempts()
+        self._one_at_a_time = threading.Lock()
+        self._nobody = hash_password(secrets.token_urlsafe(16))
+        self.open = not self._given and not people.all()
+        """Nobody needs a password. Asked once: a studio that runs without does not lock its visitors out suddenly."""
 
-    def wait(self, name: str) -> float:
-        """Seconds until a password for this name is looked at again; 0 when it is now."""
-        with self._lock:
-            return max(0.0, self._wrong.get(name, (0, 0.0))[1] - self._clock())
+    def wait(self, name: str, address: str, device: str = "") -> float:
+        """Seconds until a password for this name from there is looked at; 0 when it is now."""
+        return self._attempts.wait(name[:MOST_NAME], address, self._known(name, device))
 
-    def admit(self, name: str, password: str) -> bool:
-        """Whether the password is right; each wrong one doubles the wait, and ten lock the name for a quarter hour.
+    def log_in(self, name: str, password: str, address: str, device: str = "") -> Login | None:
+        """Log somebody in; None where the password is wrong or comes during the wait."""
+        name = name[: MOST_NAME + 1]
+        known = self._known(name, device)
+        # In turn, so that what comes at the same time is counted too; one guess takes a tenth of a second.
+        with self._one_at_a_time:
+            if self._attempts.wait(name, address, known):
+                return None
+            person = self._person(name)
+            # Of an unknown name as much is computed as of a known one.
+            right = (person.password if person else self._nobody).matches(password[: MOST_PASSWORD + 1])
+            if person is None or not right:
+                self._attempts.note_wrong(name, address, known)
+                return None
+            self._attempts.note_right(name, address, known)
+        return Login(self._sessions.open(person), self._sign(person, secrets.token_urlsafe(16)))
 
-        A password that comes during the wait is not looked at.
-        """
-        if len(name) > MOST_NAME or self.wait(name):
-            return False
-        # Of an unknown name as much is computed as of a known one.
-        expected = self._people.get(name, _digest(""))
-        right = hmac.compare_digest(_digest(password), expected) and name in self._people
-        with self._lock:
-            if right:
-                self._wrong.pop(name, None)
-            else:
-                self._note_wrong(name)
-        return right
-
-    def _note_wrong(self, name: str) -> None:
-        count = self._wrong.get(name, (0, 0.0))[0] % WRONG_BEFORE_LOCK + 1
-        delay = LOCKED_FOR if count == WRONG_BEFORE_LOCK else min(LONGEST_DELAY, 2.0 ** (count - 1) / 2)
-        self._wrong.pop(name, None)  # to the end of the order, so that the oldest are forgotten first
-        self._wrong[name] = (count, self._clock() + delay)
-        while len(self._wrong) > MOST_NAMES:
-            del self._wrong[next(iter(self._wrong))]
-
-    def sign(self, name: str) -> str:
-        """A login for a cookie: name, end, and a signature that only this studio and this password can make."""
-        who = base64.urlsafe_b64encode(name.encode()).decode()
-        body = f"{who}.{int(time.time()) + LOGIN_LASTS}"
-        return f"{body}.{self._signature(name, body)}"
-
-    def name_of(self, login: str) -> str | None:
+    def name_of(self, token: str) -> str | None:
         """Whose login this is; None for one that is wrong, has ended, or is older than the person's password."""
-        body, _, signature = login.rpartition(".")
-        who, _, end = body.partition(".")
-        try:
-            name = base64.urlsafe_b64decode(who.encode()).decode()
-            ended = int(end) < time.time()
-        except ValueError:
+        found = self._sessions.find(token)
+        if found is None:
             return None
-        if ended or name not in self._people:
-            return None
-        return name if hmac.compare_digest(signature.encode(), self._signature(name, body).encode()) else None
+        name, credential = found
+        person = self._person(name)
+        return name if person and hmac.compare_digest(person.credential, credential) else None
 
-    def _signature(self, name: str, body: str) -> str:
-        key = self._secret + self._people[name]  # a changed password ends the logins made with the old one
-        return hmac.new(key, body.encode(), hashlib.sha256).hexdigest()
+    def log_out(self, token: str) -> None:
+        """End a login on the server."""
+        self._sessions.close(token)
+
+    def _person(self, name: str) -> Person | None:
+        password = self._given.get(name)
+        if password is None:
+            return self._people.find(name)
+        if name not in self._hashed:
+            # The same salt after a restart with the same password: logins made before it go on.
+            salt = hmac.new(self._secret, name.encode(), hashlib.sha256).digest()
+            self._hashed[name] = Person(name, hash_password(password, salt))
+        return self._hashed[name]
+
+    def _known(self, name: str, device: str) -> str:
+        """The device, where it is one in which this person has logged in with the password of today; else ""."""
+        number, _, signature = device.partition(".")
+        person = self._person(name) if number and signature else None
+        if person is None or not hmac.compare_digest(_bytes(device), _bytes(self._sign(person, number))):
+            return ""
+        return number
+
+    def _sign(self, person: Person, number: str) -> str:
+        message = b"\0".join((b"device", _bytes(person.name), _bytes(number), person.credential))
+        digest = hmac.new(self._secret, message, hashlib.sha256).digest()
+        return f"{number}.{base64.urlsafe_b64encode(digest).decode()}"
 
 
-def _digest(password: str) -> bytes:
-    return hashlib.sha256(password.encode()).digest()
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # what comes from outside may hold half a letter
+
+
+def check_given(people: People, given: Mapping[str, str]) -> None:
+    """Raise VelaturaError where somebody of the table is given another password on the command line or in a file."""
+    for name, password in given.items():
+        known = people.find(name)
+        if known and not known.password.matches(password):
+            raise VelaturaError(
+                f"{name} has another password in the table of people; take {name} out of --auth or --auth-file, or "
+                f"change the table with velatura ui --add-person {name}"
+            )

@@ -89,6 +89,6 @@ def check_address(address: str, people: bool, insecure: bool) -> None:
     """Raise VelaturaError where a studio without passwords would listen to other machines and nobody asked for it."""
     if not (is_loopback(address) or people or insecure):
         raise VelaturaError(
-            f"listening on {address} lets everybody in the network in: give --auth user:password or --auth-file FILE, "
-            "or --insecure if that is what you want"
+            f"listening on {address} lets everybody in the network in: say who may come in with --add-person NAME "
+            "(or --auth user:password, --auth-file FILE), or give --insecure if that is what you want"
         )

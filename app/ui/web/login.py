@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.studio.sessions import LOGIN_LASTS
 from app.ui import words
 from app.ui.document import bare_page
 from app.ui.html import static_text, text
-from app.ui.web.authenticator import LOGIN_LASTS, Authenticator
+from app.ui.web.authenticator import Authenticator
 from app.ui.web.headers import PageResponse
 from app.ui.web.not_found import is_visit
-from app.ui.web.refusals import refusal
+from app.ui.web.refusals import NO_STORE, refusal
 from app.ui.web.routes import API, LOOK
-from app.ui.web.visitor import cookie, cookies_of
+from app.ui.web.visitor import YEAR, cookie, cookies_of
 
-LOGIN = "velatura-login"
+LOGIN, DEVICE = "velatura-login", "velatura-device"
 USER = "velatura.user"
 """Under this key of the scope stands the name of who has logged in."""
 FOR_EVERYBODY = (f"{LOOK}/", "/favicon.ico", "/robots.txt", f"{API}/startup-events")
@@ -31,6 +33,7 @@ class LoginMiddleware:
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self.app, self.authenticator = app, authenticator
+        self._turns: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._answer(scope, receive) if scope["type"] == "http" else None
@@ -56,21 +59,36 @@ class LoginMiddleware:
         except HTTPException:
             return refusal(request.scope, 400, words.WRONG_PASSWORD)
         name, password = (str(form.get(key, "")) for key in ("username", "password"))
-        success = JSONResponse({"success": True}, headers={"cache-control": "no-store"})
+        success = JSONResponse({"success": True}, headers=NO_STORE)
         if self.authenticator.open:
             return success  # a client that names itself where nobody needs to
-        if wait := self.authenticator.wait(name.strip()):
+        who = name.strip(), address_of(request.scope), request.cookies.get(DEVICE, "")
+        if wait := self.authenticator.wait(*who):
             return refusal(request.scope, 429, words.too_many_wrong(wait))
-        if not self.authenticator.admit(name.strip(), password):
+        # One thread is enough for scrypt, and keeps those of the pages free whoever guesses.
+        self._turns = self._turns or anyio.CapacityLimiter(1)
+        log_in = partial(self.authenticator.log_in, who[0], password, *who[1:])
+        login = await anyio.to_thread.run_sync(log_in, limiter=self._turns)
+        if login is None:
             return refusal(request.scope, 400, words.WRONG_PASSWORD)
-        login = cookie(request.scope, LOGIN, self.authenticator.sign(name.strip()), LOGIN_LASTS)
-        success.headers.append("set-cookie", login)
+        success.headers.append("set-cookie", cookie(request.scope, LOGIN, login.token, LOGIN_LASTS))
+        success.headers.append("set-cookie", cookie(request.scope, DEVICE, login.device, YEAR))
         return success
 
     def _log_out(self, scope: Scope) -> Response:
-        answer = RedirectResponse("./", 303)
+        """End the login; who only follows a link to here is asked first, since another site may have set it."""
+        if scope["method"] != "POST":
+            return PageResponse(logout_page())
+        self.authenticator.log_out(cookies_of(scope).get(LOGIN, ""))
+        answer = RedirectResponse("./", 303, NO_STORE)
         answer.headers.append("set-cookie", cookie(scope, LOGIN, "", 0))
         return answer
+
+
+def address_of(scope: Scope) -> str:
+    """The address that a request comes from; "" where the server does not know."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 @cache
@@ -82,3 +100,10 @@ def login_page() -> str:
     script = static_text("login.js").replace("NO_ANSWER", json.dumps(words.NO_ANSWER))
     form = f'<form>{name}{password}<p role="alert"></p><button>{text(words.LOGIN_GO)}</button></form>'
     return bare_page(words.LOGIN_TITLE, f"{form}<script>{script}</script>")
+
+
+@cache
+def logout_page() -> str:
+    """The whole document: one button."""
+    form = f'<form method="post" action="logout"><button>{text(words.LOG_OUT)}</button></form>'
+    return bare_page(words.LOG_OUT, f"<p>{text(words.LOG_OUT_LEAD)}</p>{form}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starlette.middleware import Middleware
@@ -16,15 +16,22 @@ from app.ui.web.hosts import HostsMiddleware, OriginsMiddleware
 from app.ui.web.limits import LimitsMiddleware
 from app.ui.web.login import LoginMiddleware
 from app.ui.web.not_found import NotFoundMiddleware
+from app.ui.web.proxy import ForwardedMiddleware
 from app.ui.web.routes import RoutesMiddleware
 from app.ui.web.visitor import VisitorMiddleware
 
 
 def checks(
-    hosts: frozenset[str], authenticator: Authenticator, public: Path, uploads: Path, room: Callable[[], int]
+    hosts: frozenset[str],
+    authenticator: Authenticator,
+    public: Path,
+    uploads: Path,
+    room: Callable[[], int],
+    proxies: Sequence[str] = (),
 ) -> list[Middleware]:
     """The middlewares, outermost first: each may rely on those before it."""
     return [
+        Middleware(ForwardedMiddleware, proxies=proxies),
         Middleware(HeadersMiddleware),
         Middleware(HostsMiddleware, hosts=hosts),
         Middleware(OriginsMiddleware),

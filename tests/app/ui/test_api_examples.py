@@ -70,13 +70,37 @@ def test_the_python_example(studio: Process, place: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_the_javascript_example(studio: Process, place: Path) -> None:
-    npm = shutil.which("npm") or ""
-    subprocess.run([npm, "install", "--no-audit", "--no-fund", "--silent", CLIENT], cwd=place, check=True, timeout=120)
-    (place / "example.mjs").write_text(example("js", studio), encoding="utf-8")
-    done = subprocess.run(["node", "example.mjs"], capture_output=True, text=True, timeout=400, cwd=place)
-    assert done.returncode == 0, done.stderr
+    done = run_in_node(example("js", studio), place)
     assert re.search(r"^\d{6,}$", done.stdout, re.M), "the bytes of the style file"
     check(done.stdout, counts(studio))
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_the_javascript_client_logs_in(tmp_path: Path) -> None:
+    locked = Process(tmp_path / "locked" / "outputs", "--auth", "ann:pear")
+    program = """
+import { Client } from "@gradio/client";
+const studio = await Client.connect(process.argv[2], { auth: ["ann", "pear"] });
+console.log((await studio.predict("/bases")).data[0].length);
+studio.close();
+await Client.connect(process.argv[2]).then(() => console.log("came in"), () => console.log("kept out"));
+process.exit();
+"""
+    try:
+        assert run_in_node(program, tmp_path, locked.url).stdout.split("\n")[-3:] == ["1", "kept out", ""]
+    finally:
+        locked.stop()
+
+
+def run_in_node(program: str, place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with the JavaScript client installed beside it."""
+    npm = shutil.which("npm") or ""
+    subprocess.run([npm, "install", "--no-audit", "--no-fund", "--silent", CLIENT], cwd=place, check=True, timeout=120)
+    (place / "example.mjs").write_text(program, encoding="utf-8")
+    command = ["node", "example.mjs", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def counts(studio: Process) -> list[str]:

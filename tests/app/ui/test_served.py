@@ -136,11 +136,14 @@ def test_two_people_log_in_and_out(locked, browser, tmp_path):
     page.wait_for_selector(READY)
     assert captions(page) == ["a picture of Ann's"]
     assert complaints == []
-    page.get_by_role("link", name="Log out: ann").click()
+    before = {one["name"]: one["value"] for one in context.cookies()}
+    assert httpx.get(f"{locked.url}config", cookies=before).status_code == 200
+    page.get_by_role("button", name="Log out: ann").click()
     page.get_by_label("Name").fill("bob")
     page.get_by_label("Password").fill("plum")
     page.keyboard.press("Enter")
     page.wait_for_selector("body[data-pictures='0']")
+    assert httpx.get(f"{locked.url}config", cookies=before).status_code == 401, "a copy of the old cookie is of no use"
     context.close()
 
 

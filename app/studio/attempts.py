@@ -1,0 +1,115 @@
+"""Wrong passwords, counted so that guessing is slow and nobody can shut out somebody else.
+
+Against a browser in which the person has logged in before, only its own wrong passwords count. Against anything else,
+those for this name from its address, those for any name from its address, and those for this name from everywhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+WRONG_BEFORE_LOCK = 10
+LOCKED_FOR = 15 * 60.0
+LONGEST_DELAY = 60.0
+WINDOW = 15 * 60.0
+"""Seconds after which a wrong password no longer counts against an address or a name as a whole."""
+FROM_AN_ADDRESS, FOR_A_NAME = 20, 100
+"""Wrong passwords that one address may try for all names together, and all strangers together for one name."""
+MOST_KEPT = 10_000
+
+
+@dataclass
+class Streak:
+    """Wrong passwords in a row."""
+
+    count: int = 0
+    until: float = 0.0
+    """When the next one is looked at."""
+
+
+@dataclass
+class Window:
+    """When wrong passwords came of late."""
+
+    times: deque[float] = field(default_factory=deque)
+
+
+class Attempts:
+    """Counts wrong passwords in memory. Safe to use from many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._streaks: OrderedDict[tuple[str, str], Streak] = OrderedDict()
+        self._windows: OrderedDict[tuple[str, str], Window] = OrderedDict()
+
+    def wait(self, name: str, address: str, device: str = "") -> float:
+        """Seconds until a password for this name from there is looked at again; 0 when it is now.
+
+        `device` is that of a browser in which this person has logged in before, else "".
+        """
+        now = self._clock()
+        place = network_of(address)
+        with self._lock:
+            streak = self._streaks.get((name, device or place))
+            waits = [streak.until - now if streak else 0.0]
+            if not device:
+                waits.append(self._until_room(("address", place), FROM_AN_ADDRESS, now))
+                waits.append(self._until_room(("name", name), FOR_A_NAME, now))
+        return max(0.0, *waits)
+
+    def note_wrong(self, name: str, address: str, device: str = "") -> None:
+        """Each wrong password in a row doubles the wait, and ten lock this name from there for a quarter hour."""
+        now = self._clock()
+        place = network_of(address)
+        with self._lock:
+            streak = self._streaks.setdefault((name, device or place), Streak())
+            streak.count = streak.count % WRONG_BEFORE_LOCK + 1
+            delay = (
+                LOCKED_FOR if streak.count == WRONG_BEFORE_LOCK else min(LONGEST_DELAY, 2.0 ** (streak.count - 1) / 2)
+            )
+            streak.until = now + delay
+            _keep_newest(self._streaks, (name, device or place))
+            if not device:
+                for key, most in ((("address", place), FROM_AN_ADDRESS), (("name", name), FOR_A_NAME)):
+                    window = self._windows.setdefault(key, Window())
+                    window.times.append(now)
+                    while len(window.times) > most:
+                        window.times.popleft()
+                    _keep_newest(self._windows, key)
+
+    def note_right(self, name: str, address: str, device: str = "") -> None:
+        """A right password ends the row of wrong ones; it does not give the address more to guess with."""
+        with self._lock:
+            self._streaks.pop((name, device or network_of(address)), None)
+
+    def _until_room(self, key: tuple[str, str], most: int, now: float) -> float:
+        window = self._windows.get(key)
+        if window is None or len(window.times) < most:
+            return 0.0
+        return window.times[0] + WINDOW - now
+
+
+def network_of(address: str) -> str:
+    """What is counted as one address: of IPv6 the network of 64 bits, which one household or server has whole."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+def _keep_newest(kept: OrderedDict[tuple[str, str], Any], key: tuple[str, str]) -> None:
+    kept.move_to_end(key)
+    while len(kept) > MOST_KEPT:
+        kept.popitem(last=False)

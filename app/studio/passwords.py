@@ -1,0 +1,61 @@
+"""Passwords as they are kept: by scrypt, so that whoever reads the file has to guess, slowly."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import unicodedata
+from dataclasses import dataclass
+
+SALT_BYTES, KEY_BYTES = 16, 32
+COST, BLOCK, PARALLEL = 2**14, 8, 5
+"""16 MB and about a tenth of a second a guess (OWASP's password storage cheat sheet)."""
+MOST_MEMORY = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class PasswordHash:
+    """What is kept of a password."""
+
+    salt: bytes
+    key: bytes
+    cost: int = COST
+    block: int = BLOCK
+    parallel: int = PARALLEL
+
+    def matches(self, password: str) -> bool:
+        """Whether this is the password; takes as long for a wrong one."""
+        return hmac.compare_digest(_derive(password, self.salt, self.cost, self.block, self.parallel), self.key)
+
+    def __str__(self) -> str:
+        """The form in which it is stored: `scrypt$cost$block$parallel$salt$key`."""
+        parts = (
+            self.cost,
+            self.block,
+            self.parallel,
+            *(base64.b64encode(one).decode() for one in (self.salt, self.key)),
+        )
+        return "$".join(("scrypt", *map(str, parts)))
+
+
+def hash_password(password: str, salt: bytes = b"") -> PasswordHash:
+    """The hash of a password, with a salt of its own unless one is given."""
+    salt = salt or secrets.token_bytes(SALT_BYTES)
+    return PasswordHash(salt, _derive(password, salt, COST, BLOCK, PARALLEL))
+
+
+def parse_hash(text: str) -> PasswordHash:
+    """The hash in its stored form. Raises ValueError where it is none."""
+    kind, cost, block, parallel, salt, key = text.split("$")
+    if kind != "scrypt":
+        raise ValueError(f"passwords are kept by scrypt, not by {kind}")
+    salts, keys = base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)
+    return PasswordHash(salts, keys, int(cost), int(block), int(parallel))
+
+
+def _derive(password: str, salt: bytes, cost: int, block: int, parallel: int) -> bytes:
+    # The same password, typed on another system, may come in another normal form.
+    plain = unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(plain, salt=salt, n=cost, r=block, p=parallel, maxmem=MOST_MEMORY, dklen=KEY_BYTES)

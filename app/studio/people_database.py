@@ -1,0 +1,88 @@
+"""The file with people and their logins: its tables, and how it is opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trainers.errors import VelaturaError
+
+VERSION = 1
+PATIENCE = 10.0
+"""Seconds that a change waits for another process's."""
+TABLES = """
+CREATE TABLE people (
+    name TEXT PRIMARY KEY,
+    password TEXT NOT NULL,
+    role TEXT NOT NULL DEFAULT 'member',
+    added REAL NOT NULL
+) STRICT;
+CREATE TABLE sessions (
+    token BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    credential BLOB NOT NULL,
+    opened REAL NOT NULL,
+    ends REAL NOT NULL
+) STRICT;
+CREATE INDEX sessions_by_name ON sessions (name);
+CREATE TABLE received (
+    sender TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (sender, hour)
+) STRICT;
+"""
+
+
+class PeopleDatabase:
+    """One connection to the file, used by one thread at a time."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._lock = threading.RLock()
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # nobody else's to read from the first moment
+        self._connection = sqlite3.connect(file, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
+        with self.change() as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise VelaturaError(f"{file} was made by a newer Velatura; update this one")
+            if version == 0:
+                for statement in TABLES.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it or nothing. VelaturaError where the file cannot be read."""
+        with self._telling(), self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def look(self) -> Iterator[sqlite3.Connection]:
+        """The connection, to read from."""
+        with self._telling(), self._lock:
+            yield self._connection
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise VelaturaError(
+                f"the table of people {self.file} cannot be used: {error}; put a copy of it back, or move it away and "
+                "add everybody anew with velatura ui --add-person"
+            ) from error

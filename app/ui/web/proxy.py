@@ -1,0 +1,64 @@
+"""What a proxy says of a request: believed from the proxies that the studio was told of, dropped from anybody else."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from trainers.errors import VelaturaError
+
+HOST = "x-forwarded-host"
+FORWARDED = (
+    *("x-forwarded-for", "x-forwarded-proto", HOST, "x-forwarded-port", "x-forwarded-prefix"),
+    *("forwarded", "x-real-ip"),
+)
+
+
+class ForwardedMiddleware:
+    """Outermost: sets client, scheme and Host by the headers of a trusted proxy, and lets none of those headers pass.
+
+    Gradio makes the page's addresses of them, whoever sends them.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: Sequence[str] = ()) -> None:
+        self.app = app
+        # Uvicorn's own class reads the chain of addresses from the right, up to the first that is no proxy of ours.
+        self._reader = ProxyHeadersMiddleware(self._without, trusted_hosts=list(proxies))  # type: ignore[arg-type]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        client = scope.get("client")
+        if client and client[0] in self._reader.trusted_hosts:
+            scope = with_host(scope)
+        await self._reader(scope, receive, send)  # type: ignore[arg-type]
+
+    async def _without(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kept = [(name, value) for name, value in scope["headers"] if name.decode("latin-1").lower() not in FORWARDED]
+        await self.app({**scope, "headers": kept}, receive, send)
+
+
+def with_host(scope: Scope) -> Scope:
+    """The request under the name by which the proxy was called."""
+    if not (named := Headers(scope=scope).get(HOST, "").partition(",")[0].strip()):
+        return scope
+    scope = {**scope, "headers": list(scope["headers"])}
+    MutableHeaders(scope=scope)["host"] = named
+    return scope
+
+
+def check_proxies(proxies: Sequence[str]) -> None:
+    """Raise VelaturaError where something that is given as a proxy is no address and no network."""
+
+    for proxy in proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise VelaturaError(
+                f"--trusted-proxy takes an address or a network such as 10.0.0.2 or 10.0.0.0/24, not {proxy}"
+            ) from error

@@ -1,0 +1,23 @@
+"""A table of people that nobody is in yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.studio.people import People
+from app.studio.people_database import PeopleDatabase
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[PeopleDatabase]:
+    opened = PeopleDatabase(tmp_path / "people.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def people(database: PeopleDatabase) -> People:
+    return People(database)
