@@ -66,7 +66,10 @@ class StateFile(Generic[T]):
         if not self.path.parent.is_dir():  # the lock would make it again
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path.parent))
         with self.lock():
-            if self._good(self.path) is not None:
+            now = self._good(self.path)
+            if now is not None and now == value:
+                return
+            if now is not None:
                 with whole_file(self.before) as building:
                     _second_name(self.path, building)
             with whole_file(self.path) as building:

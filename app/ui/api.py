@@ -20,6 +20,7 @@ from app.ui.drafts import Draft
 from app.ui.parts import Studio
 from app.ui.shelf import FORMATS, Item
 from app.ui.starting import start_run, with_orders
+from app.ui.trouble import reason
 from app.ui.uploads import sender_folder, take_in
 from app.ui.visit import sender_of
 from trainers.presets import list_presets
@@ -58,7 +59,10 @@ class Api:
         before = len(self._read(draft).pictures)
         sender = sender_of(request.username, request.cookies) if request is not None else ""
         folder = sender_folder(self.studio.uploads, sender)
-        kept = take_in(self.studio.drafts, _key(draft), uploads_of(files), folder)
+        try:
+            kept = take_in(self.studio.drafts, _key(draft), uploads_of(files), folder)
+        except OSError as error:
+            raise RefusalError("not_kept", reason(error)) from error
         if len(kept.pictures) == before and not before:
             reasons = " ".join(f"{one.name}: {one.reason}" for one in kept.left_out) or "No file arrived."
             raise RefusalError("no_images", f"None of this is a picture that can be read. {reasons}")

@@ -97,12 +97,16 @@ def _unpack(
 
 def _is_meant(entry: zipfile.ZipInfo) -> bool:
     """Whether a person put it there: no folders, and nothing that systems add by themselves."""
+    if not entry.filename:  # somebody who made it so: said among what is left out
+        return True
     parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
     hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
     return not (entry.is_dir() or not parts or hidden or parts[0] == "__MACOSX" or parts[-1].lower() == "thumbs.db")
 
 
 def _refusal(entry: zipfile.ZipInfo, suffix: str, suffixes: frozenset[str]) -> str | None:
+    if not entry.filename:
+        return "has no name"
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if stat.S_ISLNK(entry.external_attr >> 16):
         return "is a link, which is not followed"

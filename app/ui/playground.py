@@ -70,7 +70,7 @@ class Playground:
         block(heading(words.TITLE, words.LEAD))
         with gr.Row(elem_classes="two easel"):
             with gr.Column(scale=4, min_width=320):
-                self.form = patched("desk.js", elem_id="pg-form")
+                self.form = patched("unsent.js", "desk.js", elem_id="pg-form")
             with gr.Column(scale=7, min_width=320):
                 self.notice = block("", elem_id="pg-notice")
                 self.going = patched("asks.js", elem_id="pg-going")

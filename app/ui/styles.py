@@ -59,7 +59,7 @@ class StylesPage:
             block(heading(words.TITLE))
             self.intake = island(
                 {},
-                ("arrivals.js", "styles.js"),
+                ("reachable.js", "arrivals.js", "styles.js"),
                 _intake(),
                 elem_id="styles-intake",
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},

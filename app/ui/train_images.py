@@ -57,13 +57,17 @@ class PicturesStep:
         self.studio = studio
         block(heading(words.PICTURES_TITLE, words.PICTURES_LEAD))
         self.zone = island(
-            {}, ("arrivals.js", "zone.js"), _zone(build_strips(studio.places)), elem_id="zone", words=words.ZONE
+            {},
+            ("reachable.js", "arrivals.js", "zone.js"),
+            _zone(build_strips(studio.places)),
+            elem_id="zone",
+            words=words.ZONE,
         )
         self.notice = island("", "asks.js", "${value}", elem_id="notice")
         self.left = island("", "asks.js", "${value}", elem_id="left-out")
         self.tools = build_tools()
         self.general = block("", elem_id="general")
-        self.editor = island("", "cards.js", '<ul class="cards"></ul>', elem_id="editor")
+        self.editor = island("", ("unsent.js", "cards.js"), '<ul class="cards"></ul>', elem_id="editor")
         self.trouble = trouble_line()
         self.foot = island("", "asks.js", "${value}", elem_id="foot")
         self.timer = gr.Timer(1, active=False)
@@ -131,7 +135,9 @@ class PicturesStep:
 
     def worded(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Keep the trigger word."""
-        return self._do(request, event, partial(edits.with_trigger, text=said(event, "text")))
+        shown = self._do(request, event, partial(edits.with_trigger, text=said(event, "text")))
+        trigger = self.studio.drafts.read(key_of(request)).trigger
+        return shown | {self.tools: {"trigger": trigger, "kept": number(event, "count"), "nonce": time.time()}}
 
     def previewed(self, request: gr.Request, event: gr.EventData) -> Any:
         """Show what replacing would change."""

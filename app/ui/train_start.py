@@ -24,12 +24,13 @@ from app.ui.plan import changed_settings, choose, plan, problems
 from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
 from app.ui.starting import start_run
 from app.ui.trouble import reason, saying, trouble_line
-from app.ui.visit import key_of, said, tab_of
+from app.ui.visit import flag, key_of, number, said, tab_of
 from trainers.config import Config, Data
 from trainers.data.captions import full_caption
 from trainers.errors import VelaturaError
 
 MOST_PROMPTS = 16
+MOST_MARK = 80
 SUGGESTED = 4
 Shown = dict[Any, Any]
 
@@ -50,10 +51,10 @@ class StartStep:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         block(heading(words.START_TITLE))
-        self.sheet = patched("start.js", elem_id="start-sheet")
+        self.sheet = patched("unsent.js", "reachable.js", "start.js", elem_id="start-sheet", words=words.START_SAID)
         self.timer = gr.Timer(1, active=False)
         self.trouble = trouble_line()
-        self.foot = patched("start.js", elem_id="start-foot")
+        self.foot = patched("unsent.js", "reachable.js", "start.js", elem_id="start-foot", words=words.START_SAID)
         self.everything = [self.sheet, self.trouble, self.foot, self.timer]
 
     def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
@@ -83,12 +84,20 @@ class StartStep:
         draft = self.studio.drafts.read(key)
         if what in ("prompts", "captions", "low-memory", "measure"):
             self._measure(draft, request, again=what == "measure")
-        return self._show(draft)
+        return self._show(draft, kept=number(event, "count"))
 
     def started(self, request: gr.Request, event: gr.EventData) -> Shown:
-        """Put the run in line, and lead to its page."""
-        drafts, key = self.studio.drafts, key_of(request)
+        """Put the run in line, and lead to its page.
+
+        The page marks each start; one that is done is not done again, and a page that asks `again` after the server
+        was away gets to know what became of it.
+        """
+        drafts, key, mark = self.studio.drafts, key_of(request), said(event, "mark")[:MOST_MARK]
         draft = drafts.read(key)
+        if mark and draft.started and draft.started[0] == mark:
+            return {self.foot: parts.leaving(draft.started[1]), self.timer: gr.Timer(active=False)}
+        if flag(event, "again"):
+            return self._show(draft, words.START_SAID["lost"])
         try:
             draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
             wrong = self._wrong(draft)
@@ -97,6 +106,8 @@ class StartStep:
             job = start_run(self.studio, draft, request.username or "")
         except (OSError, VelaturaError) as error:
             return self._show(draft, words.NOT_STARTED.format(reason(error)))
+        with suppress(OSError, VelaturaError):  # it has started; the mark only serves a page that lost the answer
+            drafts.change(key, partial(Draft.with_, started=(mark, job.name)), tab_of(request))
         self.studio.estimating.forget(draft)
         return {self.foot: parts.leaving(job.name), self.timer: gr.Timer(active=False)}
 
@@ -129,7 +140,7 @@ class StartStep:
         wrong = problems(draft)
         return next(iter(wrong.values()), "")
 
-    def _show(self, draft: Draft, refused: str = "") -> Shown:
+    def _show(self, draft: Draft, refused: str = "", kept: int = 0) -> Shown:
         config = self._config(draft)
         found = self.studio.estimating.look(draft, config) if config else None
         need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
@@ -145,6 +156,7 @@ class StartStep:
             no_disk=(need, room) if need > room else None,
             refused=refused,
             nonce=time.time(),
+            kept=kept,
         )
         timer = gr.Timer(active=bool(found and found.busy))
         return {self.sheet: parts.start_sheet(sheet), self.foot: parts.start_foot(sheet), self.timer: timer}

@@ -33,11 +33,12 @@ from app.ui.plan import (
 )
 from app.ui.shell import AT_ONCE, EACH, block
 from app.ui.trouble import saying, trouble_line
-from app.ui.visit import flag, key_of, said, tab_of
+from app.ui.visit import flag, key_of, number, said, tab_of
 from trainers.config_file import dump_config
 from trainers.errors import VelaturaError
 from trainers.models.source import HUB_ID
 
+CHOICES, SETTINGS = "style-choices", "style-settings"
 MOST_TOML = 9000
 MOST_TOKEN = 200
 Shown = dict[Any, Any]
@@ -59,8 +60,8 @@ class StyleStep:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         block(heading(style_words.TITLE))
-        self.choices = patched("style.js", elem_id="style-choices")
-        self.settings = patched("style.js", elem_id="style-settings")
+        self.choices = patched("unsent.js", "style.js", elem_id=CHOICES)
+        self.settings = patched("unsent.js", "style.js", elem_id=SETTINGS)
         self.trouble = trouble_line()
         block(
             f'<div class="foot"><a class="quiet" href="#pictures">{text(words.BACK)}</a>'
@@ -111,7 +112,9 @@ class StyleStep:
         draft = self.studio.drafts.read(key)
         if what == "export":
             notice = _export(draft)
-        return self._choices(draft, answer) | {self.settings: settings_fold(draft, flag(event, "open"), notice)}
+        shown = self._choices(draft, answer) | {self.settings: settings_fold(draft, flag(event, "open"), notice)}
+        shown[self.choices] += _kept(event)
+        return shown
 
     # ---------------------------------------------------------------- within
     def _take_base(self, key: str, model: str, tab: str) -> str:
@@ -155,6 +158,12 @@ class StyleStep:
             + parts.base_panel(draft, studio.bases, studio.downloads, answer)
         )
         return {self.choices: sheet, self.timer: gr.Timer(active=busy)}
+
+
+def _kept(event: gr.EventData) -> str:
+    """By which the page's script knows that what it has sent is kept."""
+    part, count = said(event, "of"), number(event, "count")
+    return f'<i hidden data-of="{part}" data-kept="{count}"></i>' if part in (CHOICES, SETTINGS) and count else ""
 
 
 def _turn(draft: Draft, name: str, text: str) -> Draft:

@@ -56,7 +56,8 @@ ZONE = {
     "failed": "{name} did not arrive. Check the connection and add it again.",
     "large": "{name} is larger than 200 MB. Save it smaller, or send it in parts.",
     "nothing": "There are no pictures in it.",
-    "lost": "The server does not answer. What is here is kept; add the rest again in a moment.",
+    "lost": "The server does not answer. What is here is kept; {n} not taken in ({names}). Add them again in a moment.",
+    "left": "The page was loaded anew meanwhile; {n} not taken in ({names}). Add them again.",
 }
 TRIGGER, TRIGGER_HINT = "Trigger word", "The word that calls the style up in a prompt. It stands before every caption."
 TRIGGER_EXAMPLE = "harbour style"

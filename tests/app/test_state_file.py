@@ -41,6 +41,8 @@ def test_a_state_is_read_as_it_was_written(file: StateFile[int]) -> None:
     assert file.read() == 1 and not file.before.exists()
     file.write(2)
     assert file.read() == 2 and file.before.read_text() == "1"
+    file.write(2)
+    assert file.before.read_text() == "1", "the state before is another one"
     assert {path.name for path in file.path.parent.iterdir()} == {"count.json", "count.before.json", ".count.json.lock"}
 
 

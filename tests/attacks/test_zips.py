@@ -18,7 +18,7 @@ from trainers.errors import VelaturaError
 SUFFIXES = frozenset({".png", ".txt"})
 LONG = f"{'x' * 300}.png"
 NAMES = st.sampled_from(
-    ("a.png", "../a.png", "/a.png", "C:/a.png", "a\\..\\..\\b.png", "a/b.txt", LONG, "\u202egnp.exe", "\0.png")
+    ("a.png", "../a.png", "/a.png", "C:/a.png", "a\\..\\..\\b.png", "a/b.txt", LONG, "\u202egnp.exe", "n\0.png")
 )
 
 
@@ -58,6 +58,15 @@ def test_damage_ends_in_a_sentence_and_nothing_lands_outside(
         assert all(path.parent == target for _, path in unpacked.files)
         assert len(unpacked.files) + len(unpacked.left_out) <= len(entries) + len(changes)
     assert all(path.parent in (target, folder) for path in files_below(folder))
+
+
+def test_a_file_without_a_name_is_left_out(tmp_path: Path) -> None:
+    content = packed([("n.png", b"x"), ("good.png", b"y")]).replace(b"n.png", b"\0.png")
+    (tmp_path / "set.zip").write_bytes(content)
+    target = tmp_path / "target"
+    target.mkdir()
+    unpacked = unpack(tmp_path / "set.zip", target, SUFFIXES)
+    assert [name for name, _ in unpacked.files] == ["good.png"] and unpacked.left_out == (("", "has no name"),)
 
 
 def test_many_entries_over_the_same_bytes_are_counted_by_what_comes_out(tmp_path: Path, monkeypatch) -> None:

@@ -1,13 +1,14 @@
 // What every place has where files come in: they are sent one at a time, and it is seen how far they are.
-const {words} = props, PATIENCE = 120000;
+const {words} = props, PATIENCE = 120000, LOOK_EVERY = 5000;
 const say = element.querySelector('.said'), bar = element.querySelector('.bar'), part = element.querySelector('.part');
 const stop = element.querySelector('.stop');
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 let batch = 0, answered = () => {}, stopped = false, sending = null;
 watch('value', () => answered(props.value?.batch));
 const look = (event, files, more = {}) => new Promise((done, lost) => {    // resolves when the server has taken the files in
-  const mine = ++batch, alarm = setTimeout(lost, PATIENCE);
-  answered = heard => { if (heard === mine) { clearTimeout(alarm); done(); } };
+  const mine = ++batch, ends = setTimeout(lost, PATIENCE);
+  const watching = setInterval(async () => { if (!await reachable()) { clearInterval(watching); lost(); } }, LOOK_EVERY);
+  answered = heard => { if (heard === mine) { clearTimeout(ends); clearInterval(watching); done(); } };
   trigger(event, {files, batch: mine, ...more});
 });
 const tell = (text, done = null, sent = null) => {      // the percentage is not read out: it changes all the time

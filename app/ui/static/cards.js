@@ -2,6 +2,7 @@
 // moves the focus or touches a field in which somebody is typing. What is typed is sent when typing pauses.
 const list = element.querySelector('ul'), PAUSE = 600, PATIENCE = 5000;
 const waiting = new Map();       // fields whose captions are to be sent, by picture
+const before = new Map();        // what an earlier page had been shown of them
 let flying = null, count = 0, timer = 0;   // one edit is on its way at a time, so that they arrive in order
 const seen = () => +document.body.dataset.revision || 0;
 
@@ -11,15 +12,35 @@ const send = () => {
   if (flying || !waiting.size) return;
   const [id, field] = waiting.entries().next().value;
   waiting.delete(id);
-  const was = field.getAttribute('value') || '';
-  if (field.value === was) return send();
+  const known = field.getAttribute('value') || '', was = before.get(id) ?? known;
+  if (field.value === known) { unsent.landed(`caption:${id}`, known); return send(); }
   flying = {id, field, text: field.value, count: ++count};
   trigger('edited', {id, text: field.value, was, seen: seen(), count});
   const mine = flying;
   setTimeout(() => { if (flying === mine) { flying = null; waiting.set(id, field); send(); } }, PATIENCE);
 };
-const landed = () => { flying.field.setAttribute('value', flying.text); flying = null; };
-const noted = field => waiting.set(field.closest('li').dataset.id, field);
+const landed = () => {
+  flying.field.setAttribute('value', flying.text);
+  before.delete(flying.id);
+  unsent.landed(`caption:${flying.id}`, flying.text);
+  flying = null;
+};
+const noted = field => {
+  const {id} = field.closest('li').dataset;
+  waiting.set(id, field);
+  unsent.note(`caption:${id}`, field.value, before.get(id) ?? (field.getAttribute('value') || ''));
+};
+// What an earlier page could not send stands in the fields again, and is sent with what that page had been shown.
+const restore = () => {
+  for (const [name, {text, was}] of Object.entries(unsent.left('caption:'))) {
+    const id = name.slice('caption:'.length), field = list.querySelector(`li[data-id="${CSS.escape(id)}"] textarea`);
+    if (!field || field.getAttribute('value') === text) { unsent.landed(name, text); continue; }
+    field.value = text;
+    before.set(id, was);
+    waiting.set(id, field);
+  }
+  send();
+};
 
 element.addEventListener('input', event => {
   if (event.target.matches('textarea')) { noted(event.target); clearTimeout(timer); timer = setTimeout(send, PAUSE); }
@@ -48,7 +69,7 @@ element.addEventListener('click', event => {
 const squeezed = text => text.replace(/\s+/g, ' ').trim();
 const mergeField = (old, fresh) => {
   const known = fresh.getAttribute('value'), was = old.getAttribute('value'), focused = old === document.activeElement;
-  if (was === known || flying?.field === old || (focused && old.value !== was)) return;
+  if (was === known || flying?.field === old || waiting.get(old.closest('li').dataset.id) === old || (focused && old.value !== was)) return;
   old.setAttribute('value', known);
   if (!(focused && squeezed(old.value) === known)) old.value = known;
 };
@@ -72,7 +93,7 @@ const draw = () => {
   if (answered) landed();
   if (had !== undefined && revision < +had) return send();     // overtaken by a newer state
   if (!whole && +fresh.dataset.since !== +had && revision !== +had) return trigger('asked', {what: 'whole', seen: seen()});
-  Object.assign(document.body.dataset, {revision: fresh.dataset.revision, pictures: fresh.dataset.count});
+  Object.assign(document.body.dataset, {revision: fresh.dataset.revision, pictures: fresh.dataset.count, draft: fresh.dataset.draft});
   document.dispatchEvent(new Event('velatura:pictures'));
   const old = new Map([...list.children].map(item => [item.dataset.id, item]));
   const items = [...fresh.children];
@@ -89,7 +110,8 @@ const draw = () => {
     if (node === place) place = place.nextElementSibling;
     else list.insertBefore(node, place);
   }
-  if (answered) send();
+  if (had === undefined) restore();
+  else if (answered) send();
 };
 watch('value', draw);
 draw();

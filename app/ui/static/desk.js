@@ -1,8 +1,10 @@
 // The fields of the Playground. What is typed is kept by the server a moment later; it never takes a field over by
 // itself, but where it says so (`data-set`). One request is on its way at a time, so that none overtakes another.
 const PAUSE = 500, PATIENCE = 8000;
-const line = [], taken = new WeakMap();
-let flying = 0, count = 0, timer = 0, then = null, begun = false;
+const line = [], taken = new WeakMap(), asked = location.search;
+let flying = 0, count = 0, timer = 0, then = null, begun = false, sent = '';
+const TEXTS = ['prompt', 'negative', 'seed', 'steps', 'guidance', 'size'];
+const texts = () => JSON.stringify(Object.fromEntries(TEXTS.map(name => [name, text(name)])));
 const form = () => element.querySelector('form');
 const fields = name => [...element.querySelectorAll(`[name=${name}]`)];
 const text = name => fields(name)[0]?.value ?? '';
@@ -16,8 +18,16 @@ const next = () => {
   if (flying || !line.length) return;
   const [what, about, after] = line.shift(), mine = flying = ++count;
   then = after || null;
+  sent = texts();
   trigger(what === 'draw' ? 'asked' : 'typed', {what, about: +about || 0, count: mine, ...typed()});
-  setTimeout(() => { if (flying === mine) { flying = 0; const draw = element.querySelector('[data-draw]'); if (draw) draw.disabled = false; next(); } }, PATIENCE);
+  setTimeout(() => {
+    if (flying !== mine) return;
+    flying = 0;
+    const draw = element.querySelector('[data-draw]');
+    if (draw) draw.disabled = false;
+    if (what === 'keep' && !line.length) line.push([what, about, after]);      // it did not arrive: once more
+    next();
+  }, PATIENCE);
 };
 const send = (what, about, after) => {
   clearTimeout(timer);
@@ -30,6 +40,7 @@ const numbers = () => { for (const row of element.querySelectorAll('.style-row')
 element.addEventListener('input', event => {
   if (event.target.type === 'range') numbers();
   if (event.target.matches('select')) return;
+  if (TEXTS.includes(event.target.name)) unsent.note('fields', texts());
   clearTimeout(timer);
   timer = setTimeout(send, PAUSE, 'keep');
 });
@@ -59,6 +70,7 @@ element.addEventListener('click', event => {
     const field = fields('prompt')[0], words = field.value.trim();
     field.value = words ? `${words.replace(/,$/, '')}, ${add}` : add;
     field.focus();
+    unsent.note('fields', texts());
     send('keep');
   }
   if ('seed' in button.dataset) {
@@ -66,6 +78,14 @@ element.addEventListener('click', event => {
     send('keep');
   }
 });
+let restored = false;
+const restore = () => {                   // what an earlier page could not send
+  restored = true;
+  const [left] = Object.values(unsent.left('fields'));
+  if (!left || asked) return;
+  for (const [name, value] of Object.entries(JSON.parse(left.text))) if (fields(name)[0]) fields(name)[0].value = value;
+  send('keep');
+};
 const settle = () => {
   let fresh = false;
   for (const field of element.querySelectorAll('[data-set]')) {
@@ -79,8 +99,10 @@ const settle = () => {
   if (fresh && begun && !flying) fields('prompt')[0].focus();      // settings of an earlier picture were put back
   if (fresh && location.search) history.replaceState(history.state, '', location.pathname);   // a reload finds what was typed since
   begun ||= fresh;
+  if (fresh && !restored) restore();
   if (!flying || +form().dataset.count !== flying) return;
   flying = 0;
+  unsent.landed('fields', sent);
   if (!line.length) for (const field of element.querySelectorAll('select')) if (field.value !== field.dataset.value) field.value = field.dataset.value;
   const after = then;
   then = null;

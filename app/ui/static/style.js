@@ -1,11 +1,35 @@
 // The second step: cards, fields and buttons ask the server; what is open or being typed in stays as it is.
 const fold = () => document.querySelector('#style-settings details.settings');
+const PATIENCE = 5000;
+let count = 0, restored = false;
+const part = () => element.closest('#style-choices, #style-settings')?.id || '';
+const flying = new Map();            // settings on their way, by what they are kept under
 const ask = (what, about = '', more = {}) => trigger('asked', {what, about, open: Boolean(fold()?.open), ...more});
+// A setting that was typed is asked for until the server has it.
+const put = (what, about, text) => {
+  const name = `setting:${what}:${about}`, mine = {text, count: ++count};
+  flying.set(name, mine);
+  unsent.note(name, text);
+  ask(what, about, {text, count: mine.count, of: part()});
+  setTimeout(() => { if (flying.get(name) === mine && element.isConnected) put(what, about, text); }, PATIENCE);
+};
+const landed = kept => {
+  for (const [name, mine] of flying) if (mine.count <= kept) { flying.delete(name); unsent.landed(name, mine.text); }
+};
+document.addEventListener('velatura:kept', event => { if (event.detail.of === part()) landed(event.detail.count); });
+const restore = () => {
+  if (restored || !document.body.dataset.draft || part() !== 'style-choices') return;    // one of the two parts sends for both
+  restored = true;
+  for (const [name, {text}] of Object.entries(unsent.left('setting:'))) put(name.split(':')[1], name.split(':').slice(2).join(':'), text);
+};
+document.addEventListener('velatura:pictures', restore);
+setTimeout(restore);                 // the draft may be here already
 element.addEventListener('change', event => {
   const field = event.target;
   if (field.type === 'radio') ask(field.name, field.value);
-  if (field.dataset.setting) ask('set', field.dataset.setting, {text: field.type === 'checkbox' ? (field.checked ? 'on' : 'off') : field.value});
-  if (field.dataset.ask) ask(field.dataset.ask, field.dataset.about, {text: field.type === 'checkbox' ? (field.checked ? 'on' : 'off') : field.value});
+  const typed = field.type === 'checkbox' ? (field.checked ? 'on' : 'off') : field.value;
+  if (field.dataset.setting) put('set', field.dataset.setting, typed);
+  if (field.dataset.ask) put(field.dataset.ask, field.dataset.about, typed);
   if (field.type === 'file' && field.files.length) {
     const [file] = field.files;
     file.slice(0, 20000).text().then(text => ask('import', file.name, {text}));
@@ -53,13 +77,18 @@ const search = () => {
   }
   element.querySelector('.none-found').hidden = any;
 };
-element.addEventListener('input', event => { if (event.target.id === 'settings-search') search(); });
+element.addEventListener('input', event => {
+  if (event.target.id === 'settings-search') search();
+  if (event.target.matches('input[type=text][data-setting], textarea[data-setting]')) unsent.note(`setting:set:${event.target.dataset.setting}`, event.target.value);
+});
 let saved = '';
 const settle = () => {                               // after a patch: properties follow what the server says
+  const kept = element.querySelector('[data-kept]');
+  if (kept) document.dispatchEvent(new CustomEvent('velatura:kept', {detail: {of: kept.dataset.of, count: +kept.dataset.kept}}));
   for (const field of element.querySelectorAll('input[type=radio], input[type=checkbox]')) field.checked = field.hasAttribute('checked');
   for (const field of element.querySelectorAll('select')) field.value = field.dataset.known;
   for (const field of element.querySelectorAll('input[type=text][value], textarea[value]'))
-    if (field !== document.activeElement && field.value !== field.getAttribute('value')) field.value = field.getAttribute('value');
+    if (field !== document.activeElement && !unsent.has(`setting:set:${field.dataset.setting}`) && field.value !== field.getAttribute('value')) field.value = field.getAttribute('value');
   search();
   const file = element.querySelector('template[data-save]');
   if (!file || file.dataset.key === saved) return;

@@ -9,24 +9,28 @@ const bring = async (file, progress) => {
   if (problem) return {name, problem};
   try { return {name, path: await send(file, progress)}; } catch { return {name, problem: 'failed'}; }
 };
-const take = async files => {
-  if (busy || !files.length) return;
-  [busy, stopped, button.disabled] = [true, false, true];
-  const sent = [], n = files.length;
-  for (const file of files) {
-    const progress = share => tell(fill(n > 1 ? words.uploading : words.one, {k: sent.length + 1, n, name: file.name}), share, share);
-    progress(0);
-    const here = await bring(file, progress);
-    if (stopped) break;
-    sent.push(here);
-  }
-  const name = n > 1 ? fill(words.several, {n: sent.length}) : files[0].name;
-  if (sent.length) tell(fill(words.looking, {name}));
+const queue = [];
+let n = 0, done = 0;
+const take = files => { queue.push(...files); n += files.length; if (!busy && files.length) work(); };
+const work = async () => {
+  [busy, stopped] = [true, false];
   try {
-    if (sent.length) await look('brought', sent);
+    while (queue.length && !stopped) {
+      const sent = [], first = queue[0].name;
+      while (queue.length && !stopped) {
+        const file = queue.shift();
+        const progress = share => tell(fill(n > 1 ? words.uploading : words.one, {k: done + sent.length + 1, n, name: file.name}), share, share);
+        progress(0);
+        const here = await bring(file, progress);
+        if (!stopped) sent.push(here);
+      }
+      if (sent.length) tell(fill(words.looking, {name: sent.length > 1 ? fill(words.several, {n: sent.length}) : first}));
+      if (sent.length) await look('brought', sent);
+      done += sent.length;
+    }
     tell(stopped ? words.stopped : '');
   } catch { tell(words.lost); }
-  [busy, button.disabled] = [false, false];
+  [busy, n, done, queue.length] = [false, 0, 0, 0];
 };
 button.addEventListener('click', () => input.click());
 input.addEventListener('change', () => { take([...input.files]); input.value = ''; });

@@ -1,10 +1,26 @@
 // The trigger word, and the two panels: finding and replacing, and letting a model write.
 const seen = () => +document.body.dataset.revision || 0;
-const word = element.querySelector('#trigger-word');
-let timer = 0;
-const sendWord = () => { clearTimeout(timer); if (word.value !== word.dataset.known) { word.dataset.known = word.value; trigger('worded', {text: word.value, seen: seen()}); } };
-word.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(sendWord, 600); });
+const word = element.querySelector('#trigger-word'), PATIENCE = 5000;
+let timer = 0, count = 0, flying = null;
+const sendWord = () => {
+  clearTimeout(timer);
+  if (flying) return;
+  if (word.value === (word.dataset.known || '')) return unsent.landed('trigger', word.value);
+  const mine = flying = {text: word.value, count: ++count};
+  trigger('worded', {text: mine.text, seen: seen(), count: mine.count});
+  setTimeout(() => { if (flying === mine) { flying = null; sendWord(); } }, PATIENCE);
+};
+word.addEventListener('input', () => { unsent.note('trigger', word.value, word.dataset.known); clearTimeout(timer); timer = setTimeout(sendWord, 600); });
 word.addEventListener('change', sendWord);
+let restored = false;
+const restore = () => {
+  if (restored || !document.body.dataset.draft) return;
+  restored = true;
+  for (const {text} of Object.values(unsent.left('trigger'))) word.value = text;
+  sendWord();
+};
+document.addEventListener('velatura:pictures', restore);
+setTimeout(restore);                 // the draft may be here already
 
 const toolbox = element.querySelector('.toolbox');
 document.addEventListener('velatura:pictures', () => { toolbox.hidden = document.body.dataset.pictures === '0'; });
@@ -48,7 +64,13 @@ element.querySelector('#write-panel').addEventListener('submit', event => {
 
 const draw = () => {
   const state = props.value || {};
-  if (word !== document.activeElement && state.trigger !== undefined) { word.value = state.trigger; word.dataset.known = state.trigger; }
+  if (flying && state.kept === flying.count) {
+    word.dataset.known = flying.text;
+    unsent.landed('trigger', flying.text);
+    flying = null;
+    sendWord();
+  }
+  if (word !== document.activeElement && state.trigger !== undefined && !unsent.has('trigger')) { word.value = state.trigger; word.dataset.known = state.trigger; }
   if (state.preview !== undefined) element.querySelector('.preview').innerHTML = state.preview;
   if (state.writing !== undefined) element.querySelector('.writing').innerHTML = state.writing;
   if (state.close) show('', false);

@@ -5,7 +5,13 @@ const box = element.querySelector('.zone'), inputs = element.querySelectorAll('i
 const intake = element.querySelector('.intake');
 const settle = () => { const none = document.body.dataset.pictures === '0'; intake.classList.toggle('none', none); intake.classList.toggle('some', !none); };
 document.addEventListener('velatura:pictures', settle);
-let busy = false;
+const queue = [];            // files that have been dropped or chosen and are not on their way yet
+let working = false;
+// Names of what is not taken in yet, for the page that comes after a reload.
+const COMING = 'velatura-coming';
+const remember = names => { try { if (names.length) sessionStorage.setItem(COMING, JSON.stringify(names)); else sessionStorage.removeItem(COMING); } catch { /* then nobody is told */ } };
+const recall = () => { try { return JSON.parse(sessionStorage.getItem(COMING)) || []; } catch { return []; } };
+const some = names => names.slice(0, 3).join(', ') + (names.length > 3 ? ' …' : '');
 const list = reader => new Promise((done, failed) => {  // readEntries gives at most 100 names a call
   const all = [], more = () => reader.readEntries(part => part.length ? (all.push(...part), more()) : done(all), failed);
   more();
@@ -19,47 +25,74 @@ const meant = ({name}) => !name.split('/').some(part => part.startsWith('.') || 
 const bring = async ({file, name}, progress) => {
   if (file.size > LARGEST) return {name, problem: fill(words.large, {name})};
   try { return {name, path: await send(file, progress)}; }
-  catch { return {name, problem: fill(words.failed, {name})}; }
+  catch (error) {
+    if (!stopped && !await reachable()) throw error;         // then none of the others would arrive either
+    return {name, problem: fill(words.failed, {name})};
+  }
 };
-const take = async found => {
+const take = found => {
   const files = found.filter(meant);
-  if (!files.length) return tell(words.nothing);
-  if (busy) return;
+  if (!files.length) return working || tell(words.nothing);
   // Texts come last: they are captions of pictures that must be here first.
   files.sort((a, b) => /\.txt$/i.test(a.name) - /\.txt$/i.test(b.name));
-  [busy, stopped] = [true, false];
+  queue.push(...files);
+  if (working) more(files); else work();
+};
+let more = () => {};
+const work = async () => {
+  [working, stopped] = [true, false];
   box.classList.add('at-work');
-  let ready = [], arrived = 0, looked = 0, looking = null, bytes = 0;
-  const whole = files.reduce((sum, {file}) => sum + file.size, 0) || 1;
+  let ready = [], n = 0, whole = 1, arrived = 0, looked = 0, looking = null, bytes = 0, coming = 0;
+  const names = [];
   const next = () => {
     if (looking || !ready.length || stopped) return looking;
-    const some = ready.splice(0, BATCH);
-    looking = look('added', some, {seen: +document.body.dataset.revision || 0}).then(() => { looked += some.length; looking = null; progress(); return next(); });
+    const batch = ready.splice(0, BATCH);
+    looking = look('added', batch, {seen: +document.body.dataset.revision || 0}).then(() => {
+      looked += batch.length;
+      looking = null;
+      remember(names.slice(looked));
+      progress();
+      return next();
+    });
     return looking;
   };
-  const progress = (coming = 0) => {
-    const n = files.length, sent = (bytes + coming) / whole, done = (Math.min(sent, 1) + looked / n) / 2;
+  const progress = () => {
+    const sent = Math.min(1, (bytes + coming) / whole), done = (sent + looked / n) / 2;
     if (arrived < n) tell(fill(words.uploading, {k: arrived + 1, n}), done, sent);
     else tell(fill(words.looking, {k: Math.min(looked + 1, n), n}), done);
   };
+  more = files => {
+    n += files.length;
+    whole += files.reduce((sum, {file}) => sum + file.size, 0);
+    names.push(...files.map(({name}) => name));
+    remember(names.slice(looked));
+    if (n > files.length) progress();
+  };
+  more([...queue]);
   try {
-    for (const one of files) {
-      if (stopped) break;
+    while (!stopped && (queue.length || looking || ready.length)) {
+      const one = queue.shift();
+      if (!one) { progress(); await next(); continue; }
       progress();
-      const here = await bring(one, share => progress(share * one.file.size));
+      const here = await bring(one, share => { coming = share * one.file.size; progress(); });
       if (stopped) break;
       ready.push(here);
       arrived++;
+      coming = 0;
       bytes += one.file.size;
       next()?.catch(() => {});
     }
-    if (!stopped) progress();
-    while (!stopped && (looking || ready.length)) await next();
     tell(stopped ? words.stopped : '');
-  } catch { tell(words.lost); }
+  } catch { tell(fill(words.lost, {n: n - looked, names: some(names.slice(looked))})); }
+  remember([]);
+  queue.length = 0;
+  more = () => {};
   box.classList.remove('at-work');
-  busy = false;
+  working = false;
 };
+const left = recall();
+if (left.length) tell(fill(words.left, {n: left.length, names: some(left)}));
+remember([]);
 const named = files => [...files].map(file => ({file, name: file.webkitRelativePath || file.name}));
 inputs.forEach(input => input.addEventListener('change', () => { take(named(input.files)); input.value = ''; }));
 element.querySelectorAll('[data-opens]').forEach(button => button.addEventListener('click', () => element.querySelector(`#${button.dataset.opens}`).click()));

@@ -280,3 +280,44 @@ def test_damage_never_escapes_as_another_error(
             assert str(error).startswith("image.png ")
         else:
             assert image.mode in ("RGB", "RGBA") and image.width * image.height <= 200_000
+
+
+def noise(mode: str, size: tuple[int, int]) -> Image.Image:
+    """An image of this mode with a different value in nearly every pixel."""
+    width, height = size
+    values = np.random.default_rng(width * 100 + height).integers(0, 256, (height, width, 4), dtype=np.uint8)
+    match mode:
+        case "F":
+            return Image.fromarray(values[..., 0].astype(np.float32) / 100 - 0.5)
+        case "I":
+            return Image.fromarray(values[..., 0].astype(np.int32) * 300 - 1000)
+        case "I;16":
+            return Image.fromarray(values[..., 0].astype(np.uint16) * 257)
+    return Image.fromarray(values, "RGBA").convert("RGB" if mode == "P" else "RGBA").convert(mode)
+
+
+KINDS = [
+    *(("PNG", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+    *(("TIFF", mode) for mode in ("F", "I", "CMYK", "RGBA")),
+    *(("WEBP", mode) for mode in ("RGB", "RGBA")),
+]
+
+
+@settings(max_examples=80)
+@given(st.sampled_from(KINDS), st.integers(1, 40), st.integers(1, 40), st.integers(1, 2000), st.booleans())
+def test_any_size_is_decoded_alike_in_tiles_and_as_a_whole(
+    tmp_path: Path, kind: tuple[str, str], width: int, height: int, kept: int, with_profile: bool
+) -> None:
+    format, mode = kind
+    profile = {"icc_profile": pictures.red_and_blue_swapped()} if with_profile and mode in ("RGB", "RGBA") else {}
+    lossless = {"lossless": True} if format == "WEBP" else {}
+    data = encoded(noise(mode, (width, height)), format, **profile, **lossless)
+    whole = opened(tmp_path, data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "TILE", 7)
+        tiled = opened(tmp_path, data)
+        assert np.array_equal(np.asarray(flatten(tiled)), np.asarray(flatten(whole)))
+    assert tiled.mode == whole.mode and np.array_equal(np.asarray(tiled), np.asarray(whole))
+    assert whole.size == (width, height)
+    small = open_image(tmp_path / "image.png", keep_pixels=kept)
+    assert small.size == whole.size if kept >= width * height else small.width * small.height <= kept + width + height

@@ -1,0 +1,205 @@
+"""What is typed, chosen and pressed while the server does not answer: nothing is lost, and nothing is pretended."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from app.jobs.store import Job, Store
+from tests.app.ui.server import Process
+from tests.app.ui.visitor import ALL_SENT, READY, add
+from tests.trainers.data.pictures import scene
+
+SLOW = {"timeout": 120_000}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed, name in enumerate(("boat", "house", "pear", "owl", "fox")):
+        scene(seed, (96, 96)).save(folder / f"a {name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A studio that these tests may kill."""
+    process = Process(tmp_path_factory.mktemp("away") / "outputs")
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def page(browser: Any, own: Process, pictures: Path) -> Iterator[Any]:
+    """A visitor with two pictures, at the first step."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)
+    opened = context.new_page()
+    opened.goto(own.url)
+    opened.wait_for_selector(READY)
+    add(opened, pictures / "a boat.png", pictures / "a house.png", count=2)
+    yield opened
+    context.close()
+
+
+def go_to_start(page: Any) -> None:
+    page.get_by_role("link", name="Next: style").click()
+    page.get_by_role("link", name="Next: start").click()
+    expect(page.get_by_label("Name of the style")).to_be_visible()
+
+
+def runs_called(own: Process, name: str) -> list[Job]:
+    return [job for job in Store(own.out).jobs() if job.name.startswith(name)]
+
+
+def box(page: Any, name: str) -> Any:
+    return page.get_by_role("textbox", name=name)
+
+
+def test_what_is_typed_meanwhile_is_there_when_it_is_back(page: Any, own: Process) -> None:
+    go_to_start(page)
+    own.stop(hard=True)
+    box(page, "Name of the style").fill("Evening harbour")
+    box(page, "Preview prompts").fill("a lighthouse")
+    page.get_by_role("button", name="Start training").click()
+    expect(page.get_by_role("alert").filter(has_text="so nothing was started")).to_be_visible()
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+    page.evaluate("location.hash = 'pictures'")
+    box(page, "Caption 1").fill("a boat at dusk")
+    box(page, "Trigger word").fill("dusk style")
+    own.start(port=own.port)
+    # What stands in the attribute is what the server has.
+    expect(box(page, "Caption 1")).to_have_attribute("value", "a boat at dusk", **SLOW)
+    expect(box(page, "Trigger word")).to_have_value("dusk style")
+    page.reload()
+    page.wait_for_selector(READY)
+    expect(box(page, "Trigger word")).to_have_value("dusk style")
+    expect(box(page, "Caption 1")).to_have_value("a boat at dusk")
+    page.evaluate("location.hash = 'start'")
+    expect(box(page, "Name of the style")).to_have_attribute("value", "Evening harbour", **SLOW)
+    expect(box(page, "Preview prompts")).to_have_attribute("value", "a lighthouse")
+    page.wait_for_function(ALL_SENT)
+
+
+def test_a_conflict_is_offered_after_the_server_was_away(page: Any, own: Process) -> None:
+    other = page.context.new_page()
+    other.goto(own.url)
+    other.wait_for_selector(READY)
+    page.route("**/gradio_api/run/**", lambda route: route.abort())
+    box(page, "Caption 1").fill("mine")
+    box(other, "Caption 1").fill("theirs")
+    box(other, "Caption 2").focus()
+    expect(box(other, "Caption 1")).to_have_attribute("value", "theirs")
+    page.unroute("**/gradio_api/run/**")
+    page.reload()
+    page.wait_for_selector(READY)
+    expect(box(page, "Caption 1")).to_have_value("mine")
+    expect(page.get_by_text("Another tab had written: “theirs”")).to_be_visible()
+    page.get_by_role("button", name="Take that").click()
+    expect(box(page, "Caption 1")).to_have_value("theirs")
+
+
+def test_a_start_that_got_no_answer_is_told_apart_from_one_that_did(page: Any, own: Process) -> None:
+    go_to_start(page)
+    box(page, "Name of the style").fill("Quay")
+    box(page, "Name of the style").press("Enter")
+    expect(box(page, "Name of the style")).to_have_attribute("value", "Quay")
+    held: list[Any] = []
+    page.route("**/gradio_api/queue/join*", lambda route: held.append(route))
+    page.get_by_role("button", name="Start training").click()
+    expect(page.get_by_role("button", name=re.compile("Preparing"))).to_be_disabled()
+    while not held:
+        page.evaluate("0")  # lets the browser tell what it has asked for
+    own.stop(hard=True)
+    for route in held:
+        route.abort()
+    page.unroute("**/gradio_api/queue/join*")
+    expect(page.get_by_role("alert").filter(has_text="went away before it answered")).to_be_visible()
+    own.start(port=own.port)
+    expect(page.get_by_role("alert").filter(has_text="was not started")).to_be_visible(**SLOW)
+    assert runs_called(own, "Quay") == []
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url("**/run?id=Quay")
+    (job,) = runs_called(own, "Quay")
+
+    # The same start asked for once more, as by a page whose answer was lost, leads to the run that there is.
+    page.goto(own.url + "#start")
+    page.wait_for_selector(READY)
+    kept = own.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft") / "draft.json"
+    mark, _ = json.loads(kept.read_text(encoding="utf-8"))["started"]
+    page.evaluate("mark => sessionStorage.setItem('velatura-starting', mark)", mark)
+    page.reload()
+    page.wait_for_url("**/run?id=Quay")
+    assert [one.id for one in runs_called(own, "Quay")] == [job.id]
+
+
+def test_a_second_choice_waits_for_the_first(page: Any, pictures: Path) -> None:
+    held: list[Any] = []
+    page.route("**/gradio_api/upload", lambda route: held.append(route), times=1)
+    page.set_input_files("#files", [str(pictures / "a pear.png")])
+    expect(page.get_by_text("Uploading 1 of 1 …")).to_be_visible()
+    page.set_input_files("#files", [str(pictures / "a owl.png"), str(pictures / "a fox.png")])
+    expect(page.get_by_text("Uploading 1 of 3 …")).to_be_visible()
+    while not held:
+        page.evaluate("0")
+    held[0].continue_()
+    page.wait_for_selector("body[data-pictures='5']")
+    names = page.get_by_role("img", name=re.compile("^Picture ")).evaluate_all("all => all.map(one => one.alt)")
+    assert [name.split(": ")[1] for name in names] == [
+        f"a {one}.png" for one in ("boat", "house", "pear", "owl", "fox")
+    ]
+
+
+def test_files_that_did_not_arrive_are_named(page: Any, own: Process, pictures: Path) -> None:
+    held: list[Any] = []
+    page.route("**/gradio_api/upload", lambda route: held.append(route))
+    page.set_input_files("#files", [str(pictures / "a pear.png"), str(pictures / "a owl.png")])
+    expect(page.get_by_text("Uploading 1 of 2 …")).to_be_visible()
+    while not held:
+        page.evaluate("0")  # lets the browser tell what it has asked for
+    own.stop(hard=True)
+    for route in held:
+        route.abort()
+    expect(page.get_by_text("2 not taken in (a pear.png, a owl.png)")).to_be_visible()
+    own.start(port=own.port)
+
+
+def test_settings_that_were_typed_meanwhile_are_sent(page: Any, own: Process) -> None:
+    page.get_by_role("link", name="Next: style").click()
+    page.get_by_text("All settings").click()
+    steps = page.locator("[data-setting='train.steps']")
+    page.get_by_label("Search settings").fill("train.steps")
+    expect(steps).to_be_visible()
+    own.stop(hard=True)
+    steps.fill("7")
+    steps.blur()
+    own.start(port=own.port)
+    kept = own.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft") / "draft.json"
+    end = time.monotonic() + 120
+    while json.loads(kept.read_text(encoding="utf-8"))["choices"]["settings"] != {"train.steps": 7}:
+        assert time.monotonic() < end, "the server has it once it is back"
+        time.sleep(0.1)
+    page.wait_for_function(ALL_SENT)
+
+
+def test_fields_of_the_playground_come_back(page: Any, own: Process) -> None:
+    page.goto(f"{own.url}playground")
+    prompt = box(page, "Prompt")
+    expect(prompt).not_to_have_value("")
+    own.stop(hard=True)
+    prompt.fill("a red fox")
+    own.start(port=own.port)
+    desks = own.out / ".studio" / "desks"
+    end = time.monotonic() + 120
+    while not [path for path in desks.glob("*.json") if '"prompt":"a red fox"' in path.read_text(encoding="utf-8")]:
+        assert time.monotonic() < end, "the server has it once it is back"
+        time.sleep(0.1)
+    page.reload()
+    expect(prompt).to_have_value("a red fox")
