@@ -35,6 +35,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "/robots.txt": READ,
     # What pages and clients ask
     "/config": READ,
+    f"{API}/app_id": READ,  # by which a page notices that the server is back
     f"{API}/info": READ,
     f"{API}/startup-events": READ,
     f"{API}/heartbeat/{{session_hash}}": READ,
