@@ -17,6 +17,9 @@ from app.ui.uploads import MOST_PICTURES, Upload
 from trainers.errors import VelaturaError
 
 Answer = dict[str, Any]
+MOST_TEXT, MOST_ENTRIES, DEEPEST = 10_000, 1000, 6
+"""Letters of a text, entries of a table, and tables within tables that a program may send."""
+UNEXPECTED = "Something went wrong that was not foreseen; what the studio prints says more."
 
 
 def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,6 +35,8 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(f"{in_words(error)} [not_yours]", print_exception=False) from error
         except VelaturaError as error:
             raise gr.Error(f"{in_words(error)} [refused]", print_exception=False) from error
+        except Exception as error:
+            raise gr.Error(f"{UNEXPECTED} [unexpected]") from error  # its traceback is in what the studio prints
 
     return answering
 
@@ -68,16 +73,37 @@ def uploads_of(files: Any) -> list[Upload]:
     return found
 
 
+def text_of(value: Any, name: str, most: int = MOST_TEXT) -> str:
+    """A text that was sent as `name`, of so many letters at most."""
+    if not isinstance(value, str):
+        raise RefusalError("bad_value", f"{name} is a text, not {value!r:.80}.")
+    if len(value) > most:
+        raise RefusalError("bad_value", f"{name} has at most {most} characters; this one has {len(value)}.")
+    return value
+
+
 def table_of(value: Any, name: str) -> dict[str, Any]:
-    """A table that was sent as `name`."""
+    """A table that was sent as `name`, of bounded size."""
     if not isinstance(value, Mapping):
         raise RefusalError("bad_value", f"{name} is a table, not {value!r:.80}.")
+    _check_size(value, name, DEEPEST)
     return dict(value)
+
+
+def _check_size(value: Any, name: str, deepest: int) -> None:
+    if isinstance(value, str):
+        text_of(value, name)
+    elif isinstance(value, Mapping | list):
+        if not deepest or len(value) > MOST_ENTRIES:
+            raise RefusalError("bad_value", f"{name} holds too much: {MOST_ENTRIES} entries, {DEEPEST} deep at most.")
+        named = value.items() if isinstance(value, Mapping) else ((name, one) for one in value)
+        for key, one in named:
+            _check_size(one, text_of(key, name, 200) if isinstance(value, Mapping) else name, deepest - 1)
 
 
 def whole_of(value: Any, name: str) -> int:
     """A whole number that was sent as `name`."""
-    if not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
         raise RefusalError("bad_value", f"{name} is a whole number, not {value!r:.80}.")
     return int(value)
 

@@ -15,7 +15,18 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.ui import edits, run_samples
-from app.ui.answers import Answer, RefusalError, file_of, in_plain, kindly, must, table_of, uploads_of, whole_of
+from app.ui.answers import (
+    Answer,
+    RefusalError,
+    file_of,
+    in_plain,
+    kindly,
+    must,
+    table_of,
+    text_of,
+    uploads_of,
+    whole_of,
+)
 from app.ui.drafts import Draft
 from app.ui.parts import Studio
 from app.ui.shelf import FORMATS, Item
@@ -27,7 +38,7 @@ from trainers.presets import list_presets
 from trainers.techniques import list_techniques
 
 A_PAGE = 50
-DRAFT_LETTERS = 64
+DRAFT_LETTERS, NAME_LETTERS, PATH_LETTERS = 64, 200, 4096
 
 
 def build(studio: Studio) -> None:
@@ -55,7 +66,7 @@ class Api:
         request: gr.Request = None,  # type: ignore[assignment]
     ) -> Answer:
         """Add pictures, captions (`.txt`) or ZIPs to a draft, a new one where none is named."""
-        draft = draft or secrets.token_urlsafe(24)
+        draft = text_of(draft, "draft", DRAFT_LETTERS) or secrets.token_urlsafe(24)
         before = len(self._read(draft).pictures)
         sender = sender_of(request.username, request.cookies) if request is not None else ""
         folder = sender_folder(self.studio.uploads, sender)
@@ -83,7 +94,8 @@ class Api:
     def captions(self, draft: str, captions: dict[str, str], trigger: str = "") -> Answer:
         """Write captions, by the pictures' ids, and the trigger word that stands before each of them."""
         before = self._known(draft)
-        wanted = {str(identifier): str(text) for identifier, text in table_of(captions, "captions").items()}
+        wanted = {one: text_of(text, f"the caption of {one}") for one, text in table_of(captions, "captions").items()}
+        trigger = text_of(trigger, "trigger", edits.MOST_TRIGGER)
         missing = sorted(set(wanted) - {one.id for one in before.pictures})
         if missing:
             raise RefusalError("no_image", f"There is no picture {missing[0]} in this draft.")
@@ -107,11 +119,13 @@ class Api:
     ) -> Answer:
         """Train a draft: a run in line. `settings` are a config's tables or dotted keys such as `train.steps`."""
         known = self._known(draft)
-        chosen, table = must("bad_setting", with_orders, known, preset, base, table_of(settings, "settings"))
+        name = text_of(name, "name", NAME_LETTERS)
+        choice = text_of(preset, "preset", NAME_LETTERS), text_of(base, "base", PATH_LETTERS)
+        chosen, table = must("bad_setting", with_orders, known, *choice, table_of(settings, "settings"))
         found = self.studio.bases.look(chosen.choices.base)
         if found.problem:
             raise RefusalError("no_base", f"The base model {found.title} cannot be used. {found.problem}")
-        chosen = chosen.with_(name=str(name)[:200])
+        chosen = chosen.with_(name=name)
         job = must("bad_setting", start_run, self.studio, chosen, _owner(request), table)
         return self._state(job.name)
 
@@ -143,7 +157,7 @@ class Api:
     ) -> Answer:
         """End a run: its style file written, kept to go on later, or as it is."""
         if how not in ("save", "pause", "cancel"):
-            raise RefusalError("bad_value", f"how is save, pause or cancel, not {how!r}.")
+            raise RefusalError("bad_value", f"how is save, pause or cancel, not {how!r:.80}.")
         view, actor = self._view(run), _actor(request)
         actor.check(run, view.job.owner)
         if view.state in ENDED:
@@ -164,7 +178,7 @@ class Api:
     @kindly
     def styles(self, search: str = "", page: int = 1) -> Answer:
         """The styles there are, newest first, fifty a page."""
-        needle = str(search).casefold()
+        needle = text_of(search, "search", NAME_LETTERS).casefold()
         found = [item for item in self.studio.shelf.items() if needle in f"{item.name} {item.words}".casefold()]
         pages = max(1, -(-len(found) // A_PAGE))
         first = (min(max(1, whole_of(page, "page")), pages) - 1) * A_PAGE
@@ -176,7 +190,9 @@ class Api:
     ) -> gr.FileData:
         """A style's file for ComfyUI, A1111, Forge and InvokeAI, for diffusers, that of its word, or its settings."""
         if format not in FORMATS:
-            raise RefusalError("bad_value", f"format is {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {format!r}.")
+            raise RefusalError(
+                "bad_value", f"format is {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {format!r:.80}."
+            )
         item = self._item(style)
         return file_of(must("format", self.studio.shelf.download, item, format))
 
@@ -197,7 +213,7 @@ class Api:
 
         for style in table_of(styles, "styles"):
             self._item(str(style))
-        wish = must("bad_value", wish_from, str(prompt), styles, table_of(options, "options"))
+        wish = must("bad_value", wish_from, text_of(prompt, "prompt"), styles, table_of(options, "options"))
         pictures = wait_for(self.studio.drawings, wish, _owner(request))
         return [file_of(path) for path in pictures]
 
@@ -234,7 +250,7 @@ class Api:
     def _view(self, run: str) -> View:
         view = self.studio.queue.run(run) if isinstance(run, str) else None
         if view is None:
-            raise RefusalError("no_run", f"There is no run {run}.")
+            raise RefusalError("no_run", f"There is no run {run!s:.80}.")
         return view
 
     def _state(self, run: str) -> Answer:
@@ -243,7 +259,7 @@ class Api:
     def _item(self, style: str) -> Item:
         item = self.studio.shelf.item(style) if isinstance(style, str) else None
         if item is None:
-            raise RefusalError("no_style", f"There is no style {style}: /styles lists them by id.")
+            raise RefusalError("no_style", f"There is no style {style!s:.80}: /styles lists them by id.")
         return item
 
 

@@ -15,7 +15,8 @@ from app.ui.names import name_of, suggest, unlike
 from app.ui.parts import Studio
 from app.ui.plan import all_layers, choose, nested, with_choices
 from trainers.adapters import METHODS
-from trainers.config_file import build_config, lay_over, overlay
+from trainers.config_file import as_table, build_config, lay_over, overlay
+from trainers.device import choose_device
 from trainers.errors import VelaturaError
 from trainers.presets import find_preset
 
@@ -29,6 +30,7 @@ def start_run(studio: Studio, draft: Draft, owner: str, settings: Mapping[str, A
         pictures = Path(place).absolute() / "pictures"
         studio.drafts.write_dataset(draft, pictures)
         config = build_config(table, settings or {}, {"name": name, "data": {"images": str(pictures)}})
+        _check_switches(settings or {}, as_table(config))
         return actions.add(store, config, owner)
 
 
@@ -49,10 +51,30 @@ def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any
         draft = choose(draft, "method", named)
     if isinstance(method, str):
         del table["method"]
-    data = table.get("data")
-    if isinstance(data, dict) and "images" in data:
-        raise VelaturaError("the pictures are those of the draft: data.images cannot be set here")
+    _check_orders(table)
     return draft, table
+
+
+def _check_orders(table: Mapping[str, Any]) -> None:
+    """Raise VelaturaError where a setting says what the draft or the call says, or has a type that would be lost."""
+    if "name" in table:
+        raise VelaturaError("the name is what /start takes as `name`: it cannot be set here")
+    for section in ("data", "base", "train"):
+        if not isinstance(table.get(section, {}), dict):
+            raise VelaturaError(f"{section} is a table of settings, not {table[section]!r:.80}")
+    if "images" in table.get("data", {}):
+        raise VelaturaError("the pictures are those of the draft: data.images cannot be set here")
+    choose_device(str(table.get("train", {}).get("device", "auto")))
+
+
+def _check_switches(settings: Mapping[str, Any], config: Mapping[str, Any], place: str = "") -> None:
+    """Raise VelaturaError where true or false was given for a number, which would be read as 1 or 0."""
+    for key, value in settings.items():
+        kept = config.get(key)
+        if isinstance(value, dict) and isinstance(kept, dict):
+            _check_switches(value, kept, f"{place}{key}.")
+        elif isinstance(value, bool) and isinstance(kept, int | float) and not isinstance(kept, bool):
+            raise VelaturaError(f"{place}{key} is a number, not {str(value).lower()}")
 
 
 def _as_table(settings: Mapping[str, Any]) -> dict[str, Any]:

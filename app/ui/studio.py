@@ -19,6 +19,7 @@ from app.jobs.disk import missing, room
 from app.jobs.trash import Trash
 from app.studio.people import People
 from app.studio.people_database import PeopleDatabase
+from app.studio.received import Received
 from app.studio.sessions import Sessions
 from app.ui import api, comparison, playground, run, runs, styles, train, trash, words
 from app.ui.leftovers import sweep_public
@@ -29,6 +30,7 @@ from app.ui.upload_route import upload_route
 from app.ui.uploads import MOST_BYTES_A_FILE
 from app.ui.web.authenticator import Authenticator, check_given
 from app.ui.web.hosts import is_loopback, names_of_machine
+from app.ui.web.limits import Shares
 from app.ui.web.login import USER
 from app.ui.web.middleware import checks
 
@@ -36,7 +38,7 @@ STYLE_SHEETS = (
     *("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css"),
     *("playground.css", "styles.css", "comparison.css"),
 )
-FORGET_UPLOADS = (600, 3600)
+FORGET_UPLOADS = (60, 900)
 """Every so many seconds, uploads that are older than this and were never taken in are deleted."""
 
 
@@ -110,6 +112,7 @@ def start(folder: Path, address: Address, given: dict[str, str]) -> Server:
     studio.estimating.sweep()
     studio.checker.warm_up()
     demo = build(studio).queue(default_concurrency_limit=8, max_size=200)
+    shares = Shares(_room(uploads.path, Trash(studio.queue.store)), Received(people) if shared else None)
     static = Path(str(files("app.ui"))) / "static"
     hosts = names_of_machine(address.host) | {name.lower() for name in address.names}
     _, url, _ = demo.launch(
@@ -119,12 +122,7 @@ def start(folder: Path, address: Address, given: dict[str, str]) -> Server:
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
             "middleware": checks(
-                hosts,
-                authenticator,
-                places.public,
-                uploads.path,
-                _room(uploads.path, Trash(studio.queue.store)),
-                address.proxies,
+                hosts, authenticator, places.public, uploads.path, shares, waiting_in(demo), address.proxies
             ),
             "routes": [
                 Mount("/look", StaticFiles(directory=static)),
@@ -164,6 +162,11 @@ def _room(folder: Path, trash: Trash) -> Callable[[], int]:
         return room(folder)
 
     return look
+
+
+def waiting_in(demo: gr.Blocks) -> Callable[[str], bool]:
+    """Whether an event still waits or runs in Gradio's queue, which forgets it when it has ended."""
+    return lambda event: event in demo._queue.event_ids_to_events
 
 
 def _say_now(studio: Studio) -> Callable[[Request], JSONResponse]:

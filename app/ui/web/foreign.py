@@ -7,8 +7,10 @@ Gradio downloads it, of any size, before the endpoint is called.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,10 +29,10 @@ UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0]+")
 
 
 class ForeignAddressMiddleware:
-    """Reads the JSON that is sent to Gradio, and refuses it where a file in it lies on another machine."""
+    """Reads the JSON that is sent to Gradio, and refuses it where a file in it is no upload or lies elsewhere."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, uploads: Path) -> None:
+        self.app, self.uploads = app, uploads.resolve()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not is_json(scope):
@@ -46,6 +48,8 @@ class ForeignAddressMiddleware:
             return
         if foreign := find_foreign(content, Headers(scope=scope).get("host", "")):
             await refusal(scope, 400, words.foreign(foreign))(scope, receive, send)
+        elif any(not is_inside(path, self.uploads) for path in paths_of_files(content)):
+            await refusal(scope, 400, words.BAD_PATH)(scope, receive, send)
         else:
             await self.app(scope, replayed(body, receive), send)
 
@@ -64,6 +68,19 @@ def find_foreign(content: Any, host: str) -> str:
         if isinstance(url, str) and is_address(url) and not is_on(host, url):
             return url
     return ""
+
+
+def paths_of_files(content: Any) -> Iterator[str]:
+    """Where the files lie that Gradio would look at before the endpoint is called."""
+    for table in tables(content):
+        meta, path = table.get("meta"), table.get("path")
+        if isinstance(meta, dict) and meta.get("_type") == "gradio.FileData" and isinstance(path, str):
+            yield path
+
+
+def is_inside(path: str, folder: Path) -> bool:
+    """Whether a path leads into a folder, without a look at the disk."""
+    return "\0" not in path and Path(os.path.normpath(path)).is_relative_to(folder)
 
 
 def tables(content: Any) -> Iterator[dict[str, Any]]:

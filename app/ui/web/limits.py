@@ -1,64 +1,138 @@
-"""How large a request may be, and that an upload finds room on the disk."""
+"""How large a request may be, and that uploads leave room on the disk and to others."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.studio.attempts import network_of
+from app.studio.received import Received
 from app.ui import words
+from app.ui.web.login import USER, address_of
 from app.ui.web.refusals import refusal
 from app.ui.web.routes import API
 
 LARGEST_UPLOAD = 220 * 2**20
 LARGEST_OTHER = 4 * 2**20
+LOOK_EVERY = 4 * 2**20
+"""Bytes of an upload after which the disk is looked at again: others write to it meanwhile."""
 
 
-class LimitsMiddleware:
-    """Refuses what is too large; `room` says how many bytes uploads may take on the disk."""
+class TooMuchError(Exception):
+    """A request that must not go on, with the status and the sentence for its sender."""
 
-    def __init__(self, app: ASGIApp, room: Callable[[], int] = lambda: sys.maxsize) -> None:
-        self.app, self.room = app, room
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+@dataclass
+class Incoming:
+    """A request's body: the bytes that it has announced, and those that have come and been passed on."""
+
+    announced: int
+    come: int = 0
+
+
+class SizeMiddleware:
+    """Refuses what is too large by what it says of itself or by what comes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit, length = limit_of(scope), length_of(scope)
-        if length > limit:
-            await refusal(scope, 413, words.TOO_LARGE)(scope, receive, send)
-        elif is_upload(scope) and length > self.room():
-            await refusal(scope, 507, words.DISK_FULL)(scope, receive, send)
-        else:
-            await self.app(scope, counted(receive, limit), send)
+        limit = LARGEST_UPLOAD if is_upload(scope) else LARGEST_OTHER
+
+        def check(expected: int) -> None:
+            if expected > limit:
+                raise TooMuchError(413, words.TOO_LARGE)
+
+        await checked(self.app, check, Incoming(length_of(scope)), scope, receive, send)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What uploads may take: bytes of the disk, and on a shared studio of each sender's share of a day."""
+
+    room: Callable[[], int]
+    received: Received | None = None
+
+
+class UploadsMiddleware:
+    """Refuses an upload for which there is no room, at the start or while it comes, however much it says it brings."""
+
+    def __init__(self, app: ASGIApp, shares: Shares) -> None:
+        self.app, self.shares = app, shares
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not is_upload(scope):
+            await self.app(scope, receive, send)
+            return
+        sender = scope.get(USER) or network_of(address_of(scope))
+        received, incoming = self.shares.received, Incoming(length_of(scope))
+        left = received.left(sender) if received else sys.maxsize
+        looked = -LOOK_EVERY
+
+        def check(expected: int) -> None:
+            nonlocal looked
+            if expected > left:
+                raise TooMuchError(429, words.SHARE_USED)
+            if incoming.come - looked >= LOOK_EVERY:
+                looked = incoming.come
+                if self.shares.room() < max(1, expected - incoming.come):
+                    raise TooMuchError(507, words.DISK_FULL)
+
+        try:
+            await checked(self.app, check, incoming, scope, receive, send)
+        finally:
+            if received and incoming.come:
+                received.add(sender, incoming.come)
+
+
+async def checked(
+    app: ASGIApp, check: Callable[[int], None], incoming: Incoming, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Run `app`; `check` is asked with the bytes that are expected, before it starts and before each piece.
+
+    Where it raises TooMuchError, `app` sees the same, and the sender gets the sentence.
+    """
+    begun = False
+
+    async def receiving() -> Message:
+        message = await receive()
+        size = len(message.get("body", b""))
+        check(max(incoming.announced, incoming.come + size))
+        incoming.come += size
+        return message
+
+    async def sending(message: Message) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    try:
+        check(incoming.announced)
+        await app(scope, receiving, sending)
+    except TooMuchError as error:
+        if begun:
+            raise
+        headers = {"connection": "close"}  # the rest of the body is not read
+        await refusal(scope, error.status, error.sentence, headers)(scope, receive, send)
 
 
 def is_upload(scope: Scope) -> bool:
     """Whether a request brings files."""
-    return scope["path"] == f"{API}/upload"
-
-
-def limit_of(scope: Scope) -> int:
-    """Bytes that a request may bring."""
-    return LARGEST_UPLOAD if is_upload(scope) else LARGEST_OTHER
+    return bool(scope["path"] == f"{API}/upload")
 
 
 def length_of(scope: Scope) -> int:
     """Bytes that a request says it brings; 0 where it does not say."""
     told = Headers(scope=scope).get("content-length", "0")
     return int(told) if told.isascii() and told.isdigit() else 0
-
-
-def counted(receive: Receive, limit: int) -> Receive:
-    """`receive` that ends the connection where more comes than was said."""
-    total = 0
-
-    async def receiving() -> Message:
-        nonlocal total
-        message = await receive()
-        total += len(message.get("body", b""))
-        return message if total <= limit else {"type": "http.disconnect"}
-
-    return receiving

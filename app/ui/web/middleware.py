@@ -9,11 +9,12 @@ from starlette.middleware import Middleware
 
 from app.ui.document import Opening
 from app.ui.web.authenticator import Authenticator
+from app.ui.web.calls import CallsMiddleware
 from app.ui.web.files import FilesMiddleware
 from app.ui.web.foreign import ForeignAddressMiddleware
 from app.ui.web.headers import HeadersMiddleware, PolicyMiddleware
 from app.ui.web.hosts import HostsMiddleware, OriginsMiddleware
-from app.ui.web.limits import LimitsMiddleware
+from app.ui.web.limits import Shares, SizeMiddleware, UploadsMiddleware
 from app.ui.web.login import LoginMiddleware
 from app.ui.web.not_found import NotFoundMiddleware
 from app.ui.web.proxy import ForwardedMiddleware
@@ -26,7 +27,8 @@ def checks(
     authenticator: Authenticator,
     public: Path,
     uploads: Path,
-    room: Callable[[], int],
+    shares: Shares,
+    is_waiting: Callable[[str], bool],
     proxies: Sequence[str] = (),
 ) -> list[Middleware]:
     """The middlewares, outermost first: each may rely on those before it."""
@@ -37,10 +39,12 @@ def checks(
         Middleware(OriginsMiddleware),
         Middleware(NotFoundMiddleware),
         Middleware(RoutesMiddleware),
-        Middleware(LimitsMiddleware, room=room),
+        Middleware(SizeMiddleware),
         Middleware(LoginMiddleware, authenticator=authenticator),
+        Middleware(CallsMiddleware, is_waiting=is_waiting),
+        Middleware(UploadsMiddleware, shares=shares),
         Middleware(FilesMiddleware, public=public, uploads=uploads),
-        Middleware(ForeignAddressMiddleware),
+        Middleware(ForeignAddressMiddleware, uploads=uploads),
         Middleware(VisitorMiddleware),
         Middleware(PolicyMiddleware),
         Middleware(Opening),

@@ -143,6 +143,15 @@ def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_
     ):
         said = refused(client, draft, "x", settings=settings, api_name="/start")
         assert word in said and "[bad_setting]" in said, said
+    for settings, words in (
+        ({"data": "x"}, "is a table of settings"),
+        ({"name": "y"}, "cannot be set here"),
+        ({"train.steps": True}, "steps is a number, not true"),
+        ({"train.device": "$(touch x)"}, "is no device"),
+        ({"nothing": {"x": 1}}, "nothing"),
+    ):
+        said = refused(client, draft, "x", settings=settings, api_name="/start")
+        assert words in said and "[bad_setting]" in said, said
     assert "[bad_setting]" in refused(client, draft, "x", preset="nothing", api_name="/start")
     assert "[no_base]" in refused(client, draft, "x", base="nobody/nothing", api_name="/start")
     assert "[no_base]" in refused(client, draft, "x", settings={"base.model": "nobody/nothing"}, api_name="/start")
@@ -155,6 +164,30 @@ def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_
     assert "[no_style]" in refused(client, "../../etc/passwd", api_name="/download")
     assert "[no_style]" in refused(client, "a boat", {"nothing": 1.0}, api_name="/generate")
     assert "[bad_value]" in refused(client, "a boat", {}, {"steps": 0}, api_name="/generate")
+
+
+def test_every_value_of_a_wrong_type_gets_a_sentence_and_a_code(client: Any, packed: Path) -> None:
+    draft = uploaded(client, packed)["draft"]
+    wrong: list[Any] = [5, True, None, 1.5, ["x"], {"x": 1}, "x" * 20_000]
+    takes = {
+        "/captions": {"draft": draft, "captions": {}, "trigger": ""},
+        "/start": {"draft": draft, "name": "x", "preset": "lora", "base": "starter", "settings": {"train.steps": 0}},
+        "/status": {"run": "none"},
+        "/stop": {"run": "none", "how": "save"},
+        "/resume": {"run": "none"},
+        "/styles": {"search": "", "page": 1},
+        "/download": {"style": "none", "format": "toml"},
+        "/generate": {"prompt": "x", "styles": {"none": 1.0}, "options": {}},
+    }
+    for name, fine in takes.items():
+        for field in fine:
+            for value in wrong:
+                if name == "/styles" and field == "page" and value == 5:
+                    continue
+                said = refused(client, api_name=name, **fine | {field: value})
+                assert re.search(r"\[[a-z_]+\]$", said) and "[unexpected]" not in said, (name, field, value, said)
+    long = {"save.title": "x" * 20_000}
+    assert "[bad_value]" in refused(client, draft, "x", settings=long, api_name="/start")
 
 
 def test_only_the_named_endpoints_are_shown_and_documented(client: Any) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.studio.attempts import Attempts
 from app.studio.people import People
 from app.studio.people_database import PeopleDatabase
 from app.studio.sessions import Sessions
@@ -21,7 +22,8 @@ def database(tmp_path: Path) -> PeopleDatabase:
 
 
 def opened(database: PeopleDatabase, given: dict[str, str] | None = None, secret: bytes = SECRET) -> Authenticator:
-    return Authenticator(People(database), Sessions(database), secret, given)
+    attempts = Attempts(clock=lambda: 0.0)  # waits do not pass while a test is busy
+    return Authenticator(People(database), Sessions(database), secret, given, attempts)
 
 
 def test_people_of_the_table_and_of_the_command_line_log_in(database):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 
 import gradio.data_classes
@@ -11,7 +12,8 @@ from app.ui.web.foreign import ForeignAddressMiddleware, find_foreign
 from tests.app.ui.web.asking import ask, inner
 
 HOST = "localhost:7860"
-STACK = ForeignAddressMiddleware(inner)
+UPLOADS = Path("/outputs/.studio/uploads/tmp1")
+STACK = ForeignAddressMiddleware(inner, UPLOADS)
 ADDRESSES = (
     "http://evil.example/x.png",
     "HTTPS://evil.example/x",
@@ -82,3 +84,16 @@ def test_every_field_of_gradios_models_that_holds_an_address_is_looked_at():
     for kind in models:
         texts = {name for name, field in kind.model_fields.items() if "str" in str(field.annotation)}
         assert texts <= {"path", "url", "orig_name", "mime_type", "meta"}, f"{kind.__name__} has a field we do not know"
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "a.png", "", f"{UPLOADS}/../secret", f"{UPLOADS}x/a.png", f"{UPLOADS}/\0"]
+)
+def test_a_file_that_is_no_upload_is_refused_with_a_code(path):
+    def sent(place: str) -> Any:
+        file = {"path": place, "meta": {"_type": "gradio.FileData"}}
+        return ask(STACK, "/gradio_api/queue/join", "POST", [json.dumps({"data": [[file]]}).encode()])
+
+    refused = sent(path)
+    assert refused.status == 400 and json.loads(refused.text)["detail"].endswith("[bad_path]")
+    assert sent(f"{UPLOADS}/a/b/c.png").status == 200

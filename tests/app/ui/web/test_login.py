@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from app.studio.attempts import Attempts
 from app.studio.people import People
 from app.studio.people_database import PeopleDatabase
 from app.studio.sessions import LOGIN_LASTS, Sessions
@@ -16,7 +17,8 @@ SECRET = bytes(range(32))
 
 def stack(folder: Path, given: dict[str, str]) -> LoginMiddleware:
     database = PeopleDatabase(folder / "people.db")
-    return LoginMiddleware(inner, Authenticator(People(database), Sessions(database), SECRET, given))
+    attempts = Attempts(clock=lambda: 0.0)  # waits do not pass while a test is busy
+    return LoginMiddleware(inner, Authenticator(People(database), Sessions(database), SECRET, given, attempts))
 
 
 @pytest.fixture
