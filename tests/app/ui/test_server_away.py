@@ -177,11 +177,11 @@ def test_settings_that_were_typed_meanwhile_are_sent(page: Any, own: Process) ->
     steps = page.locator("[data-setting='train.steps']")
     page.get_by_label("Search settings").fill("train.steps")
     expect(steps).to_be_visible()
+    kept = own.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft") / "draft.json"
     own.stop(hard=True)
     steps.fill("7")
     steps.blur()
     own.start(port=own.port)
-    kept = own.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft") / "draft.json"
     end = time.monotonic() + 120
     while json.loads(kept.read_text(encoding="utf-8"))["choices"]["settings"] != {"train.steps": 7}:
         assert time.monotonic() < end, "the server has it once it is back"
