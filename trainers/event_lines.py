@@ -77,14 +77,16 @@ def _fields(check: Callable[[Any], bool], names: str) -> dict[str, Callable[[Any
 
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     **_fields(_count, "step steps picture pictures number images count skipped done of memory free file bytes"),
-    **_fields(_count, "parameters threads measured saved"),
+    **_fields(_count, "parameters threads measured saved job"),
     **_fields(_amount, "speed seconds seconds_a_step seconds_a_picture kept"),
     **_fields(_real, "lr"),
     **_fields(_measured, "loss grad_norm penalty"),
     **_fields(_text, "message cause name base family method device precision path style image caption"),
+    **_fields(_text, "owner task wants cwd"),
     **_fields(_flag, "resumed prior at_most low_memory"),
     "time": _time,
-    "prompts": _texts,
+    **_fields(_texts, "prompts command"),
+    "priority": lambda value: type(value) is int and abs(value) <= LARGEST,
     "ranks": _ranks,
     "difference": lambda value: value is None or _amount(value),
 }

@@ -14,8 +14,8 @@ from typing import Any
 from trainers.event_lines import FILE, Event, ends_whole, open_events, parse_event, whole_lines
 
 Listener = Callable[[Event], None]
-QUIET = frozenset({"step", "drawing", "working", "ranks"})
-"""Kinds of event that are many and go into `events.jsonl` alone."""
+QUIET = frozenset({"step", "drawing", "working", "ranks", "queued", "attempt"})
+"""Kinds of event that are many, or for programs, and go into `events.jsonl` alone."""
 
 
 class Recorder:

@@ -13,7 +13,7 @@ from app.jobs.permissions import COPYING, MACHINE_OWNER, Actor, NotOwnerError
 from app.jobs.process import own_identity
 from app.jobs.run_trash import bring_back, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
-from app.jobs.store import TRAIN, YIELD, Job, NewJob, Store
+from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
 from app.jobs.trash import CONTENT, DRAWING, RESTARTED, RUN, STYLE, Item, Trash, new_id, new_item
 from app.jobs.views import View, Watcher
 from app.results import free_name
@@ -24,8 +24,6 @@ from trainers.run import Run, Stop, is_run, open_run, write_config
 if TYPE_CHECKING:
     from trainers.config import Config
 
-SMALL = ".jobs"
-"""Folder of the small jobs' folders, among the runs."""
 AHEAD = 10
 """Priority of small jobs; that of runs is 0."""
 FIXED = ("name", "data.images", "data.transparency")

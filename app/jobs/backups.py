@@ -28,4 +28,4 @@ def check_integrity(connection: sqlite3.Connection) -> None:
     """Read every page and index; sqlite3.DatabaseError where something is wrong."""
     found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
-        raise sqlite3.DatabaseError(found)
+        raise sqlite3.DatabaseError(" ".join(found.split()))

@@ -199,6 +199,28 @@ def clear(out: Out = None, json: Json = False) -> None:
         say(f"took {len(removed)} job{'' if len(removed) == 1 else 's'} out of the queue; the run folders stay")
 
 
+@queue_app.command(epilog="Example: velatura queue repair")
+def repair(
+    from_folders: Annotated[
+        bool, typer.Option("--from-folders", help="Do not use the backup, only what the run folders say.")
+    ] = False,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Make a damaged queue anew from its backup and the run folders; the damaged file is kept beside it."""
+    from app.jobs.repair import repair as repair_queue
+
+    done = repair_queue(_open(out), use_backup=not from_folders)
+    if json:
+        print_json({"aside": done.aside, "backup": done.backup, "jobs": [job.id for job in done.jobs]})
+        return
+    source = "its backup and the run folders" if done.backup else "the run folders"
+    count = len(done.jobs)
+    waiting = sum(job.phase == "waiting" for job in done.jobs)
+    say(f"the queue was made anew from {source}: {count} job{'' if count == 1 else 's'}, {waiting} of them waiting")
+    say(f"the damaged one is kept as {done.aside}")
+
+
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Start what can start now, and end.")] = False,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing waits or runs.")] = False,

@@ -8,10 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from app.jobs.backups import back_up, check_integrity
 from app.jobs.migrations import ADVICE, DamagedQueueError, migrate
 from trainers.errors import VelaturaError
 from trainers.run import sync_folder, whole_file
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 PATIENCE = 20.0
 """Seconds to wait for a transaction of another process."""
@@ -27,6 +32,7 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -41,7 +47,7 @@ class Database:
         """The connection in a transaction that no other process is in; undone where the block ends with an error."""
         with self._lock, self._plain_errors():
             connection = self._opened()
-            with _transaction(connection):
+            with transaction(connection):
                 yield connection
 
     def close(self) -> None:
@@ -51,24 +57,44 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
+    def revision(self) -> tuple[int, ...]:
+        """Something else after every change of the file, whoever made it."""
+        with self.reading() as connection:
+            seen = connection.execute("PRAGMA data_version").fetchone()[0]
+            return self._inode, seen, connection.total_changes
+
+    def check(self) -> None:
+        """Read the whole file, which takes a second for some 100 MB; DamagedQueueError where something is wrong."""
+        with self.reading() as connection:
+            check_integrity(connection)
+
+    def back_up(self, target: Path) -> None:
+        """Copy what is committed to `target`, which then is sound; DamagedQueueError leaves it as it was."""
+        with self._lock, self._plain_errors():
+            back_up(self.path, target)
+
     def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and self._inode != _inode(self.path):
+            self.close()  # a repair has put another file in its place
         if self._connection is None:
             if self.path.exists() and not self.path.stat().st_size:
                 raise DamagedQueueError(f"{self.path} is empty; {ADVICE}")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.path.exists():
-                _create(self.path)
+                with lock_of(self.path):
+                    if not self.path.exists():
+                        create(self.path)
             # Transactions are begun and ended here, not by the module's own guesses.
             connection = sqlite3.connect(self.path, PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 connection.row_factory = sqlite3.Row
-                with _transaction(connection):
+                with transaction(connection):
                     migrate(connection, self.path)
                 _use_write_ahead_log(connection)
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._inode = connection, _inode(self.path)
         return self._connection
 
     @contextmanager
@@ -89,22 +115,32 @@ class Database:
             raise DamagedQueueError(f"{self.path} is damaged or no queue of Velatura ({error}); {ADVICE}") from error
 
 
-def _create(path: Path) -> None:
-    """Make a new queue under another name, so that a kill leaves no half file; another process may be faster."""
+def create(path: Path) -> None:
+    """Make a new queue under another name first, so that a kill leaves no half file."""
+    with whole_file(path) as building, closing(sqlite3.connect(building, isolation_level=None)) as connection:
+        with transaction(connection):
+            migrate(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+    sync_folder(path.parent)
+
+
+def lock_of(path: Path) -> FileLock:
+    """What is held while a queue's file is made or replaced."""
     from filelock import FileLock
 
-    with FileLock(path.with_name(f"{path.name}.lock")):
-        if path.exists():
-            return
-        with whole_file(path) as building, closing(sqlite3.connect(building, isolation_level=None)) as connection:
-            with _transaction(connection):
-                migrate(connection, path)
-            connection.execute("PRAGMA journal_mode = WAL")
-        sync_folder(path.parent)
+    return FileLock(path.with_name(f"{path.name}.lock"))
+
+
+def _inode(path: Path) -> int:
+    """Which file a name stands for now; 0 where there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -116,12 +152,15 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Let readers and a writer go on side by side; SQLite does not itself wait for another process in this one case."""
+    """Let readers and a writer go on side by side; SQLite does not itself wait for another process in this one case.
+
+    What a transaction has changed is on the disk when it ends: a job that was acknowledged outlives a power cut.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA synchronous = FULL")
             return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:

@@ -97,6 +97,7 @@ class Dispatcher:
             self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
         while (claimed := self.store.claim(self.offer.choose, self._identity)) is not None:
             self._start(claimed)
+        self.store.keep_backup()
 
     @property
     def offer(self) -> Offer:
@@ -119,6 +120,8 @@ class Dispatcher:
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
+        if self.store.exists():
+            self.store.check()
         self.store.enter(self._identity, self.offer.devices)
         for hidden in self.store.runs.glob(DELETED.format("*")):  # of a deletion that was killed on its way
             shutil.rmtree(hidden, ignore_errors=True)

@@ -103,10 +103,11 @@ class DamagedQueueError(VelaturaError):
     """`queue.db` cannot be read as a queue; `velatura queue repair` makes it anew from what there is."""
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
+def migrate(connection: sqlite3.Connection, path: Path, keep: bool = True) -> None:
     """Bring a queue up to the present version, in the transaction that the caller has begun.
 
-    An empty file gets the whole layout. Raises VelaturaError for another program's file or a newer version.
+    An empty file gets the whole layout; unless `keep`, one of an older version is not copied first. Raises
+    VelaturaError for another program's file or a newer version.
     """
     application, version = (_pragma(connection, name) for name in ("application_id", "user_version"))
     is_new = application == version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -114,7 +115,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         _check_origin(path, application, version)
     if version == VERSION:
         return
-    if not is_new:
+    if not is_new and keep:
         back_up(path, backup_of_version(path, version))
     for step in MIGRATIONS[version:]:
         step(connection)

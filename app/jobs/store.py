@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +19,14 @@ from typing import Any, Literal
 from app.jobs.database import Database
 from app.jobs.process import Identity
 from trainers.errors import VelaturaError
+from trainers.events import Recorder
 
 FILE = "queue.db"
+BACKUP = "queue.backup.db"
+BACK_UP_EVERY = 300.0
+"""Seconds from one backup to the next, at least."""
+SMALL = ".jobs"
+"""Folder of the small jobs' folders, among the runs."""
 TRAIN = "train"
 YIELD = "yield"
 """Asked of a running job: to pause for small ones that wait, and to go on by itself after them."""
@@ -91,12 +98,39 @@ class Store:
         self.runs = runs.absolute()
         self.path = self.runs / FILE
         self._database = Database(self.path)
+        self._backed_up: tuple[int, ...] = ()
 
     def exists(self) -> bool:
         return self.path.exists()
 
     def close(self) -> None:
         self._database.close()
+
+    # ---------------------------------------------------------------- the file
+    @property
+    def backup(self) -> Path:
+        """A copy of the queue, some minutes old."""
+        return self.path.with_name(BACKUP)
+
+    def revision(self) -> tuple[int, ...]:
+        """Something else after every change of a row, whoever made it."""
+        return self._database.revision()
+
+    def check(self) -> None:
+        """Look whether the file is sound; DamagedQueueError where it is not."""
+        self._database.check()
+
+    def keep_backup(self) -> None:
+        """Make a backup anew once the last one is some minutes old and rows have changed since.
+
+        DamagedQueueError where the queue is not sound; the backup is then left as it was.
+        """
+        with suppress(FileNotFoundError):
+            if abs(time.time() - self.backup.stat().st_mtime) < BACK_UP_EVERY:
+                return
+        if self.exists() and (revision := self.revision()) != self._backed_up:
+            self._database.back_up(self.backup)
+            self._backed_up = revision
 
     # ---------------------------------------------------------------- looking
     def jobs(self) -> list[Job]:
@@ -132,6 +166,8 @@ class Store:
     def add(self, new: NewJob, phase: Phase = "waiting") -> Job:
         """Put a job at the end of the line of its priority, in place of one that has ended in the same folder."""
         folder = self._relative(new.folder)
+        if self.exists():
+            self.keep_backup()
         with self._database.writing() as db:
             db.execute("DELETE FROM jobs WHERE folder = ? AND phase = 'ended'", (folder,))
             last = db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
@@ -152,7 +188,20 @@ class Store:
                 number = db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row).lastrowid
             except sqlite3.IntegrityError:
                 raise VelaturaError(f"{new.folder.name} is in the queue already; give another --name") from None
-        return self.job(int(number or 0))
+        job = self.job(int(number or 0))
+        _note(job)
+        return job
+
+    def forget(self, job: Job) -> None:
+        """Take a job out of the queue whatever it is doing, where its folder is gone or its row is wrong."""
+        self._change("DELETE FROM jobs WHERE id = ?", job.id)
+
+    def assign(self, job: Job, token: str, process: Identity, attempts: int, device: str) -> None:
+        """Note a process that has a job already, as where its row was lost."""
+        running = (
+            f"UPDATE jobs SET phase = 'running', token = ?, {HAS}, attempts = ?, device = ?, begun = ? WHERE id = ?"
+        )
+        self._change(running, token, *_process(process), attempts, device, time.time(), job.id)
 
     def remove(self, job: Job) -> bool:
         """Take a job that nobody has, and that does not wait, out of the queue; its folder stays."""
@@ -343,6 +392,23 @@ class Store:
         """Whether a statement changed a row."""
         with self._database.writing() as db:
             return db.execute(statement, values).rowcount > 0
+
+
+def _note(job: Job) -> None:
+    """Let a job's folder say what was asked for, from which a lost row can be made again."""
+    if not job.folder.is_dir():
+        return
+    with suppress(OSError):  # the row is there, and this is for the day when it is not
+        Recorder(job.folder)(
+            "queued",
+            job=job.id,
+            task=job.kind,
+            owner=job.owner,
+            wants=job.wants,
+            priority=job.priority,
+            cwd=job.cwd,
+            command=list(job.command),
+        )
 
 
 def _process(process: Identity) -> tuple[str, int, float, str]:

@@ -64,9 +64,12 @@ class Watcher:
                     return view
         return _view(job, *self._look(job), 0, None)
 
-    def history(self) -> list[View]:
-        """Every job, and every run that was made without the queue, in the order of `views`."""
-        views = self.views()
+    def history(self, rows: bool = True) -> list[View]:
+        """Every job, and every run that was made without the queue, in the order of `views`.
+
+        Without `rows`, as where these cannot be read, what the folders alone say of every run.
+        """
+        views = self.views() if rows else []
         known = {view.job.folder for view in views}
         folders = (path.parent for path in self.store.runs.glob("*/events.jsonl"))
         for folder in folders:
@@ -75,12 +78,12 @@ class Watcher:
                     views += [self._bare(folder)] if is_run(folder) else []
         return sorted(views, key=_turn)
 
-    def view_of(self, name: str) -> View | None:
+    def view_of(self, name: str, rows: bool = True) -> View | None:
         """The run with this name among the runs, whether it has a job or not; None where there is none."""
         folder = self.store.runs / name
         if folder.parent != self.store.runs or name.startswith(".") or not is_text(name):
             return None
-        job = self.store.job_in(folder)
+        job = self.store.job_in(folder) if rows else None
         if job is not None:
             return self.view(job.id)
         return self._bare(folder) if is_run(folder) else None

@@ -22,6 +22,7 @@ from app.jobs.trash import CONTENT, DRAWING, Trash, new_item
 from app.jobs.views import View
 from app.state_file import StateFile
 from app.ui import playground_words as words
+from app.ui import run_words
 from app.ui.bases import Bases
 from app.ui.drawn import Drawing, Record, how_far, names_of, who_could_make_way, why_not
 from app.ui.fits import Fit, find_fit
@@ -199,7 +200,7 @@ class Drawings:
         """The jobs of the queue by folder, where one of these drawings may be among them."""
         if all(record.state for record in records):
             return {}
-        return {view.job.folder: view for view in self.queue.watcher.views()}
+        return {view.job.folder: view for view in self.queue.jobs()}
 
     def _drawing(self, id: str, record: Record, views: dict[Path, View]) -> Drawing | None:
         """A drawing as it is now; None for one that was cancelled before it had a picture, which is then gone."""
@@ -208,6 +209,8 @@ class Drawings:
         view = views.get(folder)
         if record.state:
             return Drawing(id, folder, record, State(record.state), record.line, 1.0, pictures)
+        if view is None and self.queue.problem() is not None:  # it may well have its job
+            return Drawing(id, folder, record, State.QUEUED, run_words.QUEUE_PROBLEM, 0.0, pictures)
         if view is None:
             return self._without_job(Drawing(id, folder, record, State.QUEUED, words.SOON, 0.0, pictures))
         if view.state not in ENDED:

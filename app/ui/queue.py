@@ -10,6 +10,7 @@ from pathlib import Path
 from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.repair import Repair, repair
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
 from app.jobs.trash import Item
@@ -41,17 +42,39 @@ class Queue:
 
     def runs(self) -> list[View]:
         """Every run: what goes on, then the line, then the rest, newest first."""
-        return [view for view in self.watcher.history() if view.job.kind == TRAIN]
+        return [view for view in self._history() if view.job.kind == TRAIN]
 
     def small_jobs(self) -> list[View]:
         """What else uses the computer, or waits for it."""
-        return [view for view in self.watcher.views() if view.job.kind != TRAIN and view.state not in ENDED]
+        return [view for view in self.jobs() if view.job.kind != TRAIN and view.state not in ENDED]
+
+    def jobs(self) -> list[View]:
+        """Every job that has a row; none where the rows cannot be read, of which `problem` says why."""
+        try:
+            return self.watcher.views()
+        except VelaturaError:
+            return []
+
+    def problem(self) -> VelaturaError | None:
+        """Why the rows of the queue cannot be read; None where they can."""
+        try:
+            self.watcher.views()
+        except VelaturaError as error:
+            return error
+        return None
+
+    def repair(self) -> Repair:
+        """Make a damaged queue anew."""
+        return repair(self.store)
 
     def run(self, name: str) -> View | None:
         """The run with this name; None where there is none. The name comes from outside."""
         if not name or len(name.encode()) > LONGEST_NAME or Path(name).name != name or "\\" in name:
             return None
-        return self.watcher.view_of(name)
+        try:
+            return self.watcher.view_of(name)
+        except VelaturaError:  # of which every page's bar and the list of runs say why
+            return self.watcher.view_of(name, rows=False)
 
     def number(self, name: str, actor: Actor = MACHINE_OWNER) -> int:
         """The number of a run's job, which it is given if it has none, or of a small job, called `job:` and its number.
@@ -102,8 +125,16 @@ class Queue:
             shutil.rmtree(public, ignore_errors=True)
         return thrown
 
+    def _history(self) -> list[View]:
+        try:
+            return self.watcher.history()
+        except VelaturaError:
+            return self.watcher.history(rows=False)
+
     def in_short(self) -> tuple[str, bool]:
         """One line on what the computer does, and whether it does anything."""
+        if self.problem() is not None:
+            return words.QUEUE_PROBLEM, False
         views = self.watcher.history()
         busy = [view for view in views if view.state not in ENDED and view.state != State.QUEUED]
         waiting = sum(view.state == State.QUEUED for view in views)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from app.jobs import actions
-from app.jobs.permissions import Actor
+from app.jobs.permissions import Actor, NotOwnerError
 from app.jobs.run_trash import has_learned
 from app.jobs.states import State
 from app.jobs.store import TRAIN
@@ -28,6 +28,7 @@ from trainers.run import Run
 LOSING = (State.TRAINING, State.SAMPLING, State.STOPPING, State.HANGING)
 """States in which cancelling loses what was not saved."""
 UNDO = "undo"
+REPAIR = "repair-queue"
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
 
 
@@ -64,6 +65,8 @@ def perform(queue: Queue, event: gr.EventData, actor: Actor) -> Answer:
 
 
 def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Actor) -> Answer:
+    if what == REPAIR:
+        return _repair(queue, actor)
     store, number = queue.store, queue.number(name, actor)
     if what in ENDS:
         actions.stop(store, number, ENDS[what], actor=actor)
@@ -88,6 +91,14 @@ def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Act
         deleted = queue.delete(number, actor)
         return Answer(undoable(words.DELETED.format(name), deleted), gone=True)
     return Answer("")
+
+
+def _repair(queue: Queue, actor: Actor) -> Answer:
+    if not actor.owns_machine:
+        raise NotOwnerError(words.ASK_TO_REPAIR)
+    done = queue.repair()
+    source = words.BACKUP_AND_RUNS if done.backup else words.RUNS_ALONE
+    return Answer(banner(words.REPAIRED.format(source, done.aside.name)))
 
 
 def undoable(said: str, item: Item | None) -> str:

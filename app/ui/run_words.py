@@ -12,6 +12,18 @@ NO_STYLE = "there is no style file yet"
 NO_FILE = "The file could not be made: {}."
 NO_SUCH_RUN = ("There is no such run", "It was deleted, or the address is not whole.")
 TO_THE_RUNS = "To the runs"
+QUEUE_PROBLEM = "The queue cannot be read"
+QUEUE_DAMAGED = (
+    "The queue is damaged, so nothing starts. Your runs and styles are safe, and those that train go on. "
+    "Repairing makes it anew from its backup and the runs, and keeps the damaged file."
+)
+ASK_TO_REPAIR = (
+    "The queue is damaged, so nothing starts. Runs and styles are safe. "
+    "Whoever runs this studio can mend it with: velatura queue repair"
+)
+REPAIR = "Repair the queue"
+REPAIRED = "The queue was made anew from {}; the damaged file is kept as {}."
+BACKUP_AND_RUNS, RUNS_ALONE = "its backup and the runs", "the runs"
 ALSO = "Also using the computer"
 SMALL = {"estimate": "Measuring a run", "caption": "Writing captions", "generate": "Drawing a picture"}
 MEASURING = "Measuring “{}”"

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.jobs.migrations import DamagedQueueError
 from app.jobs.permissions import Actor
 from app.jobs.small import ESTIMATE
 from app.jobs.states import ENDED, State
@@ -17,13 +18,14 @@ from app.ui import comparison_words as comparing
 from app.ui import failures, run_parts, run_samples
 from app.ui import run_words as words
 from app.ui import words as shared
+from app.ui.bases import in_words
 from app.ui.comparison_parts import FEWEST, MOST
-from app.ui.html import MARK, empty_page, heading, icon, text
+from app.ui.html import MARK, banner, button, empty_page, heading, icon, text
 from app.ui.listing import choice_of, pages, search_field
 from app.ui.parts import Studio
 from app.ui.patched import patched
 from app.ui.queue import Queue, share
-from app.ui.run_actions import buttons, perform, undo
+from app.ui.run_actions import REPAIR, buttons, perform, undo
 from app.ui.run_dialogs import dialogs
 from app.ui.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.trash import trash_link
@@ -75,7 +77,8 @@ class RunsPage:
         """What the page shows now, where that is something else than it has seen."""
         views, small = self.queue.runs(), self.queue.small_jobs()
         actor = actor_of(request)
-        value = self._listing(views, small, choice_of(chosen), actor) + trash_link(self.queue, actor)
+        listed = self._listing(views, small, choice_of(chosen), actor)
+        value = _problem(self.queue, actor) + listed + trash_link(self.queue, actor)
         busy = any(view.state not in ENDED for view in (*views, *small))
         digest = sha256(f"{value}{busy}".encode()).hexdigest()[:16]
         if digest == seen:
@@ -155,6 +158,18 @@ def _ticked() -> str:
         f'<button type="button" class="quiet">{text(comparing.CLEAR)}</button>'
         f'<button type="button" class="go">{text(comparing.COMPARE)}</button></div>'
     )
+
+
+def _problem(queue: Queue, actor: Actor) -> str:
+    """What is wrong with the queue as a whole, with what can be done about it."""
+    problem = queue.problem()
+    if problem is None:
+        return ""
+    if isinstance(problem, DamagedQueueError):
+        if not actor.owns_machine:
+            return banner(words.ASK_TO_REPAIR, kind="problem")
+        return banner(words.QUEUE_DAMAGED, button(words.REPAIR, REPAIR), kind="problem")
+    return banner(in_words(problem), kind="problem")
 
 
 def _also(small: Sequence[View], actor: Actor) -> str:

@@ -190,7 +190,7 @@ def test_two_dispatchers_start_each_of_many_jobs_once(store):
     views = {view.job.id: view for view in Watcher(store).views()}
     assert {(views[number].state, views[number].job.attempts) for number in numbers} == {("finished", 1)}
     for view in views.values():
-        assert [event["type"] for event in read_events(view.job.folder)] == ["attempt", "working", "done"]
+        assert [event["type"] for event in read_events(view.job.folder)] == ["queued", "attempt", "working", "done"]
         assert (view.job.folder / "process.log").read_text().count("velatura") == 1
     begun = {number: views[number].job.begun for number in numbers}
     assert len(set(begun.values())) == 24 and store.workers() == {}
@@ -280,7 +280,7 @@ def test_a_job_that_is_killed_while_it_prepares_is_cancelled(store, dispatcher, 
     dispatcher.look()
     view = Watcher(store).view(job.id)
     assert (view.state, view.job.phase, view.job.device) == ("cancelled", "ended", "")
-    assert [event["type"] for event in read_events(job.folder)] == ["cancelled"]
+    assert [event["type"] for event in read_events(job.folder)] == ["queued", "cancelled"]
 
 
 def test_a_job_of_an_older_row_is_cancelled_at_once_after_a_step_of_the_clock(store, dispatcher, tmp_path):

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from app.jobs.commands import _facts
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary, read_summary
-from app.ui import desk, estimating, run_parts
+from app.ui import desk, estimating, run_parts, run_words
 from app.ui.comparison import ComparisonPage
 from app.ui.parts import Studio, open_studio
 from app.ui.places import Places
 from app.ui.run import RunPage
+from app.ui.run_actions import REPAIR
 from app.ui.runs import RunsPage
+from tests.app.jobs.test_repair import damage
 from tests.app.ui.ended_runs import write_run
 from tests.damaged_events import LINES
 from trainers.event_lines import parse_event
@@ -48,7 +50,7 @@ class Pages:
         assert isinstance(line, str) and isinstance(busy, bool)
         for view in [*views, *queue.small_jobs()]:
             assert view.job.name in listed or view.job.kind != "train"
-            page = self.run.tick(view.job.name, "{}")
+            page = self.run.tick(view.job.name, "{}", SOMEBODY)  # type: ignore[arg-type]
             assert view.job.name in str(page) or view.job.kind != "train"
             assert str(_facts(view)) and run_parts.kind(view) is not None
             assert estimating._estimate(view) is not None and desk.first_prompt(None, queue)
@@ -123,6 +125,27 @@ def test_any_broken_part_of_one_run_leaves_every_page_standing(name, what, tmp_p
     elif what != "nothing":
         part.write_bytes(os.urandom(3000) if what == "noise" else b"name = " + b"[" * 100_000)
     assert "good" in Pages(studio).look()
+    studio.close()
+
+
+def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_button(tmp_path):
+    places = Places(tmp_path / "outputs")
+    places.make()
+    studio = open_studio(places, places.uploads)
+    write_run(places.runs, "good", {"train": {"steps": 4}})
+    waiting = write_run(places.runs, "waiting", {"train": {"steps": 4}})
+    (waiting / "events.jsonl").write_text("")
+    store, pages = studio.queue.store, Pages(studio)
+    store.add(NewJob("train", waiting))
+    damage(store)
+    assert sorted(pages.look()) == ["good", "waiting"]
+    listed = pages.list.tick("{}", "", SOMEBODY)[pages.list.list]  # type: ignore[arg-type]
+    assert run_words.QUEUE_DAMAGED in listed and f"{run_words.REPAIR}</button>" in listed
+    assert studio.queue.in_short() == (run_words.QUEUE_PROBLEM, False)
+    pressed: Any = SimpleNamespace(_data={"what": REPAIR, "run": ""})
+    shown = pages.list.asked("{}", "", SOMEBODY, pressed)  # type: ignore[arg-type]
+    assert "queue.damaged-1.db" in shown[pages.list.notice] and run_words.REPAIR not in shown[pages.list.list]
+    assert [job.name for job in store.line()] == ["waiting"] and studio.queue.in_short() == ("1 waiting", False)
     studio.close()
 
 
