@@ -1,7 +1,8 @@
 """Writes the numbers that runs are held to: `python -m tests.golden.record [CASE …]`.
 
-Recorded numbers are a promise: settings that were once recorded go on to give what they gave. Only a new case is
-recorded; a change that alters results is a new setting, and the recorded settings keep the old value.
+Recorded numbers are a promise: settings that were once recorded go on to give what they gave. Only new cases are
+recorded, and cases whose style file was meant to get another form: their losses stay as they were. A change that alters
+results is a new setting, and the recorded settings keep the old value.
 """
 
 from __future__ import annotations
