@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Annotated
 
 import typer
@@ -112,6 +112,9 @@ def serve(options: Serving, out: Path | None) -> None:
     try:
         server = start(runs, address, given)
     except OSError as error:
+        if error.filename:  # of a file, not of a port
+            refused = f"the studio cannot keep anything in {runs_folder(out)}: {error.strerror}"
+            raise VelaturaError(f"{refused}; give another --out") from error
         where = f"{options.host}:{options.port}" if options.port else f"{options.host}, ports 7860 to 7959,"
         raise VelaturaError(f"the studio cannot listen on {where}: {error}; choose another with --port") from error
     say(("studio", "bold green"), f"  {server.url}")
@@ -124,13 +127,13 @@ def serve(options: Serving, out: Path | None) -> None:
         import webbrowser
 
         webbrowser.open(server.url)
-    stopped = threading.Event()
+    stopped = SimpleQueue[str]()  # an Event set in a signal handler may wait for itself
 
     def stop(signal: str) -> bool:
-        stopped.set()
+        stopped.put(signal)
         return True
 
-    with asking_to_stop(stop), server.studio.queue.dispatcher().in_background():
-        stopped.wait()
+    with asking_to_stop(stop):  # the server has its own dispatcher
+        stopped.get()
         server.close()
     say("stopped")

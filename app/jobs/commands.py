@@ -302,7 +302,7 @@ def _show(store: Store, as_json: bool) -> None:
     from app.jobs.dispatcher import settle
     from app.jobs.views import Watcher
 
-    if store.exists():
+    if store.exists() and store.is_writable:
         settle(store)
     views = Watcher(store).views()
     if as_json:

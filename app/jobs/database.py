@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -40,11 +43,23 @@ class Database:
         if self._connection is None and not self.path.exists():
             raise VelaturaError(f"there is no queue in {self.path.parent} yet; `velatura queue add` begins one")
         with self._lock, self._plain_errors():
-            yield self._opened()
+            if self.is_writable:
+                yield self._opened()
+            else:
+                with _copied(self.path) as connection:
+                    yield connection
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the queue can be changed: neither its disk nor its folder is read-only."""
+        folder = next(each for each in self.path.parents if each.exists())
+        return os.access(folder, os.W_OK) and (not self.path.exists() or os.access(self.path, os.W_OK))
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection in a transaction that no other process is in; undone where the block ends with an error."""
+        if not self.is_writable:
+            raise VelaturaError(f"the queue cannot be changed: {self.path.parent} is read-only")
         with self._lock, self._plain_errors():
             connection = self._opened()
             with transaction(connection):
@@ -113,6 +128,20 @@ class Database:
             if isinstance(error, sqlite3.IntegrityError):
                 raise
             raise DamagedQueueError(f"{self.path} is damaged or no queue of Velatura ({error}); {ADVICE}") from error
+
+
+@contextmanager
+def _copied(path: Path) -> Iterator[sqlite3.Connection]:
+    """A copy of a queue, to be read where SQLite could not keep its lock and log beside the file."""
+    with tempfile.TemporaryDirectory(prefix="velatura-") as folder:
+        for file in (path, path.with_name(f"{path.name}-wal")):
+            if file.exists():
+                shutil.copyfile(file, Path(folder, file.name))
+        with closing(sqlite3.connect(Path(folder, path.name), isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            with transaction(connection):
+                migrate(connection, path, keep=False)
+            yield connection
 
 
 def create(path: Path) -> None:

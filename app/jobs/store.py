@@ -112,6 +112,11 @@ class Store:
         """A copy of the queue, some minutes old."""
         return self.path.with_name(BACKUP)
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the queue can be changed."""
+        return self._database.is_writable
+
     def revision(self) -> tuple[int, ...]:
         """Something else after every change of a row, whoever made it."""
         return self._database.revision()

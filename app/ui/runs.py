@@ -202,5 +202,7 @@ def _fits(view: View, choice: dict[str, Any], actor: Actor) -> bool:
     groups = {"waiting": view.state == State.QUEUED, "ended": view.state in ENDED, "mine": view.job.owner == actor.name}
     groups["running"] = not groups["waiting"] and not groups["ended"]
     needle = choice["search"].strip().casefold()
-    said_of_it = f"{view.job.name} {run_parts.kind(view, actor)}".casefold()
-    return groups.get(choice["show"], True) and needle in said_of_it
+    if not groups.get(choice["show"], True):
+        return False
+    # What a run is to be stands in its config, which is not read for every run at every look.
+    return not needle or needle in f"{view.job.name} {run_parts.kind(view, actor)}".casefold()

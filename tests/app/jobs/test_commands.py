@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs import actions
-from app.jobs.store import Store
+from app.jobs.store import NewJob, Store
 from app.settings import gather_config
 from tests.app.command import Outcome, call, command_line, commands
 from tests.app.files import write_pictures
@@ -203,3 +204,34 @@ def test_ctrl_c_ends_a_worker_and_says_what_becomes_of_the_rest(place):
     assert told.endswith("ended; what runs goes on, what waits waits for the next worker\n")
     assert call("worker", "--once", "--device", "cpu").err == ""  # nothing there for a CPU
     assert names("queue") == ["dusk", "one"]
+
+
+@pytest.fixture
+def read_only(store: Store, tmp_path: Path) -> Iterator[Path]:
+    """A disk that nobody can write to, with a queue on it that was not closed."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    tmpfs = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mounted)]
+    if shutil.which("mount") is None or subprocess.run(tmpfs, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a disk")
+    try:
+        for name in ("dusk", "dawn"):
+            (store.runs / name).mkdir(parents=True)
+            store.add(NewJob("train", store.runs / name))
+        shutil.copytree(store.runs, mounted / "runs")
+        subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+        yield mounted / "runs"
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_a_queue_on_a_read_only_disk_is_listed_and_not_changed(read_only):
+    before = {path: path.read_bytes() for path in read_only.iterdir() if path.is_file()}
+    listed = call("queue", "--json", "--out", read_only)
+    assert [job["name"] for job in json.loads(listed.out)] == ["dusk", "dawn"]
+    refused = call("queue", "cancel", "dusk", "--out", read_only)
+    assert refused.code == 1 and "the queue cannot be changed" in " ".join(refused.err.split())
+    studio = call("ui", "--out", read_only, "--port", 7993)
+    words = " ".join(studio.err.split())
+    assert studio.code == 1 and "cannot keep anything in" in words and "Read-only file system; give another" in words
+    assert {path: path.read_bytes() for path in read_only.iterdir() if path.is_file()} == before
