@@ -9,6 +9,8 @@ from pathlib import Path
 
 NICE = 10
 """Niceness of a job; that of the studio is 0."""
+VARIABLE = "VELATURA_JOB_NICENESS"
+"""Another niceness, from 0 to 19, where a machine has nothing to do but jobs."""
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
@@ -20,12 +22,20 @@ def lower_priority() -> None:
     """
     import psutil
 
-    process = psutil.Process()
+    nice, process = _wanted(), psutil.Process()
+    if not nice:
+        return
     with suppress(psutil.Error, OSError):  # a job that may not be nicer trains nevertheless
         if sys.platform == "win32":
             process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
-        elif process.nice() < NICE:
-            process.nice(NICE)
+        elif process.nice() < nice:
+            process.nice(nice)
     with suppress(OSError):
         if AUTOGROUP.exists() and os.getsid(0) == os.getpid():  # else the group is a terminal's, with all that is in it
-            AUTOGROUP.write_text(f"{NICE}\n", encoding="ascii")
+            AUTOGROUP.write_text(f"{nice}\n", encoding="ascii")
+
+
+def _wanted() -> int:
+    """The niceness of jobs on this machine."""
+    told = os.environ.get(VARIABLE, "").strip()
+    return min(int(told), 19) if told.isascii() and told.isdigit() else NICE

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from app.jobs import actions
-from app.jobs.priority import NICE
+from app.jobs.priority import NICE, VARIABLE
 from app.jobs.process import own_identity, start_detached
 from tests.app.jobs.working import CPU, state_of
 from tests.trainers.runs import events_of
@@ -21,7 +21,9 @@ pytestmark = pytest.mark.usefixtures("quick_collection")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its priorities are classes")
-def test_the_process_of_a_job_is_nicer_and_its_threads_sleep_soon(store, quick, monkeypatch):
+@pytest.mark.parametrize(("told", "expected"), [("", NICE), ("4", 4)])
+def test_the_process_of_a_job_is_nicer_and_its_threads_sleep_soon(store, quick, monkeypatch, told, expected):
+    monkeypatch.setenv(VARIABLE, told)
     job = actions.add(store, quick("dusk"))
     claimed = store.claim(CPU.choose, own_identity())
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
@@ -37,10 +39,10 @@ def test_the_process_of_a_job_is_nicer_and_its_threads_sleep_soon(store, quick, 
         autogroup = Path(f"/proc/{child.pid}/autogroup")
         group = autogroup.read_text() if autogroup.exists() else ""
     assert child.wait(120) == 0 and state_of(store, job.id) in ("finished", "saving")
-    assert nice == max(NICE, os.getpriority(os.PRIO_PROCESS, 0))
+    assert nice == max(expected, os.getpriority(os.PRIO_PROCESS, 0))
     log = (job.folder / "process.log").read_text()
     assert "GOMP_SPINCOUNT" not in log or f"GOMP_SPINCOUNT = '{SPINS}'" in log
     if own_group.exists():
-        assert group.split()[-1] == str(NICE)
+        assert group.split()[-1] == str(expected)
     assert [event["threads"] for event in events_of(Run(job.folder), "start")] == [1]
     assert (job.folder / FILE).read_text() == "1\n"
