@@ -39,6 +39,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 @pytest.fixture
 def page(browser: Any, own: Process, pictures: Path) -> Iterator[Any]:
     """A visitor with two pictures, at the first step."""
+    if own.process.poll() is not None:  # the test before has failed while it was away
+        own.start(port=own.port)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(120_000)
     opened = context.new_page()
@@ -69,7 +71,7 @@ def test_what_is_typed_meanwhile_is_there_when_it_is_back(page: Any, own: Proces
     box(page, "Name of the style").fill("Evening harbour")
     box(page, "Preview prompts").fill("a lighthouse")
     page.get_by_role("button", name="Start training").click()
-    expect(page.get_by_role("alert").filter(has_text="so nothing was started")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="so nothing was started")).to_be_visible(**SLOW)
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
     page.evaluate("location.hash = 'pictures'")
     box(page, "Caption 1").fill("a boat at dusk")
@@ -121,7 +123,7 @@ def test_a_start_that_got_no_answer_is_told_apart_from_one_that_did(page: Any, o
     for route in held:
         route.abort()
     page.unroute("**/gradio_api/queue/join*")
-    expect(page.get_by_role("alert").filter(has_text="went away before it answered")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="went away before it answered")).to_be_visible(**SLOW)
     own.start(port=own.port)
     expect(page.get_by_role("alert").filter(has_text="was not started")).to_be_visible(**SLOW)
     assert runs_called(own, "Quay") == []
@@ -167,7 +169,7 @@ def test_files_that_did_not_arrive_are_named(page: Any, own: Process, pictures: 
     own.stop(hard=True)
     for route in held:
         route.abort()
-    expect(page.get_by_text("2 not taken in (a pear.png, a owl.png)")).to_be_visible()
+    expect(page.get_by_text("2 not taken in (a pear.png, a owl.png)")).to_be_visible(**SLOW)
     own.start(port=own.port)
 
 
