@@ -12,11 +12,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from app.jobs.database import Database
+from app.jobs.job import Job, NewJob, Phase, read_job
 from app.jobs.process import Identity
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
@@ -34,61 +34,11 @@ YIELD = "yield"
 RETRIES = 2
 """How often a run without progress goes on by itself, unless the queue says otherwise."""
 
-Phase = Literal["waiting", "claimed", "running", "held", "ended"]
-"""Where a job is: in line; given to a dispatcher that starts it; in its process; in an action's hands; nowhere."""
-
 IN_LINE = "phase = 'waiting' ORDER BY priority DESC, position, id"
 FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, boot = '', ended = ?"
 """What becomes of a row that no process has any more."""
 HAS = "host = ?, pid = ?, started = ?, boot = ?"
 """What becomes of a row that a process has from now on."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One row; `process` is who has the job in the phases claimed, running and held."""
-
-    id: int
-    kind: str
-    folder: Path
-    command: tuple[str, ...]
-    cwd: Path
-    owner: str
-    wants: str
-    priority: int
-    position: int
-    phase: Phase
-    requested: str
-    device: str
-    token: str
-    process: Identity
-    attempts: int
-    added: float
-    begun: float
-    ended: float
-    restarts: int = 0
-    """How often it went on by itself since it last made progress."""
-    restart_step: int = 0
-    """The checkpoint that it then went on from."""
-    low_memory: bool = False
-    """Whether it went on with settings that need less memory."""
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-
-@dataclass(frozen=True)
-class NewJob:
-    """What is asked for; `folder` is in the folder of runs, and `command` is empty for a training."""
-
-    kind: str
-    folder: Path
-    command: tuple[str, ...] = ()
-    cwd: Path = Path()
-    owner: str = ""
-    wants: str = "auto"
-    priority: int = 0
 
 
 class Store:
@@ -262,7 +212,7 @@ class Store:
                         f"UPDATE jobs SET phase = 'claimed', device = ?, token = ?, {HAS}, begun = ? WHERE id = ?",
                         (device, token, *_process(claimer), time.time(), row["id"]),
                     )
-                    return _job(db.execute("SELECT * FROM jobs WHERE id = ?", (row["id"],)).fetchone(), self.runs)
+                    return read_job(db.execute("SELECT * FROM jobs WHERE id = ?", (row["id"],)).fetchone(), self.runs)
         return None
 
     def begin(self, number: int, token: str, process: Identity) -> Job | None:
@@ -391,7 +341,7 @@ class Store:
 
     def _select(self, query: str, *values: Any) -> list[Job]:
         with self._database.reading() as db:
-            return [_job(row, self.runs) for row in db.execute(query, values).fetchall()]
+            return [read_job(row, self.runs) for row in db.execute(query, values).fetchall()]
 
     def _change(self, statement: str, *values: Any) -> bool:
         """Whether a statement changed a row."""
@@ -441,12 +391,3 @@ def _place(db: sqlite3.Connection, number: int, place: int) -> bool:
     rows = [(position, priority, each) for position, (each, priority) in enumerate([*before, (number, own), *after], 1)]
     db.executemany("UPDATE jobs SET position = ?, priority = ? WHERE id = ?", rows)
     return True
-
-
-def _job(row: sqlite3.Row, runs: Path) -> Job:
-    values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a row is no mapping
-    process = Identity(values.pop("host"), values.pop("pid"), values.pop("started"), values.pop("boot"))
-    values["folder"], values["cwd"] = runs / values["folder"], Path(values["cwd"])
-    values["low_memory"] = bool(values["low_memory"])
-    values["command"] = tuple(json.loads(values["command"]))
-    return Job(**values, process=process)

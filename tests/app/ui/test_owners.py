@@ -23,6 +23,7 @@ from app.ui.wishes import Wish
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
+from tests.app.ui.visitor import READY
 from tests.trainers.runs import write_images
 
 SHORT = {"train": {"steps": 4, "warmup": 0}}
@@ -178,6 +179,7 @@ def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared,
     page.get_by_label("Name").fill("bob")
     page.get_by_label("Password").fill("plum")
     page.get_by_role("button", name="Log in").click()
+    page.wait_for_selector(READY)
     page.goto(f"{shared.process.url}run?id=dusk")
     page.get_by_text("This run belongs to ann.").wait_for()
     labels = [*page.locator(".acts").get_by_role("button").all_inner_texts()]
