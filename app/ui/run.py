@@ -26,6 +26,8 @@ from app.ui.visit import actor_of, digest, given_back, number, said
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5
+CHANGES_BY_ITSELF = (State.QUEUED, State.INTERRUPTED, State.PAUSED)
+"""States that a queue changes without anybody's asking: by a free device, a restart, or the end of small jobs."""
 LOG_LINES, LOG_BYTES = 200, 64 * 1024
 Shown = dict[Any, Any]
 
@@ -78,7 +80,7 @@ class RunPage:
         view = self.queue.run(name)
         values = _nothing() if view is None else self._values(view, actor_of(request))
         known, now = given_back(seen), {part: digest(value) for part, value in values.items()}
-        pace = 0 if view is None or view.state in ENDED else LATER if view.state == State.QUEUED else SOON
+        pace = 0 if view is None else _pace(view.state)
         now["pace"] = str(pace)
         if known == now:
             return {self.seen: gr.skip()}
@@ -155,6 +157,13 @@ class RunPage:
     def _style(self, view: View) -> str:
         """The id of an ended run's style on the shelf, empty where there is none."""
         return self.shelf.of_run(view.job.folder.name) if view.state in ENDED else ""
+
+
+def _pace(state: State) -> int:
+    """Seconds from one look of the page to the next; 0 where nothing happens without somebody's asking."""
+    if state in CHANGES_BY_ITSELF:
+        return LATER
+    return 0 if state in ENDED else SOON
 
 
 def tail(path: Path) -> str:

@@ -53,7 +53,13 @@ def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser:
     assert wait_for_step(page, seen + 1) > seen
     assert store.job(job.id).process == trainer and trainer.is_alive(), "the run was not begun again"
 
-    store.set_retries(0)  # else it would go on by itself
+    done = wait_for_step(page, seen + 1)
+    trainer.kill()  # it goes on by itself, and the page with it
+    assert wait_for_step(page, done + 40) > done
+    assert store.job(job.id).restarts == 1
+
+    store.set_retries(0)
+    trainer = store.job(job.id).process
     trainer.kill()
     page.wait_for_selector("#run-head .chip.interrupted")
     go_on = page.locator(".acts .go")
