@@ -92,7 +92,8 @@ class Dispatcher:
         """One look at the queue: mark what has ended, then give what is free to whom it is due."""
         self._collect_children()
         self._end_hanging()
-        for ended in settle(self.store, self._notify):
+        # A child that has died since it was collected says with its exit code how, at the next look.
+        for ended in settle(self.store, self._notify, frozenset(self._children)):
             view = self._watcher.view(ended.id)
             self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
         while (claimed := self.store.claim(self.offer.choose, self._identity)) is not None:
@@ -190,15 +191,16 @@ def _tell_nobody(words: str) -> None:
     """For whoever does not want to be told."""
 
 
-def settle(store: Store, notify: Notify = _tell_nobody) -> list[Job]:
+def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str] = frozenset()) -> list[Job]:
     """Put every job whose process is gone where it belongs; return those that ended. Any process may do this.
 
-    A run that was paused for others, or that goes on by itself, waits again and is not among them.
+    A run that was paused for others, or that goes on by itself, waits again and is not among them. `children` are the
+    tokens of jobs whose processes the caller waits for itself: they are left alone.
     """
     Trash(store).recover()
     ended = []
     for job in store.active():
-        if is_alive(job):
+        if is_alive(job) or job.token in children:
             continue
         if job.phase == "claimed":
             store.give_back(job)

@@ -174,7 +174,7 @@ def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server
     assert settle(store) == [] and [each.name for each in store.line()] == ["drawing", "dusk", "behind"]
     aside = Watcher(store).view(job.id)
     assert (aside.state, aside.line) == ("queued", f"2nd in line, paused at step {aside.said.saved}.")
-    finished = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
+    finished = wait_until(store, job.id, lambda view: (view.state, view.job.phase) == ("finished", "ended"), dispatcher)
     assert store.job(drawing.id).ended <= finished.job.begun <= finished.job.ended <= store.job(behind.id).begun
     assert [event["resumed"] for event in events_of(Run(job.folder), "start")] == [False, True]
 
