@@ -101,8 +101,8 @@ def rate(runs: Sequence[Training], seconds: float) -> float:
         run.wait_until_warm()
     begun = time.time()
     time.sleep(seconds)
-    ended = time.time()
-    return sum(sum(begun <= step < ended for step in run.steps()) for run in runs) / (ended - begun)
+    within = [[step for step in run.steps() if step >= begun] for run in runs]
+    return sum((len(steps) - 1) / (steps[-1] - steps[0]) for steps in within)  # of whole steps, at this few a second
 
 
 def measure(out: Path, environments: Sequence[Environment], seconds: float) -> float:

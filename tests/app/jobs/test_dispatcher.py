@@ -72,6 +72,11 @@ def wait_until(store: Store, number: int, is_so: Callable[[View], bool], looking
         time.sleep(0.02)
 
 
+def has_ended(state: str) -> Callable[[View], bool]:
+    """Whether a job is in this state and its row is settled, which comes after its last word."""
+    return lambda view: view.state == state and view.job.phase == "ended"
+
+
 @pytest.fixture
 def dispatcher(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher]:
     """One in this process; whatever runs at the end is killed."""
@@ -104,7 +109,7 @@ def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_un
     wait_until(store, job.id, lambda view: view.said.saved >= 10, dispatcher)
     assert store.job(behind.id).phase == "waiting"  # there is one device
     store.job(job.id).process.kill()
-    view = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
+    view = wait_until(store, job.id, has_ended("finished"), dispatcher)
     run = Run(job.folder)
     resumed = [event["resumed"] for event in events_of(run, "start")]
     (restart,) = events_of(run, "restart")
@@ -123,7 +128,7 @@ def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(stor
     assert (view.state, view.said.saved, view.actions[0]) == ("interrupted", saved, "resume")
     assert 10 <= saved < 40 and f"Saved up to step {saved}." in view.line
     actions.resume(store, job.id)
-    assert wait_until(store, job.id, lambda view: view.state == "finished", dispatcher).job.attempts == 2
+    assert wait_until(store, job.id, has_ended("finished"), dispatcher).job.attempts == 2
 
 
 def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(store, quick, dispatcher, tmp_path):
@@ -138,7 +143,7 @@ def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(s
     assert store.job(job.id).process == begun.job.process and store.job(job.id).attempts == 1  # adopted, not doubled
     assert store.workers() == {}  # the killed one is swept away
     assert actions.stop(store, job.id, "pause") in ("stopping", "saving", "paused")
-    paused = wait_until(store, job.id, lambda view: view.state == "paused", dispatcher)
+    paused = wait_until(store, job.id, has_ended("paused"), dispatcher)
     assert paused.said.saved == paused.said.step >= step and paused.job.device == ""
     assert not (job.folder / "style").exists()
 
@@ -147,13 +152,13 @@ def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(s
     with pytest.raises(VelaturaError, match="dusk cannot be deleted: it is training"):
         actions.delete(store, job.id)
     actions.stop(store, job.id)
-    stopped = wait_until(store, job.id, lambda view: view.state == "stopped", dispatcher)
+    stopped = wait_until(store, job.id, has_ended("stopped"), dispatcher)
     style = job.folder / "style" / "dusk.safetensors"
     assert style_metadata(style)["ss_steps"] == str(stopped.said.step) and stopped.said.step < 200
     assert any(tensor.any() for name, tensor in style_tensors(style).items() if "lora_up" in name)
 
     actions.resume(store, job.id)
-    finished = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
+    finished = wait_until(store, job.id, has_ended("finished"), dispatcher)
     assert finished.job.attempts == 3 and same_as_uncut(finished, config, tmp_path / "whole")
 
 
@@ -174,7 +179,7 @@ def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server
     assert settle(store) == [] and [each.name for each in store.line()] == ["drawing", "dusk", "behind"]
     aside = Watcher(store).view(job.id)
     assert (aside.state, aside.line) == ("queued", f"2nd in line, paused at step {aside.said.saved}.")
-    finished = wait_until(store, job.id, lambda view: (view.state, view.job.phase) == ("finished", "ended"), dispatcher)
+    finished = wait_until(store, job.id, has_ended("finished"), dispatcher)
     assert store.job(drawing.id).ended <= finished.job.begun <= finished.job.ended <= store.job(behind.id).begun
     assert [event["resumed"] for event in events_of(Run(job.folder), "start")] == [False, True]
 
@@ -203,7 +208,7 @@ def test_a_claim_whose_dispatcher_died_is_given_to_the_next(store, dispatcher):
     assert claimed is not None and store.line() == []
     assert settle(store) == [] and [each.id for each in store.line()] == [job.id]
     (store.runs / "job").mkdir()
-    view = wait_until(store, job.id, lambda view: view.state == "finished", dispatcher)
+    view = wait_until(store, job.id, has_ended("finished"), dispatcher)
     assert view.job.attempts == 1
     assert store.begin(job.id, claimed.token, own_identity()) is None  # the late child of the dead one gives up
 
@@ -212,7 +217,7 @@ def test_a_job_whose_folder_is_gone_does_not_block_the_queue(store, dispatcher):
     lost = store.add(NewJob("version", store.runs / "lost", ("--version",)))
     folder = actions.new_folder(store, "good")
     good = actions.add_command(store, "version", folder, ["--version"], priority=0)
-    wait_until(store, good.id, lambda view: view.state == "finished", dispatcher)
+    wait_until(store, good.id, has_ended("finished"), dispatcher)
     view = Watcher(store).view(lost.id)
     assert view.job.phase == "ended" and view.line == "Its folder is gone."
 
@@ -345,7 +350,7 @@ def test_once_starts_what_fits_and_leaves_it_running(store, dispatcher):
     jobs = [actions.add_command(store, "version", actions.new_folder(store, name), ["--version"]) for name in "ab"]
     dispatcher.serve_once()
     assert [store.job(job.id).phase == "waiting" for job in jobs] == [False, True] and store.workers() == {}
-    wait_until(store, jobs[0].id, lambda view: view.state == "finished", dispatcher)
+    wait_until(store, jobs[0].id, has_ended("finished"), dispatcher)
     events = (jobs[0].folder / "events.jsonl").read_text().splitlines()
     assert json.loads(events[-1])["type"] == "done"
-    wait_until(store, jobs[1].id, lambda view: view.state == "finished", dispatcher)
+    wait_until(store, jobs[1].id, has_ended("finished"), dispatcher)
