@@ -28,7 +28,7 @@ from trainers.errors import VelaturaError
 from trainers.optim import MovingAverage
 from trainers.run import Run, sync_folder
 
-SUMS = "SHA256SUMS"
+SUMS, UNFINISHED = "SHA256SUMS", ".unfinished"
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ENODATA)
 """What the system says of a file that is not there or whose sectors cannot be read, rather than of a lack of means."""
 NO_SUCH_DATA = (
@@ -58,9 +58,13 @@ def save_checkpoint(
     from safetensors.torch import save
 
     target = run.checkpoint(progress.step)
-    building = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    building = target.with_name(f".{target.name}{UNFINISHED}")
+    if not run.checkpoints.is_dir():
+        run.checkpoints.mkdir(parents=True)
+        sync_folder(run.folder)
+    for left in run.checkpoints.glob(f".*{UNFINISHED}"):  # of a save that was killed, maybe at another step
+        shutil.rmtree(left, ignore_errors=True)
+    building.mkdir()
     try:
         _write(building / "network.safetensors", save(_contiguous(network.state_dict())))
         if average is not None:

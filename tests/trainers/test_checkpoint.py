@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import subprocess
 
 import pytest
 import torch
 
+from tests.faults import Fault, each_cut
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers
-from tests.trainers.runs import equal, files_in
+from tests.trainers.runs import equal, files_in, state_of
 from trainers import checkpoint
 from trainers.adapters import LoRA
-from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
+from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint, set_damaged_aside
 from trainers.config import Train
 from trainers.errors import VelaturaError
 from trainers.optim import MovingAverage, make_optimizer, parameter_groups
@@ -87,6 +89,45 @@ def test_a_failure_leaves_the_checkpoints_before_it(name, tmp_path, monkeypatch)
         assert files_in(tmp_path) == before
     monkeypatch.undo()
     assert load_checkpoint(run, *trained(0)).step == 1
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_fault_at_any_change_leaves_the_checkpoint_before_or_the_new_one(fault, tmp_path):
+    before, after, states = Run(tmp_path / "before"), Run(tmp_path / "after"), {1: trained(1), 2: trained(2)}
+    save_checkpoint(before, Progress(1), *states[1], keep=1)
+    shutil.copytree(before.folder, after.folder)
+    save_checkpoint(after, Progress(2), *states[2], keep=1)
+    expected = {1: state_of(before, 1), 2: state_of(after, 2)}
+    seen, other = [], trained(0)
+    for cut in each_cut(
+        fault,
+        tmp_path,
+        lambda place: shutil.copytree(before.folder, place, dirs_exist_ok=True),
+        lambda place: save_checkpoint(Run(place), Progress(2), *states[2], keep=1),
+    ):
+        run = Run(cut.place)
+        assert set_damaged_aside(run) == [], cut
+        seen.append(load_checkpoint(run, *other).step)
+        assert equal(state_of(run, seen[-1]), expected[seen[-1]]), cut
+        if fault in (Fault.FULL, Fault.BROKEN) and cut.change:
+            assert isinstance(cut.error, OSError) and not list(run.checkpoints.glob(".*")), cut
+        if list(run.checkpoints.glob(".*")):
+            save_checkpoint(run, Progress(3), *states[2], keep=1)
+            assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000003"], cut
+    assert seen == sorted(seen) and set(seen) == {1, 2} and len(seen) > 15
+
+
+def test_the_first_checkpoint_is_on_the_disk_when_it_is_said_to_be(tmp_path):
+    state = trained(1)
+    first = each_cut(
+        Fault.POWER,
+        tmp_path,
+        lambda place: None,
+        lambda place: save_checkpoint(Run(place), Progress(1), *state, keep=1),
+    )
+    *cuts, whole = first
+    assert cuts and load_checkpoint(Run(whole.place), *trained(0)).step == 1
+    assert all(Run(cut.place).checkpoint_steps() in ([], [1]) for cut in cuts)
 
 
 @pytest.mark.parametrize("name", ["network.safetensors", "average.safetensors", "optimizer.pt", "progress.json"])
