@@ -1,6 +1,6 @@
 """Faults at the border to the system: the n-th change of a disk fails, the process ends there, or the power is cut.
 
-    for cut in each_cut(Fault.KILL, tmp_path, start, lambda place: save(place)):
+    for cut in each_cut(Fault.KILL, tmp_path, before, lambda place: save(place)):
         assert looks(cut.place) in (old, new), cut
 
 The last cut of all comes after the last change, so that it also says whether what was acknowledged stays.
@@ -37,7 +37,7 @@ class Fault(StrEnum):
     KILL = "kill"
     """The process ends before the change, or in the middle of a write; nothing tidies up."""
     POWER = "power cut"
-    """As a kill, and what nobody has waited for is lost: content without `fsync`, names without that of their folder."""
+    """As a kill, and what nobody has waited for is lost: content without `fsync`, names without their folder's."""
 
 
 class Ended(BaseException):
@@ -56,14 +56,11 @@ class Cut:
     """What was done before."""
 
 
-def each_cut(
-    fault: Fault, folder: Path, start: Callable[[Path], object], act: Callable[[Path], object]
-) -> Iterator[Cut]:
-    """Let `act` change a folder that `start` has made, cut at its first change, then at its second … and at none."""
+def each_cut(fault: Fault, folder: Path, start: Path | None, act: Callable[[Path], object]) -> Iterator[Cut]:
+    """Let `act` change a copy of `start`, or an empty folder, cut at its first change, its second … and at none."""
     for number in itertools.count():
         place = folder / f"{fault.replace(' ', '-')}-{number}"
-        place.mkdir()
-        start(place)
+        place.mkdir() if start is None else shutil.copytree(start, place)
         cut = Cut(place)
         with faulty(fault, number, cut):
             act(place)

@@ -102,7 +102,7 @@ def test_a_fault_at_any_change_leaves_the_checkpoint_before_or_the_new_one(fault
     for cut in each_cut(
         fault,
         tmp_path,
-        lambda place: shutil.copytree(before.folder, place, dirs_exist_ok=True),
+        before.folder,
         lambda place: save_checkpoint(Run(place), Progress(2), *states[2], keep=1),
     ):
         run = Run(cut.place)
@@ -122,7 +122,7 @@ def test_the_first_checkpoint_is_on_the_disk_when_it_is_said_to_be(tmp_path):
     first = each_cut(
         Fault.POWER,
         tmp_path,
-        lambda place: None,
+        None,
         lambda place: save_checkpoint(Run(place), Progress(1), *state, keep=1),
     )
     *cuts, whole = first
