@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
-from app.jobs.permissions import COPYING, MACHINE_OWNER, Actor, NotOwnerError
+from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.process import own_identity
 from app.jobs.run_trash import bring_back, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
@@ -48,24 +48,35 @@ DONE: Mapping[str, str] = {
 
 # ---------------------------------------------------------------- new jobs
 def add(
-    store: Store, config: Config, owner: str = "", priority: int = 0, first: bool = False, overwrite: bool = False
+    store: Store,
+    config: Config,
+    *,
+    actor: Actor,
+    owner: str = "",
+    priority: int = 0,
+    first: bool = False,
+    overwrite: bool = False,
 ) -> Job:
-    """Prepare a run, with its images copied in, and put it in line; its folder is there when this returns."""
+    """Prepare a run, with its images copied in, and put it in line; its folder is there when this returns.
+
+    It belongs to the actor, unless the machine's owner makes it for `owner`.
+    """
     from trainers.prepare import prepare
 
     there = store.job_in(store.runs / config.name)
     if overwrite and (store.runs / config.name).exists():
-        Actor(owner).check(config.name, there.owner if there is not None else "")
+        actor.check(config.name, there.owner if there is not None else "")
     if there is not None and there.phase != "ended":
         raise VelaturaError(f"{config.name} is in the queue already; give another --name")
     run = prepare(config, store.runs, overwrite)
     try:
+        owner = actor.name or owner
         job = store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, config.train.device, priority))
     except BaseException:
         shutil.rmtree(run.folder)
         raise
     if first:
-        store.move(job, 1)
+        store.move(job, _first_place(store, job, actor))
     return store.job(job.id)
 
 
@@ -93,14 +104,14 @@ def new_folder(store: Store, name: str) -> Path:
     return folder
 
 
-def adopt(store: Store, folder: Path, owner: str = "", actor: Actor = MACHINE_OWNER) -> Job:
+def adopt(store: Store, folder: Path, *, actor: Actor) -> Job:
     """The job of a run that was made outside of the queue, which is then among those that have ended."""
     there = store.job_in(folder)
     if there is not None:
         return there
     run = open_run(folder)
     actor.check(run.folder.name, "")
-    return store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, run.config().train.device), phase="ended")
+    return store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), "", run.config().train.device), phase="ended")
 
 
 def clone(
@@ -108,19 +119,22 @@ def clone(
     number: int,
     name: str = "",
     changes: Mapping[str, Any] | None = None,
-    owner: str = "",
-    actor: Actor = MACHINE_OWNER,
+    *,
+    actor: Actor,
 ) -> Job:
-    """A new job with the pictures and settings of another one, `changes` laid over them."""
+    """A new job with the pictures and settings of another one, `changes` laid over them.
+
+    It belongs to the actor; what the machine's owner clones still belongs to whoever made it.
+    """
     job = _allowed(store, number, "clone", actor=actor).job
     config = _changed(Run(job.folder).config(), changes or {})
     config = _laid_over(config, {"name": name or free_name(store.runs, job.name)})
     priority = job.priority if actor.may_change(job.owner) else 0
-    return add(store, config, owner or actor.name or job.owner, priority)
+    return add(store, config, actor=actor, owner=job.owner, priority=priority)
 
 
 # ---------------------------------------------------------------- ending
-def stop(store: Store, number: int, how: Stop = "save", actor: Actor = MACHINE_OWNER) -> State:
+def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> State:
     """Ask a job to end: saved and exported, saved only, or as it is; one in line is taken out. The state after that."""
     action = {"save": "stop"}.get(how, how)
     view = _allowed(store, number, action, actor=actor)
@@ -146,7 +160,7 @@ def stop(store: Store, number: int, how: Stop = "save", actor: Actor = MACHINE_O
     return Watcher(store).view(number).state
 
 
-def make_way(store: Store, number: int, actor: Actor = MACHINE_OWNER) -> None:
+def make_way(store: Store, number: int, *, actor: Actor) -> None:
     """Pause a run for the small jobs that wait; after them it goes on by itself, before every other run."""
     job = _allowed(store, number, "pause", actor=actor).job
     _must(store.request(job, YIELD), job)
@@ -154,7 +168,7 @@ def make_way(store: Store, number: int, actor: Actor = MACHINE_OWNER) -> None:
 
 
 # ---------------------------------------------------------------- going on
-def resume(store: Store, number: int, steps: int | None = None, actor: Actor = MACHINE_OWNER) -> Job:
+def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor) -> Job:
     """Put a job in line again to go on where its newest checkpoint is; one that was not ended by choice keeps its turn.
 
     A paused or interrupted one goes before everybody else; on a shared studio before its owner's others.
@@ -176,7 +190,7 @@ def resume(store: Store, number: int, steps: int | None = None, actor: Actor = M
     return store.job(number)
 
 
-def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, actor: Actor = MACHINE_OWNER) -> Job:
+def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, *, actor: Actor) -> Job:
     """Put a job in line again from its beginning, with `changes` laid over its settings.
 
     What a run was before, with all that it had learned, goes to the trash.
@@ -193,7 +207,7 @@ def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, a
     return store.job(number)
 
 
-def change(store: Store, number: int, changes: Mapping[str, Any], actor: Actor = MACHINE_OWNER) -> Job:
+def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Actor) -> Job:
     """Change the settings of a job that waits; it keeps its place."""
     job = _allowed(store, number, "change", actor=actor).job
     run = Run(job.folder)
@@ -207,7 +221,7 @@ def change(store: Store, number: int, changes: Mapping[str, Any], actor: Actor =
 
 
 # ---------------------------------------------------------------- order and tidying
-def move(store: Store, number: int, where: str | int, actor: Actor = MACHINE_OWNER) -> list[Job]:
+def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[Job]:
     """Move a waiting job `up`, `down`, `first`, `last` or to a place, 1 being the first; the line as it is then.
 
     Raises NotOwnerError where it would go before somebody else's.
@@ -232,7 +246,7 @@ def style_item(store: Store, run: Path, name: str, owner: str) -> Item:
     return new_item(STYLE, name, owner, {CONTENT: run / "style", "alias": run / ALIAS}, store.runs)
 
 
-def clear(store: Store, actor: Actor = MACHINE_OWNER) -> list[Job]:
+def clear(store: Store, *, actor: Actor) -> list[Job]:
     """Take out of the queue what has ended and is not to go on; the run folders stay, those of small jobs go."""
     settle(store)
     ended = [view for view in Watcher(store).views() if view.job.phase == "ended" and actor.may_change(view.job.owner)]
@@ -243,7 +257,7 @@ def clear(store: Store, actor: Actor = MACHINE_OWNER) -> list[Job]:
     return removed
 
 
-def delete(store: Store, number: int, actor: Actor = MACHINE_OWNER) -> Item | None:
+def delete(store: Store, number: int, *, actor: Actor) -> Item | None:
     """Move a run with its folder (pictures, samples, checkpoints, style file) to the trash; a small job is gone.
 
     None where there is nothing to bring back.
@@ -263,7 +277,7 @@ def delete(store: Store, number: int, actor: Actor = MACHINE_OWNER) -> Item | No
     return None
 
 
-def restore(store: Store, id: str, actor: Actor = MACHINE_OWNER, instead: bool = False) -> str:
+def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> str:
     """Bring something back from the trash as it was, under another name where its own was taken; what it is called.
 
     A restarted run changes places with what became of it; while that is at work, only where it is to end: `instead`.
@@ -273,7 +287,7 @@ def restore(store: Store, id: str, actor: Actor = MACHINE_OWNER, instead: bool =
     item = trash.item(id, actor)
     place = store.runs / item.parts[CONTENT]
     if item.kind in (RUN, RESTARTED):
-        return bring_back(store, item, actor, instead).name
+        return bring_back(store, item, actor=actor, instead=instead).name
     if item.kind == STYLE and trash.path(item).is_dir():
         _restore_style(store, trash, item)
         return item.name
@@ -318,9 +332,13 @@ def _put_first(store: Store, job: Job, actor: Actor) -> None:
         _must(store.put_in_line(job, first=True), job)
         return
     _must(store.put_in_line(job), job)
+    store.move(job, _first_place(store, job, actor))
+
+
+def _first_place(store: Store, job: Job, actor: Actor) -> int:
+    """The first place in line that the actor may give a job: behind the last job that is somebody else's."""
     line = [other for other in store.line() if other.id != job.id]
-    behind = max((place for place, other in enumerate(line, 1) if not actor.may_change(other.owner)), default=0)
-    store.move(job, behind + 1)
+    return 1 + max((place for place, other in enumerate(line, 1) if not actor.may_change(other.owner)), default=0)
 
 
 def _must(done: bool, job: Job) -> None:

@@ -1,4 +1,4 @@
-"""`velatura queue …` and `velatura worker`: the queue without a browser."""
+"""`velatura queue …` and `velatura worker`: the queue without a browser, for the owner of the machine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.console import print_json, print_table, say
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.trash_commands import trash_app
 from app.options import (
     BaseModel,
@@ -80,7 +81,7 @@ def add(
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
     settings = gather_config(config, preset, options, assignments or [])
     store = _open(out)
-    job = add_job(store, settings, priority=priority, first=first, overwrite=overwrite)
+    job = add_job(store, settings, actor=MACHINE_OWNER, priority=priority, first=first, overwrite=overwrite)
     _report(store, job, json)
     _mention_worker(store, out, json)
 
@@ -109,7 +110,7 @@ def resume(job: Number, steps: LongerSteps = None, out: Out = None, json: Json =
     from app.jobs.actions import resume as resume_job
 
     store = _open(out)
-    _report(store, resume_job(store, _find(store, job), steps), json)
+    _report(store, resume_job(store, _find(store, job), steps, actor=MACHINE_OWNER), json)
     _mention_worker(store, out, json)
 
 
@@ -120,7 +121,8 @@ def retry(job: Number, assignments: Settings = None, out: Out = None, json: Json
     from trainers.config_file import parse_assignments
 
     store = _open(out)
-    _report(store, retry_job(store, _find(store, job), parse_assignments(assignments or [])), json)
+    changes = parse_assignments(assignments or [])
+    _report(store, retry_job(store, _find(store, job), changes, actor=MACHINE_OWNER), json)
     _mention_worker(store, out, json)
 
 
@@ -132,7 +134,7 @@ def clone(job: Number, name: Name = None, assignments: Settings = None, out: Out
 
     store = _open(out)
     changes = parse_assignments(assignments or [])
-    _report(store, clone_job(store, _find(store, job), name or "", changes), json)
+    _report(store, clone_job(store, _find(store, job), name or "", changes, actor=MACHINE_OWNER), json)
     _mention_worker(store, out, json)
 
 
@@ -147,7 +149,7 @@ def move(
     from app.jobs.actions import move as move_job
 
     store = _open(out)
-    move_job(store, _find(store, job), place)
+    move_job(store, _find(store, job), place, actor=MACHINE_OWNER)
     _show(store, json)
 
 
@@ -179,7 +181,7 @@ def delete(job: Number, out: Out = None, json: Json = False) -> None:
 
     store = _open(out)
     name = store.job(number := _find(store, job)).name
-    item = delete_job(store, number)
+    item = delete_job(store, number, actor=MACHINE_OWNER)
     if json:
         print_json({"name": name, "item": item.id if item else None})
     else:
@@ -192,7 +194,7 @@ def clear(out: Out = None, json: Json = False) -> None:
     """Take out of the queue what has ended and is not to go on; the run folders stay."""
     from app.jobs.actions import clear as clear_jobs
 
-    removed = clear_jobs(_open(out))
+    removed = clear_jobs(_open(out), actor=MACHINE_OWNER)
     if json:
         print_json([job.id for job in removed])
     else:
@@ -260,14 +262,14 @@ def _find(store: Store, words: str) -> int:
     number = int(words) if words.isdecimal() else 0
     if number and store.exists() and any(job.id == number for job in store.jobs()):
         return number
-    folders = (store.runs / words, Path(words))
-    jobs = (store.job_in(folder) or (adopt(store, folder) if is_run(folder) else None) for folder in folders)
-    found = next((job for job in jobs if job is not None), None)
-    if found is None:
-        if number:
-            store.job(number)  # says what is wrong
-        raise VelaturaError(f"there is no job {words!r} in the queue; `velatura queue list` shows what there is")
-    return found.id
+    for folder in (store.runs / words, Path(words)):
+        if (there := store.job_in(folder)) is not None:
+            return there.id
+        if is_run(folder):
+            return adopt(store, folder, actor=MACHINE_OWNER).id
+    if number:
+        store.job(number)  # says what is wrong
+    raise VelaturaError(f"there is no job {words!r} in the queue; `velatura queue list` shows what there is")
 
 
 def _end(out: Path | None, words: str, how: Any, as_json: bool) -> None:
@@ -278,7 +280,7 @@ def _end(out: Path | None, words: str, how: Any, as_json: bool) -> None:
     number = _find(store, words)
     if how == "save" and "stop" not in (actions := Watcher(store).view(number).actions) and "cancel" in actions:
         how = "cancel"  # there is nothing yet to save
-    stop_job(store, number, how)
+    stop_job(store, number, how, actor=MACHINE_OWNER)
     _report(store, store.job(number), as_json)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.jobs.dispatcher import kill, settle
-from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.permissions import Actor
 from app.jobs.process import own_identity
 from app.jobs.states import is_alive
 from app.jobs.store import Job, Store
@@ -67,7 +67,7 @@ def has_learned(run: Run) -> bool:
     return bool(run.checkpoint_steps()) or run.style.is_dir() or drawn
 
 
-def bring_back(store: Store, item: Item, actor: Actor = MACHINE_OWNER, instead: bool = False) -> Job:
+def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False) -> Job:
     """Bring a run back from the trash exactly as it was, under another name where its own was taken; its job.
 
     One that was restarted takes the place of what became of it, which goes to the trash; while that is at work, it is

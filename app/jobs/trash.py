@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from app.jobs.disk import missing
-from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.permissions import Actor
 from app.jobs.store import Store
 from trainers.errors import VelaturaError
 from trainers.run import whole_file
@@ -78,26 +78,22 @@ class Trash:
         self.folder = self.runs / FOLDER
 
     # ---------------------------------------------------------------- looking
-    def items(self, actor: Actor = MACHINE_OWNER) -> list[Item]:
+    def items(self, actor: Actor) -> list[Item]:
         """What lies in the trash and is the actor's, newest first."""
-        found = (self._read(path) for path in self.folder.glob(f"[0-9]*/{ITEM}"))
-        mine = [item for item in found if item is not None and actor.may_change(item.owner)]
-        return sorted(mine, key=lambda item: item.id, reverse=True)
+        return [item for item in self._all() if actor.may_change(item.owner)]
 
-    def item(self, id: str, actor: Actor = MACHINE_OWNER) -> Item:
+    def item(self, id: str, actor: Actor) -> Item:
         """The item with this id, which comes from outside; VelaturaError where there is none that is the actor's."""
-        found = self._read(self.folder / id / ITEM) if id.replace("-", "").isalnum() else None
-        if found is None:
-            raise VelaturaError("this is not in the trash any more")
+        found = self._here(id)
         actor.check(found.name, found.owner)
         return found
 
     def restarted(self, number: int) -> Item | None:
         """What the job with this number was before it was restarted last."""
-        found = (item for item in self.items() if item.kind == RESTARTED and (item.row or {}).get("id") == number)
+        found = (item for item in self._all() if item.kind == RESTARTED and (item.row or {}).get("id") == number)
         return next(found, None)
 
-    def size(self, actor: Actor = MACHINE_OWNER) -> int:
+    def size(self, actor: Actor) -> int:
         """Bytes that the actor's items take."""
         return sum(item.size for item in self.items(actor))
 
@@ -127,7 +123,7 @@ class Trash:
         VelaturaError where something is in the way and is not to go aside.
         """
         with self._held():
-            self.item(item.id)  # nobody else has brought it back meanwhile
+            self._here(item.id)  # nobody else has brought it back meanwhile
             moves = self._prepared(aside) if aside is not None else []
             places = {part: self.runs / where for part, where in item.parts.items()} | {CONTENT: place}
             for part, where in places.items():
@@ -149,7 +145,7 @@ class Trash:
                 self._drop(item.id)
         return freed
 
-    def empty(self, actor: Actor = MACHINE_OWNER) -> int:
+    def empty(self, actor: Actor) -> int:
         """Delete for good all that is the actor's; the bytes that it took."""
         return self.remove(self.items(actor))
 
@@ -165,14 +161,14 @@ class Trash:
                 if not any(path.name not in (ITEM, NEXT) for path in left.iterdir()):
                     self._drop(left.name)
         now = time.time() if now is None else now
-        gone = [item for item in self.items() if item.expires <= now]
+        gone = [item for item in self._all() if item.expires <= now]
         self.remove(gone)
         return gone + self.make_room()
 
     def make_room(self) -> list[Item]:
         """Delete for good the oldest items until the disk has its reserve again; those items."""
         gone: list[Item] = []
-        for item in reversed(self.items() if self.folder.is_dir() and missing(self.runs) else []):
+        for item in reversed(self._all() if self.folder.is_dir() and missing(self.runs) else []):
             if not missing(self.runs):
                 break
             self.remove([item])
@@ -255,6 +251,17 @@ class Trash:
         if (self.folder / id).exists():
             (self.folder / id).rename(hidden)  # out of sight at once
         shutil.rmtree(hidden, ignore_errors=True)
+
+    def _all(self) -> list[Item]:
+        """What lies in the trash, whosever it is, newest first."""
+        found = (self._read(path) for path in self.folder.glob(f"[0-9]*/{ITEM}"))
+        return sorted((item for item in found if item is not None), key=lambda item: item.id, reverse=True)
+
+    def _here(self, id: str) -> Item:
+        found = self._read(self.folder / id / ITEM) if id.replace("-", "").isalnum() else None
+        if found is None:
+            raise VelaturaError("this is not in the trash any more")
+        return found
 
     def _read(self, path: Path) -> Item | None:
         """The item that a file tells of; None where it has no parts, or cannot be read."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.console import print_json, print_table, readable_size, say
+from app.jobs.permissions import MACHINE_OWNER
 from app.options import Json, Out
 from app.results import runs_folder
 from trainers.errors import VelaturaError
@@ -45,7 +46,7 @@ def restore(item: Thing, out: Out = None, json: Json = False) -> None:
     from app.jobs.actions import restore as restore_item
 
     found = _open(out)
-    name = restore_item(found.store, _find(found, item).id)
+    name = restore_item(found.store, _find(found, item).id, actor=MACHINE_OWNER)
     if json:
         print_json({"name": name})
     else:
@@ -58,9 +59,9 @@ def empty(
 ) -> None:
     """Delete everything in the trash for good."""
     found = _open(out)
-    items = found.items()
+    items = found.items(MACHINE_OWNER)
     if items and not yes:
-        things = f"{len(items)} thing{'' if len(items) == 1 else 's'}, {readable_size(found.size())}"
+        things = f"{len(items)} thing{'' if len(items) == 1 else 's'}, {readable_size(found.size(MACHINE_OWNER))}"
         typer.confirm(f"Delete {things}, for good?", abort=True, err=True)
     freed = found.remove(items)
     if json:
@@ -80,14 +81,14 @@ def _open(out: Path | None) -> Trash:
 
 
 def _find(trash: Trash, words: str) -> Item:
-    found = next((item for item in trash.items() if words in (item.id, item.name)), None)
+    found = next((item for item in trash.items(MACHINE_OWNER) if words in (item.id, item.name)), None)
     if found is None:
         raise VelaturaError(f"there is no {words!r} in the trash; `velatura queue trash` shows what there is")
     return found
 
 
 def _show(trash: Trash, as_json: bool) -> None:
-    items = trash.items()
+    items = trash.items(MACHINE_OWNER)
     if as_json:
         print_json([_facts(item) for item in items])
     elif items:

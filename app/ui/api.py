@@ -126,7 +126,7 @@ class Api:
         if found.problem:
             raise RefusalError("no_base", f"The base model {found.title} cannot be used. {found.problem}")
         chosen = chosen.with_(name=name)
-        job = must("bad_setting", start_run, self.studio, chosen, _owner(request), table)
+        job = must("bad_setting", start_run, self.studio, chosen, _actor(request), table)
         return self._state(job.name)
 
     @kindly
@@ -172,7 +172,7 @@ class Api:
         actor.check(run, view.job.owner)
         if "resume" not in view.actions:
             raise RefusalError("nothing", f"There is nothing to go on with in {run}.")
-        actions.resume(self.studio.queue.store, self.studio.queue.number(run, actor), actor=actor)
+        actions.resume(self.studio.queue.store, self.studio.queue.number(run, actor=actor), actor=actor)
         return self._state(run)
 
     @kindly

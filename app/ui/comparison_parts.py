@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.views import View
 from app.ui import comparison_words as words
 from app.ui import run_parts, run_words
@@ -79,7 +80,8 @@ def _head(place: int, side: Side, shelf: Shelf) -> str:
     return (
         f'<li data-key="{text(side.name)}"><div class="whose">{line_mark(place)}<h2>'
         f'<a href="run?id={text(side.name)}">{text(side.name)}</a></h2></div>{run_parts.chip(view.state)}'
-        f'<p>{text(run_parts.kind(view))}</p>{run_parts.facts(view)}<div class="acts">{download}</div></li>'
+        f"<p>{text(run_parts.kind(view, MACHINE_OWNER))}</p>{run_parts.facts(view)}"
+        f'<div class="acts">{download}</div></li>'
     )
 
 

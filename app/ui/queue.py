@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher
-from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.permissions import Actor
 from app.jobs.repair import Repair, repair
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
@@ -76,7 +76,7 @@ class Queue:
         except VelaturaError:  # of which every page's bar and the list of runs say why
             return self.watcher.view_of(name, rows=False)
 
-    def number(self, name: str, actor: Actor = MACHINE_OWNER) -> int:
+    def number(self, name: str, *, actor: Actor) -> int:
         """The number of a run's job, which it is given if it has none, or of a small job, called `job:` and its number.
 
         VelaturaError where there is no such run, or where it has no job and is not the actor's to change.
@@ -116,7 +116,7 @@ class Queue:
             if offered.is_dir():
                 shutil.rmtree(offered, ignore_errors=True)
 
-    def delete(self, number: int, actor: Actor = MACHINE_OWNER) -> Item | None:
+    def delete(self, number: int, *, actor: Actor) -> Item | None:
         """Move a run to the trash, delete a small job, and all that browsers could see of it."""
         folder = self.store.job(number).folder
         public = self.public_of(folder) if folder.is_dir() else None

@@ -67,7 +67,7 @@ def perform(queue: Queue, event: gr.EventData, actor: Actor) -> Answer:
 def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Actor) -> Answer:
     if what == REPAIR:
         return _repair(queue, actor)
-    store, number = queue.store, queue.number(name, actor)
+    store, number = queue.store, queue.number(name, actor=actor)
     if what in ENDS:
         actions.stop(store, number, ENDS[what], actor=actor)
     elif what in ("up", "down"):
@@ -88,7 +88,7 @@ def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Act
         before = Trash(store).restarted(number)
         return Answer(undoable(words.RESTARTED.format(name), before) if before else "")
     elif what == "delete":
-        deleted = queue.delete(number, actor)
+        deleted = queue.delete(number, actor=actor)
         return Answer(undoable(words.DELETED.format(name), deleted), gone=True)
     return Answer("")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.console import readable_size
-from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State, readable_time
 from app.jobs.views import View
 from app.progress import readable_speed
@@ -33,7 +33,7 @@ def glaze(done: float, label: str) -> str:
     )
 
 
-def kind(view: View, actor: Actor = MACHINE_OWNER) -> str:
+def kind(view: View, actor: Actor) -> str:
     """Method, base, number of pictures and owner in one line; of a run that has not begun, what its config says."""
     facts = dict(view.said.facts)
     if "base" in facts:

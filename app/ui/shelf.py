@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from app.jobs.actions import ALIAS, style_item
-from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, IN_WORDS
 from app.jobs.trash import CONTENT, STYLE, Trash, new_item
 from app.jobs.trash import Item as Thrown
@@ -155,7 +155,7 @@ class Shelf:
             shutil.rmtree(coming, ignore_errors=True)
             forget(upload, uploads)
 
-    def rename(self, item: Item, typed: str, actor: Actor = MACHINE_OWNER) -> Item:
+    def rename(self, item: Item, typed: str, *, actor: Actor) -> Item:
         """Call a style something else, as far as a file may be called so; a trained one's run keeps its name."""
         actor.check(item.name, item.owner)
         name = safe_name(typed)
@@ -172,14 +172,14 @@ class Shelf:
         shutil.rmtree(self.public(item), ignore_errors=True)
         return self._again(item.id)
 
-    def remove(self, item: Item, with_run: bool = False, actor: Actor = MACHINE_OWNER) -> Thrown | None:
+    def remove(self, item: Item, with_run: bool = False, *, actor: Actor) -> Thrown | None:
         """Move a style's file in all its forms to the trash; the run of a trained one stays, unless it is to go too.
 
         VelaturaError where the run is not at rest, or where it is not the actor's to delete.
         """
         actor.check(item.name, item.owner)
         if item.run and with_run:
-            thrown = self.queue.delete(self.queue.number(item.run, actor), actor)
+            thrown = self.queue.delete(self.queue.number(item.run, actor=actor), actor=actor)
         elif item.run:
             view = self._run(item)
             if view.state not in ENDED:

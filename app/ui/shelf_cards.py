@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from app.console import readable_size
-from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.permissions import Actor
 from app.jobs.views import View
 from app.ui import run_samples
 from app.ui import shelf_words as words
@@ -20,7 +20,7 @@ from app.ui.words import day
 PICTURES = 4
 
 
-def card(shelf: Shelf, item: Item, view: View | None, actor: Actor = MACHINE_OWNER) -> str:
+def card(shelf: Shelf, item: Item, view: View | None, actor: Actor) -> str:
     """A style with up to four of its run's pictures; `view` is that run, where there is one."""
     facts = (
         words.method(item.method),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs import actions
+from app.jobs.permissions import Actor
 from app.jobs.store import Job
 from app.settings import shorten_warmup
 from app.ui.drafts import Draft
@@ -21,8 +22,8 @@ from trainers.errors import VelaturaError
 from trainers.presets import find_preset
 
 
-def start_run(studio: Studio, draft: Draft, owner: str, settings: Mapping[str, Any] | None = None) -> Job:
-    """Put a draft's run in line under its name or the next free one, `settings` laid over its own; its job."""
+def start_run(studio: Studio, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None) -> Job:
+    """Put a draft's run in line under its name or the next free one, `settings` laid over its own; the actor's job."""
     store = studio.queue.store
     name = unlike(store.runs, name_of(draft.name or suggest(draft)))
     table = shorten_warmup(lay_over(*all_layers(draft)), settings or {})
@@ -31,7 +32,7 @@ def start_run(studio: Studio, draft: Draft, owner: str, settings: Mapping[str, A
         studio.drafts.write_dataset(draft, pictures)
         config = build_config(table, settings or {}, {"name": name, "data": {"images": str(pictures)}})
         _check_switches(settings or {}, as_table(config))
-        return actions.add(store, config, owner)
+        return actions.add(store, config, actor=actor)
 
 
 def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any]) -> tuple[Draft, dict[str, Any]]:

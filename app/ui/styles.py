@@ -152,11 +152,11 @@ class StylesPage:
     def _do(self, what: str, item: Item, event: gr.EventData, actor: Actor) -> str:
         """Do what a button asks for; the line that says so."""
         if what == "rename":
-            return banner(words.RENAMED.format(self.shelf.rename(item, said(event, "name"), actor).name))
+            return banner(words.RENAMED.format(self.shelf.rename(item, said(event, "name"), actor=actor).name))
         if what not in ("delete", "discard"):
             raise VelaturaError(words.GONE)
         with_run = bool(item.run) and said(event, "with_run") == "on"
-        deleted = self.shelf.remove(item, with_run, actor)
+        deleted = self.shelf.remove(item, with_run, actor=actor)
         return undoable((words.DELETED_BOTH if with_run else words.DELETED).format(item.name), deleted)
 
     def _listing(

@@ -24,7 +24,7 @@ from app.ui.plan import changed_settings, choose, plan, problems
 from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
 from app.ui.starting import start_run
 from app.ui.trouble import reason, saying, trouble_line
-from app.ui.visit import flag, key_of, number, said, tab_of
+from app.ui.visit import actor_of, flag, key_of, number, said, tab_of
 from trainers.config import Config, Data
 from trainers.data.captions import full_caption
 from trainers.errors import VelaturaError
@@ -103,7 +103,7 @@ class StartStep:
             wrong = self._wrong(draft)
             if wrong:
                 return self._show(draft, wrong)
-            job = start_run(self.studio, draft, request.username or "")
+            job = start_run(self.studio, draft, actor_of(request))
         except (OSError, VelaturaError) as error:
             return self._show(draft, words.NOT_STARTED.format(reason(error)))
         with suppress(OSError, VelaturaError):  # it has started; the mark only serves a page that lost the answer

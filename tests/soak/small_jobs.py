@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.store import Store
 from app.jobs.views import Watcher
@@ -62,7 +63,7 @@ class SmallJobSoak:
         self.wrong += [f"{device} was given to {count} jobs" for device, count in taken.items() if count > 1]
         for view in watcher.views():
             if view.job.phase == "ended" and view.state in (State.INTERRUPTED, State.FAILED):
-                actions.retry(self.machine.store, view.job.id)
+                actions.retry(self.machine.store, view.job.id, actor=MACHINE_OWNER)
                 self.counts["tried again by hand"] += 1
 
     def _kill(self, store: Store) -> None:

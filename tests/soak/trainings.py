@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.views import View, Watcher
 from tests.soak.machine import ENVIRONMENT, Machine, free_port
@@ -58,7 +59,7 @@ class TrainingSoak:
     def run(self, seconds: float) -> None:
         """Kill for so long, then wait for all runs."""
         for machine in self.machines:
-            actions.add(machine.store, settings("run-1"))
+            actions.add(machine.store, settings("run-1"), actor=MACHINE_OWNER)
             machine.serve("worker", "worker", "--device", "cpu")
             machine.serve("studio", "ui", "--port", str(free_port()))
         deadline, next_kill, aim = time.monotonic() + seconds, 0.0, self.chance.choice(PHASES)
@@ -107,7 +108,7 @@ class TrainingSoak:
         for machine in self.machines:
             if len(machine.store.line()) < WAITING:
                 number = 1 + len(machine.store.jobs())
-                actions.add(machine.store, settings(f"run-{number}"))
+                actions.add(machine.store, settings(f"run-{number}"), actor=MACHINE_OWNER)
 
     # ---------------------------------------------------------------- looking
     def _look(self) -> None:
@@ -116,7 +117,7 @@ class TrainingSoak:
             machine.ensure()
             for view in watcher.views():
                 if view.state in (State.INTERRUPTED, State.PAUSED) and view.job.phase == "ended":
-                    actions.resume(machine.store, view.job.id)
+                    actions.resume(machine.store, view.job.id, actor=MACHINE_OWNER)
                     self.counts["resumed by hand"] += 1
             self._watch_processes(machine)
 

@@ -10,6 +10,7 @@ import pytest
 
 from app.jobs import actions, work
 from app.jobs.dispatcher import settle
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import own_identity
 from app.jobs.restarts import low_memory_changes
 from app.jobs.store import NewJob, Store
@@ -30,7 +31,9 @@ def style_of(job):
 # ---------------------------------------------------------------- adding
 def test_a_job_has_its_pictures_before_it_starts_and_trains_as_if_it_had_not_waited(store, tiny_bases, tmp_path, quick):
     originals = write_images(tmp_path / "originals")
-    job = actions.add(store, quick_settings(tiny_bases["sd1"], originals), owner="anna", priority=2)
+    job = actions.add(
+        store, quick_settings(tiny_bases["sd1"], originals), owner="anna", priority=2, actor=MACHINE_OWNER
+    )
     assert (job.name, job.phase, job.owner, job.wants, job.priority) == ("dusk", "waiting", "anna", "cpu", 2)
     assert job.folder == store.runs / "dusk" and len(list((job.folder / "dataset").glob("*.png"))) == 3
     assert Run(job.folder).config().data.images == str(job.folder / "dataset")
@@ -41,14 +44,14 @@ def test_a_job_has_its_pictures_before_it_starts_and_trains_as_if_it_had_not_wai
 
 
 def test_a_name_is_taken_once(store, quick, tmp_path):
-    actions.add(store, quick("dusk"))
+    actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     for overwrite in (False, True):  # what waits is not replaced, either
         with pytest.raises(VelaturaError, match="dusk is in the queue already; give another --name"):
-            actions.add(store, quick("dusk"), overwrite=overwrite)
+            actions.add(store, quick("dusk"), overwrite=overwrite, actor=MACHINE_OWNER)
     do_next(store)
     with pytest.raises(VelaturaError, match="exists already"):
-        actions.add(store, quick("dusk"))
-    again = actions.add(store, quick("dusk", {"seed": 5}), overwrite=True)
+        actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
+    again = actions.add(store, quick("dusk", {"seed": 5}), overwrite=True, actor=MACHINE_OWNER)
     assert [job.id for job in store.jobs()] == [again.id] and state_of(store, again.id) == "queued"
 
 
@@ -56,15 +59,15 @@ def test_a_queue_that_cannot_be_used_leaves_no_run(store, quick):
     store.runs.mkdir()
     store.path.write_text("no database")
     with pytest.raises(VelaturaError, match="is damaged or no queue"):
-        actions.add(store, quick("dusk"))
+        actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     assert [path.name for path in store.runs.iterdir()] == ["queue.db"]
 
 
 def test_a_broken_job_fails_in_one_sentence_and_the_next_one_goes_on(store, quick):
-    unfit = actions.add(store, quick("unfit", {"targets": {"unet": ["no.such.*"]}}))
-    spoilt = actions.add(store, quick("spoilt"))
-    nowhere = actions.add(store, quick("nowhere", {"base": {"model": "gone/away.safetensors"}}))
-    good = actions.add(store, quick("good"))
+    unfit = actions.add(store, quick("unfit", {"targets": {"unet": ["no.such.*"]}}), actor=MACHINE_OWNER)
+    spoilt = actions.add(store, quick("spoilt"), actor=MACHINE_OWNER)
+    nowhere = actions.add(store, quick("nowhere", {"base": {"model": "gone/away.safetensors"}}), actor=MACHINE_OWNER)
+    good = actions.add(store, quick("good"), actor=MACHINE_OWNER)
     (spoilt.folder / "config.toml").write_text("name = [")
     sentences = {view.job.name: view.line for view in (do_next(store) for _ in range(3))}
     assert "matches no layer" in sentences["unfit"] and "is not valid TOML" in sentences["spoilt"]
@@ -76,22 +79,28 @@ def test_a_broken_job_fails_in_one_sentence_and_the_next_one_goes_on(store, quic
 
 # ---------------------------------------------------------------- waiting
 def test_a_cancelled_job_never_starts(store, quick):
-    first, second = actions.add(store, quick("first")), actions.add(store, quick("second"))
-    assert actions.stop(store, first.id, "cancel") == "cancelled"
+    first, second = (
+        actions.add(store, quick("first"), actor=MACHINE_OWNER),
+        actions.add(store, quick("second"), actor=MACHINE_OWNER),
+    )
+    assert actions.stop(store, first.id, "cancel", actor=MACHINE_OWNER) == "cancelled"
     assert do_next(store).job.id == second.id and store.line() == []
     assert events_of(Run(first.folder), "loading") == []
     with pytest.raises(VelaturaError, match="first cannot be cancelled: it was cancelled"):
-        actions.stop(store, first.id, "cancel")
+        actions.stop(store, first.id, "cancel", actor=MACHINE_OWNER)
     with pytest.raises(VelaturaError, match="second cannot be cancelled: it has already finished"):
-        actions.stop(store, second.id, "cancel")
-    actions.retry(store, first.id)
+        actions.stop(store, second.id, "cancel", actor=MACHINE_OWNER)
+    actions.retry(store, first.id, actor=MACHINE_OWNER)
     assert do_next(store).state == "finished"
 
 
 def test_a_job_that_is_cancelled_while_it_is_started_never_starts(store, quick):
-    job = actions.add(store, quick("dusk"))
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     claimed = store.claim(CPU.choose, own_identity())
-    assert state_of(store, job.id) == "preparing" and actions.stop(store, job.id, "cancel") == "cancelled"
+    assert (
+        state_of(store, job.id) == "preparing"
+        and actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER) == "cancelled"
+    )
     assert store.begin(job.id, claimed.token, own_identity()) is None
     assert not store.give_back(claimed) and store.line() == []
 
@@ -102,31 +111,31 @@ def test_order_is_changed_by_moving_and_by_going_first(store, quick):
         store.add(NewJob("train", store.runs / name))
     number = {job.name: job.id for job in store.line()}
     for where, order in (("up", "acb"), ("first", "cab"), ("down", "acb"), ("last", "abc"), ("2", "acb"), (1, "cab")):
-        assert [job.name for job in actions.move(store, number["c"], where)] == list(order), where
+        assert [job.name for job in actions.move(store, number["c"], where, actor=MACHINE_OWNER)] == list(order), where
     with pytest.raises(VelaturaError, match="'sideways' is no place; give up, down, first, last or a number"):
-        actions.move(store, number["c"], "sideways")
-    urgent = actions.add(store, quick("urgent"), first=True)
+        actions.move(store, number["c"], "sideways", actor=MACHINE_OWNER)
+    urgent = actions.add(store, quick("urgent"), first=True, actor=MACHINE_OWNER)
     assert line(store) == ["urgent", "c", "a", "b"] and Watcher(store).view(urgent.id).place == 1
-    actions.stop(store, number["c"], "cancel")
+    actions.stop(store, number["c"], "cancel", actor=MACHINE_OWNER)
     with pytest.raises(VelaturaError, match="c cannot be moved: it was cancelled"):
-        actions.move(store, number["c"], "up")
+        actions.move(store, number["c"], "up", actor=MACHINE_OWNER)
 
 
 def test_settings_of_a_waiting_job_can_be_changed_and_it_keeps_its_place(store, quick, tmp_path):
-    job = actions.add(store, quick("dusk"))
-    actions.add(store, quick("dawn"))
-    actions.change(store, job.id, {"method": {"rank": 5}, "seed": 3})
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
+    actions.add(store, quick("dawn"), actor=MACHINE_OWNER)
+    actions.change(store, job.id, {"method": {"rank": 5}, "seed": 3}, actor=MACHINE_OWNER)
     assert line(store) == ["dusk", "dawn"]
     with pytest.raises(VelaturaError, match=r"there is no setting method\.rink"):
-        actions.change(store, job.id, {"method": {"rink": 5}})
+        actions.change(store, job.id, {"method": {"rink": 5}}, actor=MACHINE_OWNER)
     for key, value in (("name", "other"), ("data", {"images": "/other"}), ("data", {"transparency": "mask"})):
         with pytest.raises(VelaturaError, match="is fixed once a run is prepared"):
-            actions.change(store, job.id, {key: value})
+            actions.change(store, job.id, {key: value}, actor=MACHINE_OWNER)
     do_next(store)
     whole = train(quick("dusk", {"method": {"rank": 5}, "seed": 3}), tmp_path)
     assert equal(style_of(job), style_tensors(whole.style))
     with pytest.raises(VelaturaError, match="dusk cannot be changed: it has already finished"):
-        actions.change(store, job.id, {"seed": 4})
+        actions.change(store, job.id, {"seed": 4}, actor=MACHINE_OWNER)
 
 
 # ---------------------------------------------------------------- ending and going on
@@ -150,53 +159,55 @@ def paused_at(store, job, step):
 
 
 def test_a_paused_run_goes_on_before_all_others(store, quick, tmp_path):
-    job = actions.add(store, quick("dusk", {"train": {"steps": 4}}))
+    job = actions.add(store, quick("dusk", {"train": {"steps": 4}}), actor=MACHINE_OWNER)
     paused_at(store, job, 2)
     for name, priority in (("other", 0), ("urgent", 7)):
         store.add(NewJob("train", store.runs / name, priority=priority))
     view = Watcher(store).view(job.id)
     assert (view.state, view.line, view.actions[:2]) == ("paused", "Saved at step 2.", ("resume", "stop"))
-    actions.resume(store, job.id)
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
     assert line(store) == ["dusk", "urgent", "other"]
     with pytest.raises(VelaturaError, match="dusk cannot be resumed: it is waiting for its turn"):
-        actions.resume(store, job.id)
-    assert actions.stop(store, job.id, "cancel") == "paused"  # what it had is not lost with its place in line
-    actions.resume(store, job.id)
+        actions.resume(store, job.id, actor=MACHINE_OWNER)
+    assert (
+        actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER) == "paused"
+    )  # what it had is not lost with its place in line
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
     assert do_next(store).state == "finished"
     assert equal(style_of(job), style_tensors(train(quick("dusk", {"train": {"steps": 4}}), tmp_path).style))
 
 
 def test_a_paused_run_can_be_saved_where_it_is(store, quick):
-    job = actions.add(store, quick("dusk", {"train": {"steps": 4}}))
+    job = actions.add(store, quick("dusk", {"train": {"steps": 4}}), actor=MACHINE_OWNER)
     paused_at(store, job, 3)
     store.add(NewJob("train", store.runs / "other"))
-    assert actions.stop(store, job.id, "save") == "queued" and line(store) == ["dusk", "other"]
+    assert actions.stop(store, job.id, "save", actor=MACHINE_OWNER) == "queued" and line(store) == ["dusk", "other"]
     view = do_next(store)
     assert (view.state, view.said.step) == ("stopped", 3) and style_of(job)
     assert "what it had learned is saved" in view.line
-    actions.resume(store, job.id)
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
     assert line(store) == ["other", "dusk"]  # only a paused one goes first
 
 
 def test_a_finished_run_is_trained_longer(store, quick, tmp_path):
-    job = actions.add(store, quick("dusk"))
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     do_next(store)
     with pytest.raises(VelaturaError, match="dusk cannot be resumed: it has already finished"):
-        actions.resume(store, job.id)
+        actions.resume(store, job.id, actor=MACHINE_OWNER)
     with pytest.raises(VelaturaError, match="dusk is at step 2; give more --steps"):
-        actions.resume(store, job.id, steps=2)
-    actions.resume(store, job.id, steps=3)
+        actions.resume(store, job.id, steps=2, actor=MACHINE_OWNER)
+    actions.resume(store, job.id, steps=3, actor=MACHINE_OWNER)
     assert do_next(store).state == "finished" and Run(job.folder).config().train.steps == 3
     assert equal(style_of(job), style_tensors(train(quick("dusk", {"train": {"steps": 3}}), tmp_path).style))
 
 
 def test_a_failed_run_is_tried_again_with_other_settings_from_its_beginning(store, quick, tmp_path):
     wild = {"train": {"steps": 40, "learning_rate": 10.0, "max_grad_norm": 0, "weight_decay": 10.0}}
-    job = actions.add(store, quick("dusk", wild, {"method": {"alpha": 4096.0, "rank": 1}}))
+    job = actions.add(store, quick("dusk", wild, {"method": {"alpha": 4096.0, "rank": 1}}), actor=MACHINE_OWNER)
     view = do_next(store)
     assert view.state == "failed" and "Lower train.learning_rate (now 10, try 2.5)" in view.line
     changes = {"train": {"learning_rate": 1e-2, "steps": 3, "weight_decay": 0.01}, "method": {"alpha": 2.0}}
-    actions.retry(store, job.id, changes)
+    actions.retry(store, job.id, changes, actor=MACHINE_OWNER)
     run = Run(job.folder)
     assert run.checkpoint_steps() == [] and not run.samples.exists() and state_of(store, job.id) == "queued"
     view = do_next(store)
@@ -208,9 +219,9 @@ def test_a_failed_run_is_tried_again_with_other_settings_from_its_beginning(stor
 
 @pytest.mark.parametrize("changes", [{}, {"train": {"learning_rate": 5e-3}}, low_memory_changes({})])
 def test_a_run_that_has_saved_trains_from_zero_when_it_is_tried_again(store, quick, tmp_path, changes):
-    job = actions.add(store, quick("dusk", {"train": {"steps": 3}}))
+    job = actions.add(store, quick("dusk", {"train": {"steps": 3}}), actor=MACHINE_OWNER)
     paused_at(store, job, 2)
-    actions.retry(store, job.id, changes)
+    actions.retry(store, job.id, changes, actor=MACHINE_OWNER)
     view = do_next(store)
     assert (view.state, view.said.step) == ("finished", 3), view.line
     whole = train(quick("dusk", {"train": {"steps": 3}}, changes), tmp_path)
@@ -218,12 +229,15 @@ def test_a_run_that_has_saved_trains_from_zero_when_it_is_tried_again(store, qui
 
 
 def test_a_clone_is_a_run_of_its_own_with_the_same_pictures(store, quick, tmp_path):
-    job = actions.add(store, quick("dusk"), owner="anna", priority=1)
+    job = actions.add(store, quick("dusk"), owner="anna", priority=1, actor=MACHINE_OWNER)
     do_next(store)
-    same, other = actions.clone(store, job.id), actions.clone(store, job.id, "dawn", {"seed": 9}, owner="ben")
+    same, other = (
+        actions.clone(store, job.id, actor=MACHINE_OWNER),
+        actions.clone(store, job.id, "dawn", {"seed": 9}, actor=MACHINE_OWNER),
+    )
     rows = [(each.name, each.owner, each.priority) for each in (same, other)]
-    assert rows == [("dusk-2", "anna", 1), ("dawn", "ben", 1)]
-    actions.delete(store, job.id)
+    assert rows == [("dusk-2", "anna", 1), ("dawn", "anna", 1)]
+    actions.delete(store, job.id, actor=MACHINE_OWNER)
     assert not job.folder.exists() and [path.name for path in store.runs.glob(".*")] == [".trash"]
     do_next(store)
     assert do_next(store).state == "finished"
@@ -233,66 +247,72 @@ def test_a_clone_is_a_run_of_its_own_with_the_same_pictures(store, quick, tmp_pa
 
 # ---------------------------------------------------------------- tidying
 def test_ended_jobs_are_cleared_and_their_folders_stay(store, quick):
-    done = actions.add(store, quick("done"))
+    done = actions.add(store, quick("done"), actor=MACHINE_OWNER)
     do_next(store)
-    waiting, paused = actions.add(store, quick("waiting")), actions.add(store, quick("paused"), first=True)
+    waiting, paused = (
+        actions.add(store, quick("waiting"), actor=MACHINE_OWNER),
+        actions.add(store, quick("paused"), first=True, actor=MACHINE_OWNER),
+    )
     paused_at(store, paused, 1)
     with pytest.raises(VelaturaError, match="waiting cannot be deleted: it is waiting for its turn"):
-        actions.delete(store, waiting.id)
-    assert [job.id for job in actions.clear(store)] == [done.id]
+        actions.delete(store, waiting.id, actor=MACHINE_OWNER)
+    assert [job.id for job in actions.clear(store, actor=MACHINE_OWNER)] == [done.id]
     assert [job.id for job in store.jobs()] == [waiting.id, paused.id] and (done.folder / "style").is_dir()
-    adopted = actions.adopt(store, done.folder)
-    assert adopted.id == actions.adopt(store, done.folder).id and state_of(store, adopted.id) == "finished"
-    actions.delete(store, adopted.id)
+    adopted = actions.adopt(store, done.folder, actor=MACHINE_OWNER)
+    assert (
+        adopted.id == actions.adopt(store, done.folder, actor=MACHINE_OWNER).id
+        and state_of(store, adopted.id) == "finished"
+    )
+    actions.delete(store, adopted.id, actor=MACHINE_OWNER)
     assert not done.folder.exists()
     with pytest.raises(VelaturaError, match="there is no job"):
         store.job(adopted.id)
 
 
 def test_a_folder_that_is_gone_is_said(store, quick):
-    job = actions.add(store, quick("dusk"))
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     shutil.rmtree(job.folder)
     assert Watcher(store).view(job.id).line == "Its folder is gone."
-    actions.stop(store, job.id, "cancel")
-    actions.delete(store, job.id)
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
+    actions.delete(store, job.id, actor=MACHINE_OWNER)
     assert store.jobs() == []
 
 
 def test_a_run_is_not_deleted_from_under_a_process(store, quick):
-    job = actions.add(store, quick("dusk"))
-    actions.stop(store, job.id, "cancel")
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
     with Run(job.folder).training(), pytest.raises(VelaturaError, match="trained by another process"):
-        actions.delete(store, job.id)
+        actions.delete(store, job.id, actor=MACHINE_OWNER)
     assert (job.folder / "config.toml").is_file() and state_of(store, job.id) == "cancelled"
 
 
 def test_two_people_at_once(store, quick):
-    job = actions.add(store, quick("dusk"))
-    actions.stop(store, job.id, "cancel")
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
     job = store.job(job.id)
     assert store.hold(job, own_identity())  # somebody's action is under way
     with pytest.raises(VelaturaError, match="dusk has changed in this moment; look again"):
-        actions.retry(store, job.id)
+        actions.retry(store, job.id, actor=MACHINE_OWNER)
     # That somebody was killed: the job is free again.
     store._change("UPDATE jobs SET started = 1.0 WHERE id = ?", job.id)
     settle(store)
-    actions.retry(store, job.id)
+    actions.retry(store, job.id, actor=MACHINE_OWNER)
     assert line(store) == ["dusk"]
 
 
 # ---------------------------------------------------------------- small jobs
 def test_a_small_job_is_a_command_with_a_folder_and_goes_first(store, quick):
-    actions.add(store, quick("dusk"))
+    actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     folder = actions.new_folder(store, "picture")
     words = ("generate", "--prompt", "a fox", "--steps", "1", "--size", "32x32", "--out", str(folder / "fox.png"))
     job = actions.add_command(store, "generate", folder, words, owner="anna")
     assert line(store) == ["picture", "dusk"] and job.folder.parent.name == ".jobs"
     with pytest.raises(VelaturaError, match="picture cannot be cloned: it is waiting for its turn"):
-        actions.clone(store, job.id)
+        actions.clone(store, job.id, actor=MACHINE_OWNER)
     view = do_next(store)
     assert (view.state, view.actions) == ("finished", ("delete",)) and (folder / "fox.png").is_file()
     assert [path.name for path in folder.iterdir() if path.suffix == ".log"] == []
-    actions.clear(store)
+    actions.clear(store, actor=MACHINE_OWNER)
     assert not folder.exists()
 
 
@@ -302,7 +322,7 @@ def test_a_small_job_that_fails_says_why_and_is_tried_again(store):
     job = actions.add_command(store, "generate", folder, ("inspect", "nothing.safetensors"))
     view = do_next(store)
     assert (view.state, view.line) == ("failed", "there is no style file nothing.safetensors")
-    actions.retry(store, job.id)
+    actions.retry(store, job.id, actor=MACHINE_OWNER)
     assert do_next(store).state == "failed" and store.job(job.id).attempts == 2
     empty = actions.new_folder(store, "empty")
     actions.add_command(store, "check", empty, ("check", str(empty)))
@@ -310,7 +330,7 @@ def test_a_small_job_that_fails_says_why_and_is_tried_again(store):
 
 
 def test_a_busy_folder_s_record_is_left_alone(store, quick):
-    job = actions.add(store, quick("dusk"))
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     before = (job.folder / "events.jsonl").read_bytes()
     claimed = store.claim(CPU.choose, own_identity())
     with Run(job.folder).training():  # somebody trains it by hand

@@ -22,6 +22,7 @@ import torch
 from app.jobs import actions
 from app.jobs.devices import Offer
 from app.jobs.dispatcher import Dispatcher, settle
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.views import View, Watcher
@@ -104,8 +105,11 @@ def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_un
     store, quick, dispatcher, tmp_path
 ):
     config = long_run(quick, "dusk", 200)
-    job, behind = actions.add(store, config), actions.add(store, quick("behind"), priority=5)
-    actions.move(store, job.id, "first")
+    job, behind = (
+        actions.add(store, config, actor=MACHINE_OWNER),
+        actions.add(store, quick("behind"), priority=5, actor=MACHINE_OWNER),
+    )
+    actions.move(store, job.id, "first", actor=MACHINE_OWNER)
     wait_until(store, job.id, lambda view: view.said.saved >= 10, dispatcher)
     assert store.job(behind.id).phase == "waiting"  # there is one device
     store.job(job.id).process.kill()
@@ -119,7 +123,7 @@ def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_un
 
 
 def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(store, quick, dispatcher):
-    job = actions.add(store, long_run(quick, "dusk", 40))
+    job = actions.add(store, long_run(quick, "dusk", 40), actor=MACHINE_OWNER)
     store.set_retries(0)
     wait_until(store, job.id, lambda view: view.said.saved >= 10, dispatcher)
     store.job(job.id).process.kill()
@@ -127,13 +131,13 @@ def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(stor
     saved = Run(job.folder).checkpoint_steps()[-1]
     assert (view.state, view.said.saved, view.actions[0]) == ("interrupted", saved, "resume")
     assert 10 <= saved < 40 and f"Saved up to step {saved}." in view.line
-    actions.resume(store, job.id)
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
     assert wait_until(store, job.id, has_ended("finished"), dispatcher).job.attempts == 2
 
 
 def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(store, quick, dispatcher, tmp_path):
     config = long_run(quick, "dusk", 200)
-    job = actions.add(store, config)
+    job = actions.add(store, config, actor=MACHINE_OWNER)
     with server(store) as first:
         begun = wait_until(store, job.id, lambda view: view.said.step >= 3)
         first.kill()
@@ -142,38 +146,38 @@ def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(s
     step = wait_until(store, job.id, lambda view: view.said.step >= begun.said.step + 3, dispatcher).said.step
     assert store.job(job.id).process == begun.job.process and store.job(job.id).attempts == 1  # adopted, not doubled
     assert store.workers() == {}  # the killed one is swept away
-    assert actions.stop(store, job.id, "pause") in ("stopping", "saving", "paused")
+    assert actions.stop(store, job.id, "pause", actor=MACHINE_OWNER) in ("stopping", "saving", "paused")
     paused = wait_until(store, job.id, has_ended("paused"), dispatcher)
     assert paused.said.saved == paused.said.step >= step and paused.job.device == ""
     assert not (job.folder / "style").exists()
 
-    actions.resume(store, job.id)
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
     wait_until(store, job.id, lambda view: view.said.step >= paused.said.step + 2, dispatcher)
     with pytest.raises(VelaturaError, match="dusk cannot be deleted: it is training"):
-        actions.delete(store, job.id)
-    actions.stop(store, job.id)
+        actions.delete(store, job.id, actor=MACHINE_OWNER)
+    actions.stop(store, job.id, actor=MACHINE_OWNER)
     stopped = wait_until(store, job.id, has_ended("stopped"), dispatcher)
     style = job.folder / "style" / "dusk.safetensors"
     assert style_metadata(style)["ss_steps"] == str(stopped.said.step) and stopped.said.step < 200
     assert any(tensor.any() for name, tensor in style_tensors(style).items() if "lora_up" in name)
 
-    actions.resume(store, job.id)
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
     finished = wait_until(store, job.id, has_ended("finished"), dispatcher)
     assert finished.job.attempts == 3 and same_as_uncut(finished, config, tmp_path / "whole")
 
 
 def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server_does(store, quick, dispatcher):
-    job = actions.add(store, long_run(quick, "dusk", 40))
+    job = actions.add(store, long_run(quick, "dusk", 40), actor=MACHINE_OWNER)
     with server(store) as first:
         wait_until(store, job.id, lambda view: view.said.step >= 3)
-        behind = actions.add(store, quick("behind"), priority=5)
+        behind = actions.add(store, quick("behind"), priority=5, actor=MACHINE_OWNER)
         drawing = actions.add_command(store, "generate", actions.new_folder(store, "drawing"), ["--version"])
         training = psutil.Process(store.job(job.id).process.pid)
-        actions.make_way(store, job.id)
+        actions.make_way(store, job.id, actor=MACHINE_OWNER)
         first.kill()
     assert Watcher(store).view(job.id).state in ("stopping", "saving")
     with pytest.raises(VelaturaError, match=r"dusk cannot be paused: it is (stopping already|being saved)"):
-        actions.make_way(store, job.id)
+        actions.make_way(store, job.id, actor=MACHINE_OWNER)
     training.wait(120)
     assert Watcher(store).view(job.id).state == "stopping", "never paused, which would be for good"
     assert settle(store) == [] and [each.name for each in store.line()] == ["drawing", "dusk", "behind"]
@@ -260,8 +264,8 @@ def test_a_job_that_hangs_while_it_stops_is_cancelled_at_once_and_what_it_had_sa
     record = Recorder(job.folder)
     record("step", step=3, steps=9, speed=1.0, loss=0.5)
     record("checkpoint", step=3)
-    assert actions.stop(store, job.id, "pause") == "stopping" and child.poll() is None
-    actions.stop(store, job.id, "cancel")
+    assert actions.stop(store, job.id, "pause", actor=MACHINE_OWNER) == "stopping" and child.poll() is None
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
     assert child.wait(60) != 0
     dispatcher.look()
     view = Watcher(store).view(job.id)
@@ -280,7 +284,7 @@ def test_a_job_that_is_killed_while_it_prepares_is_cancelled(store, dispatcher, 
     job, child = begun(store, tmp_path)
     dispatcher.look()
     assert Watcher(store).view(job.id).state == "preparing"
-    actions.stop(store, job.id, "cancel")
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
     assert child.wait(60) != 0
     dispatcher.look()
     view = Watcher(store).view(job.id)
@@ -295,7 +299,7 @@ def test_a_job_of_an_older_row_is_cancelled_at_once_after_a_step_of_the_clock(st
         connection.execute("UPDATE jobs SET started = ?, boot = '' WHERE id = ?", (shifted, job.id))
     with Run(job.folder).training():  # as its process does, by which it is still seen
         assert Watcher(store).view(job.id).state == "preparing"
-        actions.stop(store, job.id, "cancel")
+        actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
         assert child.wait(60) != 0
     dispatcher.look()
     assert Watcher(store).view(job.id).state == "cancelled"
@@ -306,7 +310,7 @@ def test_a_job_that_cannot_be_found_is_asked_to_end(store, tmp_path):
     child.kill()
     child.wait()
     with Run(job.folder).training():
-        actions.stop(store, job.id, "cancel")
+        actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
         assert Run(job.folder).asked_to_stop() == "cancel"
 
 

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.priority import NICE, VARIABLE
 from app.jobs.process import own_identity, start_detached
 from tests.app.jobs.working import CPU, state_of
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("quick_collection")
 @pytest.mark.parametrize(("told", "expected"), [("", NICE), ("4", 4)])
 def test_the_process_of_a_job_is_nicer_and_its_threads_sleep_soon(store, quick, monkeypatch, told, expected):
     monkeypatch.setenv(VARIABLE, told)
-    job = actions.add(store, quick("dusk"))
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     claimed = store.claim(CPU.choose, own_identity())
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     words = [str(store.runs), str(job.id), claimed.token]

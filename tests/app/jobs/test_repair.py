@@ -15,6 +15,7 @@ import pytest
 from app.jobs import actions
 from app.jobs.database import create
 from app.jobs.migrations import DamagedQueueError
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import own_identity
 from app.jobs.repair import repair
 from app.jobs.store import NewJob, Store
@@ -179,7 +180,7 @@ def test_a_run_that_trains_on_keeps_its_device_and_can_be_cancelled(store, tmp_p
         other = run_of(store, "other")
         store.add(NewJob("train", other))
         assert store.claim(CPU.choose, own_identity()) is None, "its device was given to another one"
-        actions.stop(store, found.id, "cancel")
+        actions.stop(store, found.id, "cancel", actor=MACHINE_OWNER)
         assert child.wait(60) != 0
     finally:
         child.kill()
@@ -187,7 +188,7 @@ def test_a_run_that_trains_on_keeps_its_device_and_can_be_cancelled(store, tmp_p
 
 
 def test_what_was_rebuilt_trains(store, quick):
-    actions.add(store, quick("dusk"), owner="anna")
+    actions.add(store, quick("dusk"), owner="anna", actor=MACHINE_OWNER)
     damage(store)
     repair(store)
     view = do_next(store)

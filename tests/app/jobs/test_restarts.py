@@ -16,6 +16,7 @@ import pytest
 
 from app.jobs import actions, work
 from app.jobs.dispatcher import Dispatcher, settle
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import identity_of, own_identity
 from app.jobs.restarts import MEMORY, find_restart, low_memory_changes, restart
 from app.jobs.store import RETRIES, Job, NewJob, Store
@@ -116,7 +117,7 @@ def test_what_a_person_asked_for_wins(how, store):
     record("attempt", number=1)
     record("step", step=4, steps=9, speed=1.0)
     record("checkpoint", step=4)
-    actions.stop(store, job.id, how)
+    actions.stop(store, job.id, how, actor=MACHINE_OWNER)
     child.kill()
     child.wait()
     settle(store)
@@ -137,7 +138,7 @@ def test_a_run_that_was_killed_while_it_made_way_goes_on_and_does_not_pause(stor
     record = Recorder(job.folder)
     record("attempt", number=1)
     record("step", step=4, steps=9, speed=1.0)
-    actions.make_way(store, job.id)
+    actions.make_way(store, job.id, actor=MACHINE_OWNER)
     child.kill()
     child.wait()
     settle(store)
@@ -178,7 +179,7 @@ def test_low_memory_keeps_the_images_of_a_step():
 
 def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(store, quick):
     large = {"data": {"resolution": 512}, "train": {"batch_size": 48, "steps": 1}, "sample": {"prompts": []}}
-    job = actions.add(store, quick("dusk", large))
+    job = actions.add(store, quick("dusk", large), actor=MACHINE_OWNER)
     do_next_with(store, memory=32 * 2**20)
     failed = events_of(Run(job.folder), "error")[-1]
     assert failed["cause"] == MEMORY and failed["message"].startswith("there is not enough memory")
@@ -212,7 +213,7 @@ def do_next_with(store: Store, memory: int) -> None:
 
 
 def test_a_run_that_the_kernel_killed_for_memory_goes_on_once_with_less(store, quick, small_cgroup):
-    job = actions.add(store, quick("dusk", {"train": {"batch_size": 2}}))
+    job = actions.add(store, quick("dusk", {"train": {"batch_size": 2}}), actor=MACHINE_OWNER)
     for attempt in (1, 2):
         claimed = store.claim(CPU.choose, own_identity())
         command = [sys.executable, "-m", "app.jobs.work", str(store.runs), str(job.id), claimed.token]
@@ -270,7 +271,7 @@ def test_a_hanging_run_that_a_person_cancels_is_ended_at_once_and_stays_so(store
     record("step", step=7, steps=9, speed=1.0, loss=0.5)
     record("checkpoint", step=7)
     silent_for(job, 700, monkeypatch)
-    actions.stop(store, job.id, "cancel")
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
     assert child.wait(60) == -9
     settle(store)
     assert state_of(store, job.id) == "interrupted"
@@ -285,7 +286,7 @@ def test_what_an_earlier_attempt_left_hangs_nothing(store, monkeypatch):
 
 
 def test_a_process_whose_job_was_given_to_another_ends_at_once(store, quick, tmp_path):
-    job = actions.add(store, quick("dusk", {"train": {"steps": 5000}}))
+    job = actions.add(store, quick("dusk", {"train": {"steps": 5000}}), actor=MACHINE_OWNER)
     claimed = store.claim(CPU.choose, own_identity())
     code = "import app.jobs.work as work, sys; work.WATCH = 0.05; sys.exit(work.main(*sys.argv[1:]))"
     words = [str(store.runs), str(job.id), claimed.token]

@@ -8,6 +8,7 @@ from PIL import Image
 
 from app.drawing import Request
 from app.jobs import actions, small
+from app.jobs.permissions import MACHINE_OWNER
 from tests.app.jobs.working import do_next, line
 from tests.trainers.data.captioners import write_tagger
 from tests.trainers.runs import write_images
@@ -24,7 +25,7 @@ def told(job, kind):
 
 def test_an_estimate_goes_before_the_runs_and_leaves_its_numbers(store, quick):
     config = quick("dusk", {"train": {"steps": 3}})
-    actions.add(store, config)
+    actions.add(store, config, actor=MACHINE_OWNER)
     job = small.add_estimate(store, config, owner="anna")
     assert line(store) == ["estimate", "dusk"] and (job.owner, job.wants) == ("anna", "cpu")
     view = do_next(store)
@@ -89,4 +90,4 @@ def test_a_picture_that_cannot_be_drawn_is_said_before_anything_is_loaded(store)
     view = do_next(store)
     assert (view.state, view.line) == ("failed", "there is no style file nothing.safetensors")
     with pytest.raises(VelaturaError, match="cannot be paused"):
-        actions.stop(store, view.job.id, "pause")
+        actions.stop(store, view.job.id, "pause", actor=MACHINE_OWNER)

@@ -13,7 +13,7 @@ import pytest
 
 from app.jobs import actions, disk
 from app.jobs.dispatcher import settle
-from app.jobs.permissions import Actor, NotOwnerError
+from app.jobs.permissions import MACHINE_OWNER, Actor, NotOwnerError
 from app.jobs.process import own_identity
 from app.jobs.store import TRAIN, Job, NewJob, Store
 from app.jobs.trash import DAYS, Trash
@@ -57,7 +57,7 @@ def looks(store: Store) -> dict[str, Any]:
     """Everything that anybody can see: runs with their files, rows, and the trash."""
     runs = {path.name: files(path) for path in store.runs.iterdir() if path.is_dir() and path.name != ".trash"}
     trash = Trash(store)
-    kept = [(item.kind, item.name, files(trash.path(item))) for item in trash.items()]
+    kept = [(item.kind, item.name, files(trash.path(item))) for item in trash.items(MACHINE_OWNER)]
     rows = [(job.id, job.folder.name, job.phase, job.owner, job.wants) for job in store.jobs()]
     return {"runs": runs, "trash": kept, "rows": rows}
 
@@ -66,88 +66,88 @@ def looks(store: Store) -> dict[str, Any]:
 def test_a_deleted_run_comes_back_with_its_folder_its_row_and_its_place(store, dusk):
     later = store.add(NewJob(TRAIN, write_run(store.runs, "later", SHORT)), phase="ended")
     before, row, order = files(dusk.folder), row_of(store, dusk.id), [view.job.id for view in Watcher(store).history()]
-    item = actions.delete(store, dusk.id)
+    item = actions.delete(store, dusk.id, actor=MACHINE_OWNER)
     assert not dusk.folder.exists() and [job.id for job in store.jobs()] == [later.id]
     assert [view.job.name for view in Watcher(store).history()] == ["later"]
     assert (item.kind, item.name, item.owner) == ("run", "dusk", "ann")
-    assert Trash(store).items()[0].size == sum(map(len, before.values()))
-    assert actions.restore(store, item.id) == "dusk"
+    assert Trash(store).items(MACHINE_OWNER)[0].size == sum(map(len, before.values()))
+    assert actions.restore(store, item.id, actor=MACHINE_OWNER) == "dusk"
     assert files(dusk.folder) == before and row_of(store, dusk.id) == row
     assert [view.job.id for view in Watcher(store).history()] == order
-    assert state_of(store, dusk.id) == "paused" and Trash(store).items() == []
+    assert state_of(store, dusk.id) == "paused" and Trash(store).items(MACHINE_OWNER) == []
     with pytest.raises(VelaturaError, match="this is not in the trash any more"):
-        actions.restore(store, item.id)
+        actions.restore(store, item.id, actor=MACHINE_OWNER)
 
 
 def test_a_run_whose_name_was_taken_comes_back_beside_it_whole(store, dusk):
-    item = actions.delete(store, dusk.id)
+    item = actions.delete(store, dusk.id, actor=MACHINE_OWNER)
     other = store.add(NewJob(TRAIN, write_run(store.runs, "dusk", SHORT, first=4)), phase="ended")
     theirs = files(other.folder)
-    assert actions.restore(store, item.id) == "dusk-2"
+    assert actions.restore(store, item.id, actor=MACHINE_OWNER) == "dusk-2"
     back = store.job(dusk.id)
     assert (back.name, back.owner, back.phase) == ("dusk-2", "ann", "ended") and files(other.folder) == theirs
     assert read_config(back.folder / "config.toml").name == "dusk-2"
     assert [path.name for path in (back.folder / "style").iterdir()] == ["dusk-2.safetensors"]
-    again = actions.delete(store, back.id)
-    actions.delete(store, other.id)
-    assert actions.restore(store, again.id) == "dusk-2"
+    again = actions.delete(store, back.id, actor=MACHINE_OWNER)
+    actions.delete(store, other.id, actor=MACHINE_OWNER)
+    assert actions.restore(store, again.id, actor=MACHINE_OWNER) == "dusk-2"
 
 
 # ---------------------------------------------------------------- restarting
 def test_a_restarted_run_has_what_it_was_in_the_trash_and_changes_back(store, dusk):
     before, row = files(dusk.folder), row_of(store, dusk.id)
-    actions.retry(store, dusk.id, {"train": {"learning_rate": 5e-5}})
-    run, (item,) = Run(dusk.folder), Trash(store).items()
+    actions.retry(store, dusk.id, {"train": {"learning_rate": 5e-5}}, actor=MACHINE_OWNER)
+    run, (item,) = Run(dusk.folder), Trash(store).items(MACHINE_OWNER)
     assert (item.kind, item.name) == ("restarted", "dusk") and state_of(store, dusk.id) == "queued"
     assert run.checkpoint_steps() == [] and not run.style.exists() and not run.samples.exists()
     assert run.config().train.learning_rate == 5e-5 and (run.dataset / "0001.png").read_bytes() == b"a picture"
     assert (run.dataset / "0001.png").samefile(Trash(store).path(item) / "dataset" / "0001.png")
     events = (dusk.folder / "events.jsonl").read_bytes()
     assert events.startswith(before["events.jsonl"]) and b'"anew"' in events[len(before["events.jsonl"]) :]
-    assert actions.restore(store, item.id) == "dusk"
+    assert actions.restore(store, item.id, actor=MACHINE_OWNER) == "dusk"
     assert files(dusk.folder) == before and row_of(store, dusk.id) == row
-    assert state_of(store, dusk.id) == "paused" and Trash(store).items() == [], "nothing was learned since"
+    assert state_of(store, dusk.id) == "paused" and Trash(store).items(MACHINE_OWNER) == [], "nothing was learned since"
 
 
 def test_what_a_restarted_run_has_learned_since_changes_places_with_what_it_was(store, dusk):
     before = files(dusk.folder)
-    actions.retry(store, dusk.id)
-    (old,) = Trash(store).items()
+    actions.retry(store, dusk.id, actor=MACHINE_OWNER)
+    (old,) = Trash(store).items(MACHINE_OWNER)
     Run(dusk.folder).checkpoint(1).mkdir(parents=True)
     now = files(dusk.folder)
-    actions.restore(store, old.id)
-    (new,) = Trash(store).items()
+    actions.restore(store, old.id, actor=MACHINE_OWNER)
+    (new,) = Trash(store).items(MACHINE_OWNER)
     assert files(dusk.folder) == before and files(Trash(store).path(new)) == now
-    actions.restore(store, new.id)
+    actions.restore(store, new.id, actor=MACHINE_OWNER)
     assert files(dusk.folder) == now and Run(dusk.folder).checkpoint_steps() == [1]
 
 
 def test_a_run_that_had_learned_nothing_leaves_nothing_in_the_trash_when_it_is_restarted(store, dusk):
     for name in ("checkpoints", "samples", "style"):
         shutil.rmtree(dusk.folder / name)
-    actions.retry(store, dusk.id)
-    assert Trash(store).items() == [] and state_of(store, dusk.id) == "queued"
+    actions.retry(store, dusk.id, actor=MACHINE_OWNER)
+    assert Trash(store).items(MACHINE_OWNER) == [] and state_of(store, dusk.id) == "queued"
 
 
 def test_a_restart_is_taken_back_although_it_is_at_work_or_the_old_run_comes_back_beside_it(store, dusk):
     before = files(dusk.folder)
-    actions.retry(store, dusk.id)
-    (item,) = Trash(store).items()
+    actions.retry(store, dusk.id, actor=MACHINE_OWNER)
+    (item,) = Trash(store).items(MACHINE_OWNER)
     claimed = store.claim(CPU.choose, own_identity())
     assert claimed.id == dusk.id
-    assert actions.restore(store, item.id) == "dusk-2" and store.job(dusk.id).phase == "claimed"
+    assert actions.restore(store, item.id, actor=MACHINE_OWNER) == "dusk-2" and store.job(dusk.id).phase == "claimed"
     (beside,) = [job for job in store.jobs() if job.name == "dusk-2"]
     assert beside.id != dusk.id and (beside.owner, state_of(store, beside.id)) == ("ann", "paused")
-    again = actions.delete(store, beside.id)
+    again = actions.delete(store, beside.id, actor=MACHINE_OWNER)
     Trash(store).remove([again])
 
     store.end(store.job(dusk.id))
     Recorder(dusk.folder)("paused", step=0)
     Run(dusk.folder).checkpoint(1).mkdir(parents=True)
-    actions.retry(store, dusk.id)
-    (item,) = Trash(store).items()
+    actions.retry(store, dusk.id, actor=MACHINE_OWNER)
+    (item,) = Trash(store).items(MACHINE_OWNER)
     assert store.claim(CPU.choose, own_identity()).id == dusk.id
-    assert actions.restore(store, item.id, instead=True) == "dusk"
+    assert actions.restore(store, item.id, instead=True, actor=MACHINE_OWNER) == "dusk"
     assert Run(dusk.folder).checkpoint_steps() == [1] and store.job(dusk.id).phase == "ended"
     assert before["config.toml"] == (dusk.folder / "config.toml").read_bytes()
 
@@ -158,27 +158,27 @@ def test_the_trash_is_everybodys_own(store, dusk):
     trash, ben = Trash(store), Actor("ben")
     assert trash.items(ben) == [] and trash.size(ben) == 0 and trash.empty(ben) == 0
     with pytest.raises(NotOwnerError, match="“dusk” belongs to ann"):
-        actions.restore(store, item.id, ben)
-    assert trash.items(Actor("ann")) == trash.items() and trash.size(Actor("ann")) > 0
+        actions.restore(store, item.id, actor=ben)
+    assert trash.items(Actor("ann")) == trash.items(MACHINE_OWNER) and trash.size(Actor("ann")) > 0
     for outside in ("../dusk", "..", "", "none"):
         with pytest.raises(VelaturaError, match="not in the trash"):
-            trash.item(outside)
-    assert trash.empty(Actor("ann")) > 0 and trash.items() == [] and store.jobs() == []
+            trash.item(outside, MACHINE_OWNER)
+    assert trash.empty(Actor("ann")) > 0 and trash.items(MACHINE_OWNER) == [] and store.jobs() == []
 
 
 def test_what_is_too_old_goes_and_where_the_disk_is_full_the_oldest_before_it(store, dusk, monkeypatch):
     trash = Trash(store)
-    first = actions.delete(store, dusk.id)
+    first = actions.delete(store, dusk.id, actor=MACHINE_OWNER)
     names = ("second", "third")
     others = [store.add(NewJob(TRAIN, write_run(store.runs, name, SHORT)), phase="ended") for name in names]
-    second, third = [actions.delete(store, job.id) for job in others]
-    assert trash.tidy() == [] and len(trash.items()) == 3
+    second, third = [actions.delete(store, job.id, actor=MACHINE_OWNER) for job in others]
+    assert trash.tidy() == [] and len(trash.items(MACHINE_OWNER)) == 3
     assert [item.id for item in trash.tidy(first.deleted + DAYS * 86_400 + 0.001)][:1] == [first.id]
-    left = trash.items()
+    left = trash.items(MACHINE_OWNER)
     short = iter([1, 1, 0])
     monkeypatch.setattr("app.jobs.trash.missing", lambda _: next(short))
     gone = trash.make_room()
-    assert gone == left[-1:] and trash.items() == left[:-1]
+    assert gone == left[-1:] and trash.items(MACHINE_OWNER) == left[:-1]
     assert {second.id, third.id} >= {item.id for item in left}
 
 
@@ -227,7 +227,7 @@ def killed_at(moment: int, act: Callable[[], object]) -> bool:
 @pytest.mark.parametrize("what", ["delete", "restart", "restore deleted", "restore restarted"])
 def test_a_kill_leaves_the_old_state_or_the_new_one(store, dusk, tmp_path, what):
     if what.startswith("restore"):
-        (actions.delete if what.endswith("deleted") else actions.retry)(store, dusk.id)
+        (actions.delete if what.endswith("deleted") else actions.retry)(store, dusk.id, actor=MACHINE_OWNER)
         if what.endswith("restarted"):
             Run(dusk.folder).checkpoint(1).mkdir(parents=True)
             (Run(dusk.folder).checkpoint(1) / "progress.json").write_text("{}")
@@ -236,11 +236,11 @@ def test_a_kill_leaves_the_old_state_or_the_new_one(store, dusk, tmp_path, what)
     def act(runs: Path) -> None:
         own = Store(runs)
         if what == "delete":
-            actions.delete(own, dusk.id)
+            actions.delete(own, dusk.id, actor=MACHINE_OWNER)
         elif what == "restart":
-            actions.retry(own, dusk.id)
+            actions.retry(own, dusk.id, actor=MACHINE_OWNER)
         else:
-            actions.restore(own, Trash(own).items()[0].id)
+            actions.restore(own, Trash(own).items(MACHINE_OWNER)[0].id, actor=MACHINE_OWNER)
 
     def seen(runs: Path) -> dict[str, Any]:
         looked = Store(runs)

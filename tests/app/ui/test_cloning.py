@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.store import Store
 from app.jobs.views import View, Watcher
@@ -41,7 +42,7 @@ ODD = {
 def view(drafts: Drafts, quick) -> View:
     """A run that waits, with settings that no preset has."""
     store = Store(drafts.places.runs)
-    return Watcher(store).view(actions.add(store, quick("dusk", ODD)).id)
+    return Watcher(store).view(actions.add(store, quick("dusk", ODD), actor=MACHINE_OWNER).id)
 
 
 def settled(config: Config, like: Config) -> Config:
@@ -60,7 +61,9 @@ def test_a_clone_has_the_pictures_captions_and_settings_of_its_run(drafts, view)
     assert (clone.name, clone.trigger, clone.prompts) == ("dusk 2", "dusk style", ("a fox", "an owl"))
     assert (clone.clone_of, clone.aside, clone.choices.base) == ("dusk", None, config.base.model)
     drafts.write_dataset(clone, drafts.places.root / "again")
-    again = actions.add(Store(drafts.places.runs), plan(clone, data={"images": str(drafts.places.root / "again")}))
+    again = actions.add(
+        Store(drafts.places.runs), plan(clone, data={"images": str(drafts.places.root / "again")}), actor=MACHINE_OWNER
+    )
     copies = sorted(Run(again.folder).dataset.glob("*.png"))
     assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in files], "the same, bit for bit"
 

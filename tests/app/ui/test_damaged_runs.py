@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.jobs.commands import _facts
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary, read_summary
 from app.ui import desk, estimating, run_parts, run_words
@@ -52,7 +53,7 @@ class Pages:
             assert view.job.name in listed or view.job.kind != "train"
             page = self.run.tick(view.job.name, "{}", SOMEBODY)  # type: ignore[arg-type]
             assert view.job.name in str(page) or view.job.kind != "train"
-            assert str(_facts(view)) and run_parts.kind(view) is not None
+            assert str(_facts(view)) and run_parts.kind(view, MACHINE_OWNER) is not None
             assert estimating._estimate(view) is not None and desk.first_prompt(None, queue)
             queue.losses(view.job.folder).as_csv()
         names = [view.job.name for view in views]

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from app.jobs import actions
-from app.jobs.permissions import Actor
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.process import own_identity
 from app.jobs.small import PICTURE, PLAIN
 from app.jobs.states import State
@@ -217,8 +217,8 @@ def test_one_whose_job_was_cleared_away_is_told_from_its_pictures(drawings, monk
     store = drawings.queue.store
     numbers = [drawings.ask(wish(compare=False), whose=ANNA) for _ in range(2)]
     do_next(store)
-    actions.stop(store, numbers[1], "cancel")
-    actions.clear(store)
+    actions.stop(store, numbers[1], "cancel", actor=MACHINE_OWNER)
+    actions.clear(store, actor=MACHINE_OWNER)
     monkeypatch.setattr(module, "SETTLING", 0.0)
     states = {one.record.number: (one.state, len(one.pictures)) for one in drawings.history(ANNA)}
     assert states[numbers[0]] == (State.FINISHED, 1)
@@ -239,7 +239,7 @@ def test_the_oldest_make_room_with_all_their_copies(drawings, monkeypatch):
     assert not oldest.folder.exists() and not public.exists()
     (thrown,) = Trash(store).items(Actor("ben"))
     assert (thrown.kind, thrown.name, thrown.owner) == ("drawing", oldest.wish.prompt, "ben")
-    actions.restore(store, thrown.id, Actor("ben"))
+    actions.restore(store, thrown.id, actor=Actor("ben"))
     (back,) = [one for one in drawings.history(whose) if one.record.number == first]
     assert len(back.pictures) == len(oldest.pictures) and drawings.history(whose)[0].id == back.id
     for drawing in drawings.history(whose):

@@ -9,6 +9,7 @@ import pytest
 
 from app.failure import sentence
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.store import Store
 from app.jobs.views import View, Watcher
@@ -24,7 +25,7 @@ def view(tmp_path: Path, tiny_bases: dict[str, Path]) -> View:
     """A run that trains with two pictures at a time."""
     store = Store(tmp_path / "outputs")
     config = quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), {"train": {"batch_size": 2}})
-    return Watcher(store).view(actions.add(store, config).id)
+    return Watcher(store).view(actions.add(store, config, actor=MACHINE_OWNER).id)
 
 
 def failed(view: View, said: str, step: int = 0, saved: int = 0) -> View:

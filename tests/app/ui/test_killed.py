@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import listen
@@ -20,7 +21,9 @@ def training(tmp_path: Path, tiny_bases: dict[str, Path]) -> Iterator[tuple[Proc
     """A studio that trains a run without end, with a checkpoint every few steps."""
     process, store = Process(tmp_path / "outputs"), Store(tmp_path / "outputs")
     layers = ({"name": "harbour", "train": {"steps": 50_000}}, {"save": {"every": 20}})
-    job = actions.add(store, quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), *layers))
+    job = actions.add(
+        store, quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), *layers), actor=MACHINE_OWNER
+    )
     yield process, store, job
     for left in store.active():
         left.process.kill()

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
+from app.jobs.permissions import MACHINE_OWNER
 from app.ui import run_samples
 from app.ui.drafts import Draft
 from app.ui.leftovers import sweep_public
@@ -46,7 +47,7 @@ def shown(public: Path) -> list[str]:
 def test_a_deleted_run_takes_its_copies_along(queue):
     gone, other = finished_run(queue, "dusk"), finished_run(queue, "dawn")
     assert shown(gone) == [".safetensors", ".webp"]
-    queue.delete(queue.number("dusk"))
+    queue.delete(queue.number("dusk", actor=MACHINE_OWNER), actor=MACHINE_OWNER)
     assert not gone.exists() and shown(other) == [".safetensors", ".webp"]
 
 
@@ -55,7 +56,7 @@ def test_a_deleted_style_takes_its_copies_along(queue, with_run, left):
     public, shelf = finished_run(queue, "dusk"), Shelf(queue)
     item = next(item for item in shelf.items() if item.name == "dusk")
     offered = shelf.download(item, "safetensors")
-    shelf.remove(item, with_run)
+    shelf.remove(item, with_run, actor=MACHINE_OWNER)
     assert shown(public) == left and not offered.exists()
     assert (queue.places.runs / "dusk").exists() is not with_run
 

@@ -14,6 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
 from app.ui.places import Places
@@ -41,7 +42,7 @@ class Place:
     def cancel(self, name: str) -> None:
         job = self.store.job_in(self.store.runs / name)
         assert job is not None
-        actions.stop(self.store, job.id, "cancel")
+        actions.stop(self.store, job.id, "cancel", actor=MACHINE_OWNER)
 
     def state(self, name: str) -> str:
         view = Watcher(self.store).view_of(name)
@@ -57,7 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
     def add(name: str, steps: int = LONG, every: int = 40) -> Job:
         sample = {"every": every, "prompts": [NASTY, "a boat"], "steps": 1}
         layers = ({"name": name, "train": {"steps": steps}}, {"sample": sample})
-        return actions.add(store, quick_settings(tiny_bases["sd1"], images, *layers))
+        return actions.add(store, quick_settings(tiny_bases["sd1"], images, *layers), actor=MACHINE_OWNER)
 
     yield Place(process.url, store, add)
     for job in store.active():

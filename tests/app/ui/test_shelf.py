@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.ui import shelf_words as words
 from app.ui.offers import offers
 from app.ui.places import Places, UploadFolder
@@ -50,10 +51,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path
         ("plain one", ()),
         ("soft", ({"method": METHODS["loha"], "data": {"trigger": "soft style"}, "train": {"steps": 50}},)),
     ):
-        actions.add(shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers))
+        actions.add(
+            shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers), actor=MACHINE_OWNER
+        )
     Run(places.runs / "soft").ask_to_stop("save")
     assert [do_next(shelf.queue.store).state for _ in range(2)] == ["finished", "stopped"]
-    actions.add(shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": "waiting"}))
+    actions.add(shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": "waiting"}), actor=MACHINE_OWNER)
     return shelf
 
 
@@ -131,12 +134,14 @@ def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
     shelf = Shelf(Queue(places))
     word = {"tokens": {"word": "<dusk>"}, "train": {"steps": 1}}
     for name, layers in (("beside", (word,)), ("alone", (ALONE, word))):
-        actions.add(shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers))
+        actions.add(
+            shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers), actor=MACHINE_OWNER
+        )
     assert [do_next(shelf.queue.store).state for _ in range(2)] == ["finished", "finished"]
     beside, alone = (by_name(shelf)[name] for name in ("beside", "alone"))
     assert (beside.method, beside.words) == ("lora", ("<dusk>",))
     assert (alone.method, alone.words, alone.family) == ("textual-inversion", ("<dusk>",), "sd1")
-    shelf.rename(beside, "soft")
+    shelf.rename(beside, "soft", actor=MACHINE_OWNER)
     beside = by_name(shelf)["soft"]
     file = shelf.download(beside, "embedding")
     assert file.name == "soft-embedding.safetensors" and describe_style(file).method == "textual-inversion"
@@ -145,8 +150,9 @@ def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
     assert shelf.download(alone, "diffusers").name == "alone.safetensors", "diffusers reads the same file"
     with pytest.raises(VelaturaError, match="“alone” has no word of its own"):
         shelf.download(alone, "embedding")
-    assert "&lt;lora:soft:0.8&gt; &lt;dusk&gt;" in card(shelf, beside, None)
-    assert "&lt;lora:alone" not in card(shelf, alone, None) and "Textual inversion" in card(shelf, alone, None)
+    assert "&lt;lora:soft:0.8&gt; &lt;dusk&gt;" in card(shelf, beside, None, MACHINE_OWNER)
+    shown = card(shelf, alone, None, MACHINE_OWNER)
+    assert "&lt;lora:alone" not in shown and "Textual inversion" in shown
     (places.runs / "beside").rename(places.runs / "moved")
     assert style_of_run(places.runs / "moved") == places.runs / "moved" / "style" / "beside.safetensors"
 
@@ -229,7 +235,7 @@ def test_what_only_velatura_loads_is_offered_as_that(shelf):
     assert shelf.download(item, "safetensors").read_bytes() == item.path.read_bytes()
     with pytest.raises(VelaturaError, match=r"cannot be had for diffusers.*only Velatura loads it"):
         shelf.download(item, "diffusers")
-    assert "lora:" not in card(shelf, item, None), "no other tool's way to call it"
+    assert "lora:" not in card(shelf, item, None, MACHINE_OWNER), "no other tool's way to call it"
     with pytest.raises(VelaturaError, match=r"“b\.safetensors” names a method or settings that are not known here"):
         send(shelf, BLOCKS, "b.safetensors", **of_blocks("magic"))
 
@@ -334,44 +340,47 @@ def test_a_loha_of_another_tool_is_written_anew_for_diffusers(trained, shelf, ti
 
 def test_a_style_is_renamed_and_keeps_its_id(trained, shelf):
     soft = by_name(trained)["soft"]
-    for item in (trained.rename(soft, " Soft/light: №1 "), by_name(Shelf(Queue(trained.places)))["Soft light 1"]):
+    for item in (
+        trained.rename(soft, " Soft/light: №1 ", actor=MACHINE_OWNER),
+        by_name(Shelf(Queue(trained.places)))["Soft light 1"],
+    ):
         assert (item.id, item.run, item.path, item.name) == (soft.id, "soft", soft.path, "Soft light 1")
         assert trained.download(item, "diffusers").name == "Soft light 1-diffusers.safetensors"
     with pytest.raises(VelaturaError, match="there is a style called “PLAIN one” already"):
-        trained.rename(soft, "PLAIN one")
+        trained.rename(soft, "PLAIN one", actor=MACHINE_OWNER)
     with pytest.raises(VelaturaError, match="at least one letter or digit"):
-        trained.rename(soft, "../🦊")
-    assert trained.rename(soft, "soft").name == "soft"
+        trained.rename(soft, "../🦊", actor=MACHINE_OWNER)
+    assert trained.rename(soft, "soft", actor=MACHINE_OWNER).name == "soft"
 
     taken = send(shelf, LORA, "dusk.safetensors")
-    item = shelf.rename(taken, "Dusk")
+    item = shelf.rename(taken, "Dusk", actor=MACHINE_OWNER)
     assert (item.id, item.path.name) == (taken.id, "Dusk.safetensors") and not taken.path.exists()
 
 
 def test_only_what_is_meant_is_deleted(trained, shelf):
     store, soft = trained.queue.store, by_name(trained)["soft"]
     offered = trained.download(soft, "safetensors")
-    trained.rename(soft, "harder")
+    trained.rename(soft, "harder", actor=MACHINE_OWNER)
     folder = trained.places.runs / "soft"
     job = store.job_in(folder)
     assert job is not None
-    actions.resume(store, job.id)
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
     assert "harder" in by_name(trained), "a run that goes on has its file still"
     with pytest.raises(VelaturaError, match="“harder” cannot be deleted now: it is waiting for its turn; stop its run"):
-        trained.remove(by_name(trained)["harder"])
+        trained.remove(by_name(trained)["harder"], actor=MACHINE_OWNER)
     with pytest.raises(VelaturaError, match="cannot be deleted"):
-        trained.remove(by_name(trained)["harder"], with_run=True)
-    actions.stop(store, job.id, "cancel")
-    trained.remove(by_name(trained)["harder"])
+        trained.remove(by_name(trained)["harder"], with_run=True, actor=MACHINE_OWNER)
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
+    trained.remove(by_name(trained)["harder"], actor=MACHINE_OWNER)
     assert list(by_name(trained)) == ["plain one"] and not offered.exists()
     assert not (folder / "style").exists() and Run(folder).checkpoint_steps() == [0]
     assert (folder / "dataset").is_dir() and (folder / "config.toml").is_file()
 
     plain = by_name(trained)["plain one"]
     offered = trained.download(plain, "toml")
-    trained.remove(plain, with_run=True)
+    trained.remove(plain, with_run=True, actor=MACHINE_OWNER)
     assert trained.items() == [] and not (trained.places.runs / "plain one").exists() and not offered.exists()
 
     item = send(shelf, LORA, "dusk.safetensors")
-    shelf.remove(item)
+    shelf.remove(item, actor=MACHINE_OWNER)
     assert shelf.items() == [] and list(shelf.places.styles.iterdir()) == []

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import visiting, widest
@@ -44,7 +45,9 @@ class Place:
         """Put a run in line that takes seconds."""
         sample = {"every": 2, "prompts": [NASTY, "a boat", "a fox"], "steps": 1}
         layers = ({"name": name, "method": METHODS["loha"], "data": {"trigger": NASTY}, "train": {"steps": steps}},)
-        return actions.add(self.store, quick_settings(self.base, self.images, *layers, {"sample": sample}))
+        return actions.add(
+            self.store, quick_settings(self.base, self.images, *layers, {"sample": sample}), actor=MACHINE_OWNER
+        )
 
     def uploads(self) -> list[str]:
         """What lies where uploads come in."""
@@ -104,7 +107,7 @@ def test_a_trained_style_comes_and_goes_out_in_every_form(page, place, tmp_path)
     long = place.train("too long", steps=20_000)
     page.reload()
     page.wait_for_selector(".empty .go:text-is('Watch it')")
-    actions.stop(place.store, long.id, "cancel")
+    actions.stop(place.store, long.id, "cancel", actor=MACHINE_OWNER)
     place.train("harbour blue")
     page.reload()
     style = card(page, "harbour blue")

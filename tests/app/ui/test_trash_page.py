@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN, NewJob, Store
 from app.jobs.trash import Trash
 from tests.app.ui.ended_runs import write_run
@@ -26,7 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
     folder = tmp_path_factory.mktemp("trash")
     process, store = Process(folder / "outputs"), Store(folder / "outputs")
     store.add(NewJob(TRAIN, write_run(store.runs, "inky", {"train": {"steps": 4, "warmup": 0}})), phase="ended")
-    actions.add(store, quick_settings(tiny_bases["sd1"], write_images(folder / "images"), LONG))
+    actions.add(store, quick_settings(tiny_bases["sd1"], write_images(folder / "images"), LONG), actor=MACHINE_OWNER)
     yield process, store
     for job in store.active():
         job.process.kill()
@@ -108,10 +109,10 @@ def test_what_is_deleted_comes_back_by_undo_and_from_the_trash(page: Any, place:
     row.wait_for(state="hidden")
     assert (store.runs / "inky" / "style" / "inky.safetensors").is_file()
 
-    actions.delete(store, store.job_in(store.runs / "inky").id)
+    actions.delete(store, store.job_in(store.runs / "inky").id, actor=MACHINE_OWNER)
     page.reload()
     page.get_by_role("button", name="Empty now").click()
     asked = page.get_by_role("dialog", name="Empty the trash?")
     asked.get_by_role("button", name="Delete for good").click()
     page.get_by_role("heading", name="The trash is empty").wait_for()
-    assert Trash(store).items() == []
+    assert Trash(store).items(MACHINE_OWNER) == []
