@@ -36,6 +36,8 @@ class Database:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
+        self._connections = 0
+        """How many there have been."""
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -74,9 +76,11 @@ class Database:
 
     def revision(self) -> tuple[int, ...]:
         """Something else after every change of the file, whoever made it."""
+        if not self.is_writable:  # each query has a connection of its own, which counts from the start
+            return *_stamp(self.path), *_stamp(self.path.with_name(f"{self.path.name}-wal"))
         with self.reading() as connection:
             seen = connection.execute("PRAGMA data_version").fetchone()[0]
-            return self._inode, seen, connection.total_changes
+            return *_stamp(self.path), self._connections, seen, connection.total_changes
 
     def check(self) -> None:
         """Read the whole file, which takes a second for some 100 MB; DamagedQueueError where something is wrong."""
@@ -110,6 +114,7 @@ class Database:
                 connection.close()
                 raise
             self._connection, self._inode = connection, _inode(self.path)
+            self._connections += 1
         return self._connection
 
     @contextmanager
@@ -162,10 +167,16 @@ def lock_of(path: Path) -> FileLock:
 
 def _inode(path: Path) -> int:
     """Which file a name stands for now; 0 where there is none."""
+    return _stamp(path)[0]
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Something else where a name stands for another file, or one that was written to from without."""
     try:
-        return path.stat().st_ino
+        found = path.stat()
     except FileNotFoundError:
-        return 0
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
+import subprocess
 import tempfile
 import threading
 from dataclasses import replace
@@ -342,3 +344,39 @@ def test_a_transaction_that_fails_changes_nothing(store):
     assert line(store) == ["a"]
     add(store, "b")
     assert line(store) == ["a", "b"]
+
+
+# ---------------------------------------------------------------- what has changed
+def test_the_revision_is_another_after_every_change_whoever_made_it(store):
+    job = add(store, "dusk")
+    other, seen = Store(store.runs), {store.revision()}
+    assert store.revision() in seen and other.line() and store.revision() in seen, "looking changes nothing"
+    for number, change in enumerate((lambda: other.want(job, "cuda"), lambda: store.want(job, "cpu")), 2):
+        change()
+        seen.add(store.revision())
+        assert len(seen) == number
+    looking = Store(store.runs)
+    before = looking.revision()
+    looking.close()
+    store.want(job, "mps")  # while that one is not connected
+    assert looking.revision() != before
+
+
+def test_a_read_only_queue_has_another_revision_once_it_was_changed_elsewhere(tmp_path):
+    """One disk at two places, of which only one can be written to, as on a network."""
+    disk, view = tmp_path / "disk", tmp_path / "view"
+    view.mkdir()
+    store = Store(disk)
+    disk.mkdir()
+    job = add(store, "dusk")
+    if shutil.which("mount") is None or subprocess.run(["mount", "--bind", disk, view], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a folder")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", view], check=True)
+        looking = Store(view)
+        before = looking.revision()
+        assert not looking.is_writable and looking.revision() == before
+        store.want(job, "cuda")
+        assert looking.revision() != before and looking.line()[0].wants == "cuda"
+    finally:
+        subprocess.run(["umount", view], check=True)
