@@ -62,11 +62,12 @@ class Summary:
         return max(0, self.steps - self.step) / self.speed if self.speed else None
 
     def followed(self, follower: Follower) -> Summary:
-        """This summary with what a follower finds new; where that cannot be read, it says why."""
+        """This summary with what a follower finds new, itself where that is nothing; it says why it cannot be read."""
         try:
-            return replace(self.after(follower.read()), unread="")
+            said, unread = self.after(follower.read()), ""
         except OSError as error:
-            return replace(self, unread=error.strerror or str(error))
+            said, unread = self, error.strerror or str(error)
+        return said if said.unread == unread else replace(said, unread=unread)
 
     def after(self, events: Iterable[Event]) -> Summary:
         """This summary with more events; those it does not know change nothing."""

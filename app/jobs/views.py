@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from operator import is_
 from pathlib import Path
+from typing import NamedTuple
 
 from app.jobs.devices import AUTO
 from app.jobs.follow import Follower
@@ -33,27 +37,53 @@ class View:
     actions: tuple[str, ...]
 
 
+class _Look(NamedTuple):
+    """What a look at one job has found."""
+
+    job: Job
+    alive: bool
+    said: Summary
+    silent: float
+    gone: bool
+    """Whether its folder is not there."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a look at all jobs has found, and what is shown of it."""
+
+    begun: float = 0.0
+    """When the look began, by the clock that nobody sets."""
+    looks: tuple[_Look, ...] = ()
+    made: Mapping[int, View] = field(default_factory=dict)
+    """The views by what they were made from."""
+    views: tuple[View, ...] = ()
+
+
 class Watcher:
-    """Follows each job's events once, whoever looks how often; safe to use from many threads."""
+    """Follows each job's events once, whoever looks how often; safe to use from many threads.
+
+    Each look sees what is there, and makes anew only what has changed; where nothing has, its answer is the same object
+    as before. All who ask while somebody looks share the next look.
+    """
 
     def __init__(self, store: Store):
         self.store = store
         self._lock = threading.Lock()
-        self._followed: dict[tuple[int, Path], tuple[Follower, Summary]] = {}
+        self._followed: dict[tuple[int, Path], tuple[Follower, _Look]] = {}
+        self._rows: tuple[tuple[int, ...], list[Job]] = (), []
+        self._shown: dict[tuple[bool, bool], _Shown] = {}
 
-    def views(self) -> list[View]:
+    def views(self) -> tuple[View, ...]:
         """Every job: those that run, then those in line, then the others, newest first."""
-        if not self.store.exists():
-            return []
-        jobs = self.store.jobs()
-        seen = {job.id: self._look(job) for job in jobs}
-        with self._lock:
-            for key in [key for key in self._followed if key[0] and key[0] not in seen]:
-                del self._followed[key]
-        line = [job.id for job in jobs if job.phase == "waiting"]
-        wait = _wait(jobs, {number: said for number, (alive, said) in seen.items() if alive})
-        places = {number: place for place, number in enumerate(line, 1)}
-        return [_view(job, *seen[job.id], places.get(job.id, 0), wait) for job in jobs]
+        return self._together(rows=True, bare=False)
+
+    def history(self, rows: bool = True) -> tuple[View, ...]:
+        """Every job, and every run that was made without the queue, in the order of `views`.
+
+        Without `rows`, as where these cannot be read, what the folders alone say of every run.
+        """
+        return self._together(rows, bare=True)
 
     def view(self, number: int) -> View:
         """One job; VelaturaError where there is none with this number."""
@@ -62,21 +92,8 @@ class Watcher:
             for view in self.views():
                 if view.job.id == number:
                     return view
-        return _view(job, *self._look(job), 0, None)
-
-    def history(self, rows: bool = True) -> list[View]:
-        """Every job, and every run that was made without the queue, in the order of `views`.
-
-        Without `rows`, as where these cannot be read, what the folders alone say of every run.
-        """
-        views = self.views() if rows else []
-        known = {view.job.folder for view in views}
-        folders = (path.parent for path in self.store.runs.glob("*/events.jsonl"))
-        for folder in folders:
-            if folder not in known and not folder.name.startswith(".") and is_text(folder.name):
-                with suppress(OSError):  # it has just gone, or is not ours to look at
-                    views += [self._bare(folder)] if is_run(folder) else []
-        return sorted(views, key=_turn)
+        with self._lock:
+            return _view(self._look(job), 0, None)
 
     def view_of(self, name: str, rows: bool = True) -> View | None:
         """The run with this name among the runs, whether it has a job or not; None where there is none."""
@@ -86,24 +103,77 @@ class Watcher:
         job = self.store.job_in(folder) if rows else None
         if job is not None:
             return self.view(job.id)
-        return self._bare(folder) if is_run(folder) else None
-
-    def _bare(self, folder: Path) -> View:
-        job = _without_row(folder)
-        return _view(job, *self._look(job), 0, None)
-
-    def _look(self, job: Job) -> tuple[bool, Summary]:
-        """Whether a job's process lives and what it has said, in this order: a last word comes before the end."""
-        return is_alive(job), self.summary(job)
-
-    def summary(self, job: Job) -> Summary:
-        """What a job has said so far."""
+        if not is_run(folder):
+            return None
         with self._lock:
-            key = (job.id, job.folder)
-            follower, summary = self._followed.get(key) or (Follower(job.folder), Summary())
-            summary = summary.followed(follower)
-            self._followed[key] = (follower, summary)
-            return summary
+            return _view(self._look(_without_row(folder)), 0, None)
+
+    # ---------------------------------------------------------------- within
+    def _together(self, rows: bool, bare: bool) -> tuple[View, ...]:
+        asked = time.monotonic()
+        with self._lock:
+            shown = self._shown.get((rows, bare), _Shown())
+            if shown.begun <= asked:  # else somebody has looked while this one waited
+                shown = self._shown[rows, bare] = self._look_at_all(rows, bare, shown)
+            return shown.views
+
+    def _look_at_all(self, rows: bool, bare: bool, before: _Shown) -> _Shown:
+        begun = time.monotonic()
+        jobs = self._jobs() if rows else []
+        looks = [self._look(job) for job in jobs]
+        looks += self._bare({job.folder for job in jobs}) if bare else []
+        seen = {(look.job.id, look.job.folder) for look in looks}
+        for key in [key for key in self._followed if key not in seen and (rows if key[0] else bare)]:
+            del self._followed[key]
+        if len(looks) == len(before.looks) and all(map(is_, looks, before.looks)):
+            return replace(before, begun=begun)
+        made = _views(looks, before)
+        views = tuple(made.values())
+        return _Shown(begun, tuple(looks), made, tuple(sorted(views, key=_turn)) if bare else views)
+
+    def _jobs(self) -> list[Job]:
+        """Every row, read again where one has changed."""
+        if not self.store.exists():
+            return []
+        revision = self.store.revision()
+        if revision != self._rows[0]:
+            self._rows = revision, self.store.jobs()
+        return self._rows[1]
+
+    def _bare(self, known: set[Path]) -> list[_Look]:
+        """What there is to see of every run that has no row."""
+        found: list[_Look] = []
+        for folder in self.store.runs.iterdir() if self.store.runs.is_dir() else ():
+            if folder not in known and not folder.name.startswith(".") and is_text(folder.name):
+                with suppress(OSError):  # it has just gone, or is not ours to look at
+                    found += [self._look(_without_row(folder))] if is_run(folder) else []
+        return found
+
+    def _look(self, job: Job) -> _Look:
+        """What there is to see of a job; what was seen last where that is the same."""
+        key = (job.id, job.folder)
+        follower, before = self._followed.get(key) or (Follower(job.folder), None)
+        alive = is_alive(job)  # and only then what it has said: a last word comes before the end
+        said = (before.said if before is not None else Summary()).followed(follower)
+        look = _Look(job, alive, said, silence(job) if alive else 0.0, not job.folder.is_dir())
+        if before is not None and look == before:
+            look = before
+        self._followed[key] = follower, look
+        return look
+
+
+def _views(looks: Sequence[_Look], before: _Shown) -> dict[int, View]:
+    """What is shown of each look, by the look itself; the same as before where nothing in it has changed."""
+    line = [look.job.id for look in looks if look.job.phase == "waiting"]
+    places = {number: place for place, number in enumerate(line, 1)}
+    wait = _wait(looks)
+    made: dict[int, View] = {}
+    for look in looks:
+        view, place = before.made.get(id(look)), places.get(look.job.id, 0)
+        if view is None or view.place != place or place == 1:
+            view = _view(look, place, wait)
+        made[id(look)] = view
+    return made
 
 
 def _without_row(folder: Path) -> Job:
@@ -138,29 +208,29 @@ def _turn(view: View) -> tuple[int, float]:
     return (2 if ended else 0), -max(view.job.begun, view.job.added, view.said.time if ended else 0)
 
 
-def _view(job: Job, alive: bool, said: Summary, place: int, wait: float | None) -> View:
-    silent = silence(job) if alive else 0.0
+def _view(look: _Look, place: int, wait: float | None) -> View:
+    job, alive, said, silent, gone = look
     state = find_state(job, alive, said, silent > 0)
     line = describe(state, said, place, wait if place == 1 else None, job.restarts + job.low_memory, silent)
     if said.fallback[0] and state not in (State.QUEUED, State.FAILED):
         line = f"{line} {FELL_BACK.format(*said.fallback)}".strip()
-    if not job.folder.is_dir():
+    if gone:
         line = "Its folder is gone."
     elif said.unread:
         line = f"What it has said cannot be read: {said.unread}."
     return View(job, state, said, place, line, actions_for(job, state, said.saved))
 
 
-def _wait(jobs: list[Job], said: dict[int, Summary]) -> float | None:
-    """Seconds until the first in line can start, as far as is known: when the first device that it may have is free.
-
-    `said` is what those say whose process lives.
-    """
-    first = next((job for job in jobs if job.phase == "waiting"), None)
-    there = [job for job in jobs if job.phase == "running" and job.id in said]
+def _wait(looks: Sequence[_Look]) -> float | None:
+    """Seconds until the first in line can start, as far as is known: when the first device that it may have is free."""
+    first = next((look.job for look in looks if look.job.phase == "waiting"), None)
     if first is None:
         return None
-    fitting = [job for job in there if first.wants in (AUTO, job.device, job.device.partition(":")[0])]
-    left = [said[job.id].seconds_left for job in fitting]
+    there = [look for look in looks if look.job.phase == "running" and look.alive]
+    left = [
+        look.said.seconds_left
+        for look in there
+        if first.wants in (AUTO, look.job.device, look.job.device.partition(":")[0])
+    ]
     known = [seconds for seconds in left if seconds is not None]
     return min(known) if known and len(known) == len(left) else None
