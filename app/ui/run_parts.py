@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from app.console import readable_size
@@ -76,6 +77,16 @@ def style_file(view: View) -> Path | None:
 
 def _planned(run: Path) -> tuple[str, str]:
     """Method and base of a run that has said nothing yet; empty where its config cannot be read."""
+    try:
+        found = (run / "config.toml").stat()
+    except OSError:
+        return "", ""
+    return _method_and_base(run, (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(1000)
+def _method_and_base(run: Path, stamp: tuple[int, ...]) -> tuple[str, str]:
+    """What `_planned` says, read once for each `stamp` of a config: a list asks for all that wait every 2 s."""
     table = Run(run).table()
     try:
         method, base = techniques_in(table), str(table["base"]["model"])

@@ -1,0 +1,25 @@
+"""Pieces of HTML about a run."""
+
+from __future__ import annotations
+
+from app.jobs.store import NewJob, Store
+from app.jobs.views import Watcher
+from app.ui import run_parts
+from trainers.config_file import build_config
+from trainers.run import Run, write_config
+
+
+def test_what_a_waiting_run_is_to_be_is_read_again_only_once_its_config_has_changed(tmp_path, monkeypatch):
+    store, run, read = Store(tmp_path), Run(tmp_path / "dusk"), []
+    run.folder.mkdir()
+    settings = {"name": "dusk", "data": {"images": "dataset"}}
+    write_config(run, build_config({**settings, "base": {"model": "starter"}}, {}))
+    store.add(NewJob("train", run.folder))
+    table = Run.table
+    monkeypatch.setattr(Run, "table", lambda self: read.append(self) or table(self))
+    (view,) = Watcher(store).views()
+    assert [run_parts.kind(view) for _ in range(3)] == ["LoRA · on starter"] * 3 and len(read) == 1
+    write_config(run, build_config({**settings, "base": {"model": "/models/mine.safetensors"}}, {}))
+    assert run_parts.kind(view) == "LoRA · on mine.safetensors" and len(read) == 2
+    (run.folder / "config.toml").unlink()
+    assert run_parts.kind(view) == ""
