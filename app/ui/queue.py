@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs import actions
@@ -25,6 +27,26 @@ LONGEST_NAME = 200
 SMALL_JOB = "job:"
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The queue at one moment."""
+
+    views: tuple[View, ...]
+    """Of all jobs and runs; the same object as before where nothing has changed."""
+    problem: VelaturaError | None = None
+    """Why the rows of the queue cannot be read."""
+
+    @property
+    def runs(self) -> list[View]:
+        """Every run: what goes on, then the line, then the rest, newest first."""
+        return [view for view in self.views if view.job.kind == TRAIN]
+
+    @property
+    def small(self) -> list[View]:
+        """What else uses the computer, or waits for it."""
+        return [view for view in self.views if view.job.kind != TRAIN and view.state not in ENDED]
+
+
 class Queue:
     """One a server. Every look at a run goes through here, so that its events are read once whoever looks."""
 
@@ -40,28 +62,31 @@ class Queue:
         """What gives the jobs of this queue to the devices of this machine."""
         return Dispatcher(self.store)
 
+    def look(self) -> Seen:
+        """Every job and run as they are now."""
+        try:
+            return Seen(self.watcher.history())
+        except VelaturaError as error:
+            return Seen(self.watcher.history(rows=False), error)
+
     def runs(self) -> list[View]:
         """Every run: what goes on, then the line, then the rest, newest first."""
-        return [view for view in self._history() if view.job.kind == TRAIN]
+        return self.look().runs
 
     def small_jobs(self) -> list[View]:
         """What else uses the computer, or waits for it."""
-        return [view for view in self.jobs() if view.job.kind != TRAIN and view.state not in ENDED]
+        return self.look().small
 
-    def jobs(self) -> list[View]:
+    def jobs(self) -> Sequence[View]:
         """Every job that has a row; none where the rows cannot be read, of which `problem` says why."""
         try:
             return self.watcher.views()
         except VelaturaError:
-            return []
+            return ()
 
     def problem(self) -> VelaturaError | None:
         """Why the rows of the queue cannot be read; None where they can."""
-        try:
-            self.watcher.views()
-        except VelaturaError as error:
-            return error
-        return None
+        return self.look().problem
 
     def repair(self) -> Repair:
         """Make a damaged queue anew."""
@@ -125,19 +150,13 @@ class Queue:
             shutil.rmtree(public, ignore_errors=True)
         return thrown
 
-    def _history(self) -> list[View]:
-        try:
-            return self.watcher.history()
-        except VelaturaError:
-            return self.watcher.history(rows=False)
-
     def in_short(self) -> tuple[str, bool]:
         """One line on what the computer does, and whether it does anything."""
-        if self.problem() is not None:
+        seen = self.look()
+        if seen.problem is not None:
             return words.QUEUE_PROBLEM, False
-        views = self.watcher.history()
-        busy = [view for view in views if view.state not in ENDED and view.state != State.QUEUED]
-        waiting = sum(view.state == State.QUEUED for view in views)
+        busy = [view for view in seen.views if view.state not in ENDED and view.state != State.QUEUED]
+        waiting = sum(view.state == State.QUEUED for view in seen.views)
         parts = [_in_short(view) for view in busy[:1]]
         parts += [f"{len(busy) - 1} more"] if len(busy) > 1 else []
         parts += [f"{waiting} waiting"] if waiting else []

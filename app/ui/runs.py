@@ -30,6 +30,7 @@ from app.ui.run_dialogs import dialogs
 from app.ui.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.trash import trash_link
 from app.ui.visit import actor_of, number, said
+from trainers.errors import VelaturaError
 from trainers.run import Run
 
 A_PAGE = 25
@@ -75,11 +76,10 @@ class RunsPage:
 
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
-        views, small = self.queue.runs(), self.queue.small_jobs()
-        actor = actor_of(request)
-        listed = self._listing(views, small, choice_of(chosen), actor)
-        value = _problem(self.queue, actor) + listed + trash_link(self.queue, actor)
-        busy = any(view.state not in ENDED for view in (*views, *small))
+        found, actor = self.queue.look(), actor_of(request)
+        listed = self._listing(found.runs, found.small, choice_of(chosen), actor)
+        value = _problem(found.problem, actor) + listed + trash_link(self.queue, actor)
+        busy = any(view.state not in ENDED for view in found.views)
         digest = sha256(f"{value}{busy}".encode()).hexdigest()[:16]
         if digest == seen:
             return {self.seen: gr.skip()}
@@ -160,9 +160,8 @@ def _ticked() -> str:
     )
 
 
-def _problem(queue: Queue, actor: Actor) -> str:
+def _problem(problem: VelaturaError | None, actor: Actor) -> str:
     """What is wrong with the queue as a whole, with what can be done about it."""
-    problem = queue.problem()
     if problem is None:
         return ""
     if isinstance(problem, DamagedQueueError):
@@ -204,5 +203,4 @@ def _fits(view: View, choice: dict[str, Any], actor: Actor) -> bool:
     needle = choice["search"].strip().casefold()
     if not groups.get(choice["show"], True):
         return False
-    # What a run is to be stands in its config, which is not read for every run at every look.
     return not needle or needle in f"{view.job.name} {run_parts.kind(view, actor)}".casefold()
