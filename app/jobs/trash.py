@@ -69,6 +69,11 @@ class Item:
         """When it is gone, in Unix seconds."""
         return self.deleted + DAYS * 86_400
 
+    def plain(self) -> dict[str, Any]:
+        """What programs are told of it: times in Unix seconds, its size in bytes."""
+        told = {"id": self.id, "kind": self.kind, "name": self.name, "owner": self.owner}
+        return told | {"deleted": self.deleted, "expires": self.expires, "bytes": self.size}
+
 
 class Trash:
     """The trash of a queue's runs; safe to use from many threads and processes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -90,7 +90,7 @@ def _find(trash: Trash, words: str) -> Item:
 def _show(trash: Trash, as_json: bool) -> None:
     items = trash.items(MACHINE_OWNER)
     if as_json:
-        print_json([_facts(item) for item in items])
+        print_json([item.plain() for item in items])
     elif items:
         days = [f"{max(0, round((item.expires - time.time()) / 86_400))} days left" for item in items]
         rows = [
@@ -100,15 +100,3 @@ def _show(trash: Trash, as_json: bool) -> None:
         print_table(("id", "name", "what", "size", ""), rows)
     else:
         say(f"nothing is in the trash of {trash.runs}")
-
-
-def _facts(item: Item) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "kind": item.kind,
-        "name": item.name,
-        "owner": item.owner,
-        "deleted": item.deleted,
-        "expires": item.expires,
-        "bytes": item.size,
-    }

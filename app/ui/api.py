@@ -12,7 +12,9 @@ import gradio as gr
 
 from app.jobs import actions
 from app.jobs.permissions import Actor
-from app.jobs.states import ENDED
+from app.jobs.states import ENDED, IN_WORDS
+from app.jobs.trash import Item as Thrown
+from app.jobs.trash import Trash
 from app.jobs.views import View
 from app.ui import edits, run_samples
 from app.ui.answers import (
@@ -47,7 +49,8 @@ def build(studio: Studio) -> None:
     for endpoint in (api.upload, api.start, api.download, api.generate):
         gr.api(endpoint, concurrency_limit=8)
     for endpoint in (
-        api.captions, api.status, api.stop, api.resume, api.styles, api.methods, api.presets, api.bases,
+        api.captions, api.status, api.stop, api.resume, api.delete, api.trash, api.restore, api.empty,
+        api.styles, api.methods, api.presets, api.bases,
     ):  # fmt: skip
         gr.api(endpoint, queue=False)
 
@@ -176,6 +179,37 @@ class Api:
         return self._state(run)
 
     @kindly
+    def delete(self, run: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+        """Move a run that has ended to the trash, with its style; the item that it is there."""
+        view, actor = self._view(run), _actor(request)
+        actor.check(run, view.job.owner)
+        if "delete" not in view.actions:
+            raise RefusalError("busy", f"{run} cannot be deleted: {IN_WORDS[view.state]}. /stop ends it.")
+        queue = self.studio.queue
+        item = queue.delete(queue.number(run, actor=actor), actor=actor)
+        return {"item": item.id if item is not None else ""}
+
+    @kindly
+    def trash(self, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+        """What lies in the trash and is yours, newest first, and how many bytes it takes."""
+        items = Trash(self.studio.queue.store).items(_actor(request))
+        return {"items": [item.plain() for item in items], "bytes": sum(item.size for item in items)}
+
+    @kindly
+    def restore(self, item: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+        """Bring something back from the trash as it was, under another name where its own was taken."""
+        thrown, actor = self._thrown(item, request), _actor(request)
+        name = actions.restore(self.studio.queue.store, thrown.id, actor=actor)
+        return {"kind": thrown.kind, "name": name}
+
+    @kindly
+    def empty(self, item: str = "", request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+        """Delete an item of the trash for good, or, where none is named, all that is yours."""
+        trash = Trash(self.studio.queue.store)
+        items = [self._thrown(item, request)] if item != "" else trash.items(_actor(request))
+        return {"deleted": len(items), "bytes": trash.remove(items)}
+
+    @kindly
     def styles(self, search: str = "", page: int = 1) -> Answer:
         """The styles there are, newest first, fifty a page."""
         needle = text_of(search, "search", NAME_LETTERS).casefold()
@@ -255,6 +289,10 @@ class Api:
 
     def _state(self, run: str) -> Answer:
         return _state(run, self._view(run))
+
+    def _thrown(self, item: str, request: gr.Request | None) -> Thrown:
+        trash = Trash(self.studio.queue.store)
+        return must("no_item", trash.item, text_of(item, "item", NAME_LETTERS), _actor(request))
 
     def _item(self, style: str) -> Item:
         item = self.studio.shelf.item(style) if isinstance(style, str) else None

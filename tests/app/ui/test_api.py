@@ -15,6 +15,10 @@ import httpx
 import pytest
 from safetensors import safe_open
 
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.store import Store
+from app.jobs.trash import Trash
+from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.trainers.data.pictures import scene
 
@@ -123,8 +127,32 @@ def test_a_run_is_stopped_and_what_it_had_is_said(client: Any, packed: Path) -> 
     sent = uploaded(client, packed)
     long = FEW | {"train.steps": 100_000, "sample.every": 0}
     run = client.predict(sent["draft"], "long", settings=long, api_name="/start")["run"]
+    said = refused(client, run, api_name="/delete")
+    assert "long cannot be deleted: it is " in said and "/stop ends it. [busy]" in said
     state = client.predict(run, "cancel", api_name="/stop")["state"]
     assert state in ("cancelled", "stopping")
+
+
+def test_a_run_is_deleted_listed_in_the_trash_brought_back_and_deleted_for_good(client: Any, place: Process) -> None:
+    folder, store = write_run(place.out, "fading", {"train": {"steps": 4, "warmup": 0}}), Store(place.out)
+    style = client.predict("fading", api_name="/status")["style"]
+    item = client.predict("fading", api_name="/delete")["item"]
+    assert "[no_run]" in refused(client, "fading", api_name="/status") and not folder.exists()
+    listed = client.predict(api_name="/trash")
+    (thrown,) = [one for one in listed["items"] if one["id"] == item]
+    assert (thrown["kind"], thrown["name"], thrown["owner"]) == ("run", "fading", "")
+    assert thrown["expires"] - thrown["deleted"] == 30 * 86_400 and listed["bytes"] >= thrown["bytes"] > 0
+    assert client.predict(item, api_name="/restore") == {"kind": "run", "name": "fading"}
+    assert client.predict("fading", api_name="/status")["style"] == style
+    assert "This is not in the trash any more. [no_item]" in refused(client, item, api_name="/restore")
+    assert "[no_item]" in refused(client, "../fading", api_name="/empty")
+    again = client.predict("fading", api_name="/delete")["item"]
+    assert client.predict(again, api_name="/empty") == {"deleted": 1, "bytes": thrown["bytes"]}
+    write_run(place.out, "gone", {"train": {"steps": 4, "warmup": 0}}, first=3)
+    client.predict("gone", api_name="/delete")
+    assert client.predict(api_name="/empty")["deleted"] == 1 and Trash(store).items(MACHINE_OWNER) == []
+    assert client.predict(api_name="/trash") == {"items": [], "bytes": 0}
+    store.close()
 
 
 def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_path: Path) -> None:
@@ -175,6 +203,9 @@ def test_every_value_of_a_wrong_type_gets_a_sentence_and_a_code(client: Any, pac
         "/status": {"run": "none"},
         "/stop": {"run": "none", "how": "save"},
         "/resume": {"run": "none"},
+        "/delete": {"run": "none"},
+        "/restore": {"item": "none"},
+        "/empty": {"item": "none"},
         "/styles": {"search": "", "page": 1},
         "/download": {"style": "none", "format": "toml"},
         "/generate": {"prompt": "x", "styles": {"none": 1.0}, "options": {}},

@@ -57,7 +57,9 @@ def example(language: str, studio: Process) -> str:
 
 def check(output: str, last: list[str]) -> None:
     lines = output.splitlines()
-    assert any("harbour" in line and line.startswith("[") for line in lines) and lines[-3:] == last, output
+    lists = [line for line in lines if line.startswith("[")]
+    assert any("'harbour'" in line for line in lists) and lines[-3:] == last, output
+    assert any("'harbour long'" in line for line in lists) and re.search(r"\bdeleted'?: 1,", output), "in the trash"
 
 
 def test_the_python_example(studio: Process, place: Path) -> None:

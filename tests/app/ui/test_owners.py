@@ -42,6 +42,7 @@ RUN_ACTIONS = (
     "delete",
 )
 STYLE_ACTIONS = ("rename", "delete", "discard")
+TRASH_ACTIONS = ("restore", "undo")
 DRAWING_ACTIONS = ("cancel", "dismiss", "hurry", "use", "again", "show")
 
 
@@ -57,6 +58,7 @@ class Shared:
         """Everything that is Ann's: files of runs, styles, drawings and drafts, and the rows of the queue."""
         root = self.places.root
         folders = [self.places.runs / name for name in ("dusk", "dawn")] + [self.places.styles, root / "drawings"]
+        folders.append(self.places.runs / ".trash" / self.ids["item"])
         folders.append(self.places.drafts / self.ids["draft"])
         files = {str(path): path.read_bytes() for top in folders for path in top.rglob("*") if path.is_file()}
         store = Store(self.places.runs)
@@ -103,6 +105,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     done = queue.store.add(NewJob(TRAIN, write_run(places.runs, "dusk", SHORT), owner="ann"), phase="ended")
     queue.store.add(NewJob(TRAIN, write_run(places.runs, "dawn", SHORT), owner="ann"))
     queue.store.add(NewJob(TRAIN, write_run(places.runs, "mine", SHORT, first=5), owner="bob"))
+    gone = queue.store.add(NewJob(TRAIN, write_run(places.runs, "gone", SHORT, first=7), owner="ann"), phase="ended")
+    thrown = queue.delete(gone.id, actor=Actor("ann"))
+    assert thrown is not None
     foreign = places.styles / "ink.safetensors"
     foreign.write_bytes((write_run(folder, "ink", SHORT, first=3) / "style" / "ink.safetensors").read_bytes())
     shelf = Shelf(queue)
@@ -116,7 +121,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     drafts = Drafts(places)
     draft = take_folder(drafts, "user:ann", write_images(folder / "images"))
     ids = {"trained": shelf.of_run("dusk"), "imported": imported.id, "drawing": drawing.name, "draft": draft.id}
-    ids |= {"picture": draft.pictures[0].id, "job": f"job:{done.id}"}
+    ids |= {"picture": draft.pictures[0].id, "job": f"job:{done.id}", "item": thrown.id}
     queue.store.close()
     process = Process(places.runs, "--auth", "ann:pear", "--auth", "bob:plum")
     yield Shared(process, places, ids)
@@ -137,6 +142,7 @@ def events(ids: dict[str, str]) -> list[dict[str, Any]]:
     asked = [(what, run) for run in ("dusk", "dawn", ids["job"]) for what in RUN_ACTIONS]
     asked += [(what, style) for style in (ids["trained"], ids["imported"]) for what in STYLE_ACTIONS]
     asked += [(what, ids["drawing"]) for what in DRAWING_ACTIONS]
+    asked += [(what, ids["item"]) for what in TRASH_ACTIONS] + [("empty", "")]
     asked += [("place", "mine"), ("up", "mine"), ("caption", ids["picture"]), ("remove", ids["picture"])]
     return [{"what": what, "run": about, "about": about, **more} for what, about in asked]
 
@@ -156,11 +162,13 @@ def test_no_listener_lets_one_person_change_what_is_anothers(shared: Shared) -> 
     ids = shared.ids
     wanted = {(what, run) for run in ("dusk", "dawn", ids["job"]) for what in RUN_ACTIONS}
     wanted |= {(what, style) for style in (ids["trained"], ids["imported"]) for what in STYLE_ACTIONS}
+    wanted |= {(what, ids["item"]) for what in TRASH_ACTIONS}
     assert refused == wanted | {("place", "mine"), ("up", "mine")}
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "given"), [("/stop", ("dawn", "cancel")), ("/resume", ("dawn",)), ("/stop", ("dusk",))]
+    ("endpoint", "given"),
+    [("/stop", ("dawn", "cancel")), ("/resume", ("dawn",)), ("/stop", ("dusk",)), ("/delete", ("dusk",))],
 )
 def test_no_endpoint_lets_one_person_change_what_is_anothers(shared: Shared, endpoint: str, given: tuple[str]) -> None:
     from gradio_client.exceptions import AppError
@@ -169,6 +177,20 @@ def test_no_endpoint_lets_one_person_change_what_is_anothers(shared: Shared, end
     with pytest.raises(AppError, match=rf"“{given[0]}” belongs to ann, who alone can change it\. \[not_yours\]"):
         bob.predict(*given, api_name=endpoint)
     assert shared.contents() == before
+
+
+def test_the_trash_of_another_is_neither_listed_nor_restored_nor_emptied(shared: Shared) -> None:
+    from gradio_client.exceptions import AppError
+
+    bob, before, item = shared.visitor("bob", "plum").client, shared.contents(), shared.ids["item"]
+    assert bob.predict(api_name="/trash") == {"items": [], "bytes": 0}
+    assert bob.predict(api_name="/empty") == {"deleted": 0, "bytes": 0}
+    for endpoint in ("/restore", "/empty"):
+        with pytest.raises(AppError, match=r"“gone” belongs to ann, who alone can change it\. \[not_yours\]"):
+            bob.predict(item, api_name=endpoint)
+    assert shared.contents() == before
+    (listed,) = shared.visitor("ann", "pear").client.predict(api_name="/trash")["items"]
+    assert (listed["id"], listed["name"], listed["owner"]) == (item, "gone", "ann")
 
 
 def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared, browser: Any) -> None:
