@@ -13,6 +13,9 @@ from app.studio.people import LEAST_PASSWORD, People, check_name, check_password
 from app.studio.people_database import PeopleDatabase
 from trainers.errors import VelaturaError
 
+SHOWN = 10
+"""People who are named where a name is wrong."""
+
 
 @contextmanager
 def people_of(runs: Path) -> Iterator[People]:
@@ -36,6 +39,17 @@ def has_people(runs: Path) -> bool:
         return False
     with people_of(runs) as people:
         return bool(people.all())
+
+
+def check_person(runs: Path, name: str) -> str:
+    """The name as it is kept. VelaturaError where others are in the table and nobody of this name is."""
+    name = check_name(name)
+    if has_people(runs):
+        with people_of(runs) as people:
+            if people.find(name) is None:
+                known = ", ".join(one.name for one in people.all()[:SHOWN])
+                raise VelaturaError(f"there is nobody called {name} in the table of people; there is {known}")
+    return name
 
 
 def add_person(runs: Path, name: str) -> None:

@@ -220,6 +220,13 @@ def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Acto
     return store.job(number)
 
 
+def give(store: Store, number: int, owner: str, *, actor: Actor) -> None:
+    """Let a run with its style belong to somebody else, `owner` being a login, or empty for the machine's owner."""
+    job = store.job(number)
+    actor.check(job.name, job.owner)
+    store.give(job, owner)
+
+
 # ---------------------------------------------------------------- order and tidying
 def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[Job]:
     """Move a waiting job `up`, `down`, `first`, `last` or to a place, 1 being the first; the line as it is then.

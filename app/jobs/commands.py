@@ -189,6 +189,27 @@ def delete(job: Number, out: Out = None, json: Json = False) -> None:
         say((name, "bold"), f" was deleted{back}")
 
 
+@queue_app.command(epilog="Example: velatura queue give dusk ann")
+def give(
+    job: Number,
+    person: Annotated[str, typer.Argument(metavar="PERSON", help='A name from the table of people; "" for nobody.')],
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Let a run with its style belong to a person of a shared studio, who alone can change it there."""
+    from app.jobs.actions import give as give_job
+    from app.jobs.views import Watcher
+    from app.people_commands import check_person
+
+    store = _open(out)
+    owner = check_person(store.runs, person) if person else ""
+    give_job(store, number := _find(store, job), owner, actor=MACHINE_OWNER)
+    if json:
+        print_json(_facts(Watcher(store).view(number)))
+    else:
+        say((store.job(number).name, "bold"), f" belongs to {owner or 'the owner of this machine'} now")
+
+
 @queue_app.command(epilog="Example: velatura queue clear")
 def clear(out: Out = None, json: Json = False) -> None:
     """Take out of the queue what has ended and is not to go on; the run folders stay."""

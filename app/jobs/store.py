@@ -283,6 +283,11 @@ class Store:
         """Note which device a job that has none is to have."""
         self._change("UPDATE jobs SET wants = ? WHERE id = ?", device, job.id)
 
+    def give(self, job: Job, owner: str) -> None:
+        """Let a job be somebody else's; its folder says so too."""
+        self._change("UPDATE jobs SET owner = ? WHERE id = ?", owner, job.id)
+        _note(self.job(job.id))
+
     def put_in_line(self, job: Job, first: bool = False) -> bool:
         """Let a job that has ended wait again, at the end of its priority's line or before everybody else."""
         last = "position = 1 + (SELECT max(position) FROM jobs)"

@@ -17,9 +17,14 @@ import pytest
 
 from app.jobs import actions
 from app.jobs.store import NewJob, Store
+from app.people_commands import people_of
 from app.settings import gather_config
+from app.ui.places import Places
+from app.ui.queue import Queue
+from app.ui.shelf import Shelf
 from tests.app.command import Outcome, call, command_line, commands
 from tests.app.files import write_pictures
+from tests.app.ui.ended_runs import write_run
 from trainers.prepare import prepare
 
 FEW = ("--steps", "1", "--set", "sample.steps=1", "--set", "targets.unet=cross-kv")
@@ -109,6 +114,27 @@ def test_a_deleted_run_is_listed_in_the_trash_brought_back_and_deleted_for_good(
     assert refused.code != 0 and "Delete 1 thing" in refused.err
     assert [one["id"] for one in facts("queue", "trash")] == [item]
     assert facts("queue", "trash", "empty", "--yes")["deleted"] == 1 and facts("queue", "trash") == []
+
+
+def test_a_run_is_given_to_somebody_of_the_table_with_its_style(place):
+    out = place / "outputs"
+    write_run(out, "dusk", {"train": {"steps": 4, "warmup": 0}})  # made before there was a queue
+    assert "dusk belongs to ann now" in call("queue", "give", "dusk", "ann").err, "nobody is known yet"
+    with people_of(out) as people:
+        people.add("ann", "pear-tree"), people.add("ben", "plum-tree")
+    wrong = call("queue", "give", "dusk", "bne")
+    assert (wrong.code, wrong.out) == (
+        1,
+        "",
+    ) and "nobody called bne in the table of people; there is ann, ben" in wrong.err
+    (row,) = facts("queue")
+    assert (row["owner"], row["state"]) == ("ann", "finished")
+    assert facts("queue", "give", "dusk", "ben")["owner"] == "ben"
+    assert [(style.name, style.owner) for style in Shelf(Queue(Places(out))).items()] == [("dusk", "ben")]
+    call("queue", "repair", "--from-folders")
+    assert facts("queue")[0]["owner"] == "ben", "its folder says whose it is"
+    assert "belongs to the owner of this machine now" in call("queue", "give", "dusk", "").err
+    assert facts("queue")[0]["owner"] == ""
 
 
 def test_what_does_not_fit_is_one_sentence(place):

@@ -54,7 +54,14 @@ def test_ownership_is_by_name_and_the_machines_owner_has_all():
 
 @pytest.mark.parametrize(
     ("name", "given"),
-    [("resume", {"steps": 9}), ("delete", {}), ("retry", {}), ("stop", {"how": "cancel"}), ("make_way", {})],
+    [
+        ("resume", {"steps": 9}),
+        ("delete", {}),
+        ("retry", {}),
+        ("stop", {"how": "cancel"}),
+        ("make_way", {}),
+        ("give", {"owner": "ben"}),
+    ],
 )
 def test_a_run_that_has_ended_is_changed_by_nobody_else(store, ended, name, given):
     before = contents(store)
