@@ -83,14 +83,20 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a style from a folder of images, or from a config file."""
+    from app.jobs.run_trash import put_aside
+    from app.jobs.store import Store
+    from app.jobs.trash_commands import tell_replaced
     from app.progress import TrainingView
     from app.settings import gather_config
     from trainers.train import train as train_style
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
     settings = gather_config(config, preset, options, assignments or [])
+    runs = runs_folder(out)
     with TrainingView() as view:
-        result = train_style(settings, runs_folder(out), overwrite, view)
+        result = train_style(
+            settings, runs, overwrite, view, lambda old: tell_replaced(put_aside(Store(runs), old), out)
+        )
     report_result(result, json)
 
 

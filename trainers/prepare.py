@@ -9,18 +9,28 @@ as an `error` event in its folder, and not by the preparation.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from trainers.config import Config
 from trainers.data.ingest import IngestReport, ingest
 from trainers.errors import VelaturaError
 from trainers.events import Listener, Recorder
-from trainers.run import Run, new_run, write_config
+from trainers.run import PutAway, Run, new_run, write_config
 
 
-def prepare(config: Config, out: Path, overwrite: bool = False, listener: Listener | None = None) -> Run:
-    """A new run folder under `out` that waits to be trained by `resume`; nothing is left where it fails."""
-    with new_run(config, out, overwrite) as run:
+def prepare(
+    config: Config,
+    out: Path,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    put_away: PutAway = shutil.rmtree,
+) -> Run:
+    """A new run folder under `out` that waits to be trained by `resume`; nothing is left where it fails.
+
+    `put_away` is given the folder of a run that it replaces, which is deleted without it.
+    """
+    with new_run(config, out, overwrite, put_away) as run:
         fill_folder(run, config, Recorder(run.folder, listener))
     return Run(out / config.name)
 

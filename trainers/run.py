@@ -18,7 +18,7 @@ import shutil
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,8 @@ ABANDONED = 24 * 3600
 
 Stop = Literal["save", "pause", "cancel"]
 """How a run is to end before its last step: saved and exported, saved only, or as it is."""
+PutAway = Callable[[Path], object]
+"""What becomes of the folder of a run that another one replaces; afterwards it is not there any more."""
 _STEP = re.compile(r"step-(\d{8})")
 
 
@@ -196,10 +198,11 @@ def open_run(folder: Path) -> Run:
 
 
 @contextmanager
-def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
+def new_run(config: Config, out: Path, overwrite: bool, put_away: PutAway = shutil.rmtree) -> Iterator[Run]:
     """A run folder under construction beside its final place, moved there when the block ends without an error.
 
-    Raises VelaturaError where something is in the way; on any error nothing is left behind.
+    A run that it replaces is given to `put_away` only then. Raises VelaturaError where something is in the way; on any
+    error nothing is left behind.
     """
     target = out / config.name
     for parent in (out, *out.parents):
@@ -219,7 +222,7 @@ def new_run(config: Config, out: Path, overwrite: bool) -> Iterator[Run]:
             if overwrite and target.exists():
                 with Run(target).training():  # not from under another process
                     pass
-                shutil.rmtree(target)
+                (put_away if is_run(target) else shutil.rmtree)(target)
             _put(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -247,7 +250,7 @@ def _put(building: Path, target: Path) -> None:
 
 
 def _may_be_replaced(target: Path) -> bool:
-    """Only a run or an empty folder: `--out` may be anywhere, and what is replaced is gone."""
+    """Only a run or an empty folder: `--out` may be anywhere."""
     return target.is_dir() and (is_run(target) or not any(target.iterdir()))
 
 

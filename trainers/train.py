@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -31,7 +32,7 @@ from trainers.presets import STARTER
 from trainers.previews import draw_final, draw_previews, preview_order
 from trainers.prior import open_prior
 from trainers.ranks_map import draw_rank_map
-from trainers.run import Run, new_run, plain_disk_errors, write_config
+from trainers.run import PutAway, Run, new_run, plain_disk_errors, write_config
 from trainers.signals import interrupted_by_sigterm
 from trainers.techniques import techniques_in
 from trainers.threads import run_threads
@@ -76,10 +77,19 @@ class Result:
     """
 
 
-def train(config: Config, out: Path, overwrite: bool = False, listener: Listener | None = None) -> Result:
-    """Train a style in a new run folder under `out`; nothing is left there where the preparation fails."""
+def train(
+    config: Config,
+    out: Path,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    put_away: PutAway = shutil.rmtree,
+) -> Result:
+    """Train a style in a new run folder under `out`; nothing is left there where the preparation fails.
+
+    `put_away` is given the folder of a run that it replaces, which is deleted without it.
+    """
     with interrupted_by_sigterm(), ExitStack() as threads:
-        with new_run(config, out, overwrite) as run:
+        with new_run(config, out, overwrite, put_away) as run:
             record = Recorder(run.folder, listener)
             threads.enter_context(run_threads(run, record))
             fill_folder(run, config, record)

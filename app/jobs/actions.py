@@ -5,16 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.process import own_identity
-from app.jobs.run_trash import bring_back, start_over, throw_away
+from app.jobs.run_trash import bring_back, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
-from app.jobs.trash import CONTENT, DRAWING, RESTARTED, RUN, STYLE, Item, Trash, new_id, new_item
+from app.jobs.trash import CONTENT, DRAWING, RUNS, STYLE, Item, Trash, new_id, new_item
 from app.jobs.views import View, Watcher
 from app.results import free_name
 from trainers.errors import VelaturaError
@@ -59,7 +60,7 @@ def add(
 ) -> Job:
     """Prepare a run, with its images copied in, and put it in line; its folder is there when this returns.
 
-    It belongs to the actor, unless the machine's owner makes it for `owner`.
+    It belongs to the actor, unless the machine's owner makes it for `owner`. What it replaces goes to the trash.
     """
     from trainers.prepare import prepare
 
@@ -68,7 +69,7 @@ def add(
         actor.check(config.name, there.owner if there is not None else "")
     if there is not None and there.phase != "ended":
         raise VelaturaError(f"{config.name} is in the queue already; give another --name")
-    run = prepare(config, store.runs, overwrite)
+    run = prepare(config, store.runs, overwrite, put_away=partial(put_aside, store))
     try:
         owner = actor.name or owner
         job = store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, config.train.device, priority))
@@ -289,12 +290,13 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
 
     A restarted run changes places with what became of it; while that is at work, only where it is to end: `instead`.
     """
-    settle(store)
+    if store.exists():  # without a queue there are runs, too
+        settle(store)
     trash = Trash(store)
     item = trash.item(id, actor)
     place = store.runs / item.parts[CONTENT]
-    if item.kind in (RUN, RESTARTED):
-        return bring_back(store, item, actor=actor, instead=instead).name
+    if item.kind in RUNS:
+        return bring_back(store, item, actor=actor, instead=instead)
     if item.kind == STYLE and trash.path(item).is_dir():
         _restore_style(store, trash, item)
         return item.name

@@ -9,7 +9,7 @@ import typer
 
 from app.console import print_json, print_table, say
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.trash_commands import trash_app
+from app.jobs.trash_commands import tell_replaced, trash_app
 from app.options import (
     BaseModel,
     ConfigFile,
@@ -76,13 +76,18 @@ def add(
 ) -> None:
     """Put a run in line; it starts when a worker has a device for it."""
     from app.jobs.actions import add as add_job
+    from app.jobs.trash import Trash
     from app.settings import gather_config
+    from trainers.run import is_run
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
     settings = gather_config(config, preset, options, assignments or [])
     store = _open(out)
+    replacing = overwrite and is_run(store.runs / settings.name)
     job = add_job(store, settings, actor=MACHINE_OWNER, priority=priority, first=first, overwrite=overwrite)
     _report(store, job, json)
+    if replacing and not json:
+        tell_replaced(next(item for item in Trash(store).items(MACHINE_OWNER) if item.name == job.name), out)
     _mention_worker(store, out, json)
 
 

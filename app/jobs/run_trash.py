@@ -1,4 +1,4 @@
-"""Runs into the trash and back: deleted ones, and what a run was before it was restarted from zero."""
+"""Runs into the trash and back: deleted and replaced ones, and what a run was before it was restarted from zero."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.jobs.permissions import Actor
 from app.jobs.process import own_identity
 from app.jobs.states import is_alive
 from app.jobs.store import Job, Store
-from app.jobs.trash import CONTENT, RESTARTED, RUN, Item, Trash, link_tree, new_item
+from app.jobs.trash import CONTENT, REPLACED, RESTARTED, RUN, Item, Trash, link_tree, new_item
 from app.results import free_name
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
@@ -45,6 +45,25 @@ def throw_away(store: Store, job: Job) -> Item | None:
     return Trash(store).put(item, {"remove": job.id})
 
 
+def put_aside(store: Store, folder: Path) -> Item:
+    """Move a run whose place another one takes to the trash, with its row, where it has one.
+
+    VelaturaError where it is still in the queue.
+    """
+    if store.exists():
+        settle(store)
+    trash, job = Trash(store), store.job_in(folder)
+    if job is None:
+        return trash.put(new_item(REPLACED, folder.name, "", {CONTENT: folder}, store.runs))
+    if job.phase != "ended" or not store.hold(job, own_identity()):
+        raise VelaturaError(f"{job.name} is in the queue; `velatura queue cancel {job.name}` takes it out")
+    try:
+        item = new_item(REPLACED, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
+        return trash.put(item, {"remove": job.id})
+    finally:
+        store.release(job)
+
+
 def start_over(store: Store, job: Job, config: Config) -> Item | None:
     """Let a held run wait to be trained from zero with a config, what it was before in the trash.
 
@@ -67,8 +86,8 @@ def has_learned(run: Run) -> bool:
     return bool(run.checkpoint_steps()) or run.style.is_dir() or drawn
 
 
-def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False) -> Job:
-    """Bring a run back from the trash exactly as it was, under another name where its own was taken; its job.
+def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False) -> str:
+    """Bring a run back from the trash exactly as it was, under another name where its own was taken; that name.
 
     One that was restarted takes the place of what became of it, which goes to the trash; while that is at work, it is
     brought back beside it, unless it is to take its place `instead`: then what is at work is ended first.
@@ -89,13 +108,11 @@ def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False)
     if (name,) != item.names:
         item = _called(trash, item, name)
     row["folder"] = place.with_name(name).relative_to(store.runs).as_posix()
-    trash.bring_back(item, place.with_name(name), {"put": row})
-    found = store.job_in(place.with_name(name))
-    assert found is not None
-    return found
+    trash.bring_back(item, place.with_name(name), {"put": row} if item.row else None)
+    return name
 
 
-def _swap(store: Store, trash: Trash, item: Item, there: Job) -> Job:
+def _swap(store: Store, trash: Trash, item: Item, there: Job) -> str:
     """Let a run that was restarted and what became of it change places."""
     if not store.hold(there, own_identity()):
         raise VelaturaError(f"{there.name} has changed in this moment; look again")
@@ -108,7 +125,7 @@ def _swap(store: Store, trash: Trash, item: Item, there: Job) -> Job:
             trash.remove([aside])
     finally:
         store.release(there)
-    return store.job(there.id)
+    return there.name
 
 
 def _end(store: Store, job: Job) -> None:

@@ -32,8 +32,10 @@ from trainers.run import whole_file
 FOLDER = ".trash"
 DAYS = 30
 """Days after which what lies in the trash is gone."""
-RUN, RESTARTED, STYLE, DRAWING = "run", "restarted", "style", "drawing"
-"""What an item can be: a run; a run as it was before it was restarted or brought back; a style; a drawing."""
+RUN, RESTARTED, REPLACED, STYLE, DRAWING = "run", "restarted", "replaced", "style", "drawing"
+"""What an item can be: a run; a run as it was before it was restarted or brought back; a run that another one of its
+name has replaced; a style; a drawing."""
+RUNS = (RUN, RESTARTED, REPLACED)
 CONTENT, NEXT = "content", "next"
 ITEM, JOURNAL, LOCK, GONE = "item.json", "journal.json", ".lock", ".gone-"
 PATIENCE = 20.0
@@ -283,7 +285,7 @@ def new_item(
 ) -> Item:
     """An item of now, with the parts that lie at these places."""
     places = {part: _relative(path.absolute(), runs) for part, path in parts.items()}
-    names = (name,) if kind in (RUN, RESTARTED) else ()
+    names = (name,) if kind in RUNS else ()
     return Item(new_id(), kind, name, owner, time.time(), 0, places, row, names)
 
 

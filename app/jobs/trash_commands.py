@@ -17,7 +17,13 @@ from trainers.errors import VelaturaError
 if TYPE_CHECKING:
     from app.jobs.trash import Item, Trash
 
-KINDS = {"run": "run", "restarted": "run, before a restart", "style": "style", "drawing": "picture"}
+KINDS = {
+    "run": "run",
+    "restarted": "run, before a restart",
+    "replaced": "run that was replaced",
+    "style": "style",
+    "drawing": "picture",
+}
 
 Thing = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id, or its name: then the newest of that name.")]
 
@@ -68,6 +74,12 @@ def empty(
         print_json({"deleted": len(items), "bytes": freed})
     else:
         say(f"the trash is empty; {readable_size(freed)} were freed")
+
+
+def tell_replaced(item: Item, out: Path | None) -> None:
+    """Say where a run is that another one of its name has replaced."""
+    where = f" --out {out}" if out else ""
+    say(f"what was {item.name} is in the trash; bring it back with: velatura queue trash restore {item.id}{where}")
 
 
 # ---------------------------------------------------------------- within

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 TITLE = "Trash"
-LEAD = "What was deleted or restarted stays here for 30 days, and comes back as it was."
+LEAD = "What was deleted, restarted or replaced stays here for 30 days, and comes back as it was."
 EMPTY = ("The trash is empty", "What you delete or restart stays here for 30 days, and comes back as it was.")
-KINDS = {"run": "Run", "restarted": "Run before a restart", "style": "Style", "drawing": "Picture"}
+KINDS = {
+    "run": "Run",
+    "restarted": "Run before a restart",
+    "replaced": "Run that was replaced",
+    "style": "Style",
+    "drawing": "Picture",
+}
 DELETED, LEFT, LAST_DAY = "deleted {}", "{} days left", "gone within a day"
 RESTORE, EMPTY_NOW = "Restore", "Empty now"
 HOLDS = "Trash · {} · {}"

@@ -219,8 +219,13 @@ def test_a_new_run_may_replace_an_old_one_if_asked(trained: Trained, tmp_path: P
     first = (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes()
     assert call(*words, "--seed", "5").code == 1
     assert (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes() == first
-    assert call(*words, "--seed", "5", "--overwrite").code == 0
+    replaced = call(*words, "--seed", "5", "--overwrite")
+    assert replaced.code == 0
     assert (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes() != first
+    back = re.search(r"what was dusk is in the trash; bring it back with: velatura (.*)", replaced.err)
+    assert back is not None and call(*back[1].split()).code == 0
+    assert (tmp_path / "dusk-2" / "style" / "dusk-2.safetensors").read_bytes() == first
+    assert not list(tmp_path.glob("queue.db*")), "the queue is not needed for it"
 
 
 # ---------------------------------------------------------------- inspect

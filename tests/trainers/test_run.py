@@ -59,6 +59,12 @@ def test_nothing_is_overwritten_unless_asked_and_then_only_at_the_end(tmp_path, 
         write_config(run, config)
     assert not (tmp_path / "dusk" / "kept").exists()
     assert (tmp_path / "dusk" / "config.toml").exists()
+    (tmp_path / "dusk" / "events.jsonl").write_text("old")
+    with new_run(config, tmp_path, True, lambda old: old.rename(tmp_path / "away")) as run:
+        assert not (tmp_path / "away").exists()
+        write_config(run, config)
+    assert (tmp_path / "away" / "events.jsonl").read_text() == "old"
+    assert not (tmp_path / "dusk" / "events.jsonl").exists()
 
 
 def test_a_file_in_the_way_is_named(tmp_path, config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import own_identity
 from app.jobs.restarts import low_memory_changes
 from app.jobs.store import NewJob, Store
+from app.jobs.trash import Trash
 from app.jobs.views import Watcher
 from tests.app.jobs.working import CPU, do_next, line, state_of
 from tests.trainers.runs import equal, events_of, quick_settings, style_tensors, write_images
@@ -51,8 +53,28 @@ def test_a_name_is_taken_once(store, quick, tmp_path):
     do_next(store)
     with pytest.raises(VelaturaError, match="exists already"):
         actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
+    old = files_of(store.runs / "dusk")
     again = actions.add(store, quick("dusk", {"seed": 5}), overwrite=True, actor=MACHINE_OWNER)
     assert [job.id for job in store.jobs()] == [again.id] and state_of(store, again.id) == "queued"
+    (item,) = Trash(store).items(MACHINE_OWNER)
+    assert (item.kind, item.name) == ("replaced", "dusk") and files_of(Trash(store).path(item)) == old
+    assert actions.restore(store, item.id, actor=MACHINE_OWNER) == "dusk-2"
+    assert {job.name: state_of(store, job.id) for job in store.jobs()} == {"dusk-2": "finished", "dusk": "queued"}
+    assert files_of(store.runs / "dusk-2")["style/dusk-2.safetensors"] == old["style/dusk.safetensors"]
+
+
+def test_what_is_not_replaced_after_all_stays_where_it_is(store, quick):
+    actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
+    do_next(store)
+    old = files_of(store.runs / "dusk")
+    with pytest.raises(VelaturaError, match="no such folder"):
+        actions.add(store, quick("dusk", {"data": {"images": "nowhere"}}), overwrite=True, actor=MACHINE_OWNER)
+    assert files_of(store.runs / "dusk") == old and Trash(store).items(MACHINE_OWNER) == []
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 def test_a_queue_that_cannot_be_used_leaves_no_run(store, quick):
