@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 from filelock import BaseFileLock, FileLock
 
-from trainers.run import sync_folder, whole_file
+from trainers.run import whole_file
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -74,7 +74,6 @@ class StateFile(Generic[T]):
                     _second_name(self.path, building)
             with whole_file(self.path) as building:
                 building.write_text(self._dump(value), encoding="utf-8")
-            sync_folder(self.path.parent)
 
     # ---------------------------------------------------------------- within
     def _good(self, path: Path) -> T | None:

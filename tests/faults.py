@@ -134,6 +134,8 @@ class _Disk:
         def change(*given: Any, **named: Any) -> Any:
             path = given[1] if name in ("link", "symlink") else given[0]
             path = named["dir_fd"] if isinstance(named.get("dir_fd"), int) else path
+            if name == "mkdir" and Path(path).is_dir():  # nothing is changed
+                return real(*given, **named)
             if self.fails(name, path):
                 raise self.stop()
             if self.fault != Fault.POWER or not self._is_inside(path):
@@ -159,7 +161,7 @@ class _Disk:
                 if is_new and self.fault == Fault.POWER:
                     self.names.append(_Name(Path(file).absolute()))
             written = real(file, mode, *given, **named)
-            if self.fault == Fault.POWER:
+            if self.fault == Fault.POWER and set(mode) & set("wx"):
                 self.unsynced.add(os.fstat(written.fileno()).st_ino)
             return _Written(written, self)
 
@@ -260,8 +262,35 @@ class _Written:
     def write(self, data: Any) -> int:
         disk = self._disk
         fails = disk.fails("write", self._file.name)
+        if disk.fault == Fault.POWER:
+            disk.unsynced.add(os.fstat(self._file.fileno()).st_ino)
         written = self._file.write(data[: len(data) // 2] if fails else data)
         self._file.flush()
         if fails:
             raise disk.stop()
         return int(written)
+
+
+def check_old_or_new(
+    fault: Fault, folder: Path, before: Path, act: Callable[[Path], object], look: Callable[[Path], object]
+) -> None:
+    """Cut `act` at every change: afterwards `look` finds what was there before or all that is new.
+
+    Where it was not cut, what is new stays, and after a fault that the process sees no file is left over.
+    """
+    done = shutil.copytree(before, folder / "done")
+    act(done)
+    old, new, known = look(before), look(done), _files(before) | _files(done)
+    assert old != new
+    found = []
+    for cut in each_cut(fault, folder, before, act):
+        found.append(look(cut.place))
+        assert found[-1] in (old, new), cut
+        assert bool(cut.change) == (cut.error is not None) or found[-1] == new, f"it went on in silence: {cut}"
+        if fault in (Fault.FULL, Fault.BROKEN):
+            assert _files(cut.place) <= known, cut
+    assert old in found and found[-1] == new
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.name.endswith("lock")}

@@ -9,7 +9,6 @@ as an `error` event in its folder, and not by the preparation.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from trainers.config import Config
@@ -24,7 +23,7 @@ def prepare(
     out: Path,
     overwrite: bool = False,
     listener: Listener | None = None,
-    put_away: PutAway = shutil.rmtree,
+    put_away: PutAway | None = None,
 ) -> Run:
     """A new run folder under `out` that waits to be trained by `resume`; nothing is left where it fails.
 

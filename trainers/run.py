@@ -184,10 +184,15 @@ class Run:
         """Where a checkpoint is kept that was found damaged, until the run has ended well."""
         return self.checkpoints / f"step-{step:08d}.damaged"
 
-    def forget_damaged(self) -> None:
-        """Delete the damaged checkpoints."""
+    def tidy(self, begun: float) -> None:
+        """Delete damaged checkpoints, and half files of attempts that were killed before this one, of Unix seconds."""
         for folder in self.checkpoints.glob("step-*.damaged"):
             shutil.rmtree(folder, ignore_errors=True)
+        for pattern in (".unfinished-*", "*.part"):
+            for left in self.folder.rglob(pattern):
+                with suppress(OSError):
+                    if left.stat().st_mtime < begun:
+                        left.unlink()
 
 
 def open_run(folder: Path) -> Run:
@@ -198,11 +203,11 @@ def open_run(folder: Path) -> Run:
 
 
 @contextmanager
-def new_run(config: Config, out: Path, overwrite: bool, put_away: PutAway = shutil.rmtree) -> Iterator[Run]:
+def new_run(config: Config, out: Path, overwrite: bool, put_away: PutAway | None = None) -> Iterator[Run]:
     """A run folder under construction beside its final place, moved there when the block ends without an error.
 
-    A run that it replaces is given to `put_away` only then. Raises VelaturaError where something is in the way; on any
-    error nothing is left behind.
+    All of it is on the disk before its name is. A run that it replaces is given to `put_away` only then, or deleted.
+    Raises VelaturaError where something is in the way; on any error nothing is left behind.
     """
     target = out / config.name
     for parent in (out, *out.parents):
@@ -214,17 +219,28 @@ def new_run(config: Config, out: Path, overwrite: bool, put_away: PutAway = shut
         raise VelaturaError(f"{target} is no run folder, so --overwrite does not replace it; give another --name")
     made = [p for p in (out, *out.parents) if not p.exists()]
     building = out / f".{config.name}.{os.getpid()}-{threading.get_ident()}.unfinished"
+    replaced = building.with_suffix(".replaced.unfinished")
     try:
         with plain_disk_errors(building):
+            shutil.rmtree(building, ignore_errors=True)  # of a process that was killed and had this one's number
             building.mkdir(parents=True)
             _sweep(out)
             yield Run(building)
+            sync_tree(building)
             if overwrite and target.exists():
                 with Run(target).training():  # not from under another process
                     pass
-                (put_away if is_run(target) else shutil.rmtree)(target)
+                if put_away is not None and is_run(target):
+                    put_away(target)
+                else:
+                    target.rename(replaced)  # at once: a half one would still look like a run
             _put(building, target)
+            for folder in (out, *(made_one.parent for made_one in made)):
+                sync_folder(folder)
     finally:
+        if replaced.exists() and not target.exists():
+            replaced.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
         shutil.rmtree(building, ignore_errors=True)
         for folder in made:  # folders that were made for a run that never began
             if folder.is_dir() and not any(folder.iterdir()):
@@ -273,7 +289,8 @@ def write_config(run: Run, config: Config) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to, moved there when the block ends without an error; else nothing is left.
 
-    What was written is on the disk before the name is, so that a power cut leaves the old file or the new one.
+    What was written is on the disk before the name is, so that a power cut leaves the old file or the new one, and the
+    new one once the block has ended.
     """
     whose = f"{os.getpid()}-{threading.get_ident()}"
     building = path.with_name(f".unfinished-{whose}-{path.name}")  # with the suffix that says the format
@@ -281,6 +298,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield building
         sync_file(building)
         building.replace(path)
+        sync_folder(path.parent)
     finally:
         building.unlink(missing_ok=True)
 
@@ -298,8 +316,21 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks
+            raise
     finally:
         os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder and all that is in it are on the disk."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        elif path.is_file():
+            sync_file(path)
+    sync_folder(folder)
 
 
 def check_free(path: Path, overwrite: bool) -> None:

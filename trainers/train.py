@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -82,7 +81,7 @@ def train(
     out: Path,
     overwrite: bool = False,
     listener: Listener | None = None,
-    put_away: PutAway = shutil.rmtree,
+    put_away: PutAway | None = None,
 ) -> Result:
     """Train a style in a new run folder under `out`; nothing is left there where the preparation fails.
 
@@ -269,7 +268,7 @@ def _finish(
     grid, difference = (finals.grid, finals.difference) if finals else (None, None)
     kind = "stopped" if stopped_by else "done"
     session.record(kind, step=progress.step, style=style.name, seconds=seconds, difference=difference)
-    run.forget_damaged()
+    run.tidy(started)
     if stopped_by:
         steps = session.config.train.steps
         session.record("note", message=f"stopped at step {progress.step} of {steps}; saved and exported")

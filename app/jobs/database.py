@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from app.jobs.backups import back_up, check_integrity
 from app.jobs.migrations import ADVICE, DamagedQueueError, migrate
 from trainers.errors import VelaturaError
-from trainers.run import sync_folder, whole_file
+from trainers.run import whole_file
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -155,7 +155,6 @@ def create(path: Path) -> None:
         with transaction(connection):
             migrate(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
-    sync_folder(path.parent)
 
 
 def lock_of(path: Path) -> FileLock:

@@ -21,7 +21,7 @@ from app.jobs.summary import Summary, read_summary
 from trainers.errors import VelaturaError
 from trainers.event_lines import Event
 from trainers.events import read_events
-from trainers.run import LOCK, is_run, sync_folder, whole_file
+from trainers.run import LOCK, is_run, sync_file, sync_folder, whole_file
 
 WORK = "app.jobs.work"
 ROOM = 1000
@@ -51,7 +51,9 @@ def repair(store: Store, use_backup: bool = True) -> Repair:
         store.close()
         aside = _free_name(path)
         for file in _files(path):
-            shutil.copy2(file, aside.with_name(file.name.replace(path.name, aside.name)))
+            kept = aside.with_name(file.name.replace(path.name, aside.name))
+            shutil.copy2(file, kept)
+            sync_file(kept)
         sync_folder(path.parent)
         with whole_file(path) as building:
             taken = use_backup and _copy_backup(store.backup, building)
@@ -62,7 +64,6 @@ def repair(store: Store, use_backup: bool = True) -> Repair:
             _leap(building)
             for log in _files(path)[1:]:  # it belongs to the old file, and SQLite would read it as this one's
                 log.unlink()
-        sync_folder(path.parent)
     _restore(store, saved)
     return Repair(aside, taken, tuple(store.jobs()))
 

@@ -209,7 +209,8 @@ class Drafts:
         )
         pictures, known = list(draft.pictures), _known(draft)
         for path in sorted(self.pictures(draft).glob("*.png"), key=lambda path: path.stat().st_mtime):
-            if path.stem not in known and (picture := _found(path)) is not None:
+            is_picture = not path.name.startswith(".") and path.stem not in known  # else it is half written, or here
+            if is_picture and (picture := _found(path)) is not None:
                 pictures.append(picture)
         captions = captions_in(damaged)
         pictures = [

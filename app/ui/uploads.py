@@ -21,6 +21,7 @@ from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import UnreadableError, alpha_mask, open_image
 from trainers.data.ingest import SUFFIXES
 from trainers.errors import VelaturaError
+from trainers.run import whole_file
 
 MOST_PICTURES = 200
 MOST_PIXELS = 50_000_000
@@ -190,7 +191,8 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
     if caption is None:
         caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
     identifier = secrets.token_hex(8)
-    image.save(drafts.pictures(draft) / f"{identifier}.png", compress_level=1)
+    with whole_file(drafts.pictures(draft) / f"{identifier}.png") as building:
+        image.save(building, compress_level=1)
     save_preview(image, drafts.previews(draft) / f"{identifier}.webp")
     return Picture(id=identifier, name=name[-MOST_NAME:], caption=clean(caption), size=(image.height, image.width))
 

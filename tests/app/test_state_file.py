@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.state_file import StateFile
+from tests.faults import Fault, check_old_or_new
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,6 +104,23 @@ def test_it_is_on_the_disk_before_it_has_its_name(file: StateFile[int], monkeypa
     monkeypatch.setattr(Path, "replace", lambda self, target: (done.append(target.name), replace(self, target))[1])
     file.write(1)
     assert done == ["fsync", "count.json", "fsync"] if os.name == "posix" else done[:2] == ["fsync", "count.json"]
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_fault_at_any_change_leaves_the_old_state_or_the_new_one(fault: Fault, tmp_path: Path) -> None:
+    def file(folder: Path) -> StateFile[int]:
+        return StateFile(folder / "count.json", number, json.dumps)
+
+    (before := tmp_path / "before").mkdir()
+    file(before).write(1)
+    file(before).write(2)
+
+    def look(folder: Path) -> int | None:
+        assert number((folder / "count.before.json").read_bytes()) in (1, 2)
+        assert not damaged(file(folder))
+        return file(folder).read()
+
+    check_old_or_new(fault, tmp_path, before, lambda place: file(place).write(3), look)
 
 
 COUNT = """

@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
+from tests.faults import Fault, each_cut
 from tests.trainers.runs import equal, events_of, quick_settings, style_tensors, write_images
 from trainers.errors import BusyError, VelaturaError
+from trainers.events import read_events
 from trainers.prepare import prepare
 from trainers.run import Run
 from trainers.train import resume, train
@@ -35,6 +37,30 @@ def test_nothing_is_left_of_what_cannot_be_prepared(quick, tmp_path):
     with pytest.raises(VelaturaError, match="There are no images"):
         prepare(quick({"data": {"images": str(tmp_path / "empty")}}), tmp_path / "runs")
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_fault_at_any_change_leaves_a_whole_run_or_none(fault, tiny_bases, tmp_path):
+    images = write_images(tmp_path / "images", {"fox": (32, 32), "moon": (32, 24)})
+    config = quick_settings(tiny_bases["sd1"], images)
+    prepare(config, tmp_path / "expected")
+
+    def look(runs):
+        kept = [path for path in (runs / "dusk").rglob("*") if path.suffix in (".png", ".txt", ".toml")]
+        return {path.relative_to(runs).as_posix(): path.read_bytes() for path in kept if path.name != "log.txt"}
+
+    expected, seen = look(tmp_path / "expected"), []
+    for cut in each_cut(fault, tmp_path, None, lambda place: prepare(config, place)):
+        seen.append(look(cut.place))
+        assert seen[-1] in ({}, expected), cut
+        if seen[-1]:
+            events = [event["type"] for event in read_events(cut.place / "dusk")]
+            assert events == ["images"] or "duplicates" in str(events), cut
+        elif fault in (Fault.FULL, Fault.BROKEN):
+            assert isinstance(cut.error, VelaturaError | OSError) and list(cut.place.iterdir()) == [], cut
+        elif len(seen) % 10 == 0:
+            assert look(prepare(config, cut.place).folder.parent) == expected, cut
+    assert seen[0] == {} and seen[-1] == expected and len(seen) > 20
 
 
 def test_what_only_the_base_can_refuse_is_an_event_of_the_run(quick, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults import Cut, Ended, Fault, faulty
 from tests.trainers.knobs import ALONE, both
 from tests.trainers.processes import training_process, wait_for
 from tests.trainers.runs import (
@@ -16,6 +17,7 @@ from tests.trainers.runs import (
     METHODS,
     equal,
     events_of,
+    files_in,
     quick_settings,
     state_of,
     stopping_at,
@@ -309,3 +311,19 @@ def test_a_killed_run_goes_on_with_the_bits_of_an_uncut_one(quick, tmp_path):
     again, whole = resume(run), train(config, tmp_path / "whole")
     assert equal(style_tensors(whole.style), style_tensors(again.style))
     assert equal(state_of(Run(whole.run), 40), state_of(run, 40))
+
+
+def test_a_run_that_is_killed_at_some_change_of_the_disk_goes_on_with_the_same_bits(quick, tmp_path):
+    config = quick({"train": {"steps": 3}, "save": {"every": 1}})
+    counted = Cut(tmp_path / "whole")
+    with faulty(Fault.KILL, 10**9, counted):
+        whole = style_tensors(train(config, counted.place).style)
+    saves = [number for number, change in enumerate(counted.changes) if ".step-0000000" in change]
+    exports = [number for number, change in enumerate(counted.changes) if "/style/" in change]
+    for number in (saves[len(saves) // 2], exports[0] + 2, exports[-1]):
+        cut = Cut(tmp_path / str(number))
+        with faulty(Fault.KILL, number, cut):
+            train(config, cut.place)
+        run = Run(cut.place / "dusk")
+        assert isinstance(cut.error, Ended) and equal(style_tensors(resume(run).style), whole), cut.change
+        assert not any("unfinished" in name or ".part" in name for name in files_in(run.folder)), cut.change

@@ -10,9 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.faults import Fault, check_old_or_new, each_cut
+from trainers import run as module
 from trainers.config_file import build_config
+from trainers.config_migrations import VERSION
 from trainers.errors import VelaturaError
-from trainers.run import Run, new_run, open_run, plain_disk_errors, whole_file, write_config
+from trainers.run import Run, is_run, new_run, open_run, plain_disk_errors, sync_folder, whole_file, write_config
 
 
 @pytest.fixture
@@ -135,6 +138,76 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         building.write_text("after")
         assert building.suffix == ".txt" and place.read_text() == "before"
     assert place.read_text() == "after" and list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("fault", Fault)
+@pytest.mark.parametrize("version", [1, VERSION])
+def test_a_fault_at_any_change_leaves_the_old_config_or_the_new_one(fault, version, tmp_path, config):
+    (tmp_path / "before").mkdir()
+    write_config(Run(tmp_path / "before"), config)
+    text = (tmp_path / "before" / "config.toml").read_text()
+    (tmp_path / "before" / "config.toml").write_text(text.replace(f"version = {VERSION}", f"version = {version}"))
+
+    def look(folder):
+        assert not (kept := folder / "config.v1.toml").exists() or "version = 1" in kept.read_text()
+        return Run(folder).table()["seed"]
+
+    new = config.model_copy(update={"seed": 7})
+    check_old_or_new(fault, tmp_path, tmp_path / "before", lambda place: write_config(Run(place), new), look)
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_fault_at_any_change_leaves_the_run_that_is_replaced_or_the_new_one_or_none(fault, tmp_path, config):
+    before = tmp_path / "before"
+    with new_run(config, before, overwrite=False) as run:
+        write_run(run, config)
+        (run.folder / "old").write_text("words")
+
+    def replace(place):
+        with new_run(config, place, overwrite=True) as run:
+            write_run(run, config)
+            (run.folder / "new").write_text("words")
+
+    def look(place):
+        (run,) = [path for path in place.iterdir() if not path.name.startswith(".")] or [None]
+        return run and {path.name: path.read_text() for path in run.iterdir() if path.name in ("old", "new")}
+
+    seen = [(look(cut.place), cut) for cut in each_cut(fault, tmp_path, before, replace)]
+    assert seen[0][0] == {"old": "words"} and seen[-1][0] == {"new": "words"}
+    allowed = [{"old": "words"}, {"new": "words"}, *([None] if fault in (Fault.KILL, Fault.POWER) else [])]
+    assert [cut for found, cut in seen if found not in allowed] == []
+    assert all(found is None or is_run(cut.place / "dusk") for found, cut in seen)
+
+
+def test_a_network_disk_that_cannot_sync_folders_is_written_to(tmp_path, monkeypatch):
+    def refuse(code):
+        def fsync(descriptor):
+            raise OSError(code, "simulated")
+
+        return fsync
+
+    monkeypatch.setattr(module.os, "fsync", refuse(errno.EINVAL))
+    sync_folder(tmp_path)
+    monkeypatch.setattr(module.os, "fsync", refuse(errno.EIO))
+    with pytest.raises(OSError, match="simulated"):
+        sync_folder(tmp_path)
+
+
+def test_what_attempts_that_were_killed_have_left_goes_when_a_run_has_ended(tmp_path):
+    run = Run(tmp_path)
+    begun = time.time()
+    for number, name in enumerate(
+        ("style/.dusk.safetensors.1-2.part", ".unfinished-1-2-config.toml", "cache/x.1.part")
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, times=(0, begun - 1 - number))
+    (tmp_path / ".unfinished-3-4-stop").write_text("somebody asks just now")
+    os.utime(tmp_path / ".unfinished-3-4-stop", times=(0, begun + 1))
+    run.damaged_checkpoint(3).mkdir(parents=True)
+    run.tidy(begun)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".unfinished-3-4-stop"]
+    assert list(run.checkpoints.iterdir()) == []
 
 
 def test_threads_that_write_the_same_file_do_not_disturb_each_other(tmp_path):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from trainers.errors import VelaturaError
+from trainers.run import sync_folder
 
 ELEMENT_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
@@ -47,6 +48,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
             os.fsync(file.fileno())
         _check_written(part, ordered)
         part.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise VelaturaError(f"the disk is full, {path} was not written; free some space and try again") from error

@@ -23,6 +23,7 @@ from trainers.adapters.updates import InputRotation
 from trainers.errors import VelaturaError
 from trainers.formats.file import save
 from trainers.formats.layout import LayoutError, method_of
+from trainers.run import whole_file
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -201,5 +202,6 @@ def write_peft_oft(folder: Path, skews: Mapping[str, Tensor]) -> Path:
     }
     folder.mkdir(parents=True, exist_ok=True)
     save(folder / TENSORS, tensors, {"format": "pt"})
-    (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    with whole_file(folder / CONFIG) as building:
+        building.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return folder

@@ -14,8 +14,9 @@ from app.ui import edits
 from app.ui.draft_form import VERSION, NewerDraftError
 from app.ui.drafts import UNDO_STEPS, Draft, Drafts, Picture
 from app.ui.places import Places, UploadFolder
-from app.ui.uploads import take_folder
+from app.ui.uploads import take, take_folder
 from tests.app.files import write_pictures
+from tests.faults import Fault, each_cut
 
 KEY = "visitor:someone"
 
@@ -36,6 +37,29 @@ def test_a_draft_outlives_the_studio(drafts, draft):
     assert again == changed and captions(again) == ["a fox", "owl", "toad"]
     assert changed.revision == draft.revision + 1
     assert drafts.read("visitor:another").pictures == ()
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_fault_at_any_change_leaves_the_draft_with_its_pictures_or_without_the_new_one(fault, drafts, tmp_path):
+    take_folder(drafts, KEY, write_pictures(tmp_path / "one", "fox.png"))
+    owl = write_pictures(tmp_path / "two", "owl.png") / "owl.png"
+
+    def add(place: Path) -> None:
+        drafts = Drafts(Places(place))
+        picture = take(drafts, drafts.read(KEY), "owl.png", owl)
+        drafts.change(KEY, lambda now: edits.with_pictures(now, [picture], []))
+
+    seen = []
+    for cut in each_cut(fault, tmp_path, tmp_path / "outputs", add):
+        found = Drafts(Places(cut.place))
+        draft = found.read(KEY)
+        for one in draft.pictures:
+            Image.open(found.pictures(draft) / f"{one.id}.png").load()
+        assert draft.notice == "", cut
+        (found.places.drafts / draft.id / "draft.json").write_text("?")
+        assert not any(one.id.startswith(".") for one in found.read(KEY).pictures), "what is half written is no picture"
+        seen.append(captions(draft))
+    assert seen[0] == ["fox"] and seen[-1] == ["fox", "owl"] and all(each in (seen[0], seen[-1]) for each in seen)
 
 
 def test_nothing_is_written_where_nothing_changes(drafts, draft):

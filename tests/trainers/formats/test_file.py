@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
+from tests.faults import Fault, check_old_or_new
 from trainers.errors import VelaturaError
 from trainers.formats.file import LARGEST_HEADER, save
 
@@ -74,6 +75,21 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, existing
         save(target, TENSORS, {})
     assert [path.name for path in tmp_path.iterdir()] == (["a.safetensors"] if existing else [])
     assert not existing or target.read_bytes() == b"before"
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_fault_at_any_change_leaves_the_old_file_or_the_new_one(fault, tmp_path):
+    (tmp_path / "before").mkdir()
+    save(tmp_path / "before" / "a.safetensors", TENSORS, {"ss_seed": "1"})
+
+    def look(folder):
+        with safe_open(folder / "a.safetensors", "pt") as file:
+            assert all(torch.equal(file.get_tensor(name), tensor) for name, tensor in TENSORS.items())
+            return file.metadata()
+
+    check_old_or_new(
+        fault, tmp_path, tmp_path / "before", lambda place: save(place / "a.safetensors", TENSORS, {}), look
+    )
 
 
 def test_a_disk_that_gives_back_other_bytes_is_noticed(tmp_path, monkeypatch):
