@@ -15,8 +15,9 @@ from app.ui.web.login import USER
 from app.ui.web.routes import FILE
 from app.ui.web.visitor import cookies_of
 
-OF_A_SENDER = re.compile(r"[0-9a-f]{32}")
-"""How a folder with somebody's uploads is called; Gradio's own copies lie in folders with longer names."""
+OF_GRADIO = re.compile(r"[0-9a-f]{64}")
+"""How a folder with a copy of Gradio's own is called; those with somebody's uploads have other names, and on some
+systems more than one each: in capitals, or cut to eight letters."""
 
 
 class FilesMiddleware:
@@ -40,7 +41,7 @@ class FilesMiddleware:
         if not path.is_relative_to(self.uploads):
             return path.is_relative_to(self.public)
         first = path.relative_to(self.uploads).parts[:1]
-        if not first or not OF_A_SENDER.fullmatch(first[0]):
-            return bool(first)
+        if first and OF_GRADIO.fullmatch(first[0]):
+            return True
         sender = sender_of(scope.get(USER), cookies_of(scope))
         return bool(sender) and path.is_relative_to(sender_folder(self.uploads, sender))

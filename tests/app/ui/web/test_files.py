@@ -42,3 +42,11 @@ def test_an_upload_is_its_senders_alone(stack, tmp_path):
     assert ask(stack, f"/gradio_api/file={upload}").status == 404
     nobodys = sender_folder(tmp_path / "uploads", "") / ("c" * 32) / "a.png"
     assert ask(stack, f"/gradio_api/file={nobodys}").status == 404
+
+
+def test_an_upload_has_no_second_name(stack, tmp_path):
+    """A folder may be found in capitals too, or by the eight letters that Windows keeps for old programs."""
+    folder = sender_folder(tmp_path / "uploads", "visitor:ann")
+    for name in (folder.name.upper(), f"{folder.name[:6]}~1", f"{folder.name}.", f"{folder.name}::$DATA", ".held"):
+        path = folder.with_name(name) / ("c" * 32) / "a.png"
+        assert ask(stack, f"/gradio_api/file={path}", cookie=f"{VISITOR}=bob").status == 404, name
