@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.jobs.permissions import NotOwnerError
+from app.ui import words
 from app.ui.bases import in_words
 from app.ui.html import file_address
 from app.ui.shelf import Item
@@ -19,7 +20,6 @@ from trainers.errors import VelaturaError
 Answer = dict[str, Any]
 MOST_TEXT, MOST_ENTRIES, DEEPEST = 10_000, 1000, 6
 """Letters of a text, entries of a table, and tables within tables that a program may send."""
-UNEXPECTED = "Something went wrong that was not foreseen; what the studio prints says more."
 
 
 def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,7 +36,7 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         except VelaturaError as error:
             raise gr.Error(f"{in_words(error)} [refused]", print_exception=False) from error
         except Exception as error:
-            raise gr.Error(f"{UNEXPECTED} [unexpected]") from error  # its traceback is in what the studio prints
+            raise gr.Error(f"{words.UNEXPECTED} [unexpected]") from error  # its traceback is in what the studio prints
 
     return answering
 

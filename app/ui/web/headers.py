@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.ui import words
 from app.ui.document import is_html
 from app.ui.web.routes import FILE, LOOK, is_page
 
@@ -39,14 +40,23 @@ class HeadersMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
         async def sending(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 headers = MutableHeaders(scope=message)
                 headers.update(FOR_ALL)
                 headers.setdefault(POLICY, SANDBOX)
             await send(message)
 
-        await self.app(scope, receive, sending if scope["type"] == "http" else send)
+        try:
+            await self.app(scope, receive, sending if scope["type"] == "http" else send)
+        except Exception:
+            if scope["type"] == "http" and not begun:  # Starlette's own answer would go out without these headers
+                await PlainTextResponse(words.UNEXPECTED, 500)(scope, receive, sending)
+            raise  # and so it is in the log
 
 
 class PolicyMiddleware:

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 
 from app.ui.document import Opening
 from app.ui.web.authenticator import Authenticator
+from app.ui.web.bad_calls import BadCallsMiddleware
 from app.ui.web.calls import CallsMiddleware
 from app.ui.web.files import FilesMiddleware
 from app.ui.web.foreign import ForeignAddressMiddleware
@@ -48,4 +49,5 @@ def checks(
         Middleware(VisitorMiddleware),
         Middleware(PolicyMiddleware),
         Middleware(Opening),
+        Middleware(BadCallsMiddleware),
     ]

@@ -6,6 +6,7 @@ called what, or edit the app.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from starlette.responses import JSONResponse
@@ -55,6 +56,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
     f"{API}/call/v2/{{api_name}}/{{event_id}}": READ,
 }
 """Methods by path, as Starlette writes it."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""Letters that no address of ours has."""
 
 
 class RoutesMiddleware:
@@ -70,9 +73,13 @@ class RoutesMiddleware:
             await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
         elif scope["type"] in ("http", "lifespan"):
             await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":  # there is none; a server that hears nothing would answer with an error
+            await send({"type": "websocket.close", "code": 1008})
 
     def knows(self, method: str, path: str) -> bool:
         """Whether there is such an address for this method."""
+        if CONTROL.search(path):  # a pattern's `$` lets a line feed at the end pass, and its parameters all of them
+            return False
         return any(method in methods and pattern.match(path) for pattern, methods in self._patterns)
 
 

@@ -44,3 +44,20 @@ def test_files_may_be_kept():
     file = ask(STACK, "/gradio_api/file=/public/a.webp")
     assert "immutable" in file.header("cache-control") and file.header("set-cookie") == ""
     assert "immutable" not in ask(STACK, "/config").header("cache-control")
+
+
+def test_an_error_that_nobody_foresaw_is_shut_in_too():
+    async def failing(scope, receive, send):
+        raise RuntimeError("the reason is for the log")
+
+    sent = []
+
+    async def caught(scope, receive, send):
+        with pytest.raises(RuntimeError, match="for the log"):
+            await HeadersMiddleware(failing)(scope, receive, send)
+        sent.append(True)
+
+    answer = ask(caught, "/config")
+    assert sent and answer.status == 500 and "for the log" not in answer.text
+    assert answer.header("content-security-policy").endswith("sandbox")
+    assert answer.header("x-content-type-options") == "nosniff"
