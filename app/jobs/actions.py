@@ -307,7 +307,7 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
             break
         place = place.with_name(f"{item.name} {number}{place.suffix}")
     trash.bring_back(item, place)
-    return place.stem
+    return place.stem if item.kind == STYLE else item.name
 
 
 # ---------------------------------------------------------------- within

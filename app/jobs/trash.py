@@ -32,9 +32,10 @@ from trainers.run import whole_file
 FOLDER = ".trash"
 DAYS = 30
 """Days after which what lies in the trash is gone."""
-RUN, RESTARTED, REPLACED, STYLE, DRAWING = "run", "restarted", "replaced", "style", "drawing"
+RUN, RESTARTED, REPLACED = "run", "restarted", "replaced"
+STYLE, DRAWING, PICTURES = "style", "drawing", "pictures"
 """What an item can be: a run; a run as it was before it was restarted or brought back; a run that another one of its
-name has replaced; a style; a drawing."""
+name has replaced; a style; a drawing; pictures that were taken out of a draft."""
 RUNS = (RUN, RESTARTED, REPLACED)
 CONTENT, NEXT = "content", "next"
 ITEM, JOURNAL, LOCK, GONE = "item.json", "journal.json", ".lock", ".gone-"

@@ -23,6 +23,7 @@ KINDS = {
     "replaced": "run that was replaced",
     "style": "style",
     "drawing": "picture",
+    "pictures": "pictures from Train",
 }
 
 Thing = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id, or its name: then the newest of that name.")]

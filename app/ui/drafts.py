@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.state_file import StateFile
 from app.ui import words
 from app.ui.draft_form import VERSION, captions_in, read_table, salvage, version_of
+from app.ui.draft_trash import forget, returned, take_back, throw_away
 from app.ui.places import Places
+from trainers.errors import VelaturaError
 from trainers.run import whole_file
 
 if TYPE_CHECKING:
@@ -147,6 +149,11 @@ class Drafts:
         file = self._file(key)
         return file.read() or Draft(id=file.path.parent.name, public=secrets.token_urlsafe(16))
 
+    def look(self, key: str) -> Draft:
+        """The draft of `key`, with the pictures that have come back from the trash since the last change."""
+        file = self._file(key)
+        return self.change(key, lambda now: now) if returned(file.path.parent) else self.read(key)
+
     def open(self, key: str) -> Draft:
         """The draft of `key`, begun where there is none: from then on its folders keep their names."""
         draft = self.read(key)
@@ -161,13 +168,15 @@ class Drafts:
         file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with file.lock():
             old = self.read(key)
-            new = change(old)
+            back = returned(file.path.parent)
+            new = change(self._with_returned(old, back))
             if new == old:
                 return old
             new = new.with_(revision=old.revision + 1, changed=time.time(), tab=tab)
             _back_up(file.path)
             file.write(new)
-            self._tidy(old, new)
+            forget(back)
+            self._tidy(old, new, key)
         return new
 
     def pictures(self, draft: Draft) -> Path:
@@ -237,15 +246,25 @@ class Drafts:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
-    def _tidy(self, old: Draft, new: Draft) -> None:
-        """Delete the files of pictures that can no longer be brought back."""
-        for identifier in _known(old) - _known(new):
-            for path in (
-                self.pictures(old) / f"{identifier}.png",
-                self.previews(old) / f"{identifier}.webp",
-                self.measures(old) / f"{identifier}.json",
-            ):
-                path.unlink(missing_ok=True)
+    def _with_returned(self, draft: Draft, places: Sequence[Path]) -> Draft:
+        """The draft with the pictures that have come back from the trash at its end."""
+        known, back = _known(draft), []
+        for table in take_back(places, self.pictures(draft)):
+            if _is_picture(table) and table["id"] not in known:
+                back.append(Picture.model_validate(table))
+                self._draw_preview(draft, back[-1])
+        return draft.with_(pictures=(*draft.pictures, *back)) if back else draft
+
+    def _tidy(self, old: Draft, new: Draft, key: str) -> None:
+        """Move pictures that can no longer be brought back here to the trash; what was made of them is deleted."""
+        before, now = _known(old), _known(new)
+        gone = [picture for identifier, picture in before.items() if identifier not in now]
+        for picture in gone:
+            (self.previews(old) / f"{picture.id}.webp").unlink(missing_ok=True)
+            (self.measures(old) / f"{picture.id}.json").unlink(missing_ok=True)
+        with suppress(OSError, VelaturaError):  # the change is made; they stay where they are
+            tables = [picture.model_dump() for picture in gone]
+            throw_away(self.places.runs, self.pictures(old).parent, self.pictures(old), tables, key)
 
 
 def save_preview(image: Image.Image, place: Path) -> None:
@@ -304,7 +323,8 @@ def _found(path: Path) -> Picture | None:
         return None
 
 
-def _known(draft: Draft) -> set[str]:
-    removed: Iterable[Picture] = (picture for step in draft.undo for _, picture in step.removed)
-    before = _known(draft.aside) if draft.aside is not None else set()
-    return {picture.id for picture in (*draft.pictures, *removed)} | before
+def _known(draft: Draft) -> dict[str, Picture]:
+    """Every picture of a draft by its id: those in it, those that undoing brings back, those that are kept aside."""
+    before = _known(draft.aside) if draft.aside is not None else {}
+    removed = {picture.id: picture for step in draft.undo for _, picture in step.removed}
+    return before | removed | {picture.id: picture for picture in draft.pictures}

@@ -79,7 +79,7 @@ class PicturesStep:
     def load(self, request: gr.Request) -> Shown:
         """What a page shows when it is opened."""
         key, said = key_of(request), self._clone(request)
-        draft = self.studio.drafts.read(key)
+        draft = self.studio.drafts.look(key)
         shown = self._whole(draft) | {self.tools: {"trigger": draft.trigger}}
         if said or draft.aside or draft.notice:
             shown[self.notice] = said or _notice(draft) or _aside(draft)

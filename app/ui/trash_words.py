@@ -11,6 +11,7 @@ KINDS = {
     "replaced": "Run that was replaced",
     "style": "Style",
     "drawing": "Picture",
+    "pictures": "Taken out in Train",
 }
 DELETED, LEFT, LAST_DAY = "deleted {}", "{} days left", "gone within a day"
 RESTORE, EMPTY_NOW = "Restore", "Empty now"

@@ -239,7 +239,7 @@ def test_the_oldest_make_room_with_all_their_copies(drawings, monkeypatch):
     assert not oldest.folder.exists() and not public.exists()
     (thrown,) = Trash(store).items(Actor("ben"))
     assert (thrown.kind, thrown.name, thrown.owner) == ("drawing", oldest.wish.prompt, "ben")
-    actions.restore(store, thrown.id, actor=Actor("ben"))
+    assert actions.restore(store, thrown.id, actor=Actor("ben")) == thrown.name
     (back,) = [one for one in drawings.history(whose) if one.record.number == first]
     assert len(back.pictures) == len(oldest.pictures) and drawings.history(whose)[0].id == back.id
     for drawing in drawings.history(whose):
