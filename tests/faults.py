@@ -91,6 +91,18 @@ def faulty(fault: Fault, number: int, cut: Cut) -> Iterator[None]:
         disk.lose()
 
 
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes: the system then refuses to write, in SQLite's own code too."""
+    resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 class _Disk:
     """Counts changes, and knows which of them a power cut would undo."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from app.jobs.backups import back_up, check_integrity
 from app.jobs.migrations import ADVICE, DamagedQueueError, migrate
+from app.transactions import transaction
 from trainers.errors import VelaturaError
 from trainers.run import whole_file
 
@@ -176,18 +177,6 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     except FileNotFoundError:
         return 0, 0, 0
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite itself undoes it after some errors, as on a full disk
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.backups import check_integrity
-from app.jobs.database import create, lock_of, transaction
+from app.jobs.database import create, lock_of
 from app.jobs.migrations import DamagedQueueError, migrate
 from app.jobs.process import Identity, identity_of
 from app.jobs.store import SMALL, TRAIN, Job, NewJob, Store
 from app.jobs.summary import Summary, read_summary
+from app.transactions import transaction
 from trainers.errors import VelaturaError
 from trainers.event_lines import Event
 from trainers.events import read_events

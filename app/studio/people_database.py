@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.transactions import transaction
 from trainers.errors import VelaturaError
 
 VERSION = 1
@@ -58,14 +59,8 @@ class PeopleDatabase:
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it or nothing. VelaturaError where the file cannot be read."""
-        with self._telling(), self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+        with self._telling(), self._lock, transaction(self._connection):
+            yield self._connection
 
     @contextmanager
     def look(self) -> Iterator[sqlite3.Connection]:

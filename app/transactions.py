@@ -1,0 +1,20 @@
+"""A transaction of SQLite: all of it is done or nothing, and the connection can be used again after any error."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A block in which nobody else writes, undone where it, or its beginning or end, fails."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")  # which may fail when it has begun
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite itself undoes it after some errors, as on a full disk
+            connection.execute("ROLLBACK")
+        raise
