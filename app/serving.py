@@ -41,6 +41,9 @@ def ui(
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="A proxy whose X-Forwarded-… headers count (address or network)."),
     ] = None,
+    quota: Annotated[
+        int, typer.Option(metavar="GB", min=1, help="What each person with a login may keep, their trash included.")
+    ] = 50,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let a whole network in without passwords.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     add: Annotated[
@@ -61,7 +64,8 @@ def ui(
     if add is not None or remove is not None or listed or imported:
         change_people(runs_folder(out), add, remove, listed, imported)
     else:
-        options = Serving(host, port, name or (), auth or (), auth_file, trusted_proxy or (), insecure, open_browser)
+        proxies = trusted_proxy or ()
+        options = Serving(host, port, name or (), auth or (), auth_file, proxies, quota, insecure, open_browser)
         serve(options, out)
 
 
@@ -89,6 +93,8 @@ class Serving:
     people: Sequence[str]
     people_file: Path | None
     proxies: Sequence[str]
+    quota: int
+    """GB that each person may keep."""
     insecure: bool
     open_browser: bool
 
@@ -105,12 +111,13 @@ def serve(options: Serving, out: Path | None) -> None:
     people = bool(given) or has_people(runs)
     check_address(options.host, people, options.insecure)
     check_proxies(options.proxies)
+    from app.studio.quota import GB
     from app.ui.studio import Address, start
     from trainers.signals import asking_to_stop
 
     address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies))
     try:
-        server = start(runs, address, given)
+        server = start(runs, address, given, options.quota * GB)
     except OSError as error:
         if error.filename:  # of a file, not of a port
             refused = f"the studio cannot keep anything in {runs_folder(out)}: {error.strerror}"

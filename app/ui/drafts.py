@@ -187,6 +187,13 @@ class Drafts:
         """The folder of what was measured on a draft's pictures."""
         return self._made(self.places.drafts / draft.id / "measures")
 
+    def size(self, key: str) -> int:
+        """Bytes of the pictures in the draft of `key`, and of those that are kept aside for it."""
+        draft = self.read(key)
+        there = (*draft.pictures, *(draft.aside.pictures if draft.aside is not None else ()))
+        files = (self.places.drafts / draft.id / "pictures" / f"{one.id}.png" for one in there)
+        return sum(file.stat().st_size for file in files if file.is_file())
+
     def previews(self, draft: Draft) -> Path:
         """The folder of a draft's small pictures for pages, `ID.webp` each."""
         return self._made(self.places.public / draft.public)

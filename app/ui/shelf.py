@@ -60,8 +60,7 @@ class Shelf:
     def items(self) -> list[Item]:
         """Every style, newest first."""
         runs = {path: view for view in self.queue.runs() if (path := style_of_run(view.job.folder)) is not None}
-        # Also what somebody has put there by hand: a file too large for an upload.
-        others = [path for path in self.places.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
+        others = self._others()
         with self._lock:
             found = [self._trained(path, view) for path, view in runs.items()]
             owners = self._owners() if others else {}
@@ -76,6 +75,13 @@ class Shelf:
     def item(self, id: str) -> Item | None:
         """The style with this id, None where there is none; the id comes from outside."""
         return next((item for item in self.items() if item.id == id), None)
+
+    def imported(self, owner: str) -> int:
+        """Bytes of the styles that somebody has imported."""
+        with self._lock:
+            owners = self._owners()
+            found = [self._found(path, owners) for path in self._others()] if owners else []
+        return sum(item.size for item in found if item is not None and item.owner == owner)
 
     def of_run(self, name: str) -> str:
         """The id of a run's style, empty where it has none."""
@@ -204,6 +210,10 @@ class Shelf:
         for folder in (self.places.public / OFFERED).glob("*"):
             if folder.name not in names:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _others(self) -> list[Path]:
+        """The files that were made elsewhere; also those put there by hand, which are too large for an upload."""
+        return [path for path in self.places.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
 
     def _trained(self, path: Path, view: View) -> Item | None:
         item = self._known(path, view)

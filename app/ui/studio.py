@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from app.jobs.disk import missing, room
 from app.jobs.trash import Trash
 from app.studio.people import People
 from app.studio.people_database import PeopleDatabase
+from app.studio.quota import USUAL, Quota, Sent
 from app.studio.received import Received
 from app.studio.sessions import Sessions
 from app.ui import api, comparison, playground, run, runs, styles, train, trash, words
@@ -33,6 +35,7 @@ from app.ui.web.hosts import is_loopback, names_of_machine
 from app.ui.web.limits import Shares
 from app.ui.web.login import USER
 from app.ui.web.middleware import checks
+from trainers.errors import VelaturaError
 
 STYLE_SHEETS = (
     *("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css"),
@@ -92,10 +95,10 @@ def build(studio: Studio) -> gr.Blocks:
     return demo
 
 
-def start(folder: Path, address: Address, given: dict[str, str]) -> Server:
+def start(folder: Path, address: Address, given: dict[str, str], most_kept: int = USUAL) -> Server:
     """Serve a studio whose runs are in `folder`; returns once it answers. OSError where the port is taken.
 
-    `given` are passwords by name, of people who may come in besides those of the table.
+    `given` are passwords by name, of people who may log in besides those of the table; each may keep `most_kept` bytes.
     """
     places = Places(folder)
     places.make()
@@ -112,7 +115,8 @@ def start(folder: Path, address: Address, given: dict[str, str]) -> Server:
     studio.estimating.sweep()
     studio.checker.warm_up()
     demo = build(studio).queue(default_concurrency_limit=8, max_size=200)
-    shares = Shares(_room(uploads.path, Trash(studio.queue.store)), Received(people) if shared else None)
+    thrown, received = Trash(studio.queue.store), Received(people) if shared else None
+    shares = Shares(_room(uploads.path, thrown), received, Quota(most_kept, thrown, partial(_sent, studio)))
     static = Path(str(files("app.ui"))) / "static"
     hosts = names_of_machine(address.host) | {name.lower() for name in address.names}
     _, url, _ = demo.launch(
@@ -151,6 +155,15 @@ def start(folder: Path, address: Address, given: dict[str, str]) -> Server:
     dispatching = ExitStack()
     dispatching.enter_context(studio.queue.dispatcher().in_background())
     return Server(demo, studio, uploads, people, url, dispatching)
+
+
+def _sent(studio: Studio, person: str) -> Sent:
+    """What is there of what a person has sent."""
+    try:
+        pictures = studio.drafts.size(f"user:{person}")
+    except (OSError, VelaturaError):  # of which the page says why
+        pictures = 0
+    return Sent(pictures, studio.shelf.imported(person))
 
 
 def _room(folder: Path, trash: Trash) -> Callable[[], int]:

@@ -17,6 +17,10 @@ NO_JSON = "What was sent is not JSON, or is nested too deeply."
 TOO_LARGE = "This is more than one upload may hold: 200 MB. Send it in parts."
 TOO_MANY_CALLS = "Too many calls of yours are waiting. Send more when some of them have been answered."
 SHARE_USED = "You have uploaded as much as one person may in a day. Go on tomorrow, or ask whoever runs this studio."
+QUOTA_USED = (
+    "There is no room for this in the {} that one person may keep: your pictures in Train take {}, the styles that you "
+    "have imported {}. Take pictures out or delete styles, then send it again; your trash makes room by itself."
+)
 BAD_PATH = "Files are uploads: send them first, as handle_file(path) does. [bad_path]"
 BAD_CALL = "There is no such endpoint, or these are not its values. [bad_call]"
 UNEXPECTED = "Something went wrong that was not foreseen; what the studio prints says more."

@@ -25,7 +25,7 @@ def end():
     os.kill(os.getpid(), signal.SIGINT)
 
 threading.Thread(target=end, daemon=True).start()
-serving.serve(serving.Serving("127.0.0.1", None, (), (), None, (), False, False), Path(sys.argv[1]))
+serving.serve(serving.Serving("127.0.0.1", None, (), (), None, (), 50, False, False), Path(sys.argv[1]))
 print("dispatchers:", started.count("dispatcher"))
 """
 

@@ -6,10 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.console import readable_size
 from app.studio.attempts import network_of
+from app.studio.quota import Quota, Sent
 from app.studio.received import Received
 from app.ui import words
 from app.ui.web.login import USER, address_of
@@ -59,10 +62,12 @@ class SizeMiddleware:
 
 @dataclass(frozen=True)
 class Shares:
-    """What uploads may take: bytes of the disk, and on a shared studio of each sender's share of a day."""
+    """What uploads may take: bytes of the disk, and on a shared studio of each sender's share of a day and quota."""
 
     room: Callable[[], int]
     received: Received | None = None
+    quota: Quota | None = None
+    """Of what people keep, who have logins."""
 
 
 class UploadsMiddleware:
@@ -78,12 +83,19 @@ class UploadsMiddleware:
         sender = scope.get(USER) or network_of(address_of(scope))
         received, incoming = self.shares.received, Incoming(length_of(scope))
         left = received.left(sender) if received else sys.maxsize
+        quota = self.shares.quota if scope.get(USER) else None
+        announced = max(1, incoming.announced)
+        may_keep = await run_in_threadpool(quota.left, sender, announced) if quota else sys.maxsize
         looked = -LOOK_EVERY
 
         def check(expected: int) -> None:
-            nonlocal looked
+            nonlocal looked, may_keep
             if expected > left:
                 raise TooMuchError(429, words.SHARE_USED)
+            if quota and max(1, expected) > may_keep:  # more than it has said
+                may_keep = quota.left(sender, max(1, expected))
+                if max(1, expected) > may_keep:
+                    raise TooMuchError(507, quota_used(quota.limit, quota.sent(sender)))
             if incoming.come - looked >= LOOK_EVERY:
                 looked = incoming.come
                 if self.shares.room() < max(1, expected - incoming.come):
@@ -125,6 +137,11 @@ async def checked(
             raise
         headers = {"connection": "close"}  # the rest of the body is not read
         await refusal(scope, error.status, error.sentence, headers)(scope, receive, send)
+
+
+def quota_used(limit: int, sent: Sent) -> str:
+    """What takes up a person's quota, and how it is freed."""
+    return words.QUOTA_USED.format(*(readable_size(size) for size in (limit, sent.pictures, sent.styles)))
 
 
 def is_upload(scope: Scope) -> bool:

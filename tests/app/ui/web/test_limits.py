@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from app.jobs.permissions import Actor
+from app.jobs.store import Store
+from app.jobs.trash import CONTENT, STYLE, Trash, new_item
 from app.studio.people_database import PeopleDatabase
+from app.studio.quota import Quota, Sent
 from app.studio.received import Received
 from app.ui.web.limits import LARGEST_OTHER, LARGEST_UPLOAD, LOOK_EVERY, Shares, SizeMiddleware, UploadsMiddleware
-from tests.app.ui.web.asking import ask, inner
+from app.ui.web.login import USER
+from tests.app.ui.web.asking import Answer, ask, inner
 
 SIZES = SizeMiddleware(inner)
 UPLOAD = "/gradio_api/upload"
@@ -54,6 +61,33 @@ def test_each_sender_has_a_share_of_a_day(tmp_path):
     assert ask(stack, UPLOAD, "POST", [b"x" * 400]).status == 200 and received.left("127.0.0.1") == 0
     now += 24 * 3600
     assert received.left("127.0.0.1") == 1000
+
+
+def test_who_logs_in_keeps_so_much_and_their_trash_makes_room(tmp_path):
+    trash, kept = Trash(Store(tmp_path)), {"ann": Sent(500, 200), "ben": Sent(0, 0)}
+    for name, owner, size in (("old", "ann", 200), ("new", "ann", 200), ("theirs", "ben", 900)):
+        (trash.runs / name).write_bytes(bytes(size))
+        trash.put(new_item(STYLE, name, owner, {CONTENT: trash.runs / name}, trash.runs))
+    limits = Shares(lambda: 2**30, quota=Quota(1200, trash, kept.__getitem__))
+
+    def send(size: int, person: str, said: bool = True) -> Answer:
+        async def stack(scope: Any, *channels: Any) -> None:
+            await UploadsMiddleware(inner, limits)(scope | ({USER: person} if person else {}), *channels)
+
+        return ask(stack, UPLOAD, "POST", [b"x" * size], **({"content_length": str(size)} if said else {}))
+
+    def left(person: str) -> list[str]:
+        return [item.name for item in trash.items(Actor(person))]
+
+    assert send(100, "ann").status == 200 and left("ann") == ["new", "old"]
+    assert send(101, "ann").status == 200 and left("ann") == ["new"], "the oldest has made room"
+    for said in (True, False):
+        refused = send(501, "ann", said)
+        assert refused.status == 507 and "your pictures in Train take 500 bytes, the styles" in refused.text
+        assert left("ann") == ["new"], "nothing is deleted for what does not fit anyway"
+    assert send(500, "ann", said=False).status == 200 and left("ann") == []
+    assert left("ben") == ["theirs"] and send(300, "ben").status == 200
+    assert send(5000, "").status == 200, "on one's own machine there is no such limit"
 
 
 @pytest.mark.parametrize("told", ["-1", "x", "\u00b2", "1e9"])
