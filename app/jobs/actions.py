@@ -19,7 +19,7 @@ from app.jobs.trash import CONTENT, DRAWING, RUNS, STYLE, Item, Trash, new_id, n
 from app.jobs.views import View, Watcher
 from app.results import free_name
 from trainers.errors import VelaturaError
-from trainers.events import Recorder
+from trainers.events import Recorder, read_events
 from trainers.run import Run, Stop, is_run, open_run, write_config
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
     if item.kind in RUNS:
         return bring_back(store, item, actor=actor, instead=instead)
     if item.kind == STYLE and trash.path(item).is_dir():
-        _restore_style(store, trash, item)
+        _restore_style(store, trash, item, actor)
         return item.name
     if item.kind == DRAWING:  # as the newest, or the next drawing would push it out again
         place = place.with_name(f"{place.name.partition('-')[0]}-{new_id()}")
@@ -311,14 +311,23 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
 
 
 # ---------------------------------------------------------------- within
-def _restore_style(store: Store, trash: Trash, item: Item) -> None:
+def _restore_style(store: Store, trash: Trash, item: Item, actor: Actor) -> None:
     """Put a run's style back to its run; one that the run has by now goes to the trash."""
     place = store.runs / item.parts[CONTENT]
-    if not is_run(place.parent):
+    there = store.job_in(place.parent)
+    if not is_run(place.parent) or _began(place.parent, there) > item.deleted:  # another run has its name by now
         raise VelaturaError(f"the run of “{item.name}” is not here; restore that first")
+    owner = there.owner if there is not None else ""
+    actor.check(place.parent.name, owner)
     with Run(place.parent).training():
-        aside = style_item(store, place.parent, item.name, item.owner) if place.exists() else None
+        aside = style_item(store, place.parent, item.name, owner) if place.exists() else None
         trash.bring_back(item, place, aside=aside)
+
+
+def _began(folder: Path, job: Job | None) -> float:
+    """When a run was there first, in Unix seconds; 0 where nothing tells."""
+    first = next(read_events(folder), {}).get("time", job.added if job is not None else 0.0)
+    return float(first)
 
 
 def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:

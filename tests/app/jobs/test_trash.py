@@ -267,3 +267,31 @@ def test_a_kill_leaves_the_old_state_or_the_new_one(store, dusk, tmp_path, what)
 def copied(runs: Path, to: Path) -> Path:
     shutil.copytree(runs, to)
     return to
+
+
+# ---------------------------------------------------------------- another run of the same name
+def test_a_style_goes_back_to_its_own_run_alone(store, dusk):
+    ann, ben = Actor("ann"), Actor("ben")
+    trash = Trash(store)
+    style = trash.put(actions.style_item(store, dusk.folder, "dusk", "ann"))
+    run = actions.delete(store, dusk.id, actor=ann)
+    other = write_run(store.runs, "dusk", SHORT, first=3)
+    store.add(NewJob(TRAIN, other, owner="ben"), phase="ended")
+    before = files(other)
+    for actor in (ann, MACHINE_OWNER):
+        with pytest.raises(VelaturaError, match="the run of “dusk” is not here; restore that first"):
+            actions.restore(store, style.id, actor=actor)
+    assert files(other) == before and len(trash.items(ann)) == 2 and trash.items(ben) == []
+    store.remove(store.job_in(other))
+    shutil.rmtree(other)
+    actions.restore(store, run.id, actor=ann)
+    actions.restore(store, style.id, actor=ann)
+    assert (dusk.folder / "style").is_dir() and trash.items(MACHINE_OWNER) == []
+
+
+def test_a_style_does_not_go_back_to_a_run_that_is_somebody_elses_by_now(store, dusk):
+    style = Trash(store).put(actions.style_item(store, dusk.folder, "dusk", "ann"))
+    actions.give(store, dusk.id, "ben", actor=MACHINE_OWNER)
+    with pytest.raises(NotOwnerError, match="“dusk” belongs to ben"):
+        actions.restore(store, style.id, actor=Actor("ann"))
+    assert not (dusk.folder / "style").exists()
