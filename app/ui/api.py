@@ -70,11 +70,12 @@ class Api:
     ) -> Answer:
         """Add pictures, captions (`.txt`) or ZIPs to a draft, a new one where none is named."""
         draft = text_of(draft, "draft", DRAFT_LETTERS) or secrets.token_urlsafe(24)
-        before = len(self._read(draft).pictures)
+        key = self._key(draft, request)
+        before = len(self.studio.drafts.read(key).pictures)
         sender = sender_of(request.username, request.cookies) if request is not None else ""
         folder = sender_folder(self.studio.uploads, sender)
         try:
-            kept = take_in(self.studio.drafts, _key(draft), uploads_of(files), folder)
+            kept = take_in(self.studio.drafts, key, uploads_of(files), folder)
         except OSError as error:
             raise RefusalError("not_kept", reason(error)) from error
         if len(kept.pictures) == before and not before:
@@ -94,9 +95,15 @@ class Api:
         return {"draft": draft, "images": images, "left_out": left_out}
 
     @kindly
-    def captions(self, draft: str, captions: dict[str, str], trigger: str = "") -> Answer:
+    def captions(
+        self,
+        draft: str,
+        captions: dict[str, str],
+        trigger: str = "",
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> Answer:
         """Write captions, by the pictures' ids, and the trigger word that stands before each of them."""
-        before = self._known(draft)
+        before = self._known(draft, request)
         wanted = {one: text_of(text, f"the caption of {one}") for one, text in table_of(captions, "captions").items()}
         trigger = text_of(trigger, "trigger", edits.MOST_TRIGGER)
         missing = sorted(set(wanted) - {one.id for one in before.pictures})
@@ -106,7 +113,7 @@ class Api:
         def change(now: Draft) -> Draft:
             return edits.with_captions(edits.with_trigger(now, trigger) if trigger else now, wanted, "{} changed.")
 
-        after = self.studio.drafts.change(_key(draft), change)
+        after = self.studio.drafts.change(self._key(draft, request), change)
         changed = sum(one.caption != two.caption for one, two in zip(before.pictures, after.pictures, strict=True))
         return {"changed": changed}
 
@@ -121,7 +128,7 @@ class Api:
         request: gr.Request = None,  # type: ignore[assignment]
     ) -> Answer:
         """Train a draft: a run in line. `settings` are a config's tables or dotted keys such as `train.steps`."""
-        known = self._known(draft)
+        known = self._known(draft, request)
         name = text_of(name, "name", NAME_LETTERS)
         choice = text_of(preset, "preset", NAME_LETTERS), text_of(base, "base", PATH_LETTERS)
         chosen, table = must("bad_setting", with_orders, known, *choice, table_of(settings, "settings"))
@@ -270,13 +277,17 @@ class Api:
         ]
 
     # ---------------------------------------------------------------- within
-    def _read(self, draft: str) -> Draft:
+    def _key(self, draft: str, request: gr.Request | None) -> str:
+        """The key of a program's draft: on a shared studio its login's, whose name for it others may choose, too."""
         if not isinstance(draft, str) or not draft or len(draft) > DRAFT_LETTERS:
             raise RefusalError("no_draft", "A draft is what /upload has answered.")
-        return self.studio.drafts.read(_key(draft))
+        owner, key = _owner(request), f"program:{draft}"
+        if owner and not self.studio.drafts.read(key).revision:  # one of before is whose it was: who knows its name
+            return f"program:{owner}:{draft}"
+        return key
 
-    def _known(self, draft: str) -> Draft:
-        known = self._read(draft)
+    def _known(self, draft: str, request: gr.Request | None) -> Draft:
+        known = self.studio.drafts.read(self._key(draft, request))
         if not known.pictures:
             raise RefusalError("no_draft", "There is no such draft, or it has no pictures: /upload makes one.")
         return known
@@ -303,10 +314,6 @@ class Api:
 
 def _state(run: str, view: View) -> Answer:
     return {"run": run, "state": view.state.value, "place": view.place, "ended": view.state in ENDED}
-
-
-def _key(draft: str) -> str:
-    return f"program:{draft}"
 
 
 def _actor(request: gr.Request | None) -> Actor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -191,6 +192,22 @@ def test_the_trash_of_another_is_neither_listed_nor_restored_nor_emptied(shared:
     assert shared.contents() == before
     (listed,) = shared.visitor("ann", "pear").client.predict(api_name="/trash")["items"]
     assert (listed["id"], listed["name"], listed["owner"]) == (item, "gone", "ann")
+
+
+def test_a_programs_draft_is_its_logins_whatever_it_is_called(shared: Shared, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+    from gradio_client.exceptions import AppError
+
+    ann, bob = shared.visitor("ann", "pear").client, shared.visitor("bob", "plum").client
+    pictures = sorted(write_images(tmp_path / "images").glob("*.png"))
+    (mine,) = ann.predict([handle_file(str(pictures[0]))], "cats", api_name="/upload")["images"]
+    with pytest.raises(AppError, match=r"no such draft.* \[no_draft\]"):
+        bob.predict("cats", {mine["id"]: "stolen"}, api_name="/captions")
+    with pytest.raises(AppError, match=r"no such draft.* \[no_draft\]"):
+        bob.predict("cats", "stolen", api_name="/start")
+    (other,) = bob.predict([handle_file(str(pictures[1]))], "cats", api_name="/upload")["images"]
+    assert other["id"] != mine["id"]
+    assert ann.predict("cats", {mine["id"]: "a cat"}, api_name="/captions") == {"changed": 1}
 
 
 def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared, browser: Any) -> None:
