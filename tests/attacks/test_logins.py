@@ -81,6 +81,7 @@ def test_what_a_visitor_says_of_proxies_is_dropped(open_studio: Process) -> None
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Prefix": "/evil",
         "Forwarded": "host=evil.example;proto=https",
+        "X-Gradio-Server": "https://evil.example",
     }
     for path in ("", "runs", "config"):
         answer = httpx.get(open_studio.url + path, headers=said, timeout=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ from app.ui.web.routes import is_page
 from trainers.errors import VelaturaError
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?")
+"""An address of IPv6 in brackets or a name, and a port."""
 
 
 class HostsMiddleware:
@@ -54,11 +57,9 @@ def is_from_here(scope: Scope) -> bool:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets; "" where it cannot be read."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    """The name in a Host header, without port and brackets; "" where it is more than a name and a port."""
+    found = HOST.fullmatch(host)
+    return (found[1] or found[2]).lower().rstrip(".") if found else ""
 
 
 def is_known(name: str, hosts: frozenset[str]) -> bool:

@@ -14,7 +14,7 @@ from trainers.errors import VelaturaError
 HOST = "x-forwarded-host"
 FORWARDED = (
     *("x-forwarded-for", "x-forwarded-proto", HOST, "x-forwarded-port", "x-forwarded-prefix"),
-    *("forwarded", "x-real-ip"),
+    *("forwarded", "x-real-ip", "x-gradio-server"),
 )
 
 

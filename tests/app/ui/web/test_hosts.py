@@ -16,7 +16,23 @@ def test_hosts_that_are_ours(host):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "a b"]
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "",
+        "[::1",
+        "a b",
+        "localhost:x",
+        "localhost:1:2",
+        "localhost/x",
+        "localhost?x",
+        "localhost#x",
+        "x@localhost",
+        "localhost, x",
+        "[::1]x",
+    ],
 )
 def test_a_name_that_was_rebound_is_refused(host):
     assert ask(HOSTS, host=host).status == 403

@@ -15,6 +15,7 @@ FORWARDED = {
     "x_forwarded_host": "studio.example",
     "forwarded": "for=203.0.113.9",
     "x_real_ip": "203.0.113.9",
+    "x_gradio_server": "http://evil.example",
 }
 
 
