@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,16 +65,18 @@ def test_what_needs_more_than_the_limit_is_refused_unread(kinds: Path, monkeypat
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=12))
 def test_the_budget_is_never_passed_and_everybody_gets_a_turn(sizes: list[int]) -> None:
     budget = DecodeBudget(100)
-    lock, held, most, served = threading.Lock(), 0, 0, 0
+    lock, holders, most, served = threading.Lock(), list[int](), 0, 0
 
     def take(size: int) -> None:
-        nonlocal held, most, served
+        nonlocal most, served
         with budget.reserve(size):
             with lock:
-                held += size
-                most = max(most, held)
+                holders.append(size)
+                most = max(most, sum(holders))
+            while len(holders) + len(budget._line) + served < len(sizes):  # until all others have come
+                time.sleep(0.0005)
             with lock:
-                held -= size
+                holders.remove(size)
                 served += 1
 
     threads = [threading.Thread(target=take, args=(size,)) for size in sizes]
@@ -83,3 +87,15 @@ def test_the_budget_is_never_passed_and_everybody_gets_a_turn(sizes: list[int]) 
     assert served == len(sizes) and 0 < most <= 100
     with pytest.raises(ValueError, match="101 bytes"), budget.reserve(101):
         pass
+
+
+def test_an_image_waits_until_there_is_memory_for_it(kinds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = DecodeBudget(MOST_BYTES)
+    monkeypatch.setattr(decode, "decode_budget", lambda: budget)
+    with ThreadPoolExecutor(1) as pool:
+        with budget.reserve(MOST_BYTES):
+            opened = pool.submit(decode.open_image, kinds / "f.tif")
+            while not budget._line and not opened.done():
+                time.sleep(0.001)
+            assert not opened.done()
+        assert opened.result(60).width
