@@ -126,7 +126,13 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
             "middleware": checks(
-                hosts, authenticator, places.public, uploads.path, shares, waiting_in(demo), address.proxies
+                hosts=hosts,
+                authenticator=authenticator,
+                public=places.public,
+                uploads=uploads.path,
+                shares=shares,
+                is_waiting=waiting_in(demo),
+                proxies=address.proxies,
             ),
             "routes": [
                 Mount("/look", StaticFiles(directory=static)),

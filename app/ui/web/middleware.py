@@ -24,6 +24,7 @@ from app.ui.web.visitor import VisitorMiddleware
 
 
 def checks(
+    *,
     hosts: frozenset[str],
     authenticator: Authenticator,
     public: Path,
