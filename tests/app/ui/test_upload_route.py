@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,10 +53,13 @@ def take(client: httpx.Client, files: list[dict[str, Any]]) -> str:
 
 
 def left(out: Path) -> list[Path]:
-    return [path for path in (out / ".studio" / "uploads").rglob("*") if path.is_file() and path.name != ".held"]
+    """Files among the uploads; a folder that goes meanwhile holds none, which `Path.rglob` does not bear."""
+    walked = os.walk(out / ".studio" / "uploads")
+    return [Path(folder) / name for folder, _, names in walked for name in names if name != ".held"]
 
 
 def test_the_same_pictures_from_many_at_once_reach_all_of_them(studio: Process) -> None:
+    others = set(left(studio.out))
     pictures = [("fox.png", png(1)), ("owl.png", png(2))]
     client = visitor(studio.url)
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -65,7 +69,7 @@ def test_the_same_pictures_from_many_at_once_reach_all_of_them(studio: Process) 
         answers = list(pool.map(lambda batch: take(client, batch), batches))
     whole = [answer for answer in answers if answer.count('"caption"') == 2 and '"left_out": []' in answer]
     assert len(whole) == CLIENTS, answers
-    assert left(studio.out) == []
+    assert set(left(studio.out)) <= others
 
 
 def test_a_file_that_is_gone_is_named_and_the_others_go_on(studio: Process) -> None:
@@ -86,6 +90,7 @@ def test_an_upload_belongs_to_whoever_sent_it(studio: Process) -> None:
 
 
 def test_what_breaks_off_leaves_nothing(studio: Process) -> None:
+    others = set(left(studio.out))
     head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="fox.png"\r\n\r\n'
     broken = http.client.HTTPConnection("127.0.0.1", studio.port)
     broken.putrequest("POST", "/gradio_api/upload")
@@ -93,11 +98,12 @@ def test_what_breaks_off_leaves_nothing(studio: Process) -> None:
     for name, value in headers.items():
         broken.putheader(name, value)
     broken.endheaders(head + bytes(50_000))
-    end = time.monotonic() + 30
-    while not left(studio.out):
+    end = time.monotonic() + 120
+    while set(left(studio.out)) <= others:
         assert time.monotonic() < end, "it has begun to come in"
+        time.sleep(0.01)
     broken.close()
-    while left(studio.out):
+    while not set(left(studio.out)) <= others:
         assert time.monotonic() < end, left(studio.out)
         time.sleep(0.05)
 
