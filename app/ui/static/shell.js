@@ -40,6 +40,9 @@ if (user) {
   button.setAttribute('aria-label', `${props.login.label}: ${user}`);
   out.append(button);
   element.querySelector('.theme').before(out);
+  // Browsers keep a page as it was for their back button: what the next person there finds is asked for anew.
+  out.addEventListener('submit', () => { root.hidden = true; });
+  window.addEventListener('pageshow', event => { if (event.persisted) location.reload(); });
 }
 // The first heading is what "skip to the content" and a screen reader go to.
 const main = document.querySelector('main') || document.querySelector('.main');

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
+from app.ui import words
 from tests.app.command import call
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import READY, add, captions, listen, new_page
+from tests.app.ui.visitor import ALL_SENT, READY, add, listen, new_page
 from tests.trainers.data.pictures import scene
 
 ENDPOINTS = {
@@ -105,26 +108,39 @@ def test_nothing_that_people_do_is_passed_over(studio):
     assert {"asked", "chosen", "edited", "shown"} <= {event for event, mode in modes if mode == "multiple"}
 
 
+def log_in(page, name: str, password: str) -> None:
+    """Fill in the form until it is taken: right after a wrong password it has to wait."""
+    end = time.monotonic() + 120
+    while True:
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(password)
+        with page.expect_response("**/login") as answer:
+            page.keyboard.press("Enter")
+        if answer.value.ok:
+            break
+        assert time.monotonic() < end, answer.value.text()
+    page.wait_for_selector(READY)
+
+
 def test_two_people_log_in_and_out(locked, browser, tmp_path):
     assert "everybody" not in locked.said() and httpx.get(f"{locked.url}config").status_code == 401
     scene(1, (300, 200)).save(tmp_path / "a.png")
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)
     page = context.new_page()
     complaints: list[str] = []
     page.goto(locked.url)
     page.get_by_label("Name").fill("ann")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_selector("[role=alert] >> text=Name and password do not go together.")
-    page.wait_for_timeout(700)
-    page.get_by_label("Password").fill("pear")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(READY)
+    page.wait_for_selector(f"[role=alert] >> text={words.WRONG_PASSWORD}")
+    log_in(page, "ann", "pear")
     listen(page, locked.url, complaints)
     add(page, tmp_path / "a.png", count=1)
     page.locator(".cards textarea").fill("a picture of Ann's")
     page.locator(".cards textarea").blur()
-    page.wait_for_timeout(500)
+    expect(page.locator(".cards textarea")).to_have_attribute("value", "a picture of Ann's")  # the server has it
+    page.wait_for_function(ALL_SENT)
     address = page.locator(".cards img").evaluate("image => image.src")
     assert httpx.get(address).status_code == 401
 
@@ -134,17 +150,44 @@ def test_two_people_log_in_and_out(locked, browser, tmp_path):
     locked.start(port=locked.port)
     page.goto(locked.url)
     page.wait_for_selector(READY)
-    assert captions(page) == ["a picture of Ann's"]
+    expect(page.locator(".cards textarea")).to_have_value("a picture of Ann's")
     assert complaints == []
     before = {one["name"]: one["value"] for one in context.cookies()}
     assert httpx.get(f"{locked.url}config", cookies=before).status_code == 200
     page.get_by_role("button", name="Log out: ann").click()
-    page.get_by_label("Name").fill("bob")
-    page.get_by_label("Password").fill("plum")
-    page.keyboard.press("Enter")
+    log_in(page, "bob", "plum")
     page.wait_for_selector("body[data-pictures='0']")
     assert httpx.get(f"{locked.url}config", cookies=before).status_code == 401, "a copy of the old cookie is of no use"
     context.close()
+
+
+def test_after_logging_out_the_back_button_shows_nothing(locked, browser, chromium, tmp_path):
+    """In a browser that keeps whole pages for its back button, which Playwright's own otherwise does not."""
+    scene(1, (300, 200)).save(tmp_path / "a.png")
+    own = browser.browser_type.launch(
+        executable_path=chromium,
+        args=["--no-sandbox", "--disable-gpu"],
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+    context = own.new_context()
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    page.goto(locked.url)
+    log_in(page, "ann", "pear")
+    if page.evaluate("document.body.dataset.pictures") == "0":
+        add(page, tmp_path / "a.png", count=1)
+    page.wait_for_function(ALL_SENT)
+    page.get_by_role("link", name="Styles", exact=True).click()
+    page.get_by_role("heading", name="No styles yet").wait_for()
+    page.get_by_role("button", name="Log out: ann").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Password").wait_for()
+    for _ in range(2):
+        page.go_back(wait_until="commit")
+        page.get_by_label("Password").wait_for()
+        assert page.locator(".cards, #shell, [data-pictures]").count() == 0
+    assert page.evaluate("fetch('config').then(answer => answer.status)") == 401
+    own.close()
 
 
 def test_a_program_logs_in(locked):
