@@ -12,6 +12,10 @@ import pytest
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
+PATIENCE = 60_000
+"""Milliseconds for which a test expects a state of a page: a machine may be slow, and Playwright's own five seconds few."""
+
+
 def find_browser() -> str | None:
     return next((found for name in CHROMIUM if (found := shutil.which(name))), None)
 
@@ -36,8 +40,9 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[object]:
     """Chromium without a window; one for all tests, each of which opens its own context."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # Chromium's own sandbox needs rights that a container's root does not have.
         opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
