@@ -13,10 +13,10 @@ from trainers.checkpoint import Progress
 from trainers.config import Config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
+from trainers.formats import peft
 from trainers.formats.embedding import BESIDE, how_to_load_word, write_embedding
 from trainers.formats.for_diffusers import how_to_load, write_for_diffusers
 from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
-from trainers.formats.peft import input_rotations, write_peft_oft
 from trainers.formats.write import write_style
 from trainers.loop import Session
 from trainers.run import plain_disk_errors, whole_file
@@ -74,8 +74,8 @@ def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> 
     other = core.with_name(f"{core.stem}-diffusers.safetensors")
     second = write_for_diffusers(other, network, family, shape, metadata, precision)
     sentence = how_to_load(network, core, second, family)
-    if skews := input_rotations(network):
-        folder = write_peft_oft(core.with_name(f"{core.stem}-peft"), skews)
+    if skews := peft.input_rotations(network):
+        folder = peft.write_peft_oft(core.with_name(f"{core.stem}{peft.BESIDE}"), skews)
         sentence += FOR_PEFT.format(folder.name)
     if session.config.targets.unet != "b-lora":
         return sentence

@@ -174,7 +174,7 @@ def _called(trash: Trash, item: Item, name: str) -> Item:
         write_config(run, config.model_copy(update={"name": name}))
     except (OSError, VelaturaError):
         pass  # a config that cannot be read names nothing
-    for file in sorted(run.style.glob("*.safetensors")):
+    for file in sorted(path for path in run.style.glob("*") if path.suffix != ".txt"):
         for old in sorted(item.names, key=len, reverse=True):
             if file.name.startswith((f"{old}.", f"{old}-")):
                 file.rename(file.with_name(f"{name}{file.name.removeprefix(old)}"))

@@ -227,9 +227,9 @@ class Api:
 
     @kindly
     def download(
-        self, style: str, format: Literal["safetensors", "diffusers", "embedding", "toml"] = "safetensors"
+        self, style: str, format: Literal["safetensors", "diffusers", "peft", "embedding", "toml"] = "safetensors"
     ) -> gr.FileData:
-        """A style's file for ComfyUI, A1111, Forge and InvokeAI, for diffusers, that of its word, or its settings."""
+        """A style's own file, the one for diffusers or PEFT, that of its word, or its settings."""
         if format not in FORMATS:
             raise RefusalError(
                 "bad_value", f"format is {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {format!r:.80}."

@@ -16,8 +16,10 @@ from trainers.errors import VelaturaError
 
 def offers(shelf: Shelf, item: Item) -> str:
     """The menu *Download* of a style."""
-    label = words.ONLY_HERE if item.only_here else words.FOR_TOOLS
-    found = [_offer(item, "safetensors", label, words.TOOLS_SAID.format(readable_size(item.size)))]
+    told = words.TOOLS_SAID.format(readable_size(item.size))
+    if item.partly and not item.starter:
+        told = words.PARTLY.format(told, ", ".join(item.partly))
+    found = [_offer(item, "safetensors", who_reads(item), told)]
     try:
         file = shelf.for_diffusers(item)
         told = words.MADE_WHEN_ASKED if file is None else words.TOOLS_SAID.format(readable_size(file.stat().st_size))
@@ -26,6 +28,10 @@ def offers(shelf: Shelf, item: Item) -> str:
     except (FileNotFoundError, VelaturaError):  # there can be none, or it was deleted in this moment
         reason = text(words.NOT_POSSIBLE.format(item.not_plain or words.HUGE))
         found.append(f'<p class="not-to-be-had"><b>{text(words.FOR_DIFFUSERS)}</b><small>{reason}</small></p>')
+    packed = shelf.peft_of(item)
+    if packed is not None:
+        size = sum(file.stat().st_size for file in packed.iterdir())
+        found.append(_offer(item, "peft", words.FOR_PEFT, words.PEFT_SAID.format(readable_size(size))))
     beside = shelf.word_of(item)
     if beside is not None:
         told = words.WORD_SAID.format(readable_size(beside.stat().st_size))
@@ -36,6 +42,19 @@ def offers(shelf: Shelf, item: Item) -> str:
         f'<details class="more offers-of" data-keep><summary class="quiet">{text(words.DOWNLOAD)}</summary>'
         f'<div class="menu">{"".join(found)}</div></details>'
     )
+
+
+def who_reads(item: Item) -> str:
+    """For which programs a style's own file is: those that read all of it."""
+    if item.only_here:
+        return words.ONLY_HERE
+    if item.starter:
+        return words.FOR_STARTER
+    if item.method == words.EMBEDDING:
+        return words.EMBEDDINGS
+    if item.programs is None:
+        return words.AS_IT_IS
+    return words.FOR_TOOLS.format(", ".join(item.programs)) if item.programs else words.FOR_NOBODY
 
 
 def make_offered(shelf: Shelf, event: gr.EventData) -> dict[str, Any]:

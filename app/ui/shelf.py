@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -32,12 +33,13 @@ from app.ui.shelf_read import (
 )
 from app.ui.uploads import MOST_BYTES_A_FILE, forget
 from trainers.errors import VelaturaError
+from trainers.formats import peft
 from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
 from trainers.run import Run, plain_disk_errors, whole_file
 
 __all__ = ["FORMATS", "Item", "Shelf"]
 
-FORMATS = ("safetensors", "diffusers", "embedding", "toml")
+FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
 SUFFIX = ".safetensors"
 OWNERS = ".owners.json"
 """File among the styles that were made elsewhere, with who imported which."""
@@ -89,7 +91,7 @@ class Shelf:
 
     # ---------------------------------------------------------------- files out
     def download(self, item: Item, format: str) -> Path:
-        """The style as `safetensors` or `diffusers`, the `embedding` of its word, or its settings as `toml`.
+        """The style as `safetensors`, for `diffusers` or `peft`, its word as `embedding`, or its settings as `toml`.
 
         It lies where browsers may download it from.
 
@@ -101,6 +103,8 @@ class Shelf:
         source, name = item.path, f"{item.name}{SUFFIX}"
         if format == "toml":
             source, name = self._settings(item), f"{item.name}.toml"
+        elif format == "peft":
+            source, name, put = self._peft(item), f"{item.name}{peft.BESIDE}.zip", put_packed
         elif format == "embedding":
             source, name = self._word(item), f"{item.name}{BESIDE}{SUFFIX}"
         elif format == "diffusers" and not item.plain:
@@ -128,6 +132,10 @@ class Shelf:
     def word_of(self, item: Item) -> Path | None:
         """The file with the word that was trained together with a style, None where there is none."""
         return embedding_beside(item.path) if item.run else None
+
+    def peft_of(self, item: Item) -> Path | None:
+        """The folder with a style as PEFT reads it, None where its method has no such form."""
+        return peft.peft_beside(item.path) if item.run else None
 
     def public(self, item: Item) -> Path:
         """The folder of what browsers may have of a style; its name cannot be guessed."""
@@ -306,10 +314,23 @@ class Shelf:
             raise VelaturaError(words.NO_WORD_OF_ITS_OWN.format(item.name))
         return file
 
+    def _peft(self, item: Item) -> Path:
+        folder = self.peft_of(item)
+        if folder is None:
+            raise VelaturaError(words.NO_PEFT.format(item.name))
+        return folder
+
     def _settings(self, item: Item) -> Path:
         if not item.run:
             raise VelaturaError(words.NO_SETTINGS.format(item.name))
         return self._run(item).job.folder / "config.toml"
+
+
+def put_packed(folder: Path, place: Path) -> None:
+    """Put a folder's files into a ZIP, in a folder that is called as the ZIP is."""
+    with whole_file(place) as building, zipfile.ZipFile(building, "w", zipfile.ZIP_STORED) as packed:
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            packed.write(file, f"{place.stem}/{file.name}")
 
 
 def _offered(source: Path, public: Path, name: str, put: Callable[[Path, Path], None]) -> Path:

@@ -16,7 +16,8 @@ from trainers.formats.convert import is_plain, why_not_plain
 from trainers.formats.inspect import Glance, glance_at
 from trainers.formats.on_base import needs_base
 from trainers.formats.own import read_form
-from trainers.formats.read import read_outline, read_style
+from trainers.formats.read import Style, read_outline, read_style
+from trainers.formats.readers import readings
 from trainers.models.family import FAMILIES
 from trainers.presets import STARTER
 from trainers.run import Run
@@ -62,6 +63,10 @@ class Item:
     """Why a style cannot be written for diffusers, the end of a sentence; empty where it can or is trained here."""
     only_here: bool = False
     """Whether nothing but Velatura loads it."""
+    programs: tuple[str, ...] | None = None
+    """The programs with a LoRA folder that read all of the file; None where its names are not those that were tried."""
+    partly: tuple[str, ...] = ()
+    """Those that leave something out."""
 
 
 def read_trained(path: Path, view: View) -> Item:
@@ -74,6 +79,7 @@ def read_trained(path: Path, view: View) -> Item:
     return _item(
         path,
         glance,
+        outline,
         id=_hash(f"run|{view.job.name}".encode()),
         name=safe_name(view.job.name) or words.NO_NAME,
         words=(plain(trigger, LONGEST_WORDS),) if trigger else (),
@@ -98,6 +104,7 @@ def read_found(path: Path) -> Item:
     return _item(
         path,
         glance,
+        outline,
         id=_fingerprint(path),
         name=safe_name(path.stem) or words.NO_NAME,
         words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in called))),
@@ -127,8 +134,22 @@ def plain(words: str, longest: int) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
 
 
-def _item(path: Path, glance: Glance, **facts: Any) -> Item:
+def _readers(outline: Style, family: str) -> dict[str, Any]:
+    """Which programs read a file, by the rules of `how-to-load.txt`."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
+    if outline.is_own or not shapes or not all(key.startswith("lora_") for key in shapes):
+        return {}
+    found = readings(shapes, family)
+    whole = sorted((one.reader.name for one in found if one.whole), key=lambda name: name != "ComfyUI")
+    return {
+        "programs": tuple(whole),
+        "partly": tuple(one.reader.name for one in found if one.left_out and not one.refused),
+    }
+
+
+def _item(path: Path, glance: Glance, outline: Style, **facts: Any) -> Item:
     seen = path.stat()
+    facts |= _readers(outline, glance.base.family)
     facts |= {"method": glance.trained_as or glance.method, "family": glance.base.family}
     facts |= {"starter": bool(glance.base.fits_only), "only_here": glance.only_here}
     return Item(path=path, size=seen.st_size, made=seen.st_mtime, **facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from app.console import readable_size
 from app.ui import style_words as words
@@ -13,6 +14,8 @@ from app.ui.html import button, text
 from app.ui.method_pictures import method_picture, method_strip
 from app.ui.plan import CARE, method_of
 from trainers.adapters import METHODS
+from trainers.formats.readers import programs_for
+from trainers.models.family import FAMILIES
 from trainers.presets import find_preset
 
 SHOWN_METHODS = 3
@@ -37,13 +40,16 @@ def preset_cards(draft: Draft, costs: dict[str, str]) -> str:
     return _fieldset("preset", words.CARE, cards)
 
 
-def method_cards(draft: Draft) -> str:
+def method_cards(draft: Draft, base: Base) -> str:
     """Which method: the preset's own and the first ones as cards, the others in a fold, by what they are good at."""
     chosen, own = method_of(draft.choices), find_preset(draft.choices.preset).method
     order = list(dict.fromkeys((own, *METHODS)))
     shown = sorted(order[:SHOWN_METHODS], key=list(METHODS).index)
     rest = [name for name in METHODS if name not in shown]
-    cards = [_method_card(name, chosen, own, draft.choices.preset) for name in shown]
+    trained = draft.choices.settings.get("targets.text_encoder", "attn" if draft.choices.aim == "subject" else "none")
+    family = next((family.name for family in FAMILIES if family.title == base.family), "sd1")
+    card = partial(_method_card, chosen, own, draft.choices.preset, family, trained != "none")
+    cards = [card(name) for name in shown]
     html = _fieldset("method", words.METHOD, cards)
     if not chosen:
         html += f'<p class="hint" role="status">{text(words.NO_METHOD)}</p>'
@@ -51,7 +57,7 @@ def method_cards(draft: Draft) -> str:
     others = tuple(name for name in rest if name not in grouped)
     more = ""
     for title, names in (*words.METHOD_GROUPS, (words.OTHER_METHODS, others)):
-        cards = [_method_card(name, chosen, own, draft.choices.preset) for name in names if name in rest]
+        cards = [card(name) for name in names if name in rest]
         more += _fieldset("method", title, cards) if cards else ""
     is_open = " open" if chosen in rest else ""
     return (
@@ -140,9 +146,22 @@ def _card(kind: str, name: str, chosen: str, title: str, said: str, before: str 
     )
 
 
-def _method_card(name: str, chosen: str, own: str, preset: str) -> str:
-    kind = METHODS[name]
-    title, said, opens = words.METHODS.get(name, (kind.__name__, kind.summary, ""))
+def opens_in(name: str, family: str, text_encoders: bool) -> str:
+    """Which programs read all of a style that a method makes; empty where that is not known."""
+    if name not in words.METHODS:
+        return ""
+    told = words.METHODS[name][2]
+    if told == words.HERE:
+        return told
+    programs = sorted(programs_for(name, family, text_encoders), key=lambda one: one != "ComfyUI")
+    if not programs:
+        return words.PARTLY
+    return f"{', '.join(programs)}{'; ' if told == words.SECOND_FILE else ', ' if told else ''}{told}"
+
+
+def _method_card(chosen: str, own: str, preset: str, family: str, text_encoders: bool, name: str) -> str:
+    kind, opens = METHODS[name], opens_in(name, family, text_encoders)
+    title, said, _ = words.METHODS.get(name, (kind.__name__, kind.summary, ""))
     where = words.OPENS_IN.format(opens) if opens else ""
     own_word = words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if name == own and preset in words.PRESETS else ""
     after = "".join(f"<em>{text(each)}</em>" for each in (where, own_word) if each)

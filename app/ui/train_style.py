@@ -151,7 +151,7 @@ class StyleStep:
         sheet = (
             parts.aim_cards(draft)
             + parts.preset_cards(draft, studio.measured.costs(draft))
-            + parts.method_cards(draft)
+            + parts.method_cards(draft, base)
             + beside_fold(draft, base)
             + f'<h2 class="question">{text(style_words.BASE)}</h2>'
             + parts.base_line(base)

@@ -26,6 +26,8 @@ from trainers.formats.layout import LayoutError, method_of
 from trainers.run import whole_file
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+BESIDE = "-peft"
+"""What the folder for PEFT beside a style's file ends with."""
 PREFIX = "base_model.model."
 """What PEFT's own files begin every key with."""
 LARGEST_CONFIG = 2**20
@@ -171,6 +173,12 @@ def input_rotations(network: Network) -> dict[str, Tensor]:
         assert isinstance(update, InputRotation)
         found[site.path] = update.skew[0]
     return found if len({Q.shape[-1] for Q in found.values()}) == 1 else {}
+
+
+def peft_beside(style: Path) -> Path | None:
+    """The folder for PEFT that was written beside a style's file, None where there is none."""
+    folder = style.with_name(f"{style.stem}{BESIDE}")
+    return folder if (folder / CONFIG).is_file() and (folder / TENSORS).is_file() else None
 
 
 def write_peft_oft(folder: Path, skews: Mapping[str, Tensor]) -> Path:

@@ -72,6 +72,25 @@ CALLED: Mapping[Form, str] = {
 }
 
 
+WRITES: Mapping[str, tuple[Form | None, Form | None, Form | None]] = {
+    "loha": ("loha", "loha", None),
+    "full": ("full", "full", None),
+    "lokr": ("lokr", "lokr", None),
+    "krona": ("lokr", "lokr", None),
+    "oft": ("turned", "turned", None),
+    "ia3": ("turned", "turned", None),
+    "ssf": ("turned and shifted", "turned", "norm"),
+    "bitfit": ("bias", None, "norm"),
+}
+"""How a method's file stores its change of layers with a bias, of those without, and of norms; else as plain LoRA."""
+TEXT_PLACES: Mapping[str, tuple[tuple[Place, ...], tuple[Place, ...]]] = {
+    "sd1": (("clip",), ("clip norm",)),
+    "sd2": (("open_clip", "open_clip attention"), ("open_clip norm",)),
+    "sdxl": (("clip", "open_clip", "open_clip attention"), ("clip norm", "open_clip norm")),
+}
+"""Where layers and norms of a family's text encoders are; the layers have a bias each."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What came of a file in one program."""
@@ -99,6 +118,25 @@ def by_name(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, tuple[
         stem, _, suffix = key.partition(".")
         layers.setdefault(stem, {})[suffix] = shape
     return layers
+
+
+def programs_for(method: str, family: str, text_encoders: bool = False) -> tuple[str, ...]:
+    """Who will load all of what a method trains with its usual settings on the UNet's attention, and on text encoders.
+
+    A file that is written is judged by `readings`; this is for those who have yet to choose.
+    """
+    with_bias, without, norm = WRITES.get(method, ("lora", "lora", None))
+    changes: list[tuple[Form | None, Place]] = [
+        (with_bias, "unet"),
+        (without, "unet without bias"),
+        (norm, "unet norm"),
+    ]
+    if text_encoders:
+        layers, norms = TEXT_PLACES.get(family, TEXT_PLACES["sd1"])
+        changes += [*((with_bias, place) for place in layers), *((norm, place) for place in norms)]
+    written = [(form, place) for form, place in changes if form]
+    all_of_it = (one.name for one in READERS if all(place in one.reads.get(form, ()) for form, place in written))
+    return tuple(all_of_it)
 
 
 def _reading(reader: Reader, layers: Mapping[str, Mapping[str, tuple[int, ...]]], family: str) -> Reading:

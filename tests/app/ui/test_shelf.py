@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import tomllib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,12 +24,15 @@ from app.ui.queue import Queue
 from app.ui.shelf import Item, Shelf
 from app.ui.shelf_cards import card
 from tests.app.jobs.working import do_next
+from tests.app.ui.ended_runs import write_run
 from tests.trainers.knobs import ALONE
 from tests.trainers.runs import METHODS, equal, quick_settings, write_images
 from trainers.config_file import read_config
 from trainers.errors import VelaturaError
+from trainers.formats import peft
 from trainers.formats.embedding import style_of_run
 from trainers.formats.inspect import describe_style
+from trainers.formats.peft import write_peft_oft
 from trainers.run import Run
 
 NASTY = "<b>blot</b> ${document.title='x'} {{1+1}} \"'\u202e\n"
@@ -126,6 +130,39 @@ def test_files_go_out_under_good_names(trained):
     assert trained.download(soft, "safetensors") == files["soft", "safetensors"], "one address for one state"
     with pytest.raises(VelaturaError, match="there is no format 'ckpt'"):
         trained.download(soft, "ckpt")
+
+
+def test_the_folder_for_peft_goes_out_packed(shelf):
+    run = write_run(shelf.places.runs, "turned", {"train": {"steps": 4, "warmup": 0}})
+    (item,) = shelf.items()
+    assert 'data-fetch="peft ' not in offers(shelf, item)
+    with pytest.raises(VelaturaError, match="“turned” has no form for PEFT"):
+        shelf.download(item, "peft")
+    folder = write_peft_oft(run / "style" / f"turned{peft.BESIDE}", {"mid_block.proj": torch.zeros(2, 4, 4)})
+    shelf.rename(item, "soft")
+    (item,) = shelf.items()
+    assert 'data-fetch="peft ' in offers(shelf, item)
+    file = shelf.download(item, "peft")
+    assert file.name == "soft-peft.zip"
+    with zipfile.ZipFile(file) as packed:
+        names = {f"soft-peft/{path.name}": path.read_bytes() for path in folder.iterdir()}
+        assert {name: packed.read(name) for name in packed.namelist()} == names and len(names) == 2
+
+
+def test_a_file_is_offered_for_the_programs_that_read_it(shelf):
+    stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    turned = {f"{stem}.oft_blocks": torch.zeros(2, 4, 4), f"{stem}.alpha": torch.tensor(0.0)}
+    metadata = {"modelspec.architecture": "stable-diffusion-v1/lora"}
+    for name, tensors, label in (
+        ("plain", LORA, "For ComfyUI, A1111, Forge, InvokeAI"),
+        ("turned", turned, "For ComfyUI, A1111"),
+        (
+            "dotted",
+            {key.replace("lora_unet_down", "unet.down"): tensor for key, tensor in LORA.items()},
+            words.AS_IT_IS,
+        ),
+    ):
+        assert f"<b>{label}</b>" in offers(shelf, send(shelf, tensors, f"{name}.safetensors", **metadata)), name
 
 
 def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
@@ -230,7 +267,7 @@ def test_what_only_velatura_loads_is_offered_as_that(shelf):
     item = send(shelf, BLOCKS, "blocks.safetensors", **of_blocks("krona-b"))
     assert (item.method, item.only_here, item.plain, item.family) == ("krona-b", True, False, "sd1")
     menu = offers(shelf, item)
-    assert words.ONLY_HERE in menu and words.FOR_TOOLS not in menu
+    assert words.ONLY_HERE in menu and "ComfyUI" not in menu
     assert "Not possible: krona-b is no change of weights, and only Velatura loads it." in menu
     assert shelf.download(item, "safetensors").read_bytes() == item.path.read_bytes()
     with pytest.raises(VelaturaError, match=r"cannot be had for diffusers.*only Velatura loads it"):

@@ -18,7 +18,7 @@ from trainers.formats.apply import apply_styles
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, kohya_name
 from trainers.formats.read import read_style
-from trainers.formats.readers import place_of, readings, tells_base, where_it_loads
+from trainers.formats.readers import place_of, programs_for, readings, tells_base, where_it_loads
 from trainers.formats.write import write_style
 from trainers.models.header import read_header
 
@@ -71,6 +71,31 @@ def test_what_was_measured_is_what_is_claimed(bases, tmp_path, case):
     first = said.partition(";")[0]
     assert all((name in first) == (name in whole) for name in ALL)
     assert ("SHAPE MISMATCH" in said) == ("bitfit" in case)
+
+
+USUAL: dict[str, LayerMethod] = {
+    "lora": LoRA(rank=2),
+    "loha": LoHA(rank=2),
+    "lokr": LoKr(rank=2, factor=4),
+    "full": Full(),
+    "oft": OFT(block_size=4),
+    "ia3": IA3(),
+    "ssf": SSF(),
+    "bitfit": BitFit(),
+}
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("name", USUAL)
+@pytest.mark.parametrize("text_encoders", [False, True])
+def test_what_is_said_before_training_is_what_is_said_of_the_file(bases, tmp_path, name, family, text_encoders):
+    targets = Targets(unet="attn", text_encoder="attn" if text_encoders else "none")
+    network = trained(bases[family], USUAL[name], targets)
+    file = tmp_path / "style.safetensors"
+    write_style(file, network, family, bases[family].unet.config, {}, "fp32")
+    network.remove()
+    found = readings(read_header(file).shapes, family)
+    assert programs_for(name, family, text_encoders) == tuple(one.reader.name for one in found if one.whole)
 
 
 def comfyui_loads(tensors: dict[str, torch.Tensor], parts: dict[str, nn.Module], family: str) -> set[tuple[str, str]]:
