@@ -13,7 +13,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 PATIENCE = 60_000
-"""Milliseconds for which a test expects a state of a page: a machine may be slow, and Playwright's own five seconds few."""
+"""Milliseconds for which a test expects a state of a page: Playwright's own five seconds are few on a slow machine."""
 
 
 def find_browser() -> str | None:
