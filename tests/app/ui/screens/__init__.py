@@ -1,0 +1,1 @@
+"""Pictures of every screen and state of the studio, to be looked at: `python -m tests.app.ui.screens`."""

@@ -1,0 +1,53 @@
+"""Pictures of every screen in both themes and three widths: `python -m tests.app.ui.screens [FOLDER [PART …]]`.
+
+It serves studios of its own on empty folders. A part is one of the modules beside this one; without any, all are
+drawn. Beside the pictures stands `findings.txt`: what is too wide, without a name, too small to touch or too pale.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from tests.app.ui.screens import made, runs, shared, train, trash, trouble
+from tests.app.ui.screens.findings import findings
+from tests.app.ui.screens.stage import Stage, write_files
+from tests.app.ui.server import Process
+from tests.browser import find_browser
+
+SIZES, THEMES = ((390, 844), (1440, 900), (1920, 1080)), ("light", "dark")
+PARTS = {"shared": shared, "train": train, "made": made, "runs": runs, "trash": trash, "trouble": trouble}
+
+
+def main(folder: Path, parts: list[str]) -> None:
+    """Draw the screens of these parts into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright, ExitStack() as ending:
+        files = write_files(Path(place) / "in")
+        studios = Process(Path(place) / "outputs"), Process(Path(place) / "locked", "--auth", "ann:pear")
+        for studio in studios:
+            ending.callback(studio.stop)
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
+        found: list[str] = []
+        for theme in THEMES:
+            for width, height in SIZES:
+                size = {"width": width, "height": height}
+                context = browser.new_context(viewport=size, color_scheme=theme)
+                context.set_default_timeout(60_000)
+                stage = Stage(context.new_page(), *studios, files)
+                for part in parts:
+                    for name in PARTS[part].screens(stage):
+                        stage.page.wait_for_timeout(400)
+                        stage.page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
+                        found += [f"{name}-{width}-{theme}: {one}" for one in findings(stage.page)]
+                context.close()
+        browser.close()
+    (folder / "findings.txt").write_text("\n".join(found) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "outputs/screens"), sys.argv[2:] or list(PARTS))

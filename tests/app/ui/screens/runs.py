@@ -1,0 +1,157 @@
+"""The list of runs, a run in each state that says something of its own, and runs side by side."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from app.jobs.process import own_identity
+from app.jobs.store import TRAIN, Job, NewJob, Store
+from tests.app.ui.ended_runs import write_run
+from tests.app.ui.screens.stage import Stage
+from trainers.events import Recorder
+from trainers.heartbeat import Beat, _write
+from trainers.run import HEARTBEAT, Run
+
+
+def screens(stage: Stage) -> Iterator[str]:
+    """All of it."""
+    yield from listed(stage)
+    yield from states(stage)
+
+
+def listed(stage: Stage) -> Iterator[str]:
+    """A line to put in order, a run, and runs side by side."""
+    page = stage.page
+    with listed_runs(stage.out) as names:
+        stage.go("runs", ".handle")
+        page.locator("[data-tick]").nth(1).check()
+        yield "runs-one-ticked"
+        page.locator("[data-tick]").nth(2).check()
+        yield "runs-ticked"
+        stage.go(f"run?id={names[0]}", ".compare:not([hidden])")
+        page.evaluate("document.querySelector('#run-compare').scrollIntoView()")
+        yield "run-slider"
+        for name, chosen in (("compare", names[:2]), ("compare-four", names), ("compare-none", ["none"])):
+            stage.go(f"compare?ids={','.join(chosen)}", "#comparison h1")
+            yield name
+
+
+def states(stage: Stage) -> Iterator[str]:
+    """What went wrong, and what a run does then by itself."""
+    page, store = stage.page, stage.store
+    with made(stage.out) as runs:
+        training = going(store, runs["Training"], saved=200, step=260)
+        hanging = going(store, runs["Hanging"], saved=200, step=260)
+        set_row(store, hanging, restarts=99, restart_step=200)  # else it would be ended, to go on by itself
+        silence = time.monotonic() - 40 * 60
+        _write(hanging.folder / HEARTBEAT, Beat(time.monotonic(), silence, 2.0, {}, os.getpid()))
+        fallen = going(store, runs["Fallen back"], saved=300, step=310)
+        record = Recorder(fallen.folder)
+        record("damaged", step=300, saved=200)
+        record("step", step=220, steps=600, loss=0.2, lr=1e-4, speed=2.0)
+        interrupted = store.add(NewJob(TRAIN, runs["Interrupted"]))
+        Recorder(interrupted.folder)("checkpoint", step=200)
+        set_row(store, interrupted, restarts=1, attempts=1)
+        yield from running(stage, training, hanging)
+        for name, job in (("run-fell-back", fallen), ("run-goes-on", interrupted)):
+            stage.go(f"run?id={job.name}", "#run-head h1")
+            yield name
+        store.end(store.job(interrupted.id))
+        page.get_by_text("Interrupted", exact=True).first.wait_for()
+        yield "run-interrupted"
+        Recorder(runs["Failed"])("error", message="the loss ran away; lower train.learning_rate", step=260)
+        store.add(NewJob(TRAIN, runs["Failed"]), phase="ended")
+        stage.go("run?id=Failed", "#run-head .facts")
+        yield "run-failed"
+        stage.go("runs", ".runs li")
+        yield "runs-states"
+
+
+def running(stage: Stage, training: Job, hanging: Job) -> Iterator[str]:
+    """Runs that go on or hang, and the questions before they are ended."""
+    page = stage.page
+    stage.go(f"run?id={training.name}", "#run-head .facts")
+    yield "run-training"
+    stage.press("Stop without saving")
+    page.get_by_role("dialog").wait_for()
+    yield "run-without-saving"
+    stage.press("Keep training")
+    stage.go(f"run?id={hanging.name}", "#run-head .facts")
+    yield "run-hanging"
+    stage.press("Stop now")
+    page.get_by_role("dialog").wait_for()
+    yield "run-hanging-stop"
+    stage.press("Keep training")
+
+
+def set_row(store: Store, job: Job, **values: int) -> None:
+    """Change a job's row behind everybody's back."""
+    with store._database.writing() as db:
+        db.execute(
+            f"UPDATE jobs SET {', '.join(f'{key} = {value}' for key, value in values.items())} WHERE id = {job.id}"
+        )
+
+
+def going(store: Store, run: Path, saved: int, step: int) -> Job:
+    """A run that this process says it has in hand."""
+    job = store.add(NewJob(TRAIN, run))
+    record = Recorder(run)
+    record("attempt", number=1)
+    record("start", steps=600, method="lora", base="starter", images=12)
+    record("step", step=saved, steps=600, loss=0.3, lr=1e-4, speed=2.0)
+    record("checkpoint", step=saved)
+    record("step", step=step, steps=600, loss=0.2, lr=1e-4, speed=2.0)
+    store.assign(job, "token", own_identity(), 1, "cpu")
+    return store.job(job.id)
+
+
+@contextmanager
+def made(out: Path) -> Iterator[dict[str, Path]]:
+    """Runs that end with the block, whatever has become of them."""
+    names = ("Training", "Hanging", "Fallen back", "Interrupted", "Failed")
+    store = Store(out)
+    runs = {name: write_run(out, name, {"train": {"steps": 600}}, first=number) for number, name in enumerate(names)}
+    for run in runs.values():
+        shutil.rmtree(run / "style")
+        Recorder(run)("anew")
+        Run(run).checkpoint(200).mkdir(parents=True)
+    try:
+        yield runs
+    finally:
+        put_away(store, list(runs.values()))
+
+
+@contextmanager
+def listed_runs(out: Path) -> Iterator[list[str]]:
+    """Four runs in the list for a while, two of which wait for a third, which this process says it has in hand."""
+    settings: dict[str, dict[str, Any]] = {
+        "Harbour blue": {"train": {"learning_rate": 1e-4}},
+        "Harbour blue 2": {"train": {"learning_rate": 4e-4}, "method": {"name": "lokr", "factor": 8}},
+        "The kitchen of a grandmother in the morning": {"base": {"model": "sd15.safetensors"}},
+        "Linocut": {"train": {"steps": 200}, "sample": {"seeds": [7]}},
+    }
+    store = Store(out)
+    runs = [write_run(out, name, each, first=number) for number, (name, each) in enumerate(settings.items())]
+    for run in runs[1:]:
+        store.add(NewJob(TRAIN, run))
+    claimed = store.claim(lambda *_: "cpu", own_identity())
+    assert claimed is not None
+    store.begin(claimed.id, claimed.token, own_identity())
+    try:
+        yield [run.name for run in runs]
+    finally:
+        put_away(store, runs)
+
+
+def put_away(store: Store, runs: list[Path]) -> None:
+    """Forget runs and delete their folders, whatever has become of them; what waits goes first, or it would begin."""
+    for run in reversed(runs):
+        if (job := store.job_in(run)) is not None:
+            store.forget(job)
+        shutil.rmtree(run, ignore_errors=True)

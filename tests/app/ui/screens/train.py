@@ -1,0 +1,83 @@
+"""The three steps of Train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.app.ui.screens.stage import Stage
+from tests.app.ui.visitor import add
+
+
+def pictures(stage: Stage) -> Iterator[str]:
+    """Step 1."""
+    page = stage.page
+    stage.go()
+    yield "train-empty"
+    page.locator("[data-sample=photograph]").click()
+    page.wait_for_selector("body[data-pictures='12']")
+    page.get_by_label("Trigger word").fill("harbour style")
+    page.wait_for_selector(".trigger")
+    yield "train-pictures"
+    stage.to_cards()
+    yield "train-cards"
+    page.evaluate("scrollTo(0, 0)")
+    page.get_by_role("button", name="Find and replace").click()
+    page.get_by_label("Find", exact=True).fill("s")
+    page.wait_for_selector(".preview li")
+    yield "train-find"
+    page.get_by_role("button", name="Write captions for me").click()
+    page.locator("#write-panel").get_by_text("All of them").click()
+    stage.press("Write captions")
+    page.wait_for_selector(".problem", timeout=60_000)
+    yield "train-write"
+
+
+def style_and_start(stage: Stage) -> Iterator[str]:
+    """Steps 2 and 3."""
+    page = stage.page
+    page.get_by_role("link", name="Next: style").click()
+    page.wait_for_selector("#step-style .pick.preset")
+    yield "train-style"
+    page.locator("[data-key=beside] > summary").click()
+    page.get_by_label("A new word").check()
+    page.wait_for_selector("#beside-textual-inversion-words")
+    page.locator("[data-key=beside] > summary").scroll_into_view_if_needed()
+    yield "train-beside"
+    page.get_by_label("A new word").uncheck()
+    page.wait_for_selector("#beside-textual-inversion-words", state="detached")
+    page.locator("[data-key=beside] > summary").click()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.get_by_role("button", name="Use a real base").click()
+    yield "train-base"
+    page.locator("#base-panel > summary").click()
+    page.locator(".settings > summary").click()
+    page.wait_for_selector(".setting", state="attached")
+    page.get_by_label("Search settings").fill("rate")
+    page.get_by_label("Learning rate train.learning_rate", exact=True).fill("0")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".setting .problem")
+    yield "train-settings"
+    stage.press("Back to preset")
+    page.wait_for_selector(".setting .problem", state="detached")
+    page.get_by_role("link", name="Next: start").click()
+    page.wait_for_selector("#step-start .summary")
+    yield "train-start"
+
+
+def findings(stage: Stage) -> Iterator[str]:
+    """What is said of pictures with a fault, and of files that are none."""
+    page = stage.page
+    stage.go()
+    stage.press("Start fresh")
+    page.wait_for_selector("body[data-pictures='0']")
+    add(page, *stage.files, count=7)
+    page.wait_for_selector(".left-out")
+    yield "train-findings"
+    stage.to_cards()
+    yield "train-findings-cards"
+
+
+def screens(stage: Stage) -> Iterator[str]:
+    """All of it."""
+    for part in (pictures, style_and_start, findings):
+        yield from part(stage)
