@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
@@ -118,22 +119,13 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     thrown, received = Trash(studio.queue.store), Received(people) if shared else None
     shares = Shares(_room(uploads.path, thrown), received, Quota(most_kept, thrown, partial(_sent, studio)))
     static = Path(str(files("app.ui"))) / "static"
-    hosts = names_of_machine(address.host) | {name.lower() for name in address.names}
     _, url, _ = demo.launch(
         server_name=address.host,
         server_port=address.port,
         theme=Velatura(),
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
-            "middleware": checks(
-                hosts=hosts,
-                authenticator=authenticator,
-                public=places.public,
-                uploads=uploads.path,
-                shares=shares,
-                is_waiting=waiting_in(demo),
-                proxies=address.proxies,
-            ),
+            "middleware": _checks(demo, address, authenticator, places.public, uploads.path, shares),
             "routes": [
                 Mount("/look", StaticFiles(directory=static)),
                 Route("/now", _say_now(studio)),
@@ -170,6 +162,21 @@ def _sent(studio: Studio, person: str) -> Sent:
     except (OSError, VelaturaError):  # of which the page says why
         pictures = 0
     return Sent(pictures, studio.shelf.imported(person))
+
+
+def _checks(
+    demo: gr.Blocks, address: Address, authenticator: Authenticator, public: Path, uploads: Path, shares: Shares
+) -> list[Middleware]:
+    """What every request passes, each part by its name."""
+    return checks(
+        hosts=names_of_machine(address.host) | {name.lower() for name in address.names},
+        authenticator=authenticator,
+        public=public,
+        uploads=uploads,
+        shares=shares,
+        is_waiting=waiting_in(demo),
+        proxies=address.proxies,
+    )
 
 
 def _room(folder: Path, trash: Trash) -> Callable[[], int]:
