@@ -181,7 +181,8 @@ def describe(
             return "Writing the file …"
         case State.HANGING:
             where = f" at step {said.step}" if said.step else ""
-            return f"Nothing has happened for {readable_time(silent)}{where}."
+            after = f"continue from step {said.saved}" if said.saved else "start it again"
+            return f"Nothing has happened for {readable_time(silent)}{where}. Stop it, then {after}."
         case State.STOPPING:
             return "Finishing this step …"
         case State.PAUSED:

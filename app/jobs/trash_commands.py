@@ -68,13 +68,13 @@ def empty(
     found = _open(out)
     items = found.items(MACHINE_OWNER)
     if items and not yes:
-        things = f"{len(items)} thing{'' if len(items) == 1 else 's'}, {readable_size(found.size(MACHINE_OWNER))}"
+        things = f"{len(items)} item{'' if len(items) == 1 else 's'}, {readable_size(found.size(MACHINE_OWNER))}"
         typer.confirm(f"Delete {things}, for good?", abort=True, err=True)
     freed = found.remove(items)
     if json:
         print_json({"deleted": len(items), "bytes": freed})
     else:
-        say(f"the trash is empty; {readable_size(freed)} were freed")
+        say(f"the trash is empty; {readable_size(freed)} freed")
 
 
 def tell_replaced(item: Item, out: Path | None) -> None:

@@ -34,12 +34,19 @@ def icon(name: str) -> str:
     return f'<svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d="{ICONS[name]}"/></svg>'
 
 
-def button(words: str, do: str, identifier: str = "", kind: str = "quiet", drawing: str = "", note: str = "") -> str:
-    """A button that asks the server for `do`; `identifier` says about what, and `note` what is lost by it."""
+def button(
+    words: str, do: str, identifier: str = "", kind: str = "quiet", drawing: str = "", note: str = "", label: str = ""
+) -> str:
+    """A button that asks the server for `do`; `identifier` says about what, and `note` what is lost by it.
+
+    `label` is its whole name where several buttons of a page have the same words.
+    """
+    named = f' aria-label="{text(label)}"' if label else ""
     noted = f' data-note="{text(note)}"' if note else ""
     about = f' data-about="{text(identifier)}"' if identifier else ""
     drawn = icon(drawing) if drawing else ""
-    return f'<button type="button" class="{kind}" data-do="{text(do)}"{about}{noted}>{drawn}{text(words)}</button>'
+    asks = f'data-key="{text(do)}" data-do="{text(do)}"{about}{noted}{named}'
+    return f'<button type="button" class="{kind}" {asks}>{drawn}{text(words)}</button>'
 
 
 def banner(words: str, *buttons: str, kind: str = "info") -> str:

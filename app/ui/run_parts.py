@@ -16,7 +16,8 @@ from trainers.run import Run
 from trainers.techniques import techniques_in
 
 COATS = 4
-ACTIVE = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING, State.HANGING)
+MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
+"""States in which a run has a speed."""
 
 
 def chip(state: State) -> str:
@@ -54,9 +55,9 @@ def facts(view: View) -> str:
     rows = [(words.STEP, f"{said.step} of {said.steps}" if said.steps else "")]
     if view.state in ENDED:
         rows.append((words.TOOK, readable_time(said.seconds) if said.seconds >= 1 else ""))
-    elif said.seconds_left is not None and view.state in ACTIVE:
+    elif said.seconds_left is not None and view.state in MOVING:
         rows.append((words.LEFT, readable_time(said.seconds_left)))
-    if said.speed and view.state in ACTIVE:
+    if said.speed and view.state in MOVING:
         rows.append((words.SPEED, readable_speed(said.speed)))
     if said.memory:
         rows.append((words.MEMORY, readable_size(said.memory)))

@@ -17,6 +17,7 @@ from app.ui.patched import patched
 from app.ui.queue import Queue
 from app.ui.run_actions import undo
 from app.ui.run_dialogs import dialog
+from app.ui.run_words import TITLE as RUNS
 from app.ui.run_words import TO_THE_RUNS, by
 from app.ui.shell import AT_ONCE, EACH_IN_TURN, build_shell, island
 from app.ui.trouble import in_a_banner
@@ -82,7 +83,7 @@ def trash_link(queue: Queue, actor: Actor) -> str:
     items = Trash(queue.store).items(actor)
     if not items:
         return ""
-    said_of_it = words.HOLDS.format(counted(len(items), "thing"), readable_size(sum(item.size for item in items)))
+    said_of_it = words.HOLDS.format(counted(len(items), "item"), readable_size(sum(item.size for item in items)))
     return f'<p class="to-trash"><a href="trash">{text(said_of_it)}</a></p>'
 
 
@@ -91,24 +92,27 @@ def _listing(items: list[Item], actor: Actor) -> str:
         title, lead = words.EMPTY
         return empty_page(title, lead, TO_THE_RUNS, "runs")
     size = readable_size(sum(item.size for item in items))
-    note = words.EMPTY_TEXT.format(f"{counted(len(items), 'thing')}, {size}")
+    note = words.EMPTY_TEXT.format(f"{counted(len(items), 'item')} ({size})")
     rows = "".join(_row(item, actor) for item in items)
+    back = f'<a class="back" href="runs">{text(RUNS)}</a>'
     return (
-        f'{heading(words.TITLE, words.LEAD)}<section class="also thrown"><ul>{rows}</ul></section>'
+        f'{back}{heading(words.TITLE, words.LEAD)}<section class="also thrown"><ul>{rows}</ul></section>'
         f'<div class="acts">{button(f"{words.EMPTY_NOW} ({size})", "empty", note=note)}</div>'
     )
 
 
 def _row(item: Item, actor: Actor) -> str:
-    days = int((item.expires - time.time()) / 86_400)
+    days = max(1, round((item.expires - time.time()) / 86_400))
+    when = words.WHEN.get(item.kind, words.DELETED)
     facts = (
         words.KINDS.get(item.kind, item.kind),
         by(item.owner, actor) if item.owner != actor.name else "",
-        words.DELETED.format(day(item.deleted, time.time())),
-        words.LEFT.format(days) if days else words.LAST_DAY,
+        when.format(day(item.deleted, time.time())),
+        words.LEFT.format(counted(days, "day")),
         readable_size(item.size),
     )
     return (
-        f'<li data-key="{item.id}"><span>{text(item.name)}</span><small>{text(" · ".join(filter(None, facts)))}</small>'
-        f"{button(words.RESTORE, 'restore', item.id)}</li>"
+        f'<li data-key="{item.id}"><div><span>{text(item.name)}</span>'
+        f"<small>{text(' · '.join(filter(None, facts)))}</small></div>"
+        f"{button(words.RESTORE, 'restore', item.id, label=words.RESTORE_IT.format(item.name))}</li>"
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 TITLE = "Trash"
-LEAD = "What was deleted, restarted or replaced stays here for 30 days, and comes back as it was."
-EMPTY = ("The trash is empty", "What you delete or restart stays here for 30 days, and comes back as it was.")
+LEAD = "What was deleted, restarted or replaced stays here for 30 days. Restore brings it back as it was."
+EMPTY = ("The trash is empty", "What you delete, restart or replace stays here for 30 days and can be brought back.")
 KINDS = {
     "run": "Run",
     "restarted": "Run before a restart",
@@ -13,9 +13,10 @@ KINDS = {
     "drawing": "Picture",
     "pictures": "Taken out in Train",
 }
-DELETED, LEFT, LAST_DAY = "deleted {}", "{} days left", "gone within a day"
-RESTORE, EMPTY_NOW = "Restore", "Empty now"
+WHEN = {"restarted": "restarted {}", "replaced": "replaced {}"}
+DELETED, LEFT = "deleted {}", "{} left"
+RESTORE, RESTORE_IT, EMPTY_NOW = "Restore", "Restore {}", "Empty now"
 HOLDS = "Trash · {} · {}"
-EMPTY_TITLE, EMPTY_TEXT = "Empty the trash?", "All that is yours in it is deleted for good: {}."
+EMPTY_TITLE, EMPTY_TEXT = "Empty the trash?", "{} will be deleted for good. This cannot be undone."
 KEEP, DELETE = "Keep", "Delete for good"
-EMPTIED = "The trash is empty; {} were freed."
+EMPTIED = "The trash was emptied, which freed {}."

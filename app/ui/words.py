@@ -24,7 +24,7 @@ QUOTA_USED = (
 BAD_PATH = "Files are uploads: send them first, as handle_file(path) does. [bad_path]"
 BAD_CALL = "There is no such endpoint, or these are not its values. [bad_call]"
 UNEXPECTED = "Something went wrong that was not foreseen; what the studio prints says more."
-WRONG_PASSWORD = "Name and password do not go together."
+WRONG_PASSWORD = "Wrong name or password."
 LOG_IN_FIRST = "Log in first."
 INSECURE = "anybody who can reach this address can use the studio, and see and delete everything in it"
 

@@ -33,7 +33,10 @@ const patch = () => {
   const revision = Number(sheet.content.querySelector('[data-revision]')?.dataset.revision ?? newest);
   if (revision < newest) return;
   newest = revision;
-  const focused = document.activeElement;
+  const focused = document.activeElement, within = element.contains(focused);
   mergeChildren(holder, sheet.content);
-  if (focused !== document.activeElement && element.contains(focused)) focused.focus({preventScroll: true});  // it was moved
+  if (!within || focused === document.activeElement) return;
+  const here = focused.isConnected ? focused : element.querySelector('h1, h2') || document.querySelector('h1');
+  if (here !== focused) here?.setAttribute('tabindex', '-1');      // what had the focus is no more
+  here?.focus({preventScroll: true});                              // or was moved
 };

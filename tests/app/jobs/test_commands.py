@@ -111,7 +111,7 @@ def test_a_deleted_run_is_listed_in_the_trash_brought_back_and_deleted_for_good(
     item = facts("queue", "delete", "dusk")["item"]
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     refused = call("queue", "trash", "empty")
-    assert refused.code != 0 and "Delete 1 thing" in refused.err
+    assert refused.code != 0 and "Delete 1 item" in refused.err
     assert [one["id"] for one in facts("queue", "trash")] == [item]
     assert facts("queue", "trash", "empty", "--yes")["deleted"] == 1 and facts("queue", "trash") == []
 

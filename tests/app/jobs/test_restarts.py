@@ -248,7 +248,7 @@ def test_a_run_that_hangs_is_shown_so_ended_and_goes_on(store, monkeypatch):
     view = Watcher(store).view(job.id)
     assert (view.state, view.line, view.actions) == (
         "hanging",
-        "Nothing has happened for 12 min at step 7.",
+        "Nothing has happened for 12 min at step 7. Stop it, then start it again.",
         ("cancel",),
     )
 

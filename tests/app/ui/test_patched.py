@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.ui.html import button
 from app.ui.patched import static_text
 
 PART = """([script, values]) => {
@@ -19,6 +20,17 @@ def test_an_answer_that_was_overtaken_is_passed_over(browser):
     values = [f'<p data-revision="{number}">{words}</p>' for number, words in ((2, "b"), (1, "a"), (2, "c"), (3, "d"))]
     script = static_text("patch.js") + "watch('value', patch);"
     assert page.evaluate(PART, [script, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "bare"]
+    page.close()
+
+
+def test_what_replaces_a_focused_button_does_not_get_the_focus(browser):
+    """Else a second Enter would do something else than was asked for."""
+    page = browser.new_page()
+    script = "document.body.append(element);" + static_text("patch.js") + "watch('value', patch);"
+    values = [f"<h1>a run</h1><p>{button(name, name)}{button('last', 'last')}</p>" for name in ("restart", "cancel")]
+    focus = PART.replace("changed();", "changed(); if (value === values[0]) element.querySelector('button').focus();")
+    assert page.evaluate(focus, [script, values]) == ["a runrestartlast", "a runcancellast"]
+    assert page.evaluate("document.activeElement.tagName") == "H1"
     page.close()
 
 
