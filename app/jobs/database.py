@@ -108,6 +108,7 @@ class Database:
             connection = sqlite3.connect(self.path, PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 connection.row_factory = sqlite3.Row
+                connection.text_factory = _text  # a single row that is no text would take down every list
                 with transaction(connection):
                     migrate(connection, self.path)
                 _use_write_ahead_log(connection)
@@ -144,7 +145,7 @@ def _copied(path: Path) -> Iterator[sqlite3.Connection]:
             if file.exists():
                 shutil.copyfile(file, Path(folder, file.name))
         with closing(sqlite3.connect(Path(folder, path.name), isolation_level=None)) as connection:
-            connection.row_factory = sqlite3.Row
+            connection.row_factory, connection.text_factory = sqlite3.Row, _text
             with transaction(connection):
                 migrate(connection, path, keep=False)
             yield connection
@@ -163,6 +164,10 @@ def lock_of(path: Path) -> FileLock:
     from filelock import FileLock
 
     return FileLock(path.with_name(f"{path.name}.lock"))
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
 
 
 def _inode(path: Path) -> int:

@@ -39,6 +39,7 @@ CRASHES = frozenset(
 """Signals by which a process ends through its own fault, not somebody else's."""
 INTERVAL = 1.0
 """Seconds between two looks at the queue."""
+DAMAGED = "its row of the queue was damaged ({}) and was put right; look whether it is as it should be"
 TIDY_EVERY = 60.0
 """Seconds between two looks at the trash."""
 
@@ -112,6 +113,8 @@ class Dispatcher:
         """Look after the trash, but not with every look."""
         if time.monotonic() >= self._tidied + TIDY_EVERY:
             self._tidied = time.monotonic()
+            for job in self.store.mend():
+                self._notify(f"{job.name}: {DAMAGED.format(', '.join(job.damaged))}")
             for item in Trash(self.store).tidy():
                 self._notify(f"{item.name}: deleted from the trash for good")
 

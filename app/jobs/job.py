@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from app.jobs.process import Identity
 
@@ -42,6 +43,8 @@ class Job:
     """The checkpoint that it then went on from."""
     low_memory: bool = False
     """Whether it went on with settings that need less memory."""
+    damaged: tuple[str, ...] = ()
+    """Columns of its row that held what they cannot."""
 
     @property
     def name(self) -> str:
@@ -62,9 +65,99 @@ class NewJob:
 
 
 def read_job(row: sqlite3.Row, runs: Path) -> Job:
-    values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a row is no mapping
+    """The job of a row; a column that holds what it cannot has a harmless value instead, and is named in `damaged`.
+
+    Where one of those columns says what is to be done, a job that waits is read as one that has ended.
+    """
+    values: dict[str, Any] = {}
+    damaged: list[str] = []
+    for key in row.keys():  # noqa: SIM118 - a row is no mapping
+        try:
+            values[key] = _READ[key](row[key])
+        except (ValueError, TypeError, RecursionError):
+            damaged.append(key)
+            values[key] = _INSTEAD.get(key, 0 if _READ[key] in (_whole, _moment) else "")
+    if "folder" in damaged:
+        values["folder"] = f"damaged-row-{values['id']}"
+        while (runs / values["folder"]).exists():  # not another run's
+            values["folder"] += "-"
+    if values["phase"] == "waiting" and not _TASK.isdisjoint(damaged):
+        values["phase"] = "ended"
+        damaged.append("phase")
     process = Identity(values.pop("host"), values.pop("pid"), values.pop("started"), values.pop("boot"))
     values["folder"], values["cwd"] = runs / values["folder"], Path(values["cwd"])
     values["low_memory"] = bool(values["low_memory"])
-    values["command"] = tuple(json.loads(values["command"]))
-    return Job(**values, process=process)
+    return Job(**values, process=process, damaged=tuple(damaged))
+
+
+def read_worker(row: sqlite3.Row) -> tuple[str, int, float, str, tuple[str, ...]] | None:
+    """Host, number, start, boot and devices of a dispatcher's row; None where it is damaged."""
+    try:
+        devices = _command(row["devices"])
+        return _text(row["host"]), _whole(row["pid"]), _moment(row["started"]), _text(row["boot"]), devices
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def as_row(job: Job, runs: Path) -> dict[str, Any]:
+    """The columns of a job, as `read_job` reads them."""
+    plain = {key: getattr(job, key) for key in _READ if key in Job.__dataclass_fields__}
+    folder = job.folder.relative_to(runs).as_posix() if job.folder.is_relative_to(runs) else str(job.folder)
+    return plain | asdict(job.process) | {"folder": folder, "cwd": str(job.cwd), "command": json.dumps(job.command)}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value or len(value) > LONGEST:
+        raise ValueError
+    value.encode()  # no half of a character
+    return value
+
+
+def _place(value: Any) -> str:
+    """A path that any system can be asked about."""
+    if not _text(value) or len(value) > 4000 or any(len(part.encode()) > 255 for part in Path(value).parts):
+        raise ValueError
+    return str(value)
+
+
+def _folder(value: Any) -> str:
+    if Path(_place(value)).name in ("", ".."):
+        raise ValueError
+    return str(value)
+
+
+def _phase(value: Any) -> str:
+    if value not in get_args(Phase):
+        raise ValueError
+    return str(value)
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or abs(value) > MOST:
+        raise ValueError
+    return value
+
+
+def _moment(value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < LATEST:
+        raise ValueError
+    return float(value)
+
+
+def _command(value: Any) -> tuple[str, ...]:
+    words = json.loads(_text(value))
+    if not isinstance(words, list):
+        raise ValueError
+    return tuple(_text(word) for word in words)
+
+
+LONGEST, MOST, LATEST = 2**20, 2**31, 253_402_300_800.0
+"""Letters of a text, a whole number either way, and Unix seconds, in the year 10000, that a row may hold."""
+_READ: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("kind", "owner", "wants", "requested", "device", "token", "host", "boot"), _text),
+    **dict.fromkeys(("priority", "position", "pid", "attempts", "restarts", "restart_step", "low_memory"), _whole),
+    **dict.fromkeys(("started", "added", "begun", "ended"), _moment),
+    **{"id": int, "folder": _folder, "cwd": _place, "command": _command, "phase": _phase},
+}
+_INSTEAD = {"kind": "damaged", "command": (), "cwd": ".", "wants": "auto", "phase": "ended"}
+_TASK = frozenset({"kind", "folder", "command", "cwd", "wants"})

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.database import Database
-from app.jobs.job import Job, NewJob, Phase, read_job
+from app.jobs.job import Job, NewJob, Phase, as_row, read_job, read_worker
+from app.jobs.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
 from app.jobs.process import Identity
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
@@ -34,7 +35,6 @@ YIELD = "yield"
 RETRIES = 2
 """How often a run without progress goes on by itself, unless the queue says otherwise."""
 
-IN_LINE = "phase = 'waiting' ORDER BY priority DESC, position, id"
 FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, boot = '', ended = ?"
 """What becomes of a row that no process has any more."""
 HAS = "host = ?, pid = ?, started = ?, boot = ?"
@@ -97,7 +97,7 @@ class Store:
 
     def line(self) -> list[Job]:
         """The jobs that wait, in the order in which they get a device."""
-        return self._select(f"SELECT * FROM jobs WHERE {IN_LINE}")
+        return [job for job in self._select(f"SELECT * FROM jobs WHERE {IN_LINE}") if job.phase == "waiting"]
 
     def active(self) -> list[Job]:
         """The jobs that some process has."""
@@ -125,7 +125,7 @@ class Store:
             self.keep_backup()
         with self._database.writing() as db:
             db.execute("DELETE FROM jobs WHERE folder = ? AND phase = 'ended'", (folder,))
-            last = db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
+            last = db.execute(f"SELECT {LAST}").fetchone()[0]
             row = {
                 "kind": new.kind,
                 "folder": folder,
@@ -134,7 +134,7 @@ class Store:
                 "owner": new.owner,
                 "wants": new.wants,
                 "priority": new.priority,
-                "position": last + 1,
+                "position": last,
                 "phase": phase,
                 "added": time.time(),
             }
@@ -184,7 +184,7 @@ class Store:
                 db.execute(
                     "UPDATE jobs SET phase = 'waiting', pid = 0, started = 0, boot = '', wants = ?, "
                     "restarts = 0, restart_step = 0, low_memory = 0, "
-                    "position = 1 + (SELECT max(position) FROM jobs) WHERE id = ? AND phase IN ('held', 'ended')",
+                    f"position = {LAST} WHERE id = ? AND phase IN ('held', 'ended')",
                     (change["wants"], change["wait"]),
                 )
             else:
@@ -204,8 +204,9 @@ class Store:
         with self._database.writing() as db:
             there = "SELECT device FROM jobs WHERE phase IN ('claimed', 'running') AND host = ?"
             taken = frozenset(row["device"] for row in db.execute(there, (claimer.host,)))
-            for row in db.execute(f"SELECT id, wants FROM jobs WHERE {IN_LINE}"):
-                device = choose(row["wants"], taken)
+            for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}"):
+                job = read_job(row, self.runs)
+                device = choose(job.wants, taken) if job.phase == "waiting" else None
                 if device is not None:
                     token = secrets.token_hex(8)
                     db.execute(
@@ -241,7 +242,7 @@ class Store:
             aside = f"UPDATE jobs SET {FREED} WHERE id = ? AND token = ? AND phase = 'running'"
             if not db.execute(aside, ("waiting", time.time(), job.id, job.token)).rowcount:
                 return False
-            return _place_behind_small(db, job.id)
+            return place_behind_small(db, job.id, TRAIN)
 
     def restart(self, job: Job, restarts: int, step: int, low_memory: bool) -> bool:
         """Let a run whose process is gone wait again, before every other run, and note that it goes on by itself."""
@@ -253,10 +254,10 @@ class Store:
             values = (restarts, step, low_memory, job.id, job.token, job.phase)
             if not db.execute(again, ("waiting", time.time(), *values)).rowcount:
                 return False
-            return _place_behind_small(db, job.id)
+            return place_behind_small(db, job.id, TRAIN)
 
     def _leave(self, job: Job, phase: Phase, before: Phase) -> bool:
-        place = "(SELECT min(position) FROM jobs) - 1" if phase == "waiting" else "position"
+        place = FIRST if phase == "waiting" else "position"
         return self._change(
             f"UPDATE jobs SET {FREED}, position = {place} WHERE id = ? AND token = ? AND phase = ?",
             *(phase, time.time(), job.id, job.token, before),
@@ -290,31 +291,38 @@ class Store:
 
     def put_in_line(self, job: Job, first: bool = False) -> bool:
         """Let a job that has ended wait again, at the end of its priority's line or before everybody else."""
-        last = "position = 1 + (SELECT max(position) FROM jobs)"
-        head = (
-            "position = (SELECT min(position) FROM jobs) - 1, "
-            "priority = max(priority, coalesce((SELECT max(priority) FROM jobs WHERE phase = 'waiting'), priority))"
-        )
+        last, head = f"position = {LAST}", f"position = {FIRST}, priority = {HIGHEST}"
         return self._change(
             f"UPDATE jobs SET phase = 'waiting', {head if first else last}, restarts = 0, restart_step = 0, "
             "low_memory = 0 WHERE id = ? AND phase = 'ended'",
             job.id,
         )
 
-    def move(self, job: Job, place: int) -> bool:
+    def move(self, job: Job, to: int) -> bool:
         """Move a waiting job to a place in the line, 1 being the first; beyond its end is its end.
 
         Where a job of another priority stands in the way, the moved one takes that job's.
         """
         with self._database.writing() as db:
-            return _place(db, job.id, place)
+            return place(db, job.id, to)
+
+    def mend(self) -> list[Job]:
+        """Put harmless values into columns that hold what they cannot; the jobs of those rows, as they are read."""
+        jobs = [job for job in self._select("SELECT * FROM jobs") if job.damaged]
+        if jobs:
+            with self._database.writing() as db:
+                for job in jobs:
+                    row, columns = as_row(job, self.runs), ", ".join(f"{name} = :{name}" for name in job.damaged)
+                    db.execute(f"UPDATE jobs SET {columns} WHERE id = :id", row)
+        return jobs
 
     # ---------------------------------------------------------------- settings of the queue
     def retries(self) -> int:
         """How often a run without progress goes on by itself after it was interrupted; 0: never."""
         with self._database.reading() as db:
             found = db.execute("SELECT value FROM settings WHERE name = 'retries'").fetchone()
-        return int(found["value"]) if found and found["value"].isdecimal() else RETRIES
+        value = str(found["value"]) if found else ""
+        return int(value) if value.isdecimal() and len(value) < 5 else RETRIES
 
     def set_retries(self, number: int) -> None:
         """Change it, for the runs that are there too."""
@@ -334,10 +342,7 @@ class Store:
         """The dispatchers that entered and did not leave, which a killed one does not, and their devices."""
         with self._database.reading() as db:
             rows = db.execute("SELECT * FROM workers").fetchall()
-        return {
-            Identity(row["host"], row["pid"], row["started"], row["boot"]): tuple(json.loads(row["devices"]))
-            for row in rows
-        }
+        return {Identity(*row[:4]): row[4] for row in map(read_worker, rows) if row is not None}
 
     # ---------------------------------------------------------------- within
     def _relative(self, folder: Path) -> str:
@@ -374,25 +379,3 @@ def _note(job: Job) -> None:
 def _process(process: Identity) -> tuple[str, int, float, str]:
     """The values of `HAS`."""
     return process.host, process.pid, process.started, process.boot
-
-
-def _place_behind_small(db: sqlite3.Connection, number: int) -> bool:
-    """Put a waiting run behind the small jobs and before every other run; whether it waits."""
-    others = [row["kind"] for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}") if row["id"] != number]
-    return _place(db, number, 1 + max((k for k, kind in enumerate(others, 1) if kind != TRAIN), default=0))
-
-
-def _place(db: sqlite3.Connection, number: int, place: int) -> bool:
-    """Put a waiting job at a place in the line, the first being 1; whether it waits."""
-    line = [(row["id"], row["priority"]) for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}")]
-    own = dict(line).get(number)
-    if own is None:
-        return False
-    others = [entry for entry in line if entry[0] != number]
-    index = min(max(place, 1), len(line)) - 1
-    before, after = others[:index], others[index:]
-    own = max([own, *(priority for _, priority in after[:1])])
-    own = min([own, *(priority for _, priority in before[-1:])])
-    rows = [(position, priority, each) for position, (each, priority) in enumerate([*before, (number, own), *after], 1)]
-    db.executemany("UPDATE jobs SET position = ?, priority = ? WHERE id = ?", rows)
-    return True

@@ -22,6 +22,8 @@ from trainers.run import is_run
 
 FELL_BACK = "The checkpoint of step {} was damaged, so it went on from step {}."
 
+DAMAGED = "Its row of the queue is damaged ({}); a worker puts it right."
+
 
 @dataclass(frozen=True)
 class View:
@@ -214,7 +216,9 @@ def _view(look: _Look, place: int, wait: float | None) -> View:
     line = describe(state, said, place, wait if place == 1 else None, job.restarts + job.low_memory, silent)
     if said.fallback[0] and state not in (State.QUEUED, State.FAILED):
         line = f"{line} {FELL_BACK.format(*said.fallback)}".strip()
-    if gone:
+    if job.damaged:
+        line = DAMAGED.format(", ".join(job.damaged))
+    elif gone:
         line = "Its folder is gone."
     elif said.unread:
         line = f"What it has said cannot be read: {said.unread}."

@@ -132,7 +132,8 @@ class Queue:
 
     def public_name(self, folder: Path) -> str:
         """What the public folder of another one is called."""
-        key = f"{folder.name}|{folder.stat().st_ino}".encode()
+        inode = folder.stat().st_ino if folder.is_dir() else 0  # a run whose folder is gone has a page, too
+        key = f"{folder.name}|{inode}".encode()
         return hashlib.blake2b(key, key=self._secret, digest_size=16).hexdigest()
 
     def withdraw(self, folder: Path) -> None:

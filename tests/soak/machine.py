@@ -84,8 +84,11 @@ class Machine:
 
     def integrity(self) -> str:
         """What SQLite says of the queue's file."""
-        with closing(sqlite3.connect(self.store.path)) as connection:
-            return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+        try:
+            with closing(sqlite3.connect(self.store.path)) as connection:
+                return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            return str(error)
 
 
 def free_port() -> int:

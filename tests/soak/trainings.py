@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -26,6 +28,8 @@ SAMPLES = Path(__file__).parents[2] / "presets" / "samples" / "black-line"
 PHASES = (State.PREPARING, State.TRAINING, State.SAMPLING, State.SAVING)
 TOGETHER = 3.0
 """Seconds for which two processes of one job may be there: the later one is on its way to find that it is too late."""
+CLOSELY, GLANCE = 3.0, 0.0005
+"""Seconds for which trainings are watched for a write, and between two looks: it is over in some milliseconds."""
 WAITING = 2
 """Runs that should be in line in each queue while there is time."""
 
@@ -39,7 +43,7 @@ def settings(name: str) -> Config:
             "method": {"name": "lora", "rank": 4, "alpha": 4.0},
             "train": {"steps": 12, "batch_size": 1, "learning_rate": 1e-3, "device": "cpu", "ema": 0.9},
             "sample": {"prompts": ["a fox"], "steps": 4, "size": 64, "every": 6},
-            "save": {"every": 3},
+            "save": {"every": 2},
         }
     )
 
@@ -98,10 +102,24 @@ class TrainingSoak:
             self.counts[f"{name}s"] += 1
             return True
         watcher, machine = self.chance.choice(self._aims)
+        if aim == State.SAVING:
+            return self._kill_while_saving(machine)
         for view in watcher.views():
             if view.state == aim and machine.kill_job(view.job):
                 self.counts[f"trainings while {aim}"] += 1
                 return True
+        return False
+
+    def _kill_while_saving(self, machine: Machine) -> bool:
+        """Watch the trainings of a queue closely, and kill one in the middle of writing a checkpoint or its style."""
+        jobs = [job for job in machine.store.active() if job.phase == "running"]
+        before, deadline = {job.id: set(_half(Run(job.folder))) for job in jobs}, time.monotonic() + CLOSELY
+        while jobs and time.monotonic() < deadline:
+            for job in jobs:
+                if set(_half(Run(job.folder))) - before[job.id] and machine.kill_job(job):
+                    self.counts[f"trainings while {State.SAVING}"] += 1
+                    return True
+            time.sleep(GLANCE)
         return False
 
     def _add_runs(self) -> None:
@@ -142,7 +160,7 @@ class TrainingSoak:
                 self._check(machine, view)
             if (found := machine.integrity()) != "ok":
                 self.wrong.append(f"{machine.runs.name}: the queue's file is damaged: {found}")
-            self.wrong += [f"{path} was left" for path in machine.runs.rglob("*unfinished*")]
+            self.wrong += [f"{path} was left" for path in machine.runs.rglob("*") if is_half(path)]
 
     def _check(self, machine: Machine, view: View) -> None:
         name, run = f"{machine.runs.name}/{view.job.name}", Run(view.job.folder)
@@ -166,3 +184,16 @@ class TrainingSoak:
         )
         subprocess.run([sys.executable, "-c", code, str(folder)], env=ENVIRONMENT, check=True, capture_output=True)
         return load_file(folder / "whole" / "style" / "whole.safetensors")
+
+
+def is_half(path: Path) -> bool:
+    """Whether a name is one under which something is written before it has its own."""
+    return "unfinished" in path.name or path.name.endswith(".part")
+
+
+def _half(run: Run) -> Iterator[tuple[Path, int]]:
+    """What is being written of a run's checkpoints and style just now, or was when it was killed."""
+    for folder in (run.checkpoints, run.style):
+        for path in folder.glob(".*"):
+            with suppress(FileNotFoundError):  # it has its name now
+                yield path, path.stat().st_ino

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.jobs.commands import _facts
+from app.jobs.dispatcher import settle
+from app.jobs.job import _READ
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.process import own_identity
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary, read_summary
 from app.ui import desk, estimating, run_parts, run_words
@@ -29,6 +33,14 @@ from tests.app.ui.ended_runs import write_run
 from tests.damaged_events import LINES
 from trainers.event_lines import parse_event
 
+COLUMNS = sorted(_READ.keys() - {"id"})
+VALUES = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.text(max_size=8).filter(lambda text: not any("\ud800" <= letter <= "\udfff" for letter in text)),
+    st.binary(max_size=8),
+    st.sampled_from(["", ".", "..", "/", "a/../..", "\0", "[]", "[1]", "{}", "null", "9" * 400, "x/" * 3000]),
+)
 SOMEBODY = SimpleNamespace(username="")
 
 
@@ -52,7 +64,7 @@ class Pages:
         for view in [*views, *queue.small_jobs()]:
             assert view.job.name in listed or view.job.kind != "train"
             page = self.run.tick(view.job.name, "{}", SOMEBODY)  # type: ignore[arg-type]
-            assert view.job.name in str(page) or view.job.kind != "train"
+            assert view.job.name in str(page) or view.job.kind != "train" or "folder" in view.job.damaged
             assert str(_facts(view)) and run_parts.kind(view, MACHINE_OWNER) is not None
             assert estimating._estimate(view) is not None and desk.first_prompt(None, queue)
             queue.losses(view.job.folder).as_csv()
@@ -96,6 +108,42 @@ def test_any_events_of_one_run_leave_every_page_standing(pages, lines, phase):
     assert sorted(pages.look()) == ["damaged", "good"]
     assert pages.studio.queue.run("good") == before and before is not None and before.state == "finished"
     (damaged / "events.jsonl").unlink()
+
+
+@settings(max_examples=25)
+@given(st.sampled_from(COLUMNS), VALUES, st.sampled_from(["waiting", "running", "held", "ended"]), st.booleans())
+@example("folder", "a" * 300, "waiting", False)
+@example("pid", 2**62, "running", False)
+@example("owner", b"\xff\xfe", "ended", True)
+@example("command", "[" * 100_000, "waiting", False)
+@example("position", "last", "waiting", False)
+@example("priority", 2**63 - 1, "waiting", False)
+@example("begun", float("inf"), "running", False)
+def test_any_value_in_a_row_leaves_every_page_and_the_other_jobs_standing(pages, column, value, phase, as_text):
+    store, runs = pages.studio.queue.store, pages.studio.places.runs
+    row = store.row(next(job.id for job in store.jobs() if job.kind != "generate"))
+    with store._database.writing() as db:
+        db.execute("UPDATE jobs SET phase = 'waiting', wants = 'cuda:9', attempts = 0")
+        db.execute("UPDATE jobs SET phase = ?, host = ?, pid = 1 WHERE id = ?", (phase, own_identity().host, row["id"]))
+        db.execute(
+            f"UPDATE jobs SET {column} = {'CAST(? AS TEXT)' if as_text else '?'} WHERE id = ?", (value, row["id"])
+        )
+    other = next(job for job in store.jobs() if job.kind == "generate")
+    assert "good" in pages.look() and other in store.line()
+    assert store.move(other, 1) and store.move(other, 99)
+    new = store.add(NewJob("caption", runs / ".jobs" / "new"))
+    assert store.claim(lambda wants, _: "cpu" if wants == "auto" else None, own_identity()).kind != "generate"
+    store.forget(new)
+    settle(store)
+    damaged = store.mend()
+    assert [job.id for job in damaged] in ([], [row["id"]]) and store.mend() == []
+    for job in damaged:
+        assert column in job.damaged and store.job(job.id) == replace(job, damaged=())
+        assert len(store.jobs()) == 2
+    pages.look()
+    with store._database.writing() as db:
+        db.execute("DELETE FROM jobs WHERE id = ?", (row["id"],))
+    store.change_row({"put": row})
 
 
 @given(st.lists(LINES, min_size=1, max_size=6))

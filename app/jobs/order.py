@@ -1,0 +1,34 @@
+"""The order of the line: higher priorities first, then lower positions, as whole numbers whatever a row holds."""
+
+from __future__ import annotations
+
+import sqlite3
+
+_WHOLE = "max(-2147483648, min(2147483647, CAST({} AS INTEGER)))"
+PRIORITY, POSITION = _WHOLE.format("priority"), _WHOLE.format("position")
+IN_LINE = f"phase = 'waiting' ORDER BY {PRIORITY} DESC, {POSITION}, id"
+LAST = f"(SELECT coalesce(max({POSITION}), 0) + 1 FROM jobs)"
+FIRST = f"(SELECT min({POSITION}) - 1 FROM jobs)"
+HIGHEST = f"max({PRIORITY}, coalesce((SELECT max({PRIORITY}) FROM jobs WHERE phase = 'waiting'), {PRIORITY}))"
+
+
+def place_behind_small(db: sqlite3.Connection, number: int, train: str) -> bool:
+    """Put a waiting run behind the small jobs and before every other run; whether it waits."""
+    others = [row["kind"] for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}") if row["id"] != number]
+    return place(db, number, 1 + max((k for k, kind in enumerate(others, 1) if kind != train), default=0))
+
+
+def place(db: sqlite3.Connection, number: int, place: int) -> bool:
+    """Put a waiting job at a place in the line, the first being 1; whether it waits."""
+    line = [tuple(row) for row in db.execute(f"SELECT id, {PRIORITY} FROM jobs WHERE {IN_LINE}")]
+    own = dict(line).get(number)
+    if own is None:
+        return False
+    others = [entry for entry in line if entry[0] != number]
+    index = min(max(place, 1), len(line)) - 1
+    before, after = others[:index], others[index:]
+    own = max([own, *(priority for _, priority in after[:1])])
+    own = min([own, *(priority for _, priority in before[-1:])])
+    rows = [(position, priority, each) for position, (each, priority) in enumerate([*before, (number, own), *after], 1)]
+    db.executemany("UPDATE jobs SET position = ?, priority = ? WHERE id = ?", rows)
+    return True
