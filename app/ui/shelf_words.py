@@ -41,6 +41,7 @@ ZONE = {
     "uncopied": "This browser does not let pages copy. The words are: {text}",
 }
 ARRIVED_NOT = "“{}” did not arrive. Check the connection and add it again."
+REFUSED = "“{}” was not taken in. {}"
 PUT_IT = "Put it into {} on this computer instead; it appears here by itself."
 ASK_TO_PUT_IT = "Whoever runs this studio can put it among its styles."
 IS_HERE, ARE_HERE = "{} is here now.", "{} styles are here now."

@@ -145,8 +145,10 @@ class StylesPage:
             most, anywhere = MOST_BYTES_A_FILE // 2**20, self.studio.bases.anywhere
             place = words.PUT_IT.format(self.studio.places.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
             raise VelaturaError(f"{words.TOO_LARGE.format(name, most)}. {place}")
-        if problem:
+        if problem == "failed":
             raise VelaturaError(words.ARRIVED_NOT.format(name))
+        if problem:  # in the words in which it was refused on its way in
+            raise VelaturaError(words.REFUSED.format(name, str(problem)[:300]))
         return self.shelf.take_in(Path(str(file.get("path", ""))), name, folder, owner)
 
     def _do(self, what: str, item: Item, event: gr.EventData, actor: Actor) -> str:

@@ -20,13 +20,14 @@ const tell = (text, done = null, sent = null) => {      // the percentage is not
     bar.firstElementChild.style.width = `${100 * done}%`;
   }
 };
+const why = answer => (answer.getResponseHeader('content-type') || '').startsWith('text/plain') ? answer.responseText : '';
 const send = (file, progress) => new Promise((done, failed) => {           // resolves to where the server has put the file
   const form = new FormData();
   form.append('files', file);
   sending = new XMLHttpRequest();
   sending.upload.addEventListener('progress', event => { if (event.total) progress(event.loaded / event.total); });
   sending.addEventListener('loadend', () => {
-    try { done(JSON.parse(sending.status === 200 ? sending.responseText : '')[0]); } catch (error) { failed(error); }
+    try { done(JSON.parse(sending.status === 200 ? sending.responseText : '')[0]); } catch { failed(new Error(why(sending))); }
   });
   sending.open('POST', 'gradio_api/upload');
   sending.send(form);

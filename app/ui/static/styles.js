@@ -7,7 +7,7 @@ const refusal = ({name, size}) => !/\.safetensors$/i.test(name) ? 'other' : size
 const bring = async (file, progress) => {
   const name = file.name, problem = refusal(file);
   if (problem) return {name, problem};
-  try { return {name, path: await send(file, progress)}; } catch { return {name, problem: 'failed'}; }
+  try { return {name, path: await send(file, progress)}; } catch (error) { return {name, problem: error.message || 'failed'}; }
 };
 const queue = [];
 let n = 0, done = 0;

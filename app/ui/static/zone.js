@@ -27,7 +27,7 @@ const bring = async ({file, name}, progress) => {
   try { return {name, path: await send(file, progress)}; }
   catch (error) {
     if (!stopped && !await reachable()) throw error;         // then none of the others would arrive either
-    return {name, problem: fill(words.failed, {name})};
+    return {name, problem: error.message || fill(words.failed, {name})};
   }
 };
 const take = found => {
