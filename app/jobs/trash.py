@@ -27,7 +27,7 @@ from app.jobs.disk import missing
 from app.jobs.permissions import Actor
 from app.jobs.store import Store
 from trainers.errors import VelaturaError
-from trainers.run import whole_file
+from trainers.run import sync_folder, sync_tree, whole_file
 
 FOLDER = ".trash"
 DAYS = 30
@@ -121,6 +121,7 @@ class Trash:
             moves = self._prepared(item)
             if build is not None:
                 build(self.path(item, NEXT))
+                sync_tree(self.folder / item.id)
                 moves.append((self.path(item, NEXT), self.runs / item.parts[CONTENT]))
             self._carry_out(moves, change)
         return item
@@ -207,7 +208,9 @@ class Trash:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Keep other actions out, and finish what one that was killed has left."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.folder.is_dir():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(self.runs)
         try:
             with FileLock(self.folder / LOCK, timeout=PATIENCE):
                 self._recover()
@@ -248,6 +251,9 @@ class Trash:
         for source, target in moves:
             if source.exists() and not target.exists():
                 source.rename(target)
+        for folder in dict.fromkeys(path.parent for move in moves for path in move):
+            if folder.is_dir():
+                sync_folder(folder)  # the row must not be on the disk before them
         if change:
             self.store.change_row(change)
         for id in done:

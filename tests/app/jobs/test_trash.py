@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from app.jobs.trash import DAYS, Trash
 from app.jobs.views import Watcher
 from tests.app.jobs.working import CPU, state_of
 from tests.app.ui.ended_runs import write_run
+from tests.faults import Fault, each_cut
 from trainers.config_file import read_config
 from trainers.errors import VelaturaError
 from trainers.events import Recorder
@@ -262,6 +264,55 @@ def test_a_kill_leaves_the_old_state_or_the_new_one(store, dusk, tmp_path, what)
         assert states[-1] in (old, new), moment
         moment += 1
     assert old in states and new in states and moment > 2
+
+
+@pytest.mark.parametrize(
+    ("what", "fault"),
+    [
+        ("delete", Fault.BROKEN),
+        ("delete", Fault.POWER),
+        ("restart", Fault.POWER),
+        ("restore", Fault.BROKEN),
+        ("restore", Fault.POWER),
+    ],
+)
+def test_a_fault_at_any_change_leaves_the_old_state_or_the_new_one(store, dusk, tmp_path, what, fault):
+    if what == "restore":
+        actions.delete(store, dusk.id, actor=MACHINE_OWNER)
+    store.close()
+
+    def act(runs: Path) -> None:
+        own = Store(runs)
+        try:
+            if what == "delete":
+                actions.delete(own, dusk.id, actor=MACHINE_OWNER)
+            elif what == "restart":
+                actions.retry(own, dusk.id, actor=MACHINE_OWNER)
+            else:
+                actions.restore(own, Trash(own).items(MACHINE_OWNER)[0].id, actor=MACHINE_OWNER)
+        finally:
+            own.close()
+
+    def seen(runs: Path) -> dict[str, Any]:
+        looked = Store(runs)
+        settle(looked)
+        found = looks(looked)
+        for kept in [*found["runs"].values(), *(kept for _, _, kept in found["trash"])]:
+            kept.pop("events.jsonl"), kept.pop("log.txt")  # with the time of an event
+        looked.close()
+        return found
+
+    old, done = seen(copied(store.runs, tmp_path / "old")), copied(store.runs, tmp_path / "done")
+    act(done)
+    new, states = seen(done), []
+    for cut in each_cut(fault, tmp_path, store.runs, act):
+        if cut.change:
+            for job in (looked := Store(cut.place)).active():  # what this process, which lives, holds
+                looked.release(replace(job, phase="ended"))
+            looked.close()
+        states.append(seen(cut.place))
+        assert states[-1] in (old, new), cut
+    assert old in states and states[-1] == new
 
 
 def copied(runs: Path, to: Path) -> Path:
