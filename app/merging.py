@@ -33,7 +33,8 @@ def merge(
     check_free(out, overwrite)
     with plain_disk_errors(out):
         read = read_chosen(styles)
-        for said in about_strengths(read):
+        notes = [note for style, _ in read for note in style.notes]
+        for said in dict.fromkeys((*about_strengths(read), *notes)):
             say((said, "yellow"))
         merged = merge_files(out, read, rank)
     if json:

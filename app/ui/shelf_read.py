@@ -101,6 +101,7 @@ def read_found(path: Path) -> Item:
     # Many a stranger's style is called by a tag of its captions and says so nowhere else.
     called = glance.trained_words or (() if "velatura.config" in glance.metadata else glance.captions[:MOST_TAGS])
     said = [(label, plain(glance.metadata.get(key, ""), LONGEST_NOTE)) for label, key in words.NOTES]
+    said += [(words.READ_AS, plain(note, LONGEST_NOTE)) for note in outline.notes]
     return _item(
         path,
         glance,

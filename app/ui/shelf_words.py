@@ -61,6 +61,7 @@ NOTES = (
     ("Made on", "ss_sd_model_name"),
 )
 """What is shown of a foreign file's metadata, each with its key."""
+READ_AS = "How it is read"
 DOWNLOAD, TRY_IT = "Download", "Try it"
 FOR_TOOLS, FOR_DIFFUSERS = "For {}", "For diffusers"
 FOR_STARTER, FOR_NOBODY, AS_IT_IS = "For Velatura and its starter", "For Velatura", "The file as it is"

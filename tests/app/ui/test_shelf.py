@@ -357,6 +357,15 @@ def test_a_style_is_called_by_what_it_was_trained_with(shelf, method, said, show
     assert item.method == said and words.method(said) == shown
 
 
+def test_an_alpha_that_a_file_alone_does_not_tell_is_said_on_its_card(shelf):
+    """PEFT keeps it in another file, which nobody uploads."""
+    layer = "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+    adapter = {f"{layer}.lora_A.weight": torch.ones(2, 768), f"{layer}.lora_B.weight": torch.ones(8, 2)}
+    item = send(shelf, adapter, "adapter_model.safetensors")
+    ((label, said),) = item.notes
+    assert label == words.READ_AS and "it is read with alpha = rank" in said
+
+
 def test_a_dora_of_another_tool_is_taken_but_not_for_diffusers(shelf):
     item = send(shelf, DORA, "deep.safetensors")
     assert item.method == "lora+dora"
