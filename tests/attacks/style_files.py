@@ -80,6 +80,15 @@ FILES: dict[str, dict[str, Tensor]] = {
     ),
     "a product beyond fp32": lora(value=1e30),
     "a Kronecker product beyond fp32": of(lokr_w1=torch.full((4, 4), 1e30), lokr_w2=torch.full((8, 6), 1e30)),
+    "a DoRA beyond fp32": lora(value=1e30) | of(dora_scale=ones(OUT, 1)),
+    "PEFT's DoRA beyond fp32": of(
+        PEFT,
+        lora_A__weight=torch.full((2, IN), 1e30),
+        lora_B__weight=torch.full((OUT, 2), 1e30),
+        lora_magnitude_vector=ones(OUT),
+    ),
+    "an infinite factor times zeros": lora(value=0.0)
+    | of(lora_up__weight=ones(OUT, 2) * 1e30, alpha=torch.tensor(1e30)),
     "two names for one layer": lora() | lora(stem=K.replace("lora_unet_", "lycoris_"), value=2.0),
     **{f"weights as {kind}": {key: t.to(kind) for key, t in lora().items()} for kind in INTEGERS},
     "one number for a layer": of(diff=ones(1)),

@@ -247,7 +247,7 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 def _check_numbers(style: Style, strength: float, update: Update, dtype: torch.dtype) -> None:
     """Raise VelaturaError where a change at its strength has numbers that the base's number format has not."""
     factor = max((tensor.abs().max().item() for tensor in factors(update).values() if tensor.numel()), default=0.0)
-    if factor > torch.finfo(dtype).max or largest(update) > torch.finfo(torch.float32).max:
+    if factor > torch.finfo(dtype).max or not largest(update) <= torch.finfo(torch.float32).max:
         raise VelaturaError(
             f"{style.name} at strength {strength:g} has numbers up to {max(factor, largest(update)):.1e}, too large "
             f"for this base in {str(dtype).removeprefix('torch.')}; lower the strength or get another style"

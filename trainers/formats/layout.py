@@ -149,7 +149,10 @@ def _whole(update: Update) -> Update:
 
 
 def largest(update: Update) -> float:
-    """A bound on the numbers of a change's ΔW: the product of its factors' largest ones times what is summed up."""
+    """A bound on the numbers of a change's ΔW: the product of its factors' largest ones times what is summed up.
+
+    NaN where one of its numbers is none, such as a DoRA's whose product is infinite: no comparison holds for that.
+    """
     if isinstance(update, LowRank):
         return _largest(update.up) * _largest(update.down) * max(1, update.rank)
     if isinstance(update, Hadamard):

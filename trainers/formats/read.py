@@ -118,7 +118,7 @@ class Style:
                 raise LayoutError("is a DoRA, which only means something on a base model")
             else:
                 update = build_update(tensors, None if W is None else tuple(W.shape))
-            if largest(update) > torch.finfo(torch.float32).max:
+            if not largest(update) <= torch.finfo(torch.float32).max:
                 raise LayoutError("multiplies to numbers too large for fp32; its training went wrong")
         except LayoutError as error:
             raise VelaturaError(f"{self.name} does not fit: its layer {stem} {error}") from error
