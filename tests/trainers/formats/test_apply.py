@@ -164,6 +164,19 @@ def test_what_is_left_out_is_said(bases, styles, tmp_path):
     assert "1 tensors of a kind not known here were left out, such as lora_unet_y.a1.weight" in unknown
 
 
+def test_what_a_reader_should_know_of_a_file_is_said(bases):
+    """Of PEFT's without its settings, whose alpha nobody knows."""
+    stem = "base_model.model.mid_block.attentions.0.proj_in"
+    parts = parts_of(bases["sd1"])
+    out, width = bases["sd1"].unet.mid_block.attentions[0].proj_in.weight.shape[:2]
+    tensors = {f"{stem}.lora_A.weight": torch.ones(2, width), f"{stem}.lora_B.weight": torch.ones(out, 2)}
+    for beside, count in ((None, 1), (PeftSettings({"lora_alpha": 1}), 0)):
+        style = Style(Path("a"), tensors, {}, beside)
+        network = apply_styles(parts, "sd1", [(style, 1.0)])
+        network.remove()
+        assert network.warnings == list(style.notes) and len(style.notes) == count
+
+
 def test_a_layer_under_two_names_counts_once(bases, styles):
     tensors = load_file(styles["sd1-lora"])
     stem = next(key for key in tensors if "mid_block" in key and key.endswith("proj_in.alpha")).split(".")[0]
@@ -207,6 +220,8 @@ SPELLINGS = {
     "sd1/short": ("sd1", "unet.{original}", "clip_l.{short}", ""),
     "sd1/save_lora_adapter": ("sd1", "{path}", "text_encoder.{short}", ""),
     "sd1/numbered": ("sd1", "lora_unet_{_path}", "lora_te1_{_whole}", ""),
+    "sd2/ComfyUI": ("sd2", "diffusion_model.{original}", "text_encoders.clip_h.transformer.{whole}", ""),
+    "sd2/short": ("sd2", "unet.{original}", "clip_h.{short}", ""),
     "sd1/peft": ("sd1", "base_model.model.{path}", "base_model.model.{whole}", ""),
     "sdxl/ComfyUI": (
         "sdxl",
@@ -246,14 +261,15 @@ def test_names_of_every_tool_mean_the_same(bases, styles, spelling):
     assert (found - expected).abs().max() <= 1e-5 < 0.01 < (expected - bare).abs().max()
 
 
-def test_rotations_as_kohya_names_them(bases, tmp_path):
-    model = bases["sd1"]
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_rotations_as_kohya_names_them(bases, tmp_path, family):
+    model = bases[family]
     network = trained(model, OFT(block_size=8), Targets(unet="attn"))
     expected = output(model)
-    write_style(tmp_path / "a.safetensors", network, "sd1", model.unet.config, {}, "fp32")
+    write_style(tmp_path / "a.safetensors", network, family, model.unet.config, {}, "fp32")
     network.remove()
     renamed = {key.replace("lora_unet_", "oft_unet_"): t for key, t in load_file(tmp_path / "a.safetensors").items()}
-    read = apply_styles(parts_of(model), "sd1", [(Style(Path("a"), renamed, {}), 1.0)])
+    read = apply_styles(parts_of(model), family, [(Style(Path("a"), renamed, {}), 1.0)])
     found = output(model)
     read.remove()
     assert read.warnings == [] and (found - expected).abs().max() <= 1e-5
@@ -278,3 +294,13 @@ def test_the_family_is_told_by_widths_before_names(stems, width, family):
         tensors |= {f"{stem}.lora_up.weight": torch.ones(4, 2), f"{stem}.lora_down.weight": torch.ones(2, width)}
     found = origin_of(Style(Path("a"), tensors, {})).family
     assert (found and found.name) == family
+
+
+def test_glora_tells_its_base_by_the_widest_of_its_matrices():
+    """A is (in, r) times (r, in), or in older files the other way round."""
+    stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    a1, a2, b1, b2 = torch.ones(768, 4), torch.ones(4, 768), torch.ones(320, 4), torch.ones(4, 768)
+    for order in ((a1, a2, b1, b2), (a2, a1, b2, b1)):
+        names = (f"{stem}.{name}.weight" for name in ("a1", "a2", "b1", "b2"))
+        found = origin_of(Style(Path("a"), dict(zip(names, order, strict=True)), {}))
+        assert found.family is not None and (found.family.name, found.context_width) == ("sd1", 768)

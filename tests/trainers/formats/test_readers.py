@@ -143,6 +143,27 @@ def a1111_loads(tensors: dict[str, torch.Tensor], parts: dict[str, nn.Module], f
     return found
 
 
+def forge_loads(tensors: dict[str, torch.Tensor], parts: dict[str, nn.Module], family: str) -> set[tuple[str, str]]:
+    """The same of Forge: matrices everywhere, biases and norms of the UNet, as ComfyUI's older code has them.
+
+    It knows no rotation, no norm of a text encoder, and diffusers' name of the last norm as little; whether it makes
+    the changes of text encoders' biases was not measured, since it refused the files that had any.
+    """
+    found = set()
+    for stem, which in comfyui_loads(tensors, parts, family):
+        turned, norm = f"{stem}.oft_blocks" in tensors, "norm" in stem or stem.endswith("_layers_0")
+        last = stem.endswith("conv_norm_out")
+        if not (turned or last) and (stem.startswith("lora_unet_") or not (norm or which == "bias")):
+            found.add((stem, which))
+    return found
+
+
+def invokeai_loads(tensors: dict[str, torch.Tensor], parts: dict[str, nn.Module], family: str) -> set[tuple[str, str]]:
+    """The same of InvokeAI: matrices, and nothing beside them."""
+    beyond = {"oft_blocks", "diff_b", "w_norm", "b_norm"}
+    return {(stem, kind) for stem, kind in meant(tensors) if not any(f"{stem}.{end}" in tensors for end in beyond)}
+
+
 def meant(tensors: dict[str, torch.Tensor]) -> set[tuple[str, str]]:
     """The parameters that a file changes."""
     found = set()
@@ -160,13 +181,26 @@ def name_of(parts: dict[str, nn.Module], part: str, path: str, family: str) -> s
 
 
 @pytest.mark.parametrize("case", MEASURED)
-@pytest.mark.parametrize(("program", "loads"), [("ComfyUI", comfyui_loads), ("A1111", a1111_loads)])
-def test_the_rules_are_those_of_the_programs(bases, tmp_path, case, program, loads):
+@pytest.mark.parametrize(
+    ("program", "loads", "tolerates"),
+    [
+        ("ComfyUI", comfyui_loads, None),
+        ("A1111", a1111_loads, None),
+        ("Forge", forge_loads, 12),  # keys that it does not know
+        ("InvokeAI", invokeai_loads, 0),
+    ],
+)
+def test_the_rules_are_those_of_the_programs(bases, tmp_path, case, program, loads, tolerates):
     family, file, _ = written(bases, tmp_path, case)
     tensors = load_file(file)
     lost = {stem for stem, _ in meant(tensors) - loads(tensors, parts_of(bases[family]), family)}
     (found,) = (one for one in readings(read_header(file).shapes, family) if one.reader.name == program)
-    assert sum(found.left_out.values()) == len(lost) and not found.refused
+    assert sum(found.left_out.values()) == len(lost)
+    unknown = sum(key.partition(".")[0] in lost for key in tensors)
+    assert found.refused == (tolerates is not None and unknown > tolerates)
+    assert (f"{program} loads it without" in where_it_loads("a", read_header(file).shapes, family)) == (
+        bool(lost) and not found.refused
+    )
 
 
 def test_invokeai_can_tell_the_base_of_a_lokr_of_low_rank(bases, tmp_path):
@@ -240,3 +274,6 @@ def test_what_a_program_leaves_out_is_counted(tmp_path):
     said = where_it_loads("a.safetensors", read_header(tmp_path / "a.safetensors").shapes, "sd1")
     lost = "loads it without 1 shifts of scaled layers"
     assert said == f"ComfyUI loads a.safetensors from its LoRA folder; A1111 {lost}; Forge {lost}"  # a few unknown keys
+    # InvokeAI, which can tell this base, refuses what the others load in part.
+    told = {"lora_unet_a_attn2_to_k.lora_down.weight": (2, 768), f"{k}.diff": (1,), f"{k}.diff_b": (4,)}
+    assert [one.reader.name for one in readings(told, "sd1") if one.refused] == ["InvokeAI"]
