@@ -8,6 +8,7 @@ from typing import Any
 from playwright.sync_api import expect
 
 from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN, NewJob, Store
 from app.ui import run_words as words
 from tests.app.jobs.test_repair import damage
@@ -23,7 +24,8 @@ def test_a_damaged_queue_is_repaired_from_its_page(browser: Any, tmp_path: Path,
     store = Store(tmp_path / "outputs")
     store.runs.mkdir()
     store.add(NewJob(TRAIN, write_run(store.runs, "inky", {"train": {"steps": 4, "warmup": 0}})), phase="ended")
-    actions.add(store, quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), LONG))
+    settings = quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), LONG)
+    actions.add(store, settings, actor=MACHINE_OWNER)
     damaged = damage(store)
     process = Process(store.runs)
     try:

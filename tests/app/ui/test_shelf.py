@@ -139,7 +139,7 @@ def test_the_folder_for_peft_goes_out_packed(shelf):
     with pytest.raises(VelaturaError, match="“turned” has no form for PEFT"):
         shelf.download(item, "peft")
     folder = write_peft_oft(run / "style" / f"turned{peft.BESIDE}", {"mid_block.proj": torch.zeros(2, 4, 4)})
-    shelf.rename(item, "soft")
+    shelf.rename(item, "soft", actor=MACHINE_OWNER)
     (item,) = shelf.items()
     assert 'data-fetch="peft ' in offers(shelf, item)
     file = shelf.download(item, "peft")
