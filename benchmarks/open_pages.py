@@ -1,0 +1,322 @@
+"""A long queue looked at by many: how soon open Runs pages and the bar of every page are answered.
+
+python -m benchmarks.open_pages                           this version alone, nothing written
+python -m benchmarks.open_pages --before FOLDER           and those in other folders, in turn; writes docs/speed.md
+"""
+
+from __future__ import annotations
+
+import datetime
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from app.jobs.process import own_identity
+from benchmarks.full_unet import machine
+from benchmarks.pages import table, write_section
+from trainers.events import Recorder
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "speed.md"
+SAMPLES = ROOT / "presets" / "samples" / "black-line"
+WAITING, ENDED, STEPS = 200, 50, 400
+PAGES = 20
+EVERY = 2.0
+"""Seconds between two looks of a page, as `app/ui/runs.py` and `shell.js` have them while something goes on."""
+A_STEP = 0.5
+"""Seconds between two steps that the run at work says, each of which changes the list."""
+PATIENCE = 120.0
+ROUNDS = 3
+
+
+@dataclass
+class Found:
+    """What was measured of one version, over all rounds."""
+
+    listed: list[float] = field(default_factory=list)
+    """Seconds until each look of a page was answered."""
+    now: list[float] = field(default_factory=list)
+    """Seconds until each look of a bar was answered."""
+    due: int = 0
+    """Looks that were due: one that falls in the time of another's answer is passed over, as a page does."""
+    busy: list[float] = field(default_factory=list)
+    """Processor time of the studio for each second, a round each."""
+
+
+def command(root: Path, *words: str) -> tuple[list[str], dict[str, Any]]:
+    """A command of the version in a folder, and how it is started."""
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return [sys.executable, "-P", "-m", "app.cli", *words], {"cwd": root, "env": environment}
+
+
+def fill(root: Path, runs: Path) -> Path:
+    """A queue of that version with one run at work, whose folder this is, and with those that wait and have ended.
+
+    One run is prepared; the others are copies of its folder and its row.
+    """
+    words, options = command(root, "queue", "add", "--images", str(SAMPLES), "--name", "at work", "--out", str(runs))
+    subprocess.run(words, **options, check=True, capture_output=True)
+    first = runs / "at work"
+    with closing(sqlite3.connect(runs / "queue.db")) as queue:
+        queue.row_factory = sqlite3.Row
+        row = dict(queue.execute("SELECT * FROM jobs").fetchone())
+        del row["id"]
+        for number in range(ENDED + WAITING):
+            name, phase = (f"ended {number}", "ended") if number < ENDED else (f"waiting {number}", "waiting")
+            shutil.copytree(first, runs / name)
+            copied = row | {"folder": name, "phase": phase, "position": number + 2, "attempts": int(number < ENDED)}
+            places = ", ".join(f":{column}" for column in copied)
+            queue.execute(f"INSERT INTO jobs ({', '.join(copied)}) VALUES ({places})", copied)
+            if number < ENDED:
+                _train(Recorder(runs / name))
+        _begin(queue, "boot" in row)
+        queue.commit()
+    return first
+
+
+def _train(record: Recorder) -> None:
+    facts: dict[str, Any] = {"method": "lora", "base": "starter", "images": 10, "prompts": ["a lighthouse"]}
+    record("start", steps=STEPS, **facts)
+    for step in range(1, STEPS + 1):
+        record("step", step=step, steps=STEPS, loss=0.1, speed=2.0, lr=1e-4)
+    record("done", step=STEPS)
+
+
+def _begin(queue: sqlite3.Connection, boots: bool) -> None:
+    """Let the first run have this process, which lives as long as it is measured and needs no processor."""
+    me = own_identity()
+    has = {"host": me.host, "pid": me.pid, "started": me.started if boots else psutil.Process().create_time()}
+    has |= {"phase": "running", "device": "cpu", "token": "benchmark", "attempts": 1, "begun": time.time()}
+    has |= {"boot": me.boot} if boots else {}
+    changes = ", ".join(f"{column} = :{column}" for column in has)
+    queue.execute(f"UPDATE jobs SET {changes} WHERE folder = 'at work'", has)
+
+
+@contextmanager
+def studio(root: Path, runs: Path) -> Iterator[tuple[psutil.Process, int]]:
+    """The studio of that version, and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words, options = command(root, "ui", "--port", str(port), "--out", str(runs))
+    process = subprocess.Popen(words, **options, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                Line(port).get("/now")
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+        yield psutil.Process(process.pid), port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Line:
+    """A connection of a browser to the studio."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+
+    def get(self, path: str) -> bytes:
+        return self._answer("GET", path)
+
+    def post(self, path: str, content: Any) -> Any:
+        return json.loads(self._answer("POST", path, json.dumps(content), {"Content-Type": "application/json"}))
+
+    def _answer(self, how: str, path: str, content: str | None = None, headers: dict[str, str] | None = None) -> bytes:
+        try:
+            self._connection.request(how, path, content, headers or {})
+            answer = self._connection.getresponse()
+        except ConnectionError:  # the server has let go of it after some quiet seconds
+            self._connection.close()
+            self._connection.request(how, path, content, headers or {})
+            answer = self._connection.getresponse()
+        said = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path}: {answer.status} {said[:200]!r}")
+        return said
+
+
+class Open:
+    """A Runs page that is open: it asks as its script and Gradio's timer do."""
+
+    def __init__(self, port: int, number: int) -> None:
+        self._list, self._bar = Line(port), Line(port)
+        found = re.search(rb"window\.gradio_config\s*=\s*(\{.*?\});?\s*</script>", self._list.get("/runs"), re.DOTALL)
+        assert found is not None, "no page of Gradio"
+        self._asked = next(
+            {"fn_index": each["id"], "trigger_id": each["targets"][0][0], "session_hash": f"page{number}"}
+            for each in json.loads(found[1])["dependencies"]
+            if each["targets"] and each["targets"][0][1] == "tick" and len(each["inputs"]) == 2
+        )
+        self._seen = ""
+
+    def look(self) -> None:
+        answer = self._list.post("/gradio_api/run/predict", {**self._asked, "data": ["{}", self._seen]})
+        seen = answer["data"][2]
+        self._seen = seen if isinstance(seen, str) else self._seen
+
+    def look_at_bar(self) -> None:
+        self._bar.get("/now")
+
+
+def measure(root: Path, seconds: float, found: Found) -> None:
+    """Let all pages look for so long, each from another moment on."""
+    out = Path(tempfile.mkdtemp(prefix="velatura-open-pages-"))
+    try:
+        record = Recorder(fill(root, out / "runs"))
+        with studio(root, out / "runs") as (process, port):
+            pages = [Open(port, number) for number in range(PAGES)]
+            for page in pages:
+                page.look()
+            begun, ended = time.monotonic(), threading.Event()
+            threads = [threading.Thread(target=_step, args=(record, ended))]
+            for number, page in enumerate(pages):
+                first = begun + EVERY * number / PAGES
+                threads.append(threading.Thread(target=_watch, args=(page, first, seconds, found)))
+                threads.append(threading.Thread(target=_watch_bar, args=(page, first, seconds, found)))
+            before = sum(process.cpu_times()[:2])
+            for thread in threads:
+                thread.start()
+            time.sleep(seconds)
+            found.busy.append((sum(process.cpu_times()[:2]) - before) / (time.monotonic() - begun))
+            ended.set()
+            for thread in threads:
+                thread.join()
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def _step(record: Recorder, ended: threading.Event) -> None:
+    record("attempt", number=1)
+    record("start", steps=10_000, method="lora", base="starter", images=10)
+    step = 0
+    while not ended.wait(A_STEP):
+        step += 1
+        record("step", step=step, steps=10_000, loss=0.1, speed=2.0, lr=1e-4)
+
+
+def _watch(page: Open, first: float, seconds: float, found: Found) -> None:
+    """A look every two seconds, but none while an answer is on its way."""
+    due = [first + EVERY * number for number in range(int(seconds / EVERY))]
+    found.due += len(due)
+    answered = first
+    for at in due:
+        if at < answered:
+            continue
+        time.sleep(max(0.0, at - time.monotonic()))
+        start = time.monotonic()
+        page.look()
+        answered = time.monotonic()
+        found.listed.append(answered - start)
+
+
+def _watch_bar(page: Open, first: float, seconds: float, found: Found) -> None:
+    """A look two seconds after each answer."""
+    time.sleep(max(0.0, first - time.monotonic()))
+    while time.monotonic() < first + seconds - EVERY:
+        start = time.monotonic()
+        page.look_at_bar()
+        found.now.append(time.monotonic() - start)
+        time.sleep(EVERY)
+
+
+def open_pages(
+    before: Annotated[list[Path] | None, typer.Option(help="Folders of other versions, the oldest first.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long each version is looked at in a round.")] = 26.0,
+    rounds: Annotated[int, typer.Option(help="Rounds over all versions.")] = ROUNDS,
+) -> None:
+    """Measure versions of the studio with a long queue and many open pages, in turn in each round."""
+    roots = [*(folder.absolute() for folder in before or ()), ROOT]
+    found = {root: Found() for root in roots}
+    load = [os.getloadavg()[0]]
+    for _ in range(rounds):
+        for root in roots:
+            measure(root, seconds, found[root])
+            print(*_row(_version(root), found[root]), sep=" | ", flush=True)
+        load.append(os.getloadavg()[0])
+    if before:
+        write_section(PAGE, report(found, rounds, load))
+
+
+def _version(root: Path) -> str:
+    """The commit that a folder has; this one's may have changes."""
+    if root == ROOT:
+        return "this version"
+    asked = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
+    return f"commit {subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()}"
+
+
+def _row(name: str, found: Found) -> tuple[str, ...]:
+    return (
+        name,
+        *_times(found.listed),
+        f"{len(found.listed)} of {found.due}",
+        *_times(found.now),
+        f"{100 * statistics.median(found.busy):.0f} %",
+    )
+
+
+def _times(seconds: list[float]) -> tuple[str, str, str]:
+    """Median, 19 of 20, worst."""
+    late = statistics.quantiles(seconds, n=20)[-1]
+    return tuple(f"{1000 * each:.0f}" for each in (statistics.median(seconds), late, max(seconds)))  # type: ignore[return-value]
+
+
+def report(found: dict[Path, Found], rounds: int, load: list[float]) -> str:
+    """The section of the page."""
+    today = datetime.datetime.now(tz=datetime.UTC).strftime("%d %B %Y")
+    heads = (
+        "version",
+        "list: median",
+        "19 of 20",
+        "worst",
+        "answered",
+        "bar: median",
+        "19 of 20",
+        "worst",
+        "processor",
+    )
+    return "\n".join(
+        [
+            "# Many open pages",
+            "",
+            f"{PAGES} Runs pages are open on one studio while {WAITING} runs wait, {ENDED} have ended and one says a "
+            f"step every {A_STEP} s. Each page asks for its list every {EVERY:.0f} s and passes a look over while an "
+            f"answer is on its way; its bar asks `/now` {EVERY:.0f} s after each answer. Times in ms; *processor* is "
+            "the studio's part of one core. The run at work is only played, so that nothing else needs the processor.",
+            "",
+            f"Written by `python -m benchmarks.open_pages` on {today}: {machine()}. Other programs ran beside this: "
+            f"the load was {min(load):.1f} to {max(load):.1f} between the rounds. {rounds} rounds, the versions in "
+            "turn in each; every answer of all rounds is counted.",
+            "",
+            *table(heads, [_row(_version(root), each) for root, each in found.items()]),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    typer.run(open_pages)
