@@ -8,6 +8,7 @@ its claim before it touches anything, so no job is started twice.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from app.jobs.devices import Offer, environment_for, find_devices
-from app.jobs.process import find_process, own_identity, start_detached
+from app.jobs.process import exit_code, find_process, own_identity, start_detached
 from app.jobs.restarts import find_restart, restart
 from app.jobs.states import is_alive, is_hanging, is_silent
 from app.jobs.store import YIELD, Job, Store
@@ -93,7 +94,6 @@ class Dispatcher:
         """One look at the queue: mark what has ended, then give what is free to whom it is due."""
         self._collect_children()
         self._end_hanging()
-        # A child that has died since it was collected says with its exit code how, at the next look.
         for ended in settle(self.store, self._notify, frozenset(self._children)):
             view = self._watcher.view(ended.id)
             self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
@@ -160,13 +160,15 @@ class Dispatcher:
     def _collect_children(self) -> None:
         """Let ended processes go, and say of one that never came as far as its job that it did not."""
         for token, (job, child) in list(self._children.items()):
-            if child.poll() is None:
+            code = exit_code(child)
+            if code is None:
                 continue
+            if -code in CRASHES:
+                self._note_crash(job, signal.Signals(-code).name)
+            child.wait()  # only now, from when on anybody may settle the job
             del self._children[token]
-            if -child.returncode in CRASHES:
-                self._note_crash(job, signal.Signals(-child.returncode).name)
-            if child.returncode >= 0 or -child.returncode in CRASHES or not restart(self.store, job):
-                self._never_began(job, f"its process ended with code {child.returncode}; {LOG} shows why")
+            if code >= 0 or -code in CRASHES or not restart(self.store, job):
+                self._never_began(job, f"its process ended with code {code}; {LOG} shows why")
 
     def _note_crash(self, job: Job, name: str) -> None:
         """Say of a job whose process ended by its own fault that it has failed, so that it does not go on by itself."""
@@ -194,31 +196,40 @@ def _tell_nobody(words: str) -> None:
     """For whoever does not want to be told."""
 
 
-def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str] = frozenset()) -> list[Job]:
+def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str] | None = None) -> list[Job]:
     """Put every job whose process is gone where it belongs; return those that ended. Any process may do this.
 
-    A run that was paused for others, or that goes on by itself, waits again and is not among them. `children` are the
-    tokens of jobs whose processes the caller waits for itself: they are left alone.
+    A run that was paused for others, or that goes on by itself, waits again and is not among them. A dispatcher gives
+    the tokens of its `children`: how these ended it learns when it collects them, and until then leaves them alone.
+    Everybody else leaves alone whatever a dispatcher that lives is still to collect.
     """
     Trash(store).recover()
-    ended = []
+    ended, collectors = [], _dispatchers(store) - ({os.getpid()} if children is not None else set())
     for job in store.active():
-        if is_alive(job) or job.token in children:
+        if is_alive(job) or job.token in (children or ()):
             continue
         if job.phase == "claimed":
             store.give_back(job)
         elif job.requested == YIELD and _has_paused(job):
             store.step_aside(job)
+        elif job.requested in ("", YIELD) and job.process.collector() in collectors:
+            continue  # it may have crashed
         elif restart(store, job):
             notify(f"{job.name}: it was interrupted, and goes on by itself")
         elif store.end(job):
             ended.append(job)
             if job.requested == "cancel":
                 note_cancelled(job)
-    for worker in store.workers():
-        if worker.is_here and not worker.is_alive():
-            store.leave(worker)
     return ended
+
+
+def _dispatchers(store: Store) -> set[int]:
+    """The numbers of this machine's processes that serve a queue; whoever ended without leaving it leaves it."""
+    here = [worker for worker in store.workers() if worker.is_here]
+    for worker in here:
+        if not worker.is_alive():
+            store.leave(worker)
+    return {worker.pid for worker in here if worker.is_alive()}
 
 
 def kill(job: Job) -> bool:

@@ -50,14 +50,26 @@ class Identity:
             return False
         return True
 
-    def _find(self) -> Any:
+    def collector(self) -> int:
+        """The number of the process that is still to collect it after its end, and learns how it ended; else 0."""
+        import psutil
+
+        found = self._find(ended=True)
+        try:
+            return found.ppid() if found is not None else 0
+        except psutil.Error:
+            return 0
+
+    def _find(self, ended: bool = False) -> Any:
+        """The process while it lives, or while it has `ended` and was not yet collected; else None."""
         import psutil
 
         if not self.is_here or not self.pid:
             return None
         try:
             process = psutil.Process(self.pid)
-            return process if self._began_with(process) and process.status() != psutil.STATUS_ZOMBIE else None
+            is_it = self._began_with(process) and (process.status() == psutil.STATUS_ZOMBIE) == ended
+            return process if is_it else None
         except (psutil.Error, OSError):  # it is gone, or belongs to somebody who does not let us look
             return None
 
@@ -130,6 +142,22 @@ def start_detached(
             env={**os.environ, **environment, "PYTHONPATH": path},
             **_apart(),
         )
+
+
+def exit_code(child: subprocess.Popen[bytes]) -> int | None:
+    """How a child has ended, by a signal below 0; None while it lives.
+
+    Where the system can say so it is not collected yet: `Identity.collector` tells others that somebody is to do that.
+    """
+    if not hasattr(os, "waitid"):
+        return child.poll()
+    try:
+        found = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # it was collected before
+        return child.poll()
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
 def _apart() -> dict[str, Any]:

@@ -169,6 +169,51 @@ def test_a_crash_is_an_error_of_its_own(store, monkeypatch):
     assert view.job.attempts == 1
 
 
+def crashed(store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, Dispatcher]:
+    """A run that has crashed, and its dispatcher, which has not seen that yet."""
+    monkeypatch.setattr("app.jobs.dispatcher.WORK", "tests.app.jobs.crasher")
+    job, dispatcher = store.add(NewJob("train", actions.new_folder(store, "dusk"))), Dispatcher(store, CPU)
+    dispatcher.look()
+    deadline = time.monotonic() + 60
+    while not store.job(job.id).process.collector():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return store.job(job.id), dispatcher
+
+
+def test_a_crash_that_others_see_first_is_left_to_the_dispatcher_who_learns_of_it(store, monkeypatch):
+    job, dispatcher = crashed(store, monkeypatch)
+    store.enter(own_identity(), ("cpu",))
+    settle(store)  # as an action in the dispatcher's process does
+    code = "import pathlib, sys; from app.jobs import dispatcher, store; "
+    code += "print(dispatcher.settle(store.Store(pathlib.Path(sys.argv[1]))))"
+    other = [sys.executable, "-c", code, str(store.runs)]
+    assert subprocess.run(other, check=True, capture_output=True, text=True).stdout == "[]\n"
+    assert store.job(job.id) == job, "left as it was"
+    note = dispatcher._note_crash
+    monkeypatch.setattr(dispatcher, "_note_crash", lambda *words: (settle(store), note(*words)))  # in the last moment
+    dispatcher.look()
+    assert (state_of(store, job.id), store.job(job.id).phase) == ("failed", "ended")
+
+
+def test_what_no_dispatcher_is_to_collect_any_more_goes_on_by_itself(store, monkeypatch):
+    job, dispatcher = crashed(store, monkeypatch)
+    store.enter(own_identity(), ("cpu",))
+    store.request(job, "cancel")
+    assert [each.id for each in settle(store)] == [job.id], "a person waits for that"
+    dispatcher.look()
+    assert state_of(store, job.id) == "cancelled"
+    job, _ = crashed(Store(store.runs / "others"), monkeypatch)
+    others = Store(job.folder.parents[1])
+    settle(others)  # its dispatcher has left
+    assert state_of(others, job.id) == "queued"
+    job, _ = crashed(Store(store.runs / "third"), monkeypatch)
+    third = Store(job.folder.parents[1])
+    third.enter(own_identity(), ("cpu",))
+    settle(third, children=frozenset())  # the dispatcher of this process did not start it
+    assert state_of(third, job.id) == "queued"
+
+
 # ---------------------------------------------------------------- memory
 def test_low_memory_keeps_the_images_of_a_step():
     assert low_memory_changes({}) == {"train": {"batch_size": 1, "accumulation": 1, "gradient_checkpointing": True}}
