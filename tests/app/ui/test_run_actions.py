@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 import pytest
 
 from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.states import State
 from app.jobs.store import TRAIN, NewJob
 from app.ui.queue import Queue
-from app.ui.run_actions import perform
+from app.ui.run_actions import buttons, perform
 from tests.app.ui.ended_runs import write_run
 
 
@@ -42,3 +44,20 @@ def test_dropped_on_what_has_left_the_line_it_comes_first(queue):
     assert "cannot be moved: it has already finished" in ask(queue, what="place", run="a", over="b")
     assert "there is no run &lt;none&gt; any more" in ask(queue, what="place", run="<none>", over="b").lower()
     assert line(queue) == "cdb"
+
+
+@pytest.mark.parametrize(
+    ("state", "step", "saved", "note"),
+    [
+        (State.TRAINING, 22, 16, "The last 6 of 22 steps will be lost. It was saved at step 16"),
+        (State.SAMPLING, 22, 0, "all 22 steps will be lost"),
+        (State.STOPPING, 16, 16, "It was saved at step 16 and can be continued from there."),
+        (State.TRAINING, 0, 0, ""),
+        (State.QUEUED, 22, 16, ""),
+    ],
+)
+def test_what_cancelling_loses_is_asked_before(queue, state, step, saved, note):
+    view = queue.run("a")
+    view = replace(view, state=state, actions=("cancel",), said=replace(view.said, step=step, saved=saved))
+    (cancel,) = buttons(view, MACHINE_OWNER)
+    assert note in cancel and ("data-note" in cancel) == bool(note)
