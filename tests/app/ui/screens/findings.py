@@ -6,6 +6,8 @@ from typing import Any
 
 from tests.app.ui.visitor import nameless, widest
 
+OVERFLOWS = "document.documentElement.scrollWidth > innerWidth"
+"""Whether the page itself moves sideways; what scrolls within a box of its own may be as wide as it is."""
 TOUCH = 40
 """Pixels that a finger needs, each way."""
 SMALL = """most => [...document.querySelectorAll('a[href], button, summary, input, select, textarea')]
@@ -47,7 +49,7 @@ PALE = """() => {
 def findings(page: Any) -> list[str]:
     """What is wrong on this screen, one line each."""
     return [
-        *(f"too wide: {one}" for one in widest(page)),
+        *(f"too wide: {one}" for one in widest(page) if page.evaluate(OVERFLOWS)),
         *(f"no name: {one}" for one in nameless(page)),
         *(f"small: {one}" for one in page.evaluate(SMALL, TOUCH)),
         *(f"pale: {one}" for one in page.evaluate(PALE)),
