@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from tests.attacks.style_files import FILES, HEADERS, SETTINGS, tiny_parts, try_one, write_all
+from trainers.errors import VelaturaError
+from trainers.models.header import read_header
 
 ROOT = Path(__file__).parents[2]
 NAMES = [*FILES, *HEADERS, *(f"settings: {name}" for name in SETTINGS)]
@@ -41,6 +43,11 @@ def test_a_hostile_file_is_refused_in_one_sentence(files, parts, tmp_path, name)
     after = parts["unet"].state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
     assert not any(module._forward_hooks for module in parts["unet"].modules())
+
+
+def test_a_header_that_is_too_long_is_called_so(files):
+    with pytest.raises(VelaturaError, match="has a header of 17 MB, and at most 16 are read"):
+        read_header(files["a header of 17 MB"])
 
 
 def test_bombs_take_no_memory(files):

@@ -137,6 +137,14 @@ def test_what_is_called_unread_is_what_no_gradient_reaches(family, clip_skip, ti
     assert {site.name for site in network.sites} - {site.name for site in learning.sites} == without
 
 
+def test_a_pattern_for_unread_layers_alone_is_refused(tiny_models):
+    model = tiny_models["sd1"]
+    parts = {"text_encoder": model.parts["text_encoder"]}
+    targets = Targets(unet="none", text_encoder=("*.layers.1.*", "*.layers.2.*"))
+    with pytest.raises(VelaturaError, match=r"'\*\.layers\.2\.\*' selects layers such as .* and so cannot learn"):
+        attach(parts, SSF(), targets, 0, unread_layers(model, 2))
+
+
 def test_time_ids(tiny_models):
     out = add_time_ids(tiny_models["sdxl"], [(600, 800), (64, 65)], [(1, 2), (3, 4)], [(512, 704), (66, 67)])
     assert out.tolist() == [[600, 800, 1, 2, 512, 704], [64, 65, 3, 4, 66, 67]]
