@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Annotated
 
 import typer
@@ -14,6 +15,9 @@ from app.console import say
 from app.options import Out
 from app.results import runs_folder
 from trainers.errors import VelaturaError
+
+LOOK_EVERY = 1.0
+"""Seconds between looks for a signal to end."""
 
 
 def add_studio_command(app: typer.Typer) -> None:
@@ -141,6 +145,9 @@ def serve(options: Serving, out: Path | None) -> None:
         return True
 
     with asking_to_stop(stop):  # the server has its own dispatcher
-        stopped.get()
+        while stopped.empty():
+            with suppress(Empty):  # a signal that comes just before the wait is handled only after it
+                stopped.get(timeout=LOOK_EVERY)
+                break
         server.close()
     say("stopped")

@@ -29,7 +29,6 @@ from typing import Annotated, Any
 import psutil
 import typer
 
-from app.jobs.process import own_identity
 from benchmarks.full_unet import machine
 from benchmarks.pages import table, write_section
 from trainers.events import Recorder
@@ -102,12 +101,19 @@ def _train(record: Recorder) -> None:
 
 def _begin(queue: sqlite3.Connection, boots: bool) -> None:
     """Let the first run have this process, which lives as long as it is measured and needs no processor."""
-    me = own_identity()
-    has = {"host": me.host, "pid": me.pid, "started": me.started if boots else psutil.Process().create_time()}
+    has = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
     has |= {"phase": "running", "device": "cpu", "token": "benchmark", "attempts": 1, "begun": time.time()}
-    has |= {"boot": me.boot} if boots else {}
+    has |= _since_boot() if boots else {}
     changes = ", ".join(f"{column} = :{column}" for column in has)
     queue.execute(f"UPDATE jobs SET {changes} WHERE folder = 'at work'", has)
+
+
+def _since_boot() -> dict[str, Any]:
+    """When this process began, as the queue keeps it now; asked of another process, as benchmarks import no app."""
+    code = f"import json; from app.jobs.process import identity_of; print(json.dumps(vars(identity_of({os.getpid()}))))"
+    asked = [sys.executable, "-c", code]
+    said = json.loads(subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    return {"started": said["started"], "boot": said["boot"]}
 
 
 @contextmanager

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from tests.app.ui.server import Process
 from tests.editions.first import PASSWORDS, Edition, unpack
+from tests.golden.measure import is_recorded_make
 from tests.trainers.runs import METHODS, equal
 
 pytestmark = pytest.mark.long
@@ -36,6 +36,12 @@ for folder in sorted(Path("outputs").glob("method-*")):
     run = open_run(folder)
     stop = lambda event: event["type"] == "step" and run.ask_to_stop()
     print(folder.name, resume(run, stop, steps=4).steps)
+"""
+UNCUT = """
+from pathlib import Path
+from trainers.run import open_run
+from trainers.train import train
+train(open_run(Path("outputs/interrupted")).config(), Path("uncut"))
 """
 DRAFT = """
 import json
@@ -86,21 +92,30 @@ def test_an_interrupted_run_goes_on_to_the_bits_that_it_would_have_had(edition):
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
         found.update(tensor.contiguous().numpy().tobytes())
-    same_code = edition.facts["torch"].split("+")[0] == version("torch").split("+")[0]
-    if same_code and platform.machine() in ("x86_64", "AMD64"):
+    if is_recorded_make(edition.facts["torch"]):
         assert found.hexdigest() == edition.facts["style"]["interrupted"]
-    assert len(tensors) and all(tensor.isfinite().all() for tensor in tensors.values())
+    else:
+        edition.python(UNCUT)
+        assert_near(tensors, load_file(edition.folder / "uncut/interrupted/style/interrupted.safetensors"))
 
 
 def test_a_waiting_run_is_trained_and_a_finished_one_cloned(edition):
     edition.command("queue", "clone", "method-lora", "--name", "again", "--out", "outputs")
     edition.command("worker", "--until-empty", "--out", "outputs")
-    for name in ("waiting", "again"):
-        assert load_file(edition.outputs / name / "style" / f"{name}.safetensors")
-    assert equal(
-        load_file(edition.outputs / "again/style/again.safetensors"),
-        load_file(edition.outputs / "method-lora/style/method-lora.safetensors"),
-    )
+    again, waiting = (load_file(edition.outputs / name / f"style/{name}.safetensors") for name in ("again", "waiting"))
+    before = load_file(edition.outputs / "method-lora/style/method-lora.safetensors")
+    assert waiting
+    if is_recorded_make(edition.facts["torch"]):
+        assert equal(again, before)
+    else:
+        assert_near(again, before)
+
+
+def assert_near(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+    """Two styles are the same but for what another processor rounds otherwise."""
+    assert found.keys() == wanted.keys()
+    apart = sum((found[name].double() - wanted[name].double()).square().sum() for name in found)
+    assert apart <= 1e-6 * sum(tensor.double().square().sum() for tensor in wanted.values())
 
 
 def test_every_method_is_exported_as_it_was_and_trained_longer(edition):

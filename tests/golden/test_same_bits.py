@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.golden.cases import FAMILIES, tables
-from tests.golden.measure import measure
+from tests.golden.measure import is_recorded_make, measure
 from trainers.config_file import overlay
 
 KEPT: dict[str, Any] = json.loads(Path(__file__).with_name("numbers.json").read_text(encoding="utf-8"))
@@ -33,14 +31,15 @@ def test_every_method_is_there_on_every_family():
 def test_runs_give_the_bits_that_they_gave(family):
     wanted = {name: case for name, case in CASES.items() if name.startswith(f"{family}/")}
     found = measure(family, {name: settings(case) for name, case in wanted.items()})
-    exact = platform.machine() in ("x86_64", "AMD64")
-    wrong = {name: found[name] for name, case in wanted.items() if not same(case, found[name], exact)}
+    wrong = {name: found[name] for name, case in wanted.items() if not same(case, found[name])}
     assert wrong == {}
 
 
-def same(kept: dict[str, Any], found: dict[str, Any], exact: bool) -> bool:
+def same(kept: dict[str, Any], found: dict[str, Any]) -> bool:
     """Whether a run gave the recorded bits, or the numbers within rounding where torch or the processor differs."""
-    if exact and version("torch").split("+")[0] == kept["torch"].split("+")[0]:
+    if is_recorded_make(kept["torch"]):
         return kept["losses"] == found["losses"] and kept["digest"] == found["digest"]
-    near = pytest.approx([*kept["losses"], kept["norm"], kept["waves"]], rel=1e-3, abs=1e-3 * kept["norm"])
-    return kept["tensors"] == found["tensors"] and [*found["losses"], found["norm"], found["waves"]] == near
+    losses = found["losses"] == pytest.approx(kept["losses"], rel=1e-5)
+    norm = found["norm"] == pytest.approx(kept["norm"], rel=1e-5)
+    waves = found["waves"] == pytest.approx(kept["waves"], abs=1e-4 * kept["norm"])
+    return kept["tensors"] == found["tensors"] and losses and norm and waves

@@ -205,9 +205,9 @@ def test_every_technique_has_words_and_every_method_a_group(draft: Draft) -> Non
     grouped = [name for _, names in style_words.METHOD_GROUPS for name in names]
     assert sorted([*grouped, "lora", "loha", "lokr"]) == sorted(METHODS), "each once"
     for name in METHODS:
-        cards = method_cards(choose(draft, "method", name))
+        cards = method_cards(choose(draft, "method", name), STARTER)
         assert cards.count('name="method"') == len(METHODS) and cards.count(" checked") == 1
-    alone = method_cards(learning_alone(turned(draft, WORD, True), True))
+    alone = method_cards(learning_alone(turned(draft, WORD, True), True), STARTER)
     assert " checked" not in alone and style_words.NO_METHOD in alone
 
 

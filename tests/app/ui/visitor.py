@@ -11,7 +11,11 @@ from urllib.parse import urlsplit
 READY = "body[data-pictures]"
 ALL_SENT = "!Object.keys(localStorage).some(key => key.startsWith('velatura-unsent'))"
 """Whether the server has all that was typed."""
-LEFT = ("AbortError: signal is aborted", "Unexpected error Connection errored out.")
+LEFT = (
+    "AbortError: signal is aborted",
+    "AbortError: BodyStreamBuffer was aborted",
+    "Unexpected error Connection errored out.",
+)
 """What Gradio's own script says where a page is left while it asks the server or listens to it; it depends on the
 moment. Of a server that does not answer the request itself tells."""
 ABORTED = "net::ERR_ABORTED"
