@@ -9,7 +9,10 @@ from trainers.errors import VelaturaError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|alloc_cpu", re.IGNORECASE)
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|alloc_cpu|bad_alloc|could not (create|execute) a primitive",
+    re.IGNORECASE,
+)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -161,9 +161,10 @@ class Run:
     def asked_to_stop(self) -> Stop | None:
         """How the run is asked to end, None where it is not; an empty file, made by hand, asks to save."""
         try:
-            words = (self.folder / STOP).read_text(encoding="utf-8").strip()
+            content = (self.folder / STOP).read_bytes()
         except FileNotFoundError:
             return None
+        words = content.decode(errors="ignore").replace("\0", "").strip()  # PowerShell writes UTF-16
         return "pause" if words == "pause" else "cancel" if words == "cancel" else "save"
 
     def clear_stop(self) -> None:

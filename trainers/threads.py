@@ -47,13 +47,10 @@ def limit_spinning(environment: MutableMapping[str, str] | None = None) -> None:
 def run_threads(run: Run, record: Recorder) -> Iterator[None]:
     """Compute with the run's number of threads while the block runs; a run that has none yet gets one, for good."""
     with _among_trainings() as others:
-        threads = read_threads(run)
-        if threads is None:
-            threads = choose_threads(others)
-        else:
-            threads = _at_most_here(threads, record)
-        with whole_file(run.folder / FILE) as building:
-            building.write_text(f"{threads}\n", encoding="utf-8")
+        kept = read_threads(run)
+        threads = choose_threads(others) if kept is None else _at_most_here(kept, record)
+        with whole_file(run.folder / FILE) as building:  # the number it began with, where fewer can run here, too
+            building.write_text(f"{kept or threads}\n", encoding="utf-8")
         with computing_with(threads):
             yield
 
@@ -98,11 +95,6 @@ def read_threads(run: Run) -> int | None:
         elif event["type"] == "anew":
             found = None
     return found
-
-
-def forget_threads(run: Run) -> None:
-    """Let a run that begins anew choose again."""
-    (run.folder / FILE).unlink(missing_ok=True)
 
 
 def choose_threads(others: int) -> int:

@@ -15,7 +15,7 @@ from app.jobs.process import own_identity
 from app.jobs.run_trash import bring_back, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
-from app.jobs.trash import CONTENT, DRAWING, RUNS, STYLE, Item, Trash, new_id, new_item
+from app.jobs.trash import CONTENT, DAMAGED, DRAWING, RUNS, STYLE, Item, Trash, new_id, new_item
 from app.jobs.views import View, Watcher
 from app.results import free_name
 from trainers.errors import VelaturaError
@@ -294,6 +294,8 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
         settle(store)
     trash = Trash(store)
     item = trash.item(id, actor)
+    if item.kind == DAMAGED:
+        raise VelaturaError(f"what this was cannot be read; its files are in {trash.path(item)}")
     place = store.runs / item.parts[CONTENT]
     if item.kind in RUNS:
         return bring_back(store, item, actor=actor, instead=instead)

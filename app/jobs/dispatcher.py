@@ -140,10 +140,11 @@ class Dispatcher:
         while not ended.is_set():
             try:
                 self.serve(ended)
-            except (VelaturaError, OSError) as error:
-                if str(error) != said:
-                    self._notify(str(error))
-                said = str(error)
+            except Exception as error:  # noqa: BLE001 - one that ends in silence would start no job ever again
+                words = str(error) if isinstance(error, (VelaturaError, OSError)) else repr(error)
+                if words != said:
+                    self._notify(words)
+                said = words
                 ended.wait(10 * self._interval)
 
     def _start(self, job: Job) -> None:
@@ -172,7 +173,8 @@ class Dispatcher:
 
     def _note_crash(self, job: Job, name: str) -> None:
         """Say of a job whose process ended by its own fault that it has failed, so that it does not go on by itself."""
-        if any(each.token == job.token and each.phase == "running" for each in self.store.active()):
+        begun = [each for each in self.store.active() if each.token == job.token and each.phase == "running"]
+        if begun and not _last_word(begun[0]):  # one that crashes after its last word did what it was to do
             with suppress(OSError):
                 Recorder(job.folder)("error", message=f"its process crashed ({name}); {LOG} shows why")
 
@@ -210,7 +212,7 @@ def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str]
             continue
         if job.phase == "claimed":
             store.give_back(job)
-        elif job.requested == YIELD and _has_paused(job):
+        elif job.requested == YIELD and _last_word(job) == "paused":
             store.step_aside(job)
         elif job.requested in ("", YIELD) and job.process.collector() in collectors:
             continue  # it may have crashed
@@ -240,9 +242,10 @@ def kill(job: Job) -> bool:
     return found is not None and found.kill()
 
 
-def _has_paused(job: Job) -> bool:
+def _last_word(job: Job) -> str:
+    """How a job's latest attempt says that it ended; empty where it does not."""
     said = read_summary(job.folder)
-    return said.ended == "paused" and not is_silent(job, said)
+    return "" if is_silent(job, said) else said.ended
 
 
 def note_cancelled(job: Job) -> None:

@@ -103,7 +103,7 @@ def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False)
             return _swap(store, trash, item, there)
     name = item.name if not place.exists() else free_name(store.runs, item.name)
     row = dict(item.row or {})
-    if there is not None and there.id == row.get("id"):  # it stays what it is, and this is another one
+    if any(job.id == row.get("id") for job in store.jobs()):  # that job stays what it is, and this is another one
         del row["id"]
     if (name,) != item.names:
         item = _called(trash, item, name)

@@ -191,7 +191,8 @@ class Store:
                 known = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
                 row = {key: value for key, value in change["put"].items() if key in known}
                 row |= {"phase": "ended", "pid": 0, "started": 0, "boot": "", "device": "", "token": ""}
-                db.execute("DELETE FROM jobs WHERE id = ? OR folder = ?", (row.get("id"), row["folder"]))
+                ended = "phase IN ('held', 'ended')"  # another one's process must not lose its row
+                db.execute(f"DELETE FROM jobs WHERE (id = ? OR folder = ?) AND {ended}", (row.get("id"), row["folder"]))
                 places = ", ".join(f":{key}" for key in row)
                 db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row)
 

@@ -11,6 +11,7 @@ what a kill leaves undone is done by whoever looks next (`recover`). Nothing is 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -33,15 +34,17 @@ FOLDER = ".trash"
 DAYS = 30
 """Days after which what lies in the trash is gone."""
 RUN, RESTARTED, REPLACED = "run", "restarted", "replaced"
-STYLE, DRAWING, PICTURES = "style", "drawing", "pictures"
+STYLE, DRAWING, PICTURES, DAMAGED = "style", "drawing", "pictures", "damaged"
 """What an item can be: a run; a run as it was before it was restarted or brought back; a run that another one of its
-name has replaced; a style; a drawing; pictures that were taken out of a draft."""
+name has replaced; a style; a drawing; pictures that were taken out of a draft; something of which nothing is known."""
 RUNS = (RUN, RESTARTED, REPLACED)
 CONTENT, NEXT = "content", "next"
 ITEM, JOURNAL, LOCK, GONE = "item.json", "journal.json", ".lock", ".gone-"
+JOURNAL_ASIDE = "journal.damaged-{}.json"
 PATIENCE = 20.0
 """Seconds to wait for an action on the trash that is under way."""
 
+log = logging.getLogger(__name__)
 Move = tuple[Path, Path]
 RowChange = Mapping[str, Any]
 """What becomes of a row of the queue: `{"remove": number}`, `{"put": row}` or `{"wait": number, "wants": device}`."""
@@ -196,12 +199,19 @@ class Trash:
             return False
 
     def _recover(self) -> bool:
+        journal = self.folder / JOURNAL
         try:
-            plan = json.loads((self.folder / JOURNAL).read_text(encoding="utf-8"))
+            plan = json.loads(journal.read_text(encoding="utf-8"))
+            moves = [(self.runs / source, self.runs / target) for source, target in plan["moves"]]
+            change, done = plan["change"], plan["done"]
         except FileNotFoundError:
             return False
-        moves = [(self.runs / source, self.runs / target) for source, target in plan["moves"]]
-        self._perform(moves, plan["change"], plan["done"])
+        except (ValueError, TypeError, KeyError) as error:  # what it decided cannot be known; the queue must go on
+            aside = journal.with_name(JOURNAL_ASIDE.format(new_id()))
+            journal.replace(aside)
+            log.warning("%s is damaged and was set aside as %s: %s", journal, aside.name, error)
+            return False
+        self._perform(moves, change, done)
         return True
 
     # ---------------------------------------------------------------- within
@@ -268,23 +278,25 @@ class Trash:
 
     def _all(self) -> list[Item]:
         """What lies in the trash, whosever it is, newest first."""
-        found = (self._read(path) for path in self.folder.glob(f"[0-9]*/{ITEM}"))
+        found = (self._read(path) for path in self.folder.glob("[0-9]*"))
         return sorted((item for item in found if item is not None), key=lambda item: item.id, reverse=True)
 
     def _here(self, id: str) -> Item:
-        found = self._read(self.folder / id / ITEM) if id.replace("-", "").isalnum() else None
+        found = self._read(self.folder / id) if id.replace("-", "").isalnum() else None
         if found is None:
             raise VelaturaError("this is not in the trash any more")
         return found
 
-    def _read(self, path: Path) -> Item | None:
-        """The item that a file tells of; None where it has no parts, or cannot be read."""
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            item = Item(**kept | {"names": tuple(kept["names"])})
-        except (OSError, ValueError, TypeError, KeyError):
+    def _read(self, folder: Path) -> Item | None:
+        """The item in a folder, of kind `DAMAGED` where nothing can be read of it; None where it has no parts."""
+        if not (folder / CONTENT).exists():
             return None
-        return item if (path.parent / CONTENT).exists() else None
+        try:
+            kept = json.loads((folder / ITEM).read_text(encoding="utf-8"))
+            return Item(**kept | {"names": tuple(kept["names"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            moved = folder.stat().st_mtime
+            return Item(folder.name, DAMAGED, "damaged item", "", moved, _size(folder), {})
 
 
 def new_item(

@@ -24,6 +24,7 @@ KINDS = {
     "style": "style",
     "drawing": "picture",
     "pictures": "pictures from Train",
+    "damaged": "cannot be read",
 }
 
 Thing = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id, or its name: then the newest of that name.")]

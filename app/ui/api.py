@@ -282,6 +282,8 @@ class Api:
         if not isinstance(draft, str) or not draft or len(draft) > DRAFT_LETTERS:
             raise RefusalError("no_draft", "A draft is what /upload has answered.")
         owner, key = _owner(request), f"program:{draft}"
+        if owner and ":" in draft:  # which would be another login's key
+            raise RefusalError("no_draft", "There is no such draft: the name of one has no colon.")
         if owner and not self.studio.drafts.read(key).revision:  # one of before is whose it was: who knows its name
             return f"program:{owner}:{draft}"
         return key

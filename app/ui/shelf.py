@@ -19,6 +19,7 @@ from app.jobs.states import ENDED, IN_WORDS
 from app.jobs.trash import CONTENT, STYLE, Trash, new_item
 from app.jobs.trash import Item as Thrown
 from app.jobs.views import View
+from app.state_file import StateFile
 from app.ui import shelf_words as words
 from app.ui.names import safe_name
 from app.ui.queue import Queue
@@ -56,6 +57,7 @@ class Shelf:
         self._lock, self._writing = threading.RLock(), threading.Lock()
         self._read: dict[Path, tuple[Stamp, Item | None]] = {}
         self._ids: frozenset[str] | None = None
+        self._owned = StateFile(self.places.styles / OWNERS, _parse_owners, json.dumps)
         self._secret = hashlib.sha256(b"shelf" + self.places.secret()).digest()
 
     # ---------------------------------------------------------------- what there is
@@ -237,15 +239,11 @@ class Shelf:
 
     def _owners(self) -> dict[str, str]:
         """Who imported the styles that were made elsewhere, by their ids."""
-        try:
-            kept = json.loads((self.places.styles / OWNERS).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return {str(id): str(owner) for id, owner in kept.items()} if isinstance(kept, dict) else {}
+        return self._owned.read() or {}
 
     def _keep_owner(self, id: str, owner: str) -> None:
-        with whole_file(self.places.styles / OWNERS) as building:
-            building.write_text(json.dumps(self._owners() | {id: owner}), encoding="utf-8")
+        with self._owned.lock():
+            self._owned.write(self._owners() | {id: owner})
 
     def _known(self, path: Path, view: View | None) -> Item | None:
         """What a file is, read anew where it has changed; None where it is no style that can be read."""
@@ -345,3 +343,10 @@ def _offered(source: Path, public: Path, name: str, put: Callable[[Path, Path], 
         place.parent.mkdir(mode=0o700, exist_ok=True)
         put(source, place)
     return place
+
+
+def _parse_owners(content: bytes) -> dict[str, str]:
+    kept = json.loads(content)
+    if not isinstance(kept, dict) or not all(isinstance(owner, str) for owner in kept.values()):
+        raise ValueError("it does not say who imported which style")
+    return kept

@@ -12,6 +12,7 @@ KINDS = {
     "style": "Style",
     "drawing": "Picture",
     "pictures": "Taken out in Train",
+    "damaged": "Cannot be read",
 }
 WHEN = {"restarted": "restarted {}", "replaced": "replaced {}"}
 DELETED, LEFT = "deleted {}", "{} left"

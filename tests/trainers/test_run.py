@@ -109,6 +109,8 @@ def test_the_stop_sign(tmp_path):
     for words in ("", "now, please", "pause\n"):
         (tmp_path / "stop").write_text(words)
         assert run.asked_to_stop() == ("pause" if "pause" in words else "save")
+    (tmp_path / "stop").write_bytes("pause\r\n".encode("utf-16"))  # as PowerShell writes it
+    assert run.asked_to_stop() == "pause"
     run.clear_stop()
     run.clear_stop()
     assert run.asked_to_stop() is None and list(tmp_path.iterdir()) == []

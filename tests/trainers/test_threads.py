@@ -22,7 +22,6 @@ from trainers.threads import (
     SPINS,
     choose_threads,
     computing_with,
-    forget_threads,
     limit_spinning,
     passing_threads,
     read_threads,
@@ -122,7 +121,7 @@ def test_the_number_is_kept_in_the_folder_and_used_again(tmp_path):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     with computing_with(cores + 1), run_threads(run, record):
         assert torch.get_num_threads() == 1
-    forget_threads(run)
+    (run.folder / FILE).unlink()
     assert read_threads(run) is None and not list(run.folder.glob("*.jsonl"))
 
 
@@ -148,6 +147,7 @@ def test_more_threads_than_cores_are_not_used_and_that_is_said(tmp_path, monkeyp
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1}, raising=False)
     with run_threads(run, Recorder(run.folder)):
         assert torch.get_num_threads() == 2
+    assert read_threads(run) == 64, "where there are more cores again, it goes on with them"
     (note,) = events_of(run, "note")
     assert "began with 64 threads, and 2 can run here" in note["message"]
 

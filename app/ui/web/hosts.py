@@ -50,10 +50,17 @@ def is_from_here(scope: Scope) -> bool:
     """Whether a request comes from a page of ours, from a program, or by following a link to a page of ours."""
     headers = Headers(scope=scope)
     site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
-    if site in ("same-origin", "none") and (origin is None or urlsplit(origin).netloc == headers.get("host")):
+    if site in ("same-origin", "none") and (origin is None or _host_of(origin) == headers.get("host")):
         return True
     follows_link = origin is None and headers.get("sec-fetch-mode") == "navigate"
     return follows_link and scope["method"] in SAFE_METHODS and is_page(scope["path"])
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # a bracket that is not closed
+        return None
 
 
 def host_name(host: str) -> str:

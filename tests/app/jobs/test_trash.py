@@ -95,6 +95,21 @@ def test_a_run_whose_name_was_taken_comes_back_beside_it_whole(store, dusk):
     assert actions.restore(store, again.id, actor=MACHINE_OWNER) == "dusk-2"
 
 
+def test_two_items_of_one_job_come_back_as_two_jobs_and_take_no_row_from_one_at_work(store, dusk):
+    before = actions.retry(store, dusk.id, actor=MACHINE_OWNER)
+    actions.stop(store, before.id, "cancel", actor=MACHINE_OWNER)
+    deleted = actions.delete(store, dusk.id, actor=MACHINE_OWNER)
+    store.add(NewJob(TRAIN, write_run(store.runs, "dusk", SHORT, first=4)), phase="ended")
+    restarted = next(item for item in Trash(store).items(MACHINE_OWNER) if item.kind == "restarted")
+    assert actions.restore(store, deleted.id, actor=MACHINE_OWNER) == "dusk-2"
+    store.put_in_line(store.job(dusk.id))
+    claimed = store.claim(lambda _wants, _taken: "cpu", own_identity())
+    assert claimed.id == dusk.id
+    assert actions.restore(store, restarted.id, actor=MACHINE_OWNER) == "dusk-3"
+    assert store.job(dusk.id).token == claimed.token and store.job(dusk.id).name == "dusk-2"
+    assert len({job.id for job in store.jobs()}) == 3
+
+
 # ---------------------------------------------------------------- restarting
 def test_a_restarted_run_has_what_it_was_in_the_trash_and_changes_back(store, dusk):
     before, row = files(dusk.folder), row_of(store, dusk.id)
@@ -346,3 +361,27 @@ def test_a_style_does_not_go_back_to_a_run_that_is_somebody_elses_by_now(store, 
     with pytest.raises(NotOwnerError, match="“dusk” belongs to ben"):
         actions.restore(store, style.id, actor=Actor("ann"))
     assert not (dusk.folder / "style").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 64, b"{}", b'{"moves": 3}', b'{"moves": [["a"]], "change": null}'])
+def test_a_damaged_journal_is_set_aside_and_the_queue_goes_on(store, dusk, content):
+    actions.delete(store, dusk.id, actor=MACHINE_OWNER)
+    trash = Trash(store)
+    (trash.folder / "journal.json").write_bytes(content)
+    assert settle(store) == [] and not (trash.folder / "journal.json").exists()
+    assert [path.read_bytes() for path in trash.folder.glob("journal.damaged-*.json")] == [content]
+    actions.restore(store, trash.items(MACHINE_OWNER)[0].id, actor=MACHINE_OWNER)
+    assert (store.runs / "dusk/config.toml").is_file()
+
+
+def test_a_damaged_item_is_listed_counted_and_emptied_by_the_machines_owner(store, dusk):
+    actions.delete(store, dusk.id, actor=MACHINE_OWNER)
+    trash = Trash(store)
+    (whole,) = trash.items(MACHINE_OWNER)
+    (trash.folder / whole.id / "item.json").write_bytes(b"\0" * 10)
+    (item,) = trash.items(MACHINE_OWNER)
+    assert (item.kind, item.id) == ("damaged", whole.id) and item.size >= whole.size and trash.items(Actor("ann")) == []
+    with pytest.raises(VelaturaError, match="cannot be read; its files are in"):
+        actions.restore(store, item.id, actor=MACHINE_OWNER)
+    assert trash.tidy(item.expires - 1) == [] and trash.tidy(item.expires) == [item]
+    assert not (trash.folder / item.id).exists()

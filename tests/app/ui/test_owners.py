@@ -201,8 +201,9 @@ def test_a_programs_draft_is_its_logins_whatever_it_is_called(shared: Shared, tm
     ann, bob = shared.visitor("ann", "pear").client, shared.visitor("bob", "plum").client
     pictures = sorted(write_images(tmp_path / "images").glob("*.png"))
     (mine,) = ann.predict([handle_file(str(pictures[0]))], "cats", api_name="/upload")["images"]
-    with pytest.raises(AppError, match=r"no such draft.* \[no_draft\]"):
-        bob.predict("cats", {mine["id"]: "stolen"}, api_name="/captions")
+    for name in ("cats", "ann:cats"):
+        with pytest.raises(AppError, match=r"no such draft.* \[no_draft\]"):
+            bob.predict(name, {mine["id"]: "stolen"}, api_name="/captions")
     with pytest.raises(AppError, match=r"no such draft.* \[no_draft\]"):
         bob.predict("cats", "stolen", api_name="/start")
     (other,) = bob.predict([handle_file(str(pictures[1]))], "cats", api_name="/upload")["images"]

@@ -72,7 +72,7 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(Queue(places))
 
 
-def send(shelf: Shelf, content: bytes | Mapping[str, Tensor], name: str, **metadata: str) -> Item:
+def send(shelf: Shelf, content: bytes | Mapping[str, Tensor], name: str, owner: str = "", **metadata: str) -> Item:
     """Take a file in as a page does: it is uploaded, and must be gone afterwards, whatever comes of it."""
     server = UploadFolder(shelf.places)
     folder = server.path / "one upload"
@@ -80,7 +80,7 @@ def send(shelf: Shelf, content: bytes | Mapping[str, Tensor], name: str, **metad
     upload = folder / "upload.safetensors"
     upload.write_bytes(content if isinstance(content, bytes) else save(dict(content), metadata))
     try:
-        return shelf.take_in(upload, name)
+        return shelf.take_in(upload, name, owner=owner)
     finally:
         left = [path.name for path in server.path.rglob("*") if path.name != ".held"]
         server.close()
@@ -252,6 +252,16 @@ def test_a_second_style_of_a_name_gets_a_number_and_a_second_copy_is_refused(she
     with pytest.raises(VelaturaError, match="this style is here already, as “dusk”"):
         send(shelf, LORA, "other.safetensors")
     assert sorted(path.name for path in shelf.places.styles.iterdir()) == ["Dusk 2.safetensors", "dusk.safetensors"]
+
+
+def test_who_imported_what_outlasts_a_damaged_file(shelf):
+    first = send(shelf, LORA, "dusk.safetensors", owner="ann")
+    send(shelf, {key: 2 * tensor for key, tensor in LORA.items()}, "Dusk.safetensors", owner="ben")
+    file = shelf.places.styles / ".owners.json"
+    for content in (b"", b"\0" * 20, b"[]", b'{"a": 1}', b"\xff"):
+        file.write_bytes(content)
+        assert by_name(shelf)["dusk"].owner == "ann" and shelf.imported("ann") == first.size
+        assert content in [path.read_bytes() for path in shelf.places.styles.glob(".owners.damaged-*.json")]
 
 
 FF = "lora_unet_mid_block_attentions_0_transformer_blocks_0_ff"

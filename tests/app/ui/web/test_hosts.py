@@ -43,6 +43,7 @@ def test_a_name_that_was_rebound_is_refused(host):
     [
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"origin": "http://localhost:3000"},
         {"sec_fetch_site": "cross-site"},
         {"sec_fetch_site": "same-site"},
