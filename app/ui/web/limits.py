@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
@@ -33,12 +33,17 @@ class TooMuchError(Exception):
         self.status, self.sentence = status, sentence
 
 
-@dataclass
+@dataclass(eq=False)
 class Incoming:
     """A request's body: the bytes that it has announced, and those that have come and been passed on."""
 
     announced: int
     come: int = 0
+
+    @property
+    def expected(self) -> int:
+        """How many bytes it has in the end, as far as is known."""
+        return max(self.announced, self.come)
 
 
 class SizeMiddleware:
@@ -53,7 +58,7 @@ class SizeMiddleware:
             return
         limit = LARGEST_UPLOAD if is_upload(scope) else LARGEST_OTHER
 
-        def check(expected: int) -> None:
+        async def check(expected: int) -> None:
             if expected > limit:
                 raise TooMuchError(413, words.TOO_LARGE)
 
@@ -75,6 +80,8 @@ class UploadsMiddleware:
 
     def __init__(self, app: ASGIApp, shares: Shares) -> None:
         self.app, self.shares = app, shares
+        self._coming: dict[str, list[Incoming]] = {}
+        """What each sender is sending, of which nothing is noted yet."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not is_upload(scope):
@@ -82,34 +89,47 @@ class UploadsMiddleware:
             return
         sender = scope.get(USER) or network_of(address_of(scope))
         received, incoming = self.shares.received, Incoming(length_of(scope))
-        left = received.left(sender) if received else sys.maxsize
+        beside = self._coming.setdefault(sender, [])
         quota = self.shares.quota if scope.get(USER) else None
-        announced = max(1, incoming.announced)
-        may_keep = await run_in_threadpool(quota.left, sender, announced) if quota else sys.maxsize
-        looked = -LOOK_EVERY
+        looked, left, may_keep = -LOOK_EVERY, sys.maxsize, 0 if quota else sys.maxsize
 
-        def check(expected: int) -> None:
-            nonlocal looked, may_keep
-            if expected > left:
-                raise TooMuchError(429, words.SHARE_USED)
-            if quota and max(1, expected) > may_keep:  # more than it has said
-                may_keep = quota.left(sender, max(1, expected))
-                if max(1, expected) > may_keep:
-                    raise TooMuchError(507, quota_used(quota.limit, quota.sent(sender)))
+        async def check(expected: int) -> None:
+            nonlocal looked, left, may_keep
+            expected = max(1, expected)
+            together = expected + sum(other.expected for other in beside if other is not incoming)
             if incoming.come - looked >= LOOK_EVERY:
                 looked = incoming.come
-                if self.shares.room() < max(1, expected - incoming.come):
+                left = await run_in_threadpool(received.left, sender) if received else sys.maxsize
+                if together <= left and await run_in_threadpool(self.shares.room) < max(1, expected - incoming.come):
                     raise TooMuchError(507, words.DISK_FULL)
+            if together > left:
+                raise TooMuchError(429, words.SHARE_USED)
+            if quota and together > may_keep:  # asked last: it may delete what is in the trash
+                may_keep = await run_in_threadpool(quota.left, sender, together)
+                if together > may_keep:
+                    sent = await run_in_threadpool(quota.sent, sender)
+                    raise TooMuchError(507, quota_used(quota.limit, sent))
 
+        beside.append(incoming)
         try:
             await checked(self.app, check, incoming, scope, receive, send)
         finally:
-            if received and incoming.come:
-                received.add(sender, incoming.come)
+            try:
+                if received and incoming.come:
+                    await run_in_threadpool(received.add, sender, incoming.come)
+            finally:
+                beside.remove(incoming)
+                if not beside:
+                    del self._coming[sender]
 
 
 async def checked(
-    app: ASGIApp, check: Callable[[int], None], incoming: Incoming, scope: Scope, receive: Receive, send: Send
+    app: ASGIApp,
+    check: Callable[[int], Awaitable[None]],
+    incoming: Incoming,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
 ) -> None:
     """Run `app`; `check` is asked with the bytes that are expected, before it starts and before each piece.
 
@@ -120,7 +140,7 @@ async def checked(
     async def receiving() -> Message:
         message = await receive()
         size = len(message.get("body", b""))
-        check(max(incoming.announced, incoming.come + size))
+        await check(max(incoming.announced, incoming.come + size))
         incoming.come += size
         return message
 
@@ -130,7 +150,7 @@ async def checked(
         await send(message)
 
     try:
-        check(incoming.announced)
+        await check(incoming.announced)
         await app(scope, receiving, sending)
     except TooMuchError as error:
         if begun:

@@ -63,6 +63,41 @@ def test_each_sender_has_a_share_of_a_day(tmp_path):
     assert received.left("127.0.0.1") == 1000
 
 
+def test_uploads_that_come_at_once_have_one_share(tmp_path):
+    beside: list[Answer] = []
+
+    async def slow(scope: Any, *channels: Any) -> None:
+        if scope["path"] == UPLOAD and not beside:
+            beside.append(Answer([]))
+            beside[0] = ask(stack, UPLOAD, "POST", [b"x" * 500], content_length="500")
+        await inner(scope, *channels)
+
+    received = Received(PeopleDatabase(tmp_path / "people.db"), share=1000)
+    stack = UploadsMiddleware(slow, Shares(lambda: 2**30, received))
+    assert ask(stack, UPLOAD, "POST", [b"x" * 600], content_length="600").status == 200
+    assert beside[0].status == 429 and received.left("127.0.0.1") == 400
+    assert ask(stack, UPLOAD, "POST", [b"x" * 400], content_length="400").status == 200, "it counts no more"
+
+
+def test_what_is_refused_for_another_reason_deletes_nothing_of_the_trash(tmp_path):
+    trash = Trash(Store(tmp_path))
+    (trash.runs / "old").write_bytes(bytes(200))
+    (old,) = [trash.put(new_item(STYLE, "old", "ann", {CONTENT: trash.runs / "old"}, trash.runs))]
+    quota = Quota(300, trash, lambda _person: Sent(0, 0))
+    no_share = Received(PeopleDatabase(tmp_path / "people.db"), share=100)
+
+    def send(shares: Shares) -> int:
+        async def stack(scope: Any, *channels: Any) -> None:
+            await UploadsMiddleware(inner, shares)(scope | {USER: "ann"}, *channels)
+
+        return ask(stack, UPLOAD, "POST", [b"x" * 200], content_length="200").status
+
+    assert send(Shares(lambda: 2**30, no_share, quota)) == 429
+    assert send(Shares(lambda: 10, None, quota)) == 507
+    assert [item.id for item in trash.items(Actor("ann"))] == [old.id]
+    assert send(Shares(lambda: 2**30, None, quota)) == 200 and trash.items(Actor("ann")) == []
+
+
 def test_who_logs_in_keeps_so_much_and_their_trash_makes_room(tmp_path):
     trash, kept = Trash(Store(tmp_path)), {"ann": Sent(500, 200), "ben": Sent(0, 0)}
     for name, owner, size in (("old", "ann", 200), ("new", "ann", 200), ("theirs", "ben", 900)):
