@@ -79,10 +79,9 @@ def list_people(runs: Path) -> None:
 
 def import_people(runs: Path, file: Path) -> None:
     """Take the people of a password file into the table, hashed, so that the file can be deleted."""
-    given = read_people([], file)
+    given = {check_name(name): password for name, password in read_people([], file).items()}  # all or none
     with people_of(runs) as people:
         for name, password in given.items():
-            check_name(name)
             people.add(name, password, least=1)
     say(f"{len(given)} people may log in; their passwords are kept hashed, so {file} can be deleted")
 

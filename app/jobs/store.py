@@ -105,7 +105,7 @@ class Store:
 
     def job(self, number: int) -> Job:
         """The job with this number; VelaturaError where there is none."""
-        found = self._select("SELECT * FROM jobs WHERE id = ?", number)
+        found = self._select("SELECT * FROM jobs WHERE id = ?", number) if number < 2**63 else []  # SQLite has no more
         if not found:
             raise VelaturaError(f"there is no job {number} in the queue; `velatura queue list` shows what there is")
         return found[0]

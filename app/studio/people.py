@@ -84,9 +84,14 @@ def _person(name: str, password: str, role: str, added: float) -> Person:
         raise VelaturaError(f"the password of {name} cannot be read: give a new one with --add-person") from error
 
 
+def plain_name(name: str) -> str:
+    """A name as it is kept, however it was typed: some systems write é as two characters."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def check_name(name: str) -> str:
     """The name as it is kept. VelaturaError where it cannot be one."""
-    name = unicodedata.normalize("NFC", name).strip()
+    name = plain_name(name)
     if not name or len(name) > MOST_NAME or ":" in name or not name.isprintable():
         raise VelaturaError(
             f"a name has 1 to {MOST_NAME} printable characters, none of them a colon; this is {name!r:.120}"
@@ -116,6 +121,7 @@ def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
     people = {}
     for where, line in lines:
         name, colon, password = line.strip().partition(":")
+        name = plain_name(name)
         if not colon or not name or not password or len(name) > MOST_NAME or len(password) > MOST_PASSWORD:
             raise VelaturaError(
                 f"{where} is not of the form user:password (a name of up to {MOST_NAME} and a password of up to "

@@ -43,6 +43,10 @@ def test_a_password_file_is_taken_in(tmp_path):
     with people_of(tmp_path / "outputs") as people:
         assert [one.name for one in people.all() if one.password.matches("pear")] == ["ann"]
         assert people.find("bob").password.matches("plum-tree")
+    file.write_text("eve:apple\nb\x07b:plum\n", encoding="utf-8")
+    assert "printable characters" in call("ui", "--import-people", file, "--out", tmp_path / "outputs").err
+    with people_of(tmp_path / "outputs") as people:
+        assert people.find("eve") is None, "all of a file, or nothing"
 
 
 def test_on_a_terminal_it_is_asked_for_without_echo(tmp_path):

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.studio.people import plain_name
 from app.studio.sessions import LOGIN_LASTS
 from app.ui import words
 from app.ui.document import bare_page
@@ -62,7 +63,7 @@ class LoginMiddleware:
         success = JSONResponse({"success": True}, headers=NO_STORE)
         if self.authenticator.open:
             return success  # a client that names itself where nobody needs to
-        who = name.strip(), address_of(request.scope), request.cookies.get(DEVICE, "")
+        who = plain_name(name), address_of(request.scope), request.cookies.get(DEVICE, "")
         if wait := self.authenticator.wait(*who):
             return refusal(request.scope, 429, words.too_many_wrong(wait))
         # One thread is enough for scrypt, and keeps those of the pages free whoever guesses.

@@ -141,6 +141,7 @@ def test_what_does_not_fit_is_one_sentence(place):
     add("dusk")
     for line, sentence in (
         ("stop 9", "there is no job 9 in the queue; `velatura queue list` shows what there is"),
+        (f"stop {10**30}", f"there is no job {10**30} in the queue"),
         ("stop nobody", "there is no job 'nobody' in the queue"),
         ("pause dusk", "dusk cannot be paused: it is waiting for its turn"),
         ("resume dusk", "dusk cannot be resumed: it is waiting for its turn"),

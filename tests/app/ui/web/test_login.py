@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.studio.attempts import Attempts
-from app.studio.people import People
+from app.studio.people import People, read_people
 from app.studio.people_database import PeopleDatabase
 from app.studio.sessions import LOGIN_LASTS, Sessions
 from app.ui.web.authenticator import Authenticator
@@ -54,6 +54,12 @@ def test_a_login_and_its_name(locked, tmp_path):
     secure = ask(locked, "/login", scheme="https", **posted(username="bob", password="x"))
     assert all("Secure" in value for name, value in secure.headers if name == "set-cookie")
     assert all("Secure" not in one for one in cookies), "a browser would not send it back over http"
+
+
+def test_a_name_is_the_same_however_it_is_typed(tmp_path):
+    locked = stack(tmp_path, read_people(["jos\u00e9 :pear"], None))
+    for name in ("jos\u00e9", "jose\u0301", " jose\u0301 "):
+        assert ask(locked, "/login", **posted(username=name, password="pear")).status == 200
 
 
 def test_logging_out_is_no_link_and_ends_the_login(locked):
