@@ -39,7 +39,7 @@ class Beat:
     spoke: float
     """When the run last said something."""
     usual: float = 0.0
-    """Seconds from one word to the next in the present phase; 0 where that is not known."""
+    """Seconds from one word to the next in the present phase, else in the slowest so far; 0 where none is known."""
     kills: dict[str, int] = field(default_factory=dict)
     """Processes that the kernel had ended for want of memory (`trainers.oom`)."""
     pid: int = field(default_factory=os.getpid)
@@ -99,23 +99,24 @@ class _Watch:
         self._events = events
         self._state = self._read_state()
         self._spoke = time.monotonic()
-        self._kind, self._gaps = "", deque[float](maxlen=GAPS)
+        self._kind, self._gaps = "", dict[str, deque[float]]()
         self._written = _bytes_written()
 
     def look(self) -> Beat:
         now, state, written = time.monotonic(), self._read_state(), _bytes_written()
         if state != self._state:
             kind = self._newest_kind()
-            if kind != self._kind:
-                self._kind = kind
-                self._gaps.clear()
-            else:
-                self._gaps.append(now - self._spoke)
+            if kind == self._kind:
+                self._gaps.setdefault(kind, deque(maxlen=GAPS)).append(now - self._spoke)
+            self._kind = kind
             self._state, self._spoke, self._written = state, now, written
         elif written - self._written >= WRITTEN:
             self._spoke, self._written = now, written
-        usual = median(self._gaps) if self._gaps else 0.0
-        return Beat(now, self._spoke, usual, count_kills())
+        return Beat(now, self._spoke, self._usual(), count_kills())
+
+    def _usual(self) -> float:
+        usual = {kind: median(gaps) for kind, gaps in self._gaps.items()}
+        return usual.get(self._kind, max(usual.values(), default=0.0))  # after a checkpoint, a step is what comes next
 
     def _read_state(self) -> tuple[int, int]:
         try:

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from app.jobs.devices import Offer, environment_for, find_devices
 from app.jobs.process import exit_code, find_process, own_identity, start_detached
 from app.jobs.restarts import find_restart, restart
-from app.jobs.states import is_alive, is_hanging, is_silent
+from app.jobs.states import hangs_for_good, is_alive, is_silent
 from app.jobs.store import YIELD, Job, Store
 from app.jobs.summary import read_summary
 from app.jobs.trash import Trash
@@ -182,7 +182,7 @@ class Dispatcher:
         """End runs that have shown no sign of progress for long, where they then go on by themselves."""
         for job in self.store.active():
             is_here = job.phase == "running" and job.process.is_here
-            if not is_here or not is_hanging(job) or not is_alive(job) or find_restart(self.store, job) is None:
+            if not is_here or not hangs_for_good(job) or not is_alive(job) or find_restart(self.store, job) is None:
                 continue
             if kill(job):
                 self._notify(f"{job.name}: it was hanging, and was ended")

@@ -13,6 +13,8 @@ from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.summary import Summary
 from trainers.run import Run
 
+LONGEST_STEP = 3600.0
+"""Seconds for which a run may say nothing before it is ended, where no step of it has been timed."""
 LOST = 60.0
 """Seconds without a heartbeat after which a process on another machine counts as gone."""
 
@@ -108,9 +110,10 @@ def silence(job: Job) -> float:
     return found if found > beat.patience else 0.0
 
 
-def is_hanging(job: Job) -> bool:
-    """Whether a job shows no sign of progress for much longer than one of its steps takes."""
-    return silence(job) > 0
+def hangs_for_good(job: Job) -> bool:
+    """Whether a job hangs for so long that it may be ended; where no step of it is known, the first may be long."""
+    beat = Run(job.folder).beat()
+    return beat is not None and silence(job) > (0 if beat.usual else LONGEST_STEP)
 
 
 def is_silent(job: Job, said: Summary) -> bool:
@@ -123,7 +126,7 @@ def is_silent(job: Job, said: Summary) -> bool:
 def find_state(job: Job, alive: bool, said: Summary, hangs: bool = False) -> State:
     """The state that follows from a job's row, from whether its process lives, and from what its folder says.
 
-    `hangs` is what `is_hanging` says of it.
+    `hangs`: it has been silent for longer than its steps take.
     """
     if job.phase == "waiting" or (job.phase == "held" and not said.doing and not said.ended):
         return State.QUEUED

@@ -74,8 +74,14 @@ def test_the_usual_step_is_that_of_the_present_phase(tmp_path):
             record("step", step=step)
             noticed = wait_for_beat(file, lambda beat, before=before: beat.spoke >= before)
         assert 0 < noticed.usual <= noticed.spoke - began
-        record("drawing", picture=1)
-        wait_for_beat(file, lambda beat: beat.usual == 0)
+        before = time.monotonic()
+        record("checkpoint", step=2)
+        assert wait_for_beat(file, lambda beat: beat.spoke >= before).usual == noticed.usual, "a step comes next"
+        for picture in range(2):
+            before = time.monotonic()
+            record("drawing", picture=picture)
+            drawn = wait_for_beat(file, lambda beat, before=before: beat.spoke >= before)
+        assert 0 < drawn.usual != noticed.usual
 
 
 def test_silence_is_counted_until_now_here_and_until_the_last_beat_elsewhere():

@@ -19,6 +19,7 @@ from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import identity_of, own_identity
 from app.jobs.restarts import MEMORY, find_restart, low_memory_changes, restart
+from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
 from tests.app.jobs.working import CPU, do_next, line, state_of
@@ -317,6 +318,11 @@ def test_a_run_that_hangs_is_shown_so_ended_and_goes_on(store, monkeypatch):
     dispatcher._end_hanging()
     assert child.poll() is None, "without restarts it is only shown"
     store.set_retries(2)
+    dispatcher._end_hanging()
+    assert child.poll() is None, "its first step may take so long"
+    silent_for(job, 3700, monkeypatch)
+    assert hangs_for_good(job)
+    silent_for(job, 700, monkeypatch, usual=1.0)
     dispatcher._end_hanging()
     assert child.wait(60) == -9 and told == ["dusk: it was hanging, and was ended"]
     settle(store)
