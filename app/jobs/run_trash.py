@@ -103,7 +103,8 @@ def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False)
             return _swap(store, trash, item, there)
     name = item.name if not place.exists() else free_name(store.runs, item.name)
     row = dict(item.row or {})
-    if any(job.id == row.get("id") for job in store.jobs()):  # that job stays what it is, and this is another one
+    jobs = store.jobs() if store.exists() else []
+    if any(job.id == row.get("id") for job in jobs):  # that job stays what it is, and this is another one
         del row["id"]
     if (name,) != item.names:
         item = _called(trash, item, name)
