@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +56,11 @@ def add(
     priority: int = 0,
     first: bool = False,
     overwrite: bool = False,
+    replaced: Callable[[Item], object] = lambda _item: None,
 ) -> Job:
     """Prepare a run, with its images copied in, and put it in line; its folder is there when this returns.
 
-    It belongs to the actor, unless the machine's owner makes it for `owner`. What it replaces goes to the trash.
+    It belongs to the actor, unless the machine's owner makes it for `owner`. `replaced` is told what went to the trash.
     """
     from trainers.prepare import prepare
 
@@ -69,7 +69,7 @@ def add(
         actor.check(config.name, there.owner if there is not None else "")
     if there is not None and there.phase != "ended":
         raise VelaturaError(f"{config.name} is in the queue already; give another --name")
-    run = prepare(config, store.runs, overwrite, put_away=partial(put_aside, store))
+    run = prepare(config, store.runs, overwrite, put_away=lambda old: replaced(put_aside(store, old)))
     try:
         owner = actor.name or owner
         job = store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, config.train.device, priority))

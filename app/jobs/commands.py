@@ -29,6 +29,7 @@ from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
     from app.jobs.store import Job, Store
+    from app.jobs.trash import Item
     from app.jobs.views import View
 
 Number = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or the name of its run.")]
@@ -76,18 +77,16 @@ def add(
 ) -> None:
     """Put a run in line; it starts when a worker has a device for it."""
     from app.jobs.actions import add as add_job
-    from app.jobs.trash import Trash
     from app.settings import gather_config
-    from trainers.run import is_run
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
     settings = gather_config(config, preset, options, assignments or [])
     store = _open(out)
-    replacing = overwrite and is_run(store.runs / settings.name)
-    job = add_job(store, settings, actor=MACHINE_OWNER, priority=priority, first=first, overwrite=overwrite)
-    _report(store, job, json)
-    if replacing and not json:
-        tell_replaced(next(item for item in Trash(store).items(MACHINE_OWNER) if item.name == job.name), out)
+    thrown: list[Item] = []
+    order: dict[str, Any] = {"priority": priority, "first": first, "overwrite": overwrite, "replaced": thrown.append}
+    _report(store, add_job(store, settings, actor=MACHINE_OWNER, **order), json)
+    for item in [] if json else thrown:
+        tell_replaced(item, out)
     _mention_worker(store, out, json)
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.summary import Summary
+from trainers.heartbeat import Beat
 from trainers.run import Run
 
 LONGEST_STEP = 3600.0
@@ -104,7 +105,11 @@ def silence(job: Job) -> float:
     Measured by a clock that nobody sets. What an earlier attempt left is not believed.
     """
     beat = Run(job.folder).beat()
-    if beat is None or (job.phase == "running" and beat.pid != job.process.pid):
+    return 0.0 if beat is None else _silence_in(beat, job)
+
+
+def _silence_in(beat: Beat, job: Job) -> float:
+    if job.phase == "running" and beat.pid != job.process.pid:
         return 0.0
     found = beat.silence(here=job.process.is_here or job.phase != "running")
     return found if found > beat.patience else 0.0
@@ -113,7 +118,7 @@ def silence(job: Job) -> float:
 def hangs_for_good(job: Job) -> bool:
     """Whether a job hangs for so long that it may be ended; where no step of it is known, the first may be long."""
     beat = Run(job.folder).beat()
-    return beat is not None and silence(job) > (0 if beat.usual else LONGEST_STEP)
+    return beat is not None and _silence_in(beat, job) > (0 if beat.usual else LONGEST_STEP)
 
 
 def is_silent(job: Job, said: Summary) -> bool:

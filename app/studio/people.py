@@ -16,6 +16,8 @@ from trainers.errors import VelaturaError
 MOST_NAME, MOST_PASSWORD = 100, 200
 LEAST_PASSWORD = 8
 MEMBER = "member"
+KEY = "user:"
+"""Begins the key by which what a person keeps is found, such as a draft."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,16 @@ def _person(name: str, password: str, role: str, added: float) -> Person:
         return Person(name, parse_hash(password), role, added)
     except ValueError as error:
         raise VelaturaError(f"the password of {name} cannot be read: give a new one with --add-person") from error
+
+
+def key_of_login(login: str) -> str:
+    """The key by which what somebody with a login keeps is found."""
+    return f"{KEY}{login}"
+
+
+def login_of_key(key: str) -> str:
+    """The login whose key this is; empty where it is a browser's or a program's."""
+    return key.removeprefix(KEY) if key.startswith(KEY) else ""
 
 
 def plain_name(name: str) -> str:

@@ -168,8 +168,7 @@ class Api:
         """End a run: its style file written, kept to go on later, or as it is."""
         if how not in ("save", "pause", "cancel"):
             raise RefusalError("bad_value", f"how is save, pause or cancel, not {how!r:.80}.")
-        view, actor = self._view(run), _actor(request)
-        actor.check(run, view.job.owner)
+        view, actor = self._own(run, request)
         if view.state in ENDED:
             raise RefusalError("ended", f"{run} has ended already.")
         actions.stop(self.studio.queue.store, view.job.id, how, actor=actor)
@@ -178,8 +177,7 @@ class Api:
     @kindly
     def resume(self, run: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
         """Put a run in line again, to go on from what it has saved."""
-        view, actor = self._view(run), _actor(request)
-        actor.check(run, view.job.owner)
+        view, actor = self._own(run, request)
         if "resume" not in view.actions:
             raise RefusalError("nothing", f"There is nothing to go on with in {run}.")
         actions.resume(self.studio.queue.store, self.studio.queue.number(run, actor=actor), actor=actor)
@@ -188,8 +186,7 @@ class Api:
     @kindly
     def delete(self, run: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
         """Move a run that has ended to the trash, with its style; the item that it is there."""
-        view, actor = self._view(run), _actor(request)
-        actor.check(run, view.job.owner)
+        view, actor = self._own(run, request)
         if "delete" not in view.actions:
             raise RefusalError("busy", f"{run} cannot be deleted: {IN_WORDS[view.state]}. /stop ends it.")
         queue = self.studio.queue
@@ -293,6 +290,12 @@ class Api:
         if not known.pictures:
             raise RefusalError("no_draft", "There is no such draft, or it has no pictures: /upload makes one.")
         return known
+
+    def _own(self, run: str, request: gr.Request | None) -> tuple[View, Actor]:
+        """A run and who asks; NotOwnerError where it is not theirs to change."""
+        view, actor = self._view(run), _actor(request)
+        actor.check(run, view.job.owner)
+        return view, actor
 
     def _view(self, run: str) -> View:
         view = self.studio.queue.run(run) if isinstance(run, str) else None

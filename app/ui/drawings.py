@@ -21,6 +21,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.trash import CONTENT, DRAWING, Trash, new_item
 from app.jobs.views import View
 from app.state_file import StateFile
+from app.studio.people import key_of_login, login_of_key
 from app.ui import playground_words as words
 from app.ui import run_words
 from app.ui.bases import Bases
@@ -40,7 +41,7 @@ KEPT, KEPT_IN_ALL = 50, 500
 MOST_WAITING = 60
 """Drawings that one person may have in line."""
 NAME = "drawing-"
-USER, PROGRAM = "user:", "program:"
+PROGRAM = "program:"
 """How `whose` begins, of a login and of a program; else it is a browser."""
 LONGEST_TITLE = 80
 FILE = "drawing.json"
@@ -68,7 +69,7 @@ class Drawings:
         fit = find_fit(wish, items, self.bases)
         if fit.problems:
             raise WishError(fit.problems)
-        whose = whose or f"{USER}{owner}"
+        whose = whose or key_of_login(owner)
         record = Record(
             wish=wish,
             whose=whose,
@@ -248,7 +249,7 @@ class Drawings:
 
     def _throw_away(self, id: str, record: Record) -> None:
         public, store = self.queue.public_of(self.root / id), self.queue.store
-        owner = record.whose.removeprefix(USER) if record.whose.startswith(USER) else ""
+        owner = login_of_key(record.whose)
         name = record.wish.prompt[:LONGEST_TITLE] or words.RESULT
         Trash(store).put(new_item(DRAWING, name, owner, {CONTENT: self.root / id}, store.runs))
         shutil.rmtree(public, ignore_errors=True)

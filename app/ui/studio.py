@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from app.jobs.disk import missing, room
 from app.jobs.trash import Trash
-from app.studio.people import People
+from app.studio.people import People, key_of_login
 from app.studio.people_database import PeopleDatabase
 from app.studio.quota import USUAL, Quota, Sent
 from app.studio.received import Received
@@ -158,7 +158,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
 def _sent(studio: Studio, person: str) -> Sent:
     """What is there of what a person has sent."""
     try:
-        pictures = studio.drafts.size(f"user:{person}")
+        pictures = studio.drafts.size(key_of_login(person))
     except (OSError, VelaturaError):  # of which the page says why
         pictures = 0
     return Sent(pictures, studio.shelf.imported(person))

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.jobs.permissions import Actor
+from app.studio.people import key_of_login
 from app.ui.web.visitor import VISITOR
 
 MOST_TEXT = 10_000
@@ -23,7 +24,7 @@ def key_of(request: gr.Request) -> str:
 def sender_of(username: str | None, cookies: Mapping[str, str] | None) -> str:
     """Who sends a request: the name on a shared studio, else the browser's cookie; "" for a program without either."""
     if username:
-        return f"user:{username}"
+        return key_of_login(username)
     cookie = dict(cookies).get(VISITOR) if cookies else None
     return f"visitor:{cookie}" if cookie else ""
 

@@ -240,6 +240,16 @@ def killed_at(moment: int, act: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
+def do(what: str, store: Store, job: Job) -> None:
+    """Delete or restart a job, or else restore what was thrown away last."""
+    if what == "delete":
+        actions.delete(store, job.id, actor=MACHINE_OWNER)
+    elif what == "restart":
+        actions.retry(store, job.id, actor=MACHINE_OWNER)
+    else:
+        actions.restore(store, Trash(store).items(MACHINE_OWNER)[0].id, actor=MACHINE_OWNER)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a child is killed that begins as a copy of this process")
 @pytest.mark.parametrize("what", ["delete", "restart", "restore deleted", "restore restarted"])
 def test_a_kill_leaves_the_old_state_or_the_new_one(store, dusk, tmp_path, what):
@@ -251,13 +261,7 @@ def test_a_kill_leaves_the_old_state_or_the_new_one(store, dusk, tmp_path, what)
             store.end(store.line()[0])
 
     def act(runs: Path) -> None:
-        own = Store(runs)
-        if what == "delete":
-            actions.delete(own, dusk.id, actor=MACHINE_OWNER)
-        elif what == "restart":
-            actions.retry(own, dusk.id, actor=MACHINE_OWNER)
-        else:
-            actions.restore(own, Trash(own).items(MACHINE_OWNER)[0].id, actor=MACHINE_OWNER)
+        do(what, Store(runs), dusk)
 
     def seen(runs: Path) -> dict[str, Any]:
         looked = Store(runs)
@@ -299,12 +303,7 @@ def test_a_fault_at_any_change_leaves_the_old_state_or_the_new_one(store, dusk, 
     def act(runs: Path) -> None:
         own = Store(runs)
         try:
-            if what == "delete":
-                actions.delete(own, dusk.id, actor=MACHINE_OWNER)
-            elif what == "restart":
-                actions.retry(own, dusk.id, actor=MACHINE_OWNER)
-            else:
-                actions.restore(own, Trash(own).items(MACHINE_OWNER)[0].id, actor=MACHINE_OWNER)
+            do(what, own, dusk)
         finally:
             own.close()
 
