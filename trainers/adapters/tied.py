@@ -52,7 +52,7 @@ class TiedLoRA(RankedMethod):
 
     paper: ClassVar[str] = "arXiv 2311.09578"
     parameters: ClassVar[str] = "r + out; r (in k² + out) a shape"
-    summary: ClassVar[str] = "LoRA whose matrices are shared by layers of one shape: an eighth of the numbers."
+    summary: ClassVar[str] = "LoRA whose matrices are shared by layers of one shape: few numbers."
 
     name: Literal["tied"] = "tied"
     """The method."""

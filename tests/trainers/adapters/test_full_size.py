@@ -101,7 +101,6 @@ def test_all_weights_train_in_full_fine_tuning(unet, preset):
 
 
 SAID: dict[str, tuple[LayerMethod, LayerMethod, float]] = {
-    "shared by layers of one shape: an eighth of the numbers": (TIED32, LoRA(rank=32), 1 / 8),
     "a twentieth of LoRA's numbers": (VERA256, LoRA(), 0.05),
     "full rank from the numbers of a rank-1 LoRA": (KRONA, LoRA(rank=1), 1.0),
     "Rank r² for the price of 2r": (LOHA4, LORA4, 2.0),
@@ -109,9 +108,9 @@ SAID: dict[str, tuple[LayerMethod, LayerMethod, float]] = {
 """What a summary says, of which method, beside which other one, and the share that this is."""
 
 
-def trained_numbers(unet: nn.Module, method: LayerMethod) -> int:
-    """Of a method on the layers of `attn-mlp`, which are those that are trained by default."""
-    network = attach_to(unet, method, targets=Targets())
+def trained_numbers(unet: nn.Module, method: LayerMethod, preset: str = "attn-mlp") -> int:
+    """Of a method on the layers of a preset."""
+    network = attach_to(unet, method, targets=Targets(unet=preset))
     network.remove()
     return sum(p.numel() for p in network.parameters())
 
@@ -127,7 +126,12 @@ def test_the_readme_and_presets_say_the_same_numbers(unet):
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     (tied,) = (line for line in readme.splitlines() if line.startswith("| `tied` |"))
     (krona,) = (line for line in readme.splitlines() if line.startswith("| `krona` |"))
-    assert "an eighth of the trained numbers of a LoRA of its rank" in tied
+    assert "on SD 1.5 an eighth of the trained numbers of a LoRA of its rank (`attn-mlp`), or a sixteenth (`attn`)" in (
+        tied
+    )
+    for preset, share in (("attn-mlp", 1 / 8), ("attn", 1 / 16)):
+        numbers, wanted = (trained_numbers(unet, method, preset) for method in (TIED32, LoRA(rank=32)))
+        assert numbers / wanted == pytest.approx(share, rel=0.05)
     assert "from the numbers of a LoRA of rank 1" in krona
     assert "a twentieth of LoRA's trained numbers" in find_preset("vera").summary
     assert "half of the trained numbers" in find_preset("lora-fa").summary
