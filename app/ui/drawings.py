@@ -1,7 +1,7 @@
 """Drawings: a picture that somebody has asked for is a folder, first with a job in the queue, then with its pictures.
 
 What was asked for stands in the folder; how a drawing that has ended came out is added to that, and its job leaves the
-queue. The pictures are kept until fifty newer ones of the same person have pushed them out.
+queue. The pictures are kept until fifty newer ones of the same person, or 500 of everybody, have pushed them out.
 """
 
 from __future__ import annotations

@@ -70,15 +70,21 @@ def report(minutes: float, trainings: Counter[str], small: Counter[str], wrong: 
             "",
             *killed,
             "",
-            f"{trainings['runs']} runs took {trainings['attempts']} attempts: {trainings['restarts by themselves']} "
-            f"times one went on by itself, {trainings['resumed by hand']} times it was resumed by hand after it had "
-            f"made no progress. Of {small['jobs']} small jobs {small['jobs killed']} were killed and "
+            f"{trainings['runs']} runs took {trainings['attempts']} attempts: one went on by itself "
+            f"{often(trainings['restarts by themselves'])}, and was resumed by hand, after it had made no progress, "
+            f"{often(trainings['resumed by hand'])}. "
+            f"Of {small['jobs']} small jobs {small['jobs killed']} were killed and "
             f"{small['tried again by hand']} tried again by hand, under {small['dispatchers killed']} kills of "
             "dispatchers.",
             "",
             *result,
         ]
     )
+
+
+def often(count: int) -> str:
+    """So many times, in words."""
+    return "once" if count == 1 else f"{count} times"
 
 
 if __name__ == "__main__":
