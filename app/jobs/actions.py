@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.process import own_identity
-from app.jobs.run_trash import bring_back, put_aside, start_over, throw_away
+from app.jobs.run_trash import ALIAS, bring_back, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
 from app.jobs.trash import CONTENT, DAMAGED, DRAWING, RUNS, STYLE, Item, Trash, new_id, new_item
@@ -28,8 +28,6 @@ AHEAD = 10
 """Priority of small jobs; that of runs is 0."""
 FIXED = ("name", "data.images", "data.transparency")
 """Settings that are in a run's images and files from its preparation on."""
-ALIAS = ".style-name"
-"""File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
 UNFINISHED = (State.PAUSED, State.INTERRUPTED)
 """Ended for now; whoever clears the queue does not mean them."""
 DONE: Mapping[str, str] = {

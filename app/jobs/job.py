@@ -102,8 +102,14 @@ def read_worker(row: sqlite3.Row) -> tuple[str, int, float, str, tuple[str, ...]
 def as_row(job: Job, runs: Path) -> dict[str, Any]:
     """The columns of a job, as `read_job` reads them."""
     plain = {key: getattr(job, key) for key in _READ if key in Job.__dataclass_fields__}
-    folder = job.folder.relative_to(runs).as_posix() if job.folder.is_relative_to(runs) else str(job.folder)
-    return plain | asdict(job.process) | {"folder": folder, "cwd": str(job.cwd), "command": json.dumps(job.command)}
+    places = {"folder": as_kept(job.folder, runs), "cwd": str(job.cwd)}
+    return plain | asdict(job.process) | places | {"command": json.dumps(job.command)}
+
+
+def as_kept(path: Path, runs: Path) -> str:
+    """A place as rows and the trash keep it: relative where it lies among the runs, which may be moved."""
+    path = path.absolute()
+    return path.relative_to(runs).as_posix() if path.is_relative_to(runs) else str(path)
 
 
 def _text(value: Any) -> str:

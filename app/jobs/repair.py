@@ -14,6 +14,7 @@ from pathlib import Path
 
 from app.jobs.backups import check_integrity
 from app.jobs.database import create, lock_of
+from app.jobs.dispatcher import WORK
 from app.jobs.migrations import DamagedQueueError, migrate
 from app.jobs.process import Identity, identity_of
 from app.jobs.store import SMALL, TRAIN, Job, NewJob, Store
@@ -24,7 +25,6 @@ from trainers.event_lines import Event
 from trainers.events import read_events
 from trainers.run import LOCK, is_run, sync_file, sync_folder, whole_file
 
-WORK = "app.jobs.work"
 ROOM = 1000
 """How far the numbers of new jobs leap, so that none repeats one that was lost."""
 

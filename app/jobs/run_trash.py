@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 LEARNED = ("checkpoints", "samples", "style")
 """What a run has of its training: it goes to the trash when the run is restarted."""
-LEFT_BEHIND = {*LEARNED, ".style-name", RANK_MAP, THREADS, STOP, LOCK, HEARTBEAT}
+ALIAS = ".style-name"
+"""File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
+LEFT_BEHIND = {*LEARNED, ALIAS, RANK_MAP, THREADS, STOP, LOCK, HEARTBEAT}
 """What a restarted run does not take over."""
 SHARED = ("dataset", "cache", "prior")
 """Folders in which no file is ever changed, only replaced: a restarted run has the same files."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.database import Database
-from app.jobs.job import Job, NewJob, Phase, as_row, read_job, read_worker
+from app.jobs.job import Job, NewJob, Phase, as_kept, as_row, read_job, read_worker
 from app.jobs.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
 from app.jobs.process import Identity
 from trainers.errors import VelaturaError
@@ -114,13 +114,13 @@ class Store:
         """The job whose folder this is; None where there is none, or no queue yet."""
         if not self.exists():
             return None
-        found = self._select("SELECT * FROM jobs WHERE folder = ?", self._relative(folder))
+        found = self._select("SELECT * FROM jobs WHERE folder = ?", as_kept(folder, self.runs))
         return found[0] if found else None
 
     # ---------------------------------------------------------------- adding and removing
     def add(self, new: NewJob, phase: Phase = "waiting") -> Job:
         """Put a job at the end of the line of its priority, in place of one that has ended in the same folder."""
-        folder = self._relative(new.folder)
+        folder = as_kept(new.folder, self.runs)
         if self.exists():
             self.keep_backup()
         with self._database.writing() as db:
@@ -346,10 +346,6 @@ class Store:
         return {Identity(*row[:4]): row[4] for row in map(read_worker, rows) if row is not None}
 
     # ---------------------------------------------------------------- within
-    def _relative(self, folder: Path) -> str:
-        folder = folder.absolute()
-        return folder.relative_to(self.runs).as_posix() if folder.is_relative_to(self.runs) else str(folder)
-
     def _select(self, query: str, *values: Any) -> list[Job]:
         with self._database.reading() as db:
             return [read_job(row, self.runs) for row in db.execute(query, values).fetchall()]

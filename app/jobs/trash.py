@@ -25,6 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from app.jobs.disk import missing
+from app.jobs.job import as_kept
 from app.jobs.permissions import Actor
 from app.jobs.store import Store
 from trainers.errors import VelaturaError
@@ -243,7 +244,7 @@ class Trash:
     def _carry_out(self, moves: Sequence[Move], change: RowChange | None, done: Sequence[str] = ()) -> None:
         """Decide on moves and the change of a row, then do all of it; `done` are items that are no more afterwards."""
         plan = {
-            "moves": [[_relative(path, self.runs) for path in move] for move in moves],
+            "moves": [[as_kept(path, self.runs) for path in move] for move in moves],
             "change": dict(change) if change else None,
             "done": list(done),
         }
@@ -303,7 +304,7 @@ def new_item(
     kind: str, name: str, owner: str, parts: Mapping[str, Path], runs: Path, row: dict[str, Any] | None = None
 ) -> Item:
     """An item of now, with the parts that lie at these places."""
-    places = {part: _relative(path.absolute(), runs) for part, path in parts.items()}
+    places = {part: as_kept(path, runs) for part, path in parts.items()}
     names = (name,) if kind in RUNS else ()
     return Item(new_id(), kind, name, owner, time.time(), 0, places, row, names)
 
@@ -323,11 +324,6 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _relative(path: Path, runs: Path) -> str:
-    """A place as it is kept: relative where it lies among the runs, which may be moved."""
-    return path.relative_to(runs).as_posix() if path.is_relative_to(runs) else str(path)
 
 
 def _size(path: Path) -> int:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from app.jobs.actions import ALIAS, style_item
+from app.jobs.actions import style_item
 from app.jobs.permissions import Actor
+from app.jobs.run_trash import ALIAS
 from app.jobs.states import ENDED, IN_WORDS
 from app.jobs.trash import CONTENT, STYLE, Trash, new_item
 from app.jobs.trash import Item as Thrown
