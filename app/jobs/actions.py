@@ -367,11 +367,11 @@ def _must(done: bool, job: Job) -> None:
 @contextmanager
 def _held(store: Store, job: Job) -> Iterator[None]:
     """Keep a job from dispatchers and other actions for as long as its folder is changed."""
-    _must(store.hold(job, own_identity()), job)
+    _must(store.hold(job, holder := own_identity()), job)
     try:
         yield
     finally:
-        store.release(job)
+        store.release(job, holder)
 
 
 def _changed(config: Config, changes: Mapping[str, Any]) -> Config:

@@ -205,13 +205,17 @@ def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str]
     the tokens of its `children`: how these ended it learns when it collects them, and until then leaves them alone.
     Everybody else leaves alone whatever a dispatcher that lives is still to collect.
     """
-    Trash(store).recover()
+    trash = Trash(store)
+    trash.recover()
     ended, collectors = [], _dispatchers(store) - ({os.getpid()} if children is not None else set())
     for job in store.active():
         if is_alive(job) or job.token in (children or ()):
             continue
         if job.phase == "claimed":
             store.give_back(job)
+        elif job.phase == "held":
+            if not trash.recover():  # or what its holder had decided would find a row that somebody else has
+                store.release(job, job.process)
         elif job.requested == YIELD and _last_word(job) == "paused":
             store.step_aside(job)
         elif job.requested in ("", YIELD) and job.process.collector() in collectors:

@@ -43,6 +43,10 @@ class Job:
     """The checkpoint that it then went on from."""
     low_memory: bool = False
     """Whether it went on with settings that need less memory."""
+    held_from: str = ""
+    """The phase that a held job had before, to which it returns; else empty."""
+    held_since: float = 0.0
+    """When a held job was taken in hand, in Unix seconds."""
     damaged: tuple[str, ...] = ()
     """Columns of its row that held what they cannot."""
 
@@ -160,9 +164,9 @@ def _command(value: Any) -> tuple[str, ...]:
 LONGEST, MOST, LATEST = 2**20, 2**31, 253_402_300_800.0
 """Letters of a text, a whole number either way, and Unix seconds, in the year 10000, that a row may hold."""
 _READ: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("kind", "owner", "wants", "requested", "device", "token", "host", "boot"), _text),
+    **dict.fromkeys(("kind", "owner", "wants", "requested", "device", "token", "host", "boot", "held_from"), _text),
     **dict.fromkeys(("priority", "position", "pid", "attempts", "restarts", "restart_step", "low_memory"), _whole),
-    **dict.fromkeys(("started", "added", "begun", "ended"), _moment),
+    **dict.fromkeys(("started", "added", "begun", "ended", "held_since"), _moment),
     **{"id": int, "folder": _folder, "cwd": _place, "command": _command, "phase": _phase},
 }
 _INSTEAD = {"kind": "damaged", "command": (), "cwd": ".", "wants": "auto", "phase": "ended"}

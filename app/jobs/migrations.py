@@ -90,10 +90,17 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 """How often a run went on by itself since it last made progress, from which checkpoint, whether with less memory; and
 settings of the whole queue."""
 
+HOLDS = """
+ALTER TABLE jobs ADD COLUMN held_from TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN held_since REAL NOT NULL DEFAULT 0
+"""
+"""The phase that a held job had before, waiting or ended, to which it returns; and since when it is held."""
+
 MIGRATIONS = (
     Migration("jobs and workers", FIRST_LAYOUT),
     Migration("processes known by their boot", _know_processes_by_boot),
     Migration("runs that go on by themselves", AUTOMATIC_RESTARTS),
+    Migration("held jobs that return to where they were", HOLDS),
 )
 VERSION = len(MIGRATIONS)
 """Of the present layout: the number of steps."""

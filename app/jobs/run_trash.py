@@ -63,7 +63,7 @@ def put_aside(store: Store, folder: Path) -> Item:
         item = new_item(REPLACED, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
         return trash.put(item, {"remove": job.id})
     finally:
-        store.release(job)
+        store.release(job, own_identity())
 
 
 def start_over(store: Store, job: Job, config: Config) -> Item | None:
@@ -127,7 +127,7 @@ def _swap(store: Store, trash: Trash, item: Item, there: Job) -> str:
         if not has_learned(Run(trash.path(aside))):
             trash.remove([aside])
     finally:
-        store.release(there)
+        store.release(there, own_identity())
     return there.name
 
 

@@ -90,7 +90,8 @@ def is_alive(job: Job) -> bool:
     run = Run(job.folder)
     match job.phase:
         case "claimed" | "held":
-            return job.process.is_alive() if job.process.is_here else time.time() - job.begun < LOST
+            since = job.held_since if job.phase == "held" else job.begun
+            return job.process.is_alive() if job.process.is_here else time.time() - since < LOST
         case "running" if job.process.is_here:
             return job.process.is_alive() or (job.folder.is_dir() and run.is_training())
         case "running":
@@ -133,7 +134,7 @@ def find_state(job: Job, alive: bool, said: Summary, hangs: bool = False) -> Sta
 
     `hangs`: it has been silent for longer than its steps take.
     """
-    if job.phase == "waiting" or (job.phase == "held" and not said.doing and not said.ended):
+    if job.phase == "waiting" or (job.phase == "held" and job.held_from == "waiting"):
         return State.QUEUED
     if job.phase == "claimed":
         return State.PREPARING

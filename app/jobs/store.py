@@ -39,6 +39,8 @@ FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 
 """What becomes of a row that no process has any more."""
 HAS = "host = ?, pid = ?, started = ?, boot = ?"
 """What becomes of a row that a process has from now on."""
+RELEASED = "pid = 0, started = 0, boot = '', held_from = '', held_since = 0"
+"""What becomes of a row that no action holds any more."""
 
 
 class Store:
@@ -182,7 +184,7 @@ class Store:
                 db.execute("DELETE FROM jobs WHERE id = ? AND phase IN ('held', 'ended')", (change["remove"],))
             elif "wait" in change:
                 db.execute(
-                    "UPDATE jobs SET phase = 'waiting', pid = 0, started = 0, boot = '', wants = ?, "
+                    f"UPDATE jobs SET phase = 'waiting', {RELEASED}, wants = ?, "
                     "restarts = 0, restart_step = 0, low_memory = 0, "
                     f"position = {LAST} WHERE id = ? AND phase IN ('held', 'ended')",
                     (change["wants"], change["wait"]),
@@ -191,6 +193,7 @@ class Store:
                 known = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
                 row = {key: value for key, value in change["put"].items() if key in known}
                 row |= {"phase": "ended", "pid": 0, "started": 0, "boot": "", "device": "", "token": ""}
+                row |= {"held_from": "", "held_since": 0}
                 ended = "phase IN ('held', 'ended')"  # another one's process must not lose its row
                 db.execute(f"DELETE FROM jobs WHERE (id = ? OR folder = ?) AND {ended}", (row.get("id"), row["folder"]))
                 places = ", ".join(f":{key}" for key in row)
@@ -272,14 +275,18 @@ class Store:
     def hold(self, job: Job, holder: Identity) -> bool:
         """Keep a job that waits or has ended from everybody else while its folder is changed."""
         return self._change(
-            f"UPDATE jobs SET phase = 'held', {HAS} WHERE id = ? AND phase = ? AND phase IN ('waiting', 'ended')",
-            *(*_process(holder), job.id, job.phase),
+            f"UPDATE jobs SET phase = 'held', held_from = phase, held_since = ?, {HAS} "
+            "WHERE id = ? AND phase = ? AND phase IN ('waiting', 'ended')",
+            *(time.time(), *_process(holder), job.id, job.phase),
         )
 
-    def release(self, job: Job) -> None:
-        """Put a held job back to where it was."""
-        release = "UPDATE jobs SET phase = ?, pid = 0, started = 0, boot = '' WHERE id = ? AND phase = 'held'"
-        self._change(release, job.phase, job.id)
+    def release(self, job: Job, holder: Identity) -> None:
+        """Put a job that `holder` holds back to where it was: in line at its place, or ended."""
+        self._change(
+            f"UPDATE jobs SET phase = CASE held_from WHEN 'waiting' THEN 'waiting' ELSE 'ended' END, {RELEASED} "
+            "WHERE id = ? AND phase = 'held' AND host = ? AND pid = ? AND started = ?",
+            *(job.id, holder.host, holder.pid, holder.started),
+        )
 
     def want(self, job: Job, device: str) -> None:
         """Note which device a job that has none is to have."""

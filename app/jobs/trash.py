@@ -190,14 +190,14 @@ class Trash:
 
     # ---------------------------------------------------------------- after a kill
     def recover(self) -> bool:
-        """Do what an action that was killed has decided and not done; whether there was such an action."""
+        """Do what a killed action has decided and not done; whether there was one, or another is under way."""
         if not (self.folder / JOURNAL).exists():
             return False
         try:
             with FileLock(self.folder / LOCK, timeout=0):
                 return self._recover()
         except Timeout:  # it is not killed, but under way
-            return False
+            return True
 
     def _recover(self) -> bool:
         journal = self.folder / JOURNAL

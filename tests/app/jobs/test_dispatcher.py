@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 
 from app.jobs import actions
 from app.jobs.devices import Offer
@@ -215,6 +216,27 @@ def test_a_claim_whose_dispatcher_died_is_given_to_the_next(store, dispatcher):
     view = wait_until(store, job.id, has_ended("finished"), dispatcher)
     assert view.job.attempts == 1
     assert store.begin(job.id, claimed.token, own_identity()) is None  # the late child of the dead one gives up
+
+
+def test_a_job_whose_holder_was_killed_is_where_it_was(store):
+    jobs = [store.add(NewJob("train", store.runs / name)) for name in ("dawn", "dusk", "noon")]
+    store.end(jobs[2])
+    lines = "import sys, pathlib; from app.jobs.process import own_identity; from app.jobs.store import Store\n"
+    lines += "store = Store(pathlib.Path(sys.argv[1]))\n"
+    lines += "print(all([store.hold(job, own_identity()) for job in store.jobs()]), flush=True)\nsys.stdin.read()\n"
+    with subprocess.Popen([sys.executable, "-c", lines, store.runs], cwd=ROOT, stdin=-1, stdout=-1) as holder:
+        assert holder.stdout is not None and holder.stdout.readline().strip() == b"True"
+        assert settle(store) == [] and {job.phase for job in store.jobs()} == {"held"}
+        holder.kill()
+    journal = store.runs / ".trash" / "journal.json"
+    journal.parent.mkdir()
+    journal.touch()
+    with FileLock(journal.with_name(".lock")):  # somebody finishes what the holder may have begun
+        assert settle(store) == [] and {job.phase for job in store.jobs()} == {"held"}
+    assert settle(store) == []
+    assert [(job.name, job.phase) for job in store.jobs()] == [
+        *(("dawn", "waiting"), ("dusk", "waiting"), ("noon", "ended"))
+    ]
 
 
 def test_a_job_whose_folder_is_gone_does_not_block_the_queue(store, dispatcher):

@@ -107,8 +107,9 @@ def test_the_state_of_what_waits():
     for events in ((), BEGUN, (*BEGUN, "step", "paused")):
         assert find_state(replace(JOB, phase="waiting"), False, told(*events)) == "queued"
         assert find_state(replace(JOB, phase="claimed"), True, told(*events)) == "preparing"
-    assert find_state(replace(JOB, phase="held"), True, told()) == "queued"
-    assert find_state(replace(JOB, phase="held"), False, told(*BEGUN, "error")) == "failed"
+    for events in ((), BEGUN, (*BEGUN, "step", "paused")):
+        assert find_state(replace(JOB, phase="held", held_from="waiting"), True, told(*events)) == "queued"
+    assert find_state(replace(JOB, phase="held", held_from="ended"), False, told(*BEGUN, "error")) == "failed"
 
 
 def test_what_was_said_before_this_attempt_does_not_count():
@@ -247,3 +248,5 @@ def test_a_process_of_another_machine_is_known_by_its_heartbeat(tmp_path):
     os.utime(tmp_path / ".heartbeat", (old, old))
     assert not is_alive(far)
     assert is_alive(replace(far, phase="claimed", begun=time.time())) and not is_alive(replace(far, phase="claimed"))
+    held = replace(far, phase="held", held_since=time.time())
+    assert is_alive(held) and not is_alive(replace(held, held_since=old))

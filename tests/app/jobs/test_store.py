@@ -229,7 +229,10 @@ def test_a_held_job_is_nobody_else_s(store):
     job = add(store, "a")
     assert store.hold(job, own_identity()) and not store.hold(job, own_identity())
     assert claim(store) is None and not store.remove(job) and not store.put_in_line(job)
-    store.release(job)
+    store.release(job, WORKER)
+    assert store.job(job.id).phase == "held", "one who does not hold it has let go of it"
+    store.release(job, own_identity())
+    assert store.job(job.id) == replace(job, process=replace(job.process, host=own_identity().host))
     assert line(store) == ["a"] and claim(store) is not None
 
 
