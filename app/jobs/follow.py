@@ -19,13 +19,15 @@ class Follower:
         self._folder, self._file = folder, folder / FILE
         self.offset = offset
         """Bytes that were read, up to the end of a line."""
+        self._which: tuple[int, int] | None = None
+        """The device and the inode of the file that was read."""
         self._seen: tuple[int, ...] = ()
         self._opened = 0.0
 
     def read(self) -> list[Event]:
         """The events that are new and whole; one that is still being written is left for the next look.
 
-        What is no event is passed over. Where the file has become shorter it is another one: it is read from its start,
+        What is no event is passed over. Where the file was replaced or has become shorter, it is read from its start,
         after an event `anew`. OSError where it cannot be read.
         """
         looks, now = self._look(), time.monotonic()
@@ -36,9 +38,12 @@ class Follower:
             return []
         events: list[Event] = []
         with file:
-            if file.seek(0, os.SEEK_END) < self.offset:
+            found = os.fstat(file.fileno())
+            which = found.st_dev, found.st_ino
+            if found.st_size < self.offset or which != (self._which or which):
                 self.offset = 0
                 events.append({"type": "anew"})
+            self._which = which
             file.seek(self.offset)
             for line, self.offset in whole_lines(file):
                 event = parse_event(line)

@@ -51,6 +51,10 @@ def test_a_file_that_was_replaced_is_read_from_its_start(tmp_path):
     assert [event["step"] for event in follower.read()] == list(range(9))
     path.write_text('{"type": "images"}\n')
     assert [event["type"] for event in follower.read()] == ["anew", "images"]
+    longer = path.with_name("longer")
+    longer.write_text('{"type": "images"}\n{"type": "start"}\n{"type": "done"}\n')
+    longer.replace(path)
+    assert [event["type"] for event in follower.read()] == ["anew", "images", "start", "done"]
 
 
 def test_what_is_no_event_is_passed_over(tmp_path):
