@@ -182,15 +182,19 @@ def _parsed(data: Mapping[str, bytes]) -> _Found:
 
 
 def _checked(path: Path, sums: Mapping[str, str]) -> bytes:
+    data = _bytes(path)
+    if sums and sums.get(path.name) != hashlib.sha256(data).hexdigest():
+        raise _damaged(path.parent, f"{path.name} is not what was saved")
+    return data
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         if error.errno not in GONE:
             raise
         raise _damaged(path.parent, f"{path.name}: {error.strerror}") from error
-    if sums and sums.get(path.name) != hashlib.sha256(data).hexdigest():
-        raise _damaged(path.parent, f"{path.name} is not what was saved")
-    return data
 
 
 def _damaged(folder: Path, reason: str) -> DamagedCheckpointError:
@@ -205,10 +209,9 @@ def _sums(folder: Path) -> str:
 
 def _read_sums(folder: Path) -> dict[str, str]:
     """The sums by name; empty in a checkpoint of an older version."""
-    try:
-        lines = (folder / SUMS).read_bytes().decode("utf-8", "replace").splitlines()
-    except FileNotFoundError:
+    if not (folder / SUMS).exists():
         return {}
+    lines = _bytes(folder / SUMS).decode("utf-8", "replace").splitlines()
     found = {name: sum for sum, _, name in (line.partition("  ") for line in lines) if name}
     if not found:
         raise _damaged(folder, f"{SUMS} holds none")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -144,6 +146,27 @@ def test_a_damaged_checkpoint_is_a_sentence_and_changes_nothing(name, damage, tm
     with pytest.raises(VelaturaError, match=rf"step-00000003 is damaged \({name}.*move that folder away and train"):
         load_checkpoint(run, network, optimizer, average)
     assert equal(network.state_dict(), before) and average.updates == 0
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "SHA256SUMS"])
+def test_sectors_that_cannot_be_read_cost_a_checkpoint_and_a_want_of_means_costs_none(name, tmp_path, monkeypatch):
+    run, read, code = Run(tmp_path), Path.read_bytes, errno.EMFILE
+    for step in (1, 2):
+        save_checkpoint(run, Progress(step), *trained(step), keep=2)
+
+    def refuse(path: Path) -> bytes:
+        if path == run.checkpoint(2) / name:
+            raise OSError(code, os.strerror(code))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        set_damaged_aside(run)
+    assert run.checkpoint_steps() == [1, 2]
+    code = errno.EIO
+    with pytest.raises(VelaturaError, match=rf"step-00000002 is damaged \({name}: Input/output error\); .* step 1"):
+        load_checkpoint(run, *trained(0))
+    assert set_damaged_aside(run) == [2] and load_checkpoint(run, *trained(0)).step == 1
 
 
 def test_another_network_s_checkpoint_is_refused(tmp_path):
