@@ -35,10 +35,10 @@ def main(runs: str, number: str, token: str) -> int:
     job = store.begin(int(number), token, own_identity())
     if job is None:  # it was cancelled or given to another dispatcher meanwhile
         return 0
-    Run(job.folder).show_start()
-    if job.cwd.is_dir():
-        os.chdir(job.cwd)
     try:
+        Run(job.folder).show_start()
+        if job.cwd.is_dir():
+            os.chdir(job.cwd)
         with _watching_claim(store, job):
             _perform(job)
     except BusyError as error:  # its folder is another process's to write to
@@ -105,9 +105,11 @@ def _run_command(job: Job) -> None:
 
 def _note_failure(job: Job, words: str, cause: str) -> None:
     """Say what went wrong, unless the run has said just that itself."""
-    said = read_summary(job.folder)
-    if said.ended != "failed" or is_silent(job, said) or said.message != words:
-        Recorder(job.folder)("error", message=words, **({"cause": cause} if cause else {}))
+    said, record = read_summary(job.folder), Recorder(job.folder)
+    if silent := is_silent(job, said):
+        record("attempt", number=job.attempts)  # or the words would count as an earlier attempt's
+    if silent or said.ended != "failed" or said.message != words:
+        record("error", message=words, **({"cause": cause} if cause else {}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -349,6 +350,23 @@ def test_a_small_job_that_fails_says_why_and_is_tried_again(store):
     empty = actions.new_folder(store, "empty")
     actions.add_command(store, "check", empty, ("check", str(empty)))
     assert do_next(store).line == "the command ended with code 1"
+
+
+def test_whatever_keeps_a_job_from_beginning_is_said_by_each_attempt(store, monkeypatch):
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    job = actions.add_command(store, "version", actions.new_folder(store, "one"), ["--version"])
+    assert do_next(store).state == "finished"
+    monkeypatch.setattr(work.os, "chdir", refuse)
+    for attempt in (2, 3):
+        assert store.put_in_line(job)
+        claimed = store.claim(CPU.choose, own_identity())
+        with pytest.raises(PermissionError):
+            work.main(str(store.runs), str(job.id), claimed.token)
+        assert store.end(store.job(job.id))
+        view = Watcher(store).view(job.id)
+        assert (view.state, view.said.attempt) == ("failed", attempt) and "no permission to use" in view.line
 
 
 def test_a_busy_folder_s_record_is_left_alone(store, quick):
