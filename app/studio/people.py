@@ -16,8 +16,8 @@ from trainers.errors import VelaturaError
 MOST_NAME, MOST_PASSWORD = 100, 200
 LEAST_PASSWORD = 8
 MEMBER = "member"
-KEY = "user:"
-"""Begins the key by which what a person keeps is found, such as a draft."""
+KEY, PROGRAM = "user:", "program:"
+"""Begin the keys by which what a person or a program keeps is found, such as a draft."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,17 @@ def key_of_login(login: str) -> str:
     return f"{KEY}{login}"
 
 
+def key_of_program(name: str, login: str = "") -> str:
+    """The key by which a program finds what it calls `name`: its login's, where it has one."""
+    return f"{PROGRAM}{login}:{name}" if login else f"{PROGRAM}{name}"
+
+
 def login_of_key(key: str) -> str:
-    """The login whose key this is; empty where it is a browser's or a program's."""
-    return key.removeprefix(KEY) if key.startswith(KEY) else ""
+    """The login whose key this is, or whose program's; empty for a browser, and for a program without a login."""
+    if key.startswith(KEY):
+        return key.removeprefix(KEY)
+    login, colon, _ = key.removeprefix(PROGRAM).partition(":")
+    return login if colon and key.startswith(PROGRAM) else ""
 
 
 def plain_name(name: str) -> str:

@@ -101,6 +101,13 @@ def _check_size(value: Any, name: str, deepest: int) -> None:
             _check_size(one, text_of(key, name, 200) if isinstance(value, Mapping) else name, deepest - 1)
 
 
+def texts_of(value: Any, name: str, most: int) -> list[str]:
+    """A list of texts, of so many letters at most each, that was sent as `name`."""
+    if not isinstance(value, list) or len(value) > MOST_ENTRIES:
+        raise RefusalError("bad_value", f"{name} is a list of up to {MOST_ENTRIES} texts, not {value!r:.80}.")
+    return [text_of(one, name, most) for one in value]
+
+
 def whole_of(value: Any, name: str) -> int:
     """A whole number that was sent as `name`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:

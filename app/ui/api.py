@@ -5,6 +5,7 @@ Each answers with plain values and refuses with one sentence and a code in brack
 # Gradio reads the types of the endpoints from their signatures, which therefore must not be postponed.
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from app.jobs.states import ENDED, IN_WORDS
 from app.jobs.trash import Item as Thrown
 from app.jobs.trash import Trash
 from app.jobs.views import View
+from app.studio.people import key_of_program, login_of_key
 from app.ui import edits, run_samples
 from app.ui.answers import (
     Answer,
@@ -26,9 +28,11 @@ from app.ui.answers import (
     must,
     table_of,
     text_of,
+    texts_of,
     uploads_of,
     whole_of,
 )
+from app.ui.draft_owners import of_programs, program_name, size_of
 from app.ui.drafts import Draft
 from app.ui.parts import Studio
 from app.ui.shelf import FORMATS, Item
@@ -49,8 +53,8 @@ def build(studio: Studio) -> None:
     for endpoint in (api.upload, api.start, api.download, api.generate):
         gr.api(endpoint, concurrency_limit=8)
     for endpoint in (
-        api.captions, api.status, api.stop, api.resume, api.delete, api.trash, api.restore, api.empty,
-        api.styles, api.methods, api.presets, api.bases,
+        api.captions, api.remove, api.drafts, api.status, api.stop, api.resume, api.delete, api.trash, api.restore,
+        api.empty, api.styles, api.methods, api.presets, api.bases,
     ):  # fmt: skip
         gr.api(endpoint, queue=False)
 
@@ -106,9 +110,7 @@ class Api:
         before = self._known(draft, request)
         wanted = {one: text_of(text, f"the caption of {one}") for one, text in table_of(captions, "captions").items()}
         trigger = text_of(trigger, "trigger", edits.MOST_TRIGGER)
-        missing = sorted(set(wanted) - {one.id for one in before.pictures})
-        if missing:
-            raise RefusalError("no_image", f"There is no picture {missing[0]} in this draft.")
+        _check_there(before, wanted)
 
         def change(now: Draft) -> Draft:
             return edits.with_captions(edits.with_trigger(now, trigger) if trigger else now, wanted, "{} changed.")
@@ -116,6 +118,39 @@ class Api:
         after = self.studio.drafts.change(self._key(draft, request), change)
         changed = sum(one.caption != two.caption for one, two in zip(before.pictures, after.pictures, strict=True))
         return {"changed": changed}
+
+    @kindly
+    def remove(
+        self,
+        draft: str,
+        images: list[str] = [],  # noqa: B006
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> Answer:
+        """Move pictures of a draft, by their ids, to the trash; all of them where none is named."""
+        known = self._known(draft, request)
+        wanted = texts_of(images, "images", NAME_LETTERS) or [one.id for one in known.pictures]
+        _check_there(known, wanted)
+        self.studio.drafts.change(
+            self._key(draft, request), lambda now: edits.settled(edits.without(now, wanted, "Taken out."))
+        )
+        return {"removed": len(set(wanted))}
+
+    @kindly
+    def drafts(self, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+        """The drafts of your login's programs that have pictures, newest first, and how many bytes they keep."""
+        login = _owner(request)
+        found = of_programs(self.studio.drafts, login) if login else []
+        listed = [
+            {
+                "draft": program_name(one, login),
+                "images": len(one.pictures),
+                "bytes": size_of(self.studio.drafts, one),
+                "changed": one.changed,
+            }
+            for one in found
+            if one.pictures
+        ]
+        return {"drafts": listed, "bytes": sum(one["bytes"] for one in listed)}
 
     @kindly
     def start(
@@ -275,18 +310,23 @@ class Api:
 
     # ---------------------------------------------------------------- within
     def _key(self, draft: str, request: gr.Request | None) -> str:
-        """The key of a program's draft: on a shared studio its login's, whose name for it others may choose, too."""
+        """The key of a program's draft: on a shared studio its login's, whose name for it others may choose, too.
+
+        One that was made before there were logins becomes that of the first login which knows its name.
+        """
         if not isinstance(draft, str) or not draft or len(draft) > DRAFT_LETTERS:
             raise RefusalError("no_draft", "A draft is what /upload has answered.")
-        owner, key = _owner(request), f"program:{draft}"
+        owner, key = _owner(request), key_of_program(draft)
         if owner and ":" in draft:  # which would be another login's key
             raise RefusalError("no_draft", "There is no such draft: the name of one has no colon.")
-        if owner and not self.studio.drafts.read(key).revision:  # one of before is whose it was: who knows its name
-            return f"program:{owner}:{draft}"
-        return key
+        own = key_of_program(draft, owner)
+        if owner and (known := self.studio.drafts.read(key)).revision and login_of_key(known.key) in ("", owner):
+            self.studio.drafts.change(key, lambda now: now if now.key else now.with_(key=own))
+            own = key
+        return own
 
     def _known(self, draft: str, request: gr.Request | None) -> Draft:
-        known = self.studio.drafts.read(self._key(draft, request))
+        known = self.studio.drafts.look(self._key(draft, request))
         if not known.pictures:
             raise RefusalError("no_draft", "There is no such draft, or it has no pictures: /upload makes one.")
         return known
@@ -315,6 +355,12 @@ class Api:
         if item is None:
             raise RefusalError("no_style", f"There is no style {style!s:.80}: /styles lists them by id.")
         return item
+
+
+def _check_there(draft: Draft, identifiers: Iterable[str]) -> None:
+    missing = sorted(set(identifiers) - {one.id for one in draft.pictures})
+    if missing:
+        raise RefusalError("no_image", f"There is no picture {missing[0]} in this draft.")
 
 
 def _state(run: str, view: View) -> Answer:

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from trainers.errors import VelaturaError
 
-VERSION = 2
+VERSION = 3
 VERSION_KEY = "schema_version"
 Table = dict[str, Any]
 
@@ -32,7 +32,12 @@ def _to_2(table: Table) -> Table:
     return {"notice": "", "started": None, **table}
 
 
-MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2}
+def _to_3(table: Table) -> Table:
+    """Version 2 did not say whose a draft is; the key by which it is next changed does."""
+    return {"key": "", **table}
+
+
+MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2, 2: _to_3}
 """By version, what makes the next one of it. A draft without a version is of the first."""
 
 

@@ -16,15 +16,14 @@ from typing import Any
 
 from app.jobs.store import Store
 from app.jobs.trash import CONTENT, PICTURES, Trash, new_id, new_item
-from app.studio.people import login_of_key
 from app.ui.words import counted
 from trainers.run import whole_file
 
 LOOSE, KNOWN = "loose", "pictures.json"
 
 
-def throw_away(runs: Path, folder: Path, pictures: Path, gone: Sequence[dict[str, Any]], key: str) -> None:
-    """Move files of pictures, of which `gone` says what is known, out of a draft's `folder` into the trash of `runs`.
+def throw_away(runs: Path, folder: Path, pictures: Path, gone: Sequence[dict[str, Any]], owner: str) -> None:
+    """Move files of pictures, of which `gone` says what is known, out of a draft's `folder` into its owner's trash.
 
     VelaturaError and OSError leave them where they are, or in `loose`.
     """
@@ -38,7 +37,7 @@ def throw_away(runs: Path, folder: Path, pictures: Path, gone: Sequence[dict[str
     for one in gone:
         (pictures / f"{one['id']}.png").rename(place / f"{one['id']}.png")
     name = str(gone[0]["name"]) if len(gone) == 1 else counted(len(gone), "picture")
-    Trash(Store(runs)).put(new_item(PICTURES, name, login_of_key(key), {CONTENT: place}, runs.absolute()))
+    Trash(Store(runs)).put(new_item(PICTURES, name, owner, {CONTENT: place}, runs.absolute()))
 
 
 def returned(folder: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.state_file import StateFile
+from app.studio.people import login_of_key
 from app.ui import words
 from app.ui.draft_form import VERSION, captions_in, read_table, salvage, version_of
 from app.ui.draft_trash import forget, returned, take_back, throw_away
@@ -95,6 +96,8 @@ class Draft(_Part):
     public: str
     """Name of the folder with its previews, which nobody can guess."""
     schema_version: int = VERSION
+    key: str = ""
+    """Of a login's draft; other keys are secrets, by which whoever knows them finds the draft."""
     revision: int = 0
     changed: float = 0.0
     """Seconds since the epoch."""
@@ -172,11 +175,12 @@ class Drafts:
             new = change(self._with_returned(old, back))
             if new == old:
                 return old
-            new = new.with_(revision=old.revision + 1, changed=time.time(), tab=tab)
+            mine = new.key or (key if login_of_key(key) else "")
+            new = new.with_(revision=old.revision + 1, changed=time.time(), tab=tab, key=mine)
             _back_up(file.path)
             file.write(new)
             forget(back)
-            self._tidy(old, new, key)
+            self._tidy(old, new)
         return new
 
     def pictures(self, draft: Draft) -> Path:
@@ -186,13 +190,6 @@ class Drafts:
     def measures(self, draft: Draft) -> Path:
         """The folder of what was measured on a draft's pictures."""
         return self._made(self.places.drafts / draft.id / "measures")
-
-    def size(self, key: str) -> int:
-        """Bytes of the pictures in the draft of `key`, and of those that are kept aside for it."""
-        draft = self.read(key)
-        there = (*draft.pictures, *(draft.aside.pictures if draft.aside is not None else ()))
-        files = (self.places.drafts / draft.id / "pictures" / f"{one.id}.png" for one in there)
-        return sum(file.stat().st_size for file in files if file.is_file())
 
     def previews(self, draft: Draft) -> Path:
         """The folder of a draft's small pictures for pages, `ID.webp` each."""
@@ -215,7 +212,7 @@ class Drafts:
     def _file(self, key: str) -> StateFile[Draft]:
         folder = self.places.drafts / hashlib.sha256(key.encode()).hexdigest()[:32]
         restore = partial(self._restore, folder.name)
-        return StateFile(folder / "draft.json", _parse, Draft.model_dump_json, restore, folder / ".lock")
+        return StateFile(folder / "draft.json", parse, Draft.model_dump_json, restore, folder / ".lock")
 
     def _restore(self, identifier: str, damaged: bytes, before: Draft | None) -> Draft | None:
         """The draft as it was before the last change, with what can be read of the damaged file and all pictures."""
@@ -223,7 +220,7 @@ class Drafts:
         draft = before or Draft.model_validate(
             {"public": secrets.token_urlsafe(16), **found, "id": identifier, "aside": None}
         )
-        pictures, known = list(draft.pictures), _known(draft)
+        pictures, known = list(draft.pictures), known_pictures(draft)
         for path in sorted(self.pictures(draft).glob("*.png"), key=lambda path: path.stat().st_mtime):
             is_picture = not path.name.startswith(".") and path.stem not in known  # else it is half written, or here
             if is_picture and (picture := _found(path)) is not None:
@@ -255,23 +252,23 @@ class Drafts:
 
     def _with_returned(self, draft: Draft, places: Sequence[Path]) -> Draft:
         """The draft with the pictures that have come back from the trash at its end."""
-        known, back = _known(draft), []
+        known, back = known_pictures(draft), []
         for table in take_back(places, self.pictures(draft)):
             if _is_picture(table) and table["id"] not in known:
                 back.append(Picture.model_validate(table))
                 self._draw_preview(draft, back[-1])
         return draft.with_(pictures=(*draft.pictures, *back)) if back else draft
 
-    def _tidy(self, old: Draft, new: Draft, key: str) -> None:
+    def _tidy(self, old: Draft, new: Draft) -> None:
         """Move pictures that can no longer be brought back here to the trash; what was made of them is deleted."""
-        before, now = _known(old), _known(new)
+        before, now = known_pictures(old), known_pictures(new)
         gone = [picture for identifier, picture in before.items() if identifier not in now]
         for picture in gone:
             (self.previews(old) / f"{picture.id}.webp").unlink(missing_ok=True)
             (self.measures(old) / f"{picture.id}.json").unlink(missing_ok=True)
         with suppress(OSError, VelaturaError):  # the change is made; they stay where they are
             tables = [picture.model_dump() for picture in gone]
-            throw_away(self.places.runs, self.pictures(old).parent, self.pictures(old), tables, key)
+            throw_away(self.places.runs, self.pictures(old).parent, self.pictures(old), tables, login_of_key(new.key))
 
 
 def save_preview(image: Image.Image, place: Path) -> None:
@@ -285,7 +282,8 @@ def save_preview(image: Image.Image, place: Path) -> None:
     small.save(place, quality=82)
 
 
-def _parse(content: bytes) -> Draft:
+def parse(content: bytes) -> Draft:
+    """The draft of a file's bytes. Raises ValueError where they are damaged, NewerDraftError where they are newer."""
     return Draft.model_validate(read_table(content))
 
 
@@ -330,8 +328,8 @@ def _found(path: Path) -> Picture | None:
         return None
 
 
-def _known(draft: Draft) -> dict[str, Picture]:
+def known_pictures(draft: Draft) -> dict[str, Picture]:
     """Every picture of a draft by its id: those in it, those that undoing brings back, those that are kept aside."""
-    before = _known(draft.aside) if draft.aside is not None else {}
+    before = known_pictures(draft.aside) if draft.aside is not None else {}
     removed = {picture.id: picture for step in draft.undo for _, picture in step.removed}
     return before | removed | {picture.id: picture for picture in draft.pictures}

@@ -21,7 +21,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.trash import CONTENT, DRAWING, Trash, new_item
 from app.jobs.views import View
 from app.state_file import StateFile
-from app.studio.people import key_of_login, login_of_key
+from app.studio.people import PROGRAM, key_of_login, login_of_key
 from app.ui import playground_words as words
 from app.ui import run_words
 from app.ui.bases import Bases
@@ -41,8 +41,6 @@ KEPT, KEPT_IN_ALL = 50, 500
 MOST_WAITING = 60
 """Drawings that one person may have in line."""
 NAME = "drawing-"
-PROGRAM = "program:"
-"""How `whose` begins, of a login and of a program; else it is a browser."""
 LONGEST_TITLE = 80
 FILE = "drawing.json"
 SETTLING = 30.0

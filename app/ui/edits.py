@@ -79,6 +79,12 @@ def without(draft: Draft, identifiers: Sequence[str], said: str) -> Draft:
     return draft.with_(pictures=kept, undo=(*draft.undo, Undo(said=said, removed=gone)))
 
 
+def settled(draft: Draft) -> Draft:
+    """Let go of pictures that were taken out: they cannot be brought back here."""
+    steps = tuple(step for step in draft.undo if not step.removed)
+    return draft.with_(undo=steps, aside=settled(draft.aside) if draft.aside is not None else None)
+
+
 def emptied(draft: Draft) -> Draft:
     """Start afresh; the pictures can be brought back."""
     bare = without(draft, [one.id for one in draft.pictures], "Everything was cleared.")

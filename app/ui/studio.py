@@ -19,12 +19,13 @@ from starlette.staticfiles import StaticFiles
 
 from app.jobs.disk import missing, room
 from app.jobs.trash import Trash
-from app.studio.people import People, key_of_login
+from app.studio.people import People
 from app.studio.people_database import PeopleDatabase
 from app.studio.quota import USUAL, Quota, Sent
 from app.studio.received import Received
 from app.studio.sessions import Sessions
 from app.ui import api, comparison, playground, run, runs, styles, train, trash, words
+from app.ui.draft_owners import kept_by, settle
 from app.ui.leftovers import sweep_public
 from app.ui.parts import Studio, open_studio
 from app.ui.places import Places, UploadFolder
@@ -36,7 +37,6 @@ from app.ui.web.hosts import is_loopback, names_of_machine
 from app.ui.web.limits import Shares
 from app.ui.web.login import USER
 from app.ui.web.middleware import checks
-from trainers.errors import VelaturaError
 
 STYLE_SHEETS = (
     *("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css"),
@@ -117,7 +117,8 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     studio.checker.warm_up()
     demo = build(studio).queue(default_concurrency_limit=8, max_size=200)
     thrown, received = Trash(studio.queue.store), Received(people) if shared else None
-    shares = Shares(_room(uploads.path, thrown), received, Quota(most_kept, thrown, partial(_sent, studio)))
+    quota = Quota(most_kept, thrown, partial(_sent, studio), partial(settle, studio.drafts))
+    shares = Shares(_room(uploads.path, thrown), received, quota)
     static = Path(str(files("app.ui"))) / "static"
     _, url, _ = demo.launch(
         server_name=address.host,
@@ -157,11 +158,8 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
 
 def _sent(studio: Studio, person: str) -> Sent:
     """What is there of what a person has sent."""
-    try:
-        pictures = studio.drafts.size(key_of_login(person))
-    except (OSError, VelaturaError):  # of which the page says why
-        pictures = 0
-    return Sent(pictures, studio.shelf.imported(person))
+    kept = kept_by(studio.drafts, person)
+    return Sent(kept.pictures, studio.shelf.imported(person), kept.undone)
 
 
 def _checks(

@@ -150,7 +150,12 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
                 else:
                     left_out.append(found)
     left_out += [as_left_out(name, f"Only the first {MOST_PICTURES} pictures were taken.") for name, _ in waiting]
-    return drafts.change(key, lambda now: _limited(now, taken, left_out))
+    after = drafts.change(key, lambda now: _limited(now, taken, left_out))
+    for one in taken:
+        if after.picture(one.id) is None:  # another upload has filled the draft meanwhile
+            (drafts.pictures(draft) / f"{one.id}.png").unlink(missing_ok=True)
+            (drafts.previews(draft) / f"{one.id}.webp").unlink(missing_ok=True)
+    return after
 
 
 def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> Picture | LeftOut:

@@ -18,8 +18,9 @@ TOO_LARGE = "This is more than one upload may hold: 200 MB. Send it in parts."
 TOO_MANY_CALLS = "Too many calls of yours are waiting. Send more when some of them have been answered."
 SHARE_USED = "You have uploaded as much as one person may in a day. Go on tomorrow, or ask whoever runs this studio."
 QUOTA_USED = (
-    "There is no room for this in the {} that one person may keep: your pictures in Train take {}, the styles that you "
-    "have imported {}. Take pictures out or delete styles, then send it again; your trash makes room by itself."
+    "There is no room for this in the {} that one person may keep: your pictures in Train and in the drafts of your "
+    "programs take {}, the styles that you have imported {}. Take pictures out (in a program by /remove) or delete "
+    "styles, then send it again; your trash makes room by itself."
 )
 BAD_PATH = "Files are uploads: send them first, as handle_file(path) does. [bad_path]"
 BAD_CALL = "There is no such endpoint, or these are not its values. [bad_call]"

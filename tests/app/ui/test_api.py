@@ -200,6 +200,7 @@ def test_every_value_of_a_wrong_type_gets_a_sentence_and_a_code(client: Any, pac
     takes = {
         "/captions": {"draft": draft, "captions": {}, "trigger": ""},
         "/start": {"draft": draft, "name": "x", "preset": "lora", "base": "starter", "settings": {"train.steps": 0}},
+        "/remove": {"draft": draft, "images": ["none"]},
         "/status": {"run": "none"},
         "/stop": {"run": "none", "how": "save"},
         "/resume": {"run": "none"},

@@ -170,9 +170,27 @@ def test_a_draft_of_the_first_form_opens_and_is_kept_as_it_was(drafts, tmp_path)
     assert place.read_bytes() == content, "reading changes nothing"
     drafts.change(KEY, lambda now: edits.with_trigger(now, "dawn"))
     assert place.with_name("draft.v1.json").read_bytes() == content
-    assert json.loads(place.read_text())["schema_version"] == VERSION == 2
+    assert json.loads(place.read_text())["schema_version"] == VERSION == 3
     drafts.change(KEY, lambda now: edits.with_trigger(now, "noon"))
     assert place.with_name("draft.v1.json").read_bytes() == content
+
+
+def test_a_draft_of_the_second_form_is_whose_key_it_is_once_it_is_changed(drafts, tmp_path):
+    for key, owner in (
+        ("user:ann", "user:ann"),
+        ("program:ann:cats", "program:ann:cats"),
+        ("program:cats", ""),
+        ("visitor:x", ""),
+    ):
+        draft = take_folder(drafts, key, write_pictures(tmp_path / "in", "fox.png"))
+        place = place_of(drafts, draft)
+        table = {**json.loads(place.read_text()), "schema_version": 2}
+        assert table.pop("key") == owner
+        place.write_text(json.dumps(table))
+        assert drafts.read(key) == draft.with_(key="")
+        drafts.change(key, lambda now: edits.with_trigger(now, "dawn"))
+        assert json.loads(place.read_text())["key"] == owner
+        assert json.loads(place.with_name("draft.v2.json").read_text()) == table
 
 
 def test_a_draft_of_a_newer_velatura_is_refused_in_words_and_left_alone(drafts, draft):

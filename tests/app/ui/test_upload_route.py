@@ -12,13 +12,9 @@ from typing import Any
 
 import httpx
 
-from app.ui.drafts import Drafts
-from app.ui.places import Places
-from app.ui.uploads import take_folder
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY
 from tests.trainers.data.pictures import scene
-from tests.trainers.runs import write_images
 
 CLIENTS = 20
 
@@ -129,30 +125,4 @@ def test_a_page_says_why_an_upload_was_refused(tmp_path: Path, browser: Any) -> 
         page.get_by_text("“ink.safetensors” was not taken in. The disk is full").wait_for()
     finally:
         context.close()
-        process.stop()
-
-
-def test_a_person_keeps_no_more_than_their_quota(tmp_path: Path) -> None:
-    from gradio_client import Client
-
-    places = Places(tmp_path / "outputs")
-    places.make()
-    drafts = Drafts(places)
-    take_folder(drafts, "user:ann", write_images(tmp_path / "images"))
-    free, kept = 10_000, drafts.size("user:ann")
-    assert kept > 1000
-    small = f"import app.studio.quota as quota\nquota.GB = {kept + free}"
-    process = Process(places.runs, "--auth", "ann:pear", "--auth", "bob:plum", "--quota", "1", before=small)
-
-    def answer(name: str, password: str, size: int) -> httpx.Response:
-        cookies = dict(Client(process.url, auth=(name, password), verbose=False).cookies)
-        files = [("files", ("fox.png", bytes(size)))]
-        return httpx.post(f"{process.url}gradio_api/upload", files=files, cookies=cookies, timeout=60)
-
-    try:
-        assert answer("ann", "pear", free // 2).status_code == 200
-        refused = answer("ann", "pear", free)  # and what is around the file
-        assert refused.status_code == 507 and "your pictures in Train take" in refused.text
-        assert answer("bob", "plum", free).status_code == 200
-    finally:
         process.stop()

@@ -14,7 +14,7 @@ from PIL import Image
 from app.ui import archive, uploads
 from app.ui.drafts import Draft, Drafts
 from app.ui.uploads import Upload, take_folder, take_in
-from tests.app.files import write_bomb
+from tests.app.files import write_bomb, write_pictures
 from tests.trainers.data.pictures import scene
 
 KEY = "visitor:someone"
@@ -154,6 +154,25 @@ def test_no_more_than_200(drafts, folder, monkeypatch):
     draft = take_in(drafts, KEY, [put(folder, f"{k}.png", png(k)) for k in range(4)], folder)
     assert [one.name for one in draft.pictures] == ["0.png", "1.png"]
     assert "Only the first 2 pictures were taken." in draft.left_out[-1].reason
+
+
+def test_what_another_upload_left_no_room_for_leaves_no_file(drafts, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_PICTURES", 2)
+    take = uploads.take
+
+    def slow(*given):
+        taken = take(*given)
+        monkeypatch.setattr(uploads, "take", take)
+        take_folder(drafts, KEY, write_pictures(tmp_path / "other", "owl.png"))
+        return taken
+
+    monkeypatch.setattr(uploads, "AT_ONCE", 1)
+    monkeypatch.setattr(uploads, "take", slow)
+    draft = take_in(drafts, KEY, [put(folder, f"{k}.png", png(k)) for k in range(2)], folder)
+    assert [one.name for one in draft.pictures] == ["owl.png", "0.png"]
+    kept = {one.id for one in draft.pictures}
+    assert {path.stem for path in drafts.pictures(draft).iterdir()} == kept
+    assert {path.stem for path in drafts.previews(draft).iterdir()} == kept
 
 
 def test_captions_in_text_files(drafts, folder):

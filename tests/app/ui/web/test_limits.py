@@ -83,7 +83,7 @@ def test_what_is_refused_for_another_reason_deletes_nothing_of_the_trash(tmp_pat
     trash = Trash(Store(tmp_path))
     (trash.runs / "old").write_bytes(bytes(200))
     (old,) = [trash.put(new_item(STYLE, "old", "ann", {CONTENT: trash.runs / "old"}, trash.runs))]
-    quota = Quota(300, trash, lambda _person: Sent(0, 0))
+    quota = Quota(300, trash, lambda _person: Sent(0, 0), lambda _person: None)
     no_share = Received(PeopleDatabase(tmp_path / "people.db"), share=100)
 
     def send(shares: Shares) -> int:
@@ -103,7 +103,7 @@ def test_who_logs_in_keeps_so_much_and_their_trash_makes_room(tmp_path):
     for name, owner, size in (("old", "ann", 200), ("new", "ann", 200), ("theirs", "ben", 900)):
         (trash.runs / name).write_bytes(bytes(size))
         trash.put(new_item(STYLE, name, owner, {CONTENT: trash.runs / name}, trash.runs))
-    limits = Shares(lambda: 2**30, quota=Quota(1200, trash, kept.__getitem__))
+    limits = Shares(lambda: 2**30, quota=Quota(1200, trash, kept.__getitem__, lambda _person: None))
 
     def send(size: int, person: str, said: bool = True) -> Answer:
         async def stack(scope: Any, *channels: Any) -> None:
@@ -118,7 +118,7 @@ def test_who_logs_in_keeps_so_much_and_their_trash_makes_room(tmp_path):
     assert send(101, "ann").status == 200 and left("ann") == ["new"], "the oldest has made room"
     for said in (True, False):
         refused = send(501, "ann", said)
-        assert refused.status == 507 and "your pictures in Train take 500 bytes, the styles" in refused.text
+        assert refused.status == 507 and "your programs take 500 bytes, the styles" in refused.text
         assert left("ann") == ["new"], "nothing is deleted for what does not fit anyway"
     assert send(500, "ann", said=False).status == 200 and left("ann") == []
     assert left("ben") == ["theirs"] and send(300, "ben").status == 200
