@@ -62,16 +62,29 @@ class Dispatcher:
         self._children: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
         self._tidied = -TIDY_EVERY
 
-    def serve(self, ended: threading.Event | None = None, until_empty: bool = False) -> None:
-        """Look at the queue again and again, until `ended` is set, or nothing is left that this machine can do."""
-        ended = ended or threading.Event()
-        with self._entered():
-            while not ended.is_set():
-                self.look()
-                self._tidy()
-                if until_empty and not self._is_needed():
+    def serve(
+        self, ended: threading.Event | None = None, until_empty: bool = False, from_anything: bool = False
+    ) -> None:
+        """Look at the queue again and again, until `ended` is set, or nothing is left that this machine can do.
+
+        A server lives for weeks: once it serves, an error, as of a full disk or a queue in use for too long, is told
+        and it serves on. VelaturaError where it cannot begin, which it tries again where it begins `from_anything`.
+        """
+        ended, said, began = ended or threading.Event(), "", from_anything
+        while not ended.is_set():
+            try:
+                with self._entered():
+                    began = True
+                    self._look_on(ended, until_empty)
                     return
-                ended.wait(self._interval)
+            except Exception as error:
+                if not began:
+                    raise
+                words = str(error) if isinstance(error, (VelaturaError, OSError)) else repr(error)
+                if words != said:
+                    self._notify(words)
+                said = words
+                ended.wait(10 * self._interval)
 
     def serve_once(self) -> None:
         """Start what can start now; it goes on by itself."""
@@ -82,7 +95,8 @@ class Dispatcher:
     def in_background(self) -> Iterator[None]:
         """Serve from a thread of this process; jobs go on when the block ends."""
         ended = threading.Event()
-        thread = threading.Thread(target=self._serve_whatever_happens, args=(ended,), name="dispatcher", daemon=True)
+        arguments = {"ended": ended, "from_anything": True}
+        thread = threading.Thread(target=self.serve, kwargs=arguments, name="dispatcher", daemon=True)
         thread.start()
         try:
             yield
@@ -109,6 +123,14 @@ class Dispatcher:
         return self._offer
 
     # ---------------------------------------------------------------- within
+    def _look_on(self, ended: threading.Event, until_empty: bool) -> None:
+        while not ended.is_set():
+            self.look()
+            self._tidy()
+            if until_empty and not self._is_needed():
+                return
+            ended.wait(self._interval)
+
     def _tidy(self) -> None:
         """Look after the trash, but not with every look."""
         if time.monotonic() >= self._tidied + TIDY_EVERY:
@@ -133,19 +155,6 @@ class Dispatcher:
             yield
         finally:
             self.store.leave(self._identity)
-
-    def _serve_whatever_happens(self, ended: threading.Event) -> None:
-        """Serve on after a full disk or a queue in use for too long: a server lives for weeks."""
-        said = ""
-        while not ended.is_set():
-            try:
-                self.serve(ended)
-            except Exception as error:  # noqa: BLE001 - one that ends in silence would start no job ever again
-                words = str(error) if isinstance(error, (VelaturaError, OSError)) else repr(error)
-                if words != said:
-                    self._notify(words)
-                said = words
-                ended.wait(10 * self._interval)
 
     def _start(self, job: Job) -> None:
         arguments = [str(self.store.runs), str(job.id), job.token]

@@ -372,6 +372,21 @@ def test_serving_in_the_background_survives_a_queue_that_cannot_be_used_for_a_wh
     assert not any(thread.name == "dispatcher" for thread in threading.enumerate())
 
 
+def test_a_worker_goes_on_after_a_look_that_failed(store):
+    actions.add_command(store, "version", actions.new_folder(store, "one"), ["--version"])
+    journal = store.runs / ".trash" / "journal.json"
+    journal.mkdir(parents=True)  # which cannot be read
+    said: list[str] = []
+
+    def tell(words: str) -> None:
+        said.append(words)
+        if journal.exists():
+            journal.rmdir()
+
+    Dispatcher(store, CPU, interval=0.01, notify=tell).serve(until_empty=True)
+    assert len(said) == 3 and "Is a directory" in said[0] and said[2].startswith("one: finished")
+
+
 def test_once_starts_what_fits_and_leaves_it_running(store, dispatcher):
     jobs = [actions.add_command(store, "version", actions.new_folder(store, name), ["--version"]) for name in "ab"]
     dispatcher.serve_once()
