@@ -41,7 +41,6 @@ PATIENCE = 0.5
 """Seconds to wait for a run's lock, since whoever asks `is_training` holds it for a moment."""
 ABANDONED = 24 * 3600
 """Seconds after which a run that is not begun, and where nothing is added, is nobody's any more."""
-
 Stop = Literal["save", "pause", "cancel"]
 """How a run is to end before its last step: saved and exported, saved only, or as it is."""
 PutAway = Callable[[Path], object]
@@ -306,7 +305,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def sync_file(path: Path) -> None:
     """Wait until what was written to a file is on the disk."""
-    with path.open("r+b") as file:  # Windows syncs nothing that was opened for reading
+    with path.open("r+b" if os.name == "nt" else "rb") as file:  # Windows syncs nothing that was opened for reading
         os.fsync(file.fileno())
 
 
@@ -325,12 +324,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until a folder and all that is in it are on the disk."""
+    """Wait until a folder and all that is in it are on the disk, but for files that may not be opened.
+
+    Those were not written here: they are hard links, or on Windows write-protected copies.
+    """
     for path in folder.rglob("*"):
         if path.is_dir():
             sync_folder(path)
         elif path.is_file():
-            sync_file(path)
+            with suppress(PermissionError):
+                sync_file(path)
     sync_folder(folder)
 
 

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,17 @@ from trainers import run as module
 from trainers.config_file import build_config
 from trainers.config_migrations import VERSION
 from trainers.errors import VelaturaError
-from trainers.run import Run, is_run, new_run, open_run, plain_disk_errors, sync_folder, whole_file, write_config
+from trainers.run import (
+    Run,
+    is_run,
+    new_run,
+    open_run,
+    plain_disk_errors,
+    sync_folder,
+    sync_tree,
+    whole_file,
+    write_config,
+)
 
 
 @pytest.fixture
@@ -140,6 +151,29 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         building.write_text("after")
         assert building.suffix == ".txt" and place.read_text() == "before"
     assert place.read_text() == "after" and list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a child gives up its rights")
+def test_a_folder_with_files_that_may_not_be_written_is_waited_for(tmp_path, monkeypatch):
+    for name, mode in (("read-only", 0o444), ("closed", 0o000)):
+        (tmp_path / name).write_text("words")
+        (tmp_path / name).chmod(mode)
+    monkeypatch.chdir(tmp_path)
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(module.os, "fsync", lambda file: (fsync(file), synced.append(os.fstat(file).st_ino)))
+    child = os.fork()
+    if child == 0:
+        try:
+            wanted = {(tmp_path / name).stat().st_ino for name in (".", "read-only")}
+            if os.getuid() == 0:
+                for path in (Path(), Path("read-only"), Path("closed")):
+                    os.chown(path, 65534, 65534)
+                os.setuid(65534)
+            sync_tree(Path())
+            os._exit(0 if set(synced) == wanted else 2)
+        except BaseException:  # noqa: BLE001 - a child of a test must not go on as the test
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("fault", Fault)
