@@ -41,6 +41,11 @@ PATIENCE = 0.5
 """Seconds to wait for a run's lock, since whoever asks `is_training` holds it for a moment."""
 ABANDONED = 24 * 3600
 """Seconds after which a run that is not begun, and where nothing is added, is nobody's any more."""
+IN_USE = (5, 32)
+"""What Windows says of a file that another process has open: access denied, sharing violation."""
+PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)
+"""Seconds to wait before each further try to replace such a file."""
+
 Stop = Literal["save", "pause", "cancel"]
 """How a run is to end before its last step: saved and exported, saved only, or as it is."""
 PutAway = Callable[[Path], object]
@@ -297,10 +302,23 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield building
         sync_file(building)
-        building.replace(path)
+        _take_place(building, path)
         sync_folder(path.parent)
     finally:
         building.unlink(missing_ok=True)
+
+
+def _take_place(building: Path, path: Path) -> None:
+    """Rename a file to `path`; on Windows, which refuses that while the one there is read, try again for a second."""
+    for pause in PAUSES:
+        try:
+            building.replace(path)
+            return
+        except OSError as error:
+            if getattr(error, "winerror", None) not in IN_USE:
+                raise
+            time.sleep(pause)
+    building.replace(path)
 
 
 def sync_file(path: Path) -> None:

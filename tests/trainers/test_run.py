@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,28 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         building.write_text("after")
         assert building.suffix == ".txt" and place.read_text() == "before"
     assert place.read_text() == "after" and list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize(("busy", "code"), [(3, 32), (1, 5), (99, 32), (1, None)])
+def test_a_file_that_windows_says_is_in_use_is_replaced_a_little_later(busy, code, tmp_path, monkeypatch):
+    place, replace, tries = tmp_path / "words.txt", Path.replace, []
+    place.write_text("before")
+
+    def refuse(path: Path, target: Path) -> Path:
+        tries.append(path)
+        if len(tries) <= busy:
+            error = PermissionError(errno.EACCES, "in use")
+            error.winerror = code
+            raise error
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(module, "PAUSES", (0.0, 0.0, 0.0))
+    done = code is not None and busy <= 3
+    with nullcontext() if done else pytest.raises(PermissionError), whole_file(place) as building:
+        building.write_text("after")
+    assert place.read_text() == ("after" if done else "before") and list(tmp_path.iterdir()) == [place]
+    assert len(tries) == (1 if code is None else min(busy, 3) + 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a child gives up its rights")
