@@ -46,7 +46,7 @@ def returned(folder: Path) -> list[Path]:
 
 
 def take_back(places: Sequence[Path], pictures: Path) -> Iterator[dict[str, Any]]:
-    """Move the files of pictures that have come back to those of their draft; what is known of each.
+    """Move the files of pictures that have come back to those of their draft; what is known of each, its id at least.
 
     Their places stay until the draft is written: done twice, it is as done once.
     """
@@ -54,7 +54,7 @@ def take_back(places: Sequence[Path], pictures: Path) -> Iterator[dict[str, Any]
         try:
             known = json.loads((place / KNOWN).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            known = []
+            known = [{"id": path.stem} for path in sorted(place.glob("*.png"))]
         for one in known:
             if (coming := place / f"{one['id']}.png").is_file():
                 coming.rename(pictures / coming.name)

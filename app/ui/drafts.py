@@ -174,6 +174,7 @@ class Drafts:
             back = returned(file.path.parent)
             new = change(self._with_returned(old, back))
             if new == old:
+                forget(back)  # what they hold is here already
                 return old
             mine = new.key or (key if login_of_key(key) else "")
             new = new.with_(revision=old.revision + 1, changed=time.time(), tab=tab, key=mine)
@@ -254,8 +255,13 @@ class Drafts:
         """The draft with the pictures that have come back from the trash at its end."""
         known, back = known_pictures(draft), []
         for table in take_back(places, self.pictures(draft)):
-            if _is_picture(table) and table["id"] not in known:
-                back.append(Picture.model_validate(table))
+            picture = (
+                Picture.model_validate(table)
+                if _is_picture(table)
+                else _found(self.pictures(draft) / f"{table['id']}.png")
+            )
+            if picture is not None and picture.id not in known:
+                back.append(picture)
                 self._draw_preview(draft, back[-1])
         return draft.with_(pictures=(*draft.pictures, *back)) if back else draft
 

@@ -65,6 +65,25 @@ def test_who_starts_afresh_finds_what_there_was_in_the_trash(drafts: Drafts, dra
     assert [one.caption for one in again.pictures] == ["hare", "fox", "owl", "toad"] and again.trigger == "dusk style"
 
 
+def test_a_place_that_holds_nothing_new_is_looked_at_once(drafts: Drafts, draft: Draft) -> None:
+    place = drafts.pictures(draft).parent / "loose" / "1"
+    place.mkdir(parents=True)
+    (place / "pictures.json").write_text(f"[{draft.pictures[0].model_dump_json()}]")  # a kill left it
+    assert drafts.look(KEY) == draft and not place.exists()
+
+
+def test_a_picture_of_which_nothing_is_known_any_more_comes_back_without_its_caption(
+    drafts: Drafts, draft: Draft
+) -> None:
+    before, owl = files(drafts, draft), draft.pictures[1]
+    take_out_for_good(drafts, owl.id)
+    trash, (item,) = Trash(Store(drafts.places.runs)), thrown(drafts)
+    (trash.path(item) / "pictures.json").write_text("{")
+    actions.restore(trash.store, item.id, actor=ANN)
+    back = drafts.look(KEY)
+    assert (back.pictures[-1].id, back.pictures[-1].caption) == (owl.id, "") and files(drafts, draft) == before
+
+
 def test_what_cannot_be_moved_to_the_trash_is_not_lost(
     drafts: Drafts, draft: Draft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
