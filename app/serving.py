@@ -145,9 +145,9 @@ def serve(options: Serving, out: Path | None) -> None:
         return True
 
     with asking_to_stop(stop):  # the server has its own dispatcher
-        while stopped.empty():
+        signal = ""
+        while not signal:
             with suppress(Empty):  # a signal that comes just before the wait is handled only after it
-                stopped.get(timeout=LOOK_EVERY)
-                break
+                signal = stopped.get(timeout=LOOK_EVERY)
         server.close()
     say("stopped")
