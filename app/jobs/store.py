@@ -237,8 +237,8 @@ class Store:
         return self._leave(job, "waiting", "claimed")
 
     def end(self, job: Job) -> bool:
-        """Note that no process has a job any more, or that it no longer waits."""
-        return self._leave(job, "ended", job.phase)
+        """Note that no process has a job any more, or that it no longer waits; what is held is its holder's."""
+        return job.phase != "held" and self._leave(job, "ended", job.phase)
 
     def step_aside(self, job: Job) -> bool:
         """Let a job that has paused for others wait again: behind what is small, before every run."""

@@ -229,6 +229,7 @@ def test_a_held_job_is_nobody_else_s(store):
     job = add(store, "a")
     assert store.hold(job, own_identity()) and not store.hold(job, own_identity())
     assert claim(store) is None and not store.remove(job) and not store.put_in_line(job)
+    assert not store.end(store.job(job.id)), "somebody else has taken it out of the line"
     store.release(job, WORKER)
     assert store.job(job.id).phase == "held", "one who does not hold it has let go of it"
     store.release(job, own_identity())
