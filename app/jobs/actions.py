@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
-from app.jobs.process import own_identity
-from app.jobs.run_trash import ALIAS, bring_back, put_aside, start_over, throw_away
+from app.jobs.run_trash import ALIAS, bring_back, held, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
 from app.jobs.trash import CONTENT, DAMAGED, DRAWING, RUNS, STYLE, Item, Trash, new_id, new_item
@@ -139,7 +137,7 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
     view = _allowed(store, number, action, actor=actor)
     job = view.job
     if view.state == State.PAUSED:  # its file is made from its checkpoint, which takes a device
-        with _held(store, job):
+        with held(store, job):
             Run(job.folder).ask_to_stop("save")
         _put_first(store, job, actor)
     elif view.state == State.QUEUED or job.phase == "claimed":
@@ -176,7 +174,7 @@ def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor)
     """
     view = _allowed(store, number, "resume" if steps is None else "longer", "resume", actor=actor)
     run = Run(view.job.folder)
-    with _held(store, view.job):
+    with held(store, view.job):
         run.clear_stop()
         if steps is not None:
             if steps <= view.said.step:
@@ -196,7 +194,7 @@ def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, *
     """
     job = _allowed(store, number, "retry", actor=actor).job
     run = Run(job.folder)
-    with _held(store, job):
+    with held(store, job):
         if job.kind == TRAIN:
             start_over(store, job, _changed(run.config(), changes or {}))
             return store.job(number)
@@ -212,7 +210,7 @@ def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Acto
     run = Run(job.folder)
     if run.checkpoint_steps():
         raise VelaturaError(f"{job.name} has been trained in part, with the settings it has; clone it to change them")
-    with _held(store, job):
+    with held(store, job):
         config = _changed(run.config(), changes)
         write_config(run, config)
         store.want(job, config.train.device)
@@ -269,10 +267,10 @@ def delete(store: Store, number: int, *, actor: Actor) -> Item | None:
     None where there is nothing to bring back.
     """
     job = _allowed(store, number, "delete", actor=actor).job
-    with _held(store, job):
-        if job.kind == TRAIN:
-            return throw_away(store, job)
+    with held(store, job):
         if job.folder.is_dir():
+            if job.kind == TRAIN:
+                return throw_away(store, job)
             with Run(job.folder).training():  # not from under a process that trains it
                 pass
             # Out of sight at once, so that a kill on the way leaves no half run.
@@ -362,16 +360,6 @@ def _first_place(store: Store, job: Job, actor: Actor) -> int:
 def _must(done: bool, job: Job) -> None:
     if not done:
         raise VelaturaError(f"{job.name} has changed in this moment; look again")
-
-
-@contextmanager
-def _held(store: Store, job: Job) -> Iterator[None]:
-    """Keep a job from dispatchers and other actions for as long as its folder is changed."""
-    _must(store.hold(job, holder := own_identity()), job)
-    try:
-        yield
-    finally:
-        store.release(job, holder)
 
 
 def _changed(config: Config, changes: Mapping[str, Any]) -> Config:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,14 +38,23 @@ ENDING = 20.0
 """Seconds in which a process that was killed is gone."""
 
 
-def throw_away(store: Store, job: Job) -> Item | None:
-    """Move a held run and its row to the trash; None where its folder is gone, so that only its row goes."""
-    if not job.folder.is_dir():
-        store.change_row({"remove": job.id})
-        return None
+@contextmanager
+def held(store: Store, job: Job) -> Iterator[None]:
+    """Keep a job from dispatchers and other actions for as long as its folder is changed."""
+    holder = own_identity()
+    if not store.hold(job, holder):
+        raise VelaturaError(f"{job.name} has changed in this moment; look again")
+    try:
+        yield
+    finally:
+        store.release(job, holder)
+
+
+def throw_away(store: Store, job: Job, kind: str = RUN) -> Item:
+    """Move a held run and its row to the trash, where it is of this kind."""
     with Run(job.folder).training():  # not from under a process that trains it
         pass
-    item = new_item(RUN, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
+    item = new_item(kind, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
     return Trash(store).put(item, {"remove": job.id})
 
 
@@ -54,16 +65,13 @@ def put_aside(store: Store, folder: Path) -> Item:
     """
     if store.exists():
         settle(store)
-    trash, job = Trash(store), store.job_in(folder)
+    job = store.job_in(folder)
     if job is None:
-        return trash.put(new_item(REPLACED, folder.name, "", {CONTENT: folder}, store.runs))
-    if job.phase != "ended" or not store.hold(job, own_identity()):
+        return Trash(store).put(new_item(REPLACED, folder.name, "", {CONTENT: folder}, store.runs))
+    if job.phase != "ended":
         raise VelaturaError(f"{job.name} is in the queue; `velatura queue cancel {job.name}` takes it out")
-    try:
-        item = new_item(REPLACED, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
-        return trash.put(item, {"remove": job.id})
-    finally:
-        store.release(job, own_identity())
+    with held(store, job):
+        return throw_away(store, job, REPLACED)
 
 
 def start_over(store: Store, job: Job, config: Config) -> Item | None:
@@ -117,17 +125,13 @@ def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False)
 
 def _swap(store: Store, trash: Trash, item: Item, there: Job) -> str:
     """Let a run that was restarted and what became of it change places."""
-    if not store.hold(there, own_identity()):
-        raise VelaturaError(f"{there.name} has changed in this moment; look again")
-    try:
+    with held(store, there):
         with Run(there.folder).training():
             pass
         aside = new_item(RESTARTED, there.name, there.owner, {CONTENT: there.folder}, store.runs, _row(store, there))
         trash.bring_back(item, there.folder, {"put": dict(item.row or {})}, aside)
         if not has_learned(Run(trash.path(aside))):
             trash.remove([aside])
-    finally:
-        store.release(there, own_identity())
     return there.name
 
 
