@@ -24,6 +24,7 @@ QUOTA_USED = (
 )
 BAD_PATH = "Files are uploads: send them first, as handle_file(path) does. [bad_path]"
 BAD_CALL = "There is no such endpoint, or these are not its values. [bad_call]"
+OTHER_LOGIN = "This page was opened under another login. Reload it; a program connects again. [other_login]"
 UNEXPECTED = "Something went wrong that was not foreseen; what the studio prints says more."
 WRONG_PASSWORD = "Wrong name or password."
 LOG_IN_FIRST = "Log in first."

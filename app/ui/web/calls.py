@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,8 +43,7 @@ class CallsMiddleware:
             return
         self._going_on.update(callers.keys())
         try:
-            sending = self._noting(send, list(callers)) if scope["path"].startswith(QUEUED) else send
-            await self.app(scope, receive, sending)
+            await self.app(scope, receive, noting_event(scope, send, partial(self._note, list(callers))))
         finally:
             self._going_on.subtract(callers.keys())
             self._going_on += Counter()  # those of nobody are forgotten
@@ -56,19 +56,25 @@ class CallsMiddleware:
             self._events.pop(caller, None)
         return len(waiting) + self._going_on[caller]
 
-    def _noting(self, send: Send, callers: list[str]) -> Send:
-        """`send` that keeps the number of the event that the queue has taken in."""
-        body = bytearray()
+    def _note(self, callers: list[str], event: str) -> None:
+        for caller in callers:
+            self._events.setdefault(caller, set()).add(event)
 
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.body" and len(body) < 10_000:
-                body.extend(message.get("body", b""))
-                if not message.get("more_body") and (event := event_in(bytes(body))):
-                    for caller in callers:
-                        self._events.setdefault(caller, set()).add(event)
-            await send(message)
 
-        return sending
+def noting_event(scope: Scope, send: Send, note: Callable[[str], None]) -> Send:
+    """`send` that tells `note` the number of the event that the queue has taken in, before the caller knows it."""
+    if scope["method"] != "POST" or not scope["path"].startswith(QUEUED):
+        return send
+    body = bytearray()
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.body" and len(body) < 10_000:
+            body.extend(message.get("body", b""))
+            if not message.get("more_body") and (event := event_in(bytes(body))):
+                note(event)
+        await send(message)
+
+    return sending
 
 
 def callers_of(scope: Scope) -> dict[str, int]:

@@ -26,6 +26,8 @@ from app.ui.web.routes import API
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 """Two letters at least: `C:` begins a path on Windows."""
 UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0]+")
+CONTENT = "velatura.content"
+"""Under this key of the scope stands the JSON that was sent, for the checks further in."""
 
 
 class ForeignAddressMiddleware:
@@ -51,6 +53,7 @@ class ForeignAddressMiddleware:
         elif any(not is_inside(path, self.uploads) for path in paths_of_files(content)):
             await refusal(scope, 400, words.BAD_PATH)(scope, receive, send)
         else:
+            scope[CONTENT] = content
             await self.app(scope, replayed(body, receive), send)
 
 

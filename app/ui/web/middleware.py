@@ -18,6 +18,7 @@ from app.ui.web.hosts import HostsMiddleware, OriginsMiddleware
 from app.ui.web.limits import Shares, SizeMiddleware, UploadsMiddleware
 from app.ui.web.login import LoginMiddleware
 from app.ui.web.not_found import NotFoundMiddleware
+from app.ui.web.page_sessions import PageSessionsMiddleware
 from app.ui.web.proxy import ForwardedMiddleware
 from app.ui.web.routes import RoutesMiddleware
 from app.ui.web.visitor import VisitorMiddleware
@@ -47,6 +48,7 @@ def checks(
         Middleware(UploadsMiddleware, shares=shares),
         Middleware(FilesMiddleware, public=public, uploads=uploads),
         Middleware(ForeignAddressMiddleware, uploads=uploads),
+        Middleware(PageSessionsMiddleware),
         Middleware(VisitorMiddleware),
         Middleware(PolicyMiddleware),
         Middleware(Opening),

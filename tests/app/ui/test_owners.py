@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,8 @@ class Visitor:
     url: str
     http: httpx.Client
     client: Any
+    page: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """By which Gradio knows the page that they have open."""
 
     def listeners(self) -> list[dict[str, Any]]:
         return self.http.get(f"{self.url}config").json()["dependencies"]
@@ -88,11 +91,11 @@ class Visitor:
     def call(self, listener: dict[str, Any], event: dict[str, Any]) -> str:
         """What a listener answers to an event, as text."""
         state = ["{}" if kind else "" for kind, _ in enumerate(listener["inputs"])]
-        body = {"data": state, "fn_index": listener["id"], "event_data": event, "session_hash": "walk"}
+        body = {"data": state, "fn_index": listener["id"], "event_data": event, "session_hash": self.page}
         if not listener["queue"]:
             return self.http.post(f"{self.url}gradio_api/run/predict", json=body).text
         assert self.http.post(f"{self.url}gradio_api/queue/join", json=body).status_code == 200
-        answers = self.http.get(f"{self.url}gradio_api/queue/data", params={"session_hash": "walk"})
+        answers = self.http.get(f"{self.url}gradio_api/queue/data", params={"session_hash": self.page})
         return answers.text
 
 

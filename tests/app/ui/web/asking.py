@@ -52,7 +52,8 @@ def ask(
     scheme: str = "http",
     **head: str,
 ) -> Answer:
-    """Send a request; `head` are its headers, with `_` for `-`."""
+    """Send a request, with what stands behind a `?` as its query; `head` are its headers, with `_` for `-`."""
+    path, _, query = path.partition("?")
     names = {"host": "localhost:7860"} | {name.replace("_", "-"): value for name, value in head.items()}
     headers = [(name.encode(), value.encode()) for name, value in names.items() if value]
     chunks = list(body)
@@ -68,7 +69,7 @@ def ask(
         "type": "http",
         "method": method,
         "path": path,
-        "query_string": b"",
+        "query_string": query.encode(),
         "scheme": scheme,
         "client": peer,
         "headers": headers,
