@@ -1,0 +1,186 @@
+"""A studio in which everything that somebody can name, write or bring in is made for a page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from app.jobs.process import own_identity
+from app.jobs.store import TRAIN, NewJob
+from app.jobs.trash import CONTENT, DRAWING, RUN, STYLE, Trash, new_item
+from app.ui.desk import Desk
+from app.ui.drafts import Draft, Drafts, LeftOut, Picture, Undo
+from app.ui.drawn import Record
+from app.ui.places import Places
+from app.ui.queue import Queue
+from app.ui.shelf import Shelf
+from app.ui.shelf_words import NOTES
+from app.ui.uploads import take_folder
+from app.ui.wishes import Typed, Wish
+from tests.app.jobs.working import CPU
+from tests.app.ui.ended_runs import write_run
+from tests.trainers.runs import write_images
+from trainers.events import Recorder
+
+VISITOR = "bob"
+"""Who looks at all of it."""
+SHORT = '"><img id=grown src=x onerror=ran=1><svg id=grown onload=ran=1>${ran=1}{{ran=1}}'
+"""Fits into 80 letters and needs neither slash nor colon, so that it can be the name of a file or a person."""
+LONG = (
+    "' onfocus=ran=1 autofocus x=' </textarea></title></script><script id=grown>ran=1</script>"
+    "<a id=grown href=javascript:ran=1>x</a>[x](javascript:ran=1)![x]({site}/markdown.png)[x]({site}/)"
+    '<p id=grown style="background:url({site}/css.png)">x</p><iframe id=grown srcdoc="<script>top.ran=1</script>">'
+    "<style id=grown>body{{background:url({site}/sheet.png)}}</style>"
+)
+
+
+class Things:
+    """What lies in the studio; each field begins with a mark of its own, by which it is found on a page."""
+
+    def __init__(self, runs: Path, site: str) -> None:
+        self.places, self.site = Places(runs), site
+        self.places.make()
+        self.queue = Queue(self.places)
+        self.runs: dict[str, str] = {}
+        """The names of runs, by what is the matter with each."""
+
+    def short(self, mark: str) -> str:
+        """A text of few letters."""
+        return f"at-{mark}-{SHORT}"
+
+    def long(self, mark: str) -> str:
+        """A text as long as one likes."""
+        return f"{self.short(mark)}{LONG.format(site=self.site)}"
+
+    def write(self) -> None:
+        """Put everything there."""
+        for write in (self._run_at_work, self._ended_runs, self._waiting_run, self._styles, self._trash):
+            write()
+        self._drawings()
+        self._draft()
+        self.queue.store.close()
+
+    # ---------------------------------------------------------------- runs
+    @property
+    def owner(self) -> str:
+        """A person's name."""
+        return self.short("owner")
+
+    def _run(self, mark: str, owner: str, ended: bool = True, **settings: dict[str, object]) -> Path:
+        """A run whose folder has such a name."""
+        name = self.short(mark)
+        run = write_run(self.places.runs, mark, {"train": {"steps": 4, "warmup": 0}, **settings}, [self.long("prompt")])
+        run = run.rename(self.places.runs / name)
+        style = run / "style" / f"{mark}.safetensors"
+        save_file(load_file(style), run / "style" / f"{name}.safetensors", {"velatura.trigger": self.short("trained")})
+        style.unlink()
+        self.runs[mark] = name
+        if ended:
+            self.queue.store.add(NewJob(TRAIN, run, owner=owner), phase="ended")
+        return run
+
+    def _run_at_work(self) -> None:
+        run = self._run("going", self.owner, ended=False)
+        store = self.queue.store
+        store.add(NewJob(TRAIN, run, owner=self.owner))
+        claimed = store.claim(CPU.choose, own_identity())
+        assert claimed is not None and store.begin(claimed.id, claimed.token, own_identity())
+        record = Recorder(run)
+        record("anew")
+        record("attempt", number=1)
+        record("loading", base=self.long("loading"))
+
+    def _ended_runs(self) -> None:
+        self._run("mine", VISITOR)
+        told = self._run("told", self.owner)
+        record = Recorder(told)
+        record("anew")
+        facts = {name: self.long(name) for name in ("method", "base", "device")}
+        record("start", steps=4, images=12, prompts=[self.long("prompt")], **facts)
+        record("checkpoint", step=2, name=self.long("event"))
+        record("error", message=self.long("error"), step=3)
+        (told / "process.log").write_text(self.long("printed"), encoding="utf-8")
+        broken = self._run("broken", self.owner)
+        with (broken / "config.toml").open("a", encoding="utf-8") as file:
+            file.write(f"\n# {self.long('note')}\n[{self.long('section')}\n")
+        cloned = self._run("cloned", self.owner, data={"trigger": self.short("trigger")})
+        pictures = write_images(cloned / "dataset")
+        for path in sorted(pictures.glob("*.txt")):
+            path.write_text(self.long("caption"), encoding="utf-8")
+        (pictures / f"{self.short('file')}.png").write_text("no picture", encoding="utf-8")
+
+    def _waiting_run(self) -> None:
+        run = self._run("waiting", self.owner, ended=False, base={"model": self.long("planned")})
+        (run / "events.jsonl").unlink()
+        self.queue.store.add(NewJob(TRAIN, run, owner=self.owner, wants=self.long("wants")))
+
+    # ---------------------------------------------------------------- styles and trash
+    def _styles(self) -> None:
+        tensors = load_file(self._file_of("mine"))
+        called = {"modelspec.trigger_phrase": self.short("phrase")}
+        told = {key: self.long(label_mark(label)) for label, key in NOTES}
+        told |= {key: self.long("key") for key in ("modelspec.thumbnail", "ss_network_module", "ss_output_name")}
+        tags = {"ss_tag_frequency": json.dumps({self.long("folder"): {self.short("tag"): 9}})}
+        for number, (mark, more) in enumerate({"phrased": called, "tagged": tags}.items(), 2):
+            path = self.places.styles / f"{self.short(mark)}.safetensors"
+            save_file({key: number * tensor for key, tensor in tensors.items()}, path, told | more)
+        ids = {item.id: self.owner for item in Shelf(self.queue).items() if not item.run}
+        (self.places.styles / ".owners.json").write_text(json.dumps(ids), encoding="utf-8")
+
+    def _file_of(self, mark: str) -> Path:
+        name = self.runs[mark]
+        return self.places.runs / name / "style" / f"{name}.safetensors"
+
+    def _trash(self) -> None:
+        trash, root = Trash(self.queue.store), self.places.root
+        for kind in (STYLE, DRAWING, RUN):
+            place = root / f"thrown {kind}"
+            shutil.copyfile(self._file_of("mine"), place)
+            trash.put(new_item(kind, self.long(f"thrown-{kind}"), VISITOR, {CONTENT: place}, self.places.runs))
+
+    # ---------------------------------------------------------------- what is the visitor's
+    def _drawings(self) -> None:
+        key = f"user:{VISITOR}"
+        wish = Wish(prompt=self.long("wish"), negative=self.long("negative"), styles=(("none", 1.0),), sampler="ddim")
+        told = {"wish": wish, "whose": key, "names": (self.long("style"),), "base": self.long("model"), "number": 99}
+        for number, (state, line) in enumerate({"finished": "", "failed": self.long("line")}.items()):
+            folder = self.places.root / "drawings" / f"drawing-{number:020d}-aa"
+            folder.mkdir(parents=True)
+            if not line:
+                picture = self.places.runs / self.runs["mine"] / "samples/final/00.png"
+                shutil.copyfile(picture, folder / "picture.png")
+            record = Record.model_validate({**told, "made": 1.0, "state": state, "line": line})
+            (folder / "drawing.json").write_text(record.model_dump_json(), "utf-8")
+        typed = {name: self.long(f"typed-{name}") for name in ("prompt", "negative", "seed", "size", "base")}
+        Desk(self.places).keep(key, Typed(**typed, styles=(("none", self.long("typed-strength")),)))
+
+    def _draft(self) -> None:
+        drafts, key = Drafts(self.places), f"user:{VISITOR}"
+        take_folder(drafts, key, write_images(self.places.root / "images"))
+        drafts.change(key, partial(_hostile, self))
+
+
+def _hostile(things: Things, draft: Draft) -> Draft:
+    def picture(one: Picture) -> Picture:
+        told = {name: things.long(name) for name in ("name", "caption", "rival")}
+        return one.model_copy(update=told)
+
+    return draft.with_(
+        pictures=tuple(map(picture, draft.pictures)),
+        left_out=(LeftOut(id="x", name=things.long("left"), reason=things.long("reason")),),
+        trigger=things.long("trigger"),
+        name=things.long("called"),
+        prompts=(things.long("preview"),),
+        undo=(Undo(said=things.long("undo")),),
+        notice=things.long("notice"),
+        choices=draft.choices.model_copy(update={"settings": {"base.revision": things.long("setting")}}),
+    )
+
+
+def label_mark(label: str) -> str:
+    """The mark of what a file says of itself, by what a page calls that."""
+    return label.lower().replace(" ", "-")
