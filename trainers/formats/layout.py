@@ -140,6 +140,8 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
 def _whole(update: Update) -> Update:
     """The update, where its scale and shift are one number for each output and a norm has nothing but these."""
     shape: tuple[int, ...] = update.shape  # type: ignore[attr-defined]
+    if not math.prod(shape):
+        raise ValueError("a layer without numbers")
     for each in (getattr(update, "gain", None), update.shift):
         if each is not None and each.shape != shape[:1]:
             raise ValueError("a scale or a shift of another layer")
@@ -189,6 +191,8 @@ def _lora(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> LowRa
 
 
 def _fitted(up: Tensor, down: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
+    if up.dim() != 2 or down.dim() != 2:
+        raise ValueError("factors that are no matrices")  # torch would multiply a stack of them
     if up.shape[1] != len(down):
         raise ValueError("ranks differ")
     if (len(up), down.shape[1]) != (shape[0], math.prod(shape[1:])):
@@ -204,7 +208,8 @@ def _loha(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Hadam
         if core is not None:
             shape = shape or (up.shape[1], down.shape[1], *core.shape[2:])
             up, down = up.mT, tucker(core, down)
-        sides.append(LowRank(up, *_fitted(up, down, shape or (len(up), down.shape[1]))))
+        shape = shape or (len(up), down.shape[1])  # of both sides: torch would stretch one to the other
+        sides.append(LowRank(up, *_fitted(up, down, shape)))
     return Hadamard(sides[0].scaled(scale_of(tensors, sides[0].rank)), sides[1])
 
 
@@ -215,7 +220,9 @@ def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Krone
     if "lokr_w1" in tensors:
         left = tensors["lokr_w1"].flatten(1) * scale
     else:
-        left = (tensors["lokr_w1_a"] * scale) @ tensors["lokr_w1_b"]
+        left = tensors["lokr_w1_a"].flatten(1) * scale @ tensors["lokr_w1_b"].flatten(1)
+    if not left.numel():
+        raise ValueError("a factor without numbers")
     right: Tensor | LowRank
     if "lokr_w2" in tensors:
         right = tensors["lokr_w2"]
@@ -257,7 +264,7 @@ def _oft(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update
     blocks = tensors["oft_blocks"]  # OFT (out/b, b, b), BOFT (m, out/b, b, b)
     out, b = blocks.shape[-3] * blocks.shape[-1], blocks.shape[-1]
     shape = shape or (out, 1)
-    if out != shape[0] or blocks.dim() not in (3, 4):
+    if out != shape[0] or blocks.dim() not in (3, 4) or not blocks.numel() or blocks.shape[-2] != b:
         raise ValueError("another layer's shape")
     if blocks.dim() == 4 and (b % 2 or out % (b * 2 ** (len(blocks) - 1))):  # the last factor's channels
         raise ValueError("no butterfly over so many channels")

@@ -15,12 +15,25 @@ LARGEST_CHANGE = 2**26
 """Numbers in the change of one layer (256 MiB in fp32); the largest weight of SDXL has 29,491,200."""
 LARGEST_UNFOLDED = 2**28
 """Numbers in all products that reading a file computes and keeps (1 GiB in fp32)."""
+MOST_COUNTED = 2**60
+"""Numbers in a tensor, a side of 0 taken for 1: torch counts its bytes in 63 bits even where it has none."""
 READ_FORMATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 """Number formats of weights; integers would need a scale that no style file stores."""
 COUNTS = ("alpha", "on_input")
 """Suffixes of tensors that may hold whole numbers or truth values."""
 
 Shape = tuple[int, ...]
+
+
+def check_shapes(name: str, shapes: Mapping[str, Shape], size: int) -> None:
+    """Raise VelaturaError where a tensor has more numbers than the file `name` has bytes, or than can be counted.
+
+    `shapes` are those in its header by key, `size` is the file's in bytes.
+    """
+    for key, shape in shapes.items():
+        counted = math.prod(max(1, side) for side in shape)
+        if min(shape, default=0) < 0 or math.prod(shape) > size or counted > MOST_COUNTED:
+            raise VelaturaError(f"{name} is damaged: {key} would be larger than the file; download it again")
 
 
 def check_sizes(name: str, layers: Mapping[str, Mapping[str, Shape]]) -> None:

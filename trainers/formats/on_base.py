@@ -79,7 +79,8 @@ def glora(tensors: Mapping[str, Tensor], W: Tensor) -> Update:
     if fan_in == inputs:
         up = torch.cat([weight.reshape(out, inputs) @ a1, b1], 1) * scale
         return LowRank(up, torch.cat([a2, b2]), tuple(W.shape))
-    mixed = torch.einsum("oikl,ir,rj->ojkl", weight, a1, a2)
+    between = (a1, a2) if len(a2) <= inputs else (a1 @ a2, torch.eye(inputs))  # nothing larger than W on the way
+    mixed = torch.einsum("oikl,ir,rj->ojkl", weight, *between)
     return Dense(scale * (mixed + (b1 @ b2).view(W.shape)))
 
 

@@ -35,6 +35,8 @@ LARGEST_CONFIG = 2**20
 SCALE, CAYLEY_TERMS, INPUTS = "scale", "cayley_terms", "scales_inputs"
 FACTS = (SCALE, CAYLEY_TERMS, INPUTS)
 """What settings say of one layer, as numbers beside its tensors."""
+MOST_TERMS = 100
+"""Of the series of a rotation; PEFT takes 5, and each is a product of matrices."""
 CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Starts of `init_lora_weights` that take something off the base's weights, which PEFT's file does not hold."""
 
@@ -54,8 +56,10 @@ class PeftSettings:
             rank = self._of("rank_pattern", path, self.table.get("r"))
             return {SCALE: torch.tensor(_ratio(self._of("alpha_pattern", path, self.table["alpha"]), rank))}
         if "oft_R.weight" in tensors:
-            terms = self.table.get("num_cayley_neumann_terms", 5) if self.table.get("use_cayley_neumann") else 0
-            return {CAYLEY_TERMS: torch.tensor(int(terms))}
+            terms = int(self.table.get("num_cayley_neumann_terms", 5)) if self.table.get("use_cayley_neumann") else 0
+            if terms > MOST_TERMS:
+                raise ValueError(f"{terms} terms of a series, where at most {MOST_TERMS} are taken")
+            return {CAYLEY_TERMS: torch.tensor(terms)}
         modules = self.table.get("feedforward_modules")
         if "ia3_l" in tensors and isinstance(modules, list):
             return {INPUTS: torch.tensor(any(path.endswith(str(name)) for name in modules))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import parts_in, rows_in, words_of
 from trainers.formats.layout import LayoutError, build_update, by_layer, largest, method_of, split_key
-from trainers.formats.limits import check_formats, check_sizes
+from trainers.formats.limits import check_formats, check_shapes, check_sizes
 from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
 from trainers.formats.peft import CONFIG, PREFIX, PeftSettings, settings_beside, settings_in
 from trainers.models.header import Header, read_header
@@ -176,10 +175,7 @@ def _checked_header(path: Path) -> Header:
     """The header of a style file; VelaturaError where the file is none, or would unfold beyond all bounds."""
     _refuse_pickle(path)
     header = read_header(path)
-    size = path.stat().st_size
-    for key, shape in header.shapes.items():
-        if min(shape, default=0) < 0 or math.prod(shape) > size:
-            raise VelaturaError(f"{path.name} is damaged: {key} would be larger than the file; download it again")
+    check_shapes(path.name, header.shapes, path.stat().st_size)
     layers, _ = by_layer({key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()})
     _refuse_other_kinds(path, header, layers)
     if OWN_FORM not in header.metadata:

@@ -159,6 +159,13 @@ def test_a_rotation_of_another_layer_is_refused(tmp_path, shape):
         read_style(tmp_path / TENSORS).update(f"{PREFIX}linear", torch.ones(OUT, IN))
 
 
+def test_a_series_without_end_is_refused(tmp_path):
+    save_file({f"{PREFIX}linear.oft_R.weight": torch.ones(IN // B, B * (B - 1) // 2)}, tmp_path / TENSORS)
+    (tmp_path / CONFIG).write_text('{"use_cayley_neumann": true, "num_cayley_neumann_terms": 1000000000}')
+    with pytest.raises(VelaturaError, match=r"makes no sense \(1000000000 terms of a series, where at most 100"):
+        read_style(tmp_path / TENSORS).update(f"{PREFIX}linear", torch.ones(OUT, IN))
+
+
 @given(st.sampled_from([(8, 4), (8, 2), (12, 6)]), st.floats(0.01, 3), st.integers(0, 99))
 def test_rotations_are_orthogonal(width_and_block, size, seed):
     width, b = width_and_block
