@@ -302,13 +302,13 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield building
         sync_file(building)
-        _take_place(building, path)
+        take_place(building, path)
         sync_folder(path.parent)
     finally:
         building.unlink(missing_ok=True)
 
 
-def _take_place(building: Path, path: Path) -> None:
+def take_place(building: Path, path: Path) -> None:
     """Rename a file to `path`; on Windows, which refuses that while the one there is read, try again for a second."""
     for pause in PAUSES:
         try:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trainers.errors import VelaturaError
-from trainers.run import sync_folder
+from trainers.run import sync_folder, take_place
 
 ELEMENT_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
@@ -47,7 +47,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
             file.flush()
             os.fsync(file.fileno())
         _check_written(part, ordered)
-        part.replace(path)
+        take_place(part, path)
         sync_folder(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -111,3 +112,20 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
         save(tmp_path / "file" / "a.safetensors", TENSORS, {})
     with pytest.raises(VelaturaError, match="cannot write"):
         save(tmp_path / "missing" / "a.safetensors", TENSORS, {})
+
+
+def test_a_style_that_windows_says_is_being_read_is_replaced_a_little_later(tmp_path, monkeypatch):
+    path, replace, tries = tmp_path / "a.safetensors", Path.replace, []
+    path.write_bytes(b"old")
+
+    def refuse(part: Path, target: Path) -> Path:
+        tries.append(target)
+        if len(tries) == 1:
+            error = PermissionError(errno.EACCES, "in use")
+            error.winerror = 32
+            raise error
+        return replace(part, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    save(path, TENSORS, {})
+    assert tries == [path, path] and safetensors.torch.load_file(path).keys() == TENSORS.keys()
