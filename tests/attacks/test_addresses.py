@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.app.ui.server import Process
+from tests.app.ui.visitor import blank_page
 from tests.attacks.conftest import Site
 
 ROUTES = ("file/", "file=", "proxy=", "stream/", "custom_component/")
@@ -89,25 +90,21 @@ def test_a_client_that_names_an_address_is_refused(open_studio: Process, strange
 def test_a_link_runs_no_script_of_a_stranger(open_studio: Process, stranger: Site, browser: Any) -> None:
     """A page that calls itself a picture, behind each route, in a browser that has been in the studio."""
     stranger.page, stranger.kind = SCRIPT, "text/html"
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(open_studio.url)
-    for route in ("file/", "file="):
-        answer = page.goto(f"{open_studio.url}gradio_api/{route}{stranger.url}/x.png")
-        assert answer.status in (403, 404)
-        assert "read" not in page.title()
-    # The script works where it is let: what kept it out is the studio.
-    assert stranger.asked == []
-    context.close()
+    with blank_page(browser) as page:
+        page.goto(open_studio.url)
+        for route in ("file/", "file="):
+            answer = page.goto(f"{open_studio.url}gradio_api/{route}{stranger.url}/x.png")
+            assert answer.status in (403, 404)
+            assert "read" not in page.title()
+        # The script works where it is let: what kept it out is the studio.
+        assert stranger.asked == []
 
 
 def test_a_page_in_the_public_folder_is_powerless(open_studio: Process, browser: Any) -> None:
     """Even a document that had got among the files that browsers may read is shut in a sandbox."""
     public = open_studio.out / ".studio" / "public"
     (public / "x.html").write_bytes(SCRIPT)
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(f"{open_studio.url}gradio_api/file={(public / 'x.html').resolve()}")
-    assert page.title() == "" and page.evaluate("() => window.origin") == "null"
-    context.close()
+    with blank_page(browser) as page:
+        page.goto(f"{open_studio.url}gradio_api/file={(public / 'x.html').resolve()}")
+        assert page.title() == "" and page.evaluate("() => window.origin") == "null"
     (public / "x.html").unlink()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.app.files import write_bomb
-from tests.app.ui.visitor import READY, add, captions, nameless, new_page, widest
+from tests.app.ui.visitor import ALL_SENT, READY, add, captions, nameless, new_page, widest
 from tests.trainers.data.pictures import scene
 
 NASTY = "<b>x</b> ${document.title='x'} {{1+1}} \"' <img src=x onerror=\"document.title='y'\">"
@@ -60,8 +60,7 @@ def test_pictures_captions_and_what_is_left_out_survive(page, files):
     fields.nth(1).press("Enter")
     assert fields.nth(2).evaluate("field => field === document.activeElement"), "Enter goes to the next caption"
     fields.nth(4).fill(NASTY)
-    page.wait_for_function("document.querySelectorAll('.cards textarea')[4].getAttribute('value').includes('onerror')")
-    page.wait_for_timeout(300)
+    page.wait_for_function(ALL_SENT)
     page.reload()
     page.wait_for_selector(READY)
     assert captions(page) == ["red boat", "a cup of tea by the window", "a house", "pear", NASTY]
@@ -132,7 +131,7 @@ def test_two_tabs(page, files, browser):
     other.wait_for_selector(READY)
     page.locator(".cards textarea").nth(0).fill("a boat, said the first tab")
     page.locator(".cards textarea").nth(0).blur()
-    page.wait_for_timeout(500)
+    page.wait_for_function(ALL_SENT)
     other.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     other.wait_for_selector("#notice >> text=This was changed in another tab.")
     other.locator(".cards textarea").nth(0).fill("a ship, said the second")

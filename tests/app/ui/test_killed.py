@@ -12,7 +12,7 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import listen
+from tests.app.ui.visitor import blank_page, listen
 from tests.trainers.runs import quick_settings, write_images
 
 
@@ -39,38 +39,35 @@ def wait_for_step(page: Any, least: int) -> int:
 
 def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser: Any, training: Any) -> None:
     process, store, job = training
-    context = browser.new_context()
-    context.set_default_timeout(120_000)
-    page = context.new_page()
-    complaints: list[str] = []
-    listen(page, process.url, complaints)
-    page.goto(f"{process.url}run?id=harbour")
-    seen = wait_for_step(page, 25)
-    trainer = store.job(job.id).process
-    assert complaints == []
+    with blank_page(browser) as page:
+        complaints: list[str] = []
+        listen(page, process.url, complaints)
+        page.goto(f"{process.url}run?id=harbour")
+        seen = wait_for_step(page, 25)
+        trainer = store.job(job.id).process
+        assert complaints == []
 
-    process.stop(hard=True)
-    page.wait_for_selector("text=/[Cc]onnection/")
-    assert any(process.url in complaint for complaint in complaints), "a page that is not answered says so"
-    process.start(port=process.port)
-    assert wait_for_step(page, seen + 1) > seen
-    assert store.job(job.id).process == trainer and trainer.is_alive(), "the run was not begun again"
+        process.stop(hard=True)
+        page.wait_for_selector("text=/[Cc]onnection/")
+        assert any(process.url in complaint for complaint in complaints), "a page that is not answered says so"
+        process.start(port=process.port)
+        assert wait_for_step(page, seen + 1) > seen
+        assert store.job(job.id).process == trainer and trainer.is_alive(), "the run was not begun again"
 
-    done = wait_for_step(page, seen + 1)
-    trainer.kill()  # it goes on by itself, and the page with it
-    assert wait_for_step(page, done + 40) > done
-    assert store.job(job.id).restarts == 1
+        done = wait_for_step(page, seen + 1)
+        trainer.kill()  # it goes on by itself, and the page with it
+        assert wait_for_step(page, done + 40) > done
+        assert store.job(job.id).restarts == 1
 
-    store.set_retries(0)
-    trainer = store.job(job.id).process
-    trainer.kill()
-    page.wait_for_selector("#run-head .chip.interrupted")
-    go_on = page.locator(".acts .go")
-    saved = int(go_on.inner_text().removeprefix("Continue from "))
-    assert saved >= 20 and saved % 20 == 0
-    go_on.click()
-    assert wait_for_step(page, saved + 1) > saved
-    assert store.job(job.id).process != trainer
-    losses = page.locator(".curve.loss polyline.smooth")
-    assert losses.count() == 1
-    context.close()
+        store.set_retries(0)
+        trainer = store.job(job.id).process
+        trainer.kill()
+        page.wait_for_selector("#run-head .chip.interrupted")
+        go_on = page.locator(".acts .go")
+        saved = int(go_on.inner_text().removeprefix("Continue from "))
+        assert saved >= 20 and saved % 20 == 0
+        go_on.click()
+        assert wait_for_step(page, saved + 1) > saved
+        assert store.job(job.id).process != trainer
+        losses = page.locator(".curve.loss polyline.smooth")
+        assert losses.count() == 1

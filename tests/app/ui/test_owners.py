@@ -25,7 +25,7 @@ from app.ui.wishes import Wish
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import READY
+from tests.app.ui.visitor import READY, blank_page
 from tests.trainers.runs import write_images
 
 SHORT = {"train": {"steps": 4, "warmup": 0}}
@@ -215,32 +215,31 @@ def test_a_programs_draft_is_its_logins_whatever_it_is_called(shared: Shared, tm
 
 
 def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared, browser: Any) -> None:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(120_000)
-    page = context.new_page()
-    page.goto(shared.process.url)
-    page.get_by_label("Name").fill("bob")
-    page.get_by_label("Password").fill("plum")
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_selector(READY)
-    page.goto(f"{shared.process.url}run?id=dusk")
-    page.get_by_text("This run belongs to ann.").wait_for()
-    labels = [*page.locator(".acts").get_by_role("button").all_inner_texts()]
-    assert labels == ["Download style", "Download samples"]
-    assert page.locator(".acts").get_by_role("link").all_inner_texts() == ["Try it", "Clone"]
-    page.goto(f"{shared.process.url}runs")
-    row = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="dawn"))
-    row.get_by_text("by ann").wait_for()
-    assert not row.get_by_role("button", name="Move dawn").is_visible()
-    own = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="mine"))
-    assert own.get_by_label("Move mine").is_visible()
-    page.goto(f"{shared.process.url}styles")
-    card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="dusk"))
-    card.get_by_text("by ann").wait_for()
-    card.get_by_label("What can be done with dusk").click()
-    assert card.get_by_role("button", name="Copy the prompt words").is_visible()
-    assert card.get_by_role("button", name="Delete").count() == card.get_by_role("button", name="Rename").count() == 0
-    context.close()
+    with blank_page(browser) as page:
+        page.goto(shared.process.url)
+        page.get_by_label("Name").fill("bob")
+        page.get_by_label("Password").fill("plum")
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_selector(READY)
+        page.goto(f"{shared.process.url}run?id=dusk")
+        page.get_by_text("This run belongs to ann.").wait_for()
+        labels = [*page.locator(".acts").get_by_role("button").all_inner_texts()]
+        assert labels == ["Download style", "Download samples"]
+        assert page.locator(".acts").get_by_role("link").all_inner_texts() == ["Try it", "Clone"]
+        page.goto(f"{shared.process.url}runs")
+        row = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="dawn"))
+        row.get_by_text("by ann").wait_for()
+        assert not row.get_by_role("button", name="Move dawn").is_visible()
+        own = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="mine"))
+        assert own.get_by_label("Move mine").is_visible()
+        page.goto(f"{shared.process.url}styles")
+        card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="dusk"))
+        card.get_by_text("by ann").wait_for()
+        card.get_by_label("What can be done with dusk").click()
+        assert card.get_by_role("button", name="Copy the prompt words").is_visible()
+        assert (
+            card.get_by_role("button", name="Delete").count() == card.get_by_role("button", name="Rename").count() == 0
+        )
 
 
 def test_the_owner_does_the_same_by_the_same_way(shared: Shared) -> None:

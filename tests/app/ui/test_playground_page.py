@@ -15,7 +15,7 @@ from PIL import Image
 from app.jobs.store import Store
 from app.ui.places import Places
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import visiting, widest
+from tests.app.ui.visitor import ALL_SENT, blank_page, visiting, widest
 from tests.trainers.runs import quick_settings, write_images
 from trainers.train import train
 
@@ -202,7 +202,7 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
 def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, place):
     dusk = page.get_by_label("Style 1").locator("option", has_text="Dusk").get_attribute("value")
     fill(page, Prompt="my own words")
-    page.wait_for_timeout(700)  # a pause in typing, after which it is kept
+    page.wait_for_function(ALL_SENT)
     visit(page, place, f"?style={dusk}")
     assert page.get_by_label("Style 1").locator("option:checked").inner_text() == "Dusk"
     assert page.get_by_label("Prompt", exact=True).input_value() == "my own words"
@@ -214,16 +214,13 @@ def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, p
 
 
 def test_without_any_style_the_starter_draws(browser, studio):
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    context.set_default_timeout(120_000)
-    page = context.new_page()
-    visit(page, studio)
-    assert page.locator(".go:visible").all_inner_texts() == ["Train your first style"] and widest(page) == []
-    assert page.get_by_label("Prompt", exact=True).input_value() == "a lighthouse"
-    fill(page, Steps="4", Size="")
-    draw(page)
-    page.wait_for_selector(".pair.alone img")
-    wait_until_drawn(page)
-    assert page.locator(".pair img").evaluate("one => [one.naturalWidth, one.naturalHeight]") == [128, 128]
-    assert "4 steps" in page.locator(".about").inner_text() and widest(page) == []
-    context.close()
+    with blank_page(browser, viewport={"width": 390, "height": 844}) as page:
+        visit(page, studio)
+        assert page.locator(".go:visible").all_inner_texts() == ["Train your first style"] and widest(page) == []
+        assert page.get_by_label("Prompt", exact=True).input_value() == "a lighthouse"
+        fill(page, Steps="4", Size="")
+        draw(page)
+        page.wait_for_selector(".pair.alone img")
+        wait_until_drawn(page)
+        assert page.locator(".pair img").evaluate("one => [one.naturalWidth, one.naturalHeight]") == [128, 128]
+        assert "4 steps" in page.locator(".about").inner_text() and widest(page) == []

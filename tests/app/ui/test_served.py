@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from app.ui import words
 from tests.app.command import call
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import ALL_SENT, READY, add, listen, new_page
+from tests.app.ui.visitor import ALL_SENT, READY, add, blank_page, listen, new_page
 from tests.trainers.data.pictures import scene
 
 ENDPOINTS = {
@@ -125,40 +125,39 @@ def log_in(page, name: str, password: str) -> None:
 def test_two_people_log_in_and_out(locked, browser, tmp_path):
     assert "everybody" not in locked.said() and httpx.get(f"{locked.url}config").status_code == 401
     scene(1, (300, 200)).save(tmp_path / "a.png")
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(120_000)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.goto(locked.url)
-    page.get_by_label("Name").fill("ann")
-    page.get_by_label("Password").fill("wrong")
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_selector(f"[role=alert] >> text={words.WRONG_PASSWORD}")
-    log_in(page, "ann", "pear")
-    listen(page, locked.url, complaints)
-    add(page, tmp_path / "a.png", count=1)
-    page.locator(".cards textarea").fill("a picture of Ann's")
-    page.locator(".cards textarea").blur()
-    expect(page.locator(".cards textarea")).to_have_attribute("value", "a picture of Ann's")  # the server has it
-    page.wait_for_function(ALL_SENT)
-    address = page.locator(".cards img").evaluate("image => image.src")
-    assert httpx.get(address).status_code == 401
+    with blank_page(browser) as page:
+        complaints: list[str] = []
+        page.goto(locked.url)
+        page.get_by_label("Name").fill("ann")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_selector(f"[role=alert] >> text={words.WRONG_PASSWORD}")
+        log_in(page, "ann", "pear")
+        listen(page, locked.url, complaints)
+        add(page, tmp_path / "a.png", count=1)
+        page.locator(".cards textarea").fill("a picture of Ann's")
+        page.locator(".cards textarea").blur()
+        expect(page.locator(".cards textarea")).to_have_attribute("value", "a picture of Ann's")  # the server has it
+        page.wait_for_function(ALL_SENT)
+        address = page.locator(".cards img").evaluate("image => image.src")
+        assert httpx.get(address).status_code == 401
 
-    # A restart with the same people: the login and the draft are still good.
-    page.goto("about:blank")  # an open page would complain that nobody answers
-    locked.stop(hard=True)
-    locked.start(port=locked.port)
-    page.goto(locked.url)
-    page.wait_for_selector(READY)
-    expect(page.locator(".cards textarea")).to_have_value("a picture of Ann's")
-    assert complaints == []
-    before = {one["name"]: one["value"] for one in context.cookies()}
-    assert httpx.get(f"{locked.url}config", cookies=before).status_code == 200
-    page.get_by_role("button", name="Log out: ann").click()
-    log_in(page, "bob", "plum")
-    page.wait_for_selector("body[data-pictures='0']")
-    assert httpx.get(f"{locked.url}config", cookies=before).status_code == 401, "a copy of the old cookie is of no use"
-    context.close()
+        # A restart with the same people: the login and the draft are still good.
+        page.goto("about:blank")  # an open page would complain that nobody answers
+        locked.stop(hard=True)
+        locked.start(port=locked.port)
+        page.goto(locked.url)
+        page.wait_for_selector(READY)
+        expect(page.locator(".cards textarea")).to_have_value("a picture of Ann's")
+        assert complaints == []
+        before = {one["name"]: one["value"] for one in page.context.cookies()}
+        assert httpx.get(f"{locked.url}config", cookies=before).status_code == 200
+        page.get_by_role("button", name="Log out: ann").click()
+        log_in(page, "bob", "plum")
+        page.wait_for_selector("body[data-pictures='0']")
+        assert httpx.get(f"{locked.url}config", cookies=before).status_code == 401, (
+            "a copy of the old cookie is of no use"
+        )
 
 
 def test_after_logging_out_the_back_button_shows_nothing(locked, browser, chromium, tmp_path):
@@ -169,24 +168,22 @@ def test_after_logging_out_the_back_button_shows_nothing(locked, browser, chromi
         args=["--no-sandbox", "--disable-gpu"],
         ignore_default_args=["--disable-back-forward-cache"],
     )
-    context = own.new_context()
-    context.set_default_timeout(120_000)
-    page = context.new_page()
-    page.goto(locked.url)
-    log_in(page, "ann", "pear")
-    if page.evaluate("document.body.dataset.pictures") == "0":
-        add(page, tmp_path / "a.png", count=1)
-    page.wait_for_function(ALL_SENT)
-    page.get_by_role("link", name="Styles", exact=True).click()
-    page.get_by_role("heading", name="No styles yet").wait_for()
-    page.get_by_role("button", name="Log out: ann").focus()
-    page.keyboard.press("Enter")
-    page.get_by_label("Password").wait_for()
-    for _ in range(2):
-        page.go_back(wait_until="commit")
+    with blank_page(own) as page:
+        page.goto(locked.url)
+        log_in(page, "ann", "pear")
+        if page.evaluate("document.body.dataset.pictures") == "0":
+            add(page, tmp_path / "a.png", count=1)
+        page.wait_for_function(ALL_SENT)
+        page.get_by_role("link", name="Styles", exact=True).click()
+        page.get_by_role("heading", name="No styles yet").wait_for()
+        page.get_by_role("button", name="Log out: ann").focus()
+        page.keyboard.press("Enter")
         page.get_by_label("Password").wait_for()
-        assert page.locator(".cards, #shell, [data-pictures]").count() == 0
-    assert page.evaluate("fetch('config').then(answer => answer.status)") == 401
+        for _ in range(2):
+            page.go_back(wait_until="commit")
+            page.get_by_label("Password").wait_for()
+            assert page.locator(".cards, #shell, [data-pictures]").count() == 0
+        assert page.evaluate("fetch('config').then(answer => answer.status)") == 401
     own.close()
 
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import ALL_SENT, READY, add
+from tests.app.ui.visitor import ALL_SENT, READY, add, blank_page
 from tests.trainers.data.pictures import scene
 
 SLOW = {"timeout": 120_000}
@@ -41,14 +41,11 @@ def page(browser: Any, own: Process, pictures: Path) -> Iterator[Any]:
     """A visitor with two pictures, at the first step."""
     if own.process.poll() is not None:  # the test before has failed while it was away
         own.start(port=own.port)
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(120_000)
-    opened = context.new_page()
-    opened.goto(own.url)
-    opened.wait_for_selector(READY)
-    add(opened, pictures / "a boat.png", pictures / "a house.png", count=2)
-    yield opened
-    context.close()
+    with blank_page(browser) as opened:
+        opened.goto(own.url)
+        opened.wait_for_selector(READY)
+        add(opened, pictures / "a boat.png", pictures / "a house.png", count=2)
+        yield opened
 
 
 def go_to_start(page: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import READY
+from tests.app.ui.visitor import READY, blank_page
 from tests.trainers.data.pictures import scene
 
 CLIENTS = 20
@@ -110,19 +110,16 @@ def test_a_page_says_why_an_upload_was_refused(tmp_path: Path, browser: Any) -> 
     process = Process(tmp_path / "outputs", before=full)
     (tmp_path / "fox.png").write_bytes(png(1))
     (tmp_path / "ink.safetensors").write_bytes(b"ink")
-    context = browser.new_context()
-    context.set_default_timeout(120_000)
     try:
-        page = context.new_page()
-        page.goto(process.url)
-        page.wait_for_selector(READY)
-        page.set_input_files("#files", [str(tmp_path / "fox.png")])
-        refused = page.locator(".left-out").get_by_role("listitem").filter(has_text="fox.png")
-        refused.get_by_text("The disk is full, so this could not be kept.").wait_for()
-        page.goto(f"{process.url}styles")
-        page.get_by_role("button", name="Import a style").wait_for()
-        page.set_input_files("#styles-file", [str(tmp_path / "ink.safetensors")])
-        page.get_by_text("“ink.safetensors” was not taken in. The disk is full").wait_for()
+        with blank_page(browser) as page:
+            page.goto(process.url)
+            page.wait_for_selector(READY)
+            page.set_input_files("#files", [str(tmp_path / "fox.png")])
+            refused = page.locator(".left-out").get_by_role("listitem").filter(has_text="fox.png")
+            refused.get_by_text("The disk is full, so this could not be kept.").wait_for()
+            page.goto(f"{process.url}styles")
+            page.get_by_role("button", name="Import a style").wait_for()
+            page.set_input_files("#styles-file", [str(tmp_path / "ink.safetensors")])
+            page.get_by_text("“ink.safetensors” was not taken in. The disk is full").wait_for()
     finally:
-        context.close()
         process.stop()

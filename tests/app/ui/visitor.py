@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+PATIENCE = 120_000
+"""Milliseconds for which a page waits for a state: CI may be slow; it comes within a second otherwise."""
 READY = "body[data-pictures]"
 ALL_SENT = "!Object.keys(localStorage).some(key => key.startsWith('velatura-unsent'))"
 """Whether the server has all that was typed."""
@@ -30,8 +32,7 @@ NAMED = {
 
 def new_page(browser: Any, url: str, **options: Any) -> tuple[Any, Any, list[str]]:
     """A new visitor's context and page on Train, and the list to which every complaint of the page is added."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
-    context.set_default_timeout(60_000)  # CI may be slow; what is waited for comes within a second otherwise
+    context = _new_context(browser, **options)
     page = context.new_page()
     complaints: list[str] = []
     listen(page, url, complaints)
@@ -41,17 +42,29 @@ def new_page(browser: Any, url: str, **options: Any) -> tuple[Any, Any, list[str
 
 
 @contextmanager
+def blank_page(browser: Any, **options: Any) -> Iterator[Any]:
+    """A new visitor's page, on no page yet, which may come upon errors."""
+    context = _new_context(browser, **options)
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+@contextmanager
 def visiting(browser: Any, url: str, *permissions: str) -> Iterator[Any]:
     """A new visitor's page, on no page yet, about which nothing may be left to complain at the end."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.grant_permissions(list(permissions))
-    context.set_default_timeout(120_000)
-    page = context.new_page()
     complaints: list[str] = []
-    listen(page, url, complaints)
-    yield page
-    context.close()
+    with blank_page(browser, permissions=list(permissions)) as page:
+        listen(page, url, complaints)
+        yield page
     assert complaints == []
+
+
+def _new_context(browser: Any, **options: Any) -> Any:
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+    context.set_default_timeout(PATIENCE)
+    return context
 
 
 def listen(page: Any, url: str, complaints: list[str]) -> None:
