@@ -1,4 +1,4 @@
-"""Pictures of every screen in both themes and three widths: `python -m tests.app.ui.screens [FOLDER [PART …]]`.
+"""Pictures of every screen in both themes and four widths: `python -m tests.app.ui.screens [FOLDER [PART …]]`.
 
 It serves studios of its own on empty folders. A part is one of the modules beside this one; without any, all are
 drawn. Beside the pictures stands `findings.txt`: what is too wide, without a name, too small to touch or too pale.
@@ -17,9 +17,10 @@ from tests.app.ui.screens import made, runs, shared, train, trash, trouble
 from tests.app.ui.screens.findings import findings
 from tests.app.ui.screens.stage import Stage, write_files
 from tests.app.ui.server import Process
+from tests.app.ui.visitor import blank_page
 from tests.browser import find_browser
 
-SIZES, THEMES = ((390, 844), (1440, 900), (1920, 1080)), ("light", "dark")
+SIZES, THEMES = ((360, 800), (768, 1024), (1440, 900), (1920, 1080)), ("light", "dark")
 PARTS = {"shared": shared, "train": train, "made": made, "runs": runs, "trash": trash, "trouble": trouble}
 
 
@@ -36,15 +37,13 @@ def main(folder: Path, parts: list[str]) -> None:
         for theme in THEMES:
             for width, height in SIZES:
                 size = {"width": width, "height": height}
-                context = browser.new_context(viewport=size, color_scheme=theme)
-                context.set_default_timeout(60_000)
-                stage = Stage(context.new_page(), *studios, files)
-                for part in parts:
-                    for name in PARTS[part].screens(stage):
-                        stage.page.wait_for_timeout(400)
-                        stage.page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
-                        found += [f"{name}-{width}-{theme}: {one}" for one in findings(stage.page)]
-                context.close()
+                with blank_page(browser, viewport=size, color_scheme=theme) as page:
+                    stage = Stage(page, *studios, files)
+                    for part in parts:
+                        for name in PARTS[part].screens(stage):
+                            page.wait_for_timeout(400)
+                            page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
+                            found += [f"{name}-{width}-{theme}: {one}" for one in findings(page)]
         browser.close()
     (folder / "findings.txt").write_text("\n".join(found) + "\n", encoding="utf-8")
 

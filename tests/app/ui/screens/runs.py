@@ -56,18 +56,19 @@ def states(stage: Stage) -> Iterator[str]:
         record("damaged", step=300, saved=200)
         record("step", step=220, steps=600, loss=0.2, lr=1e-4, speed=2.0)
         interrupted = store.add(NewJob(TRAIN, runs["Interrupted"]))
-        Recorder(interrupted.folder)("checkpoint", step=200)
+        record_training(interrupted.folder, saved=200, step=260)
         set_row(store, interrupted, restarts=1, attempts=1)
         yield from running(stage, training, hanging)
         for name, job in (("run-fell-back", fallen), ("run-goes-on", interrupted)):
             stage.go(f"run?id={job.name}", "#run-head h1")
             yield name
         store.end(store.job(interrupted.id))
-        page.get_by_text("Interrupted", exact=True).first.wait_for()
+        page.locator("#run-head .chip.interrupted").wait_for()
         yield "run-interrupted"
+        record_training(runs["Failed"], saved=200, step=260)
         Recorder(runs["Failed"])("error", message="the loss ran away; lower train.learning_rate", step=260)
         store.add(NewJob(TRAIN, runs["Failed"]), phase="ended")
-        stage.go("run?id=Failed", "#run-head .facts")
+        stage.go("run?id=Failed", "#run-head h1")
         yield "run-failed"
         stage.go("runs", ".runs li")
         yield "runs-states"
@@ -101,14 +102,19 @@ def set_row(store: Store, job: Job, **values: int) -> None:
 def going(store: Store, run: Path, saved: int, step: int) -> Job:
     """A run that this process says it has in hand."""
     job = store.add(NewJob(TRAIN, run))
+    record_training(run, saved, step)
+    store.assign(job, "token", own_identity(), 1, "cpu")
+    return store.job(job.id)
+
+
+def record_training(run: Path, saved: int, step: int) -> None:
+    """Let a run have come as far as `step` of its 600, with a checkpoint at `saved`."""
     record = Recorder(run)
     record("attempt", number=1)
     record("start", steps=600, method="lora", base="starter", images=12)
     record("step", step=saved, steps=600, loss=0.3, lr=1e-4, speed=2.0)
     record("checkpoint", step=saved)
     record("step", step=step, steps=600, loss=0.2, lr=1e-4, speed=2.0)
-    store.assign(job, "token", own_identity(), 1, "cpu")
-    return store.job(job.id)
 
 
 @contextmanager

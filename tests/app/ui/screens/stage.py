@@ -51,6 +51,15 @@ class Stage:
         self.page.goto(self.studio.url + path)
         self.page.wait_for_selector(wait)
 
+    def go_fresh(self) -> Path:
+        """Go to an empty first step; the file of its draft."""
+        page = self.page
+        self.go()
+        if page.evaluate("document.body.dataset.pictures") != "0":
+            self.press("Start fresh")
+            page.wait_for_selector("body[data-pictures='0']")
+        return self.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft") / "draft.json"
+
     def press(self, label: str, within: Any = None) -> None:
         """Press the button with this label."""
         (within or self.page).get_by_role("button", name=label, exact=True).click()

@@ -11,7 +11,7 @@ from tests.app.ui.visitor import add
 def pictures(stage: Stage) -> Iterator[str]:
     """Step 1."""
     page = stage.page
-    stage.go()
+    stage.go_fresh()
     yield "train-empty"
     page.locator("[data-sample=photograph]").click()
     page.wait_for_selector("body[data-pictures='12']")
@@ -67,9 +67,7 @@ def style_and_start(stage: Stage) -> Iterator[str]:
 def findings(stage: Stage) -> Iterator[str]:
     """What is said of pictures with a fault, and of files that are none."""
     page = stage.page
-    stage.go()
-    stage.press("Start fresh")
-    page.wait_for_selector("body[data-pictures='0']")
+    stage.go_fresh()
     add(page, *stage.files, count=7)
     page.wait_for_selector(".left-out")
     yield "train-findings"

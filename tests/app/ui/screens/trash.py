@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.run_trash import start_over
 from app.jobs.store import TRAIN, NewJob
 from app.jobs.trash import CONTENT, DRAWING, STYLE, Trash, new_item
@@ -17,6 +18,7 @@ from trainers.run import Run
 def screens(stage: Stage) -> Iterator[str]:
     """All of it."""
     page = stage.page
+    Trash(stage.store).empty(MACHINE_OWNER)
     stage.go("trash", ".empty")
     yield "trash-nothing"
     with listed_runs(stage.out) as names:

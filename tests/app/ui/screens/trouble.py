@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tests.app.jobs.test_repair import damage
 from tests.app.ui.screens.runs import listed_runs
 from tests.app.ui.screens.stage import Stage
-from tests.app.ui.visitor import ALL_SENT, READY, add
+from tests.app.ui.visitor import ALL_SENT, add
 
 
 def screens(stage: Stage) -> Iterator[str]:
@@ -34,14 +33,14 @@ def damaged_queue(stage: Stage) -> Iterator[str]:
 
 def damaged_draft(stage: Stage) -> Iterator[str]:
     """A draft that was damaged, and one that a newer version has written."""
-    page, draft = stage.page, _fresh(stage)
+    page, draft = stage.page, stage.go_fresh()
     add(page, *stage.pictures, count=3)
     whole = draft.read_bytes()
     draft.write_bytes(whole[:-200])
     page.reload()
     page.get_by_text("was damaged").first.wait_for()
     yield "draft-damaged"
-    stage.press("I have seen it")
+    stage.press("Dismiss")
     page.get_by_text("was damaged").wait_for(state="detached")
     draft.write_bytes(draft.read_bytes().replace(b'"schema_version":', b'"schema_version":99', 1))
     page.reload()
@@ -53,16 +52,16 @@ def damaged_draft(stage: Stage) -> Iterator[str]:
 def arriving(stage: Stage) -> Iterator[str]:
     """Files that come in, several drops one after the other."""
     page = stage.page
-    _fresh(stage)
+    stage.go_fresh()
     held: list[Any] = []
-    page.route("**/gradio_api/upload", lambda route: held.append(route))
+    page.route("**/gradio_api/upload", lambda route: route.continue_() if held else held.append(route))
     page.set_input_files("#files", [str(stage.files[0])])
     page.get_by_text("Uploading 1 of 1").wait_for()
     page.set_input_files("#files", [str(file) for file in stage.files[1:]])
     page.get_by_text(f"Uploading 1 of {len(stage.files)}").wait_for()
     yield "train-uploading"
-    page.unroute("**/gradio_api/upload")
     held[0].continue_()
+    page.unroute("**/gradio_api/upload")
     page.wait_for_selector(".left-out")
     page.wait_for_selector("body[data-pictures='7']")
     page.locator(".left-out").scroll_into_view_if_needed()
@@ -87,7 +86,7 @@ def imports(stage: Stage) -> Iterator[str]:
 def away(stage: Stage) -> Iterator[str]:
     """The server goes, and what is typed and pressed meanwhile."""
     page, studio = stage.page, stage.studio
-    _fresh(stage)
+    stage.go_fresh()
     add(page, *stage.pictures, count=3)
     page.wait_for_function(ALL_SENT)
     page.get_by_role("link", name="Next: style").click()
@@ -104,15 +103,5 @@ def away(stage: Stage) -> Iterator[str]:
     page.get_by_text("not taken in").wait_for(timeout=120_000)
     yield "away-pictures"
     studio.start(port=studio.port)
+    page.evaluate("location.hash = 'start'")  # what was typed there may be sent only when it is in view again
     page.wait_for_function(ALL_SENT, timeout=120_000)
-
-
-def _fresh(stage: Stage) -> Path:
-    """Go to an empty first step; the file of its draft."""
-    page = stage.page
-    stage.go()
-    if page.evaluate("document.body.dataset.pictures") != "0":
-        stage.press("Start fresh")
-        page.wait_for_selector("body[data-pictures='0']")
-    page.wait_for_selector(READY)
-    return stage.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft") / "draft.json"
