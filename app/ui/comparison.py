@@ -32,7 +32,7 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     build_shell("Runs")
     page = ComparisonPage(studio)
     state = [page.ids, page.seen]
-    opening = demo.load(page.open, None, page.ids, **AT_ONCE)
+    opening = demo.load(page.open, None, [page.ids, page.timer], **AT_ONCE)
     opening.then(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
     page.sheet.fetched(page.fetched, None, [page.files, page.notice], **EACH)
@@ -48,12 +48,12 @@ class ComparisonPage:
         self.sheet = patched("runs.js", "light.js", "samples.js", elem_id="comparison", words=close)
         self.files = island({}, "files.js")
         self.ids, self.seen = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
-        self.timer = gr.Timer(SOON)
+        self.timer = gr.Timer(SOON, active=False)
         self.everything = [self.sheet, self.seen, self.timer]
 
-    def open(self, request: gr.Request) -> str:
-        """Which runs the address names."""
-        return str(request.query_params.get("ids", ""))[:LONGEST]
+    def open(self, request: gr.Request) -> tuple[str, gr.Timer]:
+        """Which runs the address names, and the timer, which does not go before that is known."""
+        return str(request.query_params.get("ids", ""))[:LONGEST], gr.Timer(SOON, active=True)
 
     def tick(self, ids: str, seen: str) -> Shown:
         """The page as it is now, where that is something else than it has seen."""

@@ -37,7 +37,7 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     build_shell("Runs")
     page = RunPage(studio.queue, studio.shelf)
     state = [page.name, page.seen]
-    opening = demo.load(page.open, None, page.name, **AT_ONCE)
+    opening = demo.load(page.open, None, [page.name, page.timer], **AT_ONCE)
     opening.then(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
     page.head.asked(page.asked, state, page.everything, **EACH)
@@ -67,13 +67,13 @@ class RunPage:
         self.files = island({}, "files.js", "<div></div>")
         island(None, "dialogs.js", dialogs())
         self.name, self.seen = gr.Textbox("", visible=False), gr.Textbox("{}", visible=False)
-        self.timer = gr.Timer(SOON)
+        self.timer = gr.Timer(SOON, active=False)
         self.parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}
         self.everything = [self.notice, *self.parts.values(), self.seen, self.timer]
 
-    def open(self, request: gr.Request) -> str:
-        """Which run the address names."""
-        return str(request.query_params.get("id", ""))[:200]
+    def open(self, request: gr.Request) -> tuple[str, gr.Timer]:
+        """Which run the address names, and the timer, which does not go before that is known."""
+        return str(request.query_params.get("id", ""))[:200], gr.Timer(SOON, active=True)
 
     def tick(self, name: str, seen: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
@@ -196,7 +196,7 @@ def _head(view: View, sampled: bool, style: str, actor: Actor) -> str:
 def _acts(view: View, sampled: bool, style: str, actor: Actor) -> list[str]:
     """The buttons of a run: what is most wanted filled, the rest quieter."""
     has_style = run_parts.style_file(view) is not None
-    filled = view.state in (State.PAUSED, State.FAILED, State.INTERRUPTED, State.CANCELLED)
+    filled = view.state in (State.PAUSED, State.FAILED, State.INTERRUPTED, State.CANCELLED, State.HANGING)
     first = [_fetch(words.DOWNLOAD_STYLE, "style", "quiet" if filled else "go")] if has_style else []
     first += [f'<a class="quiet" href="playground?style={text(style)}">{text(words.TRY_IT)}</a>'] if style else []
     samples = [_fetch(words.DOWNLOAD_SAMPLES, "samples", "quiet")] if sampled else []

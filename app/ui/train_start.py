@@ -66,8 +66,9 @@ class StartStep:
         return self._show(draft)
 
     def ticked(self, request: gr.Request) -> Shown:
-        """Show how far the measuring is."""
-        return self._show(self.studio.drafts.read(key_of(request)))
+        """Show how far the measuring is; why it did not start stays at the bottom."""
+        shown = self._show(self.studio.drafts.read(key_of(request)))
+        return {part: value for part, value in shown.items() if part is not self.foot}
 
     def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
         """What a field or a button wants."""

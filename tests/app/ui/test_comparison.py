@@ -57,6 +57,11 @@ def test_pictures_stand_in_rows_of_words_and_columns_of_runs(queue, page):
     assert html.count('class="more offers-of"') == 2 and "300 of 300" in html and "kB" in html
 
 
+def test_nothing_is_looked_at_before_it_is_known_which_runs_are_meant(page):
+    ids, timer = page.open(SimpleNamespace(query_params={"ids": "one,two"}))
+    assert not page.timer.active and (ids, timer.active) == ("one,two", True)
+
+
 def test_only_what_differs_is_listed_in_the_words_of_all_settings(queue, page):
     write_run(queue.store.runs, "one", {"train": {"learning_rate": 1e-4}, "method": {"rank": 8}})
     write_run(queue.store.runs, "two", {"train": {"learning_rate": 0.002}, "method": {"rank": 16}})
