@@ -18,6 +18,8 @@ LONGEST_STEP = 3600.0
 """Seconds for which a run may say nothing before it is ended, where no step of it has been timed."""
 LOST = 60.0
 """Seconds without a heartbeat after which a process on another machine counts as gone."""
+SOON = 5.0
+"""Seconds of waiting below which no number is said."""
 
 
 class State(StrEnum):
@@ -171,10 +173,10 @@ def describe(
     """
     match state:
         case State.QUEUED:
-            start = "" if wait is None else f", starts in about {readable_time(wait)}"
+            start = "" if wait is None else f", starts {_moment(wait)}"
             if restarts:
-                where = f"from step {said.saved}" if said.saved else "from its beginning"
-                return f"{ordinal(place)} in line{start}, goes on by itself {where} after it was interrupted."
+                where = f"from step {said.saved}" if said.saved else "from the beginning"
+                return f"{ordinal(place)} in line{start}. It was interrupted, and continues {where} by itself."
             paused = f", paused at step {said.saved}" if said.ended == State.PAUSED and said.saved else ""
             return f"{ordinal(place)} in line{start}{paused}."
         case State.PREPARING:
@@ -208,11 +210,16 @@ def describe(
 
 
 def _interrupted(said: Summary, restarts: int) -> str:
-    again = f" It had gone on by itself {restarts} time{'' if restarts == 1 else 's'} before." if restarts else ""
+    often = {1: "once", 2: "twice"}.get(restarts, f"{restarts} times")
+    again = f" It had already continued by itself {often}." if restarts else ""
     if not said.step:
         return f"The computer or the program stopped before the first step.{again}"
     kept = f"Saved up to step {said.saved}." if said.saved else "Nothing was saved yet."
     return f"The computer or the program stopped at step {said.step}. {kept}{again}"
+
+
+def _moment(wait: float) -> str:
+    return f"in about {readable_time(wait)}" if wait >= SOON else "soon"
 
 
 def ordinal(number: int) -> str:

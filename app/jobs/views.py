@@ -20,7 +20,7 @@ from app.jobs.summary import Summary
 from trainers.event_lines import is_text
 from trainers.run import is_run
 
-FELL_BACK = "The checkpoint of step {} was damaged, so it went on from step {}."
+FELL_BACK = "The checkpoint at step {} was damaged, so it continued from step {}."
 
 DAMAGED = "Its row of the queue is damaged ({}); a worker puts it right."
 

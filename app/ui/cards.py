@@ -46,16 +46,20 @@ def left_out(draft: Draft) -> str:
 
 
 def count(draft: Draft, report: Report) -> str:
-    """The line beside *Next*: how many pictures, how many hints, what can be undone."""
+    """The line beside *Next*: how many pictures, and how many hints."""
     hints = words.SUMMARY_OF_HINTS.format(words.counted(report.hints, "hint")) if report.hints else words.NO_HINTS
-    undo = ""
-    if draft.undo:
-        undo = (
-            f'<div class="undo"><span role="status">{text(draft.undo[-1].said)}</span>'
-            f"{button(words.UNDO, 'undo', kind='small', drawing='undo')}</div>"
-        )
     ready = words.counted(len(draft.pictures), "picture")
-    return f'<div class="count"><b>{ready} ready</b><span>{hints}</span></div>{undo}'
+    return f'<div class="count"><b>{ready} ready</b><span>{hints}</span></div>'
+
+
+def undo(draft: Draft) -> str:
+    """What was done last, and its undo; empty where there is none."""
+    if not draft.undo:
+        return ""
+    return (
+        f'<div class="undo"><span role="status">{text(draft.undo[-1].said)}</span>'
+        f"{button(words.UNDO, 'undo', kind='small', drawing='undo')}</div>"
+    )
 
 
 def general(report: Report) -> str:

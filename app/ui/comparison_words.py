@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 TITLE = "Compare"
-LEAD = "The same words, as each run has drawn them last. Choose a picture to look closely; arrows lead to the others."
+LEAD = (
+    "The same prompts, as each run drew them last. Choose a picture to see it large; the arrow keys lead to the others."
+)
 EMPTY = ("Nothing to compare yet", "Tick two to four runs in the list of runs and choose Compare.")
 ONE = ("One run alone", "{} has nothing beside it. Tick a second run in the list of runs and choose Compare.")
 NOT_THERE = (
     "Not enough runs to compare",
-    "{}: deleted, or the address is not whole. Tick two to four in the list.",
+    "{}: deleted, or the address is incomplete. Tick two to four in the list.",
 )
-MISSING = "Not there any more, and left out: {}."
+MISSING = "No longer there, and left out: {}."
 TOO_MANY = "At most four runs stand side by side; these are the first four."
-OTHER_BASES = (
-    "These runs stand on different base models, so their pictures and losses differ by more than what was learned."
-)
+OTHER_BASES = "These runs use different base models, so their pictures and losses differ by more than what was learned."
 OTHER_SEEDS = "The samples were drawn with different seeds, so a difference may be chance."
 OTHER_PROMPTS = "The samples were drawn from different words; rows with more than one picture can be compared."
 NO_PICTURES = "None of these runs has drawn a sample yet. They appear here by themselves."

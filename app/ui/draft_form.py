@@ -22,8 +22,8 @@ class NewerDraftError(VelaturaError):
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"this draft was made by a newer Velatura (its form has version {version}, and this one knows up to "
-            f"{VERSION}); nothing of it was changed: update Velatura to open it"
+            f"this draft was made by a newer Velatura (its format is version {version}, and this one reads up to "
+            f"{VERSION}); nothing in it was changed: update Velatura to open it"
         )
 
 

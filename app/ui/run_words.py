@@ -10,8 +10,8 @@ NO_RUNS = ("No runs yet", "A run is one training, from your pictures to a style 
 NOTHING_YET = "Nothing yet."
 NO_STYLE = "there is no style file yet"
 NO_FILE = "The file could not be made: {}."
-NO_SUCH_RUN = ("There is no such run", "It was deleted, or the address is not whole.")
-TO_THE_RUNS = "To the runs"
+NO_SUCH_RUN = ("There is no such run", "It was deleted, or the address is incomplete.")
+TO_THE_RUNS = "Go to Runs"
 QUEUE_PROBLEM = "The queue cannot be read"
 QUEUE_DAMAGED = (
     "The queue is damaged, so no run can start. Your runs and styles are safe, and runs that are training go on. "
@@ -29,7 +29,7 @@ SMALL = {"estimate": "Measuring a run", "caption": "Writing captions", "generate
 MEASURING = "Measuring “{}”"
 SEARCH, SHOW = "Search", "Show"
 SHOWN = {"all": "All", "running": "Running", "waiting": "Waiting", "ended": "Ended", "mine": "Mine"}
-NONE_SHOWN = "Nothing fits. Search for less, or show all."
+NONE_SHOWN = "No run matches. Shorten the search, or show all."
 OLDER, NEWER = "Older", "Newer"
 MORE = "What can be done with {}"
 
@@ -64,14 +64,14 @@ AGAIN_HALF, AGAIN_LOW = "Try again with half the learning rate", "Try again with
 AT_ONCE = "Stop now"
 
 AT_STEP = " at step {}"
-RAN_AWAY = "The numbers ran away{}; {}. Half the learning rate usually helps."
-KEPT, NOTHING_KEPT = "what it had learned up to step {} is kept", "nothing was saved yet"
+RAN_AWAY = "The loss diverged{}; {}. Halving the learning rate usually helps."
+KEPT, NOTHING_KEPT = "what it had learned up to step {} is kept", "nothing had been saved yet"
 NO_MEMORY = "There was not enough memory{}. {}"
 LOW_NEEDS_LESS = "Low memory needs less; it is slower, with the same result."
 SMALLER_NEEDS_LESS = "It was set to need little already: a lower resolution of the pictures needs less."
 NO_ROOM = "The disk was full{}. Make room, for example by deleting old runs, and try again.{}"
 GOES_ON_FROM = " It can go on from step {}."
-UNFORESEEN = "Something went wrong{} that nobody has foreseen. Details says what it was."
+UNFORESEEN = "Something unexpected went wrong{}. Details says what it was."
 
 DOWNLOAD_STYLE = "Download style"
 TRY_IT = "Try it"

@@ -25,10 +25,10 @@ HUGE = "it would be huge; a lower rank, or LoKr with factor 8, has such a file"
 
 # The page
 TITLE = "Styles"
-NONE_YET = ("No styles yet", "Every style you train or bring along hangs here, ready to download and to try.")
-ON_ITS_WAY = ("Your first style is on its way", "It hangs here as soon as its file is written.")
+NONE_YET = ("No styles yet", "Every style you train or import appears here, ready to download and to try.")
+ON_ITS_WAY = ("Your first style is on its way", "It appears here as soon as its file is written.")
 WATCH_IT = "Watch it"
-NONE_FOUND = "No style fits. Search for less."
+NONE_FOUND = "No style matches. Shorten the search."
 IMPORT, IMPORT_HINT = "Import a style", "Or drop .safetensors files anywhere on this page."
 ZONE = {
     "uploading": "Uploading {k} of {n} …",
@@ -36,7 +36,7 @@ ZONE = {
     "stopped": "Stopped.",
     "looking": "Looking at {name} …",
     "several": "{n} files",
-    "lost": "The server does not answer. Add it again in a moment.",
+    "lost": "The server is not answering. Add it again in a moment.",
     "copied": "Copied: {text}",
     "uncopied": "This browser does not let pages copy. The words are: {text}",
 }

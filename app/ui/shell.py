@@ -34,11 +34,14 @@ def island(value: Any, script: str | tuple[str, ...], frame: str = "<div></div>"
     return gr.HTML(value, html_template=frame, js_on_load=together, apply_default_css=False, **properties)
 
 
-def build_shell(here: str) -> None:
-    """The bar at the top, and on phones at the bottom: plain links, so that the back button and new tabs work."""
+def build_shell(here: str, under: str = "") -> None:
+    """The bar at the top, and on phones at the bottom: plain links, so that the back button and new tabs work.
+
+    A page that has no link of its own says `under` which one it is found.
+    """
     gr.Navbar(visible=False)
     links = "".join(
-        f'<a href="{text(where)}"{" aria-current=page" if name == here else ""}>{text(name)}</a>'
+        f'<a href="{text(where)}"{" aria-current=page" if name == (under or here) else ""}>{text(name)}</a>'
         for name, where in words.PAGES
     )
     bar = (

@@ -105,8 +105,8 @@ WHERE: Mapping[str, str] = {
 BY_PATH = "from a path"
 CHANGE, CLOSE, TAKE, TAKEN = "Change", "Close", "Take this one", "Chosen"
 STARTER_ONLY = (
-    "A style made on the starter works only with the starter. Good for trying things out; take a real base model for "
-    "real use."
+    "A style made on the starter works only with the starter. It is good for trying things out; choose a real "
+    "base model for real work."
 )
 USE_REAL = "Use a real base"
 ON_THIS_COMPUTER, TO_DOWNLOAD, BY_NAME = "On this computer", "Download", "A file, a folder or a hub id"
@@ -155,7 +155,7 @@ IMPORT, EXPORT = "Import settings", "Export settings"
 IMPORTED = "Settings read from {}."
 NOT_IMPORTED = "{} cannot be used: {}"
 TOO_LONG = "it is too long for a settings file"
-MENDING = "{} to mend before it can start"
+MENDING = "{} to fix before it can start"
 
 # Step 3
 START_TITLE = "Ready when you are"
@@ -171,21 +171,21 @@ MEASURED = "Measured with {} real steps on this computer. Once it has started, y
 MEASURED_BEFORE = "Measured before, with the same settings. Once it has started, you can close the page."
 MEASURING = "Measuring with a few real steps …"
 MEASURING_WAITS = "Measuring begins when the computer is free: {}."
-NOT_MEASURED_HERE = "It is measured once the base model is here and nothing is left to mend."
+NOT_MEASURED_HERE = "It is measured once the base model is here and nothing is left to fix."
 MEASURE_AGAIN = "Measure again"
 START_ANYWAY = "You can start before it ends."
 TOO_BIG = "Needs about {}, {} are free. Low memory needs less."
 USE_LOW_MEMORY = "Use Low memory"
 NO_DISK = "This run needs about {} on the disk, {} are free. Make room first."
 BUSY = "The computer is busy with {}. Start now and yours waits its turn."
-MEND_FIRST = "{} under All settings to mend first."
+MEND_FIRST = "{} under All settings to fix first."
 TO_STYLE = "Back to the settings"
 NO_BASE = "The base model {} cannot be used. {}"
 PICTURES_FIRST = "Add at least one picture first."
 START, PREPARING = "Start training", "Preparing the pictures …"
 NOT_STARTED = "It could not start. {}"
 START_SAID = {
-    "away": "The server does not answer, so nothing was started. What you typed is kept; start again once it is back.",
+    "away": "The server is not answering, so nothing was started. What you typed is kept; start again once it is back.",
     "unknown": "The server went away before it answered. Once it is back, this page says whether the training started.",
     "lost": "The server was away, and the training was not started. Start it again.",
 }

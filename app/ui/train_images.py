@@ -261,11 +261,14 @@ class PicturesStep:
 
     def _around(self, draft: Draft) -> Shown:
         report = self.studio.checker.report(draft)
-        foot = ""
-        if draft.pictures or draft.undo:
-            onward = f'<a class="go" href="#style">{text(words.NEXT_STYLE)}</a>'
-            foot = f'<div class="foot">{cards.count(draft, report)}{onward}</div>'
-        return {self.left: cards.left_out(draft), self.general: cards.general(report), self.foot: foot}
+        foot = cards.undo(draft)
+        if draft.pictures:
+            foot = f'{cards.count(draft, report)}{foot}<a class="go" href="#style">{text(words.NEXT_STYLE)}</a>'
+        return {
+            self.left: cards.left_out(draft),
+            self.general: cards.general(report),
+            self.foot: f'<div class="foot">{foot}</div>' if foot else "",
+        }
 
     def _writing(self, state: Progress) -> Shown:
         said = state.sentence

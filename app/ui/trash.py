@@ -32,7 +32,7 @@ Shown = dict[Any, Any]
 
 def build(studio: Studio, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
-    build_shell("Trash")
+    build_shell("Trash", "Runs")
     page = TrashPage(studio.queue)
     demo.load(page.tick, page.seen, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, page.seen, page.everything, **AT_ONCE)

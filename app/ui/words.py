@@ -11,7 +11,7 @@ PAGES = (("Train", "./"), ("Runs", "runs"), ("Styles", "styles"), ("Playground",
 # The guard
 REFUSED = "This request came from another site, or under a name that this studio does not know, and was refused."
 NOTHING_HERE = "There is nothing here."
-NOTHING_HERE_LEAD = "The address is not whole, or what was here was deleted."
+NOTHING_HERE_LEAD = "The address is wrong or incomplete, or what was here was deleted."
 TO_TRAIN = "Go to Train"
 NO_JSON = "What was sent is not JSON, or is nested too deeply."
 TOO_LARGE = "This is more than one upload may hold: 200 MB. Send it in parts."
@@ -25,7 +25,7 @@ QUOTA_USED = (
 BAD_PATH = "Files are uploads: send them first, as handle_file(path) does. [bad_path]"
 BAD_CALL = "There is no such endpoint, or these are not its values. [bad_call]"
 OTHER_LOGIN = "This page was opened under another login. Reload it; a program connects again. [other_login]"
-UNEXPECTED = "Something went wrong that was not foreseen; what the studio prints says more."
+UNEXPECTED = "Something unexpected went wrong; what the studio prints says more."
 WRONG_PASSWORD = "Wrong name or password."
 LOG_IN_FIRST = "Log in first."
 INSECURE = "anybody who can reach this address can use the studio, and see and delete everything in it"
@@ -33,7 +33,7 @@ INSECURE = "anybody who can reach this address can use the studio, and see and d
 # The shell
 MAIN = "Main"
 SKIP = "Skip to the content"
-FREE = "Free"
+FREE = "Idle"
 THEME = "Switch between light and dark"
 LOG_OUT = "Log out"
 LOG_OUT_LEAD = "You stay logged in on your other devices."
@@ -67,8 +67,8 @@ ZONE = {
     "failed": "{name} did not arrive. Check the connection and add it again.",
     "large": "{name} is larger than 200 MB. Save it smaller, or send it in parts.",
     "nothing": "There are no pictures in it.",
-    "lost": "The server does not answer. What is here is kept; {n} not taken in ({names}). Add them again in a moment.",
-    "left": "The page was loaded anew meanwhile; {n} not taken in ({names}). Add them again.",
+    "lost": "The server is not answering. What is here is kept; {n} not taken in ({names}). Add them again soon.",
+    "left": "The page was reloaded meanwhile; {n} not taken in ({names}). Add them again.",
 }
 TRIGGER, TRIGGER_HINT = "Trigger word", "The word that calls the style up in a prompt. It stands before every caption."
 TRIGGER_EXAMPLE = "harbour style"
@@ -94,19 +94,19 @@ LEAVE_OUT, USE_AS_MASK, WRITE_IT = "Leave it out", "Leave that part out", "Write
 REMOVE, REMOVE_ALL = "Remove", "Remove all of these"
 FRAME = "The frame shows what stays."
 LEFT_OUT_TITLE = "Left out"
-OTHERS_GO_ON = "The others go on."
+OTHERS_GO_ON = "The other files were added."
 RIVAL = "Another tab had written: “{}”"
 TAKE_THAT, KEEP_MINE = "Take that", "Keep mine"
 CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
 BOTH_KEPT = "This was changed in another tab meanwhile. You see both changes now."
 KEEP_GOING = "Keep going"
-READ_IT = "I have seen it"
+READ_IT = "Dismiss"
 CLONE_OF = "Everything is as it was for {}. Change what you like in any of the three steps, then start."
 KEPT_ASIDE = "The {} you were preparing before {} kept."
 BRING_BACK, LET_GO = "Go back to them", "Let them go"
 NO_SUCH_RUN = "There is no run {} any more."
 DETAILS = "Details"
-NO_HINTS = "Nothing to mend"
+NO_HINTS = "Nothing to fix"
 SUMMARY_OF_HINTS = "{}, nothing you must fix"
 
 # Steps 2 and 3 have their own words in `style_words`
@@ -117,7 +117,7 @@ FIRST_STYLE = "Train your first style"
 
 # Log in
 LOGIN_TITLE, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_GO = "Log in", "Name", "Password", "Log in"
-NO_ANSWER = "The server does not answer. Try again in a moment."
+NO_ANSWER = "The server is not answering. Try again in a moment."
 
 
 def counted(number: int, thing: str) -> str:
@@ -135,11 +135,11 @@ def still_here(pictures: int, changed: float, now: float) -> str:
 def draft_restored(pictures: int, without: int) -> str:
     """What is said to somebody whose draft was in a damaged file."""
     if not pictures:
-        return "The file of what you were preparing was damaged and holds nothing that can be read. It is kept."
+        return "Your draft's file was damaged, and nothing in it could be read. The file is kept."
     captions = f"; {without} of them without a caption" if without else ", with their captions"
     return (
-        "The file of what you were preparing was damaged. It is kept, and what could be read is here again: "
-        f"{counted(pictures, 'picture')}{captions}. Look through them before you go on."
+        "Your draft's file was damaged. The file is kept, and what could be read is back: "
+        f"{counted(pictures, 'picture')}{captions}. Check them before you go on."
     )
 
 

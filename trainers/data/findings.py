@@ -131,7 +131,9 @@ def _number(readable: Sequence[Measured]) -> Finding:
         return Finding("error", "No picture can be read.", f"Put pictures into the folder ({FORMATS_IN_WORDS}).")
     if count < FEW:
         sentence = f"There {'is only 1 picture' if count == 1 else f'are only {count} pictures'}."
-        return Finding("warning", sentence, "Add more, if you can: with 10 to 30 a style is learned, not pictures.")
+        return Finding(
+            "warning", sentence, "Add more if you can: from 10 on, the style is learned rather than the pictures."
+        )
     return Finding("ok", f"{count} pictures can be read, which is enough for a style.")
 
 
@@ -203,8 +205,8 @@ def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
     findings = []
     uniform = tuple(one.name for one in readable if one.contrast < UNIFORM)
     if uniform:
-        sentence = f"{files_are(uniform)} of one colour nearly all over."
-        notes = ("One colour nearly all over: there is little in it to learn.",) * len(uniform)
+        sentence = f"{files_are(uniform)} almost entirely one colour."
+        notes = ("Almost entirely one colour: there is little to learn from it.",) * len(uniform)
         findings.append(Finding("warning", sentence, "Take out what shows nothing.", uniform, "uniform", notes))
     blurred = tuple(one.name for one in readable if one.contrast >= UNIFORM and one.sharpness < BLURRED)
     if blurred:
@@ -227,8 +229,8 @@ def _captions(readable: Sequence[Measured], settings: Data) -> list[Finding]:
         level: Level = "note" if settings.trigger else "warning"
         has = "have" if len(missing) > 1 else "has"
         sentence = f"{_listed(missing)} {has} no caption, and the name says nothing."
-        fix = "Write what is to be seen into a text file of the same name (fox.txt for fox.png), or set data.caption."
-        notes = ("No caption. Say what is to be seen.",) * len(missing)
+        fix = "Write what it shows into a text file of the same name (fox.txt for fox.png), or set data.caption."
+        notes = ("No caption. Say what the picture shows.",) * len(missing)
         return [Finding(level, sentence, fix, missing, "no caption", notes)]
     distinct = {one.caption for one in readable}
     if len(readable) > 1 and len(distinct) == 1:

@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_on_until_it_has_made_no_progress_twice(store):
         assert store.job(job.id).restarts == (expected or 2)
     view = Watcher(store).view(job.id)
     assert (view.state, view.job.phase) == ("interrupted", "ended")
-    assert view.line.endswith("Saved up to step 10. It had gone on by itself 2 times before.")
+    assert view.line.endswith("Saved up to step 10. It had already continued by itself twice.")
     messages = [event["message"] for event in events_of(Run(job.folder), "restart")]
     assert messages == [
         "The computer or the program stopped; it begins again by itself (restart 1 of 2)",
@@ -88,7 +88,7 @@ def test_it_goes_before_every_other_run_and_behind_small_jobs(store):
     settle(store)
     assert line(store) == ["picture", "dusk", "other"]
     view = Watcher(store).view(job.id)
-    assert view.line == "2nd in line, goes on by itself from step 10 after it was interrupted."
+    assert view.line == "2nd in line. It was interrupted, and continues from step 10 by itself."
     assert store.job(other.id).restarts == 0
 
 

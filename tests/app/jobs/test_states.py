@@ -200,6 +200,7 @@ def test_one_sentence(state, said, line):
 
 
 def test_words():
+    assert describe(State.QUEUED, told(), 1, 0.0) == "1st in line, starts soon."
     assert describe(State.QUEUED, told(), 1, 700.0) == "1st in line, starts in about 12 min."
     numbers = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 21: "21st", 112: "112th"}
     assert {number: ordinal(number) for number in numbers} == numbers

@@ -62,7 +62,7 @@ def test_a_run_that_fell_back_says_so_until_it_begins_anew(tmp_path):
     assert (said.saved, said.step) == (10, 10)
     record("step", step=11, steps=30)
     record("done", step=30)
-    line = "Done. The checkpoint of step 20 was damaged, so it went on from step 10."
+    line = "Done. The checkpoint at step 20 was damaged, so it continued from step 10."
     assert watcher.view(job.id).line == line
     record("anew")
     assert "damaged" not in watcher.view(job.id).line

@@ -177,6 +177,7 @@ def test_samples_and_steps_by_keyboard(page):
     page.wait_for_selector("#step-pictures h1 >> visible=true")
     page.get_by_role("button", name="Start fresh").press("Enter")
     page.wait_for_selector("body[data-pictures='0']")
+    page.wait_for_selector("#foot .go", state="detached")  # there is nothing to go on with
     page.locator("#foot").get_by_role("button", name="Undo").press("Enter")
     page.wait_for_selector("body[data-pictures='12']")
     assert page.get_by_label("Trigger word").input_value() == "blob style"

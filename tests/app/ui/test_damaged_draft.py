@@ -30,10 +30,10 @@ def test_a_damaged_draft_is_restored_and_the_page_says_so(page: Any, studio: Pro
     place.write_bytes(place.read_bytes()[:-200])
     page.reload()
     page.wait_for_selector(READY)
-    said = page.get_by_role("status").filter(has_text="The file of what you were preparing was damaged.")
-    expect(said).to_contain_text("is here again: 2 pictures, with their captions")
+    said = page.get_by_role("status").filter(has_text="Your draft's file was damaged.")
+    expect(said).to_contain_text("is back: 2 pictures, with their captions")
     assert captions(page) == ["a boat", "a house"]
-    page.get_by_role("button", name="I have seen it").click()
+    page.get_by_role("button", name="Dismiss").click()
     expect(said).to_have_count(0)
     page.reload()
     page.wait_for_selector(READY)

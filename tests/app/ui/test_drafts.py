@@ -100,7 +100,7 @@ def test_a_damaged_file_is_set_aside_and_nothing_is_lost(drafts, draft, damage):
     place.write_bytes(broken)
     restored = drafts.read(KEY)
     assert (captions(restored), restored.trigger) == (["a red fox", "owl", "toad"], "dusk")
-    assert restored.notice.startswith("The file of what you were preparing was damaged.")
+    assert restored.notice.startswith("Your draft's file was damaged.")
     assert restored.public == last.public and restored.revision > last.revision
     (aside,) = place.parent.glob("draft.damaged-*.json")
     assert aside.read_bytes() == broken

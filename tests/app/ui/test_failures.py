@@ -39,11 +39,11 @@ def test_what_goes_on_says_what_it_says(view):
 def test_numbers_that_ran_away(view):
     lost = failed(view, RAN_AWAY, 8, 2)
     assert line(lost) == (
-        "The numbers ran away at step 8; what it had learned up to step 2 is kept. "
-        "Half the learning rate usually helps."
+        "The loss diverged at step 8; what it had learned up to step 2 is kept. "
+        "Halving the learning rate usually helps."
     )
     assert offer(lost) == HALF and changes(HALF, lost) == {"train": {"learning_rate": 0.005}}
-    assert "nothing was saved yet" in line(failed(view, RAN_AWAY, 8))
+    assert "nothing had been saved yet" in line(failed(view, RAN_AWAY, 8))
 
 
 def test_low_memory_is_offered_where_it_is_less(view):
@@ -65,5 +65,5 @@ def test_a_full_disk_and_what_nobody_has_foreseen(view):
     )
     assert offer(full) == GO_ON and offer(failed(view, full.line)) == ""
     odd = failed(view, sentence(KeyError("x")))
-    assert line(odd) == "Something went wrong that nobody has foreseen. Details says what it was."
+    assert line(odd) == "Something unexpected went wrong. Details says what it was."
     assert line(failed(view, "the base is gone")) == "The base is gone." and offer(odd) == ""

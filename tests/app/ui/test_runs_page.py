@@ -302,4 +302,5 @@ def runs_are_compared(page: Any) -> None:
 def test_a_run_that_is_not_there_is_said(page, place, address):
     page.goto(f"{place.url}{address}")
     page.wait_for_selector("text=There is no such run")
-    assert page.locator(".go:visible").all_inner_texts() == ["To the runs"] and widest(page) == []
+    assert page.locator(".go:visible").all_inner_texts() == ["Go to Runs"] and widest(page) == []
+    assert not page.get_by_text("Settings", exact=True).is_visible(), "there is nothing to unfold"

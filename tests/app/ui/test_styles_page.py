@@ -194,7 +194,7 @@ def test_a_style_is_renamed_and_found(page, place, tmp_path):
     page.wait_for_function("document.querySelectorAll('.shelf > li').length === 1")
     assert card(page, "Dusk soft").is_visible()
     page.get_by_label("Search").fill("nothing like it")
-    page.wait_for_selector("text=No style fits. Search for less.")
+    page.wait_for_selector("text=No style matches. Shorten the search.")
 
 
 @pytest.mark.parametrize("width", [390, 1920])

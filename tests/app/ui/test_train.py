@@ -109,9 +109,9 @@ def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
     assert page.locator(".setting:visible code").all_inner_texts()[0] == "method.rank"
     put(page, "method.rank", "0")
     page.wait_for_selector(".setting .problem >> text=Rank is a whole number from 1 to 1,024; you wrote 0.")
-    page.wait_for_selector(".settings > summary >> text=1 setting to mend before it can start")
+    page.wait_for_selector(".settings > summary >> text=1 setting to fix before it can start")
     page.get_by_role("link", name="Next: start").click()
-    page.wait_for_selector("#start-sheet >> text=1 setting under All settings to mend first.")
+    page.wait_for_selector("#start-sheet >> text=1 setting under All settings to fix first.")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_selector("#start-foot .problem >> text=Rank is a whole number")
     assert page.get_by_role("button", name="Start training").is_enabled()

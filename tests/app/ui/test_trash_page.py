@@ -115,4 +115,5 @@ def test_what_is_deleted_comes_back_by_undo_and_from_the_trash(page: Any, place:
     asked = page.get_by_role("dialog", name="Empty the trash?")
     asked.get_by_role("button", name="Delete for good").click()
     page.get_by_role("heading", name="The trash is empty").wait_for()
+    assert page.locator("nav [aria-current]").all_inner_texts() == ["Runs"], "where the trash is found"
     assert Trash(store).items(MACHINE_OWNER) == []
