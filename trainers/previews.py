@@ -14,6 +14,7 @@ import torch
 from trainers.config import Base, Config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
+from trainers.data.decode import UnreadableError, flatten, open_image
 from trainers.formats.apply import apply_styles
 from trainers.formats.embedding import embedding_beside
 from trainers.formats.read import read_style
@@ -92,7 +93,7 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
     difference = largest_difference(live, after) if same else None
     if not same:
         session.record("note", message=ON_WHOLE_BASE.format(trained_on.storage.upper(), mean_difference(live, after)))
-    before = _kept(session.run.samples / "step-00000000")
+    before = _before(session, order)
     rows = [("before", before), (f"after {step} steps", after)] if before else [(f"after {step} steps", after)]
     heads = [prompt if len(order.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in order.pictures]
     grid = session.run.samples / "before-after.png"
@@ -158,7 +159,19 @@ def _keep(pictures: list[Image], folder: Path) -> None:
             picture.save(building)
 
 
-def _kept(folder: Path) -> list[Image]:
-    from PIL import Image
+def _before(session: Session, order: Order) -> list[Image]:
+    """The pictures of before training; none where they were not drawn, or are damaged, which is said."""
+    try:
+        return kept(session.run.samples / "step-00000000", order)
+    except UnreadableError as error:
+        session.record(
+            "warning", message=f"the pictures of before training are not shown beside the last ones: {error}"
+        )
+        return []
 
-    return [Image.open(path).convert("RGB") for path in sorted(folder.glob("[!.]*.png"))]
+
+def kept(folder: Path, order: Order) -> list[Image]:
+    """The pictures of an order that a run folder has, no larger than they were drawn. Raises UnreadableError."""
+    width, height = order.size
+    places = (folder / f"{number:02d}.png" for number in range(len(order.pictures)))
+    return [flatten(open_image(place, keep_pixels=width * height)) for place in places if place.is_file()]

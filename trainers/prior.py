@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from PIL import Image
-
 from trainers.adapters.method import Now
 from trainers.config import Config, Data
 from trainers.data.buckets import Bucket, Pair
 from trainers.data.dataset import Dataset, Item
+from trainers.data.decode import open_image
 from trainers.data.likeness import pixel_hash
 from trainers.loop import Session
 from trainers.previews import evaluating, showing_life
@@ -41,7 +40,7 @@ def open_prior(session: Session, dataset: Dataset) -> dict[Pair, Dataset]:
             return {}
     found = {}
     for shape in wanted:
-        items = tuple(_item(path, shape, session.config.prior.prompt) for path in _paths(session, shape))
+        items = tuple(class_image(path, shape, session.config.prior.prompt) for path in _paths(session, shape))
         found[shape] = class_dataset(session.config, items)
     return found
 
@@ -81,10 +80,10 @@ def class_dataset(config: Config, items: tuple[Item, ...]) -> Dataset:
     return Dataset(items, Data(flip=config.data.flip, caption_dropout=0.0), seed_for(config.seed, "prior"))
 
 
-def _item(path: Path, shape: Pair, prompt: str) -> Item:
+def class_image(path: Path, shape: Pair, prompt: str) -> Item:
+    """A class image of the run folder, (height, width) `shape`. Raises UnreadableError."""
     height, width = shape
-    with Image.open(path) as image:
-        content = pixel_hash(image)
+    content = pixel_hash(open_image(path, keep_pixels=height * width))
     return Item(path, prompt, shape, content, Bucket(width, height, 1.0, reduced=False, enlarged=False), masked=False)
 
 
@@ -115,7 +114,7 @@ def _draw_missing(session: Session, wanted: Mapping[Pair, int]) -> bool:
 def _draw_shape(session: Session, shape: Pair, wanted: int, done: int, total: int) -> bool:
     folder = _folder(session, shape)
     folder.mkdir(parents=True, exist_ok=True)
-    found = {_item(path, shape, "").content_hash for path in _paths(session, shape)}
+    found = {class_image(path, shape, "").content_hash for path in _paths(session, shape)}
     places = [folder / f"{number:05d}.png" for number in range(MOST_TRIES * wanted)]
     numbers = [number for number, place in enumerate(places) if not place.exists()]
     seeds = tuple(seed_for(session.config.seed, "class image", *shape, number) for number in numbers)

@@ -242,10 +242,7 @@ class Drafts:
         place = self.previews(draft) / f"{picture.id}.webp"
         if place.is_file():
             return
-        from PIL import Image
-
-        with Image.open(self.pictures(draft) / f"{picture.id}.png") as image:
-            save_preview(image.convert("RGBA") if "A" in image.getbands() else image.convert("RGB"), place)
+        save_preview(_decoded(self.pictures(draft) / f"{picture.id}.png"), place)
 
     def _made(self, folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -326,12 +323,21 @@ def _found(path: Path) -> Picture | None:
     """A picture of which only the file is left; None where that is no picture either."""
     from PIL import Image
 
+    from trainers.data.decode import UnreadableError
+
     try:
+        _decoded(path)
         with Image.open(path, formats=("PNG",)) as image:
-            image.load()
             return Picture(id=path.stem, name=path.name, caption="", size=(image.height, image.width))
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, UnreadableError):
         return None
+
+
+def _decoded(path: Path) -> Image.Image:
+    """One of our pictures, made smaller, but not so small as a preview. Raises UnreadableError."""
+    from trainers.data.decode import open_image
+
+    return open_image(path, keep_pixels=(2 * PREVIEW_SIDE) ** 2, formats=("PNG",))
 
 
 def known_pictures(draft: Draft) -> dict[str, Picture]:

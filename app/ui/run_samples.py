@@ -15,10 +15,12 @@ from app.jobs.views import View
 from app.ui import run_words as words
 from app.ui.curve import Losses
 from app.ui.html import file_address, text, wide_table
-from trainers.data.decode import DECODING_ERRORS, MAX_PIXELS
+from trainers.data.decode import UnreadableError, flatten, open_image
 from trainers.run import whole_file
 
-SMALL = 256
+SMALL, LARGEST = 256, 2048
+"""Sides of the copies that pages show: no larger one is drawn here."""
+FORMATS = ("PNG", "JPEG", "WEBP")
 _FOLDER = re.compile(r"step-(\d{8})")
 
 
@@ -76,8 +78,9 @@ def web_copy(path: Path, place: Path, small: bool) -> str:
     """Where a browser finds a picture, as WebP at `place` in a public folder; it is drawn once."""
     if not place.exists():
         picture = _decoded(path)
-        if small and max(picture.size) > SMALL:
-            picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+        side = SMALL if small else LARGEST
+        if max(picture.size) > side:
+            picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         with whole_file(place) as building:
             picture.save(building, "WEBP", quality=86 if small else 92)
     return file_address(place)
@@ -86,12 +89,9 @@ def web_copy(path: Path, place: Path, small: bool) -> str:
 def _decoded(path: Path) -> Image.Image:
     """A picture, or a plain grey one where it cannot be decoded: one damaged file must not take a page down."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as opened:
-            if opened.width * opened.height <= MAX_PIXELS:
-                return opened.convert("RGB")
-    except (*DECODING_ERRORS, Image.DecompressionBombError):
-        pass
-    return Image.new("RGB", (SMALL, SMALL), "#808080")
+        return flatten(open_image(path, keep_pixels=LARGEST**2, formats=FORMATS))
+    except UnreadableError:
+        return Image.new("RGB", (SMALL, SMALL), "#808080")
 
 
 def grid(view: View, public: Path) -> str:

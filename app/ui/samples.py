@@ -10,6 +10,7 @@ from app.ui import words
 from app.ui.html import file_address, text
 from app.ui.places import Places
 from presets.samples.catalogue import SampleSet, read_sets
+from trainers.data.decode import open_image
 
 SIDE, ACROSS, DOWN = 120, 4, 2
 
@@ -36,8 +37,7 @@ def _strip(chosen: SampleSet, folder: Path) -> Path:
         sheet = Image.new("RGB", (SIDE * ACROSS, SIDE * DOWN), "white")
         files = sorted(path for path in chosen.folder.iterdir() if path.suffix in (".png", ".jpg"))
         for number, path in enumerate(files[: ACROSS * DOWN]):
-            with Image.open(path) as picture:
-                small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            small = open_image(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             sheet.paste(small, (number % ACROSS * SIDE, number // ACROSS * SIDE))
         sheet.save(place, quality=85)
     return place

@@ -22,8 +22,18 @@ ROOT = Path(__file__).parents[2]
 SIDE = 5000
 AT_ONCE = 4
 
+PEAK = """
+from pathlib import Path
+
+def peak():
+    # The most bytes that this process has held since it was last asked. A child's ru_maxrss begins with its parent's.
+    status = Path("/proc/self/status").read_text()
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+"""
+
 FLOOD = """
-import json, resource, sys, threading
+import json, sys, threading
 from pathlib import Path
 from app.ui.drafts import Drafts
 from app.ui.places import Places
@@ -35,7 +45,8 @@ places = Places(Path(sys.argv[1]))
 drafts = Drafts(places)
 folders = sorted(places.uploads.iterdir())
 take_in(drafts, "first", [Upload(next(folders[0].iterdir()), "first.tif")], folders[0])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak()
+before = peak()
 kept = {}
 
 def upload(folder):
@@ -45,8 +56,87 @@ def upload(folder):
 threads = [threading.Thread(target=upload, args=(folder,)) for folder in folders[1:]]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
-grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-print(json.dumps({"grown": grown, "kept": sum(kept.values())}))
+print(json.dumps({"grown": peak() - before, "kept": sum(kept.values())}))
+"""
+
+AGAIN = """
+import json, sys, threading
+from pathlib import Path
+from app.jobs.states import State
+from app.ui.bases import Bases
+from app.ui.drafts import Drafts
+from app.ui.drawings import Drawings
+from app.ui.drawn import Drawing, Record
+from app.ui.places import Places
+from app.ui.queue import Queue
+from app.ui.run_samples import Sample, address
+from app.ui.shelf import Shelf
+from app.ui.wishes import Wish
+from trainers.data import decode_memory
+from trainers.previews import kept
+from trainers.prior import class_image
+from trainers.sampling import Order
+from trainers.errors import VelaturaError
+
+decode_memory.MOST_BYTES = int(sys.argv[2])
+places, AT_ONCE = Places(Path(sys.argv[1])), 4
+queue, pictures = Queue(places), sorted(places.uploads.iterdir())
+drawings = Drawings(queue, Shelf(queue), Bases(anywhere=True))
+
+def folder(name, picture):
+    place = places.runs / name
+    place.mkdir(exist_ok=True)
+    (place / "00.png").unlink(missing_ok=True)
+    (place / "00.png").hardlink_to(picture)
+    return place
+
+def sample(picture, name):
+    place, public = folder(name, picture), places.public / name
+    public.mkdir(exist_ok=True)
+    return address(Sample(0, 1, False, place / "00.png"), public, small=False)
+
+def playground(picture, name):
+    place = folder(name, picture)
+    drawing = Drawing(name, place, Record(wish=Wish(prompt="x"), whose="user:ann", made=1.0), State.FINISHED, "", 1.0,
+                      (place / "00.png",))
+    return drawings.shown(drawing, 0, small=False)
+
+def before(picture, name):
+    return kept(folder(name, picture), Order(("x",), (0,), size=(512, 512)))
+
+def prior(picture, name):
+    return class_image(folder(name, picture) / "00.png", (512, 512), "x")
+
+def damaged_draft(picture, name):
+    drafts = Drafts(places)
+    draft = drafts.open(name)
+    (drafts.pictures(draft) / "ab.png").hardlink_to(picture)
+    for path in drafts.pictures(draft).parent.glob("draft*.json"):
+        path.write_bytes(b"")
+    return drafts.read(name).pictures
+
+def at(place, picture, name):
+    try:
+        place(picture, name)
+        done.append("taken in")
+    except VelaturaError as error:
+        done.append(str(error))
+
+told = []
+small, *others = pictures
+for place in (damaged_draft, sample, playground, before, prior):
+    done = []
+    at(place, small, f"{place.__name__} first")
+    for picture in others:
+        done = []
+        peak()
+        start = peak()
+        threads = [threading.Thread(target=at, args=(place, picture, f"{place.__name__} {picture.stem} {n}"))
+                   for n in range(AT_ONCE)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        told.append([place.__name__, picture.stem, peak() - start, sorted(done)])
+print(json.dumps(told))
 """
 
 
@@ -67,7 +157,7 @@ def test_many_small_floats_at_once_stay_within_one_limit(tmp_path: Path) -> None
         folder.mkdir()
         shutil.copy(tmp_path / ("large.tif" if number else "small.tif"), folder)
     limit = 300 * 2**20
-    command = [sys.executable, "-c", FLOOD, str(places.runs), str(limit)]
+    command = [sys.executable, "-c", PEAK + FLOOD, str(places.runs), str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -89,3 +179,27 @@ def test_a_header_that_claims_too_much_is_not_believed(tmp_path: Path, claimed: 
     draft = take_in(Drafts(places), "visitor:x", [Upload(path, "bomb.png")], places.uploads)
     assert not draft.pictures and len(draft.left_out) == 1 and not path.exists()
     assert draft.left_out[0].reason.startswith("This file is ")
+
+
+def test_no_picture_that_is_shown_or_trained_on_again_takes_more_than_the_limit(tmp_path: Path) -> None:
+    """Four at once: 25 megapixels are read one after the other or made small, 81 are refused; so is a line of them."""
+    places, limit = Places(tmp_path / "outputs"), 300 * 2**20
+    places.make()
+    for name, size in (
+        ("0 small", (64, 64)),
+        ("1 large", (SIDE, SIDE)),
+        ("2 huge", (9000, 9000)),
+        ("3 line", (40_000, 1)),
+    ):
+        Image.new("RGB", size, "red").save(places.uploads / f"{name}.png", compress_level=1)
+    assert all(path.stat().st_size < 3_000_000 for path in places.uploads.iterdir())
+    command = [sys.executable, "-c", PEAK + AGAIN, str(places.runs), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told) == 5 * 3
+    copies_beside = AT_ONCE * 2048**2 * 8  # what is kept of a picture while it is encoded
+    for place, picture, grown, came in told:
+        assert grown < limit + copies_beside, (place, picture, grown)
+        refused = picture == "2 huge" and place in ("before", "prior")
+        assert all(("is too large" in one) == refused for one in came), (place, picture, came)

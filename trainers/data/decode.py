@@ -64,7 +64,9 @@ class UnreadableError(VelaturaError):
         self.reason = reason
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS, keep_pixels: int | None = None) -> Image.Image:
+def open_image(
+    path: Path, max_pixels: int = MAX_PIXELS, keep_pixels: int | None = None, formats: tuple[str, ...] = FORMATS
+) -> Image.Image:
     """Decode an image file to an upright 8-bit sRGB image, `RGB`, or `RGBA` where part of it is transparent.
 
     One of more than `keep_pixels` pixels is scaled down to so many. All threads of a process together take no more
@@ -77,7 +79,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS, keep_pixels: int | None
     _check_file(path)
     try:
         with ExitStack() as stack:
-            opened = stack.enter_context(Image.open(path, formats=FORMATS))
+            opened = stack.enter_context(Image.open(path, formats=formats))
             if opened.width * opened.height > max_pixels:
                 raise UnreadableError(path.name, _too_large(f"{opened.width} × {opened.height} pixels", max_pixels))
             needed = bytes_to_decode(opened, keep_pixels, path.stat().st_size)
@@ -89,7 +91,8 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS, keep_pixels: int | None
             image = _standard(opened)
             opened.close()  # its pixels are let go before a turned or smaller copy is made
             image = image if image.mode == "RGB" or _is_transparent(image) else image.convert("RGB")
-            return _no_larger(_upright(image, orientation), keep_pixels)
+            image = _no_larger(_upright(image, orientation), keep_pixels)
+        return image  # noqa: RET504 (the larger one is gone before others begin)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(
             path.name, _too_large(f"over {max_pixels // 10**6} million pixels", max_pixels)

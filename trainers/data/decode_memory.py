@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -30,6 +30,8 @@ COEFFICIENT = 2
 WHOLE_FILE_READ = frozenset(CODEC)
 OVERHEAD = 24 * 2**20
 """Tiles on their way through a conversion, tables, and what the allocator does not give back."""
+LARGE = 8
+"""One of this share of the limit or more gives back what the allocator has kept of it."""
 BITS_TAG, SAMPLES_TAG = 258, 277
 
 
@@ -97,9 +99,23 @@ class DecodeBudget:
         try:
             yield
         finally:
+            if size * LARGE >= self.total:
+                _trim()()
             with self._changed:
                 self._free += size
                 self._changed.notify_all()
+
+
+@cache
+def _trim() -> Callable[[], object]:
+    """What returns free memory to the system: glibc keeps it for the thread that freed it, and for no other."""
+    import ctypes
+
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library, which has no need of it
+        return lambda: None
+    return lambda: trim(ctypes.c_size_t(0))
 
 
 @cache
