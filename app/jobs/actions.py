@@ -12,7 +12,7 @@ from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.run_trash import ALIAS, bring_back, held, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
-from app.jobs.trash import CONTENT, DAMAGED, DRAWING, RUNS, STYLE, Item, Trash, new_id, new_item
+from app.jobs.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Item, Trash, new_id, new_item
 from app.jobs.views import View, Watcher
 from app.results import free_name
 from trainers.errors import VelaturaError
@@ -292,6 +292,11 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
     item = trash.item(id, actor)
     if item.kind == DAMAGED:
         raise VelaturaError(f"what this was cannot be read; its files are in {trash.path(item)}")
+    if item.kind == NEWER:
+        raise VelaturaError(
+            f"“{item.name}” was put into the trash by a newer Velatura, which alone knows how to bring it back: "
+            f"update Velatura; its files are in {trash.path(item)}"
+        )
     place = store.runs / item.parts[CONTENT]
     if item.kind in RUNS:
         return bring_back(store, item, actor=actor, instead=instead)

@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,12 @@ FOLDER = ".trash"
 DAYS = 30
 """Days after which what lies in the trash is gone."""
 RUN, RESTARTED, REPLACED = "run", "restarted", "replaced"
-STYLE, DRAWING, PICTURES, DAMAGED = "style", "drawing", "pictures", "damaged"
+STYLE, DRAWING, PICTURES, DAMAGED, NEWER = "style", "drawing", "pictures", "damaged", "newer"
 """What an item can be: a run; a run as it was before it was restarted or brought back; a run that another one of its
-name has replaced; a style; a drawing; pictures that were taken out of a draft; something of which nothing is known."""
+name has replaced; a style; a drawing; pictures that were taken out of a draft; something of which nothing is known;
+something that a newer Velatura has put there."""
 RUNS = (RUN, RESTARTED, REPLACED)
+KINDS = (*RUNS, STYLE, DRAWING, PICTURES)
 CONTENT, NEXT = "content", "next"
 ITEM, JOURNAL, LOCK, GONE = "item.json", "journal.json", ".lock", ".gone-"
 JOURNAL_ASIDE = "journal.damaged-{}.json"
@@ -289,12 +291,18 @@ class Trash:
         return found
 
     def _read(self, folder: Path) -> Item | None:
-        """The item in a folder, of kind `DAMAGED` where nothing can be read of it; None where it has no parts."""
+        """The item in a folder; None where it has no parts.
+
+        It is of kind `DAMAGED` where nothing can be read of it, and of `NEWER` where not all of it is known here.
+        """
         if not (folder / CONTENT).exists():
             return None
         try:
             kept = json.loads((folder / ITEM).read_text(encoding="utf-8"))
-            return Item(**kept | {"names": tuple(kept["names"])})
+            known = {one.name: kept[one.name] for one in fields(Item) if one.name in kept}
+            if known != kept or kept["kind"] not in KINDS:
+                known["kind"] = NEWER
+            return Item(**known | {"names": tuple(kept["names"])})
         except (OSError, ValueError, TypeError, KeyError):
             moved = folder.stat().st_mtime
             return Item(folder.name, DAMAGED, "damaged item", "", moved, _size(folder), {})

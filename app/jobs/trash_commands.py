@@ -25,6 +25,7 @@ KINDS = {
     "drawing": "picture",
     "pictures": "pictures from Train",
     "damaged": "cannot be read",
+    "newer": "made by a newer Velatura",
 }
 
 Thing = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id, or its name: then the newest of that name.")]

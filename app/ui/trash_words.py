@@ -13,6 +13,7 @@ KINDS = {
     "drawing": "Picture",
     "pictures": "Taken out in Train",
     "damaged": "Cannot be read",
+    "newer": "Made by a newer Velatura",
 }
 WHEN = {"restarted": "restarted {}", "replaced": "replaced {}"}
 DELETED, LEFT = "deleted {}", "{} left"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -373,11 +374,24 @@ def test_a_damaged_journal_is_set_aside_and_the_queue_goes_on(store, dusk, conte
     assert (store.runs / "dusk/config.toml").is_file()
 
 
+@pytest.mark.parametrize("more", [{"labels": ["autumn"]}, {"kind": "album"}], ids=["field", "kind"])
+def test_what_a_newer_velatura_put_there_is_listed_as_its_owner_s_and_left_as_it_is(store, dusk, more):
+    actions.delete(store, dusk.id, actor=MACHINE_OWNER)
+    (whole,) = (trash := Trash(store)).items(MACHINE_OWNER)
+    kept = trash.path(whole, "item.json")
+    kept.write_text(newer := json.dumps(json.loads(kept.read_text()) | {"owner": "ann", **more}))
+    (item,) = trash.items(Actor("ann"))
+    assert (item.kind, item.id, item.name, item.size) == ("newer", whole.id, "dusk", whole.size)
+    with pytest.raises(VelaturaError, match=r"“dusk” was put into the trash by a newer Velatura.*: update Velatura"):
+        actions.restore(store, item.id, actor=Actor("ann"))
+    assert trash.tidy(item.expires - 1) == [] and kept.read_text() == newer and trash.path(item).is_dir()
+
+
 def test_a_damaged_item_is_listed_counted_and_emptied_by_the_machines_owner(store, dusk):
     actions.delete(store, dusk.id, actor=MACHINE_OWNER)
     trash = Trash(store)
     (whole,) = trash.items(MACHINE_OWNER)
-    (trash.folder / whole.id / "item.json").write_bytes(b"\0" * 10)
+    trash.path(whole, "item.json").write_bytes(b"\0" * 10)
     (item,) = trash.items(MACHINE_OWNER)
     assert (item.kind, item.id) == ("damaged", whole.id) and item.size >= whole.size and trash.items(Actor("ann")) == []
     with pytest.raises(VelaturaError, match="cannot be read; its files are in"):
