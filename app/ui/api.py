@@ -107,16 +107,19 @@ class Api:
         request: gr.Request = None,  # type: ignore[assignment]
     ) -> Answer:
         """Write captions, by the pictures' ids, and the trigger word that stands before each of them."""
-        before = self._known(draft, request)
+        known = self._known(draft, request)
         wanted = {one: text_of(text, f"the caption of {one}") for one, text in table_of(captions, "captions").items()}
         trigger = text_of(trigger, "trigger", edits.MOST_TRIGGER)
-        _check_there(before, wanted)
+        _check_there(known, wanted)
+        changed = 0
 
         def change(now: Draft) -> Draft:
-            return edits.with_captions(edits.with_trigger(now, trigger) if trigger else now, wanted, "{} changed.")
+            nonlocal changed
+            new = edits.with_captions(edits.with_trigger(now, trigger) if trigger else now, wanted, "{} changed.")
+            changed = sum(one.caption != two.caption for one, two in zip(now.pictures, new.pictures, strict=True))
+            return new
 
-        after = self.studio.drafts.change(self._key(draft, request), change)
-        changed = sum(one.caption != two.caption for one, two in zip(before.pictures, after.pictures, strict=True))
+        self.studio.drafts.change(self._key(draft, request), change)
         return {"changed": changed}
 
     @kindly

@@ -89,7 +89,8 @@ class Drawings:
                 self._records.pop(folder.name, None)
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            self._tidy(whose)
+            with suppress(OSError, VelaturaError):  # it is asked for; what is old goes the next time
+                self._tidy(whose)
         return job.id
 
     # ---------------------------------------------------------------- looking

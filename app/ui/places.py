@@ -82,12 +82,13 @@ class UploadFolder:
     """A folder for one server's uploads. It is emptied when the server stops; one that was killed is swept up after."""
 
     def __init__(self, places: Places) -> None:
-        for left_behind in places.uploads.iterdir():
-            if not _is_held(left_behind):
-                shutil.rmtree(left_behind, ignore_errors=True)
-        self.path = Path(tempfile.mkdtemp(dir=places.uploads))
-        self._lock = FileLock(self.path / HELD)
-        self._lock.acquire()
+        with FileLock(places.root / "uploads.lock"):  # else another server that starts takes ours for left behind
+            for left_behind in places.uploads.iterdir():
+                if not _is_held(left_behind):
+                    shutil.rmtree(left_behind, ignore_errors=True)
+            self.path = Path(tempfile.mkdtemp(dir=places.uploads))
+            self._lock = FileLock(self.path / HELD)
+            self._lock.acquire()
 
     def close(self) -> None:
         """Delete everything in it."""

@@ -18,6 +18,13 @@ from safetensors import safe_open
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Store
 from app.jobs.trash import Trash
+from app.studio.people import key_of_program
+from app.ui.api import Api
+from app.ui.drafts import Draft, Drafts
+from app.ui.parts import open_studio
+from app.ui.places import Places
+from app.ui.uploads import take_folder
+from tests.app.files import write_pictures
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.trainers.data.pictures import scene
@@ -153,6 +160,28 @@ def test_a_run_is_deleted_listed_in_the_trash_brought_back_and_deleted_for_good(
     assert client.predict(api_name="/empty")["deleted"] == 1 and Trash(store).items(MACHINE_OWNER) == []
     assert client.predict(api_name="/trash") == {"items": [], "bytes": 0}
     store.close()
+
+
+def test_captions_are_counted_whatever_is_added_meanwhile(packed: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """Another request adds a picture between the look at a draft and its change."""
+    places = Places(tmp_path / "outputs")
+    places.make()
+    api = Api(open_studio(places, places.uploads))
+    drafts, key, pictures = api.studio.drafts, key_of_program("cats"), write_pictures(tmp_path / "in", "fox.png")
+    fox = take_folder(drafts, key, pictures).pictures[0]
+    look = Drafts.look
+
+    def looking(*given: Any) -> Draft:
+        found = look(*given)
+        take_folder(drafts, key, pictures)
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Drafts, "look", looking)
+        assert api.captions("cats", {fox.id: "a red fox"}) == {"changed": 1}
+    assert [one.caption for one in drafts.read(key).pictures] == ["a red fox", "fox"]
+    assert api.captions("cats", {fox.id: "a red fox"}) == {"changed": 0}
+    api.studio.close()
 
 
 def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_path: Path) -> None:

@@ -246,6 +246,27 @@ def test_the_oldest_make_room_with_all_their_copies(drawings, monkeypatch):
         drawings.remove(drawing.id, whose)
 
 
+def test_what_cannot_be_tidied_costs_no_answer(drawings, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(module, "KEPT", 1)
+    whose, store = "user:dan", drawings.queue.store
+    first = drawings.ask(wish(steps=1), whose=whose)
+    do_next(store)
+    drawings.look(first)
+    with monkeypatch.context() as broken:
+        broken.setattr(Trash, "put", refuse)
+        second = drawings.ask(wish(steps=1), whose=whose)
+    assert [one.record.number for one in drawings.history(whose)] == [second, first], "nothing of it is lost"
+    third = drawings.ask(wish(steps=1), whose=whose)
+    numbers = [one.record.number for one in drawings.history(whose)]
+    assert numbers == [third, second], "what is old goes the next time"
+    assert len(Trash(store).items(Actor("dan"))) == 1
+    for drawing in drawings.history(whose):
+        drawings.remove(drawing.id, whose)
+
+
 def test_a_line_of_one_person_has_an_end(drawings, monkeypatch):
     monkeypatch.setattr(module, "MOST_WAITING", 2)
     for _ in range(2):
