@@ -51,10 +51,11 @@ def asked(stack: Any, user: str | None, path: str, sent: Any = None, address: st
 )
 def test_a_word_is_its_first_users_wherever_it_stands(path: str, sent: Any) -> None:
     stack = PageSessionsMiddleware(queue)
-    assert asked(stack, "bob", path, sent).status == 200, "nobody's yet"
+    assert asked(stack, "bob", f"{API}/heartbeat/word").status == 200
     refused = asked(stack, "ann", path, sent)
     assert refused.status == 403 and "[other_login]" in refused.text
     assert asked(stack, "bob", path, sent, "10.0.0.2").status == 200, "from wherever the person comes"
+    assert asked(PageSessionsMiddleware(queue), "ann", path, sent).status == 200, "where it is nobody's yet"
 
 
 def test_the_number_of_an_event_is_whoever_sent_it() -> None:
