@@ -13,6 +13,8 @@ from tests.trainers.runs import equal, quick_settings, state_of, stopping_at
 from trainers.config_file import build_config, dump_config, overlay, read_config
 from trainers.config_migrations import MIGRATIONS, VERSION, migrate
 from trainers.errors import VelaturaError
+from trainers.events import read_events
+from trainers.prepare import prepare
 from trainers.run import Run, write_config
 from trainers.train import resume, train
 
@@ -161,19 +163,33 @@ def test_what_is_laid_over_an_old_file_decides_which_of_its_rules_matter(section
         assert made[section][name] == default[section][name]
 
 
+def losses(run: Run) -> list[float]:
+    """Of each step, the last time that it was done."""
+    return list({event["step"]: event["loss"] for event in read_events(run.folder) if event["type"] == "step"}.values())
+
+
+TLORA = {"method": {"name": "t-lora", "rank": 4}}
+SELORA = {"method": {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}}
+
+
 @pytest.mark.parametrize(
-    "method",
+    ("sections", "begun"),
     [
-        {"name": "lora", "rank": 2, "start": "pissa"},
-        {"name": "lora", "rank": 2, "dora": True},
-        {"name": "t-lora", "rank": 4},
-        {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0},
+        pytest.param({"method": {"name": "lora", "rank": 2, "start": "pissa"}}, True, id="pissa"),
+        pytest.param({"method": {"name": "lora", "rank": 2, "dora": True}}, True, id="dora"),
+        pytest.param(TLORA, True, id="t-lora"),
+        pytest.param(TLORA, False, id="t-lora-waiting"),
+        pytest.param(SELORA, True, id="selora"),
+        pytest.param(SELORA, False, id="selora-waiting"),
+        pytest.param({"base": {"prediction": "v_prediction", "zero_terminal_snr": "on"}}, True, id="min-snr"),
     ],
-    ids=lambda method: "-".join(map(str, method.values())),
 )
-def test_an_old_run_goes_on_with_its_own_rule(method, tmp_path, tiny_bases, images):
-    """Cut after a step and given back its old config, it ends as one does that had the old rule throughout."""
-    table = {"method": method, "train": {"steps": 3, "weight_decay": 0.3}, "save": {"every": 1}}
+def test_an_old_run_goes_on_with_its_own_rule(sections, begun, tmp_path, tiny_bases, images):
+    """Cut after a step and given back its old config, it ends as one does that had the old rule throughout.
+
+    One that only waited begins with the old start, too.
+    """
+    table = {**sections, "train": {"steps": 3, "weight_decay": 0.3}, "save": {"every": 1}}
     old = migrate(overlay(OLD, table))
     del old["name"], old["schema_version"]
     whole = train(quick_settings(tiny_bases["sd1"], images, old), tmp_path / "whole")
@@ -181,9 +197,13 @@ def test_an_old_run_goes_on_with_its_own_rule(method, tmp_path, tiny_bases, imag
 
     config = quick_settings(tiny_bases["sd1"], images, old)
     cut = Run(tmp_path / "cut" / config.name)
-    train(config, tmp_path / "cut", listener=stopping_at(cut, 1))
+    if begun:
+        train(config, tmp_path / "cut", listener=stopping_at(cut, 1))
+    else:
+        prepare(config, tmp_path / "cut")
     version_1(cut, config)
     resume(cut)
+    assert losses(cut) == losses(Run(whole.run)) != losses(Run(today.run))
     states = {name: state_of(Run(result.run), 3) for name, result in (("whole", whole), ("today", today))}
     states["cut"] = state_of(cut, 3)
     assert equal(states["cut"], states["whole"]) and not equal(states["today"], states["whole"])
