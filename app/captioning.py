@@ -37,7 +37,7 @@ def write_captions(folder: Path, model: str, every: bool, tell: Tell) -> dict[st
     from trainers.data.decode import flatten, open_image
     from trainers.data.ingest import look
     from trainers.models.quiet import quietly
-    from trainers.run import whole_file
+    from trainers.runs.run import whole_file
 
     if not folder.is_dir():
         raise VelaturaError(f"there is no folder {folder}")

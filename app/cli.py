@@ -35,7 +35,7 @@ from app.results import report_result, runs_folder
 from app.serving import add_studio_command
 from app.telling import teller
 from trainers.errors import VelaturaError
-from trainers.threads import limit_spinning
+from trainers.runs.threads import limit_spinning
 
 app = typer.Typer(
     name="velatura",
@@ -88,7 +88,7 @@ def train(
     from app.jobs.trash_commands import tell_replaced
     from app.progress import TrainingView
     from app.settings import gather_config
-    from trainers.train import train as train_style
+    from trainers.training.train import train as train_style
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
     settings = gather_config(config, preset, options, assignments or [])
@@ -108,8 +108,8 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped or cut, exactly where its newest checkpoint is."""
     from app.progress import TrainingView
-    from trainers.run import open_run
-    from trainers.train import resume as resume_run
+    from trainers.runs.run import open_run
+    from trainers.training.train import resume as resume_run
 
     with TrainingView() as view:
         result = resume_run(open_run(run), view, steps)
@@ -121,7 +121,7 @@ def stop(run: RunFolder) -> None:
     """Ask a run to finish its step, save, export and end."""
     from app.jobs.states import IN_WORDS, State
     from app.jobs.summary import read_summary
-    from trainers.run import open_run
+    from trainers.runs.run import open_run
 
     opened = open_run(run)
     said = read_summary(run)
@@ -245,8 +245,8 @@ def methods(json: Json = False) -> None:
 @app.command(epilog="Example: velatura presets")
 def presets(json: Json = False) -> None:
     """List the presets and what each is good at."""
-    from trainers.presets import list_presets
-    from trainers.techniques import techniques_in
+    from trainers.config.presets import list_presets
+    from trainers.config.techniques import techniques_in
 
     rows = [{"name": p.name, "method": techniques_in(p.settings), "summary": p.summary} for p in list_presets()]
     if json:

@@ -9,8 +9,8 @@ from app.results import free_name
 from app.settings import gather_config
 from presets.samples.catalogue import read_sets
 from trainers.errors import VelaturaError
-from trainers.events import Listener
-from trainers.train import Result, train
+from trainers.runs.events import Listener
+from trainers.training.train import Result, train
 
 LOOK = ("sample.seeds=[4]",)
 

@@ -14,18 +14,18 @@ from app.chosen import about_strengths, about_words, read_with_words
 from app.console import say
 from app.picture_file import check_place, write_picture
 from app.telling import Tell, quiet
+from trainers.config.presets import STARTER, guidance_for
 from trainers.errors import VelaturaError
-from trainers.presets import STARTER, guidance_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from trainers.composition.apply import StyleNetwork
     from trainers.composition.styling import Styling
     from trainers.composition.ways import Composition
-    from trainers.formats.apply import StyleNetwork
     from trainers.formats.read import Style
     from trainers.models.model import Model
-    from trainers.sampling import Order
+    from trainers.sampling.sample import Order
 
 MOST_CHUNKS = 3
 SAMPLERS = ("ddim", "euler", "dpm++")
@@ -133,7 +133,7 @@ def _load(
     from trainers.device import choose_device, choose_format
     from trainers.formats.training import Reading, reading_of
     from trainers.models.load import load_model
-    from trainers.sampling import Order
+    from trainers.sampling.sample import Order
 
     device = choose_device("auto")
     # As the first style was trained: with another clip skip or prediction its pictures would not be its own.
@@ -169,8 +169,8 @@ def _combined(
 @contextmanager
 def _side_by_side(model: Model, styles: Sequence[tuple[Style, float]], plain: Path | None) -> Iterator[Styling]:
     """The base with styles on it for a while, each for pictures of its own, and for some with none."""
+    from trainers.composition.batched import batch_styles
     from trainers.composition.styling import Each
-    from trainers.formats.batched import batch_styles
 
     network = batch_styles(model.parts, model.family.name, styles, model.words)
     numbers = range(sum(not style.rows for style, _ in styles))
@@ -193,7 +193,7 @@ def _draw(
     model: Model, order: Order, told: Callable[[int, int], None], styling: Styling | None = None
 ) -> list[list[Image]]:
     """The pictures of an order for each variant of its styling."""
-    from trainers.sampling import draw
+    from trainers.sampling.sample import draw
 
     pictures = list(draw(model, order, told, styling))
     variants = 1 if styling is None else len(styling.variants)
@@ -204,7 +204,7 @@ def _sheet(pictures: list[Image], order: Order, label: str) -> Image:
     """One picture, or several prompts' in a grid."""
     if len(pictures) == 1:
         return pictures[0]
-    from trainers.grid import make_grid
+    from trainers.sampling.grid import make_grid
 
     return make_grid([(label or "no style", pictures)], order.prompts)
 

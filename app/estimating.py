@@ -12,9 +12,9 @@ from app.options import BaseModel, ConfigFile, Images, Json, Preset, Settings, S
 from app.telling import Tell, teller
 
 if TYPE_CHECKING:
-    from trainers.config import Config
-    from trainers.estimate import Estimate
-    from trainers.events import Event
+    from trainers.config.config import Config
+    from trainers.runs.events import Event
+    from trainers.training.estimate import Estimate
 
 MEASURING = "Measuring with a few real steps …"
 
@@ -45,7 +45,7 @@ def estimate(
 
 def measure_config(config: Config, tell: Tell) -> Estimate:
     """Measure a run, telling of each real step; the numbers are told as an event `estimate`."""
-    from trainers.estimate import STEPS, measure
+    from trainers.training.estimate import STEPS, measure
 
     done = 0
 

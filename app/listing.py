@@ -96,7 +96,7 @@ def _alphas(summary: StyleSummary) -> str:
 
 def show_methods(as_json: bool) -> None:
     """Print the methods, and the techniques beside them."""
-    from trainers.techniques import list_techniques
+    from trainers.config.techniques import list_techniques
 
     techniques = list_techniques()
     if as_json:
@@ -114,7 +114,7 @@ def show_methods(as_json: bool) -> None:
 
 def show_models(as_json: bool) -> None:
     """Print the base models found on this machine."""
-    from trainers.models.find import find_models
+    from trainers.models.files.find import find_models
 
     rows = [
         {"name": found.name, "family": found.family.name, "kind": found.kind, "path": str(found.path)}
@@ -131,7 +131,7 @@ def show_models(as_json: bool) -> None:
 
 def download(identifier: str) -> None:
     """Download a base from the hub, with a progress bar."""
-    from trainers.models.download import download_model
+    from trainers.models.files.download import download_model
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = notes()

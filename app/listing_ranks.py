@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from app.console import print_table, say
 
 if TYPE_CHECKING:
-    from trainers.ranks import RankHistory
+    from trainers.ranks.history import RankHistory
 
 
 def show_ranks(ranks: Mapping[str, int], run: Path) -> None:
     """Print the rank of each layer where they differ, and of a run whose method moves them how they went."""
-    from trainers.ranks import read_ranks
-    from trainers.ranks_names import by_block
-    from trainers.run import is_run
+    from trainers.layer_names import by_block
+    from trainers.ranks.history import read_ranks
+    from trainers.runs.run import is_run
 
     history = read_ranks(run) if is_run(run) else None
     known = history is not None and history.counted.moves
@@ -34,7 +34,7 @@ def _with_closed(ranks: Mapping[str, int], history: RankHistory) -> Mapping[str,
 
     A file of SDXL calls layers otherwise than its run does: then what the run noted last is taken.
     """
-    from trainers.ranks_names import dotted
+    from trainers.layer_names import dotted
 
     noted = {dotted(layer): rank for layer, rank in history.at_the_end.items()}
     if not ranks.keys() <= noted.keys():
@@ -44,7 +44,7 @@ def _with_closed(ranks: Mapping[str, int], history: RankHistory) -> Mapping[str,
 
 
 def _show_history(history: RankHistory) -> None:
-    from trainers.ranks import MARKS, summarise
+    from trainers.ranks.history import MARKS, summarise
 
     first, last = history.steps[0], history.steps[-1]
     mean_of = "mean rank" if history.counted.moves else f"{history.counted.word}, mean"

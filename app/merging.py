@@ -26,7 +26,7 @@ def merge(
     """Write the sum of several styles as one plain LoRA, exact or cut to a rank, and say what the cut has lost."""
     from trainers.composition.files import merge_files
     from trainers.formats.embedding import embedding_beside
-    from trainers.run import check_free, plain_disk_errors
+    from trainers.runs.run import check_free, plain_disk_errors
 
     if out.suffix != ".safetensors":
         raise VelaturaError(f"cannot write {out.name!r}: the name of a style file ends in .safetensors")

@@ -8,7 +8,7 @@ from typing import Any, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.console import line, notes
-from trainers.events import Event
+from trainers.runs.events import Event
 
 SMOOTHING = 0.95
 

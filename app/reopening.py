@@ -31,8 +31,8 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a run's style file anew from its newest checkpoint, without training."""
-    from trainers.reopened import export_again
-    from trainers.run import open_run
+    from trainers.runs.run import open_run
+    from trainers.training.reopen import export_again
 
     style = export_again(open_run(run), out, rank, overwrite)
     size = style.stat().st_size
@@ -57,7 +57,7 @@ def ranks(
     json: Json = False,
 ) -> None:
     """Say which rank of a DyLoRA run is enough: how well each denoises its images, or others given with --images."""
-    from trainers.run import open_run
+    from trainers.runs.run import open_run
     from trainers.score.ranks import measure_ranks
 
     def told(done: int, of: int) -> None:

@@ -11,7 +11,7 @@ import typer
 from app.console import print_json, readable_size, say
 
 if TYPE_CHECKING:
-    from trainers.train import Result
+    from trainers.training.train import Result
 
 
 def runs_folder(out: Path | None) -> Path:

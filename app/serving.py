@@ -117,7 +117,7 @@ def serve(options: Serving, out: Path | None) -> None:
     check_proxies(options.proxies)
     from app.studio.quota import GB
     from app.ui.studio import Address, start
-    from trainers.signals import asking_to_stop
+    from trainers.runs.signals import asking_to_stop
 
     address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies))
     try:

@@ -31,7 +31,7 @@ import typer
 
 from benchmarks.full_unet import machine
 from benchmarks.pages import table, write_section
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "speed.md"

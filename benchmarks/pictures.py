@@ -16,9 +16,9 @@ from PIL import Image
 
 from presets.samples.catalogue import read_sets
 from trainers.adapters import METHODS
-from trainers.config_file import build_config
-from trainers.presets import STARTER, find_preset
-from trainers.train import train
+from trainers.config.presets import STARTER, find_preset
+from trainers.config.tables import build_config
+from trainers.training.train import train
 
 STRIPS = Path(__file__).parents[1] / "app" / "ui" / "static" / "methods"
 SUFFIX = ".webp"

@@ -28,7 +28,7 @@ from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import attach
 from trainers.adapters.targets import select
-from trainers.config import Targets
+from trainers.config.config import Targets
 
 OURS: dict[str, LayerMethod] = {
     "lora": LoRA(rank=16, alpha=16.0),

@@ -26,16 +26,16 @@ from benchmarks.pages import table, write_section
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import attach
+from trainers.composition.apply import apply_styles
+from trainers.composition.batched import batch_styles
 from trainers.composition.styling import Each
-from trainers.config import Base, Targets
+from trainers.config.config import Base, Targets
 from trainers.device import choose_device, choose_format
-from trainers.formats.apply import apply_styles
-from trainers.formats.batched import batch_styles
 from trainers.formats.read import Style
 from trainers.formats.write import file_alpha, file_updates, kohya_tensors
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.sampling import Order, draw
+from trainers.sampling.sample import Order, draw
 
 METHODS: tuple[LayerMethod, ...] = (
     LoRA(rank=16, alpha=16.0),

@@ -29,7 +29,7 @@ import typer
 
 from benchmarks.full_unet import machine
 from benchmarks.pages import table, write_section
-from trainers.threads import SPINS
+from trainers.runs.threads import SPINS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "speed.md"

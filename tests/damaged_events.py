@@ -7,7 +7,7 @@ import json
 from hypothesis import strategies as st
 
 from app.jobs.summary import _CHANGES
-from trainers.event_lines import _TYPES
+from trainers.runs.event_lines import _TYPES
 
 VALUES = st.recursive(
     st.none()

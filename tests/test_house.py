@@ -46,7 +46,11 @@ def imports(path: Path) -> Iterator[str]:
 def test_there_is_something_to_look_at():
     assert {name_of(path).split("/")[0] for path in SOURCES} == set(PACKAGES) and len(SOURCES) > 50
     found = set(imports(ROOT / "trainers" / "train.py"))
-    assert {"torch", "trainers.loop", "trainers.loop.take_steps"} <= found and "trainers.sampling" not in found
+    assert {
+        "torch",
+        "trainers.training.loop",
+        "trainers.training.loop.take_steps",
+    } <= found and "trainers.sampling.sample" not in found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

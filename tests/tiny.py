@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tests.trainers.models.ldm_names import single_file
 from trainers.models.family import CONFIGS
+from trainers.models.files.source import starter_folder
 from trainers.models.full_size import build_from_config
-from trainers.models.source import starter_folder
 from trainers.randomness import generator
 
 FAMILIES = ("sd1", "sd2", "sd2-v", "sdxl")

@@ -16,11 +16,11 @@ from app.jobs.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Item, 
 from app.jobs.views import View, Watcher
 from app.results import free_name
 from trainers.errors import VelaturaError
-from trainers.events import Recorder, read_events
-from trainers.run import Run, Stop, is_run, open_run, write_config
+from trainers.runs.events import Recorder, read_events
+from trainers.runs.run import Run, Stop, is_run, open_run, write_config
 
 if TYPE_CHECKING:
-    from trainers.config import Config
+    from trainers.config.config import Config
 
 AHEAD = 10
 """Priority of small jobs; that of runs is 0."""
@@ -58,7 +58,7 @@ def add(
 
     It belongs to the actor, unless the machine's owner makes it for `owner`. `replaced` is told what went to the trash.
     """
-    from trainers.prepare import prepare
+    from trainers.runs.prepare import prepare
 
     there = store.job_in(store.runs / config.name)
     if overwrite and (store.runs / config.name).exists():
@@ -379,7 +379,7 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
 
 def _laid_over(config: Config, changes: Mapping[str, Any]) -> Config:
     from app.settings import shorten_warmup
-    from trainers.config_file import as_table, build_config
+    from trainers.config.tables import as_table, build_config
 
     return build_config(shorten_warmup(as_table(config), changes), changes)
 

@@ -122,7 +122,7 @@ def resume(job: Number, steps: LongerSteps = None, out: Out = None, json: Json =
 def retry(job: Number, assignments: Settings = None, out: Out = None, json: Json = False) -> None:
     """Train a run anew, with other settings if given; what it was before goes to the trash."""
     from app.jobs.actions import retry as retry_job
-    from trainers.config_file import parse_assignments
+    from trainers.config.tables import parse_assignments
 
     store = _open(out)
     changes = parse_assignments(assignments or [])
@@ -134,7 +134,7 @@ def retry(job: Number, assignments: Settings = None, out: Out = None, json: Json
 def clone(job: Number, name: Name = None, assignments: Settings = None, out: Out = None, json: Json = False) -> None:
     """Put a new run in line with the pictures and settings of another one, some changed if given."""
     from app.jobs.actions import clone as clone_job
-    from trainers.config_file import parse_assignments
+    from trainers.config.tables import parse_assignments
 
     store = _open(out)
     changes = parse_assignments(assignments or [])
@@ -282,7 +282,7 @@ def _open(out: Path | None) -> Store:
 def _find(store: Store, words: str) -> int:
     """The number of a job named by its number, its run's name or folder; a run that has no job yet gets one."""
     from app.jobs.actions import adopt
-    from trainers.run import is_run
+    from trainers.runs.run import is_run
 
     number = int(words) if words.isdecimal() else 0
     if number and store.exists() and any(job.id == number for job in store.jobs()):

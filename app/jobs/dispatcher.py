@@ -26,7 +26,7 @@ from app.jobs.summary import read_summary
 from app.jobs.trash import Trash
 from app.jobs.views import Watcher
 from trainers.errors import VelaturaError
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 WORK = "app.jobs.work"
 """The module that is a job's process."""

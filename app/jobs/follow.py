@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from trainers.event_lines import FILE, Event, open_events, parse_event, whole_lines
+from trainers.runs.event_lines import FILE, Event, open_events, parse_event, whole_lines
 
 OPEN_EVERY = 5.0
 """Seconds after which a file is opened though it looks as before: a network disk tells only then what is new."""

@@ -15,9 +15,9 @@ from typing import Any
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, YIELD, Job, Store
 from app.jobs.summary import Summary, read_summary
-from trainers.events import Recorder
-from trainers.oom import has_killed_since
-from trainers.run import Run, write_config
+from trainers.runs.events import Recorder
+from trainers.runs.oom import has_killed_since
+from trainers.runs.run import Run, write_config
 
 MEMORY = "memory"
 """The cause that an event `error` names where there was not enough of it."""
@@ -86,7 +86,7 @@ def low_memory_changes(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def apply_low_memory(run: Run) -> None:
     """Let a run go on with settings that need less memory."""
-    from trainers.config_file import as_table, build_config
+    from trainers.config.tables import as_table, build_config
 
     config = run.config()
     changes = low_memory_changes(as_table(config))

@@ -18,13 +18,13 @@ from app.jobs.store import Job, Store
 from app.jobs.trash import CONTENT, REPLACED, RESTARTED, RUN, Item, Trash, link_tree, new_item
 from app.results import free_name
 from trainers.errors import VelaturaError
-from trainers.events import Recorder
-from trainers.ranks_map import RANK_MAP
-from trainers.run import HEARTBEAT, LOCK, STOP, Run, write_config
-from trainers.threads import FILE as THREADS
+from trainers.ranks.map import RANK_MAP
+from trainers.runs.events import Recorder
+from trainers.runs.run import HEARTBEAT, LOCK, STOP, Run, write_config
+from trainers.runs.threads import FILE as THREADS
 
 if TYPE_CHECKING:
-    from trainers.config import Config
+    from trainers.config.config import Config
 
 LEARNED = ("checkpoints", "samples", "style")
 """What a run has of its training: it goes to the trash when the run is restarted."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from app.jobs.actions import add_command, new_folder
 from app.jobs.store import Job, Store
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
 
 if TYPE_CHECKING:
     from app.drawing import Request
-    from trainers.config import Config
+    from trainers.config.config import Config
 
 ESTIMATE, CAPTION, GENERATE = "estimate", "caption", "generate"
 PICTURE, PLAIN = "picture.png", "plain.png"
@@ -25,7 +25,7 @@ EACH = "picture-{}.png"
 
 def add_estimate(store: Store, config: Config, owner: str = "") -> Job:
     """Put in line a measurement of what a run would take; its numbers are the facts that the job says."""
-    from trainers.config_file import dump_config
+    from trainers.config.tables import dump_config
 
     folder, images = new_folder(store, ESTIMATE), Path(config.data.images).absolute()
     anchored = config.model_copy(update={"data": config.data.model_copy(update={"images": str(images)})})

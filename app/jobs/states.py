@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.summary import Summary
-from trainers.heartbeat import Beat
-from trainers.run import Run
+from trainers.runs.heartbeat import Beat
+from trainers.runs.run import Run
 
 LONGEST_STEP = 3600.0
 """Seconds for which a run may say nothing before it is ended, where no step of it has been timed."""

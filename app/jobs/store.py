@@ -20,7 +20,7 @@ from app.jobs.job import Job, NewJob, Phase, as_kept, as_row, read_job, read_wor
 from app.jobs.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
 from app.jobs.process import Identity
 from trainers.errors import VelaturaError
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 FILE = "queue.db"
 BACKUP = "queue.backup.db"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.follow import Follower
-from trainers.event_lines import Event
+from trainers.runs.event_lines import Event
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
 """The event with which a job says that it has ended, and the state that it is then in."""

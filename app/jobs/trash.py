@@ -29,7 +29,7 @@ from app.jobs.job import as_kept
 from app.jobs.permissions import Actor
 from app.jobs.store import Store
 from trainers.errors import VelaturaError
-from trainers.run import sync_folder, sync_tree, whole_file
+from trainers.runs.run import sync_folder, sync_tree, whole_file
 
 FOLDER = ".trash"
 DAYS = 30

@@ -17,8 +17,8 @@ from app.jobs.process import Identity
 from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import Summary
-from trainers.event_lines import is_text
-from trainers.run import is_run
+from trainers.runs.event_lines import is_text
+from trainers.runs.run import is_run
 
 FELL_BACK = "The checkpoint at step {} was damaged, so it continued from step {}."
 

@@ -21,9 +21,9 @@ from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import read_summary
 from trainers.errors import BusyError, VelaturaError
-from trainers.events import Recorder
-from trainers.run import Run
-from trainers.threads import limit_spinning
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run
+from trainers.runs.threads import limit_spinning
 
 WATCH = 10.0
 """Seconds between two looks at whether the job is still this process's."""
@@ -77,7 +77,7 @@ def _perform(job: Job) -> None:
     if job.kind != TRAIN:
         _run_command(job)
         return
-    from trainers.train import resume
+    from trainers.training.train import resume
 
     if job.low_memory:
         apply_low_memory(Run(job.folder))

@@ -40,8 +40,8 @@ from app.ui.starting import start_run, with_orders
 from app.ui.trouble import reason
 from app.ui.uploads import sender_folder, take_in
 from app.ui.visit import sender_of
-from trainers.presets import list_presets
-from trainers.techniques import list_techniques
+from trainers.config.presets import list_presets
+from trainers.config.techniques import list_techniques
 
 A_PAGE = 50
 DRAFT_LETTERS, NAME_LETTERS, PATH_LETTERS = 64, 200, 4096

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.ui import style_words as words
+from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
-from trainers.models.find import Found, find_models
-from trainers.models.source import HUB_ID, cached_snapshot, find_source
-from trainers.presets import STARTER
+from trainers.models.files.find import Found, find_models
+from trainers.models.files.source import HUB_ID, cached_snapshot, find_source
 
 FRESH_FOR = 30.0
 """Seconds for which a search of the disk is believed."""
@@ -86,7 +86,7 @@ def _known(found: Found) -> Base:
 
 
 def _family(path: Path) -> str:
-    from trainers.models.detect import detect_family
+    from trainers.models.files.detect import detect_family
 
     return detect_family(path).title
 

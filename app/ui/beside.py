@@ -7,10 +7,10 @@ from typing import Any
 
 from app.ui.bases import Base
 from trainers.adapters import METHODS
-from trainers.config import Train
+from trainers.config.config import Train
+from trainers.config.presets import find_preset
+from trainers.config.techniques import BESIDE_METHODS, TEXTUAL_INVERSION, Technique
 from trainers.models.family import family_named
-from trainers.presets import find_preset
-from trainers.techniques import BESIDE_METHODS, TEXTUAL_INVERSION, Technique
 
 BY_NAME: Mapping[str, Technique] = {one.name: one for one in BESIDE_METHODS}
 WORD = BY_NAME[TEXTUAL_INVERSION]

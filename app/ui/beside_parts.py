@@ -9,7 +9,7 @@ from app.ui.drafts import Draft
 from app.ui.fields import find_field
 from app.ui.html import text
 from app.ui.plan import all_layers, learns_word_alone, method_of, refusal, techniques_on, values
-from trainers.techniques import BESIDE_METHODS, Technique
+from trainers.config.techniques import BESIDE_METHODS, Technique
 
 
 def beside_fold(draft: Draft, base: Base) -> str:

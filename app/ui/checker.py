@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from app.ui.drafts import Draft, Drafts
-from trainers.config import Data
+from trainers.config.config import Data
 from trainers.data.buckets import Bucket
 from trainers.data.decode import open_image
 from trainers.data.findings import Finding, Kind, Measured, find_faults, gravest_first, measure
 from trainers.errors import VelaturaError
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
 
 UNKNOWN_BASE = (512, 64)
 """Training size and stride taken for a base that is not on this computer yet."""
@@ -140,7 +140,7 @@ def training_size_of(base: str) -> tuple[int, int]:
 
 def is_here(base: str) -> bool:
     """Whether a base can be looked at without a download."""
-    from trainers.models.source import HUB_ID, cached_snapshot
+    from trainers.models.files.source import HUB_ID, cached_snapshot
 
     there = base == "starter" or Path(base).expanduser().exists()
     return there or (bool(HUB_ID.fullmatch(base)) and cached_snapshot(base) is not None)

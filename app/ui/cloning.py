@@ -12,12 +12,12 @@ from app.ui.drafts import Draft, Drafts, LeftOut, Picture
 from app.ui.names import unlike
 from app.ui.plan import CARE, choose, chosen_layers, deciding_settings, from_table, values, with_choices
 from app.ui.uploads import MOST_PICTURES, as_left_out, take
-from trainers.config import Config
-from trainers.config_file import as_table
+from trainers.config.config import Config
+from trainers.config.tables import as_table
 from trainers.data.captions import base_caption
 from trainers.data.decode import UnreadableError
 from trainers.errors import VelaturaError
-from trainers.run import Run
+from trainers.runs.run import Run
 
 
 def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:

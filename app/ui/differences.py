@@ -14,7 +14,7 @@ from app.ui.plan import values
 from app.ui.run_parts import base_name
 from app.ui.style_words import NOTHING
 from trainers.adapters import METHODS
-from trainers.run import Run
+from trainers.runs.run import Run
 
 OWN = ("schema_version", "name", "data.images")
 """Settings that are every run's own, whatever it learns."""

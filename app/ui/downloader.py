@@ -11,7 +11,7 @@ from app.ui.worker import Tell, report, tell_download
 
 def download(asked: dict[str, Any], tell: Tell) -> None:
     """Download the model that is asked for, into the hub's cache."""
-    from trainers.models.download import download_model
+    from trainers.models.files.download import download_model
 
     download_model(asked["model"], tell_download(tell))
 

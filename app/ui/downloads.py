@@ -12,7 +12,7 @@ from typing import Any, Literal
 from app.ui.places import Places
 from app.ui.worker import Worker
 from trainers.errors import VelaturaError
-from trainers.models.download import NeedsTokenError
+from trainers.models.files.download import NeedsTokenError
 
 DOWNLOADER = "app.ui.downloader"
 TOKEN = "HF_TOKEN"

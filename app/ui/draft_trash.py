@@ -17,7 +17,7 @@ from typing import Any
 from app.jobs.store import Store
 from app.jobs.trash import CONTENT, PICTURES, Trash, new_id, new_item
 from app.ui.words import counted
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
 
 LOOSE, KNOWN = "loose", "pictures.json"
 

@@ -27,7 +27,7 @@ from app.ui.draft_form import VERSION, captions_in, read_table, salvage, version
 from app.ui.draft_trash import forget, returned, take_back, throw_away
 from app.ui.places import Places
 from trainers.errors import VelaturaError
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -13,8 +13,8 @@ from app.ui import style_words as words
 from app.ui.drafts import Draft
 from app.ui.places import Places
 from app.ui.plan import CARE, choose, plan
-from trainers.config import Config
-from trainers.config_file import as_table
+from trainers.config.config import Config
+from trainers.config.tables import as_table
 from trainers.errors import VelaturaError
 
 MOST_KEPT = 500

@@ -18,9 +18,9 @@ from app.ui.drafts import Draft, Drafts
 from app.ui.estimates import Cost, Measured, cost_key
 from app.ui.names import safe_name, suggest
 from app.ui.queue import Queue
-from trainers.config import Config
+from trainers.config.config import Config
 from trainers.errors import VelaturaError
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
 
 FILE = "measuring.json"
 """In a draft's folder: the job that measures it, and what for."""

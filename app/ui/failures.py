@@ -11,7 +11,7 @@ from app.jobs.views import View
 from app.ui import run_words as words
 from app.ui.bases import in_words
 from trainers.errors import VelaturaError
-from trainers.run import Run
+from trainers.runs.run import Run
 
 RAN_AWAY, NO_MEMORY, NO_ROOM, UNFORESEEN = (
     "train.learning_rate",

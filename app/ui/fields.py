@@ -12,7 +12,7 @@ from typing import Any, Literal
 import tomli_w
 
 from trainers.adapters.targets import PRESETS
-from trainers.reference import Setting, list_settings
+from trainers.config.reference import Setting, list_settings
 
 Kind = Literal["switch", "choice", "whole", "number", "text", "list", "numbers", "layers", "table"]
 

@@ -10,10 +10,10 @@ from app.ui.bases import Base, Bases, in_words
 from app.ui.shelf import Item
 from app.ui.wishes import MOST_STYLES, SIDE, Wish, style_field
 from trainers.composition.ways import SUM, UNMERGED, read_composition
+from trainers.config.presets import STARTER, guidance_for
+from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
 from trainers.models.family import FAMILIES
-from trainers.presets import STARTER, guidance_for
-from trainers.techniques import TEXTUAL_INVERSION
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import unicodedata
 from pathlib import Path
 
 from app.ui.drafts import Draft
+from trainers.config.names import PUNCTUATION, check_name, is_allowed, is_reserved, is_word
 from trainers.errors import VelaturaError
-from trainers.safe_name import PUNCTUATION, check_name, is_allowed, is_reserved, is_word
 
 LONGEST, LONGEST_BYTES = 60, 96
 """Letters and bytes of a name; the names of some downloads are made of two."""

@@ -11,12 +11,12 @@ from app.ui.drafts import Choices, Draft
 from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.ui.names import safe_name
 from trainers.adapters import METHODS
-from trainers.config import Config
-from trainers.config_file import KEY_FIRST, build_config, find_problems, lay_over, overlay
-from trainers.config_migrations import migrate
+from trainers.config.config import Config
+from trainers.config.migrations import migrate
+from trainers.config.presets import Preset, find_preset
+from trainers.config.tables import KEY_FIRST, build_config, find_problems, lay_over, overlay
+from trainers.config.techniques import BESIDE_METHODS, Technique
 from trainers.errors import VelaturaError
-from trainers.presets import Preset, find_preset
-from trainers.techniques import BESIDE_METHODS, Technique
 
 CARE = ("quick", "balanced", "faithful", "tiny-file", "low-memory")
 """The presets that people choose from; those named after a method give that method's settings."""

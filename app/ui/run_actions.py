@@ -23,7 +23,7 @@ from app.ui.queue import SMALL_JOB, Queue
 from app.ui.trouble import in_a_banner
 from app.ui.visit import said
 from trainers.errors import VelaturaError
-from trainers.run import Run
+from trainers.runs.run import Run
 
 LOSING = (State.TRAINING, State.SAMPLING, State.STOPPING, State.HANGING)
 """States in which cancelling loses what was not saved."""

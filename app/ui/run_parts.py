@@ -12,8 +12,8 @@ from app.jobs.views import View
 from app.progress import readable_speed
 from app.ui import run_words as words
 from app.ui.html import text
-from trainers.run import Run
-from trainers.techniques import techniques_in
+from trainers.config.techniques import techniques_in
+from trainers.runs.run import Run
 
 COATS = 4
 MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)

@@ -8,8 +8,8 @@ from app.jobs.views import View
 from app.ui import run_words as words
 from app.ui.html import file_address, text
 from app.ui.run_samples import put_copy
-from trainers.ranks import counted_by, names_of
-from trainers.ranks_map import RANK_MAP
+from trainers.ranks.history import counted_by, names_of
+from trainers.ranks.map import RANK_MAP
 
 
 def rank_map(view: View, public: Path) -> str:

@@ -16,7 +16,7 @@ from app.ui import run_words as words
 from app.ui.curve import Losses
 from app.ui.html import file_address, text, wide_table
 from trainers.data.decode import UnreadableError, flatten, open_image
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
 
 SMALL, LARGEST = 256, 2048
 """Sides of the copies that pages show: no larger one is drawn here."""

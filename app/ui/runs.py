@@ -31,7 +31,7 @@ from app.ui.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.trash import trash_link
 from app.ui.visit import actor_of, number, said
 from trainers.errors import VelaturaError
-from trainers.run import Run
+from trainers.runs.run import Run
 
 A_PAGE = 25
 SOON, LATER = 2, 15

@@ -35,9 +35,9 @@ from app.ui.shelf_read import (
 )
 from app.ui.uploads import MOST_BYTES_A_FILE, forget
 from trainers.errors import VelaturaError
-from trainers.formats import peft
+from trainers.formats.clients import peft
 from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
-from trainers.run import Run, plain_disk_errors, whole_file
+from trainers.runs.run import Run, plain_disk_errors, whole_file
 
 __all__ = ["FORMATS", "Item", "Shelf"]
 
@@ -282,7 +282,7 @@ class Shelf:
 
     def _put_plain(self, source: Path, place: Path) -> None:
         """Write a style as plain LoRA, which is what diffusers loads; one at a time, since it may take much memory."""
-        from trainers.formats.convert import write_plain
+        from trainers.formats.clients.convert import write_plain
         from trainers.formats.read import read_style
 
         with self._writing:

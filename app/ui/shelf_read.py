@@ -12,15 +12,15 @@ from app.ui import shelf_words as words
 from app.ui.differences import setting
 from app.ui.downloads import OFFERS
 from app.ui.names import safe_name
-from trainers.formats.convert import is_plain, why_not_plain
+from trainers.config.presets import STARTER
+from trainers.formats.clients.compatibility import readings
+from trainers.formats.clients.convert import is_plain, why_not_plain
 from trainers.formats.inspect import Glance, glance_at
 from trainers.formats.on_base import needs_base
 from trainers.formats.own import read_form
 from trainers.formats.read import Style, read_outline, read_style
-from trainers.formats.readers import readings
 from trainers.models.family import FAMILIES
-from trainers.presets import STARTER
-from trainers.run import Run
+from trainers.runs.run import Run
 
 SAMPLED = 2**16
 """Bytes that are read at each of some places of a file to tell it from others."""

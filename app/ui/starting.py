@@ -16,10 +16,10 @@ from app.ui.names import name_of, suggest, unlike
 from app.ui.parts import Studio
 from app.ui.plan import all_layers, choose, nested, with_choices
 from trainers.adapters import METHODS
-from trainers.config_file import as_table, build_config, lay_over, overlay
+from trainers.config.presets import find_preset
+from trainers.config.tables import as_table, build_config, lay_over, overlay
 from trainers.device import choose_device
 from trainers.errors import VelaturaError
-from trainers.presets import find_preset
 
 
 def start_run(studio: Studio, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None) -> Job:

@@ -14,9 +14,9 @@ from app.ui.html import button, text
 from app.ui.method_pictures import method_picture, method_strip
 from app.ui.plan import CARE, method_of
 from trainers.adapters import METHODS
-from trainers.formats.readers import programs_for
+from trainers.config.presets import find_preset
+from trainers.formats.clients.compatibility import programs_for
 from trainers.models.family import FAMILIES
-from trainers.presets import find_preset
 
 SHOWN_METHODS = 3
 SPARE_ROOM = 10**9

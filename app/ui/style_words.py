@@ -24,7 +24,7 @@ PRESETS: Mapping[str, tuple[str, str, int]] = {
 """Name, sentence, and coats of glaze: more coats, more care."""
 NOT_MEASURED = "not measured yet"
 DIFFUSERS, SECOND_FILE, NOT_DIFFUSERS, HERE = "diffusers", "a second file for diffusers", "", "Velatura only"
-"""What is said of diffusers; who else reads a file, `trainers.formats.readers` says."""
+"""What is said of diffusers; who else reads a file, `trainers.formats.clients.compatibility` says."""
 PARTLY = "Velatura; other programs read a part of it"
 METHODS: Mapping[str, tuple[str, str, str]] = {
     "lora": ("LoRA", "The standard: fast, and every tool opens it. Good at most styles.", DIFFUSERS),

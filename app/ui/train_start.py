@@ -25,7 +25,7 @@ from app.ui.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
 from app.ui.starting import start_run
 from app.ui.trouble import reason, saying, trouble_line
 from app.ui.visit import actor_of, flag, key_of, number, said, tab_of
-from trainers.config import Config, Data
+from trainers.config.config import Config, Data
 from trainers.data.captions import full_caption
 from trainers.errors import VelaturaError
 

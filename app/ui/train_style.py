@@ -34,9 +34,9 @@ from app.ui.plan import (
 from app.ui.shell import AT_ONCE, EACH, block
 from app.ui.trouble import saying, trouble_line
 from app.ui.visit import flag, key_of, number, said, tab_of
-from trainers.config_file import dump_config
+from trainers.config.tables import dump_config
 from trainers.errors import VelaturaError
-from trainers.models.source import HUB_ID
+from trainers.models.files.source import HUB_ID
 
 CHOICES, SETTINGS = "style-choices", "style-settings"
 MOST_TOML = 9000

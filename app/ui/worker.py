@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from app.failure import sentence
 from app.telling import in_steps
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
 
 JOB, EVENTS, HELD, LOG, STOPPED = "job.json", "events.jsonl", ".held", "log.txt", "stopped"
 MOST_LOG = 4000

@@ -13,7 +13,7 @@ import typer
 
 from benchmarks.clients.check import ROOT, compare, copy_base, draw, loads, train_shortly
 from benchmarks.clients.report import RESULTS, append, complaint, failures, page, read
-from trainers.techniques import list_techniques
+from trainers.config.techniques import list_techniques
 
 SCRATCH = Path("outputs/clients-check")
 CODE = (

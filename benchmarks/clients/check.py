@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 
 from presets.samples.catalogue import read_sets
-from trainers.config import Config
-from trainers.config_file import build_config, overlay
+from trainers.config.config import Config
+from trainers.config.presets import STARTER, find_preset
+from trainers.config.tables import build_config, overlay
 from trainers.formats.read import OWN_FORM, Style, read_style
-from trainers.models.source import starter_folder
-from trainers.presets import STARTER, find_preset
-from trainers.run import Run
-from trainers.train import train
+from trainers.models.files.source import starter_folder
+from trainers.runs.run import Run
+from trainers.training.train import train
 
 Client = Literal["diffusers", "LyCORIS", "Velatura"]
 

@@ -21,21 +21,21 @@ from presets.starter.recipe.autoencoder import reconstruct
 from presets.starter.recipe.measure import as_tensor
 from presets.starter.recipe.perception import Perception, load_perception
 from trainers.adapters.network import Network
-from trainers.config import Config
-from trainers.config_file import build_config
+from trainers.config.config import Config
+from trainers.config.presets import STARTER, find_preset
+from trainers.config.tables import build_config
 from trainers.data.dataset import CENTRE, Dataset, Draw, load_dataset, pixels
 from trainers.errors import VelaturaError
-from trainers.events import Event
 from trainers.memory import peak_memory
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.presets import STARTER, find_preset
-from trainers.previews import preview_order
-from trainers.reopened import reopened
-from trainers.run import Run
-from trainers.sampling import draw, to_image
+from trainers.runs.events import Event
+from trainers.runs.run import Run
+from trainers.sampling.sample import draw, to_image
 from trainers.score.denoising import ask, denoising_errors
-from trainers.train import train
+from trainers.training.previews import preview_order
+from trainers.training.reopen import reopened
+from trainers.training.train import train
 
 HELD_OUT = slice(1, None, 3)
 """Which of a set's concepts are not trained: every third, one or more of each kind."""

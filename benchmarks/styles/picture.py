@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from benchmarks.styles.rows import STYLES, Row
-from trainers.grid import INK, PAPER, QUIET, load_font
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
+from trainers.sampling.grid import INK, PAPER, QUIET, load_font
 
 CELL, GAP, LABEL, HEAD = 80, 6, 132, 30  # pixels
 LONGEST = 16

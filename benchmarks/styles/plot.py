@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from trainers.grid import INK, PAPER, QUIET, load_font
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
+from trainers.sampling.grid import INK, PAPER, QUIET, load_font
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1120, 640, 70, 60, 50, 50  # pixels
 LINE, DOT, ACCENT = "#e4ddd2", 5, "#0b6b5d"

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 from benchmarks.styles.rows import BASE, FIRST_SEED, STEPS, STYLES, Results, Row, own_rate, rounded
-from trainers.techniques import list_techniques
+from trainers.config.techniques import list_techniques
 
 SWEPT = STYLES[0]
 """The style on which learning rates are tried, with the first seed."""

@@ -27,7 +27,7 @@ from presets.starter.recipe.shapes import draw_shapes
 from presets.starter.recipe.tries import TRIES, Workshop, make_try, measure_once
 from presets.starter.recipe.unseen import read_unseen
 from trainers.errors import VelaturaError
-from trainers.models.source import starter_folder
+from trainers.models.files.source import starter_folder
 
 SHIPPED = "shipped"
 

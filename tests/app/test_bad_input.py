@@ -244,7 +244,9 @@ def full_disk(*arguments: Any, **options: Any) -> None:
 def test_a_full_disk_leaves_nothing_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path / "images", "fox.png")
     before = tree(tmp_path)
-    monkeypatch.setattr("trainers.prepare.write_config", full_disk)  # the last thing that is written before training
+    monkeypatch.setattr(
+        "trainers.runs.prepare.write_config", full_disk
+    )  # the last thing that is written before training
     outcome = call("train", "--images", tmp_path / "images", "--name", "new", "--out", tmp_path / "deep" / "runs")
     assert outcome.code != 0
     assert re.fullmatch(r"error: the disk is full: .*\n", outcome.err.splitlines(True)[-1])

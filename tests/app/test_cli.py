@@ -17,8 +17,8 @@ from tests.app.command import call, command_line, commands, parse, process
 from tests.app.conftest import Trained
 from tests.app.files import write_pictures
 from trainers.adapters import METHODS
-from trainers.events import read_events
-from trainers.techniques import BESIDE_METHODS, list_techniques
+from trainers.config.techniques import BESIDE_METHODS, list_techniques
+from trainers.runs.events import read_events
 
 EVERY_COMMAND = sorted(commands())
 

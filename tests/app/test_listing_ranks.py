@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tests.app.command import call
 from tests.app.conftest import Trained
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 
 def test_inspect_of_a_run_says_where_its_rank_went(trained: Trained, tmp_path: Path) -> None:

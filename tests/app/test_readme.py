@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from tests.app.command import FEW_STEPS, call, parse, process
 from tests.app.files import write_pictures
-from trainers.presets import find_preset, list_presets
-from trainers.techniques import list_techniques
+from trainers.config.presets import find_preset, list_presets
+from trainers.config.techniques import list_techniques
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from app.settings import gather_config
-from trainers.config import Config
-from trainers.config_file import dump_config
+from trainers.config.config import Config
+from trainers.config.presets import find_preset
+from trainers.config.tables import dump_config
 from trainers.errors import VelaturaError
-from trainers.presets import find_preset
 
 
 def gather(

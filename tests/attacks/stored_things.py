@@ -23,8 +23,8 @@ from app.ui.uploads import take_folder
 from app.ui.wishes import Typed, Wish
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
-from tests.trainers.runs import write_images
-from trainers.events import Recorder
+from tests.trainers.tiny_runs import write_images
+from trainers.runs.events import Recorder
 
 VISITOR = "bob"
 """Who looks at all of it."""

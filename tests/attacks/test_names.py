@@ -13,7 +13,7 @@ from app.ui.names import safe_name, unlike
 from app.ui.places import Places
 from app.ui.uploads import Upload, take_in
 from tests.trainers.data.pictures import scene
-from trainers.safe_name import check_name
+from trainers.config.names import check_name
 
 NASTY = [
     *("../../../etc/passwd", "..\\..\\windows\\win.ini", "/etc/passwd", "C:\\boot.ini", "\\\\host\\share", "a\0.png"),

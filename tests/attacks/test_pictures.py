@@ -73,9 +73,9 @@ from app.ui.run_samples import Sample, address
 from app.ui.shelf import Shelf
 from app.ui.wishes import Wish
 from trainers.data import decode_memory
-from trainers.previews import kept
-from trainers.prior import class_image
-from trainers.sampling import Order
+from trainers.training.previews import kept
+from trainers.training.prior import class_image
+from trainers.sampling.sample import Order
 from trainers.errors import VelaturaError
 
 decode_memory.MOST_BYTES = int(sys.argv[2])

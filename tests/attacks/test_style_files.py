@@ -14,7 +14,7 @@ from torch import nn
 
 from tests.attacks.style_files import FILES, HEADERS, SETTINGS, tiny_parts, try_one, write_all
 from trainers.errors import VelaturaError
-from trainers.models.header import read_header
+from trainers.models.files.header import read_header
 
 ROOT = Path(__file__).parents[2]
 NAMES = [*FILES, *HEADERS, *(f"settings: {name}" for name in SETTINGS)]

@@ -14,8 +14,8 @@ from benchmarks.styles.plot import Frame, Point, draw_plot
 from benchmarks.styles.report import gather, left_of, write_report
 from benchmarks.styles.rows import BASE, RESULTS, STYLES, Figures, Results, Row, at_rate, own_rate, settings
 from benchmarks.styles.sweep import APART, AT_MOST, better_rate, every_preset, tried, untried, wanted
-from trainers.config_file import build_config
-from trainers.techniques import list_techniques
+from trainers.config.tables import build_config
+from trainers.config.techniques import list_techniques
 
 LORA, VERA = own_rate("lora"), own_rate("vera")
 INKY = (11, 107, 93)

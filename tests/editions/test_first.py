@@ -18,20 +18,20 @@ from safetensors.torch import load_file
 from tests.app.ui.server import Process
 from tests.editions.first import PASSWORDS, Edition, unpack
 from tests.golden.measure import is_recorded_make
-from tests.trainers.runs import METHODS, equal
+from tests.trainers.tiny_runs import METHODS, equal
 
 pytestmark = pytest.mark.long
 EXPORT_ALL = """
 from pathlib import Path
-from trainers.reopened import export_again
-from trainers.run import open_run
+from trainers.training.reopen import export_again
+from trainers.runs.run import open_run
 for folder in sorted(Path("outputs").glob("method-*")):
     export_again(open_run(folder), Path("exported") / f"{folder.name}.safetensors", None, False)
 """
 LONGER = """
 from pathlib import Path
-from trainers.run import open_run
-from trainers.train import resume
+from trainers.runs.run import open_run
+from trainers.training.train import resume
 for folder in sorted(Path("outputs").glob("method-*")):
     run = open_run(folder)
     stop = lambda event: event["type"] == "step" and run.ask_to_stop()
@@ -39,8 +39,8 @@ for folder in sorted(Path("outputs").glob("method-*")):
 """
 UNCUT = """
 from pathlib import Path
-from trainers.run import open_run
-from trainers.train import train
+from trainers.runs.run import open_run
+from trainers.training.train import train
 train(open_run(Path("outputs/interrupted")).config(), Path("uncut"))
 """
 DRAFT = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.trainers.runs import METHODS
+from tests.trainers.tiny_runs import METHODS
 
 FAMILIES = ("sd1", "sd2-v", "sdxl")
 WITHOUT_TEXT = ("t-lora", "vpt")

@@ -53,7 +53,7 @@ def is_recorded_make(torch: str) -> bool:
 def main(family: str, asked: str, answered: str) -> None:
     """Train each case on a tiny base of this family and write what came out."""
     from tests.tiny import tiny_folder
-    from tests.trainers.runs import write_images
+    from tests.trainers.tiny_runs import write_images
 
     cases: dict[str, dict[str, Any]] = json.loads(Path(asked).read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
@@ -69,11 +69,11 @@ def main(family: str, asked: str, answered: str) -> None:
 def _train(table: Mapping[str, Any], out: Path) -> Outcome:
     import tomli_w
 
-    from tests.trainers.runs import stopping_at
-    from trainers.config_file import read_config
-    from trainers.events import read_events
-    from trainers.run import Run
-    from trainers.train import train
+    from tests.trainers.tiny_runs import stopping_at
+    from trainers.config.tables import read_config
+    from trainers.runs.events import read_events
+    from trainers.runs.run import Run
+    from trainers.training.train import train
 
     out.mkdir()
     file = out / "settings.toml"

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.golden.cases import FAMILIES, QUICK, tables
 from tests.golden.measure import measure
-from trainers.config_file import as_table, build_config, overlay
+from trainers.config.tables import as_table, build_config, overlay
 
 FILE = Path(__file__).with_name("numbers.json")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.golden.cases import FAMILIES, tables
 from tests.golden.measure import is_recorded_make, measure
-from trainers.config_file import overlay
+from trainers.config.tables import overlay
 
 KEPT: dict[str, Any] = json.loads(Path(__file__).with_name("numbers.json").read_text(encoding="utf-8"))
 CASES: dict[str, Any] = KEPT["cases"]

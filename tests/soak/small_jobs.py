@@ -13,7 +13,7 @@ from app.jobs.states import State
 from app.jobs.store import Store
 from app.jobs.views import Watcher
 from tests.soak.machine import Machine
-from trainers.events import read_events
+from trainers.runs.events import read_events
 
 DISPATCHERS = 3
 DEVICES = ("--device", "cuda:0", "--device", "cuda:1", "--device", "cuda:2")

@@ -19,10 +19,10 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.views import View, Watcher
 from tests.soak.machine import ENVIRONMENT, Machine, free_port
-from trainers.config import Config
-from trainers.config_file import build_config
-from trainers.events import read_events
-from trainers.run import Run
+from trainers.config.config import Config
+from trainers.config.tables import build_config
+from trainers.runs.events import read_events
+from trainers.runs.run import Run
 
 SAMPLES = Path(__file__).parents[2] / "presets" / "samples" / "black-line"
 PHASES = (State.PREPARING, State.TRAINING, State.SAMPLING, State.SAVING)
@@ -179,7 +179,7 @@ class TrainingSoak:
     def _train_whole(self, folder: Path) -> dict[str, torch.Tensor]:
         """The style of the same run that nothing cuts."""
         code = (
-            "import sys; from pathlib import Path; from trainers.train import train; "
+            "import sys; from pathlib import Path; from trainers.training.train import train; "
             "from tests.soak.trainings import settings; train(settings('whole'), Path(sys.argv[1]))"
         )
         subprocess.run([sys.executable, "-c", code, str(folder)], env=ENVIRONMENT, check=True, capture_output=True)

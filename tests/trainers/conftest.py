@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.trainers.runs import quick_settings, write_images
-from trainers.config import Config
+from tests.trainers.tiny_runs import quick_settings, write_images
+from trainers.config.config import Config
 
 
 @pytest.fixture(scope="session")

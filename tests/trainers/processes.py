@@ -11,17 +11,17 @@ from pathlib import Path
 
 import torch
 
-from tests.trainers.runs import events_of
-from trainers.config import Config
-from trainers.config_file import dump_config
-from trainers.run import Run
+from tests.trainers.tiny_runs import events_of
+from trainers.config.config import Config
+from trainers.config.tables import dump_config
+from trainers.runs.run import Run
 
 DRIVER = """
 import sys
 from pathlib import Path
 import torch
-from trainers.config_file import dump_config, read_config
-from trainers.train import train
+from trainers.config.tables import dump_config, read_config
+from trainers.training.train import train
 torch.set_num_threads(int(sys.argv[3]))
 train(read_config(Path(sys.argv[1])), Path(sys.argv[2]))
 """

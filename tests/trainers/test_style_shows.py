@@ -12,18 +12,18 @@ import torch
 from PIL import Image
 
 from trainers.adapters.network import Network
-from trainers.batches import Batches
-from trainers.config import Config
-from trainers.config_file import build_config
+from trainers.composition.apply import apply_styles
+from trainers.config.config import Config
+from trainers.config.presets import STARTER, find_preset
+from trainers.config.tables import build_config
 from trainers.data.dataset import load_dataset
-from trainers.formats.apply import apply_styles
 from trainers.formats.read import read_style
 from trainers.models.load import load_model
-from trainers.presets import STARTER, find_preset
 from trainers.randomness import generator
-from trainers.run import Run
-from trainers.train import Result, train
-from trainers.trainee import Trainee
+from trainers.runs.run import Run
+from trainers.training.batches import Batches
+from trainers.training.train import Result, train
+from trainers.training.trainee import Trainee
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_collection")]
 

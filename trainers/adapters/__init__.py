@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainers.adapters.adalora import AdaLoRA
-from trainers.adapters.adapter import Adapter
-from trainers.adapters.bitfit import BitFit
-from trainers.adapters.dylora import DyLoRA
-from trainers.adapters.full import Full
-from trainers.adapters.ia3 import IA3
-from trainers.adapters.krona import KronA
-from trainers.adapters.krona_block import KronABlock
-from trainers.adapters.loha import LoHA
-from trainers.adapters.lokr import LoKr
-from trainers.adapters.lora import LoRA
 from trainers.adapters.method import Method
-from trainers.adapters.oft import OFT
-from trainers.adapters.prompts import Prompts
-from trainers.adapters.selora import SeLoRA
-from trainers.adapters.sora import SoRA
-from trainers.adapters.ssf import SSF
-from trainers.adapters.tied import TiedLoRA
-from trainers.adapters.tlora import TLoRA
-from trainers.adapters.vera import VeRA
+from trainers.adapters.methods.adalora import AdaLoRA
+from trainers.adapters.methods.adapter import Adapter
+from trainers.adapters.methods.bitfit import BitFit
+from trainers.adapters.methods.dylora import DyLoRA
+from trainers.adapters.methods.full import Full
+from trainers.adapters.methods.ia3 import IA3
+from trainers.adapters.methods.krona import KronA
+from trainers.adapters.methods.krona_block import KronABlock
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
+from trainers.adapters.methods.prompts import Prompts
+from trainers.adapters.methods.selora import SeLoRA
+from trainers.adapters.methods.sora import SoRA
+from trainers.adapters.methods.ssf import SSF
+from trainers.adapters.methods.tied import TiedLoRA
+from trainers.adapters.methods.tlora import TLoRA
+from trainers.adapters.methods.vera import VeRA
 
 # The method's section of the config: any of these, told apart by `name`.
 AnyMethod: Any = (

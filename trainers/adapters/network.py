@@ -20,7 +20,7 @@ from trainers.errors import VelaturaError
 from trainers.randomness import generator
 
 if TYPE_CHECKING:
-    from trainers.config import Targets
+    from trainers.config.config import Targets
 
 Kin = TypeVar("Kin", bound=Method)
 

@@ -16,7 +16,7 @@ from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
     from trainers.adapters.method import Method
-    from trainers.config import Targets
+    from trainers.config.config import Targets
 
 # Each with the norms before these layers, which only some methods change.
 ATTENTION = (

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.updates import Affine, Dense, Update
+from trainers.composition.apply import Changes, StyleNetwork, apply_styles, put_changes, put_method, read_changes, speak
+from trainers.composition.batched import batch_styles
 from trainers.composition.composite import Composite
 from trainers.composition.dare import merge_dare
 from trainers.composition.k_lora import KLoRA, rank_of, turning_points
@@ -17,16 +19,6 @@ from trainers.composition.switch import Switch
 from trainers.composition.ties import merge_ties
 from trainers.composition.ways import SUM, UNMERGED, Composition, check_count
 from trainers.errors import VelaturaError
-from trainers.formats.apply import (
-    Changes,
-    StyleNetwork,
-    apply_styles,
-    put_changes,
-    put_method,
-    read_changes,
-    speak,
-)
-from trainers.formats.batched import batch_styles
 from trainers.formats.read import Style
 from trainers.models.model import Model
 from trainers.randomness import generator

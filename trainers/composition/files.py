@@ -18,12 +18,12 @@ from trainers.adapters.method import Now
 from trainers.adapters.site import Clock, Site
 from trainers.adapters.updates import LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
+from trainers.composition.apply import same_layers
 from trainers.composition.svd import Truncated, merge_svd, relative_error
 from trainers.errors import VelaturaError
-from trainers.formats.apply import same_layers
-from trainers.formats.convert import outline_of, plain_metadata, precision_of, why_not_plain
+from trainers.formats.clients.convert import outline_of, plain_metadata, precision_of, why_not_plain
+from trainers.formats.clients.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.formats.file import save
-from trainers.formats.for_diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.formats.names import layer_names
 from trainers.formats.origin import origin_of
 from trainers.formats.read import Style

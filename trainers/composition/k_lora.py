@@ -26,8 +26,8 @@ from torch import Tensor
 from trainers.adapters.method import LayerMethod, Now, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Update
-from trainers.formats.apply import factors, from_factors
-from trainers.formats.batched import by_number, numbered
+from trainers.composition.apply import factors, from_factors
+from trainers.composition.batched import by_number, numbered
 
 BETA = 0.5
 FARTHEST = 3.0

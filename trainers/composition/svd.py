@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainers.adapters.updates import LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
-from trainers.formats.for_diffusers import thin
+from trainers.formats.clients.diffusers import thin
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def find_captioner(name: str) -> Path | None:
 
 def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
     """The folder of a captioner's model, downloaded if it is not here. VelaturaError where it cannot be had."""
-    from trainers.models.download import Wanted, fetch_files
+    from trainers.models.files.download import Wanted, fetch_files
 
     if found := find_captioner(name):
         return found

@@ -1,7 +1,7 @@
 """Style files out and in."""
 
-from trainers.formats.apply import StyleNetwork, apply_styles
-from trainers.formats.for_diffusers import how_to_load, write_for_diffusers
+from trainers.composition.apply import StyleNetwork, apply_styles
+from trainers.formats.clients.diffusers import how_to_load, write_for_diffusers
 from trainers.formats.inspect import StyleSummary, describe_style
 from trainers.formats.metadata import TrainingFacts, style_metadata
 from trainers.formats.read import Style, read_style

@@ -9,14 +9,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from trainers.formats.clients.peft import FACTS
 from trainers.formats.layout import method_of
 from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.own import read_form
-from trainers.formats.peft import FACTS
 from trainers.formats.read import Style, read_style
 from trainers.formats.said import captions_of, settings_of, trained_as
-from trainers.ranks_names import dotted, in_order
+from trainers.layer_names import dotted, in_order
 
 WRITTEN_AS_ANOTHER = ("ia3", "ssf", "bitfit")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from trainers.adapters.initial import tucker
+from trainers.adapters.methods.initial import tucker
 from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 
 # Each pattern takes the end of a key; what is before it names the layer.

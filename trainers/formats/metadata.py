@@ -18,14 +18,14 @@ import torch
 
 from trainers.adapters.method import LayerMethod, RankedMethod
 from trainers.adapters.network import Network
-from trainers.config import Config
+from trainers.config.config import Config
 from trainers.data.captions import full_caption
 from trainers.formats.embedding import WORD
 from trainers.formats.origin import STARTER
 from trainers.formats.write import file_alpha
-from trainers.loss import weighting_gamma
 from trainers.models.model import Model
-from trainers.optim import text_learning_rate
+from trainers.training.loss import weighting_gamma
+from trainers.training.optim import text_learning_rate
 
 LARGEST_TAGS = 32 * 1024
 """Bytes of the tag counts; rarer tags are left out."""

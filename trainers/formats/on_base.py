@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.updates import Affine, Dense, LowRank, Update
+from trainers.formats.clients.peft import CAYLEY_TERMS, INPUTS, rotation_of
 from trainers.formats.layout import GLORA, LayoutError, build_update, scale_of
-from trainers.formats.peft import CAYLEY_TERMS, INPUTS, rotation_of
 
 DECOMPOSED = ("dora_scale", "lora_magnitude_vector")
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
+from trainers.formats.clients.peft import CONFIG, PREFIX, PeftSettings, settings_beside, settings_in
 from trainers.formats.embedding import parts_in, rows_in, words_of
 from trainers.formats.layout import LayoutError, build_update, by_layer, largest, method_of, split_key
 from trainers.formats.limits import check_formats, check_shapes, check_sizes
 from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
-from trainers.formats.peft import CONFIG, PREFIX, PeftSettings, settings_beside, settings_in
-from trainers.models.header import Header, read_header
+from trainers.models.files.header import Header, read_header
 
 BASE_MODEL_KEYS = re.compile(
     r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner\.embedders)\."

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainers.adapters import METHODS
+from trainers.config.techniques import BESIDE_METHODS, LAYERS
 from trainers.formats.read import Style
-from trainers.techniques import BESIDE_METHODS, LAYERS
 
 MADE_OF_A_METHOD = {*LAYERS, "block"}
 """Places of the techniques that make another method of the one whose setting they are."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from trainers.config import Base, Data
+from trainers.config.config import Base, Data
 from trainers.formats.read import Style
 from trainers.formats.said import settings_of
 

@@ -22,12 +22,12 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, Dense, Kronecker, LowRank, Normalised, Update
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.errors import VelaturaError
+from trainers.formats.clients.compatibility import by_name, reads_text, tells_base
 from trainers.formats.extract import extract, kept_share
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
 from trainers.formats.own import own_form
 from trainers.formats.pack import Precision, pack, plain
-from trainers.formats.readers import by_name, reads_text, tells_base
 
 
 @torch.no_grad()

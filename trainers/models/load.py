@@ -10,24 +10,24 @@ from typing import Any
 
 import torch
 
-from trainers import config
+from trainers.config import config
 from trainers.errors import VelaturaError
-from trainers.models.detect import (
+from trainers.models.family import Family, Prediction, family_named
+from trainers.models.files.detect import (
     detect_prediction,
     family_of_file,
     family_of_folder,
     prediction_of_config,
     prediction_of_output,
 )
-from trainers.models.family import Family, Prediction, family_named
-from trainers.models.folder import load_part, load_tokenizer, read_json, weight_files
-from trainers.models.header import read_header
+from trainers.models.files.folder import load_part, load_tokenizer, read_json, weight_files
+from trainers.models.files.header import read_header
+from trainers.models.files.single_file import load_single_file, shipped_tokenizer
+from trainers.models.files.source import Source, find_source
 from trainers.models.images import predict
 from trainers.models.model import Model
 from trainers.models.quiet import quietly
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
-from trainers.models.single_file import load_single_file, shipped_tokenizer
-from trainers.models.source import Source, find_source
 from trainers.models.storage import store_in_nf4
 from trainers.models.text import add_time_ids, encode_captions, places
 from trainers.models.words import token_groups

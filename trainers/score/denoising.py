@@ -15,15 +15,15 @@ from torch import Tensor
 from trainers.adapters.method import Now
 from trainers.adapters.network import Network
 from trainers.adapters.site import Clock
-from trainers.config import Config, Loss
+from trainers.config.config import Config, Loss
 from trainers.data.captions import full_caption
 from trainers.data.dataset import CENTRE, Draw, Item, mask, pixels, placement
-from trainers.loss import error_by_image
 from trainers.models.images import encode_images, predict
 from trainers.models.model import Model
 from trainers.models.text import Conditioning, add_time_ids, encode_captions
 from trainers.randomness import generator
 from trainers.score import TIMES
+from trainers.training.loss import error_by_image
 
 SQUARED = Loss(kind="mse", min_snr_gamma=0)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.adapters.method import Now
-from trainers.reopened import ranks_of, reopened
-from trainers.run import Run
+from trainers.runs.run import Run
 from trainers.score import TIMES, TOLERANCE
 from trainers.score.denoising import ask, denoising_errors
-from trainers.train import open_dataset
+from trainers.training.reopen import ranks_of, reopened
+from trainers.training.train import open_dataset
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from presets.starter.recipe.autoencoder import reconstruct
 from presets.starter.recipe.measure import as_tensor, open_base, pick_concepts, read_truth
 from presets.starter.recipe.perception import Perception
 from presets.starter.recipe.sets import read_icon_sets
-from trainers.config_file import build_config
-from trainers.presets import STARTER, find_preset
+from trainers.config.presets import STARTER, find_preset
+from trainers.config.tables import build_config
 
 PRESET = "balanced"
 CONCEPTS = 12  # drawn, none of them in the sample set
@@ -39,7 +39,7 @@ def draw_before_and_after(base: Path, sample_set: SampleSet, concepts: tuple[str
     """Train the preset as it is for the starter, on `base`, and draw the concepts without and with the style."""
     from PIL import Image
 
-    from trainers.train import train
+    from trainers.training.train import train
 
     options = {
         "name": "learning",

@@ -18,11 +18,11 @@ from presets.starter.recipe.captions import describe
 from presets.starter.recipe.perception import Perception
 from presets.starter.recipe.render import SIZE, open_drawings
 from presets.starter.recipe.sets import IconSet, read_concepts, read_icon_sets
-from trainers.config import Base
+from trainers.config.config import Base
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.randomness import generator
-from trainers.sampling import Order, draw
+from trainers.sampling.sample import Order, draw
 
 CONCEPTS = 200  # that a drawn one is to be found among
 GUIDANCE = 3.0

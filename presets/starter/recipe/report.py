@@ -23,8 +23,8 @@ from presets.starter.recipe.measure import (
 )
 from presets.starter.recipe.perception import load_perception
 from presets.starter.recipe.render import SIZE
-from trainers.grid import make_grid
-from trainers.sampling import Order, draw
+from trainers.sampling.grid import make_grid
+from trainers.sampling.sample import Order, draw
 
 PROMPTS = (
     "fox", "dog face", "penguin", "butterfly", "hamburger", "strawberry", "sunflower", "rocket", "house", "guitar",

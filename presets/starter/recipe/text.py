@@ -16,7 +16,7 @@ from presets.starter.recipe.sets import read_concepts, read_icon_sets
 from presets.starter.recipe.stage import Schedule, Stage
 from presets.starter.recipe.teacher import embed, fetch_teacher, whiten
 from presets.starter.recipe.tokens import END, POSITIONS, START, whole_words
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
 
 WIDTH = 192
 LAYERS = 3

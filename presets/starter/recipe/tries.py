@@ -29,7 +29,7 @@ from presets.starter.recipe.perceptual import PerceptualDistance
 from presets.starter.recipe.stage import Between, Schedule, Stage
 from presets.starter.recipe.unseen import measure_unseen
 from trainers.errors import VelaturaError
-from trainers.run import whole_file
+from trainers.runs.run import whole_file
 
 FIGURES = "figures.json"
 PERCEPTUAL_WEIGHT = 0.3

@@ -10,8 +10,8 @@ import pytest
 
 from app.jobs.store import Store
 from tests.trainers.conftest import images, quick_collection
-from tests.trainers.runs import quick_settings
-from trainers.config import Config
+from tests.trainers.tiny_runs import quick_settings
+from trainers.config.config import Config
 
 __all__ = ["images", "quick", "quick_collection", "store"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.jobs.process import own_identity
 from app.jobs.store import Store
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 if __name__ == "__main__":
     runs, number, token = sys.argv[1:]

@@ -19,10 +19,10 @@ from app.jobs.store import NewJob, Store
 from app.jobs.trash import Trash
 from app.jobs.views import Watcher
 from tests.app.jobs.working import CPU, do_next, line, state_of
-from tests.trainers.runs import equal, events_of, quick_settings, style_tensors, write_images
+from tests.trainers.tiny_runs import equal, events_of, quick_settings, style_tensors, write_images
 from trainers.errors import VelaturaError
-from trainers.run import Run
-from trainers.train import resume, train
+from trainers.runs.run import Run
+from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 

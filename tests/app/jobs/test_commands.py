@@ -25,7 +25,7 @@ from app.ui.shelf import Shelf
 from tests.app.command import Outcome, call, command_line, commands
 from tests.app.files import write_pictures
 from tests.app.ui.ended_runs import write_run
-from trainers.prepare import prepare
+from trainers.runs.prepare import prepare
 
 FEW = ("--steps", "1", "--set", "sample.steps=1", "--set", "targets.unet=cross-kv")
 

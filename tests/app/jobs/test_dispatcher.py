@@ -27,11 +27,11 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.views import View, Watcher
-from tests.trainers.runs import equal, events_of, state_of, style_metadata, style_tensors
+from tests.trainers.tiny_runs import equal, events_of, state_of, style_metadata, style_tensors
 from trainers.errors import VelaturaError
-from trainers.events import Recorder, read_events
-from trainers.run import Run
-from trainers.train import train
+from trainers.runs.events import Recorder, read_events
+from trainers.runs.run import Run
+from trainers.training.train import train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 

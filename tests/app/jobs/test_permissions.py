@@ -14,7 +14,7 @@ from app.jobs.permissions import MACHINE_OWNER, Actor, NotOwnerError
 from app.jobs.store import TRAIN, NewJob, Store
 from tests.app.jobs.working import line
 from tests.app.ui.ended_runs import write_run
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 ANN, BEN = Actor("ann"), Actor("ben")
 SHORT = {"train": {"steps": 4, "warmup": 0}}

@@ -14,9 +14,9 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.priority import NICE, VARIABLE
 from app.jobs.process import own_identity, start_detached
 from tests.app.jobs.working import CPU, state_of
-from tests.trainers.runs import events_of
-from trainers.run import Run
-from trainers.threads import FILE, SPINS
+from tests.trainers.tiny_runs import events_of
+from trainers.runs.run import Run
+from trainers.runs.threads import FILE, SPINS
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 

@@ -23,8 +23,8 @@ from app.jobs.views import Watcher
 from tests.app.command import call
 from tests.app.jobs.working import CPU, do_next, line
 from trainers.errors import VelaturaError
-from trainers.events import Recorder
-from trainers.run import Run
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 
@@ -160,7 +160,7 @@ def test_a_run_that_trains_on_keeps_its_device_and_can_be_cancelled(store, tmp_p
     claimed = store.claim(CPU.choose, own_identity())
     assert claimed is not None
     code = (
-        "import sys, time; from pathlib import Path; from trainers.run import Run\n"
+        "import sys, time; from pathlib import Path; from trainers.runs.run import Run\n"
         "with Run(Path(sys.argv[-1])).training(): print('held', flush=True); time.sleep(300)"
     )
     arguments = ["app.jobs.work", str(store.runs), str(job.id), claimed.token]

@@ -23,12 +23,12 @@ from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
 from tests.app.jobs.working import CPU, line, state_of
-from tests.trainers.runs import events_of
-from tests.trainers.test_oom import small_cgroup
+from tests.trainers.runs.test_oom import small_cgroup
+from tests.trainers.tiny_runs import events_of
 from trainers.errors import VelaturaError
-from trainers.events import Recorder
-from trainers.heartbeat import Beat
-from trainers.run import Run
+from trainers.runs.events import Recorder
+from trainers.runs.heartbeat import Beat
+from trainers.runs.run import Run
 
 __all__ = ["small_cgroup"]
 pytestmark = pytest.mark.usefixtures("quick_collection")
@@ -297,7 +297,7 @@ def silent_for(job: Job, seconds: float, monkeypatch: pytest.MonkeyPatch, usual:
     """Let a run's own heartbeat say that it has said nothing for so long."""
     now = time.monotonic()
     beat = Beat(at=now, spoke=now - seconds, usual=usual, pid=job.process.pid)
-    monkeypatch.setattr("trainers.run.read_beat", lambda file: beat if file.parent == job.folder else None)
+    monkeypatch.setattr("trainers.runs.run.read_beat", lambda file: beat if file.parent == job.folder else None)
 
 
 def test_a_run_that_hangs_is_shown_so_ended_and_goes_on(store, monkeypatch):

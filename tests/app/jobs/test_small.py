@@ -11,10 +11,10 @@ from app.jobs import actions, small
 from app.jobs.permissions import MACHINE_OWNER
 from tests.app.jobs.working import do_next, line
 from tests.trainers.data.captioners import write_tagger
-from tests.trainers.runs import write_images
+from tests.trainers.tiny_runs import write_images
 from trainers.errors import VelaturaError
-from trainers.events import read_events
-from trainers.train import train
+from trainers.runs.events import read_events
+from trainers.training.train import train
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 

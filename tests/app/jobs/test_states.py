@@ -229,7 +229,7 @@ def test_a_process_of_this_machine_is_looked_at_itself(tmp_path):
 
 
 def test_a_run_that_somebody_trains_is_alive_whatever_its_row_says(tmp_path):
-    lines = "from pathlib import Path; from trainers.run import Run; import sys\n"
+    lines = "from pathlib import Path; from trainers.runs.run import Run; import sys\n"
     lines += "with Run(Path(sys.argv[1])).training():\n    print('held', flush=True)\n    sys.stdin.read()\n"
     with subprocess.Popen([sys.executable, "-c", lines, tmp_path], stdin=-1, stdout=-1) as process:
         assert process.stdout is not None and process.stdout.readline().strip() == b"held"

@@ -22,10 +22,10 @@ from app.jobs.views import Watcher
 from tests.app.jobs.working import CPU, state_of
 from tests.app.ui.ended_runs import write_run
 from tests.faults import Fault, each_cut
-from trainers.config_file import read_config
+from trainers.config.tables import read_config
 from trainers.errors import VelaturaError
-from trainers.events import Recorder
-from trainers.run import Run
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run
 
 SHORT = {"train": {"steps": 4, "warmup": 0}}
 UNSEEN = (".training", ".heartbeat", ".lock")

@@ -17,8 +17,8 @@ from app.jobs.process import Identity, identity_of
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.views import View, Watcher
 from tests.app.jobs.working import CPU
-from trainers.events import Recorder
-from trainers.run import HEARTBEAT
+from trainers.runs.events import Recorder
+from trainers.runs.run import HEARTBEAT
 
 PATIENCE = 60.0
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from app.ui.run_parts import base_name
 from tests.trainers.data.pictures import scene
-from trainers.config_file import build_config, dump_config
-from trainers.events import Recorder
+from trainers.config.tables import build_config, dump_config
+from trainers.runs.events import Recorder
 
 PROMPTS = ("a lighthouse on a rock", "two cats on a sofa")
 LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"

@@ -32,10 +32,10 @@ from app.ui.plan import (
 from app.ui.start_parts import summary
 from app.ui.style_parts import method_cards
 from trainers.adapters import METHODS
-from trainers.config import Config
-from trainers.config_file import as_table
-from trainers.presets import find_preset
-from trainers.techniques import BESIDE_METHODS
+from trainers.config.config import Config
+from trainers.config.presets import find_preset
+from trainers.config.tables import as_table
+from trainers.config.techniques import BESIDE_METHODS
 
 ANYWHERE = ("textual-inversion", "dreambooth", "qlora")
 STARTER, REAL = Base("starter", "Velatura starter", "Stable Diffusion 1"), "owner/name"

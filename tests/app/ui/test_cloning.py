@@ -20,10 +20,10 @@ from app.ui.uploads import take_folder
 from presets.samples.catalogue import read_sets
 from tests.app.jobs.conftest import images, quick, quick_collection
 from trainers.adapters import METHODS
-from trainers.config import Config
+from trainers.config.config import Config
 from trainers.data.captions import base_caption
 from trainers.errors import VelaturaError
-from trainers.run import Run
+from trainers.runs.run import Run
 
 __all__ = ["images", "quick", "quick_collection"]
 

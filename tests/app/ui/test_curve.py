@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.ui.curve import MOST_POINTS, Losses, thinned
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 
 def say(folder: Path, *losses: tuple[int, float]) -> None:

@@ -15,7 +15,7 @@ from tests.app.jobs.test_repair import damage
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import visiting, widest
-from tests.trainers.runs import quick_settings, write_images
+from tests.trainers.tiny_runs import quick_settings, write_images
 
 LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 0}, "sample": {"every": 0}}
 

@@ -31,7 +31,7 @@ from app.ui.runs import RunsPage
 from tests.app.jobs.test_repair import damage
 from tests.app.ui.ended_runs import write_run
 from tests.damaged_events import LINES
-from trainers.event_lines import parse_event
+from trainers.runs.event_lines import parse_event
 
 COLUMNS = sorted(_READ.keys() - {"id"})
 VALUES = st.one_of(

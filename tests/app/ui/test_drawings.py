@@ -37,11 +37,11 @@ from app.ui.shelf import Item, Shelf
 from app.ui.wishes import Typed, Wish, as_typed, read_typed
 from tests.app.jobs.working import CPU, do_next, line
 from tests.trainers.conftest import images, quick_collection
-from tests.trainers.runs import quick_settings
+from tests.trainers.tiny_runs import quick_settings
 from trainers.errors import VelaturaError
-from trainers.events import Recorder
-from trainers.run import Run
-from trainers.train import train
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run
+from trainers.training.train import train
 
 __all__ = ["images", "quick_collection"]
 pytestmark = pytest.mark.usefixtures("quick_collection")

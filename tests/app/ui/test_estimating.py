@@ -14,7 +14,7 @@ from app.ui.plan import choose, plan
 from app.ui.queue import Queue
 from app.ui.runs import _also
 from app.ui.uploads import take_folder
-from tests.trainers.runs import write_images
+from tests.trainers.tiny_runs import write_images
 
 WHO = "user:ann"
 

@@ -14,8 +14,8 @@ from app.jobs.states import State
 from app.jobs.store import Store
 from app.jobs.views import View, Watcher
 from app.ui.failures import GO_ON, HALF, LOW, changes, line, offer
-from tests.trainers.runs import quick_settings, write_images
-from trainers.run import Run, write_config
+from tests.trainers.tiny_runs import quick_settings, write_images
+from trainers.runs.run import Run, write_config
 
 RAN_AWAY = "not numbers 5 steps in a row, up to step 8; the checkpoint of step 2 is kept. Lower train.learning_rate"
 

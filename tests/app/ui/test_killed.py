@@ -13,7 +13,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import blank_page, listen
-from tests.trainers.runs import quick_settings, write_images
+from tests.trainers.tiny_runs import quick_settings, write_images
 
 
 @pytest.fixture

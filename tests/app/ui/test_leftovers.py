@@ -18,7 +18,7 @@ from app.ui.shelf import Shelf
 from app.ui.uploads import take_folder
 from presets.samples.catalogue import read_sets
 from tests.app.ui.test_shelf import LORA
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 ANNA = "user:anna"
 

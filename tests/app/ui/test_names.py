@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from app.ui.drafts import Draft
 from app.ui.names import LONGEST, name_of, safe_name, suggest, unlike
+from trainers.config.names import check_name
 from trainers.errors import VelaturaError
-from trainers.safe_name import check_name
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY, blank_page
-from tests.trainers.runs import write_images
+from tests.trainers.tiny_runs import write_images
 
 SHORT = {"train": {"steps": 4, "warmup": 0}}
 RUN_ACTIONS = (

@@ -21,10 +21,10 @@ from app.ui.plan import (
     without_settings,
 )
 from trainers.adapters import METHODS
-from trainers.config_file import as_table
+from trainers.config.presets import find_preset
+from trainers.config.reference import list_settings
+from trainers.config.tables import as_table
 from trainers.errors import VelaturaError
-from trainers.presets import find_preset
-from trainers.reference import list_settings
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from app.jobs.store import Store
 from app.ui.places import Places
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import ALL_SENT, blank_page, visiting, widest
-from tests.trainers.runs import quick_settings, write_images
-from trainers.train import train
+from tests.trainers.tiny_runs import quick_settings, write_images
+from trainers.training.train import train
 
 NASTY = "<b>a fox</b> ${document.title='x'} {{1+1}} \"'"
 

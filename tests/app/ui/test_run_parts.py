@@ -6,8 +6,8 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
 from app.ui import run_parts
-from trainers.config_file import build_config
-from trainers.run import Run, write_config
+from trainers.config.tables import build_config
+from trainers.runs.run import Run, write_config
 
 
 def test_what_a_waiting_run_is_to_be_is_read_again_only_once_its_config_has_changed(tmp_path, monkeypatch):

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from app.ui.run_ranks import rank_map
-from trainers.events import Recorder
-from trainers.ranks_map import RANK_MAP, draw_rank_map
+from trainers.ranks.map import RANK_MAP, draw_rank_map
+from trainers.runs.events import Recorder
 
 
 def test_a_run_shows_where_its_rank_went(tmp_path: Path) -> None:

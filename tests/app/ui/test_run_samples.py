@@ -13,7 +13,7 @@ from app.jobs.views import View
 from app.ui import run_samples
 from app.ui.queue import Queue
 from tests.trainers.data.pictures import scene
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 NASTY = "<b>a fox</b> ${1} \"'"
 

@@ -22,9 +22,9 @@ from app.ui.queue import Queue
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import put_far_away, visiting, widest
-from tests.trainers.runs import quick_settings, write_images
+from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.data.captions import own_caption
-from trainers.run import Run
+from trainers.runs.run import Run
 
 NASTY = "<b>a fox</b> ${document.title='x'}"
 LONG = 20_000

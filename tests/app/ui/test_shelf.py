@@ -25,15 +25,15 @@ from app.ui.shelf import Item, Shelf
 from app.ui.shelf_cards import card
 from tests.app.jobs.working import do_next
 from tests.app.ui.ended_runs import write_run
-from tests.trainers.knobs import ALONE
-from tests.trainers.runs import METHODS, equal, quick_settings, write_images
-from trainers.config_file import read_config
+from tests.trainers.tiny_runs import METHODS, equal, quick_settings, write_images
+from tests.trainers.training.knobs import ALONE
+from trainers.config.tables import read_config
 from trainers.errors import VelaturaError
-from trainers.formats import peft
+from trainers.formats.clients import peft
+from trainers.formats.clients.peft import write_peft_oft
 from trainers.formats.embedding import style_of_run
 from trainers.formats.inspect import describe_style
-from trainers.formats.peft import write_peft_oft
-from trainers.run import Run
+from trainers.runs.run import Run
 
 NASTY = "<b>blot</b> ${document.title='x'} {{1+1}} \"'\u202e\n"
 LORA = {

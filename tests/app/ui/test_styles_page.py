@@ -18,7 +18,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import visiting, widest
-from tests.trainers.runs import METHODS, quick_settings, write_images
+from tests.trainers.tiny_runs import METHODS, quick_settings, write_images
 from trainers.formats.inspect import describe_style
 
 NASTY = "<b>blot</b> ${document.title='x'} {{1+1}} \"'"

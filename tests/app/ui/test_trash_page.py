@@ -15,8 +15,8 @@ from app.jobs.trash import Trash
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import visiting, widest
-from tests.trainers.runs import quick_settings, write_images
-from trainers.run import Run
+from tests.trainers.tiny_runs import quick_settings, write_images
+from trainers.runs.run import Run
 
 LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 7}, "sample": {"every": 0}}
 

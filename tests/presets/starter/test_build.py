@@ -30,7 +30,7 @@ from tests.presets.starter.small import (
     shorten,
     write_recipe,
 )
-from trainers.presets import Preset, find_preset
+from trainers.config.presets import Preset, find_preset
 from trainers.randomness import generator
 
 PLAN = Plan(autoencoder=shorten(4, 4), text=shorten(4, 4), denoiser=shorten(6, 3))

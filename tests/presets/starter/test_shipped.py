@@ -16,9 +16,9 @@ from presets.starter.recipe.measure import GUIDANCE, STEPS, as_tensor, open_base
 from presets.starter.recipe.render import SIZE
 from presets.starter.recipe.report import PROMPTS, SEED, hash_weights, read_photographs
 from presets.starter.recipe.sets import read_icon_sets
-from trainers.grid import make_grid
 from trainers.models.model import Model
-from trainers.sampling import Order, draw
+from trainers.sampling.grid import make_grid
+from trainers.sampling.sample import Order, draw
 
 STARTER = Path(str(files("presets"))) / "starter"
 FIGURES = json.loads((STARTER / "metrics.json").read_text(encoding="utf-8"))

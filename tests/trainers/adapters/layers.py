@@ -30,7 +30,7 @@ from trainers.adapters import (
 from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.network import Network, attach
 from trainers.adapters.site import Clock, Held, Site, Values
-from trainers.config import Targets
+from trainers.config.config import Targets
 
 EVERY_LAYER = Targets(unet=("*",))
 

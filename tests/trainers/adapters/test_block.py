@@ -9,7 +9,7 @@ from tests.trainers.adapters.blocks import IN, VARIANTS, at, make_block, run
 from tests.trainers.adapters.layers import attach_to
 from trainers.adapters import Adapter, KronABlock, Prompts
 from trainers.adapters.method import Now
-from trainers.config import BlockOverride, Targets
+from trainers.config.config import BlockOverride, Targets
 from trainers.errors import VelaturaError
 from trainers.models.full_size import build_on_meta
 

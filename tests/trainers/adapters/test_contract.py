@@ -16,7 +16,7 @@ from trainers.adapters.method import Now, Step
 from trainers.adapters.network import Network
 from trainers.adapters.op import Packed
 from trainers.adapters.updates import LowRank
-from trainers.config import Train
+from trainers.config.config import Train
 from trainers.models.storage import store_in_nf4
 
 

@@ -29,9 +29,9 @@ from trainers.adapters import (
 )
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import attach
-from trainers.config import Targets
+from trainers.config.config import Targets
+from trainers.config.presets import find_preset
 from trainers.models.full_size import build_on_meta
-from trainers.presets import find_preset
 
 LORA4, LOHA4 = LoRA(rank=4, alpha=2.0), LoHA(rank=4, alpha=2.0)
 LOKR_SMALL, LOKR_LARGE = LoKr(rank=8, factor=-1, full_matrix=False), LoKr(factor=8)

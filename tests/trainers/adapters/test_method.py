@@ -11,9 +11,9 @@ from tests.trainers.adapters.blocks import IN, OUT, TEXT, make_block
 from tests.trainers.adapters.layers import make_site
 from trainers.adapters import METHODS, OFT, LoKr
 from trainers.adapters.block import BlockMethod
-from trainers.adapters.lokr import factorise
 from trainers.adapters.method import LayerMethod, RankedMethod
-from trainers.techniques import BESIDE_METHODS
+from trainers.adapters.methods.lokr import factorise
+from trainers.config.techniques import BESIDE_METHODS
 
 KINDS = {"linear": 1, "strided": 3, "pointwise": 1}
 """Layers from 12 to 20 channels with a bias, and the width of their kernels."""

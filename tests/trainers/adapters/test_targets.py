@@ -10,7 +10,7 @@ from tests.trainers.adapters.layers import attach_to, make_input, make_layers
 from trainers.adapters import LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.targets import PRESETS, matches, select
-from trainers.config import BlockOverride, Targets
+from trainers.config.config import BlockOverride, Targets
 from trainers.errors import VelaturaError
 
 METHOD = LoRA(rank=4, alpha=6.0)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from trainers.adapters.method import Now, Step
 from trainers.adapters.network import Network
-from trainers.config import Train
-from trainers.optim import parameter_groups
+from trainers.config.config import Train
+from trainers.training.optim import parameter_groups
 
 
 def take_steps(

@@ -11,27 +11,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainers.formats.clients import MIXED, output, parts_of, trained
-from trainers import sampling
+from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
 from trainers.adapters import OFT, SSF, Adapter, BitFit, LoKr, LoRA, Prompts, TLoRA
 from trainers.adapters.method import Now
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Update
+from trainers.composition.apply import apply_styles
+from trainers.composition.batched import batch_styles
 from trainers.composition.compose import compose
 from trainers.composition.k_lora import KLoRA
 from trainers.composition.styling import Each
 from trainers.composition.ways import read_composition
-from trainers.config import Base, Targets
+from trainers.config.config import Base, Targets
 from trainers.errors import VelaturaError
-from trainers.formats.apply import apply_styles
-from trainers.formats.batched import batch_styles
 from trainers.formats.read import OWN_FORM, Style, read_style
 from trainers.formats.write import write_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.models.text import encode_captions
+from trainers.sampling import sample
 
-ORDER = sampling.Order(prompts=("a fox",), seeds=(3,), steps=4, guidance=5.0, size=(32, 32), batch=4)
+ORDER = sample.Order(prompts=("a fox",), seeds=(3,), steps=4, guidance=5.0, size=(32, 32), batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,8 @@ def latents(model: Model, way: str, styles: list[tuple[Style, float]], **changed
     network, styling = compose(model, styles, read_composition(way), order.steps, 7)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sampling, "decode", keep)
-            list(sampling.draw(model, order, None, styling))
+            patch.setattr(sample, "decode", keep)
+            list(sample.draw(model, order, None, styling))
     finally:
         network.remove()
     return found
@@ -136,7 +136,7 @@ def test_taking_turns_changes_style_and_words_together(model, styles):
         seen.append((network.clock.now.styles.tolist(), given["encoder_hidden_states"]))
 
     handle = model.unet.register_forward_pre_hook(note, with_kwargs=True)
-    list(sampling.draw(model, replace(ORDER, seeds=(3, 4)), None, styling))
+    list(sample.draw(model, replace(ORDER, seeds=(3, 4)), None, styling))
     handle.remove()
     network.remove()
     assert [index for index, _ in seen] == [[0, 0], [1, 1], [0, 0], [1, 1]]
@@ -178,7 +178,7 @@ def test_layers_turn_from_the_content_to_the_style(model, which, request):
             torch.testing.assert_close(change(site, site.updates(Now(step=step))), own[late])
             turned[step] += late
     assert turned[0] < turned[2] <= turned[10]
-    list(sampling.draw(model, replace(ORDER, steps=2), None, styling))
+    list(sample.draw(model, replace(ORDER, steps=2), None, styling))
     network.remove()
 
 
@@ -245,8 +245,8 @@ def test_every_style_draws_its_own_picture_whatever_it_changes(model, own_forms)
     network = batch_styles(model.parts, model.family.name, own_forms, model.words)
     drawn: list[Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "decode", lambda _, value: (drawn.append(value), torch.zeros(3, 8, 8))[1])
-        list(sampling.draw(model, replace(ORDER, batch=5), None, Each(network, (*range(len(own_forms)), -1))))
+        patch.setattr(sample, "decode", lambda _, value: (drawn.append(value), torch.zeros(3, 8, 8))[1])
+        list(sample.draw(model, replace(ORDER, batch=5), None, Each(network, (*range(len(own_forms)), -1))))
     network.remove()
     for style, found in zip([[one] for one in own_forms] + [[]], drawn, strict=True):
         torch.testing.assert_close(found, latents(model, "sum", style)[0], rtol=1e-3, atol=1e-4)

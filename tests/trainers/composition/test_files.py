@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.trainers.formats.clients import MIXED, output, parts_of, trained
+from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
 from trainers.adapters import LoHA, LoRA
+from trainers.composition.apply import apply_styles
 from trainers.composition.files import merge_files
-from trainers.config import Base, Targets
+from trainers.config.config import Base, Targets
 from trainers.errors import VelaturaError
-from trainers.formats.apply import apply_styles
-from trainers.formats.convert import is_plain
+from trainers.formats.clients.convert import is_plain
 from trainers.formats.names import layer_names
 from trainers.formats.origin import STARTER
 from trainers.formats.read import Style, read_style

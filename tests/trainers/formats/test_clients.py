@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.trainers.formats.clients import (
+from tests.trainers.formats.other_clients import (
     MIXED,
     MIXED_WITHOUT_RANKS,
     cut,
@@ -39,9 +39,9 @@ from trainers.adapters import (
     VeRA,
 )
 from trainers.adapters.method import LayerMethod
-from trainers.config import Targets
-from trainers.formats.apply import apply_styles
-from trainers.formats.for_diffusers import diffusers_kind, how_to_load, write_for_diffusers
+from trainers.composition.apply import apply_styles
+from trainers.config.config import Targets
+from trainers.formats.clients.diffusers import diffusers_kind, how_to_load, write_for_diffusers
 from trainers.formats.read import read_style
 from trainers.formats.write import file_updates, write_style
 from trainers.models.model import Model
@@ -186,7 +186,7 @@ def test_a_plain_form_of_gigabytes_is_not_written(bases, tmp_path, monkeypatch):
     model = bases["sd1"]
     network = trained(model, LoHA(rank=3, alpha=2.0), Targets(unet="attn"))
     network.remove()
-    monkeypatch.setattr("trainers.formats.for_diffusers.LARGEST_PLAIN", 1000)
+    monkeypatch.setattr("trainers.formats.clients.diffusers.LARGEST_PLAIN", 1000)
     target = tmp_path / "a.safetensors"
     assert write_for_diffusers(target, network, "sd1", model.unet.config, {}, "fp16") is None
     assert not target.exists()

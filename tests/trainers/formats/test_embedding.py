@@ -15,11 +15,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.trainers.formats.clients import own, parts_of
+from tests.trainers.formats.other_clients import own, parts_of
 from trainers.adapters.network import Network
 from trainers.adapters.tokens import Word
+from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
-from trainers.formats.apply import apply_styles
 from trainers.formats.embedding import embedding_beside, how_to_load_word, write_embedding
 from trainers.formats.inspect import describe_style, glance_at
 from trainers.formats.origin import origin_of
@@ -27,7 +27,7 @@ from trainers.formats.read import read_outline, read_style
 from trainers.models.model import Model
 from trainers.models.pipeline import make_pipeline
 from trainers.models.text import encode_captions
-from trainers.sampling import Order, draw
+from trainers.sampling.sample import Order, draw
 
 PROMPT = "a fox in <dusk> style, <dusk>"
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.trainers.formats.clients import MIXED, trained
+from tests.trainers.formats.other_clients import MIXED, trained
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style, glance_at
 from trainers.formats.names import diffusers_name, kohya_name
 from trainers.formats.read import read_outline
 from trainers.formats.write import write_style
-from trainers.ranks_names import dotted
+from trainers.layer_names import dotted
 
 METADATA = {
     "velatura.family": "sdxl",

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from trainers.composition.apply import factors
 from trainers.errors import VelaturaError
-from trainers.formats.apply import factors
 from trainers.formats.inspect import glance_at
 from trainers.formats.layout import by_layer
 from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_COUNTED, check_shapes, check_sizes

@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.trainers.formats.clients import MIXED, output, own, parts_of, trained
+from tests.trainers.formats.other_clients import MIXED, output, own, parts_of, trained
 from trainers.adapters import Adapter, KronABlock, LoKr, Prompts, SeLoRA, TiedLoRA, TLoRA, VeRA
-from trainers.config import BlockOverride, Targets
-from trainers.config_file import build_config
+from trainers.composition.apply import apply_styles
+from trainers.config.config import BlockOverride, Targets
+from trainers.config.tables import build_config
 from trainers.errors import VelaturaError
-from trainers.formats.apply import apply_styles
-from trainers.formats.convert import is_plain, why_not_plain, write_plain
-from trainers.formats.for_diffusers import how_to_load, write_for_diffusers
+from trainers.formats.clients.convert import is_plain, why_not_plain, write_plain
+from trainers.formats.clients.diffusers import how_to_load, write_for_diffusers
 from trainers.formats.inspect import describe_style, glance_at
 from trainers.formats.own import own_form, read_form
 from trainers.formats.read import OWN_FORM, Style, read_outline, read_style

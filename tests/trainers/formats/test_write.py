@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from tests.trainers.formats.clients import MIXED, output, parts_of, trained
+from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
 from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.targets import select
 from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank
-from trainers.config import Targets
+from trainers.composition.apply import apply_styles
+from trainers.config.config import Targets
 from trainers.errors import VelaturaError
-from trainers.formats.apply import apply_styles
 from trainers.formats.layout import build_update
 from trainers.formats.pack import LARGEST_ERROR, balance, pack, relative_error
 from trainers.formats.read import read_style

@@ -8,7 +8,7 @@ import pytest
 
 from trainers.errors import VelaturaError
 from trainers.models.family import CONFIGS, FAMILIES, family_named
-from trainers.models.single_file import shipped_tokenizer
+from trainers.models.files.single_file import shipped_tokenizer
 
 NAMES = {
     ("sd1", "epsilon"): (512, "sd_v1", "stable-diffusion-v1", "sd1"),

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, input_for, make_input, make_layers
-from tests.trainers.runs import METHODS
+from tests.trainers.tiny_runs import METHODS
 from trainers.adapters import LoRA
 from trainers.adapters.method import Now, Step
 from trainers.adapters.network import attach
 from trainers.adapters.op import Op, Packed
 from trainers.adapters.site import Clock, Site
-from trainers.config import Base, ScaleFormat, Targets
-from trainers.config_file import build_config
+from trainers.config.config import Base, ScaleFormat, Targets
+from trainers.config.tables import build_config
 from trainers.models.full_size import build_on_meta
 from trainers.models.images import predict
 from trainers.models.load import load_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.trainers.runs import write_images
+from tests.trainers.tiny_runs import write_images
 from trainers.data.dataset import load_dataset
 from trainers.models.load import load_model
 from trainers.score.denoising import ask, denoising_errors
@@ -13,7 +13,7 @@ from trainers.score.denoising import ask, denoising_errors
 
 @pytest.fixture(scope="module", params=["sd2-v", "sdxl"])
 def asked(request, tiny_bases, images):
-    from tests.trainers.runs import quick_settings
+    from tests.trainers.tiny_runs import quick_settings
 
     config = quick_settings(tiny_bases[request.param], images, {"data": {"trigger": "dusk"}})
     model = load_model(config.base, torch.float32, "cpu")
@@ -54,7 +54,7 @@ def test_the_error_is_the_mean_square_of_what_is_wrong(asked, monkeypatch):
 def test_what_is_transparent_is_not_asked_for(tiny_bases, tmp_path, monkeypatch):
     from PIL import Image
 
-    from tests.trainers.runs import quick_settings
+    from tests.trainers.tiny_runs import quick_settings
 
     folder = write_images(tmp_path / "one", {"fox": (64, 64)})
     picture = Image.open(folder / "fox.png").convert("RGBA")

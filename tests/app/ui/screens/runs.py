@@ -14,9 +14,9 @@ from app.jobs.process import own_identity
 from app.jobs.store import TRAIN, Job, NewJob, Store
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.screens.stage import Stage
-from trainers.events import Recorder
-from trainers.heartbeat import Beat, _write
-from trainers.run import HEARTBEAT, Run
+from trainers.runs.events import Recorder
+from trainers.runs.heartbeat import Beat, _write
+from trainers.runs.run import HEARTBEAT, Run
 
 
 def screens(stage: Stage) -> Iterator[str]:

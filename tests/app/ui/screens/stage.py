@@ -18,7 +18,7 @@ from app.jobs.store import Store
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY
 from tests.trainers.data.pictures import scene
-from trainers.events import Recorder
+from trainers.runs.events import Recorder
 
 
 @dataclass(frozen=True)

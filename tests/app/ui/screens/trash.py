@@ -11,8 +11,8 @@ from app.jobs.trash import CONTENT, DRAWING, STYLE, Trash, new_item
 from tests.app.ui.screens.runs import listed_runs
 from tests.app.ui.screens.stage import Stage
 from tests.trainers.data.pictures import scene
-from trainers.events import Recorder
-from trainers.run import Run
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run
 
 
 def screens(stage: Stage) -> Iterator[str]:

@@ -14,7 +14,7 @@ from presets.starter.recipe.denoiser import SCHEDULER
 from presets.starter.recipe.export import write_pipeline
 from presets.starter.recipe.text import make_text_encoder
 from tests.presets.starter.small import make_small_autoencoder, make_small_denoiser
-from trainers.config import Base
+from trainers.config.config import Base
 from trainers.models.load import load_model
 from trainers.models.text import encode_captions
 

@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 from presets.starter.recipe.captions import describe
 from presets.starter.recipe.sets import read_concepts, read_icon_sets
 from presets.starter.recipe.tokens import whole_words
-from trainers.models.source import starter_folder
+from trainers.models.files.source import starter_folder
 
 START, END = 8_190, 8_191
 

@@ -1,0 +1,129 @@
+"""Styles side by side on one base: an image of a batch is as with its style alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainers.formats.other_clients import MIXED, MIXED_WITHOUT_RANKS, output, parts_of, trained
+from trainers.adapters import IA3, OFT, SSF, BitFit, Full, KronA, LoHA, LoKr, LoRA, VeRA
+from trainers.composition.apply import apply_styles
+from trainers.composition.batched import batch_styles
+from trainers.formats.read import Style, read_style
+from trainers.formats.write import write_style
+from trainers.models.model import Model
+
+METHODS = (
+    LoRA(rank=2, alpha=3.0),
+    LoRA(rank=5, alpha=2.0),
+    LoHA(rank=2, alpha=3.0),
+    LoKr(rank=2, alpha=3.0, factor=4),
+    LoRA(rank=2, alpha=3.0, dora=True),
+    SSF(),
+    SSF(missing_biases=True),
+    BitFit(),
+    BitFit(missing_biases=True),
+    IA3(),
+    OFT(block_size=4),
+    OFT(block_size=4, butterfly=True),
+    VeRA(rank=6, d_initial=0.3),
+    Full(),
+    KronA(scale=0.7),
+)
+STRENGTHS = (1.0, 0.6, -0.5, 1.3, 0.4, 0.7, -0.6, 0.8, 1.2, 0.9, 0.5, 0.3, -0.7, 0.4, 1.1)
+IMAGES = len(METHODS) + 1
+
+
+@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+def base(request, bases: dict[str, Model]) -> Model:
+    return bases[request.param]
+
+
+@pytest.fixture(scope="module")
+def styles(base: Model, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Style, float]]:
+    """A file of each method, two ranks of LoRA among them, each at another strength."""
+    folder: Path = tmp_path_factory.mktemp("batched")
+    for number, method in enumerate(METHODS):
+        network = trained(base, method, MIXED if method.takes_rank else MIXED_WITHOUT_RANKS)
+        network.remove()
+        file = folder / f"{number}.safetensors"
+        write_style(file, network, base.family.name, base.unet.config, {}, "fp32")
+    return [(read_style(folder / f"{n}.safetensors"), STRENGTHS[n]) for n in range(len(METHODS))]
+
+
+def predicted(model: Model, rows: Tensor) -> Tensor:
+    """What the UNet makes of these rows of fixed latents and texts."""
+    draw = torch.Generator().manual_seed(4)
+    latents, text = torch.randn(2 * IMAGES, 4, 8, 8, generator=draw), torch.randn(2 * IMAGES, 77, 64, generator=draw)
+    text = text[..., : model.unet.config.cross_attention_dim]
+    size = {"text_embeds": torch.full((len(rows), 48), 0.3), "time_ids": torch.ones(len(rows), 6)}
+    added = {"added_cond_kwargs": size} if model.family.name == "sdxl" else {}
+    return model.unet(latents[rows], 500, text[rows], **added).sample
+
+
+@torch.no_grad()
+def test_an_image_of_a_guided_batch_is_as_with_its_style_alone(base, styles):
+    parts, calls = parts_of(base), []
+    index = torch.tensor([*reversed(range(len(METHODS))), -1]).roll(3)
+    network = batch_styles(parts, base.family.name, styles)
+    network.clock.now = replace(network.clock.now, styles=index)
+    handle = base.unet.register_forward_hook(lambda *_: calls.append(1))
+    together = predicted(base, torch.arange(2 * IMAGES))  # [unconditional, conditional], each of all images
+    handle.remove()
+    network.remove()
+    assert len(calls) == 1
+    bare = predicted(base, torch.arange(2 * IMAGES))
+    for image, number in enumerate(index.tolist()):
+        rows = torch.tensor([image, image + IMAGES])
+        alone = apply_styles(parts, base.family.name, [styles[number]] if number >= 0 else [])
+        expected = predicted(base, rows)
+        alone.remove()
+        assert (together[rows] - expected).abs().max() <= 1e-5
+        assert ((expected - bare[rows]).abs().max() > 0.01) == (number >= 0)
+
+
+@torch.no_grad()
+def test_each_image_at_a_strength_of_its_own(base, styles):
+    parts = parts_of(base)
+    network = batch_styles(parts, base.family.name, styles)
+    now = replace(network.clock.now, styles=torch.tensor([1, 1]), strengths=torch.tensor([0.5, -2.0]))
+    network.clock.now = now
+    together = predicted(base, torch.arange(2))
+    with network.at_strength(0.5):
+        halved = predicted(base, torch.arange(2))
+    network.remove()
+    style, strength = styles[1]
+    for image, factor in enumerate((0.5, -2.0)):
+        for found, times in ((together, 1.0), (halved, 0.5)):
+            alone = apply_styles(parts, base.family.name, [(style, times * factor * strength)])
+            assert (found[image] - predicted(base, torch.tensor([image]))[0]).abs().max() <= 1e-5
+            alone.remove()
+
+
+@torch.no_grad()
+def test_text_encoders_have_one_style_at_a_time(base, styles):
+    parts = parts_of(base)
+    network = batch_styles(parts, base.family.name, styles)
+    found = []
+    for number in (0, 4, 5, 7, -1):
+        network.clock.now = replace(network.clock.now, styles=torch.tensor([number]))
+        found.append(output(base))
+    network.remove()
+    for number, each in zip((0, 4, 5, 7, None), found, strict=True):
+        alone = apply_styles(parts, base.family.name, [] if number is None else [styles[number]])
+        assert (output(base) - each).abs().max() <= 1e-5
+        alone.remove()
+
+
+def test_nothing_trains_and_the_style_must_be_said(base, styles):
+    network = batch_styles(parts_of(base), base.family.name, styles)
+    try:
+        assert list(network.parameters()) == [] and network.warnings == []
+        with pytest.raises(ValueError, match="nothing says which one each image has"):
+            predicted(base, torch.arange(2))
+    finally:
+        network.remove()

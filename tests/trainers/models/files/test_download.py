@@ -1,0 +1,210 @@
+"""Downloads, against a hub of our own on this machine: what is fetched, what is said, what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainers.config.config import Base
+from trainers.errors import VelaturaError
+from trainers.models.files.download import download_model, needed_files
+from trainers.models.files.source import cached_snapshot
+from trainers.models.load import load_model
+
+SHA = "a" * 40
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Just enough of the hub's interface: listing, tree and files of one folder, and its ways of saying no."""
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def answer(self, body: bool) -> None:
+        path = self.path.split("?")[0]
+        if "/locked/" in path:
+            return self.send(403, {"X-Error-Code": "GatedRepo"})
+        if "/tiny/base" not in path:
+            return self.send(401, {"X-Error-Code": "RepoNotFound"})
+        files = self.server.files
+        if found := re.fullmatch(r"/tiny/base/resolve/\w+/(.+)", path):
+            self.server.fetched.add(found[1])
+            content = files[found[1]]
+            headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": SHA}
+            return self.send(200, headers, content, body)
+        if "/tree/" in path:
+            rows = [{"type": "file", "path": p, "size": len(c), "oid": "b" * 40} for p, c in files.items()]
+            return self.send(200, {}, json.dumps(rows).encode())
+        listing = [{"rfilename": p, "size": len(c)} for p, c in files.items()]
+        return self.send(200, {}, json.dumps({"id": "tiny/base", "sha": SHA, "siblings": listing}).encode())
+
+    def send(self, status: int, headers: dict[str, str], content: bytes = b"", body: bool = True) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(tiny_bases, tmp_path, monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    folder: Path = tiny_bases["sd1"]
+    server.files = {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    server.files |= {
+        "README.md": b"#",
+        "unet/diffusion_pytorch_model.bin": b"pickle",
+        "safety_checker/config.json": b"{}",
+    }
+    server.files["unet/diffusion_pytorch_model.fp16.safetensors"] = b"variant"
+    server.fetched = set()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_fetches_what_is_needed_and_nothing_else(hub, tiny_bases, tmp_path):
+    seen: list[tuple[int, int]] = []
+    folder = download_model("tiny/base", lambda done, total: seen.append((done, total)))
+    expected = set(needed_files("tiny/base", hub.files))
+    assert hub.fetched == expected
+    assert "unet/diffusion_pytorch_model.safetensors" in expected
+    assert not {"README.md", "safety_checker/config.json", "unet/diffusion_pytorch_model.bin"} & expected
+    assert folder == cached_snapshot("tiny/base")
+    assert folder.is_relative_to(tmp_path / "cache")
+    total = sum(len(hub.files[name]) for name in expected)
+    assert seen
+    assert seen[-1] == (total, total)
+    assert all(done <= total for done, total in seen)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_a_hub_id_as_base_is_downloaded_once(hub, tiny_models):
+    model = load_model(Base(model="tiny/base"), torch.float32, "cpu")
+    assert torch.equal(model.unet.conv_in.weight, tiny_models["sd1"].unet.conv_in.weight)
+    assert (model.title, model.starter) == ("tiny/base", False)
+    hub.fetched.clear()
+    load_model(Base(model="tiny/base"), torch.float32, "cpu")
+    assert not hub.fetched
+
+
+def test_unknown_and_gated(hub):
+    with pytest.raises(VelaturaError, match="the hub has no model tiny/other"):
+        download_model("tiny/other")
+    with pytest.raises(VelaturaError, match=r"locked/base is gated: .*hf auth login"):
+        download_model("locked/base")
+
+
+def test_disk_is_checked_first(hub, monkeypatch):
+    def usage(path):
+        assert Path(path).exists()
+        return type("Usage", (), {"free": 1000})
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    with pytest.raises(VelaturaError, match=r"tiny/base needs 0.0 GB in .*make room"):
+        download_model("tiny/base")
+    assert not hub.fetched
+
+
+def test_full_disk_while_writing(hub, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(VelaturaError, match=r"could not write tiny/base to .*No space left on device"):
+        download_model("tiny/base")
+
+
+def test_no_network(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # the port that discards
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for get in (download_model, lambda name: load_model(Base(model=name), torch.float32, "cpu")):
+        with pytest.raises(
+            VelaturaError, match=r"owner/name .*no network: run `velatura models get owner/name`"
+        ) as caught:
+            get("owner/name")
+        assert "\n" not in str(caught.value)
+    assert not any(tmp_path.iterdir())
+
+
+def test_no_id():
+    with pytest.raises(VelaturaError, match="'just-a-name' is no hub id"):
+        download_model("just-a-name")
+
+
+REPOSITORY = [
+    "model_index.json",
+    "v1-5-pruned.safetensors",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "unet/diffusion_pytorch_model.fp16.safetensors",
+    "unet/diffusion_pytorch_model.non_ema.safetensors",
+    "unet/diffusion_pytorch_model.bin",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.fp16.safetensors",
+    "text_encoder/config.json",
+    "text_encoder/model-00001-of-00002.safetensors",
+    "text_encoder/model-00002-of-00002.safetensors",
+    "text_encoder/model.safetensors.index.json",
+    "text_encoder/model.fp16-00001-of-00002.safetensors",
+    "text_encoder/model.safetensors.index.fp16.json",
+    "text_encoder/flax_model.msgpack",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "scheduler/scheduler_config.json",
+    "safety_checker/model.safetensors",
+    "vae_decoder/model.onnx",
+    "unet/old/diffusion_pytorch_model.safetensors",
+]
+
+
+def test_choice_of_files():
+    assert needed_files("a/b", REPOSITORY) == [
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+        "text_encoder/config.json",
+        "text_encoder/model-00001-of-00002.safetensors",
+        "text_encoder/model-00002-of-00002.safetensors",
+        "text_encoder/model.safetensors.index.json",
+        "tokenizer/merges.txt",
+        "tokenizer/vocab.json",
+        "scheduler/scheduler_config.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["model.safetensors"], "not a base in diffusers layout"),
+        (["model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.bin"], "its unet only as pickles"),
+        (["model_index.json", "transformer/model.safetensors"], "has no UNet"),
+    ],
+)
+def test_refused_repositories(names, reason):
+    with pytest.raises(VelaturaError, match=reason):
+        needed_files("a/b", names)

@@ -1,0 +1,150 @@
+"""Checkpoints in the original layout, written by an independent name map, loaded without a network."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.tiny import FAMILIES, tiny_single_file
+from tests.trainers.models.ldm_names import single_file
+from trainers.config.config import Base
+from trainers.errors import VelaturaError
+from trainers.models.files.source import starter_folder
+from trainers.models.images import decode_latents, encode_images, predict
+from trainers.models.load import load_model, probe_prediction
+from trainers.models.text import add_time_ids, encode_captions
+
+
+def load(path, **settings):
+    return load_model(Base(model=str(path), **settings), torch.float32, "cpu")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_same_network_as_the_folder(family, tiny_trees, tiny_models, tmp_path):
+    path = tiny_single_file(family, tmp_path / "my base.safetensors")
+    model, folder = load(path), tiny_models[family]
+    assert (model.family, model.prediction) == (folder.family, folder.prediction)
+    assert (model.title, model.source) == ("my base", str(path))
+    assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert model.resolution == {"sd1": 512, "sd2": 512, "sd2-v": 768, "sdxl": 1024}[family]
+    assert model.stride == 16
+
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    t, sizes = torch.tensor([20, 900]), [(64, 64), (80, 72)]
+    outputs = []
+    for each in (model, folder):
+        text = encode_captions(each, ["a cat", "two dogs"], clip_skip=2)
+        out = predict(each.unet, latents, t, text, add_time_ids(each, sizes, [(0, 0)] * 2, sizes))
+        pixels = decode_latents(each, latents)
+        outputs.append((text.context, out, pixels, encode_images(each, pixels)[0]))
+    assert all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
+    for network in (model.unet, model.vae, *model.text_encoders):
+        assert not network.training
+        assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("family", ["sd2", "sdxl"])
+def test_bf16(family, tiny_trees, tmp_path):
+    model = load_model(Base(model=str(tiny_single_file(family, tmp_path / "b.safetensors"))), torch.bfloat16, "cpu")
+    assert {p.dtype for p in model.unet.parameters()} == {torch.bfloat16}
+    assert {p.dtype for encoder in model.text_encoders for p in encoder.parameters()} == {torch.bfloat16}
+    # The VAE comes straight from the file, not through bf16.
+    stored = load_file(tmp_path / "b.safetensors")["first_stage_model.decoder.conv_in.weight"]
+    assert torch.equal(model.vae.decoder.conv_in.weight, stored)
+
+
+def test_early_names_of_the_text_encoder(tiny_trees, tiny_models, tmp_path):
+    tensors = load_file(tiny_single_file("sd1", tmp_path / "b.safetensors"))
+    old = {name.replace("transformer.text_model.", "transformer."): tensor for name, tensor in tensors.items()}
+    assert old.keys() != tensors.keys()
+    save_file(old, tmp_path / "old.safetensors", {"modelspec.prediction_type": "epsilon"})
+    context = encode_captions(load(tmp_path / "old.safetensors"), ["a cat"]).context
+    assert torch.equal(context, encode_captions(tiny_models["sd1"], ["a cat"]).context)
+    del old["cond_stage_model.transformer.encoder.layers.1.mlp.fc1.weight"]
+    save_file(old, tmp_path / "older.safetensors")
+    with pytest.raises(VelaturaError, match=r"lacks 1 tensors of the text encoder such as encoder.layers.1.mlp.fc1"):
+        load(tmp_path / "older.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("drop", "part"),
+    [
+        ("model.diffusion_model.middle_block.0.in_layers.2.weight", "unet"),
+        ("first_stage_model.decoder.norm_out.bias", "vae"),
+        ("conditioner.embedders.0.transformer.text_model.final_layer_norm.bias", "text_encoder"),
+        ("conditioner.embedders.1.model.transformer.resblocks.1.mlp.c_fc.bias", "text_encoder_2"),
+    ],
+)
+def test_missing_tensor(drop, part, tiny_trees, tmp_path):
+    tensors = load_file(tiny_single_file("sdxl", tmp_path / "b.safetensors"))
+    del tensors[drop]
+    save_file(tensors, tmp_path / "b.safetensors")
+    with pytest.raises(VelaturaError, match=rf"b.safetensors lacks (1 )?tensors of the {part}\b[^_]"):
+        load(tmp_path / "b.safetensors")
+
+
+def test_weights_of_another_size(tmp_path):
+    # Without the tiny trees, the file meets the configs of the real size.
+    with pytest.raises(VelaturaError, match=r"cannot load b.safetensors"):
+        load(tiny_single_file("sd1", tmp_path / "b.safetensors"))
+
+
+def test_family_override_is_checked(tiny_trees, tmp_path):
+    path = tiny_single_file("sd1", tmp_path / "b.safetensors")
+    with pytest.raises(VelaturaError, match=r"base.family = sd2, but b.safetensors holds Stable Diffusion 1"):
+        load(path, family="sd2")
+    assert load(path, family="sd1").family.name == "sd1"
+
+
+def test_marker_keys_and_override(tiny_trees, tmp_path):
+    path = tiny_single_file("sdxl", tmp_path / "b.safetensors", metadata={})
+    tensors = load_file(path) | {"v_pred": torch.tensor([]), "ztsnr": torch.tensor([])}
+    save_file(tensors, path)
+    model = load(path)
+    assert model.prediction == "v_prediction"
+    assert model.schedule.zero_terminal_snr
+    assert load(path, prediction="epsilon").prediction == "epsilon"
+    assert not load(path, zero_terminal_snr="off").schedule.zero_terminal_snr
+
+
+@pytest.fixture(scope="module")
+def starter_file(tmp_path_factory):
+    """The starter, a trained network, as a single file that says nothing about itself."""
+    folder = starter_folder()
+    parts = {part: load_file(next((folder / part).glob("*.safetensors"))) for part in ("unet", "vae", "text_encoder")}
+    path = tmp_path_factory.mktemp("single") / "small.safetensors"
+    save_file({name: t.contiguous() for name, t in single_file(parts, {0, 1}, layers=1).items()}, path)
+    return path
+
+
+def test_silent_file_is_probed(starter_file, starter, monkeypatch, tmp_path):
+    (tmp_path / "sd1").symlink_to(starter_folder())
+    monkeypatch.setattr("trainers.models.family.CONFIGS", tmp_path)
+    model = load(starter_file)
+    assert model.prediction == "v_prediction"
+    text = encode_captions(model, ["cat face"])
+    assert torch.equal(text.context, encode_captions(starter, ["cat face"]).context)
+    latents, t = torch.ones(1, 4, 16, 16), torch.tensor([500])
+    assert torch.equal(predict(model.unet, latents, t, text), predict(starter.unet, latents, t, text))
+
+
+class Noise(torch.nn.Module):
+    """The same network saying the noise instead of v: ε = √ᾱ v + √(1 − ᾱ) x_t."""
+
+    def __init__(self, unet, schedule):
+        super().__init__()
+        self.unet, self.schedule, self.dtype = unet, schedule, unet.dtype
+
+    def forward(self, latents, t, **text):
+        (velocity,) = self.unet(latents, t, **text)
+        abar = self.schedule.alphas_cumprod[t].float()[:, None, None, None]
+        return (abar.sqrt() * velocity + (1 - abar).sqrt() * latents,)
+
+
+def test_probe_on_a_trained_network(starter):
+    assert probe_prediction(starter) == "v_prediction"
+    assert probe_prediction(replace(starter, unet=Noise(starter.unet, starter.schedule))) == "epsilon"

@@ -1,0 +1,71 @@
+"""Ctrl-C and SIGTERM: an orderly end in the loop, nothing left behind before it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from tests.trainers.processes import training_process, wait_for
+from tests.trainers.tiny_runs import equal, events_of, quick_settings, style_metadata, style_tensors
+from trainers.runs.events import Event, Listener
+from trainers.runs.run import Run
+from trainers.training.train import resume, train
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
+
+
+def test_sigterm_ends_a_run_on_the_starter_after_its_step_with_everything_saved(images, tmp_path):
+    layers = {
+        "data": {"resolution": 64},
+        "train": {"steps": 5000, "learning_rate": 1e-3},
+        "save": {"every": 5000},
+        "sample": {"size": 64},
+    }
+    config, run = quick_settings("starter", images, layers), Run(tmp_path / "runs" / "dusk")
+    with training_process(config, tmp_path / "runs") as process:
+        wait_for("step", 2, run, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, process.stderr.read() if process.stderr else ""
+    (stopped,) = events_of(run, "stopped")
+    done = stopped["step"]
+    assert 2 <= done < 5000 and run.checkpoint_steps() == [done]
+    assert len(events_of(run, "step")) == done
+    assert style_metadata(run.style / "dusk.safetensors")["ss_steps"] == str(done)
+    assert any("stopped at step" in event["message"] for event in events_of(run, "note"))
+    result = resume(run, steps=done + 1)
+    assert (result.steps, result.stopped_by) == (done + 1, "") and result.grid is not None
+
+
+def test_ctrl_c_ends_a_run_after_its_step_and_a_second_one_at_once(quick, tmp_path):
+    config = quick({"train": {"steps": 4}, "save": {"every": 4}})
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupting(times: int) -> Listener:
+        def listen(event: Event) -> None:
+            if event["type"] == "step" and event["step"] == 2:
+                for _ in range(times):
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        return listen
+
+    once = train(config, tmp_path / "once", listener=interrupting(1))
+    assert (once.steps, once.stopped_by) == (2, "SIGINT") and Run(once.run).checkpoint_steps() == [2]
+    assert equal(style_tensors(resume(Run(once.run)).style), style_tensors(train(config, tmp_path / "whole").style))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "twice", listener=interrupting(2))
+    assert Run(tmp_path / "twice" / "dusk").checkpoint_steps() == []
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_sigterm_during_the_preparation_leaves_nothing(quick, tmp_path):
+    def fail(event: dict[str, Any]) -> None:
+        if event["type"] == "images":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(quick(), tmp_path / "runs", listener=fail)
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -1,0 +1,88 @@
+"""Weights, draws and errors of a step, against closed forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainers.config.config import Loss
+from trainers.models.schedule import NoiseSchedule, schedule_from_config
+from trainers.randomness import generator
+from trainers.training.loss import draw_noise, draw_timesteps, timestep_weights, weighted_error, weighting_gamma
+
+
+def schedule(prediction: str) -> NoiseSchedule:
+    return NoiseSchedule(torch.tensor([0.99, 0.9, 0.5, 0.2, 0.0], dtype=torch.float64), prediction)
+
+
+def test_min_snr_weights():
+    t = torch.arange(5)  # SNR 99, 9, 1, 0.25, 0
+    torch.testing.assert_close(
+        timestep_weights(schedule("epsilon"), t, 5.0), torch.tensor([5 / 99, 5 / 9, 1.0, 1.0, 1.0])
+    )
+    torch.testing.assert_close(
+        timestep_weights(schedule("v_prediction"), t, 5.0), torch.tensor([5 / 100, 5 / 10, 0.5, 0.2, 0.0])
+    )
+    assert torch.equal(timestep_weights(schedule("epsilon"), t, 0.0), torch.ones(5))
+
+
+def test_a_schedule_that_ends_in_noise_weighs_all_the_same_by_itself():
+    """With min-SNR its last hundred of 1000 steps have 0.0009 in the mean, beside 0.278 of all, and the last one 0."""
+    plain = schedule_from_config({}, "v_prediction")
+    t = torch.arange(1000)
+    for base, late, mean in ((plain.rescaled(), 0.0009, 0.278), (plain, 0.0087, None)):
+        weights = timestep_weights(base, t, 5.0)
+        assert weights[900:].mean().item() == pytest.approx(late, rel=0.06)
+        assert mean is None or weights.mean().item() == pytest.approx(mean, rel=0.01)
+        assert (weights[999] == 0) == base.zero_terminal_snr
+    noisy, epsilon = plain.rescaled(), schedule_from_config({}, "epsilon")
+    expected = {
+        ("auto", noisy): 0.0, ("auto", plain): 5.0, ("auto", epsilon): 5.0,
+        ("min-snr", noisy): 5.0, ("none", noisy): 0.0, ("none", epsilon): 0.0,
+    }  # fmt: skip
+    assert {key: weighting_gamma(key[1], Loss(weighting=key[0])) for key in expected} == expected
+    assert torch.equal(timestep_weights(noisy, t, weighting_gamma(noisy, Loss())), torch.ones(1000))
+
+
+@given(st.floats(-3, 3), st.integers(2, 2000))
+def test_timesteps_stay_in_range_and_follow_the_bias(bias, total):
+    t = draw_timesteps(2000, total, bias, generator(0, "t"))
+    assert t.min() >= 0 and t.max() < total
+    expected = 1 / (1 + 2.0**-bias)  # the mean of u^k is 1 / (1 + k)
+    assert abs((t.double().mean() + 0.5).item() / total - expected) < 0.03 + 0.5 / total
+
+
+def test_noise_offset_moves_whole_channels():
+    shape = torch.Size((64, 4, 16, 16))
+    plain, moved = draw_noise(shape, 0.0, generator(1)), draw_noise(shape, 0.5, generator(1))
+    offset = moved - plain
+    assert offset.std((2, 3)).max() < 1e-5
+    assert abs(offset[:, :, 0, 0].std().item() - 0.5) < 0.1
+
+
+def test_errors():
+    prediction, target = torch.tensor([[[[0.0, 3.0]]], [[[1.0, 1.0]]]]), torch.zeros(2, 1, 1, 2)
+    weights = torch.tensor([2.0, 0.5])
+    assert weighted_error(prediction, target, weights, None, Loss()) == pytest.approx((2 * 4.5 + 0.5 * 1) / 2)
+    mask = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 1.0]]]])
+    assert weighted_error(prediction, target, weights, mask, Loss()) == pytest.approx((0 + 0.5) / 2)
+    huber = weighted_error(prediction[:1], target[:1], weights[1:], None, Loss(kind="huber", huber_delta=0.5))
+    assert huber.item() == pytest.approx(0.5 * (2 * 0.25 * ((1 + 36) ** 0.5 - 1)) / 2)
+
+
+@given(st.floats(1e-4, 1e-2))
+def test_huber_is_the_square_for_small_errors(error):
+    one = torch.ones(1)
+    value = weighted_error(
+        torch.full((1, 1, 1, 1), error), torch.zeros(1, 1, 1, 1), one, None, Loss(kind="huber", huber_delta=1)
+    )
+    assert value.item() == pytest.approx(error**2, rel=1e-4)
+
+
+def test_a_fully_masked_image_counts_nothing():
+    value = weighted_error(
+        torch.ones(1, 4, 2, 2), torch.zeros(1, 4, 2, 2), torch.ones(1), torch.zeros(1, 1, 2, 2), Loss()
+    )
+    assert value.item() == 0

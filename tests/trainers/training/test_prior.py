@@ -1,0 +1,183 @@
+"""Class images are drawn once, by the base as it was, train along under their prompt, and do nothing at λ = 0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.trainers.tiny_runs import METHODS, equal, events_of, files_in, state_of, style_metadata, style_tensors
+from tests.trainers.training.test_batches import make_batches, tensors
+from trainers.config.config import Base, Loss
+from trainers.data.buckets import Bucket
+from trainers.data.dataset import Dataset, Item
+from trainers.models.load import load_model
+from trainers.runs.events import Event, Recorder
+from trainers.runs.run import Run
+from trainers.sampling.sample import Order, Told
+from trainers.training.batches import Batches
+from trainers.training.loss import prior_preserving_error
+from trainers.training.prior import class_counts, class_dataset, open_prior
+from trainers.training.train import open_dataset, open_session, resume, train
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
+
+PRIOR = {"prior": {"prompt": "  a  drawing ", "images": 6}}
+
+
+def class_images(run: Run) -> dict[str, bytes]:
+    return {str(path.relative_to(run.prior)): path.read_bytes() for path in sorted(run.prior.glob("*/*.png"))}
+
+
+def test_the_loss_is_that_of_the_own_images_and_lambda_times_that_of_the_class():
+    error = torch.tensor([1.0, 2.0, 3.0, 5.0])  # of two own and two class images, the same in every pixel
+    prediction, target = error.view(4, 1, 1, 1).expand(4, 2, 3, 3), torch.zeros(4, 2, 3, 3)
+    weights = torch.tensor([1.0, 0.5, 2.0, 0.25])
+    own, classes = (1 + 0.5 * 4) / 2, (2 * 9 + 0.25 * 25) / 2
+
+    def loss(count: int, weight: float, mask: torch.Tensor | None = None) -> float:
+        return prior_preserving_error(prediction, target, weights, mask, Loss(), count, weight).item()
+
+    assert loss(2, 0.3) == pytest.approx(own + 0.3 * classes)
+    assert loss(2, 0.0) == pytest.approx(own)
+    assert loss(0, 0.3) == pytest.approx((2 * own + 2 * classes) / 4)
+    half = torch.zeros(4, 1, 3, 3)
+    half[2:] = 1
+    assert loss(2, 0.3, half) == pytest.approx(0.3 * classes)
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes", "counts"),
+    [
+        (10, {(64, 64): 5}, [10]),
+        (10, {(64, 64): 3, (48, 80): 1, (80, 48): 2}, [2, 5, 3]),
+        (7, {(64, 64): 1, (48, 80): 1}, [4, 3]),
+        (1, {(64, 64): 9, (48, 80): 1}, [1, 1]),
+    ],
+)
+def test_each_training_size_gets_its_share(images, sizes, counts, quick):
+    shapes = [shape for shape, count in sizes.items() for _ in range(count)]
+    items = (Item(Path("x"), "", shape, "", Bucket(shape[1], shape[0], 1.0, False, False), False) for shape in shapes)
+    config = quick({"prior": {"prompt": "a drawing", "images": images}})
+    found = class_counts(config, Dataset(tuple(items), config.data, 0))
+    assert found == dict(zip(sorted(sizes), counts, strict=True))
+    assert class_counts(quick({"prior": {"prompt": "a drawing", "weight": 0.0}}), Dataset((), config.data, 0)) == {}
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_batch_is_its_own_images_and_as_many_of_the_class(family, tiny_bases, tmp_path):
+    model = load_model(Base(model=str(tiny_bases[family])), torch.float32, "cpu")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, colour in enumerate(("red", "blue")):
+        picture = Image.new("RGBA", (32, 32), colour)
+        picture.paste((0, 0, 0, 0), (0, 0, 16, 32))
+        picture.save(folder / f"{number}.png")
+    plain = make_batches(model, folder, tmp_path, transparency="mask", trigger="dusk", caption_dropout=1.0)
+    config = plain._config.model_copy(update={"prior": plain._config.prior.model_copy(update={"prompt": "a drawing"})})
+    Image.new("RGB", (32, 32), "green").save(tmp_path / "class.png")
+    item = Item(tmp_path / "class.png", "a drawing", (32, 32), "green", Bucket(32, 32, 1.0, False, False), False)
+    classes = {(32, 32): class_dataset(config, (item,))}
+    both = Batches(Run(tmp_path), config, model, plain._dataset, plain._trainee, False, classes)
+    for index in (3, 0):
+        own, batch = plain.make(index), both.make(index)
+        assert (own.classes, batch.classes, len(batch.noisy)) == (0, 2, 4)
+        for name, value in tensors(batch).items():
+            assert torch.equal(value[:2], tensors(own)[name]), name
+        assert own.mask is not None and own.mask.mean() < 0.6 and bool((batch.mask[2:] == 1).all())
+        assert not torch.equal(batch.target[2:], batch.target[:2]) and not torch.equal(batch.target[2], batch.target[3])
+        said = plain._trainee.encode(["a drawing", "a drawing"])
+        torch.testing.assert_close(batch.text.context[2:], said.context)
+    texts = Batches(Run(tmp_path), config, model, plain._dataset, plain._trainee, True, classes).make(0).text
+    assert texts == ["", "", "a drawing", "a drawing"]
+
+
+def test_without_a_weight_it_is_the_plain_run(quick, tmp_path):
+    plain, off = (train(quick(*layers), tmp_path / name) for name, layers in (
+        ("plain", ()), ("off", (PRIOR, {"prior": {"weight": 0.0}})),
+    ))  # fmt: skip
+    assert equal(state_of(Run(plain.run), 2), state_of(Run(off.run), 2))
+    assert equal(style_tensors(plain.style), style_tensors(off.style)) and files_in(plain.run) == files_in(off.run)
+    assert not Run(off.run).prior.exists()
+
+
+def pausing_at_class_image(run: Run, number: int, seen: list[Event]):
+    def listen(event: Event) -> None:
+        seen.append(event)
+        if event["type"] == "drawing" and event.get("prior") and event["picture"] == number:
+            run.ask_to_stop("pause")
+
+    return listen
+
+
+def drawn_by_the_bare_base_whatever_was_trained(run: Run, pictures: dict[str, bytes]) -> None:
+    session = open_session(run, run.config(), Recorder(run.folder))
+    for parameter in session.network.parameters():
+        parameter.data.add_(0.1)
+    gone = run.prior / list(pictures)[-1]
+    gone.unlink()
+    assert len(open_prior(session, open_dataset(session)[0])) == 3
+    assert gone.read_bytes() == list(pictures.values())[-1]
+
+
+def test_a_run_cut_while_class_images_are_drawn_and_again_later_ends_with_the_same_bits(quick, tmp_path):
+    config = quick(PRIOR, {"method": METHODS["full"], "train": {"steps": 4, "accumulation": 2}},
+                   {"data": {"flip": True, "resolution": 64}})  # fmt: skip
+    whole = train(config, tmp_path / "whole")
+    pictures = class_images(Run(whole.run))
+    assert len(pictures) == 6 and len(set(pictures.values())) == 6 and len({n.split("/")[0] for n in pictures}) == 3
+    run, seen = Run(tmp_path / "cut" / "dusk"), list[Event]()
+    first = train(config, tmp_path / "cut", listener=pausing_at_class_image(run, 3, seen))
+    assert (first.steps, first.stopped_by, run.checkpoint_steps()) == (0, "pause", [0])
+    assert len(class_images(run)) == 3 and class_images(run).items() <= pictures.items()
+    assert [event["type"] for event in seen[-2:]] == ["checkpoint", "paused"]
+
+    def stop_at_two(event: Event) -> None:
+        if event["type"] == "step" and event["step"] == 2:
+            run.ask_to_stop()
+
+    assert resume(run, stop_at_two).steps == 2
+    again = resume(run)
+    assert class_images(run) == pictures
+    assert [event["picture"] for event in events_of(run, "drawing") if event.get("prior")] == [1, 2, 3, 1, 2, 3]
+    assert equal(state_of(Run(whole.run), 4), state_of(run, 4))
+    assert equal(style_tensors(whole.style), style_tensors(again.style))
+    drawn_by_the_bare_base_whatever_was_trained(run, pictures)
+    metadata = style_metadata(whole.style)
+    assert (metadata["ss_prior_loss_weight"], metadata["ss_num_reg_images"]) == ("1.0", "6")
+
+
+def test_what_a_kill_left_half_written_is_no_class_image(quick, tmp_path):
+    config = quick(PRIOR, {"train": {"steps": 1}})
+    first = train(config, tmp_path, listener=pausing_at_class_image(Run(tmp_path / "dusk"), 3, []))
+    run = Run(first.run)
+    folder = next(run.prior.iterdir())
+    samples = run.samples / "step-00000000"
+    samples.mkdir(parents=True)
+    for cut in (folder / ".unfinished-1-2-00003.png", samples / ".unfinished-1-2-00.png"):
+        cut.write_bytes(next(iter(class_images(run).values()))[:40])
+    assert resume(run).steps == 1
+    whole = train(config, tmp_path / "whole")
+    found = {name: data for name, data in class_images(run).items() if ".unfinished" not in name}
+    assert found == class_images(Run(whole.run))
+
+
+def test_pictures_that_come_out_the_same_are_drawn_anew(quick, tmp_path, monkeypatch):
+    def draw(model: object, order: Order, told: Told) -> list[Image.Image]:
+        told(1, 1)
+        return iter([Image.new("RGB", order.size, (number // 2, 0, 0)) for number, _ in enumerate(order.seeds)])
+
+    monkeypatch.setattr("trainers.training.prior.draw", draw)
+    prior = {"prior": {"prompt": "a drawing", "images": 4}}
+    assert list(class_images(Run(train(quick(prior), tmp_path).run))) == [f"32x32/{n:05d}.png" for n in (0, 2, 4, 6)]
+    monkeypatch.setattr("trainers.training.prior.MOST_TRIES", 1)
+    run = Run(train(quick(prior, {"name": "few", "data": {"trigger": "ohwx"}}), tmp_path).run)
+    assert len(class_images(run)) == 2
+    assert any("only 2 different" in event["message"] for event in events_of(run, "warning"))
+    # Only the first had nothing that tells its images from those of the class.
+    assert ["data.trigger is empty" in str(events_of(one, "warning")) for one in (Run(tmp_path / "dusk"), run)] == [
+        True,
+        False,
+    ]

@@ -1,0 +1,329 @@
+"""A cut run goes on as if nothing had been: the same bits, whatever is drawn and kept along the way."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults import Cut, Ended, Fault, faulty
+from tests.trainers.processes import training_process, wait_for
+from tests.trainers.tiny_runs import (
+    EVERYTHING,
+    METHODS,
+    equal,
+    events_of,
+    files_in,
+    quick_settings,
+    state_of,
+    stopping_at,
+    style_tensors,
+)
+from tests.trainers.training.knobs import ALONE, both
+from trainers.config.config import Config
+from trainers.config.tables import read_config
+from trainers.errors import VelaturaError
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run
+from trainers.training.reopen import export_again
+from trainers.training.train import Result, resume, train
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
+
+PIVOTAL = {"word": "<dusk>", "vectors": 2, "norm_prior": 0.2, "stop": 0.75}
+
+
+def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
+    run = Run(out / config.name)
+    result = train(config, out, listener=stopping_at(run, cuts[0]))
+    assert (result.steps, result.stopped_by, result.grid) == (cuts[0], "request", None)
+    for cut in cuts[1:]:
+        assert resume(run, stopping_at(run, cut)).steps == cut
+    return resume(run)
+
+
+BLOCKS = {"targets": {"unet": "attn-mlp", "text_encoder": "attn-mlp"}}
+TOKENS = {"train": {"steps": 4, "ema": 0.9}, "data": {"caption_dropout": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("layer", "cuts"),
+    [
+        (EVERYTHING, (2, 4)),
+        ({"train": {"steps": 4, "optimizer": "prodigy", "learning_rate": 1.0}}, (2,)),
+        ({"train": {"steps": 4, "optimizer": "lion"}, "method": METHODS["loha"]}, (1,)),
+        ({"train": {"steps": 4, "optimizer": "adafactor"}, "method": METHODS["lokr"]}, (2,)),
+        ({"train": {"steps": 4}, "method": METHODS["vera"]}, (2,)),
+        (EVERYTHING | {"method": METHODS["tied"] | EVERYTHING["method"], "base": {"storage": "nf4"}}, (2,)),
+        ({"train": {"steps": 6, "accumulation": 2}, "method": METHODS["dylora"]}, (3,)),
+        ({"train": {"steps": 6, "ema": 0.9}, "method": METHODS["adalora"]}, (2, 5)),
+        ({"train": {"steps": 6, "schedule": "cosine", "ema": 0.9}, "method": METHODS["sora"]}, (3,)),
+        ({"train": {"steps": 5}, "method": METHODS["selora"]}, (2, 4)),
+        ({"train": {"steps": 4, "weight_decay": 0.3}, "method": {"start": "pissa", "dora": True}}, (2,)),
+        ({"train": {"steps": 4, "weight_decay": 0.3}, "method": METHODS["t-lora"]}, (2,)),
+        (EVERYTHING | BLOCKS | {"method": METHODS["adapter"] | {"module_dropout": 0.3}}, (2, 4)),
+        (TOKENS | {"method": METHODS["vpt"] | {"deep": False, "gated": True, "unconditional": False}}, (2,)),
+        ({"train": {"steps": 4, "ema": 0.9}, "tokens": PIVOTAL, "targets": {"text_encoder": "attn"}}, (2,)),
+        (both(ALONE, {"train": {"gradient_checkpointing": True}}), (2,)),
+    ],
+    ids=[
+        "everything",
+        "prodigy",
+        "lion",
+        "adafactor",
+        "vera",
+        "tied-nf4",
+        "dylora",
+        "adalora",
+        "sora",
+        "selora",
+        "pissa-dora",
+        "t-lora",
+        "adapter",
+        "vpt",
+        "word beside",
+        "word alone",
+    ],
+)
+def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_path):
+    config = quick(layer)
+    whole = train(config, tmp_path / "whole")
+    again = cut_and_resume(config, tmp_path / "cut", *cuts)
+    last = config.train.steps
+    states = [state_of(Run(result.run), last) for result in (whole, again)]
+    kinds = {name.split()[0] for name in states[0]}
+    assert kinds == ({"network", "optimizer", "average"} if config.train.ema else {"network", "optimizer"})
+    assert equal(*states)
+    assert equal(style_tensors(whole.style), style_tensors(again.style))
+    anew = export_again(Run(again.run), tmp_path / "anew.safetensors", rank=None, overwrite=False)
+    assert equal(style_tensors(whole.style), style_tensors(anew))
+    assert Run(again.run).checkpoint_steps() == [last - 1, last]
+    assert whole.grid is not None and again.grid is not None
+    losses = [[e["loss"] for e in events_of(Run(result.run), "step")] for result in (whole, again)]
+    assert losses[0] == losses[1] and len(losses[0]) == last
+
+
+@pytest.mark.parametrize("method", ["lora", "adalora", "sora", "selora"])
+def test_the_text_encoder_stays_as_it_is_once_stopped(quick, tmp_path, method):
+    config = quick(EVERYTHING, {"method": METHODS[method], "save": {"keep": 9}})
+    run = Run(train(config, tmp_path).run)
+    networks = {
+        step: {name: t for name, t in state_of(run, step).items() if name.startswith("network")}
+        for step in run.checkpoint_steps()
+    }
+    text = {s: {n: t for n, t in tensors.items() if "text_encoder" in n} for s, tensors in networks.items()}
+    unet = {s: {n: t for n, t in tensors.items() if "unet" in n} for s, tensors in networks.items()}
+    assert text[3] and not equal(text[2], text[3])  # stopped after 0.6 of 5 steps
+    assert equal(text[3], text[4]) and equal(text[4], text[5])
+    assert not equal(unet[3], unet[4]) and not equal(unet[4], unet[5])
+
+
+def test_what_a_stopped_text_encoder_shares_stays_too(quick, tmp_path):
+    config = quick(EVERYTHING, {"method": METHODS["tied"], "save": {"keep": 9}})
+    run = Run(train(config, tmp_path).run)
+    shared: dict[str, dict[int, dict[str, Any]]] = {"unet": {}, "text_encoder": {}}
+    for step in (2, 3, 4):
+        state = state_of(run, step)
+        for index, part in enumerate(shared):
+            shared[part][step] = {n: t for n, t in state.items() if n.startswith(f"network shared.{index}.")}
+    text, unet = shared["text_encoder"], shared["unet"]
+    assert text[3] and not equal(text[2], text[3]) and equal(text[3], text[4])
+    assert unet[3] and not equal(unet[3], unet[4])
+
+
+def test_a_checkpoint_of_other_random_matrices_is_refused(quick, tmp_path):
+    config = quick({"train": {"steps": 3}, "method": METHODS["vera"]})
+    run = Run(tmp_path / "dusk")
+    train(config, tmp_path, listener=stopping_at(run, 2))
+    written = run.folder / "config.toml"
+    text = written.read_text(encoding="utf-8")
+    assert "seed = 0" in text
+    written.write_text(text.replace("seed = 0", "seed = 1", 1), encoding="utf-8")
+    with pytest.raises(VelaturaError, match=r"random matrices of VeRA.*store_projections = true"):
+        resume(run)
+
+
+def test_the_config_of_a_run_folder_trains_the_same_again(quick, tmp_path):
+    first = train(quick(EVERYTHING), tmp_path / "a")
+    config = read_config(first.run / "config.toml")
+    assert config.data.images == str(first.run / "dataset")
+    second = train(config, tmp_path / "b")
+    assert equal(style_tensors(first.style), style_tensors(second.style))
+    assert (first.run / "config.toml").read_bytes() == (second.run / "config.toml").read_bytes()
+    for name in ("step-00000000/00.png", "final/00.png"):
+        assert (first.run / "samples" / name).read_bytes() == (second.run / "samples" / name).read_bytes()
+
+
+def test_a_complete_run_goes_on_only_with_more_steps(quick, tmp_path):
+    run = Run(train(quick(), tmp_path).run)
+    before = (run.folder / "config.toml").read_bytes()
+    for steps in (None, 1, 2):
+        with pytest.raises(VelaturaError, match="is complete at step 2; give more --steps"):
+            resume(run, steps=steps)
+    with pytest.raises(VelaturaError, match=r"train\.steps = 0"):
+        resume(run, steps=0)
+    assert (run.folder / "config.toml").read_bytes() == before
+    longer = resume(run, steps=3)
+    assert longer.steps == 3 and run.config().train.steps == 3
+    straight = train(quick({"train": {"steps": 3}}), tmp_path / "straight")
+    assert equal(style_tensors(longer.style), style_tensors(straight.style))  # the schedule is constant
+
+
+def flip(path: Path, count: int = 64) -> None:
+    """Change bytes in the middle of a file, as a disk or a memory that fails does."""
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + count] = bytes(byte ^ 0x5A for byte in data[middle : middle + count])
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def cut(quick_settings_of_four, tmp_path_factory) -> tuple[Path, dict]:
+    """A run of 4 steps that was stopped after the third, and the tensors of one that was not."""
+    folder = tmp_path_factory.mktemp("cut")
+    whole = style_tensors(train(quick_settings_of_four, folder / "whole").style)
+    train(quick_settings_of_four, folder, listener=stopping_at(Run(folder / "dusk"), 3))
+    return folder / "dusk", whole
+
+
+@pytest.fixture(scope="module")
+def quick_settings_of_four(tiny_bases, images) -> Config:
+    return quick_settings(tiny_bases["sd1"], images, {"train": {"steps": 4, "ema": 0.9}})
+
+
+@pytest.mark.parametrize(
+    ("sums", "name", "damage"),
+    [
+        (True, "network.safetensors", "flipped"),
+        (True, "average.safetensors", "flipped"),
+        (True, "optimizer.pt", "flipped"),
+        (True, "progress.json", "flipped"),
+        (True, "SHA256SUMS", "flipped"),
+        (True, "average.safetensors", "missing"),
+        (True, "network.safetensors", "cut"),
+        (False, "network.safetensors", "cut"),  # of an older version, which wrote no sums
+        (False, "optimizer.pt", "cut"),
+        (False, "progress.json", "flipped"),
+        (False, "network.safetensors", "missing"),
+    ],
+)
+def test_a_damaged_checkpoint_is_passed_over_and_the_style_has_the_same_bits(cut, sums, name, damage, tmp_path):
+    run = Run(Path(shutil.copytree(cut[0], tmp_path / "dusk")))
+    assert run.checkpoint_steps() == [2, 3]
+    for step in (2, 3) if not sums else ():
+        (run.checkpoint(step) / "SHA256SUMS").unlink()
+    file = run.checkpoint(3) / name
+    match damage:
+        case "flipped":
+            flip(file)
+        case "cut":
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        case _:
+            file.unlink()
+    kept = []
+    result = resume(run, lambda _: kept.append(run.damaged_checkpoint(3).is_dir()))
+    assert equal(style_tensors(result.style), cut[1])
+    (event,) = events_of(run, "damaged")
+    assert (event["step"], event["saved"]) == (3, 2)
+    assert event["message"] == "the checkpoint of step 3 is damaged: training goes on from that of step 2"
+    assert kept[-1] and not run.damaged_checkpoint(3).exists(), "it is kept until the end, and no longer"
+    assert run.checkpoint_steps() == [3, 4]
+
+
+def test_a_sound_checkpoint_is_never_set_aside(cut, tmp_path):
+    run = Run(Path(shutil.copytree(cut[0], tmp_path / "dusk")))
+    assert equal(style_tensors(resume(run).style), cut[1]) and events_of(run, "damaged") == []
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_keeps_them_and_says_so(cut, tmp_path):
+    run = Run(Path(shutil.copytree(cut[0], tmp_path / "dusk")))
+    for step in (2, 3):
+        flip(run.checkpoint(step) / "network.safetensors")
+    with pytest.raises(VelaturaError, match=r"every checkpoint of .*dusk is damaged; .* again from its first step"):
+        resume(run)
+    assert run.damaged_checkpoint(2).is_dir() and run.damaged_checkpoint(3).is_dir()
+    with pytest.raises(VelaturaError, match="has no checkpoint left to resume from"):
+        resume(run)
+
+
+def test_a_run_without_a_checkpoint_is_a_sentence(quick, tmp_path):
+    run = Run(train(quick(), tmp_path).run)
+    for step in run.checkpoint_steps():
+        run.checkpoint(step).rename(run.folder / f"moved-{step}")
+    with pytest.raises(VelaturaError, match="has no checkpoint left to resume from"):
+        resume(run)
+
+
+def test_a_run_that_is_restarted_from_zero_trains_although_it_had_saved_before(quick, tmp_path):
+    whole = train(quick(), tmp_path)
+    run = Run(whole.run)
+    before = style_tensors(whole.style)
+    for folder in (run.checkpoints, run.samples, run.style):
+        shutil.rmtree(folder)
+    Recorder(run.folder)("anew")
+    again = resume(run)
+    assert again.steps == 2 and [event["resumed"] for event in events_of(run, "start")] == [False, False]
+    assert equal(style_tensors(again.style), before)
+    with pytest.raises(VelaturaError, match="is complete at step 2"):  # of this attempt, as of any other
+        resume(run)
+
+
+def test_a_run_killed_between_its_last_checkpoint_and_its_export_can_be_finished(quick, tmp_path):
+    config = quick()
+
+    def fail(event: dict[str, Any]) -> None:
+        if event["type"] == "checkpoint" and event["step"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, listener=fail)
+    result = resume(Run(tmp_path / "dusk"))
+    assert result.steps == 2 and result.grid is not None
+    assert equal(style_tensors(result.style), style_tensors(train(config, tmp_path / "b").style))
+
+
+def test_a_run_cut_before_it_saved_anything_begins_anew(quick, tmp_path):
+    config = quick()
+
+    def fail(event: dict[str, Any]) -> None:
+        if event["type"] == "step":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "cut", listener=fail)
+    run = Run(tmp_path / "cut" / "dusk")
+    assert run.checkpoint_steps() == []
+    assert equal(style_tensors(resume(run).style), style_tensors(train(config, tmp_path / "whole").style))
+    assert [event["resumed"] for event in events_of(run, "start")] == [False, False]
+
+
+def test_a_killed_run_goes_on_with_the_bits_of_an_uncut_one(quick, tmp_path):
+    config = quick({"train": {"steps": 40, "ema": 0.9}, "save": {"every": 3}, "data": {"flip": True}})
+    run = Run(tmp_path / "runs" / "dusk")
+    with training_process(config, tmp_path / "runs") as process:
+        wait_for("checkpoint", 3, run, process)
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+    assert 3 <= run.checkpoint_steps()[-1] < 40 and not run.style.exists()
+    again, whole = resume(run), train(config, tmp_path / "whole")
+    assert equal(style_tensors(whole.style), style_tensors(again.style))
+    assert equal(state_of(Run(whole.run), 40), state_of(run, 40))
+
+
+def test_a_run_that_is_killed_at_some_change_of_the_disk_goes_on_with_the_same_bits(quick, tmp_path):
+    config = quick({"train": {"steps": 3}, "save": {"every": 1}})
+    counted = Cut(tmp_path / "whole")
+    with faulty(Fault.KILL, 10**9, counted):
+        whole = style_tensors(train(config, counted.place).style)
+    saves = [number for number, change in enumerate(counted.changes) if ".step-0000000" in change]
+    exports = [number for number, change in enumerate(counted.changes) if "/style/" in change]
+    for number in (saves[len(saves) // 2], exports[0] + 2, exports[-1]):
+        cut = Cut(tmp_path / str(number))
+        with faulty(Fault.KILL, number, cut):
+            train(config, cut.place)
+        run = Run(cut.place / "dusk")
+        assert isinstance(cut.error, Ended) and equal(style_tensors(resume(run).style), whole), cut.change
+        assert not any("unfinished" in name or ".part" in name for name in files_in(run.folder)), cut.change

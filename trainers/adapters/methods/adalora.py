@@ -1,0 +1,204 @@
+"""AdaLoRA: a budget of rank that moves to the layers that need it.
+
+    ΔW = s P Λ Q        P (out, r),  Λ = diag(λ),  Q (r, in·kh·kw),  s = α / r
+
+P and Q start N(0, 0.02²) and λ at zero, so ΔW = 0 before the first step. γ R keeps P and Q nearly orthogonal, so that λ
+says what a triplet (Pᵢ, λᵢ, Qᵢ) is worth: R is the mean of ‖Pᵀ P − 1‖ and ‖Q Qᵀ − 1‖ over all factors (Frobenius).
+
+Importance of a triplet: Sᵢ = s(λᵢ) + mean s(P·ᵢ) + mean s(Qᵢ·), with s = Ī·Ū of every number w:
+I = |w ∂L/∂w|,  Ī ← β₁ Ī + (1 − β₁) I,  Ū ← β₂ Ū + (1 − β₂) |I − Ī|, before the step is taken; or simply Sᵢ = |λᵢ|.
+
+Budget of n layers and T steps: b = n·r up to tᵢ, then b_T + (n·r − b_T) (1 − (t − tᵢ) / (T − tᵢ − t_f))³, and
+b_T = n·target for the last t_f steps. Every `interval` steps λ is set to zero for all but the b most important triplets
+of all layers; P and Q stay, so a triplet may come back, until the last t_f steps, in which the choice stands. Where an
+override gives layers another rank, n·r and n·target are the sums over all layers. Layers that have stopped learning
+keep what they have, out of the same budget. A layer's rank is what the latest cut left it: the next step moves every λ
+off zero again.
+
+Zhang et al. 2023 (arXiv 2303.10512), §3 and eq. 12, with t − tᵢ where the print has t − tᵢ − t_f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.budget import BudgetedMethod
+from trainers.adapters.method import SETTINGS, Now, Step, Theta, learns, trains
+from trainers.adapters.methods.initial import normal
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank
+
+if TYPE_CHECKING:
+    from trainers.adapters.network import Network
+
+FACTORS = ("P", "lam", "Q")
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class AdaLoRA(BudgetedMethod):
+    """ΔW = (α / r) P Λ Q."""
+
+    paper: ClassVar[str] = "arXiv 2303.10512"
+    parameters: ClassVar[str] = "r (in k² + out + 1)"
+    summary: ClassVar[str] = "Starts with rank to spare everywhere and keeps it where it matters most."
+    rank_hint: ClassVar[str] = (
+        "A rank is what the latest cut left; until the last cut, what was taken away may come back."
+    )
+
+    moves_rank: ClassVar[bool] = True
+    bounds_rank: ClassVar[bool] = True
+
+    name: Literal["adalora"] = "adalora"
+    """The method."""
+    rank: int = Field(default=12, ge=1, le=1024)
+    """Rank of every layer at the start."""
+    alpha: float = Field(default=12.0, gt=0, le=4096)
+    """The update is scaled by alpha / rank, whatever rank a layer ends with."""
+    target_rank: int = Field(default=8, ge=1, le=1024)
+    """Mean rank of the layers at the end."""
+    begin: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps before the first cut."""
+    settle: float = Field(default=0.4, ge=0, lt=1)
+    """Share of the steps, at the end, in which the ranks stand."""
+    interval: int = Field(default=10, ge=1, le=10_000)
+    """Steps from one cut to the next."""
+    orthogonality: float = Field(default=0.1, ge=0, le=10)
+    """γ: weight of the term that keeps P and Q nearly orthogonal."""
+    importance: Literal["sensitivity", "magnitude"] = "sensitivity"
+    """What a component is kept for: how much the loss depends on it, or the size of λ."""
+    beta1: float = Field(default=0.85, ge=0, lt=1)
+    """Smoothing of the sensitivity."""
+    beta2: float = Field(default=0.85, ge=0, lt=1)
+    """Smoothing of its uncertainty."""
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> AdaLoRA:
+        if self.target_rank > self.rank:
+            raise ValueError(f"target_rank = {self.target_rank} is above rank = {self.rank}")
+        if self.begin + self.settle >= 1:
+            raise ValueError(f"begin = {self.begin:g} and settle = {self.settle:g} leave no step to cut in")
+        if self.importance == "magnitude" and (self.beta1, self.beta2) != (0.85, 0.85):
+            raise ValueError('beta1 and beta2 have no effect without importance = "sensitivity"')
+        return self
+
+    def with_rank(self, rank: int) -> AdaLoRA:
+        target = max(1, round(self.target_rank * rank / self.rank))
+        return replace(self, rank=rank, alpha=self.alpha * rank / self.rank, target_rank=target)
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        r = self.rank
+        shapes = {"P": (site.op.out, r), "lam": (r,), "Q": (r, site.op.fan_in)}
+        theta: dict[str, Tensor] = {
+            name: trains(torch.zeros(r) if name == "lam" else normal(draw, 0.02, *shape))
+            for name, shape in shapes.items()
+        }
+        theta |= {"kept": torch.ones(r), "settled": torch.tensor(0)}
+        if self.importance == "sensitivity":
+            theta |= {
+                f"{kind}_{name}": torch.zeros(shape) for name, shape in shapes.items() for kind in ("mean", "spread")
+            }
+        return theta
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+        P, lam, Q = (theta[name] for name in FACTORS)
+        if now.training:
+            kept = self.rank_gate(site, now, self.rank, lam.device)
+            return LowRank(self.scale * P, Q, site.op.shape, lam if kept is None else lam * kept)
+        if theta["settled"]:
+            lam = lam * theta["kept"]  # a moving average of λ is not yet zero where λ is
+        used = lam != 0
+        return LowRank(self.scale * P[:, used] * lam[used], Q[used], site.op.shape)
+
+    def rank_of(self, theta: Theta) -> int:
+        """What the latest cut left, at first all; of what has stopped, or after the last cut, what it uses."""
+        if learns(theta) and not theta["settled"]:
+            return int(theta["kept"].sum())
+        used = theta["lam"] != 0
+        return int((used & (theta["kept"] != 0) if theta["settled"] else used).sum())
+
+    def penalty(self, network: Network) -> Tensor | None:
+        """γ R over all layers."""
+        if not self.orthogonality or not self.leads(network):
+            return None
+        norms = []
+        for theta in self.budgeted(network):
+            for gram in (theta["P"].T @ theta["P"], theta["Q"] @ theta["Q"].T):  # (r, r)
+                norms.append(torch.linalg.matrix_norm(gram - torch.eye(len(gram), device=gram.device)))
+        return self.orthogonality * torch.stack(norms).mean()
+
+    @torch.no_grad()
+    def after_backward(self, network: Network, step: Step) -> None:
+        if self.importance == "magnitude" or step.number >= self._last_cut(step):
+            return
+        for _, placed in network.placed_by(self):
+            theta = placed.values()
+            for name in FACTORS:
+                gradient = theta[name].grad
+                if gradient is None:  # module dropout left the layer out
+                    continue
+                found = (theta[name] * gradient).abs()
+                mean, spread = theta[f"mean_{name}"], theta[f"spread_{name}"]
+                mean.lerp_(found, 1 - self.beta1)
+                spread.lerp_((found - mean).abs(), 1 - self.beta2)
+
+    @torch.no_grad()
+    def after_step(self, network: Network, step: Step) -> None:
+        if not self.leads(network):
+            return
+        every = self.budgeted(network)
+        thetas = [theta for theta in every if learns(theta)]
+        t, last = step.number + 1, self._last_cut(step)
+        if not thetas or (t < last and t % self.interval):
+            return
+        if t <= last or not thetas[0]["settled"]:  # the step of the last cut may have been left out for NaN
+            spent = sum(self.rank_of(theta) for theta in every if not learns(theta))
+            start, end = self._budget_ends(network)
+            masks = self._choose(thetas, max(0, budget(t, step.of, start, end, self) - spent))
+            for theta, mask in zip(thetas, masks, strict=True):
+                theta["lam"].mul_(mask)
+                theta["kept"].copy_(mask)
+                if t >= last:
+                    theta["settled"].fill_(1)
+        else:
+            for theta in thetas:
+                theta["lam"].mul_(theta["kept"])
+
+    def _budget_ends(self, network: Network) -> tuple[int, int]:
+        """The sum of all ranks at the start, and at the end."""
+        counts = [(one, len(network.placed_by(one))) for one in self.sharing(network)]
+        return sum(n * one.rank for one, n in counts), sum(n * one.target_rank for one, n in counts)
+
+    def _last_cut(self, step: Step) -> int:
+        """Steps after which the ranks stand."""
+        return step.of - round(self.settle * step.of)
+
+    def _choose(self, thetas: Sequence[Theta], size: int) -> tuple[Tensor, ...]:
+        """1 for the `size` most important triplets of all layers and 0 for the others, `(r,)` for each layer."""
+        scores = torch.cat([self.score(theta) for theta in thetas])
+        chosen = torch.zeros_like(scores)
+        chosen[scores.topk(min(size, len(scores))).indices] = 1
+        return chosen.split([len(theta["lam"]) for theta in thetas])
+
+    def score(self, theta: Theta) -> Tensor:
+        """Sᵢ of a layer's triplets, `(r,)`."""
+        if self.importance == "magnitude":
+            return theta["lam"].detach().abs()
+        P, lam, Q = (theta[f"mean_{name}"] * theta[f"spread_{name}"] for name in FACTORS)
+        return lam + P.mean(0) + Q.mean(1)
+
+
+def budget(t: int, steps: int, start: int, end: int, method: AdaLoRA) -> int:
+    """How many triplets of all layers are kept after `t` steps, of `start` at first and `end` at last."""
+    first, last = round(method.begin * steps), steps - round(method.settle * steps)
+    if t >= last:
+        return end
+    if t <= first:
+        return start
+    return int(end + (start - end) * (1 - (t - first) / (last - first)) ** 3)

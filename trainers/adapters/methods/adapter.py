@@ -1,0 +1,103 @@
+"""Adapters: a small network of one hidden layer after a block, or beside it.
+
+    y = h + s (U σ(D h + d) + u)        D (m, in),  U (out, m),  d (m,),  u (out,)
+
+`houlsby` sits after attention and feed-forward blocks, `pfeiffer` after feed-forward blocks alone; h is the block's
+output and σ the exact GELU. `parallel` sits beside feed-forward blocks: D reads the block's input x, not its output.
+`convolution`, which no paper has, sits after the second convolution of residual blocks: D and U act on each pixel and σ
+is SiLU. Each changes the output before the residual is added.
+
+The paper trains the layer norms along. With `norms`, the norm before each block is trained as a scale and a shift of
+what it gives, which is the block's input x, so h is the block's output for x′:
+
+    x′ = (1 + g) ⊙ x + b        g (in,),  b (in,)
+
+D starts Kaiming-uniform and U, d, u, g and b at zero, so that y = h before the first step; with U and D both at zero
+neither would have a gradient. σ makes it no change of weights: it cannot be merged.
+
+Houlsby et al. 2019 (arXiv 1902.00751), §2.1; Pfeiffer et al. 2021 (2005.00247), §4; He et al. 2021 (2110.04366), §4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainers.adapters.block import BlockMethod, BlockSite, Call
+from trainers.adapters.method import SETTINGS, Now, Theta, trains
+from trainers.adapters.methods.initial import kaiming
+
+FEED_FORWARD = ("ff", "mlp")
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Adapter(BlockMethod):
+    """y = h + s (U σ(D h + d) + u)."""
+
+    paper: ClassVar[str] = "arXiv 1902.00751"
+    parameters: ClassVar[str] = "m (2 out + 1) + out; 2 in with norms"
+    summary: ClassVar[str] = "A small network after each block; what it learns depends on what it sees."
+    text_preset: ClassVar[str] = "attn-mlp"
+
+    name: Literal["adapter"] = "adapter"
+    """The method."""
+    form: Literal["houlsby", "pfeiffer", "parallel", "convolution"] = "houlsby"
+    """After attention and feed-forward, after or beside feed-forward alone, or after residual blocks' convolutions."""
+    width: int = Field(default=32, ge=1, le=4096)
+    """Width m of the hidden layer: more width, more capacity and a larger file; in overrides by block it is `rank`."""
+    scale: float = Field(default=1.0, gt=0, le=256)
+    """s: what the small network gives is scaled by it."""
+    norms: bool = False
+    """Train the norm before each block too, as the paper does; each block then runs twice, once without a gradient."""
+
+    @model_validator(mode="after")
+    def _has_norms(self) -> Adapter:
+        if self.norms and self.form == "convolution":
+            raise ValueError(
+                "norms needs another form: an activation lies between a convolution and the norm before it"
+            )
+        return self
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        attention = ("attn1", "attn2", "self_attn")
+        forms = {"houlsby": (*attention, *FEED_FORWARD), "convolution": ("conv2",)}
+        return forms.get(self.form, FEED_FORWARD)
+
+    @property
+    def takes_rank(self) -> bool:
+        return True
+
+    def with_rank(self, rank: int) -> Adapter:
+        return replace(self, width=rank)
+
+    def decays(self, name: str) -> bool:
+        return name not in ("g", "b")
+
+    def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        read = site.op.shape[1] if self.form == "parallel" else site.op.out
+        norm = {name: trains(torch.zeros(site.op.shape[1])) for name in ("g", "b")} if self.norms else {}
+        return {
+            **norm,
+            "D": trains(kaiming(draw, self.width, read)),
+            "d": trains(torch.zeros(self.width)),
+            "U": trains(torch.zeros(site.op.out, self.width)),
+            "u": trains(torch.zeros(site.op.out)),
+        }
+
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+        x, y = call.x, call.y
+        if self.norms:
+            x = torch.addcmul(x + theta["b"].to(x.dtype), theta["g"].to(x.dtype), x)
+            y = call.again(x, call.context)
+        h = x if self.form == "parallel" else y
+        d, u = (site.op.over_channels(theta[name].to(h.dtype)) for name in ("d", "u"))
+        hidden = site.op.pointwise(h, theta["D"]) + d
+        hidden = F.silu(hidden) if self.form == "convolution" else F.gelu(hidden)
+        return site.op.pointwise(hidden, self.scale * theta["U"], onto=y) + self.scale * u

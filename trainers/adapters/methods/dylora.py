@@ -1,0 +1,115 @@
+"""DyLoRA: a LoRA whose every smaller rank works too, from one training.
+
+    ΔW = (α / b) B[:, :b] A[:b]        B (out, r),  A (r, in·kh·kw),  b ~ U{u, 2u, …, r}
+
+b is drawn once for each optimizer step and for all layers. The rank is trained in bands of u components: `frozen`
+trains only the band that ends at b, on top of the smaller ranks as they are; otherwise all bands up to b. What does not
+train in a step has no gradient at all, since AdamW would move what has one of zero.
+
+A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. Outside training b is the rank that is kept:
+the whole, or what `kept_rank` says. A file of rank r holds those of all smaller ranks: its first b components at alpha
+as it is. No layer's rank moves: the map of ranks shows the least b with ‖B[:, :b] A[:b]‖ ≥ 0.9 ‖B A‖ (Frobenius).
+
+Valipour et al. 2022 (arXiv 2210.07558), §3 and algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.methods.initial import kaiming
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank
+from trainers.randomness import seed_for
+
+MOST = 0.9
+"""Of a change's norm, as much as counts for the map of ranks."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class DyLoRA(RankedMethod):
+    """ΔW = (α / b) B[:, :b] A[:b]."""
+
+    paper: ClassVar[str] = "arXiv 2210.07558"
+    parameters: ClassVar[str] = "r (in k² + out)"
+    summary: ClassVar[str] = "One training that serves every smaller rank too; the file has the rank that you name."
+    bounds_rank: ClassVar[bool] = True
+    rank_word: ClassVar[str] = f"components that hold {100 * MOST:.0f} % of the change"
+    rank_hint: ClassVar[str] = "Every layer keeps its whole rank: this says how little of it holds most of the change."
+
+    name: Literal["dylora"] = "dylora"
+    """The method."""
+    alpha: float = Field(default=8.0, gt=0, le=4096)
+    """The update is scaled by alpha / b, b being the rank that is in use."""
+    unit: int = Field(default=1, ge=1, le=1024)
+    """Components of the rank that are drawn and trained together; it divides the rank."""
+    frozen: bool = True
+    """In a step train only the components that end at the rank drawn, and leave the smaller ranks as they are."""
+    kept_rank: int = Field(default=0, ge=0, le=1024)
+    """Rank of the previews and the exported file; 0 = the whole rank."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> DyLoRA:
+        if self.kept_rank > self.rank:
+            raise ValueError(f"kept_rank = {self.kept_rank} is above rank = {self.rank}")
+        for name in ("rank", "kept_rank"):
+            if getattr(self, name) % self.unit:
+                raise ValueError(f"{name} = {getattr(self, name)} is no multiple of unit = {self.unit}")
+        return self
+
+    @property
+    def bands(self) -> int:
+        """How many ranks can be drawn."""
+        return self.rank // self.unit
+
+    @property
+    def smaller_ranks(self) -> tuple[int, ...]:
+        return tuple(range(self.unit, self.rank + 1, self.unit))
+
+    def keeping(self, rank: int) -> DyLoRA:
+        return replace(self, kept_rank=rank)
+
+    @property
+    def file_alpha(self) -> float:
+        return self.alpha
+
+    @property
+    def file_rank(self) -> int:
+        return self.kept_rank or self.rank
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        A = kaiming(draw, self.rank, site.op.fan_in)
+        theta: dict[str, Tensor] = {f"A{n}": trains(band.clone()) for n, band in enumerate(A.split(self.unit))}
+        return theta | {f"B{n}": trains(torch.zeros(site.op.out, self.unit)) for n in range(self.bands)}
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+        bands = self.drawn(now) if now.training else (now.rank or self.file_rank) // self.unit
+        rank = bands * self.unit
+        last = bands - 1 if now.training and self.frozen else 0
+
+        def joined(name: str, dim: int) -> Tensor:
+            return torch.cat(
+                [theta[f"{name}{n}"].detach() if n < last else theta[f"{name}{n}"] for n in range(bands)], dim
+            )
+
+        gate = self.rank_gate(site, now, rank, theta["A0"].device)
+        return LowRank(self.alpha / rank * joined("B", 1), joined("A", 0), site.op.shape, gate)
+
+    @torch.no_grad()
+    def rank_of(self, theta: Theta) -> int:
+        """The first components that hold `MOST` of the change."""
+        A, B = (torch.cat([theta[f"{x}{n}"] for n in range(self.bands)], dim) for x, dim in (("A", 0), ("B", 1)))
+        grams = (B.T @ B) * (A @ A.T)  # (r, r): ‖Σ bᵢ aᵢ‖² is the sum over all i and j
+        norms = grams.cumsum(0).cumsum(1).diagonal().clamp(min=0).sqrt()  # (r,)
+        return int((norms < MOST * norms[-1]).sum()) + 1 if norms[-1] > 0 else 0
+
+    def drawn(self, now: Now) -> int:
+        """b / u of a step, a function of the run's seed and the step's number alone: the same share of every rank."""
+        return 1 + seed_for(now.seed, "DyLoRA's rank", now.step) * self.bands // 2**63

@@ -1,0 +1,59 @@
+"""KronA: a Kronecker product of two full matrices.
+
+    ΔW = s A ⊗ B        A (u_out, u_in),  B (v_out, v_in[, kh, kw]),  u·v = out and in
+
+Its rank is rank(A)·rank(B), up to that of W, for about the numbers of a LoRA of rank 1 when the widths are split into
+nearly equal halves. A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. The paper has no form for
+convolutions; here, as in LoKr, the kernel belongs to B.
+
+Edalati et al. 2022 (arXiv 2212.10650), §3.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
+from trainers.adapters.methods.initial import kaiming
+from trainers.adapters.methods.lokr import factorise
+from trainers.adapters.site import Site
+from trainers.adapters.updates import Kronecker
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class KronA(InputMethod):
+    """ΔW = s A ⊗ B."""
+
+    paper: ClassVar[str] = "arXiv 2212.10650"
+    parameters: ClassVar[str] = "u_out u_in + v_out v_in k²"
+    summary: ClassVar[str] = "A Kronecker product of two full matrices: full rank from the numbers of a rank-1 LoRA."
+
+    name: Literal["krona"] = "krona"
+    """The method."""
+    scale: float = Field(default=1.0, gt=0, le=256)
+    """s: the update is scaled by it."""
+
+    @property
+    def file_algorithm(self) -> str:
+        return "lokr"
+
+    @property
+    def file_rank(self) -> int:
+        return 10_000  # what LyCORIS is given for a LoKr whose factors are full
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        return start(site.op.shape, draw)
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Kronecker:
+        return Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)
+
+
+def start(shape: tuple[int, ...], draw: torch.Generator) -> dict[str, Tensor]:
+    """A and B as they start, for a matrix or kernel of this shape, split as nearly square as can be."""
+    (u_out, v_out), (u_in, v_in) = (factorise(width, -1) for width in shape[:2])
+    return {"A": trains(kaiming(draw, u_out, u_in)), "B": trains(torch.zeros(v_out, v_in, *shape[2:]))}

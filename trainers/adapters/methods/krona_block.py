@@ -1,0 +1,59 @@
+"""KronA^B: a Kronecker product beside the feed-forward block, and KronA^B_res, which passes the input on as well.
+
+    y = FF(x) + s (A ⊗ B) x             A (u_out, u_in),  B (v_out, v_in),  u·v = out and in
+    y = FF(x) + s (A ⊗ B) x + g x       with `residual`; g () learned
+
+and with `bias` + b, b (out,). A starts Kaiming-uniform, B, g and b at zero, so that y = FF(x) before the first step.
+Nothing in it is one layer's weight: FF is not linear, so it cannot be merged. `krona` is the form that changes weights.
+
+Edalati et al. 2022 (arXiv 2212.10650), §3.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.block import BlockMethod, BlockSite, Call
+from trainers.adapters.method import SETTINGS, Now, Theta, trains
+from trainers.adapters.methods.adapter import FEED_FORWARD
+from trainers.adapters.methods.krona import start
+from trainers.adapters.updates import Kronecker
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class KronABlock(BlockMethod):
+    """y = FF(x) + s (A ⊗ B) x + g x."""
+
+    paper: ClassVar[str] = "arXiv 2212.10650"
+    parameters: ClassVar[str] = "u_out u_in + v_out v_in"
+    summary: ClassVar[str] = "A Kronecker product beside each feed-forward block: hardly any numbers at all."
+    text_preset: ClassVar[str] = "attn-mlp"
+
+    name: Literal["krona-b"] = "krona-b"
+    """The method."""
+    scale: float = Field(default=1.0, gt=0, le=256)
+    """s: the product is scaled by it."""
+    residual: bool = False
+    """Also add the block's input times a learned number (KronA^B_res)."""
+    bias: bool = False
+    """Also add a learned number to each output channel."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return FEED_FORWARD
+
+    def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        residual = {"g": trains(torch.zeros(()))} if self.residual else {}
+        bias = {"b": trains(torch.zeros(site.op.out))} if self.bias else {}
+        return start(site.op.shape, draw) | residual | bias
+
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+        product = Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)
+        y = product.apply(site.op, call.x, onto=call.y)
+        y = y + theta["g"].to(y.dtype) * call.x if self.residual else y
+        return y + theta["b"].to(y.dtype) if self.bias else y

@@ -1,0 +1,157 @@
+"""LoRA, and LoCon on convolutions.
+
+    ΔW = s B A        B (out, r),  A (r, in·kh·kw),  s = α / r   (rsLoRA: α / √r)
+
+A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. On a convolution A is the k×k kernel, which
+carries stride and padding, and B the 1×1 kernel after it. Tucker form of a k×k convolution: A = T ×₂ D with a core
+T (r, r, kh, kw) and D (r, in), both Kaiming-uniform; r (in + out) + r² kh kw numbers, in a file the flat A.
+
+With DoRA the changed weight is normalised per output row and given a learned length: W' = m (W + ΔW) / ‖W + ΔW‖, with
+m starting at ‖W‖ and the norm outside the graph. LoRA+ lets B learn faster than A. LoRA-FA leaves A as it was drawn, so
+that neither its state nor the layer's input need be kept.
+
+PiSSA starts from the weight's own principal part, s B₀ A₀ ≈ U_r S_r V_rᵀ, and changes what it becomes:
+
+    ΔW = s (B A − B₀ A₀) = s ((B − B₀) A + B₀ (A − A₀)),    A₀ = √(S_r / s) V_rᵀ,  B₀ = U_r √(S_r / s)
+
+which in this form is exactly 0 at the start in any number format, and leaves the base alone; its rank in a file is 2r.
+
+Weight decay pulls A and B to zero, and so ΔW. What starts at the base's own values, PiSSA's A and B and DoRA's m, it
+pulls back to where it started: at zero it would take the principal part, or the length of each row, away from W.
+
+Hu et al. 2021 (arXiv 2106.09685); Yeh et al. 2023 (2309.14859) for convolutions; Kalajdzievski 2023 (2312.03732) for
+rsLoRA; Liu et al. 2024 (2402.09353), eq. 5 and §4.3, for DoRA; Hayou et al. 2024 (2402.12354) for LoRA+; Zhang et al.
+2023 (2308.03303) for LoRA-FA; Meng et al. 2024 (2404.02948) for PiSSA.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
+from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank, Update, normalise
+from trainers.adapters.updates.low_rank import less_start
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class LoRA(RankedMethod):
+    """ΔW = (α / r) B A."""
+
+    paper: ClassVar[str] = "arXiv 2106.09685"
+    parameters: ClassVar[str] = "r (in k² + out)"
+    summary: ClassVar[str] = "Two thin matrices a layer: the plain, fast choice that every tool reads."
+    bounds_rank: ClassVar[bool] = True
+
+    name: Literal["lora"] = "lora"
+    """The method."""
+    rslora: bool = False
+    """Scale by alpha / √rank, so that high ranks learn as fast as low ones."""
+    dora: bool = False
+    """Also learn the length of each output row (DoRA): closer to full fine-tuning, slower, a much larger file."""
+    plus_ratio: float = Field(default=1.0, ge=1, le=64)
+    """LoRA+: how many times faster B learns than A; 1 = off."""
+    freeze_a: bool = False
+    """LoRA-FA: train B alone, which saves memory and learns less."""
+    tucker: bool = False
+    """Decompose k×k kernels further (Tucker): fewer numbers to train in convolutions, in a file of the same size."""
+    start: Literal["zero", "pissa"] = "zero"
+    """What the factors start as: noise and zeros, or (PiSSA) the principal part of each weight."""
+    decay_towards: Literal["start", "zero"] = "start"
+    """Where weight decay pulls what starts at the base's own values (PiSSA, DoRA): to its start, or to zero."""
+
+    @model_validator(mode="after")
+    def _starts(self) -> LoRA:
+        if self.tucker and self.start == "pissa":
+            raise ValueError('tucker needs start = "zero": the principal part of a weight has no Tucker core')
+        if self.decay_towards == "zero" and not (self.dora or self.start == "pissa"):
+            raise ValueError('decay_towards has no effect without dora or start = "pissa"')
+        if self.freeze_a and self.plus_ratio != 1:
+            raise ValueError(f"plus_ratio = {self.plus_ratio:g} has no effect with freeze_a, where B alone learns")
+        return self
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    def with_rank(self, rank: int) -> LoRA:
+        factor = rank / self.rank
+        return replace(self, rank=rank, alpha=self.alpha * (math.sqrt(factor) if self.rslora else factor))
+
+    @property
+    def file_algorithm(self) -> str:
+        return "full" if self.dora else "lora"  # tools read magnitudes differently: the whole change is written
+
+    @property
+    def file_rank(self) -> int:
+        return self.rank * (2 if self.start == "pissa" else 1)
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        A, B = kaiming(draw, self.rank, site.op.fan_in), torch.zeros(site.op.out, self.rank)
+        theta: dict[str, Tensor] = {}
+        if self.start == "pissa":
+            U, S, Vh = principal_part(site.weight(), self.rank, draw)
+            root = (S / self.scale).sqrt()
+            A[: len(S)], B[:, : len(S)] = root[:, None] * Vh, U * root
+            theta = {"A0": A.clone(), "B0": B.clone()}
+        if uses_tucker(site, self.tucker):
+            r, (_, wide, *kernel) = self.rank, site.op.shape
+            down = {"T": kaiming(draw, r, r, *kernel), "D": kaiming(draw, r, wide)}
+        else:
+            down = {"A": A}
+        theta |= {name: start if self.freeze_a else trains(start) for name, start in down.items()} | {"B": trains(B)}
+        if self.dora:
+            theta["m"] = trains(row_lengths(site))
+        return theta
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
+        A, B = theta["A"] if "A" in theta else tucker(theta["T"], theta["D"]), theta["B"]
+        gate = self.rank_gate(site, now, self.rank, A.device)
+        if self.start == "pissa":
+            B, A = less_start(B, A, theta["B0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
+            gate = None if gate is None else torch.cat([gate, gate])
+        low = LowRank(self.scale * B, A, site.op.shape, gate)
+        return normalise(low, theta["m"], site.weight()) if self.dora else low
+
+    def misfit(self, sites: Sequence[Site]) -> str | None:
+        return idle("method.tucker") if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
+
+    def learning_rate_ratio(self, name: str) -> float:
+        return self.plus_ratio if name == "B" else 1.0
+
+    def decay_targets(self, site: Site, theta: Theta) -> dict[str, Tensor]:
+        if self.decay_towards == "zero":
+            return {}
+        factors = {"A": theta["A0"], "B": theta["B0"]} if self.start == "pissa" else {}
+        return factors | ({"m": row_lengths(site)} if self.dora else {})
+
+
+def row_lengths(site: Site) -> Tensor:
+    """‖W‖ of each output row of a layer's weight, `(out,)`."""
+    return site.weight().float().flatten(1).norm(dim=1)
+
+
+def principal_part(W: Tensor, rank: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """The `rank` largest singular triplets of a weight, `(out, k)`, `(k,)`, `(k, in·kh·kw)`, or all where it has fewer.
+
+    Subspace iteration from a drawn start (Halko et al. 2011, arXiv 0909.4061, alg. 4.4): a full decomposition of every
+    layer of a large base would take minutes.
+    """
+    W = W.float().flatten(1)
+    wide = min(rank + 16, *W.shape)
+    Q = torch.linalg.qr(W @ torch.randn(W.shape[1], wide, generator=draw).to(W.device)).Q
+    for _ in range(4):
+        Q = torch.linalg.qr(W @ torch.linalg.qr(W.T @ Q).Q).Q
+    U, S, Vh = torch.linalg.svd(Q.T @ W, full_matrices=False)
+    k = min(rank, len(S))
+    parts = ((Q @ U)[:, :k], S[:k], Vh[:k])
+    return tuple(part.cpu() for part in parts)

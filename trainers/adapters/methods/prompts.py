@@ -1,0 +1,106 @@
+"""Visual prompt tuning: learned tokens that attention reads along with the picture's, or with the text's.
+
+    y = attn1([P; x]) without the rows of P             P (n, in), each block its own
+    y = attn2(x, [c; P])                                P (n, in_text), each block its own or one for all
+
+The paper's form is for images that are classified; these two put it where a UNet has tokens. `image` lays n rows before
+the picture's tokens in self-attention and takes them out of what it gives, before the residual; `context` lays them
+after the text c in cross-attention. P starts U(±√(6 / (2 in_text))), as in the paper; in `image` N(0, 1), like the
+normalised tokens that it lies among, since from so small numbers it learns next to nothing there. Attention is shared
+out anew from the first step on: unlike other methods it has an effect at its start, unless it is `gated`:
+
+    y = a + g (y' − a),  a = attn(x, c) without prompts        g () learned, 0 at the start
+
+Strength interpolates in the same way between a and y'. It is no change of weights and cannot be merged.
+
+Jia et al. 2022 (arXiv 2203.12119), §3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.block import BlockMethod, BlockSite, Call
+from trainers.adapters.method import SETTINGS, Now, Theta, trains
+from trainers.adapters.methods.initial import normal
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Prompts(BlockMethod):
+    """y = attn1([P; x]) without the rows of P, or y = attn2(x, [c; P])."""
+
+    paper: ClassVar[str] = "arXiv 2203.12119"
+    parameters: ClassVar[str] = "n in_text"
+    summary: ClassVar[str] = "Learned tokens beside those of the text or the picture: tiny files that change much."
+    places: ClassVar[tuple[str, ...]] = ("tokens",)
+    writes_fp32: ClassVar[bool] = True
+    text_preset: ClassVar[str] = "none"
+
+    name: Literal["vpt"] = "vpt"
+    """The method."""
+    tokens: int = Field(default=8, ge=1, le=1024)
+    """Number n of learned tokens in a block."""
+    variant: Literal["context", "image"] = "context"
+    """Lay them beside the text's tokens in cross-attention, or beside the picture's in self-attention."""
+    deep: bool = True
+    """Each block learns its own; otherwise all share one set, which `context` alone can."""
+    gated: bool = False
+    """Let a learned number, at first zero, bring them in, so that the first picture is that of the base."""
+    gate_ratio: float = Field(default=1.0, gt=0, le=1000)
+    """How many times faster the gates learn than the tokens."""
+    unconditional: bool = True
+    """Use them without a caption too; otherwise guidance also drives the picture towards what they say."""
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Prompts:
+        if self.variant == "image" and not self.deep:
+            raise ValueError("deep = false needs variant = context: blocks of different widths share no picture tokens")
+        if self.gate_ratio != 1 and not self.gated:
+            raise ValueError("gate_ratio has no effect without gated = true")
+        return self
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return ("attn2",) if self.variant == "context" else ("attn1",)
+
+    def learning_rate_ratio(self, name: str) -> float:
+        return self.gate_ratio if name == "g" else 1.0
+
+    def decays(self, name: str) -> bool:
+        return name != "g"
+
+    def share(self, sites: Sequence[BlockSite], draw: torch.Generator) -> dict[str, Tensor]:
+        return {} if self.deep else {"P": self._start(sites[0], draw)}
+
+    def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        gate = {"g": trains(torch.zeros(()))} if self.gated else {}
+        return gate | ({"P": self._start(site, draw)} if self.deep else {})
+
+    def _start(self, site: BlockSite, draw: torch.Generator) -> Tensor:
+        if self.variant == "image":
+            return trains(normal(draw, 1.0, self.tokens, site.op.shape[1]))
+        width = site.context_width
+        return trains((torch.rand(self.tokens, width, generator=draw) * 2 - 1) * (6 / (2 * width)) ** 0.5)
+
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+        y = prompted(call, (theta if self.deep else shared)["P"])
+        if self.gated:
+            y = call.y + theta["g"].to(y.dtype) * (y - call.y)
+        if self.unconditional or not any(now.uncaptioned):
+            return y
+        bare = torch.tensor(now.uncaptioned, device=y.device)  # (n,)
+        return torch.where(bare[:, None, None], call.y, y)
+
+
+def prompted(call: Call, P: Tensor) -> Tensor:
+    """What a block gives with the rows of P `(n, d)` among its tokens: after the text's where there is text."""
+    P = P.to(call.x.dtype).expand(len(call.x), -1, -1)
+    if call.context is not None:
+        return call.again(call.x, torch.cat([call.context, P.to(call.context.dtype)], 1))
+    return call.again(torch.cat([P, call.x], 1), None)[:, P.shape[1] :]

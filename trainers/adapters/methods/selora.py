@@ -1,0 +1,193 @@
+"""SeLoRA: a LoRA that starts at rank 1 and grows where the Fisher information says that a larger rank would help.
+
+    ΔW = s Σ_{i grown} bᵢ aᵢ        bᵢ (out, 1),  aᵢ (1, in·kh·kw),  s = α
+
+Every `interval` steps, once the learning rate has risen, each layer is tried with one component more, whose b is zero,
+so the function is unchanged. With FI(θ) = Σ g² over a step's gradient g, the layer grows where FI(grown) / FI(as it is)
+≥ λ, both summed up over `trial` steps. The new a has no gradient while its b is zero, so FI(grown) = FI(as it is) +
+‖∂L/∂b‖²: the step's own backward pass tells it, and the ratio costs one product of rank 1. The component that was tried
+is the one that is kept; after one that was not, the next trial takes another. s is the same for every rank.
+
+All r components are there from the start, a Kaiming-uniform and b at zero; those not grown yet take no part and have no
+gradient, and those that were there keep the optimizer's state. ΔW = 0 before the first step. a is U(±√(6 / in)),
+Kaiming-uniform with a slope of 0 as in the authors' code, whose learning rates hold for it; LoRA's own slope of √5
+gives U(±√(1 / in)).
+
+Mao et al. 2024 (arXiv 2408.07196), §3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.budget import BudgetedMethod
+from trainers.adapters.method import SETTINGS, Now, Step, Theta, trains
+from trainers.adapters.methods.initial import uniform
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank
+
+if TYPE_CHECKING:
+    from trainers.adapters.network import Network
+
+UNUSED, GROWN, TRIED = 0, 1, 2
+"""What a component is for: nothing yet, the update, or the trial of this step."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class SeLoRA(BudgetedMethod):
+    """ΔW = α Σ bᵢ aᵢ over components that become more."""
+
+    paper: ClassVar[str] = "arXiv 2408.07196"
+    parameters: ClassVar[str] = "r (in k² + out)"
+    summary: ClassVar[str] = "Starts at rank 1 and grows only the layers that ask for more."
+
+    moves_rank: ClassVar[bool] = True
+    bounds_rank: ClassVar[bool] = True
+
+    name: Literal["selora"] = "selora"
+    """The method."""
+    rank: int = Field(default=16, ge=1, le=256)
+    """The largest rank that a layer may grow to."""
+    alpha: float = Field(default=8.0, gt=0, le=4096)
+    """The update is scaled by alpha, at every rank."""
+    threshold: float = Field(default=1.3, ge=1, le=100)
+    """λ: a layer grows where its Fisher information would grow by this factor."""
+    interval: int = Field(default=40, ge=1, le=10_000)
+    """Steps from one trial to the next."""
+    trial: int = Field(default=1, ge=1, le=100)
+    """Steps whose Fisher information a trial adds up: more of them judge by more images."""
+    budget: int = Field(default=0, ge=0)
+    """The largest sum of all layers' ranks; 0 = no limit. Layers with the highest ratio come first."""
+    start_bound: Literal["sqrt(6/in)", "sqrt(1/in)"] = "sqrt(6/in)"
+    """Largest number of a new component's a: Kaiming's for a slope of 0, as the authors' code has it, or LoRA's own."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> SeLoRA:
+        if self.trial > self.interval:
+            raise ValueError(f"trial = {self.trial} is longer than interval = {self.interval}")
+        if self.budget_scope == "rank" and not self.budget:
+            raise ValueError("budget_scope has no effect without budget")
+        return self
+
+    @property
+    def scale(self) -> float:
+        return self.alpha
+
+    def with_rank(self, rank: int) -> SeLoRA:
+        return replace(self, rank=rank)
+
+    @property
+    def file_alpha(self) -> float:
+        return self.alpha
+
+    @property
+    def file_rank(self) -> int:
+        return self.rank
+
+    def misfit(self, sites: Sequence[Site]) -> str | None:
+        if self.budget_scope == "rank":
+            sites = [site for site in sites if any(placed.method == self for placed in site.placed)]
+        if not 0 < self.budget <= len(sites):
+            return None
+        return (
+            f"method.budget = {self.budget} leaves nothing to grow: each of the {len(sites)} layers starts at rank 1; "
+            "give more than that, or 0 for no limit"
+        )
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        use = torch.zeros(self.rank, dtype=torch.int8)  # counts, which stay on the CPU
+        use[0] = GROWN
+        theta: dict[str, Tensor] = {"use": use, "information": torch.zeros(2)}
+        bound = (1.0 if self.start_bound == "sqrt(1/in)" else math.sqrt(6)) / math.sqrt(site.op.fan_in)
+        for n in range(self.rank):
+            theta[f"A{n}"] = trains(uniform(draw, bound, 1, site.op.fan_in))
+            theta[f"B{n}"] = trains(torch.zeros(site.op.out, 1))
+        return theta
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+        used = [n for n, use in enumerate(theta["use"].tolist()) if use == GROWN or (use == TRIED and now.training)]
+        A = torch.cat([theta["A0"][:0], *(theta[f"A{n}"] for n in used)])  # (n, in·kh·kw)
+        B = torch.cat([theta["B0"][:, :0], *(theta[f"B{n}"] for n in used)], 1)  # (out, n)
+        return LowRank(self.scale * B, A, site.op.shape, self.rank_gate(site, now, len(used), A.device))
+
+    def rank_of(self, theta: Theta) -> int:
+        return int((theta["use"] == GROWN).sum())
+
+    def fill(self, network: Network) -> None:
+        if not self.leads(network):
+            return
+        every = self.budgeted(network)
+        room = self.budget - len(every) if self.budget else None
+        for use in [use for theta in every for use in theta["use"][1:]][:room]:  # views, each a number of its layer's
+            use.fill_(GROWN)
+
+    @torch.no_grad()
+    def begin_step(self, network: Network, step: Step) -> None:
+        """Begin a trial, go on with it, or leave everything as it is."""
+        until = -step.number % self.interval  # steps until the trial's last, 0 in it
+        for _, placed in network.placed_by(self):
+            theta = placed.values()
+            theta["use"][theta["use"] == TRIED] = UNUSED
+        last = step.number + until
+        if until >= self.trial or last == 0 or last - self.trial + 1 < _risen(step):
+            return
+        for _, placed in network.learned_by(self):
+            theta = placed.values()
+            if until == self.trial - 1:
+                theta["information"].zero_()
+            free = (theta["use"] == UNUSED).nonzero().flatten().tolist()
+            if free:
+                theta["use"][free[last // self.interval % len(free)]] = TRIED
+
+    @torch.no_grad()
+    def after_backward(self, network: Network, step: Step) -> None:
+        if not self.leads(network):
+            return
+        every = self.budgeted(network)
+        on_trial = [(theta, uses.index(TRIED)) for theta in every if TRIED in (uses := theta["use"].tolist())]
+        found = fisher_information([theta for theta, _ in on_trial])
+        for (theta, n), values in zip(on_trial, found, strict=True):
+            theta["information"].add_(theta["information"].new_tensor(values))
+            theta[f"A{n}"].grad = theta[f"B{n}"].grad = None  # no step yet: growing does not move the function
+        if step.number % self.interval or not on_trial:
+            return
+        ratios = fisher_ratios([theta for theta, _ in on_trial])
+        room = self.budget - sum(map(self.rank_of, every)) if self.budget else len(on_trial)
+        wanting = [i for i, ratio in enumerate(ratios) if ratio >= self.threshold]
+        for i in sorted(wanting, key=lambda i: -ratios[i])[: max(0, room)]:
+            theta, n = on_trial[i]
+            theta["use"][n] = GROWN
+
+
+def fisher_information(thetas: Sequence[Theta]) -> list[tuple[float, float]]:
+    """FI of each layer as it is, and what the component that is tried would add to it; the device is asked once."""
+    asked = [
+        (layer, use, gradient)
+        for layer, theta in enumerate(thetas)
+        for factor in "AB"
+        for n, use in enumerate(theta["use"].tolist())
+        if use != UNUSED and (gradient := theta[f"{factor}{n}"].grad) is not None  # module dropout left the layer out
+    ]
+    squares = torch.stack([g.square().sum() for _, _, g in asked]).tolist() if asked else []
+    found = [[0.0, 0.0] for _ in thetas]
+    for (layer, use, _), square in zip(asked, squares, strict=True):
+        found[layer][use == TRIED] += square
+    return [(own, new) for own, new in found]
+
+
+def fisher_ratios(thetas: Sequence[Theta]) -> list[float]:
+    """FI(grown) / FI(as it is) of layers that were tried with one component more; 1 of those that had no gradient."""
+    return [1 + new / own if own else 1.0 for own, new in torch.stack([t["information"] for t in thetas]).tolist()]
+
+
+def _risen(step: Step) -> int:
+    """The first step that has the whole learning rate."""
+    return step.rates.index(max(step.rates)) if step.rates else 0

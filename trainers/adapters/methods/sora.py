@@ -1,0 +1,111 @@
+"""SoRA: a LoRA with a gate on every component of its rank, which a proximal step closes where it is not needed.
+
+    ΔW = s B diag(g) A        B (out, r),  A (r, in·kh·kw),  g (r,),  s = α / r
+
+After each optimizer step g ← T_ξ(g), with the soft threshold T_ξ(x) = sign(x)·max(|x| − ξ, 0): the proximal step of an
+L1 penalty, ξ = η·λ. Here `shrink` names what λ adds up to: ξ_t = shrink · w_t / Σ w, where w follows the learning rate
+and rises from zero over `ramp` of the steps, so a gate that no gradient holds open closes if it began below `shrink`.
+It rises evenly, or by `levels` on each of which the rest settles before the next (algorithm 1).
+
+A starts Kaiming-uniform, B at zero, and g N(0, 1) or at 1, so ΔW = 0 before the first step. Components whose gate is
+closed are left out of the file, which changes nothing; a moving average of g, which is not yet zero there, is cut too.
+
+Ding et al. 2023 (arXiv 2311.11696), eq. 3–6 and algorithm 1.
+"""
+
+from __future__ import annotations
+
+from math import floor
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, trains
+from trainers.adapters.methods.initial import kaiming, normal
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank
+
+if TYPE_CHECKING:
+    from trainers.adapters.network import Network
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class SoRA(RankedMethod):
+    """ΔW = (α / r) B diag(g) A."""
+
+    paper: ClassVar[str] = "arXiv 2311.11696"
+    parameters: ClassVar[str] = "r (in k² + out + 1)"
+    summary: ClassVar[str] = "Closes the parts of its rank that do not help: a smaller file with the same pictures."
+
+    moves_rank: ClassVar[bool] = True
+    moves_beside_optimizer: ClassVar[bool] = True
+    bounds_rank: ClassVar[bool] = True
+
+    name: Literal["sora"] = "sora"
+    """The method."""
+    shrink: float = Field(default=0.7, gt=0, le=100)
+    """How far all proximal steps together move a gate towards zero; more closes more of the rank."""
+    ramp: float = Field(default=0.5, ge=0, le=1)
+    """Share of the steps over which the proximal steps grow from nothing to their full size."""
+    levels: int = Field(default=0, ge=0, le=100)
+    """How many levels of the same length they grow by, as in the paper, which has six; 0 = evenly."""
+    gate_ratio: float = Field(default=10.0, gt=0, le=1000)
+    """How many times faster the gates learn than the factors; too fast, and Adam opens again what shrinking closed."""
+    gate_initial: Literal["one", "normal"] = "normal"
+    """Where the gates start: N(0, 1) as in the paper, or all at one, where closing any takes a `shrink` of about 1."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> SoRA:
+        if self.levels and not self.ramp:
+            raise ValueError(f"levels = {self.levels} has no effect with ramp = 0, where nothing grows")
+        return self
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        return {
+            "A": trains(kaiming(draw, self.rank, site.op.fan_in)),
+            "B": trains(torch.zeros(site.op.out, self.rank)),
+            "g": trains(torch.ones(self.rank) if self.gate_initial == "one" else normal(draw, 1.0, self.rank)),
+            "open": torch.ones(self.rank),
+        }
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+        A, B, g = (theta[name] for name in ("A", "B", "g"))
+        if not now.training:
+            used = (g != 0) & (theta["open"] != 0)
+            return LowRank(self.scale * B[:, used] * g[used], A[used], site.op.shape)
+        kept = self.rank_gate(site, now, self.rank, g.device)
+        return LowRank(self.scale * B, A, site.op.shape, g if kept is None else g * kept)
+
+    def rank_of(self, theta: Theta) -> int:
+        return int((theta["g"] != 0).sum())
+
+    def learning_rate_ratio(self, name: str) -> float:
+        return self.gate_ratio if name == "g" else 1.0
+
+    def decays(self, name: str) -> bool:
+        return name != "g"
+
+    @torch.no_grad()
+    def after_step(self, network: Network, step: Step) -> None:
+        threshold = self.threshold(step)
+        for _, placed in network.learned_by(self):
+            theta = placed.values()
+            theta["g"].copy_(soft_threshold(theta["g"], threshold))
+            theta["open"].copy_(theta["g"] != 0)
+
+    def threshold(self, step: Step) -> float:
+        """ξ of a step; over all steps they add up to `shrink`."""
+        rising = max(1.0, self.ramp * step.of)
+        rises = (min(1.0, (number + 1) / rising) for number in range(len(step.rates)))
+        if self.levels:
+            rises = (floor(rise * self.levels) / self.levels for rise in rises)
+        weights = [rate * rise for rate, rise in zip(step.rates, rises, strict=True)]
+        return self.shrink * weights[step.number] / (sum(weights) or 1.0)
+
+
+def soft_threshold(x: Tensor, threshold: float) -> Tensor:
+    """T_ξ(x) = sign(x)·max(|x| − ξ, 0)."""
+    return x.sign() * (x.abs() - threshold).clamp(min=0)

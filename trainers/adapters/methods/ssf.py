@@ -1,0 +1,63 @@
+"""SSF: what every layer and norm gives, scaled and shifted by channel.
+
+    y = γ ⊙ op(x) + β,    γ (out,) = 1, β (out,) = 0 at the start (the paper draws both around that)
+
+after a linear layer, a convolution or a norm, so W' = diag(γ) W and b' = γ ⊙ b + β exactly. A layer without a bias has
+no β unless it is asked for, and a key never has one: it would add the same to the scores of all keys, which softmax
+takes away again.
+
+Lian et al. 2022 (arXiv 2210.08823).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
+from trainers.adapters.methods.initial import normal
+from trainers.adapters.site import Site
+from trainers.adapters.targets import is_key
+from trainers.adapters.updates import Affine
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class SSF(LayerMethod):
+    """y = γ ⊙ op(x) + β."""
+
+    paper: ClassVar[str] = "arXiv 2210.08823"
+    parameters: ClassVar[str] = "2 out; out without a bias"
+    summary: ClassVar[str] = (
+        "A scale and a shift for each channel of layers and norms: colour and contrast in a tiny file."
+    )
+    places: ClassVar[tuple[str, ...]] = ("linear", "convolution", "norm")
+
+    name: Literal["ssf"] = "ssf"
+    """The method."""
+    missing_biases: bool = False
+    """Also shift layers without a bias (queries and values), which not every tool can read."""
+    spread: float = Field(default=0.0, ge=0, le=1)
+    """Deviation of the scales from 1 and of the shifts from 0 at the start: 0.02 in the paper; 0 = no effect yet."""
+
+    @property
+    def file_algorithm(self) -> str:
+        return "boft"
+
+    def decays(self, name: str) -> bool:
+        return False
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        theta: dict[str, Tensor] = {"gamma": trains(1 + normal(draw, self.spread, site.op.out))}
+        if (site.bias() is not None or self.missing_biases) and not is_key(site.path):
+            theta["beta"] = trains(normal(draw, self.spread, site.op.out))
+        return theta
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Affine:
+        gain, shift, bias = theta["gamma"] - 1, theta.get("beta"), site.bias()
+        if bias is not None:
+            shift = gain * bias if shift is None else gain * bias + shift
+        return Affine(gain, shift, site.op.shape)

@@ -1,0 +1,150 @@
+"""Tied-LoRA: LoRA whose matrices layers may share, with a scaling vector on either side.
+
+    ΔW = s Λ_v B Λ_u A        A (r, in·kh·kw),  B (out, r),  u (r,),  v (out,),  s = α / r
+
+Each of A and B is a layer's own or tied within a group of layers, and each of A, B, u, v is trained or frozen. Groups
+are layers of one network that have one shape, or one shape and role (`attn1.to_q`, `resnets.conv1`, …). LoRA is untied
+A and B, trained, with u and v frozen at 1; VeRA is tied frozen A and B with u and v trained.
+
+A starts Kaiming-uniform and u at 1. If B is trained it starts at zero and v at 1; a frozen B starts Kaiming-uniform and
+v at zero. Either way ΔW = 0 before the first step.
+
+`configuration` names four of these settings:
+
+               A, B     A, B trained    u, v trained
+    `lora`     own      yes             no
+    `vera`     tied     no              yes
+    `tl5`      tied     yes             no
+    `tl6`      tied     yes             yes             what the switches are by default
+
+Renduchintala et al. 2023 (arXiv 2311.09578), §3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
+from torch import Tensor
+
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.methods.initial import kaiming
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank
+
+SWITCHES = ("tie_a", "tie_b", "train_a", "train_b", "train_u", "train_v")
+CONFIGURATIONS: Mapping[str, tuple[bool, ...]] = {
+    "lora": (False, False, True, True, False, False),
+    "vera": (True, True, False, False, True, True),
+    "tl5": (True, True, True, True, False, False),
+    "tl6": (True, True, True, True, True, True),
+}
+"""The paper's configurations that have a name, as they set the switches."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class TiedLoRA(RankedMethod):
+    """ΔW = (α / r) Λ_v B Λ_u A, with A and B tied."""
+
+    paper: ClassVar[str] = "arXiv 2311.09578"
+    parameters: ClassVar[str] = "r + out; r (in k² + out) a shape"
+    summary: ClassVar[str] = "LoRA whose matrices are shared by layers of one shape: few numbers."
+
+    name: Literal["tied"] = "tied"
+    """The method."""
+    rank: int = Field(default=32, ge=1, le=1024)
+    """Rank r of the factors: more rank, more capacity; with tied matrices it costs little."""
+    alpha: float = Field(default=32.0, gt=0, le=4096)
+    """The update is scaled by alpha / rank."""
+    configuration: Literal["custom", "lora", "vera", "tl5", "tl6"] = "custom"
+    """One of the paper's, which sets the six switches below: LoRA, VeRA, TL5 (tied A and B learn) or TL6 (u, v too)."""
+    tie_a: bool = True
+    """One A for each group of layers instead of one for each layer."""
+    tie_b: bool = True
+    """One B for each group of layers instead of one for each layer."""
+    train_a: bool = True
+    """Train A; otherwise it stays at its random start."""
+    train_b: bool = True
+    """Train B; otherwise it stays at a random start, and v begins at zero."""
+    train_u: bool = True
+    """Train u, a factor for each component of the rank."""
+    train_v: bool = True
+    """Train v, a factor for each output channel."""
+    group_by: Literal["shape", "role"] = "shape"
+    """Which layers share a tied matrix: all of one shape, or those of one role too, such as `attn1.to_q`."""
+
+    @classmethod
+    def implied(cls, settings: Mapping[str, Any]) -> dict[str, bool]:
+        return dict(zip(SWITCHES, CONFIGURATIONS.get(str(settings.get("configuration")), ()), strict=False))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _configured(cls, given: Any) -> Any:
+        if isinstance(given, ArgsKwargs):
+            settings = given.kwargs or {}
+            return ArgsKwargs(given.args, {**cls.implied(settings), **settings})
+        return {**cls.implied(given), **given}
+
+    @model_validator(mode="after")
+    def _learns(self) -> TiedLoRA:
+        for switch, value in self.implied({"configuration": self.configuration}).items():
+            if getattr(self, switch) != value:
+                raise ValueError(
+                    f'configuration = "{self.configuration}" has {switch} = {str(value).lower()}; '
+                    f'leave {switch} out, or set configuration = "custom"'
+                )
+        if not (self.train_b or self.train_v):
+            raise ValueError("train_b and train_v are both off: one of them has to leave zero for anything to change")
+        if self.group_by != "shape" and not (self.tie_a or self.tie_b):
+            raise ValueError("group_by has no effect without tie_a or tie_b")
+        return self
+
+    def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
+        shared: dict[str, Tensor] = {}
+        for site in sites:
+            group = self._group(site)
+            if self.tie_a and f"A-{group}" not in shared:
+                shared[f"A-{group}"] = self._start_a(site, draw)
+            if self.tie_b and f"B-{group}" not in shared:
+                shared[f"B-{group}"] = self._start_b(site, draw)
+        return shared
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        theta: dict[str, Tensor] = {}
+        if not self.tie_a:
+            theta["A"] = self._start_a(site, draw)
+        if not self.tie_b:
+            theta["B"] = self._start_b(site, draw)
+        if self.train_u:
+            theta["u"] = trains(torch.ones(self.rank))
+        if self.train_v:
+            theta["v"] = trains(torch.full((site.op.out,), float(self.train_b)))
+        return theta
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+        group = self._group(site)
+        A = shared[f"A-{group}"] if self.tie_a else theta["A"]
+        B = shared[f"B-{group}"] if self.tie_b else theta["B"]
+        up = self.scale * (theta["v"][:, None] * B if self.train_v else B)
+        gate, kept = theta["u"] if self.train_u else None, self.rank_gate(site, now, self.rank, A.device)
+        if kept is not None:
+            gate = kept if gate is None else gate * kept
+        return LowRank(up, A, site.op.shape, gate)
+
+    def _group(self, site: Site) -> str:
+        shape = "x".join(map(str, site.op.shape))
+        if self.group_by == "shape":
+            return shape
+        names = [name for name in site.path.split(".") if not name.isdigit()]
+        return "-".join((*names[-2:], shape))  # attn1-to_q-320x320
+
+    def _start_a(self, site: Site, draw: torch.Generator) -> Tensor:
+        start = kaiming(draw, self.rank, site.op.fan_in)
+        return trains(start) if self.train_a else start
+
+    def _start_b(self, site: Site, draw: torch.Generator) -> Tensor:
+        return trains(torch.zeros(site.op.out, self.rank)) if self.train_b else kaiming(draw, site.op.out, self.rank)

@@ -1,0 +1,129 @@
+"""T-LoRA: fewer ranks where there is more noise, so that a few pictures' layout is not learned by heart.
+
+    ΔW(t) = s (B diag(S ⊙ m(t)) A − B₀ diag(S₀ ⊙ m(t)) A₀)        B (out, r),  S (r,),  A (r, in·kh·kw),  s = α / r
+    m(t) = 1 for the first r(t) components, 0 for the rest,    r(t) = ⌊((T − t) / T)^κ (r − r_min)⌋ + r_min
+
+for each image of a batch at its own t of T timesteps. A and B start with orthonormal rows and columns, so that the
+components that are left carry their full share: the singular vectors of a random Gaussian matrix, with S its smallest
+singular values; A₀, B₀, S₀ are what they started as. The matrix has entries of deviation 1 / r, as in the authors'
+code, whose learning rates hold for it; 1 / √r makes every S √r times as large. Summed up as
+
+    (B S − B₀ S₀) A + B₀ S₀ (A − A₀)
+
+the change is exactly 0 at the start, and weight decay pulls A, B and S back there. With `orthogonal` off, it is LoRA
+with the same mask: A Kaiming, B = 0.
+
+The mask is needed to draw, so no other tool can load its file, and a text encoder, which sees no timestep, cannot carry
+it. Soboleva et al. 2025 (arXiv 2507.05964).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.methods.initial import kaiming
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank
+from trainers.adapters.updates.low_rank import less_start
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class TLoRA(RankedMethod):
+    """ΔW(t) = (α / r) B diag(S ⊙ m(t)) A, less what it starts as."""
+
+    paper: ClassVar[str] = "arXiv 2507.05964"
+    parameters: ClassVar[str] = "r (in k² + out + 1)"
+    summary: ClassVar[str] = (
+        "Fewer ranks where there is more noise: a style from one to five pictures, not their layout."
+    )
+
+    follows_time: ClassVar[bool] = True
+    text_preset: ClassVar[str] = "none"
+
+    name: Literal["t-lora"] = "t-lora"
+    """The method."""
+    lowest: float = Field(default=0.5, ge=0, le=1)
+    """r_min at pure noise, as a share of the rank."""
+    curve: float = Field(default=1.0, gt=0, le=8)
+    """κ: how the rank falls with the noise; above 1 it falls early, below 1 late."""
+    orthogonal: bool = True
+    """Start from orthonormal factors rather than from noise and zeros."""
+    start_std: Literal["1/rank", "1/sqrt(rank)"] = "1/rank"
+    """Deviation of the random matrix whose smallest singular values S starts as; `1/rank` is the authors' code's."""
+    decay_towards: Literal["start", "zero"] = "start"
+    """Where weight decay pulls the orthonormal factors: to their start, or to zero."""
+
+    @model_validator(mode="after")
+    def _starts(self) -> TLoRA:
+        if not self.orthogonal and (self.start_std, self.decay_towards) != ("1/rank", "start"):
+            raise ValueError("start_std and decay_towards have no effect without orthogonal = true")
+        return self
+
+    @property
+    def merges(self) -> bool:
+        return False
+
+    def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
+        return part == "unet"
+
+    def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
+        """The smallest singular values of a random matrix of each shape, which cost too much to find for each layer."""
+        if not self.orthogonal:
+            return {}
+        shapes = dict.fromkeys((site.op.out, site.op.fan_in) for site in sites)
+        divisor = self.rank if self.start_std == "1/rank" else self.rank**0.5
+        return {f"S-{out}x{fan_in}": smallest_values(out, fan_in, self.rank, divisor, draw) for out, fan_in in shapes}
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        out, fan_in = site.op.out, site.op.fan_in
+        if not self.orthogonal:
+            return {"A": trains(kaiming(draw, self.rank, fan_in)), "B": trains(torch.zeros(out, self.rank))}
+        S = shared[f"S-{out}x{fan_in}"].detach().cpu().clone()
+        A, B = (torch.linalg.qr(torch.randn(width, len(S), generator=draw)).Q for width in (fan_in, out))
+        frozen = {"A0": A.T.contiguous(), "B0": B, "S0": S}
+        return frozen | {name[0]: trains(start.clone()) for name, start in frozen.items()}
+
+    def decay_targets(self, site: Site, theta: Theta) -> dict[str, Tensor]:
+        if not self.orthogonal or self.decay_towards == "zero":
+            return {}
+        return {name: theta[f"{name}0"] for name in ("A", "B", "S")}
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+        A, B = theta["A"], theta["B"]
+        mask, rank = self.mask(now, len(A)), len(A)
+        gate = self.rank_gate(site, now, rank, A.device)
+        if mask is not None:
+            gate = mask if gate is None else mask * gate
+        if self.orthogonal:
+            B, A = less_start(B * theta["S"], A, theta["B0"] * theta["S0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
+            gate = None if gate is None else torch.cat([gate, gate], -1)
+        return LowRank(self.scale * B, A, site.op.shape, gate)
+
+    def mask(self, now: Now, rank: int) -> Tensor | None:
+        """m of each image, `(n, rank)`, or None outside a forward pass through the UNet."""
+        if now.timesteps is None:
+            return None
+        kept = self.ranks(now.timesteps, now.horizon, rank)
+        return (torch.arange(rank, device=kept.device) < kept[:, None]).float()
+
+    def ranks(self, timesteps: Tensor, horizon: int, rank: int) -> Tensor:
+        """r(t) for timesteps `(n,)` of `horizon`, `(n,)`."""
+        lowest = round(self.lowest * rank)
+        t = timesteps.cpu() if timesteps.device.type == "mps" else timesteps  # which has no fp64
+        share = (horizon - t.double()) / horizon
+        return ((share**self.curve * (rank - lowest)).floor().long() + lowest).to(timesteps.device)
+
+
+def smallest_values(out: int, fan_in: int, rank: int, divisor: float, draw: torch.Generator) -> Tensor:
+    """The `rank` smallest singular values, falling, of a random `(out, fan_in)` matrix of entries N(0, 1) / divisor."""
+    narrow, wide = sorted((out, fan_in))
+    R = torch.randn(narrow, wide, generator=draw) / divisor
+    values = torch.linalg.eigvalsh(R.double() @ R.T.double()).clamp(min=0).sqrt()  # rising; (narrow, narrow) is cheap
+    return values[: min(rank, narrow)].flip(0).float()

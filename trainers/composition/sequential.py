@@ -1,0 +1,103 @@
+"""Styles on a base, live, each a network of its own, of which one acts at a time: for what is no change of layers.
+
+What such a style does depends on the picture, the text or the timestep, so it cannot be stacked with others for one
+pass. The base runs once for each style among a batch's rows instead, with these rows and that style alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.composition.apply import StyleNetwork, apply_styles
+from trainers.formats.read import Style
+
+
+class Apart:
+    """So many styles on a base's parts, of which each row has the one that the network's `now.styles` says.
+
+    The rows' styles repeat where there are fewer than rows; −1 is the bare base.
+    """
+
+    def __init__(self, whole: StyleNetwork, parts: Mapping[str, nn.Module], family: str) -> None:
+        self._whole, self._parts, self._family = whole, parts, family
+        self._each: list[StyleNetwork] = []
+        self._forwards = {name: part.forward for name, part in parts.items()}
+        for name, part in parts.items():
+            part.forward = self._running(name)
+
+    def put(self, style: Style, strength: float) -> None:
+        """One more, which raises as `apply_styles` does."""
+        network = apply_styles(self._parts, self._family, [(style, strength)])
+        network.clock.strength = 0.0
+        self._each.append(network)
+        self._whole.warnings += network.warnings
+
+    def remove(self) -> None:
+        """Take all of them off the base, which is as before."""
+        for network in self._each:
+            network.remove()
+        for part in self._parts.values():
+            del part.forward
+
+    def _running(self, name: str) -> Any:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            styles = self._whole.clock.now.styles
+            if styles is None:
+                raise ValueError("several styles are on this base, and nothing says which one each image has")
+            if styles.unique().numel() == 1:
+                return self._run(name, int(styles[0]), None, args, kwargs)
+            count = len(args[0] if args else kwargs["sample"])
+            of_rows = styles.repeat(count // len(styles)).tolist()
+            out: Tensor | None = None
+            for style in dict.fromkeys(of_rows):
+                rows = [row for row, own in enumerate(of_rows) if own == style]
+                own_args, own_kwargs = _only(args, rows, count), _only(kwargs, rows, count)
+                found = self._run(name, style, rows, own_args, own_kwargs)
+                out = found[0].new_empty(count, *found[0].shape[1:]) if out is None else out
+                out[rows] = found[0]
+            assert out is not None
+            return (out,) if isinstance(found, tuple) else type(found)(out)
+
+        return forward
+
+    def _run(self, name: str, style: int, rows: list[int] | None, args: Any, kwargs: Any) -> Any:
+        """A part of the base with one style alone, told of these rows."""
+        if style < 0:
+            return self._forwards[name](*args, **kwargs)
+        clock, bare = self._each[style].clock, self._whole.clock.now.uncaptioned
+        before = clock.now
+        timesteps = before.timesteps  # of all rows
+        if rows is not None:
+            bare = tuple(bare[row] for row in rows) if bare else ()
+            timesteps = None if timesteps is None else timesteps[rows]
+        clock.now = replace(before, uncaptioned=bare, timesteps=timesteps)
+        try:
+            with self._each[style].at_strength(1.0):
+                return self._forwards[name](*args, **kwargs)
+        finally:
+            clock.now = before
+
+
+@torch.no_grad()
+def put_apart(
+    network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]
+) -> None:
+    """Put styles on a base, one for each image as the network's `now.styles` says, until the network is removed."""
+    apart = Apart(network, parts, family)
+    network.apart.append(apart)
+    for style, strength in styles:
+        apart.put(style, strength)
+
+
+def _only(given: Any, rows: list[int], count: int) -> Any:
+    """These rows of whatever tensors have one for each image."""
+    if isinstance(given, Tensor):
+        return given[rows] if given.dim() and len(given) == count else given
+    if isinstance(given, dict):
+        return {name: _only(each, rows, count) for name, each in given.items()}
+    return tuple(_only(each, rows, count) for each in given) if isinstance(given, tuple) else given

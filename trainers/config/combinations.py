@@ -1,0 +1,101 @@
+"""Settings that make no sense together, each refused with a sentence that says why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainers.adapters import METHODS
+
+if TYPE_CHECKING:
+    from trainers.config.config import Config
+
+
+def check_combination(config: Config) -> None:
+    """Raise ValueError where a setting has no effect beside others, or where nothing would be learned."""
+    _check_idle(config)
+    _check_ranks(config)
+    if not config.targets.any:
+        _check_word_alone(config)
+    _check_base(config)
+    if config.method.writes_fp32 and config.save.precision == "bf16":
+        raise ValueError(f"save.precision = bf16 does not go with {config.method.name}, always written in fp32")
+    _check_training(config)
+
+
+def _check_idle(config: Config) -> None:
+    """A setting that something else makes idle is refused rather than passed over."""
+    needs_text = (config.targets.text_encoder == "none", "targets.text_encoder")
+    whole, plain_scales = (config.base.storage == "full"), (not config.base.double_quantisation)
+    no_word, no_class = (not config.tokens.word, "tokens.word"), (not config.prior.prompt, "prior.prompt")
+    idle = {
+        "base.double_quantisation": (whole, 'base.storage = "nf4"'),
+        "base.scale_code": (whole or plain_scales, 'base.storage = "nf4" and base.double_quantisation = true'),
+        "loss.min_snr_gamma": (config.loss.weighting == "none", "loss.weighting = min-snr"),
+        "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
+        "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),
+        "sample.negative": (config.sample.guidance == 1, "sample.guidance above 1"),
+        "prior.images": no_class,
+        "prior.weight": no_class,
+        "targets.unread_layers": needs_text,
+        "train.text_encoder_learning_rate": needs_text,
+        "train.text_encoder_stop": needs_text,
+        **{f"tokens.{name}": no_word for name in type(config.tokens).model_fields if name != "word"},
+    }
+    for key, (off, needed) in idle.items():
+        section, name = key.split(".")
+        table = getattr(config, section)
+        value, default = getattr(table, name), type(table).model_fields[name].default
+        if off and value != default:
+            raise ValueError(f"{key} = {value!r} has no effect without {needed}")
+
+
+def _check_ranks(config: Config) -> None:
+    overridden = any(block.rank for block in config.targets.blocks.values())
+    if not overridden and getattr(config.method, "budget_scope", "all") != "all":
+        raise ValueError("method.budget_scope has no effect without a rank in targets.blocks")
+    if not config.method.takes_rank and overridden:
+        rankless = {"lokr": "method.full_matrix = true", "full": "method.extract_rank = 0"}
+        why = rankless.get(config.method.name, f"method.name = {config.method.name}")
+        raise ValueError(f"a rank in targets.blocks has no effect while {why}")
+
+
+def _check_base(config: Config) -> None:
+    if config.base.storage != "full" and config.method.needs_whole_base:
+        raise ValueError(
+            f"method.name = {config.method.name} trains the base's own weights, and base.storage = "
+            f"{config.base.storage} keeps only their likeness; leave it at full"
+        )
+
+
+def _check_training(config: Config) -> None:
+    train = config.train
+    if train.offload_optimizer and train.optimizer.startswith("paged-"):
+        raise ValueError(
+            f"train.offload_optimizer has no effect with train.optimizer = {train.optimizer}, whose state goes to main "
+            "memory by itself where the graphics card is full"
+        )
+    if not train.weight_decay and getattr(config.method, "decay_towards", "start") != "start":
+        raise ValueError("method.decay_towards has no effect with train.weight_decay = 0")
+    if train.warmup >= train.steps:
+        raise ValueError(f"train.warmup = {train.warmup} leaves no step of train.steps = {train.steps}")
+    if train.optimizer == "prodigy" and train.learning_rate < 0.1:
+        raise ValueError("train.optimizer = prodigy finds its own step size and needs train.learning_rate near 1")
+
+
+def _check_word_alone(config: Config) -> None:
+    """Where no layer is trained, refuse what is about layers."""
+    none = "targets.unet and targets.text_encoder are both `none`"
+    if not config.tokens.word:
+        raise ValueError(f"{none}: nothing would be trained; tokens.word would learn a word alone")
+    if config.method != METHODS["lora"]():
+        raise ValueError(f"method.name = {config.method.name} and its settings have no effect while {none}")
+    if config.tokens.learning_rate:
+        raise ValueError(
+            f"tokens.learning_rate = {config.tokens.learning_rate:g} has no effect while {none}: then "
+            "train.learning_rate is the word's"
+        )
+    if config.save.precision != "fp16":
+        raise ValueError(
+            f"save.precision = {config.save.precision} has no effect while {none}: an embedding is always written in "
+            "fp32"
+        )

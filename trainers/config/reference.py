@@ -1,0 +1,118 @@
+"""Every setting with its type, default and meaning: `python -m trainers.config.reference > docs/settings.md`."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from trainers.adapters import METHODS
+from trainers.config.config import Config, Section
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One leaf of the config: `key` as `section.name` (methods: `method.name`, with `method` naming which)."""
+
+    key: str
+    field: FieldInfo
+    meaning: str
+    method: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Its type and limits in words."""
+        return _kind(self.field)
+
+    @property
+    def default(self) -> str:
+        """Its default as the page of settings shows it."""
+        return _default(self.field)
+
+
+def list_settings() -> Iterator[Setting]:
+    """All settings in the order of the config, the methods' after the others."""
+    for name, field in Config.model_fields.items():
+        if name == "method":
+            continue
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            for inner, leaf in section.model_fields.items():
+                yield Setting(f"{name}.{inner}", leaf, leaf.description or "")
+        else:
+            yield Setting(name, field, field.description or "")
+    for method, kind in METHODS.items():
+        for inner, leaf in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]
+            yield Setting(f"method.{inner}", leaf, _meaning(kind, inner), method)
+
+
+def write_reference() -> str:
+    """The settings as a Markdown page."""
+    lines = [
+        "# Settings",
+        "",
+        "Every setting, its default and what it does. Give them in a config file as `[section]` and `key = value`,",
+        "or on the command line as `--set section.key=value`. Presets change some",
+        "defaults; `velatura presets` lists them.",
+    ]
+    for setting in list_settings():
+        section = f"method: {setting.method}" if setting.method else setting.key.rpartition(".")[0]
+        heading = f"## {section}" if section else "## (top level)"
+        if heading not in lines:
+            lines += ["", heading, "", "| key | type | default | meaning |", "|---|---|---|---|"]
+        name = setting.key.rpartition(".")[2]
+        kind = setting.kind.replace("|", "\\|")
+        lines.append(f"| `{name}` | {kind} | {setting.default} | {setting.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(method: type, name: str) -> str:
+    """A field's docstring, also where a subclass inherits it."""
+    for parent in method.__mro__:
+        field = getattr(parent, "__pydantic_fields__", {}).get(name)
+        if field is not None and field.description:
+            return str(field.description)
+    return ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{list(value)}`"
+    return "`{}`" if value == {} else f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+
+
+def _kind(field: FieldInfo) -> str:
+    annotation = field.annotation
+    if typing.get_origin(annotation) is typing.Literal:
+        return " / ".join(f"`{choice}`" for choice in typing.get_args(annotation))
+    limits = [_limit(entry) for entry in field.metadata]
+    name = getattr(annotation, "__name__", "") if isinstance(annotation, type) else ""
+    words = {"int": "whole number", "float": "number", "bool": "true or false", "str": "text"}
+    kind = words.get(
+        name, str(annotation).replace("trainers.config.config.", "").replace("tuple[str, ...]", "list of text")
+    )
+    kind = (
+        kind.replace("dict[str, BlockOverride]", "table")
+        .replace("tuple[int, ...]", "list of whole numbers")
+        .replace("str | ", "text or ")
+    )
+    return " ".join(filter(None, (kind, ", ".join(filter(None, limits)))))
+
+
+def _limit(entry: Any) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    return next((f"{sign} {getattr(entry, name):g}" for name, sign in signs.items() if hasattr(entry, name)), "")
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(write_reference())

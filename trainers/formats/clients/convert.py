@@ -1,0 +1,113 @@
+"""A style file of any tool as plain LoRA, which is what diffusers loads: exactly the same change, without its base.
+
+What a layer's shape is, only the base knows: LoHA and LoKr of a convolution are stored flat. The shipped configs of a
+family tell it without a weight.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainers.adapters.method import Now
+from trainers.adapters.site import Clock, Site
+from trainers.adapters.updates import LowRank
+from trainers.composition.apply import same_layers
+from trainers.errors import VelaturaError
+from trainers.formats.clients.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
+from trainers.formats.file import save
+from trainers.formats.layout import GLORA
+from trainers.formats.names import layer_names
+from trainers.formats.on_base import DECOMPOSED
+from trainers.formats.origin import Origin, origin_of
+from trainers.formats.own import read_form
+from trainers.formats.pack import Precision
+from trainers.formats.read import Style
+from trainers.formats.write import kohya_tensors
+from trainers.models.files.source import starter_folder
+from trainers.models.full_size import build_from_config
+
+PLAIN = {"lora_up.weight", "lora_down.weight", "alpha", "lora_magnitude_vector"}
+"""What diffusers reads of a layer; the last with its own names only."""
+BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input", "oft_R.weight", "ia3_l", *GLORA}
+"""What is no change of a weight by itself: biases, norms, and what multiplies the base's own weight."""
+
+
+def is_plain(style: Style) -> bool:
+    """Whether diffusers loads the file as it is; an outline is enough to tell."""
+    return not (style.is_own or style.unknown_keys) and all(set(tensors) <= PLAIN for tensors in style.layers.values())
+
+
+def why_not_plain(style: Style) -> str:
+    """The reason for which a style cannot become plain LoRA, empty where it can; an outline is enough to tell."""
+    if style.is_own:
+        return f"{' and '.join(read_form(style).methods)} is no change of weights, and only Velatura loads it"
+    beyond = [f"{stem}.{suffix}" for stem, layer in style.layers.items() for suffix in layer if suffix in BEYOND]
+    if style.unknown_keys or beyond:
+        return f"it changes more than plain LoRA can, such as {(*style.unknown_keys, *beyond)[0]}"
+    if any(set(DECOMPOSED) & set(tensors) for tensors in style.layers.values()):
+        return "it is a DoRA, which means something else on every base"
+    return "" if origin_of(style).family is not None else "it does not say which kind of base it is for"
+
+
+@torch.no_grad()
+def write_plain(path: Path, style: Style) -> None:
+    """Write the style's change at strength 1 as plain LoRA; VelaturaError where that cannot be, and nothing is left."""
+    origin, reason = origin_of(style), why_not_plain(style)
+    if reason or origin.family is None:
+        raise VelaturaError(f"{style.name} cannot become plain LoRA: {reason}")
+    parts = outline_of(origin)
+    updates = _low_ranks(style, parts, origin.family.name)
+    rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
+    shape = dict(parts["unet"].config)  # type: ignore[arg-type]
+    tensors = kohya_tensors(updates, float(rank), origin.family.name, shape, precision_of(style))
+    left = ("ss_network_", "lora_adapter_metadata")
+    kept = {key: value for key, value in style.metadata.items() if not key.startswith(left)}
+    save(path, tensors, {**kept, **plain_metadata(rank)})
+
+
+def plain_metadata(rank: int) -> dict[str, str]:
+    """What a plain LoRA of this rank says of its network."""
+    named = {"ss_network_module": "networks.lora", "ss_network_dim": str(rank), "ss_network_alpha": str(float(rank))}
+    return {**named, "ss_network_args": "{}"}
+
+
+def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[Site, LowRank]:
+    """Each layer's change as plain LoRA."""
+    names, clock = layer_names(parts, family), Clock(Now())
+    found: dict[Site, LowRank] = {}
+    size = 0
+    missing = next((stem for stem in style.layers if stem not in names), None)
+    if missing is not None:
+        raise VelaturaError(f"{style.name} cannot become plain LoRA: no base of its kind has its layer {missing}")
+    for (part, path), stem in same_layers(style, names).items():
+        site = Site(part, path, parts[part].get_submodule(path), clock)
+        if site.op.is_norm:
+            raise VelaturaError(f"{style.name} cannot become plain LoRA: it changes a norm, {stem}")
+        update = style.update(stem, site.weight())
+        size += plain_size(update)
+        if size > LARGEST_PLAIN:
+            raise VelaturaError(f"{style.name} would be larger than 1 GB as plain LoRA")
+        found[site] = exact_low_rank(update)
+    return found
+
+
+def outline_of(origin: Origin) -> dict[str, nn.Module]:
+    """The networks of a base of that kind, with shapes and without weights."""
+    assert origin.family is not None
+    folder = starter_folder() if origin.starter else origin.family.epsilon.tree
+    parts = ("unet", "text_encoder", "text_encoder_2")[: 1 + origin.family.text_encoders]
+    return {part: build_from_config(json.loads((folder / part / "config.json").read_text("utf-8"))) for part in parts}
+
+
+def precision_of(style: Style) -> Precision:
+    """The number format of most of the style's numbers."""
+    counts: Counter[torch.dtype] = Counter()
+    for tensor in style.tensors.values():
+        counts[tensor.dtype] += tensor.numel()
+    names: dict[torch.dtype, Precision] = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+    return names.get(counts.most_common(1)[0][0], "fp32")

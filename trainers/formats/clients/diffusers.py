@@ -1,0 +1,250 @@
+"""A second file where diffusers cannot read the core profile: exactly the same change in a form that it loads.
+
+Its `load_lora_weights` takes plain LoRA only. LoHA of rank r is a LoRA of rank r²; a LoKr whose second factor has rank
+r is one of rank(C)·r; a LoKr with a full second factor loads into the UNet through PEFT's own LoKr; DoRA through PEFT's
+magnitude vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.network import Network
+from trainers.adapters.site import Site
+from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Normalised, Rotation, Update
+from trainers.formats.clients.compatibility import where_it_loads
+from trainers.formats.file import save
+from trainers.formats.names import diffusers_name
+from trainers.formats.pack import Precision, pack, plain, plain_low_rank
+from trainers.formats.write import file_update, file_updates, kohya_tensors
+from trainers.models.files.header import read_header
+
+Kind = Literal["core", "lora", "lokr", "dora", "huge", "none", "own"]
+"""The core file; plain LoRA with kohya's names; LoKr or DoRA with dotted names; too large; no form at all; ours."""
+
+LARGEST_PLAIN = 2**29
+"""Numbers in a plain-LoRA form (1 GiB in 16 bits) beyond which none is written."""
+
+
+@torch.no_grad()
+def write_for_diffusers(
+    path: Path,
+    network: Network,
+    model_family: str,
+    unet_config: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    precision: Precision,
+) -> Path | None:
+    """Write the file for diffusers and return its path, or return None where it loads the core file or has no way.
+
+    The change is the same at strength 1, to the file's rounding. Raises VelaturaError as `write_style` does.
+    """
+    kind = diffusers_kind(network)
+    kept = {key: value for key, value in metadata.items() if not key.startswith("ss_network_")}
+    if kind in ("core", "huge", "none", "own"):
+        return None
+    if kind == "lora":
+        updates = {site: exact_low_rank(update) for site, update in file_updates(network).items()}
+        rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
+        tensors = kohya_tensors(updates, float(rank), model_family, unet_config, precision)
+        named = {
+            "ss_network_module": "networks.lora",
+            "ss_network_dim": str(rank),
+            "ss_network_alpha": str(float(rank)),
+        }
+        save(path, tensors, {**kept, **named, "ss_network_args": "{}"})
+    elif kind == "lokr":
+        save(path, _lokr_tensors(network, precision), {**kept, "lora_adapter_metadata": _lokr_config(network)})
+    else:
+        save(path, _dora_tensors(network, precision), kept)
+    return path
+
+
+def diffusers_kind(network: Network) -> Kind:
+    """The form in which diffusers can load this network."""
+    if not network.merges:
+        return "own"
+    uncut = [site for site in network.sites if not all(p.method.extract_rank for p in site.placed)]
+    updates = [update for site in uncut for update in site.updates()]  # the others become plain LoRA
+    several = any(len(site.placed) > 1 for site in network.sites)
+    if any(isinstance(update, Affine | Rotation) for update in updates):
+        return "none"
+    if any(isinstance(update, Normalised) for update in updates) and not several:
+        return "dora"
+    if several or all(isinstance(update, LowRank) for update in updates):
+        return "core"
+    whole = all(isinstance(u, Kronecker) and not isinstance(u.right, LowRank) for u in map(plain, updates))
+    in_unet = any(site.part == "unet" for site in network.sites)
+    if whole and in_unet and _factor(network) is not None:
+        return "lokr"
+    return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
+
+
+def how_to_load(network: Network, core: Path, for_diffusers: Path | None, family: str) -> str:
+    """A sentence for people: which programs load the core file, which has been written, and what to call in diffusers.
+
+    What the programs read is in `trainers.formats.clients.compatibility`.
+    """
+    if not network.merges:
+        return only_here(network, core)
+    tools = where_it_loads(core.name, read_header(core).shapes, family)
+    name = (for_diffusers or core).name
+    kind = diffusers_kind(network)
+    if kind == "none":
+        return f"{tools}; diffusers has no form for this method."
+    if kind == "huge":
+        return (
+            f"{tools}; in diffusers it would be huge, so no file was written for that: "
+            "a lower rank, a LoKr with factor 8 or full_matrix = false, or method.extract_rank has one."
+        )
+    if kind == "core" or for_diffusers is None:
+        return f'{tools}, and in diffusers `pipe.load_lora_weights("{name}")` does.'
+    if kind == "lora":
+        return f'{tools}; in diffusers `pipe.load_lora_weights("{name}")` loads the same style as plain LoRA.'
+    if kind == "dora":
+        return f'{tools}; in diffusers `pipe.load_lora_weights("{name}")` does the same at strength 1.'
+    call = f'pipe.unet.load_lora_adapter("{name}", prefix="unet", use_safetensors=True)'
+    if any(site.part != "unet" for site in network.sites):
+        return (
+            f"{tools}; in diffusers `{call}` loads the UNet's part, and the text encoders' with "
+            f'`pipe.load_lora_weights({{k: v for k, v in safetensors.torch.load_file("{name}").items() '
+            'if k.startswith("text_encoder")})`.'
+        )
+    return f"{tools}; in diffusers `{call}`."
+
+
+def only_here(network: Network, core: Path) -> str:
+    """That a file of our own form loads nowhere else, and why."""
+    names = " and ".join(dict.fromkeys(method.called for method in network.methods))
+    return (
+        f"{core.name} loads in Velatura only: {names} is no change of weights, so no other tool has a form for it. "
+        f'Draw with it in the studio, or with: velatura generate --style {core.name} --base BASE --prompt "a fox" '
+        "--out picture.png"
+    )
+
+
+def exact_low_rank(update: Update) -> LowRank:
+    """The same ΔW as plain LoRA: its own low-rank form, or ΔW times an identity where that is no larger."""
+    update = plain(update)
+    low = thin(update)
+    if low is None or low.rank >= min(low.shape[0], math.prod(low.shape[1:])):
+        return Dense(update.dense(torch.empty(0))).factored()
+    return low
+
+
+def thin(update: Update) -> LowRank | None:
+    """The low-rank form of a change, or None where it has none or one that is larger than its matrix.
+
+    The rank of LoHA's form is the product of two that a file names, so it is not built before it is looked at.
+    """
+    if isinstance(update, Hadamard):
+        out, *inner = update.shape
+        if update.left.rank * update.right.rank >= min(out, math.prod(inner)):
+            return None
+    if isinstance(update, Kronecker) and isinstance(update.right, LowRank):
+        out, *inner = update.right.shape
+        if update.right.rank > min(out, math.prod(inner)):
+            return None
+    return update.low_rank()
+
+
+def plain_size(update: Update) -> int:
+    """Numbers in the plain-LoRA form of a change, at most."""
+    update = plain(update)
+    shape = update.shape  # type: ignore[attr-defined]
+    out, fan_in = shape[0], math.prod(shape[1:])
+    rank = min(out, fan_in)
+    if isinstance(update, LowRank):
+        rank = min(rank, update.rank)
+    elif isinstance(update, Hadamard):
+        rank = min(rank, update.left.rank * update.right.rank)
+    elif isinstance(update, Kronecker) and isinstance(update.right, LowRank):
+        rank = min(rank, min(update.left.shape) * update.right.rank)
+    return rank * (out + fan_in)
+
+
+# ---------------------------------------------------------------------------------------------- LoKr through PEFT
+def _factor(network: Network) -> int | None:
+    """A factor under which PEFT splits every layer's width as this network does, or None."""
+    splits = set()
+    for site in network.sites:
+        for update in site.updates() if site.part == "unet" else ():
+            assert isinstance(update, Kronecker)
+            for size, small in zip(site.op.shape[:2], update.left.shape, strict=True):
+                splits.add((size, small))
+    largest = max((small for _, small in splits), default=1)
+    return next((f for f in (-1, *range(2, largest + 1)) if all(_peft_split(n, f) == u for n, u in splits)), None)
+
+
+def _peft_split(size: int, factor: int) -> int:
+    """The small half of a width under PEFT's rule: the factor if it divides it, even as the larger half."""
+    if factor > 0 and size % factor == 0:
+        return factor
+    limit = size if factor < 0 else factor
+    return max(d for d in range(1, limit + 1) if size % d == 0 and d * d <= size)
+
+
+def _lokr_config(network: Network) -> str:
+    """PEFT's settings for the UNet's layers, as diffusers looks for them in a file's metadata.
+
+    The rank is so large that both factors are full everywhere, and alpha equals it, which makes PEFT's scale 1.
+    """
+    sites = [site for site in network.sites if site.part == "unet"]
+    rank = 2 * max(max(site.op.shape[:2]) for site in sites)
+    settings = {
+        "r": rank,
+        "alpha": rank,
+        "target_modules": [site.path for site in sites],
+        "decompose_both": False,
+        "decompose_factor": _factor(network),
+    }
+    return json.dumps({f"unet.{name}": value for name, value in settings.items()})
+
+
+def _lokr_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for site in network.sites:
+        name = diffusers_name(site.part, site.path)
+        if site.part == "unet":
+            packed = pack(file_update(site), 1.0, precision, site.name)
+            tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in packed.items() if suffix != "alpha"}
+        else:  # diffusers reads nothing but plain LoRA into text encoders
+            tensors |= _peft_lora(name, site, exact_low_rank(file_update(site)), precision)
+    return tensors
+
+
+# ---------------------------------------------------------------------------------------------- DoRA through PEFT
+def _dora_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for site in network.sites:
+        (update,) = site.updates()
+        inner = update.inner if isinstance(update, Normalised) else update.low_rank()
+        assert inner is not None
+        name = diffusers_name(site.part, site.path)
+        tensors |= _peft_lora(name, site, plain_low_rank(inner), precision)
+        rows = update.magnitude if isinstance(update, Normalised) else inner.row_norms(site.weight())
+        # In fp32: a magnitude's error is that of its whole row, not of the change.
+        magnitude = rows.detach().float().cpu().clone()
+        tensors[f"{name}.lora_magnitude_vector.weight"] = (
+            magnitude if site.op.is_linear else magnitude[None, :, None, None]
+        )
+    return tensors
+
+
+def _peft_lora(name: str, site: Site, low: LowRank, precision: Precision) -> dict[str, Tensor]:
+    """Plain LoRA of one layer without alpha, which means scale 1."""
+    packed = pack(low, float(low.rank), precision, site.name)
+    # In text encoders diffusers needs this older spelling where no attention layer is trained.
+    down, up = ("lora_A", "lora_B") if site.part == "unet" else ("lora_linear_layer.down", "lora_linear_layer.up")
+    return {
+        f"{name}.{down}.weight": packed["lora_down.weight"],
+        f"{name}.{up}.weight": packed["lora_up.weight"],
+    }

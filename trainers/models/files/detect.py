@@ -1,0 +1,133 @@
+"""Which family a base belongs to and what its network predicts, read off the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from trainers.errors import VelaturaError
+from trainers.models.family import Family, Prediction, family_named
+from trainers.models.files.folder import read_json
+from trainers.models.files.header import Header, read_header
+
+UNET = "model.diffusion_model."
+SUPPORTED = "bases are Stable Diffusion 1, 2 and XL"
+STYLE_MARKS = ("lora_up", "lora_down", "lora_A", "lora_B", "hada_w1", "lokr_w", "oft_blocks", "emb_params", "lora.up")
+OTHER_MODELS = {
+    "joint_blocks.": "a Stable Diffusion 3 model",
+    "double_blocks.": "a Flux model",
+    "double_stream_blocks.": "a Flux model",
+    "conditioner.embedders.0.model.": "the refiner of SDXL, which is no base",
+    "control_model.": "a ControlNet",
+    "edm_mean": "a base trained on another noise schedule (EDM), which is not supported",
+    "edm_vpred.": "a base trained on another noise schedule (EDM), which is not supported",
+}
+OTHER_PIPELINES = {
+    "StableDiffusion3": "a Stable Diffusion 3 model",
+    "Flux": "a Flux model",
+    "StableDiffusionXLRefiner": "the refiner of SDXL, which is no base",
+    "PixArt": "a PixArt model",
+    "Sana": "a Sana model",
+    "StableCascade": "a Stable Cascade model",
+}
+
+
+def detect_family(path: Path) -> Family:
+    """The family of a diffusers folder or single `.safetensors` checkpoint.
+
+    VelaturaError names what the weights are where they are no base of a supported family.
+    """
+    return family_of_folder(path) if path.is_dir() else family_of_file(read_header(path), path.name)
+
+
+def family_of_file(header: Header, name: str) -> Family:
+    """The family of a checkpoint in the original single-file layout, from its tensor names and shapes."""
+    shapes = header.shapes
+    if any(mark in key for key in shapes for mark in STYLE_MARKS):
+        raise VelaturaError(
+            f"{name} is a style (such as a LoRA), not a base model: {SUPPORTED}; use it as `velatura generate --style`"
+        )
+    for mark, what in OTHER_MODELS.items():
+        if any(key.startswith((mark, UNET + mark)) for key in shapes):
+            raise VelaturaError(f"{name} holds {what}; {SUPPORTED}")
+    first = shapes.get(UNET + "input_blocks.0.0.weight")
+    if first is None:
+        alone = "down_blocks.0.resnets.0.conv1.weight" in shapes or "input_blocks.0.0.weight" in shapes
+        what = "holds only a part of a base (a UNet)" if alone else "holds no Stable Diffusion checkpoint"
+        raise VelaturaError(f"{name} {what}: {SUPPORTED}, as one complete checkpoint or a folder in diffusers layout")
+    _check_latents(first[1], name)
+    if not any(key.startswith("first_stage_model.") for key in shapes):
+        raise VelaturaError(f"{name} has no VAE inside (`first_stage_model`); give a complete checkpoint")
+    for mark, family in (
+        ("conditioner.embedders.1.", "sdxl"),
+        ("cond_stage_model.model.", "sd2"),
+        ("cond_stage_model.transformer.", "sd1"),
+    ):
+        if any(key.startswith(mark) for key in shapes):
+            return family_named(family)
+    raise VelaturaError(f"{name} has no text encoder inside; give a complete checkpoint")
+
+
+def family_of_folder(folder: Path) -> Family:
+    """The family of a folder in diffusers layout, from its configs."""
+    index = folder / "model_index.json"
+    pipeline = str(read_json(index).get("_class_name", "")) if index.is_file() else ""
+    for start, what in OTHER_PIPELINES.items():
+        if pipeline.startswith(start):
+            raise VelaturaError(f"{folder.name} holds {what}; {SUPPORTED}")
+    if not (folder / "unet").is_dir():
+        raise VelaturaError(
+            f"{folder.name} has no UNet (a folder `unet` with config and weights): {SUPPORTED}, in diffusers layout"
+        )
+    unet = read_json(folder / "unet" / "config.json")
+    _check_latents(unet.get("in_channels", 4), folder.name)
+    if unet.get("addition_embed_type") == "text_time":
+        return family_named("sdxl")
+    widths = {768: "sd1", 1024: "sd2"}
+    width = unet.get("cross_attention_dim")
+    # A network of unusual width (the starter) is of the family whose layers it has.
+    fallback = "sd2" if unet.get("use_linear_projection") else "sd1"
+    return family_named(widths.get(width, fallback) if isinstance(width, int) else fallback)
+
+
+def _check_latents(channels: int, name: str) -> None:
+    if channels != 4:
+        raise VelaturaError(
+            f"{name} is an inpainting or editing model (its UNet takes {channels} channels, a base takes 4)"
+        )
+
+
+def detect_prediction(header: Header) -> Prediction | None:
+    """What a single file says its network predicts: by metadata, else by marker keys; None where it says nothing."""
+    stated = header.metadata.get("modelspec.prediction_type", "").strip().lower()
+    if stated in ("v", "v_prediction", "v-prediction"):
+        return "v_prediction"
+    if stated in ("epsilon", "eps"):
+        return "epsilon"
+    architecture = header.metadata.get("modelspec.architecture", "")
+    if "v_pred" in header.shapes or architecture.startswith("stable-diffusion-v2-768-v"):
+        return "v_prediction"
+    return "epsilon" if architecture.startswith("stable-diffusion-v2-512") else None
+
+
+def prediction_of_config(scheduler: Mapping[str, object]) -> Prediction | None:
+    """What a folder's scheduler config says the network predicts; VelaturaError for what is not supported."""
+    stated = scheduler.get("prediction_type")
+    if stated is None:
+        return None
+    if stated == "epsilon" or stated == "v_prediction":
+        return stated
+    raise VelaturaError(f"the base predicts {stated!r}; supported are `epsilon` and `v_prediction`")
+
+
+def prediction_of_output(noisy: torch.Tensor, output: torch.Tensor) -> Prediction:
+    """What a network predicts whose output at the last timestep is `output` for the input `noisy`, both (n, c, h, w).
+
+    Nearly all of the input is noise there. A network that predicts the noise gives back nearly its input; one that
+    predicts v gives nearly minus the image it guesses, which has next to nothing to do with the input.
+    """
+    a, b = noisy.double().flatten(), output.double().flatten()
+    correlation = torch.corrcoef(torch.stack([a, b]))[0, 1].item()
+    return "epsilon" if correlation > 0.5 else "v_prediction"

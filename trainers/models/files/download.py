@@ -1,0 +1,151 @@
+"""Fetch a base from the hub: only what is needed, only safe formats, with progress and errors in plain words."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainers.errors import VelaturaError
+from trainers.models.files.source import HUB_ID, cached_snapshot
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are here and the bytes there are."""
+
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+SPARE = 2**28
+"""Bytes of the disk that a download leaves free."""
+
+
+def download_model(model: str, progress: Progress | None = None) -> Path:
+    """Download the base with hub id `model` into the local cache; return its folder.
+
+    VelaturaError says what to do without a network, about an unknown or gated id, pickles, a full disk.
+    """
+    if not HUB_ID.fullmatch(model):
+        raise VelaturaError(f"{model!r} is no hub id; ids look like `owner/name`")
+    offline = (
+        f"{model} is not on this machine and there is no network: run `velatura models get {model}` with one, "
+        "or copy its diffusers folder or .safetensors checkpoint here and give that path as the base"
+    )
+    folder = fetch_files(Wanted(model, lambda sizes: needed_files(model, sizes), offline), progress)
+    if cached_snapshot(model) is None:
+        raise VelaturaError(f"the download of {model} is incomplete; run `velatura models get {model}` again")
+    return folder
+
+
+class NeedsTokenError(VelaturaError):
+    """The hub has to be told who asks before it gives a model."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Files of a hub repository, chosen from their names and bytes, and what is said where there is no network."""
+
+    model: str
+    choose: Callable[[dict[str, int]], list[str]]
+    offline: str
+    revision: str | None = None
+
+
+def fetch_files(wanted: Wanted, progress: Progress | None = None) -> Path:
+    """Download files of a repository into the local cache; return their folder. VelaturaError as `download_model`."""
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    model, revision = wanted.model, wanted.revision
+    try:
+        siblings = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
+        sizes = {file.rfilename: file.size or 0 for file in siblings}
+        names = wanted.choose(sizes)
+        total = sum(sizes[name] for name in names)
+        _check_room(model, total, Path(constants.HF_HUB_CACHE))
+        bar = None if progress is None else _bar(progress, total)
+        return Path(snapshot_download(model, revision=revision, allow_patterns=names, tqdm_class=bar))
+    except HfHubHTTPError as error:
+        raise _refusal(model, error) from error
+    except (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
+        raise VelaturaError(wanted.offline) from error
+    except OSError as error:
+        raise VelaturaError(
+            f"could not write {model} to {constants.HF_HUB_CACHE}: {error.strerror or error}"
+        ) from error
+
+
+def needed_files(model: str, names: Iterable[str]) -> list[str]:
+    """Of a repository's file names those that a base in diffusers layout needs: configs, tokenizers, safetensors.
+
+    fp16 variants only where there is no other. VelaturaError where there is no such base or pickles only.
+    """
+    names = sorted(names)
+    if "model_index.json" not in names:
+        raise VelaturaError(f"{model} is not a base in diffusers layout (it has no model_index.json)")
+    wanted = ["model_index.json"]
+    for part in PARTS:
+        inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
+        wanted += [name for name in inside if name.endswith((".json", ".txt")) and ".index." not in name]
+        weights = [name for name in inside if ".safetensors" in name]
+        plain = [name for name in weights if _variant(name) is None]
+        wanted += plain or [name for name in weights if _variant(name) == "fp16"]
+        if not weights and any(name.endswith((".bin", ".ckpt")) for name in inside):
+            raise VelaturaError(
+                f"{model} holds its {part} only as pickles, which can run any code when they are opened; choose a "
+                "repository with .safetensors weights"
+            )
+    if not any(name.startswith("unet/") for name in wanted):
+        raise VelaturaError(f"{model} has no UNet; bases are Stable Diffusion 1, 2 and XL")
+    return wanted
+
+
+def _variant(name: str) -> str | None:
+    # diffusion_pytorch_model.fp16.safetensors, model.fp16-00001-of-00002.safetensors, model.safetensors.index.fp16.json
+    words = name.rpartition("/")[2].replace("-", ".").split(".")
+    return next((word for word in words if word in ("fp16", "bf16", "ema", "non_ema", "openvino_model")), None)
+
+
+def _check_room(model: str, total: int, cache: Path) -> None:
+    place = cache.expanduser().absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    present = 0 if cached_snapshot(model) is None else total
+    if total - present + SPARE > free:
+        raise VelaturaError(
+            f"{model} needs {total / 1e9:.1f} GB in {cache}, where {free / 1e9:.1f} GB are free; "
+            "make room, or let the environment variable HF_HOME name another disk"
+        )
+
+
+def _refusal(model: str, error: Any) -> VelaturaError:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return NeedsTokenError(
+            f"{model} is gated: accept its terms on its page, log in once with `hf auth login`, "
+            f"and run `velatura models get {model}` again"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return NeedsTokenError(
+            f"the hub has no model {model} (or it is private: log in once with `hf auth login`); check the spelling"
+        )
+    return VelaturaError(f"the hub refused {model} (status {error.response.status_code}); try again later")
+
+
+def _bar(progress: Progress, total: int) -> Any:
+    """A progress-bar class that shows nothing and tells `progress` of the bytes."""
+    from tqdm.auto import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            if self.unit == "B":
+                progress(min(int(self.n), total), total)
+            return shown
+
+    return Bar

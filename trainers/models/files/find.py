@@ -1,0 +1,98 @@
+"""Bases that are on this machine already: the starter, the hub's cache, the folders of A1111 and ComfyUI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trainers.errors import VelaturaError
+from trainers.models.family import Family
+from trainers.models.files.detect import detect_family
+from trainers.models.files.source import HUB_ID, cached_snapshot, starter_folder
+
+DEPTH = 3
+"""How many folders deep a models folder is searched."""
+
+CLIENTS = {
+    "a1111": (
+        ("stable-diffusion-webui", "stable-diffusion-webui-forge", "stable-diffusion-webui-reForge"),
+        "models/Stable-diffusion",
+    ),
+    "comfyui": (("ComfyUI", "comfyui", "ComfyUI_windows_portable/ComfyUI"), "models/checkpoints"),
+}
+Kind = Literal["starter", "hub", "a1111", "comfyui", "folder"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A base on this machine: what to call it, where it is (a folder or file), its family, and where it was found."""
+
+    name: str
+    """What to give as base: `starter`, a hub id, else the path."""
+    path: Path
+    family: Family
+    kind: Kind
+
+
+def find_models() -> list[Found]:
+    """Every base that can be used without a download, the starter first; files that are no bases are left out.
+
+    Searched: the hub's cache, A1111's and ComfyUI's model folders in the home folder and beside the working folder, and
+    the folders in the environment variable VELATURA_MODELS (separated as in PATH).
+    """
+    found = [Found("starter", starter_folder(), detect_family(starter_folder()), "starter")]
+    candidates: list[tuple[str, Path, Kind]] = [(name, path, "hub") for name, path in _hub_snapshots()]
+    candidates += [(str(path), path, kind) for root, kind in _roots() for path in _bases_in(root, DEPTH)]
+    seen: set[Path] = set()
+    for name, path, kind in candidates:
+        real = path.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            found.append(Found(name, path, detect_family(path), kind))
+        except VelaturaError:
+            continue  # a style, a VAE, a model of another kind: not a base, so not in a list of bases
+    return found
+
+
+def _hub_snapshots() -> Iterator[tuple[str, Path]]:
+    """Ids and folders of the cached models. (The client's own scan measures every file of every model: slow.)"""
+    from huggingface_hub import constants
+
+    for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*"), key=lambda each: each.name.lower()):
+        model = folder.name.removeprefix("models--").replace("--", "/")
+        if HUB_ID.fullmatch(model) and (snapshot := cached_snapshot(model)):
+            yield model, snapshot
+
+
+def _roots() -> Iterator[tuple[Path, Kind]]:
+    here = Path.cwd()
+    for parent in dict.fromkeys((Path.home(), here, here.parent)):
+        for kind, (names, inside) in CLIENTS.items():
+            for name in names:
+                yield parent / name / inside, kind  # type: ignore[misc]
+    for entry in os.environ.get("VELATURA_MODELS", "").split(os.pathsep):
+        if entry.strip():
+            yield Path(entry.strip()).expanduser(), "folder"
+
+
+def _bases_in(folder: Path, depth: int) -> Iterator[Path]:
+    """Files and diffusers folders in `folder` that may be bases, without following links out into a loop."""
+    if not folder.is_dir():
+        return
+    if (folder / "model_index.json").is_file() or (folder / "unet" / "config.json").is_file():
+        yield folder
+        return
+    try:
+        entries = sorted(folder.iterdir(), key=lambda each: each.name.lower())
+    except PermissionError:
+        return  # nothing that this user could load
+    for entry in entries:
+        if entry.is_dir() and depth > 0:
+            yield from _bases_in(entry, depth - 1)
+        elif entry.suffix.lower() == ".safetensors":
+            yield entry

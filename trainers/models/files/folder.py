@@ -1,0 +1,104 @@
+"""A base model from a folder in diffusers layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers.errors import VelaturaError
+from trainers.models.files.header import read_header
+from trainers.models.files.source import pickle_error
+from trainers.models.quiet import quietly
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from `file`; VelaturaError where it is missing or no JSON object."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise VelaturaError(
+            f"the base folder {file.parent.parent.name} has no {file.parent.name}/{file.name}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise VelaturaError(f"cannot read {file}: {error}") from error
+    if not isinstance(content, dict):
+        raise VelaturaError(f"{file} should hold one JSON object")
+    return content
+
+
+def weight_files(part: Path) -> tuple[list[Path], str | None]:
+    """The safetensors files of one part of a base and their variant (`fp16` or None for the plain ones).
+
+    VelaturaError where there are none; a folder with pickles alone is refused with the reason.
+    """
+    found = sorted(part.glob("*.safetensors"))
+    for variant in (None, "fp16", "bf16", "ema", "non_ema"):
+        files = [file for file in found if _variant(file) == variant]
+        if files:
+            return files, variant
+    pickles = sorted(part.glob("*.bin")) + sorted(part.glob("*.ckpt"))
+    if pickles:
+        raise pickle_error(f"{part.parent.name}/{part.name}/{pickles[0].name}")
+    what = "UNet" if part.name == "unet" else part.name
+    raise VelaturaError(
+        f"{part.parent.name} has no {what}: a base in diffusers layout holds unet, vae, text_encoder, tokenizer and "
+        f"scheduler folders, and no weights were found in {part.name}/"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, cut to one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _variant(file: Path) -> str | None:
+    # model.safetensors · model.fp16.safetensors · model.fp16-00001-of-00002.safetensors
+    middle = file.name.split(".")[1:-1]
+    return middle[0].split("-")[0] if middle else None
+
+
+def load_part(network: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
+    """The network of class `network` from `folder`/`name`, every weight found and of the right shape."""
+    from safetensors import SafetensorError
+
+    files, variant = weight_files(folder / name)
+    for file in files:
+        try:
+            read_header(file)
+        except VelaturaError as error:
+            raise VelaturaError(f"cannot load {name} of {folder.name}: {error}") from error
+    try:
+        with quietly():
+            loaded, report = network.from_pretrained(
+                str(folder),
+                subfolder=name,
+                variant=variant,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise VelaturaError(f"cannot load {name} of {folder.name}: {first_line(error)}") from error
+    missing = [*report["missing_keys"], *report.get("mismatched_keys", ())]
+    if missing:
+        raise VelaturaError(
+            f"{name} of {folder.name} lacks {len(missing)} tensors such as {missing[0]}; copy or download it again"
+        )
+    return loaded
+
+
+def load_tokenizer(folder: Path, name: str) -> Any:
+    """The CLIP tokenizer in `folder`/`name`."""
+    from transformers import CLIPTokenizer
+
+    if not (folder / name).is_dir():
+        raise VelaturaError(f"{folder.name} has no {name} folder, so captions cannot be turned into tokens")
+    try:
+        with quietly():
+            return CLIPTokenizer.from_pretrained(str(folder / name), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise VelaturaError(f"cannot load {name} of {folder.name}: {first_line(error)}") from error

@@ -1,0 +1,87 @@
+"""A base model from one `.safetensors` checkpoint in the original layout, with the configs that ship with us."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainers.errors import VelaturaError
+from trainers.models.family import CONFIGS
+from trainers.models.files.folder import first_line, read_json
+from trainers.models.quiet import quietly
+
+OLD_TEXT = "cond_stage_model.transformer."
+"""Some early SD 1 checkpoints lack the `text_model.` that follows this."""
+CUT = "it is damaged, or of an architecture that was cut down from its family's"
+
+
+def load_single_file(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """The parts `unet`, `vae` (fp32), `text_encoder`, `tokenizer` (SDXL also `_2`) of a checkpoint, by name.
+
+    `tree` is a complete config folder in diffusers layout; nothing is fetched. VelaturaError where tensors are missing
+    or do not fit that tree.
+    """
+    import diffusers
+    from safetensors import SafetensorError
+
+    pipeline = getattr(diffusers, read_json(tree / "model_index.json")["_class_name"])
+    second = (tree / "text_encoder_2").is_dir()
+    names = ["unet", "vae", "text_encoder", *(["text_encoder_2"] if second else [])]
+    given: dict[str, Any] = {
+        part: shipped_tokenizer(tree, part) for part in ("tokenizer", *(["tokenizer_2"] if second else []))
+    }
+    local = {"config": str(tree), "local_files_only": True}
+    try:
+        with quietly():
+            given["vae"] = diffusers.AutoencoderKL.from_single_file(
+                str(path), subfolder="vae", dtype=torch.float32, **local
+            )
+            given |= _early_text_encoder(path, tree, dtype)
+            loaded = pipeline.from_single_file(str(path), dtype=dtype, **local, **given)
+    except NotImplementedError as error:  # torch's word for moving a tensor that was never filled
+        part = "unet" if "vae" in given else "vae"
+        raise VelaturaError(f"{path.name} lacks tensors of the {part}: {CUT}") from error
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise VelaturaError(f"cannot load {path.name}: {first_line(error)}") from error
+    parts = {name: getattr(loaded, name) for name in [*names, *given]}
+    for name in names:
+        _check_complete(parts[name], name, path)
+    return parts
+
+
+def shipped_tokenizer(tree: Path, part: str) -> Any:
+    """CLIP's tokenizer with the padding that `part` of a config tree asks for."""
+    from transformers import CLIPTokenizer
+
+    settings = read_json(tree / part / "tokenizer_config.json")
+    vocabulary = tree / part if (tree / part / "tokenizer.json").is_file() else CONFIGS / "vocabulary"
+    return CLIPTokenizer.from_pretrained(
+        str(vocabulary), local_files_only=True, pad_token=settings["pad_token"], model_max_length=77
+    )
+
+
+def _early_text_encoder(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, nn.Module]:
+    """The text encoder of an early SD 1 checkpoint whose names diffusers does not know; empty for other files."""
+    import transformers
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        keys = [key for key in file.keys() if key.startswith(OLD_TEXT)]  # noqa: SIM118
+        if not keys or any(key.startswith(OLD_TEXT + "text_model.") for key in keys):
+            return {}
+        weights = {key.removeprefix(OLD_TEXT): file.get_tensor(key) for key in keys}
+    config = transformers.CLIPTextConfig.from_pretrained(str(tree / "text_encoder"), local_files_only=True)
+    encoder: Any = transformers.CLIPTextModel(config)
+    missing, _ = encoder.load_state_dict(weights, strict=False)
+    if missing:
+        raise VelaturaError(f"{path.name} lacks {len(missing)} tensors of the text encoder such as {missing[0]}")
+    return {"text_encoder": encoder.to(dtype)}
+
+
+def _check_complete(network: nn.Module, name: str, path: Path) -> None:
+    empty = [key for key, tensor in network.named_parameters() if tensor.is_meta]
+    if empty:
+        raise VelaturaError(f"{path.name} lacks {len(empty)} tensors of the {name} such as {empty[0]}: {CUT}")

@@ -1,0 +1,80 @@
+"""From what the settings name to a folder or file on this machine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trainers.errors import VelaturaError
+
+PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a base's weights are: a diffusers folder or a single `.safetensors` file, and what people call it."""
+
+    path: Path
+    kind: Literal["starter", "folder", "hub", "file"]
+    title: str
+
+
+def find_source(model: str) -> Source:
+    """Where `model` (`starter`, a diffusers folder, a `.safetensors` file or a hub id) is.
+
+    A hub id is looked up in the local cache and downloaded if it is not there. VelaturaError says what to do about a
+    pickle, a path that does not exist, an id that cannot be had.
+    """
+    if model == "starter":
+        return Source(starter_folder(), "starter", "Velatura starter")
+    path = Path(model).expanduser()
+    if model.strip() and path.is_dir():
+        return Source(path, "folder", path.resolve().name)
+    if path.suffix.lower() in PICKLES and (path.exists() or not HUB_ID.fullmatch(model)):
+        raise pickle_error(path.name)
+    if path.is_file():
+        return Source(path, "file", path.stem)
+    if path.suffix.lower() != ".safetensors" and HUB_ID.fullmatch(model):
+        return Source(_hub_folder(model), "hub", model)
+    raise VelaturaError(
+        f"there is no base model {model!r}: give `starter`, a folder in diffusers layout, "
+        "a .safetensors checkpoint, or a hub id such as `owner/name` (`velatura models` lists what is on this machine)"
+    )
+
+
+def starter_folder() -> Path:
+    """The folder of the small base that ships with the package."""
+    import presets
+
+    return Path(presets.__path__[0]) / "starter"
+
+
+def pickle_error(name: str) -> VelaturaError:
+    """The refusal of a pickled checkpoint."""
+    return VelaturaError(
+        f"{name} is a pickle, which can run any code when it is opened, so it is refused: convert it to .safetensors "
+        "once in a tool you trust (A1111's Checkpoint Merger with only model A and format safetensors), and give that"
+    )
+
+
+def cached_snapshot(model: str) -> Path | None:
+    """The folder of a hub model in the local cache, None where it is not there with its configs and safe weights."""
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(model, "model_index.json")
+    if not isinstance(index, str):
+        return None
+    folder = Path(index).parent
+    weights = ["unet", "vae", "text_encoder"]
+    if '"text_encoder_2"' in Path(index).read_text("utf-8"):
+        weights.append("text_encoder_2")
+    return folder if all(any((folder / part).glob("*.safetensors")) for part in weights) else None
+
+
+def _hub_folder(model: str) -> Path:
+    from trainers.models.files.download import download_model
+
+    return cached_snapshot(model) or download_model(model)

@@ -1,0 +1,89 @@
+"""What happened in a run, one JSON object a line: the UI, the command line and a cluster all read this file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from trainers.runs.event_lines import FILE, Event, ends_whole, open_events, parse_event, whole_lines
+
+Listener = Callable[[Event], None]
+QUIET = frozenset({"step", "drawing", "working", "ranks", "queued", "attempt"})
+"""Kinds of event that are many, or for programs, and go into `events.jsonl` alone."""
+
+
+class Recorder:
+    """Appends events to `events.jsonl`, all but the quiet ones to `log.txt` in words, and tells one listener."""
+
+    def __init__(self, folder: Path, listener: Listener | None = None):
+        self._listener = listener
+        self.move_to(folder)
+
+    def move_to(self, folder: Path) -> None:
+        """Go on in another folder, where the run was moved to."""
+        self._events, self._log = folder / FILE, folder / "log.txt"
+        self._end_cut_line()
+
+    def _end_cut_line(self) -> None:
+        """Where a kill cut the last line short, begin a new one, or the next event would be lost with it."""
+        if self._events.exists() and not ends_whole(self._events):
+            with self._events.open("a", encoding="utf-8") as file:
+                file.write("\n")
+
+    def show_life(self) -> None:
+        """Show that the run goes on within a long step: one that shows nothing for long counts as hanging."""
+        with suppress(OSError):
+            os.utime(self._events)
+
+    def __call__(self, kind: str, **facts: Any) -> None:
+        event: Event = {"time": round(time.time(), 3), "type": kind, **{k: _plain(v) for k, v in facts.items()}}
+        with self._events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+        if kind not in QUIET:
+            words = event.get("message") or ", ".join(f"{k} {v}" for k, v in event.items() if k not in ("time", "type"))
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {_one_line(str(words))}\n")
+        if self._listener is not None:
+            self._listener(event)
+
+
+def read_events(folder: Path) -> Iterator[Event]:
+    """The events of a run folder in order; what is no event is passed over, as a line that a kill cut short."""
+    file = open_events(folder)
+    if file is None:
+        return
+    with file:
+        for line, _ in whole_lines(file):
+            event = parse_event(line)
+            if event is not None:
+                yield event
+
+
+def latest_events(folder: Path) -> list[Event]:
+    """The events of a run folder since its training last began from zero; those before an `anew` are history."""
+    events: list[Event] = []
+    for event in read_events(folder):
+        if event["type"] == "anew":
+            events.clear()
+        else:
+            events.append(event)
+    return events
+
+
+def _one_line(words: str) -> str:
+    """Words with what is no print escaped, so that none begins a line of its own or speaks to a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no NaN
+    return value

@@ -1,0 +1,175 @@
+"""How many threads a run computes with, and how long they wait for each other.
+
+One thread and two add up in another order and give other bits, so the number is fixed when a run begins, kept in its
+folder, and used whenever it goes on. It is chosen by what else trains on this machine: two runs that each want every
+core slow each other down several times over. Nothing here loads torch before it has to.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from trainers.runs.events import Recorder, read_events
+from trainers.runs.run import Run, whole_file
+
+FILE = "threads"
+"""In a run's folder: the number of threads, as text."""
+SPINS = 10_000
+"""Times that a thread of GNU's OpenMP looks again before it sleeps.
+
+`python -m benchmarks.two_runs --spins 10000,30000,100000,300000` on two cores: a run alone is equally fast with each of
+them, and two runs together are the slower the more there are (3.5, 3.1, 2.75 and 2.6 steps a second).
+"""
+BLOCK_TIME = 1
+"""Milliseconds that a thread of LLVM's and Intel's OpenMP looks again before it sleeps."""
+COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""With these in the environment somebody has chosen already."""
+
+
+def limit_spinning(environment: MutableMapping[str, str] | None = None) -> None:
+    """Let idle threads sleep soon instead of holding a core that another process needs.
+
+    The OpenMP libraries read the environment once, when torch is loaded. What is set there already stays.
+    """
+    environment = os.environ if environment is None else environment
+    if "OMP_WAIT_POLICY" in environment:
+        return
+    environment.setdefault("GOMP_SPINCOUNT", str(SPINS))
+    environment.setdefault("KMP_BLOCKTIME", str(BLOCK_TIME))
+
+
+@contextmanager
+def run_threads(run: Run, record: Recorder) -> Iterator[None]:
+    """Compute with the run's number of threads while the block runs; a run that has none yet gets one, for good."""
+    with _among_trainings() as others:
+        kept = read_threads(run)
+        threads = choose_threads(others) if kept is None else _at_most_here(kept, record)
+        with whole_file(run.folder / FILE) as building:  # the number it began with, where fewer can run here, too
+            building.write_text(f"{kept or threads}\n", encoding="utf-8")
+        with computing_with(threads):
+            yield
+
+
+@contextmanager
+def passing_threads() -> Iterator[None]:
+    """Compute with as many threads as a run would get now, for what leaves no bits behind, such as an estimate."""
+    with _among_trainings() as others, computing_with(choose_threads(others)):
+        yield
+
+
+@contextmanager
+def computing_with(threads: int) -> Iterator[None]:
+    """Let torch compute with so many threads while the block runs."""
+    import torch
+
+    before = torch.get_num_threads()
+    if threads != before:  # setting a number also fixes what MKL would choose by itself
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if threads != before:
+            torch.set_num_threads(before)
+
+
+def read_threads(run: Run) -> int | None:
+    """The number of threads that a run began with; None where it has not begun.
+
+    Runs of older versions have no file for it, but said it when they started.
+    """
+    try:
+        words = (run.folder / FILE).read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        words = ""
+    if words.strip().isdecimal() and int(words) > 0:
+        return int(words)
+    found = None
+    for event in read_events(run.folder):
+        if event["type"] == "start":
+            found = event.get("threads") or found
+        elif event["type"] == "anew":
+            found = None
+    return found
+
+
+def choose_threads(others: int) -> int:
+    """A fair share of torch's usual number of threads beside `others` trainings, at least 1; a user's own number wins.
+
+    Torch's usual number is one for each core that this process may use.
+    """
+    import torch
+
+    usual = torch.get_num_threads()
+    if any(os.environ.get(name) for name in COUNTS):
+        return usual
+    return max(1, usual // (1 + others))
+
+
+def _at_most_here(threads: int, record: Recorder) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads <= cores:
+        return threads
+    message = f"it began with {threads} threads, and {cores} can run here: its last bits will differ from one run there"
+    record("note", message=message)
+    return cores
+
+
+# ---------------------------------------------------------------- who else trains
+@contextmanager
+def _among_trainings() -> Iterator[int]:
+    """Be counted among this user's trainings on this machine while the block runs; how many others there are.
+
+    Each holds a lock on a file of its own, which the system lets go when a process dies.
+    """
+    from filelock import FileLock
+
+    folder = _register()
+    if folder is None:
+        yield 0
+        return
+    own = FileLock(folder / f"{os.getpid()}-{threading.get_ident()}.lock", is_singleton=True)
+    with suppress(OSError):  # one that cannot be counted trains nevertheless
+        own.acquire()
+    path = Path(own.lock_file)
+    try:
+        yield sum(_is_held(other) for other in folder.glob("*.lock") if other != path)
+    finally:
+        own.release()
+        if not own.is_locked:
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # the last one leaves nothing behind
+            folder.rmdir()
+
+
+def _register() -> Path | None:
+    """This user's folder of locks among the machine's temporary files; None where it cannot be used."""
+    folder = Path(tempfile.gettempdir()) / f"velatura-trainings-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        trusted = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
+    except OSError:
+        return None
+    return folder if trusted else None
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a training holds this lock; the file of a process that is gone is removed."""
+    import psutil
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0):
+            pass
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    number = path.stem.partition("-")[0]
+    if number.isdecimal() and not psutil.pid_exists(int(number)):
+        path.unlink(missing_ok=True)
+    return False

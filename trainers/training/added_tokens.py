@@ -1,0 +1,32 @@
+"""The word that a run learns: from its settings to rows that a base reads and a network trains."""
+
+from __future__ import annotations
+
+from trainers.adapters.network import Network
+from trainers.adapters.tokens import Word, initial_rows, usual_length
+from trainers.config.config import Tokens
+from trainers.errors import VelaturaError
+from trainers.models.model import Model
+from trainers.models.words import known_tokens
+
+
+def learn_word(model: Model, network: Network, settings: Tokens) -> Word:
+    """Give the base the word of the settings, with rows that the network trains.
+
+    Raises VelaturaError for a word that the base knows already, and for initial words that are none.
+    """
+    rows, usual = {}, {}
+    for part, tokenizer, encoder in zip(model.encoder_names, model.tokenizers, model.text_encoders, strict=True):
+        if len(known_tokens(tokenizer, settings.word)) == 1:
+            raise VelaturaError(
+                f"tokens.word = {settings.word!r} is a word that {model.title} knows already; "
+                f"choose one that it does not know, such as <{settings.word.strip('<>')}>"
+            )
+        tokens = known_tokens(tokenizer, settings.initial)
+        if not tokens:
+            raise VelaturaError(f"tokens.initial = {settings.initial!r} is no word; give one such as style")
+        table = encoder.get_input_embeddings().weight.detach()
+        rows[part], usual[part] = initial_rows(table, tokens, settings.vectors), usual_length(table)
+    word = Word(settings.word, rows, settings.learning_rate, settings.norm_prior, usual)
+    network.speak(word, model.words)
+    return word

@@ -1,0 +1,136 @@
+"""From the dataset to what a step trains on: latents, noise, timesteps, text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from trainers.config.config import Config
+from trainers.data.buckets import Pair
+from trainers.data.cache import LatentCache, MaskCache, TextCache
+from trainers.data.captions import varies
+from trainers.data.dataset import Dataset, Draw, placement
+from trainers.models.images import encode_images
+from trainers.models.model import Model
+from trainers.models.text import Conditioning, add_time_ids
+from trainers.randomness import generator, seed_for
+from trainers.runs.run import Run
+from trainers.training.loss import draw_noise, draw_timesteps
+from trainers.training.trainee import Trainee, fingerprint
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass needs; latents, noise and target `(n, c, h, w)`, timesteps `(n,)`, mask `(n, 1, h, w)`."""
+
+    noisy: Tensor
+    target: Tensor
+    timesteps: Tensor
+    text: Conditioning | list[str]
+    time_ids: Tensor | None
+    mask: Tensor | None
+    uncaptioned: tuple[bool, ...]
+    """Which images have no caption."""
+    classes: int = 0
+    """How many of its last images are class images."""
+
+
+class Batches:
+    """Makes the batch of any draw number: a function of the seed and that number, whatever came before."""
+
+    def __init__(
+        self,
+        run: Run,
+        config: Config,
+        model: Model,
+        dataset: Dataset,
+        trainee: Trainee,
+        text_trains: bool,
+        classes: Mapping[Pair, Dataset] | None = None,
+    ):
+        self._config, self._model, self._dataset, self._trainee = config, model, dataset, trainee
+        self._classes = classes or {}
+        self._text_trains = text_trains
+        # Captions that vary by step, or an encoder that does, leave nothing worth keeping.
+        self._keeps_text = config.data.cache and not text_trains and not varies(config.data)
+        self._latents = LatentCache(run.cache / "latents", fingerprint(model.vae), enabled=config.data.cache)
+        self._masks = MaskCache(run.cache / "latents", enabled=config.data.cache)
+        encoders = f"{fingerprint(*model.text_encoders)}-{config.base.clip_skip}-{config.data.chunks}-{model.dtype}"
+        self._texts = TextCache(run.cache / "text", encoders)
+
+    @torch.no_grad()
+    def make(self, index: int) -> Batch:
+        """The batch of draw number `index`; where there are class images, as many of them after its own."""
+        seed, size = self._config.seed, self._config.train.batch_size
+        draws = self._dataset.draws(index, size)
+        own = self._make(self._dataset, draws, index, seed)
+        if not self._classes:
+            return own
+        classes = self._classes[self._dataset.items[draws[0].item_index].bucket.shape]
+        return joined(own, self._make(classes, classes.draws(index, size), index, seed_for(seed, "prior")))
+
+    def _make(self, dataset: Dataset, draws: tuple[Draw, ...], index: int, seed: int) -> Batch:
+        config, model = self._config, self._model
+        device = model.device
+        mean, std = self._latents.get_or_encode(dataset, draws, lambda pixels: encode_images(model, pixels))
+        sample = torch.randn(mean.shape, generator=generator(seed, "latent", index))
+        latents = (mean.cpu() + std.cpu() * sample).to(device)
+        noise = draw_noise(mean.shape, config.loss.noise_offset, generator(seed, "noise", index)).to(device)
+        draw = generator(seed, "timestep", index)
+        t = draw_timesteps(len(draws), model.schedule.steps, config.loss.timestep_bias, draw).to(device)
+        return Batch(
+            noisy=model.schedule.add_noise(latents, noise, t),
+            target=model.schedule.target(latents, noise, t),
+            timesteps=t,
+            text=self._text([d.caption for d in draws]),
+            time_ids=self._sizes(dataset, draws),
+            mask=self._mask(dataset, draws),
+            uncaptioned=tuple(not d.caption for d in draws),
+        )
+
+    def _text(self, captions: list[str]) -> Conditioning | list[str]:
+        if self._text_trains:
+            return captions
+        if not self._keeps_text:
+            return self._trainee.encode(captions)
+        found = self._texts.get_or_encode(captions, self._encode)
+        return Conditioning(found["context"], found.get("pooled")).to(self._model.device)
+
+    def _encode(self, captions: list[str]) -> dict[str, Tensor]:
+        text = self._trainee.encode(captions)
+        return {"context": text.context} | ({} if text.pooled is None else {"pooled": text.pooled})
+
+    def _sizes(self, dataset: Dataset, draws: tuple[Draw, ...]) -> Tensor | None:
+        items = [dataset.items[draw.item_index] for draw in draws]
+        places = [placement(item, draw) for item, draw in zip(items, draws, strict=True)]
+        originals, crops = zip(*places, strict=True)
+        return add_time_ids(self._model, originals, crops, [item.bucket.shape for item in items])
+
+    def _mask(self, dataset: Dataset, draws: tuple[Draw, ...]) -> Tensor | None:
+        masks = [self._masks.get_or_make(dataset.items[draw.item_index], draw) for draw in draws]
+        if all(m is None for m in masks):
+            return None
+        whole = next(torch.ones_like(m) for m in masks if m is not None)
+        return torch.stack([whole if m is None else m for m in masks]).to(self._model.device)
+
+
+def joined(own: Batch, classes: Batch) -> Batch:
+    """Two batches of one size as one, the second's images being class images, of which every pixel counts."""
+    whole = None if own.mask is None else torch.ones_like(own.mask)
+    pairs = {field.name: (getattr(own, field.name), getattr(classes, field.name)) for field in fields(Batch)}
+    pairs["mask"] = (own.mask, whole)
+    both = {name: torch.cat(pair) for name, pair in pairs.items() if isinstance(pair[0], Tensor)}
+    uncaptioned = own.uncaptioned + classes.uncaptioned
+    text = _joined_text(own.text, classes.text)
+    return replace(own, **both, text=text, uncaptioned=uncaptioned, classes=len(classes.timesteps))
+
+
+def _joined_text(own: Conditioning | list[str], classes: Conditioning | list[str]) -> Conditioning | list[str]:
+    if isinstance(own, list) and isinstance(classes, list):
+        return own + classes
+    assert isinstance(own, Conditioning) and isinstance(classes, Conditioning)
+    pooled = None if own.pooled is None or classes.pooled is None else torch.cat([own.pooled, classes.pooled])
+    return Conditioning(torch.cat([own.context, classes.context]), pooled)

@@ -1,0 +1,230 @@
+"""Checkpoints: a folder that is there whole or not at all, and from which a run goes on with the same bits.
+
+`SHA256SUMS` holds the SHA-256 of every other file, as `sha256sum --check` reads it, so that a file in which bits have
+changed is never trained on. Checkpoints of older versions have none, and are as good as what reads them says.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.optim import Optimizer
+
+from trainers.adapters.network import Network
+from trainers.errors import VelaturaError
+from trainers.runs.run import Run, sync_folder
+from trainers.training.optim import MovingAverage
+
+SUMS, UNFINISHED = "SHA256SUMS", ".unfinished"
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ENODATA)
+"""What the system says of a file that is not there or whose sectors cannot be read, rather than of a lack of means."""
+NO_SUCH_DATA = (
+    *(SafetensorError, UnpicklingError, RuntimeError, ValueError, KeyError, TypeError),
+    *(AttributeError, EOFError, IndexError, AssertionError),
+)
+"""What reading raises where any bits may have changed; torch lets many plain Python errors through."""
+
+
+class DamagedCheckpointError(VelaturaError):
+    """A checkpoint that is not what was saved."""
+
+
+@dataclass
+class Progress:
+    """How far a run is: optimizer steps done, steps skipped for NaN, seconds spent on steps."""
+
+    step: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+
+def save_checkpoint(
+    run: Run, progress: Progress, network: Network, optimizer: Optimizer, average: MovingAverage | None, keep: int
+) -> None:
+    """Write a checkpoint for the steps done so far and drop all but the newest `keep`; OSError leaves nothing of it."""
+    from safetensors.torch import save
+
+    target = run.checkpoint(progress.step)
+    building = target.with_name(f".{target.name}{UNFINISHED}")
+    if not run.checkpoints.is_dir():
+        run.checkpoints.mkdir(parents=True)
+        sync_folder(run.folder)
+    for left in run.checkpoints.glob(f".*{UNFINISHED}"):  # of a save that was killed, maybe at another step
+        shutil.rmtree(left, ignore_errors=True)
+    building.mkdir()
+    try:
+        _write(building / "network.safetensors", save(_contiguous(network.state_dict())))
+        if average is not None:
+            _write(building / "average.safetensors", save(_contiguous(average.values)))
+        state = io.BytesIO()
+        torch.save(optimizer.state_dict(), state)
+        _write(building / "optimizer.pt", state.getvalue())
+        facts = asdict(progress) | {"average_updates": average.updates if average else 0}
+        _write(building / "progress.json", json.dumps(facts).encode())
+        _write(building / SUMS, _sums(building).encode())
+        sync_folder(building)
+        shutil.rmtree(target, ignore_errors=True)
+        building.rename(target)
+        sync_folder(run.checkpoints)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    for step in run.checkpoint_steps()[:-keep]:
+        shutil.rmtree(run.checkpoint(step))
+
+
+def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, average: MovingAverage | None) -> Progress:
+    """Put the newest checkpoint back into network, optimizer and average; without an optimizer its state is not read.
+
+    Raises VelaturaError where there is none, it is damaged, or it was written with other settings.
+    """
+    steps = run.checkpoint_steps()
+    if not steps:
+        raise VelaturaError(
+            f"{run.folder} has no checkpoint; begin its training again with: velatura resume {run.folder}"
+        )
+    folder = run.checkpoint(steps[-1])
+    try:
+        found = _read(folder, optimizer is not None)
+    except DamagedCheckpointError as error:
+        before = f"use that of step {steps[-2]}" if len(steps) > 1 else "train the run anew"
+        raise VelaturaError(f"{error}; move that folder away and {before}") from error
+    try:
+        network.load_state_dict(found.network)
+        if optimizer is not None:
+            optimizer.load_state_dict(found.optimizer)
+        if average is not None:
+            average.updates = found.average_updates
+            for name, value in average.values.items():
+                value.copy_(found.average[name])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise VelaturaError(
+            f"the checkpoint {folder} cannot be used: config.toml was changed since ({type(error).__name__}); "
+            "undo the change, or train the run anew"
+        ) from error
+    return found.progress
+
+
+def set_damaged_aside(run: Run) -> list[int]:
+    """Rename checkpoints that are damaged, from the newest down to one that is whole; their steps.
+
+    VelaturaError where none of them is whole.
+    """
+    damaged: list[int] = []
+    for step in reversed(run.checkpoint_steps()):
+        folder, aside = run.checkpoint(step), run.damaged_checkpoint(step)
+        try:
+            _read(folder, optimizer=True)
+            return damaged
+        except DamagedCheckpointError:
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            damaged.append(step)
+    if damaged:
+        raise VelaturaError(
+            f"every checkpoint of {run.folder} is damaged; they are kept beside it under names that end in "
+            f"{run.damaged_checkpoint(0).suffix}: train the run again from its first step"
+        )
+    return damaged
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a checkpoint holds."""
+
+    network: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    average: dict[str, Tensor]
+    average_updates: int
+    progress: Progress
+
+
+def _read(folder: Path, optimizer: bool) -> _Found:
+    """All of a checkpoint, checked before any of it is used; DamagedCheckpointError where it is not what was saved."""
+    sums = _read_sums(folder)
+    names = ["network.safetensors", "progress.json", *(["optimizer.pt"] if optimizer else [])]
+    if "average.safetensors" in sums or (folder / "average.safetensors").exists():
+        names.append("average.safetensors")
+    data = {name: _checked(folder / name, sums) for name in names}
+    try:
+        return _parsed(data)
+    except NO_SUCH_DATA as error:
+        if sums:  # it is what was saved: something else is wrong, such as too little memory
+            raise
+        raise _damaged(folder, type(error).__name__) from error
+
+
+def _parsed(data: Mapping[str, bytes]) -> _Found:
+    from safetensors.torch import load
+
+    optimizer = "optimizer.pt" in data
+    facts: dict[str, Any] = json.loads(data["progress.json"])
+    updates = facts.pop("average_updates")
+    return _Found(
+        load(data["network.safetensors"]),
+        torch.load(io.BytesIO(data["optimizer.pt"]), weights_only=True) if optimizer else {},
+        load(data["average.safetensors"]) if "average.safetensors" in data else {},
+        updates,
+        Progress(**facts),
+    )
+
+
+def _checked(path: Path, sums: Mapping[str, str]) -> bytes:
+    data = _bytes(path)
+    if sums and sums.get(path.name) != hashlib.sha256(data).hexdigest():
+        raise _damaged(path.parent, f"{path.name} is not what was saved")
+    return data
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        raise _damaged(path.parent, f"{path.name}: {error.strerror}") from error
+
+
+def _damaged(folder: Path, reason: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(f"the checkpoint {folder} is damaged ({reason})")
+
+
+def _sums(folder: Path) -> str:
+    """A line for each file, as `sha256sum` writes it."""
+    files = sorted(folder.iterdir())
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    """The sums by name; empty in a checkpoint of an older version."""
+    if not (folder / SUMS).exists():
+        return {}
+    lines = _bytes(folder / SUMS).decode("utf-8", "replace").splitlines()
+    found = {name: sum for sum, _, name in (line.partition("  ") for line in lines) if name}
+    if not found:
+        raise _damaged(folder, f"{SUMS} holds none")
+    return found
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Python's own writing, which says of a full disk that it is full, as the libraries' does not."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # the folder's new name must not be on the disk before what is in it
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,182 @@
+"""What a run will take, measured: a few real steps, one real picture, one real file.
+
+Everything is done as the run does it, on the same base, images and settings, in a folder that is gone afterwards. Time
+that is spent once (reading the base, preparing the images) is measured once; the rest is counted out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from trainers.config.config import Config
+from trainers.data.buckets import Pair
+from trainers.data.dataset import CENTRE, Dataset, Draw, Item, pixels
+from trainers.memory import free_memory, peak_memory
+from trainers.models.images import encode_images
+from trainers.runs.events import Event, Listener, Recorder
+from trainers.runs.prepare import fill_folder
+from trainers.runs.run import Run
+from trainers.runs.threads import passing_threads
+from trainers.sampling.sample import Order, draw
+from trainers.training.export import export_style
+from trainers.training.loop import Session, take_steps
+from trainers.training.previews import evaluating
+from trainers.training.prior import class_counts, class_dataset, class_order
+from trainers.training.train import open_dataset, open_session
+
+STEPS = 5
+"""Real steps that are taken; the first one also warms up and does not count."""
+LOOKS = 4
+"""Denoising steps of the picture that is drawn, at most."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take on this machine."""
+
+    seconds: float
+    """From start to style file, with all previews."""
+    seconds_a_step: float
+    seconds_a_picture: float
+    pictures: int
+    memory: int
+    """Bytes that were held at most: on the graphics card, else in main memory."""
+    free: int
+    """Bytes that were free there before."""
+    file: int
+    """Bytes of the style file."""
+    at_most: bool
+    """Whether `file` is the most that it may be, of a method that moves its rank."""
+    parameters: int
+    """Numbers that are trained."""
+    steps: int
+    measured: int
+    """Steps that were taken for this."""
+    device: str
+
+
+def measure(config: Config, listener: Listener | None = None, steps: int = STEPS) -> Estimate:
+    """Measure a run; `listener` is told of each real step. VelaturaError where it could not be trained."""
+    with tempfile.TemporaryDirectory(prefix="velatura-") as folder, passing_threads():
+        run, ends = Run(Path(folder)), list[float]()
+
+        def note(event: Event) -> None:
+            if event["type"] in ("step", "skipped"):
+                ends.append(time.monotonic())
+                if len(ends) >= steps:
+                    run.ask_to_stop("cancel")
+            if listener is not None:
+                listener(event)
+
+        record = Recorder(run.folder, note)
+        began = time.monotonic()
+        fill_folder(run, config, record)
+        opening = time.monotonic()
+        session = open_session(run, config, record)
+        reading = time.monotonic() - opening
+        try:
+            return _measured(session, ends, opening - began, reading)
+        finally:
+            session.accelerator.end_training()
+
+
+def _measured(session: Session, ends: list[float], filling: float, reading: float) -> Estimate:
+    config, device = session.config, session.accelerator.device
+    free, began = free_memory(device), time.monotonic()
+    dataset, order = open_dataset(session)
+    looking = time.monotonic() - began
+    # One image of the largest size: its latents are there from the second step on, as they are in most of a run.
+    largest = max(dataset.items, key=lambda item: item.bucket.height * item.bucket.width)
+    began = time.monotonic()
+    classes = _one_class_image(config, largest)
+    progress = take_steps(session, replace(dataset, items=(largest,)), False, _nothing, classes)
+    step = median([after - before for before, after in pairwise(ends)] or [ends[0] - began])
+    for method in session.network.methods:
+        method.fill(session.network)
+    began = time.monotonic()
+    style = export_style(session, dataset, progress, time.time())
+    exporting = time.monotonic() - began
+    pictures, drawing = _drawing(session, dataset, order, largest)
+    encoding = _encodings(config, dataset) * _seconds_to_encode(session, largest)
+    once = filling + 2 * reading + looking + encoding + exporting
+    return Estimate(
+        seconds=round(once + config.train.steps * step + drawing, 2),
+        seconds_a_step=round(step, 4),
+        seconds_a_picture=round(drawing / pictures, 4),
+        pictures=pictures,
+        memory=peak_memory(device),
+        free=free,
+        file=style.stat().st_size,
+        at_most=any(method.moves_rank for method in session.network.methods),
+        parameters=sum(p.numel() for p in session.network.parameters()),
+        steps=config.train.steps,
+        measured=len(ends),
+        device=str(device),
+    )
+
+
+def _nothing(step: int) -> None:
+    """What is drawn before a step here: nothing."""
+
+
+def _one_class_image(config: Config, item: Item) -> dict[Pair, Dataset]:
+    """In place of class images, of which none is drawn here: a step with any takes the same."""
+    if not config.prior.drawn:
+        return {}
+    return {item.bucket.shape: class_dataset(config, (replace(item, caption=config.prior.prompt, masked=False),))}
+
+
+def _drawing(session: Session, dataset: Dataset, order: Order, largest: Item) -> tuple[int, float]:
+    """How many pictures are drawn, samples and class images, and the seconds for all of them."""
+    config = session.config
+    samples, classes = _pictures(config, order), sum(class_counts(config, dataset).values())
+    seconds = samples * _seconds_a_picture(session, order)
+    if classes:
+        seconds += classes * _seconds_a_picture(session, class_order(config, largest.bucket.shape))
+    return samples + classes, seconds
+
+
+def _pictures(config: Config, order: Order) -> int:
+    """Pictures of a whole run: before its first step, along the way, and at its end twice, live and from the file."""
+    every = config.sample.every
+    along = (config.train.steps - 1) // every if every else 0
+    return (1 + along + 2) * len(order.pictures)
+
+
+def _seconds_a_picture(session: Session, order: Order) -> float:
+    looks = min(order.steps, LOOKS)
+    one, ends = replace(order, prompts=order.prompts[:1], seeds=order.seeds[:1], steps=looks), list[float]()
+
+    def note(picture: int, step: int) -> None:
+        ends.append(time.monotonic())
+
+    began = time.monotonic()
+    with evaluating(session.model):
+        list(draw(session.model, one, note))
+    whole = time.monotonic() - began
+    look = median([after - before for before, after in pairwise(ends)] or [whole])
+    return whole + (order.steps - looks) * look
+
+
+def _encodings(config: Config, dataset: Dataset) -> int:
+    """Images that are encoded once and kept; where none are kept, that is part of every step."""
+    if not config.data.cache or config.data.crop == "random":
+        return 0
+    train = config.train
+    drawn, views = train.steps * train.batch_size * train.accumulation, 2 if config.data.flip else 1
+    classes = sum(class_counts(config, dataset).values())
+    return min(len(dataset.items) * views, drawn) + min(classes * views, drawn)
+
+
+@torch.no_grad()
+def _seconds_to_encode(session: Session, item: Item) -> float:
+    began = time.monotonic()
+    encode_images(session.model, pixels(item, Draw(0, False, CENTRE, ""))[None])
+    return time.monotonic() - began

@@ -1,0 +1,100 @@
+"""The end of a run: its style files, the one everybody reads and, where needed, one for diffusers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from trainers.adapters.targets import B_LORA
+from trainers.config.config import Config
+from trainers.data.captions import full_caption
+from trainers.data.dataset import Dataset
+from trainers.formats.clients import peft
+from trainers.formats.clients.diffusers import how_to_load, write_for_diffusers
+from trainers.formats.embedding import BESIDE, how_to_load_word, write_embedding
+from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
+from trainers.formats.write import write_style
+from trainers.runs.run import plain_disk_errors, whole_file
+from trainers.training.checkpoint import Progress
+from trainers.training.loop import Session
+
+FOR_STARTER = (
+    "This style fits only the starter that it was trained on: "
+    'velatura generate --style {} --prompt "{}" --out picture.png'
+)
+
+CUT = "the file holds {:.1%} of the change's size ‖ΔW‖, as LoRA; a higher method.extract_rank holds more, 0 all of it"
+FOR_PEFT = ' PEFT reads it as the rotation that it is: `PeftModel.from_pretrained(pipe.unet, "{}")`.'
+ONLY_HERE = "Velatura only: its method is no change of weights, so no other tool could load this style on any base."
+
+
+def export_style(
+    session: Session, dataset: Dataset, progress: Progress, started: float, place: Path | None = None
+) -> Path:
+    """Write the style file(s) of a session, each whole or not at all; `started` in Unix seconds.
+
+    They go into the run's folder with a note on how to load them, or are called as `place` and have none. The word of a
+    run that trains no layer is its style; otherwise the word's file lies beside that of the layers.
+    """
+    config, model, network, run = session.config, session.model, session.network, session.run
+    facts, finished = training_facts(config, dataset, progress), time.time()
+    core = place or run.style / f"{config.name}.safetensors"
+    beside = core.with_name(f"{core.stem}{BESIDE}{core.suffix}") if network.everywhere else core
+    sentences, written = list[str](), {core}
+    with plain_disk_errors(core):
+        core.parent.mkdir(parents=True, exist_ok=True)
+        if network.everywhere:
+            metadata = style_metadata(config, model, network, facts, started, finished)
+            sentences.append(_write_layers(session, core, metadata))
+        for word in network.words:
+            write_embedding(beside, word, embedding_metadata(config, model, facts, started, finished))
+            written.add(beside)
+            sentences.append(how_to_load_word(beside, word))
+        if model.starter:
+            only = [] if network.merges else [ONLY_HERE]
+            sentences = [*only, FOR_STARTER.format(core.name, full_caption("a fox", config.data, config.tokens.word))]
+        if place is None:
+            with whole_file(run.style / "how-to-load.txt") as building:
+                building.write_text("\n".join(sentences) + "\n", encoding="utf-8")
+    size = sum(path.stat().st_size for path in written)
+    session.record("export", path=core.name, bytes=size, message=" ".join(sentences))
+    return core
+
+
+def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> str:
+    """Write what was trained on layers, for all tools and for diffusers; the sentence that says how to load it."""
+    network, family, shape = session.network, session.model.family.name, dict(session.model.unet.config)
+    precision = session.config.save.precision
+    kept = write_style(core, network, family, shape, metadata, precision)
+    if kept < 1:
+        session.record("note", message=CUT.format(kept), kept=round(kept, 4))
+    other = core.with_name(f"{core.stem}-diffusers.safetensors")
+    second = write_for_diffusers(other, network, family, shape, metadata, precision)
+    sentence = how_to_load(network, core, second, family)
+    if skews := peft.input_rotations(network):
+        folder = peft.write_peft_oft(core.with_name(f"{core.stem}{peft.BESIDE}"), skews)
+        sentence += FOR_PEFT.format(folder.name)
+    if session.config.targets.unet != "b-lora":
+        return sentence
+    for half, block in B_LORA.items():
+        path = core.with_name(f"{core.stem}-{half}.safetensors")
+        write_style(path, network, family, shape, metadata, precision, f"{block}.")
+    return f"{sentence} {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."
+
+
+def training_facts(config: Config, dataset: Dataset, progress: Progress) -> TrainingFacts:
+    """What the file's metadata says of the images and of how long they were trained on."""
+    batches = progress.step * config.train.accumulation
+    captions = [full_caption(item.caption, config.data, config.tokens.word) for item in dataset.items]
+    tags = Counter(tag.strip() for caption in captions for tag in caption.split(",") if tag.strip())
+    buckets = Counter((item.bucket.width, item.bucket.height) for item in dataset.items)
+    return TrainingFacts(
+        images=len(dataset.items),
+        steps=progress.step,
+        epochs=math.ceil(batches / dataset.batches_per_epoch(config.train.batch_size)),
+        tags=tags,
+        buckets=buckets,
+    )

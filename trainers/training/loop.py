@@ -1,0 +1,293 @@
+"""The training loop: the one place where steps are taken, whatever the method, base or optimizer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.method import Now, Step
+from trainers.adapters.network import Network
+from trainers.config.config import Config
+from trainers.data.buckets import Pair
+from trainers.data.dataset import Dataset
+from trainers.errors import VelaturaError
+from trainers.memory import peak_memory
+from trainers.models.model import Model
+from trainers.ranks.history import note_ranks
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run, plain_disk_errors
+from trainers.runs.signals import asking_to_stop
+from trainers.training.batches import Batch, Batches
+from trainers.training.checkpoint import Progress, load_checkpoint, save_checkpoint, set_damaged_aside
+from trainers.training.loss import prior_preserving_error, timestep_weights, weighting_gamma
+from trainers.training.optim import (
+    MovingAverage,
+    learning_rate_factor,
+    make_optimizer,
+    parameter_groups,
+    pull_towards_start,
+    set_learning_rate,
+)
+from trainers.training.trainee import Trainee, finite
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch.optim import Optimizer
+
+MOST_SKIPS = 5
+"""Steps in a row whose loss or gradients are not numbers before the run gives up."""
+MOST_SKIPS_SCALED = 20
+"""The same in fp16, where loss scaling begins too high and halves its way down."""
+
+
+@dataclass
+class Session:
+    """A run in memory: its folder, settings, base, what is trained, and where events go."""
+
+    run: Run
+    config: Config
+    model: Model
+    network: Network
+    record: Recorder
+    accelerator: Accelerator
+    stopped_by: str = ""
+    average: MovingAverage | None = field(default=None)
+
+    def ask_to_stop(self, reason: str) -> bool:
+        """Let the loop end after its step; False where that was asked for before."""
+        first = not self.stopped_by
+        self.stopped_by = self.stopped_by or reason
+        return first
+
+    def must_stop(self) -> bool:
+        """Whether someone asked to stop, by a signal or by the run's stop file."""
+        how = self.run.asked_to_stop()
+        if how is not None:
+            self.ask_to_stop("request" if how == "save" else how)
+        return bool(self.stopped_by)
+
+    @property
+    def text_trains(self) -> bool:
+        """Whether captions are read anew in each step, since what reads them changes."""
+        return bool(self.network.words) or any(site.part != "unet" for site in self.network.everywhere)
+
+    @cached_property
+    def rates(self) -> tuple[float, ...]:
+        """Every step's share of the peak learning rate."""
+        settings = self.config.train
+        return tuple(learning_rate_factor(step, settings) for step in range(settings.steps))
+
+    def as_exported(self) -> AbstractContextManager[None]:
+        """The network for a while as files have it: with the moving average, where there is one."""
+        return self.average.in_place() if self.average else nullcontext()
+
+    def release(self) -> None:
+        """Let the base and what was trained on it go, to make room for another."""
+        self.network.remove()
+        self.accelerator.free_memory()
+        del self.model, self.network, self.average
+
+
+def take_steps(
+    session: Session,
+    dataset: Dataset,
+    resume: bool,
+    before: Callable[[int], None],
+    classes: Mapping[Pair, Dataset] | None = None,
+) -> Progress:
+    """Train until the last step or until someone asks to stop, with checkpoints along the way.
+
+    `before(step)` is called before each step, for samples; `classes` are class images by size. Raises VelaturaError
+    where the loss stays NaN.
+    """
+    config, network = session.config, session.network
+    trainee = Trainee(session.model, network, config.base.clip_skip, config.data.chunks)
+    if config.train.gradient_checkpointing:
+        trainee.checkpoint_gradients(session.text_trains)
+    batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes)
+    optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
+    pull_towards_start(optimizer, network)
+    session.average = _average(session)
+    if resume:
+        _fall_back(session)
+    progress = _put_back(session, optimizer) if resume else Progress()
+    wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
+    every = config.save.every or max(1, config.train.steps // 10)
+    skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED
+    with asking_to_stop(session.ask_to_stop):
+        while progress.step < config.train.steps and not session.must_stop():
+            before(progress.step)
+            started = time.monotonic()
+            _stop_what_stops(session, progress.step)
+            facts = _step(session, batches, wrapped, optimizer, progress.step)
+            skips = 0 if facts["good"] else skips + 1
+            progress.step += 1
+            progress.skipped += not facts["good"]
+            progress.seconds += time.monotonic() - started
+            _report(session, progress, facts)
+            note_ranks(session.record, network, progress.step, config.train.steps)
+            if skips >= most:
+                reason = f"the loss or its gradients were not numbers {most} steps in a row"
+                raise VelaturaError(_advice(session, progress, reason))
+            if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
+                _save(session, progress, optimizer)
+    saves = session.stopped_by not in ("", "cancel")
+    if saves and not skips and progress.step not in session.run.checkpoint_steps():
+        _save(session, progress, optimizer)
+    _conclude(session)
+    return progress
+
+
+def reopen(session: Session) -> Progress:
+    """Put the newest checkpoint back as it would be exported; no step is taken. Errors are those of `load_checkpoint`.
+
+    Where the run keeps a moving average, `session.average` has it. No optimizer is made: it may need a graphics card or
+    a package that was there in training.
+    """
+    session.average = _average(session)
+    progress = _put_back(session, None)
+    _conclude(session)
+    return progress
+
+
+def _average(session: Session) -> MovingAverage | None:
+    decay = session.config.train.ema
+    return MovingAverage(session.network, decay) if decay else None
+
+
+def _fall_back(session: Session) -> None:
+    """Set aside checkpoints that are damaged, and say from which one the run goes on instead."""
+    if session.accelerator.is_main_process:
+        for step in set_damaged_aside(session.run):
+            saved = session.run.checkpoint_steps()[-1]
+            message = f"the checkpoint of step {step} is damaged: training goes on from that of step {saved}"
+            session.record("damaged", step=step, saved=saved, message=message)
+    session.accelerator.wait_for_everyone()
+
+
+def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:
+    progress = load_checkpoint(session.run, session.network, optimizer, session.average)
+    for method in session.network.methods:
+        method.restored(session.network)
+    return progress
+
+
+def _conclude(session: Session) -> None:
+    session.network.clock.now = Now()
+    for method in session.network.methods:
+        method.finish(session.network)
+
+
+def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step: int) -> dict[str, Any]:
+    """One optimizer step over all accumulated batches; left out where its loss or gradients are not numbers."""
+    settings, network, accelerator = session.config.train, session.network, session.accelerator
+    factor = set_learning_rate(optimizer, step, settings)
+    now = Step(step, settings.steps, session.config.seed, session.rates)
+    for method in network.methods:
+        method.begin_step(network, now)
+    total, denoising, penalised = torch.zeros(()), torch.zeros(()), False
+    for micro in range(settings.accumulation):
+        index = (step * settings.accumulation + micro) * accelerator.num_processes + accelerator.process_index
+        last = micro == settings.accumulation - 1
+        with nullcontext() if last else accelerator.no_sync(wrapped):
+            loss, error = _loss(session, batches.make(index), wrapped, index, step)
+            if loss.requires_grad:  # it does not where module dropout leaves out every layer
+                accelerator.backward(loss / settings.accumulation)
+        session.record.show_life()
+        total += loss.detach().float().cpu() / settings.accumulation
+        denoising += error.detach().float().cpu() / settings.accumulation
+        penalised = penalised or loss is not error
+    if accelerator.scaler is not None:
+        accelerator.unscale_gradients()  # what a method measures is the gradient itself
+    found = torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+    if torch.isfinite(total) and torch.isfinite(found):  # one look for all tensors: each waits for the device
+        for method in network.methods:
+            method.after_backward(network, now)
+    trained = [p for p in network.parameters() if p.grad is not None]
+    norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
+    good = bool(torch.isfinite(total)) and math.isfinite(norm)
+    # With loss scaling, the scaler itself leaves out such a step and must see it to adapt.
+    if trained and (good or accelerator.scaler is not None):
+        optimizer.step()
+    if good:
+        for method in network.methods:
+            method.after_step(network, now)
+        for word in network.words:
+            word.after_step()
+        if session.average is not None:
+            session.average.update()
+    optimizer.zero_grad(set_to_none=True)
+    facts = {"good": good, "loss": float(denoising), "grad_norm": norm, "lr": settings.learning_rate * factor}
+    return facts | ({"penalty": float(total - denoising)} if penalised else {})
+
+
+def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -> tuple[Tensor, Tensor]:
+    """What is differentiated, and the denoising error in it, which one can compare between methods."""
+    config, network = session.config, session.network
+    horizon = session.model.schedule.steps
+    network.clock.now = Now(
+        config.seed, index, training=True, step=step, uncaptioned=batch.uncaptioned, horizon=horizon
+    )
+    prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
+    gamma = weighting_gamma(session.model.schedule, config.loss)
+    weights = timestep_weights(session.model.schedule, batch.timesteps, gamma)
+    loss = error = prior_preserving_error(
+        prediction, batch.target, weights, batch.mask, config.loss, batch.classes, config.prior.weight
+    )
+    for method in network.methods:
+        penalty = method.penalty(network)
+        loss = loss if penalty is None else loss + penalty
+    return loss, error
+
+
+def _stop_what_stops(session: Session, step: int) -> None:
+    """From its step on, what stays as it is has no gradient at all: a zero one would still move under AdamW."""
+    train, tokens = session.config.train, session.config.tokens
+    if step >= tokens.stop * train.steps:
+        for word in session.network.words:
+            word.requires_grad_(False)
+    if step >= train.text_encoder_stop * train.steps:
+        for site in session.network.everywhere:
+            if site.part != "unet":
+                site.requires_grad_(False)
+        for shared in session.network.sharing:
+            if shared.part != "unet":
+                shared.values.requires_grad_(False)
+
+
+def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None:
+    speed = progress.step / progress.seconds if progress.seconds else 0.0
+    kind = "step" if facts.pop("good") else "skipped"
+    memory = peak_memory(session.accelerator.device)
+    session.record(
+        kind, step=progress.step, steps=session.config.train.steps, speed=round(speed, 3), memory=memory, **facts
+    )
+    session.accelerator.log(facts, step=progress.step)
+
+
+def _save(session: Session, progress: Progress, optimizer: Any) -> None:
+    if not finite(list(session.network.parameters())):
+        raise VelaturaError(_advice(session, progress, "what is trained overflowed"))
+    inner = getattr(optimizer, "optimizer", optimizer)
+    if session.accelerator.is_main_process:
+        with plain_disk_errors(session.run.checkpoints):
+            save_checkpoint(session.run, progress, session.network, inner, session.average, session.config.save.keep)
+        session.record("checkpoint", step=progress.step, path=session.run.checkpoint(progress.step).name)
+
+
+def _advice(session: Session, progress: Progress, reason: str) -> str:
+    saved = session.run.checkpoint_steps()
+    kept = f"the checkpoint of step {saved[-1]} is kept" if saved else "no checkpoint had been written yet"
+    rate = session.config.train.learning_rate
+    return (
+        f"{reason}, up to step {progress.step}; {kept}. "
+        f"Lower train.learning_rate (now {rate:g}, try {rate / 4:g}), or set train.precision = fp32"
+    )

@@ -1,0 +1,88 @@
+"""What a step is scored by: the error of the prediction, weighted by timestep and by mask."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainers.config.config import Loss
+from trainers.models.schedule import NoiseSchedule
+
+
+def draw_timesteps(count: int, total: int, bias: float, draw: torch.Generator) -> Tensor:
+    """Timesteps `(count,)` in 0 … total − 1: ⌊total · u^(2^−bias)⌋ for uniform u, so bias > 0 favours noisy ones."""
+    u = torch.rand(count, generator=draw, dtype=torch.float64)
+    return (total * u ** (2.0**-bias)).long().clamp(max=total - 1)
+
+
+def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tensor:
+    """Standard normal noise `(n, c, h, w)`; `offset` adds a constant drawn for each image and channel."""
+    noise = torch.randn(shape, generator=draw)
+    if offset:
+        noise = noise + offset * torch.randn(*shape[:2], 1, 1, generator=draw)
+    return noise
+
+
+def weighting_gamma(schedule: NoiseSchedule, settings: Loss) -> float:
+    """γ of the min-SNR weights, 0 where all timesteps weigh the same.
+
+    At zero SNR the weight of v is zero, and near it almost: of 1000 steps that end in pure noise the last hundred
+    would weigh a three-hundredth of the mean, and what such a schedule is for would hardly be learned.
+    """
+    ends_in_noise = schedule.prediction == "v_prediction" and schedule.zero_terminal_snr
+    off = settings.weighting == "none" or (settings.weighting == "auto" and ends_in_noise)
+    return 0.0 if off else settings.min_snr_gamma
+
+
+def timestep_weights(schedule: NoiseSchedule, t: Tensor, gamma: float) -> Tensor:
+    """Min-SNR weights `(n,)`: min(SNR, γ)/SNR for ε and min(SNR, γ)/(SNR + 1) for v; γ = 0 gives ones.
+
+    Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", §3.4. At zero SNR the ε-weight is
+    its limit 1.
+    """
+    if not gamma:
+        return torch.ones(t.shape, device=t.device)
+    snr = schedule.snr(t)
+    if schedule.prediction == "epsilon":
+        return torch.where(snr > gamma, gamma / snr.clamp(min=1e-12), torch.ones_like(snr))
+    return snr.clamp(max=gamma) / (snr + 1)
+
+
+def prior_preserving_error(
+    prediction: Tensor,
+    target: Tensor,
+    weights: Tensor,
+    mask: Tensor | None,
+    settings: Loss,
+    classes: int = 0,
+    prior_weight: float = 1.0,
+) -> Tensor:
+    """L = own + λ class, of a batch whose last `classes` images are class images (Ruiz et al. 2022, §3.2)."""
+    own = len(prediction) - classes
+    terms = [
+        weighted_error(prediction[part], target[part], weights[part], None if mask is None else mask[part], settings)
+        for part in (slice(own), slice(own, None))[: 2 if classes else 1]
+    ]
+    return terms[0] + prior_weight * terms[1] if classes else terms[0]
+
+
+def weighted_error(prediction: Tensor, target: Tensor, weights: Tensor, mask: Tensor | None, settings: Loss) -> Tensor:
+    """The scalar loss: the mean of `error_by_image`, with weights `(n,)`."""
+    return (weights * error_by_image(prediction, target, mask, settings)).mean()
+
+
+def error_by_image(prediction: Tensor, target: Tensor, mask: Tensor | None, settings: Loss) -> Tensor:
+    """The mean error `(n,)` of predictions and targets `(n, c, h, w)`, under a mask `(n, 1, h, w)` where there is one.
+
+    Pseudo-Huber is 2δ²(√(1 + (e/δ)²) − 1), which is e² for small errors and 2δ|e| for large ones.
+    """
+    error = prediction.float() - target.float()
+    if settings.kind == "huber":
+        # The same without subtracting nearly equal numbers: √(1 + z²) − 1 = z² / (√(1 + z²) + 1).
+        score = 2 * error**2 / ((1 + (error / settings.huber_delta) ** 2).sqrt() + 1)
+    else:
+        score = error**2
+    if mask is None:
+        return score.flatten(1).mean(1)
+    share = mask.expand_as(score).flatten(1)
+    return (score.flatten(1) * share).sum(1) / share.sum(1).clamp(min=1)

@@ -1,0 +1,212 @@
+"""Optimizers, learning rates and the moving average of what is trained."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.network import Network
+from trainers.adapters.tokens import Word
+from trainers.config.config import Train
+from trainers.errors import VelaturaError
+
+
+def text_learning_rate(settings: Train) -> float:
+    """The text encoders' learning rate: the one set, else half of the UNet's, or all of it under Prodigy."""
+    share = 1.0 if settings.optimizer == "prodigy" else 0.5
+    return settings.text_encoder_learning_rate or settings.learning_rate * share
+
+
+def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
+    """The one set, else five times the UNet's, or as much where no layer is trained beside it or under Prodigy."""
+    share = 1.0 if alone or settings.optimizer == "prodigy" else 5.0
+    return word.learning_rate or settings.learning_rate * share
+
+
+def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
+    """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method, words.
+
+    Words do not decay: a shorter row is another word.
+    """
+    text_rate = text_learning_rate(settings)
+    placed = [
+        (site.part, one.method, one.learning_rate, one.theta) for site in network.everywhere for one in site.placed
+    ]
+    shared = [(one.part, one.method, one.learning_rate, one.values) for one in network.sharing]
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for part, method, ratio, values in (*placed, *shared):
+        base = settings.learning_rate if part == "unet" else text_rate
+        for name, parameter in values.named_parameters():
+            rate = base * ratio * method.learning_rate_ratio(name)
+            groups.setdefault((rate, method.decays(name)), []).append(parameter)
+    for word in network.words:
+        rate = word_learning_rate(word, settings, alone=not network.everywhere)
+        groups.setdefault((rate, False), []).extend(word.parameters())
+    return [
+        {"params": members, "lr": rate, "peak_lr": rate} | ({} if decays else {"weight_decay": 0.0})
+        for (rate, decays), members in groups.items()
+    ]
+
+
+def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
+    """The optimizer by name; VelaturaError says what to install where its package is missing, or what it needs."""
+    optimizer = _by_name(groups, settings)
+    if settings.offload_optimizer:
+        _require_cuda(groups, "train.offload_optimizer has no effect without a CUDA card: all memory is main memory")
+        offload_between_steps(optimizer)
+    return optimizer
+
+
+def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
+    decay = settings.weight_decay
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=decay)
+    if settings.optimizer == "adafactor":
+        from transformers.optimization import Adafactor
+
+        # With steps relative to a tensor's size, a factor that starts at zero would hardly move.
+        return Adafactor(groups, weight_decay=decay, scale_parameter=False, relative_step=False)
+    if settings.optimizer == "lion":
+        from lion_pytorch import Lion
+
+        return Lion(groups, weight_decay=decay)
+    if settings.optimizer == "prodigy":
+        _require_one_rate(groups)
+        from prodigyopt import Prodigy
+
+        with redirect_stdout(io.StringIO()):  # it prints a greeting, and standard output is for data
+            return Prodigy(groups, weight_decay=decay, safeguard_warmup=True, use_bias_correction=True)
+    if settings.optimizer.startswith("paged-"):
+        _require_cuda(
+            groups,
+            f"train.optimizer = {settings.optimizer} moves its state between a CUDA card and main memory, and this run "
+            "has no such card; choose adamw",
+        )
+    try:
+        from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit
+    except ImportError:
+        raise VelaturaError(
+            f"train.optimizer = {settings.optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or choose adamw"
+        ) from None
+    kinds = {"adamw8bit": AdamW8bit, "paged-adamw": PagedAdamW, "paged-adamw8bit": PagedAdamW8bit}
+    optimizer: torch.optim.Optimizer = kinds[settings.optimizer](groups, weight_decay=decay)
+    return optimizer
+
+
+def pull_towards_start(optimizer: torch.optim.Optimizer, network: Network) -> None:
+    """Let weight decay pull tensors to their `decay_targets`: p ← s + (1 − ηλ)(p − s), less the optimizer's step.
+
+    The optimizer is shown p − s while it steps, so that this holds for every kind of optimizer and of decay.
+    """
+    starts = [
+        (parameter, start.detach())
+        for site in network.everywhere
+        for placed in site.placed
+        for name, start in placed.method.decay_targets(site, placed.values()).items()
+        if (parameter := placed.values()[name]).requires_grad
+    ]
+    if not starts or not any(group["weight_decay"] for group in optimizer.param_groups):
+        return
+
+    @torch.no_grad()
+    def shift(sign: int) -> None:
+        for parameter, start in starts:
+            if parameter.grad is not None:
+                parameter.add_(start.to(parameter), alpha=sign)
+
+    optimizer.register_step_pre_hook(lambda *_: shift(-1))
+    optimizer.register_step_post_hook(lambda *_: shift(1))
+
+
+def offload_between_steps(optimizer: torch.optim.Optimizer) -> None:
+    """Keep the optimizer's state on the CPU and fetch it for each step, to where its parameters are."""
+
+    def fetch(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for parameter, state in optimizer.state.items():
+            _move(state, parameter.device)
+
+    def put_away(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for state in optimizer.state.values():
+            _move(state, torch.device("cpu"))
+
+    optimizer.register_step_pre_hook(fetch)
+    optimizer.register_step_post_hook(put_away)
+
+
+def _move(state: dict[str, Any], device: torch.device) -> None:
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.dim():  # counts may stay where they are
+            state[name] = value.to(device)
+
+
+def _require_cuda(groups: list[dict[str, Any]], otherwise: str) -> None:
+    if groups[0]["params"][0].device.type != "cuda":
+        raise VelaturaError(otherwise)
+
+
+def _require_one_rate(groups: list[dict[str, Any]]) -> None:
+    rates = sorted({group["lr"] for group in groups})
+    if len(rates) > 1:
+        raise VelaturaError(
+            f"train.optimizer = prodigy finds one learning rate for everything, and here are {len(rates)} "
+            f"({', '.join(f'{rate:g}' for rate in rates)}): "
+            "set no other rate for the text encoder, the word, blocks or LoRA+"
+        )
+
+
+def learning_rate_factor(step: int, settings: Train) -> float:
+    """Share of the peak learning rate at a step (0-based): linear warm-up, then the schedule over what is left."""
+    if step < settings.warmup:
+        return (step + 1) / (settings.warmup + 1)
+    progress = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    if settings.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if settings.schedule == "linear":
+        return 1 - progress
+    if settings.schedule == "polynomial":
+        return (1 - progress) ** 2
+    return 1.0
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, settings: Train) -> float:
+    """Set every group's rate for this step and return the factor; a function of the step, so nothing to save."""
+    factor = learning_rate_factor(step, settings)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+    return factor
+
+
+class MovingAverage:
+    """An exponential moving average of θ: e ← d·e + (1 − d)·θ, with d warmed up as (1 + n) / (10 + n)."""
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.decay = decay
+        self.updates = 0
+        self._live = dict(network.named_parameters())
+        self.values = {name: p.detach().clone() for name, p in self._live.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, parameter in self._live.items():
+            self.values[name].lerp_(parameter, 1 - decay)
+
+    @contextmanager
+    @torch.no_grad()
+    def in_place(self) -> Iterator[None]:
+        """The network with the averaged tensors for a while."""
+        kept = {name: p.detach().clone() for name, p in self._live.items()}
+        for name, parameter in self._live.items():
+            parameter.copy_(self.values[name])
+        try:
+            yield
+        finally:
+            for name, parameter in self._live.items():
+                parameter.copy_(kept[name])

@@ -1,0 +1,177 @@
+"""The pictures of a run: before the first step, along the way, and from the exported file at the end."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from trainers.composition.apply import apply_styles
+from trainers.config.config import Base, Config
+from trainers.data.captions import full_caption
+from trainers.data.dataset import Dataset
+from trainers.data.decode import UnreadableError, flatten, open_image
+from trainers.formats.embedding import embedding_beside
+from trainers.formats.read import read_style
+from trainers.models.load import load_model
+from trainers.models.model import Model
+from trainers.runs.run import whole_file
+from trainers.sampling.grid import make_grid
+from trainers.sampling.sample import Order, Told, draw, largest_difference, mean_difference
+from trainers.training.loop import Session
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+ON_WHOLE_BASE = (
+    "the last pictures are drawn from the file on the base in full, as people have it who use the style; those on the "
+    "base in {} that was trained on differ by {:.1f} of 255 on average"
+)
+NO_ROOM = (
+    "the base in full does not fit into this device's memory, so the last pictures are drawn from the file on the base "
+    "in {}; elsewhere they will differ a little"
+)
+
+
+@dataclass(frozen=True)
+class Finals:
+    """The last pictures: where the before/after grid is, and how far live and file are apart (0–255).
+
+    That is None where the file was drawn on the base in full and the live adapter on a quantised one.
+    """
+
+    grid: Path
+    difference: int | None
+
+
+def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
+    """The run's fixed prompts and seeds at `side` pixels; without prompts, four captions of the images."""
+    captions = dict.fromkeys(
+        full_caption(item.caption, config.data, config.tokens.word) or config.name for item in dataset.items
+    )
+    settings = config.sample
+    return Order(
+        prompts=settings.prompts or tuple(captions)[:4],
+        seeds=settings.seeds,
+        negative=settings.negative,
+        steps=settings.steps,
+        guidance=settings.guidance,
+        size=(side, side),
+        sampler=settings.sampler,
+        clip_skip=config.base.clip_skip,
+        chunks=config.data.chunks,
+    )
+
+
+def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
+    """Draw an order with the live adapter and keep the pictures in the run folder."""
+    session.network.clock.now = order.now
+    with evaluating(session.model):
+        pictures = list(
+            _announced(session, draw(session.model, order, showing_life(session)), len(order.pictures), step)
+        )
+    _keep(pictures, session.run.samples / f"step-{step:08d}")
+    session.record("sample", step=step, pictures=len(pictures))
+    return pictures
+
+
+def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals:
+    """Draw with the live adapter, then with the exported file on a base loaded afresh and in full, and compare.
+
+    The base that was trained on is let go in between, so that no more than one is in memory.
+    """
+    live, trained_on = draw_previews(session, order, step), session.config.base
+    after, same = _draw_file(session, order, style, step)
+    folder = session.run.samples / "final"
+    _keep(after, folder)
+    difference = largest_difference(live, after) if same else None
+    if not same:
+        session.record("note", message=ON_WHOLE_BASE.format(trained_on.storage.upper(), mean_difference(live, after)))
+    before = _before(session, order)
+    rows = [("before", before), (f"after {step} steps", after)] if before else [(f"after {step} steps", after)]
+    heads = [prompt if len(order.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in order.pictures]
+    grid = session.run.samples / "before-after.png"
+    with whole_file(grid) as building:
+        make_grid(rows, heads, session.config.name).save(building)
+    session.record("final", step=step, difference=difference, pictures=len(after))
+    return Finals(grid, difference)
+
+
+def showing_life(session: Session) -> Told:
+    """What drawing tells of each of its steps: that the run goes on."""
+    return lambda _picture, _step: session.record.show_life()
+
+
+def _announced(session: Session, pictures: Iterator[Image], total: int, step: int) -> Iterator[Image]:
+    """The pictures as they are drawn, each with an event before it: on a large base one takes a while."""
+    for number in range(1, total + 1):
+        session.record("drawing", step=step, picture=number, pictures=total)
+        yield next(pictures)
+
+
+def _draw_file(session: Session, order: Order, style: Path, step: int) -> tuple[list[Image], bool]:
+    """The file's pictures on a base loaded afresh, and whether that is stored as the one that was trained on."""
+    trained_on, model = session.config.base, session.model
+    facts = (model.dtype, model.device, model.sha256)
+    del model
+    session.release()
+
+    def drawn(settings: Base) -> list[Image]:
+        gc.collect()
+        fresh = load_model(settings, *facts)
+        files = [(read_style(path), 1.0) for path in (style, embedding_beside(style)) if path is not None]
+        network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
+        network.clock.now = order.now
+        return list(_announced(session, draw(fresh, order, showing_life(session)), len(order.pictures), step))
+
+    try:
+        return drawn(trained_on.whole()), trained_on.storage == "full"
+    except torch.OutOfMemoryError:
+        if trained_on.storage == "full":
+            raise
+        session.record("warning", message=NO_ROOM.format(trained_on.storage.upper()))
+    return drawn(trained_on), True
+
+
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """The networks in evaluation mode for a while (gradient checkpointing trains them in training mode)."""
+    modes = [(net, net.training) for net in (model.unet, *model.text_encoders)]
+    for net, _ in modes:
+        net.eval()
+    try:
+        yield
+    finally:
+        for net, mode in modes:
+            net.train(mode)
+
+
+def _keep(pictures: list[Image], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(pictures):
+        with whole_file(folder / f"{number:02d}.png") as building:
+            picture.save(building)
+
+
+def _before(session: Session, order: Order) -> list[Image]:
+    """The pictures of before training; none where they were not drawn, or are damaged, which is said."""
+    try:
+        return kept(session.run.samples / "step-00000000", order)
+    except UnreadableError as error:
+        session.record(
+            "warning", message=f"the pictures of before training are not shown beside the last ones: {error}"
+        )
+        return []
+
+
+def kept(folder: Path, order: Order) -> list[Image]:
+    """The pictures of an order that a run folder has, no larger than they were drawn. Raises UnreadableError."""
+    width, height = order.size
+    places = (folder / f"{number:02d}.png" for number in range(len(order.pictures)))
+    return [flatten(open_image(place, keep_pixels=width * height)) for place in places if place.is_file()]

@@ -1,0 +1,98 @@
+"""A run that has been trained, opened again without a step: to write its file anew or smaller, or to measure it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.adapters import METHODS
+from trainers.config.config import Config
+from trainers.data.dataset import Dataset
+from trainers.errors import BusyError, VelaturaError
+from trainers.runs.events import Recorder, latest_events
+from trainers.runs.run import Run, check_free
+from trainers.training.checkpoint import Progress
+from trainers.training.export import export_style
+from trainers.training.loop import Session, reopen
+from trainers.training.train import open_dataset, open_session
+
+STYLE = ".safetensors"
+TWINS = ("-diffusers", "-embedding", "-style", "-content")
+"""What may be written beside a style file, under its name and this."""
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """The session of a run as it was at its newest checkpoint, and the images that it was trained on."""
+
+    session: Session
+    dataset: Dataset
+    progress: Progress
+
+
+@contextmanager
+def reopened(run: Run, config: Config | None = None) -> Iterator[Reopened]:
+    """Open a run at its newest checkpoint, as its files have it; nothing is written into its folder.
+
+    `config` differs from the run's own in what training did not depend on. Raises VelaturaError where the run is being
+    trained, or has no checkpoint that can be used.
+    """
+    if run.is_training():
+        raise BusyError(f"{run.folder} is being trained; wait for its end, or stop it first")
+    with tempfile.TemporaryDirectory(prefix="velatura-") as elsewhere:
+        session = open_session(run, config or run.config(), Recorder(Path(elsewhere)), steps=False)
+        try:
+            progress = reopen(session)
+            dataset, _ = open_dataset(session)
+            with session.as_exported():
+                yield Reopened(session, dataset, progress)
+        finally:
+            session.accelerator.end_training()
+
+
+def ranks_of(run: Run) -> tuple[int, ...]:
+    """Every rank at which the run's file can be written; VelaturaError where its method knows only its own."""
+    config = run.config()
+    overrides = [block.rank for block in config.targets.blocks.values() if block.rank]
+    placed = [config.method, *(config.method.with_rank(rank) for rank in overrides)]
+    ranks = set(placed[0].smaller_ranks).intersection(*(method.smaller_ranks for method in placed[1:]))
+    if not ranks:
+        able = [name for name, kind in METHODS.items() if kind().smaller_ranks]
+        raise VelaturaError(
+            f"{run.folder} was trained with {config.method.name}; "
+            f"only a run of {' or '.join(able)} can be cut to other ranks afterwards"
+        )
+    return tuple(sorted(ranks))
+
+
+def export_again(run: Run, out: Path | None, rank: int | None, overwrite: bool) -> Path:
+    """Write the style file of a run's newest checkpoint, cut to `rank` if given, and its twin for diffusers, if any.
+
+    Without `out` it goes into the run's folder, under the run's name, with the rank where one is given. Raises
+    VelaturaError for a rank that was not trained, or where a file is in the way.
+    """
+    config = run.config()
+    if rank is not None:
+        known = ranks_of(run)
+        if rank not in known:
+            raise VelaturaError(f"rank {rank} was not trained in {run.folder}; there are {', '.join(map(str, known))}")
+        config = config.model_copy(update={"method": config.method.keeping(rank)})
+    own = run.style / f"{config.name}{STYLE}"
+    place = out or (None if rank is None else own.with_name(f"{own.stem}-rank{rank}{STYLE}"))
+    core = place or own
+    if core.suffix != STYLE:
+        raise VelaturaError(f"a style file ends in {STYLE}: found {core.name}")
+    for beside in ("", *TWINS):
+        check_free(core.with_name(f"{core.stem}{beside}{STYLE}"), overwrite)
+    with reopened(run, config) as found:
+        return export_style(found.session, found.dataset, found.progress, _began(run), place)
+
+
+def _began(run: Run) -> float:
+    """When training began, in Unix seconds; now, where nothing says it."""
+    starts = (event for event in latest_events(run.folder) if event["type"] == "start")
+    return next((float(event["time"]) for event in starts if "time" in event), time.time())

@@ -1,0 +1,275 @@
+"""From a config to a style file: prepare a run folder, train, draw, export."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from trainers.adapters.network import attach
+from trainers.config.config import Config
+from trainers.config.presets import STARTER
+from trainers.config.tables import as_table, build_config
+from trainers.config.techniques import techniques_in
+from trainers.data.captions import full_caption
+from trainers.data.dataset import Dataset, load_dataset
+from trainers.device import choose_device, choose_format, make_accelerator
+from trainers.errors import VelaturaError
+from trainers.models.load import load_model
+from trainers.models.text import CHUNK, count_tokens, unread_layers
+from trainers.ranks.map import draw_rank_map
+from trainers.runs.events import Listener, Recorder, latest_events
+from trainers.runs.prepare import fill_folder
+from trainers.runs.run import PutAway, Run, new_run, plain_disk_errors, write_config
+from trainers.runs.signals import interrupted_by_sigterm
+from trainers.runs.threads import run_threads
+from trainers.training.added_tokens import learn_word
+from trainers.training.check_fit import check_fit, note_idle_ranks, note_optimizer
+from trainers.training.checkpoint import Progress
+from trainers.training.export import export_style
+from trainers.training.loop import Session, take_steps
+from trainers.training.optim import make_optimizer, parameter_groups
+from trainers.training.previews import draw_final, draw_previews, preview_order
+from trainers.training.prior import open_prior
+
+if TYPE_CHECKING:
+    from trainers.sampling.sample import Order
+
+STARTER_NOTE = (
+    "The starter is a small model that ships with Velatura: this style will fit only the starter. "
+    "For a style that works in other tools choose a real base model with --base."
+)
+
+ONLY_HERE_NOTE = (
+    "{} is no change of weights, for which other tools have no form: this style will load in Velatura only."
+)
+
+WORDLESS_NOTE = (
+    "with class images (prior.prompt), something should tell yours from them, or these hold the style back: "
+    "data.trigger is empty"
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave: its folder, the style file, steps done, seconds spent on them, numbers trained."""
+
+    run: Path
+    style: Path | None
+    """None where the run was paused or cancelled, which exports nothing."""
+    steps: int
+    seconds: float
+    parameters: int
+    stopped_by: str
+    """Empty, or what ended the run before its last step: `request`, `pause`, `cancel`, `SIGINT`, `SIGTERM`."""
+    grid: Path | None
+    """Pictures before and after, where the run was not cut short."""
+    difference: int | None
+    """Largest difference (0–255) between the live adapter's pictures and those of the file, loaded afresh.
+
+    None where the run drew none, or trained on a quantised base: the file's are drawn on the base in full.
+    """
+
+
+def train(
+    config: Config,
+    out: Path,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    put_away: PutAway | None = None,
+) -> Result:
+    """Train a style in a new run folder under `out`; nothing is left there where the preparation fails.
+
+    `put_away` is given the folder of a run that it replaces, which is deleted without it.
+    """
+    with interrupted_by_sigterm(), ExitStack() as threads:
+        with new_run(config, out, overwrite, put_away) as run:
+            record = Recorder(run.folder, listener)
+            threads.enter_context(run_threads(run, record))
+            fill_folder(run, config, record)
+            session = open_session(run, config, record)
+        session.run = Run(out / config.name)
+        record.move_to(session.run.folder)
+        with session.run.training(), _errors_noted(session.run, record):
+            return _train(session, resume=False)
+
+
+def resume(
+    run: Run, listener: Listener | None = None, steps: int | None = None, heed_stop: bool = False, attempt: int = 0
+) -> Result:
+    """Go on with a run from its newest checkpoint, exactly as if it had not been cut; `steps` trains it longer.
+
+    One that `prepare` made, or that was cut before it saved anything, is trained from its first step. A stop that was
+    asked for before is forgotten, unless `heed_stop`: then the run may end where it begins. `attempt` is the
+    number of a queue's attempt, which the run's events repeat.
+    """
+    config = run.config()
+    done = run.checkpoint_steps()
+    events = latest_events(run.folder)
+    if not done and any(event["type"] == "checkpoint" for event in events):
+        raise VelaturaError(f"{run.folder.name} has no checkpoint left to resume from; restart it from zero")
+    if steps is not None:
+        config = build_config(as_table(config), {"train": {"steps": steps}})
+    finished = any(event["type"] == "done" and event.get("step", 0) >= config.train.steps for event in events)
+    if done and (finished or done[-1] > config.train.steps):
+        raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; give more --steps to train it longer")
+    with interrupted_by_sigterm(), run.training():
+        record = Recorder(run.folder, listener)
+        if attempt:
+            record("attempt", number=attempt)
+        with _errors_noted(run, record), run_threads(run, record):
+            session = open_session(run, config, record)
+            if not heed_stop:
+                run.clear_stop()
+            if steps is not None:
+                write_config(run, config)
+            return _train(session, resume=bool(done))
+
+
+@contextmanager
+def _errors_noted(run: Run, record: Recorder) -> Iterator[None]:
+    """Let the run say itself, in one sentence, what ended it."""
+    try:
+        with plain_disk_errors(run.style):
+            yield
+    except Exception as error:
+        with suppress(OSError):  # a full disk takes no event either, and it is the error that matters
+            record("error", message=str(error) or type(error).__name__)
+        raise
+
+
+def open_session(run: Run, config: Config, record: Recorder, steps: bool = True) -> Session:
+    """Load the base and place the method on it, saying what the user should know before a step is taken.
+
+    Without `steps` none is to be taken, and what only they need is not looked at.
+    """
+    record("loading", base=config.base.model)
+    device = choose_device(config.train.device)
+    dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
+    accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"))
+    model = load_model(config.base, dtype, accelerator.device)
+    unread = unread_layers(model, config.base.clip_skip)
+    network = attach(model.parts, config.method, config.targets, config.seed, unread)
+    if config.tokens.word:
+        learn_word(model, network, config.tokens)
+    check_fit(config, model, network)
+    if steps:
+        make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
+        note_optimizer(config, record)
+    if not network.merges:
+        record("note", message=ONLY_HERE_NOTE.format(config.method.name))
+    note_idle_ranks(network, record)
+    if model.starter:
+        record("note", message=STARTER_NOTE)
+    return Session(run, config, model, network, record, accelerator)
+
+
+def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, Order]:
+    """The images of a session's run, or of a folder, at its training size, and the previews that it draws."""
+    config, model = session.config, session.model
+    resolution = config.data.resolution or model.resolution
+    side = config.sample.size or resolution - resolution % model.stride
+    images = folder or session.run.dataset
+    dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
+    return dataset, preview_order(config, dataset, side)
+
+
+def _train(session: Session, resume: bool) -> Result:
+    started = time.time()
+    try:
+        dataset, order = open_dataset(session)
+        parameters = _note_start(session, dataset, order, resume)
+        classes = open_prior(session, dataset)
+        progress = take_steps(session, dataset, resume, _previews(session, order), classes)
+        return _finish(session, dataset, order, progress, parameters, started)
+    finally:
+        session.accelerator.end_training()
+
+
+def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) -> int:
+    """Record what begins here, in the tracker too; the count of trained numbers."""
+    config = session.config
+    _note_dataset(session, dataset)
+    parameters = sum(p.numel() for p in session.network.parameters())
+    session.record(
+        "start",
+        name=config.name,
+        prompts=[prompt for prompt, _ in order.pictures],
+        method=techniques_in(config.model_dump()),
+        base=session.model.title,
+        family=session.model.family.name,
+        steps=config.train.steps,
+        parameters=parameters,
+        images=len(dataset.items),
+        device=str(session.accelerator.device),
+        precision=str(session.model.dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        resumed=resume,
+    )
+    if config.train.tracker != "none":
+        # The run folder has moved since the accelerator was made.
+        session.accelerator.project_configuration.logging_dir = str(session.run.folder / "logs")
+        session.accelerator.init_trackers("velatura", {"config": str(config.model_dump(mode="json"))})
+    return parameters
+
+
+def _note_dataset(session: Session, dataset: Dataset) -> None:
+    """Warn of images that are trained smaller or are enlarged too much, and of captions that are cut."""
+    data, word, record = session.config.data, session.config.tokens.word, session.record
+    smaller = [item.path.name for item in dataset.items if item.bucket.reduced]
+    larger = [item.path.name for item in dataset.items if item.bucket.enlarged]
+    room = CHUNK * data.chunks
+    captions = {item.path.name: full_caption(item.caption, data, word) for item in dataset.items}
+    captions["prior.prompt"] = session.config.prior.prompt
+    cut = [name for name, caption in captions.items() if count_tokens(session.model, caption) > room]
+    for names, what in (
+        (smaller, f"small, and trained at less than the training size (data.max_upscale = {data.max_upscale:g})"),
+        (larger, f"so small that they are enlarged more than data.max_upscale = {data.max_upscale:g} times"),
+        (cut, f"captioned with more than {room} tokens, and the rest is cut; data.chunks gives more room"),
+    ):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            record("warning", message=f"{', '.join(names[:5])}{more}: {what}")
+    if session.config.prior.drawn and not (data.trigger or word):
+        record("warning", message=WORDLESS_NOTE)
+
+
+def _previews(session: Session, order: Order) -> Callable[[int], None]:
+    """Draw before the first step and every `sample.every` steps."""
+    every = session.config.sample.every
+
+    def before(step: int) -> None:
+        if step == 0 or (every and step % every == 0):
+            with session.as_exported() if step else nullcontext():
+                draw_previews(session, order, step)
+
+    return before
+
+
+def _finish(
+    session: Session, dataset: Dataset, order: Order, progress: Progress, parameters: int, started: float
+) -> Result:
+    """Export, draw from the exported file, and say what there is; a paused or cancelled run exports nothing."""
+    run, stopped_by, seconds = session.run, session.stopped_by, round(progress.seconds, 2)
+    if stopped_by in ("pause", "cancel"):
+        run.clear_stop()
+        session.record("paused" if stopped_by == "pause" else "cancelled", step=progress.step, seconds=seconds)
+        return Result(run.folder, None, progress.step, seconds, parameters, stopped_by, None, None)
+    with session.as_exported():
+        style = export_style(session, dataset, progress, started)
+        finals = None if stopped_by else draw_final(session, order, style, progress.step)
+    draw_rank_map(run.folder)
+    run.clear_stop()
+    grid, difference = (finals.grid, finals.difference) if finals else (None, None)
+    kind = "stopped" if stopped_by else "done"
+    session.record(kind, step=progress.step, style=style.name, seconds=seconds, difference=difference)
+    run.tidy(started)
+    if stopped_by:
+        steps = session.config.train.steps
+        session.record("note", message=f"stopped at step {progress.step} of {steps}; saved and exported")
+    return Result(run.folder, style, progress.step, seconds, parameters, stopped_by, grid, difference)
