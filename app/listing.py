@@ -84,8 +84,8 @@ def _method(summary: StyleSummary) -> str:
 
 def _alphas(summary: StyleSummary) -> str:
     """The alphas that mean something: LyCORIS wants one of methods that have none, and it is 0 there."""
-    from trainers.adapters import METHODS
     from trainers.adapters.method import RankedMethod
+    from trainers.adapters.methods import METHODS
 
     if summary.vectors:
         return ""

@@ -17,8 +17,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.full_unet import machine, seconds
-from trainers.adapters import LoHA, LoKr
 from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.methods import LoHA, LoKr
 from trainers.adapters.op import Op
 from trainers.adapters.site import Clock, Site
 from trainers.adapters.updates import Hadamard, Kronecker

@@ -24,8 +24,8 @@ from torch import nn
 from benchmarks.full_unet import Step, build_unet, kept_for_backward, machine, peak_allocated, seconds
 from benchmarks.pages import table, write_section
 from benchmarks.peers import Restore, place_lycoris, place_peft, place_peft_fp32
-from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.method import LayerMethod
+from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.targets import select
 from trainers.config.config import Targets

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from benchmarks.full_unet import machine
 from benchmarks.pages import table, write_section
-from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.method import LayerMethod
+from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.network import attach
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "trainers", "presets", "benchmarks")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.ui.bases import Base
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.config import Train
 from trainers.config.presets import find_preset
 from trainers.config.techniques import BESIDE_METHODS, TEXTUAL_INVERSION, Technique

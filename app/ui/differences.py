@@ -13,7 +13,7 @@ from app.ui.fields import FOLDS, Field, find_field, list_fields
 from app.ui.plan import values
 from app.ui.run_parts import base_name
 from app.ui.style_words import NOTHING
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.runs.run import Run
 
 OWN = ("schema_version", "name", "data.images")

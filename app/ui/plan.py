@@ -10,7 +10,7 @@ from app.ui.beside import WORD, first_value, what_comes_with
 from app.ui.drafts import Choices, Draft
 from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.ui.names import safe_name
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.config.migrations import migrate
 from trainers.config.presets import Preset, find_preset

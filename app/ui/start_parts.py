@@ -14,7 +14,7 @@ from app.ui.drafts import Draft
 from app.ui.estimating import Estimate
 from app.ui.html import button, text
 from app.ui.plan import method_of
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 
 
 @dataclass(frozen=True)

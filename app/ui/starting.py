@@ -15,7 +15,7 @@ from app.ui.drafts import Draft
 from app.ui.names import name_of, suggest, unlike
 from app.ui.parts import Studio
 from app.ui.plan import all_layers, choose, nested, with_choices
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
 from trainers.config.tables import as_table, build_config, lay_over, overlay
 from trainers.device import choose_device

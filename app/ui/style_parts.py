@@ -13,7 +13,7 @@ from app.ui.drafts import Draft
 from app.ui.html import button, text
 from app.ui.method_pictures import method_picture, method_strip
 from app.ui.plan import CARE, method_of
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
 from trainers.formats.clients.compatibility import programs_for
 from trainers.models.family import FAMILIES

@@ -16,7 +16,7 @@ import pytest
 from tests.app.command import call, command_line, commands, parse, process
 from tests.app.conftest import Trained
 from tests.app.files import write_pictures
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.techniques import BESIDE_METHODS, list_techniques
 from trainers.runs.events import read_events
 

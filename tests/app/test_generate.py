@@ -53,7 +53,7 @@ def test_styles_add_up_at_their_strengths(trained: Trained, tmp_path: Path) -> N
 def test_a_style_of_blocks_draws(trained: Trained, tmp_path: Path) -> None:
     import torch
 
-    from trainers.adapters import Adapter
+    from trainers.adapters.methods import Adapter
     from trainers.adapters.network import attach
     from trainers.config.config import Base, Targets
     from trainers.formats.write import write_style

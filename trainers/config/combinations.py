@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 
 if TYPE_CHECKING:
     from trainers.config.config import Config

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from trainers.adapters import METHODS, AnyMethod
+from trainers.adapters.methods import METHODS, AnyMethod
 from trainers.config.migrations import VERSION
 from trainers.config.names import check_name
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.config import Config, Section
 
 

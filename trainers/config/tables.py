@@ -164,7 +164,7 @@ def _as_preset(name: str) -> str:
 
 
 def _allowed_keys(path: list[str], method: str) -> list[str]:
-    from trainers.adapters import METHODS
+    from trainers.adapters.methods import METHODS
 
     if path[:1] == ["method"]:
         return sorted(field.name for field in fields(METHODS[method]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.tables import parse_assignments
 
 

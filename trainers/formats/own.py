@@ -16,9 +16,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from trainers.adapters import AnyMethod
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.method import Method, Now, Theta
+from trainers.adapters.methods import AnyMethod
 from trainers.adapters.network import Network
 from trainers.adapters.site import Held, Placed, Site, Values
 from trainers.adapters.targets import PLACES, Target, block_kind

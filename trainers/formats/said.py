@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.techniques import BESIDE_METHODS, LAYERS
 from trainers.formats.read import Style
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.adapters.network import Network
 from trainers.layer_names import block, in_order
 from trainers.runs.events import Recorder, latest_events

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.data.dataset import Dataset
 from trainers.errors import BusyError, VelaturaError

@@ -31,7 +31,7 @@ from app.ui.plan import (
 )
 from app.ui.start_parts import summary
 from app.ui.style_parts import method_cards
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.config.presets import find_preset
 from trainers.config.tables import as_table

@@ -19,7 +19,7 @@ from app.ui.plan import CARE, changed_settings, choose, plan, with_choices, with
 from app.ui.uploads import take_folder
 from presets.samples.catalogue import read_sets
 from tests.app.jobs.conftest import images, quick, quick_collection
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.data.captions import base_caption
 from trainers.errors import VelaturaError

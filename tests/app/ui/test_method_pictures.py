@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from app.ui.method_pictures import STRIPS, SUFFIX, method_picture, method_strip
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 
 
 @pytest.mark.parametrize("name", METHODS)

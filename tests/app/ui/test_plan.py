@@ -20,7 +20,7 @@ from app.ui.plan import (
     with_setting,
     without_settings,
 )
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
 from trainers.config.reference import list_settings
 from trainers.config.tables import as_table

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.adapters import Adapter, KronABlock, Prompts
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.method import Now
+from trainers.adapters.methods import Adapter, KronABlock, Prompts
 from trainers.adapters.site import Clock, Held, Values
 
 IN, OUT, TEXT = 12, 20, 28

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.adapters import (
+from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.methods import (
     IA3,
     OFT,
     SSF,
@@ -27,7 +28,6 @@ from trainers.adapters import (
     TLoRA,
     VeRA,
 )
-from trainers.adapters.method import LayerMethod, Now
 from trainers.adapters.network import Network, attach
 from trainers.adapters.site import Clock, Held, Site, Values
 from trainers.config.config import Targets

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.trainers.adapters.layers import LAYERS, input_for, make_site, put_on, theta_of
-from trainers.adapters import IA3, SSF, BitFit
 from trainers.adapters.method import Now
+from trainers.adapters.methods import IA3, SSF, BitFit
 from trainers.adapters.network import attach
 from trainers.adapters.site import Clock, Held, Site
 from trainers.config.config import Targets

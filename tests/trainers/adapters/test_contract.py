@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import VARIANTS, WAITING, attach_to, make_input, make_layers, shake, timesteps
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.method import Now, Step
+from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.op import Packed
 from trainers.adapters.updates import LowRank

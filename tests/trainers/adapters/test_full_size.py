@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from tests.trainers.adapters.layers import attach_to
-from trainers.adapters import (
+from trainers.adapters.method import LayerMethod
+from trainers.adapters.methods import (
     IA3,
     OFT,
     SSF,
@@ -27,7 +28,6 @@ from trainers.adapters import (
     TLoRA,
     VeRA,
 )
-from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import attach
 from trainers.config.config import Targets
 from trainers.config.presets import find_preset

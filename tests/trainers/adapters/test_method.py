@@ -9,9 +9,9 @@ import pytest
 
 from tests.trainers.adapters.blocks import IN, OUT, TEXT, make_block
 from tests.trainers.adapters.layers import make_site
-from trainers.adapters import METHODS, OFT, LoKr
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, RankedMethod
+from trainers.adapters.methods import METHODS, OFT, LoKr
 from trainers.adapters.methods.lokr import factorise
 from trainers.config.techniques import BESIDE_METHODS
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.other_clients import output, parts_of, trained
-from trainers.adapters import OFT, LoHA, LoKr, LoRA
+from trainers.adapters.methods import OFT, LoHA, LoKr, LoRA
 from trainers.adapters.site import Held, Values
 from trainers.adapters.updates import Rotation
 from trainers.composition.apply import apply_styles, factors, from_factors

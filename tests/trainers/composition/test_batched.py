@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.trainers.formats.other_clients import MIXED, MIXED_WITHOUT_RANKS, output, parts_of, trained
-from trainers.adapters import IA3, OFT, SSF, BitFit, Full, KronA, LoHA, LoKr, LoRA, VeRA
+from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, KronA, LoHA, LoKr, LoRA, VeRA
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
 from trainers.formats.read import Style, read_style

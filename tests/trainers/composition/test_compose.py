@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
-from trainers.adapters import OFT, SSF, Adapter, BitFit, LoKr, LoRA, Prompts, TLoRA
 from trainers.adapters.method import Now
+from trainers.adapters.methods import OFT, SSF, Adapter, BitFit, LoKr, LoRA, Prompts, TLoRA
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Update
 from trainers.composition.apply import apply_styles

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
-from trainers.adapters import LoHA, LoRA
+from trainers.adapters.methods import LoHA, LoRA
 from trainers.composition.apply import apply_styles
 from trainers.composition.files import merge_files
 from trainers.config.config import Base, Targets

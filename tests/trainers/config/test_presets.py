@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset, list_presets
 from trainers.config.tables import build_config
 from trainers.errors import VelaturaError

@@ -21,7 +21,8 @@ from tests.trainers.formats.other_clients import (
     parts_of,
     trained,
 )
-from trainers.adapters import (
+from trainers.adapters.method import LayerMethod
+from trainers.adapters.methods import (
     IA3,
     OFT,
     SSF,
@@ -38,7 +39,6 @@ from trainers.adapters import (
     TiedLoRA,
     VeRA,
 )
-from trainers.adapters.method import LayerMethod
 from trainers.composition.apply import apply_styles
 from trainers.config.config import Targets
 from trainers.formats.clients.diffusers import diffusers_kind, how_to_load, write_for_diffusers

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.other_clients import MIXED, trained
-from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style, glance_at
 from trainers.formats.names import diffusers_name, kohya_name

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.trainers.formats.other_clients import trained
-from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.config.config import Config, Targets
 from trainers.formats.metadata import LARGEST_TAGS, TrainingFacts, public_config, style_metadata, tag_frequency
 from trainers.models.family import family_named

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainers.formats.other_clients import MIXED, output, own, parts_of, trained
-from trainers.adapters import Adapter, KronABlock, LoKr, Prompts, SeLoRA, TiedLoRA, TLoRA, VeRA
+from trainers.adapters.methods import Adapter, KronABlock, LoKr, Prompts, SeLoRA, TiedLoRA, TLoRA, VeRA
 from trainers.composition.apply import apply_styles
 from trainers.config.config import BlockOverride, Targets
 from trainers.config.tables import build_config
@@ -76,7 +76,7 @@ def test_what_is_written_is_what_is_read(bases, tmp_path, row):
 
 def test_a_style_of_blocks_beside_others(bases, tmp_path):
     """Each at its own strength, on blocks and on the layers within them."""
-    from trainers.adapters import LoRA
+    from trainers.adapters.methods import LoRA
 
     model = own(bases["sd1"])
     files = []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
-from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.targets import select
 from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank
 from trainers.composition.apply import apply_styles

@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from tests.tiny import FAMILIES
-from trainers.adapters import SSF
+from trainers.adapters.methods import SSF
 from trainers.adapters.network import Network, attach
 from trainers.config.config import Targets
 from trainers.errors import VelaturaError

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.trainers.adapters.layers import attach_to, make_layers
-from trainers.adapters import AdaLoRA, DyLoRA, LoRA, SeLoRA, SoRA
+from trainers.adapters.methods import AdaLoRA, DyLoRA, LoRA, SeLoRA, SoRA
 from trainers.ranks.history import RankHistory, counted_by, current_ranks, note_ranks, read_ranks, summarise
 from trainers.runs.events import Recorder
 

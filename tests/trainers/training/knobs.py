@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.trainers.tiny_runs import equal
-from trainers.adapters import METHODS
+from trainers.adapters.methods import METHODS
 from trainers.config.config import BlockOverride, Config, Section
 from trainers.config.tables import overlay
 

@@ -9,8 +9,8 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from tests.trainers.tiny_runs import equal, events_of, files_in, state_of, style_metadata, style_tensors
-from trainers.adapters import LoRA
 from trainers.adapters.method import SETTINGS
+from trainers.adapters.methods import LoRA
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run

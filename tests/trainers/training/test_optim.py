@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers, shake
-from trainers.adapters import LoRA, TLoRA
+from trainers.adapters.methods import LoRA, TLoRA
 from trainers.adapters.network import Network
 from trainers.config.config import BlockOverride, Targets, Train
 from trainers.errors import VelaturaError

@@ -20,8 +20,8 @@ from tests.trainers.adapters.layers import (
     theta_of,
 )
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters import AdaLoRA
 from trainers.adapters.method import Now, Step
+from trainers.adapters.methods import AdaLoRA
 from trainers.adapters.methods.adalora import budget
 from trainers.config.config import BlockOverride, Targets, Train
 from trainers.ranks.history import current_ranks

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from tests.trainers.adapters.blocks import IN, OUT, TEXT, VARIANTS, at, make_block, run
-from trainers.adapters import Adapter
+from trainers.adapters.methods import Adapter
 
 
 @pytest.mark.parametrize("variant", ["houlsby", "houlsby-text", "pfeiffer", "parallel", "convolution"])

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_layers, make_site, theta_of
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters import DyLoRA, LoRA
 from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.methods import DyLoRA, LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.config.config import Train

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_layers, make_site, put_on, shake, theta_of
-from trainers.adapters import Full, LoRA
 from trainers.adapters.method import Now
+from trainers.adapters.methods import Full, LoRA
 from trainers.adapters.site import Clock, Site
 from trainers.config.config import Targets
 from trainers.models.storage import store_in_nf4

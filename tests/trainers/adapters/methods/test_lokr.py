@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.trainers.adapters.layers import LAYERS, make_site, theta_of
-from trainers.adapters import LoKr
+from trainers.adapters.methods import LoKr
 from trainers.adapters.methods.lokr import factorise
 
 FULL = LoKr(rank=3, alpha=2.0, factor=4)

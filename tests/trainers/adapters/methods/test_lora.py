@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_site, put_on, theta_of
-from trainers.adapters import LoRA
 from trainers.adapters.method import Now
+from trainers.adapters.methods import LoRA
 
 
 @pytest.mark.parametrize("kind", LAYERS)

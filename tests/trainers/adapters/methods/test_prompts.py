@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 
 from tests.trainers.adapters.blocks import IN, TEXT, VARIANTS, at, make_block, run
-from trainers.adapters import Prompts
 from trainers.adapters.block import Call
 from trainers.adapters.method import Now
+from trainers.adapters.methods import Prompts
 from trainers.adapters.methods.prompts import prompted
 
 

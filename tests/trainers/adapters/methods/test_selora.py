@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_layers, make_site, theta_of
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters import SeLoRA
 from trainers.adapters.method import Now, Step
+from trainers.adapters.methods import SeLoRA
 from trainers.adapters.methods.selora import GROWN, TRIED, UNUSED, fisher_information, fisher_ratios
 from trainers.adapters.network import Network
 from trainers.config.config import BlockOverride, Targets, Train

@@ -10,8 +10,8 @@ from torch import nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_layers, make_site, put_on, theta_of
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters import SoRA
 from trainers.adapters.method import Now, Step
+from trainers.adapters.methods import SoRA
 from trainers.adapters.methods.sora import soft_threshold
 from trainers.adapters.network import Network
 from trainers.config.config import Train

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_site, shake, shared_of, theta_of
-from trainers.adapters import LoRA, TiedLoRA, VeRA
+from trainers.adapters.methods import LoRA, TiedLoRA, VeRA
 from trainers.adapters.methods.tied import SWITCHES
 from trainers.adapters.network import Network, attach
 from trainers.config.config import BlockOverride, Targets, Train

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.adapters.updates.test_gradients import built, factored
-from trainers.adapters import LoHA, LoKr, LoRA
 from trainers.adapters.method import Now
+from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.site import Clock, Site
 
 # (layer, input): weights much larger than inputs and outputs, so that what is weight-sized stands out.

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.trainers.formats.other_clients import output, parts_of, trained
-from trainers.adapters import IA3, OFT, SSF, BitFit, Full, LoHA, LoKr, LoRA
 from trainers.adapters.method import LayerMethod
+from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, LoHA, LoKr, LoRA
 from trainers.composition.apply import apply_styles
 from trainers.config.config import Targets
 from trainers.formats.clients.compatibility import place_of, programs_for, readings, tells_base, where_it_loads

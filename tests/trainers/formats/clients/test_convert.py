@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.other_clients import MIXED, in_diffusers, output, own, parts_of, trained
-from trainers.adapters import LoHA, LoKr, LoRA
+from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
 from trainers.formats.clients.convert import is_plain, why_not_plain, write_plain
