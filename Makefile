@@ -49,13 +49,13 @@ quality: $(DEVELOPER_STAMP) ## train every method on two styles and measure what
 	$(PYTHON_IN_VENV) -m benchmarks.styles
 
 samples: $(DEVELOPER_STAMP) ## redraw the bundled image sets from their sources (needs npm)
-	$(PYTHON_IN_VENV) -m presets.samples.build
+	$(PYTHON_IN_VENV) -m tools.samples.build
 
 starter: $(DEVELOPER_STAMP) ## train the bundled base from nothing (needs npm; takes hours on two cores)
-	$(PYTHON_IN_VENV) -m presets.starter.build
+	$(PYTHON_IN_VENV) -m tools.starter.build
 
 starter-continue: $(DEVELOPER_STAMP) ## go on training the bundled base while nothing else runs (needs npm; takes days)
-	nice -n 19 $(PYTHON_IN_VENV) -m presets.starter.improve
+	nice -n 19 $(PYTHON_IN_VENV) -m tools.starter.improve
 
 clean: ## remove .venv, caches and build products; outputs/ stays
 	rm -rf .venv build dist velatura.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.results import free_name
 from app.settings import gather_config
-from presets.samples.catalogue import read_sets
+from tools.samples.catalogue import read_sets
 from trainers.errors import VelaturaError
 from trainers.runs.events import Listener
 from trainers.training.train import Result, train

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from PIL import Image
 
-from presets.samples.catalogue import read_sets
+from tools.samples.catalogue import read_sets
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import build_config

@@ -9,7 +9,7 @@ from PIL import Image
 from app.ui import words
 from app.ui.html import file_address, text
 from app.ui.places import Places
-from presets.samples.catalogue import SampleSet, read_sets
+from tools.samples.catalogue import SampleSet, read_sets
 from trainers.data.decode import open_image
 
 SIDE, ACROSS, DOWN = 120, 4, 2

@@ -23,7 +23,7 @@ from app.ui.trouble import in_a_banner, saying, trouble_line
 from app.ui.uploads import Upload, refuse, sender_folder, take_folder, take_in
 from app.ui.visit import items, key_of, number, said, sender_of, tab_of
 from app.ui.writers import Progress
-from presets.samples.catalogue import read_sets
+from tools.samples.catalogue import read_sets
 from trainers.data.captioning import CAPTIONERS
 from trainers.errors import VelaturaError
 

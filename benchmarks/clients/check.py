@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from presets.samples.catalogue import read_sets
+from tools.samples.catalogue import read_sets
 from trainers.config.config import Config
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import build_config, overlay

@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.styles.rows import BASE, Figures, Row, settings
-from presets.samples.catalogue import SampleSet, read_sets
-from presets.starter.recipe.autoencoder import reconstruct
-from presets.starter.recipe.measure import as_tensor
-from presets.starter.recipe.perception import Perception, load_perception
+from tools.samples.catalogue import SampleSet, read_sets
+from tools.starter.measure import as_tensor
+from tools.starter.networks.autoencoder import reconstruct
+from tools.starter.networks.perception import Perception, load_perception
 from trainers.adapters.network import Network
 from trainers.config.config import Config
 from trainers.config.presets import STARTER, find_preset

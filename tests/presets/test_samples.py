@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from presets.icons import icon_name
-from presets.samples.build import SIZE
-from presets.samples.catalogue import Cut, Drawings, Photographs, read_sets
+from tools.icons import icon_name
+from tools.samples.build import SIZE
+from tools.samples.catalogue import Cut, Drawings, Photographs, read_sets
 from trainers.data.likeness import fingerprint, near_duplicates
 
 SETS = read_sets()

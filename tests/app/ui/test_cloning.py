@@ -17,8 +17,8 @@ from app.ui.drafts import Draft, Drafts
 from app.ui.edits import emptied
 from app.ui.plan import CARE, changed_settings, choose, plan, with_choices, with_setting
 from app.ui.uploads import take_folder
-from presets.samples.catalogue import read_sets
 from tests.app.jobs.conftest import images, quick, quick_collection
+from tools.samples.catalogue import read_sets
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.data.captions import base_caption

@@ -16,8 +16,8 @@ from app.ui.queue import Queue
 from app.ui.samples import build_strips
 from app.ui.shelf import Shelf
 from app.ui.uploads import take_folder
-from presets.samples.catalogue import read_sets
 from tests.app.ui.test_shelf import LORA
+from tools.samples.catalogue import read_sets
 from trainers.runs.events import Recorder
 
 ANNA = "user:anna"

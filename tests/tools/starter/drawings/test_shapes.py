@@ -1,0 +1,43 @@
+"""Images out of nothing: each a function of its number, none flat, drawn once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tools.starter.drawings.shapes import SIZE, draw_one, draw_shapes, texture
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_image_is_a_function_of_its_number(seed):
+    image = draw_one(seed)
+    assert image.shape == (SIZE, SIZE, 3) and image.dtype == np.uint8
+    assert np.array_equal(image, draw_one(seed))
+    assert not np.array_equal(image, draw_one(seed + 1))
+
+
+def test_no_image_is_flat(drawings):
+    images = draw_shapes(drawings)
+    assert images.reshape(len(images), -1).std(1).min() > 10
+    assert len(np.unique(images)) > 200
+
+
+def test_images_are_drawn_in_order_once_and_reused(tmp_path):
+    images = draw_shapes(tmp_path, 3)
+    assert images.shape == (3, SIZE, SIZE, 3) and images.dtype == np.uint8
+    assert all(np.array_equal(images[seed], draw_one(seed)) for seed in range(3))
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes.npy"]
+    darker = images[:2] // 2
+    np.save(tmp_path / "shapes.npy", darker)
+    assert np.array_equal(draw_shapes(tmp_path, 3), darker)
+
+
+def test_a_texture_has_the_spectrum_of_natural_surfaces():
+    slopes = []
+    for seed in range(12):
+        surface = texture(np.random.default_rng(seed)).mean(2)
+        power = np.abs(np.fft.rfft2(surface - surface.mean())) ** 2
+        radius = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)[None]) * SIZE
+        rings = [power[(radius >= low) & (radius < 2 * low)].mean() for low in (4, 8, 16, 32)]
+        slopes.append(np.polyfit(np.log([4, 8, 16, 32]), np.log(rings), 1)[0])
+    assert -4.6 < min(slopes) < max(slopes) < -1  # amplitudes fall as f^-0.6 … f^-2.2

@@ -1,0 +1,149 @@
+"""The measure of pictures, by a network of random values: its sizes, what is 0, what is refused."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.tools.packages import pack_wheel
+from tools.starter.networks import perception
+from tools.starter.networks.perception import (
+    WEIGHTS,
+    WHEEL,
+    Perception,
+    compare,
+    embed_features,
+    gram,
+    load_perception,
+    make_network,
+)
+from trainers.errors import VelaturaError
+from trainers.randomness import generator
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def looking() -> Perception:
+    torch.manual_seed(0)
+    return Perception(make_network(), CPU)
+
+
+def pictures(count: int, size: int = 64, purpose: str = "pictures") -> torch.Tensor:
+    coarse = torch.rand(count, 3, 4, 4, generator=generator(purpose, count)) * 2 - 1
+    return F.interpolate(coarse, size=(size, size), mode="nearest")
+
+
+def test_features_are_those_of_strides_2_to_32_of_an_enlarged_picture(looking):
+    found = looking.features(pictures(2))
+    assert [tuple(features.shape[2:]) for features in found] == [(224 // 2**depth,) * 2 for depth in range(1, 6)]
+    assert [features.shape[1] for features in found] == [16, 24, 40, 112, 320]
+    enlarged = F.interpolate(pictures(2), size=(224, 224), mode="bilinear", align_corners=False)
+    assert all(torch.equal(a, b) for a, b in zip(found, looking.features(enlarged), strict=True))
+    wide = looking.features(pictures(1)[..., :32, :])  # the shorter side counts
+    assert wide[0].shape[2:] == (112, 224)
+    large = looking.features(F.interpolate(pictures(1), size=(256, 256)))
+    assert large[-1].shape[2:] == (8, 8)
+
+
+def test_batches_change_nothing(looking, monkeypatch):
+    images, others = pictures(5), pictures(5, purpose="others")
+    whole = (looking.features(images), looking.embed(images), looking.content_distance(images, others))
+    style = looking.style(images)
+    monkeypatch.setattr(perception, "BATCH", 2)
+    features, embedded, distances = (
+        looking.features(images),
+        looking.embed(images),
+        looking.content_distance(images, others),
+    )
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(whole[0], features, strict=True))
+    assert torch.allclose(whole[1], embedded, atol=1e-4) and torch.allclose(whole[2], distances, atol=1e-5)
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(style, looking.style(images), strict=True))
+
+
+def test_content_distance_is_0_for_equal_pictures_and_symmetric(looking):
+    images, others = pictures(3), pictures(3, purpose="others")
+    assert looking.content_distance(images, images).tolist() == [0, 0, 0]
+    forth, back = looking.content_distance(images, others), looking.content_distance(others, images)
+    assert forth.shape == (3,) and torch.allclose(forth, back) and forth.min() > 1e-3
+    half = torch.cat([images[:1], others[1:]])
+    assert looking.content_distance(images, half)[0] == 0 < looking.content_distance(images, half)[1]
+
+
+def test_content_distance_is_the_mean_over_depths_of_unit_features_apart(looking):
+    images, others = pictures(2), pictures(2, purpose="others")
+    apart = [
+        (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).flatten(1).mean(1)
+        for a, b in zip(looking.features(images), looking.features(others), strict=True)
+    ]
+    assert looking.content_distance(images, others) == pytest.approx(torch.stack(apart).mean(0), rel=1e-5)
+
+
+def test_style_distance_is_0_for_the_same_set_in_any_order(looking):
+    images, others = pictures(4), pictures(3, purpose="others")
+    assert looking.style_distance(images, images) == 0
+    assert looking.style_distance(images, images.flip(0)) == pytest.approx(0, abs=1e-4)
+    assert looking.style_distance(images, torch.cat([images, images])) == pytest.approx(0, abs=1e-4)
+    assert looking.style_distance(others, images) > 0.01
+    assert [tuple(matrix.shape) for matrix in looking.style(images)] == [(n, n) for n in (16, 24, 40, 112)]
+
+
+def test_a_gram_matrix_and_the_distance_of_two():
+    features = torch.tensor([[[[1.0, 2.0]], [[0.0, 4.0]]]])  # two channels, two places
+    assert gram(features).tolist() == [[2.5, 4], [4, 8]]
+    a, b = torch.tensor([[3.0, 0], [0, 0]]), torch.tensor([[0.0, 0], [0, 4]])
+    assert compare([a, b], [b, b]) == pytest.approx((5 / 4 + 0) / 2)
+    assert compare([b], [a]) == pytest.approx(5 / 3)
+
+
+def test_an_embedding_has_length_1_and_two_equal_halves(looking):
+    found = looking.embed(pictures(3))
+    assert found.shape == (3, 3072)
+    assert found.norm(dim=1) == pytest.approx(torch.ones(3), abs=1e-5)
+    assert found[:, :1792].norm(dim=1) == pytest.approx(torch.full((3,), 0.5**0.5), abs=1e-5)
+    assert (found @ found.T - torch.eye(3)).max() < 1
+
+
+def test_the_layout_half_forgets_each_channel_s_scale_and_offset():
+    middle, deep = (torch.rand(2, 3, 8, 8, generator=generator("features", name)) for name in ("middle", "deep"))
+    scaled = middle * torch.tensor([5.0, 0.5, 2.0]).view(3, 1, 1) + torch.tensor([1.0, 0, -3]).view(3, 1, 1)
+    assert torch.allclose(embed_features(middle, deep), embed_features(scaled, deep), atol=1e-3)
+    assert not torch.allclose(embed_features(middle, deep), embed_features(middle.flip(3), deep), atol=1e-2)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (2, 4, 64, 64), (0, 3, 64, 64)])
+def test_what_is_no_batch_of_pictures_is_refused(looking, shape):
+    images = torch.zeros(shape)
+    sentence = re.escape(f"Images to look at are (B, 3, H, W) with B ≥ 1: found {shape}.") + "$"
+    for look in (looking.features, looking.embed, looking.style):
+        with pytest.raises(VelaturaError, match=sentence):
+            look(images)
+
+
+def test_pictures_are_compared_one_by_one(looking):
+    with pytest.raises(VelaturaError, match=r"^Images are compared one by one: found \(1, 3, .*\) and \(2, 3, .*\)\.$"):
+        looking.content_distance(pictures(1), pictures(2))
+
+
+def test_the_weights_are_unpacked_from_their_recorded_wheel(looking, tmp_path: Path, monkeypatch):
+    torch.manual_seed(0)
+    file = io.BytesIO()
+    torch.save(make_network().state_dict(), file)
+    monkeypatch.setattr(perception, "SHA256", pack_wheel(tmp_path / WHEEL, {WEIGHTS: file.getvalue()}))
+    loaded = load_perception(tmp_path, CPU)
+    assert torch.equal(loaded.embed(pictures(2)), looking.embed(pictures(2)))
+    pack_wheel(tmp_path / WHEEL, {})
+    with pytest.raises(VelaturaError, match="is not the recorded file"):
+        load_perception(tmp_path, CPU)
+
+
+def test_without_its_package_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(VelaturaError, match=r"need efficientnet-lite-pytorch: pip install -e '\.\[starter\]'\.$"):
+        make_network()

@@ -1,0 +1,280 @@
+"""One training: its learning rate, what each optimizer steps, averages, log, and being cut off anywhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tests.tools.starter.small import PowerCutError, read_log
+from tools.starter.networks.stage import Schedule, Stage, go_on, make_optimizer
+from trainers.errors import VelaturaError
+
+SCHEDULE = Schedule(steps=10, batch=4, rate=0.05, plain_rate=0.01, warmup=3, ema_decay=0.6, measure_every=4)
+
+
+class Net(nn.Module):
+    """A table, a convolution and a matrix, with vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 6)
+        self.conv = nn.Conv1d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, 6)
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.head(self.conv(self.table(words).transpose(1, 2)).transpose(1, 2).relu())
+
+
+@dataclass
+class Training:
+    """A stage on a small problem of numbers drawn by step, which may be cut off at a step."""
+
+    folder: Path
+    cut: int = -1
+    schedule: Schedule = SCHEDULE
+    before: list[Tensor] = field(default_factory=list)
+    measured: list[Tensor] = field(default_factory=list)
+    between: Callable[[Stage], None] = go_on
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(0)
+        self.net = Net()
+
+    def run(self) -> dict[str, Tensor]:
+        Stage(self.folder, self.net, self.schedule, is_table).train(self.loss, self.measure, self.between)
+        return self.net.state_dict()
+
+    def loss(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        if step == self.cut:
+            raise PowerCutError
+        self.before.append(self.net.head.weight.detach().clone())
+        words = torch.randint(5, (4, 7), generator=generator)
+        found = self.net(words)
+        target = torch.nn.functional.one_hot(words, 6).float() + 0.1 * torch.randn(found.shape, generator=generator)
+        loss = (found - target).square().mean()
+        return {"loss": loss, "words": words.float().mean()}
+
+    def measure(self) -> dict[str, float]:
+        assert not self.net.training and not torch.is_grad_enabled()
+        self.measured.append(self.net.head.weight.clone())
+        return {"norm": float(self.net.head.weight.norm())}
+
+
+def is_table(name: str) -> bool:
+    return "table" in name
+
+
+def test_the_rates_rise_stay_and_fall_to_nothing():
+    schedule = Schedule(steps=100, batch=1, rate=1.0, plain_rate=1.0, warmup=10, cooldown=0.3)
+    factors = {step: schedule.factor(step) for step in (0, 4, 9, 50, 70, 85, 99, 100)}
+    assert factors == pytest.approx({0: 0.1, 4: 0.5, 9: 1, 50: 1, 70: 1, 85: 0.5, 99: 1 / 30, 100: 0})
+    assert Schedule(steps=4, batch=1, rate=1.0, plain_rate=1.0, warmup=1, cooldown=0).factor(3) == 1
+
+
+@given(steps=st.integers(1, 500), warmup=st.integers(1, 60), cooldown=st.floats(0, 1))
+def test_no_step_is_without_a_rate(steps, warmup, cooldown):
+    schedule = Schedule(steps, 1, 1.0, 1.0, warmup=warmup, cooldown=cooldown)
+    factors = [schedule.factor(step) for step in range(steps)]
+    assert min(factors) > 0 and max(factors) <= 1
+
+
+def test_matrices_go_to_muon_and_the_rest_to_adamw_each_with_its_share():
+    net = nn.ModuleDict({"text": Net(), "image": Net()})
+    optimizer = make_optimizer(net, SCHEDULE, is_table, {"text.": 0.3})
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    groups = {
+        (group["use_muon"], round(group["highest"], 9)): sorted(names[parameter] for parameter in group["params"])
+        for group in optimizer.param_groups
+    }
+    matrices, rest = ("conv.weight", "head.weight"), ("conv.bias", "head.bias", "table.weight")
+    assert groups == {
+        (True, 0.05): [f"image.{name}" for name in matrices],
+        (True, 0.015): [f"text.{name}" for name in matrices],
+        (False, 0.01): [f"image.{name}" for name in rest],
+        (False, 0.003): [f"text.{name}" for name in rest],
+    }
+    assert {group["betas"] for group in optimizer.param_groups if not group["use_muon"]} == {(0.9, 0.95)}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0}
+
+
+def test_a_first_step_is_as_long_as_its_rate_says(tmp_path):
+    training = Training(tmp_path, schedule=Schedule(1, 4, rate=0.05, plain_rate=0.01, warmup=4, cooldown=0))
+    before = {name: tensor.clone() for name, tensor in training.net.state_dict().items()}
+    change = {name: tensor - before[name] for name, tensor in training.run().items()}
+    # Adam's first step is the rate times the sign, Muon's a matrix whose singular values are all about the rate.
+    assert change["head.bias"].abs() == pytest.approx(torch.full((6,), 0.01 / 4), rel=1e-3)
+    values = torch.linalg.svdvals(change["head.weight"]) / (0.05 / 4)
+    assert values.min() > 0.4 and values.max() < 1.4
+
+
+def test_without_its_package_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    with pytest.raises(VelaturaError, match=r"needs pytorch-optimizer: pip install -e '\.\[starter\]'\.$"):
+        make_optimizer(Net(), SCHEDULE, is_table, {})
+
+
+@pytest.mark.parametrize("cut", [0, 5, 8])
+@pytest.mark.parametrize("save_every", [0.0, 1e9])
+def test_a_training_that_was_cut_ends_with_the_same_bits(cut, save_every, tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.starter.networks.stage.SAVE_EVERY", save_every)
+    whole = Training(tmp_path / "whole").run()
+    with pytest.raises(PowerCutError):
+        Training(tmp_path / "cut", cut).run()
+    resumed = Training(tmp_path / "cut")
+    found = resumed.run()
+    assert len(resumed.before) == SCHEDULE.steps - (cut if save_every == 0 else 0)
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["level.pt", "log.jsonl", "state.pt"]
+
+
+def test_a_finished_training_is_only_read(tmp_path):
+    whole = Training(tmp_path).run()
+    again = Training(tmp_path, cut=SCHEDULE.steps)
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in again.run().items())
+    assert again.before == []
+
+
+def test_a_longer_schedule_goes_on_from_before_the_rates_fell(tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.starter.networks.stage.LOG_EVERY", 1)
+    longer = replace(SCHEDULE, steps=20)
+    assert (SCHEDULE.level_end, longer.level_end) == (7, 14)
+    Training(tmp_path / "extended").run()
+    short_log = (tmp_path / "extended" / "log.jsonl").read_text(encoding="utf-8")
+    extended = Training(tmp_path / "extended", schedule=longer)
+    found, whole = extended.run(), Training(tmp_path / "whole", schedule=longer).run()
+    assert len(extended.before) == 20 - 7
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
+    assert (tmp_path / "extended" / "log-10.jsonl").read_text(encoding="utf-8") == short_log
+    steps = [line["step"] for line in read_log(tmp_path / "extended") if "loss" in line]
+    assert steps == list(range(1, 21))
+
+
+def test_lines_of_steps_that_are_taken_again_are_dropped_from_the_log(tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.starter.networks.stage.LOG_EVERY", 1)
+    with pytest.raises(PowerCutError):
+        Training(tmp_path, cut=6).run()  # no checkpoint yet
+    with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"step": 3, "lo')  # the power went while a line was written
+    Training(tmp_path).run()
+    assert [line["step"] for line in read_log(tmp_path) if "loss" in line] == list(range(1, 11))
+
+
+def test_between_two_steps_a_training_may_wait_save_or_be_ended(tmp_path):
+    seen = []
+
+    def between(stage: Stage) -> None:
+        seen.append(stage.step)
+        if stage.step == 6:
+            stage.save()
+            raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        Training(tmp_path / "cut", between=between).run()
+    assert seen == [0, 1, 2, 3, 4, 5, 6]
+    assert torch.load(tmp_path / "cut" / "state.pt", weights_only=True)["step"] == 6
+    resumed = Training(tmp_path / "cut")
+    found, whole = resumed.run(), Training(tmp_path / "whole").run()
+    assert len(resumed.before) == 4
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
+
+
+def test_the_time_of_the_steps_is_counted_without_what_was_waited(tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.starter.networks.stage.LOG_EVERY", 5)
+    clock = {"now": 0.0}
+    monkeypatch.setattr("tools.starter.networks.stage.time", SimpleNamespace(monotonic=lambda: clock["now"]))
+
+    def wait(stage: Stage) -> None:
+        clock["now"] += 1_000
+
+    class Timed(Training):
+        def loss(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+            clock["now"] += 36
+            return super().loss(step, generator)
+
+    with pytest.raises(PowerCutError):
+        Timed(tmp_path, cut=7, between=wait).run()
+    Timed(tmp_path, between=wait).run()
+    lines = [line for line in read_log(tmp_path) if "hours" in line]
+    assert [(line["step"], line["hours"]) for line in lines] == [(5, 0.05), (10, 0.1)]
+    assert [line["images_s"] for line in lines] == [round(4 / 36, 1)] * 2
+
+
+def test_a_checkpoint_from_before_the_time_was_counted_is_resumed(tmp_path):
+    with pytest.raises(PowerCutError):
+        Training(tmp_path, cut=5, between=Stage.save).run()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save({key: state[key] for key in ("step", "model", "ema", "optimizer")}, tmp_path / "state.pt")
+    resumed = Training(tmp_path)
+    resumed.run()
+    assert len(resumed.before) == 5
+
+
+def test_what_has_no_gradients_is_not_trained():
+    net = Net()
+    net.head.requires_grad_(False)
+    optimizer = make_optimizer(net, SCHEDULE, is_table, {})
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert held == {id(parameter) for name, parameter in net.named_parameters() if not name.startswith("head")}
+
+
+def test_no_gradients_are_left_for_a_next_stage(tmp_path):
+    training = Training(tmp_path)
+    training.run()
+    assert [name for name, p in training.net.named_parameters() if p.grad is not None] == []
+
+
+def test_averaged_weights_are_measured_and_left_while_the_raw_ones_are_trained(tmp_path):
+    training = Training(tmp_path)
+    final = training.run()["head.weight"]
+    raw = training.before[1:]  # after each step but the last
+    assert len(raw) == 9 and len(training.measured) == 2
+    average, averages = raw[0], [raw[0]]
+    for count, weight in enumerate(raw[1:], 2):
+        decay = min(count / (count + 9), 0.6)
+        average = decay * average + (1 - decay) * weight
+        averages.append(average)
+    assert torch.allclose(training.measured[0], averages[3], atol=1e-6)
+    assert torch.allclose(training.measured[1], averages[7], atol=1e-6)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    last = state["model"]["head.weight"]
+    assert torch.allclose(final, (10 * average + 9 * last) / 19, atol=1e-6)
+    assert (final - last).abs().max() > 1e-4
+
+
+def test_the_log_has_a_line_for_what_was_trained_and_for_what_was_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tools.starter.networks.stage.LOG_EVERY", 3)
+    training = Training(tmp_path)
+    training.run()
+    lines = read_log(tmp_path)
+    assert [line["step"] for line in lines] == [3, 4, 6, 8, 9]
+    assert [set(line) for line in lines if line["step"] % 3 == 0] == [
+        {"step", "loss", "words", "images_s", "hours"}
+    ] * 3
+    assert [line["norm"] for line in lines if line["step"] % 4 == 0] == [float(w.norm()) for w in training.measured]
+    assert all(line["images_s"] > 0 for line in lines if "images_s" in line)
+    assert capsys.readouterr().out.splitlines()[1] == f"{tmp_path.name}: step 4, norm {lines[1]['norm']}"
+
+
+@pytest.mark.parametrize(("steepness", "length"), [(1e4, 1.0), (1e-4, 1e-4 * 186**0.5)])
+def test_a_large_gradient_is_shortened_to_length_1(steepness, length, tmp_path):
+    net = Net()
+    count = sum(parameter.numel() for parameter in net.parameters())
+    stage = Stage(tmp_path, net, Schedule(1, 4, rate=0.05, plain_rate=0.01), is_table)
+    lengths: list[Tensor] = []
+
+    def note(*call: Any) -> None:
+        lengths.append(torch.cat([parameter.grad.flatten() for parameter in net.parameters()]).norm())
+
+    stage.optimizer.register_step_pre_hook(note)
+    stage.train(lambda *_: {"loss": steepness * sum(parameter.sum() for parameter in net.parameters())}, dict)
+    assert count == 186 and lengths == [pytest.approx(length, rel=1e-3)]

@@ -1,0 +1,152 @@
+"""Training in the background: killed, suspended, stopped and started twice, it makes the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tools.starter.improving import SMALL, ToldMachine, make_small
+from tests.tools.starter.small import write_recipe
+from tools.starter.drawings.shapes import draw_shapes
+from tools.starter.idle import QUIET_LOOKS
+from tools.starter.improve import default_state, main
+from tools.starter.progress import read_status
+
+ROOT = Path(__file__).parents[3]
+SUSPENDED = "suspended: pytest runs (process 7)"
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which everything to be downloaded lies already."""
+    folder, threads = tmp_path / "state", torch.get_num_threads()
+    write_recipe(tmp_path / "recipe", folder / "drawings")
+    draw_shapes(folder / "drawings", 4)
+    make_small(folder, tmp_path / "recipe", monkeypatch)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield folder
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    torch.set_num_threads(threads)
+
+
+@contextmanager
+def suspended_process(state: Path, steps: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has trained so many steps when the machine becomes busy."""
+    busy_from = str(QUIET_LOOKS + steps + 1)  # it begins when the machine was quiet for some looks
+    command = [sys.executable, "-m", "tests.tools.starter.improving", str(state), str(state.parent / "recipe")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([*command, busy_from], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            while read_status(state).get("state") != SUSPENDED or read_status(state)["process"] != process.pid:
+                assert process.poll() is None
+                time.sleep(0.05)  # leave it the processor
+            yield process
+        finally:
+            process.kill()
+
+
+def steps_of(folder: Path) -> int:
+    return torch.load(folder / "state.pt", weights_only=True)["step"]
+
+
+def figures(state: Path) -> dict[str, dict[str, float]]:
+    paths = {wanted.name: state / "tries" / wanted.name / wanted.result / "figures.json" for wanted in SMALL}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_training_that_was_killed_and_stopped_makes_the_same_bits(state, tmp_path, capfd):
+    uncut = shutil.copytree(state, tmp_path / "uncut")
+    assert main(["--state", str(uncut), "--threads", "1"]) == 0
+
+    with suspended_process(state, steps=3) as process:
+        assert steps_of(state / "tries" / "deep" / "learn") == 3  # what is suspended is saved
+        check_that_it_runs(state, process.pid, capfd)
+        process.kill()
+    with suspended_process(state, steps=7) as process:
+        assert steps_of(state / "tries" / "deep" / "sharpen-8") == 2
+        process.terminate()
+        assert process.wait() == 0
+    assert read_status(state)["state"] == "stopped, with everything saved"
+    capfd.readouterr()
+    assert main(["--state", str(state), "--status"]) == 0
+    assert "Not running" in capfd.readouterr().out
+    assert main(["--state", str(state), "--threads", "1"]) == 0
+
+    assert figures(state) == figures(uncut) and set(figures(state)) == {"deep", "wide"}
+    for wanted in SMALL:
+        weights = [folder / "tries" / wanted.name / wanted.result for folder in (state, uncut)]
+        first, second = ((path / "diffusion_pytorch_model.safetensors").read_bytes() for path in weights)
+        assert first == second
+    check_log(state)
+
+
+def check_that_it_runs(state: Path, number: int, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+    assert main(["--state", str(state)]) == 1
+    said = capfd.readouterr().err
+    assert said.startswith(f"The starter's training is running already (process {number})") and said.count("\n") == 1
+    assert main(["--state", str(state), "--status"]) == 0
+    said = capfd.readouterr().out
+    assert said.startswith(f"Running (process {number})") and SUSPENDED in said
+    assert "tries/deep/learn: step 3 of 8, loss " in said
+
+
+def check_log(state: Path) -> None:
+    events = [line[20:] for line in (state / "progress.log").read_text(encoding="utf-8").splitlines()]
+    assert events.count(SUSPENDED) == 2 and events.count("training on 1 thread") == 3
+    assert [event for event in events if event.startswith(("deep is made", "wide is made"))] == [
+        f"{name} is made: {json.dumps(found)}" for name, found in figures(state).items()
+    ]
+    assert events[-1] == "nothing left to train begins"
+
+
+def test_what_is_made_is_not_made_again(state, capsys):
+    assert main(["--state", str(state), "--threads", "1"]) == 0
+    made = {path: path.stat().st_mtime_ns for path in (state / "tries").rglob("*") if path.is_file()}
+    assert main(["--state", str(state), "--threads", "1"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    capsys.readouterr()
+    assert main(["--state", str(state), "--status"]) == 0
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if line in ("shipped", "deep", "wide")] == ["shipped", "deep", "wide"]
+    assert said.count("  noise ") == 3 and ToldMachine.busy_from == -1
+
+
+def test_the_state_lies_outside_the_work_tree(monkeypatch, tmp_path):
+    for name, value, expected in (
+        ("HOME", "home", tmp_path / "home" / ".cache" / "velatura-starter"),
+        ("XDG_CACHE_HOME", "caches", tmp_path / "caches" / "velatura-starter"),
+        ("STARTER_STATE", "chosen", tmp_path / "chosen"),
+    ):
+        if name == "HOME":
+            monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+            monkeypatch.delenv("STARTER_STATE", raising=False)
+            monkeypatch.setenv("USERPROFILE", str(tmp_path / value))
+        monkeypatch.setenv(name, str(tmp_path / value))
+        assert default_state() == expected
+
+
+def test_no_threads_are_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--threads", "0"])
+    assert stopped.value.code == 2 and "--threads takes 1 or more: found 0" in capsys.readouterr().err
+
+
+def test_without_its_packages_one_sentence_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    assert main(["--state", str(tmp_path / "state")]) == 1
+    assert capsys.readouterr().err.startswith("The starter's build needs pytorch-optimizer: pip install")
+    assert not (tmp_path / "state").exists()

@@ -1,0 +1,50 @@
+"""How much of a style is left to learn: distances before and after, and their quotient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.tools.starter.small import TAUGHT
+from tools.starter.drawings.sets import read_icon_sets
+from tools.starter.learning import CONCEPTS, compare
+from tools.starter.measure import read_truth
+from tools.starter.networks.perception import Perception, make_network
+
+
+@pytest.fixture(scope="module")
+def looking() -> Perception:
+    torch.manual_seed(0)
+    return Perception(make_network(), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def images(drawings) -> dict[str, torch.Tensor]:
+    return {icon_set.name: read_truth(drawings, icon_set, TAUGHT[:4]).images for icon_set in read_icon_sets()}
+
+
+def test_nothing_is_left_of_a_style_that_was_learned_and_all_of_one_that_was_not(looking, images):
+    before, truth = images["noto"], images["noto-v1"]
+    learned, idle = (compare(looking, before, after, truth, truth) for after in (truth, before))
+    assert learned["style left"] == learned["content left"] == learned["style after"] == learned["content after"] == 0
+    assert idle["style left"] == idle["style left to learn"] == idle["content left"] == 1
+    assert learned["style left to learn"] == 0
+    assert idle["style before"] == idle["style after"] == learned["style before"] > 0
+
+
+def test_the_figures_are_the_measures_of_the_pictures(looking, images):
+    before, after, truth, decoded = (images[name] for name in ("noto", "emojione", "noto-v1", "twemoji"))
+    found = compare(looking, before, after, truth, decoded)
+    style = [looking.style_distance(part, truth) for part in (before, after, decoded)]
+    content = [looking.content_distance(part, truth).mean().item() for part in (before, after)]
+    assert found == {
+        "style before": pytest.approx(style[0], abs=1e-4),
+        "style after": pytest.approx(style[1], abs=1e-4),
+        "style of the truth, decoded": pytest.approx(style[2], abs=1e-4),
+        "style left to learn": pytest.approx((style[1] - style[2]) / (style[0] - style[2]), abs=1e-4),
+        "style left": pytest.approx(style[1] / style[0], abs=1e-4),
+        "content before": pytest.approx(content[0], abs=1e-4),
+        "content after": pytest.approx(content[1], abs=1e-4),
+        "content left": pytest.approx(content[1] / content[0], abs=1e-4),
+    }
+    assert found["style left"] != found["content left"] and CONCEPTS >= 12

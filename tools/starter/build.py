@@ -1,0 +1,106 @@
+"""Build the starter from nothing: `python -m tools.starter.build`. Cut off at any point, it goes on from there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tools.starter.drawings.render import render_sets
+from tools.starter.drawings.sets import read_icon_sets
+from tools.starter.drawings.tokens import make_tokenizer
+from tools.starter.export import write_pipeline
+from tools.starter.networks import autoencoder, denoiser, text
+from tools.starter.networks.denoiser import prepare_lessons, train_denoiser
+from tools.starter.networks.stage import Schedule
+from tools.starter.networks.text import train_text_encoder
+from tools.starter.report import draw_sheet, write_report
+from trainers.errors import VelaturaError
+
+EXTRA = ("pytorch-optimizer", "resvg-py", "efficientnet-lite-pytorch")
+PACKAGES = ("torch", "diffusers", "transformers", "numpy", "pillow", *EXTRA)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How each part is trained; the parts are called as their folders."""
+
+    autoencoder: Schedule = autoencoder.SCHEDULE
+    text: Schedule = text.SCHEDULE
+    denoiser: Schedule = denoiser.SCHEDULE
+
+
+def build(work: Path, device: torch.device, plan: Plan | None = None) -> Path:
+    """Run every stage that is not done yet in `work`; returns the finished base's folder, with its figures.
+
+    Raises VelaturaError if the `starter` extra or npm is not installed, or if a download fails.
+    """
+    require_extra()
+    plan, drawings, result = plan or Plan(), work / "drawings", work / "starter"
+    print("drawings:", render_sets(drawings, read_icon_sets()), flush=True)
+    tokenizer = make_tokenizer()
+    references = autoencoder.reference_images(drawings, per_set=25)
+    vae = autoencoder.train_autoencoder(work / "autoencoder", drawings, device, references, plan.autoencoder)
+    encoder = train_text_encoder(work / "text", drawings, tokenizer, device, plan.text)
+    lessons = prepare_lessons(work / "denoiser", drawings, vae, device)
+    unet = train_denoiser(work / "denoiser", lessons, encoder, tokenizer, device, plan.denoiser)
+    write_pipeline(result, vae, encoder, tokenizer, unet, lessons.scale)
+    copy_logs(work, result)
+    described = describe_build(device, plan, {"vae": vae, "text_encoder": encoder, "unet": unet})
+    (result / "build.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    draw_sheet(result, result / "samples.png")
+    write_report(result, drawings, work / "perception")
+    return result
+
+
+def require_extra() -> None:
+    """Say at once what is not installed, since hours may pass before the last of it is needed."""
+    missing = [package for package in EXTRA if find_spec(package.replace("-", "_")) is None]
+    if missing:
+        raise VelaturaError(f"The starter's build needs {' and '.join(missing)}: pip install -e '.[starter]'.")
+
+
+def describe_build(device: torch.device, plan: Plan, parts: Mapping[str, torch.nn.Module]) -> dict[str, Any]:
+    """The kind of device, the packages' versions, how many numbers each part has, the schedules with their seeds."""
+    return {
+        "device": device.type,
+        "packages": {name: version(name) for name in PACKAGES},
+        "numbers": {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()},
+        "stages": asdict(plan),
+    }
+
+
+def copy_logs(work: Path, result: Path) -> None:
+    """The stages' logs beside the weights, as `logs/autoencoder.jsonl` and so on."""
+    (result / "logs").mkdir(exist_ok=True)
+    for name in (field.name for field in fields(Plan)):
+        shutil.copyfile(work / name / "log.jsonl", result / "logs" / f"{name}.jsonl")
+
+
+def main() -> int:
+    """Build with the options of the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.starter.build", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("outputs/starter-build"), help="folder that can be resumed")
+    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    parser.add_argument("--device", choices=devices, default=devices[-1])
+    options = parser.parse_args()
+    try:
+        result = build(options.work, torch.device(options.device))
+    except VelaturaError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{result} is a base model: draw with --base {result}, and copy it over presets/starter to ship it.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""What the starter can do, in figures: decode, draw what is asked, follow a style word, learn a new style."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from tools.starter.drawings.captions import describe
+from tools.starter.drawings.render import SIZE, open_drawings
+from tools.starter.drawings.sets import IconSet, read_concepts, read_icon_sets
+from tools.starter.networks.autoencoder import on_white, psnr, reconstruct
+from tools.starter.networks.perception import Perception
+from trainers.config.config import Base
+from trainers.models.load import load_model
+from trainers.models.model import Model
+from trainers.randomness import generator
+from trainers.sampling.sample import Order, draw
+
+CONCEPTS = 200  # that a drawn one is to be found among
+GUIDANCE = 3.0
+STEPS = 25
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true drawings of one set, `(n, 3, SIZE, SIZE)` from −1 to 1, of these concepts."""
+
+    icon_set: IconSet
+    concepts: tuple[str, ...]
+    images: Tensor
+
+
+def open_base(folder: Path) -> Model:
+    """The base in `folder`, in fp32 on the CPU."""
+    return load_model(Base(model=str(folder)), torch.float32, "cpu")
+
+
+def read_truth(drawings: Path, icon_set: IconSet, concepts: Sequence[str]) -> Truth:
+    """A set's drawings of those concepts that it has, in their order."""
+    stored = open_drawings(drawings, icon_set.name)
+    places = stored.find(concepts)
+    return Truth(icon_set, tuple(places), on_white(stored.pixels[list(places.values())]))
+
+
+def pick_concepts(drawings: Path, count: int = CONCEPTS) -> tuple[str, ...]:
+    """Taught concepts that every set has, held-out styles too, by a fixed seed."""
+    taught = read_concepts().taught
+    places = [open_drawings(drawings, icon_set.name).find(taught) for icon_set in read_icon_sets()]
+    shared = [concept for concept in taught if all(concept in found for found in places)]
+    order = torch.randperm(len(shared), generator=generator(0, "which concepts are measured"))
+    return tuple(shared[index] for index in order[:count].tolist())
+
+
+def as_tensor(pictures: Sequence[Image]) -> Tensor:
+    """Pictures as `(n, 3, h, w)` from −1 to 1."""
+    array = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+    return torch.from_numpy(array).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def draw_all(model: Model, prompts: Sequence[str], guidance: float = GUIDANCE) -> Tensor:
+    """One picture a prompt, `(n, 3, SIZE, SIZE)` from −1 to 1."""
+    order = Order(tuple(prompts), (SEED,), steps=STEPS, guidance=guidance, size=(SIZE, SIZE))
+    return as_tensor(list(draw(model, order)))
+
+
+@torch.no_grad()
+def measure_reconstruction(model: Model, drawings: Path, photographs: Tensor) -> dict[str, float]:
+    """Mean PSNR in dB through the autoencoder, for each set and for photographs."""
+    concepts = read_concepts()
+    sets = {
+        icon_set.name: read_truth(drawings, icon_set, concepts.taught[::4] if icon_set.trained else concepts.taught)
+        for icon_set in read_icon_sets()
+    }
+    images = {name: truth.images for name, truth in sets.items()} | {"photographs": photographs}
+    return {name: round(float(psnr(reconstruct(model.vae, batch), batch).mean()), 2) for name, batch in images.items()}
+
+
+def rank_of_truth(found: Tensor, truth: Tensor, own: Sequence[int]) -> Tensor:
+    """For each drawn picture's embedding, how many true ones are nearer than its own: 0 is a hit."""
+    nearness = found @ truth.T  # unit vectors
+    return (nearness > nearness.gather(1, torch.tensor(own)[:, None])).sum(1)
+
+
+def shares(ranks: Tensor) -> dict[str, float]:
+    """How often the own one comes first, and among the first five."""
+    return {f"top-{count}": round(float((ranks < count).float().mean()), 3) for count in (1, 5)}
+
+
+def measure_drawing(
+    model: Model, perception: Perception, drawings: Path, count: int = CONCEPTS
+) -> dict[str, dict[str, float]]:
+    """Whether a picture shows the concept that was asked for, in the style that was asked for, with and without CFG."""
+    concepts = pick_concepts(drawings, count)
+    truths = [read_truth(drawings, icon_set, concepts) for icon_set in read_icon_sets() if icon_set.trained]
+    known = torch.stack([perception.embed(truth.images) for truth in truths])  # (sets, concepts, d)
+    asked = [index % len(truths) for index in range(len(concepts))]  # the styles take turns
+    prompts = [describe(concept, truths[style].icon_set.style) for concept, style in zip(concepts, asked, strict=True)]
+    result = {}
+    for name, guidance in (("guided", GUIDANCE), ("unguided", 1.0)):
+        found = perception.embed(draw_all(model, prompts, guidance))
+        ranks = torch.cat([rank_of_truth(found[i : i + 1], known[style], [i]) for i, style in enumerate(asked)])
+        nearness = torch.einsum("nd,snd->ns", found, known)  # to the concept's own drawing in each set
+        followed = (nearness.argmax(1) == torch.tensor(asked)).float().mean()
+        result[name] = shares(ranks) | {"style followed": round(float(followed), 3)}
+    return result
+
+
+def measure_speed(model: Model, repeats: int = 5) -> float:
+    """Median seconds of a denoising step with classifier-free guidance at `SIZE` px, its share of decoding included."""
+    prompt = ("fox",)
+    spans = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        list(draw(model, Order(prompt, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))))
+        spans.append((time.perf_counter() - started) / STEPS)
+    return round(statistics.median(spans), 4)

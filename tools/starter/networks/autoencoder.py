@@ -1,0 +1,222 @@
+"""The autoencoder: what it is shown, its losses, and how the one that ships was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.starter.drawings.paint import paint
+from tools.starter.drawings.render import OUTLINED, Drawings, open_drawings
+from tools.starter.drawings.sets import read_icon_sets
+from tools.starter.drawings.shapes import draw_shapes
+from tools.starter.networks.stage import Schedule, Stage
+
+SCHEDULE = Schedule(steps=4_500, batch=32, rate=0.04, plain_rate=2e-3, measure_every=500)
+CROP = 64  # pixels; every `WHOLE`th step sees a quarter as many whole images instead
+WHOLE = 6
+KL_WEIGHT = 1e-4
+LINES_FROM = 1_000  # the step from which hard lines, the last thing it learns, are shown more often
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often outlines are shown, against a set, and how often a drawing is printed in two tones."""
+
+    outlines: float
+    inked: float
+
+
+EARLY, LATE = Mix(0.25, 0.0), Mix(0.8, 0.12)
+
+
+@dataclass(frozen=True)
+class Design:
+    """The shape of an autoencoder: channels of each level from the picture's, residual blocks a level, latents."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 128)
+    layers: int = 1  # of the encoder; the decoder has one more
+    channels: int = 4  # of the latents
+
+    @property
+    def factor(self) -> int:
+        """How many times smaller than the picture the latents are."""
+        return 2 ** (len(self.widths) - 1)
+
+
+SHIPPED = Design()
+
+
+def make_autoencoder(design: Design = SHIPPED) -> Any:
+    """An `AutoencoderKL` with random values; without attention, it treats a crop as it treats the whole image."""
+    from diffusers import AutoencoderKL
+
+    levels = len(design.widths)
+    return AutoencoderKL(
+        block_out_channels=design.widths,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        norm_num_groups=8,
+        sample_size=128,
+        latent_channels=design.channels,
+        layers_per_block=design.layers,
+        mid_block_add_attention=False,
+    )
+
+
+class Canvas:
+    """Hands out batches of painted crops of the training drawings."""
+
+    def __init__(self, drawings: Path) -> None:
+        trained = [icon_set.name for icon_set in read_icon_sets() if icon_set.trained]
+        outlines = [f"{name}-outline" for name in OUTLINED]
+        self.sets = [open_drawings(drawings, name) for name in trained + outlines]
+        self.trained = len(trained)
+        self.shapes = draw_shapes(drawings)
+
+    def batch(self, count: int, size: int, mix: Mix, generator: torch.Generator) -> Tensor:
+        """`(count, 3, size, size)` from −1 to 1."""
+        rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
+        weights = np.array([1.0] * self.trained + [mix.outlines] * (len(self.sets) - self.trained))
+        chosen = rng.choice(len(self.sets), count, p=weights / weights.sum())
+        drawings = np.stack([cut(self.sets[index].pixels, size, rng) for index in chosen])
+        shapes = np.stack([cut(self.shapes, size, rng) for _ in range(count)])
+        return paint(to_channels(drawings), to_channels(shapes), mix.inked, generator)
+
+
+def cut(images: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A square of `size` pixels from anywhere in any of the images."""
+    top, left = rng.integers(0, images.shape[1] - size + 1, 2)
+    return images[rng.integers(len(images)), top : top + size, left : left + size]
+
+
+def to_channels(images: np.ndarray) -> Tensor:
+    """`(B, H, W, C)` bytes as `(B, C, H, W)` from 0 to 1."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+
+
+def on_white(drawings: np.ndarray) -> Tensor:
+    """`RGBA` drawings, `(B, H, W, 4)` bytes, on white as `(B, 3, H, W)` from −1 to 1."""
+    layers = to_channels(drawings)
+    cover = layers[:, 3:]
+    return (layers[:, :3] * cover + 1 - cover) * 2 - 1
+
+
+def turn(images: Tensor, way: int) -> Tensor:
+    """One of the eight ways to lay a square, mirrored or turned."""
+    images = images.transpose(2, 3) if way & 1 else images
+    images = images.flip(2) if way & 2 else images
+    return images.flip(3) if way & 4 else images
+
+
+def shrink(images: Tensor) -> Tensor:
+    """Half the width and height."""
+    return torch.nn.functional.avg_pool2d(images, 2)
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Pictures decoded from latents that may be turned or shrunk, what they should be, and the posterior."""
+
+    drawn: Tensor
+    images: Tensor
+    posterior: Any
+
+
+def reconstruct_turned(
+    model: Any, images: Tensor, generator: torch.Generator, autocast: Callable[[], torch.autocast]
+) -> Reconstruction:
+    """Encode, turn or shrink half of the batches' latents and pictures alike, and decode.
+
+    Latents that turn and shrink with their image are easier to denoise (EQ-VAE, Kouzelis et al. 2025).
+    """
+    way = int(torch.randint(16, (), generator=generator))  # half of the steps leave the image as it lies
+    smaller = way >= 8 and float(torch.rand((), generator=generator)) < 0.4
+    with autocast():
+        posterior = model.encode(images).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
+        latents = posterior.mean + posterior.std * noise
+        if way < 8:
+            latents, images = turn(latents, way), turn(images, way)
+        if smaller:
+            latents, images = shrink(latents), shrink(images)
+        drawn = model.decode(latents).sample
+    return Reconstruction(drawn.float(), images, posterior)
+
+
+def reconstruction_loss(
+    model: Any, images: Tensor, generator: torch.Generator, autocast: Callable[[], torch.autocast]
+) -> dict[str, Tensor]:
+    """L1, L1 of the gradients, squares and a little KL, of images that may be turned or shrunk as their latents are."""
+    return score_pixels(reconstruct_turned(model, images, generator, autocast))
+
+
+def score_pixels(found: Reconstruction) -> dict[str, Tensor]:
+    """L1, L1 of the gradients, squares and a little KL."""
+    drawn, images, posterior = found.drawn, found.images, found.posterior
+    l1 = (drawn - images).abs().mean()
+    edges = sum((drawn.diff(dim=axis) - images.diff(dim=axis)).abs().mean() for axis in (2, 3))
+    squares = (drawn - images).square().mean()
+    kl = posterior.kl().mean() / posterior.mean[0].numel()
+    return {"loss": l1 + edges + squares + KL_WEIGHT * kl, "l1": l1, "kl": kl}
+
+
+def psnr(found: Tensor, true: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image, `(B,)` dB, of values from −1 to 1."""
+    error = (found.float().clamp(-1, 1) - true.float()).square().mean((1, 2, 3))
+    return 10 * torch.log10(4 / error.clamp_min(1e-10))
+
+
+def reconstruct(model: Any, images: Tensor, batch: int = 16) -> Tensor:
+    """Images through the autoencoder, without noise."""
+    parts = [model.decode(model.encode(part).latent_dist.mode()).sample for part in images.split(batch)]
+    return torch.cat(parts)
+
+
+def train_autoencoder(
+    folder: Path, drawings: Path, device: torch.device, references: Mapping[str, Tensor], schedule: Schedule = SCHEDULE
+) -> Any:
+    """Train it, or what is left of it, logging the mean PSNR of each of the `references`, and return it."""
+    torch.manual_seed(schedule.seed)
+    model = make_autoencoder().to(device)
+    canvas = Canvas(drawings)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16)
+
+    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        whole = step % WHOLE == WHOLE - 1
+        count, size = (schedule.batch // 4, 2 * CROP) if whole else (schedule.batch, CROP)
+        images = canvas.batch(count, size, EARLY if step < LINES_FROM else LATE, generator)
+        return reconstruction_loss(model, images.to(device), generator, autocast)
+
+    def measure() -> dict[str, float]:
+        with autocast():
+            found = {name: reconstruct(model, images.to(device)) for name, images in references.items()}
+        return {
+            f"psnr {name}": round(float(psnr(found[name], images.to(device)).mean()), 2)
+            for name, images in references.items()
+        }
+
+    Stage(folder, model, schedule, plain).train(loss, measure)
+    return model.eval()
+
+
+def plain(name: str) -> bool:
+    """The layers at the image's and the latents' end, which Muon's even steps do not suit."""
+    return any(part in name for part in ("encoder.conv_in", "decoder.conv_out", "quant_conv", "encoder.conv_out"))
+
+
+def reference_images(drawings: Path, per_set: int = 100) -> dict[str, Tensor]:
+    """Evenly chosen drawings of each set on white, to measure by."""
+    chosen: dict[str, Tensor] = {}
+    for icon_set in read_icon_sets():
+        found: Drawings = open_drawings(drawings, icon_set.name)
+        places = np.linspace(0, len(found.names) - 1, per_set).astype(int)
+        chosen[icon_set.name] = on_white(found.pixels[places])
+    return chosen
