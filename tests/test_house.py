@@ -66,7 +66,7 @@ def test_imports_go_one_way(path):
 
 
 def test_the_command_line_starts_without_anything_heavy():
-    code = f"import sys, app.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    code = f"import sys, app.cli.main; print([name for name in {HEAVY} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "[]"
 
@@ -106,7 +106,7 @@ def test_no_text_names_a_place_on_somebody_s_machine():
         "|".join((r"(?<![\w.])/" + "work/", "/tmp" + "/w/", r"\.\./" + "shared", r"(?<!\w)/" + "root/"))
     )
     found = {name: match[0] for name, text in texts() if (match := places.search(text))}
-    assert found == {} and {"README.md", "docs/design.md", "app/cli.py"} <= dict(texts()).keys()
+    assert found == {} and {"README.md", "docs/design.md", "app/cli/main.py"} <= dict(texts()).keys()
     assert places.search("see .." + "/shared/x") and places.search(" /" + "work/main")
 
 

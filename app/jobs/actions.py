@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.cli.results import free_name
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
-from app.jobs.run_trash import ALIAS, bring_back, held, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
-from app.jobs.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Item, Trash, new_id, new_item
+from app.jobs.trash.runs import ALIAS, bring_back, held, put_aside, start_over, throw_away
+from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Item, Trash, new_id, new_item
 from app.jobs.views import View, Watcher
-from app.results import free_name
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import Run, Stop, is_run, open_run, write_config
@@ -378,7 +378,7 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
 
 
 def _laid_over(config: Config, changes: Mapping[str, Any]) -> Config:
-    from app.settings import shorten_warmup
+    from trainers.config.layers import shorten_warmup
     from trainers.config.tables import as_table, build_config
 
     return build_config(shorten_warmup(as_table(config), changes), changes)

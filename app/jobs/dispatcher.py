@@ -23,12 +23,12 @@ from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good, is_alive, is_silent
 from app.jobs.store import YIELD, Job, Store
 from app.jobs.summary import read_summary
-from app.jobs.trash import Trash
+from app.jobs.trash.trash import Trash
 from app.jobs.views import Watcher
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
 
-WORK = "app.jobs.work"
+WORK = "app.studio.run_job"
 """The module that is a job's process."""
 LOG = "process.log"
 """In a job's folder: what its process said, tracebacks too."""

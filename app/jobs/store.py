@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from app.jobs.database import Database
+from app.jobs.database.database import Database
 from app.jobs.job import Job, NewJob, Phase, as_kept, as_row, read_job, read_worker
 from app.jobs.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
 from app.jobs.process import Identity

@@ -14,10 +14,10 @@ import gradio as gr
 from app.jobs import actions
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, IN_WORDS
-from app.jobs.trash import Item as Thrown
-from app.jobs.trash import Trash
+from app.jobs.trash.trash import Item as Thrown
+from app.jobs.trash.trash import Trash
 from app.jobs.views import View
-from app.studio.people import key_of_program, login_of_key
+from app.studio.accounts.people import key_of_program, login_of_key
 from app.ui import edits, run_samples
 from app.ui.answers import (
     Answer,

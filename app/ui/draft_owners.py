@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from app.studio.people import key_of_login, key_of_program
+from app.studio.accounts.people import key_of_login, key_of_program
 from app.ui.draft_trash import returned
 from app.ui.drafts import Draft, Drafts, Picture, known_pictures, parse
 from app.ui.edits import settled

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.store import Store
-from app.jobs.trash import CONTENT, PICTURES, Trash, new_id, new_item
+from app.jobs.trash.trash import CONTENT, PICTURES, Trash, new_id, new_item
 from app.ui.words import counted
 from trainers.runs.run import whole_file
 

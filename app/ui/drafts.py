@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.state_file import StateFile
-from app.studio.people import login_of_key
+from app.studio.accounts.people import login_of_key
 from app.ui import words
 from app.ui.draft_form import VERSION, captions_in, read_table, salvage, version_of
 from app.ui.draft_trash import forget, returned, take_back, throw_away

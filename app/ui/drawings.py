@@ -13,15 +13,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from app.drawing import Request
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor
-from app.jobs.small import EACH, PICTURE, PLAIN, add_drawing
+from app.jobs.small_jobs import EACH, PICTURE, PLAIN, add_drawing
 from app.jobs.states import ENDED, State
-from app.jobs.trash import CONTENT, DRAWING, Trash, new_item
+from app.jobs.trash.trash import CONTENT, DRAWING, Trash, new_item
 from app.jobs.views import View
 from app.state_file import StateFile
-from app.studio.people import PROGRAM, key_of_login, login_of_key
+from app.studio.accounts.people import PROGRAM, key_of_login, login_of_key
+from app.studio.generation.generate import Request
 from app.ui import playground_words as words
 from app.ui import run_words
 from app.ui.bases import Bases

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from app.jobs.small import EACH, PICTURE, PLAIN
+from app.jobs.small_jobs import EACH, PICTURE, PLAIN
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.views import View

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from app.console import readable_size
+from app.cli.console import readable_size
 from app.jobs.states import readable_time
 from app.state_file import StateFile
 from app.ui import style_words as words

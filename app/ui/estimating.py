@@ -11,7 +11,7 @@ from typing import Literal
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.small import ESTIMATE, add_estimate
+from app.jobs.small_jobs import ESTIMATE, add_estimate
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.ui.drafts import Draft, Drafts

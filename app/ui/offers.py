@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.console import readable_size
+from app.cli.console import readable_size
 from app.ui import shelf_words as words
 from app.ui.html import file_address, text
 from app.ui.shelf import Item, Shelf

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.settings import shorten_warmup
 from app.ui.beside import WORD, first_value, what_comes_with
 from app.ui.drafts import Choices, Draft
 from app.ui.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.ui.names import safe_name
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
+from trainers.config.layers import shorten_warmup
 from trainers.config.migrations import migrate
 from trainers.config.presets import Preset, find_preset
 from trainers.config.tables import KEY_FIRST, build_config, find_problems, lay_over, overlay

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.drawing import SAMPLERS
+from app.studio.generation.generate import SAMPLERS
 from app.ui import playground_words as words
 from app.ui import words as shared
 from app.ui.bases import Base

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs import actions
+from app.jobs.database.repair import Repair, repair
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.permissions import Actor
-from app.jobs.repair import Repair, repair
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
-from app.jobs.trash import Item
+from app.jobs.trash.trash import Item
 from app.jobs.views import View, Watcher
 from app.ui import run_words as words
 from app.ui.curve import Losses

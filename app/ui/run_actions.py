@@ -10,10 +10,10 @@ import gradio as gr
 
 from app.jobs import actions
 from app.jobs.permissions import Actor, NotOwnerError
-from app.jobs.run_trash import has_learned
 from app.jobs.states import State
 from app.jobs.store import TRAIN
-from app.jobs.trash import Item, Trash
+from app.jobs.trash.runs import has_learned
+from app.jobs.trash.trash import Item, Trash
 from app.jobs.views import View
 from app.ui import failures
 from app.ui import run_words as words

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from app.console import readable_size
+from app.cli.console import readable_size
+from app.cli.progress import readable_speed
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State, readable_time
 from app.jobs.views import View
-from app.progress import readable_speed
 from app.ui import run_words as words
 from app.ui.html import text
 from trainers.config.techniques import techniques_in

@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.jobs.migrations import DamagedQueueError
+from app.jobs.database.migrations import DamagedQueueError
 from app.jobs.permissions import Actor
-from app.jobs.small import ESTIMATE
+from app.jobs.small_jobs import ESTIMATE
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.ui import comparison_words as comparing

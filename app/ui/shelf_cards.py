@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from app.console import readable_size
+from app.cli.console import readable_size
 from app.jobs.permissions import Actor
 from app.jobs.views import View
 from app.ui import run_samples

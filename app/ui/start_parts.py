@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.console import readable_size
+from app.cli.console import readable_size
 from app.jobs.states import readable_time
 from app.ui import style_words as words
 from app.ui import words as shared

@@ -10,12 +10,12 @@ from typing import Any
 from app.jobs import actions
 from app.jobs.permissions import Actor
 from app.jobs.store import Job
-from app.settings import shorten_warmup
 from app.ui.drafts import Draft
 from app.ui.names import name_of, suggest, unlike
 from app.ui.parts import Studio
 from app.ui.plan import all_layers, choose, nested, with_choices
 from trainers.adapters.methods import METHODS
+from trainers.config.layers import shorten_warmup
 from trainers.config.presets import find_preset
 from trainers.config.tables import as_table, build_config, lay_over, overlay
 from trainers.device import choose_device

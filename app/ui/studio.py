@@ -17,13 +17,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from app.jobs.disk import missing, room
-from app.jobs.trash import Trash
-from app.studio.people import People
-from app.studio.people_database import PeopleDatabase
-from app.studio.quota import USUAL, Quota, Sent
-from app.studio.received import Received
-from app.studio.sessions import Sessions
+from app.jobs.trash.disk import missing, room
+from app.jobs.trash.trash import Trash
+from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.people import People
+from app.studio.accounts.quota import USUAL, Quota, Sent
+from app.studio.accounts.received import Received
+from app.studio.accounts.sessions import Sessions
 from app.ui import api, comparison, playground, run, runs, styles, train, trash, words
 from app.ui.draft_owners import kept_by, settle
 from app.ui.leftovers import sweep_public

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from app.console import readable_size
+from app.cli.console import readable_size
 from app.ui import style_words as words
 from app.ui.bases import Base, Bases
 from app.ui.downloads import OFFERS, Download, Downloads, Offer, free_bytes

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.console import readable_size
+from app.cli.console import readable_size
 from app.jobs.permissions import Actor
-from app.jobs.trash import Item, Trash
+from app.jobs.trash.trash import Item, Trash
 from app.ui import trash_words as words
 from app.ui.html import banner, button, empty_page, heading, text
 from app.ui.parts import Studio

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.jobs.permissions import Actor
-from app.studio.people import key_of_login
+from app.studio.accounts.people import key_of_login
 from app.ui.web.visitor import VISITOR
 
 MOST_TEXT = 10_000

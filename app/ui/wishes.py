@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from app.drawing import SAMPLERS
+from app.studio.generation.generate import SAMPLERS
 from app.ui import playground_words as words
 from trainers.composition.ways import SUM, WAYS, check_count, read_composition
 from trainers.data.captions import one_line

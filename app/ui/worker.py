@@ -18,8 +18,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from app.failure import sentence
-from app.telling import in_steps
+from app.errors import sentence
+from app.studio.progress import in_steps
 from trainers.runs.run import whole_file
 
 JOB, EVENTS, HELD, LOG, STOPPED = "job.json", "events.jsonl", ".held", "log.txt", "stopped"

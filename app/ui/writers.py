@@ -15,7 +15,7 @@ from app.jobs import actions
 from app.jobs.dispatcher import LOG
 from app.jobs.follow import Follower
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.small import add_captions
+from app.jobs.small_jobs import add_captions
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.state_file import StateFile

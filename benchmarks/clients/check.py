@@ -179,7 +179,7 @@ def _generate(config: Config, style: Path, prompt: str, seed: int, out: Path) ->
         "out": out,
     }
     options = [text for name, value in drawn.items() for text in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "app.cli", "generate", *options]
+    return [sys.executable, "-m", "app.cli.main", "generate", *options]
 
 
 def _run(command: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from app import cli
+from app.cli import main
 
 FEW_STEPS = ("--steps", "2", "--set", "sample.steps=2")
 
@@ -34,7 +34,7 @@ def call(*arguments: object) -> Outcome:
     code: Any = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            cli.main([str(argument) for argument in arguments])
+            main.main([str(argument) for argument in arguments])
         except SystemExit as end:
             code = end.code
     return Outcome(int(code or 0), out.getvalue(), err.getvalue())
@@ -55,7 +55,7 @@ def process(*arguments: object, cwd: Path, python: tuple[str, ...] = (), **varia
 
 def command_line(*arguments: object, python: tuple[str, ...] = ()) -> list[str]:
     """The arguments of a process that is a command."""
-    return [sys.executable, *python, "-m", "app.cli", *map(str, arguments)]
+    return [sys.executable, *python, "-m", "app.cli.main", *map(str, arguments)]
 
 
 def commands() -> dict[str, Any]:
@@ -67,7 +67,7 @@ def commands() -> dict[str, Any]:
             if hasattr(command, "commands"):
                 yield from below(command, f"{words}{name} ")
 
-    return dict(below(typer.main.get_command(cli.app), ""))
+    return dict(below(typer.main.get_command(main.app), ""))
 
 
 def parse(words: list[str]) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from app.jobs.process import own_identity
 from app.jobs.store import TRAIN, NewJob
-from app.jobs.trash import CONTENT, DRAWING, RUN, STYLE, Trash, new_item
+from app.jobs.trash.trash import CONTENT, DRAWING, RUN, STYLE, Trash, new_item
 from app.ui.desk import Desk
 from app.ui.drafts import Draft, Drafts, LeftOut, Picture, Undo
 from app.ui.drawn import Record

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.studio.attempts import Attempts
-from app.studio.passwords import hash_password
-from app.studio.people import MOST_NAME, MOST_PASSWORD, People, Person
-from app.studio.sessions import Sessions
+from app.studio.accounts.attempts import Attempts
+from app.studio.accounts.passwords import hash_password
+from app.studio.accounts.people import MOST_NAME, MOST_PASSWORD, People, Person
+from app.studio.accounts.sessions import Sessions
 from trainers.errors import VelaturaError
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.studio.attempts import network_of
+from app.studio.accounts.attempts import network_of
 from app.ui import words
 from app.ui.web.login import USER, address_of
 from app.ui.web.refusals import refusal

@@ -10,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.console import readable_size
-from app.studio.attempts import network_of
-from app.studio.quota import Quota, Sent
-from app.studio.received import Received
+from app.cli.console import readable_size
+from app.studio.accounts.attempts import network_of
+from app.studio.accounts.quota import Quota, Sent
+from app.studio.accounts.received import Received
 from app.ui import words
 from app.ui.web.login import USER, address_of
 from app.ui.web.refusals import refusal

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.studio.people import plain_name
-from app.studio.sessions import LOGIN_LASTS
+from app.studio.accounts.people import plain_name
+from app.studio.accounts.sessions import LOGIN_LASTS
 from app.ui import words
 from app.ui.document import bare_page
 from app.ui.html import static_text, text

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.studio.attempts import network_of
+from app.studio.accounts.attempts import network_of
 from app.ui import words
 from app.ui.web.calls import noting_event
 from app.ui.web.foreign import CONTENT

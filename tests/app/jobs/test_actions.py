@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs import actions, work
+from app.jobs import actions
 from app.jobs.dispatcher import settle
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import own_identity
 from app.jobs.restarts import low_memory_changes
 from app.jobs.store import NewJob, Store
-from app.jobs.trash import Trash
+from app.jobs.trash.trash import Trash
 from app.jobs.views import Watcher
+from app.studio import run_job
 from tests.app.jobs.working import CPU, do_next, line, state_of
 from tests.trainers.tiny_runs import equal, events_of, quick_settings, style_tensors, write_images
 from trainers.errors import VelaturaError
@@ -358,12 +359,12 @@ def test_whatever_keeps_a_job_from_beginning_is_said_by_each_attempt(store, monk
 
     job = actions.add_command(store, "version", actions.new_folder(store, "one"), ["--version"])
     assert do_next(store).state == "finished"
-    monkeypatch.setattr(work.os, "chdir", refuse)
+    monkeypatch.setattr(run_job.os, "chdir", refuse)
     for attempt in (2, 3):
         assert store.put_in_line(job)
         claimed = store.claim(CPU.choose, own_identity())
         with pytest.raises(PermissionError):
-            work.main(str(store.runs), str(job.id), claimed.token)
+            run_job.main(str(store.runs), str(job.id), claimed.token)
         assert store.end(store.job(job.id))
         view = Watcher(store).view(job.id)
         assert (view.state, view.said.attempt) == ("failed", attempt) and "no permission to use" in view.line
@@ -374,7 +375,7 @@ def test_a_busy_folder_s_record_is_left_alone(store, quick):
     before = (job.folder / "events.jsonl").read_bytes()
     claimed = store.claim(CPU.choose, own_identity())
     with Run(job.folder).training():  # somebody trains it by hand
-        assert work.main(str(store.runs), str(job.id), claimed.token) == 1
+        assert run_job.main(str(store.runs), str(job.id), claimed.token) == 1
     assert (job.folder / "events.jsonl").read_bytes() == before
 
 

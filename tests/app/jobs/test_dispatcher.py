@@ -273,7 +273,7 @@ def begun(store: Store, folder: Path) -> tuple[Job, subprocess.Popen[bytes]]:
     job = store.add(NewJob("train", actions.new_folder(store, "slow")))
     claimed = store.claim(CPU.choose, own_identity())
     assert claimed is not None
-    child = subprocess.Popen([sys.executable, str(slow), "app.jobs.work", claimed.token])
+    child = subprocess.Popen([sys.executable, str(slow), "app.studio.run_job", claimed.token])
     running = store.begin(job.id, claimed.token, identity_of(child.pid))
     assert running is not None
     return running, child
@@ -343,7 +343,7 @@ def test_a_job_ends_as_it_says_where_the_clock_goes_back_while_it_runs(store):
     job = actions.add_command(store, "version", folder, ["--version"])
     claimed = store.claim(CPU.choose, own_identity())
     assert claimed is not None
-    work = [sys.executable, "-m", "app.jobs.work", str(store.runs), str(job.id), claimed.token]
+    work = [sys.executable, "-m", "app.studio.run_job", str(store.runs), str(job.id), claimed.token]
     variables = os.environ | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     subprocess.run(["faketime", "-f", "-1h", *work], check=True, capture_output=True, env=variables)
     with sqlite3.connect(store.path) as connection:

@@ -30,7 +30,7 @@ def test_the_process_of_a_job_is_nicer_and_its_threads_sleep_soon(store, quick, 
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     words = [str(store.runs), str(job.id), claimed.token]
     environment = {"OMP_DISPLAY_ENV": "verbose", "OMP_NUM_THREADS": "1"}
-    child = start_detached("app.jobs.work", words, job.folder / "process.log", environment)
+    child = start_detached("app.studio.run_job", words, job.folder / "process.log", environment)
     process, nice, group = psutil.Process(child.pid), 0, ""
     own_group = Path("/proc/self/autogroup")
     while child.poll() is None and store.job(job.id).phase != "running":

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.jobs import actions, work
+from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import identity_of, own_identity
@@ -22,6 +22,7 @@ from app.jobs.restarts import MEMORY, find_restart, low_memory_changes, restart
 from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
+from app.studio import run_job
 from tests.app.jobs.working import CPU, line, state_of
 from tests.trainers.runs.test_oom import small_cgroup
 from tests.trainers.tiny_runs import events_of
@@ -246,7 +247,7 @@ def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(s
     assert restart(store, store.job(job.id)) and state_of(store, job.id) == "queued"
     # In another process, as a queue does: in this one an operation of torch has failed for want of memory.
     claimed = store.claim(CPU.choose, own_identity())
-    command = [sys.executable, "-m", "app.jobs.work", str(store.runs), str(job.id), claimed.token]
+    command = [sys.executable, "-m", "app.studio.run_job", str(store.runs), str(job.id), claimed.token]
     assert subprocess.run(command, cwd=Path(__file__).parents[3], timeout=300).returncode == 0
     settle(store)
     assert state_of(store, job.id) == "finished"
@@ -270,7 +271,7 @@ def do_next_with(store: Store, memory: int) -> None:
     watcher.start()
     try:
         with pytest.raises((MemoryError, RuntimeError)):
-            work.main(str(store.runs), str(claimed.id), claimed.token)
+            run_job.main(str(store.runs), str(claimed.id), claimed.token)
     finally:
         done.set()
         watcher.join()
@@ -281,7 +282,7 @@ def test_a_run_that_the_kernel_killed_for_memory_goes_on_once_with_less(store, q
     job = actions.add(store, quick("dusk", {"train": {"batch_size": 2}}), actor=MACHINE_OWNER)
     for attempt in (1, 2):
         claimed = store.claim(CPU.choose, own_identity())
-        command = [sys.executable, "-m", "app.jobs.work", str(store.runs), str(job.id), claimed.token]
+        command = [sys.executable, "-m", "app.studio.run_job", str(store.runs), str(job.id), claimed.token]
         inside = ["sh", "-c", f'echo $$ > "{small_cgroup}/cgroup.procs"; exec "$@"', "sh", *command]
         child = subprocess.Popen(inside, cwd=Path(__file__).parents[3], env=os.environ | {"GOMP_SPINCOUNT": "0"})
         assert child.wait(120) == -9
@@ -358,7 +359,7 @@ def test_what_an_earlier_attempt_left_hangs_nothing(store, monkeypatch):
 def test_a_process_whose_job_was_given_to_another_ends_at_once(store, quick, tmp_path):
     job = actions.add(store, quick("dusk", {"train": {"steps": 5000}}), actor=MACHINE_OWNER)
     claimed = store.claim(CPU.choose, own_identity())
-    code = "import app.jobs.work as work, sys; work.WATCH = 0.05; sys.exit(work.main(*sys.argv[1:]))"
+    code = "import app.studio.run_job as work, sys; work.WATCH = 0.05; sys.exit(work.main(*sys.argv[1:]))"
     words = [str(store.runs), str(job.id), claimed.token]
     child = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

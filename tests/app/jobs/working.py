@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from app.jobs import work
 from app.jobs.devices import Offer
 from app.jobs.process import own_identity
 from app.jobs.store import Store
 from app.jobs.views import View, Watcher
+from app.studio import run_job
 from trainers.errors import VelaturaError
 
 CPU = Offer(("cpu",), complete=True)
@@ -20,7 +20,7 @@ def do_next(store: Store) -> View:
     assert claimed is not None, "nothing is in line"
     code = 1
     with suppress(VelaturaError):
-        code = work.main(str(store.runs), str(claimed.id), claimed.token)
+        code = run_job.main(str(store.runs), str(claimed.id), claimed.token)
     job = store.job(claimed.id)
     assert store.end(job)  # this process lives on
     view = Watcher(store).view(job.id)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.people import People
-from app.studio.people_database import PeopleDatabase
+from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.people import People
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from safetensors import safe_open
 
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Store
-from app.jobs.trash import Trash
-from app.studio.people import key_of_program
+from app.jobs.trash.trash import Trash
+from app.studio.accounts.people import key_of_program
 from app.ui.api import Api
 from app.ui.drafts import Draft, Drafts
 from app.ui.parts import open_studio

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.jobs.commands import _facts
+from app.cli.queue import _facts
 from app.jobs.dispatcher import settle
 from app.jobs.job import _READ
 from app.jobs.permissions import MACHINE_OWNER
@@ -28,7 +28,7 @@ from app.ui.places import Places
 from app.ui.run import RunPage
 from app.ui.run_actions import REPAIR
 from app.ui.runs import RunsPage
-from tests.app.jobs.test_repair import damage
+from tests.app.jobs.database.test_repair import damage
 from tests.app.ui.ended_runs import write_run
 from tests.damaged_events import LINES
 from trainers.runs.event_lines import parse_event

@@ -13,9 +13,9 @@ from PIL import Image
 
 from app.jobs.permissions import Actor
 from app.jobs.store import Store
-from app.jobs.trash import Trash
-from app.studio.people import key_of_program, login_of_key
-from app.studio.quota import Quota, Sent
+from app.jobs.trash.trash import Trash
+from app.studio.accounts.people import key_of_program, login_of_key
+from app.studio.accounts.quota import Quota, Sent
 from app.ui import edits
 from app.ui.draft_owners import Kept, kept_by, of_programs, program_name, settle
 from app.ui.drafts import Draft, Drafts
@@ -110,7 +110,7 @@ def shared(tmp_path: Path) -> Iterator[Process]:
         place = drafts.pictures(take_folder(drafts, key, pictures)).parent / "draft.json"
         table = {name: value for name, value in json.loads(place.read_text()).items() if name != "key"}
         place.write_text(json.dumps({**table, "schema_version": 2}))
-    small = f"import app.studio.quota as quota\nquota.GB = {LIMIT}"
+    small = f"import app.studio.accounts.quota as quota\nquota.GB = {LIMIT}"
     process = Process(places.runs, "--auth", "ann:pear", "--auth", "bob:plum", "--quota", "1", before=small)
     yield process
     process.stop()

@@ -9,7 +9,7 @@ import pytest
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor, NotOwnerError
 from app.jobs.store import Store
-from app.jobs.trash import Item, Trash
+from app.jobs.trash.trash import Item, Trash
 from app.ui import edits
 from app.ui.drafts import UNDO_STEPS, Draft, Drafts
 from app.ui.uploads import take_folder

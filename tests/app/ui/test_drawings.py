@@ -18,11 +18,11 @@ from PIL import Image
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.process import own_identity
-from app.jobs.small import PICTURE, PLAIN
+from app.jobs.small_jobs import PICTURE, PLAIN
 from app.jobs.states import State
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary
-from app.jobs.trash import Trash
+from app.jobs.trash.trash import Trash
 from app.ui import drawings as module
 from app.ui import drawn_parts
 from app.ui.bases import Bases

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.failure import sentence
+from app.errors import sentence
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State

@@ -11,7 +11,7 @@ import pytest
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN, NewJob, Store
-from app.jobs.trash import Trash
+from app.jobs.trash.trash import Trash
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import visiting, widest

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.settings import gather_config
 from tests.trainers.tiny_runs import equal, quick_settings, state_of, stopping_at
+from trainers.config.layers import gather_config
 from trainers.config.migrations import MIGRATIONS, VERSION, migrate
 from trainers.config.tables import build_config, dump_config, overlay, read_config
 from trainers.errors import VelaturaError

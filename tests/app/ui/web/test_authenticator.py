@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.attempts import Attempts
-from app.studio.people import People
-from app.studio.people_database import PeopleDatabase
-from app.studio.sessions import Sessions
+from app.studio.accounts.attempts import Attempts
+from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.people import People
+from app.studio.accounts.sessions import Sessions
 from app.ui.web.authenticator import Authenticator, check_given
 from trainers.errors import VelaturaError
 

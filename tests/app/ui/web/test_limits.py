@@ -6,10 +6,10 @@ import pytest
 
 from app.jobs.permissions import Actor
 from app.jobs.store import Store
-from app.jobs.trash import CONTENT, STYLE, Trash, new_item
-from app.studio.people_database import PeopleDatabase
-from app.studio.quota import Quota, Sent
-from app.studio.received import Received
+from app.jobs.trash.trash import CONTENT, STYLE, Trash, new_item
+from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.quota import Quota, Sent
+from app.studio.accounts.received import Received
 from app.ui.web.limits import LARGEST_OTHER, LARGEST_UPLOAD, LOOK_EVERY, Shares, SizeMiddleware, UploadsMiddleware
 from app.ui.web.login import USER
 from tests.app.ui.web.asking import Answer, ask, inner

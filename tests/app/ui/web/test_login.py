@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.attempts import Attempts
-from app.studio.people import People, read_people
-from app.studio.people_database import PeopleDatabase
-from app.studio.sessions import LOGIN_LASTS, Sessions
+from app.studio.accounts.attempts import Attempts
+from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.people import People, read_people
+from app.studio.accounts.sessions import LOGIN_LASTS, Sessions
 from app.ui.web.authenticator import Authenticator
 from app.ui.web.login import DEVICE, LOGIN, LoginMiddleware
 from tests.app.ui.web.asking import ask, inner, posted

@@ -1,0 +1,63 @@
+"""`velatura check`: findings about images, in words or as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from app.cli.console import answers, line, print_json
+from trainers.config.layers import gather_config
+from trainers.data.captions import with_word
+from trainers.data.check import Finding, check_images
+from trainers.data.findings import Level
+
+SIGNS: dict[Level, tuple[str, str]] = {
+    "ok": ("✓", "green"),
+    "note": ("·", "cyan"),
+    "warning": ("!", "yellow"),
+    "error": ("✗", "red"),
+}
+MOST_FILES = 6
+
+
+def show_findings(folder: Path, base: str | None, assignments: Sequence[str], as_json: bool) -> bool:
+    """Print the findings about a folder of images; whether a run could start with it."""
+    from trainers.models.load import token_counter, training_size
+
+    config = gather_config(None, None, {"name": "check", "images": folder, "base": base}, assignments)
+    native, stride = training_size(config.base.model)
+    word = config.tokens.word
+    count = token_counter(config.base.model, {word: config.tokens.vectors} if word else None)
+    resolution = config.data.resolution or native
+    findings = check_images(folder, config.data, resolution, stride, lambda caption: count(with_word(caption, word)))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        console = answers()
+        drawn = _can_write("".join(sign for sign, _ in SIGNS.values()), console)
+        for finding in findings:
+            _print(finding, console, drawn)
+    return all(finding.level != "error" for finding in findings)
+
+
+def _print(finding: Finding, console: Console, drawn: bool) -> None:
+    sign, style = SIGNS[finding.level]
+    if not drawn:
+        sign = f"{finding.level}:"
+    console.print(line((sign, style), f" {finding.sentence}"), soft_wrap=True)
+    if finding.fix:
+        console.print(line((f"    {finding.fix}", "dim")), soft_wrap=True)
+    if any(name not in finding.sentence for name in finding.files):
+        more = f" and {len(finding.files) - MOST_FILES} more" if len(finding.files) > MOST_FILES else ""
+        console.print(line(f"    {', '.join(finding.files[:MOST_FILES])}{more}"), soft_wrap=True)
+
+
+def _can_write(letters: str, console: Console) -> bool:
+    try:
+        letters.encode(console.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""`velatura estimate`: what a run will take, measured by a few real steps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from app.cli.console import print_json, readable_size, say
+from app.cli.options import BaseModel, ConfigFile, Images, Json, Preset, Settings, Steps
+from app.studio.progress import Tell, teller
+
+if TYPE_CHECKING:
+    from trainers.config.config import Config
+    from trainers.runs.events import Event
+    from trainers.training.estimate import Estimate
+
+MEASURING = "Measuring with a few real steps …"
+
+
+def estimate(
+    context: typer.Context,
+    config: ConfigFile = None,
+    images: Images = None,
+    preset: Preset = None,
+    base: BaseModel = None,
+    steps: Steps = None,
+    assignments: Settings = None,
+    json: Json = False,
+) -> None:
+    """Say how long a run will take, how much memory, and how large its file will be; nothing is kept."""
+    from trainers.config.layers import gather_config
+
+    options: dict[str, Any] = {"images": images, "base": base, "steps": steps}
+    if config is None:
+        options["name"] = "estimate"
+    found = measure_config(gather_config(config, preset, options, assignments or []), teller(context))
+    if json:
+        print_json(asdict(found))
+        return
+    for line in in_words(found):
+        say(line)
+
+
+def measure_config(config: Config, tell: Tell) -> Estimate:
+    """Measure a run, telling of each real step; the numbers are told as an event `estimate`."""
+    from trainers.training.estimate import STEPS, measure
+
+    done = 0
+
+    def listen(event: Event) -> None:
+        nonlocal done
+        if event["type"] == "loading":
+            tell("working", message=f"Reading the base model {event['base']} …")
+        elif event["type"] in ("step", "skipped"):
+            done += 1
+            tell("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))
+
+    found = measure(config, listen)
+    tell("estimate", **asdict(found))
+    return found
+
+
+def in_words(found: Estimate) -> tuple[str, ...]:
+    """An estimate as people read it."""
+    from app.jobs.states import readable_time
+
+    step, picture = f"{found.seconds_a_step:.3g} s", f"{found.seconds_a_picture:.3g} s"
+    each = f"{found.steps} steps of {step}, {found.pictures} pictures of {picture}"
+    most = "at most " if found.at_most else ""
+    return (
+        f"time    about {readable_time(found.seconds)} on {found.device} ({each})",
+        f"memory  {readable_size(found.memory)} ({readable_size(found.free)} are free)",
+        f"file    {most}{readable_size(found.file)}",
+    )

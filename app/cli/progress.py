@@ -1,0 +1,106 @@
+"""A run as it is watched: a progress bar with step, loss, speed and time left, or plain lines where nobody watches."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from app.cli.console import line, notes
+from trainers.runs.events import Event
+
+SMOOTHING = 0.95
+
+
+class TrainingView:
+    """Shows a run's events on standard error; the bar only on a terminal."""
+
+    def __init__(self) -> None:
+        self.console = notes()
+        self._bar = Progress(
+            TextColumn("{task.description}", style="bold"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=None, loss="–", speed="–", start=False)
+        self._loss: float | None = None
+        self._saved = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            again = f"`velatura resume` goes on from step {self._saved}" if self._saved else "nothing new was saved"
+            self._say(f"interrupted; {again}")
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        show = getattr(self, f"_show_{event['type']}", None)
+        if show is not None:
+            show(event)
+
+    def _say(self, *pieces: str | tuple[str, str]) -> None:
+        self.console.print(line(*pieces))
+
+    def _show_start(self, event: Event) -> None:
+        images = f"{event['images']} image{'' if event['images'] == 1 else 's'}"
+        again = ", resumed" if event["resumed"] else ""
+        self._say(
+            (str(event["name"]), "bold"),
+            f": {event['method']} on {event['base']} ({event['family']}), {images}, "
+            f"{event['parameters']:,} trained numbers, {event['precision']} on {event['device']}{again}",
+        )
+
+    def _show_step(self, event: Event) -> None:
+        step, steps, loss = event["step"], event["steps"], float(event["loss"])
+        self._loss = loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
+        words: Any = {"loss": f"{self._loss:.4f}", "speed": readable_speed(event["speed"])}
+        self._bar.start_task(self._task)
+        self._bar.update(self._task, total=steps, completed=step, **words)
+        if self._bar.disable and (step == 1 or step == steps or step % max(1, steps // 10) == 0):
+            left = (steps - step) / event["speed"] if event["speed"] else 0
+            self._say(f"step {step}/{steps}  loss {words['loss']}  {words['speed']}  {left:.0f} s left")
+
+    def _show_checkpoint(self, event: Event) -> None:
+        self._saved = event["step"]
+
+    def _show_skipped(self, event: Event) -> None:
+        self._say((f"step {event['step']} was skipped: its loss or gradients were not numbers", "yellow"))
+
+    def _show_note(self, event: Event) -> None:
+        self._say((str(event["message"]), "cyan"))
+
+    def _show_warning(self, event: Event) -> None:
+        self._say((str(event["message"]), "yellow"))
+
+    _show_damaged = _show_warning
+
+    def _show_drawing(self, event: Event) -> None:
+        """Class images alone: there are many, and the first step waits for them."""
+        picture, pictures = event["picture"], event["pictures"]
+        if event.get("prior") and (picture == pictures or picture % max(1, pictures // 10) == 0):
+            self._say(f"class image {picture}/{pictures}")
+
+    def _show_sample(self, event: Event) -> None:
+        pictures = f"{event['pictures']} picture{'' if event['pictures'] == 1 else 's'}"
+        self._say(f"drew {pictures} at step {event['step']}")
+
+
+def readable_speed(steps_per_second: float) -> str:
+    """Steps a second, or seconds a step where those are more than one."""
+    if steps_per_second >= 1:
+        return f"{steps_per_second:.1f} steps/s"
+    return f"{1 / steps_per_second:.1f} s/step" if steps_per_second else "–"

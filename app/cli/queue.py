@@ -1,0 +1,362 @@
+"""`velatura queue …` and `velatura worker`: the queue without a browser, for the owner of the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.console import print_json, print_table, say
+from app.cli.options import (
+    BaseModel,
+    ConfigFile,
+    Images,
+    Json,
+    LongerSteps,
+    Name,
+    Out,
+    Overwrite,
+    Preset,
+    Seed,
+    Settings,
+    Steps,
+)
+from app.cli.results import runs_folder
+from app.cli.trash import tell_replaced, trash_app
+from app.jobs.permissions import MACHINE_OWNER
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from app.jobs.store import Job, Store
+    from app.jobs.trash.trash import Item
+    from app.jobs.views import View
+
+Number = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or the name of its run.")]
+
+queue_app = typer.Typer(help="The queue: runs that wait for a device, and those that had one.")
+queue_app.add_typer(trash_app, name="trash", invoke_without_command=True, epilog="Example: velatura queue trash")
+
+
+def add_queue_commands(app: typer.Typer) -> None:
+    """Hang `queue` and `worker` into the command line."""
+    app.add_typer(queue_app, name="queue", invoke_without_command=True, epilog="Example: velatura queue")
+    app.command(epilog="Example: velatura worker --until-empty")(worker)
+
+
+@queue_app.callback()
+def queue(context: typer.Context, out: Out = None, json: Json = False) -> None:
+    """Show the queue: what runs, what waits, what has ended."""
+    if context.invoked_subcommand is None:
+        _show(_open(out), json)
+    elif out or json:
+        raise VelaturaError(f"put --out and --json behind the command: velatura queue {context.invoked_subcommand} …")
+
+
+@queue_app.command("list", epilog="Example: velatura queue list --json")
+def list_jobs(out: Out = None, json: Json = False) -> None:
+    """Show the queue: what runs, what waits, what has ended."""
+    _show(_open(out), json)
+
+
+@queue_app.command(epilog="Example: velatura queue add --images my-paintings --name dusk --preset lora")
+def add(
+    config: ConfigFile = None,
+    images: Images = None,
+    name: Name = None,
+    preset: Preset = None,
+    base: BaseModel = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    assignments: Settings = None,
+    priority: Annotated[int, typer.Option(metavar="N", help="Higher goes first; what is equal, in order.")] = 0,
+    first: Annotated[bool, typer.Option("--first", help="Before everything that waits.")] = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Put a run in line; it starts when a worker has a device for it."""
+    from app.jobs.actions import add as add_job
+    from trainers.config.layers import gather_config
+
+    options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
+    settings = gather_config(config, preset, options, assignments or [])
+    store = _open(out)
+    thrown: list[Item] = []
+    order: dict[str, Any] = {"priority": priority, "first": first, "overwrite": overwrite, "replaced": thrown.append}
+    _report(store, add_job(store, settings, actor=MACHINE_OWNER, **order), json)
+    for item in [] if json else thrown:
+        tell_replaced(item, out)
+    _mention_worker(store, out, json)
+
+
+@queue_app.command(epilog="Example: velatura queue stop dusk")
+def stop(job: Number, out: Out = None, json: Json = False) -> None:
+    """Let a run finish its step, save, export and end; one that waits is taken out of the line."""
+    _end(out, job, "save", json)
+
+
+@queue_app.command(epilog="Example: velatura queue pause dusk")
+def pause(job: Number, out: Out = None, json: Json = False) -> None:
+    """Let a run finish its step, save and free its device; `resume` puts it first in line."""
+    _end(out, job, "pause", json)
+
+
+@queue_app.command(epilog="Example: velatura queue cancel dusk")
+def cancel(job: Number, out: Out = None, json: Json = False) -> None:
+    """End a job without saving; one that waits never starts."""
+    _end(out, job, "cancel", json)
+
+
+@queue_app.command(epilog="Example: velatura queue resume dusk")
+def resume(job: Number, steps: LongerSteps = None, out: Out = None, json: Json = False) -> None:
+    """Let a paused, stopped or interrupted run go on exactly where its newest checkpoint is."""
+    from app.jobs.actions import resume as resume_job
+
+    store = _open(out)
+    _report(store, resume_job(store, _find(store, job), steps, actor=MACHINE_OWNER), json)
+    _mention_worker(store, out, json)
+
+
+@queue_app.command(epilog="Example: velatura queue retry dusk --set train.learning_rate=1e-4")
+def retry(job: Number, assignments: Settings = None, out: Out = None, json: Json = False) -> None:
+    """Train a run anew, with other settings if given; what it was before goes to the trash."""
+    from app.jobs.actions import retry as retry_job
+    from trainers.config.tables import parse_assignments
+
+    store = _open(out)
+    changes = parse_assignments(assignments or [])
+    _report(store, retry_job(store, _find(store, job), changes, actor=MACHINE_OWNER), json)
+    _mention_worker(store, out, json)
+
+
+@queue_app.command(epilog="Example: velatura queue clone dusk --name dusk-slow --set train.steps=900")
+def clone(job: Number, name: Name = None, assignments: Settings = None, out: Out = None, json: Json = False) -> None:
+    """Put a new run in line with the pictures and settings of another one, some changed if given."""
+    from app.jobs.actions import clone as clone_job
+    from trainers.config.tables import parse_assignments
+
+    store = _open(out)
+    changes = parse_assignments(assignments or [])
+    _report(store, clone_job(store, _find(store, job), name or "", changes, actor=MACHINE_OWNER), json)
+    _mention_worker(store, out, json)
+
+
+@queue_app.command(epilog="Example: velatura queue move dusk first")
+def move(
+    job: Number,
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="up, down, first, last, or a number from 1.")],
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Move a waiting job within the line."""
+    from app.jobs.actions import move as move_job
+
+    store = _open(out)
+    move_job(store, _find(store, job), place, actor=MACHINE_OWNER)
+    _show(store, json)
+
+
+@queue_app.command(epilog="Example: velatura queue retries 0")
+def retries(
+    number: Annotated[
+        int | None, typer.Argument(metavar="N", min=0, max=1000, help="The new number; 0 leaves every run to you.")
+    ] = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Show or change how often an interrupted run goes on by itself while it saves nothing new."""
+    store = _open(out)
+    if number is not None:
+        store.set_retries(number)
+    now = store.retries()
+    if json:
+        print_json({"retries": now})
+    elif now:
+        say(f"an interrupted run goes on by itself, up to {now} time{'' if now == 1 else 's'} without progress")
+    else:
+        say("an interrupted run waits for `velatura queue resume`")
+
+
+@queue_app.command(epilog="Example: velatura queue delete dusk")
+def delete(job: Number, out: Out = None, json: Json = False) -> None:
+    """Move a run that has ended to the trash, with its pictures, samples, checkpoints and style."""
+    from app.jobs.actions import delete as delete_job
+
+    store = _open(out)
+    name = store.job(number := _find(store, job)).name
+    item = delete_job(store, number, actor=MACHINE_OWNER)
+    if json:
+        print_json({"name": name, "item": item.id if item else None})
+    else:
+        back = f"; bring it back within 30 days with: velatura queue trash restore {item.id}" if item else ""
+        say((name, "bold"), f" was deleted{back}")
+
+
+@queue_app.command(epilog="Example: velatura queue give dusk ann")
+def give(
+    job: Number,
+    person: Annotated[str, typer.Argument(metavar="PERSON", help='A name from the table of people; "" for nobody.')],
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Let a run with its style belong to a person of a shared studio, who alone can change it there."""
+    from app.cli.people import check_person
+    from app.jobs.actions import give as give_job
+    from app.jobs.views import Watcher
+
+    store = _open(out)
+    owner = check_person(store.runs, person) if person else ""
+    give_job(store, number := _find(store, job), owner, actor=MACHINE_OWNER)
+    if json:
+        print_json(_facts(Watcher(store).view(number)))
+    else:
+        say((store.job(number).name, "bold"), f" belongs to {owner or 'the owner of this machine'} now")
+
+
+@queue_app.command(epilog="Example: velatura queue clear")
+def clear(out: Out = None, json: Json = False) -> None:
+    """Take out of the queue what has ended and is not to go on; the run folders stay."""
+    from app.jobs.actions import clear as clear_jobs
+
+    removed = clear_jobs(_open(out), actor=MACHINE_OWNER)
+    if json:
+        print_json([job.id for job in removed])
+    else:
+        say(f"took {len(removed)} job{'' if len(removed) == 1 else 's'} out of the queue; the run folders stay")
+
+
+@queue_app.command(epilog="Example: velatura queue repair")
+def repair(
+    from_folders: Annotated[
+        bool, typer.Option("--from-folders", help="Do not use the backup, only what the run folders say.")
+    ] = False,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Make a damaged queue anew from its backup and the run folders; the damaged file is kept beside it."""
+    from app.jobs.database.repair import repair as repair_queue
+
+    done = repair_queue(_open(out), use_backup=not from_folders)
+    if json:
+        print_json({"aside": done.aside, "backup": done.backup, "jobs": [job.id for job in done.jobs]})
+        return
+    source = "its backup and the run folders" if done.backup else "the run folders"
+    count = len(done.jobs)
+    waiting = sum(job.phase == "waiting" for job in done.jobs)
+    say(f"the queue was made anew from {source}: {count} job{'' if count == 1 else 's'}, {waiting} of them waiting")
+    say(f"the damaged one is kept as {done.aside}")
+
+
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="Start what can start now, and end.")] = False,
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing waits or runs.")] = False,
+    device: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Use only this one: cpu, cuda:0, mps; repeatable.")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Serve the queue: start one run on each free device, in order. Ending this ends no run."""
+    from app.jobs.devices import Offer
+    from app.jobs.dispatcher import Dispatcher
+
+    offer = Offer(tuple(device), complete=False) if device else None
+    dispatcher = Dispatcher(_open(out), offer, notify=say)
+    if once:
+        dispatcher.serve_once()
+        return
+    say(f"serving the queue in {runs_folder(out)} on {', '.join(dispatcher.offer.devices)}; Ctrl-C ends this, no run")
+    try:
+        dispatcher.serve(until_empty=until_empty)
+    except KeyboardInterrupt:
+        say("ended; what runs goes on, what waits waits for the next worker")
+
+
+# ---------------------------------------------------------------- within
+def _open(out: Path | None) -> Store:
+    from app.jobs.store import Store
+
+    return Store(runs_folder(out))
+
+
+def _find(store: Store, words: str) -> int:
+    """The number of a job named by its number, its run's name or folder; a run that has no job yet gets one."""
+    from app.jobs.actions import adopt
+    from trainers.runs.run import is_run
+
+    number = int(words) if words.isdecimal() else 0
+    if number and store.exists() and any(job.id == number for job in store.jobs()):
+        return number
+    for folder in (store.runs / words, Path(words)):
+        if (there := store.job_in(folder)) is not None:
+            return there.id
+        if is_run(folder):
+            return adopt(store, folder, actor=MACHINE_OWNER).id
+    if number:
+        store.job(number)  # says what is wrong
+    raise VelaturaError(f"there is no job {words!r} in the queue; `velatura queue list` shows what there is")
+
+
+def _end(out: Path | None, words: str, how: Any, as_json: bool) -> None:
+    from app.jobs.actions import stop as stop_job
+    from app.jobs.views import Watcher
+
+    store = _open(out)
+    number = _find(store, words)
+    if how == "save" and "stop" not in (actions := Watcher(store).view(number).actions) and "cancel" in actions:
+        how = "cancel"  # there is nothing yet to save
+    stop_job(store, number, how, actor=MACHINE_OWNER)
+    _report(store, store.job(number), as_json)
+
+
+def _report(store: Store, job: Job, as_json: bool) -> None:
+    from app.jobs.views import Watcher
+
+    view = Watcher(store).view(job.id)
+    if as_json:
+        print_json(_facts(view))
+    else:
+        say((job.name, "bold"), f" is job {job.id}: {view.state}{f'. {view.line}' if view.line else ''}")
+
+
+def _mention_worker(store: Store, out: Path | None, as_json: bool) -> None:
+    """Say how to start a worker where none serves the queue, since the job would wait for ever."""
+    if not as_json and not any(worker.is_alive() or not worker.is_here for worker in store.workers()):
+        say(f"no worker serves this queue; start one with: velatura worker{f' --out {out}' if out else ''}")
+
+
+def _show(store: Store, as_json: bool) -> None:
+    from app.jobs.dispatcher import settle
+    from app.jobs.views import Watcher
+
+    if store.exists() and store.is_writable:
+        settle(store)
+    views = Watcher(store).views()
+    if as_json:
+        print_json([_facts(view) for view in views])
+    elif views:
+        rows = [(view.job.id, view.job.name, view.state, view.job.device or "–", view.line) for view in views]
+        print_table(("job", "name", "state", "device", ""), rows)
+    else:
+        say(f"nothing is in the queue of {store.runs}; `velatura queue add` puts a run there")
+
+
+def _facts(view: View) -> dict[str, Any]:
+    job, said = view.job, view.said
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "name": job.name,
+        "run": job.folder,
+        "state": view.state,
+        "message": view.line,
+        "place": view.place,
+        "priority": job.priority,
+        "device": job.device,
+        "owner": job.owner,
+        "step": said.step,
+        "steps": said.steps,
+        "saved": said.saved,
+        "restarts": view.job.restarts,
+        "actions": view.actions,
+    }

@@ -1,0 +1,117 @@
+"""`velatura queue trash …`: what was deleted or restarted, listed, brought back, or deleted for good."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.console import print_json, print_table, readable_size, say
+from app.cli.options import Json, Out
+from app.cli.results import runs_folder
+from app.jobs.permissions import MACHINE_OWNER
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from app.jobs.trash.trash import Item, Trash
+
+KINDS = {
+    "run": "run",
+    "restarted": "run, before a restart",
+    "replaced": "run that was replaced",
+    "style": "style",
+    "drawing": "picture",
+    "pictures": "pictures from Train",
+    "damaged": "cannot be read",
+    "newer": "made by a newer Velatura",
+}
+
+Thing = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id, or its name: then the newest of that name.")]
+
+trash_app = typer.Typer(help="The trash: what was deleted or restarted, kept for 30 days.")
+
+
+@trash_app.callback()
+def trash(context: typer.Context, out: Out = None, json: Json = False) -> None:
+    """Show what lies in the trash, newest first."""
+    if context.invoked_subcommand is None:
+        _show(_open(out), json)
+    elif out or json:
+        command = context.invoked_subcommand
+        raise VelaturaError(f"put --out and --json behind the command: velatura queue trash {command} …")
+
+
+@trash_app.command("list", epilog="Example: velatura queue trash list --json")
+def list_items(out: Out = None, json: Json = False) -> None:
+    """Show what lies in the trash, newest first."""
+    _show(_open(out), json)
+
+
+@trash_app.command(epilog="Example: velatura queue trash restore dusk")
+def restore(item: Thing, out: Out = None, json: Json = False) -> None:
+    """Bring something back as it was, under another name where its own was taken."""
+    from app.jobs.actions import restore as restore_item
+
+    found = _open(out)
+    name = restore_item(found.store, _find(found, item).id, actor=MACHINE_OWNER)
+    if json:
+        print_json({"name": name})
+    else:
+        say((name, "bold"), " is back as it was")
+
+
+@trash_app.command(epilog="Example: velatura queue trash empty --yes")
+def empty(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, out: Out = None, json: Json = False
+) -> None:
+    """Delete everything in the trash for good."""
+    found = _open(out)
+    items = found.items(MACHINE_OWNER)
+    if items and not yes:
+        things = f"{len(items)} item{'' if len(items) == 1 else 's'}, {readable_size(found.size(MACHINE_OWNER))}"
+        typer.confirm(f"Delete {things}, for good?", abort=True, err=True)
+    freed = found.remove(items)
+    if json:
+        print_json({"deleted": len(items), "bytes": freed})
+    else:
+        say(f"the trash is empty; {readable_size(freed)} freed")
+
+
+def tell_replaced(item: Item, out: Path | None) -> None:
+    """Say where a run is that another one of its name has replaced."""
+    where = f" --out {out}" if out else ""
+    say(f"what was {item.name} is in the trash; bring it back with: velatura queue trash restore {item.id}{where}")
+
+
+# ---------------------------------------------------------------- within
+def _open(out: Path | None) -> Trash:
+    from app.jobs.store import Store
+    from app.jobs.trash.trash import Trash
+
+    found = Trash(Store(runs_folder(out)))
+    found.recover()
+    return found
+
+
+def _find(trash: Trash, words: str) -> Item:
+    found = next((item for item in trash.items(MACHINE_OWNER) if words in (item.id, item.name)), None)
+    if found is None:
+        raise VelaturaError(f"there is no {words!r} in the trash; `velatura queue trash` shows what there is")
+    return found
+
+
+def _show(trash: Trash, as_json: bool) -> None:
+    items = trash.items(MACHINE_OWNER)
+    if as_json:
+        print_json([item.plain() for item in items])
+    elif items:
+        days = [f"{max(0, round((item.expires - time.time()) / 86_400))} days left" for item in items]
+        rows = [
+            (item.id, item.name, KINDS.get(item.kind, item.kind), readable_size(item.size), left)
+            for item, left in zip(items, days, strict=True)
+        ]
+        print_table(("id", "name", "what", "size", ""), rows)
+    else:
+        say(f"nothing is in the trash of {trash.runs}")

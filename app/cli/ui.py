@@ -1,0 +1,153 @@
+"""`velatura ui`: the studio in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Annotated
+
+import typer
+
+from app.cli.console import say
+from app.cli.options import Out
+from app.cli.results import runs_folder
+from trainers.errors import VelaturaError
+
+LOOK_EVERY = 1.0
+"""Seconds between looks for a signal to end."""
+
+
+def add_studio_command(app: typer.Typer) -> None:
+    """Add `ui` to the commands."""
+    app.command("ui", epilog="Example: velatura ui --open")(ui)
+
+
+def ui(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=65535, help="Port; without one, the first free from 7860.")
+    ] = None,
+    auth: Annotated[
+        list[str] | None,
+        typer.Option(metavar="USER:PASSWORD", help="Who may come in this time, besides the table; repeatable."),
+    ] = None,
+    auth_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file with one user:password a line; --import-people keeps them hashed."),
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="A host name it is called by, as behind a proxy.")
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="A proxy whose X-Forwarded-… headers count (address or network)."),
+    ] = None,
+    quota: Annotated[
+        int, typer.Option(metavar="GB", min=1, help="What each person with a login may keep, their trash included.")
+    ] = 50,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let a whole network in without passwords.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    add: Annotated[
+        str | None,
+        typer.Option("--add-person", metavar="NAME", help="Add NAME to the table of people, or change the password."),
+    ] = None,
+    remove: Annotated[
+        str | None, typer.Option("--remove-person", metavar="NAME", help="Take NAME out, and end the logins.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list-people", help="Show the table of people.")] = False,
+    imported: Annotated[
+        Path | None,
+        typer.Option("--import-people", metavar="FILE", help="Take a password file into the table, hashed."),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Open the studio: train, watch and try styles in a browser."""
+    if add is not None or remove is not None or listed or imported:
+        change_people(runs_folder(out), add, remove, listed, imported)
+    else:
+        proxies = trusted_proxy or ()
+        options = Serving(host, port, name or (), auth or (), auth_file, proxies, quota, insecure, open_browser)
+        serve(options, out)
+
+
+def change_people(runs: Path, add: str | None, remove: str | None, listed: bool, imported: Path | None) -> None:
+    """Do what is asked for with the table of people; the studio is not opened."""
+    from app.cli import people as commands
+
+    if imported:
+        commands.import_people(runs, imported)
+    if add is not None:
+        commands.add_person(runs, add)
+    if remove is not None:
+        commands.remove_person(runs, remove)
+    if listed:
+        commands.list_people(runs)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Where the studio listens and who may come in."""
+
+    host: str
+    port: int | None
+    names: Sequence[str]
+    people: Sequence[str]
+    people_file: Path | None
+    proxies: Sequence[str]
+    quota: int
+    """GB that each person may keep."""
+    insecure: bool
+    open_browser: bool
+
+
+def serve(options: Serving, out: Path | None) -> None:
+    """Serve the studio until it is interrupted. VelaturaError where it may not or cannot listen there."""
+    from app.cli.people import has_people
+    from app.studio.accounts.people import read_people
+    from app.ui import words
+    from app.ui.web.hosts import check_address, is_loopback
+    from app.ui.web.proxy import check_proxies
+
+    given, runs = read_people(options.people, options.people_file), runs_folder(out)
+    people = bool(given) or has_people(runs)
+    check_address(options.host, people, options.insecure)
+    check_proxies(options.proxies)
+    from app.studio.accounts.quota import GB
+    from app.ui.studio import Address, start
+    from trainers.runs.signals import asking_to_stop
+
+    address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies))
+    try:
+        server = start(runs, address, given, options.quota * GB)
+    except OSError as error:
+        if error.filename:  # of a file, not of a port
+            refused = f"the studio cannot keep anything in {runs_folder(out)}: {error.strerror}"
+            raise VelaturaError(f"{refused}; give another --out") from error
+        where = f"{options.host}:{options.port}" if options.port else f"{options.host}, ports 7860 to 7959,"
+        raise VelaturaError(f"the studio cannot listen on {where}: {error}; choose another with --port") from error
+    say(("studio", "bold green"), f"  {server.url}")
+    if not people and not is_loopback(options.host):
+        say(("warning:", "bold yellow"), f" {words.INSECURE}")
+    if options.people_file:
+        say(f"passwords in {options.people_file} are plain text; velatura ui --import-people keeps them hashed")
+    say("stop it with Ctrl-C; trainings go on")
+    if options.open_browser:
+        import webbrowser
+
+        webbrowser.open(server.url)
+    stopped = SimpleQueue[str]()  # an Event set in a signal handler may wait for itself
+
+    def stop(signal: str) -> bool:
+        stopped.put(signal)
+        return True
+
+    with asking_to_stop(stop):  # the server has its own dispatcher
+        signal = ""
+        while not signal:
+            with suppress(Empty):  # a signal that comes just before the wait is handled only after it
+                signal = stopped.get(timeout=LOOK_EVERY)
+        server.close()
+    say("stopped")

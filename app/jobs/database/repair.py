@@ -1,0 +1,185 @@
+"""A queue that is damaged, made anew: from its backup where that is sound, and from what the run folders say.
+
+The damaged file is kept beside it. Whoever has it open finds the new one at the next look.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.jobs.database.backups import check_integrity
+from app.jobs.database.database import create, lock_of
+from app.jobs.database.migrations import DamagedQueueError, migrate
+from app.jobs.dispatcher import WORK
+from app.jobs.process import Identity, identity_of
+from app.jobs.store import SMALL, TRAIN, Job, NewJob, Store
+from app.jobs.summary import Summary, read_summary
+from app.transactions import transaction
+from trainers.errors import VelaturaError
+from trainers.runs.event_lines import Event
+from trainers.runs.events import read_events
+from trainers.runs.run import LOCK, is_run, sync_file, sync_folder, whole_file
+
+ROOM = 1000
+"""How far the numbers of new jobs leap, so that none repeats one that was lost."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What became of a damaged queue."""
+
+    aside: Path
+    """Where the damaged file is kept."""
+    backup: bool
+    """Whether its backup was sound, and taken."""
+    jobs: tuple[Job, ...]
+    """All that are in the queue now."""
+
+
+def repair(store: Store, use_backup: bool = True) -> Repair:
+    """Make a damaged queue anew; VelaturaError where nothing is wrong with it."""
+    path = store.path
+    if not path.exists():
+        raise VelaturaError(f"there is no queue in {store.runs} to repair")
+    with lock_of(path):
+        if _is_sound(store):
+            raise VelaturaError(f"nothing is wrong with {path}")
+        store.close()
+        aside = _free_name(path)
+        for file in _files(path):
+            kept = aside.with_name(file.name.replace(path.name, aside.name))
+            shutil.copy2(file, kept)
+            sync_file(kept)
+        sync_folder(path.parent)
+        with whole_file(path) as building:
+            taken = use_backup and _copy_backup(store.backup, building)
+            if not taken:
+                building.unlink(missing_ok=True)
+                create(building)
+            saved = store.backup.stat().st_mtime if taken else 0.0
+            _leap(building)
+            for log in _files(path)[1:]:  # it belongs to the old file, and SQLite would read it as this one's
+                log.unlink()
+    _restore(store, saved)
+    return Repair(aside, taken, tuple(store.jobs()))
+
+
+def _is_sound(store: Store) -> bool:
+    try:
+        store.check()
+    except DamagedQueueError:
+        return False
+    return True
+
+
+def _files(path: Path) -> list[Path]:
+    """A queue's file, then its logs."""
+    return [file for end in ("", "-wal", "-shm", "-journal") if (file := path.with_name(path.name + end)).exists()]
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.stem}.damaged-{number}{path.suffix}") for number in range(1, 1000))
+    return next(name for name in names if not name.exists())
+
+
+def _copy_backup(backup: Path, target: Path) -> bool:
+    """Whether there was a sound backup, which is then at `target` in the present layout."""
+    if not backup.exists() or not backup.stat().st_size:
+        return False
+    try:
+        shutil.copyfile(backup, target)
+        with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+            check_integrity(connection)
+            with transaction(connection):
+                migrate(connection, target, keep=False)
+            connection.execute("PRAGMA journal_mode = WAL")
+    except (sqlite3.DatabaseError, VelaturaError):
+        return False
+    return True
+
+
+def _leap(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO sqlite_sequence SELECT 'jobs', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence)"
+        )
+        connection.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'jobs'", (ROOM,))
+        connection.execute("DELETE FROM workers")
+
+
+# ---------------------------------------------------------------- from the folders
+def _restore(store: Store, saved: float) -> None:
+    """Bring the rows up to what the folders and the processes say; `saved` is when the backup was made."""
+    working = dict(_working(store))
+    for job in store.jobs():
+        said = read_summary(job.folder)
+        if not job.folder.is_dir():
+            store.forget(job)
+        elif job.folder in working:
+            token, process = working[job.folder]
+            store.assign(job, token, process, said.attempt or 1, job.device or _device(job.folder))
+        elif job.phase == "waiting" and (said.doing or said.ended) and said.time > saved:
+            store.end(job)  # it had its turn after the backup
+    runs = {folder for folder in store.runs.iterdir() if not folder.name.startswith(".") and is_run(folder)}
+    small = {folder for folder in (store.runs / SMALL).glob("*") if _waits(read_summary(folder)) and _asked(folder)}
+    for folder in sorted({*runs, *small, *working}, key=_age):
+        if store.job_in(folder) is None:
+            _add(store, folder, working.get(folder))
+
+
+def _age(folder: Path) -> float:
+    """When what a folder is about was asked for: that is written into it once."""
+    for name in ("config.toml", "events.jsonl"):
+        with suppress(OSError):
+            return (folder / name).stat().st_mtime
+    return 0.0
+
+
+def _add(store: Store, folder: Path, process: tuple[str, Identity] | None) -> None:
+    said, asked = read_summary(folder), _asked(folder)
+    is_small = not is_run(folder)  # a run may have come from somewhere else, and brings no command with it
+    new = NewJob(
+        asked.get("task", TRAIN) if is_small else TRAIN,
+        folder,
+        tuple(asked.get("command", ())) if is_small else (),
+        Path(asked.get("cwd", store.runs)),
+        asked.get("owner", ""),
+        asked.get("wants", "auto"),
+        asked.get("priority", 0),
+    )
+    job = store.add(new, "waiting" if process is None and _waits(said) else "ended")
+    if process is not None:
+        store.assign(job, *process, said.attempt or 1, _device(folder))
+
+
+def _waits(said: Summary) -> bool:
+    """Whether a run was never begun: it was in line, since only the queue prepares one for later."""
+    return not said.doing and not said.ended
+
+
+def _asked(folder: Path) -> Event:
+    """What was noted when the folder's job was last put into a queue."""
+    return next((event for event in reversed(list(read_events(folder))) if event["type"] == "queued"), {})
+
+
+def _device(folder: Path) -> str:
+    starts = [str(event["device"]) for event in read_events(folder) if event["type"] == "start" and "device" in event]
+    return starts[-1] if starts else "cpu"
+
+
+def _working(store: Store) -> Iterator[tuple[Path, tuple[str, Identity]]]:
+    """The folders that a job's process of this machine has locked, with the token of its claim."""
+    import psutil
+
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if WORK in words and str(store.runs) in words:
+            with suppress(psutil.Error, OSError):
+                held = [Path(file.path) for file in process.open_files()]
+                identity = identity_of(process.pid)
+                yield from ((file.parent, (words[-1], identity)) for file in held if file.name == LOCK)

@@ -1,0 +1,189 @@
+"""Runs into the trash and back: deleted and replaced ones, and what a run was before it was restarted from zero."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.cli.results import free_name
+from app.jobs.dispatcher import kill, settle
+from app.jobs.permissions import Actor
+from app.jobs.process import own_identity
+from app.jobs.states import is_alive
+from app.jobs.store import Job, Store
+from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Item, Trash, link_tree, new_item
+from trainers.errors import VelaturaError
+from trainers.ranks.map import RANK_MAP
+from trainers.runs.events import Recorder
+from trainers.runs.run import HEARTBEAT, LOCK, STOP, Run, write_config
+from trainers.runs.threads import FILE as THREADS
+
+if TYPE_CHECKING:
+    from trainers.config.config import Config
+
+LEARNED = ("checkpoints", "samples", "style")
+"""What a run has of its training: it goes to the trash when the run is restarted."""
+ALIAS = ".style-name"
+"""File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
+LEFT_BEHIND = {*LEARNED, ALIAS, RANK_MAP, THREADS, STOP, LOCK, HEARTBEAT}
+"""What a restarted run does not take over."""
+SHARED = ("dataset", "cache", "prior")
+"""Folders in which no file is ever changed, only replaced: a restarted run has the same files."""
+ENDING = 20.0
+"""Seconds in which a process that was killed is gone."""
+
+
+@contextmanager
+def held(store: Store, job: Job) -> Iterator[None]:
+    """Keep a job from dispatchers and other actions for as long as its folder is changed."""
+    holder = own_identity()
+    if not store.hold(job, holder):
+        raise VelaturaError(f"{job.name} has changed in this moment; look again")
+    try:
+        yield
+    finally:
+        store.release(job, holder)
+
+
+def throw_away(store: Store, job: Job, kind: str = RUN) -> Item:
+    """Move a held run and its row to the trash, where it is of this kind."""
+    with Run(job.folder).training():  # not from under a process that trains it
+        pass
+    item = new_item(kind, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
+    return Trash(store).put(item, {"remove": job.id})
+
+
+def put_aside(store: Store, folder: Path) -> Item:
+    """Move a run whose place another one takes to the trash, with its row, where it has one.
+
+    VelaturaError where it is still in the queue.
+    """
+    if store.exists():
+        settle(store)
+    job = store.job_in(folder)
+    if job is None:
+        return Trash(store).put(new_item(REPLACED, folder.name, "", {CONTENT: folder}, store.runs))
+    if job.phase != "ended":
+        raise VelaturaError(f"{job.name} is in the queue; `velatura queue cancel {job.name}` takes it out")
+    with held(store, job):
+        return throw_away(store, job, REPLACED)
+
+
+def start_over(store: Store, job: Job, config: Config) -> Item | None:
+    """Let a held run wait to be trained from zero with a config, what it was before in the trash.
+
+    None where it had learned nothing yet, so that there is nothing to keep.
+    """
+    run, trash = Run(job.folder), Trash(store)
+    with run.training():
+        pass
+    item = new_item(RESTARTED, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
+    item = trash.put(item, {"wait": job.id, "wants": config.train.device}, lambda fresh: _build(run, fresh, config))
+    if has_learned(Run(trash.path(item))):
+        return item
+    trash.remove([item])
+    return None
+
+
+def has_learned(run: Run) -> bool:
+    """Whether a run has a checkpoint, a style or pictures drawn after its first step."""
+    drawn = run.samples.is_dir() and any(path.name != "step-00000000" for path in run.samples.iterdir())
+    return bool(run.checkpoint_steps()) or run.style.is_dir() or drawn
+
+
+def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False) -> str:
+    """Bring a run back from the trash exactly as it was, under another name where its own was taken; that name.
+
+    One that was restarted takes the place of what became of it, which goes to the trash; while that is at work, it is
+    brought back beside it, unless it is to take its place `instead`: then what is at work is ended first.
+    """
+    trash, place = Trash(store), store.runs / item.parts[CONTENT]
+    there = store.job_in(place) if place.exists() else None
+    if item.kind == RESTARTED and there is not None and there.id == (item.row or {}).get("id"):
+        actor.check(there.name, there.owner)
+        if instead:
+            _end(store, there)
+            there = store.job(there.id)
+        if there.phase in ("waiting", "ended") and not is_alive(there):
+            return _swap(store, trash, item, there)
+    name = item.name if not place.exists() else free_name(store.runs, item.name)
+    row = dict(item.row or {})
+    jobs = store.jobs() if store.exists() else []
+    if any(job.id == row.get("id") for job in jobs):  # that job stays what it is, and this is another one
+        del row["id"]
+    if (name,) != item.names:
+        item = _called(trash, item, name)
+    row["folder"] = place.with_name(name).relative_to(store.runs).as_posix()
+    trash.bring_back(item, place.with_name(name), {"put": row} if item.row else None)
+    return name
+
+
+def _swap(store: Store, trash: Trash, item: Item, there: Job) -> str:
+    """Let a run that was restarted and what became of it change places."""
+    with held(store, there):
+        with Run(there.folder).training():
+            pass
+        aside = new_item(RESTARTED, there.name, there.owner, {CONTENT: there.folder}, store.runs, _row(store, there))
+        trash.bring_back(item, there.folder, {"put": dict(item.row or {})}, aside)
+        if not has_learned(Run(trash.path(aside))):
+            trash.remove([aside])
+    return there.name
+
+
+def _end(store: Store, job: Job) -> None:
+    """End a run at once, wherever it is, and wait until it has no process any more."""
+    if job.phase == "claimed":
+        store.end(job)
+    if job.phase == "running":
+        store.request(job, "cancel")  # or it would go on by itself
+    if job.phase == "running" and not kill(job):
+        raise VelaturaError(f"{job.name} is trained by another computer; stop it first")
+    end = time.monotonic() + ENDING
+    while is_alive(now := store.job(job.id)) and time.monotonic() < end:
+        time.sleep(0.05)
+    settle(store)
+    if store.job(job.id).phase not in ("waiting", "ended"):
+        raise VelaturaError(f"{now.name} does not end; try again in a moment")
+
+
+def _row(store: Store, job: Job) -> dict[str, object]:
+    """A held job's row as it was before it was held."""
+    return store.row(job.id) | {"phase": job.phase, "pid": 0, "started": 0}
+
+
+def _build(run: Run, fresh: Path, config: Config) -> None:
+    """Make the folder of a run that begins from zero: the same pictures and history, a config, nothing learned."""
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for path in run.folder.iterdir():
+        if path.name in LEFT_BEHIND:
+            continue
+        if path.is_dir():
+            (link_tree if path.name in SHARED else shutil.copytree)(path, fresh / path.name)
+        else:  # what is added to, as the record of events, must not be the same file
+            shutil.copy2(path, fresh / path.name)
+    write_config(Run(fresh), config)
+    Recorder(fresh)("anew")
+
+
+def _called(trash: Trash, item: Item, name: str) -> Item:
+    """The item, whose run in the trash is called `name` from now on: in its config, and in the names of its files."""
+    item = replace(item, names=tuple(dict.fromkeys((*item.names, name))))
+    trash.write(item)  # first: after a kill it is still known what to look for
+    run = Run(trash.path(item))
+    try:
+        config = run.config()
+        write_config(run, config.model_copy(update={"name": name}))
+    except (OSError, VelaturaError):
+        pass  # a config that cannot be read names nothing
+    for file in sorted(path for path in run.style.glob("*") if path.suffix != ".txt"):
+        for old in sorted(item.names, key=len, reverse=True):
+            if file.name.startswith((f"{old}.", f"{old}-")):
+                file.rename(file.with_name(f"{name}{file.name.removeprefix(old)}"))
+                break
+    return item

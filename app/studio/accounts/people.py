@@ -1,0 +1,153 @@
+"""The people of a studio: names, hashed passwords and roles, in a table that outlives restarts."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.passwords import PasswordHash, hash_password, parse_hash
+from trainers.errors import VelaturaError
+
+MOST_NAME, MOST_PASSWORD = 100, 200
+LEAST_PASSWORD = 8
+MEMBER = "member"
+KEY, PROGRAM = "user:", "program:"
+"""Begin the keys by which what a person or a program keeps is found, such as a draft."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who may log in."""
+
+    name: str
+    password: PasswordHash
+    role: str = MEMBER
+    added: float = 0.0
+
+    @property
+    def credential(self) -> bytes:
+        """What a login is bound to: another password, also the same one set anew, ends it."""
+        return hashlib.sha256(str(self.password).encode()).digest()
+
+
+class People:
+    """The table. Safe to use from many threads and processes."""
+
+    def __init__(self, database: PeopleDatabase) -> None:
+        self.database = database
+
+    def add(self, name: str, password: str, role: str = MEMBER, least: int = LEAST_PASSWORD) -> bool:
+        """Add a person, or give one a new password, which ends the logins made before; whether the person is new.
+
+        Raises VelaturaError where the name or the password cannot be used.
+        """
+        name = check_name(name)
+        check_password(password, least)
+        hashed = str(hash_password(password))
+        with self.database.change() as table:
+            known = table.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone()
+            table.execute(
+                "INSERT INTO people (name, password, role, added) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET password = excluded.password",
+                (name, hashed, role, time.time()),
+            )
+            table.execute("DELETE FROM sessions WHERE name = ?", (name,))
+        return known is None
+
+    def remove(self, name: str) -> None:
+        """Take a person out, and end their logins. VelaturaError where there is nobody of this name."""
+        with self.database.change() as table:
+            if not table.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount:
+                raise VelaturaError(f"there is nobody called {name} in the table of people")
+            table.execute("DELETE FROM sessions WHERE name = ?", (name,))
+
+    def find(self, name: str) -> Person | None:
+        """The person of this name."""
+        with self.database.look() as table:
+            row = table.execute("SELECT name, password, role, added FROM people WHERE name = ?", (name,)).fetchone()
+        return _person(*row) if row else None
+
+    def all(self) -> list[Person]:
+        """Everybody, by name."""
+        with self.database.look() as table:
+            rows = table.execute("SELECT name, password, role, added FROM people ORDER BY name").fetchall()
+        return [_person(*row) for row in rows]
+
+
+def _person(name: str, password: str, role: str, added: float) -> Person:
+    try:
+        return Person(name, parse_hash(password), role, added)
+    except ValueError as error:
+        raise VelaturaError(f"the password of {name} cannot be read: give a new one with --add-person") from error
+
+
+def key_of_login(login: str) -> str:
+    """The key by which what somebody with a login keeps is found."""
+    return f"{KEY}{login}"
+
+
+def key_of_program(name: str, login: str = "") -> str:
+    """The key by which a program finds what it calls `name`: its login's, where it has one."""
+    return f"{PROGRAM}{login}:{name}" if login else f"{PROGRAM}{name}"
+
+
+def login_of_key(key: str) -> str:
+    """The login whose key this is, or whose program's; empty for a browser, and for a program without a login."""
+    if key.startswith(KEY):
+        return key.removeprefix(KEY)
+    login, colon, _ = key.removeprefix(PROGRAM).partition(":")
+    return login if colon and key.startswith(PROGRAM) else ""
+
+
+def plain_name(name: str) -> str:
+    """A name as it is kept, however it was typed: some systems write é as two characters."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def check_name(name: str) -> str:
+    """The name as it is kept. VelaturaError where it cannot be one."""
+    name = plain_name(name)
+    if not name or len(name) > MOST_NAME or ":" in name or not name.isprintable():
+        raise VelaturaError(
+            f"a name has 1 to {MOST_NAME} printable characters, none of them a colon; this is {name!r:.120}"
+        )
+    return name
+
+
+def check_password(password: str, least: int = LEAST_PASSWORD) -> None:
+    """Raise VelaturaError, which does not repeat it, where a password cannot be used."""
+    if not least <= len(password) <= MOST_PASSWORD:
+        raise VelaturaError(f"a password has {least} to {MOST_PASSWORD} characters; this one has {len(password)}")
+
+
+def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
+    """Passwords by name from `user:password` texts and from a file with one of them a line (`#` begins a comment).
+
+    VelaturaError says which line is wrong; it never repeats a password.
+    """
+    lines = [("--auth", pair) for pair in pairs]
+    if file is not None:
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise VelaturaError(f"the password file {file} cannot be read: {error}") from error
+        rows = enumerate(text.splitlines(), 1)
+        lines += [(f"line {number} of {file}", row) for number, row in rows if row.strip() and row[0] != "#"]
+    people = {}
+    for where, line in lines:
+        name, colon, password = line.strip().partition(":")
+        name = plain_name(name)
+        if not colon or not name or not password or len(name) > MOST_NAME or len(password) > MOST_PASSWORD:
+            raise VelaturaError(
+                f"{where} is not of the form user:password (a name of up to {MOST_NAME} and a password of up to "
+                f"{MOST_PASSWORD} characters)"
+            )
+        people[name] = password
+    if file is not None and not people:
+        raise VelaturaError(f"the password file {file} names nobody; write user:password, one a line")
+    return people

@@ -1,0 +1,57 @@
+"""Logins: which browser or program is whose, until it logs out, its time ends or the password changes."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+
+from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.people import Person
+
+LOGIN_LASTS = 30 * 24 * 3600
+MOST_OF_A_PERSON = 100
+"""Logins that a person may have at once; the oldest go first."""
+
+
+class Sessions:
+    """The table. The tokens themselves are not kept, so that nobody who reads the file can log in with one."""
+
+    def __init__(self, database: PeopleDatabase, clock: Callable[[], float] = time.time) -> None:
+        self.database, self.clock = database, clock
+
+    def open(self, person: Person) -> str:
+        """Log a person in; the token for the cookie."""
+        token = secrets.token_urlsafe(32)
+        now = self.clock()
+        with self.database.change() as table:
+            table.execute("DELETE FROM sessions WHERE ends < ?", (now,))
+            table.execute(
+                "INSERT INTO sessions (token, name, credential, opened, ends) VALUES (?, ?, ?, ?, ?)",
+                (_digest(token), person.name, person.credential, now, now + LOGIN_LASTS),
+            )
+            table.execute(
+                "DELETE FROM sessions WHERE name = ? AND token NOT IN "
+                "(SELECT token FROM sessions WHERE name = ? ORDER BY opened DESC, rowid DESC LIMIT ?)",
+                (person.name, person.name, MOST_OF_A_PERSON),
+            )
+        return token
+
+    def close(self, token: str) -> None:
+        """End a login; the person's others go on."""
+        with self.database.change() as table:
+            table.execute("DELETE FROM sessions WHERE token = ?", (_digest(token),))
+
+    def find(self, token: str) -> tuple[str, bytes] | None:
+        """Whose login this is and the credential that it was made with; None where there is none or it has ended."""
+        if not token:
+            return None
+        query = "SELECT name, credential FROM sessions WHERE token = ? AND ends >= ?"
+        with self.database.look() as table:
+            row = table.execute(query, (_digest(token), self.clock())).fetchone()
+        return (str(row[0]), bytes(row[1])) if row else None
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,264 @@
+"""The queue from the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.cli.people import people_of
+from app.jobs import actions
+from app.jobs.store import NewJob, Store
+from app.ui.places import Places
+from app.ui.queue import Queue
+from app.ui.shelf import Shelf
+from tests.app.command import Outcome, call, command_line, commands
+from tests.app.files import write_pictures
+from tests.app.ui.ended_runs import write_run
+from trainers.config.layers import gather_config
+from trainers.runs.prepare import prepare
+
+FEW = ("--steps", "1", "--set", "sample.steps=1", "--set", "targets.unet=cross-kv")
+
+
+def words(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VELATURA_HOME", raising=False)
+    write_pictures(tmp_path / "images", "fox.png", "boat.png")
+    return tmp_path
+
+
+def add(name: str, *more: object) -> Outcome:
+    outcome = call("queue", "add", "--images", "images", "--name", name, *FEW, *more)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def facts(*line: object) -> list[dict]:
+    outcome = call(*line, "--json")
+    assert (outcome.code, outcome.err, outcome.out.count("\n")) == (0, "", 1), outcome.err
+    return json.loads(outcome.out)
+
+
+def names(*line: object) -> list[str]:
+    return [row["name"] for row in facts(*line)]
+
+
+def test_a_queue_that_is_not_there_is_empty_and_stays_so(place):
+    assert facts("queue", "list") == [] and facts("queue") == []
+    assert "nothing is in the queue of" in call("queue").err
+    for line in (("stop", "3"), ("resume", "dusk"), ("move", "3", "up"), ("clear",)):
+        outcome = call("queue", *line)
+        said = "there is no job 'dusk' in the queue" if "dusk" in line else "there is no queue in"
+        assert (outcome.code, outcome.out) == (1, "") and said in outcome.err
+    assert [path.name for path in place.iterdir()] == ["images"]
+
+
+def test_add_takes_what_train_takes():
+    options = {name: {p.name: p for p in commands()[name].params} for name in ("train", "queue add")}
+    own = options["queue add"].keys() - options["train"].keys()
+    assert own == {"priority", "first"} and options["train"].keys() <= options["queue add"].keys()
+    for name, option in options["train"].items():
+        assert (option.opts, option.help) == (options["queue add"][name].opts, options["queue add"][name].help)
+
+
+def test_jobs_are_added_listed_ordered_and_taken_out(place):
+    told = add("dusk").err
+    assert "dusk is job 1: queued. 1st in line." in told
+    assert "no worker serves this queue; start one with: velatura worker\n" in told
+    assert "2nd in line" in add("dawn").err
+    row = json.loads(add("noon", "--priority", "2", "--json").out)
+    assert (row["job"], row["state"], row["place"], row["priority"]) == (3, "queued", 1, 2)
+    assert names("queue", "list") == ["noon", "dusk", "dawn"] == [row["name"] for row in facts("queue")]
+    assert names("queue", "move", "dawn", "up") == ["noon", "dawn", "dusk"]
+    assert names("queue", "move", place / "outputs" / "dusk", "first") == ["dusk", "noon", "dawn"]
+    shown = words(call("queue").out)
+    assert "1 dusk queued – 1st in line. 3 noon queued – 2nd in line. 2 dawn queued – 3rd in line." in shown
+    assert facts("queue", "stop", "noon")["state"] == "cancelled"  # it had not begun
+    assert call("queue", "cancel", "2").err == "dawn is job 2: cancelled\n"
+    assert "took 2 jobs out of the queue" in call("queue", "clear").err
+    assert names("queue") == ["dusk"] and (place / "outputs" / "dawn" / "dataset").is_dir()
+
+
+def test_a_deleted_run_is_listed_in_the_trash_brought_back_and_deleted_for_good(place, monkeypatch):
+    add("dusk")
+    assert "nothing is in the trash" in call("queue", "trash").err
+    call("queue", "cancel", "dusk")
+    assert "dusk was deleted; bring it back within 30 days with: velatura queue trash restore" in call(
+        "queue", "delete", "dusk"
+    ).err.replace("\n", " ")
+    assert names("queue") == [] and not (place / "outputs" / "dusk").exists()
+    (item,) = facts("queue", "trash")
+    assert (item["name"], item["kind"], item["owner"]) == ("dusk", "run", "") and item["bytes"] > 0
+    assert "30 days left" in call("queue", "trash", "list").out
+    assert facts("queue", "trash", "restore", "dusk") == {"name": "dusk"}
+    assert names("queue") == ["dusk"] and (place / "outputs" / "dusk" / "dataset").is_dir()
+    assert "there is no 'dusk' in the trash" in call("queue", "trash", "restore", "dusk").err
+    item = facts("queue", "delete", "dusk")["item"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    refused = call("queue", "trash", "empty")
+    assert refused.code != 0 and "Delete 1 item" in refused.err
+    assert [one["id"] for one in facts("queue", "trash")] == [item]
+    assert facts("queue", "trash", "empty", "--yes")["deleted"] == 1 and facts("queue", "trash") == []
+
+
+def test_a_run_is_given_to_somebody_of_the_table_with_its_style(place):
+    out = place / "outputs"
+    write_run(out, "dusk", {"train": {"steps": 4, "warmup": 0}})  # made before there was a queue
+    assert "dusk belongs to ann now" in call("queue", "give", "dusk", "ann").err, "nobody is known yet"
+    with people_of(out) as people:
+        people.add("ann", "pear-tree"), people.add("ben", "plum-tree")
+    wrong = call("queue", "give", "dusk", "bne")
+    assert (wrong.code, wrong.out) == (
+        1,
+        "",
+    ) and "nobody called bne in the table of people; there is ann, ben" in wrong.err
+    (row,) = facts("queue")
+    assert (row["owner"], row["state"]) == ("ann", "finished")
+    assert facts("queue", "give", "dusk", "ben")["owner"] == "ben"
+    assert [(style.name, style.owner) for style in Shelf(Queue(Places(out))).items()] == [("dusk", "ben")]
+    call("queue", "repair", "--from-folders")
+    assert facts("queue")[0]["owner"] == "ben", "its folder says whose it is"
+    assert "belongs to the owner of this machine now" in call("queue", "give", "dusk", "").err
+    assert facts("queue")[0]["owner"] == ""
+
+
+def test_what_does_not_fit_is_one_sentence(place):
+    add("dusk")
+    for line, sentence in (
+        ("stop 9", "there is no job 9 in the queue; `velatura queue list` shows what there is"),
+        (f"stop {10**30}", f"there is no job {10**30} in the queue"),
+        ("stop nobody", "there is no job 'nobody' in the queue"),
+        ("pause dusk", "dusk cannot be paused: it is waiting for its turn"),
+        ("resume dusk", "dusk cannot be resumed: it is waiting for its turn"),
+        ("retry 1", "dusk cannot be tried again: it is waiting for its turn"),
+        ("clone 1", "dusk cannot be cloned: it is waiting for its turn"),
+        ("delete dusk", "dusk cannot be deleted: it is waiting for its turn"),
+        ("move dusk aside", "'aside' is no place; give up, down, first, last or a number from 1"),
+        ("add --images nowhere --name x", "there is no such folder"),
+        ("add --images images --name x --set train.stepz=3", "there is no setting train.stepz"),
+        ("add --images images --name dusk", "dusk is in the queue already; give another --name"),
+    ):
+        outcome = call("queue", *line.split())
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1), line
+        assert sentence in outcome.err, line
+    assert sorted(path.name for path in (place / "outputs").iterdir() if "queue.db" not in path.name) == ["dusk"]
+
+
+def test_options_in_front_of_the_command_are_not_ignored(place):
+    outcome = call("queue", "--out", "runs", "list")
+    assert outcome.code == 1 and "put --out and --json behind the command: velatura queue list" in outcome.err
+
+
+def test_a_run_from_outside_the_queue_is_taken_in_by_its_name_even_where_that_is_a_number(place):
+    prepare(gather_config(None, None, {"name": "12", "images": "images"}, []), place / "outputs")
+    outcome = call("stop", "outputs/12")
+    assert outcome.code == 1 and "outputs/12 has not begun; `velatura queue cancel outputs/12` takes it" in outcome.err
+    row = facts("queue", "resume", "12")
+    assert (row["job"], row["name"], row["state"], row["place"]) == (1, "12", "queued", 1)
+    assert facts("queue", "cancel", place / "outputs" / "12")["job"] == 1 == facts("queue", "retry", "1")["job"]
+
+
+def test_a_queue_elsewhere(place, monkeypatch):
+    add("dusk", "--out", "runs")
+    assert names("queue", "list", "--out", "runs") == ["dusk"] and names("queue") == []
+    monkeypatch.setenv("VELATURA_HOME", str(place / "runs"))
+    assert names("queue") == ["dusk"] and "worker --out runs" in add("dawn", "--out", "runs").err
+
+
+@pytest.mark.usefixtures("quick_collection")
+def test_a_worker_does_what_waits_and_the_rest_goes_on_from_there(place, tiny_bases):
+    quick = ("data.resolution=32", "sample.size=16", "sample.prompts=['a fox']")
+    tiny = ["--base", tiny_bases["sd1"], *(word for setting in quick for word in ("--set", setting))]
+    add("dusk", "--priority", "1", *tiny)
+    add("broken", *tiny, "--set", 'targets.unet=["no.such"]')
+    served = call("worker", "--until-empty", "--device", "cpu")
+    assert served.code == 0, served.err
+    told = served.err.splitlines()
+    assert told[0] == "serving the queue in outputs on cpu; Ctrl-C ends this, no run"
+    assert told[1] == "dusk: starts on cpu" and re.fullmatch(r"dusk: finished\. Done in \d+ s\.", told[2])
+    assert told[3] == "broken: starts on cpu" and told[4].startswith("broken: failed. the pattern 'no.such' matches no")
+    assert (place / "outputs" / "dusk" / "style" / "dusk.safetensors").is_file()
+    rows = {row["name"]: row for row in facts("queue")}
+    assert (rows["dusk"]["step"], rows["dusk"]["steps"], rows["dusk"]["actions"][0]) == (1, 1, "longer")
+    assert facts("queue", "clone", "dusk", "--name", "dawn", "--set", "seed=4")["place"] == 1
+    retried = facts("queue", "retry", "broken", "--set", "targets.unet=cross-kv")
+    longer = facts("queue", "resume", "dusk", "--steps", "2")
+    assert [retried["place"], longer["place"]] == [2, 2] and names("queue") == ["dawn", "dusk", "broken"]
+
+
+@pytest.fixture
+def ctrl_c_heard() -> Iterator[None]:
+    """Let processes that a test starts hear Ctrl-C, which a shell takes from what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_heard")
+def test_ctrl_c_ends_a_worker_and_says_what_becomes_of_the_rest(place):
+    store = Store(place / "outputs")
+    job = actions.add_command(store, "version", actions.new_folder(store, "one"), ["--version"])
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command_line("worker", "--device", "cpu"), cwd=place, stderr=subprocess.PIPE, text=True, env=environment
+    ) as worker:
+        deadline = time.monotonic() + 120
+        while store.job(job.id).phase != "ended":
+            assert worker.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        assert "no worker" not in add("dusk", "--set", "train.device=mps").err  # one serves it, though not this device
+        worker.send_signal(signal.SIGINT)
+        try:
+            _, told = worker.communicate(timeout=60)
+        finally:
+            worker.kill()
+    assert worker.returncode == 0 and "one: finished. Done" in told
+    assert told.endswith("ended; what runs goes on, what waits waits for the next worker\n")
+    assert call("worker", "--once", "--device", "cpu").err == ""  # nothing there for a CPU
+    assert names("queue") == ["dusk", "one"]
+
+
+@pytest.fixture
+def read_only(store: Store, tmp_path: Path) -> Iterator[Path]:
+    """A disk that nobody can write to, with a queue on it that was not closed."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    tmpfs = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mounted)]
+    if shutil.which("mount") is None or subprocess.run(tmpfs, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a disk")
+    try:
+        for name in ("dusk", "dawn"):
+            (store.runs / name).mkdir(parents=True)
+            store.add(NewJob("train", store.runs / name))
+        shutil.copytree(store.runs, mounted / "runs")
+        subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+        yield mounted / "runs"
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_a_queue_on_a_read_only_disk_is_listed_and_not_changed(read_only):
+    before = {path: path.read_bytes() for path in read_only.iterdir() if path.is_file()}
+    listed = call("queue", "--json", "--out", read_only)
+    assert [job["name"] for job in json.loads(listed.out)] == ["dusk", "dawn"]
+    refused = call("queue", "cancel", "dusk", "--out", read_only)
+    assert refused.code == 1 and "the queue cannot be changed" in " ".join(refused.err.split())
+    studio = call("ui", "--out", read_only, "--port", 7993)
+    words = " ".join(studio.err.split())
+    assert studio.code == 1 and "cannot keep anything in" in words and "Read-only file system; give another" in words
+    assert {path: path.read_bytes() for path in read_only.iterdir() if path.is_file()} == before

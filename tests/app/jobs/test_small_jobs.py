@@ -1,0 +1,93 @@
+"""Estimates, captions and pictures in the same line as the runs, with real results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.jobs import actions, small_jobs
+from app.jobs.permissions import MACHINE_OWNER
+from app.studio.generation.generate import Request
+from tests.app.jobs.working import do_next, line
+from tests.trainers.data.captioners import write_tagger
+from tests.trainers.tiny_runs import write_images
+from trainers.errors import VelaturaError
+from trainers.runs.events import read_events
+from trainers.training.train import train
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
+
+
+def told(job, kind):
+    return [event for event in read_events(job.folder) if event["type"] == kind]
+
+
+def test_an_estimate_goes_before_the_runs_and_leaves_its_numbers(store, quick):
+    config = quick("dusk", {"train": {"steps": 3}})
+    actions.add(store, config, actor=MACHINE_OWNER)
+    job = small_jobs.add_estimate(store, config, owner="anna")
+    assert line(store) == ["estimate", "dusk"] and (job.owner, job.wants) == ("anna", "cpu")
+    view = do_next(store)
+    facts = dict(view.said.facts)
+    assert (view.state, facts["steps"], facts["measured"]) == ("finished", 3, 3)
+    assert facts["seconds"] > 3 * facts["seconds_a_step"] > 0 and facts["file"] > 1000
+    shares = [(event["done"], event["of"]) for event in told(job, "working") if "done" in event]
+    assert shares == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_estimate_of_what_cannot_be_trained_fails_in_one_sentence(store, quick):
+    small_jobs.add_estimate(store, quick("dusk", {"targets": {"unet": ["no.such.*"]}}))
+    view = do_next(store)
+    assert view.state == "failed" and "matches no layer" in view.line
+
+
+def test_captions_are_written_beside_the_images_and_told_one_by_one(store, tmp_path, monkeypatch):
+    write_tagger(tmp_path / "models" / "wd-vit-tagger-v3")
+    monkeypatch.setenv("VELATURA_MODELS", str(tmp_path / "models"))
+    images = write_images(tmp_path / "images")
+    names = sorted(path.name for path in images.glob("*.png"))
+    for path in images.glob("*.txt"):
+        path.unlink()
+    (images / names[0]).with_suffix(".txt").write_text("my own words\n")
+    job = small_jobs.add_captions(store, images, "wd14")
+    assert do_next(store).state == "finished"
+    captions = {event["image"]: event["caption"] for event in told(job, "caption")}
+    assert sorted(captions) == names[1:]
+    for name, words in captions.items():
+        assert (images / name).with_suffix(".txt").read_text() == words + "\n"
+    assert (images / names[0]).with_suffix(".txt").read_text() == "my own words\n"
+    again = small_jobs.add_captions(store, images, "wd14", every=True)
+    do_next(store)
+    assert len(told(again, "caption")) == len(names)
+    small_jobs.add_captions(store, images, "nobody", every=True)
+    assert do_next(store).line == "there is no captioner 'nobody'; there are blip, florence-2, wd14"
+
+
+def test_a_picture_is_drawn_with_and_without_its_style(store, quick, tiny_bases, tmp_path):
+    style = train(quick("dusk", {"train": {"steps": 2, "learning_rate": 1.0}}), tmp_path / "runs").style
+    request = Request(("-- a fox",), (f"{style}:0.9",), "", 3, 2, "32x32", 5.0, "ddim", str(tiny_bases["sd1"]))
+    job = small_jobs.add_drawing(store, request)
+    view = do_next(store)
+    assert view.state == "finished", view.line
+    with_style, without = (Image.open(job.folder / name) for name in (small_jobs.PICTURE, small_jobs.PLAIN))
+    assert with_style.size == without.size == (32, 32)
+    assert np.abs(np.asarray(with_style, int) - np.asarray(without, int)).max() > 0
+    assert '"-- a fox"' in with_style.text["velatura"] and '"styles": []' in without.text["velatura"]
+    assert [(event["done"], event["of"]) for event in told(job, "working") if "done" in event] == [
+        (done, 4) for done in (1, 2, 3, 4)
+    ]
+    plain = small_jobs.add_drawing(
+        store, Request(("a fox",), (), "", 3, 1, "32x32", 5.0, "ddim", str(tiny_bases["sd1"])), False
+    )
+    do_next(store)
+    assert {path.suffix for path in plain.folder.iterdir() if path.is_file()} >= {".png"}
+    assert not (plain.folder / small_jobs.PLAIN).exists()
+
+
+def test_a_picture_that_cannot_be_drawn_is_said_before_anything_is_loaded(store):
+    small_jobs.add_drawing(store, Request(("a fox",), ("nothing.safetensors",), "", 1, 1, "", 7.0, "ddim", "starter"))
+    view = do_next(store)
+    assert (view.state, view.line) == ("failed", "there is no style file nothing.safetensors")
+    with pytest.raises(VelaturaError, match="cannot be paused"):
+        actions.stop(store, view.job.id, "pause", actor=MACHINE_OWNER)

@@ -1,0 +1,84 @@
+"""From options to one config: which layer wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainers.config.config import Config
+from trainers.config.layers import gather_config
+from trainers.config.presets import find_preset
+from trainers.config.tables import dump_config
+from trainers.errors import VelaturaError
+
+
+def gather(
+    *assignments: str, file: Path | None = None, preset: str | None = None, name: str | None = "dusk", **options: Any
+) -> Config:
+    return gather_config(file, preset, {"name": name, **options}, assignments)
+
+
+def test_without_a_preset_it_is_balanced() -> None:
+    assert gather() == gather(preset="balanced")
+    assert gather() != gather(preset="quick")
+
+
+def test_a_preset_has_other_values_for_the_starter() -> None:
+    preset = find_preset("balanced")
+    own, starter = preset.settings["train"], preset.starter["train"]
+    assert own["learning_rate"] != starter["learning_rate"]
+    assert gather().train.learning_rate == starter["learning_rate"]
+    assert gather(base="elsewhere").train.learning_rate == own["learning_rate"]
+    assert gather("base.model=elsewhere").train.learning_rate == own["learning_rate"]
+
+
+def test_options_win_over_the_preset_and_set_over_options(tmp_path: Path) -> None:
+    config = gather("train.steps=70", "method.rank=3", steps=60, seed=5, images=tmp_path, preset="quick")
+    assert (config.train.steps, config.method.rank, config.seed) == (70, 3, 5)  # type: ignore[union-attr]
+    assert config.data.images == str(tmp_path)
+    assert gather(steps=60).train.steps == 60
+
+
+def test_a_file_stands_alone_and_options_win_over_it(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('name = "filed"\n[data]\nimages = "pictures"\n[train]\nsteps = 40\n', encoding="utf-8")
+    config = gather(file=file, name=None)
+    assert (config.name, config.train.steps) == ("filed", 40)
+    assert config.data.images == str(tmp_path / "pictures")
+    assert config.train.learning_rate == Config(name="x").train.learning_rate  # no preset is laid under a file
+    assert gather(file=file, steps=9).train.steps == 9
+    assert gather(file=file).name == "dusk"
+    with_preset = gather(file=file, preset="quick")
+    assert with_preset.train.steps == find_preset("quick").starter["train"]["steps"]
+
+
+def test_a_complete_file_gives_the_same_config(tmp_path: Path) -> None:
+    config = gather("sample.prompts=['fox']", images=tmp_path, preset="lokr")
+    (tmp_path / "config.toml").write_text(dump_config(config), encoding="utf-8")
+    assert gather(file=tmp_path / "config.toml", name=None) == config
+
+
+def test_a_presets_warm_up_leaves_room_for_few_steps() -> None:
+    own = find_preset("balanced").starter["train"]["warmup"]
+    assert own >= 2
+    for steps, warmup in ((1, 0), (own, own // 10), (own + 1, own), (own * 30, own)):
+        assert gather(steps=steps).train.warmup == gather(f"train.steps={steps}").train.warmup == warmup
+
+
+def test_a_warm_up_that_was_asked_for_stays() -> None:
+    assert gather("train.warmup=3", steps=5).train.warmup == 3
+    with pytest.raises(VelaturaError, match=r"train\.warmup = 5 leaves no step"):
+        gather("train.warmup=5", steps=5)
+
+
+def test_another_method_brings_its_own_settings() -> None:
+    config = gather("method.name=lokr", preset="lora")
+    assert config.method.name == "lokr"
+
+
+@pytest.mark.parametrize("assignment", ["base=3", "train=3", "data=[]", "base=starter"])
+def test_a_section_that_is_no_table_is_named(assignment: str) -> None:
+    with pytest.raises(VelaturaError, match=rf"^{assignment.partition('=')[0]} = .*section"):
+        gather(assignment)
