@@ -39,7 +39,7 @@ SAMPLES = ROOT / "presets" / "samples" / "black-line"
 WAITING, ENDED, STEPS = 200, 50, 400
 PAGES = 20
 EVERY = 2.0
-"""Seconds between two looks of a page, as `app/ui/runs.py` and `shell.js` have them while something goes on."""
+"""Seconds between two looks of a page, as `app/ui/runs/list.py` and `shell.js` have them while something goes on."""
 A_STEP = 0.5
 """Seconds between two steps that the run at work says, each of which changes the list."""
 PATIENCE = 120.0

@@ -20,7 +20,7 @@ SHOWN = 10
 @contextmanager
 def people_of(runs: Path) -> Iterator[People]:
     """The table of people of the studio whose runs are in a folder."""
-    from app.ui.places import Places
+    from app.studio.paths import Places
 
     places = Places(runs)
     places.make()
@@ -33,7 +33,7 @@ def people_of(runs: Path) -> Iterator[People]:
 
 def has_people(runs: Path) -> bool:
     """Whether anybody is in the table; makes no folder where there is no studio yet."""
-    from app.ui.places import Places
+    from app.studio.paths import Places
 
     if not Places(runs).people.exists():
         return False

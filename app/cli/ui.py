@@ -107,16 +107,16 @@ def serve(options: Serving, out: Path | None) -> None:
     """Serve the studio until it is interrupted. VelaturaError where it may not or cannot listen there."""
     from app.cli.people import has_people
     from app.studio.accounts.people import read_people
-    from app.ui import words
-    from app.ui.web.hosts import check_address, is_loopback
-    from app.ui.web.proxy import check_proxies
+    from app.ui.components import text
+    from app.ui.middleware.hosts import check_address, is_loopback
+    from app.ui.middleware.proxy import check_proxies
 
     given, runs = read_people(options.people, options.people_file), runs_folder(out)
     people = bool(given) or has_people(runs)
     check_address(options.host, people, options.insecure)
     check_proxies(options.proxies)
     from app.studio.accounts.quota import GB
-    from app.ui.studio import Address, start
+    from app.ui.server import Address, start
     from trainers.runs.signals import asking_to_stop
 
     address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies))
@@ -130,7 +130,7 @@ def serve(options: Serving, out: Path | None) -> None:
         raise VelaturaError(f"the studio cannot listen on {where}: {error}; choose another with --port") from error
     say(("studio", "bold green"), f"  {server.url}")
     if not people and not is_loopback(options.host):
-        say(("warning:", "bold yellow"), f" {words.INSECURE}")
+        say(("warning:", "bold yellow"), f" {text.INSECURE}")
     if options.people_file:
         say(f"passwords in {options.people_file} are plain text; velatura ui --import-people keeps them hashed")
     say("stop it with Ctrl-C; trainings go on")

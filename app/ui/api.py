@@ -18,8 +18,14 @@ from app.jobs.trash.trash import Item as Thrown
 from app.jobs.trash.trash import Trash
 from app.jobs.views import View
 from app.studio.accounts.people import key_of_program, login_of_key
-from app.ui import edits, run_samples
-from app.ui.answers import (
+from app.studio.dataset import edits
+from app.studio.dataset.draft_owners import of_programs, program_name, size_of
+from app.studio.dataset.drafts import Draft
+from app.studio.dataset.uploads import sender_folder, take_in
+from app.studio.runs.start import start_run, with_orders
+from app.studio.services import Studio
+from app.studio.styles.library import FORMATS, Item
+from app.ui.api_schemas import (
     Answer,
     RefusalError,
     file_of,
@@ -32,14 +38,9 @@ from app.ui.answers import (
     uploads_of,
     whole_of,
 )
-from app.ui.draft_owners import of_programs, program_name, size_of
-from app.ui.drafts import Draft
-from app.ui.parts import Studio
-from app.ui.shelf import FORMATS, Item
-from app.ui.starting import start_run, with_orders
-from app.ui.trouble import reason
-from app.ui.uploads import sender_folder, take_in
-from app.ui.visit import sender_of
+from app.ui.components.errors import reason
+from app.ui.components.events import sender_of
+from app.ui.runs import samples_view
 from trainers.config.presets import list_presets
 from trainers.config.techniques import list_techniques
 
@@ -182,7 +183,7 @@ class Api:
         """How a run stands: its state, its numbers as far as they are known, and its newest samples' addresses."""
         view = self._view(run)
         said = view.said
-        columns = run_samples.find_samples(view.job.folder)
+        columns = samples_view.find_samples(view.job.folder)
         public = self.studio.queue.public(view)
         return _state(run, view) | {
             "step": said.step,
@@ -191,7 +192,7 @@ class Api:
             "speed": said.speed,
             "loss": said.loss,
             "memory": said.memory,
-            "samples": [run_samples.address(sample, public, False) for sample in columns[-1]] if columns else [],
+            "samples": [samples_view.address(sample, public, False) for sample in columns[-1]] if columns else [],
             "style": self.studio.shelf.of_run(run),
             "message": view.line,
         }
@@ -285,7 +286,7 @@ class Api:
         `options` are those of the Playground: negative, seed, steps, guidance, size, sampler, base, compose, each,
         compare.
         """
-        from app.ui.drawings import wait_for, wish_from
+        from app.studio.generation.generations import wait_for, wish_from
 
         for style in table_of(styles, "styles"):
             self._item(str(style))

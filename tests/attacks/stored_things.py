@@ -12,15 +12,15 @@ from safetensors.torch import load_file, save_file
 from app.jobs.process import own_identity
 from app.jobs.store import TRAIN, NewJob
 from app.jobs.trash.trash import CONTENT, DRAWING, RUN, STYLE, Trash, new_item
-from app.ui.desk import Desk
-from app.ui.drafts import Draft, Drafts, LeftOut, Picture, Undo
-from app.ui.drawn import Record
-from app.ui.places import Places
-from app.ui.queue import Queue
-from app.ui.shelf import Shelf
-from app.ui.shelf_words import NOTES
-from app.ui.uploads import take_folder
-from app.ui.wishes import Typed, Wish
+from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture, Undo
+from app.studio.dataset.uploads import take_folder
+from app.studio.generation.form import Desk
+from app.studio.generation.generation import Record
+from app.studio.generation.request import Typed, Wish
+from app.studio.paths import Places
+from app.studio.queue import Queue
+from app.studio.styles.library import Shelf
+from app.ui.styles.text import NOTES
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
 from tests.trainers.tiny_runs import write_images

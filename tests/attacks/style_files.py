@@ -147,7 +147,7 @@ def write_all(folder: Path) -> dict[str, Path]:
 
 def ways(path: Path, parts: Mapping[str, nn.Module], out: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Every way in for a style file, by name; `parts` is the base that it is put on, `out` where files are written."""
-    from app.ui.shelf_read import check_numbers, read_found
+    from app.studio.styles.entry import check_numbers, read_found
     from trainers.composition.apply import apply_styles
     from trainers.composition.files import merge_files
     from trainers.formats.clients.convert import write_plain

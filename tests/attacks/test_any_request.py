@@ -14,11 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.ui import words
-from app.ui.uploads import sender_folder
-from app.ui.web.headers import PAGE_POLICY, SANDBOX
-from app.ui.web.login import LOGIN, login_page, logout_page
-from app.ui.web.routes import API, PAGES, ROUTES
+from app.studio.dataset.uploads import sender_folder
+from app.ui.components import text
+from app.ui.middleware.headers import PAGE_POLICY, SANDBOX
+from app.ui.middleware.login import LOGIN, login_page, logout_page
+from app.ui.middleware.routes import API, PAGES, ROUTES
 
 HIDDEN = b"nobody else may ever read this"
 """What stands in every file that no request of Ann's may bring out."""
@@ -157,7 +157,7 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    from app.ui.studio import Address, start
+    from app.ui.server import Address, start
 
     folder = tmp_path_factory.mktemp("any")
     outside = folder / "outside.png"
@@ -267,7 +267,7 @@ def check_any(answer: Answer, path: str) -> None:
     policies = answer.all("content-security-policy")
     assert policies in ([SANDBOX], [PAGE_POLICY]), policies
     if policies == [PAGE_POLICY]:
-        assert path in PAGES or answer.body.decode() in OURS or words.NOTHING_HERE.rstrip(".").encode() in answer.body
+        assert path in PAGES or answer.body.decode() in OURS or text.NOTHING_HERE.rstrip(".").encode() in answer.body
         assert answer.all("content-type") == ["text/html; charset=utf-8"]
     assert answer.all("x-content-type-options") == ["nosniff"]
     assert not answer.all("access-control-allow-origin")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.ui.cards import left_out
-from app.ui.drafts import Drafts
-from app.ui.names import safe_name, unlike
-from app.ui.places import Places
-from app.ui.uploads import Upload, take_in
+from app.studio.dataset.drafts import Drafts
+from app.studio.dataset.uploads import Upload, take_in
+from app.studio.names import safe_name, unlike
+from app.studio.paths import Places
+from app.ui.train.images_view import left_out
 from tests.trainers.data.pictures import scene
 from trainers.config.names import check_name
 

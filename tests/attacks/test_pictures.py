@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.ui.drafts import Drafts
-from app.ui.places import Places
-from app.ui.uploads import Upload, take_in
+from app.studio.dataset.drafts import Drafts
+from app.studio.dataset.uploads import Upload, take_in
+from app.studio.paths import Places
 from tests.app.files import write_bomb
 from tests.trainers.data.pictures import png_of
 
@@ -35,9 +35,9 @@ def peak():
 FLOOD = """
 import json, sys, threading
 from pathlib import Path
-from app.ui.drafts import Drafts
-from app.ui.places import Places
-from app.ui.uploads import Upload, take_in
+from app.studio.dataset.drafts import Drafts
+from app.studio.paths import Places
+from app.studio.dataset.uploads import Upload, take_in
 from trainers.data import decode_memory
 
 decode_memory.MOST_BYTES = int(sys.argv[2])
@@ -63,15 +63,15 @@ AGAIN = """
 import json, sys, threading
 from pathlib import Path
 from app.jobs.states import State
-from app.ui.bases import Bases
-from app.ui.drafts import Drafts
-from app.ui.drawings import Drawings
-from app.ui.drawn import Drawing, Record
-from app.ui.places import Places
-from app.ui.queue import Queue
-from app.ui.run_samples import Sample, address
-from app.ui.shelf import Shelf
-from app.ui.wishes import Wish
+from app.studio.base_models import Bases
+from app.studio.dataset.drafts import Drafts
+from app.studio.generation.generations import Drawings
+from app.studio.generation.generation import Drawing, Record
+from app.studio.paths import Places
+from app.studio.queue import Queue
+from app.ui.runs.samples_view import Sample, address
+from app.studio.styles.library import Shelf
+from app.studio.generation.request import Wish
 from trainers.data import decode_memory
 from trainers.training.previews import kept
 from trainers.training.prior import class_image

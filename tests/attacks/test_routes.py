@@ -11,13 +11,13 @@ import httpx
 import pytest
 from starlette.routing import Mount
 
-from app.ui.web.routes import PAGES, ROUTES
+from app.ui.middleware.routes import PAGES, ROUTES
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A studio in this process, whose routes can be read."""
-    from app.ui.studio import Address, start
+    from app.ui.server import Address, start
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "FORWARDED_ALLOW_IPS"):

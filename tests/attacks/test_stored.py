@@ -9,8 +9,8 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from app.ui.shelf_words import NOTES
-from app.ui.web.routes import PAGES
+from app.ui.middleware.routes import PAGES
+from app.ui.styles.text import NOTES
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import listen
 from tests.attacks.conftest import Site

@@ -11,8 +11,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ui import archive
-from app.ui.archive import unpack
+from app.studio.dataset import archive
+from app.studio.dataset.archive import unpack
 from trainers.errors import VelaturaError
 
 SUFFIXES = frozenset({".png", ".txt"})

@@ -46,8 +46,8 @@ train(open_run(Path("outputs/interrupted")).config(), Path("uncut"))
 DRAFT = """
 import json
 from pathlib import Path
-from app.ui.drafts import Drafts
-from app.ui.places import Places
+from app.studio.dataset.drafts import Drafts
+from app.studio.paths import Places
 draft = Drafts(Places(Path("outputs"))).read("user:ann")
 print(json.dumps([[one.name, one.caption] for one in draft.pictures]))
 """

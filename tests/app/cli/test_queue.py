@@ -18,9 +18,9 @@ import pytest
 from app.cli.people import people_of
 from app.jobs import actions
 from app.jobs.store import NewJob, Store
-from app.ui.places import Places
-from app.ui.queue import Queue
-from app.ui.shelf import Shelf
+from app.studio.paths import Places
+from app.studio.queue import Queue
+from app.studio.styles.library import Shelf
 from tests.app.command import Outcome, call, command_line, commands
 from tests.app.files import write_pictures
 from tests.app.ui.ended_runs import write_run

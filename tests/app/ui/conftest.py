@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.ui.drafts import Drafts
-from app.ui.places import Places
-from app.ui.queue import Queue
+from app.studio.dataset.drafts import Drafts
+from app.studio.paths import Places
+from app.studio.queue import Queue
 from tests.app.ui.server import Process
 
 

@@ -19,11 +19,11 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Store
 from app.jobs.trash.trash import Trash
 from app.studio.accounts.people import key_of_program
+from app.studio.dataset.drafts import Draft, Drafts
+from app.studio.dataset.uploads import take_folder
+from app.studio.paths import Places
+from app.studio.services import open_studio
 from app.ui.api import Api
-from app.ui.drafts import Draft, Drafts
-from app.ui.parts import open_studio
-from app.ui.places import Places
-from app.ui.uploads import take_folder
 from tests.app.files import write_pictures
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process

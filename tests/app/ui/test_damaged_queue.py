@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN, NewJob, Store
-from app.ui import run_words as words
+from app.ui.runs import text as words
 from tests.app.jobs.database.test_repair import damage
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process

@@ -21,13 +21,16 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import own_identity
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary, read_summary
-from app.ui import desk, estimating, run_parts, run_words
-from app.ui.comparison import ComparisonPage
-from app.ui.parts import Studio, open_studio
-from app.ui.places import Places
-from app.ui.run import RunPage
-from app.ui.run_actions import REPAIR
-from app.ui.runs import RunsPage
+from app.studio.generation import form
+from app.studio.paths import Places
+from app.studio.runs import estimate_jobs
+from app.studio.services import Studio, open_studio
+from app.ui.runs import run_view
+from app.ui.runs import text as run_words
+from app.ui.runs.actions import REPAIR
+from app.ui.runs.compare import ComparisonPage
+from app.ui.runs.list import RunsPage
+from app.ui.runs.run import RunPage
 from tests.app.jobs.database.test_repair import damage
 from tests.app.ui.ended_runs import write_run
 from tests.damaged_events import LINES
@@ -65,8 +68,8 @@ class Pages:
             assert view.job.name in listed or view.job.kind != "train"
             page = self.run.tick(view.job.name, "{}", SOMEBODY)  # type: ignore[arg-type]
             assert view.job.name in str(page) or view.job.kind != "train" or "folder" in view.job.damaged
-            assert str(_facts(view)) and run_parts.kind(view, MACHINE_OWNER) is not None
-            assert estimating._estimate(view) is not None and desk.first_prompt(None, queue)
+            assert str(_facts(view)) and run_view.kind(view, MACHINE_OWNER) is not None
+            assert estimate_jobs._estimate(view) is not None and form.first_prompt(None, queue)
             queue.losses(view.job.folder).as_csv()
         names = [view.job.name for view in views]
         assert all(name in str(self.comparison.tick(",".join(names), "")) for name in names)

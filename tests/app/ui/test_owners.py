@@ -15,13 +15,13 @@ import pytest
 from app.jobs.permissions import Actor
 from app.jobs.process import own_identity
 from app.jobs.store import TRAIN, NewJob, Store
-from app.ui.drafts import Drafts
-from app.ui.drawn import Record
-from app.ui.places import Places
-from app.ui.queue import Queue
-from app.ui.shelf import Shelf
-from app.ui.uploads import take_folder
-from app.ui.wishes import Wish
+from app.studio.dataset.drafts import Drafts
+from app.studio.dataset.uploads import take_folder
+from app.studio.generation.generation import Record
+from app.studio.generation.request import Wish
+from app.studio.paths import Places
+from app.studio.queue import Queue
+from app.studio.styles.library import Shelf
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process

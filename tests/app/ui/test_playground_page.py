@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from app.jobs.store import Store
-from app.ui.places import Places
+from app.studio.paths import Places
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import ALL_SENT, blank_page, visiting, widest
 from tests.trainers.tiny_runs import quick_settings, write_images

@@ -17,8 +17,8 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
-from app.ui.places import Places
-from app.ui.queue import Queue
+from app.studio.paths import Places
+from app.studio.queue import Queue
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import put_far_away, visiting, widest

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from app.ui import words
+from app.ui.components import text
 from tests.app.command import call
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import ALL_SENT, READY, add, blank_page, listen, new_page
@@ -131,7 +131,7 @@ def test_two_people_log_in_and_out(locked, browser, tmp_path):
         page.get_by_label("Name").fill("ann")
         page.get_by_label("Password").fill("wrong")
         page.get_by_role("button", name="Log in").click()
-        page.wait_for_selector(f"[role=alert] >> text={words.WRONG_PASSWORD}")
+        page.wait_for_selector(f"[role=alert] >> text={text.WRONG_PASSWORD}")
         log_in(page, "ann", "pear")
         listen(page, locked.url, complaints)
         add(page, tmp_path / "a.png", count=1)

@@ -1,0 +1,104 @@
+"""Base models: which are on this computer, what somebody has named, and how they are shown."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.ui.train import text as words
+from trainers.config.presets import STARTER
+from trainers.errors import VelaturaError
+from trainers.models.files.find import Found, find_models
+from trainers.models.files.source import HUB_ID, cached_snapshot, find_source
+
+FRESH_FOR = 30.0
+"""Seconds for which a search of the disk is believed."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model as people see it; `problem` says why it cannot be used."""
+
+    model: str
+    """What the config calls it: `starter`, a hub id, a path."""
+    title: str
+    family: str = ""
+    where: str = ""
+    size: int = 0
+    problem: str = ""
+
+    @property
+    def is_starter(self) -> bool:
+        """Whether a style made on it fits nothing else."""
+        return self.model == STARTER
+
+
+class Bases:
+    """What is on this computer, looked up at most every half minute."""
+
+    def __init__(self, anywhere: bool) -> None:
+        self.anywhere = anywhere
+        """Whether people may name any path; on a shared studio only what was found is taken."""
+        self._found: tuple[float, list[Base]] = (float("-inf"), [])
+        self._lock = threading.Lock()
+
+    def found(self, again: bool = False) -> list[Base]:
+        """Every base that can be used without a download, the starter first; `again` looks at the disk once more."""
+        with self._lock:
+            when, found = self._found
+            if again or time.monotonic() - when > FRESH_FOR:
+                found = [_known(one) for one in find_models()]
+                self._found = (time.monotonic(), found)
+            return found
+
+    def look(self, model: str, trusted: bool = False) -> Base:
+        """What a base that somebody has named is, without downloading anything; `trusted` where a run names it."""
+        model = model.strip()
+        for one in self.found():
+            if model == one.model:
+                return one
+        if HUB_ID.fullmatch(model) and not Path(model).expanduser().exists():
+            return _at_hub(model)
+        if not (self.anywhere or trusted):
+            return Base(model, model, problem=words.ONLY_FOUND)
+        try:
+            source = find_source(model)
+            return Base(model, source.title, _family(source.path), words.BY_PATH, size_of(source.path))
+        except VelaturaError as error:
+            return Base(model, Path(model).name or model, problem=in_words(error))
+
+
+def _at_hub(model: str) -> Base:
+    snapshot = cached_snapshot(model)
+    if snapshot is None:
+        return Base(model, model, problem=words.NOT_HERE_YET)
+    try:
+        return Base(model, model, _family(snapshot), words.WHERE["hub"], size_of(snapshot))
+    except VelaturaError as error:
+        return Base(model, model, problem=in_words(error))
+
+
+def _known(found: Found) -> Base:
+    title = words.STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else found.path.stem
+    return Base(found.name, title, found.family.title, words.WHERE[found.kind], size_of(found.path))
+
+
+def _family(path: Path) -> str:
+    from trainers.models.files.detect import detect_family
+
+    return detect_family(path).title
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a base's file, or of all files in its folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def in_words(error: Exception) -> str:
+    """A sentence of the library as it is said on a page."""
+    said = str(error)
+    return f"{said[:1].upper()}{said[1:]}" + ("" if said.endswith(".") else ".")

@@ -1,0 +1,158 @@
+"""Captions by a model: a small job in the queue writes them, and what it tells goes into the draft."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from app.jobs import actions
+from app.jobs.dispatcher import LOG
+from app.jobs.follow import Follower
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.small_jobs import add_captions
+from app.jobs.states import ENDED, State
+from app.jobs.views import View
+from app.state_file import StateFile
+from app.studio.dataset.drafts import Draft, Drafts
+from app.studio.dataset.edits import written
+from app.studio.queue import Queue
+from app.ui.components import text as words
+from app.ui.runs.samples_view import put_copy
+from trainers.errors import VelaturaError
+
+ASKED, PICTURES = "asked.json", "pictures"
+MOST_LOG = 4000
+Phase = Literal["none", "waiting", "writing", "done", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the captions of a draft are."""
+
+    phase: Phase = "none"
+    done: int = 0
+    of: int = 0
+    sentence: str = ""
+    details: str = ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether more is to come."""
+        return self.phase in ("waiting", "writing")
+
+
+class Writers:
+    """One job a draft at most; after a restart of the studio it is found again by what lies in the draft's folder."""
+
+    def __init__(self, drafts: Drafts, queue: Queue) -> None:
+        self._drafts, self._queue = drafts, queue
+        self._lock = threading.Lock()
+
+    def start(self, key: str, model: str, only_empty: bool, owner: str = "") -> int:
+        """Put captions by `model` in line; how many. A writer that is at work is stopped first."""
+        draft = self._drafts.open(key)
+        pictures = {one.id: one.caption for one in draft.pictures if not (only_empty and one.caption)}
+        if not pictures:
+            return 0
+        with self._lock:
+            self._end(draft, forget=True)
+            folder = self._drafts.job(draft)
+            shutil.rmtree(folder, ignore_errors=True)
+            (folder / PICTURES).mkdir(parents=True, mode=0o700)
+            for identifier in pictures:
+                name = f"{identifier}.png"  # a second name: what the job reads must not go away
+                put_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
+            job = add_captions(self._queue.store, folder / PICTURES, model, every=True, owner=owner)
+            self._keep(draft, {"job": job.id, "step": secrets.token_hex(4), "pictures": pictures, "read": 0, "done": 0})
+        return len(pictures)
+
+    def stop(self, key: str) -> None:
+        """End the writer of a draft; what it has written stays."""
+        with self._lock:
+            self._end(self._drafts.read(key), forget=False)
+
+    def look(self, key: str) -> Progress:
+        """Put what has been written since the last look into the draft; how far it is."""
+        with self._lock:
+            draft = self._drafts.read(key)
+            asked = self._asked(draft)
+            if asked is None:
+                return Progress()
+            try:
+                view = self._queue.watcher.view(asked["job"])
+            except VelaturaError:  # somebody has cleared the queue
+                return Progress()
+            follower = Follower(view.job.folder, asked["read"])
+            fresh = {}
+            with suppress(OSError):  # of which the job's own line says why
+                told = [event for event in follower.read() if event["type"] == "caption"]
+                fresh = {Path(event["image"]).stem: event["caption"] for event in told}
+            if fresh:
+                self._drafts.change(key, lambda now: _put(now, fresh, asked), tab="writer")
+            asked |= {"read": follower.offset, "done": asked["done"] + len(fresh)}
+            self._keep(draft, asked)
+            return _progress(view, asked["done"], len(asked["pictures"]))
+
+    # ---------------------------------------------------------------- within
+    def _end(self, draft: Draft, forget: bool) -> None:
+        asked = self._asked(draft)
+        if asked is None:
+            return
+        try:
+            if self._queue.watcher.view(asked["job"]).state not in ENDED:
+                actions.stop(self._queue.store, asked["job"], "cancel", actor=MACHINE_OWNER)
+            if forget:
+                actions.delete(self._queue.store, asked["job"], actor=MACHINE_OWNER)
+        except VelaturaError:
+            return  # it has just ended, or is ending: then it goes with what else has ended
+
+    def _asked(self, draft: Draft) -> dict[str, Any] | None:
+        return self._file(draft).read()
+
+    def _keep(self, draft: Draft, asked: dict[str, Any]) -> None:
+        if asked != self._asked(draft):
+            self._file(draft).write(asked)
+
+    def _file(self, draft: Draft) -> StateFile[dict[str, Any]]:
+        return StateFile(self._drafts.job(draft) / ASKED, _parse, json.dumps)
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    """What was asked for. Raises ValueError where something of it is missing."""
+    asked = json.loads(content)
+    kinds = {"job": int, "step": str, "pictures": dict, "read": int, "done": int}
+    if not (isinstance(asked, dict) and all(isinstance(asked.get(name), kind) for name, kind in kinds.items())):
+        raise ValueError("something of what was asked for is missing")
+    return asked
+
+
+def _put(draft: Draft, fresh: dict[str, str], asked: dict[str, Any]) -> Draft:
+    """Captions that a person has changed since the writer began are left as they are."""
+    untouched = {one.id for one in draft.pictures if asked["pictures"].get(one.id) == one.caption}
+    return written(draft, {key: text for key, text in fresh.items() if key in untouched}, asked["step"])
+
+
+def _progress(view: View, done: int, of: int) -> Progress:
+    match view.state:
+        case State.QUEUED:
+            return Progress("waiting", 0, of, words.WRITING_WAITS.format(view.line.rstrip(".")))
+        case State.FINISHED:
+            return Progress("done", done, of, words.captions_written(done))
+        case State.CANCELLED:
+            return Progress("stopped", done, of, words.CAPTIONS_STOPPED.format(done, of))
+        case state if state in ENDED:
+            sentence = view.said.message if state == State.FAILED else words.CAPTIONS_ENDED.format(done, of)
+            return Progress("failed", done, of, sentence, _log(view))
+    share = view.said.share if view.said.share[1] else (done, of)
+    return Progress("writing", *share, view.said.message or words.STARTING)
+
+
+def _log(view: View) -> str:
+    path = view.job.folder / LOG
+    return path.read_text(encoding="utf-8", errors="replace")[-MOST_LOG:] if path.is_file() else ""

@@ -1,0 +1,182 @@
+"""The findings of `velatura check` about a draft, sorted to the pictures they concern."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.studio.dataset.drafts import Draft, Drafts
+from trainers.config.config import Data
+from trainers.data.buckets import Bucket
+from trainers.data.decode import open_image
+from trainers.data.findings import Finding, Kind, Measured, find_faults, gravest_first, measure
+from trainers.errors import VelaturaError
+from trainers.runs.run import whole_file
+
+UNKNOWN_BASE = (512, 64)
+"""Training size and stride taken for a base that is not on this computer yet."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One finding about one picture."""
+
+    kind: Kind
+    words: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is to be said about a draft."""
+
+    notes: dict[str, tuple[Note, ...]]
+    """By picture."""
+    general: tuple[Finding, ...]
+    """About all of them together; without those that only say that all is well."""
+    frames: dict[str, tuple[float, float]]
+    """For pictures that lose much: the shares (down, right) of them that stay, around the middle."""
+
+    @property
+    def hints(self) -> int:
+        """How many notes there are."""
+        return sum(len(notes) for notes in self.notes.values())
+
+
+class Checker:
+    """Finds faults in drafts and remembers what it measured, in memory and beside the pictures."""
+
+    def __init__(self, drafts: Drafts) -> None:
+        self._drafts = drafts
+        self._counters: dict[str, Callable[[str], int] | None] = {}
+        self._lock = threading.Lock()
+        self._reports = lru_cache(64)(self._report)
+
+    def warm_up(self) -> None:
+        """Load what the first findings need, so that nobody waits for it.
+
+        Done before requests come: two threads that import transformers at once find it half made.
+        """
+        self._counter("starter")
+
+    def report(self, draft: Draft) -> Report:
+        """The findings about the draft as it is."""
+        return self._reports(_Key(draft))
+
+    def _report(self, key: _Key) -> Report:
+        draft = key.draft
+        settings = _settings(draft)
+        resolution, stride = training_size_of(draft.choices.base)
+        resolution = settings.resolution or resolution
+        measured = [self._measured(draft, place, settings, resolution, stride) for place in range(len(draft.pictures))]
+        identifiers = {f"picture {place + 1}": picture.id for place, picture in enumerate(draft.pictures)}
+        findings = gravest_first(find_faults(measured, settings, resolution, self._counter(draft.choices.base)))
+        notes: dict[str, list[Note]] = {identifier: [] for identifier in identifiers.values()}
+        general = []
+        for finding in findings:
+            for name, words in zip(finding.files, finding.notes, strict=bool(finding.notes)):
+                notes[identifiers[name]].append(Note(finding.kind, words))
+            if not finding.files and finding.level not in ("ok", "error"):
+                general.append(finding)
+        cut = {name for finding in findings if finding.kind == "elongated" for name in finding.files}
+        frames = {identifiers[one.name]: _stays(one) for one in measured if one.name in cut}
+        return Report({key: tuple(value) for key, value in notes.items()}, tuple(general), frames)
+
+    def _measured(self, draft: Draft, place: int, settings: Data, resolution: int, stride: int) -> Measured:
+        picture = draft.pictures[place]
+        name = f"picture {place + 1}"
+        path = self._drafts.measures(draft) / f"{picture.id}.json"
+        made_for = [resolution, stride, settings.max_aspect, settings.max_upscale]
+        one = _kept_measures(path, made_for)
+        if one is None:
+            image = open_image(self._drafts.pictures(draft) / f"{picture.id}.png")
+            one = measure(name, image, settings, resolution, stride)
+            with whole_file(path) as building:
+                building.write_text(json.dumps({"made_for": made_for, "measured": _to_json(one)}), encoding="utf-8")
+        return replace(one, name=name, caption=picture.caption)
+
+    def _counter(self, base: str) -> Callable[[str], int] | None:
+        """What counts tokens for a base; None for one that is not here, whose captions are then not measured."""
+        from trainers.models.load import token_counter
+
+        with self._lock:
+            if base not in self._counters:
+                try:
+                    self._counters[base] = token_counter(base) if is_here(base) else None
+                except VelaturaError:
+                    self._counters[base] = None
+            return self._counters[base]
+
+
+class _Key:
+    """A draft as a key of the memory: what was found is the same as long as the revision is."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.state = (draft.id, draft.public, draft.revision)
+
+    def __hash__(self) -> int:
+        return hash(self.state)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.state == other.state
+
+
+def training_size_of(base: str) -> tuple[int, int]:
+    """Training size and stride of a base, without downloading anything."""
+    from trainers.models.load import training_size
+
+    try:
+        return training_size(base) if is_here(base) else UNKNOWN_BASE
+    except VelaturaError:
+        return UNKNOWN_BASE
+
+
+def is_here(base: str) -> bool:
+    """Whether a base can be looked at without a download."""
+    from trainers.models.files.source import HUB_ID, cached_snapshot
+
+    there = base == "starter" or Path(base).expanduser().exists()
+    return there or (bool(HUB_ID.fullmatch(base)) and cached_snapshot(base) is not None)
+
+
+def _settings(draft: Draft) -> Data:
+    """The settings of the data as far as the draft has chosen them; what does not fit is left at its default."""
+    chosen = {
+        key.removeprefix("data."): value for key, value in draft.choices.settings.items() if key.startswith("data.")
+    }
+    known = {key: value for key, value in chosen.items() if key in ("resolution", "max_aspect", "max_upscale")}
+    if chosen.get("transparency") == "mask":
+        known["transparency"] = "mask"
+    return Data(trigger=draft.trigger, **known)
+
+
+def _stays(one: Measured) -> tuple[float, float]:
+    height, width = one.size
+    bucket = one.bucket
+    return min(1.0, bucket.height / (height * bucket.scale)), min(1.0, bucket.width / (width * bucket.scale))
+
+
+def _to_json(one: Measured) -> dict[str, Any]:
+    return {**asdict(one), "fingerprint": [round(float(value), 6) for value in one.fingerprint]}
+
+
+def _kept_measures(path: Path, made_for: list[Any]) -> Measured | None:
+    """What was measured before; None where it was for other settings, or cannot be read and is measured again."""
+    try:
+        kept = json.loads(path.read_bytes())
+        return _from_json(kept["measured"]) if kept["made_for"] == made_for else None
+    except (FileNotFoundError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _from_json(kept: dict[str, Any]) -> Measured:
+    fingerprint = np.array(kept["fingerprint"], np.float32)
+    height, width = kept["size"]
+    return Measured(**{**kept, "size": (height, width), "bucket": Bucket(**kept["bucket"]), "fingerprint": fingerprint})

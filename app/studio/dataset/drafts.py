@@ -1,0 +1,347 @@
+"""What a person is preparing, kept on the server: pictures, captions, choices; it outlives page, browser and server.
+
+A draft is a folder with `draft.json` and the pictures as plain PNG. It is changed by functions from draft to draft
+under a lock, so that two tabs, two requests and two servers never lose each other's words; `revision` counts the
+changes and tells a page whether what it shows is the newest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.state_file import StateFile
+from app.studio.accounts.people import login_of_key
+from app.studio.dataset.draft_file import VERSION, captions_in, read_table, salvage, version_of
+from app.studio.dataset.draft_trash import forget, returned, take_back, throw_away
+from app.studio.paths import Places
+from app.ui.components import text
+from trainers.errors import VelaturaError
+from trainers.runs.run import whole_file
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+UNDO_STEPS = 20
+PREVIEW_SIDE = 480
+_PUBLIC = re.compile(rb'"public":\s*"([\w-]{22})"')
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class Picture(_Part):
+    """One picture as it was taken in: upright, without metadata."""
+
+    id: str
+    name: str
+    """Of the file it came from, with its folders, in the words of whoever named it."""
+    caption: str
+    size: tuple[int, int]
+    """(height, width) of what is kept."""
+    rival: str = ""
+    """What another tab had written here before it was overwritten: shown, so that no text is lost silently."""
+
+
+class LeftOut(_Part):
+    """A file that was not taken in, and the sentence about it."""
+
+    id: str
+    name: str
+    reason: str
+
+
+class Undo(_Part):
+    """How to take back one change."""
+
+    id: str = ""
+    """Of a step that is still being added to."""
+    said: str
+    """What was done, in words: `3 captions changed.`"""
+    captions: dict[str, tuple[str, str]] = {}
+    """By picture: (before, after)."""
+    removed: tuple[tuple[int, Picture], ...] = ()
+    """Pictures with their places, in ascending order."""
+    trigger: str = ""
+    """The trigger word that was cleared with them."""
+
+
+class Choices(_Part):
+    """What is chosen in the second step."""
+
+    aim: Literal["style", "subject"] = "style"
+    preset: str = "balanced"
+    method: str = ""
+    """A method's name, or "" for that of the preset."""
+    base: str = "starter"
+    settings: dict[str, Any] = {}
+    """Everything else that was changed, by dotted key of the config: `train.steps`."""
+
+
+class Draft(_Part):
+    """Everything that the three steps of Train have gathered."""
+
+    id: str
+    public: str
+    """Name of the folder with its previews, which nobody can guess."""
+    schema_version: int = VERSION
+    key: str = ""
+    """Of a login's draft; other keys are secrets, by which whoever knows them finds the draft."""
+    revision: int = 0
+    changed: float = 0.0
+    """Seconds since the epoch."""
+    tab: str = ""
+    """The page that made the last change."""
+    pictures: tuple[Picture, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    trigger: str = ""
+    undo: tuple[Undo, ...] = ()
+    """The newest last."""
+    choices: Choices = Choices()
+    name: str = ""
+    """Of the style, from the third step."""
+    prompts: tuple[str, ...] = ()
+    """Of the previews, from the third step."""
+    clone_of: str = ""
+    """The run whose pictures and settings these were."""
+    aside: Draft | None = None
+    """What was being prepared when that run was cloned."""
+    notice: str = ""
+    """What has to be said about the file itself, until somebody has read it."""
+    started: tuple[str, str] | None = None
+    """Of the last start: the mark that the page gave it, and the run that came of it."""
+
+    def picture(self, identifier: str) -> Picture | None:
+        """The picture with this id."""
+        return next((one for one in self.pictures if one.id == identifier), None)
+
+    def with_(self, **changes: Any) -> Draft:
+        """The draft with other values in some fields; with at most as many steps to undo as are kept."""
+        if "undo" in changes:
+            changes["undo"] = tuple(changes["undo"])[-UNDO_STEPS:]
+        return self.model_copy(update=changes)
+
+
+class Drafts:
+    """All drafts of a studio, by the key of whoever works on them."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+
+    def job(self, draft: Draft) -> Path:
+        """The folder in which captions for a draft are being written by a model."""
+        return self.places.drafts / draft.id / "writing"
+
+    def read(self, key: str) -> Draft:
+        """The draft of `key`; a new one, kept nowhere yet, where there is none.
+
+        A damaged file is set aside and what can be restored takes its place, which the draft's `notice` says. Raises
+        NewerDraftError for a draft of a newer Velatura, OSError where the file cannot be reached.
+        """
+        file = self._file(key)
+        return file.read() or Draft(id=file.path.parent.name, public=secrets.token_urlsafe(16))
+
+    def look(self, key: str) -> Draft:
+        """The draft of `key`, with the pictures that have come back from the trash since the last change."""
+        file = self._file(key)
+        return self.change(key, lambda now: now) if returned(file.path.parent) else self.read(key)
+
+    def open(self, key: str) -> Draft:
+        """The draft of `key`, begun where there is none: from then on its folders keep their names."""
+        draft = self.read(key)
+        return draft if draft.revision else self.change(key, lambda new: new.with_(changed=time.time()))
+
+    def change(self, key: str, change: Callable[[Draft], Draft], tab: str = "") -> Draft:
+        """Apply `change` to the newest state and keep the result; what it returns unchanged is not written.
+
+        `tab` names the page that asks for it.
+        """
+        file = self._file(key)
+        file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file.lock():
+            old = self.read(key)
+            back = returned(file.path.parent)
+            new = change(self._with_returned(old, back))
+            if new == old:
+                forget(back)  # what they hold is here already
+                return old
+            mine = new.key or (key if login_of_key(key) else "")
+            new = new.with_(revision=old.revision + 1, changed=time.time(), tab=tab, key=mine)
+            _back_up(file.path)
+            file.write(new)
+            forget(back)
+            self._tidy(old, new)
+        return new
+
+    def pictures(self, draft: Draft) -> Path:
+        """The folder of a draft's pictures, `ID.png` each."""
+        return self._made(self.places.drafts / draft.id / "pictures")
+
+    def measures(self, draft: Draft) -> Path:
+        """The folder of what was measured on a draft's pictures."""
+        return self._made(self.places.drafts / draft.id / "measures")
+
+    def previews(self, draft: Draft) -> Path:
+        """The folder of a draft's small pictures for pages, `ID.webp` each."""
+        return self._made(self.places.public / draft.public)
+
+    def public_names(self) -> set[str]:
+        """The names of the folders with previews, of every draft there is."""
+        names = set()
+        for path in self.places.drafts.glob("*/draft*.json"):  # damaged ones, too: a person may put them back
+            names |= {found.decode() for found in _PUBLIC.findall(path.read_bytes())}
+        return names
+
+    def write_dataset(self, draft: Draft, folder: Path) -> None:
+        """Write pictures and captions to a new folder as training takes them: `fox.png`, `fox.txt`."""
+        folder.mkdir(parents=True)
+        for number, picture in enumerate(draft.pictures, 1):
+            shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", folder / f"{number:04d}.png")
+            (folder / f"{number:04d}.txt").write_text(picture.caption + "\n", encoding="utf-8")
+
+    def _file(self, key: str) -> StateFile[Draft]:
+        folder = self.places.drafts / hashlib.sha256(key.encode()).hexdigest()[:32]
+        restore = partial(self._restore, folder.name)
+        return StateFile(folder / "draft.json", parse, Draft.model_dump_json, restore, folder / ".lock")
+
+    def _restore(self, identifier: str, damaged: bytes, before: Draft | None) -> Draft | None:
+        """The draft as it was before the last change, with what can be read of the damaged file and all pictures."""
+        found = _valid(salvage(damaged))
+        draft = before or Draft.model_validate(
+            {"public": secrets.token_urlsafe(16), **found, "id": identifier, "aside": None}
+        )
+        pictures, known = list(draft.pictures), known_pictures(draft)
+        for path in sorted(self.pictures(draft).glob("*.png"), key=lambda path: path.stat().st_mtime):
+            is_picture = not path.name.startswith(".") and path.stem not in known  # else it is half written, or here
+            if is_picture and (picture := _found(path)) is not None:
+                pictures.append(picture)
+        captions = captions_in(damaged)
+        pictures = [
+            one.model_copy(update={"caption": captions.get(one.id, one.caption)})
+            for one in pictures
+            if (self.pictures(draft) / f"{one.id}.png").is_file()
+        ]
+        for one in pictures:
+            self._draw_preview(draft, one)
+        said = text.draft_restored(len(pictures), sum(not one.caption for one in pictures))
+        revision = max(draft.revision + 1, found.get("revision", 0)) + 1  # above what a page may have seen of it
+        return draft.with_(pictures=tuple(pictures), revision=revision, notice=said)
+
+    def _draw_preview(self, draft: Draft, picture: Picture) -> None:
+        place = self.previews(draft) / f"{picture.id}.webp"
+        if place.is_file():
+            return
+        save_preview(_decoded(self.pictures(draft) / f"{picture.id}.png"), place)
+
+    def _made(self, folder: Path) -> Path:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _with_returned(self, draft: Draft, places: Sequence[Path]) -> Draft:
+        """The draft with the pictures that have come back from the trash at its end."""
+        known, back = known_pictures(draft), []
+        for table in take_back(places, self.pictures(draft)):
+            picture = (
+                Picture.model_validate(table)
+                if _is_picture(table)
+                else _found(self.pictures(draft) / f"{table['id']}.png")
+            )
+            if picture is not None and picture.id not in known:
+                back.append(picture)
+                self._draw_preview(draft, back[-1])
+        return draft.with_(pictures=(*draft.pictures, *back)) if back else draft
+
+    def _tidy(self, old: Draft, new: Draft) -> None:
+        """Move pictures that can no longer be brought back here to the trash; what was made of them is deleted."""
+        before, now = known_pictures(old), known_pictures(new)
+        gone = [picture for identifier, picture in before.items() if identifier not in now]
+        for picture in gone:
+            (self.previews(old) / f"{picture.id}.webp").unlink(missing_ok=True)
+            (self.measures(old) / f"{picture.id}.json").unlink(missing_ok=True)
+        with suppress(OSError, VelaturaError):  # the change is made; they stay where they are
+            tables = [picture.model_dump() for picture in gone]
+            throw_away(self.places.runs, self.pictures(old).parent, self.pictures(old), tables, login_of_key(new.key))
+
+
+def save_preview(image: Image.Image, place: Path) -> None:
+    """Write the small picture that pages show of an `RGB` or `RGBA` image."""
+    from PIL import Image
+
+    from trainers.data.decode import flatten
+
+    small = flatten(image).copy()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
+    small.save(place, quality=82)
+
+
+def parse(content: bytes) -> Draft:
+    """The draft of a file's bytes. Raises ValueError where they are damaged, NewerDraftError where they are newer."""
+    return Draft.model_validate(read_table(content))
+
+
+def _back_up(path: Path) -> None:
+    """Keep a draft of an older form beside the newer one that is about to take its place."""
+    with suppress(FileNotFoundError):
+        content = path.read_bytes()
+        version = version_of(content)
+        backup = path.with_name(f"draft.v{version}.json")
+        if 0 < version < VERSION and not backup.exists():
+            with whole_file(backup) as building:
+                building.write_bytes(content)
+
+
+def _valid(table: dict[str, Any]) -> dict[str, Any]:
+    """Of a draft's values those that it could have."""
+    blank: dict[str, Any] = {"id": "", "public": ""}
+    valid: dict[str, Any] = {}
+    for name, value in table.items():
+        kept = [one for one in value if _is_picture(one)] if name == "pictures" and isinstance(value, list) else value
+        with suppress(ValidationError):
+            valid[name] = getattr(Draft.model_validate(blank | {name: kept}), name, None)
+    return {name: value for name, value in valid.items() if name in Draft.model_fields}
+
+
+def _is_picture(value: Any) -> bool:
+    try:
+        return bool(Picture.model_validate(value).id)
+    except ValidationError:
+        return False
+
+
+def _found(path: Path) -> Picture | None:
+    """A picture of which only the file is left; None where that is no picture either."""
+    from PIL import Image
+
+    from trainers.data.decode import UnreadableError
+
+    try:
+        _decoded(path)
+        with Image.open(path, formats=("PNG",)) as image:
+            return Picture(id=path.stem, name=path.name, caption="", size=(image.height, image.width))
+    except (OSError, UnreadableError):
+        return None
+
+
+def _decoded(path: Path) -> Image.Image:
+    """One of our pictures, made smaller, but not so small as a preview. Raises UnreadableError."""
+    from trainers.data.decode import open_image
+
+    return open_image(path, keep_pixels=(2 * PREVIEW_SIDE) ** 2, formats=("PNG",))
+
+
+def known_pictures(draft: Draft) -> dict[str, Picture]:
+    """Every picture of a draft by its id: those in it, those that undoing brings back, those that are kept aside."""
+    before = known_pictures(draft.aside) if draft.aside is not None else {}
+    removed = {picture.id: picture for step in draft.undo for _, picture in step.removed}
+    return before | removed | {picture.id: picture for picture in draft.pictures}

@@ -1,0 +1,146 @@
+"""What can be done to a draft's pictures and captions: functions from draft to draft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from app.studio.dataset.drafts import Draft, LeftOut, Picture, Undo
+from app.ui.components.text import counted
+from trainers.data.captions import one_line
+
+MOST_LETTERS = 2000
+MOST_TRIGGER = 80
+
+
+def with_caption(draft: Draft, identifier: str, text: str, was: str) -> Draft:
+    """Write one caption. `was` is what the page showed before; words that it never showed are kept as its rival."""
+    picture = draft.picture(identifier)
+    text = clean(text)
+    if picture is None or picture.caption == text:
+        return draft
+    rival = picture.caption if picture.caption != clean(was) else picture.rival
+    return _replaced(draft, picture.model_copy(update={"caption": text, "rival": rival}))
+
+
+def with_rival(draft: Draft, identifier: str, take: bool) -> Draft:
+    """Take the words of the other tab instead of one's own, or let go of them."""
+    picture = draft.picture(identifier)
+    if picture is None or not picture.rival:
+        return draft
+    caption = picture.rival if take else picture.caption
+    return _replaced(draft, picture.model_copy(update={"caption": caption, "rival": ""}))
+
+
+def with_captions(draft: Draft, captions: Mapping[str, str], said: str) -> Draft:
+    """Write several captions in one step that can be taken back; `said` counts them: `{} changed.`"""
+    before = {picture.id: picture.caption for picture in draft.pictures}
+    wanted = {identifier: clean(text) for identifier, text in captions.items()}
+    changes = {
+        identifier: (before[identifier], text)
+        for identifier, text in wanted.items()
+        if identifier in before and before[identifier] != text
+    }
+    if not changes:
+        return draft
+    pictures = tuple(
+        picture.model_copy(update={"caption": changes[picture.id][1]}) if picture.id in changes else picture
+        for picture in draft.pictures
+    )
+    step = Undo(said=said.format(counted(len(changes), "caption")), captions=changes)
+    return draft.with_(pictures=pictures, undo=(*draft.undo, step))
+
+
+def written(draft: Draft, captions: Mapping[str, str], step_id: str) -> Draft:
+    """Write captions as a model gives them one after the other; all with the same `step_id` are taken back together."""
+    once = with_captions(draft.with_(undo=()), captions, "{}")
+    if not once.undo:
+        return draft
+    place = next((k for k, step in enumerate(draft.undo) if step.id == step_id), len(draft.undo))
+    begun = draft.undo[place].captions if place < len(draft.undo) else {}
+    changes = begun | once.undo[0].captions
+    step = Undo(id=step_id, said=f"{counted(len(changes), 'caption')} written.", captions=changes)
+    return once.with_(undo=(*draft.undo[:place], step, *draft.undo[place + 1 :]))
+
+
+def replacements(draft: Draft, find: str, replace: str) -> dict[str, str]:
+    """The captions that finding and replacing would change, by picture, as they would become; letters match exactly."""
+    if not find:
+        return {}
+    changed = {picture.id: clean(picture.caption.replace(find, replace)) for picture in draft.pictures}
+    return {picture.id: changed[picture.id] for picture in draft.pictures if changed[picture.id] != picture.caption}
+
+
+def without(draft: Draft, identifiers: Sequence[str], said: str) -> Draft:
+    """Take pictures out; they can be brought back."""
+    gone = tuple((place, one) for place, one in enumerate(draft.pictures) if one.id in identifiers)
+    if not gone:
+        return draft
+    kept = tuple(one for one in draft.pictures if one.id not in identifiers)
+    return draft.with_(pictures=kept, undo=(*draft.undo, Undo(said=said, removed=gone)))
+
+
+def settled(draft: Draft) -> Draft:
+    """Let go of pictures that were taken out: they cannot be brought back here."""
+    steps = tuple(step for step in draft.undo if not step.removed)
+    return draft.with_(undo=steps, aside=settled(draft.aside) if draft.aside is not None else None)
+
+
+def emptied(draft: Draft) -> Draft:
+    """Start afresh; the pictures can be brought back."""
+    bare = without(draft, [one.id for one in draft.pictures], "Everything was cleared.")
+    if bare.undo:
+        last = bare.undo[-1].model_copy(update={"trigger": draft.trigger})
+        bare = bare.with_(undo=(*bare.undo[:-1], last))
+    return bare.with_(left_out=(), trigger="", name="", prompts=(), clone_of="")
+
+
+def undone(draft: Draft) -> Draft:
+    """Take back the last step: removed pictures return to their places, captions edited since then stay as they are."""
+    if not draft.undo:
+        return draft
+    *steps, step = draft.undo
+    pictures = list(draft.pictures)
+    for place, picture in step.removed:
+        pictures.insert(min(place, len(pictures)), picture)
+    for place, picture in enumerate(pictures):
+        before, after = step.captions.get(picture.id, (None, None))
+        if before is not None and picture.caption == after:
+            pictures[place] = picture.model_copy(update={"caption": before})
+    return draft.with_(pictures=tuple(pictures), undo=tuple(steps), trigger=draft.trigger or step.trigger)
+
+
+def with_pictures(draft: Draft, pictures: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
+    """Add pictures, and what could not be read, at the end; whoever starts afresh is done with the pictures before."""
+    undo = draft.undo if draft.pictures or not pictures else ()
+    return draft.with_(pictures=(*draft.pictures, *pictures), left_out=(*draft.left_out, *left_out), undo=undo)
+
+
+def dismissed(draft: Draft, identifier: str) -> Draft:
+    """Forget a file that was left out; all of them for ""."""
+    kept = tuple(one for one in draft.left_out if identifier and one.id != identifier)
+    return draft.with_(left_out=kept)
+
+
+def notice_read(draft: Draft) -> Draft:
+    """Let go of what was said about the draft's file."""
+    return draft.with_(notice="")
+
+
+def with_trigger(draft: Draft, text: str) -> Draft:
+    """Set the word that calls the style up."""
+    return draft.with_(trigger=one_line(text)[:MOST_TRIGGER])
+
+
+def clean(text: str) -> str:
+    """A caption as it is kept: one line of bounded length."""
+    return one_line(text[: 2 * MOST_LETTERS])[:MOST_LETTERS]
+
+
+def _replaced(draft: Draft, picture: Picture) -> Draft:
+    return draft.with_(pictures=tuple(picture if one.id == picture.id else one for one in draft.pictures))
+
+
+def masked(draft: Draft) -> Draft:
+    """Leave transparent parts out of the lesson instead of laying them on white."""
+    settings = draft.choices.settings | {"data.transparency": "mask"}
+    return draft.with_(choices=draft.choices.model_copy(update={"settings": settings}))

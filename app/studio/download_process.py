@@ -1,0 +1,20 @@
+"""The process that downloads a base model: `python -m app.studio.download_process FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.studio.worker import Tell, report, tell_download
+
+
+def download(asked: dict[str, Any], tell: Tell) -> None:
+    """Download the model that is asked for, into the hub's cache."""
+    from trainers.models.files.download import download_model
+
+    download_model(asked["model"], tell_download(tell))
+
+
+if __name__ == "__main__":
+    report(Path(sys.argv[1]), download)

@@ -1,0 +1,156 @@
+"""Base models on their way from the hub: one process each, seen by every page."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from app.studio.paths import Places
+from app.studio.worker import Worker
+from trainers.errors import VelaturaError
+from trainers.models.files.download import NeedsTokenError
+
+DOWNLOADER = "app.studio.download_process"
+TOKEN = "HF_TOKEN"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A base model that can be downloaded; `size` is about how many bytes come."""
+
+    model: str
+    title: str
+    family: str
+    size: int
+    words: str
+    licence: str
+
+    @property
+    def page(self) -> str:
+        """Where the hub shows it."""
+        return f"https://huggingface.co/{self.model}"
+
+
+OFFERS = (
+    Offer(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "Stable Diffusion 1.5",
+        "sd1",
+        4_300_000_000,
+        "The most widely used one; trains on small graphics cards.",
+        "CreativeML OpenRAIL-M",
+    ),
+    Offer(
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "Stable Diffusion XL",
+        "sdxl",
+        13_900_000_000,
+        "Finer, larger pictures; wants a graphics card with 12 GB or more.",
+        "CreativeML OpenRAIL++-M",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Download:
+    """How far a download is."""
+
+    phase: Literal["none", "starting", "download", "done", "stopped", "failed"] = "none"
+    done: int = 0
+    of: int = 0
+    sentence: str = ""
+    details: str = ""
+    needs_token: bool = False
+    """The hub gives it only to whoever has accepted its terms, and has to be told who asks."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether more is to come."""
+        return self.phase in ("starting", "download")
+
+
+class Downloads:
+    """All downloads of a studio."""
+
+    def __init__(self, places: Places) -> None:
+        self._folder = places.root / "downloads"
+        self._workers: dict[str, Worker] = {}
+        self._wanted: dict[str, set[str]] = {}  # by model, who waits for it
+        self._lock = threading.Lock()
+
+    def start(self, model: str, key: str, token: str = "") -> None:
+        """Begin to download a model for somebody; where that is under way, it goes on. The token is written nowhere."""
+        with self._lock:
+            self._wanted.setdefault(model, set()).add(key)
+            if not self.look(model).busy:
+                self._worker(model).start({"model": model}, {TOKEN: token} if token else None)
+
+    def models(self) -> list[str]:
+        """Every model that this studio has been asked to download."""
+        return list(self._wanted)
+
+    def arrived_for(self, key: str) -> str:
+        """A model that somebody has waited for and that is here now, said once; else nothing."""
+        with self._lock:
+            for model, keys in self._wanted.items():
+                if key in keys and self.look(model).phase == "done":
+                    keys.discard(key)
+                    return model
+        return ""
+
+    def stop(self, model: str, key: str) -> None:
+        """End somebody's download; what has come is kept, so that it goes on from there when it is begun again.
+
+        It goes on for others who wait for it. VelaturaError where only others do.
+        """
+        with self._lock:
+            waiting = self._wanted.get(model, set())
+            if waiting and key not in waiting:
+                raise VelaturaError("somebody else began this download, so it goes on")
+            waiting.discard(key)
+            if not waiting:
+                self._worker(model).stop()
+
+    def stop_all(self) -> None:
+        """End all downloads that this studio has begun."""
+        for worker in self._workers.values():
+            worker.stop()
+
+    def look(self, model: str) -> Download:
+        """How far the download of a model is."""
+        worker = self._worker(model)
+        if worker.asked() is None:
+            return Download()
+        lives, events = worker.look()
+        last: dict[str, Any] = events[-1] if events else {"type": "start"}
+        match last["type"]:
+            case "done":
+                return Download("done")
+            case "error":
+                needs_token = last["kind"] == NeedsTokenError.__name__
+                return Download("failed", 0, 0, last["sentence"], last["details"], needs_token)
+            case "download":
+                state = Download("download", last["done"], last["of"])
+            case _:
+                state = Download("starting")
+        if lives:
+            return state
+        return Download("stopped" if worker.was_stopped() else "failed", state.done, state.of, details=worker.log())
+
+    def _worker(self, model: str) -> Worker:
+        name = hashlib.sha256(model.encode()).hexdigest()[:16]
+        return self._workers.setdefault(model, Worker(self._folder / name, DOWNLOADER))
+
+
+def free_bytes() -> int:
+    """Room on the disk to which the hub's models go."""
+    from huggingface_hub import constants
+
+    place = Path(constants.HF_HUB_CACHE).expanduser().absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free

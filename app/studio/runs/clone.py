@@ -1,0 +1,92 @@
+"""A run once more as a draft, with its pictures, captions and settings: to change one thing and start."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+from app.jobs.views import View
+from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
+from app.studio.dataset.uploads import MOST_PICTURES, as_left_out, take
+from app.studio.names import unlike
+from app.studio.settings.plan import CARE, choose, chosen_layers, deciding_settings, from_table, values, with_choices
+from app.ui.components import text
+from trainers.config.config import Config
+from trainers.config.tables import as_table
+from trainers.data.captions import base_caption
+from trainers.data.decode import UnreadableError
+from trainers.errors import VelaturaError
+from trainers.runs.run import Run
+
+
+def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
+    """Make the draft of `key` that of a run; what somebody was preparing is kept aside.
+
+    VelaturaError where the run's pictures do not fit on the page, or are gone.
+    """
+    run = Run(view.job.folder)
+    config, draft = run.config(), drafts.open(key)
+    files = sorted(path for path in run.dataset.glob("*.png"))
+    if not 0 < len(files) <= MOST_PICTURES:
+        raise VelaturaError(text.not_cloned(view.job.name, len(files), MOST_PICTURES))
+    taken: list[Picture] = []
+    wrong: list[LeftOut] = []
+    for path in files:
+        try:
+            picture = take(drafts, draft, path.name, path)
+            taken.append(picture.model_copy(update={"caption": base_caption(path, config.data)}))
+        except UnreadableError as error:
+            wrong.append(as_left_out(path.name, f"This file {error.reason}."))
+    settled = with_settings_of(draft, config).with_(name=next_name(drafts.places.runs, config.name))
+
+    def change(now: Draft) -> Draft:
+        return Draft(
+            id=now.id,
+            public=now.public,
+            revision=now.revision,
+            pictures=tuple(taken),
+            left_out=tuple(wrong),
+            trigger=settled.trigger,
+            choices=settled.choices,
+            name=settled.name,
+            prompts=settled.prompts,
+            clone_of=view.job.name,
+            aside=now.aside if now.clone_of else now if now.pictures else now.aside,
+        )
+
+    return drafts.change(key, change, tab)
+
+
+def with_settings_of(draft: Draft, config: Config) -> Draft:
+    """The draft with a run's settings, over the preset and the aim from which the fewest of them differ."""
+    table = as_table(config)
+    theirs = values([table], config.method.name)
+
+    def differing(candidate: Draft) -> int:
+        ours = values(chosen_layers(candidate), config.method.name)
+        return sum(theirs[key] != ours[key] for key in theirs)
+
+    bare = with_choices(draft, base=config.base.model, settings={})
+    candidates = [
+        choose(choose(choose(bare, "preset", preset), "aim", aim), "method", config.method.name)
+        for aim, preset in itertools.product(("style", "subject"), CARE)
+    ]
+    settings = deciding_settings(table, config.method.name)
+    return from_table(min((with_choices(one, settings=settings) for one in candidates), key=differing), table)
+
+
+def brought_back(draft: Draft) -> Draft:
+    """What was being prepared before a run was cloned."""
+    return draft.aside.with_(revision=draft.revision) if draft.aside is not None else draft
+
+
+def let_go(draft: Draft) -> Draft:
+    """The clone, without what was kept aside for it."""
+    return draft.with_(aside=None, clone_of="")
+
+
+def next_name(runs: Path, name: str) -> str:
+    """A free name like that of a run: the next number where it is itself the second or third of its kind."""
+    first = re.sub(r" \d+$", "", name)
+    return unlike(runs, first if (runs / first).exists() else name)

@@ -1,0 +1,159 @@
+"""Measuring what a draft would take: a small job in the queue, begun when somebody comes to the third step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.small_jobs import ESTIMATE, add_estimate
+from app.jobs.states import ENDED, State
+from app.jobs.views import View
+from app.studio.dataset.drafts import Draft, Drafts
+from app.studio.names import safe_name, suggest
+from app.studio.queue import Queue
+from app.studio.runs.estimates import Cost, Measured, cost_key
+from trainers.config.config import Config
+from trainers.errors import VelaturaError
+from trainers.runs.run import whole_file
+
+FILE = "measuring.json"
+"""In a draft's folder: the job that measures it, and what for."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is known of a draft's cost."""
+
+    phase: Literal["none", "waiting", "measuring", "measured", "failed"] = "none"
+    cost: Cost | None = None
+    done: int = 0
+    of: int = 0
+    sentence: str = ""
+    """Of a failure, or what a waiting one waits for."""
+    fresh: bool = False
+    """Measured just now, and not some time before."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether more is to come."""
+        return self.phase in ("waiting", "measuring")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A measurement under way or ended: its job, and what it was for."""
+
+    number: int
+    key: str
+
+
+class Estimating:
+    """One measurement a draft at most, remembered beside it; what is measured is kept for everybody."""
+
+    def __init__(self, drafts: Drafts, queue: Queue, measured: Measured) -> None:
+        self._drafts, self._queue, self._measured = drafts, queue, measured
+        self._lock = threading.Lock()
+
+    def sweep(self) -> None:
+        """End the measurements that no draft remembers: nobody would ever look at them."""
+        remembered = {asked.number for path in self._drafts.places.drafts.glob(f"*/{FILE}") if (asked := _read(path))}
+        for view in self._queue.small_jobs():
+            if view.job.kind == ESTIMATE and view.job.id not in remembered:
+                self._end(view.job.id)
+
+    def begin(self, draft: Draft, config: Config, owner: str, again: bool = False) -> None:
+        """Measure a draft, unless that was done or is under way; `again` measures in any case."""
+        with self._lock:
+            key = cost_key(config, len(draft.pictures))
+            before = _read(self._file(draft.id))
+            if before and not self._is_there(before):
+                before = None
+            if not again and (self._measured.cost(config, len(draft.pictures)) or (before and before.key == key)):
+                return
+            self._forget(draft.id)
+            pictures = self._pictures(draft.id)
+            shutil.rmtree(pictures, ignore_errors=True)
+            self._drafts.write_dataset(draft, pictures)
+            data = config.data.model_copy(update={"images": str(pictures.absolute())})
+            name = safe_name(draft.name or suggest(draft)) or config.name
+            job = add_estimate(self._queue.store, config.model_copy(update={"data": data, "name": name}), owner)
+            with whole_file(self._file(draft.id)) as building:
+                building.write_text(json.dumps(asdict(Asked(job.id, key))), encoding="utf-8")
+
+    def look(self, draft: Draft, config: Config) -> Estimate:
+        """What is known of a draft's cost by now."""
+        known = self._measured.cost(config, len(draft.pictures))
+        with self._lock:
+            asked = _read(self._file(draft.id))
+            if asked is None or asked.key != cost_key(config, len(draft.pictures)):
+                return Estimate("measured", known) if known else Estimate()
+            try:
+                view = self._queue.watcher.view(asked.number)
+            except VelaturaError:  # somebody has cleared the queue
+                return Estimate("measured", known) if known else Estimate()
+            found = _estimate(view)
+            if found.cost and found.cost != known:
+                self._measured.keep(config, len(draft.pictures), found.cost)
+            if not found.busy:
+                shutil.rmtree(self._pictures(draft.id), ignore_errors=True)
+            return found
+
+    def forget(self, draft: Draft) -> None:
+        """Let go of a measurement: nobody waits for it any more."""
+        with self._lock:
+            self._forget(draft.id)
+
+    def _forget(self, draft: str) -> None:
+        asked = _read(self._file(draft))
+        if asked is None:
+            return
+        self._end(asked.number)
+        self._file(draft).unlink(missing_ok=True)
+        shutil.rmtree(self._pictures(draft), ignore_errors=True)
+
+    def _end(self, number: int) -> None:
+        store = self._queue.store
+        try:
+            if self._queue.watcher.view(number).state not in ENDED:
+                actions.stop(store, number, "cancel", actor=MACHINE_OWNER)
+            actions.delete(store, number, actor=MACHINE_OWNER)
+        except VelaturaError:
+            pass  # it has just ended, or is ending: then it goes with what else has ended
+
+    def _is_there(self, asked: Asked) -> bool:
+        return any(job.id == asked.number for job in self._queue.store.jobs()) if self._queue.store.exists() else False
+
+    def _file(self, draft: str) -> Path:
+        return self._drafts.places.drafts / draft / FILE
+
+    def _pictures(self, draft: str) -> Path:
+        return self._drafts.places.drafts / draft / "measured"
+
+
+def _read(path: Path) -> Asked | None:
+    """What a draft remembers of its measurement; a file that cannot be read is as none: measuring costs little."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Asked(int(kept["number"]), str(kept["key"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _estimate(view: View) -> Estimate:
+    said, facts = view.said, dict(view.said.facts)
+    if view.state == State.FINISHED and "seconds" in facts:
+        whole = {key: int(facts.get(key, 0)) for key in ("memory", "file", "free")}
+        most = bool(facts.get("at_most"))
+        cost = Cost(float(facts["seconds"]), trained=int(facts["parameters"]), at_most=most, **whole)
+        return Estimate("measured", cost, of=int(facts.get("measured", 0)), fresh=True)
+    if view.state == State.QUEUED:
+        return Estimate("waiting", sentence=view.line)
+    if view.state in ENDED:
+        return Estimate("failed", sentence=said.message or view.line)
+    return Estimate("measuring", done=said.share[0], of=said.share[1], sentence=said.message)

@@ -1,0 +1,86 @@
+"""From a draft to a run in line, for the third step of Train and for programs alike."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.jobs import actions
+from app.jobs.permissions import Actor
+from app.jobs.store import Job
+from app.studio.dataset.drafts import Draft
+from app.studio.names import name_of, suggest, unlike
+from app.studio.services import Studio
+from app.studio.settings.plan import all_layers, choose, nested, with_choices
+from trainers.adapters.methods import METHODS
+from trainers.config.layers import shorten_warmup
+from trainers.config.presets import find_preset
+from trainers.config.tables import as_table, build_config, lay_over, overlay
+from trainers.device import choose_device
+from trainers.errors import VelaturaError
+
+
+def start_run(studio: Studio, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None) -> Job:
+    """Put a draft's run in line under its name or the next free one, `settings` laid over its own; the actor's job."""
+    store = studio.queue.store
+    name = unlike(store.runs, name_of(draft.name or suggest(draft)))
+    table = shorten_warmup(lay_over(*all_layers(draft)), settings or {})
+    with tempfile.TemporaryDirectory(dir=studio.places.root, prefix="start-") as place:
+        pictures = Path(place).absolute() / "pictures"
+        studio.drafts.write_dataset(draft, pictures)
+        config = build_config(table, settings or {}, {"name": name, "data": {"images": str(pictures)}})
+        _check_switches(settings or {}, as_table(config))
+        return actions.add(store, config, actor=actor)
+
+
+def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any]) -> tuple[Draft, dict[str, Any]]:
+    """The draft with what a program has chosen, and its settings as a table, without the choice of the method.
+
+    `settings` are a config file's tables or dotted keys (`train.steps`). Raises VelaturaError.
+    """
+    table = _as_table(settings)
+    method = table.get("method")
+    named = method if isinstance(method, str) else method.get("name", "") if isinstance(method, dict) else ""
+    if named and named not in METHODS:
+        raise VelaturaError(f"there is no method {named!r}; there are {', '.join(METHODS)}")
+    own_base = table.get("base")
+    base = str(own_base.get("model", base)) if isinstance(own_base, dict) else base
+    draft = with_choices(draft, preset=find_preset(preset).name, base=base, method="", settings={})
+    if named:
+        draft = choose(draft, "method", named)
+    if isinstance(method, str):
+        del table["method"]
+    _check_orders(table)
+    return draft, table
+
+
+def _check_orders(table: Mapping[str, Any]) -> None:
+    """Raise VelaturaError where a setting says what the draft or the call says, or has a type that would be lost."""
+    if "name" in table:
+        raise VelaturaError("the name is what /start takes as `name`: it cannot be set here")
+    for section in ("data", "base", "train"):
+        if not isinstance(table.get(section, {}), dict):
+            raise VelaturaError(f"{section} is a table of settings, not {table[section]!r:.80}")
+    if "images" in table.get("data", {}):
+        raise VelaturaError("the pictures are those of the draft: data.images cannot be set here")
+    choose_device(str(table.get("train", {}).get("device", "auto")))
+
+
+def _check_switches(settings: Mapping[str, Any], config: Mapping[str, Any], place: str = "") -> None:
+    """Raise VelaturaError where true or false was given for a number, which would be read as 1 or 0."""
+    for key, value in settings.items():
+        kept = config.get(key)
+        if isinstance(value, dict) and isinstance(kept, dict):
+            _check_switches(value, kept, f"{place}{key}.")
+        elif isinstance(value, bool) and isinstance(kept, int | float) and not isinstance(kept, bool):
+            raise VelaturaError(f"{place}{key} is a number, not {str(value).lower()}")
+
+
+def _as_table(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys and tables, mixed as they may be, as tables in tables."""
+    table: dict[str, Any] = {}
+    for key, value in settings.items():
+        table = overlay(table, nested({str(key): value}))
+    return table

@@ -1,0 +1,61 @@
+"""What every page of the studio is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.studio.base_models import Bases
+from app.studio.dataset.caption_jobs import Writers
+from app.studio.dataset.checks import Checker
+from app.studio.dataset.drafts import Drafts
+from app.studio.downloads import Downloads
+from app.studio.generation.generations import Drawings
+from app.studio.paths import Places
+from app.studio.queue import Queue
+from app.studio.runs.estimate_jobs import Estimating
+from app.studio.runs.estimates import Measured
+from app.studio.styles.library import Shelf
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The parts behind the pages; one of each a server."""
+
+    places: Places
+    uploads: Path
+    """Where Gradio puts uploads of this server."""
+    drafts: Drafts
+    checker: Checker
+    writers: Writers
+    queue: Queue
+    bases: Bases
+    downloads: Downloads
+    measured: Measured
+    estimating: Estimating
+    shelf: Shelf
+    drawings: Drawings
+
+    def close(self) -> None:
+        """End the downloads that only this studio follows."""
+        self.downloads.stop_all()
+
+
+def open_studio(places: Places, uploads: Path, shared: bool = False) -> Studio:
+    """The parts of a studio that keeps things in `places`; one that is `shared` takes no paths from people."""
+    drafts, queue, measured = Drafts(places), Queue(places), Measured(places)
+    bases, shelf = Bases(anywhere=not shared), Shelf(queue)
+    return Studio(
+        places,
+        uploads,
+        drafts,
+        Checker(drafts),
+        Writers(drafts, queue),
+        queue,
+        bases,
+        Downloads(places),
+        measured,
+        Estimating(drafts, queue, measured),
+        shelf,
+        Drawings(queue, shelf, bases),
+    )

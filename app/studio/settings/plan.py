@@ -1,0 +1,282 @@
+"""From what a draft has chosen to the config of a run: preset, method, aim, and whatever was changed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.studio.dataset.drafts import Choices, Draft
+from app.studio.names import safe_name
+from app.studio.settings.fields import SET_ELSEWHERE, Field, find_field, list_fields
+from app.studio.settings.techniques import WORD, first_value, what_comes_with
+from trainers.adapters.methods import METHODS
+from trainers.config.config import Config
+from trainers.config.layers import shorten_warmup
+from trainers.config.migrations import migrate
+from trainers.config.presets import Preset, find_preset
+from trainers.config.tables import KEY_FIRST, build_config, find_problems, lay_over, overlay
+from trainers.config.techniques import BESIDE_METHODS, Technique
+from trainers.errors import VelaturaError
+
+CARE = ("quick", "balanced", "faithful", "tiny-file", "low-memory")
+"""The presets that people choose from; those named after a method give that method's settings."""
+SUBJECT: Mapping[str, Any] = {"data": {"flip": False}}
+"""A face mirrored is another face; the word for a new thing has to be learned too, where the method can."""
+UNNAMED = "style"
+"""Stands for the name until there is one."""
+METHOD_KEY = "method."
+NO_LAYERS = {"targets.unet": "none", "targets.text_encoder": "none"}
+
+
+def method_of(choices: Choices) -> str:
+    """The method that was chosen, else the preset's; "" where a word is learned and no layer."""
+    if learns_word_alone(choices):
+        return ""
+    return choices.method if choices.method in METHODS else _preset(choices).method
+
+
+def learns_word_alone(choices: Choices) -> bool:
+    """Whether there is a word to learn, and no layer beside it."""
+    settings = choices.settings
+    targets = (settings.get("targets.unet"), settings.get("targets.text_encoder", "none"))
+    return bool(settings.get(WORD.key)) and targets == ("none", "none")
+
+
+def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
+    """The settings tables of preset, method, techniques that are on, aim, and of what the three steps have gathered.
+
+    What was changed by hand is not among them.
+    """
+    choices, method = draft.choices, method_of(draft.choices)
+    changed = nested(changed_settings(choices))
+    layers: list[Mapping[str, Any]] = [shorten_warmup(_preset(choices).settings_for(choices.base), changed)]
+    if not method:
+        layers = [{section: table for section, table in layers[0].items() if section != "method"}]
+    elif method != _preset(choices).method:
+        layers.append(_method_settings(method, choices.base))
+    on = techniques_on(*layers, changed)
+    layers += [what_comes_with(one, method, choices.base) for one in on]
+    if choices.aim == "subject":
+        layers += [SUBJECT, {"targets": {"text_encoder": METHODS[method].text_preset}} if method else {}]
+    own: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": choices.base}}
+    own["data"] = {"trigger": draft.trigger}
+    if draft.prompts:
+        own["sample"] = {"prompts": list(draft.prompts)}
+    return [*layers, own]
+
+
+def techniques_on(*layers: Mapping[str, Any]) -> list[Technique]:
+    """The techniques beside the method that these settings have on."""
+    table = lay_over(*layers)
+    return [one for one in BESIDE_METHODS if one.is_on(table)]
+
+
+def changed_settings(choices: Choices) -> dict[str, Any]:
+    """What was changed by hand, by key of the config; of the methods' settings those of the chosen one."""
+    method = method_of(choices)
+    changed = {}
+    for kept, value in choices.settings.items():
+        key = _key_for(kept, method)
+        if key and find_field(key, method) and key not in SET_ELSEWHERE:
+            changed[key] = value
+    return changed
+
+
+def all_layers(draft: Draft) -> list[Mapping[str, Any]]:
+    """All settings tables of a draft, later ones over earlier ones."""
+    return [*chosen_layers(draft), nested(changed_settings(draft.choices))]
+
+
+def plan(draft: Draft, **more: Any) -> Config:
+    """The config of the draft, with `more` over it. VelaturaError says what is wrong with it."""
+    return build_config(*all_layers(draft), more)
+
+
+def problems(draft: Draft) -> dict[str, str]:
+    """What is wrong with the draft's settings: a sentence by key."""
+    found = find_problems(*all_layers(draft))
+    changed, method = changed_settings(draft.choices), method_of(draft.choices)
+    return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
+
+
+def values(layers: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
+    """The value of every field under these layers, as far as it goes by key, right or wrong."""
+    table = lay_over(*layers)
+    implied = METHODS[method].implied(table.get("method", {})) if method else {}
+    defaults = {f"{METHOD_KEY}{name}": value for name, value in implied.items()}
+    return {one.key: _at(table, one.key, defaults.get(one.key, one.default)) for one in list_fields(method)}
+
+
+def with_setting(draft: Draft, key: str, text: str) -> Draft:
+    """Change one setting by hand; one that becomes what it would be anyway is not changed any more."""
+    method = method_of(draft.choices)
+    one = find_field(key, method)
+    if one is None or key in SET_ELSEWHERE:
+        return draft
+    value = one.read(text)
+    settings = {kept: each for kept, each in draft.choices.settings.items() if _key_for(kept, method) != key}
+    others = without_settings(draft, key)
+    if one.show(value) != one.show(values(all_layers(others), method)[key]):
+        settings[_kept(key, method)] = value
+    return with_choices(draft, settings=settings)
+
+
+def without_settings(draft: Draft, *keys: str) -> Draft:
+    """Let the preset decide again about some settings, or about all."""
+    method = method_of(draft.choices)
+    kept = {
+        each: value for each, value in draft.choices.settings.items() if keys and _key_for(each, method) not in keys
+    }
+    return with_choices(draft, settings=kept)
+
+
+def with_choices(draft: Draft, **changes: Any) -> Draft:
+    """The draft with other choices."""
+    return draft.with_(choices=draft.choices.model_copy(update=changes))
+
+
+def choose(draft: Draft, what: str, value: str) -> Draft:
+    """Choose `aim`, `preset` or `method`; what there is not is not chosen. Another preset brings its own method."""
+    allowed = {"aim": ("style", "subject"), "preset": CARE, "method": tuple(METHODS)}
+    if value not in allowed.get(what, ()):
+        return draft
+    if what == "preset":
+        return with_choices(draft, preset=value, method="")
+    if what == "method" and learns_word_alone(draft.choices):
+        draft = without_settings(draft, *NO_LAYERS)
+    own = _preset(draft.choices).method
+    return with_choices(draft, **{what: "" if what == "method" and value == own else value})
+
+
+def turned(draft: Draft, technique: Technique, on: bool) -> Draft:
+    """A technique turned on as its preset has it, or off together with the settings that only it gives an effect."""
+    if on:
+        field = find_field(technique.key, method_of(draft.choices))
+        first = first_value(technique, draft.choices.base)
+        return with_setting(draft, technique.key, field.show(first)) if field else draft
+    off = without_settings(learning_alone(draft, False) if technique == WORD else draft, technique.key)
+    return _without_idle(off, technique, problems(draft))
+
+
+def with_words(draft: Draft, technique: Technique, text: str) -> Draft:
+    """A technique with other words of one's own; without any it is off."""
+    return with_setting(draft, technique.key, text) if text.strip() else turned(draft, technique, False)
+
+
+def learning_alone(draft: Draft, alone: bool) -> Draft:
+    """The word that is learned alone, or with a method again."""
+    if not alone or not draft.choices.settings.get(WORD.key):
+        none = [key for key in NO_LAYERS if draft.choices.settings.get(key) == "none"]
+        return without_settings(draft, *none) if none else draft
+    before = problems(draft)
+    for key, value in NO_LAYERS.items():
+        draft = with_setting(draft, key, value)
+    return _without_idle(draft, WORD, before)
+
+
+def refusal(draft: Draft, technique: Technique) -> str:
+    """The sentence about what does not go with a technique that is on; "" where all goes with it."""
+    without = problems(turned(draft, technique, False))
+    return next((said for key, said in problems(draft).items() if without.get(key) != said), "")
+
+
+def deciding_settings(table: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """The settings of a whole config on which others depend, as a draft with this method keeps them."""
+    keys = ["train.steps", *(one.key for one in techniques_on(table))]
+    keys += [key for key, value in NO_LAYERS.items() if _at(table, key, "") == value]
+    return {_kept(key, method): _at(table, key, None) for key in keys}
+
+
+def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
+    """Take over the settings of a config file: every setting that it names, whatever the preset says.
+
+    One of an earlier Velatura is read as it was meant. VelaturaError names what there is not.
+    """
+    table = migrate(table, "this file")
+    checked = {"name": UNNAMED, **table}
+    build_config(checked)
+    method = str(lay_over(checked).get("method", {}).get("name", "lora")) if "method" in table else ""
+    base = str(_at(checked, "base.model", draft.choices.base))
+    draft = with_choices(draft, method=method, base=base, settings={})
+    if method:
+        draft = choose(draft, "method", method)
+    draft = draft.with_(
+        name=str(table.get("name", draft.name)),
+        trigger=str(_at(checked, "data.trigger", draft.trigger)),
+        prompts=tuple(_at(checked, "sample.prompts", draft.prompts)),
+    )
+    method = method_of(draft.choices)
+    first = [one.key for one in BESIDE_METHODS] + list(NO_LAYERS)  # what others are depends on these
+    for one in sorted(list_fields(method), key=lambda one: first.index(one.key) if one.key in first else len(first)):
+        value = _at(checked, one.key, None)
+        if value is not None and one.key not in SET_ELSEWHERE:
+            draft = with_setting(draft, one.key, one.show(value))
+    return draft
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as tables in tables."""
+    table: dict[str, Any] = {}
+    for key, value in settings.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        table = overlay(table, value)
+    return table
+
+
+def _preset(choices: Choices) -> Preset:
+    try:
+        return find_preset(choices.preset)
+    except VelaturaError:
+        return find_preset("balanced")
+
+
+def _method_settings(method: str, base: str) -> dict[str, Any]:
+    """A method's own section and learning rate from the preset named after it; its defaults where there is none."""
+    try:
+        settings = find_preset(method).settings_for(base)
+    except VelaturaError:
+        return {"method": {"name": method}}
+    rate = settings.get("train", {}).get("learning_rate")
+    found = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
+    if "targets" in settings:  # some sit where others do not
+        found["targets"] = settings["targets"]
+    return found
+
+
+def _without_idle(draft: Draft, technique: Technique, before: Mapping[str, str]) -> Draft:
+    """Without the changed settings beside a technique's own that are wrong now and were not before."""
+    section = technique.key.partition(".")[0]
+    while idle := [
+        key
+        for key in problems(draft)
+        if key.startswith(f"{section}.") and key not in before and key in changed_settings(draft.choices)
+    ]:
+        draft = without_settings(draft, *idle)
+    return draft
+
+
+def _kept(key: str, method: str) -> str:
+    """A method's settings are kept under its name, so that they are there again when it is chosen again."""
+    return f"{METHOD_KEY}{method}.{key.removeprefix(METHOD_KEY)}" if key.startswith(METHOD_KEY) else key
+
+
+def _key_for(kept: str, method: str) -> str:
+    if not kept.startswith(METHOD_KEY):
+        return kept
+    own = f"{METHOD_KEY}{method}."
+    return METHOD_KEY + kept.removeprefix(own) if kept.startswith(own) else ""
+
+
+def _at(table: Mapping[str, Any], key: str, default: Any) -> Any:
+    value: Any = table
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return default
+        value = value[part]
+    return value
+
+
+def _in_words(one: Field | None, value: Any, said: str) -> str:
+    own = one.refuse(value) if one is not None and "it should be" in said and value is not None else ""
+    return own or f"{said if KEY_FIRST.match(said) else said[:1].upper() + said[1:]}."

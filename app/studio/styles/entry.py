@@ -1,0 +1,183 @@
+"""What the file of a style tells, for the shelf: of one trained here with its run's help, of another by its header."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.jobs.views import View
+from app.studio.downloads import OFFERS
+from app.studio.names import safe_name
+from app.studio.settings.differences import setting
+from app.ui.styles import text as words
+from trainers.config.presets import STARTER
+from trainers.formats.clients.compatibility import readings
+from trainers.formats.clients.convert import is_plain, why_not_plain
+from trainers.formats.inspect import Glance, glance_at
+from trainers.formats.on_base import needs_base
+from trainers.formats.own import read_form
+from trainers.formats.read import Style, read_outline, read_style
+from trainers.models.family import FAMILIES
+from trainers.runs.run import Run
+
+SAMPLED = 2**16
+"""Bytes that are read at each of some places of a file to tell it from others."""
+LONGEST_WORDS, LONGEST_NOTE, MOST_TAGS = 80, 400, 5
+
+
+@dataclass(frozen=True)
+class Item:
+    """One style."""
+
+    id: str
+    """Stable, opaque, safe in addresses."""
+    name: str
+    path: Path
+    """The file for ComfyUI, A1111, Forge and InvokeAI."""
+    words: tuple[str, ...]
+    """What calls it up in a prompt; of a style made elsewhere as its file says, which is a stranger's text."""
+    method: str
+    """As `velatura inspect` says it: `lora`, `loha`, `lokr`, `full`, several with + between them."""
+    base: str
+    """What people call the base; empty where the file does not say."""
+    base_model: str
+    """What `velatura generate --base` takes; empty where it is not known."""
+    family: str
+    """`sd1`, `sd2`, `sdxl`; empty where the file does not say."""
+    starter: bool
+    """Whether it fits the starter alone."""
+    size: int
+    made: float
+    """Seconds since the epoch; of a style made elsewhere, when it was taken in."""
+    run: str
+    """The name of the run that made it; empty where it was made elsewhere."""
+    owner: str = ""
+    """The login of whoever trained or imported it; empty where it belongs to the machine's owner."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """What else the file of a style made elsewhere says of itself, with names of ours."""
+    plain: bool = False
+    """Whether diffusers loads the file as it is."""
+    not_plain: str = ""
+    """Why a style cannot be written for diffusers, the end of a sentence; empty where it can or is trained here."""
+    only_here: bool = False
+    """Whether nothing but Velatura loads it."""
+    programs: tuple[str, ...] | None = None
+    """The programs with a LoRA folder that read all of the file; None where its names are not those that were tried."""
+    partly: tuple[str, ...] = ()
+    """Those that leave something out."""
+
+
+def read_trained(path: Path, view: View) -> Item:
+    """The style of a run; VelaturaError where its file is none."""
+    outline, table = read_outline(path), Run(view.job.folder).table()
+    glance = glance_at(outline)
+    base = str(setting(table, "base", "model") or "")
+    starter = bool(glance.base.fits_only)
+    trigger = glance.metadata.get("velatura.trigger", "")
+    return _item(
+        path,
+        glance,
+        outline,
+        id=_hash(f"run|{view.job.name}".encode()),
+        name=safe_name(view.job.name) or words.NO_NAME,
+        words=(plain(trigger, LONGEST_WORDS),) if trigger else (),
+        base=words.STARTER if starter else _title(base, dict(view.said.facts).get("base")),
+        base_model=STARTER if starter else _whole_path(base),
+        run=view.job.name,
+        owner=view.job.owner,
+        plain=is_plain(outline),
+        not_plain=why_not_plain(outline) if glance.only_here else "",
+    )
+
+
+def read_found(path: Path) -> Item:
+    """A style that was made elsewhere; VelaturaError where the file is none. All that it says is a stranger's text."""
+    outline = read_outline(path)
+    glance = glance_at(outline)
+    starter = bool(glance.base.fits_only)
+    family = next((family.title for family in FAMILIES if family.name == glance.base.family), "")
+    # Many a stranger's style is called by a tag of its captions and says so nowhere else.
+    called = glance.trained_words or (() if "velatura.config" in glance.metadata else glance.captions[:MOST_TAGS])
+    said = [(label, plain(glance.metadata.get(key, ""), LONGEST_NOTE)) for label, key in words.NOTES]
+    said += [(words.READ_AS, plain(note, LONGEST_NOTE)) for note in outline.notes]
+    return _item(
+        path,
+        glance,
+        outline,
+        id=_fingerprint(path),
+        name=safe_name(path.stem) or words.NO_NAME,
+        words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in called))),
+        base=words.STARTER if starter else family,
+        base_model=STARTER if starter else "",
+        run="",
+        notes=tuple((label, value) for label, value in said if value),
+        plain=is_plain(outline),
+        not_plain=plain(why_not_plain(outline), LONGEST_NOTE),
+    )
+
+
+def check_numbers(path: Path) -> None:
+    """Raise VelaturaError where a file is no style, holds numbers that are none, or layers that make no sense."""
+    read_outline(path)  # what kind of file it is, before any of its numbers are read
+    style = read_style(path)
+    if style.is_own:
+        read_form(style)
+    for stem, tensors in style.layers.items():
+        if not needs_base(tensors):
+            style.update(stem)
+
+
+def plain(words: str, longest: int) -> str:
+    """A stranger's words on one line, without signs that cannot be seen, cut where they go on and on."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in words[: 4 * longest]).split())
+    return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
+
+
+def _readers(outline: Style, family: str) -> dict[str, Any]:
+    """Which programs read a file, by the rules of `how-to-load.txt`."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
+    if outline.is_own or not shapes or not all(key.startswith("lora_") for key in shapes):
+        return {}
+    found = readings(shapes, family)
+    whole = sorted((one.reader.name for one in found if one.whole), key=lambda name: name != "ComfyUI")
+    return {
+        "programs": tuple(whole),
+        "partly": tuple(one.reader.name for one in found if one.left_out and not one.refused),
+    }
+
+
+def _item(path: Path, glance: Glance, outline: Style, **facts: Any) -> Item:
+    seen = path.stat()
+    facts |= _readers(outline, glance.base.family)
+    facts |= {"method": glance.trained_as or glance.method, "family": glance.base.family}
+    facts |= {"starter": bool(glance.base.fits_only), "only_here": glance.only_here}
+    return Item(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
+
+
+def _title(base: str, told: object) -> str:
+    """What people call a base: as in the list of downloads, else as the run said, without who publishes it."""
+    offered = next((offer.title for offer in OFFERS if offer.model == base), "")
+    return offered or plain(Path(str(told or base)).name.removesuffix(".safetensors"), LONGEST_WORDS)
+
+
+def _whole_path(base: str) -> str:
+    """A base as it can be named from anywhere: a path that is there whole, all else as it is."""
+    path = Path(base).expanduser()
+    return str(path.absolute()) if base and path.exists() else base
+
+
+def _fingerprint(path: Path) -> str:
+    """An id that follows a file wherever it goes and whatever it is called: from its size and parts of it."""
+    size = path.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+    with path.open("rb") as file:
+        for place in sorted({0, size // 3, 2 * size // 3, max(0, size - SAMPLED)}):
+            file.seek(place)
+            digest.update(file.read(SAMPLED))
+    return digest.hexdigest()
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=8).hexdigest()

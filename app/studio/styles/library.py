@@ -1,0 +1,346 @@
+"""The shelf: every style that was trained here or taken in from elsewhere, and what is done with their files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from app.jobs.actions import style_item
+from app.jobs.permissions import Actor
+from app.jobs.states import ENDED, IN_WORDS
+from app.jobs.trash.runs import ALIAS
+from app.jobs.trash.trash import CONTENT, STYLE, Trash, new_item
+from app.jobs.trash.trash import Item as Thrown
+from app.jobs.views import View
+from app.state_file import StateFile
+from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
+from app.studio.names import safe_name
+from app.studio.queue import Queue
+from app.studio.styles.entry import LONGEST_WORDS, Item, check_numbers, plain, read_found, read_trained
+from app.ui.runs.samples_view import put_copy
+from app.ui.styles import text as words
+from trainers.errors import VelaturaError
+from trainers.formats.clients import peft
+from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
+from trainers.runs.run import Run, plain_disk_errors, whole_file
+
+__all__ = ["FORMATS", "Item", "Shelf"]
+
+FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
+SUFFIX = ".safetensors"
+OWNERS = ".owners.json"
+"""File among the styles that were made elsewhere, with who imported which."""
+OFFERED = "styles"
+"""Folder of the public one with a folder for each style."""
+Stamp = tuple[int, int]
+
+
+class Shelf:
+    """One a server. What a file says is read once, whoever looks how often; safe to use from many threads."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue, self.places = queue, queue.places
+        self._lock, self._writing = threading.RLock(), threading.Lock()
+        self._read: dict[Path, tuple[Stamp, Item | None]] = {}
+        self._ids: frozenset[str] | None = None
+        self._owned = StateFile(self.places.styles / OWNERS, _parse_owners, json.dumps)
+        self._secret = hashlib.sha256(b"shelf" + self.places.secret()).digest()
+
+    # ---------------------------------------------------------------- what there is
+    def items(self) -> list[Item]:
+        """Every style, newest first."""
+        runs = {path: view for view in self.queue.runs() if (path := style_of_run(view.job.folder)) is not None}
+        others = self._others()
+        with self._lock:
+            found = [self._trained(path, view) for path, view in runs.items()]
+            owners = self._owners() if others else {}
+            found += [self._found(path, owners) for path in others]
+            self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
+            there = {item.id: item for item in found if item is not None}  # one file under two names is one style
+            if there.keys() != self._ids:
+                self._ids = frozenset(there)
+                self._sweep()
+        return sorted(there.values(), key=lambda item: -item.made)
+
+    def item(self, id: str) -> Item | None:
+        """The style with this id, None where there is none; the id comes from outside."""
+        return next((item for item in self.items() if item.id == id), None)
+
+    def imported(self, owner: str) -> int:
+        """Bytes of the styles that somebody has imported."""
+        with self._lock:
+            owners = self._owners()
+            found = [self._found(path, owners) for path in self._others()] if owners else []
+        return sum(item.size for item in found if item is not None and item.owner == owner)
+
+    def of_run(self, name: str) -> str:
+        """The id of a run's style, empty where it has none."""
+        return next((item.id for item in self.items() if item.run == name), "")
+
+    # ---------------------------------------------------------------- files out
+    def download(self, item: Item, format: str) -> Path:
+        """The style as `safetensors`, for `diffusers` or `peft`, its word as `embedding`, or its settings as `toml`.
+
+        It lies where browsers may download it from.
+
+        VelaturaError says why it cannot be had so.
+        """
+        if format not in FORMATS:
+            raise VelaturaError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
+        put: Callable[[Path, Path], None] = put_copy
+        source, name = item.path, f"{item.name}{SUFFIX}"
+        if format == "toml":
+            source, name = self._settings(item), f"{item.name}.toml"
+        elif format == "peft":
+            source, name, put = self._peft(item), f"{item.name}{peft.BESIDE}.zip", put_packed
+        elif format == "embedding":
+            source, name = self._word(item), f"{item.name}{BESIDE}{SUFFIX}"
+        elif format == "diffusers" and not item.plain:
+            source, name = self.for_diffusers(item) or item.path, f"{item.name}-diffusers{SUFFIX}"
+            put = self._put_plain if source == item.path else put_copy
+        try:
+            with plain_disk_errors(self.places.public / name):
+                return _offered(source, self.public(item), name, put)
+        except FileNotFoundError as error:
+            raise VelaturaError(words.GONE) from error
+
+    def for_diffusers(self, item: Item) -> Path | None:
+        """The file of a style that diffusers loads, None where it is written when asked for.
+
+        VelaturaError says why there can be none.
+        """
+        twin = item.path.with_name(f"{item.path.stem}-diffusers{SUFFIX}")
+        if item.plain or (item.run and twin.is_file()):
+            return item.path if item.plain else twin
+        reason = item.not_plain or (words.HUGE if item.run else "")
+        if reason:
+            raise VelaturaError(words.NOT_FOR_DIFFUSERS.format(item.name, reason))
+        return None
+
+    def word_of(self, item: Item) -> Path | None:
+        """The file with the word that was trained together with a style, None where there is none."""
+        return embedding_beside(item.path) if item.run else None
+
+    def peft_of(self, item: Item) -> Path | None:
+        """The folder with a style as PEFT reads it, None where its method has no such form."""
+        return peft.peft_beside(item.path) if item.run else None
+
+    def public(self, item: Item) -> Path:
+        """The folder of what browsers may have of a style; its name cannot be guessed."""
+        folder = self.places.public / OFFERED / self._public_name(item.id)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    # ---------------------------------------------------------------- files in
+    def take_in(self, upload: Path, name: str, folder: Path | None = None, owner: str = "") -> Item:
+        """Take in a style of `owner` that was made elsewhere and is called `name` there; the upload is gone afterwards.
+
+        `folder` is where uploads of whoever sends it lie, that of all uploads where it is not given.
+
+        It is checked as a whole before it gets its place. VelaturaError says in one sentence why it is not taken.
+        """
+        uploads = (folder or self.places.uploads).resolve()
+        if not (upload.resolve().is_relative_to(uploads) and upload.is_file()):
+            raise VelaturaError(words.NOT_AN_UPLOAD)
+        coming = Path(tempfile.mkdtemp(dir=upload.parent))
+        try:
+            called = PurePosixPath(name.replace("\\", "/"))
+            shown = plain(called.name, LONGEST_WORDS) or words.THIS_FILE
+            if called.suffix.lower() != SUFFIX:
+                raise VelaturaError(words.NOT_SAFETENSORS.format(shown))
+            if upload.stat().st_size > MOST_BYTES_A_FILE:
+                raise VelaturaError(words.TOO_LARGE.format(shown, MOST_BYTES_A_FILE // 2**20))
+            checked = coming / f"{safe_name(called.stem) or words.NO_NAME}{SUFFIX}"
+            upload.replace(checked)
+            return self._put(checked, shown, owner)
+        finally:
+            shutil.rmtree(coming, ignore_errors=True)
+            forget(upload, uploads)
+
+    def rename(self, item: Item, typed: str, *, actor: Actor) -> Item:
+        """Call a style something else, as far as a file may be called so; a trained one's run keeps its name."""
+        actor.check(item.name, item.owner)
+        name = safe_name(typed)
+        if not name:
+            raise VelaturaError(words.NAME_IT)
+        with self._lock, plain_disk_errors(item.path):
+            if self._is_taken(name, item):
+                raise VelaturaError(words.TAKEN.format(name))
+            if item.run:
+                with whole_file(self._run(item).job.folder / ALIAS) as building:
+                    building.write_text(name, encoding="utf-8")
+            elif name != item.path.stem:
+                item.path.rename(item.path.with_name(f"{name}{SUFFIX}"))
+        shutil.rmtree(self.public(item), ignore_errors=True)
+        return self._again(item.id)
+
+    def remove(self, item: Item, with_run: bool = False, *, actor: Actor) -> Thrown | None:
+        """Move a style's file in all its forms to the trash; the run of a trained one stays, unless it is to go too.
+
+        VelaturaError where the run is not at rest, or where it is not the actor's to delete.
+        """
+        actor.check(item.name, item.owner)
+        if item.run and with_run:
+            thrown = self.queue.delete(self.queue.number(item.run, actor=actor), actor=actor)
+        elif item.run:
+            view = self._run(item)
+            if view.state not in ENDED:
+                raise VelaturaError(words.BUSY.format(item.name, IN_WORDS[view.state]))
+            with Run(view.job.folder).training():  # not from under a process that trains it
+                thrown = style_item(self.queue.store, view.job.folder, item.name, item.owner)
+                Trash(self.queue.store).put(thrown)
+            self.queue.withdraw(view.job.folder)
+        else:
+            runs = self.queue.store.runs
+            thrown = Trash(self.queue.store).put(new_item(STYLE, item.name, item.owner, {CONTENT: item.path}, runs))
+        shutil.rmtree(self.public(item), ignore_errors=True)
+        return thrown
+
+    # ---------------------------------------------------------------- within
+    def _public_name(self, id: str) -> str:
+        return hashlib.blake2b(id.encode(), key=self._secret, digest_size=16).hexdigest()
+
+    def _sweep(self) -> None:
+        """Take away what was offered of styles that are no more, whoever has deleted them."""
+        names = {self._public_name(id) for id in self._ids or ()}
+        for folder in (self.places.public / OFFERED).glob("*"):
+            if folder.name not in names:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _others(self) -> list[Path]:
+        """The files that were made elsewhere; also those put there by hand, which are too large for an upload."""
+        return [path for path in self.places.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
+
+    def _trained(self, path: Path, view: View) -> Item | None:
+        item = self._known(path, view)
+        try:
+            alias = safe_name((view.job.folder / ALIAS).read_text(encoding="utf-8"))
+        except (FileNotFoundError, UnicodeDecodeError):
+            return item
+        return replace(item, name=alias) if item is not None and alias else item
+
+    def _found(self, path: Path, owners: Mapping[str, str]) -> Item | None:
+        item = self._known(path, None)
+        return replace(item, owner=owners[item.id]) if item is not None and item.id in owners else item
+
+    def _owners(self) -> dict[str, str]:
+        """Who imported the styles that were made elsewhere, by their ids."""
+        return self._owned.read() or {}
+
+    def _keep_owner(self, id: str, owner: str) -> None:
+        with self._owned.lock():
+            self._owned.write(self._owners() | {id: owner})
+
+    def _known(self, path: Path, view: View | None) -> Item | None:
+        """What a file is, read anew where it has changed; None where it is no style that can be read."""
+        try:
+            seen = path.stat()
+            stamp = (seen.st_mtime_ns, seen.st_size)
+            known = self._read.get(path)
+            if known is None or known[0] != stamp:
+                self._read[path] = stamp, None  # stays so where it is no style, or half copied
+                known = self._read[path] = stamp, read_found(path) if view is None else read_trained(path, view)
+            return known[1]
+        except (FileNotFoundError, VelaturaError):
+            return None
+
+    def _put(self, checked: Path, shown: str, owner: str) -> Item:
+        """Check a file that has come in and give it its place."""
+        try:
+            with self._writing:  # one at a time: the largest that is taken unfolds into a gigabyte
+                check_numbers(checked)
+        except VelaturaError as error:  # said with the name by which the file is known to whoever sent it
+            sentence = str(error).replace(checked.name, f"“{shown}”", 1)
+            raise VelaturaError(sentence) from error.__cause__
+        found = read_found(checked)
+        with self._lock, plain_disk_errors(self.places.styles / checked.name):
+            here = self.item(found.id)
+            if here is not None:
+                raise VelaturaError(words.HERE_ALREADY.format(here.name))
+            names = (found.name if number == 1 else f"{found.name} {number}" for number in range(1, 10_000))
+            name = next(each for each in names if not self._is_taken(each))
+            os.utime(checked)
+            if owner:
+                self._keep_owner(found.id, owner)
+            checked.replace(self.places.styles / f"{name}{SUFFIX}")
+        return self._again(found.id)
+
+    def _put_plain(self, source: Path, place: Path) -> None:
+        """Write a style as plain LoRA, which is what diffusers loads; one at a time, since it may take much memory."""
+        from trainers.formats.clients.convert import write_plain
+        from trainers.formats.read import read_style
+
+        with self._writing:
+            if not place.is_file():
+                write_plain(place, read_style(source))
+
+    def _is_taken(self, name: str, item: Item | None = None) -> bool:
+        """Whether another style than this one has a name; on some systems capital and small letters are one."""
+        others = {each.name.casefold() for each in self.items() if item is None or each.id != item.id}
+        own = item is not None and not item.run and item.path.stem.casefold() == name.casefold()
+        return name.casefold() in others or (not own and (self.places.styles / f"{name}{SUFFIX}").exists())
+
+    def _again(self, id: str) -> Item:
+        item = self.item(id)
+        if item is None:
+            raise VelaturaError(words.GONE)
+        return item
+
+    def _run(self, item: Item) -> View:
+        view = self.queue.run(item.run)
+        if view is None:
+            raise VelaturaError(words.GONE)
+        return view
+
+    def _word(self, item: Item) -> Path:
+        file = self.word_of(item)
+        if file is None:
+            raise VelaturaError(words.NO_WORD_OF_ITS_OWN.format(item.name))
+        return file
+
+    def _peft(self, item: Item) -> Path:
+        folder = self.peft_of(item)
+        if folder is None:
+            raise VelaturaError(words.NO_PEFT.format(item.name))
+        return folder
+
+    def _settings(self, item: Item) -> Path:
+        if not item.run:
+            raise VelaturaError(words.NO_SETTINGS.format(item.name))
+        return self._run(item).job.folder / "config.toml"
+
+
+def put_packed(folder: Path, place: Path) -> None:
+    """Put a folder's files into a ZIP, in a folder that is called as the ZIP is."""
+    with whole_file(place) as building, zipfile.ZipFile(building, "w", zipfile.ZIP_STORED) as packed:
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            packed.write(file, f"{place.stem}/{file.name}")
+
+
+def _offered(source: Path, public: Path, name: str, put: Callable[[Path, Path], None]) -> Path:
+    """What `put` makes of a file, under an address that another state of it has not: browsers keep what they have."""
+    seen = source.stat()
+    stamp = hashlib.blake2b(f"{source.name}|{seen.st_mtime_ns}|{seen.st_size}".encode(), digest_size=8).hexdigest()
+    place = public / stamp / name
+    if not place.is_file():
+        for old in public.iterdir():
+            if (old / name).exists():
+                shutil.rmtree(old, ignore_errors=True)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        put(source, place)
+    return place
+
+
+def _parse_owners(content: bytes) -> dict[str, str]:
+    kept = json.loads(content)
+    if not isinstance(kept, dict) or not all(isinstance(owner, str) for owner in kept.values()):
+        raise ValueError("it does not say who imported which style")
+    return kept

@@ -1,0 +1,135 @@
+"""What programs send and get: values checked as they come in, plain as they go out, refusals with a code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.jobs.permissions import NotOwnerError
+from app.studio.base_models import in_words
+from app.studio.dataset.uploads import MOST_PICTURES, Upload
+from app.studio.styles.library import Item
+from app.ui.components import text
+from app.ui.web.html import file_address
+from trainers.errors import VelaturaError
+
+Answer = dict[str, Any]
+MOST_TEXT, MOST_ENTRIES, DEEPEST = 10_000, 1000, 6
+"""Letters of a text, entries of a table, and tables within tables that a program may send."""
+
+
+def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a program see why it was refused; what nobody has foreseen stays hidden."""
+
+    @wraps(endpoint)
+    def answering(*given: Any, **named: Any) -> Any:
+        try:
+            return endpoint(*given, **named)
+        except RefusalError as refusal:
+            raise gr.Error(f"{refusal} [{refusal.code}]", print_exception=False) from refusal
+        except NotOwnerError as error:
+            raise gr.Error(f"{in_words(error)} [not_yours]", print_exception=False) from error
+        except VelaturaError as error:
+            raise gr.Error(f"{in_words(error)} [refused]", print_exception=False) from error
+        except Exception as error:
+            raise gr.Error(f"{text.UNEXPECTED} [unexpected]") from error  # its traceback is in what the studio prints
+
+    return answering
+
+
+class RefusalError(VelaturaError):
+    """A sentence for a person and a code for a program."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def must(code: str, do: Callable[..., Any], *given: Any) -> Any:
+    """What `do` returns; its refusal gets a code."""
+    try:
+        return do(*given)
+    except (RefusalError, NotOwnerError):
+        raise
+    except VelaturaError as error:
+        raise RefusalError(code, in_words(error)) from error
+
+
+def uploads_of(files: Any) -> list[Upload]:
+    """What has been uploaded; anything else is no upload."""
+    found = []
+    for file in files if isinstance(files, list) else [files]:
+        path = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
+        name = file.get("orig_name") if isinstance(file, dict) else getattr(file, "orig_name", None)
+        if not isinstance(path, str):
+            raise RefusalError("bad_path", "files are uploads: handle_file(path) makes one.")
+        found.append(Upload(Path(path), str(name or Path(path).name)))
+    if len(found) > MOST_PICTURES:
+        raise RefusalError("too_many", f"At most {MOST_PICTURES} files at once; these are {len(found)}.")
+    return found
+
+
+def text_of(value: Any, name: str, most: int = MOST_TEXT) -> str:
+    """A text that was sent as `name`, of so many letters at most."""
+    if not isinstance(value, str):
+        raise RefusalError("bad_value", f"{name} is a text, not {value!r:.80}.")
+    if len(value) > most:
+        raise RefusalError("bad_value", f"{name} has at most {most} characters; this one has {len(value)}.")
+    return value
+
+
+def table_of(value: Any, name: str) -> dict[str, Any]:
+    """A table that was sent as `name`, of bounded size."""
+    if not isinstance(value, Mapping):
+        raise RefusalError("bad_value", f"{name} is a table, not {value!r:.80}.")
+    _check_size(value, name, DEEPEST)
+    return dict(value)
+
+
+def _check_size(value: Any, name: str, deepest: int) -> None:
+    if isinstance(value, str):
+        text_of(value, name)
+    elif isinstance(value, Mapping | list):
+        if not deepest or len(value) > MOST_ENTRIES:
+            raise RefusalError("bad_value", f"{name} holds too much: {MOST_ENTRIES} entries, {DEEPEST} deep at most.")
+        named = value.items() if isinstance(value, Mapping) else ((name, one) for one in value)
+        for key, one in named:
+            _check_size(one, text_of(key, name, 200) if isinstance(value, Mapping) else name, deepest - 1)
+
+
+def texts_of(value: Any, name: str, most: int) -> list[str]:
+    """A list of texts, of so many letters at most each, that was sent as `name`."""
+    if not isinstance(value, list) or len(value) > MOST_ENTRIES:
+        raise RefusalError("bad_value", f"{name} is a list of up to {MOST_ENTRIES} texts, not {value!r:.80}.")
+    return [text_of(one, name, most) for one in value]
+
+
+def whole_of(value: Any, name: str) -> int:
+    """A whole number that was sent as `name`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
+        raise RefusalError("bad_value", f"{name} is a whole number, not {value!r:.80}.")
+    return int(value)
+
+
+def in_plain(item: Item) -> Answer:
+    """A style as programs see it."""
+    return {
+        "id": item.id,
+        "name": item.name,
+        "words": list(item.words),
+        "method": item.method,
+        "base": item.base,
+        "family": item.family,
+        "bytes": item.size,
+        "made": item.made,
+        "run": item.run,
+    }
+
+
+def file_of(path: Path) -> gr.FileData:
+    """A file of the public folder as a client saves it."""
+    return gr.FileData(path=str(path.resolve()), orig_name=path.name, url=file_address(path))

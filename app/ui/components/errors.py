@@ -1,0 +1,54 @@
+"""What a page says where something could not be kept, as on a full disk: nothing that is asked for fails in silence."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+
+from app.studio.base_models import in_words
+from app.ui.components import text as words
+from app.ui.components.shell import block
+from app.ui.web.html import banner, text
+from trainers.errors import VelaturaError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+Handler = Callable[..., dict[Any, Any]]
+
+
+def trouble_line() -> gr.HTML:
+    """Where a step says so: above its foot, in sight wherever somebody reads."""
+    return block("", elem_classes="trouble")
+
+
+def saying(handler: Handler, line: gr.HTML) -> Handler:
+    """A listener's handler that says in `line` why it could not do what was asked for, and clears it once it can."""
+
+    @wraps(handler)
+    def handled(*asked: Any) -> dict[Any, Any]:
+        try:
+            return {line: "", **handler(*asked)}
+        except (OSError, VelaturaError) as error:
+            return {line: in_a_banner(error)}
+
+    return handled
+
+
+def in_a_banner(error: Exception) -> str:
+    """Why something could not be kept, with a way out."""
+    link = f'<a class="small" href="runs">{text(words.DELETE_OLD)}</a>' if _is_full(error) else ""
+    return banner(reason(error), link, kind="problem")
+
+
+def reason(error: Exception) -> str:
+    """The same in one sentence or two."""
+    if _is_full(error):
+        return words.DISK_FULL
+    return in_words(error) if isinstance(error, VelaturaError) else words.NOT_KEPT.format(error)
+
+
+def _is_full(error: Exception) -> bool:
+    return (isinstance(error, OSError) and error.errno in FULL) or "disk is full" in str(error)

@@ -1,0 +1,61 @@
+"""What every page has around it: the bar with the pages, the state of the computer, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from app.ui.components import text as words
+from app.ui.web.html import MARK, icon, static_text, text
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""For listeners of ours: not part of the API, and no spinner over the content."""
+AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
+"""For timers, which are answered at once. Like `PRIVATE`, what comes while an answer is on its way is passed over."""
+EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
+"""For what people do, of which nothing may be lost, however fast it comes and however slow the line is."""
+EACH_IN_TURN: dict[str, Any] = PRIVATE | {"trigger_mode": "multiple"}
+"""For what people do and what takes a while."""
+
+block: Callable[..., gr.HTML] = partial(gr.HTML, apply_default_css=False, js_on_load=None)
+"""HTML of ours whose value is shown as it is: escaped by whoever composed it."""
+
+
+def island(value: Any, script: str | tuple[str, ...], frame: str = "<div></div>", **properties: Any) -> gr.HTML:
+    """HTML that a script of ours draws from the value: what is typed and open in it outlives every update.
+
+    `frame` is drawn once and never evaluated with anybody's words; `script` is a file of `static/`, or several that
+    build on each other; `properties` reach it as `props`.
+    """
+    together = "".join(map(static_text, (script,) if isinstance(script, str) else script))
+    return gr.HTML(value, html_template=frame, js_on_load=together, apply_default_css=False, **properties)
+
+
+def build_shell(here: str, under: str = "") -> None:
+    """The bar at the top, and on phones at the bottom: plain links, so that the back button and new tabs work.
+
+    A page that has no link of its own says `under` which one it is found.
+    """
+    gr.Navbar(visible=False)
+    links = "".join(
+        f'<a href="{text(where)}"{" aria-current=page" if name == (under or here) else ""}>{text(name)}</a>'
+        for name, where in words.PAGES
+    )
+    bar = (
+        f'<a class="skip" href="#content">{text(words.SKIP)}</a><header class="top">'
+        f'<a class="brand" href="./">{MARK}<b>{words.PRODUCT}</b></a>'
+        f'<nav aria-label="{text(words.MAIN)}">{links}</nav>'
+        f'<a class="busy" href="runs"><i></i><span>{text(words.FREE)}</span></a>'
+        f'<button class="theme" type="button" aria-label="{text(words.THEME)}">{icon("theme")}</button></header>'
+    )
+    gr.HTML(
+        bar,
+        apply_default_css=False,
+        elem_id="shell",
+        js_on_load=static_text("shell.js"),
+        page=f"{here} · {words.PRODUCT}",
+        login={"label": words.LOG_OUT, "icon": icon("out")},
+    )

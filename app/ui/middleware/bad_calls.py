@@ -1,0 +1,39 @@
+"""Calls that Gradio cannot read are answered in words; by itself it breaks off with a 500 and a page of traceback."""
+
+from __future__ import annotations
+
+from gradio.route_utils import FnIndexInferError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.ui.components import text
+from app.ui.middleware.calls import DIRECT, QUEUED
+from app.ui.web.refusals import refusal
+
+BAD_CALL = (LookupError, TypeError, ValueError, AttributeError, FnIndexInferError)
+"""What comes of an endpoint that there is not and of values that fit no parameter. What an endpoint itself raises
+never gets here: Gradio has answered by then, or keeps the call in its queue."""
+
+
+class BadCallsMiddleware:
+    """Innermost: answers 400 to a call that comes to nothing before its endpoint is called."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(QUEUED + DIRECT):
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except BAD_CALL:
+            if begun:
+                raise
+            await refusal(scope, 400, text.BAD_CALL)(scope, receive, send)

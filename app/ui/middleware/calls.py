@@ -1,0 +1,96 @@
+"""How much one caller may have going on at once, so that nobody fills the one queue that Gradio has for everybody."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.studio.accounts.attempts import network_of
+from app.ui.components import text
+from app.ui.middleware.login import USER, address_of
+from app.ui.middleware.routes import API
+from app.ui.middleware.visitor import VISITOR, cookies_of
+from app.ui.web.refusals import refusal
+
+MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS = 50, 120
+"""Calls that one person, browser or program may have waiting, and all of one address together; the queue holds 200."""
+QUEUED = (f"{API}/queue/join", f"{API}/call/")
+DIRECT = (f"{API}/run/", f"{API}/api/")
+
+
+class CallsMiddleware:
+    """Answers 429 to who has too many calls waiting, before they reach the queue.
+
+    `is_waiting` says of an event of the queue whether it still waits or runs.
+    """
+
+    def __init__(self, app: ASGIApp, is_waiting: Callable[[str], bool]) -> None:
+        self.app, self.is_waiting = app, is_waiting
+        self._events: dict[str, set[str]] = {}
+        self._going_on: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith(QUEUED + DIRECT):
+            await self.app(scope, receive, send)
+            return
+        callers = callers_of(scope)
+        if any(self._count(caller) >= most for caller, most in callers.items()):
+            await refusal(scope, 429, text.TOO_MANY_CALLS, {"retry-after": "5"})(scope, receive, send)
+            return
+        self._going_on.update(callers.keys())
+        try:
+            await self.app(scope, receive, noting_event(scope, send, partial(self._note, list(callers))))
+        finally:
+            self._going_on.subtract(callers.keys())
+            self._going_on += Counter()  # those of nobody are forgotten
+
+    def _count(self, caller: str) -> int:
+        waiting = {event for event in self._events.get(caller, ()) if self.is_waiting(event)}
+        if waiting:
+            self._events[caller] = waiting
+        else:
+            self._events.pop(caller, None)
+        return len(waiting) + self._going_on[caller]
+
+    def _note(self, callers: list[str], event: str) -> None:
+        for caller in callers:
+            self._events.setdefault(caller, set()).add(event)
+
+
+def noting_event(scope: Scope, send: Send, note: Callable[[str], None]) -> Send:
+    """`send` that tells `note` the number of the event that the queue has taken in, before the caller knows it."""
+    if scope["method"] != "POST" or not scope["path"].startswith(QUEUED):
+        return send
+    body = bytearray()
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.body" and len(body) < 10_000:
+            body.extend(message.get("body", b""))
+            if not message.get("more_body") and (event := event_in(bytes(body))):
+                note(event)
+        await send(message)
+
+    return sending
+
+
+def callers_of(scope: Scope) -> dict[str, int]:
+    """Against whom a call counts, and how many are too many: a person, else a browser and its address."""
+    if user := scope.get(USER):
+        return {f"user:{user}": MOST_OF_A_CALLER}
+    address = network_of(address_of(scope))
+    visitor = cookies_of(scope).get(VISITOR, "")  # anybody can make one up, hence the address beside it
+    return {f"visitor:{address}:{visitor}": MOST_OF_A_CALLER, f"address:{address}": MOST_OF_AN_ADDRESS}
+
+
+def event_in(body: bytes) -> str:
+    """The number of an event in the queue's answer; "" where it has refused the call."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return ""
+    event = answer.get("event_id") if isinstance(answer, dict) else None
+    return event if isinstance(event, str) else ""

@@ -1,0 +1,47 @@
+"""Which files browsers may read: the public ones, and what Gradio has put beside the uploads for a download."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.studio.dataset.uploads import sender_folder
+from app.ui.components.events import sender_of
+from app.ui.middleware.login import USER
+from app.ui.middleware.routes import FILE
+from app.ui.middleware.visitor import cookies_of
+
+OF_GRADIO = re.compile(r"[0-9a-f]{64}")
+"""How a folder with a copy of Gradio's own is called; those with somebody's uploads have other names, and on some
+systems more than one each: in capitals, or cut to eight letters."""
+
+
+class FilesMiddleware:
+    """Answers 404 to a file elsewhere, to another sender's upload, and to an address, which Gradio would fetch."""
+
+    def __init__(self, app: ASGIApp, public: Path, uploads: Path) -> None:
+        self.app = app
+        self.public, self.uploads = public.resolve(), uploads.resolve()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(FILE) and not self._may_read(scope):
+            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _may_read(self, scope: Scope) -> bool:
+        written = scope["path"].removeprefix(FILE)
+        path = Path(os.path.normpath(written))
+        if "\0" in written or ".." in Path(written).parts or not path.is_absolute():
+            return False
+        if not path.is_relative_to(self.uploads):
+            return path.is_relative_to(self.public)
+        first = path.relative_to(self.uploads).parts[:1]
+        if first and OF_GRADIO.fullmatch(first[0]):
+            return True
+        sender = sender_of(scope.get(USER), cookies_of(scope))
+        return bool(sender) and path.is_relative_to(sender_folder(self.uploads, sender))

@@ -1,0 +1,80 @@
+"""What every answer says about itself: only pages of ours may run scripts, everything else is shut in a sandbox."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import HTMLResponse, PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.ui.components import text
+from app.ui.middleware.routes import FILE, LOOK, is_page
+from app.ui.web.document import is_html
+
+POLICY = "content-security-policy"
+# Gradio compiles templates, hence unsafe-eval; what matters is that nothing is loaded from or sent elsewhere.
+PAGE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; "
+    "frame-ancestors 'self'; base-uri 'self'; form-action 'self'; object-src 'none'"
+)
+SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+FOR_ALL = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+IMMUTABLE = "private, max-age=31536000, immutable"
+
+
+class PageResponse(HTMLResponse):
+    """A whole document of ours, whose own script may run."""
+
+    def __init__(self, page: str, status_code: int = 200) -> None:
+        super().__init__(page, status_code, {POLICY: PAGE_POLICY, "cache-control": "no-store"})
+
+
+class HeadersMiddleware:
+    """Outermost: what has no policy of its own by then is shut in a sandbox."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                headers.update(FOR_ALL)
+                headers.setdefault(POLICY, SANDBOX)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending if scope["type"] == "http" else send)
+        except Exception:
+            if scope["type"] == "http" and not begun:  # Starlette's own answer would go out without these headers
+                await PlainTextResponse(text.UNEXPECTED, 500)(scope, receive, sending)
+            raise  # and so it is in the log
+
+
+class PolicyMiddleware:
+    """Innermost: gives Gradio's answers their policy, whatever they say themselves, and lets files be kept."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                page = is_page(scope["path"]) and is_html(message)
+                headers[POLICY] = PAGE_POLICY if page else SANDBOX
+                if page:
+                    headers["cache-control"] = "no-cache"
+                elif scope["path"].startswith((FILE, f"{LOOK}/")) and message["status"] < 400:
+                    headers["cache-control"] = IMMUTABLE
+            await send(message)
+
+        await self.app(scope, receive, sending if scope["type"] == "http" else send)

@@ -1,0 +1,102 @@
+"""By which names the studio may be called, and from which sites' pages."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.ui.components import text
+from app.ui.middleware.routes import is_page
+from app.ui.web.refusals import refusal
+from trainers.errors import VelaturaError
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?")
+"""An address of IPv6 in brackets or a name, and a port."""
+
+
+class HostsMiddleware:
+    """Refuses a request whose Host is none of ours: a foreign name that was rebound to this machine (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not is_known(host_name(Headers(scope=scope).get("host", "")), self.hosts):
+            await refusal(scope, 403, text.REFUSED)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+class OriginsMiddleware:
+    """Refuses what another site's page sends or reads; a link from there may lead to a page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not is_from_here(scope):
+            await refusal(scope, 403, text.REFUSED)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def is_from_here(scope: Scope) -> bool:
+    """Whether a request comes from a page of ours, from a program, or by following a link to a page of ours."""
+    headers = Headers(scope=scope)
+    site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
+    if site in ("same-origin", "none") and (origin is None or _host_of(origin) == headers.get("host")):
+        return True
+    follows_link = origin is None and headers.get("sec-fetch-mode") == "navigate"
+    return follows_link and scope["method"] in SAFE_METHODS and is_page(scope["path"])
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # a bracket that is not closed
+        return None
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets; "" where it is more than a name and a port."""
+    found = HOST.fullmatch(host)
+    return (found[1] or found[2]).lower().rstrip(".") if found else ""
+
+
+def is_known(name: str, hosts: frozenset[str]) -> bool:
+    """Whether a host is one of ours: a known name, or an address in digits, which no foreign name can stand for."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in hosts
+    return True
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a server listening on this address is reached from its own machine only."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def names_of_machine(address: str) -> frozenset[str]:
+    """The names under which a studio listening on this address is called."""
+    if is_loopback(address):
+        return frozenset({"localhost"})
+    return frozenset({"localhost", address.lower(), socket.gethostname().lower(), socket.getfqdn().lower()})
+
+
+def check_address(address: str, people: bool, insecure: bool) -> None:
+    """Raise VelaturaError where a studio without passwords would listen to other machines and nobody asked for it."""
+    if not (is_loopback(address) or people or insecure):
+        raise VelaturaError(
+            f"listening on {address} lets everybody in the network in: say who may come in with --add-person NAME "
+            "(or --auth user:password, --auth-file FILE), or give --insecure if that is what you want"
+        )

@@ -1,0 +1,110 @@
+"""Who is there: the login page, logging in and out, and the name under which a request goes on."""
+
+from __future__ import annotations
+
+import json
+from functools import cache, partial
+
+import anyio
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.studio.accounts.people import plain_name
+from app.studio.accounts.sessions import LOGIN_LASTS
+from app.ui.components import text as words
+from app.ui.middleware.headers import PageResponse
+from app.ui.middleware.not_found import is_visit
+from app.ui.middleware.routes import API, LOOK
+from app.ui.middleware.visitor import YEAR, cookie, cookies_of
+from app.ui.web.authenticator import Authenticator
+from app.ui.web.document import bare_page
+from app.ui.web.html import static_text, text
+from app.ui.web.refusals import NO_STORE, refusal
+
+LOGIN, DEVICE = "velatura-login", "velatura-device"
+USER = "velatura.user"
+"""Under this key of the scope stands the name of who has logged in."""
+FOR_EVERYBODY = (f"{LOOK}/", "/favicon.ico", "/robots.txt", f"{API}/startup-events")
+
+
+class LoginMiddleware:
+    """Lets nobody past without a login, where the studio has people; answers `/login` and `/logout`."""
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        self.app, self.authenticator = app, authenticator
+        self._turns: anyio.CapacityLimiter | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._answer(scope, receive) if scope["type"] == "http" else None
+        await (answer or self.app)(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
+        """The answer to whoever logs in or out or has yet to log in; None lets the request pass, under a name."""
+        if scope["path"] == "/login":
+            return await self._log_in(Request(scope, receive))
+        if scope["path"] == "/logout":
+            return self._log_out(scope)
+        if self.authenticator.open:
+            return None
+        name = self.authenticator.name_of(cookies_of(scope).get(LOGIN, ""))
+        if name is None and not scope["path"].startswith(FOR_EVERYBODY):
+            return PageResponse(login_page(), 401) if is_visit(scope) else refusal(scope, 401, words.LOG_IN_FIRST)
+        scope[USER] = name
+        return None
+
+    async def _log_in(self, request: Request) -> Response:
+        try:
+            form = await request.form(max_files=0, max_fields=10)
+        except HTTPException:
+            return refusal(request.scope, 400, words.WRONG_PASSWORD)
+        name, password = (str(form.get(key, "")) for key in ("username", "password"))
+        success = JSONResponse({"success": True}, headers=NO_STORE)
+        if self.authenticator.open:
+            return success  # a client that names itself where nobody needs to
+        who = plain_name(name), address_of(request.scope), request.cookies.get(DEVICE, "")
+        if wait := self.authenticator.wait(*who):
+            return refusal(request.scope, 429, words.too_many_wrong(wait))
+        # One thread is enough for scrypt, and keeps those of the pages free whoever guesses.
+        self._turns = self._turns or anyio.CapacityLimiter(1)
+        log_in = partial(self.authenticator.log_in, who[0], password, *who[1:])
+        login = await anyio.to_thread.run_sync(log_in, limiter=self._turns)
+        if login is None:
+            return refusal(request.scope, 400, words.WRONG_PASSWORD)
+        success.headers.append("set-cookie", cookie(request.scope, LOGIN, login.token, LOGIN_LASTS))
+        success.headers.append("set-cookie", cookie(request.scope, DEVICE, login.device, YEAR))
+        return success
+
+    def _log_out(self, scope: Scope) -> Response:
+        """End the login; who only follows a link to here is asked first, since another site may have set it."""
+        if scope["method"] != "POST":
+            return PageResponse(logout_page())
+        self.authenticator.log_out(cookies_of(scope).get(LOGIN, ""))
+        answer = RedirectResponse("./", 303, NO_STORE)
+        answer.headers.append("set-cookie", cookie(scope, LOGIN, "", 0))
+        return answer
+
+
+def address_of(scope: Scope) -> str:
+    """The address that a request comes from; "" where the server does not know."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+@cache
+def login_page() -> str:
+    """The whole document: a form that stays on the page and says in words what was wrong."""
+    field = '<label for="{0}">{1}</label><input id="{0}" name="{0}" type="{2}" autocomplete="{3}" required>'
+    name = field.format("username", text(words.LOGIN_NAME), "text", "username")
+    password = field.format("password", text(words.LOGIN_PASSWORD), "password", "current-password")
+    script = static_text("login.js").replace("NO_ANSWER", json.dumps(words.NO_ANSWER))
+    form = f'<form>{name}{password}<p role="alert"></p><button>{text(words.LOGIN_GO)}</button></form>'
+    return bare_page(words.LOGIN_TITLE, f"{form}<script>{script}</script>")
+
+
+@cache
+def logout_page() -> str:
+    """The whole document: one button."""
+    form = f'<form method="post" action="logout"><button>{text(words.LOG_OUT)}</button></form>'
+    return bare_page(words.LOG_OUT, f"<p>{text(words.LOG_OUT_LEAD)}</p>{form}")

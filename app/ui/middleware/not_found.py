@@ -1,0 +1,45 @@
+"""What a browser shows where there is nothing: a page of ours, not a bare answer to a program."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.ui.components import text as words
+from app.ui.middleware.headers import PageResponse
+from app.ui.web.document import bare_page
+from app.ui.web.html import text
+
+
+class NotFoundMiddleware:
+    """Shows the page to people who have gone astray; programs get their answer as it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not is_visit(scope):
+            await self.app(scope, receive, send)
+            return
+        astray = False
+
+        async def sending(message: Message) -> None:
+            nonlocal astray
+            if message["type"] == "http.response.start" and message["status"] == 404:
+                astray = True
+                await PageResponse(not_found_page(scope["path"]), 404)(scope, receive, send)
+            elif not astray:
+                await send(message)
+
+        await self.app(scope, receive, sending)
+
+
+def not_found_page(path: str) -> str:
+    """The whole document, whose links lead from `path` back to the studio."""
+    lead = f'<p>{text(words.NOTHING_HERE_LEAD)}</p><a class="go" href="./">{text(words.TO_TRAIN)}</a>'
+    return bare_page(words.NOTHING_HERE.rstrip("."), lead, "../" * (path.count("/") - 1) or "./")
+
+
+def is_visit(scope: Scope) -> bool:
+    """Whether a request is a browser's for a page."""
+    return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")

@@ -1,0 +1,132 @@
+"""Whose the sessions of open pages are: nobody listens to one, or acts in it, that another login has begun.
+
+Gradio knows a page by a word that the page makes up (`session_hash`) and asks nobody whose it is: whoever has the word
+hears the page's events and uses its state. The numbers of events and uploads are such words too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from starlette.datastructures import QueryParams
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.studio.accounts.attempts import network_of
+from app.ui.components import text
+from app.ui.middleware.calls import noting_event
+from app.ui.middleware.foreign import CONTENT
+from app.ui.middleware.hosts import SAFE_METHODS
+from app.ui.middleware.login import USER, address_of
+from app.ui.middleware.routes import API
+from app.ui.web.refusals import refusal
+
+NAMES = ("session_hash", "event_id", "upload_id")
+"""How requests call such a word, in the query and in what they send."""
+LAST_OF_PATH = (f"{API}/heartbeat/", f"{API}/call/")
+"""Addresses to read from that end in such a word; Gradio takes a `session_hash` for the number of an event as well."""
+MOST_WORDS = 100_000
+"""Words that are remembered, some 30 MB of them; a page that works for hours brings one a call."""
+
+
+class Claims:
+    """Who used a word first. Safe to use from many threads.
+
+    Where there are too many, whoever has most loses the one that was used longest ago and is not in use, so that nobody
+    makes another's forgotten.
+    """
+
+    def __init__(self, most: int = MOST_WORDS) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._owners: dict[bytes, str] = {}
+        self._uses: dict[str, OrderedDict[bytes, int]] = {}
+        """How many requests use each word now, by owner; what was used last stands last."""
+
+    def take(self, owner: str, used: Iterable[str]) -> bool:
+        """Use words until they are released; False, and nothing is taken, where one is another's."""
+        digests = {_digest(word) for word in used}
+        with self._lock:
+            if any(self._owners.get(digest, owner) != owner for digest in digests):
+                return False
+            if digests:
+                uses = self._uses.setdefault(owner, OrderedDict())
+                for digest in digests:
+                    self._owners[digest] = owner
+                    uses[digest] = uses.get(digest, 0) + 1
+                    uses.move_to_end(digest)
+                self._forget()
+        return True
+
+    def release(self, owner: str, used: Iterable[str]) -> None:
+        """End the use of words that were taken; they stay the owner's."""
+        with self._lock:
+            for digest in {_digest(word) for word in used}:
+                self._uses[owner][digest] -= 1
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def _forget(self) -> None:
+        while len(self._owners) > self._most and (found := self._oldest()):
+            owner, digest = found
+            del self._uses[owner][digest], self._owners[digest]
+            if not self._uses[owner]:
+                del self._uses[owner]
+
+    def _oldest(self) -> tuple[str, bytes] | None:
+        """What whoever has most used longest ago; None where everything is in use."""
+        by_count = sorted(self._uses, key=lambda owner: len(self._uses[owner]), reverse=True)
+        idle = ((owner, digest) for owner in by_count for digest, count in self._uses[owner].items() if not count)
+        return next(idle, None)
+
+
+class PageSessionsMiddleware:
+    """Answers 403 to a request with a word that another person has used first; without logins, another address."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app, self.claims = app, Claims()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(f"{API}/"):
+            await self.app(scope, receive, send)
+            return
+        owner, used = owner_of(scope), words_in(scope)
+        if not self.claims.take(owner, used):
+            await refusal(scope, 403, text.OTHER_LOGIN)(scope, receive, send)
+            return
+
+        def note(event: str) -> None:
+            if self.claims.take(owner, [event]):
+                self.claims.release(owner, [event])
+
+        try:
+            await self.app(scope, receive, noting_event(scope, send, note))
+        finally:
+            self.claims.release(owner, used)
+
+
+def owner_of(scope: Scope) -> str:
+    """Whose a page is: the person's who has logged in, else everybody's at the same address.
+
+    No cookie tells browsers apart here: two pages that a new browser opens at once are given one each.
+    """
+    user = scope.get(USER)
+    return f"user:{user}" if user else f"address:{network_of(address_of(scope))}"
+
+
+def words_in(scope: Scope) -> set[str]:
+    """Every word in a request by which Gradio would find a session, an event or an upload."""
+    query, content = QueryParams(scope["query_string"]), scope.get(CONTENT)
+    found = {word for name in NAMES for word in query.getlist(name)}
+    if isinstance(content, dict):
+        found |= {word for name in NAMES if isinstance(word := content.get(name), str)}
+    if scope["method"] in SAFE_METHODS and scope["path"].startswith(LAST_OF_PATH):
+        found.add(scope["path"].rpartition("/")[2])
+    return found
+
+
+def _digest(word: str) -> bytes:
+    return hashlib.sha256(word.encode("utf-8", "surrogatepass")).digest()  # it may be as long as a request

@@ -1,0 +1,56 @@
+"""Every check a request passes, from the network inwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from starlette.middleware import Middleware
+
+from app.ui.middleware.bad_calls import BadCallsMiddleware
+from app.ui.middleware.calls import CallsMiddleware
+from app.ui.middleware.files import FilesMiddleware
+from app.ui.middleware.foreign import ForeignAddressMiddleware
+from app.ui.middleware.headers import HeadersMiddleware, PolicyMiddleware
+from app.ui.middleware.hosts import HostsMiddleware, OriginsMiddleware
+from app.ui.middleware.limits import Shares, SizeMiddleware, UploadsMiddleware
+from app.ui.middleware.login import LoginMiddleware
+from app.ui.middleware.not_found import NotFoundMiddleware
+from app.ui.middleware.page_sessions import PageSessionsMiddleware
+from app.ui.middleware.proxy import ForwardedMiddleware
+from app.ui.middleware.routes import RoutesMiddleware
+from app.ui.middleware.visitor import VisitorMiddleware
+from app.ui.web.authenticator import Authenticator
+from app.ui.web.document import Opening
+
+
+def checks(
+    *,
+    hosts: frozenset[str],
+    authenticator: Authenticator,
+    public: Path,
+    uploads: Path,
+    shares: Shares,
+    is_waiting: Callable[[str], bool],
+    proxies: Sequence[str] = (),
+) -> list[Middleware]:
+    """The middlewares, outermost first: each may rely on those before it."""
+    return [
+        Middleware(ForwardedMiddleware, proxies=proxies),
+        Middleware(HeadersMiddleware),
+        Middleware(HostsMiddleware, hosts=hosts),
+        Middleware(OriginsMiddleware),
+        Middleware(NotFoundMiddleware),
+        Middleware(RoutesMiddleware),
+        Middleware(SizeMiddleware),
+        Middleware(LoginMiddleware, authenticator=authenticator),
+        Middleware(CallsMiddleware, is_waiting=is_waiting),
+        Middleware(UploadsMiddleware, shares=shares),
+        Middleware(FilesMiddleware, public=public, uploads=uploads),
+        Middleware(ForeignAddressMiddleware, uploads=uploads),
+        Middleware(PageSessionsMiddleware),
+        Middleware(VisitorMiddleware),
+        Middleware(PolicyMiddleware),
+        Middleware(Opening),
+        Middleware(BadCallsMiddleware),
+    ]

@@ -1,0 +1,46 @@
+"""The cookie by which a browser is known again, so that a draft is there after a reload."""
+
+from __future__ import annotations
+
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.ui.web.document import is_html
+
+VISITOR = "velatura-visitor"
+YEAR = 365 * 24 * 3600
+
+
+class VisitorMiddleware:
+    """Gives a browser that has none the visitor's cookie, with the first page that it gets."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and is_html(message) and not cookies_of(scope).get(VISITOR):
+                MutableHeaders(scope=message).append(
+                    "set-cookie", cookie(scope, VISITOR, secrets.token_urlsafe(24), YEAR)
+                )
+            await send(message)
+
+        await self.app(scope, receive, sending if scope["type"] == "http" else send)
+
+
+def cookies_of(scope: Scope) -> dict[str, str]:
+    """The cookies of a request."""
+    return cookie_parser(Headers(scope=scope).get("cookie", ""))
+
+
+def cookie(scope: Scope, name: str, value: str, seconds: int) -> str:
+    """A Set-Cookie that no script can read and no other site's form carries; over https never sent in the clear."""
+    response = Response()
+    response.set_cookie(
+        name, value, seconds, secure=scope.get("scheme") == "https", httponly=True, samesite="lax", path="/"
+    )
+    return response.headers["set-cookie"]

@@ -1,0 +1,144 @@
+"""What the Playground says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from app.jobs.states import ordinal, readable_time
+from app.ui.components.text import counted
+
+TITLE = "Playground"
+LEAD = "Try a style on new words, side by side with the same picture drawn without it."
+NO_STYLES = "No styles here yet. Train one and try it here; until then you can draw with the plain starter."
+PROMPT, PROMPT_EXAMPLE = "Prompt", "a lighthouse"
+SAY = "Say it, to call the style up:"
+STYLES, STYLE, STRENGTH = "Styles", "Style {}", "Strength"
+STRENGTH_OF, REMOVE_STYLE, ADD_STYLE, NO_STYLE_CHOSEN = "Strength of {}", "Take {} out", "Add a style", "No style"
+GONE_NAME = "No longer here"
+PLAIN_ONLY = "Without a style, the base model draws as it is."
+COMPARE = "Also draw it without the style"
+COMPARE_SEVERAL = "Also draw it without the styles"
+COMPARE_HINT = "The same words and seed, side by side."
+EACH, EACH_HINT = "One picture with each style", "All at once, from the same words and seed."
+COMPOSE = "How the styles are combined"
+WAYS: Mapping[str, tuple[str, str]] = {
+    "sum": ("Added up", "Each style adds what it has learned, at its strength."),
+    "svd": ("Added up and simplified", "As added up, with only the main traits of each layer kept."),
+    "ties": ("The strongest wins", "Keeps a fifth of each style; where they pull apart, the stronger one wins."),
+    "dare": ("Thinned out", "Leaves out half of each style by chance, so that they meet less often."),
+    "switch": ("Taking turns", "Five steps with one style, five with the next, and so on."),
+    "composite": ("Blended at every step", "Asks every style at each step and takes the mean; two take twice as long."),
+    "k-lora": ("First the content, then the style", "The first draws the things, the second gives them its look."),
+}
+WAY_FOR_TWO = "First the content, then the style: this way takes two styles, no more."
+WAY_FOR_LAYERS = "This needs two styles that change the model; a word is learned apart from it. Choose “Added up”."
+NOT_MERGED = (
+    "What “{}” does depends on the picture or the step, so there is no change of weights to combine. "
+    "Choose “Added up”, “Taking turns” or “Blended at every step”."
+)
+MORE = "Seed, steps, size and more"
+NEGATIVE, NEGATIVE_NAME = "Not in the picture (negative prompt)", "The negative prompt"
+SEED, SEED_HINT, NEW_SEED = "Seed", "The same seed gives the same picture.", "Another seed"
+STEPS, STEPS_HINT = "Steps", "More take longer; beyond 50 little changes."
+GUIDANCE, GUIDANCE_NAME = "Follow the prompt (CFG)", "CFG"
+GUIDANCE_HINT = "{:g} suits this base; 1 leaves it to chance."
+SIZE, SIZE_HINT = "Size", "Width × height in multiples of {}."
+SAMPLER, BASE, OWN_BASE = "Sampler", "Base model", "The style's own: {}"
+SAMPLERS: Mapping[str, str] = {"ddim": "DDIM", "euler": "Euler", "dpm++": "DPM++ 2M"}
+DRAW, ONE_MOMENT = "Draw", "One moment …"
+FAMILIES: Mapping[str, str] = {"sd1": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL"}
+STARTER = "the starter"
+UNKNOWN_BASE = "another kind of model"
+
+NO_PROMPT = "Say first what to draw."
+TOO_LONG = "{} holds at most {:,} letters; this one has {:,}."
+NO_WHOLE = "{} is a whole number from {} to {}; you wrote “{}”."
+NO_NUMBER = "{} is a number from {} to {}; you wrote “{}”."
+NO_SIZE = "A size is written like 512 × 512; you wrote “{}”."
+NO_SAMPLER = "There is no sampler “{}”; there are {}."
+WRONG_SIZE = "Width and height are multiples of {} from {} to {:,} here; you wrote {}."
+GONE_STYLE = "This style is no longer here. Take it out, or choose another."
+WORD_ALONE = "A word draws no picture of its own. Take it out, or let the styles draw one picture together."
+TWICE = "This style is chosen twice. Take one of them out."
+TOO_MANY = "At most {} styles go into one picture."
+DOES_NOT_FIT = "Made for {}; this base is {}."
+NO_BASE = "No base model for this style is on this computer. Get one for {} in the second step of Train."
+BASE_PROBLEM = "{} cannot be used. {}"
+TOO_MANY_WAIT = "{} of your drawings wait already. Let some of them be drawn first."
+
+WAITS_FOR, WAITS, SOON = "Waits for {}", "Waits in line", "Starts in a moment …"
+HURRY, HURRY_HINT = "Pause it and draw now", "{} goes on by itself afterwards."
+MAKES_WAY = "Begins when {} is paused …"
+READING = "Reading the base model …"
+WITH_STYLE, WITH_STYLES, WITHOUT = "Drawing with the style … {} of {}", "Drawing with the styles … {} of {}", "without"
+DRAWING, DRAWING_WITHOUT = "Drawing … {} of {}", "Drawing without it … {} of {}"
+FINISHING = "Writing the picture …"
+OTHERS: Mapping[str, str] = {"estimate": "a measurement", "caption": "captions", "generate": "another drawing"}
+INTERRUPTED = "The drawing was cut off: the computer or the program stopped."
+NO_MEMORY = "There is not enough memory for this picture. A smaller size needs less."
+GONE = "This drawing is no longer here."
+CANCEL, DETAILS, AGAIN, DISMISS = "Cancel", "Details", "Draw it again", "Dismiss"
+WAITING, AT_WORK, DONE = "The drawing waits for its turn.", "Drawing.", "The picture is there."
+PROGRESS = "Progress of the drawing"
+AND_MORE, CANCEL_ALL = "and {} more after it", "Cancel all"
+
+RESULT, YOURS = "Picture", "Your last drawings"
+NOTHING_DRAWN = "Your picture appears here."
+COMES, COMES_NEXT = "Being drawn", "Comes next"
+WITH, PLAIN = "With {}", "Without"
+ENLARGE, DOWNLOAD, USE, CLOSE, EARLIER, LATER = (
+    "Enlarge: {}",
+    "Download",
+    "Use these settings",
+    "Close",
+    "Left",
+    "Right",
+)
+FIELDS_RESTORED = "The file with these fields was damaged and is kept. They are as they were one change before."
+FIELDS_LOST = "The file with these fields was damaged and is kept. Nothing in it can be read, so they begin anew."
+
+
+def waits(behind: str, place: int, seconds: float | None) -> str:
+    """What a drawing waits for: `behind` has the device; its place in line; how long, if known."""
+    if not behind:
+        return SOON if place <= 1 else f"{WAITS}, {ordinal(place)} …"
+    parts = [WAITS_FOR.format(behind), f"{ordinal(place)} in line" if place > 1 else ""]
+    parts.append(f"about {readable_time(seconds)}" if seconds is not None and place == 1 else "")
+    return ", ".join(filter(None, parts)) + " …"
+
+
+def drawing(done: int, steps: int, styles: int, compare: bool) -> str:
+    """How far a drawing is: `done` counts the steps of all its pictures."""
+    if not compare:
+        return DRAWING.format(done, steps)
+    if done > steps:
+        return DRAWING_WITHOUT.format(done - steps, steps)
+    return (WITH_STYLE if styles == 1 else WITH_STYLES).format(done, steps)
+
+
+def way(compose: str) -> str:
+    """What a way of combining styles is called, with its number where that is not the usual one."""
+    name, _, number = compose.partition(":")
+    title = WAYS.get(name, (name, ""))[0]
+    return f"{title} ({number})" if number else title
+
+
+def size(pixels: tuple[int, int]) -> str:
+    """Width and height as they are written."""
+    return f"{pixels[0]} × {pixels[1]}"
+
+
+def settings(seed: int, steps: int, guidance: float, pixels: str, sampler: str) -> list[str]:
+    """The numbers of a picture, each with its name."""
+    return [
+        f"{SEED} {seed}",
+        counted(steps, "step"),
+        f"{GUIDANCE_NAME} {guidance:g}",
+        pixels,
+        SAMPLERS.get(sampler, sampler),
+    ]
+
+
+def joined(names: Sequence[str]) -> str:
+    """Names as they are said together."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

@@ -1,0 +1,192 @@
+"""What people ask for on the pages about runs: the buttons that fit a state, and what happens when one is pressed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import gradio as gr
+
+from app.jobs import actions
+from app.jobs.permissions import Actor, NotOwnerError
+from app.jobs.states import State
+from app.jobs.store import TRAIN
+from app.jobs.trash.runs import has_learned
+from app.jobs.trash.trash import Item, Trash
+from app.jobs.views import View
+from app.studio.queue import SMALL_JOB, Queue
+from app.studio.runs import failures
+from app.studio.runs.failures import HALF, LOW
+from app.ui.components.errors import in_a_banner
+from app.ui.components.events import said
+from app.ui.runs import text as words
+from app.ui.web.html import banner, button, text
+from trainers.errors import VelaturaError
+from trainers.runs.run import Run
+
+LOSING = (State.TRAINING, State.SAMPLING, State.STOPPING, State.HANGING)
+"""States in which cancelling loses what was not saved."""
+UNDO = "undo"
+REPAIR = "repair-queue"
+ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a page shows after a button was pressed."""
+
+    notice: str
+    """HTML; empty where what was asked for is seen by itself."""
+    gone: bool = False
+    """Whether the run is no more."""
+
+
+def buttons(view: View, actor: Actor, first: str = "quiet") -> list[str]:
+    """The buttons that fit a run's state and whoever looks at it; `first` is how the first one looks."""
+    found: list[str] = []
+    name = view.job.name if view.job.kind == TRAIN else f"{SMALL_JOB}{view.job.id}"
+    for what in _wanted(view, actor):
+        label, kind = _label(view, what), "quiet" if found else first
+        if what == "clone":  # which begins where settings are chosen
+            found.append(f'<a class="{kind}" href="./?{urlencode({"clone": name})}">{text(label)}</a>')
+        else:
+            found.append(button(label, what, name, kind, note=_note(view, what)))
+    return found
+
+
+def perform(queue: Queue, event: gr.EventData, actor: Actor) -> Answer:
+    """Do what a button asks for; a refusal is an answer, too."""
+    what, name = said(event, "what"), said(event, "run")
+    try:
+        return _perform(queue, what, name, event, actor)
+    except (OSError, VelaturaError) as error:
+        return Answer(in_a_banner(error))
+
+
+def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Actor) -> Answer:
+    if what == REPAIR:
+        return _repair(queue, actor)
+    store, number = queue.store, queue.number(name, actor=actor)
+    if what in ENDS:
+        actions.stop(store, number, ENDS[what], actor=actor)
+    elif what in ("up", "down"):
+        actions.move(store, number, what, actor=actor)
+    elif what == "place":  # that of another run, which may have begun in this moment
+        over = queue.run(said(event, "over"))
+        actions.move(store, number, max(1, over.place if over is not None else 1), actor=actor)
+    elif what == "resume":
+        actions.resume(store, number, actor=actor)
+    elif what == "longer":
+        steps, done = _whole(words.STEPS, said(event, "steps")), queue.watcher.view(number).said.step
+        if steps <= done:
+            raise VelaturaError(words.MORE_STEPS.format(done))
+        actions.resume(store, number, steps, actor=actor)
+    elif what in ("retry", HALF, LOW):
+        view = queue.watcher.view(number)
+        actions.retry(store, number, failures.changes(what, view), actor=actor)
+        before = Trash(store).restarted(number)
+        return Answer(undoable(words.RESTARTED.format(name), before) if before else "")
+    elif what == "delete":
+        deleted = queue.delete(number, actor=actor)
+        return Answer(undoable(words.DELETED.format(name), deleted), gone=True)
+    return Answer("")
+
+
+def _repair(queue: Queue, actor: Actor) -> Answer:
+    if not actor.owns_machine:
+        raise NotOwnerError(words.ASK_TO_REPAIR)
+    done = queue.repair()
+    source = words.BACKUP_AND_RUNS if done.backup else words.RUNS_ALONE
+    return Answer(banner(words.REPAIRED.format(source, done.aside.name)))
+
+
+def undoable(said: str, item: Item | None) -> str:
+    """A line that says what was done, with the way back where there is one."""
+    return banner(said, button(words.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
+
+
+def undo(queue: Queue, item: str, actor: Actor, instead: bool = True) -> str:
+    """Bring back what was done with a run or a style, by its id in the trash; what is said of it.
+
+    A restarted run that is at work again ends for it, unless it is to go on: then the old one comes back beside it.
+    """
+    try:
+        name = actions.restore(queue.store, item, instead=instead, actor=actor)
+    except (OSError, VelaturaError) as error:
+        return in_a_banner(error)
+    return banner(words.BACK.format(name))
+
+
+def _note(view: View, what: str) -> str:
+    """What is lost, or goes to the trash, by pressing a button; empty where nothing is, so that nobody is asked."""
+    said = view.said
+    if view.job.kind != TRAIN:
+        return ""
+    if what in ("retry", HALF, LOW):
+        return words.RESTART_NOTE if has_learned(Run(view.job.folder)) else ""
+    if what != "cancel" or not said.step or view.state not in LOSING:
+        return ""
+    if not said.saved:
+        return words.LOSES_ALL.format(said.step)
+    if said.step == said.saved:
+        return words.LOSES_NOTHING.format(said.saved)
+    return words.LOSES.format(said.step - said.saved, said.step, said.saved)
+
+
+def _wanted(view: View, actor: Actor) -> list[str]:
+    """Actions as buttons, in the order in which they are shown."""
+    wanted: list[str] = []
+    for what in actor.permitted(view.job.owner, view.actions):
+        if what == "move":
+            wanted += ["up", "down"] if view.job.kind == TRAIN else []
+        elif what == "retry":
+            wanted += [each for each in (failures.offer(view), what) if each]
+        elif what != "change":  # settings are changed where they are chosen
+            wanted.append(what)
+    return list(dict.fromkeys(wanted))
+
+
+def _label(view: View, what: str) -> str:
+    labels = {
+        "up": words.UP,
+        "down": words.DOWN,
+        "stop": words.STOP,
+        "pause": words.PAUSE,
+        "resume": words.GO_ON,
+        "longer": words.LONGER,
+        "retry": words.AGAIN if view.state == State.FAILED else words.ANEW,
+        HALF: words.AGAIN_HALF,
+        LOW: words.AGAIN_LOW,
+        "clone": words.CLONE,
+        "delete": words.DELETE,
+    }
+    if what == "cancel":
+        training = view.state in (State.TRAINING, State.SAMPLING)
+        return (
+            words.WITHOUT_SAVING
+            if training
+            else words.AT_ONCE
+            if view.state in (State.STOPPING, State.HANGING)
+            else words.CANCEL
+        )
+    if what == "resume" and view.state in (State.INTERRUPTED, State.CANCELLED) and view.said.saved:
+        return f"{words.GO_ON} from {view.said.saved}"
+    return labels[what]
+
+
+def _whole(field: str, typed: str) -> int:
+    number = _number(field, typed)
+    if number != int(number):
+        raise VelaturaError(f"{field} is a whole number; you wrote “{typed}”")
+    return int(number)
+
+
+def _number(field: str, typed: str) -> float:
+    try:
+        number = float(typed.strip().replace(",", "."))
+    except ValueError:
+        raise VelaturaError(f"{field} is a number; you wrote “{typed}”") from None
+    if number != number or abs(number) > 1e15:
+        raise VelaturaError(f"{field} is a number; you wrote “{typed}”")
+    return number

@@ -1,0 +1,96 @@
+"""Two to four runs side by side: what they draw, what they were told, how they learned, and their files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.jobs.states import ENDED
+from app.jobs.views import View
+from app.studio.services import Studio
+from app.studio.settings.differences import read_settings
+from app.ui.components.download_menu import make_offered
+from app.ui.components.events import digest
+from app.ui.components.live import patched
+from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
+from app.ui.runs import compare_text as words
+from app.ui.runs import text
+from app.ui.runs.compare_view import FEWEST, MOST, Side, compared
+from app.ui.runs.samples_view import find_samples
+from app.ui.web.html import banner, empty_page
+from trainers.errors import VelaturaError
+
+SOON = 2
+"""Seconds between two looks while one of the runs goes on; afterwards there are none."""
+LONGEST = 1000
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks) -> None:
+    """Lay the page out and wire it."""
+    build_shell("Runs")
+    page = ComparisonPage(studio)
+    state = [page.ids, page.seen]
+    opening = demo.load(page.open, None, [page.ids, page.timer], **AT_ONCE)
+    opening.then(page.tick, state, page.everything, **AT_ONCE)
+    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    page.sheet.fetched(page.fetched, None, [page.files, page.notice], **EACH)
+
+
+class ComparisonPage:
+    """The parts of the page and what happens in them. What a page has seen comes back with each request."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.queue, self.shelf = studio.queue, studio.shelf
+        self.notice = block("", elem_id="comparison-notice")
+        close = {"close": text.CLOSE, "earlier": words.TO_THE_LEFT, "later": words.TO_THE_RIGHT}
+        self.sheet = patched("runs.js", "light.js", "samples.js", elem_id="comparison", words=close)
+        self.files = island({}, "files.js")
+        self.ids, self.seen = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
+        self.timer = gr.Timer(SOON, active=False)
+        self.everything = [self.sheet, self.seen, self.timer]
+
+    def open(self, request: gr.Request) -> tuple[str, gr.Timer]:
+        """Which runs the address names, and the timer, which does not go before that is known."""
+        return str(request.query_params.get("ids", ""))[:LONGEST], gr.Timer(SOON, active=True)
+
+    def tick(self, ids: str, seen: str) -> Shown:
+        """The page as it is now, where that is something else than it has seen."""
+        names = list(dict.fromkeys(name.strip() for name in ids.split(",") if name.strip()))
+        views = {name: view for name in names if (view := self.queue.run(name)) is not None}
+        value = self._sheet(names, list(views.values()))
+        now = digest(value)
+        if now == seen:
+            return {self.seen: gr.skip()}
+        goes_on = any(view.state not in ENDED for view in views.values())
+        return {self.sheet: value, self.seen: now, self.timer: gr.Timer(SOON, active=goes_on)}
+
+    def fetched(self, event: gr.EventData) -> Shown:
+        """Make the file that a menu offers, and let the browser save it."""
+        try:
+            return {self.files: make_offered(self.shelf, event), self.notice: ""}
+        except (OSError, VelaturaError) as error:
+            return {self.notice: banner(text.NO_FILE.format(error), kind="problem")}
+
+    # ---------------------------------------------------------------- within
+    def _sheet(self, names: list[str], views: list[View]) -> str:
+        lost = ", ".join(name for name in names if name not in {view.job.name for view in views})
+        if len(views) < FEWEST:
+            title, lead = words.NOT_THERE if lost else words.ONE if views else words.EMPTY
+            return empty_page(title, lead.format(lost or ", ".join(names)), text.TO_THE_RUNS, "runs")
+        said = [words.MISSING.format(lost)] if lost else []
+        said += [words.TOO_MANY] if len(views) > MOST else []
+        items = {item.run: item for item in self.shelf.items() if item.run}
+        sides = [
+            Side(
+                view,
+                self.queue.public(view),
+                self.queue.losses(view.job.folder),
+                read_settings(view.job.folder),
+                find_samples(view.job.folder),
+                items.get(view.job.folder.name) if view.state in ENDED else None,
+            )
+            for view in views[:MOST]
+        ]
+        return compared(sides, self.shelf, said)

@@ -1,0 +1,31 @@
+"""Where the rank went in a run, for its page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.jobs.views import View
+from app.ui.runs import text as words
+from app.ui.runs.samples_view import put_copy
+from app.ui.web.html import file_address, text
+from trainers.ranks.history import counted_by, names_of
+from trainers.ranks.map import RANK_MAP
+
+
+def rank_map(view: View, public: Path) -> str:
+    """The map of a run whose method moves the rank, or serves several; empty of others, and until it is drawn."""
+    drawn = view.job.folder / RANK_MAP
+    if not drawn.is_file():
+        return ""
+    copy = public / f"ranks-{drawn.stat().st_mtime_ns}.png"  # one that is trained on has another address
+    if not copy.exists():
+        put_copy(drawn, copy)
+    counted = counted_by(names_of(view.job.folder)[1])
+    title, hint, said = words.RANKS, words.RANKS_HINT, words.RANKS_PICTURE
+    if not counted.moves:
+        held = (words.RANKS_HELD_HINT, words.RANKS_HELD_PICTURE)
+        title, (hint, said) = words.RANKS_HELD, (sentence.format(counted.word) for sentence in held)
+    return (
+        f'<figure class="ranks"><h2>{text(title)}</h2><p class="hint">{text(f"{hint} {counted.hint}".strip())}</p>'
+        f'<img loading="lazy" src="{text(file_address(copy))}" alt="{text(said)}"></figure>'
+    )

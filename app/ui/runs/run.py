@@ -1,0 +1,240 @@
+"""One training while it goes on, and after: how far it is, what it draws, what can be done with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.jobs.permissions import Actor
+from app.jobs.states import ENDED, State
+from app.jobs.views import View
+from app.studio.queue import Queue, share
+from app.studio.runs import failures
+from app.studio.services import Studio
+from app.studio.styles.library import Shelf
+from app.ui.components.dialogs import dialogs
+from app.ui.components.events import actor_of, digest, given_back, number, said
+from app.ui.components.live import patched
+from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, build_shell, island
+from app.ui.runs import run_view, samples_view, slider
+from app.ui.runs import text as words
+from app.ui.runs.actions import buttons, perform, undo
+from app.ui.runs.ranks_view import rank_map
+from app.ui.web.html import banner, empty_page, file_address, text
+from trainers.errors import VelaturaError
+
+SOON, LATER = 1, 5
+CHANGES_BY_ITSELF = (State.QUEUED, State.INTERRUPTED, State.PAUSED)
+"""States that a queue changes without anybody's asking: by a free device, a restart, or the end of small jobs."""
+LOG_LINES, LOG_BYTES = 200, 64 * 1024
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks) -> None:
+    """Lay the page out and wire it."""
+    build_shell("Runs")
+    page = RunPage(studio.queue, studio.shelf)
+    state = [page.name, page.seen]
+    opening = demo.load(page.open, None, [page.name, page.timer], **AT_ONCE)
+    opening.then(page.tick, state, page.everything, **AT_ONCE)
+    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    page.head.asked(page.asked, state, page.everything, **EACH)
+    page.notice.asked(page.undone, state, page.everything, **EACH)
+    page.folds.unfolded(page.unfolded, page.name, page.folds, **EACH)
+    page.compare.wanted(page.wanted, page.name, page.compare, **EACH)
+    for part in (page.head, page.curve):
+        part.fetched(page.fetched, page.name, [page.files, page.notice], **EACH_IN_TURN)
+
+
+class RunPage:
+    """The parts of the page and what happens in them. What a page has seen comes back with each request."""
+
+    def __init__(self, queue: Queue, shelf: Shelf) -> None:
+        self.queue, self.shelf = queue, shelf
+        self.notice = patched("asks.js", elem_id="run-notice")
+        self.head = patched("runs.js", elem_id="run-head")
+        with gr.Row(elem_classes="two"):
+            with gr.Column(scale=5, min_width=320):
+                self.samples = patched("light.js", "samples.js", elem_id="run-samples", words=_words())
+            with gr.Column(scale=3, min_width=300):
+                self.compare = island(
+                    "", "compare.js", slider.slider_frame(), elem_id="run-compare", words=slider.slider_words()
+                )
+                self.curve = patched("fetch.js", elem_id="run-curve")
+        self.folds = island({}, "folds.js", _folds(), elem_id="run-folds")
+        self.files = island({}, "files.js", "<div></div>")
+        island(None, "dialogs.js", dialogs())
+        self.name, self.seen = gr.Textbox("", visible=False), gr.Textbox("{}", visible=False)
+        self.timer = gr.Timer(SOON, active=False)
+        self.parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}
+        self.everything = [self.notice, *self.parts.values(), self.seen, self.timer]
+
+    def open(self, request: gr.Request) -> tuple[str, gr.Timer]:
+        """Which run the address names, and the timer, which does not go before that is known."""
+        return str(request.query_params.get("id", ""))[:200], gr.Timer(SOON, active=True)
+
+    def tick(self, name: str, seen: str, request: gr.Request) -> Shown:
+        """What has changed since the page's last look."""
+        view = self.queue.run(name)
+        values = _nothing() if view is None else self._values(view, actor_of(request))
+        known, now = given_back(seen), {part: digest(value) for part, value in values.items()}
+        pace = 0 if view is None else _pace(view.state)
+        now["pace"] = str(pace)
+        if known == now:
+            return {self.seen: gr.skip()}
+        shown: Shown = {self.parts[part]: value for part, value in values.items() if known.get(part) != now[part]}
+        if known.get("pace") != now["pace"]:
+            shown[self.timer] = gr.Timer(pace or LATER, active=bool(pace))
+        return shown | {self.seen: json.dumps(now)}
+
+    def asked(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Do what a button wants, and show what has become of it; the timer goes on in any case."""
+        answer = perform(self.queue, event, actor_of(request))
+        shown = self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
+        return {self.notice: answer.notice} | shown
+
+    def undone(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Take back what was just done."""
+        notice = undo(self.queue, said(event, "about"), actor_of(request))
+        return {self.notice: notice} | self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
+
+    def unfolded(self, name: str, event: gr.EventData) -> Any:
+        """What stands in the fold that was opened: the log's end, the settings, or what the process said."""
+        view, fold = self.queue.run(name), said(event, "fold")
+        files = {"log": "log.txt", "settings": "config.toml", "details": "process.log"}
+        if view is None or fold not in files:
+            return gr.skip()
+        return {"fold": fold, "text": tail(view.job.folder / files[fold]) or words.NOTHING_YET}
+
+    def wanted(self, name: str, event: gr.EventData) -> Any:
+        """What other runs have drawn of the words that are under the slider."""
+        view = self.queue.run(name)
+        if view is None:
+            return gr.skip()
+        found = slider.answer(self.queue, view, number(event, "row"), said(event, "run"))
+        return json.dumps(found | {"at": number(event, "at")})
+
+    def fetched(self, name: str, event: gr.EventData) -> Shown:
+        """Make the file that a button offers, and let the browser save it."""
+        view, what = self.queue.run(name), said(event, "what")
+        if view is None:
+            return {self.notice: banner(words.NO_SUCH_RUN[0], kind="problem")}
+        try:
+            place = self._file(view, what)
+        except (OSError, VelaturaError) as error:
+            return {self.notice: banner(words.NO_FILE.format(error), kind="problem")}
+        return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
+
+    # ---------------------------------------------------------------- within
+    def _file(self, view: View, what: str) -> Path:
+        public = self.queue.public(view)
+        if what == "samples":
+            return samples_view.archive(view, public)
+        if what == "numbers":
+            return samples_view.numbers(view, self.queue.losses(view.job.folder), public)
+        style = run_view.style_file(view)
+        if style is None:
+            raise VelaturaError(words.NO_STYLE)
+        return samples_view.style_copy(style, public)
+
+    def _values(self, view: View, actor: Actor) -> dict[str, str]:
+        public = self.queue.public(view)
+        columns = samples_view.find_samples(view.job.folder)
+        return {
+            "head": _head(view, bool(columns), self._style(view), actor),
+            "samples": f"<h2>{words.SAMPLES}</h2>{samples_view.grid(view, public)}{rank_map(view, public)}",
+            "compare": slider.pictures(view, columns, public),
+            "curve": self._curve(view),
+        }
+
+    def _curve(self, view: View) -> str:
+        losses = self.queue.losses(view.job.folder)
+        drawn = losses.drawn(view.said.steps)
+        return drawn + _fetch(words.DOWNLOAD_NUMBERS, "numbers", "small") if drawn else ""
+
+    def _style(self, view: View) -> str:
+        """The id of an ended run's style on the shelf, empty where there is none."""
+        return self.shelf.of_run(view.job.folder.name) if view.state in ENDED else ""
+
+
+def _pace(state: State) -> int:
+    """Seconds from one look of the page to the next; 0 where nothing happens without somebody's asking."""
+    if state in CHANGES_BY_ITSELF:
+        return LATER
+    return 0 if state in ENDED else SOON
+
+
+def tail(path: Path) -> str:
+    """The last lines of a file; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_BYTES))
+            data = file.read()
+    except OSError:
+        return ""
+    return "\n".join(data.decode("utf-8", "replace").splitlines()[-LOG_LINES:])
+
+
+def _head(view: View, sampled: bool, style: str, actor: Actor) -> str:
+    done, name = share(view), view.job.name
+    title = f"{done:.0%} · {name}" if view.state not in ENDED else name
+    problem = view.state in (State.FAILED, State.INTERRUPTED, State.HANGING)
+    said = failures.line(view)
+    line = f'<p class="line{" problem" if problem else ""}">{text(said[:1].upper() + said[1:])}</p>' if said else ""
+    ended = " data-ended" if view.state in ENDED else ""
+    return (
+        f'<div class="title" data-title="{text(title)}"{ended}><div><a class="back" href="runs">{words.TITLE}</a>'
+        f"<h1>{text(name)}</h1><p>{text(run_view.kind(view, actor))}</p></div>"
+        f'<div role="status">{run_view.chip(view.state)}</div></div>{run_view.glaze(done, words.PROGRESS)}'
+        f'{line}{run_view.facts(view)}<div class="acts">{"".join(_acts(view, sampled, style, actor))}</div>'
+        f"{_whose(view, actor)}"
+    )
+
+
+def _acts(view: View, sampled: bool, style: str, actor: Actor) -> list[str]:
+    """The buttons of a run: what is most wanted filled, the rest quieter."""
+    has_style = run_view.style_file(view) is not None
+    filled = view.state in (State.PAUSED, State.FAILED, State.INTERRUPTED, State.CANCELLED, State.HANGING)
+    first = [_fetch(words.DOWNLOAD_STYLE, "style", "quiet" if filled else "go")] if has_style else []
+    first += [f'<a class="quiet" href="playground?style={text(style)}">{text(words.TRY_IT)}</a>'] if style else []
+    samples = [_fetch(words.DOWNLOAD_SAMPLES, "samples", "quiet")] if sampled else []
+    acts = buttons(view, actor, "go" if filled else "quiet")
+    if filled and acts:
+        first.insert(0, acts.pop(0))
+    return [*first, *acts[:-1], *samples, *acts[-1:]] if acts else [*first, *samples]
+
+
+def _whose(view: View, actor: Actor) -> str:
+    """A line for whoever may look at a run and not change it."""
+    if actor.may_change(view.job.owner):
+        return ""
+    return f'<p class="hint">{text(words.NOT_YOURS.format(view.job.owner or words.STUDIO_OWNER))}</p>'
+
+
+def _fetch(label: str, what: str, kind: str) -> str:
+    return f'<button type="button" class="{kind}" data-fetch="{what}">{text(label)}</button>'
+
+
+def _nothing() -> dict[str, str]:
+    title, lead = words.NO_SUCH_RUN
+    return {"head": empty_page(title, lead, words.TO_THE_RUNS, "runs"), "samples": "", "compare": "", "curve": ""}
+
+
+def _words() -> dict[str, str]:
+    return {"close": words.CLOSE, "earlier": words.EARLIER, "later": words.LATER}
+
+
+def _folds() -> str:
+    folds = (("log", words.LOG), ("settings", words.SETTINGS), ("details", words.DETAILS))
+    return (
+        '<div class="folds">'
+        + "".join(
+            f'<details data-fold="{name}"><summary>{text(label)}</summary><pre tabindex="0" aria-label="{text(label)}">'
+            "</pre></details>"
+            for name, label in folds
+        )
+        + "</div>"
+    )

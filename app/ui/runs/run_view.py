@@ -1,0 +1,102 @@
+"""Pieces of HTML about a run, for the list and for its own page."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from app.cli.console import readable_size
+from app.cli.progress import readable_speed
+from app.jobs.permissions import Actor
+from app.jobs.states import ENDED, State, readable_time
+from app.jobs.views import View
+from app.ui.runs import text as words
+from app.ui.web.html import text
+from trainers.config.techniques import techniques_in
+from trainers.runs.run import Run
+
+COATS = 4
+MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
+"""States in which a run has a speed."""
+
+
+def chip(state: State) -> str:
+    """A state as a dot and a word."""
+    return f'<span class="chip {state}"><i aria-hidden="true"></i>{text(words.STATES[state])}</span>'
+
+
+def glaze(done: float, label: str) -> str:
+    """The progress bar: each quarter of the work lays another coat over the part already covered."""
+    widths = [max(0.0, (done - coat / COATS) / (1 - coat / COATS)) * 100 for coat in range(COATS)]
+    coats = "".join(f'<i style="width:{width:.1f}%"></i>' for width in widths)
+    return (
+        f'<div class="glaze" role="progressbar" aria-label="{text(label)}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{done * 100:.0f}">{coats}</div>'
+    )
+
+
+def kind(view: View, actor: Actor) -> str:
+    """Method, base, number of pictures and owner in one line; of a run that has not begun, what its config says."""
+    facts = dict(view.said.facts)
+    if "base" in facts:
+        method, base, images = str(facts.get("method", "")), str(facts["base"]), facts.get("images")
+    else:
+        method, base = _planned(view.job.folder)
+        images = None
+    parts = [words.method(method), f"on {base}" if base else ""]
+    parts.append(f"{images} picture{'' if images == 1 else 's'}" if images else "")
+    parts.append(words.by(view.job.owner, actor))
+    return " · ".join(filter(None, parts))
+
+
+def facts(view: View) -> str:
+    """The numbers of a run that are known."""
+    said = view.said
+    rows = [(words.STEP, f"{said.step} of {said.steps}" if said.steps else "")]
+    if view.state in ENDED:
+        rows.append((words.TOOK, readable_time(said.seconds) if said.seconds >= 1 else ""))
+    elif said.seconds_left is not None and view.state in MOVING:
+        rows.append((words.LEFT, readable_time(said.seconds_left)))
+    if said.speed and view.state in MOVING:
+        rows.append((words.SPEED, readable_speed(said.speed)))
+    if said.memory:
+        rows.append((words.MEMORY, readable_size(said.memory)))
+    style = style_file(view)
+    if style is not None:
+        rows.append((words.SIZE, readable_size(style.stat().st_size)))
+    items = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in rows if value)
+    return f'<dl class="facts">{items}</dl>' if items else ""
+
+
+def style_file(view: View) -> Path | None:
+    """The file that a run at rest has written last, once it has."""
+    if view.state not in ENDED:
+        return None
+    file = view.job.folder / "style" / f"{view.job.name}.safetensors"
+    return file if file.is_file() else None
+
+
+def _planned(run: Path) -> tuple[str, str]:
+    """Method and base of a run that has said nothing yet; empty where its config cannot be read."""
+    try:
+        found = (run / "config.toml").stat()
+    except OSError:
+        return "", ""
+    return _method_and_base(run, (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(1000)
+def _method_and_base(run: Path, stamp: tuple[int, ...]) -> tuple[str, str]:
+    """What `_planned` says, read once for each `stamp` of a config: a list asks for all that wait every 2 s."""
+    table = Run(run).table()
+    try:
+        method, base = techniques_in(table), str(table["base"]["model"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", ""
+    return method, base_name(base)
+
+
+def base_name(model: str) -> str:
+    """What a base model is called; of one that is a file, only the file."""
+    is_path = model.endswith(".safetensors") or Path(model).is_absolute()  # else a hub id, or the starter
+    return Path(model).name if is_path else model

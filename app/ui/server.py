@@ -1,0 +1,210 @@
+"""The studio: its pages, and how it is served."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from app.jobs.trash.disk import missing, room
+from app.jobs.trash.trash import Trash
+from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.people import People
+from app.studio.accounts.quota import USUAL, Quota, Sent
+from app.studio.accounts.received import Received
+from app.studio.accounts.sessions import Sessions
+from app.studio.cleanup import sweep_public
+from app.studio.dataset.draft_owners import kept_by, settle
+from app.studio.dataset.uploads import MOST_BYTES_A_FILE
+from app.studio.paths import Places, UploadFolder
+from app.studio.services import Studio, open_studio
+from app.ui import api
+from app.ui.components import text
+from app.ui.middleware.hosts import is_loopback, names_of_machine
+from app.ui.middleware.limits import Shares
+from app.ui.middleware.login import USER
+from app.ui.middleware.stack import checks
+from app.ui.playground import page as playground
+from app.ui.runs import compare, run
+from app.ui.runs import list as runs
+from app.ui.styles import page as styles
+from app.ui.train import page as train
+from app.ui.trash import page as trash
+from app.ui.web.authenticator import Authenticator, check_given
+from app.ui.web.theme import Velatura
+from app.ui.web.upload_route import upload_route
+
+STYLE_SHEETS = (
+    *("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css"),
+    *("playground.css", "styles.css", "comparison.css"),
+)
+FORGET_UPLOADS = (60, 900)
+"""Every so many seconds, uploads that are older than this and were never taken in are deleted."""
+
+
+@dataclass
+class Server:
+    """A studio that is running."""
+
+    demo: gr.Blocks
+    studio: Studio
+    uploads: UploadFolder
+    people: PeopleDatabase
+    url: str
+    dispatching: ExitStack
+
+    def close(self) -> None:
+        """Stop serving, end what was begun, and leave no upload behind; runs go on."""
+        self.dispatching.close()
+        # Pages that are open hold connections that never end by themselves.
+        self.demo.server.config.timeout_graceful_shutdown = 1
+        self.demo.close(verbose=False)
+        self.studio.close()
+        self.uploads.close()
+        self.people.close()
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a studio listens, its other names, and the proxies before it; port None: the first free."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    names: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """All pages."""
+    with gr.Blocks(title=text.PRODUCT, analytics_enabled=False, fill_width=True, delete_cache=FORGET_UPLOADS) as demo:
+        train.build(studio, demo)
+        api.build(studio)
+    for name, path, page in (
+        ("Runs", "runs", runs),
+        ("Run", "run", run),
+        ("Compare", "compare", compare),
+        ("Styles", "styles", styles),
+        ("Playground", "playground", playground),
+        ("Trash", "trash", trash),
+    ):
+        with demo.route(name, path):
+            page.build(studio, demo)
+    return demo
+
+
+def start(folder: Path, address: Address, given: dict[str, str], most_kept: int = USUAL) -> Server:
+    """Serve a studio whose runs are in `folder`; returns once it answers. OSError where the port is taken.
+
+    `given` are passwords by name, of people who may log in besides those of the table; each may keep `most_kept` bytes.
+    """
+    places = Places(folder)
+    places.make()
+    uploads = UploadFolder(places)
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.path.resolve())
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn believes programs on this machine by itself; we decide
+    people = PeopleDatabase(places.people)
+    check_given(People(people), given)
+    authenticator = Authenticator(People(people), Sessions(people), places.secret(), given)
+    shared = not authenticator.open or not is_loopback(address.host)
+    studio = open_studio(places, uploads.path, shared=shared)
+    sweep_public(studio.queue, studio.drafts, studio.drawings.root)
+    studio.estimating.sweep()
+    studio.checker.warm_up()
+    demo = build(studio).queue(default_concurrency_limit=8, max_size=200)
+    thrown, received = Trash(studio.queue.store), Received(people) if shared else None
+    quota = Quota(most_kept, thrown, partial(_sent, studio), partial(settle, studio.drafts))
+    shares = Shares(_room(uploads.path, thrown), received, quota)
+    static = Path(str(files("app.ui"))) / "static"
+    _, url, _ = demo.launch(
+        server_name=address.host,
+        server_port=address.port,
+        theme=Velatura(),
+        css_paths=[static / sheet for sheet in STYLE_SHEETS],
+        app_kwargs={
+            "middleware": _checks(demo, address, authenticator, places.public, uploads.path, shares),
+            "routes": [
+                Mount("/look", StaticFiles(directory=static)),
+                Route("/now", _say_now(studio)),
+                upload_route(uploads.path),
+            ],
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
+        auth_dependency=None if authenticator.open else lambda request: request.scope.get(USER),
+        allowed_paths=[str(places.public.resolve())],
+        max_file_size=MOST_BYTES_A_FILE,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        share=False,
+        ssr_mode=False,
+        pwa=False,
+        root_path="",
+        show_error=False,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    dispatching = ExitStack()
+    dispatching.enter_context(studio.queue.dispatcher().in_background())
+    return Server(demo, studio, uploads, people, url, dispatching)
+
+
+def _sent(studio: Studio, person: str) -> Sent:
+    """What is there of what a person has sent."""
+    kept = kept_by(studio.drafts, person)
+    return Sent(kept.pictures, studio.shelf.imported(person), kept.undone)
+
+
+def _checks(
+    demo: gr.Blocks, address: Address, authenticator: Authenticator, public: Path, uploads: Path, shares: Shares
+) -> list[Middleware]:
+    """What every request passes, each part by its name."""
+    return checks(
+        hosts=names_of_machine(address.host) | {name.lower() for name in address.names},
+        authenticator=authenticator,
+        public=public,
+        uploads=uploads,
+        shares=shares,
+        is_waiting=waiting_in(demo),
+        proxies=address.proxies,
+    )
+
+
+def _room(folder: Path, trash: Trash) -> Callable[[], int]:
+    """How many bytes may come in where uploads go, beside what stays free for runs; the trash makes room for them."""
+
+    def look() -> int:
+        if missing(folder):
+            trash.make_room()
+        return room(folder)
+
+    return look
+
+
+def waiting_in(demo: gr.Blocks) -> Callable[[str], bool]:
+    """Whether an event still waits or runs in Gradio's queue, which forgets it when it has ended."""
+    return lambda event: event in demo._queue.event_ids_to_events
+
+
+def _say_now(studio: Studio) -> Callable[[Request], JSONResponse]:
+    """What the bar of every page asks for: the state of the computer in one line."""
+
+    def answer(request: Request) -> JSONResponse:
+        line, busy = studio.queue.in_short()
+        return JSONResponse({"line": line or text.FREE, "busy": busy}, headers={"cache-control": "no-store"})
+
+    return answer

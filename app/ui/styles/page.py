@@ -1,0 +1,210 @@
+"""The styles: all that were trained here or brought along, to look at, download, try, rename and delete."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.jobs.permissions import Actor
+from app.jobs.states import ENDED
+from app.jobs.views import View
+from app.studio.base_models import in_words
+from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
+from app.studio.services import Studio
+from app.studio.styles.library import Item
+from app.ui.components import text as shared
+from app.ui.components.download_menu import make_offered
+from app.ui.components.events import actor_of, items, number, said, sender_of
+from app.ui.components.live import patched
+from app.ui.components.pagination import choice_of, pages, search_field
+from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
+from app.ui.runs.actions import undo, undoable
+from app.ui.styles import text as words
+from app.ui.styles.view import card, dialogs
+from app.ui.trash.page import trash_link
+from app.ui.web.html import arrivals, banner, empty_page, heading, text
+from trainers.errors import VelaturaError
+
+A_PAGE = 24
+SOON, LATER = 2, 15
+"""Seconds between two looks: while a run goes on, and else."""
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks) -> None:
+    """Lay the page out and wire it."""
+    build_shell("Styles")
+    page = StylesPage(studio)
+    state = [page.chosen_state, page.seen]
+    demo.load(page.tick, state, page.everything, **AT_ONCE)
+    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **EACH)
+    page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **EACH)
+    page.list.asked(page.asked, state, page.everything, **EACH_IN_TURN)
+    page.notice.asked(page.undone, state, page.everything, **EACH_IN_TURN)
+    page.list.fetched(page.fetched, None, [page.files, page.notice], **EACH_IN_TURN)
+    page.intake.brought(page.brought, state, [page.intake, *page.everything], **EACH_IN_TURN, concurrency_limit=2)
+
+
+class StylesPage:
+    """The parts of the page and what happens in them."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio, self.shelf = studio, studio.shelf
+        with gr.Row(elem_id="styles-head"):
+            block(heading(words.TITLE))
+            self.intake = island(
+                {},
+                ("reachable.js", "arrivals.js", "styles.js"),
+                _intake(),
+                elem_id="styles-intake",
+                words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
+            )
+        self.notice = patched("asks.js", elem_id="styles-notice")
+        self.filter = island(None, "filter.js", search_field("styles-search"), elem_id="styles-filter")
+        self.list = patched("runs.js", elem_id="styles")
+        self.files = island({}, "files.js", "<div></div>")
+        island(None, "dialogs.js", dialogs())
+        self.chosen_state = gr.Textbox("{}", visible=False)
+        self.seen = gr.Textbox("", visible=False)
+        self.timer = gr.Timer(SOON)
+        self.everything = [self.notice, self.list, self.seen, self.timer]
+
+    def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
+        """What the page shows now, where that is something else than it has seen."""
+        views = {view.job.name: view for view in self.studio.queue.runs()}
+        busy = [view for view in views.values() if view.state not in ENDED]
+        actor = actor_of(request)
+        value = self._listing(self.shelf.items(), views, busy, choice_of(chosen), actor)
+        value += trash_link(self.studio.queue, actor)
+        digest = sha256(f"{value}{bool(busy)}".encode()).hexdigest()[:16]
+        if digest == seen:
+            return {self.seen: gr.skip()}
+        return {self.list: value, self.seen: digest, self.timer: gr.Timer(SOON if busy else LATER)}
+
+    def choose(self, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Show what is searched for."""
+        chosen = json.dumps({"search": said(event, "search")[:80], "page": 1})
+        return {self.chosen_state: chosen} | self.tick(chosen, seen, request)
+
+    def turn(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Show another page of the list."""
+        turned = json.dumps({**choice_of(chosen), "page": max(1, number(event, "page"))})
+        return {self.chosen_state: turned} | self.tick(turned, seen, request)
+
+    def asked(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Rename or delete a style, and show what has become of it."""
+        try:
+            item = self._item(said(event, "run"))
+            notice = self._do(said(event, "what"), item, event, actor_of(request))
+        except (OSError, VelaturaError) as error:
+            notice = _problem(error)
+        return {self.notice: notice} | self.tick(chosen, seen, request)
+
+    def undone(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Take back what was just done."""
+        notice = undo(self.studio.queue, said(event, "about"), actor_of(request))
+        return {self.notice: notice} | self.tick(chosen, seen, request)
+
+    def fetched(self, event: gr.EventData) -> Shown:
+        """Make the file that a button offers, and let the browser save it."""
+        try:
+            return {self.files: make_offered(self.shelf, event)}
+        except (OSError, VelaturaError) as error:
+            return {self.notice: _problem(error)}
+
+    def brought(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Take in files that have been uploaded; each is taken or refused for itself."""
+        folder = sender_folder(self.studio.uploads, sender_of(request.username, request.cookies))
+        taken, refused = [], []
+        for file in items(event, "files"):
+            try:
+                taken.append(self._take_in(file, folder, request.username or ""))
+            except (OSError, VelaturaError) as error:
+                refused.append(_problem(error))
+        notice = "".join(refused) + (_welcome(taken) if taken else "")
+        return {self.intake: {"batch": number(event, "batch")}, self.notice: notice} | self.tick(chosen, seen, request)
+
+    # ---------------------------------------------------------------- within
+    def _item(self, identifier: str) -> Item:
+        item = self.shelf.item(identifier)
+        if item is None:
+            raise VelaturaError(words.GONE)
+        return item
+
+    def _take_in(self, file: dict[str, Any], folder: Path, owner: str) -> Item:
+        """Take in one file that the page has sent, or say why it has not sent it."""
+        name, problem = str(file.get("name", ""))[:MOST_NAME], file.get("problem")
+        if problem == "other":
+            raise VelaturaError(words.NOT_SAFETENSORS.format(name))
+        if problem == "large":
+            most, anywhere = MOST_BYTES_A_FILE // 2**20, self.studio.bases.anywhere
+            place = words.PUT_IT.format(self.studio.places.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
+            raise VelaturaError(f"{words.TOO_LARGE.format(name, most)}. {place}")
+        if problem == "failed":
+            raise VelaturaError(words.ARRIVED_NOT.format(name))
+        if problem:  # in the words in which it was refused on its way in
+            raise VelaturaError(words.REFUSED.format(name, str(problem)[:300]))
+        return self.shelf.take_in(Path(str(file.get("path", ""))), name, folder, owner)
+
+    def _do(self, what: str, item: Item, event: gr.EventData, actor: Actor) -> str:
+        """Do what a button asks for; the line that says so."""
+        if what == "rename":
+            return banner(words.RENAMED.format(self.shelf.rename(item, said(event, "name"), actor=actor).name))
+        if what not in ("delete", "discard"):
+            raise VelaturaError(words.GONE)
+        with_run = bool(item.run) and said(event, "with_run") == "on"
+        deleted = self.shelf.remove(item, with_run, actor=actor)
+        return undoable((words.DELETED_BOTH if with_run else words.DELETED).format(item.name), deleted)
+
+    def _listing(
+        self, found: list[Item], views: dict[str, View], busy: list[View], choice: dict[str, Any], actor: Actor
+    ) -> str:
+        if not found and busy:
+            title, lead = words.ON_ITS_WAY
+            return empty_page(title, lead, words.WATCH_IT, f"run?id={busy[0].job.name}")
+        if not found:
+            title, lead = words.NONE_YET
+            return empty_page(title, lead, shared.FIRST_STYLE, "./")
+        needle = choice["search"].strip().casefold()
+        fitting = [item for item in found if needle in _said_of(item)]
+        page = min(choice["page"], max(1, -(-len(fitting) // A_PAGE)))
+        shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
+        cards = "".join(card(self.shelf, item, views.get(item.run), actor) for item in shown)
+        listed = f'<ul class="shelf">{cards}</ul>' if cards else f'<p class="hint">{text(words.NONE_FOUND)}</p>'
+        return listed + pages(page, len(fitting), A_PAGE)
+
+
+def _said_of(item: Item) -> str:
+    return " ".join((item.name, *item.words, words.method(item.method), item.base)).casefold()
+
+
+def _welcome(taken: list[Item]) -> str:
+    if len(taken) > 1:
+        return banner(words.ARE_HERE.format(len(taken)))
+    link = f'<a class="small" href="playground?style={text(taken[0].id)}">{text(words.TRY_IT)}</a>'
+    return banner(words.IS_HERE.format(taken[0].name), link)
+
+
+def _problem(error: Exception) -> str:
+    """A refusal as a line across the page; what lies behind it can be unfolded."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    details = ""
+    if cause is not None:
+        told = text(f"{type(cause).__name__}: {cause}")
+        details = f'<details class="fold-in"><summary>{text(shared.DETAILS)}</summary><pre>{told}</pre></details>'
+    sentence = words.NO_FILE.format(error.strerror or error) if isinstance(error, OSError) else in_words(error)
+    return banner(sentence, details, kind="problem")
+
+
+def _intake() -> str:
+    return (
+        f'<div class="intake"><input type="file" id="styles-file" accept=".safetensors" multiple tabindex="-1" '
+        f'aria-hidden="true"><button type="button" class="quiet">{text(words.IMPORT)}</button>'
+        f'<p class="hint">{text(words.IMPORT_HINT)}</p>{arrivals(shared.UPLOAD, shared.STOP)}</div>'
+        '<p class="toast" role="status"></p>'
+    )

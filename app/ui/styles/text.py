@@ -1,0 +1,102 @@
+"""What the page about styles says, and what the shelf behind it refuses."""
+
+from __future__ import annotations
+
+from app.ui.runs.text import METHODS
+from app.ui.train.text import TECHNIQUES
+
+# The shelf
+STARTER = "starter"
+NO_NAME = "style"
+THIS_FILE = "this file"
+NOT_AN_UPLOAD = "this file did not arrive; add it again"
+NOT_SAFETENSORS = (
+    "“{}” does not end in .safetensors; only such files are taken in, since others can run code when they are opened"
+)
+TOO_LARGE = "“{}” is larger than {} MB, which is more than an upload may hold"
+HERE_ALREADY = "this style is here already, as “{}”"
+NAME_IT = "a name needs at least one letter or digit"
+TAKEN = "there is a style called “{}” already; choose another name"
+BUSY = "“{}” cannot be deleted now: {}; stop its run first"
+GONE = "this style is not here any more"
+NO_SETTINGS = "“{}” was made elsewhere, so its settings are not known here"
+NOT_FOR_DIFFUSERS = "“{}” cannot be had for diffusers, which reads plain LoRA only: {}"
+HUGE = "it would be huge; a lower rank, or LoKr with factor 8, has such a file"
+
+# The page
+TITLE = "Styles"
+NONE_YET = ("No styles yet", "Every style you train or import appears here, ready to download and to try.")
+ON_ITS_WAY = ("Your first style is on its way", "It appears here as soon as its file is written.")
+WATCH_IT = "Watch it"
+NONE_FOUND = "No style matches. Shorten the search."
+IMPORT, IMPORT_HINT = "Import a style", "Or drop .safetensors files anywhere on this page."
+ZONE = {
+    "uploading": "Uploading {k} of {n} …",
+    "one": "Uploading {name} …",
+    "stopped": "Stopped.",
+    "looking": "Looking at {name} …",
+    "several": "{n} files",
+    "lost": "The server is not answering. Add it again in a moment.",
+    "copied": "Copied: {text}",
+    "uncopied": "This browser does not let pages copy. The words are: {text}",
+}
+ARRIVED_NOT = "“{}” did not arrive. Check the connection and add it again."
+REFUSED = "“{}” was not taken in. {}"
+PUT_IT = "Put it into {} on this computer instead; it appears here by itself."
+ASK_TO_PUT_IT = "Whoever runs this studio can put it among its styles."
+IS_HERE, ARE_HERE = "{} is here now.", "{} styles are here now."
+RENAMED, DELETED, DELETED_BOTH = "It is called {} now.", "“{}” was deleted.", "“{}” and its run were deleted."
+NO_FILE = "The file could not be made: {}."
+
+ON, ON_UNKNOWN = "on {}", "for an unknown base"
+NO_WORDS = "Needs no trigger word."
+FOREIGN, FOREIGN_SILENT = "Made elsewhere: these words come from the file.", "Made elsewhere: the file names no words."
+FILE_SAYS = "What the file says"
+NOTES = (
+    ("Title", "modelspec.title"),
+    ("Author", "modelspec.author"),
+    ("Licence", "modelspec.license"),
+    ("Description", "modelspec.description"),
+    ("How to use it", "modelspec.usage_hint"),
+    ("Made on", "ss_sd_model_name"),
+)
+"""What is shown of a foreign file's metadata, each with its key."""
+READ_AS = "How it is read"
+DOWNLOAD, TRY_IT = "Download", "Try it"
+FOR_TOOLS, FOR_DIFFUSERS = "For {}", "For diffusers"
+FOR_STARTER, FOR_NOBODY, AS_IT_IS = "For Velatura and its starter", "For Velatura", "The file as it is"
+EMBEDDINGS = "For the embeddings folder of every program"
+PARTLY = "{}; {} read a part of it"
+ONLY_HERE = "For Velatura, here or elsewhere"
+SETTINGS = "Settings"
+THE_WORD, WORD_SAID = "Its word, for the embeddings folder", "{}, .safetensors"
+FOR_PEFT, PEFT_SAID = "For PEFT", "{}, .zip: the turns themselves, exact at any strength"
+NO_PEFT = "“{}” has no form for PEFT, which reads turns of what linear layers read"
+NO_WORD_OF_ITS_OWN = "“{}” has no word of its own"
+TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .toml file, to train it again"
+NOT_POSSIBLE = "Not possible: {}."
+MADE_WHEN_ASKED = "written as plain LoRA when you ask for it"
+MORE = "What can be done with {}"
+COPY, OPEN_RUN, RENAME, DELETE = "Copy the prompt words", "Open its run", "Rename", "Delete"
+PROMPT = "<lora:{}:0.8> {}"
+EMBEDDING = "textual-inversion"
+"""The method of a file that is no LoRA, but a word: in prompts it is called by the file's name."""
+
+DELETE_TITLE = "Delete {}?"
+DELETE_TEXT = (
+    "The style file goes to the trash, in every form, and can be brought back for 30 days. Its run stays, with its "
+    "pictures, samples and settings."
+)
+DELETE_RUN = "Delete the run too, with all that is in it"
+DISCARD_TEXT = "It was made elsewhere: only the copy that is here goes. You can bring it back for 30 days."
+KEEP = "Keep"
+RENAME_TITLE = "Rename {}"
+RENAME_TEXT = "Its downloads and its prompt words carry the new name. A run keeps its own."
+NEW_NAME, NOT_NOW = "New name", "Not now"
+
+
+def method(name: str) -> str:
+    """A method as its paper writes it; several with + between them."""
+    beside = {name: title for name, (title, *_) in TECHNIQUES.items()}
+    known = {**beside, **METHODS, "full": "whole change", "dora": "DoRA"}
+    return " + ".join(known.get(part, part) for part in name.split("+"))

@@ -1,0 +1,310 @@
+"""The first step of Train: pictures come in, are looked at, and get their captions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.studio.base_models import in_words
+from app.studio.dataset import edits
+from app.studio.dataset.caption_jobs import Progress
+from app.studio.dataset.drafts import Draft
+from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folder, take_in
+from app.studio.runs.clone import brought_back, clone_into, let_go
+from app.studio.services import Studio
+from app.ui.components import text as words
+from app.ui.components.errors import in_a_banner, saying, trouble_line
+from app.ui.components.events import items, key_of, number, said, sender_of, tab_of
+from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
+from app.ui.train import images_view
+from app.ui.train.caption_tools import build_tools, preview, progress
+from app.ui.train.samples_view import build_strips
+from app.ui.web.html import arrivals, banner, button, heading, text
+from tools.samples.catalogue import read_sets
+from trainers.data.captioning import CAPTIONERS
+from trainers.errors import VelaturaError
+
+LONG_AGO = 3600
+INGEST: dict[str, Any] = EACH_IN_TURN | {"concurrency_limit": 2, "concurrency_id": "ingest"}
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks) -> None:
+    """Lay the step out and wire it."""
+    step = PicturesStep(studio)
+    handle = partial(saying, line=step.trouble)
+    demo.load(handle(step.load), None, step.everything, **AT_ONCE)
+    step.zone.added(step.added, None, step.everything, **INGEST)
+    step.zone.sampled(handle(step.sampled), None, step.everything, **INGEST)
+    step.editor.edited(handle(step.edited), None, step.everything, **EACH)
+    step.editor.looked(handle(step.looked), None, [step.notice, step.trouble], **EACH)
+    for part in (step.editor, step.left, step.foot, step.notice, step.tools):
+        part.asked(handle(step.asked), None, step.everything, **EACH)
+    step.tools.worded(handle(step.worded), None, step.everything, **EACH)
+    step.tools.previewed(step.previewed, None, step.tools, **EACH)
+    step.tools.replaced(handle(step.replaced), None, step.everything, **EACH)
+    step.tools.captioned(handle(step.captioned), None, step.everything, **EACH)
+    step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
+
+
+class PicturesStep:
+    """The parts of the step and what happens in them. Every action is a change of the draft, then shown."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        block(heading(words.PICTURES_TITLE, words.PICTURES_LEAD))
+        self.zone = island(
+            {},
+            ("reachable.js", "arrivals.js", "zone.js"),
+            _zone(build_strips(studio.places)),
+            elem_id="zone",
+            words=words.ZONE,
+        )
+        self.notice = island("", "asks.js", "${value}", elem_id="notice")
+        self.left = island("", "asks.js", "${value}", elem_id="left-out")
+        self.tools = build_tools()
+        self.general = block("", elem_id="general")
+        self.editor = island("", ("unsent.js", "cards.js"), '<ul class="cards"></ul>', elem_id="editor")
+        self.trouble = trouble_line()
+        self.foot = island("", "asks.js", "${value}", elem_id="foot")
+        self.timer = gr.Timer(1, active=False)
+        self.everything = [
+            self.zone, self.notice, self.left, self.tools, self.general, self.editor, self.trouble, self.foot,
+            self.timer,
+        ]  # fmt: skip
+
+    def load(self, request: gr.Request) -> Shown:
+        """What a page shows when it is opened."""
+        key, said = key_of(request), self._clone(request)
+        draft = self.studio.drafts.look(key)
+        shown = self._whole(draft) | {self.tools: {"trigger": draft.trigger}}
+        if said or draft.aside or draft.notice:
+            shown[self.notice] = said or _notice(draft) or _aside(draft)
+        elif draft.pictures and time.time() - draft.changed > LONG_AGO:
+            back = words.still_here(len(draft.pictures), draft.changed, time.time())
+            shown[self.notice] = banner(
+                back, button(words.KEEP_GOING, "dismiss-notice"), button(words.START_FRESH, "fresh")
+            )
+        state = self.studio.writers.look(key)
+        return shown | self._writing(state) if state.busy else shown
+
+    def _clone(self, request: gr.Request) -> str:
+        """Make the draft that of the run which the address names, if it names one; what is said about it."""
+        name = str(request.query_params.get("clone", ""))
+        if not name:
+            return ""
+        try:
+            view = self.studio.queue.run(name)
+            if view is None:
+                raise VelaturaError(words.NO_SUCH_RUN.format(name[:80]))
+            self.studio.writers.stop(key_of(request))
+            return _aside(clone_into(self.studio.drafts, key_of(request), view, tab_of(request)), view.job.name)
+        except (OSError, VelaturaError) as error:
+            return banner(in_words(error), kind="problem")
+
+    def added(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """Take in a few files that have been uploaded."""
+        key, files, trouble = key_of(request), items(event, "files"), ""
+        landed = {self.zone: {"batch": number(event, "batch")}}
+        try:
+            self._take(key, files, sender_folder(self.studio.uploads, sender_of(request.username, request.cookies)))
+        except (OSError, VelaturaError) as error:
+            trouble = in_a_banner(error)
+        try:
+            draft = self.studio.drafts.read(key)
+        except (OSError, VelaturaError) as error:
+            return landed | {self.trouble: in_a_banner(error)}
+        return self._whole(draft) | landed | {self.notice: _notice(draft), self.trouble: trouble}
+
+    def sampled(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """Take a bundled set."""
+        chosen = read_sets().get(said(event, "sample"))
+        key = key_of(request)
+        draft = take_folder(self.studio.drafts, key, chosen.folder) if chosen else self.studio.drafts.read(key)
+        return self._whole(draft) | {self.notice: ""}
+
+    def edited(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """Keep one caption."""
+        change = partial(
+            edits.with_caption, identifier=said(event, "id"), text=said(event, "text"), was=said(event, "was")
+        )
+        return self._do(request, event, change)
+
+    def worded(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """Keep the trigger word."""
+        shown = self._do(request, event, partial(edits.with_trigger, text=said(event, "text")))
+        trigger = self.studio.drafts.read(key_of(request)).trigger
+        return shown | {self.tools: {"trigger": trigger, "kept": number(event, "count"), "nonce": time.time()}}
+
+    def previewed(self, request: gr.Request, event: gr.EventData) -> Any:
+        """Show what replacing would change."""
+        draft = self.studio.drafts.read(key_of(request))
+        return {"preview": preview(draft, said(event, "find"), said(event, "replace")), "nonce": time.time()}
+
+    def replaced(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """Replace in all captions."""
+        find, replace = said(event, "find"), said(event, "replace")
+
+        def change(draft: Draft) -> Draft:
+            return edits.with_captions(draft, edits.replacements(draft, find, replace), "{} changed.")
+
+        shown = self._do(request, event, change)
+        again = preview(self.studio.drafts.read(key_of(request)), find, replace)
+        return shown | {self.tools: {"preview": again, "nonce": time.time()}}
+
+    def captioned(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """Let a model write."""
+        model = said(event, "model")
+        if model not in CAPTIONERS:
+            return {self.tools: gr.skip()}
+        key = key_of(request)
+        if not self.studio.writers.start(
+            key, model, only_empty=said(event, "which") != "all", owner=request.username or ""
+        ):
+            return {self.tools: {"writing": f'<p role="status">{text(words.NONE_EMPTY)}</p>', "nonce": time.time()}}
+        return self._writing(self.studio.writers.look(key))
+
+    def ticked(self, request: gr.Request) -> Shown:
+        """Show what a model has written since."""
+        key = key_of(request)
+        before = self.studio.drafts.read(key)
+        state = self.studio.writers.look(key)
+        after = self.studio.drafts.read(key)
+        shown = self._difference(before, after) if before.revision != after.revision else {}
+        return shown | self._writing(state)
+
+    def looked(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """Say so when the page that has come to the front is not the newest."""
+        draft = self.studio.drafts.read(key_of(request))
+        if number(event, "seen") >= draft.revision:
+            return {}
+        return {self.notice: _notice(draft) or banner(words.CHANGED_ELSEWHERE, button(words.SHOW_NEWER, "show"))}
+
+    def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """What a button wants."""
+        about = said(event, "about")
+        changes: dict[str, Callable[[Draft], Draft]] = {
+            "remove": partial(self._without, identifier=about),
+            "leave": partial(self._without, identifier=about),
+            "fresh": edits.emptied,
+            "undo": edits.undone,
+            "dismiss": partial(edits.dismissed, identifier=about),
+            "take": partial(edits.with_rival, identifier=about, take=True),
+            "keep": partial(edits.with_rival, identifier=about, take=False),
+            "mask": edits.masked,
+            "read-notice": edits.notice_read,
+            "bring-back": brought_back,
+            "let-go": let_go,
+        }
+        what = said(event, "what")
+        if what in ("fresh", "stop-captions", "bring-back"):
+            self.studio.writers.stop(key_of(request))
+        if what == "stop-captions":
+            return self.ticked(request)
+        if what in ("show", "whole"):
+            draft = self.studio.drafts.read(key_of(request))
+            if what == "whole":
+                return self._whole(draft)
+            return self._whole(draft) | {self.notice: _notice(draft), self.tools: {"trigger": draft.trigger}}
+        if what not in changes:
+            return {self.notice: ""}
+        shown = self._do(request, event, changes[what])
+        if what in ("fresh", "undo", "bring-back"):
+            shown[self.tools] = {"trigger": self.studio.drafts.read(key_of(request)).trigger, "close": what == "fresh"}
+        return shown
+
+    def _without(self, draft: Draft, identifier: str) -> Draft:
+        numbers = {picture.id: place for place, picture in enumerate(draft.pictures, 1)}
+        return edits.without(draft, [identifier], f"Picture {numbers.get(identifier, '')} was taken out.")
+
+    def _do(self, request: gr.Request, event: gr.EventData, change: Callable[[Draft], Draft]) -> Shown:
+        """Change the draft and show what differs; all of it to a page that did not know the newest state."""
+        drafts, key, tab = self.studio.drafts, key_of(request), tab_of(request)
+        befores: list[Draft] = []
+
+        def noted(draft: Draft) -> Draft:
+            befores.append(draft)
+            return change(draft)
+
+        after = drafts.change(key, noted, tab)
+        before = befores[-1]
+        if number(event, "seen") == before.revision:
+            return self._difference(before, after, number(event, "count")) | {self.notice: _notice(after)}
+        shown = self._whole(after, number(event, "count"))
+        if before.tab not in (tab, "writer"):
+            shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
+        return shown | {self.notice: _notice(after)} if after.notice else shown
+
+    def _take(self, key: str, files: list[dict[str, Any]], folder: Path) -> None:
+        arrived = [file for file in files if isinstance(file.get("path"), str)]
+        uploads = [Upload(Path(file["path"]), str(file.get("name", ""))) for file in arrived]
+        take_in(self.studio.drafts, key, uploads, folder)
+        for file in files:
+            if file not in arrived:
+                refuse(self.studio.drafts, key, str(file.get("name", "")), str(file.get("problem", ""))[:300])
+
+    def _whole(self, draft: Draft, acknowledged: int = 0) -> Shown:
+        report = self.studio.checker.report(draft)
+        sheet = images_view.sheet(draft, images_view.cards(self.studio.drafts, draft, report), None, acknowledged)
+        return self._around(draft) | {self.editor: sheet}
+
+    def _difference(self, before: Draft, after: Draft, acknowledged: int = 0) -> Shown:
+        if [one.id for one in before.pictures] != [one.id for one in after.pictures]:
+            return self._whole(after, acknowledged)
+        drafts, checker = self.studio.drafts, self.studio.checker
+        old = set(images_view.cards(drafts, before, checker.report(before)))
+        changed = [item for item in images_view.cards(drafts, after, checker.report(after)) if item not in old]
+        return self._around(after) | {self.editor: images_view.sheet(after, changed, before.revision, acknowledged)}
+
+    def _around(self, draft: Draft) -> Shown:
+        report = self.studio.checker.report(draft)
+        foot = images_view.undo(draft)
+        if draft.pictures:
+            foot = f'{images_view.count(draft, report)}{foot}<a class="go" href="#style">{text(words.NEXT_STYLE)}</a>'
+        return {
+            self.left: images_view.left_out(draft),
+            self.general: images_view.general(report),
+            self.foot: f'<div class="foot">{foot}</div>' if foot else "",
+        }
+
+    def _writing(self, state: Progress) -> Shown:
+        said = state.sentence
+        if state.busy:
+            shown = progress(state.done, state.of, said, words.STOP)
+        elif state.phase == "failed":
+            details = f"<details><summary>{words.DETAILS}</summary><pre>{text(state.details)}</pre></details>"
+            shown = f'<p role="alert" class="problem">{text(said)}</p>{details}'
+        else:
+            shown = f'<p role="status">{text(said)}</p>' if state.phase != "none" else ""
+        return {
+            self.tools: {"writing": shown, "busy": state.busy, "nonce": time.time()},
+            self.timer: gr.Timer(active=state.busy),
+        }
+
+
+def _notice(draft: Draft) -> str:
+    """What has to be said about the draft's file, until somebody has read it."""
+    return banner(draft.notice, button(words.READ_IT, "read-notice"), kind="problem") if draft.notice else ""
+
+
+def _aside(draft: Draft, clone_of: str = "") -> str:
+    """What is said over a clone, and over a draft for which another one was kept aside."""
+    kept = draft.aside
+    acts = [button(words.BRING_BACK, "bring-back"), button(words.LET_GO, "let-go")] if kept else []
+    return banner(words.cloned(clone_of, len(kept.pictures) if kept else 0), *acts)
+
+
+def _zone(samples: str) -> str:
+    return (
+        '<div class="intake"><div class="zone"><input id="files" type="file" multiple tabindex="-1" aria-hidden="true" '
+        'accept="image/*,.heic,.heif,.avif,.tif,.tiff,.bmp,.zip,.txt"><input id="folder" type="file" webkitdirectory '
+        f'tabindex="-1" aria-hidden="true"><b>{text(words.DROP)}</b><div class="ways">'
+        f'<button type="button" class="go" data-opens="files">{text(words.CHOOSE_FILES)}</button>'
+        f'<button type="button" class="quiet" data-opens="folder">{text(words.CHOOSE_FOLDER)}</button></div>'
+        f"<small>{text(words.FORMATS)}</small>{arrivals(words.UPLOAD, words.STOP)}</div>{samples}</div>"
+    )

@@ -1,0 +1,204 @@
+"""The third step of Train: what it will cost, what it is called, and the start."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.studio.dataset.drafts import Draft
+from app.studio.dataset.edits import clean
+from app.studio.names import LONGEST, safe_name, suggest, unlike
+from app.studio.runs.start import start_run
+from app.studio.services import Studio
+from app.studio.settings.plan import changed_settings, choose, plan, problems
+from app.ui.components.errors import reason, saying, trouble_line
+from app.ui.components.events import actor_of, flag, key_of, number, said, tab_of
+from app.ui.components.live import patched
+from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
+from app.ui.train import start_view as parts
+from app.ui.train import text as words
+from app.ui.web.html import heading
+from trainers.config.config import Config, Data
+from trainers.data.captions import full_caption
+from trainers.errors import VelaturaError
+
+MOST_PROMPTS = 16
+MOST_MARK = 80
+SUGGESTED = 4
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
+    """Lay the step out and wire it."""
+    step = StartStep(studio)
+    handle = partial(saying, line=step.trouble)
+    steps.shown(handle(step.shown), None, step.everything, **EACH_IN_TURN)
+    step.sheet.asked(handle(step.asked), None, step.everything, **EACH)
+    step.foot.started(handle(step.started), None, step.everything, **PRIVATE)
+    step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
+
+
+class StartStep:
+    """The parts of the step and what happens in them."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        block(heading(words.START_TITLE))
+        self.sheet = patched("unsent.js", "reachable.js", "start.js", elem_id="start-sheet", words=words.START_SAID)
+        self.timer = gr.Timer(1, active=False)
+        self.trouble = trouble_line()
+        self.foot = patched("unsent.js", "reachable.js", "start.js", elem_id="start-foot", words=words.START_SAID)
+        self.everything = [self.sheet, self.trouble, self.foot, self.timer]
+
+    def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """What the step shows when it comes into view; measuring begins then."""
+        if said(event, "step") != "start":
+            return {self.timer: gr.Timer(active=False)}
+        draft = self.studio.drafts.read(key_of(request))
+        self._measure(draft, request)
+        return self._show(draft)
+
+    def ticked(self, request: gr.Request) -> Shown:
+        """Show how far the measuring is; why it did not start stays at the bottom."""
+        shown = self._show(self.studio.drafts.read(key_of(request)))
+        return {part: value for part, value in shown.items() if part is not self.foot}
+
+    def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """What a field or a button wants."""
+        what, typed = said(event, "what"), said(event, "text")
+        changes: dict[str, Callable[[Draft], Draft]] = {
+            "name": partial(Draft.with_, name=_typed_name(typed)),
+            "prompts": partial(Draft.with_, prompts=_lines(typed)),
+            "captions": _with_captions,
+            "low-memory": partial(choose, what="preset", value="low-memory"),
+        }
+        key = key_of(request)
+        if what in changes:
+            self.studio.drafts.change(key, changes[what], tab_of(request))
+        draft = self.studio.drafts.read(key)
+        if what in ("prompts", "captions", "low-memory", "measure"):
+            self._measure(draft, request, again=what == "measure")
+        return self._show(draft, kept=number(event, "count"))
+
+    def started(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """Put the run in line, and lead to its page.
+
+        The page marks each start; one that is done is not done again, and a page that asks `again` after the server
+        was away gets to know what became of it.
+        """
+        drafts, key, mark = self.studio.drafts, key_of(request), said(event, "mark")[:MOST_MARK]
+        draft = drafts.read(key)
+        if mark and draft.started and draft.started[0] == mark:
+            return {self.foot: parts.leaving(draft.started[1]), self.timer: gr.Timer(active=False)}
+        if flag(event, "again"):
+            return self._show(draft, words.START_SAID["lost"])
+        try:
+            draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
+            wrong = self._wrong(draft)
+            if wrong:
+                return self._show(draft, wrong)
+            job = start_run(self.studio, draft, actor_of(request))
+        except (OSError, VelaturaError) as error:
+            return self._show(draft, words.NOT_STARTED.format(reason(error)))
+        with suppress(OSError, VelaturaError):  # it has started; the mark only serves a page that lost the answer
+            drafts.change(key, partial(Draft.with_, started=(mark, job.name)), tab_of(request))
+        self.studio.estimating.forget(draft)
+        return {self.foot: parts.leaving(job.name), self.timer: gr.Timer(active=False)}
+
+    # ---------------------------------------------------------------- within
+    def _config(self, draft: Draft) -> Config | None:
+        """The config that would be trained; None where something is wrong with it, or the base is not here."""
+        if not draft.pictures or self.studio.bases.look(draft.choices.base).problem:
+            return None
+        try:
+            return plan(draft, name="style")
+        except VelaturaError:
+            return None
+
+    def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
+        config = self._config(draft)
+        if config is None:
+            return
+        with suppress(OSError, VelaturaError):  # what cannot be measured can be started nevertheless
+            self.studio.estimating.begin(draft, config, request.username or "", again)
+
+    def _wrong(self, draft: Draft) -> str:
+        """Why it cannot start yet; nothing where it can."""
+        base = self.studio.bases.look(draft.choices.base)
+        if not draft.pictures:
+            return words.PICTURES_FIRST
+        if not safe_name(draft.name or suggest(draft)):
+            return words.NAME_FIRST
+        if base.problem:
+            return words.NO_BASE.format(base.title, base.problem)
+        wrong = problems(draft)
+        return next(iter(wrong.values()), "")
+
+    def _show(self, draft: Draft, refused: str = "", kept: int = 0) -> Shown:
+        config = self._config(draft)
+        found = self.studio.estimating.look(draft, config) if config else None
+        need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
+        room = shutil.disk_usage(self.studio.places.runs).free
+        sheet = parts.Sheet(
+            draft=draft,
+            base=self.studio.bases.look(draft.choices.base),
+            name=draft.name or suggest(draft),
+            called=_called(self.studio.places.runs, draft),
+            wrong=len(problems(draft)),
+            estimate=found,
+            busy=self._busy(),
+            no_disk=(need, room) if need > room else None,
+            refused=refused,
+            nonce=time.time(),
+            kept=kept,
+        )
+        timer = gr.Timer(active=bool(found and found.busy))
+        return {self.sheet: parts.start_sheet(sheet), self.foot: parts.start_foot(sheet), self.timer: timer}
+
+    def _busy(self) -> str:
+        line, is_busy = self.studio.queue.in_short()
+        return line if is_busy else ""
+
+
+def _called(runs: Path, draft: Draft) -> str:
+    """What is said under the name where the run will be called otherwise than was typed."""
+    typed = draft.name or suggest(draft)
+    name = safe_name(typed)
+    if not name:
+        return words.NAME_FIRST
+    free = unlike(runs, name)
+    if free != name:
+        return words.NAME_TAKEN.format(name, free)
+    return "" if name == typed else words.NAME_CHANGED.format(name)
+
+
+def _typed(draft: Draft, event: gr.EventData) -> Draft:
+    """What stands in the fields when somebody presses Start, which may be newer than what was kept."""
+    name = _typed_name(said(event, "name"))
+    return draft.with_(
+        name=draft.name if name == suggest(draft) and not draft.name else name, prompts=_lines(said(event, "prompts"))
+    )
+
+
+def _typed_name(typed: str) -> str:
+    return typed[: 2 * LONGEST].strip()
+
+
+def _lines(typed: str) -> tuple[str, ...]:
+    lines = (clean(line) for line in typed.splitlines())
+    return tuple(line for line in lines if line)[:MOST_PROMPTS]
+
+
+def _with_captions(draft: Draft) -> Draft:
+    """The draft with a few of its captions as prompts."""
+    data = Data(trigger=draft.trigger)
+    word = str(changed_settings(draft.choices).get("tokens.word", ""))
+    captions = dict.fromkeys(full_caption(one.caption, data, word) for one in draft.pictures if one.caption)
+    return draft.with_(prompts=tuple(captions)[:SUGGESTED])

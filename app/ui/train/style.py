@@ -1,0 +1,185 @@
+"""The second step of Train: what should be learned, with how much care, on which base."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from app.studio.base_models import in_words
+from app.studio.dataset.drafts import Draft
+from app.studio.services import Studio
+from app.studio.settings.plan import (
+    choose,
+    from_table,
+    learning_alone,
+    plan,
+    turned,
+    with_choices,
+    with_setting,
+    with_words,
+    without_settings,
+)
+from app.studio.settings.techniques import BY_NAME
+from app.ui.components import text as words
+from app.ui.components.errors import saying, trouble_line
+from app.ui.components.events import flag, key_of, number, said, tab_of
+from app.ui.components.live import patched
+from app.ui.components.shell import AT_ONCE, EACH, block
+from app.ui.train import style_view as parts
+from app.ui.train import text as style_words
+from app.ui.train.settings_view import settings_fold
+from app.ui.train.techniques_view import beside_fold
+from app.ui.web.html import heading, text
+from trainers.config.tables import dump_config
+from trainers.errors import VelaturaError
+from trainers.models.files.source import HUB_ID
+
+CHOICES, SETTINGS = "style-choices", "style-settings"
+MOST_TOML = 9000
+MOST_TOKEN = 200
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
+    """Lay the step out and wire it."""
+    step = StyleStep(studio)
+    handle = partial(saying, line=step.trouble)
+    steps.shown(handle(step.shown), None, step.everything, **EACH)
+    for part in (step.choices, step.settings):
+        part.asked(handle(step.asked), None, step.everything, **EACH)
+    step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
+
+
+class StyleStep:
+    """The parts of the step and what happens in them. Every action is a change of the draft, then shown."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        block(heading(style_words.TITLE))
+        self.choices = patched("unsent.js", "style.js", elem_id=CHOICES)
+        self.settings = patched("unsent.js", "style.js", elem_id=SETTINGS)
+        self.trouble = trouble_line()
+        block(
+            f'<div class="foot"><a class="quiet" href="#pictures">{text(words.BACK)}</a>'
+            f'<a class="go" href="#start">{text(words.NEXT_START)}</a></div>'
+        )
+        self.timer = gr.Timer(1, active=False)
+        self.everything = [self.choices, self.settings, self.trouble, self.timer]
+
+    def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """What the step shows when it comes into view."""
+        if said(event, "step") != "style":
+            return {self.timer: gr.Timer(active=False)}
+        draft = self.studio.drafts.read(key_of(request))
+        return self._choices(draft) | {self.settings: settings_fold(draft, False)}
+
+    def ticked(self, request: gr.Request) -> Shown:
+        """Show how far the downloads are; a base that somebody waited for is taken if they still have the starter."""
+        key, drafts = key_of(request), self.studio.drafts
+        draft = drafts.read(key)
+        if arrived := self.studio.downloads.arrived_for(key):
+            self.studio.bases.found(again=True)
+            if self.studio.bases.look(draft.choices.base).is_starter:
+                draft = drafts.change(key, lambda now: with_choices(now, base=arrived), tab_of(request))
+        return self._choices(draft)
+
+    def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
+        """What a card, a field or a button wants."""
+        what, about = said(event, "what"), said(event, "about")
+        changes: dict[str, Callable[[Draft], Draft]] = {
+            "aim": partial(choose, what="aim", value=about),
+            "preset": partial(choose, what="preset", value=about),
+            "method": partial(choose, what="method", value=about),
+            "beside": partial(_turn, name=about, text=said(event, "text")),
+            "beside-words": partial(_write, name=about, text=said(event, "text")),
+            "word-alone": partial(learning_alone, alone=said(event, "text") == "on"),
+            "set": partial(with_setting, key=about, text=said(event, "text")),
+            "back": lambda draft: without_settings(draft, *filter(None, [about])),
+        }
+        key, answer, notice = key_of(request), "", ""
+        if what in changes:
+            self.studio.drafts.change(key, changes[what], tab_of(request))
+        elif what == "base":
+            answer = self._take_base(key, about, tab_of(request))
+        elif what in ("download", "cancel-download", "again"):
+            self._fetch(key, what, about, said(event, "token"))
+        elif what == "import":
+            notice = self._import(key, about, said(event, "text"), tab_of(request))
+        draft = self.studio.drafts.read(key)
+        if what == "export":
+            notice = _export(draft)
+        shown = self._choices(draft, answer) | {self.settings: settings_fold(draft, flag(event, "open"), notice)}
+        shown[self.choices] += _kept(event)
+        return shown
+
+    # ---------------------------------------------------------------- within
+    def _take_base(self, key: str, model: str, tab: str) -> str:
+        base = self.studio.bases.look(model)
+        if not model.strip():
+            return ""
+        if base.problem:
+            return parts.answer(base)
+        self.studio.drafts.change(key, lambda draft: with_choices(draft, base=base.model), tab)
+        return ""
+
+    def _fetch(self, key: str, what: str, model: str, token: str) -> None:
+        if what == "again":
+            self.studio.bases.found(again=True)
+        elif what == "cancel-download":
+            self.studio.downloads.stop(model, key)
+        elif HUB_ID.fullmatch(model):
+            self.studio.downloads.start(model, key, token[:MOST_TOKEN])
+
+    def _import(self, key: str, name: str, content: str, tab: str) -> str:
+        try:
+            if len(content) > MOST_TOML:
+                raise VelaturaError(style_words.TOO_LONG)
+            table = tomllib.loads(content)
+            self.studio.drafts.change(key, lambda draft: from_table(draft, table), tab)
+        except (tomllib.TOMLDecodeError, VelaturaError) as error:
+            return f'<p class="problem" role="alert">{text(style_words.NOT_IMPORTED.format(name, error))}</p>'
+        return f'<p role="status">{text(style_words.IMPORTED.format(name))}</p>'
+
+    def _choices(self, draft: Draft, answer: str = "") -> Shown:
+        studio = self.studio
+        busy = any(studio.downloads.look(model).busy for model in studio.downloads.models())
+        base = studio.bases.look(draft.choices.base)
+        sheet = (
+            parts.aim_cards(draft)
+            + parts.preset_cards(draft, studio.measured.costs(draft))
+            + parts.method_cards(draft, base)
+            + beside_fold(draft, base)
+            + f'<h2 class="question">{text(style_words.BASE)}</h2>'
+            + parts.base_line(base)
+            + parts.base_panel(draft, studio.bases, studio.downloads, answer)
+        )
+        return {self.choices: sheet, self.timer: gr.Timer(active=busy)}
+
+
+def _kept(event: gr.EventData) -> str:
+    """By which the page's script knows that what it has sent is kept."""
+    part, count = said(event, "of"), number(event, "count")
+    return f'<i hidden data-of="{part}" data-kept="{count}"></i>' if part in (CHOICES, SETTINGS) and count else ""
+
+
+def _turn(draft: Draft, name: str, text: str) -> Draft:
+    return turned(draft, BY_NAME[name], text == "on") if name in BY_NAME else draft
+
+
+def _write(draft: Draft, name: str, text: str) -> Draft:
+    return with_words(draft, BY_NAME[name], text) if name in BY_NAME else draft
+
+
+def _export(draft: Draft) -> str:
+    """The settings as a file that the page's script lets the browser save, or why there is none."""
+    try:
+        config = plan(draft)
+    except VelaturaError as error:
+        return f'<p class="problem" role="alert">{text(in_words(error))}</p>'
+    nonce = f"{time.time():.3f}"
+    return f'<template data-save="{text(config.name)}.toml" data-key="{nonce}">{text(dump_config(config))}</template>'

@@ -1,0 +1,118 @@
+"""The trash: what was deleted or restarted, to be brought back or deleted for good."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gradio as gr
+
+from app.cli.console import readable_size
+from app.jobs.permissions import Actor
+from app.jobs.trash.trash import Item, Trash
+from app.studio.queue import Queue
+from app.studio.services import Studio
+from app.ui.components.dialogs import dialog
+from app.ui.components.errors import in_a_banner
+from app.ui.components.events import actor_of, digest, said
+from app.ui.components.live import patched
+from app.ui.components.shell import AT_ONCE, EACH_IN_TURN, build_shell, island
+from app.ui.components.text import counted, day
+from app.ui.runs.actions import undo
+from app.ui.runs.text import TITLE as RUNS
+from app.ui.runs.text import TO_THE_RUNS, by
+from app.ui.trash import text as words
+from app.ui.web.html import banner, button, empty_page, heading, text
+from trainers.errors import VelaturaError
+
+EVERY = 15
+"""Seconds between two looks."""
+Shown = dict[Any, Any]
+
+
+def build(studio: Studio, demo: gr.Blocks) -> None:
+    """Lay the page out and wire it."""
+    build_shell("Trash", "Runs")
+    page = TrashPage(studio.queue)
+    demo.load(page.tick, page.seen, page.everything, **AT_ONCE)
+    page.timer.tick(page.tick, page.seen, page.everything, **AT_ONCE)
+    page.list.asked(page.asked, page.seen, page.everything, **EACH_IN_TURN)
+
+
+class TrashPage:
+    """The parts of the page and what happens in them."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.notice = patched(elem_id="trash-notice")
+        self.list = patched("runs.js", elem_id="trash")
+        keep = (words.KEEP, words.DELETE)
+        island(None, "dialogs.js", dialog("empty", words.EMPTY_TITLE, "", "", keep, danger=True))
+        self.seen = gr.Textbox("", visible=False)
+        self.timer = gr.Timer(EVERY)
+        self.everything = [self.notice, self.list, self.seen]
+
+    def tick(self, seen: str, request: gr.Request) -> Shown:
+        """What the page shows now, where that is something else than it has seen."""
+        value = _listing(Trash(self.queue.store).items(actor_of(request)), actor_of(request))
+        if digest(value) == seen:
+            return {self.seen: gr.skip()}
+        return {self.list: value, self.seen: digest(value)}
+
+    def asked(self, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+        """Bring an item back, or delete all of them for good."""
+        actor, what = actor_of(request), said(event, "what")
+        if what == "empty":
+            notice = self._emptied(actor)
+        elif what == "restore":
+            notice = undo(self.queue, said(event, "run"), actor, instead=False)
+        else:
+            return {self.seen: gr.skip()}
+        return {self.notice: notice} | self.tick(seen, request)
+
+    def _emptied(self, actor: Actor) -> str:
+        try:
+            freed = Trash(self.queue.store).empty(actor)
+        except (OSError, VelaturaError) as error:
+            return in_a_banner(error)
+        return banner(words.EMPTIED.format(readable_size(freed)))
+
+
+def trash_link(queue: Queue, actor: Actor) -> str:
+    """The way to the trash below a list, with how much is in it; empty where nothing is."""
+    items = Trash(queue.store).items(actor)
+    if not items:
+        return ""
+    said_of_it = words.HOLDS.format(counted(len(items), "item"), readable_size(sum(item.size for item in items)))
+    return f'<p class="to-trash"><a href="trash">{text(said_of_it)}</a></p>'
+
+
+def _listing(items: list[Item], actor: Actor) -> str:
+    if not items:
+        title, lead = words.EMPTY
+        return empty_page(title, lead, TO_THE_RUNS, "runs")
+    size = readable_size(sum(item.size for item in items))
+    note = words.EMPTY_TEXT.format(f"{counted(len(items), 'item')} ({size})")
+    rows = "".join(_row(item, actor) for item in items)
+    back = f'<a class="back" href="runs">{text(RUNS)}</a>'
+    return (
+        f'{back}{heading(words.TITLE, words.LEAD)}<section class="also thrown"><ul>{rows}</ul></section>'
+        f'<div class="acts">{button(f"{words.EMPTY_NOW} ({size})", "empty", note=note)}</div>'
+    )
+
+
+def _row(item: Item, actor: Actor) -> str:
+    days = max(1, round((item.expires - time.time()) / 86_400))
+    when = words.WHEN.get(item.kind, words.DELETED)
+    facts = (
+        words.KINDS.get(item.kind, item.kind),
+        by(item.owner, actor) if item.owner != actor.name else "",
+        when.format(day(item.deleted, time.time())),
+        words.LEFT.format(counted(days, "day")),
+        readable_size(item.size),
+    )
+    return (
+        f'<li data-key="{item.id}"><div><span>{text(item.name)}</span>'
+        f"<small>{text(' · '.join(filter(None, facts)))}</small></div>"
+        f"{button(words.RESTORE, 'restore', item.id, label=words.RESTORE_IT.format(item.name))}</li>"
+    )

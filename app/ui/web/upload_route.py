@@ -1,0 +1,42 @@
+"""`POST gradio_api/upload` in place of Gradio's own, which stores equal files of different people as one file.
+
+Whoever is served first would delete that file under the others. Here each request has a folder of its own, inside that
+of its sender, so that an upload belongs to who sent it until it is taken in.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+
+from gradio.route_utils import upload_fn
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from app.studio.dataset.uploads import MOST_BYTES_A_FILE, sender_folder
+from app.ui.components.events import sender_of
+from app.ui.middleware.login import USER
+from app.ui.middleware.routes import API
+
+
+def upload_route(root: Path) -> Route:
+    """The route; `root` is the folder of this server's uploads. It answers with the paths of the files, as Gradio's."""
+
+    async def upload(request: Request) -> Response:
+        sender = sender_of(request.scope.get(USER), request.cookies)
+        folder = sender_folder(root.resolve(), sender) / secrets.token_hex(16)
+        try:
+            paths, _, _ = await upload_fn(request, str(folder), MOST_BYTES_A_FILE, None)
+        except MultiPartException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            return PlainTextResponse(error.message, 413 if "maximum allowed size" in error.message else 400)
+        except BaseException:  # the sender has gone, or the disk is full: nothing of it stays
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        request.app.get_blocks().upload_file_set.update(paths)  # Gradio deletes what nobody takes in
+        return JSONResponse([str(path) for path in paths])
+
+    return Route(f"{API}/upload", upload, methods=["POST"])

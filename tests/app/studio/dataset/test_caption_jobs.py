@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.studio.dataset import edits
+from app.studio.dataset.caption_jobs import Progress, Writers
+from app.studio.dataset.drafts import Draft, Drafts
+from app.studio.dataset.uploads import take_folder
+from app.studio.queue import Queue
+from tests.trainers.data.captioners import write_tagger
+
+KEY = "visitor:someone"
+PATIENCE = 120
+
+
+@pytest.fixture
+def drafts(drafts: Drafts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drafts:
+    """Drafts beside a tagger that needs no network."""
+    write_tagger(tmp_path / "models" / "wd-vit-tagger-v3")
+    monkeypatch.setenv("VELATURA_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return drafts
+
+
+@pytest.fixture
+def draft(drafts: Drafts, tmp_path: Path) -> Draft:
+    """A red, a blue and a green picture, of which the first has a caption."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, colour in (("A fox.png", (250, 120, 10)), ("IMG_2.png", (0, 0, 255)), ("IMG_3.png", (0, 200, 0))):
+        Image.new("RGB", (64, 64), colour).save(folder / name)
+    return take_folder(drafts, KEY, folder)
+
+
+@pytest.fixture
+def queue(drafts: Drafts) -> Iterator[Queue]:
+    """A queue whose jobs are done."""
+    made = Queue(drafts.places)
+    with made.dispatcher().in_background():
+        yield made
+        for job in made.store.active():
+            job.process.kill()
+
+
+@pytest.fixture
+def writers(drafts: Drafts, queue: Queue) -> Writers:
+    return Writers(drafts, queue)
+
+
+def captions(drafts: Drafts) -> list[str]:
+    return [one.caption for one in drafts.read(KEY).pictures]
+
+
+def finished(writers: Writers) -> Progress:
+    end = time.monotonic() + PATIENCE
+    while (state := writers.look(KEY)).busy:
+        assert time.monotonic() < end, state
+        time.sleep(0.05)
+    return state
+
+
+def test_only_empty_captions_are_written_and_undone_together(drafts: Drafts, draft: Draft, writers: Writers) -> None:
+    assert writers.look(KEY).phase == "none"
+    assert writers.start(KEY, "wd14", only_empty=True) == 2
+    assert writers.look(KEY).busy
+    state = finished(writers)
+    assert (state.phase, state.done, state.of) == ("done", 2, 2)
+    assert captions(drafts) == ["A fox", "blue sky", "green tree"]
+    assert drafts.read(KEY).undo[-1].said == "2 captions written."
+    drafts.change(KEY, edits.undone)
+    assert captions(drafts) == ["A fox", "", ""]
+    assert finished(writers).phase == "done"
+    assert captions(drafts) == ["A fox", "", ""], "what was taken back does not come again"
+    drafts.change(KEY, lambda now: edits.with_captions(now, {one.id: "x" for one in now.pictures}, "{}"))
+    assert writers.start(KEY, "wd14", only_empty=True) == 0
+
+
+def test_what_a_person_writes_meanwhile_stays(drafts: Drafts, draft: Draft, writers: Writers) -> None:
+    writers.start(KEY, "wd14", only_empty=False)
+    second = draft.pictures[1].id
+    drafts.change(KEY, lambda now: edits.with_caption(now, second, "the sea", ""))
+    finished(writers)
+    assert captions(drafts) == ["red fox, green tree", "the sea", "green tree"]
+
+
+def test_another_studio_takes_over_what_one_has_begun(
+    drafts: Drafts, draft: Draft, writers: Writers, queue: Queue
+) -> None:
+    writers.start(KEY, "wd14", only_empty=True)
+    while writers.look(KEY).phase == "waiting":
+        time.sleep(0.05)
+    assert finished(Writers(drafts, queue)).phase == "done"
+    assert captions(drafts) == ["A fox", "blue sky", "green tree"]
+
+
+def test_stopping_keeps_what_was_written(drafts: Drafts, draft: Draft, writers: Writers) -> None:
+    writers.start(KEY, "wd14", only_empty=True)
+    writers.stop(KEY)
+    state = writers.look(KEY)
+    assert state.phase == "stopped" and state.done <= state.of == 2
+    writers.start(KEY, "wd14", only_empty=True)
+    assert finished(writers).phase == "done"
+
+
+def test_a_model_that_cannot_be_had_is_one_sentence(drafts: Drafts, draft: Draft, writers: Writers) -> None:
+    writers.start(KEY, "blip", only_empty=True)
+    state = finished(writers)
+    assert state.phase == "failed" and state.done == 0
+    assert state.sentence.startswith("BLIP is not on this computer and there is no network. Write captions by hand")
+    assert "Traceback" in state.details and "Traceback" not in state.sentence
+
+
+def test_a_writer_waits_for_its_turn_and_says_so(drafts: Drafts, draft: Draft) -> None:
+    idle = Writers(drafts, Queue(drafts.places))
+    assert idle.start(KEY, "wd14", only_empty=False) == 3
+    state = idle.look(KEY)
+    assert (state.phase, state.of) == ("waiting", 3) and "1st in line" in state.sentence
+    idle.stop(KEY)
+    assert idle.look(KEY).phase == "stopped"
+    assert captions(drafts) == ["A fox", "", ""]

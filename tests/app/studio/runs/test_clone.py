@@ -1,0 +1,119 @@
+"""A run as a draft once more: whatever it was made with is there again."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.states import State
+from app.jobs.store import Store
+from app.jobs.views import View, Watcher
+from app.studio.dataset.drafts import Draft, Drafts
+from app.studio.dataset.edits import emptied
+from app.studio.dataset.uploads import take_folder
+from app.studio.runs import clone as cloning
+from app.studio.runs.clone import brought_back, clone_into, let_go, next_name, with_settings_of
+from app.studio.settings.plan import CARE, changed_settings, choose, plan, with_choices, with_setting
+from tests.app.jobs.conftest import images, quick, quick_collection
+from tools.samples.catalogue import read_sets
+from trainers.adapters.methods import METHODS
+from trainers.config.config import Config
+from trainers.data.captions import base_caption
+from trainers.errors import VelaturaError
+from trainers.runs.run import Run
+
+__all__ = ["images", "quick", "quick_collection"]
+
+ANNA = "user:anna"
+ODD = {
+    "name": "dusk",
+    "seed": 7,
+    "train": {"steps": 3, "learning_rate": 0.00012345678, "ema": 0.5},
+    "data": {"trigger": "dusk style", "caption": "a photo of {name}", "flip": True, "transparency": "mask"},
+    "sample": {"prompts": ["a fox", "an owl"], "seeds": [3, 4]},
+    "targets": {"blocks": {"mid_block.*": {"rank": 2}}},
+}
+
+
+@pytest.fixture
+def view(drafts: Drafts, quick) -> View:
+    """A run that waits, with settings that no preset has."""
+    store = Store(drafts.places.runs)
+    return Watcher(store).view(actions.add(store, quick("dusk", ODD), actor=MACHINE_OWNER).id)
+
+
+def settled(config: Config, like: Config) -> Config:
+    """The config with the name and the pictures of another one."""
+    data = config.data.model_copy(update={"images": like.data.images})
+    return config.model_copy(update={"name": like.name, "data": data})
+
+
+def test_a_clone_has_the_pictures_captions_and_settings_of_its_run(drafts, view):
+    clone = clone_into(drafts, ANNA, view, "tab")
+    config = Run(view.job.folder).config()
+    files = sorted(Run(view.job.folder).dataset.glob("*.png"))
+    assert [one.caption for one in clone.pictures] == [base_caption(path, config.data) for path in files] != []
+    assert all((drafts.pictures(clone) / f"{one.id}.png").exists() for one in clone.pictures)
+    assert settled(plan(clone), config) == config
+    assert (clone.name, clone.trigger, clone.prompts) == ("dusk 2", "dusk style", ("a fox", "an owl"))
+    assert (clone.clone_of, clone.aside, clone.choices.base) == ("dusk", None, config.base.model)
+    drafts.write_dataset(clone, drafts.places.root / "again")
+    again = actions.add(
+        Store(drafts.places.runs), plan(clone, data={"images": str(drafts.places.root / "again")}), actor=MACHINE_OWNER
+    )
+    copies = sorted(Run(again.folder).dataset.glob("*.png"))
+    assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in files], "the same, bit for bit"
+
+
+@pytest.mark.parametrize("aim", ["style", "subject"])
+@pytest.mark.parametrize("preset", CARE)
+def test_a_preset_is_found_that_makes_the_same(preset, aim):
+    made = choose(choose(Draft(id="x", public="y"), "preset", preset), "aim", aim)
+    for method in METHODS:
+        plain = choose(made, "method", method)
+        found = with_settings_of(Draft(id="x", public="y"), plan(plain))
+        assert plan(found) == plan(plain) and found.choices.settings == {}, "nothing is changed by hand"
+        few = with_setting(plain, "train.steps", "5")
+        found = with_settings_of(Draft(id="x", public="y"), plan(few))
+        assert plan(found) == plan(few) and changed_settings(found.choices) == {"train.steps": 5}
+
+
+def test_what_was_being_prepared_is_kept_until_it_is_let_go(drafts, view):
+    mine = take_folder(drafts, ANNA, read_sets()["photograph"].folder)
+    mine = drafts.change(ANNA, lambda now: with_choices(now.with_(trigger="mine"), preset="quick"))
+    clone_into(drafts, ANNA, view, "tab")
+    clone = clone_into(drafts, ANNA, view, "tab")
+    assert clone.aside == mine and len(clone.pictures) == 3, "twice is as once"
+    assert all((drafts.pictures(mine) / f"{one.id}.png").exists() for one in mine.pictures)
+    fresh = drafts.change(ANNA, emptied)
+    assert (fresh.clone_of, fresh.aside) == ("", mine)
+    back = drafts.change(ANNA, brought_back)
+    assert back == mine.with_(revision=back.revision, changed=back.changed, tab="") and back.revision > mine.revision
+    assert drafts.read(ANNA) == back
+    assert not any((drafts.pictures(clone) / f"{one.id}.png").exists() for one in clone.pictures)
+
+    clone = clone_into(drafts, ANNA, view, "tab")
+    kept = drafts.change(ANNA, let_go)
+    assert kept.aside is None and kept.pictures == clone.pictures
+    assert not any((drafts.pictures(mine) / f"{one.id}.png").exists() for one in mine.pictures)
+
+
+def test_a_run_that_does_not_fit_on_the_page_is_said(drafts, view, monkeypatch):
+    monkeypatch.setattr(cloning, "MOST_PICTURES", 2)
+    with pytest.raises(VelaturaError, match="dusk has 3 pictures, and a page holds 2; clone it with velatura queue"):
+        clone_into(drafts, ANNA, view, "tab")
+    gone = dataclasses.replace(view, state=State.FINISHED)
+    for path in Run(view.job.folder).dataset.iterdir():
+        path.unlink()
+    with pytest.raises(VelaturaError, match="The pictures of dusk are no longer here"):
+        clone_into(drafts, ANNA, gone, "tab")
+    assert drafts.read(ANNA).pictures == ()
+
+
+def test_the_next_of_its_kind_has_the_next_number(tmp_path):
+    for name in ("dusk", "dusk 2", "Route 66"):
+        (tmp_path / name).mkdir()
+    assert [next_name(tmp_path, name) for name in ("dusk", "dusk 2", "Route 66")] == ["dusk 3", "dusk 3", "Route 66 2"]

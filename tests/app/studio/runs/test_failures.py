@@ -1,0 +1,69 @@
+"""A run that has failed says in plain words what was wrong, and offers the change that helps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.errors import sentence
+from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.states import State
+from app.jobs.store import Store
+from app.jobs.views import View, Watcher
+from app.studio.runs.failures import GO_ON, HALF, LOW, changes, line, offer
+from tests.trainers.tiny_runs import quick_settings, write_images
+from trainers.runs.run import Run, write_config
+
+RAN_AWAY = "not numbers 5 steps in a row, up to step 8; the checkpoint of step 2 is kept. Lower train.learning_rate"
+
+
+@pytest.fixture
+def view(tmp_path: Path, tiny_bases: dict[str, Path]) -> View:
+    """A run that trains with two pictures at a time."""
+    store = Store(tmp_path / "outputs")
+    config = quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), {"train": {"batch_size": 2}})
+    return Watcher(store).view(actions.add(store, config, actor=MACHINE_OWNER).id)
+
+
+def failed(view: View, said: str, step: int = 0, saved: int = 0) -> View:
+    return replace(view, state=State.FAILED, line=said, said=replace(view.said, step=step, saved=saved))
+
+
+def test_what_goes_on_says_what_it_says(view):
+    assert line(view) == view.line == "1st in line." and offer(view) == ""
+
+
+def test_numbers_that_ran_away(view):
+    lost = failed(view, RAN_AWAY, 8, 2)
+    assert line(lost) == (
+        "The loss diverged at step 8; what it had learned up to step 2 is kept. "
+        "Halving the learning rate usually helps."
+    )
+    assert offer(lost) == HALF and changes(HALF, lost) == {"train": {"learning_rate": 0.005}}
+    assert "nothing had been saved yet" in line(failed(view, RAN_AWAY, 8))
+
+
+def test_low_memory_is_offered_where_it_is_less(view):
+    full = failed(view, sentence(MemoryError()), 12)
+    assert line(full).startswith("There was not enough memory at step 12. Low memory needs less")
+    assert offer(full) == LOW
+    run = Run(view.job.folder)
+    low = changes(LOW, full)
+    assert low is not None
+    write_config(run, run.config().model_copy(update={"train": run.config().train.model_copy(update=low["train"])}))
+    assert offer(full) == "" and "a lower resolution" in line(full)
+
+
+def test_a_full_disk_and_what_nobody_has_foreseen(view):
+    full = failed(view, "the disk is full: no room to write under checkpoints", 30, 20)
+    assert line(full) == (
+        "The disk was full at step 30. Make room, for example by deleting old runs, and try again. "
+        "It can go on from step 20."
+    )
+    assert offer(full) == GO_ON and offer(failed(view, full.line)) == ""
+    odd = failed(view, sentence(KeyError("x")))
+    assert line(odd) == "Something unexpected went wrong. Details says what it was."
+    assert line(failed(view, "the base is gone")) == "The base is gone." and offer(odd) == ""

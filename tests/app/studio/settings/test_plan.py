@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from app.studio.dataset.drafts import Draft
+from app.studio.settings.fields import FOLDS, OTHER_NAMES, SET_ELSEWHERE, TITLES, find_field, list_fields
+from app.studio.settings.plan import (
+    CARE,
+    all_layers,
+    changed_settings,
+    choose,
+    chosen_layers,
+    from_table,
+    plan,
+    problems,
+    values,
+    with_choices,
+    with_setting,
+    without_settings,
+)
+from trainers.adapters.methods import METHODS
+from trainers.config.presets import find_preset
+from trainers.config.reference import list_settings
+from trainers.config.tables import as_table
+from trainers.errors import VelaturaError
+
+
+@pytest.fixture
+def draft() -> Draft:
+    return Draft(id="x", public="y")
+
+
+def keys(table: dict, before: str = "") -> set[str]:
+    """The leaves of a config's table."""
+    found = set()
+    for key, value in table.items():
+        deeper = isinstance(value, dict) and key != "blocks"
+        found |= keys(value, f"{before}{key}.") if deeper else {before + key}
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_leaf_of_the_config_is_a_field(draft: Draft, method: str) -> None:
+    fields = list_fields(method)
+    assert {one.key for one in fields} == keys(as_table(plan(choose(draft, "method", method))))
+    assert all(one.fold in FOLDS and one.title and one.help for one in fields)
+    assert {one.fold for one in fields} == set(FOLDS)
+    assert len({(one.fold, one.title) for one in fields}) == len(fields), "no two are called the same in one fold"
+
+
+def test_what_is_said_about_fields_is_about_fields_there_are() -> None:
+    known = {one.key for one in list_settings()}
+    assert {*SET_ELSEWHERE, *OTHER_NAMES, *TITLES} <= known
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_texts_and_values_are_the_same_both_ways(draft: Draft, method: str) -> None:
+    now = values(all_layers(choose(draft, "method", method)), method)
+    for one in list_fields(method):
+        value = now[one.key]
+        if value is not None and one.kind not in ("choice", "text"):
+            assert one.show(one.read(one.show(value))) == one.show(value), one.key
+    blocks = find_field("targets.blocks", method)
+    assert blocks is not None
+    table = blocks.read('"mid_block.*" = { rank = 4 }')
+    assert table == {"mid_block.*": {"rank": 4}} == blocks.read(blocks.show(table))
+
+
+def test_every_combination_is_a_config(draft: Draft) -> None:
+    for care, method, aim, base in itertools.product(CARE, METHODS, ("style", "subject"), ("starter", "owner/name")):
+        chosen = choose(choose(choose(draft, "preset", care), "method", method), "aim", aim)
+        config = plan(with_choices(chosen, base=base))
+        assert (config.method.name, config.base.model) == (method, base)
+        if method == "krona-b":  # which has no place in every preset's selection
+            assert config.targets.unet == "attn-mlp"
+        own = find_preset(care).settings_for(base)
+        assert config.train.steps == own["train"]["steps"]
+        assert config.targets.text_encoder == (METHODS[method].text_preset if aim == "subject" else "none")
+        if method == own["method"]["name"]:
+            assert config.train.learning_rate == own["train"]["learning_rate"]
+        else:
+            named = find_preset(method).settings_for(base)
+            assert config.train.learning_rate == named["train"]["learning_rate"]
+
+
+def test_a_changed_setting_and_back(draft: Draft) -> None:
+    changed = with_setting(draft, "train.learning_rate", "2e-3")
+    assert changed_settings(changed.choices) == {"train.learning_rate": 0.002}
+    assert plan(changed).train.learning_rate == 0.002
+    assert with_setting(changed, "train.learning_rate", "0.001").choices.settings == {}, "as the preset has it"
+    assert without_settings(changed, "train.learning_rate").choices.settings == {}
+    assert without_settings(changed).choices.settings == {}
+    for key in ("base.model", "nothing.here", "method.factor"):
+        assert with_setting(draft, key, "x") == draft
+
+
+def test_a_methods_settings_are_there_again_when_it_is_chosen_again(draft: Draft) -> None:
+    nine = with_setting(draft, "method.rank", "9")
+    lokr = choose(nine, "method", "lokr")
+    assert changed_settings(lokr.choices) == {} and plan(lokr).method.name == "lokr"
+    assert plan(choose(lokr, "method", "lora")).method.rank == 9
+    assert choose(lokr, "method", "lora").choices.method == "", "the preset's own method follows the preset"
+    assert choose(draft, "method", "nice") == draft == choose(draft, "preset", "lora")
+
+
+def test_a_named_configuration_moves_its_switches(draft: Draft) -> None:
+    tied = with_setting(choose(draft, "method", "tied"), "method.configuration", "vera")
+    shown = values(all_layers(tied), "tied")
+    assert [shown[f"method.train_{each}"] for each in "abuv"] == [False, False, True, True]
+    assert with_setting(tied, "method.train_a", "off") == tied, "as the configuration has it"
+    against = with_setting(tied, "method.train_a", "on")
+    assert 'configuration = "vera" has train_a = false; leave train_a out' in problems(against)["method"]
+    assert problems(with_setting(against, "method.configuration", "custom")) == {}
+    assert plan(with_setting(tied, "method.configuration", "tl5")).method.train_a
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "said"),
+    [
+        ("method.rank", "0", "Rank is a whole number from 1 to 1,024; you wrote 0."),
+        ("method.rank", "", "Rank is a whole number from 1 to 1,024; it is empty."),
+        ("train.steps", "many", "Steps is a whole number from 1 to 1,000,000; you wrote many."),
+        ("train.ema", "1", "EMA is a number from 0 to below 1; you wrote 1."),
+        ("train.learning_rate", "0", "Learning rate is a number above 0, up to 10; you wrote 0."),
+        ("train.optimizer", "sgd", "'sgd': it should be 'adamw'"),
+        ("targets.unet", "none", "nothing would be trained"),
+        ("targets.blocks", "rubbish", "Overrides by block is TOML such as"),
+        ("sample.seeds", "1, x", "Seeds is whole numbers separated by commas; you wrote 1, x."),
+        ("loss.huber_delta", "0.2", 'loss.huber_delta = 0.2 has no effect without loss.kind = "huber".'),
+    ],
+)
+def test_what_is_wrong_is_said_and_what_was_typed_is_kept(draft: Draft, key: str, typed: str, said: str) -> None:
+    wrong = with_setting(draft, key, typed)
+    found = problems(wrong)
+    assert list(found) == ([key] if key != "targets.unet" else [""])
+    assert said in next(iter(found.values()))
+    one = find_field(key, "lora")
+    assert one is not None and one.show(values(all_layers(wrong), "lora")[key]) == typed
+    with pytest.raises(VelaturaError):
+        plan(wrong)
+
+
+def test_few_steps_leave_room_for_the_warm_up(draft: Draft) -> None:
+    assert values(chosen_layers(draft), "lora")["train.warmup"] == 10
+    assert plan(with_setting(draft, "train.steps", "5")).train.warmup == 0
+
+
+def test_an_unsafe_name_is_no_problem_of_the_settings(draft: Draft) -> None:
+    assert problems(draft.with_(name="../Häuser?")) == {}
+    assert plan(draft.with_(name="../Häuser?")).name == "Häuser"
+
+
+def test_exported_settings_come_back_the_same(draft: Draft) -> None:
+    made = with_setting(choose(choose(draft, "preset", "faithful"), "method", "loha"), "method.rank", "5")
+    made = with_setting(with_setting(made, "sample.seeds", "1, 2"), "data.flip", "on")
+    made = made.with_(trigger="dusk", prompts=("a fox", "an owl"), name="Dusk")
+    table = as_table(plan(made))
+    back = from_table(draft, table)
+    assert plan(back) == plan(made) and (back.name, back.trigger, back.prompts) == ("Dusk", "dusk", ("a fox", "an owl"))
+    assert plan(from_table(made, table)) == plan(made)
+
+
+def test_settings_that_are_none_are_refused(draft: Draft) -> None:
+    with pytest.raises(VelaturaError, match=r"no setting train\.speed; allowed are"):
+        from_table(draft, {"train": {"speed": 3}})
+    with pytest.raises(VelaturaError, match="no method 'nice'"):
+        from_table(draft, {"method": {"name": "nice"}})
+    with pytest.raises(VelaturaError, match="this file has schema_version = 99, which a newer Velatura wrote"):
+        from_table(draft, {"schema_version": 99})
+    old = plan(from_table(draft, {"schema_version": 1, "method": {"name": "t-lora"}}))
+    new = plan(from_table(draft, {"method": {"name": "t-lora"}}))
+    assert [(one.method.start_std, one.method.decay_towards) for one in (old, new)] == [
+        ("1/sqrt(rank)", "zero"),
+        ("1/rank", "start"),
+    ]
+    partial = from_table(draft, {"train": {"steps": 77}})
+    assert plan(partial).train.steps == 77 and partial.choices.preset == "balanced"

@@ -1,0 +1,108 @@
+"""Base models as the second step shows them, downloads, and what was measured."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from app.studio.base_models import Bases
+from app.studio.dataset.drafts import Draft
+from app.studio.downloads import Download, Downloads
+from app.studio.paths import Places
+from app.studio.runs.estimates import Cost, Measured, cost_key
+from app.studio.settings.plan import choose, plan, with_setting
+from app.ui.train import text as words
+from app.ui.train.style_view import base_line, base_panel, fetching
+
+NASTY = "<b>x</b>/y"
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    made = Places(tmp_path / "outputs")
+    made.make()
+    return made
+
+
+@pytest.fixture
+def models(tmp_path: Path, tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models: a tiny base, and a style that is none."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "dreamy").symlink_to(tiny_bases["sd2"])
+    monkeypatch.setenv("VELATURA_MODELS", str(folder))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_what_is_on_this_computer(places: Places, models: Path) -> None:
+    starter, dreamy = Bases(anywhere=True).found()
+    assert starter.is_starter and starter.title == words.STARTER_TITLE and starter.size > 10**6
+    assert (dreamy.title, dreamy.family, dreamy.where) == ("dreamy", "Stable Diffusion 2", words.WHERE["folder"])
+    shown = base_panel(Draft(id="x", public="y"), Bases(anywhere=True), Downloads(places))
+    assert "dreamy" in shown and "Stable Diffusion 2" in shown and 'type="text"' in shown
+
+
+def test_a_base_that_somebody_names(places: Places, models: Path, tiny_bases: dict[str, Path], tmp_path: Path) -> None:
+    bases = Bases(anywhere=True)
+    named = bases.look(f" {tiny_bases['sdxl']} ")
+    assert named.family == "Stable Diffusion XL" and not named.problem
+    assert bases.look("owner/name").problem == words.NOT_HERE_YET
+    assert "there is no base model" in bases.look("/nowhere/at all").problem.lower()
+    (tmp_path / "old.ckpt").write_bytes(b"x")
+    assert "pickle" in bases.look(str(tmp_path / "old.ckpt")).problem
+    shared = Bases(anywhere=False)
+    assert shared.look(str(tiny_bases["sdxl"])).problem == words.ONLY_FOUND
+    assert shared.look(str(models / "dreamy")).problem == "" and shared.look("starter").is_starter
+
+
+def test_the_starter_says_what_its_styles_fit(places: Places) -> None:
+    bases = Bases(anywhere=True)
+    assert words.STARTER_ONLY in base_line(bases.look("starter")) and words.USE_REAL in base_line(bases.look("starter"))
+    assert words.FETCH_IT in base_line(bases.look("owner/name"))
+    assert "<b>x" not in base_line(bases.look(NASTY)).replace("<b>&lt;b", "")
+
+
+def test_a_download_without_a_network_is_one_sentence(places: Places) -> None:
+    downloads = Downloads(places)
+    assert downloads.look("nobody/nothing") == Download()
+    downloads.start("nobody/nothing", "ann", token="hf_secret")
+    end = time.monotonic() + 120
+    while (state := downloads.look("nobody/nothing")).busy:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert state.phase == "failed" and "there is no network" in state.sentence and not state.needs_token
+    assert downloads.models() == ["nobody/nothing"] and downloads.arrived_for("ann") == ""
+    kept = b"".join(path.read_bytes() for path in places.root.rglob("*") if path.is_file())
+    assert b"nobody/nothing" in kept and b"hf_secret" not in kept
+    assert "problem" in fetching("nobody/nothing", "nothing", state)
+    downloads.stop_all()
+
+
+def test_how_far_a_download_is() -> None:
+    shown = fetching("a/b", "B", Download("download", 250_000_000, 1_000_000_000))
+    assert "Downloading B: 250.0 MB of 1.0 GB" in shown and 'aria-valuenow="25"' in shown and words.CANCEL in shown
+    token = fetching("a/b", "B", Download("failed", sentence="a/b is gated", needs_token=True))
+    assert words.TOKEN in token and 'type="password"' in token
+    assert fetching("a/b", "B", Download("done")) == ""
+
+
+def test_what_was_measured_is_known_for_the_same_settings(places: Places) -> None:
+    measured, draft = Measured(places), Draft(id="x", public="y")
+    cost = Cost(seconds=80.4, memory=1_400_000_000, file=3_100_000, trained=1_500_000)
+    measured.keep(plan(draft, name="a", seed=3), 0, cost)
+    again = Measured(places)
+    assert again.cost(plan(draft.with_(name="b", trigger="dusk")), 0) == cost
+    assert again.cost(plan(draft), 12) is None and again.cost(plan(with_setting(draft, "train.steps", "7")), 0) is None
+    assert again.costs(draft) == {"balanced": "80 s · 3.1 MB"}
+    assert again.costs(choose(draft, "preset", "quick")) == {"balanced": "80 s · 3.1 MB"}
+    assert cost_key(plan(draft), 1) != cost_key(plan(choose(draft, "method", "loha")), 1)
+    assert cost.disk(plan(draft), 0) == 3_100_000 + 3 * 1_500_000 * 12
+    with_prior = plan(with_setting(draft, "prior.prompt", "a drawing"), prior={"images": 30})
+    assert cost.disk(with_prior, 2) == cost.disk(plan(draft), 2 + 30)
+    (places.root / "measured.json").write_text("{", encoding="utf-8")
+    assert again.costs(draft) == {}

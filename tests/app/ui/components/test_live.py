@@ -1,0 +1,45 @@
+"""How a part of a page takes what the server sends: the newest stays, whatever comes late."""
+
+from __future__ import annotations
+
+from app.ui.components.live import static_text
+from app.ui.web.html import button
+
+PART = """([script, values]) => {
+  const element = document.createElement('div'), props = {value: ''};
+  element.innerHTML = '<div></div>';
+  let changed = () => {};
+  new Function('element', 'props', 'watch', script)(element, props, (_, then) => { changed = then; });
+  return values.map(value => { props.value = value; changed(); return element.textContent; });
+}"""
+"""A part with the page's own script, and the text in it after each of some values."""
+
+
+def test_an_answer_that_was_overtaken_is_passed_over(browser):
+    page = browser.new_page()
+    values = [f'<p data-revision="{number}">{words}</p>' for number, words in ((2, "b"), (1, "a"), (2, "c"), (3, "d"))]
+    script = static_text("patch.js") + "watch('value', patch);"
+    assert page.evaluate(PART, [script, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "bare"]
+    page.close()
+
+
+def test_what_replaces_a_focused_button_does_not_get_the_focus(browser):
+    """Else a second Enter would do something else than was asked for."""
+    page = browser.new_page()
+    script = "document.body.append(element);" + static_text("patch.js") + "watch('value', patch);"
+    values = [f"<h1>a run</h1><p>{button(name, name)}{button('last', 'last')}</p>" for name in ("restart", "cancel")]
+    focus = PART.replace("changed();", "changed(); if (value === values[0]) element.querySelector('button').focus();")
+    assert page.evaluate(focus, [script, values]) == ["a runrestartlast", "a runcancellast"]
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    page.close()
+
+
+def test_a_row_that_is_moved_keeps_the_focus(browser):
+    page = browser.new_page()
+    rows = [f'<p data-key="{name}"><button id="{name}">{name}</button></p>' for name in "ab"]
+    script = "document.body.append(element);" + static_text("patch.js") + "watch('value', patch);"
+    values = ["".join(rows), "".join(reversed(rows))]
+    focus = PART.replace("changed();", "changed(); if (value === values[0]) document.getElementById('b').focus();")
+    assert page.evaluate(focus, [script, values]) == ["ab", "ba"]
+    assert page.evaluate("document.activeElement.id") == "b"
+    page.close()

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from app.ui.components import text as words
+from app.ui.runs import compare_text
+from app.ui.runs import text as run_words
+from app.ui.train import text as style_words
+from app.ui.web.html import banner, button, empty_page, file_address, heading, text
+
+NASTY = "<b>\"x\" & 'y'</b>"
+SHOWN = "&lt;b&gt;&quot;x&quot; &amp; &#x27;y&#x27;&lt;/b&gt;"
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [(0, "earlier today"), (1, "yesterday"), (2, "Monday"), (6, "Thursday"), (7, "18 November"), (400, "21 October")],
+)
+def test_days_as_people_name_them(days: int, said: str) -> None:
+    now = datetime.datetime(2026, 11, 25, 12).timestamp()
+    assert words.day(now - days * 86400, now) == said
+
+
+def test_counts() -> None:
+    assert words.counted(1, "picture") == "1 picture" and words.counted(0, "hint") == "0 hints"
+    now = datetime.datetime(2026, 11, 25, 12).timestamp()
+    assert words.still_here(1, now, now) == "Your 1 picture from earlier today is still here."
+    assert words.still_here(12, now - 86400, now) == "Your 12 pictures from yesterday are still here."
+    assert words.too_many_wrong(0.2).endswith("in 1 second.") and words.too_many_wrong(61).endswith("in 2 minutes.")
+
+
+def test_what_a_writer_has_done() -> None:
+    assert words.captions_written(1).startswith("1 caption written.")
+    assert words.captions_written(5).startswith("5 captions written.")
+    assert words.CAPTIONS_STOPPED.format(2, 5).startswith("Stopped after 2 of 5.")
+    assert words.CAPTIONS_ENDED.format(2, 5).startswith("Writing ended after 2 of 5.")
+
+
+@pytest.mark.parametrize(("table", "least"), [(words, 60), (style_words, 60), (run_words, 60), (compare_text, 30)])
+def test_no_exclamation_marks_and_no_blame(table: ModuleType, least: int) -> None:
+    said = Path(str(table.__file__)).read_text(encoding="utf-8")
+    strings = re.findall(r'"((?:[^"\\]|\\.)*)"', said)
+    assert len(strings) > least
+    assert not [
+        one for one in strings if "!" in one or re.search(r"\b(invalid|illegal|oops|sorry|please)\b", one, re.I)
+    ]
+
+
+def test_words_of_others_are_text_in_every_piece() -> None:
+    assert text(NASTY) == SHOWN
+    for piece in (button(NASTY, NASTY, NASTY), banner(NASTY), heading(NASTY, NASTY), empty_page(*[NASTY] * 4)):
+        assert SHOWN in piece and NASTY not in piece
+
+
+def test_addresses_of_files(tmp_path: Path) -> None:
+    address = file_address(tmp_path / "a b#c?.webp")
+    assert address.startswith("gradio_api/file=/") and address.endswith("/a%20b%23c%3F.webp")

@@ -1,0 +1,156 @@
+"""Runs side by side: which rows, which settings, which losses, and what is said where something is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from app.studio.queue import Queue
+from app.studio.settings.differences import find_differences, read_settings
+from app.studio.styles.library import Shelf
+from app.ui.runs import compare_text as words
+from app.ui.runs import slider as run_slider
+from app.ui.runs.compare import ComparisonPage
+from app.ui.runs.curve import drawn_together
+from app.ui.runs.samples_view import find_samples
+from tests.app.ui.ended_runs import PROMPTS, write_run
+
+NASTY = "<b>a fox</b> ${1} \"'"
+
+
+@pytest.fixture
+def page(queue: Queue) -> ComparisonPage:
+    with gr.Blocks():
+        return ComparisonPage(SimpleNamespace(queue=queue, shelf=Shelf(queue)))  # type: ignore[arg-type]
+
+
+def shown(page: ComparisonPage, ids: str) -> str:
+    return str(page.tick(ids, "")[page.sheet])
+
+
+def table(html: str, kind: str) -> list[list[str]]:
+    """The rows of a section's table as text."""
+    section = re.search(f'<section class="{kind}">(.*?)</section>', html, re.DOTALL)
+    assert section is not None
+    rows = re.findall(r"<tr>(.*?)</tr>", section[1])
+    return [[re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def test_pictures_stand_in_rows_of_words_and_columns_of_runs(queue, page):
+    write_run(queue.store.runs, "one", prompts=(*PROMPTS, NASTY))
+    write_run(queue.store.runs, "two", prompts=(PROMPTS[1], NASTY), first=5)
+    html = shown(page, "one,two,one")
+    rows = table(html, "pictures")
+    assert [row[0] for row in rows[1:]] == [*PROMPTS, "&lt;b&gt;a fox&lt;/b&gt; ${1} &quot;&#x27;"]
+    assert [re.sub("one|two", "", head) for head in rows[0][1:]] == ["at step 300"] * 2 and "<b>a" not in html
+    pictures = re.findall(r'data-whole="([^"]+)" data-title="(\w+)" aria-label="([^"]+?), (?:one|two)"', html)
+    assert [f"{title}: {prompt[:6]}" for _, title, prompt in pictures] == [
+        "one: a ligh", "one: two ca", "two: two ca", "one: &lt;b&", "two: &lt;b&",
+    ]  # fmt: skip
+    assert len({address for address, _, _ in pictures}) == 5 and words.OTHER_PROMPTS in html
+    assert html.count('class="more offers-of"') == 2 and "300 of 300" in html and "kB" in html
+
+
+def test_nothing_is_looked_at_before_it_is_known_which_runs_are_meant(page):
+    ids, timer = page.open(SimpleNamespace(query_params={"ids": "one,two"}))
+    assert not page.timer.active and (ids, timer.active) == ("one,two", True)
+
+
+def test_only_what_differs_is_listed_in_the_words_of_all_settings(queue, page):
+    write_run(queue.store.runs, "one", {"train": {"learning_rate": 1e-4}, "method": {"rank": 8}})
+    write_run(queue.store.runs, "two", {"train": {"learning_rate": 0.002}, "method": {"rank": 16}})
+    write_run(queue.store.runs, "three", {"method": {"name": "lokr", "factor": 4}, "train": {"learning_rate": 1e-4}})
+    html = shown(page, "one,two")
+    assert table(html, "differing")[1:] == [
+        ["Rank method.rank", "8", "16"],
+        ["Learning rate train.learning_rate", "0.0001", "0.002"],
+    ]
+    rows = {row[0].split()[0]: row[1:] for row in table(shown(page, "one,three"), "differing")[1:]}
+    assert rows["Method"] == ["LoRA", "LoKr"] and rows["Factor"] == ["–", "4"]
+    assert "DoRA" not in rows and "Learning" not in rows  # off where there is such a thing; the same
+    twins = [read_settings(queue.store.runs / "one")] * 2
+    assert find_differences(twins) == []
+    (queue.store.runs / "two" / "config.toml").write_text("method = 3", encoding="utf-8")
+    assert words.NOT_READ.format("two") in shown(page, "one,two")
+
+
+def test_what_makes_a_comparison_unfair_is_said(queue, page):
+    write_run(queue.store.runs, "one")
+    write_run(queue.store.runs, "two")
+    said = (words.OTHER_BASES, words.OTHER_SEEDS, words.OTHER_PROMPTS)
+    assert not [each for each in said if each in shown(page, "one,two")]
+    model = "/secret/place/sd15.safetensors"
+    write_run(queue.store.runs, "three", {"base": {"model": model}, "sample": {"seeds": [7]}})
+    html = shown(page, "one,three")
+    assert [each in html for each in said] == [True, True, False]
+    assert ["Base model base.model", "starter", "sd15.safetensors"] in table(html, "differing") and "secret" not in html
+
+
+def test_too_few_too_many_and_none_are_said(queue, page):
+    for name in "abcde":
+        write_run(queue.store.runs, name)
+    assert words.EMPTY[0] in shown(page, "") and words.EMPTY[0] in shown(page, " , ,")
+    assert words.ONE[0] in shown(page, "a") and words.ONE[0] in shown(page, "a,a")
+    for ids in ("a,none", "<b>,../outputs/a", "x" * 900):
+        html = shown(page, ids)
+        assert words.NOT_THERE[0] in html and "<b>," not in html and html.count('class="go"') == 1
+    html = shown(page, "a,none,b")
+    assert words.MISSING.format("none") in html and html.count("<h2><a") == 2
+    html = shown(page, "a,b,c,d,e")
+    assert words.TOO_MANY in html and re.findall(r'href="run\?id=(\w)"', html) == list("abcd")
+    for name in "ab":
+        shutil.rmtree(queue.store.runs / name / "samples")
+    assert words.NO_PICTURES in shown(page, "a,b")
+    html = shown(page, "a,c")
+    assert words.NO_PICTURES not in html and words.NOTHING_DRAWN in html
+
+
+def test_nothing_is_sent_twice_and_the_timer_rests_when_all_have_ended(queue, page):
+    write_run(queue.store.runs, "one")
+    write_run(queue.store.runs, "two")
+    first = page.tick("one,two", "")
+    assert first[page.timer].active is False
+    again = page.tick("one,two", first[page.seen])
+    assert list(again) == [page.seen] and again[page.seen]["__type__"] == "update"
+
+
+def test_losses_are_drawn_over_one_another_on_one_scale(queue):
+    write_run(queue.store.runs, "one", {"train": {"steps": 100, "warmup": 0}})
+    write_run(queue.store.runs, "two", {"train": {"steps": 50, "warmup": 0}})
+    (queue.store.runs / "none").mkdir()
+    named = [(name, queue.losses(queue.store.runs / name)) for name in ("one", "none", "two")]
+    html = drawn_together(named)
+    lines = dict(re.findall(r'class="smooth (line-\d)" points="([^"]+)"', html))
+    ends = {kind: float(points.split()[-1].split(",")[0]) for kind, points in lines.items()}
+    assert ends == {"line-1": 1000, "line-3": 500}
+    assert f"one</span><b>{named[0][1].smoothed()[-1]:.4f}</b>" in html and html.count("<li>") == 2
+    assert drawn_together(named[1:2]) == ""
+
+
+def slider(queue: Queue, name: str, row: int, run: str) -> dict[str, Any]:
+    view = queue.run(name)
+    assert view is not None
+    return run_slider.answer(queue, view, row, run)
+
+
+def test_the_slider_takes_every_picture_of_a_row_and_those_of_other_runs(queue):
+    write_run(queue.store.runs, "one", {"train": {"steps": 40, "warmup": 0}})
+    write_run(queue.store.runs, "two", prompts=("a boat", PROMPTS[1]), first=5)
+    write_run(queue.store.runs, "three", prompts=("a boat",), first=9)
+    view = queue.run("one")
+    sent = json.loads(run_slider.pictures(view, find_samples(view.job.folder), queue.public(view)))
+    assert [row["words"] for row in sent["rows"]] == list(PROMPTS)
+    assert [each["title"] for each in sent["rows"][1]["pictures"]] == ["before", "20", "40", "file"]
+    assert run_slider.pictures(view, find_samples(view.job.folder)[:1], queue.public(view)) == ""
+    assert slider(queue, "one", 0, "")["runs"] == [] and slider(queue, "one", 1, "")["runs"] == ["two"]
+    picture = slider(queue, "one", 1, "two")["picture"]
+    assert picture["title"] == "two" and queue.public(queue.run("two")).name in picture["whole"]
+    assert picture["whole"].rpartition("-")[0].endswith("000300f-01")
+    for row, run in ((0, "two"), (1, "three"), (1, "../one"), (-1, "two"), (99, "two")):
+        assert slider(queue, "one", row, run)["picture"] is None

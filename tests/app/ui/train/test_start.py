@@ -1,0 +1,26 @@
+"""The third step of Train: what a start that was refused leaves on the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+
+from app.studio.paths import Places
+from app.studio.services import open_studio
+from app.ui.train.start import StartStep
+
+
+def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(tmp_path: Path) -> None:
+    places = Places(tmp_path / "outputs")
+    places.make()
+    studio = open_studio(places, tmp_path / "uploads")
+    with gr.Blocks():
+        step = StartStep(studio)
+    request = SimpleNamespace(username="", cookies={}, session_hash="a page")
+    shown = step.started(request, gr.EventData(None, {"mark": "a start"}))  # type: ignore[arg-type]
+    assert 'role="alert"' in shown[step.foot] and "Add at least one picture first." in shown[step.foot]
+    later = step.ticked(request)  # type: ignore[arg-type]
+    assert step.sheet in later and step.foot not in later
+    studio.close()

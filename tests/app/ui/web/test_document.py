@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from typing import Any
+
+from app.ui.web.document import Opening
+from tests.app.ui.web.asking import ask, inner
+
+
+def test_every_page_begins_with_our_lines():
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        head = [(b"content-type", b"text/html"), (b"content-length", b"44")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": b'<html><head><base href="./" />', "more_body": True})
+        await send({"type": "http.response.body", "body": b"<title>x</title>"})
+
+    answer = ask(Opening(page))
+    assert answer.text.startswith('<html><head><base href="./" /><script>') and answer.text.endswith("<title>x</title>")
+    assert "velatura-theme" in answer.text and "IBMPlexSans-Regular.woff2" in answer.text
+    assert int(answer.header("content-length")) == len(answer.text.encode())
+    assert ask(Opening(inner), "/x").text == "in None 0"
