@@ -14,10 +14,10 @@ from types import MappingProxyType
 
 from PIL import Image
 
-from tools.samples.catalogue import read_sets
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import build_config
+from trainers.data.sample_sets import read_sets
 from trainers.training.train import train
 
 STRIPS = Path(__file__).parents[1] / "app" / "ui" / "static" / "methods"

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from app.cli.results import free_name
-from tools.samples.catalogue import read_sets
 from trainers.config.layers import gather_config
+from trainers.data.sample_sets import read_sets
 from trainers.errors import VelaturaError
 from trainers.runs.events import Listener
 from trainers.training.train import Result, train

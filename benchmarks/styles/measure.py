@@ -16,7 +16,6 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.styles.rows import BASE, Figures, Row, settings
-from tools.samples.catalogue import SampleSet, read_sets
 from tools.starter.measure import as_tensor
 from tools.starter.networks.autoencoder import reconstruct
 from tools.starter.networks.perception import Perception, load_perception
@@ -25,6 +24,7 @@ from trainers.config.config import Config
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import build_config
 from trainers.data.dataset import CENTRE, Dataset, Draw, load_dataset, pixels
+from trainers.data.sample_sets import SampleSet, read_sets
 from trainers.errors import VelaturaError
 from trainers.memory import peak_memory
 from trainers.models.load import load_model

@@ -11,11 +11,12 @@ from PIL import Image
 
 from tools.icons import icon_name
 from tools.samples.build import SIZE
-from tools.samples.catalogue import Cut, Drawings, Photographs, read_sets
+from tools.samples.sources import Cut, Drawings, Photographs, find_source
 from trainers.data.likeness import fingerprint, near_duplicates
+from trainers.data.sample_sets import read_sets
 
 SETS = read_sets()
-DRAWN = [sample_set for sample_set in SETS.values() if isinstance(sample_set.origin, Drawings)]
+DRAWN = [sample_set for sample_set in SETS.values() if isinstance(find_source(sample_set), Drawings)]
 PHOTOGRAPHED = SETS["photograph"]
 ROOT = Path(__file__).parents[2]
 LICENCES = {"MIT": "MIT License", "Apache-2.0": "Apache License", "LicenseRef-Public-Domain": "public domain"}
@@ -31,27 +32,28 @@ def photographs() -> dict[str, Image.Image]:
 
 def test_there_are_two_drawn_sets_and_one_of_photographs():
     assert list(SETS) == ["black-line", "blob", "photograph"]
-    assert [type(sample_set.origin) for sample_set in SETS.values()] == [Drawings, Drawings, Photographs]
+    assert [type(find_source(sample_set)) for sample_set in SETS.values()] == [Drawings, Drawings, Photographs]
 
 
 def test_every_photographed_concept_has_its_cut():
-    assert isinstance(PHOTOGRAPHED.origin, Photographs)
-    assert tuple(PHOTOGRAPHED.origin.cuts) == PHOTOGRAPHED.concepts
-    assert PHOTOGRAPHED.origin.cuts["retina"] == Cut("skimage/data/retina.jpg", left=0, top=0, size=1411)
+    source = find_source(PHOTOGRAPHED)
+    assert isinstance(source, Photographs) and tuple(source.cuts) == PHOTOGRAPHED.concepts
+    assert source.cuts["retina"] == Cut("skimage/data/retina.jpg", left=0, top=0, size=1411)
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_set_is_what_its_catalogue_says(name):
+def test_a_set_is_what_samples_json_says(name):
     chosen = SETS[name]
+    suffix = find_source(chosen).suffix
     stems = {icon_name(concept): concept for concept in chosen.concepts}
     assert len(stems) == 12
-    expected = {"LICENSE.txt", *(stem + suffix for stem in stems for suffix in (".txt", chosen.origin.suffix))}
+    expected = {"LICENSE.txt", *(stem + end for stem in stems for end in (".txt", suffix))}
     assert {path.name for path in chosen.folder.iterdir()} == expected
     for stem, concept in stems.items():
         assert (chosen.folder / f"{stem}.txt").read_text(encoding="utf-8") == concept + "\n"
-        with Image.open(chosen.folder / (stem + chosen.origin.suffix)) as image:
+        with Image.open(chosen.folder / (stem + suffix)) as image:
             assert image.size == (SIZE, SIZE)
-            assert image.format == {".png": "PNG", ".jpg": "JPEG"}[chosen.origin.suffix]
+            assert image.format == {".png": "PNG", ".jpg": "JPEG"}[suffix]
             assert len(image.convert("RGB").getcolors(SIZE * SIZE)) > 1
     assert set(chosen.demo_prompts).isdisjoint(chosen.concepts)
     assert len(chosen.demo_prompts) == 8

@@ -11,9 +11,10 @@ from typing import Any
 from PIL import Image
 
 from tools.icons import icon_name
-from tools.samples.catalogue import Drawings, SampleSet, read_sets
 from tools.samples.draw_icons import draw_icons
 from tools.samples.photographs import cut_photographs
+from tools.samples.sources import Drawings, find_source
+from trainers.data.sample_sets import SampleSet, read_sets
 from trainers.errors import VelaturaError
 
 SIZE = 256  # pixels: twice the starter's size, so that other bases have something to look at too
@@ -26,11 +27,12 @@ SAVING: Mapping[str, Mapping[str, Any]] = {
 def make_images(sample_set: SampleSet, folder: Path) -> dict[str, Image.Image]:
     """The set's images by concept, `SIZE`×`SIZE`, from its package, which is kept in `folder`.
 
-    Raises VelaturaError if the package cannot be had or is not what the catalogue says.
+    Raises VelaturaError if the package cannot be had or is not the recorded one.
     """
-    if isinstance(sample_set.origin, Drawings):
-        return draw_icons(sample_set.origin, sample_set.concepts, SIZE, folder)
-    return cut_photographs(sample_set.origin, SIZE, folder)
+    source = find_source(sample_set)
+    if isinstance(source, Drawings):
+        return draw_icons(source, sample_set.concepts, SIZE, folder)
+    return cut_photographs(source, SIZE, folder)
 
 
 def write_set(sample_set: SampleSet, images: Mapping[str, Image.Image]) -> None:
@@ -38,7 +40,7 @@ def write_set(sample_set: SampleSet, images: Mapping[str, Image.Image]) -> None:
     for old in sample_set.folder.iterdir():
         if old.suffix in {".txt", *SAVING} and old.name != "LICENSE.txt":
             old.unlink()
-    suffix = sample_set.origin.suffix
+    suffix = find_source(sample_set).suffix
     for concept, image in images.items():
         stem = sample_set.folder / icon_name(concept)
         image.save(stem.with_suffix(suffix), **SAVING[suffix])

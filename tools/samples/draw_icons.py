@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from tools.icons import compose_svg, draw_svg, fetch_package, icon_name, read_table
-from tools.samples.catalogue import Drawings
+from tools.samples.sources import Drawings
 
 
 def draw_icons(drawings: Drawings, concepts: Sequence[str], size: int, folder: Path) -> dict[str, Image.Image]:

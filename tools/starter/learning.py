@@ -7,13 +7,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tools.samples.catalogue import Drawings, SampleSet, read_sets
+from tools.samples.sources import Drawings, find_source
 from tools.starter.drawings.sets import read_icon_sets
 from tools.starter.measure import as_tensor, open_base, pick_concepts, read_truth
 from tools.starter.networks.autoencoder import reconstruct
 from tools.starter.networks.perception import Perception
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import build_config
+from trainers.data.sample_sets import SampleSet, read_sets
 
 PRESET = "balanced"
 CONCEPTS = 12  # drawn, none of them in the sample set
@@ -25,9 +26,10 @@ def measure_learning(base: Path, perception: Perception, drawings: Path) -> dict
     held_out = {icon_set.package: icon_set for icon_set in read_icon_sets() if not icon_set.trained}
     result, vae = {}, open_base(base).vae
     for name, sample_set in read_sets().items():
-        if not isinstance(sample_set.origin, Drawings):
+        source = find_source(sample_set)
+        if not isinstance(source, Drawings):
             continue  # photographs have no truth to compare with
-        icon_set = held_out[sample_set.origin.package]
+        icon_set = held_out[source.package]
         concepts = [concept for concept in pick_concepts(drawings) if concept not in sample_set.concepts][:CONCEPTS]
         truth = read_truth(drawings, icon_set, concepts).images
         before, after = draw_before_and_after(base, sample_set, tuple(concepts))

@@ -58,7 +58,7 @@ def read_photographs() -> torch.Tensor:
     """The bundled photographs at the starter's size, `(12, 3, SIZE, SIZE)` from −1 to 1."""
     from PIL import Image
 
-    from tools.samples.catalogue import read_sets
+    from trainers.data.sample_sets import read_sets
 
     paths = sorted(read_sets()["photograph"].folder.glob("*.jpg"))
     return as_tensor([Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS) for path in paths])

@@ -25,8 +25,8 @@ from app.ui.train import images_view
 from app.ui.train.caption_tools import build_tools, preview, progress
 from app.ui.train.samples_view import build_strips
 from app.ui.web.html import arrivals, banner, button, heading, text
-from tools.samples.catalogue import read_sets
 from trainers.data.captioning import CAPTIONERS
+from trainers.data.sample_sets import read_sets
 from trainers.errors import VelaturaError
 
 LONG_AGO = 3600

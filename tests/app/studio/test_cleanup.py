@@ -17,7 +17,7 @@ from app.studio.styles.library import Shelf
 from app.ui.runs import samples_view
 from app.ui.train.samples_view import build_strips
 from tests.app.studio.styles.test_library import LORA
-from tools.samples.catalogue import read_sets
+from trainers.data.sample_sets import read_sets
 from trainers.runs.events import Recorder
 
 ANNA = "user:anna"

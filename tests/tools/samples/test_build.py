@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,10 @@ from PIL import Image
 from tests.tools.packages import WHEEL, pack_icons, pack_photographs
 from tools.samples import catalogue
 from tools.samples.build import SIZE, main, make_images, write_set
-from tools.samples.catalogue import Cut, Drawings, Photographs, read_sets
 from tools.samples.draw_icons import draw
+from tools.samples.sources import Cut, Drawings
+from trainers.data import sample_sets
+from trainers.data.sample_sets import read_sets
 
 SETS = read_sets()
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">'
@@ -34,7 +36,8 @@ def test_drawing_lays_the_icon_on_white_with_few_colours():
 
 def test_each_kind_of_set_is_made_from_its_own_source(tmp_path):
     icons = Drawings("@icons/art", "1.2", pack_icons(tmp_path / "icons-art-1.2.tgz"), colours=16)
-    drawn = dataclasses.replace(SETS["blob"], concepts=("half", "square inside"), origin=icons)
+    drawn_from = {"drawings": asdict(icons)}
+    drawn = replace(SETS["blob"], concepts=("half", "square inside"), origin=drawn_from)
     images = make_images(drawn, tmp_path)
     assert {concept: image.size for concept, image in images.items()} == {
         "half": (SIZE, SIZE),
@@ -43,15 +46,16 @@ def test_each_kind_of_set_is_made_from_its_own_source(tmp_path):
     assert images["square inside"].convert("RGB").getpixel((SIZE // 2, SIZE // 2)) == (255, 0, 0)
 
     sha256 = pack_photographs(tmp_path / WHEEL, {"art/sea.png": Image.new("RGB", (30, 20), "blue")})
-    photographs = Photographs(WHEEL, sha256, {"sea": Cut("art/sea.png", 0, 0, 20)})
-    images = make_images(dataclasses.replace(SETS["photograph"], concepts=("sea",), origin=photographs), tmp_path)
+    sea = asdict(Cut("art/sea.png", 0, 0, 20))
+    cut_from = {"photographs": {"wheel": WHEEL, "sha256": sha256}, "concepts": {"sea": sea}}
+    images = make_images(replace(SETS["photograph"], concepts=("sea",), origin=cut_from), tmp_path)
     assert list(images) == ["sea"] and images["sea"].size == (SIZE, SIZE)
     assert images["sea"].getcolors() == [(SIZE * SIZE, (0, 0, 255))]
 
 
 @pytest.mark.parametrize(("name", "suffix", "kind"), [("black-line", ".png", "PNG"), ("photograph", ".jpg", "JPEG")])
 def test_a_set_is_replaced_whole_and_keeps_its_licence(name, suffix, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(catalogue, "FOLDER", tmp_path)
+    monkeypatch.setattr(sample_sets, "FOLDER", tmp_path)
     folder = SETS[name].folder
     assert folder == tmp_path / name
     folder.mkdir()
@@ -67,8 +71,8 @@ def test_a_set_is_replaced_whole_and_keeps_its_licence(name, suffix, kind, tmp_p
 
 
 def test_without_npm_the_build_ends_with_a_sentence_and_the_images_stay(tmp_path, monkeypatch, capsys):
-    shutil.copy(catalogue.FOLDER / "samples.json", tmp_path)
-    monkeypatch.setattr(catalogue, "FOLDER", tmp_path)
+    shutil.copy(sample_sets.FOLDER / "samples.json", tmp_path)
+    monkeypatch.setattr(sample_sets, "FOLDER", tmp_path)
     monkeypatch.setenv("PATH", "")
     kept: list[Path] = [tmp_path / name / "cat.png" for name in SETS]
     for path in kept:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from tests.tools.packages import WHEEL, pack_photographs
 from tests.trainers.data.pictures import red_and_blue_swapped
-from tools.samples.catalogue import Cut, Photographs
 from tools.samples.photographs import cut_photographs, cut_square
+from tools.samples.sources import Cut, Photographs
 from trainers.errors import VelaturaError
 
 WIDTH, HEIGHT = 40, 30

@@ -7,8 +7,8 @@ import hashlib
 import numpy as np
 import torch
 
-from tools.samples.catalogue import read_sets
 from tools.starter.report import hash_weights, read_photographs
+from trainers.data.sample_sets import read_sets
 
 
 def test_the_bundled_photographs_are_read_at_the_starter_s_size():

@@ -18,10 +18,10 @@ from app.studio.runs import clone as cloning
 from app.studio.runs.clone import brought_back, clone_into, let_go, next_name, with_settings_of
 from app.studio.settings.plan import CARE, changed_settings, choose, plan, with_choices, with_setting
 from tests.app.jobs.conftest import images, quick, quick_collection
-from tools.samples.catalogue import read_sets
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.data.captions import base_caption
+from trainers.data.sample_sets import read_sets
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 

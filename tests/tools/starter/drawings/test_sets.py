@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tools.icons import icon_name
-from tools.samples.catalogue import Drawings, read_sets
+from tools.samples.sources import Drawings, find_source
 from tools.starter.drawings.sets import read_concepts, read_icon_sets
 from tools.starter.report import PROMPTS
+from trainers.data.sample_sets import read_sets
 
 SETS, CONCEPTS = read_icon_sets(), read_concepts()
 TRAINED = [icon_set for icon_set in SETS if icon_set.trained]
@@ -33,7 +34,8 @@ def test_whole_styles_are_kept_out_and_the_sample_sets_are_among_them():
     held_out = {icon_set.package: icon_set for icon_set in SETS if not icon_set.trained}
     assert len(held_out) >= 2
     assert list(SETS) == [*TRAINED, *held_out.values()]
-    samples = [sample.origin for sample in read_sets().values() if isinstance(sample.origin, Drawings)]
+    sources = [find_source(sample) for sample in read_sets().values()]
+    samples = [source for source in sources if isinstance(source, Drawings)]
     assert len(samples) == 2
     for origin in samples:
         chosen = held_out[origin.package]
