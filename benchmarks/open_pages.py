@@ -63,7 +63,7 @@ class Found:
 def command(root: Path, *words: str) -> tuple[list[str], dict[str, Any]]:
     """A command of the version in a folder, and how it is started."""
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return [sys.executable, "-P", "-m", "app.cli.main", *words], {"cwd": root, "env": environment}
+    return [sys.executable, "-P", "-m", "app.cli", *words], {"cwd": root, "env": environment}
 
 
 def fill(root: Path, runs: Path) -> Path:

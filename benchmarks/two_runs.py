@@ -80,7 +80,7 @@ def training(out: Path, name: str, environment: Environment) -> Iterator[Trainin
     """A training in a process of its own, ended with the block."""
     words = ["train", "--images", str(SAMPLES), "--name", name, "--preset", "lora", "--steps", str(LONG)]
     words += ["--out", str(out), "--set", "sample.size=64", "--set", "sample.steps=1", "--set", "sample.every=0"]
-    command = [sys.executable, "-m", "app.cli.main", *words]
+    command = [sys.executable, "-m", "app.cli", *words]
     process = subprocess.Popen(command, cwd=ROOT, env=clean() | environment, stderr=subprocess.DEVNULL)
     try:
         yield Training(process, out / name)
@@ -125,8 +125,8 @@ def page_times(out: Path, seconds: float) -> list[float]:
     runs, address = out / "queue", f"http://127.0.0.1:{port}/"
     add = ["queue", "add", "--images", str(SAMPLES), "--name", "run", "--preset", "lora", "--steps", str(LONG)]
     add += ["--set", "sample.size=64", "--set", "sample.steps=1", "--set", "sample.every=0"]
-    subprocess.run([sys.executable, "-m", "app.cli.main", *add, "--out", str(runs)], cwd=ROOT, env=clean(), check=True)
-    command = [sys.executable, "-m", "app.cli.main", "ui", "--port", str(port), "--out", str(runs)]
+    subprocess.run([sys.executable, "-m", "app.cli", *add, "--out", str(runs)], cwd=ROOT, env=clean(), check=True)
+    command = [sys.executable, "-m", "app.cli", "ui", "--port", str(port), "--out", str(runs)]
     studio = subprocess.Popen(command, cwd=ROOT, env=clean(), stderr=subprocess.DEVNULL)
     try:
         Training(studio, runs / "run").wait_until_warm()
@@ -140,7 +140,7 @@ def page_times(out: Path, seconds: float) -> list[float]:
         return times
     finally:
         cancel = ["queue", "cancel", "run", "--out", str(runs)]
-        subprocess.run([sys.executable, "-m", "app.cli.main", *cancel], cwd=ROOT, env=clean(), capture_output=True)
+        subprocess.run([sys.executable, "-m", "app.cli", *cancel], cwd=ROOT, env=clean(), capture_output=True)
         studio.kill()
         studio.wait()
 

@@ -295,7 +295,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         say(("error:", "bold red"), f" {sentence(error)}")
         sys.exit(1 if isinstance(error, VelaturaError) else 2)
-
-
-if __name__ == "__main__":
-    main()

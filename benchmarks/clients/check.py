@@ -80,7 +80,7 @@ def copy_base(scratch: Path) -> Path:
     """The starter as a base like any other, so that its styles say how they load elsewhere."""
     target = scratch / "base"
     shutil.rmtree(target, ignore_errors=True)
-    left_out = shutil.ignore_patterns("*.py", "__pycache__", "recipe", "logs", "samples.png")
+    left_out = shutil.ignore_patterns("logs", "samples.png")
     return Path(shutil.copytree(starter_folder(), target, ignore=left_out))
 
 
@@ -179,7 +179,7 @@ def _generate(config: Config, style: Path, prompt: str, seed: int, out: Path) ->
         "out": out,
     }
     options = [text for name, value in drawn.items() for text in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "app.cli.main", "generate", *options]
+    return [sys.executable, "-m", "app.cli", "generate", *options]
 
 
 def _run(command: Sequence[str]) -> None:

@@ -55,7 +55,7 @@ def process(*arguments: object, cwd: Path, python: tuple[str, ...] = (), **varia
 
 def command_line(*arguments: object, python: tuple[str, ...] = ()) -> list[str]:
     """The arguments of a process that is a command."""
-    return [sys.executable, *python, "-m", "app.cli.main", *map(str, arguments)]
+    return [sys.executable, *python, "-m", "app.cli", *map(str, arguments)]
 
 
 def commands() -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Edition:
 
     def command(self, *words: str) -> str:
         """What `velatura WORDS` prints, run in the folder; RuntimeError with its complaint where it fails."""
-        line = [sys.executable, "-m", "app.cli.main", *words]
+        line = [sys.executable, "-m", "app.cli", *words]
         done = subprocess.run(line, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise RuntimeError(done.stderr)

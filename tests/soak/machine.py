@@ -32,7 +32,7 @@ class Service:
         """Start it where it does not run."""
         if self.process is None or self.process.poll() is not None:
             with self.log.open("ab") as log:
-                command = [sys.executable, "-m", "app.cli.main", *self.arguments]
+                command = [sys.executable, "-m", "app.cli", *self.arguments]
                 self.process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT)
 
     def kill(self) -> None:

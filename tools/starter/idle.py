@@ -38,7 +38,7 @@ def name_work(command: Sequence[str]) -> str:
         return "a soak test"
     if program in ("make", "gmake"):
         return "make"
-    if program == "velatura" or module == "app.cli.main":
+    if program == "velatura" or module == "app.cli":
         known = next((word for word in arguments if word not in (module, program) and not PurePath(word).parts[1:]), "")
         return "" if known in (*WAITING, "") else "a Velatura job"
     if module in ("app.studio.run_job", "tools.starter.build", "tools.samples.build"):

@@ -15,7 +15,7 @@ from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.own import read_form
 from trainers.formats.read import Style, read_style
-from trainers.formats.said import captions_of, settings_of, trained_as
+from trainers.formats.training_metadata import captions_of, settings_of, trained_as
 from trainers.layer_names import dotted, in_order
 
 WRITTEN_AS_ANOTHER = ("ia3", "ssf", "bitfit")

@@ -131,7 +131,7 @@ def _load(
 ) -> tuple[Model, Order]:
     """The base, and what to draw with it."""
     from trainers.device import choose_device, choose_format
-    from trainers.formats.training import Reading, reading_of
+    from trainers.formats.training_metadata import Reading, reading_of
     from trainers.models.load import load_model
     from trainers.sampling.sample import Order
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="a terminal is opened
 
 
 def velatura(*words: object, said: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "app.cli.main", *map(str, words)]
+    command = [sys.executable, "-m", "app.cli", *map(str, words)]
     return subprocess.run(command, input=said, capture_output=True, text=True, cwd=ROOT, timeout=60)
 
 
@@ -51,7 +51,7 @@ def test_a_password_file_is_taken_in(tmp_path):
 
 def test_on_a_terminal_it_is_asked_for_without_echo(tmp_path):
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "app.cli.main", "ui", "--add-person", "ann", "--out", str(tmp_path / "outputs")]
+    command = [sys.executable, "-m", "app.cli", "ui", "--add-person", "ann", "--out", str(tmp_path / "outputs")]
     started = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, start_new_session=True)
     os.close(theirs)
     shown = b""

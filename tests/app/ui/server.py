@@ -29,7 +29,7 @@ class Process:
 
     def __init__(self, out: Path, *options: str, before: str = "", **variables: str) -> None:
         self.out, self.options, self.variables = out, options, variables
-        self.begin = ("-c", f"{before}\nfrom app.cli.main import main\nmain()") if before else ("-m", "app.cli.main")
+        self.begin = ("-c", f"{before}\nfrom app.cli.main import main\nmain()") if before else ("-m", "app.cli")
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self.start()
 

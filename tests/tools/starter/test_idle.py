@@ -43,7 +43,7 @@ FREE, BUSY = Finding("", 2), Finding("pytest runs (process 7)", 1)
         ("python -m app.studio.run_job /runs/dusk", "a Velatura job"),
         ("/venv/bin/python /venv/bin/velatura train --images paintings", "a Velatura job"),
         ("velatura demo", "a Velatura job"),
-        ("python -m app.cli.main resume outputs/dusk", "a Velatura job"),
+        ("python -m app.cli resume outputs/dusk", "a Velatura job"),
         ("python -m tools.starter.build", "a Velatura job"),
         ("python /venv/bin/velatura ui --open", ""),
         ("velatura --help", ""),

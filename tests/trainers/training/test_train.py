@@ -25,7 +25,7 @@ from trainers import adapters as registry
 from trainers.config.tables import read_config
 from trainers.errors import VelaturaError
 from trainers.formats.read import read_style
-from trainers.formats.training import reading_of
+from trainers.formats.training_metadata import reading_of
 from trainers.runs.events import read_events
 from trainers.runs.run import Run
 from trainers.training.train import train

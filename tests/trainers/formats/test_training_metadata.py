@@ -9,7 +9,7 @@ import pytest
 
 from trainers.config.config import Base
 from trainers.formats.read import Style
-from trainers.formats.training import Reading, reading_of
+from trainers.formats.training_metadata import Reading, reading_of
 
 
 def style(**metadata: str) -> Style:

@@ -1,13 +1,17 @@
-"""What a style file's metadata, a stranger's text, say of its training: its settings, its method, its captions."""
+"""What a style file's metadata, a stranger's text, say of its training: settings, method, captions, base."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from trainers.adapters.methods import METHODS
+from trainers.config.config import Base, Data
 from trainers.config.techniques import BESIDE_METHODS, LAYERS
 from trainers.formats.read import Style
 
@@ -51,3 +55,25 @@ def captions_of(style: Style) -> tuple[str, ...]:
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return ()
     return tuple(tag for tag, _ in counts.most_common())
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The base's settings and the number of caption chunks; the defaults where a file does not say."""
+
+    base: Base = field(default_factory=Base)
+    chunks: int = 1
+
+
+def reading_of(style: Style) -> Reading:
+    """Read it off the file's metadata, which is text from a stranger: what is not valid there is passed over."""
+    try:
+        table = settings_of(style)
+        data = Data.model_validate({"chunks": table["data"]["chunks"]})
+        return Reading(Base.model_validate(table["base"]).whole(), data.chunks)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        written = style.metadata.get("ss_clip_skip", "")
+    try:
+        return Reading(Base.model_validate({"clip_skip": written}))
+    except ValidationError:
+        return Reading()
