@@ -15,8 +15,8 @@ from types import MappingProxyType
 from PIL import Image
 
 from trainers.adapters.methods import METHODS
+from trainers.config.build import build_config
 from trainers.config.presets import STARTER, find_preset
-from trainers.config.tables import build_config
 from trainers.data.sample_sets import read_sets
 from trainers.training.train import train
 

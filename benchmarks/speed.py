@@ -27,8 +27,7 @@ from benchmarks.peers import Restore, place_lycoris, place_peft, place_peft_fp32
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.network import attach
-from trainers.adapters.targets import select
-from trainers.config.config import Targets
+from trainers.adapters.targets import Targets, select
 
 OURS: dict[str, LayerMethod] = {
     "lora": LoRA(rank=16, alpha=16.0),

@@ -61,7 +61,7 @@ def test_imports_go_one_way(path):
     assert {name.split(".")[0] for name in found} & {*PACKAGES, "tests"} <= allowed.get(own, inward)
     if name_of(path).startswith("trainers/adapters/"):
         inner = {name for name in found if name.startswith("trainers.")}
-        assert all(re.match(r"trainers\.(adapters|randomness|errors)\b", name) for name in inner), inner
+        assert all(re.match(r"trainers\.(adapters|randomness|errors|section)\b", name) for name in inner), inner
         assert not {"diffusers", "transformers", "peft"} & {name.split(".")[0] for name in found}
 
 

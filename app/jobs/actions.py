@@ -378,8 +378,8 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
 
 
 def _laid_over(config: Config, changes: Mapping[str, Any]) -> Config:
+    from trainers.config.build import as_table, build_config
     from trainers.config.layers import shorten_warmup
-    from trainers.config.tables import as_table, build_config
 
     return build_config(shorten_warmup(as_table(config), changes), changes)
 

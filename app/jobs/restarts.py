@@ -86,7 +86,7 @@ def low_memory_changes(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def apply_low_memory(run: Run) -> None:
     """Let a run go on with settings that need less memory."""
-    from trainers.config.tables import as_table, build_config
+    from trainers.config.build import as_table, build_config
 
     config = run.config()
     changes = low_memory_changes(as_table(config))

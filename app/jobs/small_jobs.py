@@ -25,7 +25,7 @@ EACH = "picture-{}.png"
 
 def add_estimate(store: Store, config: Config, owner: str = "") -> Job:
     """Put in line a measurement of what a run would take; its numbers are the facts that the job says."""
-    from trainers.config.tables import dump_config
+    from trainers.config.build import dump_config
 
     folder, images = new_folder(store, ESTIMATE), Path(config.data.images).absolute()
     anchored = config.model_copy(update={"data": config.data.model_copy(update={"images": str(images)})})

@@ -11,7 +11,8 @@ from app.ui.train import text as words
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.models.files.find import Found, find_models
-from trainers.models.files.source import HUB_ID, cached_snapshot, find_source
+from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.source import find_source
 
 FRESH_FOR = 30.0
 """Seconds for which a search of the disk is believed."""

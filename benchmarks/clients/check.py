@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from trainers.config.build import build_config
 from trainers.config.config import Config
 from trainers.config.presets import STARTER, find_preset
-from trainers.config.tables import build_config, overlay
+from trainers.config.tables import overlay
 from trainers.data.sample_sets import read_sets
 from trainers.formats.read import OWN_FORM, Style, read_style
 from trainers.models.files.source import starter_folder

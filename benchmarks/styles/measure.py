@@ -20,9 +20,9 @@ from tools.starter.measure import as_tensor
 from tools.starter.networks.autoencoder import reconstruct
 from tools.starter.networks.perception import Perception, load_perception
 from trainers.adapters.network import Network
+from trainers.config.build import build_config
 from trainers.config.config import Config
 from trainers.config.presets import STARTER, find_preset
-from trainers.config.tables import build_config
 from trainers.data.dataset import CENTRE, Dataset, Draw, load_dataset, pixels
 from trainers.data.sample_sets import SampleSet, read_sets
 from trainers.errors import VelaturaError

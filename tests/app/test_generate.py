@@ -55,7 +55,8 @@ def test_a_style_of_blocks_draws(trained: Trained, tmp_path: Path) -> None:
 
     from trainers.adapters.methods import Adapter
     from trainers.adapters.network import attach
-    from trainers.config.config import Base, Targets
+    from trainers.adapters.targets import Targets
+    from trainers.config.config import Base
     from trainers.formats.write import write_style
     from trainers.models.load import load_model
 

@@ -14,7 +14,7 @@ from benchmarks.styles.plot import Frame, Point, draw_plot
 from benchmarks.styles.report import gather, left_of, write_report
 from benchmarks.styles.rows import BASE, RESULTS, STYLES, Figures, Results, Row, at_rate, own_rate, settings
 from benchmarks.styles.sweep import APART, AT_MOST, better_rate, every_preset, tried, untried, wanted
-from trainers.config.tables import build_config
+from trainers.config.build import build_config
 from trainers.config.techniques import list_techniques
 
 LORA, VERA = own_rate("lora"), own_rate("vera")

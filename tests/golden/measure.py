@@ -70,7 +70,7 @@ def _train(table: Mapping[str, Any], out: Path) -> Outcome:
     import tomli_w
 
     from tests.trainers.tiny_runs import stopping_at
-    from trainers.config.tables import read_config
+    from trainers.config.build import read_config
     from trainers.runs.events import read_events
     from trainers.runs.run import Run
     from trainers.training.train import train

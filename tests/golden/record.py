@@ -15,7 +15,8 @@ from typing import Any
 
 from tests.golden.cases import FAMILIES, QUICK, tables
 from tests.golden.measure import measure
-from trainers.config.tables import as_table, build_config, overlay
+from trainers.config.build import as_table, build_config
+from trainers.config.tables import overlay
 
 FILE = Path(__file__).with_name("numbers.json")
 

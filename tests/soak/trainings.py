@@ -19,8 +19,8 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.views import View, Watcher
 from tests.soak.machine import ENVIRONMENT, Machine, free_port
+from trainers.config.build import build_config
 from trainers.config.config import Config
-from trainers.config.tables import build_config
 from trainers.runs.events import read_events
 from trainers.runs.run import Run
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from tests.trainers.tiny_runs import events_of
+from trainers.config.build import dump_config
 from trainers.config.config import Config
-from trainers.config.tables import dump_config
 from trainers.runs.run import Run
 
 DRIVER = """

@@ -13,9 +13,9 @@ from PIL import Image
 
 from trainers.adapters.network import Network
 from trainers.composition.apply import apply_styles
+from trainers.config.build import build_config
 from trainers.config.config import Config
 from trainers.config.presets import STARTER, find_preset
-from trainers.config.tables import build_config
 from trainers.data.dataset import load_dataset
 from trainers.formats.read import read_style
 from trainers.models.load import load_model

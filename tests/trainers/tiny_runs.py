@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from trainers.config.build import build_config
 from trainers.config.config import Config
-from trainers.config.tables import build_config
 from trainers.runs.events import Event, read_events
 from trainers.runs.run import Run
 

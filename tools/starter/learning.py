@@ -12,8 +12,8 @@ from tools.starter.drawings.sets import read_icon_sets
 from tools.starter.measure import as_tensor, open_base, pick_concepts, read_truth
 from tools.starter.networks.autoencoder import reconstruct
 from tools.starter.networks.perception import Perception
+from trainers.config.build import build_config
 from trainers.config.presets import STARTER, find_preset
-from trainers.config.tables import build_config
 from trainers.data.sample_sets import SampleSet, read_sets
 
 PRESET = "balanced"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,13 +14,10 @@ from torch.utils.hooks import RemovableHandle
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.method import LayerMethod, Method, Now, learns
 from trainers.adapters.site import Clock, Held, Placed, Site, Values
-from trainers.adapters.targets import Target, select
+from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
 from trainers.errors import VelaturaError
 from trainers.randomness import generator
-
-if TYPE_CHECKING:
-    from trainers.config.config import Targets
 
 Kin = TypeVar("Kin", bound=Method)
 

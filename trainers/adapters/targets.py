@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator
 from torch import nn
 
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod
 from trainers.errors import VelaturaError
+from trainers.section import Section
 
 if TYPE_CHECKING:
     from trainers.adapters.method import Method
-    from trainers.config.config import Targets
 
 # Each with the norms before these layers, which only some methods change.
 ATTENTION = (
@@ -69,6 +69,36 @@ BLOCK_PRESETS: Mapping[str, tuple[str, ...]] = {
     "full": tuple(BLOCKS.values()),
 }
 """The same presets for methods that sit on blocks."""
+
+
+class BlockOverride(Section):
+    rank: int = Field(0, ge=0, le=1024)
+    """Rank in these layers; 0 = as everywhere."""
+    learning_rate: float = Field(1.0, ge=0)
+    """Multiplies the learning rate in these layers; 0 = leave them untouched."""
+
+
+class Targets(Section):
+    unet: str | tuple[str, ...] = "attn-mlp"
+    """Layers of the UNet: `attn`, `attn-mlp`, `full`, `cross-kv`, `b-lora`, `none`, or patterns: `up_blocks.*.to_k`."""
+    text_encoder: str | tuple[str, ...] = "none"
+    """Layers of the text encoder(s): `none`, `attn`, `attn-mlp`, or patterns."""
+    unread_layers: bool = False
+    """Also train text-encoder layers after the hidden state that the UNet reads, although nothing can teach them."""
+    blocks: dict[str, BlockOverride] = Field(default_factory=dict)
+    """Overrides by pattern, e.g. `[targets.blocks."mid_block.*"]` with `rank` or `learning_rate`; first match wins."""
+
+    @field_validator("unet", "text_encoder")
+    @classmethod
+    def _known_preset(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(value, str) and value not in PRESETS:
+            raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}; patterns are given as a list")
+        return value
+
+    @property
+    def any(self) -> bool:
+        """Whether any layer is to be trained, as far as the presets tell."""
+        return self.unet != "none" or self.text_encoder != "none"
 
 
 @dataclass(frozen=True)

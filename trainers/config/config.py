@@ -7,21 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainers.adapters.methods import METHODS, AnyMethod
+from trainers.adapters.targets import Targets
 from trainers.config.migrations import VERSION
 from trainers.config.names import check_name
+from trainers.section import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 ScaleFormat = Literal["fp32", "linear", "dynamic"]
 """Of the scales of a weight in NF4."""
-
-
-class Section(BaseModel):
-    """A part of the tree: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Base(Section):
@@ -83,38 +79,6 @@ class Data(Section):
     """Longest caption in chunks of 75 tokens; what is longer is cut, and the check says so."""
     cache: bool = True
     """Keep latents, and text embeddings where they do not vary by step, on disk instead of encoding them again."""
-
-
-class BlockOverride(Section):
-    rank: int = Field(0, ge=0, le=1024)
-    """Rank in these layers; 0 = as everywhere."""
-    learning_rate: float = Field(1.0, ge=0)
-    """Multiplies the learning rate in these layers; 0 = leave them untouched."""
-
-
-class Targets(Section):
-    unet: str | tuple[str, ...] = "attn-mlp"
-    """Layers of the UNet: `attn`, `attn-mlp`, `full`, `cross-kv`, `b-lora`, `none`, or patterns: `up_blocks.*.to_k`."""
-    text_encoder: str | tuple[str, ...] = "none"
-    """Layers of the text encoder(s): `none`, `attn`, `attn-mlp`, or patterns."""
-    unread_layers: bool = False
-    """Also train text-encoder layers after the hidden state that the UNet reads, although nothing can teach them."""
-    blocks: dict[str, BlockOverride] = Field(default_factory=dict)
-    """Overrides by pattern, e.g. `[targets.blocks."mid_block.*"]` with `rank` or `learning_rate`; first match wins."""
-
-    @field_validator("unet", "text_encoder")
-    @classmethod
-    def _known_preset(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        from trainers.adapters.targets import PRESETS
-
-        if isinstance(value, str) and value not in PRESETS:
-            raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}; patterns are given as a list")
-        return value
-
-    @property
-    def any(self) -> bool:
-        """Whether any layer is to be trained, as far as the presets tell."""
-        return self.unet != "none" or self.text_encoder != "none"
 
 
 class Tokens(Section):

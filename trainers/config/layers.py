@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainers.config.build import build_config
 from trainers.config.config import Config
 from trainers.config.migrations import migrate
 from trainers.config.presets import STARTER, find_preset
-from trainers.config.tables import anchor_images, build_config, overlay, parse_assignments, read_toml
+from trainers.config.tables import anchor_images, overlay, parse_assignments, read_toml
 
 DEFAULT_PRESET = "balanced"
 

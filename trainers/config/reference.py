@@ -10,7 +10,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from trainers.adapters.methods import METHODS
-from trainers.config.config import Config, Section
+from trainers.config.config import Config
+from trainers.section import Section
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class Run:
 
     def config(self) -> Config:
         """The run's config, with the images' folder made absolute."""
-        from trainers.config.tables import read_config  # with all methods, which is much to load for a look at a folder
+        from trainers.config.build import read_config  # with all methods, which is much to load for a look at a folder
 
         return read_config(self.folder / "config.toml")
 
@@ -282,7 +282,7 @@ def is_run(folder: Path) -> bool:
 
 def write_config(run: Run, config: Config) -> None:
     """Write the complete config, with the images where the run folder keeps them; one of an earlier layout is kept."""
-    from trainers.config.tables import dump_config
+    from trainers.config.build import dump_config
 
     run.keep_old_config()
     kept = config.model_copy(update={"data": config.data.model_copy(update={"images": DATASET})})

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainers.adapters.network import attach
+from trainers.config.build import as_table, build_config
 from trainers.config.config import Config
 from trainers.config.presets import STARTER
-from trainers.config.tables import as_table, build_config
 from trainers.config.techniques import techniques_in
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset, load_dataset

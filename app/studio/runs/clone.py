@@ -12,8 +12,8 @@ from app.studio.dataset.uploads import MOST_PICTURES, as_left_out, take
 from app.studio.names import unlike
 from app.studio.settings.plan import CARE, choose, chosen_layers, deciding_settings, from_table, values, with_choices
 from app.ui.components import text
+from trainers.config.build import as_table
 from trainers.config.config import Config
-from trainers.config.tables import as_table
 from trainers.data.captions import base_caption
 from trainers.data.decode import UnreadableError
 from trainers.errors import VelaturaError

@@ -13,8 +13,8 @@ from app.studio.dataset.drafts import Draft
 from app.studio.paths import Places
 from app.studio.settings.plan import CARE, choose, plan
 from app.ui.train import text as words
+from trainers.config.build import as_table
 from trainers.config.config import Config
-from trainers.config.tables import as_table
 from trainers.errors import VelaturaError
 
 MOST_KEPT = 500

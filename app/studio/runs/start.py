@@ -15,9 +15,10 @@ from app.studio.names import name_of, suggest, unlike
 from app.studio.services import Studio
 from app.studio.settings.plan import all_layers, choose, nested, with_choices
 from trainers.adapters.methods import METHODS
+from trainers.config.build import as_table, build_config
 from trainers.config.layers import shorten_warmup
 from trainers.config.presets import find_preset
-from trainers.config.tables import as_table, build_config, lay_over, overlay
+from trainers.config.tables import lay_over, overlay
 from trainers.device import choose_device
 from trainers.errors import VelaturaError
 

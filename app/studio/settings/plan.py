@@ -10,11 +10,12 @@ from app.studio.names import safe_name
 from app.studio.settings.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.studio.settings.techniques import WORD, first_value, what_comes_with
 from trainers.adapters.methods import METHODS
+from trainers.config.build import KEY_FIRST, build_config, find_problems
 from trainers.config.config import Config
 from trainers.config.layers import shorten_warmup
 from trainers.config.migrations import migrate
 from trainers.config.presets import Preset, find_preset
-from trainers.config.tables import KEY_FIRST, build_config, find_problems, lay_over, overlay
+from trainers.config.tables import lay_over, overlay
 from trainers.config.techniques import BESIDE_METHODS, Technique
 from trainers.errors import VelaturaError
 

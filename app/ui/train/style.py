@@ -35,9 +35,9 @@ from app.ui.train import text as style_words
 from app.ui.train.settings_view import settings_fold
 from app.ui.train.techniques_view import beside_fold
 from app.ui.web.html import heading, text
-from trainers.config.tables import dump_config
+from trainers.config.build import dump_config
 from trainers.errors import VelaturaError
-from trainers.models.files.source import HUB_ID
+from trainers.models.files.hub import HUB_ID
 
 CHOICES, SETTINGS = "style-choices", "style-settings"
 MOST_TOML = 9000

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from app.ui.runs.run_view import base_name
 from tests.trainers.data.pictures import scene
-from trainers.config.tables import build_config, dump_config
+from trainers.config.build import build_config, dump_config
 from trainers.runs.events import Recorder
 
 PROMPTS = ("a lighthouse on a rock", "two cats on a sofa")

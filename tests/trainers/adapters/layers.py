@@ -30,7 +30,7 @@ from trainers.adapters.methods import (
 )
 from trainers.adapters.network import Network, attach
 from trainers.adapters.site import Clock, Held, Site, Values
-from trainers.config.config import Targets
+from trainers.adapters.targets import Targets
 
 EVERY_LAYER = Targets(unet=("*",))
 

@@ -12,7 +12,7 @@ from trainers.adapters.method import Now
 from trainers.adapters.methods import IA3, SSF, BitFit
 from trainers.adapters.network import attach
 from trainers.adapters.site import Clock, Held, Site
-from trainers.config.config import Targets
+from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError
 
 NORMS = {"group": (lambda: nn.GroupNorm(4, 12), (2, 12, 7, 12)), "layer": (lambda: nn.LayerNorm(12), (2, 5, 12))}

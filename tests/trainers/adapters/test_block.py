@@ -9,7 +9,7 @@ from tests.trainers.adapters.blocks import IN, VARIANTS, at, make_block, run
 from tests.trainers.adapters.layers import attach_to
 from trainers.adapters.method import Now
 from trainers.adapters.methods import Adapter, KronABlock, Prompts
-from trainers.config.config import BlockOverride, Targets
+from trainers.adapters.targets import BlockOverride, Targets
 from trainers.errors import VelaturaError
 from trainers.models.full_size import build_on_meta
 

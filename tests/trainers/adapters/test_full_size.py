@@ -29,7 +29,7 @@ from trainers.adapters.methods import (
     VeRA,
 )
 from trainers.adapters.network import attach
-from trainers.config.config import Targets
+from trainers.adapters.targets import Targets
 from trainers.config.presets import find_preset
 from trainers.models.full_size import build_on_meta
 

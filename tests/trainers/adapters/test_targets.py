@@ -9,8 +9,7 @@ from torch import nn
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers
 from trainers.adapters.methods import LoRA
 from trainers.adapters.network import attach
-from trainers.adapters.targets import PRESETS, matches, select
-from trainers.config.config import BlockOverride, Targets
+from trainers.adapters.targets import PRESETS, BlockOverride, Targets, matches, select
 from trainers.errors import VelaturaError
 
 METHOD = LoRA(rank=4, alpha=6.0)

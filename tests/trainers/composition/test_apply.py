@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from tests.trainers.formats.other_clients import output, parts_of, trained
 from trainers.adapters.methods import OFT, LoHA, LoKr, LoRA
 from trainers.adapters.site import Held, Values
+from trainers.adapters.targets import Targets
 from trainers.adapters.updates import Rotation
 from trainers.composition.apply import apply_styles, factors, from_factors
-from trainers.config.config import Targets
 from trainers.errors import VelaturaError
 from trainers.formats.clients.peft import PeftSettings
 from trainers.formats.names import UNetShape, full_path, original_path, part_of

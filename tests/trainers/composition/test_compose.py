@@ -15,6 +15,7 @@ from tests.trainers.formats.other_clients import MIXED, output, parts_of, traine
 from trainers.adapters.method import Now
 from trainers.adapters.methods import OFT, SSF, Adapter, BitFit, LoKr, LoRA, Prompts, TLoRA
 from trainers.adapters.site import Site
+from trainers.adapters.targets import Targets
 from trainers.adapters.updates import Update
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
@@ -22,7 +23,7 @@ from trainers.composition.compose import compose
 from trainers.composition.k_lora import KLoRA
 from trainers.composition.styling import Each
 from trainers.composition.ways import read_composition
-from trainers.config.config import Base, Targets
+from trainers.config.config import Base
 from trainers.errors import VelaturaError
 from trainers.formats.read import OWN_FORM, Style, read_style
 from trainers.formats.write import write_style

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from trainers.config.build import dump_config
 from trainers.config.config import Config
 from trainers.config.layers import gather_config
 from trainers.config.presets import find_preset
-from trainers.config.tables import dump_config
 from trainers.errors import VelaturaError
 
 

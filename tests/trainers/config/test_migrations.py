@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.trainers.tiny_runs import equal, quick_settings, state_of, stopping_at
+from trainers.config.build import build_config, dump_config, read_config
 from trainers.config.layers import gather_config
 from trainers.config.migrations import MIGRATIONS, VERSION, migrate
-from trainers.config.tables import build_config, dump_config, overlay, read_config
+from trainers.config.tables import overlay
 from trainers.errors import VelaturaError
 from trainers.runs.events import read_events
 from trainers.runs.prepare import prepare

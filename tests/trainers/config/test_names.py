@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from trainers.config.build import build_config
 from trainers.config.names import MOST_BYTES, check_name
-from trainers.config.tables import build_config
 from trainers.errors import VelaturaError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trainers.adapters.methods import METHODS
+from trainers.config.build import build_config
 from trainers.config.presets import find_preset, list_presets
-from trainers.config.tables import build_config
 from trainers.errors import VelaturaError
 
 PRESETS = {preset.name: preset for preset in list_presets()}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.config.tables import build_config, dump_config, overlay, parse_assignments, read_config
+from trainers.config.build import build_config, dump_config, read_config
+from trainers.config.tables import overlay, parse_assignments
 from trainers.errors import VelaturaError
 
 NAMED = {"name": "dusk"}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tests.trainers.models.ldm_names import unet_name
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network, attach
-from trainers.config.config import BlockOverride, Targets
+from trainers.adapters.targets import BlockOverride, Targets
 from trainers.models.model import Model
 
 # Every kind of layer, ranks of two sizes, and text encoders of which only some projections are trained.

@@ -39,8 +39,8 @@ from trainers.adapters.methods import (
     TiedLoRA,
     VeRA,
 )
+from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
-from trainers.config.config import Targets
 from trainers.formats.clients.diffusers import diffusers_kind, how_to_load, write_for_diffusers
 from trainers.formats.read import read_style
 from trainers.formats.write import file_updates, write_style

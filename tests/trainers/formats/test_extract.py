@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_layers, make_site, shake
 from trainers.adapters.methods import Full
-from trainers.config.config import BlockOverride, Targets
+from trainers.adapters.targets import BlockOverride, Targets
 from trainers.formats.extract import extract, kept_share
 from trainers.formats.write import file_update, file_updates
 

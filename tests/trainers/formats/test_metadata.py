@@ -9,7 +9,8 @@ import pytest
 
 from tests.trainers.formats.other_clients import trained
 from trainers.adapters.methods import LoHA, LoKr, LoRA
-from trainers.config.config import Config, Targets
+from trainers.adapters.targets import Targets
+from trainers.config.config import Config
 from trainers.formats.metadata import LARGEST_TAGS, TrainingFacts, public_config, style_metadata, tag_frequency
 from trainers.models.family import family_named
 

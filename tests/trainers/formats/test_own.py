@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 from tests.trainers.formats.other_clients import MIXED, output, own, parts_of, trained
 from trainers.adapters.methods import Adapter, KronABlock, LoKr, Prompts, SeLoRA, TiedLoRA, TLoRA, VeRA
+from trainers.adapters.targets import BlockOverride, Targets
 from trainers.composition.apply import apply_styles
-from trainers.config.config import BlockOverride, Targets
-from trainers.config.tables import build_config
+from trainers.config.build import build_config
 from trainers.errors import VelaturaError
 from trainers.formats.clients.convert import is_plain, why_not_plain, write_plain
 from trainers.formats.clients.diffusers import how_to_load, write_for_diffusers

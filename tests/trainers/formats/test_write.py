@@ -13,10 +13,9 @@ from safetensors.torch import load_file
 
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
 from trainers.adapters.methods import LoHA, LoKr, LoRA
-from trainers.adapters.targets import select
+from trainers.adapters.targets import Targets, select
 from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank
 from trainers.composition.apply import apply_styles
-from trainers.config.config import Targets
 from trainers.errors import VelaturaError
 from trainers.formats.layout import build_update
 from trainers.formats.pack import LARGEST_ERROR, balance, pack, relative_error

@@ -15,8 +15,9 @@ from trainers.adapters.methods import LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.op import Op, Packed
 from trainers.adapters.site import Clock, Site
-from trainers.config.config import Base, ScaleFormat, Targets
-from trainers.config.tables import build_config
+from trainers.adapters.targets import Targets
+from trainers.config.build import build_config
+from trainers.config.config import Base, ScaleFormat
 from trainers.models.full_size import build_on_meta
 from trainers.models.images import predict
 from trainers.models.load import load_model

@@ -9,7 +9,7 @@ import transformers
 from tests.tiny import FAMILIES
 from trainers.adapters.methods import SSF
 from trainers.adapters.network import Network, attach
-from trainers.config.config import Targets
+from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError
 from trainers.models.pipeline import make_pipeline
 from trainers.models.text import add_time_ids, count_tokens, encode_captions, unread_layers

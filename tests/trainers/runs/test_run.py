@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults import Fault, check_old_or_new, each_cut
+from trainers.config.build import build_config
 from trainers.config.migrations import VERSION
-from trainers.config.tables import build_config
 from trainers.errors import VelaturaError
 from trainers.runs import run as module
 from trainers.runs.run import (

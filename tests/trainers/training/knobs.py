@@ -11,8 +11,10 @@ from torch import Tensor
 
 from tests.trainers.tiny_runs import equal
 from trainers.adapters.methods import METHODS
-from trainers.config.config import BlockOverride, Config, Section
+from trainers.adapters.targets import BlockOverride
+from trainers.config.config import Config
 from trainers.config.tables import overlay
+from trainers.section import Section
 
 
 @dataclass

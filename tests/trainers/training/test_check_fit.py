@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.trainers.tiny_runs import events_of, write_images
-from trainers.config.tables import build_config
+from trainers.config.build import build_config
 from trainers.errors import VelaturaError
 from trainers.runs.events import read_events
 from trainers.runs.run import Run

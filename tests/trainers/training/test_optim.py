@@ -14,7 +14,8 @@ from torch import Tensor
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers, shake
 from trainers.adapters.methods import LoRA, TLoRA
 from trainers.adapters.network import Network
-from trainers.config.config import BlockOverride, Targets, Train
+from trainers.adapters.targets import BlockOverride, Targets
+from trainers.config.config import Train
 from trainers.errors import VelaturaError
 from trainers.training import optim
 from trainers.training.optim import (

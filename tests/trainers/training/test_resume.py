@@ -23,8 +23,8 @@ from tests.trainers.tiny_runs import (
     style_tensors,
 )
 from tests.trainers.training.knobs import ALONE, both
+from trainers.config.build import read_config
 from trainers.config.config import Config
-from trainers.config.tables import read_config
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run

@@ -22,7 +22,7 @@ from tests.trainers.tiny_runs import (
     write_images,
 )
 from trainers import adapters as registry
-from trainers.config.tables import read_config
+from trainers.config.build import read_config
 from trainers.errors import VelaturaError
 from trainers.formats.read import read_style
 from trainers.formats.training_metadata import reading_of

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.errors import VelaturaError
-from trainers.models.files.source import HUB_ID, cached_snapshot
+from trainers.models.files.hub import HUB_ID, cached_snapshot
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes there are."""

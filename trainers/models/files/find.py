@@ -11,7 +11,8 @@ from typing import Literal
 from trainers.errors import VelaturaError
 from trainers.models.family import Family
 from trainers.models.files.detect import detect_family
-from trainers.models.files.source import HUB_ID, cached_snapshot, starter_folder
+from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.source import starter_folder
 
 DEPTH = 3
 """How many folders deep a models folder is searched."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from trainers.errors import VelaturaError
+from trainers.models.files.download import download_model
+from trainers.models.files.hub import HUB_ID, cached_snapshot
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,5 @@ def pickle_error(name: str) -> VelaturaError:
     )
 
 
-def cached_snapshot(model: str) -> Path | None:
-    """The folder of a hub model in the local cache, None where it is not there with its configs and safe weights."""
-    from huggingface_hub import try_to_load_from_cache
-
-    index = try_to_load_from_cache(model, "model_index.json")
-    if not isinstance(index, str):
-        return None
-    folder = Path(index).parent
-    weights = ["unet", "vae", "text_encoder"]
-    if '"text_encoder_2"' in Path(index).read_text("utf-8"):
-        weights.append("text_encoder_2")
-    return folder if all(any((folder / part).glob("*.safetensors")) for part in weights) else None
-
-
 def _hub_folder(model: str) -> Path:
-    from trainers.models.files.download import download_model
-
     return cached_snapshot(model) or download_model(model)

@@ -23,7 +23,7 @@ from app.jobs.views import Watcher
 from tests.app.jobs.working import CPU, state_of
 from tests.app.ui.ended_runs import write_run
 from tests.faults import Fault, each_cut
-from trainers.config.tables import read_config
+from trainers.config.build import read_config
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run

@@ -21,9 +21,9 @@ from app.studio.settings.plan import (
     without_settings,
 )
 from trainers.adapters.methods import METHODS
+from trainers.config.build import as_table
 from trainers.config.presets import find_preset
 from trainers.config.reference import list_settings
-from trainers.config.tables import as_table
 from trainers.errors import VelaturaError
 
 

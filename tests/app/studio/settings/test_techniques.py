@@ -32,9 +32,9 @@ from app.ui.train.start_view import summary
 from app.ui.train.style_view import method_cards
 from app.ui.train.techniques_view import beside_fold
 from trainers.adapters.methods import METHODS
+from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.config.presets import find_preset
-from trainers.config.tables import as_table
 from trainers.config.techniques import BESIDE_METHODS
 
 ANYWHERE = ("textual-inversion", "dreambooth", "qlora")

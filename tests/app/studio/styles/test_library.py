@@ -27,7 +27,7 @@ from tests.app.jobs.working import do_next
 from tests.app.ui.ended_runs import write_run
 from tests.trainers.tiny_runs import METHODS, equal, quick_settings, write_images
 from tests.trainers.training.knobs import ALONE
-from trainers.config.tables import read_config
+from trainers.config.build import read_config
 from trainers.errors import VelaturaError
 from trainers.formats.clients import peft
 from trainers.formats.clients.peft import write_peft_oft

@@ -6,7 +6,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
 from app.ui.runs import run_view
-from trainers.config.tables import build_config
+from trainers.config.build import build_config
 from trainers.runs.run import Run, write_config
 
 

@@ -11,8 +11,8 @@ import pytest
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import add, new_page, widest
 from tests.trainers.data.pictures import scene
+from trainers.config.build import as_table, read_config
 from trainers.config.config import Config
-from trainers.config.tables import as_table, read_config
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from tests.trainers.adapters.training import take_steps
 from trainers.adapters.method import Now, Step
 from trainers.adapters.methods import AdaLoRA
 from trainers.adapters.methods.adalora import budget
-from trainers.config.config import BlockOverride, Targets, Train
+from trainers.adapters.targets import BlockOverride, Targets
+from trainers.config.config import Train
 from trainers.ranks.history import current_ranks
 from trainers.training.optim import MovingAverage
 

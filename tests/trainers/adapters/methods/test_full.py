@@ -10,7 +10,7 @@ from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_la
 from trainers.adapters.method import Now
 from trainers.adapters.methods import Full, LoRA
 from trainers.adapters.site import Clock, Site
-from trainers.config.config import Targets
+from trainers.adapters.targets import Targets
 from trainers.models.storage import store_in_nf4
 
 

@@ -15,7 +15,8 @@ from trainers.adapters.method import Now, Step
 from trainers.adapters.methods import SeLoRA
 from trainers.adapters.methods.selora import GROWN, TRIED, UNUSED, fisher_information, fisher_ratios
 from trainers.adapters.network import Network
-from trainers.config.config import BlockOverride, Targets, Train
+from trainers.adapters.targets import BlockOverride, Targets
+from trainers.config.config import Train
 
 SMALL = SeLoRA(rank=3, alpha=0.7, interval=2)
 ALWAYS = SeLoRA(rank=4, alpha=0.7, interval=3, threshold=1.0)

@@ -14,7 +14,8 @@ from tests.trainers.adapters.layers import LAYERS, attach_to, make_site, shake, 
 from trainers.adapters.methods import LoRA, TiedLoRA, VeRA
 from trainers.adapters.methods.tied import SWITCHES
 from trainers.adapters.network import Network, attach
-from trainers.config.config import BlockOverride, Targets, Train
+from trainers.adapters.targets import BlockOverride, Targets
+from trainers.config.config import Train
 from trainers.training.optim import parameter_groups
 
 

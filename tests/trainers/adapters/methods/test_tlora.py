@@ -11,7 +11,7 @@ from torch import nn
 from tests.trainers.adapters.layers import LAYERS, input_for, make_site, put_on, shared_of, theta_of
 from trainers.adapters.method import Now
 from trainers.adapters.methods.tlora import TLoRA, smallest_values
-from trainers.config.config import Targets
+from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError
 
 

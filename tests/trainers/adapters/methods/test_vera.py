@@ -15,7 +15,7 @@ from tests.trainers.adapters.layers import LAYERS, attach_to, fit, make_layers, 
 from trainers.adapters.methods import VeRA
 from trainers.adapters.methods.vera import digest
 from trainers.adapters.network import Network, attach
-from trainers.config.config import Targets
+from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError
 
 SMALL = VeRA(rank=5, d_initial=0.3)

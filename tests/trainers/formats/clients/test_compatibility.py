@@ -13,8 +13,8 @@ from torch import nn
 from tests.trainers.formats.other_clients import output, parts_of, trained
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, LoHA, LoKr, LoRA
+from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
-from trainers.config.config import Targets
 from trainers.formats.clients.compatibility import place_of, programs_for, readings, tells_base, where_it_loads
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, kohya_name

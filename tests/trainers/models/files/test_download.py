@@ -15,7 +15,7 @@ import torch
 from trainers.config.config import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.download import download_model, needed_files
-from trainers.models.files.source import cached_snapshot
+from trainers.models.files.hub import cached_snapshot
 from trainers.models.load import load_model
 
 SHA = "a" * 40

@@ -9,7 +9,8 @@ import torch
 
 from trainers.config.config import Base
 from trainers.errors import VelaturaError
-from trainers.models.files.source import cached_snapshot, find_source, starter_folder
+from trainers.models.files.hub import cached_snapshot
+from trainers.models.files.source import find_source, starter_folder
 from trainers.models.load import load_model
 
 

@@ -1,0 +1,105 @@
+"""From settings tables and files to a checked config and back, with errors in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trainers.adapters.methods import METHODS
+from trainers.config.config import Config
+from trainers.config.migrations import migrate
+from trainers.config.presets import list_presets
+from trainers.config.tables import anchor_images, lay_over, read_toml
+from trainers.errors import VelaturaError
+
+KEY_FIRST = re.compile(r"[a-z_]+\.[a-z_0-9]+(?= =|:)")
+"""The setting that a sentence begins with."""
+
+
+def build_config(*layers: Mapping[str, Any]) -> Config:
+    """A checked config from settings tables, later ones over earlier ones."""
+    try:
+        return Config.model_validate(lay_over(*layers))
+    except ValidationError as error:
+        raise VelaturaError(_explain(error.errors()[0])[1]) from None
+
+
+def find_problems(*layers: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with settings tables laid over each other: a sentence by key, none where all is well.
+
+    Settings that do not go together are looked for once each of them is right by itself; "" where no key is to blame.
+    """
+    try:
+        Config.model_validate(lay_over(*layers))
+    except ValidationError as error:
+        return dict(_explain(each) for each in reversed(error.errors()))
+    return {}
+
+
+def read_config(path: Path) -> Config:
+    """A config file, checked; the images' folder is taken relative to the file."""
+    return build_config(anchor_images(migrate(read_toml(path), str(path)), path.parent))
+
+
+def dump_config(config: Config) -> str:
+    """The complete config as TOML."""
+    import tomli_w
+
+    return tomli_w.dumps(as_table(config))
+
+
+def as_table(config: Config) -> dict[str, Any]:
+    """The complete config as plain tables, fit for TOML and JSON."""
+    return config.model_dump(mode="json")
+
+
+def _explain(first: Mapping[str, Any]) -> tuple[str, str]:
+    """A thing that is wrong: its key, and one sentence on it, what was found and what is allowed."""
+    path = [str(part) for part in first["loc"]]
+    method = path[1] if len(path) > 1 and path[0] == "method" else ""
+    if method:
+        path = ["method", *path[2:]]  # without the name of the method, which pydantic puts between
+    sentence = _sentence(path, first, method)
+    blamed = KEY_FIRST.match(sentence) if first["type"] == "value_error" else None
+    return (blamed[0] if blamed else ".".join(path)), sentence
+
+
+def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
+    key = ".".join(path) or "the config"
+    kind, found, context = first["type"], first.get("input"), first.get("ctx", {})
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"there is no setting {key}; allowed are {', '.join(_allowed_keys(path, method))}"
+    if kind == "missing":
+        return f"{key} is not set; give it with --{key}, or in the config file"
+    if kind == "union_tag_invalid":
+        named, there = context["tag"], context["expected_tags"]
+        return f"there is no method {named!r}; there are {there}{_as_preset(named)}"
+    if kind == "value_error":
+        reason = str(context["error"])
+        return reason if not path or key == "name" or reason.startswith(path[0]) else f"{key}: {reason}"
+    if kind in ("model_type", "model_attributes_type", "dataclass_type"):
+        return f"{key} = {found!r}: it is a section; write {key}.KEY = VALUE"
+    allowed = first["msg"].replace("Input should be", "it should be").replace("Unexpected keyword argument", "unknown")
+    return f"{key} = {found!r}: {allowed[0].lower()}{allowed[1:]}"
+
+
+def _as_preset(name: str) -> str:
+    """What else to say of a name that no method has, where it is a preset's."""
+    return f"; {name} is set by a preset: --preset {name}" if name in {each.name for each in list_presets()} else ""
+
+
+def _allowed_keys(path: list[str], method: str) -> list[str]:
+    if path[:1] == ["method"]:
+        return sorted(field.name for field in fields(METHODS[method]))
+    level: Any = Config
+    for part in path[:-1]:
+        field = level.model_fields.get(part) if hasattr(level, "model_fields") else None
+        level = field.annotation if field is not None else level
+    if hasattr(level, "model_fields"):
+        return sorted(level.model_fields)
+    return ["rank", "learning_rate"]  # an override by block is the only table of tables
