@@ -37,3 +37,9 @@ def sentence(error: Exception) -> str:
     first = (str(error).strip().splitlines() or [""])[0]
     what = f"{type(error).__name__}: {first}" if first else type(error).__name__
     return f"something unexpected went wrong ({what}); --debug shows where"
+
+
+def as_sentence(error: Exception) -> str:
+    """An error of the library as a whole sentence: a capital first and a full stop last."""
+    said = str(error)
+    return f"{said[:1].upper()}{said[1:]}" + ("" if said.endswith(".") else ".")

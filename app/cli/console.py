@@ -86,13 +86,3 @@ def _widths(columns: Sequence[Sequence[Text]], room: int) -> list[int | None]:
     if spare < 0 or spare >= wanted:
         return [None] * len(columns)
     return [low + spare * (high - low) // wanted for low, high in zip(least, most, strict=True)]
-
-
-def readable_size(count: int) -> str:
-    """Bytes as people read them, in units of 1000 as file managers show."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from app.cli.results import free_name
 from trainers.config.layers import gather_config
 from trainers.data.sample_sets import read_sets
 from trainers.errors import VelaturaError
 from trainers.runs.events import Listener
+from trainers.runs.run import free_name
 from trainers.training.train import Result, train
 
 LOOK = ("sample.seeds=[4]",)

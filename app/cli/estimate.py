@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from app.cli.console import print_json, readable_size, say
+from app.cli.console import print_json, say
 from app.cli.options import BaseModel, ConfigFile, Images, Json, Preset, Settings, Steps
 from app.studio.progress import Tell, teller
+from app.units import readable_size, readable_time
 
 if TYPE_CHECKING:
     from trainers.config.config import Config
@@ -64,7 +65,6 @@ def measure_config(config: Config, tell: Tell) -> Estimate:
 
 def in_words(found: Estimate) -> tuple[str, ...]:
     """An estimate as people read it."""
-    from app.jobs.states import readable_time
 
     step, picture = f"{found.seconds_a_step:.3g} s", f"{found.seconds_a_picture:.3g} s"
     each = f"{found.steps} steps of {step}, {found.pictures} pictures of {picture}"

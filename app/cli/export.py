@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import print_json, print_table, readable_size, say
+from app.cli.console import print_json, print_table, say
 from app.cli.options import Images, Json, Overwrite
+from app.units import readable_size
 from trainers.score import TIMES, TOLERANCE
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.cli.console import answers, notes, print_json, print_paragraphs, print_table, readable_size, say
+from app.cli.console import answers, notes, print_json, print_paragraphs, print_table, say
 from app.cli.listing_ranks import show_ranks
+from app.units import readable_size
 
 if TYPE_CHECKING:
     from trainers.formats.inspect import StyleSummary

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.console import print_json, print_table, readable_size, say, write_what_fits
+from app.cli.console import print_json, print_table, say, write_what_fits
 from app.cli.estimate import estimate
 from app.cli.export import RunFolder, export, ranks
 from app.cli.merge import merge
@@ -34,6 +34,7 @@ from app.cli.ui import add_studio_command
 from app.errors import sentence
 from app.studio.dataset.captions import caption
 from app.studio.progress import teller
+from app.units import readable_size
 from trainers.errors import VelaturaError
 from trainers.runs.threads import limit_spinning
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import print_json, readable_size, say
+from app.cli.console import print_json, say
 from app.cli.options import Json, Overwrite
 from app.studio.styles.strengths import about_strengths, read_chosen
+from app.units import readable_size
 from trainers.errors import VelaturaError
 
 

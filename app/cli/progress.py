@@ -8,6 +8,7 @@ from typing import Any, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.cli.console import line, notes
+from app.units import readable_speed
 from trainers.runs.events import Event
 
 SMOOTHING = 0.95
@@ -97,10 +98,3 @@ class TrainingView:
     def _show_sample(self, event: Event) -> None:
         pictures = f"{event['pictures']} picture{'' if event['pictures'] == 1 else 's'}"
         self._say(f"drew {pictures} at step {event['step']}")
-
-
-def readable_speed(steps_per_second: float) -> str:
-    """Steps a second, or seconds a step where those are more than one."""
-    if steps_per_second >= 1:
-        return f"{steps_per_second:.1f} steps/s"
-    return f"{1 / steps_per_second:.1f} s/step" if steps_per_second else "–"

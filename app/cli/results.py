@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.cli.console import print_json, readable_size, say
+from app.cli.console import print_json, say
+from app.units import readable_size
 
 if TYPE_CHECKING:
     from trainers.training.train import Result
@@ -18,12 +19,6 @@ def runs_folder(out: Path | None) -> Path:
     """Where runs go: `--out`, else $VELATURA_HOME, else `outputs/` here."""
     home = os.environ.get("VELATURA_HOME")
     return out or (Path(home) if home else Path("outputs"))
-
-
-def free_name(out: Path, name: str) -> str:
-    """A run's name that nothing in a folder of runs has: this one, or with a number after it."""
-    taken = (f"{name}-{number}" if number > 1 else name for number in range(1, 10_000))
-    return next(candidate for candidate in taken if not (out / candidate).exists())
 
 
 def report_result(result: Result, json: bool) -> None:

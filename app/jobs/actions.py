@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli.results import free_name
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.states import IN_WORDS, State
@@ -17,7 +16,7 @@ from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, 
 from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder, read_events
-from trainers.runs.run import Run, Stop, is_run, open_run, write_config
+from trainers.runs.run import Run, Stop, free_name, is_run, open_run, write_config
 
 if TYPE_CHECKING:
     from trainers.config.config import Config

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.summary import Summary
+from app.units import ordinal, readable_time
 from trainers.runs.heartbeat import Beat
 from trainers.runs.run import Run
 
@@ -220,18 +221,3 @@ def _interrupted(said: Summary, restarts: int) -> str:
 
 def _moment(wait: float) -> str:
     return f"in about {readable_time(wait)}" if wait >= SOON else "soon"
-
-
-def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th …"""
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
-    return f"{number}{ending}"
-
-
-def readable_time(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

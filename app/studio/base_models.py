@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.errors import as_sentence
 from app.ui.train import text as words
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
@@ -68,7 +69,7 @@ class Bases:
             source = find_source(model)
             return Base(model, source.title, _family(source.path), words.BY_PATH, size_of(source.path))
         except VelaturaError as error:
-            return Base(model, Path(model).name or model, problem=in_words(error))
+            return Base(model, Path(model).name or model, problem=as_sentence(error))
 
 
 def _at_hub(model: str) -> Base:
@@ -78,7 +79,7 @@ def _at_hub(model: str) -> Base:
     try:
         return Base(model, model, _family(snapshot), words.WHERE["hub"], size_of(snapshot))
     except VelaturaError as error:
-        return Base(model, model, problem=in_words(error))
+        return Base(model, model, problem=as_sentence(error))
 
 
 def _known(found: Found) -> Base:
@@ -97,9 +98,3 @@ def size_of(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-
-def in_words(error: Exception) -> str:
-    """A sentence of the library as it is said on a page."""
-    said = str(error)
-    return f"{said[:1].upper()}{said[1:]}" + ("" if said.endswith(".") else ".")

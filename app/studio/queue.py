@@ -12,6 +12,7 @@ from pathlib import Path
 from app.jobs import actions
 from app.jobs.database.repair import Repair, repair
 from app.jobs.dispatcher import Dispatcher
+from app.jobs.losses import Losses
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
@@ -19,7 +20,6 @@ from app.jobs.trash.trash import Item
 from app.jobs.views import View, Watcher
 from app.studio.paths import Places
 from app.ui.runs import text as words
-from app.ui.runs.curve import Losses
 from trainers.errors import VelaturaError
 
 LONGEST_NAME = 200

@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
+from app.errors import as_sentence
 from app.jobs.permissions import NotOwnerError
-from app.studio.base_models import in_words
 from app.studio.dataset.uploads import MOST_PICTURES, Upload
 from app.studio.styles.library import Item
 from app.ui.components import text
@@ -32,9 +32,9 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         except RefusalError as refusal:
             raise gr.Error(f"{refusal} [{refusal.code}]", print_exception=False) from refusal
         except NotOwnerError as error:
-            raise gr.Error(f"{in_words(error)} [not_yours]", print_exception=False) from error
+            raise gr.Error(f"{as_sentence(error)} [not_yours]", print_exception=False) from error
         except VelaturaError as error:
-            raise gr.Error(f"{in_words(error)} [refused]", print_exception=False) from error
+            raise gr.Error(f"{as_sentence(error)} [refused]", print_exception=False) from error
         except Exception as error:
             raise gr.Error(f"{text.UNEXPECTED} [unexpected]") from error  # its traceback is in what the studio prints
 
@@ -56,7 +56,7 @@ def must(code: str, do: Callable[..., Any], *given: Any) -> Any:
     except (RefusalError, NotOwnerError):
         raise
     except VelaturaError as error:
-        raise RefusalError(code, in_words(error)) from error
+        raise RefusalError(code, as_sentence(error)) from error
 
 
 def uploads_of(files: Any) -> list[Upload]:

@@ -377,3 +377,9 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise VelaturaError(f"no permission to write under {path.parent}") from error
         raise
+
+
+def free_name(runs: Path, name: str) -> str:
+    """A run's name that nothing in a folder of runs has: this one, or with a number after it."""
+    taken = (f"{name}-{number}" if number > 1 else name for number in range(1, 10_000))
+    return next(candidate for candidate in taken if not (runs / candidate).exists())

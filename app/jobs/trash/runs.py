@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cli.results import free_name
 from app.jobs.dispatcher import kill, settle
 from app.jobs.permissions import Actor
 from app.jobs.process import own_identity
@@ -20,7 +19,7 @@ from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Item, Trash,
 from trainers.errors import VelaturaError
 from trainers.ranks.map import RANK_MAP
 from trainers.runs.events import Recorder
-from trainers.runs.run import HEARTBEAT, LOCK, STOP, Run, write_config
+from trainers.runs.run import HEARTBEAT, LOCK, STOP, Run, free_name, write_config
 from trainers.runs.threads import FILE as THREADS
 
 if TYPE_CHECKING:

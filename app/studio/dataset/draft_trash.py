@@ -16,7 +16,7 @@ from typing import Any
 
 from app.jobs.store import Store
 from app.jobs.trash.trash import CONTENT, PICTURES, Trash, new_id, new_item
-from app.ui.components.text import counted
+from app.units import counted
 from trainers.runs.run import whole_file
 
 LOOSE, KNOWN = "loose", "pictures.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from app.studio.dataset.drafts import Draft, LeftOut, Picture, Undo
-from app.ui.components.text import counted
+from app.units import counted
 from trainers.data.captions import one_line
 
 MOST_LETTERS = 2000

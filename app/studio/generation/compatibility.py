@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.studio.base_models import Base, Bases, in_words
+from app.errors import as_sentence
+from app.studio.base_models import Base, Bases
 from app.studio.generation.request import MOST_STYLES, SIDE, Wish, style_field
 from app.studio.styles.library import Item
 from app.ui.playground import text as words
@@ -50,7 +51,7 @@ def find_fit(wish: Wish, shelf: Mapping[str, Item], bases: Bases) -> Fit:
     try:
         native, stride = (0, 0) if base.problem else _native(base)
     except VelaturaError as error:  # a folder that looks like a base and cannot be read as one
-        problems["base"] = words.BASE_PROBLEM.format(base.title, in_words(error))
+        problems["base"] = words.BASE_PROBLEM.format(base.title, as_sentence(error))
     size = wish.size or (native, native)
     if native and any(side % stride or not stride <= side <= SIDE[1] for side in size):
         problems["size"] = words.WRONG_SIZE.format(stride, stride, SIDE[1], words.size(size))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from app.errors import as_sentence
 from app.jobs.small_jobs import EACH, PICTURE, PLAIN
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.views import View
-from app.studio.base_models import in_words
 from app.studio.generation.request import Wish
 from app.ui.playground import text as words
 from trainers.errors import VelaturaError
@@ -129,4 +129,4 @@ def why_not(view: View) -> str:
     """Why there is no picture, in a sentence."""
     if view.state == State.INTERRUPTED:
         return words.INTERRUPTED
-    return words.NO_MEMORY if "not enough memory" in view.line else in_words(VelaturaError(view.line))
+    return words.NO_MEMORY if "not enough memory" in view.line else as_sentence(VelaturaError(view.line))

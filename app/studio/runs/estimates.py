@@ -6,13 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from app.cli.console import readable_size
-from app.jobs.states import readable_time
 from app.state_file import StateFile
 from app.studio.dataset.drafts import Draft
 from app.studio.paths import Places
 from app.studio.settings.plan import CARE, choose, plan
 from app.ui.train import text as words
+from app.units import readable_size, readable_time
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.errors import VelaturaError

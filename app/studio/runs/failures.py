@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.errors import as_sentence
 from app.jobs.restarts import low_memory_changes
 from app.jobs.states import State
 from app.jobs.views import View
-from app.studio.base_models import in_words
 from app.ui.runs import text as words
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
@@ -35,7 +35,7 @@ def line(view: View) -> str:
         return words.NO_MEMORY.format(step, words.LOW_NEEDS_LESS if offer(view) else words.SMALLER_NEEDS_LESS)
     if NO_ROOM in view.line:
         return words.NO_ROOM.format(step, words.GOES_ON_FROM.format(view.said.saved) if view.said.saved else "")
-    return words.UNFORESEEN.format(step) if UNFORESEEN in view.line else in_words(VelaturaError(view.line))
+    return words.UNFORESEEN.format(step) if UNFORESEEN in view.line else as_sentence(VelaturaError(view.line))
 
 
 def offer(view: View) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.cli.console import readable_size
 from app.studio.styles.library import Item, Shelf
 from app.ui.components.events import number, said
 from app.ui.styles import text as words
 from app.ui.web.html import file_address, text
+from app.units import readable_size
 from trainers.errors import VelaturaError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.studio.base_models import in_words
+from app.errors import as_sentence
 from app.ui.components import text as words
 from app.ui.components.shell import block
 from app.ui.web.html import banner, text
@@ -47,7 +47,7 @@ def reason(error: Exception) -> str:
     """The same in one sentence or two."""
     if _is_full(error):
         return words.DISK_FULL
-    return in_words(error) if isinstance(error, VelaturaError) else words.NOT_KEPT.format(error)
+    return as_sentence(error) if isinstance(error, VelaturaError) else words.NOT_KEPT.format(error)
 
 
 def _is_full(error: Exception) -> bool:

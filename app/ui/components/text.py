@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import math
+
+from app.units import counted, day
 
 PRODUCT = "Velatura"
 PAGES = (("Train", "./"), ("Runs", "runs"), ("Styles", "styles"), ("Playground", "playground"))
@@ -120,11 +121,6 @@ LOGIN_TITLE, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_GO = "Log in", "Name", "Password"
 NO_ANSWER = "The server is not answering. Try again in a moment."
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 picture`, `12 pictures`."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def still_here(pictures: int, changed: float, now: float) -> str:
     """What is said to somebody who comes back."""
     return (
@@ -154,17 +150,6 @@ def not_cloned(run: str, pictures: int, most: int) -> str:
     if not pictures:
         return f"The pictures of {run} are no longer here, so that it cannot be cloned"
     return f"{run} has {counted(pictures, 'picture')}, and a page holds {most}; clone it with velatura queue clone"
-
-
-def day(then: float, now: float) -> str:
-    """A time in the past (seconds since the epoch) as people name it: earlier today, yesterday, Tuesday, 3 November."""
-    was, today = (datetime.datetime.fromtimestamp(moment).date() for moment in (then, now))
-    days = (today - was).days
-    if days <= 0:
-        return "earlier today"
-    if days == 1:
-        return "yesterday"
-    return f"{was:%A}" if days < 7 else f"{was.day} {was:%B}"
 
 
 def foreign(address: str) -> str:

@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.cli.console import readable_size
 from app.studio.accounts.attempts import network_of
 from app.studio.accounts.quota import Quota, Sent
 from app.studio.accounts.received import Received
@@ -18,6 +17,7 @@ from app.ui.components import text
 from app.ui.middleware.login import USER, address_of
 from app.ui.middleware.routes import API
 from app.ui.web.refusals import refusal
+from app.units import readable_size
 
 LARGEST_UPLOAD = 220 * 2**20
 LARGEST_OTHER = 4 * 2**20

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.jobs.permissions import Actor
-from app.jobs.states import State, readable_time
+from app.jobs.states import State
 from app.studio.generation.generation import Drawing
 from app.studio.generation.generations import Drawings
 from app.ui.playground import text as words
 from app.ui.runs.run_view import glaze
 from app.ui.web.html import button, file_address, text
+from app.units import readable_time
 from trainers.composition.ways import SUM
 
 SHOWN = 3

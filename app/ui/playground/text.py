@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.jobs.states import ordinal, readable_time
-from app.ui.components.text import counted
+from app.units import counted, ordinal, readable_time
 
 TITLE = "Playground"
 LEAD = "Try a style on new words, side by side with the same picture drawn without it."

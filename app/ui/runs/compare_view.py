@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.jobs.losses import Losses
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.views import View
 from app.studio.settings.differences import find_differences, setting
@@ -15,7 +16,7 @@ from app.ui.components.download_menu import offers
 from app.ui.runs import compare_text as words
 from app.ui.runs import run_view
 from app.ui.runs import text as run_words
-from app.ui.runs.curve import Losses, drawn_together, line_mark
+from app.ui.runs.curve import drawn_together, line_mark
 from app.ui.runs.samples_view import Sample, by_words, newest_whole, sample_button
 from app.ui.web.html import banner, text, wide_table
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
+from app.errors import as_sentence
 from app.jobs.database.migrations import DamagedQueueError
 from app.jobs.permissions import Actor
 from app.jobs.small_jobs import ESTIMATE
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
-from app.studio.base_models import in_words
 from app.studio.queue import Queue, share
 from app.studio.runs import failures
 from app.studio.services import Studio
@@ -169,7 +169,7 @@ def _problem(problem: VelaturaError | None, actor: Actor) -> str:
         if not actor.owns_machine:
             return banner(words.ASK_TO_REPAIR, kind="problem")
         return banner(words.QUEUE_DAMAGED, button(words.REPAIR, REPAIR), kind="problem")
-    return banner(in_words(problem), kind="problem")
+    return banner(as_sentence(problem), kind="problem")
 
 
 def _also(small: Sequence[View], actor: Actor) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from app.cli.console import readable_size
-from app.cli.progress import readable_speed
 from app.jobs.permissions import Actor
-from app.jobs.states import ENDED, State, readable_time
+from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.ui.runs import text as words
 from app.ui.web.html import text
+from app.units import readable_size, readable_speed, readable_time
 from trainers.config.techniques import techniques_in
 from trainers.runs.run import Run
 

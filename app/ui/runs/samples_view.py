@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from app.jobs.losses import Losses
 from app.jobs.views import View
 from app.ui.runs import text as words
-from app.ui.runs.curve import Losses
 from app.ui.web.html import file_address, text, wide_table
 from trainers.data.decode import UnreadableError, flatten, open_image
 from trainers.runs.run import whole_file

@@ -9,10 +9,10 @@ from typing import Any
 
 import gradio as gr
 
+from app.errors import as_sentence
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.views import View
-from app.studio.base_models import in_words
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
 from app.studio.services import Studio
 from app.studio.styles.library import Item
@@ -197,7 +197,7 @@ def _problem(error: Exception) -> str:
     if cause is not None:
         told = text(f"{type(cause).__name__}: {cause}")
         details = f'<details class="fold-in"><summary>{text(shared.DETAILS)}</summary><pre>{told}</pre></details>'
-    sentence = words.NO_FILE.format(error.strerror or error) if isinstance(error, OSError) else in_words(error)
+    sentence = words.NO_FILE.format(error.strerror or error) if isinstance(error, OSError) else as_sentence(error)
     return banner(sentence, details, kind="problem")
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 
-from app.cli.console import readable_size
 from app.jobs.permissions import Actor
 from app.jobs.views import View
 from app.studio.queue import Queue
 from app.studio.styles.library import Item, Shelf
 from app.ui.components.dialogs import dialog
 from app.ui.components.download_menu import offers
-from app.ui.components.text import day
 from app.ui.runs import samples_view
 from app.ui.runs.text import by
 from app.ui.styles import text as words
 from app.ui.web.html import MARK, icon, text
+from app.units import day, readable_size
 
 PICTURES = 4
 

@@ -11,6 +11,7 @@ from app.studio.dataset.edits import replacements
 from app.ui.components import text as words
 from app.ui.components.shell import island
 from app.ui.web.html import button, icon, text
+from app.units import counted
 from trainers.data.captioning import CAPTIONERS
 
 MOST_SHOWN = 5
@@ -34,7 +35,7 @@ def preview(draft: Draft, find: str, replace: str) -> str:
     ]
     more = f"<li>and {len(changes) - MOST_SHOWN} more</li>" if len(changes) > MOST_SHOWN else ""
     verb = "changes" if len(changes) == 1 else "change"
-    return f"<p><b>{words.counted(len(changes), 'caption')} {verb}</b></p><ul>{''.join(rows)}{more}</ul>"
+    return f"<p><b>{counted(len(changes), 'caption')} {verb}</b></p><ul>{''.join(rows)}{more}</ul>"
 
 
 def marked(caption: str, find: str) -> str:

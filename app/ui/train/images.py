@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.studio.base_models import in_words
+from app.errors import as_sentence
 from app.studio.dataset import edits
 from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.drafts import Draft
@@ -105,7 +105,7 @@ class PicturesStep:
             self.studio.writers.stop(key_of(request))
             return _aside(clone_into(self.studio.drafts, key_of(request), view, tab_of(request)), view.job.name)
         except (OSError, VelaturaError) as error:
-            return banner(in_words(error), kind="problem")
+            return banner(as_sentence(error), kind="problem")
 
     def added(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Take in a few files that have been uploaded."""

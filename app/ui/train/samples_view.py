@@ -9,8 +9,9 @@ from PIL import Image
 from app.studio.paths import Places
 from app.ui.components import text as words
 from app.ui.web.html import file_address, text
-from tools.samples.catalogue import SampleSet, read_sets
+from app.units import counted
 from trainers.data.decode import open_image
+from trainers.data.sample_sets import SampleSet, read_sets
 
 SIDE, ACROSS, DOWN = 120, 4, 2
 
@@ -24,7 +25,7 @@ def build_strips(places: Places) -> str:
 
 
 def _button(chosen: SampleSet, strip: Path) -> str:
-    many = words.counted(len(chosen.concepts), "picture")
+    many = counted(len(chosen.concepts), "picture")
     return (
         f'<button type="button" data-sample="{text(chosen.name)}"><img src="{text(file_address(strip))}" alt="" '
         f'width="{SIDE * ACROSS}" height="{SIDE * DOWN}"><b>{text(chosen.title)}</b><small>{many}</small></button>'

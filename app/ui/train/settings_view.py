@@ -7,9 +7,9 @@ from typing import Any
 from app.studio.dataset.drafts import Draft
 from app.studio.settings.fields import FOLDS, OTHER_NAMES, SET_ELSEWHERE, Field, list_fields
 from app.studio.settings.plan import all_layers, changed_settings, chosen_layers, method_of, problems, values
-from app.ui.components.text import counted
 from app.ui.train import text as words
 from app.ui.web.html import button, text
+from app.units import counted
 
 
 def settings_head(draft: Draft) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.cli.console import readable_size
-from app.jobs.states import readable_time
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.estimate_jobs import Estimate
@@ -14,6 +12,7 @@ from app.ui.components import text as shared
 from app.ui.train import text as words
 from app.ui.train.techniques_view import titles_on
 from app.ui.web.html import button, text
+from app.units import counted, readable_size, readable_time
 from trainers.adapters.methods import METHODS
 
 
@@ -60,7 +59,7 @@ def summary(draft: Draft, base: Base) -> str:
     aim = next(said for name, said, _ in words.AIMS if name == draft.choices.aim)
     trigger = f"called up by “{draft.trigger}”" if draft.trigger else shared.NO_TRIGGER
     empty = sum(not picture.caption for picture in draft.pictures)
-    pictures = shared.counted(len(draft.pictures), "picture") + (f", {empty} without a caption" if empty else "")
+    pictures = counted(len(draft.pictures), "picture") + (f", {empty} without a caption" if empty else "")
     return " · ".join((pictures, aim.lower(), preset, title, base.title, trigger))
 
 
@@ -144,7 +143,7 @@ def _notes(sheet: Sheet) -> str:
         notes.append(_note(words.NO_DISK.format(*map(readable_size, sheet.no_disk)), link))
     if sheet.wrong:
         link = f'<a class="small" href="#style">{text(words.TO_STYLE)}</a>'
-        notes.append(_note(words.MEND_FIRST.format(shared.counted(sheet.wrong, "setting")), link))
+        notes.append(_note(words.MEND_FIRST.format(counted(sheet.wrong, "setting")), link))
     if sheet.base.problem:
         notes.append(_note(words.NO_BASE.format(sheet.base.title, sheet.base.problem), ""))
     if sheet.busy and not (sheet.estimate and sheet.estimate.busy):

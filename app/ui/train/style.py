@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.studio.base_models import in_words
+from app.errors import as_sentence
 from app.studio.dataset.drafts import Draft
 from app.studio.services import Studio
 from app.studio.settings.plan import (
@@ -180,6 +180,6 @@ def _export(draft: Draft) -> str:
     try:
         config = plan(draft)
     except VelaturaError as error:
-        return f'<p class="problem" role="alert">{text(in_words(error))}</p>'
+        return f'<p class="problem" role="alert">{text(as_sentence(error))}</p>'
     nonce = f"{time.time():.3f}"
     return f'<template data-save="{text(config.name)}.toml" data-key="{nonce}">{text(dump_config(config))}</template>'

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from app.cli.console import readable_size
 from app.studio.base_models import Base, Bases
 from app.studio.dataset.drafts import Draft
 from app.studio.downloads import OFFERS, Download, Downloads, Offer, free_bytes
@@ -13,6 +12,7 @@ from app.studio.settings.plan import CARE, method_of
 from app.ui.train import text as words
 from app.ui.train.method_pictures import method_picture, method_strip
 from app.ui.web.html import button, text
+from app.units import readable_size
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
 from trainers.formats.clients.compatibility import programs_for

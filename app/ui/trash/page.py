@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from app.cli.console import readable_size
 from app.jobs.permissions import Actor
 from app.jobs.trash.trash import Item, Trash
 from app.studio.queue import Queue
@@ -17,12 +16,12 @@ from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, digest, said
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH_IN_TURN, build_shell, island
-from app.ui.components.text import counted, day
 from app.ui.runs.actions import undo
 from app.ui.runs.text import TITLE as RUNS
 from app.ui.runs.text import TO_THE_RUNS, by
 from app.ui.trash import text as words
 from app.ui.web.html import banner, button, empty_page, heading, text
+from app.units import counted, day, readable_size
 from trainers.errors import VelaturaError
 
 EVERY = 15

@@ -13,19 +13,10 @@ from pathlib import Path
 import pytest
 
 from app.jobs.process import Identity, own_identity
-from app.jobs.states import (
-    IN_WORDS,
-    LOST,
-    State,
-    actions_for,
-    describe,
-    find_state,
-    is_alive,
-    ordinal,
-    readable_time,
-)
+from app.jobs.states import IN_WORDS, LOST, State, actions_for, describe, find_state, is_alive
 from app.jobs.store import Job
 from app.jobs.summary import Summary
+from app.units import ordinal, readable_time
 
 GONE = Identity("", 0, 0.0)
 JOB = Job(

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from tests.tools.packages import WHEEL, pack_icons, pack_photographs
-from tools.samples import catalogue
 from tools.samples.build import SIZE, main, make_images, write_set
 from tools.samples.draw_icons import draw
 from tools.samples.sources import Cut, Drawings

@@ -12,6 +12,7 @@ from app.ui.runs import compare_text
 from app.ui.runs import text as run_words
 from app.ui.train import text as style_words
 from app.ui.web.html import banner, button, empty_page, file_address, heading, text
+from app.units import counted, day
 
 NASTY = "<b>\"x\" & 'y'</b>"
 SHOWN = "&lt;b&gt;&quot;x&quot; &amp; &#x27;y&#x27;&lt;/b&gt;"
@@ -23,11 +24,11 @@ SHOWN = "&lt;b&gt;&quot;x&quot; &amp; &#x27;y&#x27;&lt;/b&gt;"
 )
 def test_days_as_people_name_them(days: int, said: str) -> None:
     now = datetime.datetime(2026, 11, 25, 12).timestamp()
-    assert words.day(now - days * 86400, now) == said
+    assert day(now - days * 86400, now) == said
 
 
 def test_counts() -> None:
-    assert words.counted(1, "picture") == "1 picture" and words.counted(0, "hint") == "0 hints"
+    assert counted(1, "picture") == "1 picture" and counted(0, "hint") == "0 hints"
     now = datetime.datetime(2026, 11, 25, 12).timestamp()
     assert words.still_here(1, now, now) == "Your 1 picture from earlier today is still here."
     assert words.still_here(12, now - 86400, now) == "Your 12 pictures from yesterday are still here."

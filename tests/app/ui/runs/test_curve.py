@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from app.jobs.losses import Losses
 
-from app.ui.runs.curve import MOST_POINTS, Losses, thinned
+from app.ui.runs.curve import MOST_POINTS, thinned
 from trainers.runs.events import Recorder
 
 

@@ -1,0 +1,53 @@
+"""Numbers, sizes and times as people read them."""
+
+from __future__ import annotations
+
+import datetime
+
+
+def readable_size(count: int) -> str:
+    """Bytes as people read them, in units of 1000 as file managers show."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def readable_time(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def readable_speed(steps_per_second: float) -> str:
+    """Steps a second, or seconds a step where those are more than one."""
+    if steps_per_second >= 1:
+        return f"{steps_per_second:.1f} steps/s"
+    return f"{1 / steps_per_second:.1f} s/step" if steps_per_second else "–"
+
+
+def day(then: float, now: float) -> str:
+    """A time in the past (seconds since the epoch) as people name it: earlier today, yesterday, Tuesday, 3 November."""
+    was, today = (datetime.datetime.fromtimestamp(moment).date() for moment in (then, now))
+    days = (today - was).days
+    if days <= 0:
+        return "earlier today"
+    if days == 1:
+        return "yesterday"
+    return f"{was:%A}" if days < 7 else f"{was.day} {was:%B}"
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 picture`, `12 pictures`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th …"""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+    return f"{number}{ending}"
