@@ -8,10 +8,9 @@ from typing import Any, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.cli.console import line, notes
+from app.jobs.losses import RunningMean
 from app.units import readable_speed
 from trainers.runs.events import Event
-
-SMOOTHING = 0.95
 
 
 class TrainingView:
@@ -32,7 +31,7 @@ class TrainingView:
             disable=not self.console.is_terminal,
         )
         self._task = self._bar.add_task("training", total=None, loss="–", speed="–", start=False)
-        self._loss: float | None = None
+        self._loss = RunningMean()
         self._saved = 0
 
     def __enter__(self) -> Self:
@@ -67,8 +66,7 @@ class TrainingView:
 
     def _show_step(self, event: Event) -> None:
         step, steps, loss = event["step"], event["steps"], float(event["loss"])
-        self._loss = loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
-        words: Any = {"loss": f"{self._loss:.4f}", "speed": readable_speed(event["speed"])}
+        words: Any = {"loss": f"{self._loss.add(loss):.4f}", "speed": readable_speed(event["speed"])}
         self._bar.start_task(self._task)
         self._bar.update(self._task, total=steps, completed=step, **words)
         if self._bar.disable and (step == 1 or step == steps or step % max(1, steps // 10) == 0):

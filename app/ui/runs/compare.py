@@ -86,7 +86,7 @@ class ComparisonPage:
             Side(
                 view,
                 self.queue.public(view),
-                self.queue.losses(view.job.folder),
+                self.queue.losses(view.job.folder).curve(),
                 read_settings(view.job.folder),
                 find_samples(view.job.folder),
                 items.get(view.job.folder.name) if view.state in ENDED else None,

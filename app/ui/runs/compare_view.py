@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.jobs.losses import Losses
+from app.jobs.losses import Curve
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.views import View
 from app.studio.settings.differences import find_differences, setting
@@ -16,7 +16,7 @@ from app.ui.components.download_menu import offers
 from app.ui.runs import compare_text as words
 from app.ui.runs import run_view
 from app.ui.runs import text as run_words
-from app.ui.runs.curve import drawn_together, line_mark
+from app.ui.runs.curve import draw_together, line_mark
 from app.ui.runs.samples_view import Sample, by_words, newest_whole, sample_button
 from app.ui.web.html import banner, text, wide_table
 
@@ -30,7 +30,7 @@ class Side:
 
     view: View
     public: Path
-    losses: Losses
+    curve: Curve
     settings: Mapping[str, Any]
     columns: list[list[Sample]]
     """Its samples: before, each step, and those of the file last."""
@@ -144,7 +144,7 @@ def _differences(sides: Sequence[Side]) -> str:
 
 
 def _losses(sides: Sequence[Side]) -> str:
-    drawn = drawn_together([(side.name, side.losses) for side in sides])
+    drawn = draw_together([(side.name, side.curve) for side in sides])
     hint = words.LOSS_HINT if drawn else words.NO_LOSS
     return _section(run_words.LOSS, "learning", f'{drawn}<p class="hint">{text(hint)}</p>')
 

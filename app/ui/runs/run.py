@@ -22,6 +22,7 @@ from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, build_shell, is
 from app.ui.runs import run_view, samples_view, slider
 from app.ui.runs import text as words
 from app.ui.runs.actions import buttons, perform, undo
+from app.ui.runs.curve import draw_losses
 from app.ui.runs.ranks_view import rank_map
 from app.ui.web.html import banner, empty_page, file_address, text
 from trainers.errors import VelaturaError
@@ -152,7 +153,7 @@ class RunPage:
 
     def _curve(self, view: View) -> str:
         losses = self.queue.losses(view.job.folder)
-        drawn = losses.drawn(view.said.steps)
+        drawn = draw_losses(losses.curve(), view.said.steps)
         return drawn + _fetch(words.DOWNLOAD_NUMBERS, "numbers", "small") if drawn else ""
 
     def _style(self, view: View) -> str:

@@ -158,7 +158,7 @@ def numbers(view: View, losses: Losses, public: Path) -> Path:
     """Loss and learning rate of every step as a table that other programs read."""
     place = _named(public, f"{view.job.name}-numbers.csv")
     with whole_file(place) as building:
-        building.write_text(losses.as_csv(), encoding="utf-8")
+        building.write_text(losses.curve().as_csv(), encoding="utf-8")
     return place
 
 

@@ -116,7 +116,7 @@ def test_where_nobody_watches_a_tenth_of_the_steps_is_shown(capsys: pytest.Captu
 
 def test_the_loss_is_smoothed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = lines_of(capsys, step(1, 2, 1.0), step(2, 2, 0.0))
-    assert [line.split()[3] for line in shown] == ["1.0000", "0.9500"]
+    assert [line.split()[3] for line in shown] == ["1.0000", "0.4872"]  # 1 − 0.05 / (1 − 0.95²)
 
 
 def test_what_happens_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:

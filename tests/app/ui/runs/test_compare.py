@@ -17,7 +17,7 @@ from app.studio.styles.library import Shelf
 from app.ui.runs import compare_text as words
 from app.ui.runs import slider as run_slider
 from app.ui.runs.compare import ComparisonPage
-from app.ui.runs.curve import drawn_together
+from app.ui.runs.curve import draw_together
 from app.ui.runs.samples_view import find_samples
 from tests.app.ui.ended_runs import PROMPTS, write_run
 
@@ -124,13 +124,13 @@ def test_losses_are_drawn_over_one_another_on_one_scale(queue):
     write_run(queue.store.runs, "one", {"train": {"steps": 100, "warmup": 0}})
     write_run(queue.store.runs, "two", {"train": {"steps": 50, "warmup": 0}})
     (queue.store.runs / "none").mkdir()
-    named = [(name, queue.losses(queue.store.runs / name)) for name in ("one", "none", "two")]
-    html = drawn_together(named)
+    named = [(name, queue.losses(queue.store.runs / name).curve()) for name in ("one", "none", "two")]
+    html = draw_together(named)
     lines = dict(re.findall(r'class="smooth (line-\d)" points="([^"]+)"', html))
     ends = {kind: float(points.split()[-1].split(",")[0]) for kind, points in lines.items()}
     assert ends == {"line-1": 1000, "line-3": 500}
-    assert f"one</span><b>{named[0][1].smoothed()[-1]:.4f}</b>" in html and html.count("<li>") == 2
-    assert drawn_together(named[1:2]) == ""
+    assert f"one</span><b>{named[0][1].smoothed[-1]:.4f}</b>" in html and html.count("<li>") == 2
+    assert draw_together(named[1:2]) == ""
 
 
 def slider(queue: Queue, name: str, row: int, run: str) -> dict[str, Any]:
