@@ -22,6 +22,7 @@ from app.studio.dataset import edits
 from app.studio.dataset.draft_owners import of_programs, program_name, size_of
 from app.studio.dataset.drafts import Draft
 from app.studio.dataset.uploads import sender_folder, take_in
+from app.studio.runs import samples
 from app.studio.runs.start import start_run, with_orders
 from app.studio.services import Studio
 from app.studio.styles.library import FORMATS, Item
@@ -183,7 +184,7 @@ class Api:
         """How a run stands: its state, its numbers as far as they are known, and its newest samples' addresses."""
         view = self._view(run)
         said = view.said
-        columns = samples_view.find_samples(view.job.folder)
+        columns = samples.find_samples(view.job.folder)
         public = self.studio.queue.public(view)
         return _state(run, view) | {
             "step": said.step,

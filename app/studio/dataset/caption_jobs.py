@@ -21,9 +21,9 @@ from app.jobs.views import View
 from app.state_file import StateFile
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.edits import written
+from app.studio.public_files import link_or_copy
 from app.studio.queue import Queue
 from app.ui.components import text as words
-from app.ui.runs.samples_view import put_copy
 from trainers.errors import VelaturaError
 
 ASKED, PICTURES = "asked.json", "pictures"
@@ -67,7 +67,7 @@ class Writers:
             (folder / PICTURES).mkdir(parents=True, mode=0o700)
             for identifier in pictures:
                 name = f"{identifier}.png"  # a second name: what the job reads must not go away
-                put_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
+                link_or_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
             job = add_captions(self._queue.store, folder / PICTURES, model, every=True, owner=owner)
             self._keep(draft, {"job": job.id, "step": secrets.token_hex(4), "pictures": pictures, "read": 0, "done": 0})
         return len(pictures)

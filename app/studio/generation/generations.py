@@ -27,11 +27,11 @@ from app.studio.generation.generate import Request
 from app.studio.generation.generation import Drawing, Record, how_far, names_of, who_could_make_way, why_not
 from app.studio.generation.request import Wish, WishError, wish_from
 from app.studio.names import safe_name
+from app.studio.public_files import link_or_copy, put_web_copy
 from app.studio.queue import Queue, share
 from app.studio.styles.library import Shelf
 from app.ui.playground import text as words
 from app.ui.runs import text
-from app.ui.runs.samples_view import put_copy, web_copy
 from trainers.errors import VelaturaError
 
 __all__ = ["Drawing", "Drawings", "Wish", "WishError", "wait_for", "wish_from"]
@@ -142,11 +142,11 @@ class Drawings:
         """The folder of what browsers may see of a drawing."""
         return self.queue.public_of(drawing.folder)
 
-    def shown(self, drawing: Drawing, place: int, small: bool) -> str:
-        """Where a page finds one of the pictures, the first being 0."""
+    def shown(self, drawing: Drawing, place: int, small: bool) -> Path:
+        """A copy for pages of one of the pictures, the first being 0."""
         name = f"{'small' if small else 'whole'}-{place}.webp"
         with self._lock:
-            return web_copy(drawing.pictures[place], self.public(drawing) / name, small)
+            return put_web_copy(drawing.pictures[place], self.public(drawing) / name, small)
 
     def offered(self, drawing: Drawing) -> list[Path]:
         """The pictures with their parameters in them, where browsers may download them from."""
@@ -158,7 +158,7 @@ class Drawings:
         with self._lock:
             for picture, place in zip(drawing.pictures, places, strict=True):
                 if not place.exists():
-                    put_copy(picture, place)
+                    link_or_copy(picture, place)
         return places
 
     # ---------------------------------------------------------------- within

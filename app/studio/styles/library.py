@@ -23,9 +23,9 @@ from app.jobs.views import View
 from app.state_file import StateFile
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
 from app.studio.names import safe_name
+from app.studio.public_files import link_or_copy
 from app.studio.queue import Queue
 from app.studio.styles.entry import LONGEST_WORDS, Item, check_numbers, plain, read_found, read_trained
-from app.ui.runs.samples_view import put_copy
 from app.ui.styles import text as words
 from trainers.errors import VelaturaError
 from trainers.formats.clients import peft
@@ -95,7 +95,7 @@ class Shelf:
         """
         if format not in FORMATS:
             raise VelaturaError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
-        put: Callable[[Path, Path], None] = put_copy
+        put: Callable[[Path, Path], None] = link_or_copy
         source, name = item.path, f"{item.name}{SUFFIX}"
         if format == "toml":
             source, name = self._settings(item), f"{item.name}.toml"
@@ -105,7 +105,7 @@ class Shelf:
             source, name = self._word(item), f"{item.name}{BESIDE}{SUFFIX}"
         elif format == "diffusers" and not item.plain:
             source, name = self.for_diffusers(item) or item.path, f"{item.name}-diffusers{SUFFIX}"
-            put = self._put_plain if source == item.path else put_copy
+            put = self._put_plain if source == item.path else link_or_copy
         try:
             with plain_disk_errors(self.places.public / name):
                 return _offered(source, self.public(item), name, put)

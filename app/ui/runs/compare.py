@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.jobs.states import ENDED
 from app.jobs.views import View
+from app.studio.runs.samples import find_samples
 from app.studio.services import Studio
 from app.studio.settings.differences import read_settings
 from app.ui.components.download_menu import make_offered
@@ -17,7 +18,6 @@ from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.runs import compare_text as words
 from app.ui.runs import text
 from app.ui.runs.compare_view import FEWEST, MOST, Side, compared
-from app.ui.runs.samples_view import find_samples
 from app.ui.web.html import banner, empty_page
 from trainers.errors import VelaturaError
 

@@ -10,6 +10,7 @@ from typing import Any
 from app.jobs.losses import Curve
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.views import View
+from app.studio.runs.samples import Sample, by_words, newest_whole
 from app.studio.settings.differences import find_differences, setting
 from app.studio.styles.library import Item, Shelf
 from app.ui.components.download_menu import offers
@@ -17,7 +18,7 @@ from app.ui.runs import compare_text as words
 from app.ui.runs import run_view
 from app.ui.runs import text as run_words
 from app.ui.runs.curve import draw_together, line_mark
-from app.ui.runs.samples_view import Sample, by_words, newest_whole, sample_button
+from app.ui.runs.samples_view import sample_button
 from app.ui.web.html import banner, text, wide_table
 
 FEWEST, MOST = 2, 4

@@ -16,7 +16,7 @@ from app.jobs.small_jobs import ESTIMATE
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.queue import Queue, share
-from app.studio.runs import failures
+from app.studio.runs import failures, samples
 from app.studio.services import Studio
 from app.ui.components import text as shared
 from app.ui.components.dialogs import dialogs
@@ -119,7 +119,7 @@ class RunsPage:
 
     def _row(self, view: View, actor: Actor) -> str:
         name = view.job.name
-        sample = samples_view.newest(view.job.folder)
+        sample = samples.newest(view.job.folder)
         art = f'<span class="blank">{MARK}</span>'
         if sample is not None:
             art = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.jobs.views import View
+from app.studio.public_files import link_or_copy
 from app.ui.runs import text as words
-from app.ui.runs.samples_view import put_copy
 from app.ui.web.html import file_address, text
 from trainers.ranks.history import counted_by, names_of
 from trainers.ranks.map import RANK_MAP
@@ -19,7 +19,7 @@ def rank_map(view: View, public: Path) -> str:
         return ""
     copy = public / f"ranks-{drawn.stat().st_mtime_ns}.png"  # one that is trained on has another address
     if not copy.exists():
-        put_copy(drawn, copy)
+        link_or_copy(drawn, copy)
     counted = counted_by(names_of(view.job.folder)[1])
     title, hint, said = words.RANKS, words.RANKS_HINT, words.RANKS_PICTURE
     if not counted.moves:

@@ -11,8 +11,9 @@ import gradio as gr
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
+from app.studio.public_files import offer_file, offer_numbers
 from app.studio.queue import Queue, share
-from app.studio.runs import failures
+from app.studio.runs import failures, samples
 from app.studio.services import Studio
 from app.studio.styles.library import Shelf
 from app.ui.components.dialogs import dialogs
@@ -133,17 +134,17 @@ class RunPage:
     def _file(self, view: View, what: str) -> Path:
         public = self.queue.public(view)
         if what == "samples":
-            return samples_view.archive(view, public)
+            return samples.archive(view, public)
         if what == "numbers":
-            return samples_view.numbers(view, self.queue.losses(view.job.folder), public)
+            return offer_numbers(view.job.name, self.queue.losses(view.job.folder).curve(), public)
         style = run_view.style_file(view)
         if style is None:
             raise VelaturaError(words.NO_STYLE)
-        return samples_view.style_copy(style, public)
+        return offer_file(style, public)
 
     def _values(self, view: View, actor: Actor) -> dict[str, str]:
         public = self.queue.public(view)
-        columns = samples_view.find_samples(view.job.folder)
+        columns = samples.find_samples(view.job.folder)
         return {
             "head": _head(view, bool(columns), self._style(view), actor),
             "samples": f"<h2>{words.SAMPLES}</h2>{samples_view.grid(view, public)}{rank_map(view, public)}",

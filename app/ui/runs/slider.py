@@ -8,8 +8,9 @@ from typing import Any
 
 from app.jobs.views import View
 from app.studio.queue import Queue
+from app.studio.runs.samples import Sample, by_words, find_samples, newest_whole, prompts_of
 from app.ui.runs import text as words
-from app.ui.runs.samples_view import Sample, address, by_words, find_samples, newest_whole, prompts_of
+from app.ui.runs.samples_view import address
 from app.ui.web.html import text
 
 MOST_RUNS = 50

@@ -7,6 +7,7 @@ import time
 from app.jobs.permissions import Actor
 from app.jobs.views import View
 from app.studio.queue import Queue
+from app.studio.runs import samples
 from app.studio.styles.library import Item, Shelf
 from app.ui.components.dialogs import dialog
 from app.ui.components.download_menu import offers
@@ -54,7 +55,7 @@ def dialogs() -> str:
 
 def _art(queue: Queue, view: View | None) -> str:
     """The newest pictures that the style has drawn, the first one large."""
-    columns = samples_view.find_samples(view.job.folder) if view is not None else []
+    columns = samples.find_samples(view.job.folder) if view is not None else []
     drawn = [column for column in columns if column[0].step or column[0].file]
     if view is None or not drawn:
         return f'<div class="art none">{MARK}</div>'

@@ -12,9 +12,10 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.studio.cleanup import sweep_public
 from app.studio.dataset.drafts import Draft
 from app.studio.dataset.uploads import take_folder
+from app.studio.public_files import offer_file
 from app.studio.queue import Queue
+from app.studio.runs import samples
 from app.studio.styles.library import Shelf
-from app.ui.runs import samples_view
 from app.ui.train.samples_view import build_strips
 from tests.app.studio.styles.test_library import LORA
 from trainers.data.sample_sets import read_sets
@@ -33,10 +34,10 @@ def finished_run(queue: Queue, name: str) -> Path:
     save_file(LORA, run / "style" / f"{name}.safetensors")
     Recorder(run)("done", step=1)
     public = queue.public_of(run)
-    sample = samples_view.newest(run)
+    sample = samples.newest(run)
     assert sample is not None
-    samples_view.address(sample, public, True)
-    samples_view.style_copy(run / "style" / f"{name}.safetensors", public)
+    samples.put_sample(sample, public, True)
+    offer_file(run / "style" / f"{name}.safetensors", public)
     return public
 
 

@@ -12,13 +12,13 @@ import gradio as gr
 import pytest
 
 from app.studio.queue import Queue
+from app.studio.runs.samples import find_samples
 from app.studio.settings.differences import find_differences, read_settings
 from app.studio.styles.library import Shelf
 from app.ui.runs import compare_text as words
 from app.ui.runs import slider as run_slider
 from app.ui.runs.compare import ComparisonPage
 from app.ui.runs.curve import draw_together
-from app.ui.runs.samples_view import find_samples
 from tests.app.ui.ended_runs import PROMPTS, write_run
 
 NASTY = "<b>a fox</b> ${1} \"'"

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from app.jobs.views import View
+from app.studio.public_files import offer_file
 from app.studio.queue import Queue
+from app.studio.runs import samples
 from app.ui.runs import samples_view
 from tests.trainers.data.pictures import scene
 from trainers.runs.events import Recorder
@@ -76,7 +78,7 @@ def test_a_run_of_the_same_name_has_another_public_folder(queue, view):
 
 def test_the_archive_and_the_style_are_what_the_run_has(queue, view):
     public = queue.public(view)
-    place = samples_view.archive(view, public)
+    place = samples.archive(view, public)
     with zipfile.ZipFile(place) as packed:
         names = sorted(packed.namelist())
         assert packed.read("dusk/10/01.png") == (view.job.folder / "samples/step-00000010/00.png").read_bytes()
@@ -86,7 +88,7 @@ def test_the_archive_and_the_style_are_what_the_run_has(queue, view):
     ]
     style = view.job.folder / "dusk.safetensors"
     style.write_bytes(b"a style")
-    first, second = (samples_view.style_copy(style, public) for _ in range(2))
+    first, second = (offer_file(style, public) for _ in range(2))
     assert second.read_bytes() == b"a style" and second.name == "dusk.safetensors"
     assert first != second and not first.exists()  # one offer at a time is kept
 
@@ -95,7 +97,7 @@ def test_nothing_drawn_yet_is_said(queue, view):
     for folder in (view.job.folder / "samples").iterdir():
         for file in folder.iterdir():
             file.unlink()
-    assert "<table" not in samples_view.grid(view, queue.public(view)) and samples_view.newest(view.job.folder) is None
+    assert "<table" not in samples_view.grid(view, queue.public(view)) and samples.newest(view.job.folder) is None
 
 
 def test_a_name_from_outside_finds_runs_only(queue, view):

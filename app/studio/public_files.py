@@ -1,0 +1,71 @@
+"""Files that browsers may read: copies in public folders, under names that nobody guesses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from app.jobs.losses import Curve
+from trainers.data.decode import UnreadableError, flatten, open_image
+from trainers.runs.run import whole_file
+
+SMALL, LARGEST = 256, 2048
+"""Sides of the copies that pages show: no larger one is drawn here."""
+FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+def put_web_copy(path: Path, place: Path, small: bool) -> Path:
+    """A picture as WebP at `place` in a public folder; it is drawn once."""
+    if not place.exists():
+        picture = _decoded(path)
+        side = SMALL if small else LARGEST
+        if max(picture.size) > side:
+            picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        with whole_file(place) as building:
+            picture.save(building, "WEBP", quality=86 if small else 92)
+    return place
+
+
+def _decoded(path: Path) -> Image.Image:
+    """A picture, or a plain grey one where it cannot be decoded: one damaged file must not take a page down."""
+    try:
+        return flatten(open_image(path, keep_pixels=LARGEST**2, formats=FORMATS))
+    except UnreadableError:
+        return Image.new("RGB", (SMALL, SMALL), "#808080")
+
+
+def offer_file(file: Path, public: Path) -> Path:
+    """A style file where browsers may download it from: the same file under a second name where that is possible."""
+    place = name_for_download(public, file.name)
+    link_or_copy(file, place)
+    return place
+
+
+def link_or_copy(file: Path, place: Path) -> None:
+    """Put a file at a second place, as a second name for it where that is possible."""
+    try:
+        os.link(file, place)
+    except OSError:  # another disk, or a file system without links; or it is there already
+        with whole_file(place) as building:
+            shutil.copyfile(file, building)
+
+
+def offer_numbers(name: str, curve: Curve, public: Path) -> Path:
+    """Loss and learning rate of every step as a table that other programs read."""
+    place = name_for_download(public, f"{name}-numbers.csv")
+    with whole_file(place) as building:
+        building.write_text(curve.as_csv(), encoding="utf-8")
+    return place
+
+
+def name_for_download(public: Path, name: str) -> Path:
+    """A new address for a file that people save under `name`: what was offered before may be in a browser's cache."""
+    folder = public / f"{os.urandom(6).hex()}"
+    for old in public.iterdir():
+        if old.is_dir() and (old / name).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder / name

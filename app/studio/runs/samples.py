@@ -1,0 +1,96 @@
+"""The samples of a run: which there are, what they show, and all of them as one archive."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.jobs.views import View
+from app.studio.public_files import name_for_download, put_web_copy
+from trainers.runs.run import whole_file
+
+BEFORE, FILE = "before", "file"
+"""What the columns before the first step and of the exported file are called."""
+_FOLDER = re.compile(r"step-(\d{8})")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture: which prompt, at which step, and where it lies."""
+
+    row: int
+    step: int
+    file: bool
+    """Drawn from the exported file."""
+    path: Path
+
+    @property
+    def title(self) -> str:
+        """The head of its column."""
+        return FILE if self.file else BEFORE if self.step == 0 else str(self.step)
+
+
+def find_samples(run: Path) -> list[list[Sample]]:
+    """The pictures of a run by columns: before, each step, and those of the exported file last."""
+    folders = [(int(match[1]), path) for path in _inside(run / "samples") if (match := _FOLDER.fullmatch(path.name))]
+    columns = [_column(path, step, False) for step, path in sorted(folders)]
+    last = max((step for step, _ in folders), default=0)
+    return [column for column in (*columns, _column(run / "samples" / "final", last, True)) if column]
+
+
+def newest(run: Path) -> Sample | None:
+    """The first prompt's newest picture."""
+    columns = find_samples(run)
+    return columns[-1][0] if columns else None
+
+
+def newest_whole(columns: list[list[Sample]]) -> list[Sample]:
+    """The newest column in which every prompt is drawn."""
+    most = max(map(len, columns), default=0)
+    return next((column for column in reversed(columns) if len(column) == most), [])
+
+
+def by_words(view: View, samples: list[Sample]) -> dict[tuple[str, int], Sample]:
+    """Samples by their words, and by how often these came before: each seed draws them once."""
+    prompts = prompts_of(view, max((sample.row + 1 for sample in samples), default=0))
+    return {(prompts[each.row], prompts[: each.row].count(prompts[each.row])): each for each in samples}
+
+
+def prompts_of(view: View, count: int) -> list[str]:
+    """The words of a run's first samples, so many of them; a number where they are not known."""
+    said = dict(view.said.facts).get("prompts")
+    known = [str(prompt) for prompt in said] if isinstance(said, list) else []
+    return [*known, *(f"Picture {number + 1}" for number in range(len(known), count))][:count]
+
+
+def put_sample(sample: Sample, public: Path, small: bool) -> Path:
+    """A sample as WebP in a public folder; it is drawn once, and another picture has another name."""
+    kind = "small" if small else "whole"
+    changed = sample.path.stat().st_mtime_ns
+    place = public / f"{kind}-{sample.step:06d}{'f' if sample.file else ''}-{sample.row:02d}-{changed:x}.webp"
+    return put_web_copy(sample.path, place, small)
+
+
+def archive(view: View, public: Path) -> Path:
+    """All samples of a run as a ZIP in its public folder, named by prompt and step."""
+    columns = find_samples(view.job.folder)
+    place = name_for_download(public, f"{view.job.name}-samples.zip")
+    with whole_file(place) as building, zipfile.ZipFile(building, "w", zipfile.ZIP_STORED) as packed:
+        for column in columns:
+            for sample in column:
+                packed.write(sample.path, f"{view.job.name}/{sample.title}/{sample.row + 1:02d}.png")
+        before_after = view.job.folder / "samples" / "before-after.png"
+        if before_after.is_file():
+            packed.write(before_after, f"{view.job.name}/before-after.png")
+    return place
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _column(folder: Path, step: int, file: bool) -> list[Sample]:
+    found = sorted(path for path in _inside(folder) if re.fullmatch(r"[0-9]{1,4}\.png", path.name))
+    return [Sample(int(path.stem), step, file, path) for path in found]
