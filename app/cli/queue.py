@@ -29,7 +29,7 @@ from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
     from app.jobs.store import Job, Store
-    from app.jobs.trash.trash import Item
+    from app.jobs.trash.trash import TrashItem
     from app.jobs.views import View
 
 Number = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or the name of its run.")]
@@ -82,7 +82,7 @@ def add(
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
     settings = gather_config(config, preset, options, assignments or [])
     store = _open(out)
-    thrown: list[Item] = []
+    thrown: list[TrashItem] = []
     order: dict[str, Any] = {"priority": priority, "first": first, "overwrite": overwrite, "replaced": thrown.append}
     _report(store, add_job(store, settings, actor=MACHINE_OWNER, **order), json)
     for item in [] if json else thrown:

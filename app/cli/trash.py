@@ -16,7 +16,7 @@ from app.units import readable_size
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
-    from app.jobs.trash.trash import Item, Trash
+    from app.jobs.trash.trash import Trash, TrashItem
 
 KINDS = {
     "run": "run",
@@ -80,7 +80,7 @@ def empty(
         say(f"the trash is empty; {readable_size(freed)} freed")
 
 
-def tell_replaced(item: Item, out: Path | None) -> None:
+def tell_replaced(item: TrashItem, out: Path | None) -> None:
     """Say where a run is that another one of its name has replaced."""
     where = f" --out {out}" if out else ""
     say(f"what was {item.name} is in the trash; bring it back with: velatura queue trash restore {item.id}{where}")
@@ -96,7 +96,7 @@ def _open(out: Path | None) -> Trash:
     return found
 
 
-def _find(trash: Trash, words: str) -> Item:
+def _find(trash: Trash, words: str) -> TrashItem:
     found = next((item for item in trash.items(MACHINE_OWNER) if words in (item.id, item.name)), None)
     if found is None:
         raise VelaturaError(f"there is no {words!r} in the trash; `velatura queue trash` shows what there is")

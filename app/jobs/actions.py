@@ -12,7 +12,7 @@ from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
 from app.jobs.trash.runs import ALIAS, bring_back, held, put_aside, start_over, throw_away
-from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Item, Trash, new_id, new_item
+from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder, read_events
@@ -51,7 +51,7 @@ def add(
     priority: int = 0,
     first: bool = False,
     overwrite: bool = False,
-    replaced: Callable[[Item], object] = lambda _item: None,
+    replaced: Callable[[TrashItem], object] = lambda _item: None,
 ) -> Job:
     """Prepare a run, with its images copied in, and put it in line; its folder is there when this returns.
 
@@ -244,7 +244,7 @@ def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[J
     return store.line()
 
 
-def style_item(store: Store, run: Path, name: str, owner: str) -> Item:
+def style_item(store: Store, run: Path, name: str, owner: str) -> TrashItem:
     """A run's style as an item for the trash, with what it was renamed to."""
     return new_item(STYLE, name, owner, {CONTENT: run / "style", "alias": run / ALIAS}, store.runs)
 
@@ -260,7 +260,7 @@ def clear(store: Store, *, actor: Actor) -> list[Job]:
     return removed
 
 
-def delete(store: Store, number: int, *, actor: Actor) -> Item | None:
+def delete(store: Store, number: int, *, actor: Actor) -> TrashItem | None:
     """Move a run with its folder (pictures, samples, checkpoints, style file) to the trash; a small job is gone.
 
     None where there is nothing to bring back.
@@ -313,7 +313,7 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
 
 
 # ---------------------------------------------------------------- within
-def _restore_style(store: Store, trash: Trash, item: Item, actor: Actor) -> None:
+def _restore_style(store: Store, trash: Trash, item: TrashItem, actor: Actor) -> None:
     """Put a run's style back to its run; one that the run has by now goes to the trash."""
     place = store.runs / item.parts[CONTENT]
     there = store.job_in(place.parent)

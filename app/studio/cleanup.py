@@ -18,7 +18,7 @@ _OF_SOMETHING = re.compile(r"[0-9a-f]{32}|[\w-]{22}")
 def sweep_public(queue: Queue, drafts: Drafts, drawings: Path) -> None:
     """Delete from the public folder what belongs to no run, no draft and none of the `drawings` any more.
 
-    What was offered of styles that are gone the shelf deletes at its first look.
+    What was offered of styles that are gone the library deletes at its first look.
     """
     there = list(queue.places.public.iterdir())  # before their owners, so that what comes meanwhile is not among them
     kept = drafts.public_names()

@@ -16,7 +16,7 @@ from app.jobs.losses import Losses
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
-from app.jobs.trash.trash import Item
+from app.jobs.trash.trash import TrashItem
 from app.jobs.views import View, Watcher
 from app.studio.paths import Places
 from app.ui.runs import text as words
@@ -142,7 +142,7 @@ class Queue:
             if offered.is_dir():
                 shutil.rmtree(offered, ignore_errors=True)
 
-    def delete(self, number: int, *, actor: Actor) -> Item | None:
+    def delete(self, number: int, *, actor: Actor) -> TrashItem | None:
         """Move a run to the trash, delete a small job, and all that browsers could see of it."""
         folder = self.store.job(number).folder
         public = self.public_of(folder) if folder.is_dir() else None

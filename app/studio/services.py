@@ -15,7 +15,7 @@ from app.studio.paths import Places
 from app.studio.queue import Queue
 from app.studio.runs.estimate_jobs import Estimating
 from app.studio.runs.estimates import Measured
-from app.studio.styles.library import Shelf
+from app.studio.styles.library import StyleLibrary
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Studio:
     downloads: Downloads
     measured: Measured
     estimating: Estimating
-    shelf: Shelf
+    library: StyleLibrary
     drawings: Drawings
 
     def close(self) -> None:
@@ -44,7 +44,7 @@ class Studio:
 def open_studio(places: Places, uploads: Path, shared: bool = False) -> Studio:
     """The parts of a studio that keeps things in `places`; one that is `shared` takes no paths from people."""
     drafts, queue, measured = Drafts(places), Queue(places), Measured(places)
-    bases, shelf = Bases(anywhere=not shared), Shelf(queue)
+    bases, library = Bases(anywhere=not shared), StyleLibrary(queue)
     return Studio(
         places,
         uploads,
@@ -56,6 +56,6 @@ def open_studio(places: Places, uploads: Path, shared: bool = False) -> Studio:
         Downloads(places),
         measured,
         Estimating(drafts, queue, measured),
-        shelf,
-        Drawings(queue, shelf, bases),
+        library,
+        Drawings(queue, library, bases),
     )

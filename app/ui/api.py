@@ -14,8 +14,7 @@ import gradio as gr
 from app.jobs import actions
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, IN_WORDS
-from app.jobs.trash.trash import Item as Thrown
-from app.jobs.trash.trash import Trash
+from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.views import View
 from app.studio.accounts.people import key_of_program, login_of_key
 from app.studio.dataset import edits
@@ -25,7 +24,8 @@ from app.studio.dataset.uploads import sender_folder, take_in
 from app.studio.runs import samples
 from app.studio.runs.start import start_run, with_orders
 from app.studio.services import Studio
-from app.studio.styles.library import FORMATS, Item
+from app.studio.styles.entry import StyleEntry
+from app.studio.styles.library import FORMATS
 from app.ui.api_schemas import (
     Answer,
     RefusalError,
@@ -194,7 +194,7 @@ class Api:
             "loss": said.loss,
             "memory": said.memory,
             "samples": [samples_view.address(sample, public, False) for sample in columns[-1]] if columns else [],
-            "style": self.studio.shelf.of_run(run),
+            "style": self.studio.library.of_run(run),
             "message": view.line,
         }
 
@@ -257,7 +257,7 @@ class Api:
     def styles(self, search: str = "", page: int = 1) -> Answer:
         """The styles there are, newest first, fifty a page."""
         needle = text_of(search, "search", NAME_LETTERS).casefold()
-        found = [item for item in self.studio.shelf.items() if needle in f"{item.name} {item.words}".casefold()]
+        found = [item for item in self.studio.library.entries() if needle in f"{item.name} {item.words}".casefold()]
         pages = max(1, -(-len(found) // A_PAGE))
         first = (min(max(1, whole_of(page, "page")), pages) - 1) * A_PAGE
         return {"styles": [in_plain(item) for item in found[first : first + A_PAGE]], "pages": pages}
@@ -272,7 +272,7 @@ class Api:
                 "bad_value", f"format is {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {format!r:.80}."
             )
         item = self._item(style)
-        return file_of(must("format", self.studio.shelf.download, item, format))
+        return file_of(must("format", self.studio.library.download, item, format))
 
     @kindly
     def generate(
@@ -351,12 +351,12 @@ class Api:
     def _state(self, run: str) -> Answer:
         return _state(run, self._view(run))
 
-    def _thrown(self, item: str, request: gr.Request | None) -> Thrown:
+    def _thrown(self, item: str, request: gr.Request | None) -> TrashItem:
         trash = Trash(self.studio.queue.store)
         return must("no_item", trash.item, text_of(item, "item", NAME_LETTERS), _actor(request))
 
-    def _item(self, style: str) -> Item:
-        item = self.studio.shelf.item(style) if isinstance(style, str) else None
+    def _item(self, style: str) -> StyleEntry:
+        item = self.studio.library.entry(style) if isinstance(style, str) else None
         if item is None:
             raise RefusalError("no_style", f"There is no style {style!s:.80}: /styles lists them by id.")
         return item

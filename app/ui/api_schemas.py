@@ -12,7 +12,7 @@ import gradio as gr
 from app.errors import as_sentence
 from app.jobs.permissions import NotOwnerError
 from app.studio.dataset.uploads import MOST_PICTURES, Upload
-from app.studio.styles.library import Item
+from app.studio.styles.entry import StyleEntry
 from app.ui.components import text
 from app.ui.web.html import file_address
 from trainers.errors import VelaturaError
@@ -115,7 +115,7 @@ def whole_of(value: Any, name: str) -> int:
     return int(value)
 
 
-def in_plain(item: Item) -> Answer:
+def in_plain(item: StyleEntry) -> Answer:
     """A style as programs see it."""
     return {
         "id": item.id,

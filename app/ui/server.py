@@ -166,7 +166,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
 def _sent(studio: Studio, person: str) -> Sent:
     """What is there of what a person has sent."""
     kept = kept_by(studio.drafts, person)
-    return Sent(kept.pictures, studio.shelf.imported(person), kept.undone)
+    return Sent(kept.pictures, studio.library.imported(person), kept.undone)
 
 
 def _checks(

@@ -19,7 +19,7 @@ from app.studio.generation.generation import Record
 from app.studio.generation.request import Typed, Wish
 from app.studio.paths import Places
 from app.studio.queue import Queue
-from app.studio.styles.library import Shelf
+from app.studio.styles.library import StyleLibrary
 from app.ui.styles.text import NOTES
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
@@ -128,7 +128,7 @@ class Things:
         for number, (mark, more) in enumerate({"phrased": called, "tagged": tags}.items(), 2):
             path = self.places.styles / f"{self.short(mark)}.safetensors"
             save_file({key: number * tensor for key, tensor in tensors.items()}, path, told | more)
-        ids = {item.id: self.owner for item in Shelf(self.queue).items() if not item.run}
+        ids = {item.id: self.owner for item in StyleLibrary(self.queue).entries() if not item.run}
         (self.places.styles / ".owners.json").write_text(json.dumps(ids), encoding="utf-8")
 
     def _file_of(self, mark: str) -> Path:

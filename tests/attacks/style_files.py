@@ -155,7 +155,7 @@ def ways(path: Path, parts: Mapping[str, nn.Module], out: Path) -> Iterator[tupl
     from trainers.formats.read import read_style
 
     yield "inspect", lambda: describe_style(path)
-    yield "shelf", lambda: read_found(path)
+    yield "library", lambda: read_found(path)
     yield "import", lambda: check_numbers(path)
     yield "convert", lambda: write_plain(out, read_style(path))
     yield "merge", lambda: merge_files(out, [(read_style(path), 1.0), (read_style(path), 0.5)])

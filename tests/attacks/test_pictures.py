@@ -70,7 +70,7 @@ from app.studio.generation.generation import Drawing, Record
 from app.studio.paths import Places
 from app.studio.queue import Queue
 from app.ui.runs.samples_view import Sample, address
-from app.studio.styles.library import Shelf
+from app.studio.styles.library import StyleLibrary
 from app.studio.generation.request import Wish
 from trainers.data import decode_memory
 from trainers.training.previews import kept
@@ -81,7 +81,7 @@ from trainers.errors import VelaturaError
 decode_memory.MOST_BYTES = int(sys.argv[2])
 places, AT_ONCE = Places(Path(sys.argv[1])), 4
 queue, pictures = Queue(places), sorted(places.uploads.iterdir())
-drawings = Drawings(queue, Shelf(queue), Bases(anywhere=True))
+drawings = Drawings(queue, StyleLibrary(queue), Bases(anywhere=True))
 
 def folder(name, picture):
     place = places.runs / name

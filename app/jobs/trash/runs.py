@@ -15,7 +15,7 @@ from app.jobs.permissions import Actor
 from app.jobs.process import own_identity
 from app.jobs.states import is_alive
 from app.jobs.store import Job, Store
-from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Item, Trash, link_tree, new_item
+from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Trash, TrashItem, link_tree, new_item
 from trainers.errors import VelaturaError
 from trainers.ranks.map import RANK_MAP
 from trainers.runs.events import Recorder
@@ -49,7 +49,7 @@ def held(store: Store, job: Job) -> Iterator[None]:
         store.release(job, holder)
 
 
-def throw_away(store: Store, job: Job, kind: str = RUN) -> Item:
+def throw_away(store: Store, job: Job, kind: str = RUN) -> TrashItem:
     """Move a held run and its row to the trash, where it is of this kind."""
     with Run(job.folder).training():  # not from under a process that trains it
         pass
@@ -57,7 +57,7 @@ def throw_away(store: Store, job: Job, kind: str = RUN) -> Item:
     return Trash(store).put(item, {"remove": job.id})
 
 
-def put_aside(store: Store, folder: Path) -> Item:
+def put_aside(store: Store, folder: Path) -> TrashItem:
     """Move a run whose place another one takes to the trash, with its row, where it has one.
 
     VelaturaError where it is still in the queue.
@@ -73,7 +73,7 @@ def put_aside(store: Store, folder: Path) -> Item:
         return throw_away(store, job, REPLACED)
 
 
-def start_over(store: Store, job: Job, config: Config) -> Item | None:
+def start_over(store: Store, job: Job, config: Config) -> TrashItem | None:
     """Let a held run wait to be trained from zero with a config, what it was before in the trash.
 
     None where it had learned nothing yet, so that there is nothing to keep.
@@ -95,7 +95,7 @@ def has_learned(run: Run) -> bool:
     return bool(run.checkpoint_steps()) or run.style.is_dir() or drawn
 
 
-def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False) -> str:
+def bring_back(store: Store, item: TrashItem, *, actor: Actor, instead: bool = False) -> str:
     """Bring a run back from the trash exactly as it was, under another name where its own was taken; that name.
 
     One that was restarted takes the place of what became of it, which goes to the trash; while that is at work, it is
@@ -122,7 +122,7 @@ def bring_back(store: Store, item: Item, *, actor: Actor, instead: bool = False)
     return name
 
 
-def _swap(store: Store, trash: Trash, item: Item, there: Job) -> str:
+def _swap(store: Store, trash: Trash, item: TrashItem, there: Job) -> str:
     """Let a run that was restarted and what became of it change places."""
     with held(store, there):
         with Run(there.folder).training():
@@ -170,7 +170,7 @@ def _build(run: Run, fresh: Path, config: Config) -> None:
     Recorder(fresh)("anew")
 
 
-def _called(trash: Trash, item: Item, name: str) -> Item:
+def _called(trash: Trash, item: TrashItem, name: str) -> TrashItem:
     """The item, whose run in the trash is called `name` from now on: in its config, and in the names of its files."""
     item = replace(item, names=tuple(dict.fromkeys((*item.names, name))))
     trash.write(item)  # first: after a kill it is still known what to look for

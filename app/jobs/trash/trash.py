@@ -54,7 +54,7 @@ RowChange = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Item:
+class TrashItem:
     """One thing in the trash."""
 
     id: str
@@ -92,17 +92,17 @@ class Trash:
         self.folder = self.runs / FOLDER
 
     # ---------------------------------------------------------------- looking
-    def items(self, actor: Actor) -> list[Item]:
+    def items(self, actor: Actor) -> list[TrashItem]:
         """What lies in the trash and is the actor's, newest first."""
         return [item for item in self._all() if actor.may_change(item.owner)]
 
-    def item(self, id: str, actor: Actor) -> Item:
+    def item(self, id: str, actor: Actor) -> TrashItem:
         """The item with this id, which comes from outside; VelaturaError where there is none that is the actor's."""
         found = self._here(id)
         actor.check(found.name, found.owner)
         return found
 
-    def restarted(self, number: int) -> Item | None:
+    def restarted(self, number: int) -> TrashItem | None:
         """What the job with this number was before it was restarted last."""
         found = (item for item in self._all() if item.kind == RESTARTED and (item.row or {}).get("id") == number)
         return next(found, None)
@@ -111,17 +111,17 @@ class Trash:
         """Bytes that the actor's items take."""
         return sum(item.size for item in self.items(actor))
 
-    def path(self, item: Item, part: str = CONTENT) -> Path:
+    def path(self, item: TrashItem, part: str = CONTENT) -> Path:
         """Where a part of an item lies."""
         return self.folder / item.id / part
 
     # ---------------------------------------------------------------- in and out
     def put(
         self,
-        item: Item,
+        item: TrashItem,
         change: RowChange | None = None,
         build: Callable[[Path], None] | None = None,
-    ) -> Item:
+    ) -> TrashItem:
         """Move the parts of a new item into the trash; `build` makes what takes the first part's place meanwhile."""
         with self._held():
             moves = self._prepared(item)
@@ -132,7 +132,9 @@ class Trash:
             self._carry_out(moves, change)
         return item
 
-    def bring_back(self, item: Item, place: Path, change: RowChange | None = None, aside: Item | None = None) -> None:
+    def bring_back(
+        self, item: TrashItem, place: Path, change: RowChange | None = None, aside: TrashItem | None = None
+    ) -> None:
         """Move an item's first part to `place`, the others to where they lay, and what is there `aside` into the trash.
 
         VelaturaError where something is in the way and is not to go aside.
@@ -151,7 +153,7 @@ class Trash:
             self._carry_out(moves, change, (item.id,))
 
     # ---------------------------------------------------------------- for good
-    def remove(self, items: Iterable[Item]) -> int:
+    def remove(self, items: Iterable[TrashItem]) -> int:
         """Delete items for good; the bytes that they took."""
         freed = 0
         with self._held():
@@ -164,7 +166,7 @@ class Trash:
         """Delete for good all that is the actor's; the bytes that it took."""
         return self.remove(self.items(actor))
 
-    def tidy(self, now: float | None = None) -> list[Item]:
+    def tidy(self, now: float | None = None) -> list[TrashItem]:
         """Delete for good what is older than 30 days and, on a disk that is nearly full, the oldest; those items."""
         if not self.folder.is_dir():
             return []
@@ -180,9 +182,9 @@ class Trash:
         self.remove(gone)
         return gone + self.make_room()
 
-    def make_room(self) -> list[Item]:
+    def make_room(self) -> list[TrashItem]:
         """Delete for good the oldest items until the disk has its reserve again; those items."""
-        gone: list[Item] = []
+        gone: list[TrashItem] = []
         for item in reversed(self._all() if self.folder.is_dir() and missing(self.runs) else []):
             if not missing(self.runs):
                 break
@@ -231,7 +233,7 @@ class Trash:
         except Timeout:
             raise VelaturaError("another action on the trash takes long; try again in a moment") from None
 
-    def _prepared(self, item: Item) -> list[Move]:
+    def _prepared(self, item: TrashItem) -> list[Move]:
         """The moves of an item's parts into its folder, which is made with what is known of it."""
         parts = {part: place for part, place in item.parts.items() if (self.runs / place).exists()}
         sized = replace(item, parts=parts, size=sum(_size(self.runs / place) for place in parts.values()))
@@ -239,7 +241,7 @@ class Trash:
         self.write(sized)
         return [(self.runs / place, self.path(item, part)) for part, place in parts.items()]
 
-    def write(self, item: Item) -> None:
+    def write(self, item: TrashItem) -> None:
         """Keep what is known of an item."""
         _write_safely(self.folder / item.id / ITEM, asdict(item))
 
@@ -279,18 +281,18 @@ class Trash:
             (self.folder / id).rename(hidden)  # out of sight at once
         shutil.rmtree(hidden, ignore_errors=True)
 
-    def _all(self) -> list[Item]:
+    def _all(self) -> list[TrashItem]:
         """What lies in the trash, whosever it is, newest first."""
         found = (self._read(path) for path in self.folder.glob("[0-9]*"))
         return sorted((item for item in found if item is not None), key=lambda item: item.id, reverse=True)
 
-    def _here(self, id: str) -> Item:
+    def _here(self, id: str) -> TrashItem:
         found = self._read(self.folder / id) if id.replace("-", "").isalnum() else None
         if found is None:
             raise VelaturaError("this is not in the trash any more")
         return found
 
-    def _read(self, folder: Path) -> Item | None:
+    def _read(self, folder: Path) -> TrashItem | None:
         """The item in a folder; None where it has no parts.
 
         It is of kind `DAMAGED` where nothing can be read of it, and of `NEWER` where not all of it is known here.
@@ -299,22 +301,22 @@ class Trash:
             return None
         try:
             kept = json.loads((folder / ITEM).read_text(encoding="utf-8"))
-            known = {one.name: kept[one.name] for one in fields(Item) if one.name in kept}
+            known = {one.name: kept[one.name] for one in fields(TrashItem) if one.name in kept}
             if known != kept or kept["kind"] not in KINDS:
                 known["kind"] = NEWER
-            return Item(**known | {"names": tuple(kept["names"])})
+            return TrashItem(**known | {"names": tuple(kept["names"])})
         except (OSError, ValueError, TypeError, KeyError):
             moved = folder.stat().st_mtime
-            return Item(folder.name, DAMAGED, "damaged item", "", moved, _size(folder), {})
+            return TrashItem(folder.name, DAMAGED, "damaged item", "", moved, _size(folder), {})
 
 
 def new_item(
     kind: str, name: str, owner: str, parts: Mapping[str, Path], runs: Path, row: dict[str, Any] | None = None
-) -> Item:
+) -> TrashItem:
     """An item of now, with the parts that lie at these places."""
     places = {part: as_kept(path, runs) for part, path in parts.items()}
     names = (name,) if kind in RUNS else ()
-    return Item(new_id(), kind, name, owner, time.time(), 0, places, row, names)
+    return TrashItem(new_id(), kind, name, owner, time.time(), 0, places, row, names)
 
 
 def new_id() -> str:

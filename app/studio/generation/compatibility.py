@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.errors import as_sentence
 from app.studio.base_models import Base, Bases
 from app.studio.generation.request import MOST_STYLES, SIDE, Wish, style_field
-from app.studio.styles.library import Item
+from app.studio.styles.entry import StyleEntry
 from app.ui.playground import text as words
 from trainers.composition.ways import SUM, UNMERGED, read_composition
 from trainers.config.presets import STARTER, guidance_for
@@ -19,9 +19,9 @@ from trainers.models.family import FAMILIES
 
 @dataclass(frozen=True)
 class Fit:
-    """A wish held against the shelf and the bases."""
+    """A wish held against the styles and the bases."""
 
-    items: tuple[Item | None, ...]
+    items: tuple[StyleEntry | None, ...]
     """Its styles; None for one that is gone."""
     base: Base
     size: tuple[int, int]
@@ -34,9 +34,9 @@ class Fit:
     """A sentence for each field that has to be changed."""
 
 
-def find_fit(wish: Wish, shelf: Mapping[str, Item], bases: Bases) -> Fit:
+def find_fit(wish: Wish, library: Mapping[str, StyleEntry], bases: Bases) -> Fit:
     """Hold a wish against the styles there are, by id, and the bases."""
-    items = tuple(shelf.get(style) for style, _ in wish.styles)
+    items = tuple(library.get(style) for style, _ in wish.styles)
     base = chosen_base(wish.base, items, bases)
     problems: dict[str, str] = {}
     for place, item in enumerate(items):
@@ -58,7 +58,7 @@ def find_fit(wish: Wish, shelf: Mapping[str, Item], bases: Bases) -> Fit:
     return Fit(items, base, size, stride, guidance_for(base.model), problems)
 
 
-def chosen_base(model: str, items: tuple[Item | None, ...], bases: Bases) -> Base:
+def chosen_base(model: str, items: tuple[StyleEntry | None, ...], bases: Bases) -> Base:
     """The base that was asked for, else that of the first style, else the starter."""
     first = next((item for item in items if item is not None), None)
     if model:
@@ -67,7 +67,7 @@ def chosen_base(model: str, items: tuple[Item | None, ...], bases: Bases) -> Bas
     return own_base(first, bases)
 
 
-def own_base(item: Item | None, bases: Bases) -> Base:
+def own_base(item: StyleEntry | None, bases: Bases) -> Base:
     """The base that a style was trained on, where it is here, else another one that it fits; without one the starter.
 
     Where there is none, the base that comes back has a problem and no name.
@@ -83,7 +83,7 @@ def own_base(item: Item | None, bases: Bases) -> Base:
     return next(fitting, Base("", family(item.family), item.family, problem=none))
 
 
-def misfit(item: Item, base: Base) -> str:
+def misfit(item: StyleEntry, base: Base) -> str:
     """Why a style cannot be used with a base; nothing where it can, or where nobody knows."""
     theirs, its = family(item.family), family(base.family)
     if item.starter == base.is_starter and (not theirs or not its or theirs == its):
@@ -98,7 +98,7 @@ def family(said: str) -> str:
     return "" if known is None else words.FAMILIES.get(known.name, known.title)
 
 
-def _about_style(wish: Wish, place: int, item: Item | None, base: Base) -> str:
+def _about_style(wish: Wish, place: int, item: StyleEntry | None, base: Base) -> str:
     if item is None:
         return words.GONE_STYLE
     if place >= MOST_STYLES:
@@ -110,7 +110,7 @@ def _about_style(wish: Wish, place: int, item: Item | None, base: Base) -> str:
     return "" if base.problem else misfit(item, base)
 
 
-def _about_way(wish: Wish, items: tuple[Item | None, ...]) -> str:
+def _about_way(wish: Wish, items: tuple[StyleEntry | None, ...]) -> str:
     """Why styles cannot be combined so; ways that merge take changes of layers, and words are there in any."""
     if wish.compose == SUM or None in items:
         return ""

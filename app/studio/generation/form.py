@@ -9,7 +9,7 @@ from app.state_file import StateFile
 from app.studio.generation.request import Typed
 from app.studio.paths import Places
 from app.studio.queue import Queue
-from app.studio.styles.library import Item
+from app.studio.styles.entry import StyleEntry
 from app.ui.playground import text as words
 
 FIRST_STRENGTH = "0.8"
@@ -41,7 +41,7 @@ def _restored(damaged: bytes, before: Typed | None) -> Typed:
     return (before or Typed()).with_(notice=words.FIELDS_RESTORED if before else words.FIELDS_LOST)
 
 
-def begin_with(item: Item | None, queue: Queue, before: Typed | None = None, drawn: Iterable[str] = ()) -> Typed:
+def begin_with(item: StyleEntry | None, queue: Queue, before: Typed | None = None, drawn: Iterable[str] = ()) -> Typed:
     """The fields for trying a style, or for none; the other settings as they were `before`.
 
     A prompt that somebody has typed and not `drawn` yet is kept, too.
@@ -53,7 +53,7 @@ def begin_with(item: Item | None, queue: Queue, before: Typed | None = None, dra
     return before.with_(prompt=prompt, styles=styles, base="", size="")
 
 
-def first_prompt(item: Item | None, queue: Queue) -> str:
+def first_prompt(item: StyleEntry | None, queue: Queue) -> str:
     """What to draw first with a style: what its run drew first, else something plain with its word."""
     view = queue.run(item.run) if item is not None and item.run else None
     said = dict(view.said.facts).get("prompts") if view is not None else None

@@ -29,7 +29,7 @@ from app.studio.generation.request import Wish, WishError, wish_from
 from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy, put_web_copy
 from app.studio.queue import Queue, share
-from app.studio.styles.library import Shelf
+from app.studio.styles.library import StyleLibrary
 from app.ui.playground import text as words
 from app.ui.runs import text
 from trainers.errors import VelaturaError
@@ -51,8 +51,8 @@ LOOK_EVERY = 0.3
 class Drawings:
     """One a server. What stands in the folders is read once; safe to use from many threads."""
 
-    def __init__(self, queue: Queue, shelf: Shelf, bases: Bases) -> None:
-        self.queue, self.shelf, self.bases = queue, shelf, bases
+    def __init__(self, queue: Queue, library: StyleLibrary, bases: Bases) -> None:
+        self.queue, self.library, self.bases = queue, library, bases
         self.root = queue.places.root.absolute() / "drawings"
         self._lock = threading.RLock()
         self._records: dict[str, Record] = {}
@@ -63,7 +63,7 @@ class Drawings:
 
         Raises WishError, with a sentence for each field, where it cannot be drawn as it is.
         """
-        items = {item.id: item for item in self.shelf.items()}
+        items = {item.id: item for item in self.library.entries()}
         fit = find_fit(wish, items, self.bases)
         if fit.problems:
             raise WishError(fit.problems)

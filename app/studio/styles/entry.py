@@ -1,4 +1,4 @@
-"""What the file of a style tells, for the shelf: of one trained here with its run's help, of another by its header."""
+"""What the library shows of a style: of one trained here with its run's help, of another by its file's header."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONGEST_WORDS, LONGEST_NOTE, MOST_TAGS = 80, 400, 5
 
 
 @dataclass(frozen=True)
-class Item:
+class StyleEntry:
     """One style."""
 
     id: str
@@ -69,7 +69,7 @@ class Item:
     """Those that leave something out."""
 
 
-def read_trained(path: Path, view: View) -> Item:
+def read_trained(path: Path, view: View) -> StyleEntry:
     """The style of a run; VelaturaError where its file is none."""
     outline, table = read_outline(path), Run(view.job.folder).table()
     glance = glance_at(outline)
@@ -92,7 +92,7 @@ def read_trained(path: Path, view: View) -> Item:
     )
 
 
-def read_found(path: Path) -> Item:
+def read_found(path: Path) -> StyleEntry:
     """A style that was made elsewhere; VelaturaError where the file is none. All that it says is a stranger's text."""
     outline = read_outline(path)
     glance = glance_at(outline)
@@ -148,12 +148,12 @@ def _readers(outline: Style, family: str) -> dict[str, Any]:
     }
 
 
-def _item(path: Path, glance: Glance, outline: Style, **facts: Any) -> Item:
+def _item(path: Path, glance: Glance, outline: Style, **facts: Any) -> StyleEntry:
     seen = path.stat()
     facts |= _readers(outline, glance.base.family)
     facts |= {"method": glance.trained_as or glance.method, "family": glance.base.family}
     facts |= {"starter": bool(glance.base.fits_only), "only_here": glance.only_here}
-    return Item(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
+    return StyleEntry(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
 
 
 def _title(base: str, told: object) -> str:

@@ -1,4 +1,4 @@
-"""The shelf: every style that was trained here or taken in from elsewhere, and what is done with their files."""
+"""The library: every style that was trained here or taken in from elsewhere, and what is done with their files."""
 
 from __future__ import annotations
 
@@ -17,22 +17,19 @@ from app.jobs.actions import style_item
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, IN_WORDS
 from app.jobs.trash.runs import ALIAS
-from app.jobs.trash.trash import CONTENT, STYLE, Trash, new_item
-from app.jobs.trash.trash import Item as Thrown
+from app.jobs.trash.trash import CONTENT, STYLE, Trash, TrashItem, new_item
 from app.jobs.views import View
 from app.state_file import StateFile
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
 from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy
 from app.studio.queue import Queue
-from app.studio.styles.entry import LONGEST_WORDS, Item, check_numbers, plain, read_found, read_trained
+from app.studio.styles.entry import LONGEST_WORDS, StyleEntry, check_numbers, plain, read_found, read_trained
 from app.ui.styles import text as words
 from trainers.errors import VelaturaError
 from trainers.formats.clients import peft
 from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
 from trainers.runs.run import Run, plain_disk_errors, whole_file
-
-__all__ = ["FORMATS", "Item", "Shelf"]
 
 FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
 SUFFIX = ".safetensors"
@@ -43,19 +40,19 @@ OFFERED = "styles"
 Stamp = tuple[int, int]
 
 
-class Shelf:
+class StyleLibrary:
     """One a server. What a file says is read once, whoever looks how often; safe to use from many threads."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue, self.places = queue, queue.places
         self._lock, self._writing = threading.RLock(), threading.Lock()
-        self._read: dict[Path, tuple[Stamp, Item | None]] = {}
+        self._read: dict[Path, tuple[Stamp, StyleEntry | None]] = {}
         self._ids: frozenset[str] | None = None
         self._owned = StateFile(self.places.styles / OWNERS, _parse_owners, json.dumps)
         self._secret = hashlib.sha256(b"shelf" + self.places.secret()).digest()
 
     # ---------------------------------------------------------------- what there is
-    def items(self) -> list[Item]:
+    def entries(self) -> list[StyleEntry]:
         """Every style, newest first."""
         runs = {path: view for view in self.queue.runs() if (path := style_of_run(view.job.folder)) is not None}
         others = self._others()
@@ -70,9 +67,9 @@ class Shelf:
                 self._sweep()
         return sorted(there.values(), key=lambda item: -item.made)
 
-    def item(self, id: str) -> Item | None:
+    def entry(self, id: str) -> StyleEntry | None:
         """The style with this id, None where there is none; the id comes from outside."""
-        return next((item for item in self.items() if item.id == id), None)
+        return next((item for item in self.entries() if item.id == id), None)
 
     def imported(self, owner: str) -> int:
         """Bytes of the styles that somebody has imported."""
@@ -83,10 +80,10 @@ class Shelf:
 
     def of_run(self, name: str) -> str:
         """The id of a run's style, empty where it has none."""
-        return next((item.id for item in self.items() if item.run == name), "")
+        return next((item.id for item in self.entries() if item.run == name), "")
 
     # ---------------------------------------------------------------- files out
-    def download(self, item: Item, format: str) -> Path:
+    def download(self, item: StyleEntry, format: str) -> Path:
         """The style as `safetensors`, for `diffusers` or `peft`, its word as `embedding`, or its settings as `toml`.
 
         It lies where browsers may download it from.
@@ -112,7 +109,7 @@ class Shelf:
         except FileNotFoundError as error:
             raise VelaturaError(words.GONE) from error
 
-    def for_diffusers(self, item: Item) -> Path | None:
+    def for_diffusers(self, item: StyleEntry) -> Path | None:
         """The file of a style that diffusers loads, None where it is written when asked for.
 
         VelaturaError says why there can be none.
@@ -125,22 +122,22 @@ class Shelf:
             raise VelaturaError(words.NOT_FOR_DIFFUSERS.format(item.name, reason))
         return None
 
-    def word_of(self, item: Item) -> Path | None:
+    def word_of(self, item: StyleEntry) -> Path | None:
         """The file with the word that was trained together with a style, None where there is none."""
         return embedding_beside(item.path) if item.run else None
 
-    def peft_of(self, item: Item) -> Path | None:
+    def peft_of(self, item: StyleEntry) -> Path | None:
         """The folder with a style as PEFT reads it, None where its method has no such form."""
         return peft.peft_beside(item.path) if item.run else None
 
-    def public(self, item: Item) -> Path:
+    def public(self, item: StyleEntry) -> Path:
         """The folder of what browsers may have of a style; its name cannot be guessed."""
         folder = self.places.public / OFFERED / self._public_name(item.id)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
     # ---------------------------------------------------------------- files in
-    def take_in(self, upload: Path, name: str, folder: Path | None = None, owner: str = "") -> Item:
+    def take_in(self, upload: Path, name: str, folder: Path | None = None, owner: str = "") -> StyleEntry:
         """Take in a style of `owner` that was made elsewhere and is called `name` there; the upload is gone afterwards.
 
         `folder` is where uploads of whoever sends it lie, that of all uploads where it is not given.
@@ -165,7 +162,7 @@ class Shelf:
             shutil.rmtree(coming, ignore_errors=True)
             forget(upload, uploads)
 
-    def rename(self, item: Item, typed: str, *, actor: Actor) -> Item:
+    def rename(self, item: StyleEntry, typed: str, *, actor: Actor) -> StyleEntry:
         """Call a style something else, as far as a file may be called so; a trained one's run keeps its name."""
         actor.check(item.name, item.owner)
         name = safe_name(typed)
@@ -182,7 +179,7 @@ class Shelf:
         shutil.rmtree(self.public(item), ignore_errors=True)
         return self._again(item.id)
 
-    def remove(self, item: Item, with_run: bool = False, *, actor: Actor) -> Thrown | None:
+    def remove(self, item: StyleEntry, with_run: bool = False, *, actor: Actor) -> TrashItem | None:
         """Move a style's file in all its forms to the trash; the run of a trained one stays, unless it is to go too.
 
         VelaturaError where the run is not at rest, or where it is not the actor's to delete.
@@ -219,7 +216,7 @@ class Shelf:
         """The files that were made elsewhere; also those put there by hand, which are too large for an upload."""
         return [path for path in self.places.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
 
-    def _trained(self, path: Path, view: View) -> Item | None:
+    def _trained(self, path: Path, view: View) -> StyleEntry | None:
         item = self._known(path, view)
         try:
             alias = safe_name((view.job.folder / ALIAS).read_text(encoding="utf-8"))
@@ -227,7 +224,7 @@ class Shelf:
             return item
         return replace(item, name=alias) if item is not None and alias else item
 
-    def _found(self, path: Path, owners: Mapping[str, str]) -> Item | None:
+    def _found(self, path: Path, owners: Mapping[str, str]) -> StyleEntry | None:
         item = self._known(path, None)
         return replace(item, owner=owners[item.id]) if item is not None and item.id in owners else item
 
@@ -239,7 +236,7 @@ class Shelf:
         with self._owned.lock():
             self._owned.write(self._owners() | {id: owner})
 
-    def _known(self, path: Path, view: View | None) -> Item | None:
+    def _known(self, path: Path, view: View | None) -> StyleEntry | None:
         """What a file is, read anew where it has changed; None where it is no style that can be read."""
         try:
             seen = path.stat()
@@ -252,7 +249,7 @@ class Shelf:
         except (FileNotFoundError, VelaturaError):
             return None
 
-    def _put(self, checked: Path, shown: str, owner: str) -> Item:
+    def _put(self, checked: Path, shown: str, owner: str) -> StyleEntry:
         """Check a file that has come in and give it its place."""
         try:
             with self._writing:  # one at a time: the largest that is taken unfolds into a gigabyte
@@ -262,7 +259,7 @@ class Shelf:
             raise VelaturaError(sentence) from error.__cause__
         found = read_found(checked)
         with self._lock, plain_disk_errors(self.places.styles / checked.name):
-            here = self.item(found.id)
+            here = self.entry(found.id)
             if here is not None:
                 raise VelaturaError(words.HERE_ALREADY.format(here.name))
             names = (found.name if number == 1 else f"{found.name} {number}" for number in range(1, 10_000))
@@ -282,37 +279,37 @@ class Shelf:
             if not place.is_file():
                 write_plain(place, read_style(source))
 
-    def _is_taken(self, name: str, item: Item | None = None) -> bool:
+    def _is_taken(self, name: str, item: StyleEntry | None = None) -> bool:
         """Whether another style than this one has a name; on some systems capital and small letters are one."""
-        others = {each.name.casefold() for each in self.items() if item is None or each.id != item.id}
+        others = {each.name.casefold() for each in self.entries() if item is None or each.id != item.id}
         own = item is not None and not item.run and item.path.stem.casefold() == name.casefold()
         return name.casefold() in others or (not own and (self.places.styles / f"{name}{SUFFIX}").exists())
 
-    def _again(self, id: str) -> Item:
-        item = self.item(id)
+    def _again(self, id: str) -> StyleEntry:
+        item = self.entry(id)
         if item is None:
             raise VelaturaError(words.GONE)
         return item
 
-    def _run(self, item: Item) -> View:
+    def _run(self, item: StyleEntry) -> View:
         view = self.queue.run(item.run)
         if view is None:
             raise VelaturaError(words.GONE)
         return view
 
-    def _word(self, item: Item) -> Path:
+    def _word(self, item: StyleEntry) -> Path:
         file = self.word_of(item)
         if file is None:
             raise VelaturaError(words.NO_WORD_OF_ITS_OWN.format(item.name))
         return file
 
-    def _peft(self, item: Item) -> Path:
+    def _peft(self, item: StyleEntry) -> Path:
         folder = self.peft_of(item)
         if folder is None:
             raise VelaturaError(words.NO_PEFT.format(item.name))
         return folder
 
-    def _settings(self, item: Item) -> Path:
+    def _settings(self, item: StyleEntry) -> Path:
         if not item.run:
             raise VelaturaError(words.NO_SETTINGS.format(item.name))
         return self._run(item).job.folder / "config.toml"

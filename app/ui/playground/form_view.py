@@ -9,7 +9,7 @@ from app.studio.base_models import Base
 from app.studio.generation.compatibility import Fit, misfit
 from app.studio.generation.generate import SAMPLERS
 from app.studio.generation.request import MOST_STYLES, STRENGTH, Typed, Wish, style_field
-from app.studio.styles.library import Item
+from app.studio.styles.entry import StyleEntry
 from app.ui.components import text as shared
 from app.ui.playground import text as words
 from app.ui.web.html import button, icon, text
@@ -27,7 +27,7 @@ class Sheet:
     typed: Typed
     wish: Wish
     """What was typed, as far as it could be read."""
-    shelf: Sequence[Item]
+    library: Sequence[StyleEntry]
     bases: Sequence[Base]
     own: Base
     """What is drawn on where nobody has chosen a base."""
@@ -45,7 +45,7 @@ class Sheet:
 
 def fields(sheet: Sheet) -> str:
     """The whole form."""
-    draw = f'<button class="{"go" if sheet.shelf else "quiet"}" data-key="draw" data-draw>{text(words.DRAW)}</button>'
+    draw = f'<button class="{"go" if sheet.library else "quiet"}" data-key="draw" data-draw>{text(words.DRAW)}</button>'
     refused = f'<p class="problem" data-key="said" role="alert">{text(sheet.said)}</p>' if sheet.said else ""
     return (
         f'<form class="desk" data-count="{sheet.count}" novalidate>{_first(sheet)}{_prompt(sheet)}{_styles(sheet)}'
@@ -54,7 +54,7 @@ def fields(sheet: Sheet) -> str:
 
 
 def _first(sheet: Sheet) -> str:
-    if sheet.shelf:
+    if sheet.library:
         return ""
     link = f'<a class="go" href="./">{text(shared.FIRST_STYLE)}</a>'
     return f'<div class="first" data-key="first"><p>{text(words.NO_STYLES)}</p>{link}</div>'
@@ -79,10 +79,10 @@ def _prompt(sheet: Sheet) -> str:
 def _styles(sheet: Sheet) -> str:
     rows = "".join(_row(sheet, place) for place in range(len(sheet.typed.styles)))
     some = bool(sheet.typed.styles)
-    more = len(sheet.typed.styles) < MOST_STYLES and len(sheet.shelf) > len(sheet.typed.styles)
+    more = len(sheet.typed.styles) < MOST_STYLES and len(sheet.library) > len(sheet.typed.styles)
     add = button(words.ADD_STYLE, "add", kind="small") if more else ""
-    none = "" if some or not sheet.shelf else f'<p class="hint">{text(words.PLAIN_ONLY)}</p>'
-    if not (some or sheet.shelf):
+    none = "" if some or not sheet.library else f'<p class="hint">{text(words.PLAIN_ONLY)}</p>'
+    if not (some or sheet.library):
         return ""
     return (
         f'<fieldset class="chosen" data-key="styles"><legend>{text(words.STYLES)}</legend>{rows}{none}{add}</fieldset>'
@@ -93,7 +93,7 @@ def _row(sheet: Sheet, place: int) -> str:
     style, strength = sheet.typed.styles[place]
     item, field = sheet.fit.items[place], style_field(place)
     name = item.name if item is not None else style
-    options = "".join(_option(sheet, place, each, style) for each in sheet.shelf)
+    options = "".join(_option(sheet, place, each, style) for each in sheet.library)
     if item is None:
         options += f'<option value="{text(style)}" selected>{text(words.GONE_NAME)}</option>'
     low, high = STRENGTH
@@ -111,7 +111,7 @@ def _row(sheet: Sheet, place: int) -> str:
     )
 
 
-def _option(sheet: Sheet, place: int, item: Item, chosen: str) -> str:
+def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> str:
     """A style to choose; greyed, with the reason, where it does not go with the base that others have settled."""
     settled = place > 0 or bool(sheet.typed.base)
     taken = any(style == item.id for style, _ in sheet.typed.styles) and item.id != chosen

@@ -16,7 +16,7 @@ from app.studio.generation.form import FIRST_STRENGTH, Desk, begin_with, first_p
 from app.studio.generation.generation import Drawing
 from app.studio.generation.request import MOST_STYLES, SWITCHES, Typed, WishError, as_typed, read_typed
 from app.studio.services import Studio
-from app.studio.styles.library import Item
+from app.studio.styles.entry import StyleEntry
 from app.ui.components.errors import reason
 from app.ui.components.events import actor_of, digest, flag, given_back, items, key_of, number, said
 from app.ui.components.live import patched
@@ -83,16 +83,16 @@ class Playground:
     # ---------------------------------------------------------------- the fields
     def open(self, request: gr.Request) -> str:
         """The fields as they were left; where the address names a style, or nothing was left, ready to try one."""
-        key, shelf = key_of(request), self.studio.shelf.items()
+        key, library = key_of(request), self.studio.library.entries()
         wanted = str(request.query_params.get("style", ""))[:LONGEST_ID]
         typed = self.desk.read(key)
-        item = next((one for one in shelf if one.id == wanted), None)
+        item = next((one for one in library if one.id == wanted), None)
         if item is not None and (typed is None or item.id not in dict(typed.styles)):
             drawn = {drawing.wish.prompt for drawing in self.studio.drawings.history(key)}
-            typed = begin_with(item, self.studio.queue, typed, drawn | self._first_prompts(shelf))
+            typed = begin_with(item, self.studio.queue, typed, drawn | self._first_prompts(library))
             self.desk.keep(key, typed)
         elif typed is None:
-            typed = begin_with(shelf[0] if shelf else None, self.studio.queue)
+            typed = begin_with(library[0] if library else None, self.studio.queue)
         return self._fields(typed, Show(fresh="all", problems=False, said=typed.notice))
 
     def typed(self, request: gr.Request, event: gr.EventData) -> str:
@@ -173,9 +173,9 @@ class Playground:
 
     # ---------------------------------------------------------------- within
     def _fields(self, typed: Typed, show: Show) -> str:
-        shelf, bases = self.studio.shelf.items(), self.studio.bases
+        library, bases = self.studio.library.entries(), self.studio.bases
         wish, problems = read_typed(typed)
-        fit = find_fit(wish, {item.id: item for item in shelf}, bases)
+        fit = find_fit(wish, {item.id: item for item in library}, bases)
         problems |= fit.problems
         if not show.problems and not typed.prompt.strip():
             problems.pop("prompt", None)
@@ -184,7 +184,7 @@ class Playground:
             Sheet(
                 typed=typed,
                 wish=wish,
-                shelf=shelf,
+                library=library,
                 bases=bases.found(),
                 own=own_base(first, bases),
                 fit=fit,
@@ -198,25 +198,25 @@ class Playground:
 
     def _with_one_more(self, typed: Typed) -> Typed:
         """The fields with another style, the newest that goes with the base and is not among them."""
-        shelf = self.studio.shelf.items()
+        library = self.studio.library.entries()
         wish, _ = read_typed(typed)
-        base = find_fit(wish, {item.id: item for item in shelf}, self.studio.bases).base
-        free = [item for item in shelf if item.id not in dict(typed.styles)]
+        base = find_fit(wish, {item.id: item for item in library}, self.studio.bases).base
+        free = [item for item in library if item.id not in dict(typed.styles)]
         fitting = [item for item in free if not (typed.styles or typed.base) or not misfit(item, base)]
         taken = (fitting or free)[:1] if len(typed.styles) < MOST_STYLES else []
         return typed.with_(styles=(*typed.styles, *((item.id, FIRST_STRENGTH) for item in taken)))
 
     def _with_its_prompt(self, typed: Typed) -> tuple[Typed, str]:
         """The fields with what another style drew first, unless somebody has words of their own; what is fresh then."""
-        shelf = self.studio.shelf.items()
-        if typed.prompt not in self._first_prompts(shelf):
+        library = self.studio.library.entries()
+        if typed.prompt not in self._first_prompts(library):
             return typed, ""
-        first = next((item for item in shelf if item.id == typed.styles[0][0]), None) if typed.styles else None
+        first = next((item for item in library if item.id == typed.styles[0][0]), None) if typed.styles else None
         return typed.with_(prompt=first_prompt(first, self.studio.queue)), "prompt"
 
-    def _first_prompts(self, shelf: list[Item]) -> set[str]:
+    def _first_prompts(self, library: list[StyleEntry]) -> set[str]:
         """What stands in the prompt by itself."""
-        return {first_prompt(item, self.studio.queue) for item in (*shelf, None)}
+        return {first_prompt(item, self.studio.queue) for item in (*library, None)}
 
     def _once_more(self, key: str, id: str, draw: bool, request: gr.Request) -> Shown:
         """Draw something again, or put its settings back into the fields."""

@@ -13,7 +13,7 @@ from app.jobs.permissions import Actor, NotOwnerError
 from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.trash.runs import has_learned
-from app.jobs.trash.trash import Item, Trash
+from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.views import View
 from app.studio.queue import SMALL_JOB, Queue
 from app.studio.runs import failures
@@ -101,7 +101,7 @@ def _repair(queue: Queue, actor: Actor) -> Answer:
     return Answer(banner(words.REPAIRED.format(source, done.aside.name)))
 
 
-def undoable(said: str, item: Item | None) -> str:
+def undoable(said: str, item: TrashItem | None) -> str:
     """A line that says what was done, with the way back where there is one."""
     return banner(said, button(words.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
 

@@ -42,7 +42,7 @@ class ComparisonPage:
     """The parts of the page and what happens in them. What a page has seen comes back with each request."""
 
     def __init__(self, studio: Studio) -> None:
-        self.queue, self.shelf = studio.queue, studio.shelf
+        self.queue, self.library = studio.queue, studio.library
         self.notice = block("", elem_id="comparison-notice")
         close = {"close": text.CLOSE, "earlier": words.TO_THE_LEFT, "later": words.TO_THE_RIGHT}
         self.sheet = patched("runs.js", "light.js", "samples.js", elem_id="comparison", words=close)
@@ -69,7 +69,7 @@ class ComparisonPage:
     def fetched(self, event: gr.EventData) -> Shown:
         """Make the file that a menu offers, and let the browser save it."""
         try:
-            return {self.files: make_offered(self.shelf, event), self.notice: ""}
+            return {self.files: make_offered(self.library, event), self.notice: ""}
         except (OSError, VelaturaError) as error:
             return {self.notice: banner(text.NO_FILE.format(error), kind="problem")}
 
@@ -81,7 +81,7 @@ class ComparisonPage:
             return empty_page(title, lead.format(lost or ", ".join(names)), text.TO_THE_RUNS, "runs")
         said = [words.MISSING.format(lost)] if lost else []
         said += [words.TOO_MANY] if len(views) > MOST else []
-        items = {item.run: item for item in self.shelf.items() if item.run}
+        items = {item.run: item for item in self.library.entries() if item.run}
         sides = [
             Side(
                 view,
@@ -93,4 +93,4 @@ class ComparisonPage:
             )
             for view in views[:MOST]
         ]
-        return compared(sides, self.shelf, said)
+        return compared(sides, self.library, said)

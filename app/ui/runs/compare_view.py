@@ -12,7 +12,8 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.views import View
 from app.studio.runs.samples import Sample, by_words, newest_whole
 from app.studio.settings.differences import find_differences, setting
-from app.studio.styles.library import Item, Shelf
+from app.studio.styles.entry import StyleEntry
+from app.studio.styles.library import StyleLibrary
 from app.ui.components.download_menu import offers
 from app.ui.runs import compare_text as words
 from app.ui.runs import run_view
@@ -35,8 +36,8 @@ class Side:
     settings: Mapping[str, Any]
     columns: list[list[Sample]]
     """Its samples: before, each step, and those of the file last."""
-    item: Item | None
-    """Its style on the shelf, once it has ended and there is one."""
+    item: StyleEntry | None
+    """Its style in the library, once it has ended and there is one."""
 
     @property
     def name(self) -> str:
@@ -52,14 +53,14 @@ class Side:
         return by_words(self.view, self.last)
 
 
-def compared(sides: Sequence[Side], shelf: Shelf, said: Sequence[str]) -> str:
+def compared(sides: Sequence[Side], library: StyleLibrary, said: Sequence[str]) -> str:
     """The whole page; `said` is what there is to say about the runs that were asked for."""
     notes = "".join(banner(" ".join(each)) for each in (said, _cautions(sides)) if each)
     return (
         f'<div class="title" data-title="{text(words.TITLE)}"><div><a class="back" href="runs">{text(run_words.TITLE)}'
         f"</a><h1>{text(words.TITLE)}</h1></div></div>"
         f'<div class="notes-above">{notes}</div>'
-        f'<ul class="heads">{"".join(_head(place, side, shelf) for place, side in enumerate(sides, 1))}</ul>'
+        f'<ul class="heads">{"".join(_head(place, side, library) for place, side in enumerate(sides, 1))}</ul>'
         f'<div class="beside of{len(sides)}">{_pictures(sides)}{_differences(sides)}{_losses(sides)}</div>'
     )
 
@@ -77,9 +78,9 @@ def _cautions(sides: Sequence[Side]) -> list[str]:
     return found
 
 
-def _head(place: int, side: Side, shelf: Shelf) -> str:
+def _head(place: int, side: Side, library: StyleLibrary) -> str:
     view = side.view
-    download = offers(shelf, side.item) if side.item is not None else ""
+    download = offers(library, side.item) if side.item is not None else ""
     return (
         f'<li data-key="{text(side.name)}"><div class="whose">{line_mark(place)}<h2>'
         f'<a href="run?id={text(side.name)}">{text(side.name)}</a></h2></div>{run_view.chip(view.state)}'

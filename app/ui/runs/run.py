@@ -15,7 +15,7 @@ from app.studio.public_files import offer_file, offer_numbers
 from app.studio.queue import Queue, share
 from app.studio.runs import failures, samples
 from app.studio.services import Studio
-from app.studio.styles.library import Shelf
+from app.studio.styles.library import StyleLibrary
 from app.ui.components.dialogs import dialogs
 from app.ui.components.events import actor_of, digest, given_back, number, said
 from app.ui.components.live import patched
@@ -38,7 +38,7 @@ Shown = dict[Any, Any]
 def build(studio: Studio, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
-    page = RunPage(studio.queue, studio.shelf)
+    page = RunPage(studio.queue, studio.library)
     state = [page.name, page.seen]
     opening = demo.load(page.open, None, [page.name, page.timer], **AT_ONCE)
     opening.then(page.tick, state, page.everything, **AT_ONCE)
@@ -54,8 +54,8 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
 class RunPage:
     """The parts of the page and what happens in them. What a page has seen comes back with each request."""
 
-    def __init__(self, queue: Queue, shelf: Shelf) -> None:
-        self.queue, self.shelf = queue, shelf
+    def __init__(self, queue: Queue, library: StyleLibrary) -> None:
+        self.queue, self.library = queue, library
         self.notice = patched("asks.js", elem_id="run-notice")
         self.head = patched("runs.js", elem_id="run-head")
         with gr.Row(elem_classes="two"):
@@ -158,8 +158,8 @@ class RunPage:
         return drawn + _fetch(words.DOWNLOAD_NUMBERS, "numbers", "small") if drawn else ""
 
     def _style(self, view: View) -> str:
-        """The id of an ended run's style on the shelf, empty where there is none."""
-        return self.shelf.of_run(view.job.folder.name) if view.state in ENDED else ""
+        """The id of an ended run's style in the library, empty where there is none."""
+        return self.library.of_run(view.job.folder.name) if view.state in ENDED else ""
 
 
 def _pace(state: State) -> int:

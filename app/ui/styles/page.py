@@ -15,7 +15,7 @@ from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
 from app.studio.services import Studio
-from app.studio.styles.library import Item
+from app.studio.styles.entry import StyleEntry
 from app.ui.components import text as shared
 from app.ui.components.download_menu import make_offered
 from app.ui.components.events import actor_of, items, number, said, sender_of
@@ -54,7 +54,7 @@ class StylesPage:
     """The parts of the page and what happens in them."""
 
     def __init__(self, studio: Studio) -> None:
-        self.studio, self.shelf = studio, studio.shelf
+        self.studio, self.library = studio, studio.library
         with gr.Row(elem_id="styles-head"):
             block(heading(words.TITLE))
             self.intake = island(
@@ -79,7 +79,7 @@ class StylesPage:
         views = {view.job.name: view for view in self.studio.queue.runs()}
         busy = [view for view in views.values() if view.state not in ENDED]
         actor = actor_of(request)
-        value = self._listing(self.shelf.items(), views, busy, choice_of(chosen), actor)
+        value = self._listing(self.library.entries(), views, busy, choice_of(chosen), actor)
         value += trash_link(self.studio.queue, actor)
         digest = sha256(f"{value}{bool(busy)}".encode()).hexdigest()[:16]
         if digest == seen:
@@ -113,7 +113,7 @@ class StylesPage:
     def fetched(self, event: gr.EventData) -> Shown:
         """Make the file that a button offers, and let the browser save it."""
         try:
-            return {self.files: make_offered(self.shelf, event)}
+            return {self.files: make_offered(self.library, event)}
         except (OSError, VelaturaError) as error:
             return {self.notice: _problem(error)}
 
@@ -130,13 +130,13 @@ class StylesPage:
         return {self.intake: {"batch": number(event, "batch")}, self.notice: notice} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
-    def _item(self, identifier: str) -> Item:
-        item = self.shelf.item(identifier)
+    def _item(self, identifier: str) -> StyleEntry:
+        item = self.library.entry(identifier)
         if item is None:
             raise VelaturaError(words.GONE)
         return item
 
-    def _take_in(self, file: dict[str, Any], folder: Path, owner: str) -> Item:
+    def _take_in(self, file: dict[str, Any], folder: Path, owner: str) -> StyleEntry:
         """Take in one file that the page has sent, or say why it has not sent it."""
         name, problem = str(file.get("name", ""))[:MOST_NAME], file.get("problem")
         if problem == "other":
@@ -149,20 +149,20 @@ class StylesPage:
             raise VelaturaError(words.ARRIVED_NOT.format(name))
         if problem:  # in the words in which it was refused on its way in
             raise VelaturaError(words.REFUSED.format(name, str(problem)[:300]))
-        return self.shelf.take_in(Path(str(file.get("path", ""))), name, folder, owner)
+        return self.library.take_in(Path(str(file.get("path", ""))), name, folder, owner)
 
-    def _do(self, what: str, item: Item, event: gr.EventData, actor: Actor) -> str:
+    def _do(self, what: str, item: StyleEntry, event: gr.EventData, actor: Actor) -> str:
         """Do what a button asks for; the line that says so."""
         if what == "rename":
-            return banner(words.RENAMED.format(self.shelf.rename(item, said(event, "name"), actor=actor).name))
+            return banner(words.RENAMED.format(self.library.rename(item, said(event, "name"), actor=actor).name))
         if what not in ("delete", "discard"):
             raise VelaturaError(words.GONE)
         with_run = bool(item.run) and said(event, "with_run") == "on"
-        deleted = self.shelf.remove(item, with_run, actor=actor)
+        deleted = self.library.remove(item, with_run, actor=actor)
         return undoable((words.DELETED_BOTH if with_run else words.DELETED).format(item.name), deleted)
 
     def _listing(
-        self, found: list[Item], views: dict[str, View], busy: list[View], choice: dict[str, Any], actor: Actor
+        self, found: list[StyleEntry], views: dict[str, View], busy: list[View], choice: dict[str, Any], actor: Actor
     ) -> str:
         if not found and busy:
             title, lead = words.ON_ITS_WAY
@@ -174,16 +174,16 @@ class StylesPage:
         fitting = [item for item in found if needle in _said_of(item)]
         page = min(choice["page"], max(1, -(-len(fitting) // A_PAGE)))
         shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
-        cards = "".join(card(self.shelf, item, views.get(item.run), actor) for item in shown)
+        cards = "".join(card(self.library, item, views.get(item.run), actor) for item in shown)
         listed = f'<ul class="shelf">{cards}</ul>' if cards else f'<p class="hint">{text(words.NONE_FOUND)}</p>'
         return listed + pages(page, len(fitting), A_PAGE)
 
 
-def _said_of(item: Item) -> str:
+def _said_of(item: StyleEntry) -> str:
     return " ".join((item.name, *item.words, words.method(item.method), item.base)).casefold()
 
 
-def _welcome(taken: list[Item]) -> str:
+def _welcome(taken: list[StyleEntry]) -> str:
     if len(taken) > 1:
         return banner(words.ARE_HERE.format(len(taken)))
     link = f'<a class="small" href="playground?style={text(taken[0].id)}">{text(words.TRY_IT)}</a>'

@@ -1,11 +1,11 @@
-"""What the page about styles says, and what the shelf behind it refuses."""
+"""What the page about styles says."""
 
 from __future__ import annotations
 
 from app.ui.runs.text import METHODS
 from app.ui.train.text import TECHNIQUES
 
-# The shelf
+# The style library
 STARTER = "starter"
 NO_NAME = "style"
 THIS_FILE = "this file"

@@ -8,7 +8,8 @@ from app.jobs.permissions import Actor
 from app.jobs.views import View
 from app.studio.queue import Queue
 from app.studio.runs import samples
-from app.studio.styles.library import Item, Shelf
+from app.studio.styles.entry import StyleEntry
+from app.studio.styles.library import StyleLibrary
 from app.ui.components.dialogs import dialog
 from app.ui.components.download_menu import offers
 from app.ui.runs import samples_view
@@ -20,7 +21,7 @@ from app.units import day, readable_size
 PICTURES = 4
 
 
-def card(shelf: Shelf, item: Item, view: View | None, actor: Actor) -> str:
+def card(library: StyleLibrary, item: StyleEntry, view: View | None, actor: Actor) -> str:
     """A style with up to four of its run's pictures; `view` is that run, where there is one."""
     facts = (
         words.method(item.method),
@@ -30,9 +31,9 @@ def card(shelf: Shelf, item: Item, view: View | None, actor: Actor) -> str:
         by(item.owner, actor),
     )
     return (
-        f'<li data-key="{text(item.id)}">{_art(shelf.queue, view)}<div class="told"><h2>{text(item.name)}</h2>'
+        f'<li data-key="{text(item.id)}">{_art(library.queue, view)}<div class="told"><h2>{text(item.name)}</h2>'
         f'<p class="facts">{text(" · ".join(filter(None, facts)))}</p>{_words(item)}{_notes(item)}</div>'
-        f'<div class="acts">{offers(shelf, item)}'
+        f'<div class="acts">{offers(library, item)}'
         f'<a class="quiet" href="playground?style={text(item.id)}">{text(words.TRY_IT)}</a>'
         f"{_more(item, actor)}</div></li>"
     )
@@ -67,7 +68,7 @@ def _art(queue: Queue, view: View | None) -> str:
     return f'<div class="art of{len(shown)}">{pictures}</div>'
 
 
-def _words(item: Item) -> str:
+def _words(item: StyleEntry) -> str:
     chips = "".join(f'<span class="trigger">{text(word)}</span>' for word in item.words)
     said = f'<p class="words">{chips}</p>' if chips else ""
     if item.run:
@@ -75,7 +76,7 @@ def _words(item: Item) -> str:
     return f'<p class="hint">{text(words.FOREIGN if chips else words.FOREIGN_SILENT)}</p>{said}'
 
 
-def _notes(item: Item) -> str:
+def _notes(item: StyleEntry) -> str:
     if not item.notes:
         return ""
     rows = "".join(f"<div><dt>{text(label)}</dt><dd>{text(said)}</dd></div>" for label, said in item.notes)
@@ -85,7 +86,7 @@ def _notes(item: Item) -> str:
     )
 
 
-def _more(item: Item, actor: Actor) -> str:
+def _more(item: StyleEntry, actor: Actor) -> str:
     called = ", ".join(item.words)
     syntax = called if item.only_here else words.PROMPT.format(item.name, called).strip()
     syntax = item.name if item.method == words.EMBEDDING else syntax
@@ -105,7 +106,7 @@ def _more(item: Item, actor: Actor) -> str:
     )
 
 
-def _act(item: Item, what: str, label: str) -> str:
+def _act(item: StyleEntry, what: str, label: str) -> str:
     return (
         f'<button type="button" class="quiet" data-do="{what}" data-about="{text(item.id)}" '
         f'data-name="{text(item.name)}">{text(label)}</button>'

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.jobs.permissions import Actor
-from app.jobs.trash.trash import Item, Trash
+from app.jobs.trash.trash import Trash, TrashItem
 from app.studio.queue import Queue
 from app.studio.services import Studio
 from app.ui.components.dialogs import dialog
@@ -86,7 +86,7 @@ def trash_link(queue: Queue, actor: Actor) -> str:
     return f'<p class="to-trash"><a href="trash">{text(said_of_it)}</a></p>'
 
 
-def _listing(items: list[Item], actor: Actor) -> str:
+def _listing(items: list[TrashItem], actor: Actor) -> str:
     if not items:
         title, lead = words.EMPTY
         return empty_page(title, lead, TO_THE_RUNS, "runs")
@@ -100,7 +100,7 @@ def _listing(items: list[Item], actor: Actor) -> str:
     )
 
 
-def _row(item: Item, actor: Actor) -> str:
+def _row(item: TrashItem, actor: Actor) -> str:
     days = max(1, round((item.expires - time.time()) / 86_400))
     when = words.WHEN.get(item.kind, words.DELETED)
     facts = (

@@ -15,7 +15,7 @@ from app.studio.dataset.uploads import take_folder
 from app.studio.public_files import offer_file
 from app.studio.queue import Queue
 from app.studio.runs import samples
-from app.studio.styles.library import Shelf
+from app.studio.styles.library import StyleLibrary
 from app.ui.train.samples_view import build_strips
 from tests.app.studio.styles.test_library import LORA
 from trainers.data.sample_sets import read_sets
@@ -54,10 +54,10 @@ def test_a_deleted_run_takes_its_copies_along(queue):
 
 @pytest.mark.parametrize(("with_run", "left"), [(False, [".webp"]), (True, [])])
 def test_a_deleted_style_takes_its_copies_along(queue, with_run, left):
-    public, shelf = finished_run(queue, "dusk"), Shelf(queue)
-    item = next(item for item in shelf.items() if item.name == "dusk")
-    offered = shelf.download(item, "safetensors")
-    shelf.remove(item, with_run, actor=MACHINE_OWNER)
+    public, library = finished_run(queue, "dusk"), StyleLibrary(queue)
+    item = next(item for item in library.entries() if item.name == "dusk")
+    offered = library.download(item, "safetensors")
+    library.remove(item, with_run, actor=MACHINE_OWNER)
     assert shown(public) == left and not offered.exists()
     assert (queue.places.runs / "dusk").exists() is not with_run
 

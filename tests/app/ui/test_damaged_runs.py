@@ -54,7 +54,7 @@ class Pages:
         self.studio = studio
         with gr.Blocks():
             self.list = RunsPage(studio.queue)
-            self.run = RunPage(studio.queue, studio.shelf)
+            self.run = RunPage(studio.queue, studio.library)
             self.comparison = ComparisonPage(studio)
 
     def look(self) -> list[str]:
@@ -73,7 +73,7 @@ class Pages:
             queue.losses(view.job.folder).curve().as_csv()
         names = [view.job.name for view in views]
         assert all(name in str(self.comparison.tick(",".join(names), "")) for name in names)
-        self.studio.shelf.items()
+        self.studio.library.entries()
         return names
 
 

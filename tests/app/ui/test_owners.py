@@ -21,7 +21,7 @@ from app.studio.generation.generation import Record
 from app.studio.generation.request import Wish
 from app.studio.paths import Places
 from app.studio.queue import Queue
-from app.studio.styles.library import Shelf
+from app.studio.styles.library import StyleLibrary
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
@@ -114,8 +114,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     assert thrown is not None
     foreign = places.styles / "ink.safetensors"
     foreign.write_bytes((write_run(folder, "ink", SHORT, first=3) / "style" / "ink.safetensors").read_bytes())
-    shelf = Shelf(queue)
-    imported = next(item for item in shelf.items() if item.name == "ink")
+    library = StyleLibrary(queue)
+    imported = next(item for item in library.entries() if item.name == "ink")
     (places.styles / ".owners.json").write_text(json.dumps({imported.id: "ann"}))
     drawing = places.root / "drawings" / "drawing-00000000000000000001-aa"
     drawing.mkdir(parents=True)
@@ -124,7 +124,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     (drawing / "drawing.json").write_text(record.model_dump_json())
     drafts = Drafts(places)
     draft = take_folder(drafts, "user:ann", write_images(folder / "images"))
-    ids = {"trained": shelf.of_run("dusk"), "imported": imported.id, "drawing": drawing.name, "draft": draft.id}
+    ids = {"trained": library.of_run("dusk"), "imported": imported.id, "drawing": drawing.name, "draft": draft.id}
     ids |= {"picture": draft.pictures[0].id, "job": f"job:{done.id}", "item": thrown.id}
     queue.store.close()
     process = Process(places.runs, "--auth", "ann:pear", "--auth", "bob:plum")
@@ -252,4 +252,4 @@ def test_the_owner_does_the_same_by_the_same_way(shared: Shared) -> None:
             ann.call(listener, {"what": what, "run": about, "about": about, "name": "renamed"})
         assert shared.contents() != before, what
     assert (shared.places.styles / "renamed.safetensors").exists()
-    assert Actor("ann").may_change(Shelf(Queue(shared.places)).items()[0].owner)
+    assert Actor("ann").may_change(StyleLibrary(Queue(shared.places)).entries()[0].owner)

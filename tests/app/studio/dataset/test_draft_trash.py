@@ -9,7 +9,7 @@ import pytest
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor, NotOwnerError
 from app.jobs.store import Store
-from app.jobs.trash.trash import Item, Trash
+from app.jobs.trash.trash import Trash, TrashItem
 from app.studio.dataset import edits
 from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts
 from app.studio.dataset.uploads import take_folder
@@ -27,7 +27,7 @@ def files(drafts: Drafts, draft: Draft) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in drafts.pictures(draft).iterdir()}
 
 
-def thrown(drafts: Drafts) -> list[Item]:
+def thrown(drafts: Drafts) -> list[TrashItem]:
     return Trash(Store(drafts.places.runs)).items(ANN)
 
 

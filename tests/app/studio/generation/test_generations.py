@@ -32,7 +32,8 @@ from app.studio.generation.generations import Drawings, WishError, wait_for, wis
 from app.studio.generation.request import Typed, Wish, as_typed, read_typed
 from app.studio.paths import Places
 from app.studio.queue import Queue
-from app.studio.styles.library import Item, Shelf
+from app.studio.styles.entry import StyleEntry
+from app.studio.styles.library import StyleLibrary
 from app.ui.playground import results_view
 from app.ui.playground.results_view import going
 from tests.app.jobs.working import CPU, do_next, line
@@ -52,7 +53,7 @@ ANNA = "user:anna"
 @pytest.fixture(scope="module")
 def trained(
     tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path], images: Path
-) -> Iterator[tuple[Drawings, Item, Item]]:
+) -> Iterator[tuple[Drawings, StyleEntry, StyleEntry]]:
     """A studio's drawings, and two styles that were trained in it: on a tiny SD 1 and on a tiny SDXL."""
     places = Places(tmp_path_factory.mktemp("studio") / "outputs")
     places.make()
@@ -60,13 +61,13 @@ def trained(
     for name, family in (("dusk", "sd1"), ("dawn", "sdxl")):
         train(quick_settings(tiny_bases[family], images, {"name": name}, strong), places.runs)
     queue = Queue(places)
-    shelf = Shelf(queue)
-    dusk, dawn = (next(item for item in shelf.items() if item.name == name) for name in ("dusk", "dawn"))
-    yield Drawings(queue, shelf, Bases(anywhere=True)), dusk, dawn
+    library = StyleLibrary(queue)
+    dusk, dawn = (next(item for item in library.entries() if item.name == name) for name in ("dusk", "dawn"))
+    yield Drawings(queue, library, Bases(anywhere=True)), dusk, dawn
 
 
 @pytest.fixture
-def drawings(trained: tuple[Drawings, Item, Item]) -> Iterator[Drawings]:
+def drawings(trained: tuple[Drawings, StyleEntry, StyleEntry]) -> Iterator[Drawings]:
     yield trained[0]
     for drawing in trained[0].history(ANNA):
         if not drawing.ended:
@@ -74,16 +75,16 @@ def drawings(trained: tuple[Drawings, Item, Item]) -> Iterator[Drawings]:
 
 
 @pytest.fixture
-def dusk(trained: tuple[Drawings, Item, Item]) -> Item:
+def dusk(trained: tuple[Drawings, StyleEntry, StyleEntry]) -> StyleEntry:
     return trained[1]
 
 
 @pytest.fixture
-def dawn(trained: tuple[Drawings, Item, Item]) -> Item:
+def dawn(trained: tuple[Drawings, StyleEntry, StyleEntry]) -> StyleEntry:
     return trained[2]
 
 
-def wish(*styles: tuple[Item, float], **changes: Any) -> Wish:
+def wish(*styles: tuple[StyleEntry, float], **changes: Any) -> Wish:
     given: dict[str, Any] = {"prompt": "a fox", "steps": 2, "size": (32, 32)}
     return Wish(styles=tuple((item.id, strength) for item, strength in styles), **given | changes)
 
@@ -130,7 +131,7 @@ def test_a_drawing_waits_is_drawn_twice_and_says_its_parameters(drawings, dusk):
     assert [path.name for path in drawn.pictures] == [PICTURE, PLAIN]
     assert np.abs(pixels(drawn.pictures[0]) - pixels(drawn.pictures[1])).max() > 0
     assert store.job_in(drawn.folder) is None, "what has ended leaves the queue"
-    assert Drawings(drawings.queue, drawings.shelf, drawings.bases).look(number) == drawn, "the folder says it all"
+    assert Drawings(drawings.queue, drawings.library, drawings.bases).look(number) == drawn, "the folder says it all"
     files = drawings.offered(drawn)
     assert [file.name for file in files] == ["a fox 7.png", "a fox 7 without.png"]
     assert all(file.is_relative_to(drawings.queue.places.public) for file in files)
@@ -353,11 +354,11 @@ def test_a_program_says_the_same_in_its_own_way(drawings, dusk):
 
 
 @pytest.fixture
-def ink(drawings: Drawings, dusk: Item) -> Iterator[Item]:
+def ink(drawings: Drawings, dusk: StyleEntry) -> Iterator[StyleEntry]:
     """Another style for the same base."""
     file = drawings.queue.places.styles / "ink.safetensors"
     shutil.copyfile(dusk.path, file)
-    yield next(item for item in drawings.shelf.items() if item.name == "ink")
+    yield next(item for item in drawings.library.entries() if item.name == "ink")
     file.unlink()
 
 
@@ -388,15 +389,15 @@ def test_styles_are_combined_in_the_way_that_was_chosen(drawings, dusk, ink):
 
 
 def test_a_style_is_drawn_on_what_it_was_made_on(drawings, dusk, dawn, tiny_bases):
-    bases, shelf = drawings.bases, {item.id: item for item in (dusk, dawn)}
+    bases, library = drawings.bases, {item.id: item for item in (dusk, dawn)}
     assert own_base(dusk, bases).model == str(tiny_bases["sd1"])
     assert own_base(None, bases).is_starter
     assert misfit(dusk, own_base(None, bases)) == "Made for SD 1.5; this base is the starter."
-    fit = find_fit(wish((dusk, 1.0), size=None), shelf, bases)
+    fit = find_fit(wish((dusk, 1.0), size=None), library, bases)
     assert (fit.problems, fit.size, fit.stride) == ({}, (64, 64), 16)
     shared = Bases(anywhere=False)
-    assert find_fit(wish((dusk, 1.0)), shelf, shared).problems == {}, "its run names the base"
-    assert "base" in find_fit(wish(base=str(tiny_bases["sd1"])), shelf, shared).problems
+    assert find_fit(wish((dusk, 1.0)), library, shared).problems == {}, "its run names the base"
+    assert "base" in find_fit(wish(base=str(tiny_bases["sd1"])), library, shared).problems
 
 
 def test_the_fields_begin_with_what_the_style_drew_first(drawings, dusk):

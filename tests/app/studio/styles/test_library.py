@@ -1,4 +1,4 @@
-"""The shelf: styles of real runs and files from strangers, out and in."""
+"""The style library: styles of real runs and files from strangers, out and in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.studio.paths import Places, UploadFolder
 from app.studio.queue import Queue
-from app.studio.styles.library import Item, Shelf
+from app.studio.styles.entry import StyleEntry
+from app.studio.styles.library import StyleLibrary
 from app.ui.components.download_menu import offers
 from app.ui.styles import text as words
 from app.ui.styles.view import card
@@ -45,50 +46,54 @@ DORA = {**LORA, "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Shelf:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> StyleLibrary:
     """A plain LoRA that has finished, a LoHA with a trigger that was stopped, and a run that waits."""
-    folder = tmp_path_factory.mktemp("shelf")
+    folder = tmp_path_factory.mktemp("library")
     places, images = Places(folder / "outputs"), write_images(folder / "images")
     places.make()
-    shelf = Shelf(Queue(places))
+    library = StyleLibrary(Queue(places))
     for name, layers in (
         ("plain one", ()),
         ("soft", ({"method": METHODS["loha"], "data": {"trigger": "soft style"}, "train": {"steps": 50}},)),
     ):
         actions.add(
-            shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers), actor=MACHINE_OWNER
+            library.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers), actor=MACHINE_OWNER
         )
     Run(places.runs / "soft").ask_to_stop("save")
-    assert [do_next(shelf.queue.store).state for _ in range(2)] == ["finished", "stopped"]
-    actions.add(shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": "waiting"}), actor=MACHINE_OWNER)
-    return shelf
+    assert [do_next(library.queue.store).state for _ in range(2)] == ["finished", "stopped"]
+    actions.add(
+        library.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": "waiting"}), actor=MACHINE_OWNER
+    )
+    return library
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def library(tmp_path: Path) -> StyleLibrary:
     """One with nothing on it."""
     places = Places(tmp_path / "outputs")
     places.make()
-    return Shelf(Queue(places))
+    return StyleLibrary(Queue(places))
 
 
-def send(shelf: Shelf, content: bytes | Mapping[str, Tensor], name: str, owner: str = "", **metadata: str) -> Item:
+def send(
+    library: StyleLibrary, content: bytes | Mapping[str, Tensor], name: str, owner: str = "", **metadata: str
+) -> StyleEntry:
     """Take a file in as a page does: it is uploaded, and must be gone afterwards, whatever comes of it."""
-    server = UploadFolder(shelf.places)
+    server = UploadFolder(library.places)
     folder = server.path / "one upload"
     folder.mkdir()
     upload = folder / "upload.safetensors"
     upload.write_bytes(content if isinstance(content, bytes) else save(dict(content), metadata))
     try:
-        return shelf.take_in(upload, name, owner=owner)
+        return library.take_in(upload, name, owner=owner)
     finally:
         left = [path.name for path in server.path.rglob("*") if path.name != ".held"]
         server.close()
         assert left == []
 
 
-def by_name(shelf: Shelf) -> dict[str, Item]:
-    return {item.name: item for item in shelf.items()}
+def by_name(library: StyleLibrary) -> dict[str, StyleEntry]:
+    return {item.name: item for item in library.entries()}
 
 
 def test_styles_of_runs_are_there_with_what_they_are(trained, tiny_bases):
@@ -99,19 +104,19 @@ def test_styles_of_runs_are_there_with_what_they_are(trained, tiny_bases):
     assert (plain.method, plain.words, plain.base, plain.starter) == ("lora", (), "sd1", False)
     assert plain.base_model == str(tiny_bases["sd1"]) and plain.path.is_file()
     assert (plain.size, plain.made) == (plain.path.stat().st_size, plain.path.stat().st_mtime)
-    assert plain.id != soft.id and plain.id.isalnum() and trained.item(plain.id) == plain
-    assert [trained.item(id) for id in ("", "..", plain.id.upper() + "x", "plain one")] == [None] * 4
-    assert Shelf(Queue(trained.places)).items() == trained.items(), "the same after a restart"
+    assert plain.id != soft.id and plain.id.isalnum() and trained.entry(plain.id) == plain
+    assert [trained.entry(id) for id in ("", "..", plain.id.upper() + "x", "plain one")] == [None] * 4
+    assert StyleLibrary(Queue(trained.places)).entries() == trained.entries(), "the same after a restart"
 
 
 def test_what_has_been_read_is_not_read_again(trained, monkeypatch):
-    before = trained.items()
+    before = trained.entries()
 
     def fail(path: Path) -> None:
         raise AssertionError(f"{path} is read again")
 
     monkeypatch.setattr("app.studio.styles.entry.glance_at", fail)
-    assert trained.items() == before
+    assert trained.entries() == before
 
 
 def test_files_go_out_under_good_names(trained):
@@ -132,24 +137,24 @@ def test_files_go_out_under_good_names(trained):
         trained.download(soft, "ckpt")
 
 
-def test_the_folder_for_peft_goes_out_packed(shelf):
-    run = write_run(shelf.places.runs, "turned", {"train": {"steps": 4, "warmup": 0}})
-    (item,) = shelf.items()
-    assert 'data-fetch="peft ' not in offers(shelf, item)
+def test_the_folder_for_peft_goes_out_packed(library):
+    run = write_run(library.places.runs, "turned", {"train": {"steps": 4, "warmup": 0}})
+    (item,) = library.entries()
+    assert 'data-fetch="peft ' not in offers(library, item)
     with pytest.raises(VelaturaError, match="“turned” has no form for PEFT"):
-        shelf.download(item, "peft")
+        library.download(item, "peft")
     folder = write_peft_oft(run / "style" / f"turned{peft.BESIDE}", {"mid_block.proj": torch.zeros(2, 4, 4)})
-    shelf.rename(item, "soft", actor=MACHINE_OWNER)
-    (item,) = shelf.items()
-    assert 'data-fetch="peft ' in offers(shelf, item)
-    file = shelf.download(item, "peft")
+    library.rename(item, "soft", actor=MACHINE_OWNER)
+    (item,) = library.entries()
+    assert 'data-fetch="peft ' in offers(library, item)
+    file = library.download(item, "peft")
     assert file.name == "soft-peft.zip"
     with zipfile.ZipFile(file) as packed:
         names = {f"soft-peft/{path.name}": path.read_bytes() for path in folder.iterdir()}
         assert {name: packed.read(name) for name in packed.namelist()} == names and len(names) == 2
 
 
-def test_a_file_is_offered_for_the_programs_that_read_it(shelf):
+def test_a_file_is_offered_for_the_programs_that_read_it(library):
     stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
     turned = {f"{stem}.oft_blocks": torch.zeros(2, 4, 4), f"{stem}.alpha": torch.tensor(0.0)}
     metadata = {"modelspec.architecture": "stable-diffusion-v1/lora"}
@@ -162,42 +167,44 @@ def test_a_file_is_offered_for_the_programs_that_read_it(shelf):
             words.AS_IT_IS,
         ),
     ):
-        assert f"<b>{label}</b>" in offers(shelf, send(shelf, tensors, f"{name}.safetensors", **metadata)), name
+        assert f"<b>{label}</b>" in offers(library, send(library, tensors, f"{name}.safetensors", **metadata)), name
 
 
 def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
     places, images = Places(tmp_path / "outputs"), write_images(tmp_path / "images")
     places.make()
-    shelf = Shelf(Queue(places))
+    library = StyleLibrary(Queue(places))
     word = {"tokens": {"word": "<dusk>"}, "train": {"steps": 1}}
     for name, layers in (("beside", (word,)), ("alone", (ALONE, word))):
         actions.add(
-            shelf.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers), actor=MACHINE_OWNER
+            library.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers), actor=MACHINE_OWNER
         )
-    assert [do_next(shelf.queue.store).state for _ in range(2)] == ["finished", "finished"]
-    beside, alone = (by_name(shelf)[name] for name in ("beside", "alone"))
+    assert [do_next(library.queue.store).state for _ in range(2)] == ["finished", "finished"]
+    beside, alone = (by_name(library)[name] for name in ("beside", "alone"))
     assert (beside.method, beside.words) == ("lora", ("<dusk>",))
     assert (alone.method, alone.words, alone.family) == ("textual-inversion", ("<dusk>",), "sd1")
-    shelf.rename(beside, "soft", actor=MACHINE_OWNER)
-    beside = by_name(shelf)["soft"]
-    file = shelf.download(beside, "embedding")
+    library.rename(beside, "soft", actor=MACHINE_OWNER)
+    beside = by_name(library)["soft"]
+    file = library.download(beside, "embedding")
     assert file.name == "soft-embedding.safetensors" and describe_style(file).method == "textual-inversion"
-    assert 'data-fetch="embedding ' in offers(shelf, beside) and 'data-fetch="embedding ' not in offers(shelf, alone)
-    assert load_file(shelf.download(alone, "safetensors")).keys() == {"emb_params"}
-    assert shelf.download(alone, "diffusers").name == "alone.safetensors", "diffusers reads the same file"
+    assert 'data-fetch="embedding ' in offers(library, beside) and 'data-fetch="embedding ' not in offers(
+        library, alone
+    )
+    assert load_file(library.download(alone, "safetensors")).keys() == {"emb_params"}
+    assert library.download(alone, "diffusers").name == "alone.safetensors", "diffusers reads the same file"
     with pytest.raises(VelaturaError, match="“alone” has no word of its own"):
-        shelf.download(alone, "embedding")
-    assert "&lt;lora:soft:0.8&gt; &lt;dusk&gt;" in card(shelf, beside, None, MACHINE_OWNER)
-    shown = card(shelf, alone, None, MACHINE_OWNER)
+        library.download(alone, "embedding")
+    assert "&lt;lora:soft:0.8&gt; &lt;dusk&gt;" in card(library, beside, None, MACHINE_OWNER)
+    shown = card(library, alone, None, MACHINE_OWNER)
     assert "&lt;lora:alone" not in shown and "Textual inversion" in shown
     (places.runs / "beside").rename(places.runs / "moved")
     assert style_of_run(places.runs / "moved") == places.runs / "moved" / "style" / "beside.safetensors"
 
 
-def test_an_embedding_is_taken_in_as_a_style(shelf):
-    item = send(shelf, {"emb_params": torch.ones(2, 768)}, "blot.safetensors")
+def test_an_embedding_is_taken_in_as_a_style(library):
+    item = send(library, {"emb_params": torch.ones(2, 768)}, "blot.safetensors")
     assert (item.method, item.words, item.family, item.plain) == ("textual-inversion", ("blot",), "sd1", True)
-    assert shelf.download(item, "diffusers").name == "blot.safetensors" and shelf.word_of(item) is None
+    assert library.download(item, "diffusers").name == "blot.safetensors" and library.word_of(item) is None
 
 
 def test_a_file_that_has_changed_gets_another_address(trained):
@@ -210,9 +217,9 @@ def test_a_file_that_has_changed_gets_another_address(trained):
     assert first != second and first.name == second.name and not first.exists()
 
 
-def test_a_stranger_s_words_are_only_words(shelf):
+def test_a_stranger_s_words_are_only_words(library):
     metadata = {"modelspec.trigger_phrase": NASTY, "modelspec.author": NASTY * 100, "ss_sd_model_name": "../x"}
-    item = send(shelf, LORA, "blot.safetensors", **metadata)
+    item = send(library, LORA, "blot.safetensors", **metadata)
     assert item.words == ("<b>blot</b> ${document.title='x'} {{1+1}} \"'",)
     notes = dict(item.notes)
     assert notes["Made on"] == "../x" and len(notes["Author"]) == 400 and notes["Author"].isprintable()
@@ -223,10 +230,10 @@ def test_a_stranger_s_words_are_only_words(shelf):
         "",
         "",
     )
-    assert item.path == shelf.places.styles / "blot.safetensors"
-    assert equal(load_file(shelf.download(item, "diffusers")), LORA)
+    assert item.path == library.places.styles / "blot.safetensors"
+    assert equal(load_file(library.download(item, "diffusers")), LORA)
     with pytest.raises(VelaturaError, match="“blot” was made elsewhere, so its settings are not known"):
-        shelf.download(item, "toml")
+        library.download(item, "toml")
 
 
 @pytest.mark.parametrize(
@@ -240,28 +247,28 @@ def test_a_stranger_s_words_are_only_words(shelf):
         (f"{'long' * 99}.safetensors", ("long" * 99)[:60]),
     ],
 )
-def test_names_become_safe(shelf, given, name):
-    item = send(shelf, LORA, given)
-    assert (item.name, item.path) == (name, shelf.places.styles / f"{name}.safetensors")
+def test_names_become_safe(library, given, name):
+    item = send(library, LORA, given)
+    assert (item.name, item.path) == (name, library.places.styles / f"{name}.safetensors")
 
 
-def test_a_second_style_of_a_name_gets_a_number_and_a_second_copy_is_refused(shelf):
-    first = send(shelf, LORA, "dusk.safetensors")
-    second = send(shelf, {key: 2 * tensor for key, tensor in LORA.items()}, "Dusk.safetensors")
-    assert (first.name, second.name) == ("dusk", "Dusk 2") and len(shelf.items()) == 2
+def test_a_second_style_of_a_name_gets_a_number_and_a_second_copy_is_refused(library):
+    first = send(library, LORA, "dusk.safetensors")
+    second = send(library, {key: 2 * tensor for key, tensor in LORA.items()}, "Dusk.safetensors")
+    assert (first.name, second.name) == ("dusk", "Dusk 2") and len(library.entries()) == 2
     with pytest.raises(VelaturaError, match="this style is here already, as “dusk”"):
-        send(shelf, LORA, "other.safetensors")
-    assert sorted(path.name for path in shelf.places.styles.iterdir()) == ["Dusk 2.safetensors", "dusk.safetensors"]
+        send(library, LORA, "other.safetensors")
+    assert sorted(path.name for path in library.places.styles.iterdir()) == ["Dusk 2.safetensors", "dusk.safetensors"]
 
 
-def test_who_imported_what_outlasts_a_damaged_file(shelf):
-    first = send(shelf, LORA, "dusk.safetensors", owner="ann")
-    send(shelf, {key: 2 * tensor for key, tensor in LORA.items()}, "Dusk.safetensors", owner="ben")
-    file = shelf.places.styles / ".owners.json"
+def test_who_imported_what_outlasts_a_damaged_file(library):
+    first = send(library, LORA, "dusk.safetensors", owner="ann")
+    send(library, {key: 2 * tensor for key, tensor in LORA.items()}, "Dusk.safetensors", owner="ben")
+    file = library.places.styles / ".owners.json"
     for content in (b"", b"\0" * 20, b"[]", b'{"a": 1}', b"\xff"):
         file.write_bytes(content)
-        assert by_name(shelf)["dusk"].owner == "ann" and shelf.imported("ann") == first.size
-        assert content in [path.read_bytes() for path in shelf.places.styles.glob(".owners.damaged-*.json")]
+        assert by_name(library)["dusk"].owner == "ann" and library.imported("ann") == first.size
+        assert content in [path.read_bytes() for path in library.places.styles.glob(".owners.damaged-*.json")]
 
 
 FF = "lora_unet_mid_block_attentions_0_transformer_blocks_0_ff"
@@ -273,18 +280,18 @@ def of_blocks(method: str) -> dict[str, str]:
     return {"velatura.family": "sd1", "velatura.methods": json.dumps(form)}
 
 
-def test_what_only_velatura_loads_is_offered_as_that(shelf):
-    item = send(shelf, BLOCKS, "blocks.safetensors", **of_blocks("krona-b"))
+def test_what_only_velatura_loads_is_offered_as_that(library):
+    item = send(library, BLOCKS, "blocks.safetensors", **of_blocks("krona-b"))
     assert (item.method, item.only_here, item.plain, item.family) == ("krona-b", True, False, "sd1")
-    menu = offers(shelf, item)
+    menu = offers(library, item)
     assert words.ONLY_HERE in menu and "ComfyUI" not in menu
     assert "Not possible: krona-b is no change of weights, and only Velatura loads it." in menu
-    assert shelf.download(item, "safetensors").read_bytes() == item.path.read_bytes()
+    assert library.download(item, "safetensors").read_bytes() == item.path.read_bytes()
     with pytest.raises(VelaturaError, match=r"cannot be had for diffusers.*only Velatura loads it"):
-        shelf.download(item, "diffusers")
-    assert "lora:" not in card(shelf, item, None, MACHINE_OWNER), "no other tool's way to call it"
+        library.download(item, "diffusers")
+    assert "lora:" not in card(library, item, None, MACHINE_OWNER), "no other tool's way to call it"
     with pytest.raises(VelaturaError, match=r"“b\.safetensors” names a method or settings that are not known here"):
-        send(shelf, BLOCKS, "b.safetensors", **of_blocks("magic"))
+        send(library, BLOCKS, "b.safetensors", **of_blocks("magic"))
 
 
 PEFT = {"unet.a.lora_A.weight": torch.ones(2, 6), "unet.a.lora_B.weight": torch.ones(4, 2)}
@@ -322,36 +329,36 @@ def ragged(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> 
         (save(PEFT, {"lora_adapter_metadata": '{"unet.lora_alpha": []}'}), "a.safetensors", "makes no sense"),
     ],
 )
-def test_what_is_no_style_is_refused_in_a_sentence(shelf, content, name, reason):
+def test_what_is_no_style_is_refused_in_a_sentence(library, content, name, reason):
     with pytest.raises(VelaturaError) as refused:
-        send(shelf, content, name)
+        send(library, content, name)
     said = str(refused.value)
     assert reason in said and "\n" not in said
-    assert shelf.items() == [] and list(shelf.places.styles.iterdir()) == []
+    assert library.entries() == [] and list(library.places.styles.iterdir()) == []
 
 
-def test_only_uploads_are_taken_in(shelf, tmp_path):
+def test_only_uploads_are_taken_in(library, tmp_path):
     mine = tmp_path / "mine.safetensors"
     save_file(LORA, mine)
-    (shelf.places.uploads / "link.safetensors").symlink_to(mine)
-    for path in (mine, shelf.places.uploads / "link.safetensors", shelf.places.uploads / "none.safetensors"):
+    (library.places.uploads / "link.safetensors").symlink_to(mine)
+    for path in (mine, library.places.uploads / "link.safetensors", library.places.uploads / "none.safetensors"):
         with pytest.raises(VelaturaError, match="did not arrive"):
-            shelf.take_in(path, "mine.safetensors")
-    assert mine.is_file() and shelf.items() == []
+            library.take_in(path, "mine.safetensors")
+    assert mine.is_file() and library.entries() == []
 
 
-def test_a_file_that_was_put_there_by_hand_is_found_once_it_is_whole(shelf):
-    whole, place = save(LORA), shelf.places.styles / "🦊 by hand.safetensors"
+def test_a_file_that_was_put_there_by_hand_is_found_once_it_is_whole(library):
+    whole, place = save(LORA), library.places.styles / "🦊 by hand.safetensors"
     place.write_bytes(whole[:-9])
-    assert shelf.items() == []
+    assert library.entries() == []
     place.write_bytes(whole)
-    (item,) = shelf.items()
-    assert item.name == "by hand" and shelf.download(item, "safetensors").name == "by hand.safetensors"
-    offered = shelf.download(item, "safetensors")
+    (item,) = library.entries()
+    assert item.name == "by hand" and library.download(item, "safetensors").name == "by hand.safetensors"
+    offered = library.download(item, "safetensors")
     place.unlink()
-    assert shelf.items() == [] and shelf._read == {} and not offered.exists(), "nothing of it is offered any more"
+    assert library.entries() == [] and library._read == {} and not offered.exists(), "nothing of it is offered any more"
     with pytest.raises(VelaturaError, match="this style is not here any more"):
-        shelf.download(item, "safetensors")
+        library.download(item, "safetensors")
 
 
 @pytest.mark.parametrize(
@@ -362,43 +369,43 @@ def test_a_file_that_was_put_there_by_hand_is_found_once_it_is_whole(shelf):
         ('{"name": "no such"}', "lora", "LoRA"),
     ],
 )
-def test_a_style_is_called_by_what_it_was_trained_with(shelf, method, said, shown):
-    item = send(shelf, LORA, "ink.safetensors", **{"velatura.config": f'{{"method": {method}}}'})
+def test_a_style_is_called_by_what_it_was_trained_with(library, method, said, shown):
+    item = send(library, LORA, "ink.safetensors", **{"velatura.config": f'{{"method": {method}}}'})
     assert item.method == said and words.method(said) == shown
 
 
-def test_an_alpha_that_a_file_alone_does_not_tell_is_said_on_its_card(shelf):
+def test_an_alpha_that_a_file_alone_does_not_tell_is_said_on_its_card(library):
     """PEFT keeps it in another file, which nobody uploads."""
     layer = "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
     adapter = {f"{layer}.lora_A.weight": torch.ones(2, 768), f"{layer}.lora_B.weight": torch.ones(8, 2)}
-    item = send(shelf, adapter, "adapter_model.safetensors")
+    item = send(library, adapter, "adapter_model.safetensors")
     ((label, said),) = item.notes
     assert label == words.READ_AS and "it is read with alpha = rank" in said
 
 
-def test_a_dora_of_another_tool_is_taken_but_not_for_diffusers(shelf):
-    item = send(shelf, DORA, "deep.safetensors")
+def test_a_dora_of_another_tool_is_taken_but_not_for_diffusers(library):
+    item = send(library, DORA, "deep.safetensors")
     assert item.method == "lora+dora"
     with pytest.raises(VelaturaError, match=r"“deep” cannot be had for diffusers.*: it is a DoRA"):
-        shelf.download(item, "diffusers")
+        library.download(item, "diffusers")
 
 
-def test_a_loha_of_another_tool_is_written_anew_for_diffusers(trained, shelf, tiny_trees):
-    loha = next(item for item in trained.items() if item.run == "soft")
-    item = send(shelf, loha.path.read_bytes(), "soft.safetensors")
+def test_a_loha_of_another_tool_is_written_anew_for_diffusers(trained, library, tiny_trees):
+    loha = next(item for item in trained.entries() if item.run == "soft")
+    item = send(library, loha.path.read_bytes(), "soft.safetensors")
     assert (item.words, item.notes) == (("soft style",), (("Title", "soft"), ("Made on", "sd1")))
-    assert shelf.for_diffusers(item) is None
-    file = shelf.download(item, "diffusers")
-    assert file.name == "soft-diffusers.safetensors" and file.is_relative_to(shelf.places.public)
+    assert library.for_diffusers(item) is None
+    file = library.download(item, "diffusers")
+    assert file.name == "soft-diffusers.safetensors" and file.is_relative_to(library.places.public)
     assert equal(load_file(file), load_file(trained.download(loha, "diffusers"))), "the same as its run wrote"
-    assert shelf.download(item, "diffusers") == file
+    assert library.download(item, "diffusers") == file
 
 
-def test_a_style_is_renamed_and_keeps_its_id(trained, shelf):
+def test_a_style_is_renamed_and_keeps_its_id(trained, library):
     soft = by_name(trained)["soft"]
     for item in (
         trained.rename(soft, " Soft/light: №1 ", actor=MACHINE_OWNER),
-        by_name(Shelf(Queue(trained.places)))["Soft light 1"],
+        by_name(StyleLibrary(Queue(trained.places)))["Soft light 1"],
     ):
         assert (item.id, item.run, item.path, item.name) == (soft.id, "soft", soft.path, "Soft light 1")
         assert trained.download(item, "diffusers").name == "Soft light 1-diffusers.safetensors"
@@ -408,12 +415,12 @@ def test_a_style_is_renamed_and_keeps_its_id(trained, shelf):
         trained.rename(soft, "../🦊", actor=MACHINE_OWNER)
     assert trained.rename(soft, "soft", actor=MACHINE_OWNER).name == "soft"
 
-    taken = send(shelf, LORA, "dusk.safetensors")
-    item = shelf.rename(taken, "Dusk", actor=MACHINE_OWNER)
+    taken = send(library, LORA, "dusk.safetensors")
+    item = library.rename(taken, "Dusk", actor=MACHINE_OWNER)
     assert (item.id, item.path.name) == (taken.id, "Dusk.safetensors") and not taken.path.exists()
 
 
-def test_only_what_is_meant_is_deleted(trained, shelf):
+def test_only_what_is_meant_is_deleted(trained, library):
     store, soft = trained.queue.store, by_name(trained)["soft"]
     offered = trained.download(soft, "safetensors")
     trained.rename(soft, "harder", actor=MACHINE_OWNER)
@@ -435,8 +442,8 @@ def test_only_what_is_meant_is_deleted(trained, shelf):
     plain = by_name(trained)["plain one"]
     offered = trained.download(plain, "toml")
     trained.remove(plain, with_run=True, actor=MACHINE_OWNER)
-    assert trained.items() == [] and not (trained.places.runs / "plain one").exists() and not offered.exists()
+    assert trained.entries() == [] and not (trained.places.runs / "plain one").exists() and not offered.exists()
 
-    item = send(shelf, LORA, "dusk.safetensors")
-    shelf.remove(item, actor=MACHINE_OWNER)
-    assert shelf.items() == [] and list(shelf.places.styles.iterdir()) == []
+    item = send(library, LORA, "dusk.safetensors")
+    library.remove(item, actor=MACHINE_OWNER)
+    assert library.entries() == [] and list(library.places.styles.iterdir()) == []

@@ -14,7 +14,7 @@ import pytest
 from app.studio.queue import Queue
 from app.studio.runs.samples import find_samples
 from app.studio.settings.differences import find_differences, read_settings
-from app.studio.styles.library import Shelf
+from app.studio.styles.library import StyleLibrary
 from app.ui.runs import compare_text as words
 from app.ui.runs import slider as run_slider
 from app.ui.runs.compare import ComparisonPage
@@ -27,7 +27,7 @@ NASTY = "<b>a fox</b> ${1} \"'"
 @pytest.fixture
 def page(queue: Queue) -> ComparisonPage:
     with gr.Blocks():
-        return ComparisonPage(SimpleNamespace(queue=queue, shelf=Shelf(queue)))  # type: ignore[arg-type]
+        return ComparisonPage(SimpleNamespace(queue=queue, library=StyleLibrary(queue)))  # type: ignore[arg-type]
 
 
 def shown(page: ComparisonPage, ids: str) -> str:

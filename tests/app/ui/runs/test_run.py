@@ -13,7 +13,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State, actions_for
 from app.jobs.store import TRAIN, NewJob
 from app.studio.queue import Queue
-from app.studio.styles.library import Shelf
+from app.studio.styles.library import StyleLibrary
 from app.ui.runs.run import RunPage, _head
 from tests.app.ui.ended_runs import write_run
 
@@ -39,6 +39,6 @@ def test_what_helps_comes_first_and_is_filled(queue: Queue, state: State, filled
 def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: Queue) -> None:
     """Else a page that opens on a busy machine says that there is no such run."""
     with gr.Blocks():
-        page = RunPage(queue, Shelf(queue))
+        page = RunPage(queue, StyleLibrary(queue))
     name, timer = page.open(SimpleNamespace(query_params={"id": "a"}))  # type: ignore[arg-type]
     assert not page.timer.active and (name, timer.active) == ("a", True)

@@ -1,4 +1,4 @@
-"""What the screens are made of: studios of their own, pictures with a fault each, styles on the shelf."""
+"""What the screens are made of: studios of their own, pictures with a fault each, styles in the library."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Stage:
 
 @contextmanager
 def hung_styles(out: Path) -> Iterator[None]:
-    """Two styles on the shelf for a while: one of a run, one from elsewhere."""
+    """Two styles in the library for a while: one of a run, one from elsewhere."""
     run, brought = out / "Harbour blue", out / ".studio/styles/pixel night.safetensors"
     layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
     tensors = {f"{layer}.lora_up.weight": torch.ones(320, 8), f"{layer}.lora_down.weight": torch.ones(8, 768)}
