@@ -20,11 +20,11 @@ SHOWN = 10
 @contextmanager
 def people_of(runs: Path) -> Iterator[People]:
     """The table of people of the studio whose runs are in a folder."""
-    from app.studio.paths import Places
+    from app.studio.paths import Paths
 
-    places = Places(runs)
-    places.make()
-    database = PeopleDatabase(places.people)
+    paths = Paths(runs)
+    paths.make()
+    database = PeopleDatabase(paths.people)
     try:
         yield People(database)
     finally:
@@ -33,9 +33,9 @@ def people_of(runs: Path) -> Iterator[People]:
 
 def has_people(runs: Path) -> bool:
     """Whether anybody is in the table; makes no folder where there is no studio yet."""
-    from app.studio.paths import Places
+    from app.studio.paths import Paths
 
-    if not Places(runs).people.exists():
+    if not Paths(runs).people.exists():
         return False
     with people_of(runs) as people:
         return bool(people.all())

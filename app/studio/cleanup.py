@@ -20,9 +20,9 @@ def sweep_public(queue: Queue, drafts: Drafts, drawings: Path) -> None:
 
     What was offered of styles that are gone the library deletes at its first look.
     """
-    there = list(queue.places.public.iterdir())  # before their owners, so that what comes meanwhile is not among them
+    there = list(queue.paths.public.iterdir())  # before their owners, so that what comes meanwhile is not among them
     kept = drafts.public_names()
-    for folder in (*_inside(queue.places.runs), *_inside(drawings)):
+    for folder in (*_inside(queue.paths.runs), *_inside(drawings)):
         with suppress(FileNotFoundError):  # deleted in this moment
             kept.add(queue.public_name(folder))
     for left in there:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.worker import Worker
 from trainers.errors import VelaturaError
 from trainers.models.files.download import NeedsTokenError
@@ -76,8 +76,8 @@ class Download:
 class Downloads:
     """All downloads of a studio."""
 
-    def __init__(self, places: Places) -> None:
-        self._folder = places.root / "downloads"
+    def __init__(self, paths: Paths) -> None:
+        self._folder = paths.root / "downloads"
         self._workers: dict[str, Worker] = {}
         self._wanted: dict[str, set[str]] = {}  # by model, who waits for it
         self._lock = threading.Lock()

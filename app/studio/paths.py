@@ -16,7 +16,7 @@ SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """The folders of a studio, all below that of its runs."""
 
     runs: Path
@@ -81,12 +81,12 @@ class Places:
 class UploadFolder:
     """A folder for one server's uploads. It is emptied when the server stops; one that was killed is swept up after."""
 
-    def __init__(self, places: Places) -> None:
-        with FileLock(places.root / "uploads.lock"):  # else another server that starts takes ours for left behind
-            for left_behind in places.uploads.iterdir():
+    def __init__(self, paths: Paths) -> None:
+        with FileLock(paths.root / "uploads.lock"):  # else another server that starts takes ours for left behind
+            for left_behind in paths.uploads.iterdir():
                 if not _is_held(left_behind):
                     shutil.rmtree(left_behind, ignore_errors=True)
-            self.path = Path(tempfile.mkdtemp(dir=places.uploads))
+            self.path = Path(tempfile.mkdtemp(dir=paths.uploads))
             self._lock = FileLock(self.path / HELD)
             self._lock.acquire()
 

@@ -18,7 +18,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
 from app.jobs.trash.trash import TrashItem
 from app.jobs.views import View, Watcher
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.ui.runs import text as words
 from trainers.errors import VelaturaError
 
@@ -50,13 +50,13 @@ class Seen:
 class Queue:
     """One a server. Every look at a run goes through here, so that its events are read once whoever looks."""
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
-        self.store = Store(places.runs)
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
+        self.store = Store(paths.runs)
         self.watcher = Watcher(self.store)
         self._lock = threading.Lock()
         self._losses: dict[Path, Losses] = {}
-        self._secret = hashlib.sha256(places.secret()).digest()
+        self._secret = hashlib.sha256(paths.secret()).digest()
 
     def dispatcher(self) -> Dispatcher:
         """What gives the jobs of this queue to the devices of this machine."""
@@ -126,7 +126,7 @@ class Queue:
 
     def public_of(self, folder: Path) -> Path:
         """The folder of what browsers may see of another folder."""
-        public = self.places.public / self.public_name(folder)
+        public = self.paths.public / self.public_name(folder)
         public.mkdir(mode=0o700, exist_ok=True)
         return public
 

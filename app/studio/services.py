@@ -11,7 +11,7 @@ from app.studio.dataset.checks import Checker
 from app.studio.dataset.drafts import Drafts
 from app.studio.downloads import Downloads
 from app.studio.generation.generations import Drawings
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.studio.runs.estimate_jobs import Estimating
 from app.studio.runs.estimates import Measured
@@ -22,7 +22,7 @@ from app.studio.styles.library import StyleLibrary
 class Studio:
     """The parts behind the pages; one of each a server."""
 
-    places: Places
+    paths: Paths
     uploads: Path
     """Where Gradio puts uploads of this server."""
     drafts: Drafts
@@ -41,19 +41,19 @@ class Studio:
         self.downloads.stop_all()
 
 
-def open_studio(places: Places, uploads: Path, shared: bool = False) -> Studio:
-    """The parts of a studio that keeps things in `places`; one that is `shared` takes no paths from people."""
-    drafts, queue, measured = Drafts(places), Queue(places), Measured(places)
+def open_studio(paths: Paths, uploads: Path, shared: bool = False) -> Studio:
+    """The parts of a studio that keeps things in `paths`; one that is `shared` takes no paths from people."""
+    drafts, queue, measured = Drafts(paths), Queue(paths), Measured(paths)
     bases, library = Bases(anywhere=not shared), StyleLibrary(queue)
     return Studio(
-        places,
+        paths,
         uploads,
         drafts,
         Checker(drafts),
         Writers(drafts, queue),
         queue,
         bases,
-        Downloads(places),
+        Downloads(paths),
         measured,
         Estimating(drafts, queue, measured),
         library,

@@ -27,7 +27,7 @@ from app.studio.accounts.sessions import Sessions
 from app.studio.cleanup import sweep_public
 from app.studio.dataset.draft_owners import kept_by, settle
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE
-from app.studio.paths import Places, UploadFolder
+from app.studio.paths import Paths, UploadFolder
 from app.studio.services import Studio, open_studio
 from app.ui import api
 from app.ui.components import text
@@ -108,17 +108,17 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
 
     `given` are passwords by name, of people who may log in besides those of the table; each may keep `most_kept` bytes.
     """
-    places = Places(folder)
-    places.make()
-    uploads = UploadFolder(places)
+    paths = Paths(folder)
+    paths.make()
+    uploads = UploadFolder(paths)
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.path.resolve())
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn believes programs on this machine by itself; we decide
-    people = PeopleDatabase(places.people)
+    people = PeopleDatabase(paths.people)
     check_given(People(people), given)
-    authenticator = Authenticator(People(people), Sessions(people), places.secret(), given)
+    authenticator = Authenticator(People(people), Sessions(people), paths.secret(), given)
     shared = not authenticator.open or not is_loopback(address.host)
-    studio = open_studio(places, uploads.path, shared=shared)
+    studio = open_studio(paths, uploads.path, shared=shared)
     sweep_public(studio.queue, studio.drafts, studio.drawings.root)
     studio.estimating.sweep()
     studio.checker.warm_up()
@@ -133,7 +133,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
         theme=Velatura(),
         css_paths=[static / sheet for sheet in STYLE_SHEETS],
         app_kwargs={
-            "middleware": _checks(demo, address, authenticator, places.public, uploads.path, shares),
+            "middleware": _checks(demo, address, authenticator, paths.public, uploads.path, shares),
             "routes": [
                 Mount("/look", StaticFiles(directory=static)),
                 Route("/now", _say_now(studio)),
@@ -144,7 +144,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
             "openapi_url": None,
         },
         auth_dependency=None if authenticator.open else lambda request: request.scope.get(USER),
-        allowed_paths=[str(places.public.resolve())],
+        allowed_paths=[str(paths.public.resolve())],
         max_file_size=MOST_BYTES_A_FILE,
         footer_links=[],
         run_history=False,

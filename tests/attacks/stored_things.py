@@ -17,7 +17,7 @@ from app.studio.dataset.uploads import take_folder
 from app.studio.generation.form import Desk
 from app.studio.generation.generation import Record
 from app.studio.generation.request import Typed, Wish
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.studio.styles.library import StyleLibrary
 from app.ui.styles.text import NOTES
@@ -42,9 +42,9 @@ class Things:
     """What lies in the studio; each field begins with a mark of its own, by which it is found on a page."""
 
     def __init__(self, runs: Path, site: str) -> None:
-        self.places, self.site = Places(runs), site
-        self.places.make()
-        self.queue = Queue(self.places)
+        self.paths, self.site = Paths(runs), site
+        self.paths.make()
+        self.queue = Queue(self.paths)
         self.runs: dict[str, str] = {}
         """The names of runs, by what is the matter with each."""
 
@@ -73,8 +73,8 @@ class Things:
     def _run(self, mark: str, owner: str, ended: bool = True, **settings: dict[str, object]) -> Path:
         """A run whose folder has such a name."""
         name = self.short(mark)
-        run = write_run(self.places.runs, mark, {"train": {"steps": 4, "warmup": 0}, **settings}, [self.long("prompt")])
-        run = run.rename(self.places.runs / name)
+        run = write_run(self.paths.runs, mark, {"train": {"steps": 4, "warmup": 0}, **settings}, [self.long("prompt")])
+        run = run.rename(self.paths.runs / name)
         style = run / "style" / f"{mark}.safetensors"
         save_file(load_file(style), run / "style" / f"{name}.safetensors", {"velatura.trigger": self.short("trained")})
         style.unlink()
@@ -126,21 +126,21 @@ class Things:
         told |= {key: self.long("key") for key in ("modelspec.thumbnail", "ss_network_module", "ss_output_name")}
         tags = {"ss_tag_frequency": json.dumps({self.long("folder"): {self.short("tag"): 9}})}
         for number, (mark, more) in enumerate({"phrased": called, "tagged": tags}.items(), 2):
-            path = self.places.styles / f"{self.short(mark)}.safetensors"
+            path = self.paths.styles / f"{self.short(mark)}.safetensors"
             save_file({key: number * tensor for key, tensor in tensors.items()}, path, told | more)
         ids = {item.id: self.owner for item in StyleLibrary(self.queue).entries() if not item.run}
-        (self.places.styles / ".owners.json").write_text(json.dumps(ids), encoding="utf-8")
+        (self.paths.styles / ".owners.json").write_text(json.dumps(ids), encoding="utf-8")
 
     def _file_of(self, mark: str) -> Path:
         name = self.runs[mark]
-        return self.places.runs / name / "style" / f"{name}.safetensors"
+        return self.paths.runs / name / "style" / f"{name}.safetensors"
 
     def _trash(self) -> None:
-        trash, root = Trash(self.queue.store), self.places.root
+        trash, root = Trash(self.queue.store), self.paths.root
         for kind in (STYLE, DRAWING, RUN):
             place = root / f"thrown {kind}"
             shutil.copyfile(self._file_of("mine"), place)
-            trash.put(new_item(kind, self.long(f"thrown-{kind}"), VISITOR, {CONTENT: place}, self.places.runs))
+            trash.put(new_item(kind, self.long(f"thrown-{kind}"), VISITOR, {CONTENT: place}, self.paths.runs))
 
     # ---------------------------------------------------------------- what is the visitor's
     def _drawings(self) -> None:
@@ -148,19 +148,19 @@ class Things:
         wish = Wish(prompt=self.long("wish"), negative=self.long("negative"), styles=(("none", 1.0),), sampler="ddim")
         told = {"wish": wish, "whose": key, "names": (self.long("style"),), "base": self.long("model"), "number": 99}
         for number, (state, line) in enumerate({"finished": "", "failed": self.long("line")}.items()):
-            folder = self.places.root / "drawings" / f"drawing-{number:020d}-aa"
+            folder = self.paths.root / "drawings" / f"drawing-{number:020d}-aa"
             folder.mkdir(parents=True)
             if not line:
-                picture = self.places.runs / self.runs["mine"] / "samples/final/00.png"
+                picture = self.paths.runs / self.runs["mine"] / "samples/final/00.png"
                 shutil.copyfile(picture, folder / "picture.png")
             record = Record.model_validate({**told, "made": 1.0, "state": state, "line": line})
             (folder / "drawing.json").write_text(record.model_dump_json(), "utf-8")
         typed = {name: self.long(f"typed-{name}") for name in ("prompt", "negative", "seed", "size", "base")}
-        Desk(self.places).keep(key, Typed(**typed, styles=(("none", self.long("typed-strength")),)))
+        Desk(self.paths).keep(key, Typed(**typed, styles=(("none", self.long("typed-strength")),)))
 
     def _draft(self) -> None:
-        drafts, key = Drafts(self.places), f"user:{VISITOR}"
-        take_folder(drafts, key, write_images(self.places.root / "images"))
+        drafts, key = Drafts(self.paths), f"user:{VISITOR}"
+        take_folder(drafts, key, write_images(self.paths.root / "images"))
         drafts.change(key, partial(_hostile, self))
 
 

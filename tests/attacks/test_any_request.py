@@ -166,19 +166,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "FORWARDED_ALLOW_IPS"):
             patch.setenv(name, "")  # put back afterwards, as the studio sets them
         server = start(folder / "outputs", Address(), {"ann": "pear-tree", "ben": "plum-tree"})
-        places, uploads = server.studio.places, server.uploads.path.resolve()
+        paths, uploads = server.studio.paths, server.uploads.path.resolve()
         files = {name: sender_folder(uploads, f"user:{name}") / ("c" * 32) / "a.png" for name in ("ann", "ben")}
-        seen = places.public.resolve() / "x" / "a.png"
+        seen = paths.public.resolve() / "x" / "a.png"
         hidden = [
             files["ben"],
-            places.drafts / ("d" * 32) / "draft.json",
-            places.root / "other.png",
-            places.runs / "x.png",
+            paths.drafts / ("d" * 32) / "draft.json",
+            paths.root / "other.png",
+            paths.runs / "x.png",
         ]
         for path in (*hidden, *files.values(), seen):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(HIDDEN if path in hidden else b"fine")
-        found = [outside, *hidden, *files.values(), seen, places.root / "secret", places.people, uploads / ".held"]
+        found = [outside, *hidden, *files.values(), seen, paths.root / "secret", paths.people, uploads / ".held"]
         loop = server.demo.server.servers[0].get_loop()
         app = server.demo.server.config.loaded_app
         one = Shared(app, loop, [str(path.resolve()) for path in found])

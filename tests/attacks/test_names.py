@@ -10,7 +10,7 @@ import pytest
 from app.studio.dataset.drafts import Drafts
 from app.studio.dataset.uploads import Upload, take_in
 from app.studio.names import safe_name, unlike
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.ui.train.images_view import left_out
 from tests.trainers.data.pictures import scene
 from trainers.config.names import check_name
@@ -43,19 +43,19 @@ def test_a_run_is_never_called_so(tmp_path: Path, typed: str) -> None:
 
 
 def test_files_with_such_names_are_kept_under_names_of_ours(tmp_path: Path) -> None:
-    places = Places(tmp_path / "outputs")
-    places.make()
-    drafts, uploads = Drafts(places), []
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    drafts, uploads = Drafts(paths), []
     for number, name in enumerate(NASTY):
-        path = places.uploads / f"{number}.png"
+        path = paths.uploads / f"{number}.png"
         if number % 2:
             path.write_text("no picture", encoding="utf-8")
         else:
             scene(number, (24, 24)).save(path)
         uploads.append(Upload(path, name.encode("utf-8", "replace").decode()))
-    draft = take_in(drafts, "visitor:x", uploads, places.uploads)
+    draft = take_in(drafts, "visitor:x", uploads, paths.uploads)
     assert len(draft.pictures) + len(draft.left_out) == len(NASTY)
-    kept = {path.name for path in (places.drafts / draft.id / "pictures").iterdir()}
+    kept = {path.name for path in (paths.drafts / draft.id / "pictures").iterdir()}
     assert kept == {f"{one.id}.png" for one in draft.pictures} and len(kept) > 10
     assert all(len(one.name) <= 200 for one in (*draft.pictures, *draft.left_out))
     assert "<img" not in left_out(draft).replace("&lt;img", "")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from app.studio.dataset.drafts import Drafts
 from app.studio.dataset.uploads import Upload, take_in
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from tests.app.files import write_bomb
 from tests.trainers.data.pictures import png_of
 
@@ -36,12 +36,12 @@ FLOOD = """
 import json, sys, threading
 from pathlib import Path
 from app.studio.dataset.drafts import Drafts
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.dataset.uploads import Upload, take_in
 from trainers.data import decode_memory
 
 decode_memory.MOST_BYTES = int(sys.argv[2])
-places = Places(Path(sys.argv[1]))
+places = Paths(Path(sys.argv[1]))
 drafts = Drafts(places)
 folders = sorted(places.uploads.iterdir())
 take_in(drafts, "first", [Upload(next(folders[0].iterdir()), "first.tif")], folders[0])
@@ -67,7 +67,7 @@ from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Drafts
 from app.studio.generation.generations import Drawings
 from app.studio.generation.generation import Drawing, Record
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.ui.runs.samples_view import Sample, address
 from app.studio.styles.library import StyleLibrary
@@ -79,7 +79,7 @@ from trainers.sampling.sample import Order
 from trainers.errors import VelaturaError
 
 decode_memory.MOST_BYTES = int(sys.argv[2])
-places, AT_ONCE = Places(Path(sys.argv[1])), 4
+places, AT_ONCE = Paths(Path(sys.argv[1])), 4
 queue, pictures = Queue(places), sorted(places.uploads.iterdir())
 drawings = Drawings(queue, StyleLibrary(queue), Bases(anywhere=True))
 
@@ -147,17 +147,17 @@ def write_float_tiff(path: Path, side: int) -> None:
 
 def test_many_small_floats_at_once_stay_within_one_limit(tmp_path: Path) -> None:
     """Several visitors at once send small pictures that take 250 MB each; all are taken in, one at a time."""
-    places = Places(tmp_path / "outputs")
-    places.make()
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
     write_float_tiff(tmp_path / "small.tif", 10)
     write_float_tiff(tmp_path / "large.tif", SIDE)
     assert (tmp_path / "large.tif").stat().st_size < 500_000
     for number in range(AT_ONCE + 1):
-        folder = places.uploads / f"visitor {number}"
+        folder = paths.uploads / f"visitor {number}"
         folder.mkdir()
         shutil.copy(tmp_path / ("large.tif" if number else "small.tif"), folder)
     limit = 300 * 2**20
-    command = [sys.executable, "-c", PEAK + FLOOD, str(places.runs), str(limit)]
+    command = [sys.executable, "-c", PEAK + FLOOD, str(paths.runs), str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -168,32 +168,32 @@ def test_many_small_floats_at_once_stay_within_one_limit(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("claimed", [(20_000, 20_000), (2**31 - 1, 1), (1, 2**31 - 1), (0, 0)])
 def test_a_header_that_claims_too_much_is_not_believed(tmp_path: Path, claimed: tuple[int, int]) -> None:
-    places = Places(tmp_path / "outputs")
-    places.make()
-    path = places.uploads / "bomb.png"
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    path = paths.uploads / "bomb.png"
     if claimed[0] == claimed[1] and claimed[0]:
         write_bomb(path, claimed[0])
     else:
         header = claimed[0].to_bytes(4, "big") + claimed[1].to_bytes(4, "big") + bytes((8, 2, 0, 0, 0))
         path.write_bytes(png_of((b"IHDR", header), (b"IDAT", b"")))
-    draft = take_in(Drafts(places), "visitor:x", [Upload(path, "bomb.png")], places.uploads)
+    draft = take_in(Drafts(paths), "visitor:x", [Upload(path, "bomb.png")], paths.uploads)
     assert not draft.pictures and len(draft.left_out) == 1 and not path.exists()
     assert draft.left_out[0].reason.startswith("This file is ")
 
 
 def test_no_picture_that_is_shown_or_trained_on_again_takes_more_than_the_limit(tmp_path: Path) -> None:
     """Four at once: 25 megapixels are read one after the other or made small, 81 are refused; so is a line of them."""
-    places, limit = Places(tmp_path / "outputs"), 300 * 2**20
-    places.make()
+    paths, limit = Paths(tmp_path / "outputs"), 300 * 2**20
+    paths.make()
     for name, size in (
         ("0 small", (64, 64)),
         ("1 large", (SIDE, SIDE)),
         ("2 huge", (9000, 9000)),
         ("3 line", (40_000, 1)),
     ):
-        Image.new("RGB", size, "red").save(places.uploads / f"{name}.png", compress_level=1)
-    assert all(path.stat().st_size < 3_000_000 for path in places.uploads.iterdir())
-    command = [sys.executable, "-c", PEAK + AGAIN, str(places.runs), str(limit)]
+        Image.new("RGB", size, "red").save(paths.uploads / f"{name}.png", compress_level=1)
+    assert all(path.stat().st_size < 3_000_000 for path in paths.uploads.iterdir())
+    command = [sys.executable, "-c", PEAK + AGAIN, str(paths.runs), str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

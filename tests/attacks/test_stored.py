@@ -67,7 +67,7 @@ def things(tmp_path: Path, stranger: Site) -> Things:
 
 @pytest.fixture
 def visitor(things: Things, browser: Any, stranger: Site) -> Iterator[Looking]:
-    studio = Process(things.places.runs, "--auth", f"{VISITOR}:plum-tree")
+    studio = Process(things.paths.runs, "--auth", f"{VISITOR}:plum-tree")
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(120_000)
     form = {"username": VISITOR, "password": "plum-tree"}

@@ -47,8 +47,8 @@ DRAFT = """
 import json
 from pathlib import Path
 from app.studio.dataset.drafts import Drafts
-from app.studio.paths import Places
-draft = Drafts(Places(Path("outputs"))).read("user:ann")
+from app.studio.paths import Paths
+draft = Drafts(Paths(Path("outputs"))).read("user:ann")
 print(json.dumps([[one.name, one.caption] for one in draft.pictures]))
 """
 

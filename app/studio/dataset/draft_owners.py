@@ -44,7 +44,7 @@ def of_programs(drafts: Drafts, login: str) -> list[Draft]:
     begin = key_of_program("", login)
     mark = f'"key":{json.dumps(begin, ensure_ascii=False)[:-1]}'.encode()  # spares us reading the others' closely
     found = []
-    for path in drafts.places.drafts.glob("*/draft.json"):
+    for path in drafts.paths.drafts.glob("*/draft.json"):
         with suppress(OSError, ValueError, VelaturaError):
             if mark in (content := path.read_bytes()) and (draft := parse(content)).key.startswith(begin):
                 found.append(draft)
@@ -62,11 +62,11 @@ def size_of(drafts: Drafts, draft: Draft) -> int:
 
 
 def _bytes(drafts: Drafts, draft: Draft, pictures: Iterable[Picture]) -> int:
-    files = (drafts.places.drafts / draft.id / "pictures" / f"{one.id}.png" for one in pictures)
+    files = (drafts.paths.drafts / draft.id / "pictures" / f"{one.id}.png" for one in pictures)
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _coming_back(drafts: Drafts, draft: Draft) -> int:
     """Bytes of what was restored from the trash and is not in the draft yet."""
-    places = returned(drafts.places.drafts / draft.id) if draft.id else []
-    return sum(file.stat().st_size for place in places for file in place.iterdir() if file.is_file())
+    paths = returned(drafts.paths.drafts / draft.id) if draft.id else []
+    return sum(file.stat().st_size for place in paths for file in place.iterdir() if file.is_file())

@@ -24,7 +24,7 @@ from app.state_file import StateFile
 from app.studio.accounts.people import login_of_key
 from app.studio.dataset.draft_file import VERSION, captions_in, read_table, salvage, version_of
 from app.studio.dataset.draft_trash import forget, returned, take_back, throw_away
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.ui.components import text
 from trainers.errors import VelaturaError
 from trainers.runs.run import whole_file
@@ -136,12 +136,12 @@ class Draft(_Part):
 class Drafts:
     """All drafts of a studio, by the key of whoever works on them."""
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
 
     def job(self, draft: Draft) -> Path:
         """The folder in which captions for a draft are being written by a model."""
-        return self.places.drafts / draft.id / "writing"
+        return self.paths.drafts / draft.id / "writing"
 
     def read(self, key: str) -> Draft:
         """The draft of `key`; a new one, kept nowhere yet, where there is none.
@@ -186,20 +186,20 @@ class Drafts:
 
     def pictures(self, draft: Draft) -> Path:
         """The folder of a draft's pictures, `ID.png` each."""
-        return self._made(self.places.drafts / draft.id / "pictures")
+        return self._made(self.paths.drafts / draft.id / "pictures")
 
     def measures(self, draft: Draft) -> Path:
         """The folder of what was measured on a draft's pictures."""
-        return self._made(self.places.drafts / draft.id / "measures")
+        return self._made(self.paths.drafts / draft.id / "measures")
 
     def previews(self, draft: Draft) -> Path:
         """The folder of a draft's small pictures for pages, `ID.webp` each."""
-        return self._made(self.places.public / draft.public)
+        return self._made(self.paths.public / draft.public)
 
     def public_names(self) -> set[str]:
         """The names of the folders with previews, of every draft there is."""
         names = set()
-        for path in self.places.drafts.glob("*/draft*.json"):  # damaged ones, too: a person may put them back
+        for path in self.paths.drafts.glob("*/draft*.json"):  # damaged ones, too: a person may put them back
             names |= {found.decode() for found in _PUBLIC.findall(path.read_bytes())}
         return names
 
@@ -211,7 +211,7 @@ class Drafts:
             (folder / f"{number:04d}.txt").write_text(picture.caption + "\n", encoding="utf-8")
 
     def _file(self, key: str) -> StateFile[Draft]:
-        folder = self.places.drafts / hashlib.sha256(key.encode()).hexdigest()[:32]
+        folder = self.paths.drafts / hashlib.sha256(key.encode()).hexdigest()[:32]
         restore = partial(self._restore, folder.name)
         return StateFile(folder / "draft.json", parse, Draft.model_dump_json, restore, folder / ".lock")
 
@@ -248,10 +248,10 @@ class Drafts:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
-    def _with_returned(self, draft: Draft, places: Sequence[Path]) -> Draft:
+    def _with_returned(self, draft: Draft, paths: Sequence[Path]) -> Draft:
         """The draft with the pictures that have come back from the trash at its end."""
         known, back = known_pictures(draft), []
-        for table in take_back(places, self.pictures(draft)):
+        for table in take_back(paths, self.pictures(draft)):
             picture = (
                 Picture.model_validate(table)
                 if _is_picture(table)
@@ -271,7 +271,7 @@ class Drafts:
             (self.measures(old) / f"{picture.id}.json").unlink(missing_ok=True)
         with suppress(OSError, VelaturaError):  # the change is made; they stay where they are
             tables = [picture.model_dump() for picture in gone]
-            throw_away(self.places.runs, self.pictures(old).parent, self.pictures(old), tables, login_of_key(new.key))
+            throw_away(self.paths.runs, self.pictures(old).parent, self.pictures(old), tables, login_of_key(new.key))
 
 
 def save_preview(image: Image.Image, place: Path) -> None:

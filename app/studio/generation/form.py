@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from app.state_file import StateFile
 from app.studio.generation.request import Typed
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.studio.styles.entry import StyleEntry
 from app.ui.playground import text as words
@@ -18,8 +18,8 @@ FIRST_STRENGTH = "0.8"
 class Desk:
     """The fields of everybody, by the key of whoever typed in them."""
 
-    def __init__(self, places: Places) -> None:
-        self._folder = places.root / "desks"
+    def __init__(self, paths: Paths) -> None:
+        self._folder = paths.root / "desks"
 
     def read(self, key: str) -> Typed | None:
         """What stands in somebody's fields; None where nothing has been typed.

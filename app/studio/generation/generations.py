@@ -53,7 +53,7 @@ class Drawings:
 
     def __init__(self, queue: Queue, library: StyleLibrary, bases: Bases) -> None:
         self.queue, self.library, self.bases = queue, library, bases
-        self.root = queue.places.root.absolute() / "drawings"
+        self.root = queue.paths.root.absolute() / "drawings"
         self._lock = threading.RLock()
         self._records: dict[str, Record] = {}
 
@@ -154,12 +154,12 @@ class Drawings:
         ends = {PICTURE: "", PLAIN: f" {words.PLAIN.lower()}"}
         if drawing.wish.each:
             ends |= {EACH.format(n): f" {n} {safe_name(name)}" for n, name in enumerate(drawing.record.names, 1)}
-        places = [self.public(drawing) / f"{called}{ends[picture.name]}.png" for picture in drawing.pictures]
+        paths = [self.public(drawing) / f"{called}{ends[picture.name]}.png" for picture in drawing.pictures]
         with self._lock:
-            for picture, place in zip(drawing.pictures, places, strict=True):
+            for picture, place in zip(drawing.pictures, paths, strict=True):
                 if not place.exists():
                     link_or_copy(picture, place)
-        return places
+        return paths
 
     # ---------------------------------------------------------------- within
     def _check_room(self, whose: str) -> None:

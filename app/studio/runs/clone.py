@@ -38,7 +38,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
             taken.append(picture.model_copy(update={"caption": base_caption(path, config.data)}))
         except UnreadableError as error:
             wrong.append(as_left_out(path.name, f"This file {error.reason}."))
-    settled = with_settings_of(draft, config).with_(name=next_name(drafts.places.runs, config.name))
+    settled = with_settings_of(draft, config).with_(name=next_name(drafts.paths.runs, config.name))
 
     def change(now: Draft) -> Draft:
         return Draft(

@@ -62,7 +62,7 @@ class Estimating:
 
     def sweep(self) -> None:
         """End the measurements that no draft remembers: nobody would ever look at them."""
-        remembered = {asked.number for path in self._drafts.places.drafts.glob(f"*/{FILE}") if (asked := _read(path))}
+        remembered = {asked.number for path in self._drafts.paths.drafts.glob(f"*/{FILE}") if (asked := _read(path))}
         for view in self._queue.small_jobs():
             if view.job.kind == ESTIMATE and view.job.id not in remembered:
                 self._end(view.job.id)
@@ -130,10 +130,10 @@ class Estimating:
         return any(job.id == asked.number for job in self._queue.store.jobs()) if self._queue.store.exists() else False
 
     def _file(self, draft: str) -> Path:
-        return self._drafts.places.drafts / draft / FILE
+        return self._drafts.paths.drafts / draft / FILE
 
     def _pictures(self, draft: str) -> Path:
-        return self._drafts.places.drafts / draft / "measured"
+        return self._drafts.paths.drafts / draft / "measured"
 
 
 def _read(path: Path) -> Asked | None:

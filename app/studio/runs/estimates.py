@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from app.state_file import StateFile
 from app.studio.dataset.drafts import Draft
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.settings.plan import CARE, choose, plan
 from app.ui.train import text as words
 from app.units import readable_size, readable_time
@@ -51,8 +51,8 @@ class Cost:
 class Measured:
     """The measurements that this computer has made, kept in one file."""
 
-    def __init__(self, places: Places) -> None:
-        self._file = StateFile(places.root / "measured.json", _parse, _dump)
+    def __init__(self, paths: Paths) -> None:
+        self._file = StateFile(paths.root / "measured.json", _parse, _dump)
 
     def keep(self, config: Config, pictures: int, cost: Cost) -> None:
         """Remember what a run with these settings and so many pictures takes."""

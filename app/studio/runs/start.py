@@ -28,7 +28,7 @@ def start_run(studio: Studio, draft: Draft, actor: Actor, settings: Mapping[str,
     store = studio.queue.store
     name = unlike(store.runs, name_of(draft.name or suggest(draft)))
     table = shorten_warmup(lay_over(*all_layers(draft)), settings or {})
-    with tempfile.TemporaryDirectory(dir=studio.places.root, prefix="start-") as place:
+    with tempfile.TemporaryDirectory(dir=studio.paths.root, prefix="start-") as place:
         pictures = Path(place).absolute() / "pictures"
         studio.drafts.write_dataset(draft, pictures)
         config = build_config(table, settings or {}, {"name": name, "data": {"images": str(pictures)}})

@@ -44,12 +44,12 @@ class StyleLibrary:
     """One a server. What a file says is read once, whoever looks how often; safe to use from many threads."""
 
     def __init__(self, queue: Queue) -> None:
-        self.queue, self.places = queue, queue.places
+        self.queue, self.paths = queue, queue.paths
         self._lock, self._writing = threading.RLock(), threading.Lock()
         self._read: dict[Path, tuple[Stamp, StyleEntry | None]] = {}
         self._ids: frozenset[str] | None = None
-        self._owned = StateFile(self.places.styles / OWNERS, _parse_owners, json.dumps)
-        self._secret = hashlib.sha256(b"shelf" + self.places.secret()).digest()
+        self._owned = StateFile(self.paths.styles / OWNERS, _parse_owners, json.dumps)
+        self._secret = hashlib.sha256(b"shelf" + self.paths.secret()).digest()
 
     # ---------------------------------------------------------------- what there is
     def entries(self) -> list[StyleEntry]:
@@ -104,7 +104,7 @@ class StyleLibrary:
             source, name = self.for_diffusers(item) or item.path, f"{item.name}-diffusers{SUFFIX}"
             put = self._put_plain if source == item.path else link_or_copy
         try:
-            with plain_disk_errors(self.places.public / name):
+            with plain_disk_errors(self.paths.public / name):
                 return _offered(source, self.public(item), name, put)
         except FileNotFoundError as error:
             raise VelaturaError(words.GONE) from error
@@ -132,7 +132,7 @@ class StyleLibrary:
 
     def public(self, item: StyleEntry) -> Path:
         """The folder of what browsers may have of a style; its name cannot be guessed."""
-        folder = self.places.public / OFFERED / self._public_name(item.id)
+        folder = self.paths.public / OFFERED / self._public_name(item.id)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
@@ -144,7 +144,7 @@ class StyleLibrary:
 
         It is checked as a whole before it gets its place. VelaturaError says in one sentence why it is not taken.
         """
-        uploads = (folder or self.places.uploads).resolve()
+        uploads = (folder or self.paths.uploads).resolve()
         if not (upload.resolve().is_relative_to(uploads) and upload.is_file()):
             raise VelaturaError(words.NOT_AN_UPLOAD)
         coming = Path(tempfile.mkdtemp(dir=upload.parent))
@@ -208,13 +208,13 @@ class StyleLibrary:
     def _sweep(self) -> None:
         """Take away what was offered of styles that are no more, whoever has deleted them."""
         names = {self._public_name(id) for id in self._ids or ()}
-        for folder in (self.places.public / OFFERED).glob("*"):
+        for folder in (self.paths.public / OFFERED).glob("*"):
             if folder.name not in names:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _others(self) -> list[Path]:
         """The files that were made elsewhere; also those put there by hand, which are too large for an upload."""
-        return [path for path in self.places.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
+        return [path for path in self.paths.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
 
     def _trained(self, path: Path, view: View) -> StyleEntry | None:
         item = self._known(path, view)
@@ -258,7 +258,7 @@ class StyleLibrary:
             sentence = str(error).replace(checked.name, f"“{shown}”", 1)
             raise VelaturaError(sentence) from error.__cause__
         found = read_found(checked)
-        with self._lock, plain_disk_errors(self.places.styles / checked.name):
+        with self._lock, plain_disk_errors(self.paths.styles / checked.name):
             here = self.entry(found.id)
             if here is not None:
                 raise VelaturaError(words.HERE_ALREADY.format(here.name))
@@ -267,7 +267,7 @@ class StyleLibrary:
             os.utime(checked)
             if owner:
                 self._keep_owner(found.id, owner)
-            checked.replace(self.places.styles / f"{name}{SUFFIX}")
+            checked.replace(self.paths.styles / f"{name}{SUFFIX}")
         return self._again(found.id)
 
     def _put_plain(self, source: Path, place: Path) -> None:
@@ -283,7 +283,7 @@ class StyleLibrary:
         """Whether another style than this one has a name; on some systems capital and small letters are one."""
         others = {each.name.casefold() for each in self.entries() if item is None or each.id != item.id}
         own = item is not None and not item.run and item.path.stem.casefold() == name.casefold()
-        return name.casefold() in others or (not own and (self.places.styles / f"{name}{SUFFIX}").exists())
+        return name.casefold() in others or (not own and (self.paths.styles / f"{name}{SUFFIX}").exists())
 
     def _again(self, id: str) -> StyleEntry:
         item = self.entry(id)

@@ -66,7 +66,7 @@ class Playground:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self.desk = Desk(studio.places)
+        self.desk = Desk(studio.paths)
         block(heading(words.TITLE, words.LEAD))
         with gr.Row(elem_classes="two easel"):
             with gr.Column(scale=4, min_width=320):

@@ -143,7 +143,7 @@ class StylesPage:
             raise VelaturaError(words.NOT_SAFETENSORS.format(name))
         if problem == "large":
             most, anywhere = MOST_BYTES_A_FILE // 2**20, self.studio.bases.anywhere
-            place = words.PUT_IT.format(self.studio.places.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
+            place = words.PUT_IT.format(self.studio.paths.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
             raise VelaturaError(f"{words.TOO_LARGE.format(name, most)}. {place}")
         if problem == "failed":
             raise VelaturaError(words.ARRIVED_NOT.format(name))

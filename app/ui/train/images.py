@@ -61,7 +61,7 @@ class PicturesStep:
         self.zone = island(
             {},
             ("reachable.js", "arrivals.js", "zone.js"),
-            _zone(build_strips(studio.places)),
+            _zone(build_strips(studio.paths)),
             elem_id="zone",
             words=words.ZONE,
         )

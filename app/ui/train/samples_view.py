@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.ui.components import text as words
 from app.ui.web.html import file_address, text
 from app.units import counted
@@ -16,9 +16,9 @@ from trainers.data.sample_sets import SampleSet, read_sets
 SIDE, ACROSS, DOWN = 120, 4, 2
 
 
-def build_strips(places: Places) -> str:
+def build_strips(paths: Paths) -> str:
     """A button for each set, with eight of its pictures; the strips are drawn once."""
-    folder = places.public / "samples"
+    folder = paths.public / "samples"
     folder.mkdir(mode=0o700, exist_ok=True)
     buttons = "".join(_button(chosen, _strip(chosen, folder)) for chosen in read_sets().values())
     return f'<section class="samples"><p>{text(words.SAMPLES)}</p><div>{buttons}</div></section>'

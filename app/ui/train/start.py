@@ -145,12 +145,12 @@ class StartStep:
         config = self._config(draft)
         found = self.studio.estimating.look(draft, config) if config else None
         need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
-        room = shutil.disk_usage(self.studio.places.runs).free
+        room = shutil.disk_usage(self.studio.paths.runs).free
         sheet = parts.Sheet(
             draft=draft,
             base=self.studio.bases.look(draft.choices.base),
             name=draft.name or suggest(draft),
-            called=_called(self.studio.places.runs, draft),
+            called=_called(self.studio.paths.runs, draft),
             wrong=len(problems(draft)),
             estimate=found,
             busy=self._busy(),

@@ -10,7 +10,7 @@ import pytest
 from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Draft
 from app.studio.downloads import Download, Downloads
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.runs.estimates import Cost, Measured, cost_key
 from app.studio.settings.plan import choose, plan, with_setting
 from app.ui.train import text as words
@@ -20,10 +20,10 @@ NASTY = "<b>x</b>/y"
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    made = Places(tmp_path / "outputs")
+    made = Paths(tmp_path / "outputs")
     made.make()
     return made
 
@@ -39,15 +39,15 @@ def models(tmp_path: Path, tiny_bases: dict[str, Path], monkeypatch: pytest.Monk
     return folder
 
 
-def test_what_is_on_this_computer(places: Places, models: Path) -> None:
+def test_what_is_on_this_computer(paths: Paths, models: Path) -> None:
     starter, dreamy = Bases(anywhere=True).found()
     assert starter.is_starter and starter.title == words.STARTER_TITLE and starter.size > 10**6
     assert (dreamy.title, dreamy.family, dreamy.where) == ("dreamy", "Stable Diffusion 2", words.WHERE["folder"])
-    shown = base_panel(Draft(id="x", public="y"), Bases(anywhere=True), Downloads(places))
+    shown = base_panel(Draft(id="x", public="y"), Bases(anywhere=True), Downloads(paths))
     assert "dreamy" in shown and "Stable Diffusion 2" in shown and 'type="text"' in shown
 
 
-def test_a_base_that_somebody_names(places: Places, models: Path, tiny_bases: dict[str, Path], tmp_path: Path) -> None:
+def test_a_base_that_somebody_names(paths: Paths, models: Path, tiny_bases: dict[str, Path], tmp_path: Path) -> None:
     bases = Bases(anywhere=True)
     named = bases.look(f" {tiny_bases['sdxl']} ")
     assert named.family == "Stable Diffusion XL" and not named.problem
@@ -60,15 +60,15 @@ def test_a_base_that_somebody_names(places: Places, models: Path, tiny_bases: di
     assert shared.look(str(models / "dreamy")).problem == "" and shared.look("starter").is_starter
 
 
-def test_the_starter_says_what_its_styles_fit(places: Places) -> None:
+def test_the_starter_says_what_its_styles_fit(paths: Paths) -> None:
     bases = Bases(anywhere=True)
     assert words.STARTER_ONLY in base_line(bases.look("starter")) and words.USE_REAL in base_line(bases.look("starter"))
     assert words.FETCH_IT in base_line(bases.look("owner/name"))
     assert "<b>x" not in base_line(bases.look(NASTY)).replace("<b>&lt;b", "")
 
 
-def test_a_download_without_a_network_is_one_sentence(places: Places) -> None:
-    downloads = Downloads(places)
+def test_a_download_without_a_network_is_one_sentence(paths: Paths) -> None:
+    downloads = Downloads(paths)
     assert downloads.look("nobody/nothing") == Download()
     downloads.start("nobody/nothing", "ann", token="hf_secret")
     end = time.monotonic() + 120
@@ -77,7 +77,7 @@ def test_a_download_without_a_network_is_one_sentence(places: Places) -> None:
         time.sleep(0.05)
     assert state.phase == "failed" and "there is no network" in state.sentence and not state.needs_token
     assert downloads.models() == ["nobody/nothing"] and downloads.arrived_for("ann") == ""
-    kept = b"".join(path.read_bytes() for path in places.root.rglob("*") if path.is_file())
+    kept = b"".join(path.read_bytes() for path in paths.root.rglob("*") if path.is_file())
     assert b"nobody/nothing" in kept and b"hf_secret" not in kept
     assert "problem" in fetching("nobody/nothing", "nothing", state)
     downloads.stop_all()
@@ -91,11 +91,11 @@ def test_how_far_a_download_is() -> None:
     assert fetching("a/b", "B", Download("done")) == ""
 
 
-def test_what_was_measured_is_known_for_the_same_settings(places: Places) -> None:
-    measured, draft = Measured(places), Draft(id="x", public="y")
+def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
+    measured, draft = Measured(paths), Draft(id="x", public="y")
     cost = Cost(seconds=80.4, memory=1_400_000_000, file=3_100_000, trained=1_500_000)
     measured.keep(plan(draft, name="a", seed=3), 0, cost)
-    again = Measured(places)
+    again = Measured(paths)
     assert again.cost(plan(draft.with_(name="b", trigger="dusk")), 0) == cost
     assert again.cost(plan(draft), 12) is None and again.cost(plan(with_setting(draft, "train.steps", "7")), 0) is None
     assert again.costs(draft) == {"balanced": "80 s · 3.1 MB"}
@@ -104,5 +104,5 @@ def test_what_was_measured_is_known_for_the_same_settings(places: Places) -> Non
     assert cost.disk(plan(draft), 0) == 3_100_000 + 3 * 1_500_000 * 12
     with_prior = plan(with_setting(draft, "prior.prompt", "a drawing"), prior={"images": 30})
     assert cost.disk(with_prior, 2) == cost.disk(plan(draft), 2 + 30)
-    (places.root / "measured.json").write_text("{", encoding="utf-8")
+    (paths.root / "measured.json").write_text("{", encoding="utf-8")
     assert again.costs(draft) == {}

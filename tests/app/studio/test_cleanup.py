@@ -26,7 +26,7 @@ ANNA = "user:anna"
 
 def finished_run(queue: Queue, name: str) -> Path:
     """A run with a sample and a style file, whose copies for pages and downloads there are; its public folder."""
-    run = queue.places.runs / name
+    run = queue.paths.runs / name
     (run / "samples" / "step-00000000").mkdir(parents=True)
     (run / "style").mkdir()
     (run / "config.toml").write_text(f'name = "{name}"\n[method]\nname = "lora"\n[base]\nmodel = "starter"\n')
@@ -59,12 +59,12 @@ def test_a_deleted_style_takes_its_copies_along(queue, with_run, left):
     offered = library.download(item, "safetensors")
     library.remove(item, with_run, actor=MACHINE_OWNER)
     assert shown(public) == left and not offered.exists()
-    assert (queue.places.runs / "dusk").exists() is not with_run
+    assert (queue.paths.runs / "dusk").exists() is not with_run
 
 
 def test_what_has_lost_its_owner_is_swept_at_the_start(queue, drafts):
-    drawings = queue.places.root / "drawings"
-    drawing, moved = drawings / "drawing-1", queue.places.runs / "moved"
+    drawings = queue.paths.root / "drawings"
+    drawing, moved = drawings / "drawing-1", queue.paths.runs / "moved"
     kept = [finished_run(queue, "dusk"), drafts.previews(take_folder(drafts, ANNA, read_sets()["photograph"].folder))]
     lost = [finished_run(queue, "moved"), drafts.previews(Draft(id="x", public="a" * 22))]
     for folder in (drawing, drawings / "drawing-2"):
@@ -72,11 +72,11 @@ def test_what_has_lost_its_owner_is_swept_at_the_start(queue, drafts):
         public = queue.public_of(folder)
         Image.new("RGB", (8, 8)).save(public / "whole-0.webp")
         (kept if folder == drawing else lost).append(public)
-    build_strips(queue.places)
+    build_strips(queue.paths)
     (drawings / "drawing-2").rmdir()
-    moved.rename(queue.places.runs / "was moved")
-    (queue.places.drafts / "broken").mkdir()
-    (queue.places.drafts / "broken" / "draft.json").write_text("{")
+    moved.rename(queue.paths.runs / "was moved")
+    (queue.paths.drafts / "broken").mkdir()
+    (queue.paths.drafts / "broken" / "draft.json").write_text("{")
     sweep_public(queue, drafts, drawings)
     assert all(any(folder.iterdir()) for folder in kept) and not any(folder.exists() for folder in lost)
-    assert list((queue.places.public / "samples").iterdir())
+    assert list((queue.paths.public / "samples").iterdir())

@@ -7,49 +7,49 @@ from threading import Barrier
 
 import pytest
 
-from app.studio.paths import Places, UploadFolder
+from app.studio.paths import Paths, UploadFolder
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    made = Places(tmp_path / "outputs")
+def paths(tmp_path: Path) -> Paths:
+    made = Paths(tmp_path / "outputs")
     made.make()
     return made
 
 
-def test_the_secret_is_kept(places):
-    secret = places.secret()
-    assert len(secret) == 32 and places.secret() == secret and len(set(secret)) > 10
-    assert stat.S_IMODE((places.root / "secret").stat().st_mode) == 0o600
+def test_the_secret_is_kept(paths):
+    secret = paths.secret()
+    assert len(secret) == 32 and paths.secret() == secret and len(set(secret)) > 10
+    assert stat.S_IMODE((paths.root / "secret").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("left", [b"", b"x", bytes(31)])
-def test_what_is_too_short_to_be_a_key_is_none(places, left):
-    (places.root / "secret").write_bytes(left)
-    secret = places.secret()
-    assert len(secret) == 32 and secret[: len(left)] != (left or None) and places.secret() == secret
-    assert (places.root / "secret.damaged").read_bytes() == left
+def test_what_is_too_short_to_be_a_key_is_none(paths, left):
+    (paths.root / "secret").write_bytes(left)
+    secret = paths.secret()
+    assert len(secret) == 32 and secret[: len(left)] != (left or None) and paths.secret() == secret
+    assert (paths.root / "secret.damaged").read_bytes() == left
 
 
-def test_all_who_come_first_get_the_same(places):
+def test_all_who_come_first_get_the_same(paths):
     with ThreadPoolExecutor(8) as threads:
-        assert len(set(threads.map(lambda _: places.secret(), range(16)))) == 1
+        assert len(set(threads.map(lambda _: paths.secret(), range(16)))) == 1
 
 
-def test_servers_that_start_at_once_have_a_folder_each(places):
+def test_servers_that_start_at_once_have_a_folder_each(paths):
     """The sweep of one must not take another's for left behind before that is held."""
-    (places.uploads / "left").mkdir()
-    (places.uploads / "left" / "fox.png").touch()
+    (paths.uploads / "left").mkdir()
+    (paths.uploads / "left" / "fox.png").touch()
     together = Barrier(8)
 
     def start(_number: int) -> UploadFolder:
         together.wait()
-        return UploadFolder(places)
+        return UploadFolder(paths)
 
     for _ in range(10):
         with ThreadPoolExecutor(8) as threads:
             folders = list(threads.map(start, range(8)))
-        assert {folder.path for folder in folders} == set(places.uploads.iterdir())
+        assert {folder.path for folder in folders} == set(paths.uploads.iterdir())
         for folder in folders:
             folder.close()
-    assert list(places.uploads.iterdir()) == []
+    assert list(paths.uploads.iterdir()) == []

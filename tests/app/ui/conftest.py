@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.studio.dataset.drafts import Drafts
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.queue import Queue
 from tests.app.ui.server import Process
 
@@ -17,9 +17,9 @@ from tests.app.ui.server import Process
 @pytest.fixture
 def drafts(tmp_path: Path) -> Drafts:
     """The drafts of a studio that nobody has used yet."""
-    places = Places(tmp_path / "outputs")
-    places.make()
-    return Drafts(places)
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    return Drafts(paths)
 
 
 @pytest.fixture(scope="session")
@@ -50,4 +50,4 @@ def anonymous(tmp_path: Path) -> str:
 @pytest.fixture
 def queue(drafts: Drafts) -> Queue:
     """The empty queue of the same studio, as pages read it."""
-    return Queue(drafts.places)
+    return Queue(drafts.paths)

@@ -21,7 +21,7 @@ from app.jobs.trash.trash import Trash
 from app.studio.accounts.people import key_of_program
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.services import open_studio
 from app.ui.api import Api
 from tests.app.files import write_pictures
@@ -164,9 +164,9 @@ def test_a_run_is_deleted_listed_in_the_trash_brought_back_and_deleted_for_good(
 
 def test_captions_are_counted_whatever_is_added_meanwhile(packed: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Another request adds a picture between the look at a draft and its change."""
-    places = Places(tmp_path / "outputs")
-    places.make()
-    api = Api(open_studio(places, places.uploads))
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    api = Api(open_studio(paths, paths.uploads))
     drafts, key, pictures = api.studio.drafts, key_of_program("cats"), write_pictures(tmp_path / "in", "fox.png")
     fox = take_folder(drafts, key, pictures).pictures[0]
     look = Drafts.look

@@ -22,7 +22,7 @@ from app.jobs.process import own_identity
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary, read_summary
 from app.studio.generation import form
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.runs import estimate_jobs
 from app.studio.services import Studio, open_studio
 from app.ui.runs import run_view
@@ -79,21 +79,21 @@ class Pages:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
-    places = Places(tmp_path_factory.mktemp("studio") / "outputs")
-    places.make()
-    studio = open_studio(places, places.uploads)
-    write_run(places.runs, "good", {"train": {"steps": 4}})
-    write_run(places.runs, "damaged", {"train": {"steps": 4}})
+    paths = Paths(tmp_path_factory.mktemp("studio") / "outputs")
+    paths.make()
+    studio = open_studio(paths, paths.uploads)
+    write_run(paths.runs, "good", {"train": {"steps": 4}})
+    write_run(paths.runs, "damaged", {"train": {"steps": 4}})
     queue = studio.queue.store
-    queue.add(NewJob("train", places.runs / "damaged"))
-    queue.add(NewJob("generate", places.runs / ".jobs" / "small", ("generate",)))
-    (places.runs / ".jobs" / "small").mkdir(parents=True)
+    queue.add(NewJob("train", paths.runs / "damaged"))
+    queue.add(NewJob("generate", paths.runs / ".jobs" / "small", ("generate",)))
+    (paths.runs / ".jobs" / "small").mkdir(parents=True)
     yield Pages(studio)
     studio.close()
 
 
 def spoilt(pages: Pages, lines: list[bytes]) -> Path:
-    runs = pages.studio.places.runs
+    runs = pages.studio.paths.runs
     for folder in (runs / "damaged", runs / ".jobs" / "small"):
         with (folder / "events.jsonl").open("ab") as file:
             file.write(b"\n".join(lines) + b"\n")
@@ -123,7 +123,7 @@ def test_any_events_of_one_run_leave_every_page_standing(pages, lines, phase):
 @example("priority", 2**63 - 1, "waiting", False)
 @example("begun", float("inf"), "running", False)
 def test_any_value_in_a_row_leaves_every_page_and_the_other_jobs_standing(pages, column, value, phase, as_text):
-    store, runs = pages.studio.queue.store, pages.studio.places.runs
+    store, runs = pages.studio.queue.store, pages.studio.paths.runs
     (runs / "damaged" / "events.jsonl").touch()  # which another test removes
     row = store.row(next(job.id for job in store.jobs() if job.kind != "generate"))
     with store._database.writing() as db:
@@ -164,11 +164,11 @@ def test_a_line_that_is_no_event_changes_nothing(tmp_path_factory, lines):
 @pytest.mark.parametrize("name", ["events.jsonl", "config.toml", "samples", "style", "log.txt", ".heartbeat"])
 @pytest.mark.parametrize("what", ["folder", "nothing", "noise", "brackets"])
 def test_any_broken_part_of_one_run_leaves_every_page_standing(name, what, tmp_path):
-    places = Places(tmp_path / "outputs")
-    places.make()
-    studio = open_studio(places, places.uploads)
-    write_run(places.runs, "good", {"train": {"steps": 4}})
-    part = write_run(places.runs, "damaged", {"train": {"steps": 4}}) / name
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    studio = open_studio(paths, paths.uploads)
+    write_run(paths.runs, "good", {"train": {"steps": 4}})
+    part = write_run(paths.runs, "damaged", {"train": {"steps": 4}}) / name
     studio.queue.store.add(NewJob("train", part.parent), phase="ended")
     if part.exists():
         part.rename(tmp_path / "was")
@@ -182,11 +182,11 @@ def test_any_broken_part_of_one_run_leaves_every_page_standing(name, what, tmp_p
 
 
 def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_button(tmp_path):
-    places = Places(tmp_path / "outputs")
-    places.make()
-    studio = open_studio(places, places.uploads)
-    write_run(places.runs, "good", {"train": {"steps": 4}})
-    waiting = write_run(places.runs, "waiting", {"train": {"steps": 4}})
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    studio = open_studio(paths, paths.uploads)
+    write_run(paths.runs, "good", {"train": {"steps": 4}})
+    waiting = write_run(paths.runs, "waiting", {"train": {"steps": 4}})
     (waiting / "events.jsonl").write_text("")
     store, pages = studio.queue.store, Pages(studio)
     store.add(NewJob("train", waiting))
@@ -203,10 +203,10 @@ def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_butto
 
 
 def test_a_run_that_cannot_be_read_says_so(tmp_path):
-    places = Places(tmp_path / "outputs")
-    places.make()
-    studio = open_studio(places, places.uploads)
-    run = write_run(places.runs, "damaged", {"train": {"steps": 4}})
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    studio = open_studio(paths, paths.uploads)
+    run = write_run(paths.runs, "damaged", {"train": {"steps": 4}})
     studio.queue.store.add(NewJob("train", run), phase="ended")
     (run / "events.jsonl").unlink()
     (run / "events.jsonl").mkdir()
@@ -216,11 +216,11 @@ def test_a_run_that_cannot_be_read_says_so(tmp_path):
 
 
 def test_a_name_that_is_no_text_is_not_shown(tmp_path):
-    places = Places(tmp_path / "outputs")
-    places.make()
-    studio = open_studio(places, places.uploads)
-    write_run(places.runs, "good", {"train": {"steps": 4}})
-    (places.runs / "good").rename(os.fsdecode(os.fsencode(places.runs) + b"/b\xffd"))
-    write_run(places.runs, "good", {"train": {"steps": 4}})
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    studio = open_studio(paths, paths.uploads)
+    write_run(paths.runs, "good", {"train": {"steps": 4}})
+    (paths.runs / "good").rename(os.fsdecode(os.fsencode(paths.runs) + b"/b\xffd"))
+    write_run(paths.runs, "good", {"train": {"steps": 4}})
     assert Pages(studio).look() == ["good"]
     studio.close()

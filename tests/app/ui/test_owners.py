@@ -19,7 +19,7 @@ from app.studio.dataset.drafts import Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.generation.generation import Record
 from app.studio.generation.request import Wish
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.studio.styles.library import StyleLibrary
 from tests.app.jobs.working import CPU
@@ -53,17 +53,17 @@ class Shared:
     """A studio with something of Ann's of every kind, and two people's ways in."""
 
     process: Process
-    places: Places
+    paths: Paths
     ids: dict[str, str]
 
     def contents(self) -> dict[str, bytes]:
         """Everything that is Ann's: files of runs, styles, drawings and drafts, and the rows of the queue."""
-        root = self.places.root
-        folders = [self.places.runs / name for name in ("dusk", "dawn")] + [self.places.styles, root / "drawings"]
-        folders.append(self.places.runs / ".trash" / self.ids["item"])
-        folders.append(self.places.drafts / self.ids["draft"])
+        root = self.paths.root
+        folders = [self.paths.runs / name for name in ("dusk", "dawn")] + [self.paths.styles, root / "drawings"]
+        folders.append(self.paths.runs / ".trash" / self.ids["item"])
+        folders.append(self.paths.drafts / self.ids["draft"])
         files = {str(path): path.read_bytes() for top in folders for path in top.rglob("*") if path.is_file()}
-        store = Store(self.places.runs)
+        store = Store(self.paths.runs)
         rows = [job for job in store.jobs() if job.owner == "ann"]
         store.close()
         return files | {"rows": repr(rows).encode()}
@@ -102,33 +102,33 @@ class Visitor:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     folder = tmp_path_factory.mktemp("shared")
-    places = Places(folder / "outputs")
-    places.make()
-    queue = Queue(places)
+    paths = Paths(folder / "outputs")
+    paths.make()
+    queue = Queue(paths)
     hold_the_device(queue.store)  # what is in line stays there
-    done = queue.store.add(NewJob(TRAIN, write_run(places.runs, "dusk", SHORT), owner="ann"), phase="ended")
-    queue.store.add(NewJob(TRAIN, write_run(places.runs, "dawn", SHORT), owner="ann"))
-    queue.store.add(NewJob(TRAIN, write_run(places.runs, "mine", SHORT, first=5), owner="bob"))
-    gone = queue.store.add(NewJob(TRAIN, write_run(places.runs, "gone", SHORT, first=7), owner="ann"), phase="ended")
+    done = queue.store.add(NewJob(TRAIN, write_run(paths.runs, "dusk", SHORT), owner="ann"), phase="ended")
+    queue.store.add(NewJob(TRAIN, write_run(paths.runs, "dawn", SHORT), owner="ann"))
+    queue.store.add(NewJob(TRAIN, write_run(paths.runs, "mine", SHORT, first=5), owner="bob"))
+    gone = queue.store.add(NewJob(TRAIN, write_run(paths.runs, "gone", SHORT, first=7), owner="ann"), phase="ended")
     thrown = queue.delete(gone.id, actor=Actor("ann"))
     assert thrown is not None
-    foreign = places.styles / "ink.safetensors"
+    foreign = paths.styles / "ink.safetensors"
     foreign.write_bytes((write_run(folder, "ink", SHORT, first=3) / "style" / "ink.safetensors").read_bytes())
     library = StyleLibrary(queue)
     imported = next(item for item in library.entries() if item.name == "ink")
-    (places.styles / ".owners.json").write_text(json.dumps({imported.id: "ann"}))
-    drawing = places.root / "drawings" / "drawing-00000000000000000001-aa"
+    (paths.styles / ".owners.json").write_text(json.dumps({imported.id: "ann"}))
+    drawing = paths.root / "drawings" / "drawing-00000000000000000001-aa"
     drawing.mkdir(parents=True)
-    (drawing / "picture.png").write_bytes((places.runs / "dusk/samples/final/00.png").read_bytes())
+    (drawing / "picture.png").write_bytes((paths.runs / "dusk/samples/final/00.png").read_bytes())
     record = Record(wish=Wish(prompt="a fox"), whose="user:ann", made=1.0, state="finished", number=99)
     (drawing / "drawing.json").write_text(record.model_dump_json())
-    drafts = Drafts(places)
+    drafts = Drafts(paths)
     draft = take_folder(drafts, "user:ann", write_images(folder / "images"))
     ids = {"trained": library.of_run("dusk"), "imported": imported.id, "drawing": drawing.name, "draft": draft.id}
     ids |= {"picture": draft.pictures[0].id, "job": f"job:{done.id}", "item": thrown.id}
     queue.store.close()
-    process = Process(places.runs, "--auth", "ann:pear", "--auth", "bob:plum")
-    yield Shared(process, places, ids)
+    process = Process(paths.runs, "--auth", "ann:pear", "--auth", "bob:plum")
+    yield Shared(process, paths, ids)
     process.stop()
 
 
@@ -251,5 +251,5 @@ def test_the_owner_does_the_same_by_the_same_way(shared: Shared) -> None:
         for listener in asked:
             ann.call(listener, {"what": what, "run": about, "about": about, "name": "renamed"})
         assert shared.contents() != before, what
-    assert (shared.places.styles / "renamed.safetensors").exists()
-    assert Actor("ann").may_change(StyleLibrary(Queue(shared.places)).entries()[0].owner)
+    assert (shared.paths.styles / "renamed.safetensors").exists()
+    assert Actor("ann").may_change(StyleLibrary(Queue(shared.paths)).entries()[0].owner)

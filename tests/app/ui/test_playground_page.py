@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from app.jobs.store import Store
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import ALL_SENT, blank_page, visiting, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
@@ -26,17 +26,17 @@ NASTY = "<b>a fox</b> ${document.title='x'} {{1+1}} \"'"
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path], sdxl_style: Path) -> Iterator[Process]:
     """A studio with two styles on a tiny SD 1, the newer one called Harbour, and one made elsewhere for SDXL."""
     folder = tmp_path_factory.mktemp("playground")
-    places = Places(folder / "outputs")
-    places.make()
-    shutil.copyfile(sdxl_style, places.styles / "Ink wash.safetensors")
+    paths = Paths(folder / "outputs")
+    paths.make()
+    shutil.copyfile(sdxl_style, paths.styles / "Ink wash.safetensors")
     strong = {"train": {"learning_rate": 1.0}, "data": {"trigger": "dusk style"}}
     images = write_images(folder / "images")
-    train(quick_settings(tiny_bases["sd1"], images, {"name": "Dusk"}, strong), places.runs)
-    shutil.copytree(places.runs / "Dusk", places.runs / "Harbour")
-    (places.runs / "Harbour" / "style" / "Dusk.safetensors").touch()
-    process = Process(places.runs, VELATURA_MODELS=str(tiny_bases["sd1"]))
+    train(quick_settings(tiny_bases["sd1"], images, {"name": "Dusk"}, strong), paths.runs)
+    shutil.copytree(paths.runs / "Dusk", paths.runs / "Harbour")
+    (paths.runs / "Harbour" / "style" / "Dusk.safetensors").touch()
+    process = Process(paths.runs, VELATURA_MODELS=str(tiny_bases["sd1"]))
     yield process
-    for job in Store(places.runs).active():
+    for job in Store(paths.runs).active():
         job.process.kill()
     process.stop()
 

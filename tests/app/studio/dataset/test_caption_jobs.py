@@ -40,7 +40,7 @@ def draft(drafts: Drafts, tmp_path: Path) -> Draft:
 @pytest.fixture
 def queue(drafts: Drafts) -> Iterator[Queue]:
     """A queue whose jobs are done."""
-    made = Queue(drafts.places)
+    made = Queue(drafts.paths)
     with made.dispatcher().in_background():
         yield made
         for job in made.store.active():
@@ -116,7 +116,7 @@ def test_a_model_that_cannot_be_had_is_one_sentence(drafts: Drafts, draft: Draft
 
 
 def test_a_writer_waits_for_its_turn_and_says_so(drafts: Drafts, draft: Draft) -> None:
-    idle = Writers(drafts, Queue(drafts.places))
+    idle = Writers(drafts, Queue(drafts.paths))
     assert idle.start(KEY, "wd14", only_empty=False) == 3
     state = idle.look(KEY)
     assert (state.phase, state.of) == ("waiting", 3) and "1st in line" in state.sentence

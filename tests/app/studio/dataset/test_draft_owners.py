@@ -20,7 +20,7 @@ from app.studio.dataset import edits
 from app.studio.dataset.draft_owners import Kept, kept_by, of_programs, program_name, settle
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from tests.app.files import write_pictures
 from tests.app.ui.server import Process
 
@@ -56,14 +56,14 @@ def test_all_drafts_of_a_person_count_and_nobody_elses(drafts: Drafts, tmp_path:
     assert theirs.pictures and {program_name(one, "ann") for one in of_programs(drafts, "ann")} == {"cats", 'dö"g\\s'}
     programs = size(drafts, cats) + size(drafts, dogs)
     assert kept_by(drafts, "ann") == Kept(size(drafts, own) + programs, 0)
-    (drafts.places.drafts / own.id / "draft.json").write_text(json.dumps({"schema_version": 99}))
+    (drafts.paths.drafts / own.id / "draft.json").write_text(json.dumps({"schema_version": 99}))
     assert kept_by(drafts, "ann") == Kept(programs, 0)
 
 
 def test_what_undoing_brings_back_counts_until_it_makes_room(drafts: Drafts, tmp_path: Path) -> None:
     """Whoever starts afresh with a full quota can add other pictures, and finds those of before in the trash."""
     own = take_folder(drafts, KEY, write_pictures(tmp_path / "in", "fox.png", "owl.png"))
-    everything, trash = size(drafts, own), Trash(Store(drafts.places.runs))
+    everything, trash = size(drafts, own), Trash(Store(drafts.paths.runs))
 
     def sent(person: str) -> Sent:
         kept = kept_by(drafts, person)
@@ -89,9 +89,9 @@ def test_what_is_kept_aside_and_what_comes_back_count(drafts: Drafts, tmp_path: 
     assert kept_by(drafts, "ann") == Kept(everything - first, first)
     settle(drafts, "ann")
     assert kept_by(drafts, "ann") == Kept(everything - first, 0)
-    trash = Trash(Store(drafts.places.runs))
+    trash = Trash(Store(drafts.paths.runs))
     (item,) = trash.items(Actor("ann"))
-    trash.bring_back(item, drafts.places.runs / item.parts["content"])
+    trash.bring_back(item, drafts.paths.runs / item.parts["content"])
     assert kept_by(drafts, "ann").pictures > everything - first, "it lies beside the draft until that is looked at"
     assert [one.id for one in drafts.look(KEY).pictures] == [fox]
     assert kept_by(drafts, "ann") == Kept(everything, 0)
@@ -103,15 +103,15 @@ def shared(tmp_path: Path) -> Iterator[Process]:
 
     Ann has a picture in Train, and there is a program's draft of before there were logins.
     """
-    places = Places(tmp_path / "outputs")
-    places.make()
-    drafts, pictures = Drafts(places), write_pictures(tmp_path / "images", "fox.png")
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    drafts, pictures = Drafts(paths), write_pictures(tmp_path / "images", "fox.png")
     for key in (KEY, "program:before"):
         place = drafts.pictures(take_folder(drafts, key, pictures)).parent / "draft.json"
         table = {name: value for name, value in json.loads(place.read_text()).items() if name != "key"}
         place.write_text(json.dumps({**table, "schema_version": 2}))
     small = f"import app.studio.accounts.quota as quota\nquota.GB = {LIMIT}"
-    process = Process(places.runs, "--auth", "ann:pear", "--auth", "bob:plum", "--quota", "1", before=small)
+    process = Process(paths.runs, "--auth", "ann:pear", "--auth", "bob:plum", "--quota", "1", before=small)
     yield process
     process.stop()
 

@@ -28,7 +28,7 @@ def files(drafts: Drafts, draft: Draft) -> dict[str, bytes]:
 
 
 def thrown(drafts: Drafts) -> list[TrashItem]:
-    return Trash(Store(drafts.places.runs)).items(ANN)
+    return Trash(Store(drafts.paths.runs)).items(ANN)
 
 
 def take_out_for_good(drafts: Drafts, identifier: str) -> None:
@@ -44,7 +44,7 @@ def test_a_picture_that_was_taken_out_comes_back_with_its_caption(drafts: Drafts
     (item,) = thrown(drafts)
     assert (item.kind, item.name, item.owner) == ("pictures", "owl.png", "ann") and item.size > len(before[owl.id])
     assert owl.id not in files(drafts, draft)
-    store = Store(drafts.places.runs)
+    store = Store(drafts.paths.runs)
     with pytest.raises(NotOwnerError, match=r"“owl\.png” belongs to ann"):
         actions.restore(store, item.id, actor=Actor("ben"))
     assert actions.restore(store, item.id, actor=ANN) == "owl.png"
@@ -60,7 +60,7 @@ def test_who_starts_afresh_finds_what_there_was_in_the_trash(drafts: Drafts, dra
     take_folder(drafts, KEY, write_pictures(tmp_path / "other", "hare.png"))
     (item,) = thrown(drafts)
     assert item.name == "3 pictures" and len(files(drafts, draft)) == 1
-    actions.restore(Store(drafts.places.runs), item.id, actor=MACHINE_OWNER)
+    actions.restore(Store(drafts.paths.runs), item.id, actor=MACHINE_OWNER)
     again = drafts.change(KEY, lambda now: edits.with_trigger(now, "dusk style"))  # a page that was open all the time
     assert [one.caption for one in again.pictures] == ["hare", "fox", "owl", "toad"] and again.trigger == "dusk style"
 
@@ -77,7 +77,7 @@ def test_a_picture_of_which_nothing_is_known_any_more_comes_back_without_its_cap
 ) -> None:
     before, owl = files(drafts, draft), draft.pictures[1]
     take_out_for_good(drafts, owl.id)
-    trash, (item,) = Trash(Store(drafts.places.runs)), thrown(drafts)
+    trash, (item,) = Trash(Store(drafts.paths.runs)), thrown(drafts)
     (trash.path(item) / "pictures.json").write_text("{")
     actions.restore(trash.store, item.id, actor=ANN)
     back = drafts.look(KEY)

@@ -14,7 +14,7 @@ from app.studio.dataset import edits
 from app.studio.dataset.draft_file import VERSION, NewerDraftError
 from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts, Picture
 from app.studio.dataset.uploads import take, take_folder
-from app.studio.paths import Places, UploadFolder
+from app.studio.paths import Paths, UploadFolder
 from tests.app.files import write_pictures
 from tests.faults import Fault, each_cut
 
@@ -33,7 +33,7 @@ def captions(draft: Draft) -> list[str]:
 def test_a_draft_outlives_the_studio(drafts, draft):
     first = draft.pictures[0].id
     changed = drafts.change(KEY, lambda now: edits.with_caption(now, first, "  a   fox\n", "fox"))
-    again = Drafts(drafts.places).read(KEY)
+    again = Drafts(drafts.paths).read(KEY)
     assert again == changed and captions(again) == ["a fox", "owl", "toad"]
     assert changed.revision == draft.revision + 1
     assert drafts.read("visitor:another").pictures == ()
@@ -45,32 +45,32 @@ def test_a_fault_at_any_change_leaves_the_draft_with_its_pictures_or_without_the
     owl = write_pictures(tmp_path / "two", "owl.png") / "owl.png"
 
     def add(place: Path) -> None:
-        drafts = Drafts(Places(place))
+        drafts = Drafts(Paths(place))
         picture = take(drafts, drafts.read(KEY), "owl.png", owl)
         drafts.change(KEY, lambda now: edits.with_pictures(now, [picture], []))
 
     seen = []
     for cut in each_cut(fault, tmp_path, tmp_path / "outputs", add):
-        found = Drafts(Places(cut.place))
+        found = Drafts(Paths(cut.place))
         draft = found.read(KEY)
         for one in draft.pictures:
             Image.open(found.pictures(draft) / f"{one.id}.png").load()
         assert draft.notice == "", cut
-        (found.places.drafts / draft.id / "draft.json").write_text("?")
+        (found.paths.drafts / draft.id / "draft.json").write_text("?")
         assert not any(one.id.startswith(".") for one in found.read(KEY).pictures), "what is half written is no picture"
         seen.append(captions(draft))
     assert seen[0] == ["fox"] and seen[-1] == ["fox", "owl"] and all(each in (seen[0], seen[-1]) for each in seen)
 
 
 def test_nothing_is_written_where_nothing_changes(drafts, draft):
-    place = drafts.places.drafts / draft.id / "draft.json"
+    place = drafts.paths.drafts / draft.id / "draft.json"
     before = place.stat().st_mtime_ns
     assert drafts.change(KEY, lambda now: edits.with_trigger(now, "")) == draft
     assert place.stat().st_mtime_ns == before
 
 
 def place_of(drafts: Drafts, draft: Draft) -> Path:
-    return drafts.places.drafts / draft.id / "draft.json"
+    return drafts.paths.drafts / draft.id / "draft.json"
 
 
 def test_a_field_of_later_is_passed_over(drafts, draft):
@@ -105,7 +105,7 @@ def test_a_damaged_file_is_set_aside_and_nothing_is_lost(drafts, draft, damage):
     (aside,) = place.parent.glob("draft.damaged-*.json")
     assert aside.read_bytes() == broken
     again = drafts.change(KEY, edits.notice_read)
-    assert again == Drafts(drafts.places).read(KEY) and again.notice == "" and again.pictures == restored.pictures
+    assert again == Drafts(drafts.paths).read(KEY) and again.notice == "" and again.pictures == restored.pictures
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -129,9 +129,9 @@ def test_pictures_and_captions_are_found_again_without_a_state_of_before(drafts,
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=5), st.floats(0, 1))
 def test_no_damage_empties_a_draft_or_ends_the_studio(tmp_path_factory, changes, length):
-    places = Places(tmp_path_factory.mktemp("fuzz") / "outputs")
-    places.make()
-    drafts = Drafts(places)
+    paths = Paths(tmp_path_factory.mktemp("fuzz") / "outputs")
+    paths.make()
+    drafts = Drafts(paths)
     picture = Picture(id="ab" * 8, name="fox.png", caption="a fox", size=(4, 4))
     draft = drafts.change(KEY, lambda now: edits.with_pictures(now, [picture], []))
     Image.new("RGB", (4, 4)).save(drafts.pictures(draft) / f"{picture.id}.png")
@@ -217,7 +217,7 @@ def test_two_tabs_lose_nothing(drafts, draft):
 def test_many_changes_at_once_all_count(drafts, draft):
     def add(number: int) -> None:
         picture = Picture(id=f"{number:02d}", name=f"{number}.png", caption="", size=(1, 1))
-        Drafts(drafts.places).change(KEY, lambda now: edits.with_pictures(now, [picture], []))
+        Drafts(drafts.paths).change(KEY, lambda now: edits.with_pictures(now, [picture], []))
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(12)]
     for thread in threads:
@@ -290,20 +290,20 @@ def test_captions_have_bounds(draft):
 
 
 def test_uploads_of_a_killed_server_are_swept(drafts):
-    alive = UploadFolder(drafts.places)
-    dead = drafts.places.uploads / "dead"
+    alive = UploadFolder(drafts.paths)
+    dead = drafts.paths.uploads / "dead"
     dead.mkdir()
     (dead / "IMG_1.jpg").write_bytes(b"GPS")
-    another = UploadFolder(drafts.places)
+    another = UploadFolder(drafts.paths)
     assert not dead.exists() and alive.path.exists() and another.path != alive.path
     alive.close()
     another.close()
-    assert list(drafts.places.uploads.iterdir()) == []
+    assert list(drafts.paths.uploads.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="owners are a POSIX matter")
 def test_the_secret_is_kept_and_private(drafts):
-    secret = drafts.places.secret()
-    assert len(secret) == 32 and secret == Places(drafts.places.runs).secret()
-    assert (drafts.places.root / "secret").stat().st_mode & 0o077 == 0
-    assert drafts.places.root.stat().st_mode & 0o077 == 0
+    secret = drafts.paths.secret()
+    assert len(secret) == 32 and secret == Paths(drafts.paths.runs).secret()
+    assert (drafts.paths.root / "secret").stat().st_mode & 0o077 == 0
+    assert drafts.paths.root.stat().st_mode & 0o077 == 0

@@ -23,7 +23,7 @@ KEY = "visitor:someone"
 @pytest.fixture
 def folder(drafts: Drafts) -> Path:
     """Where uploads arrive: each in a folder of its own, as Gradio puts them."""
-    return drafts.places.uploads
+    return drafts.paths.uploads
 
 
 def put(folder: Path, name: str, content: bytes | Image.Image | None = None, **options: object) -> Upload:
@@ -62,7 +62,7 @@ def reasons(draft: Draft) -> str:
 
 
 def everything(drafts: Drafts) -> list[Path]:
-    return [path for path in drafts.places.root.rglob("*") if path.is_file()]
+    return [path for path in drafts.paths.root.rglob("*") if path.is_file()]
 
 
 def test_formats_are_taken_and_originals_deleted(drafts, folder):

@@ -30,7 +30,7 @@ from app.studio.generation.form import Desk, begin_with, first_prompt
 from app.studio.generation.generation import how_far
 from app.studio.generation.generations import Drawings, WishError, wait_for, wish_from
 from app.studio.generation.request import Typed, Wish, as_typed, read_typed
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
@@ -55,12 +55,12 @@ def trained(
     tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path], images: Path
 ) -> Iterator[tuple[Drawings, StyleEntry, StyleEntry]]:
     """A studio's drawings, and two styles that were trained in it: on a tiny SD 1 and on a tiny SDXL."""
-    places = Places(tmp_path_factory.mktemp("studio") / "outputs")
-    places.make()
+    paths = Paths(tmp_path_factory.mktemp("studio") / "outputs")
+    paths.make()
     strong = {"train": {"learning_rate": 1.0}, "data": {"trigger": "dusk style"}}
     for name, family in (("dusk", "sd1"), ("dawn", "sdxl")):
-        train(quick_settings(tiny_bases[family], images, {"name": name}, strong), places.runs)
-    queue = Queue(places)
+        train(quick_settings(tiny_bases[family], images, {"name": name}, strong), paths.runs)
+    queue = Queue(paths)
     library = StyleLibrary(queue)
     dusk, dawn = (next(item for item in library.entries() if item.name == name) for name in ("dusk", "dawn"))
     yield Drawings(queue, library, Bases(anywhere=True)), dusk, dawn
@@ -134,7 +134,7 @@ def test_a_drawing_waits_is_drawn_twice_and_says_its_parameters(drawings, dusk):
     assert Drawings(drawings.queue, drawings.library, drawings.bases).look(number) == drawn, "the folder says it all"
     files = drawings.offered(drawn)
     assert [file.name for file in files] == ["a fox 7.png", "a fox 7 without.png"]
-    assert all(file.is_relative_to(drawings.queue.places.public) for file in files)
+    assert all(file.is_relative_to(drawings.queue.paths.public) for file in files)
     with Image.open(files[0]) as picture:
         said = json.loads(picture.text["velatura"])
     assert (
@@ -356,7 +356,7 @@ def test_a_program_says_the_same_in_its_own_way(drawings, dusk):
 @pytest.fixture
 def ink(drawings: Drawings, dusk: StyleEntry) -> Iterator[StyleEntry]:
     """Another style for the same base."""
-    file = drawings.queue.places.styles / "ink.safetensors"
+    file = drawings.queue.paths.styles / "ink.safetensors"
     shutil.copyfile(dusk.path, file)
     yield next(item for item in drawings.library.entries() if item.name == "ink")
     file.unlink()
@@ -408,7 +408,7 @@ def test_the_fields_begin_with_what_the_style_drew_first(drawings, dusk):
     before = Typed(prompt="my own words", seed="9")
     assert begin_with(dusk, queue, before) == before.with_(styles=((dusk.id, "0.8"),))
     assert begin_with(dusk, queue, before, {"my own words"}).prompt == "a fox"
-    desk = Desk(queue.places)
+    desk = Desk(queue.paths)
     assert desk.read(ANNA) is None
     desk.keep(ANNA, before)
-    assert Desk(queue.places).read(ANNA) == before and desk.read("user:ben") is None
+    assert Desk(queue.paths).read(ANNA) == before and desk.read("user:ben") is None

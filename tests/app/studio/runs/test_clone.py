@@ -41,7 +41,7 @@ ODD = {
 @pytest.fixture
 def view(drafts: Drafts, quick) -> View:
     """A run that waits, with settings that no preset has."""
-    store = Store(drafts.places.runs)
+    store = Store(drafts.paths.runs)
     return Watcher(store).view(actions.add(store, quick("dusk", ODD), actor=MACHINE_OWNER).id)
 
 
@@ -60,9 +60,9 @@ def test_a_clone_has_the_pictures_captions_and_settings_of_its_run(drafts, view)
     assert settled(plan(clone), config) == config
     assert (clone.name, clone.trigger, clone.prompts) == ("dusk 2", "dusk style", ("a fox", "an owl"))
     assert (clone.clone_of, clone.aside, clone.choices.base) == ("dusk", None, config.base.model)
-    drafts.write_dataset(clone, drafts.places.root / "again")
+    drafts.write_dataset(clone, drafts.paths.root / "again")
     again = actions.add(
-        Store(drafts.places.runs), plan(clone, data={"images": str(drafts.places.root / "again")}), actor=MACHINE_OWNER
+        Store(drafts.paths.runs), plan(clone, data={"images": str(drafts.paths.root / "again")}), actor=MACHINE_OWNER
     )
     copies = sorted(Run(again.folder).dataset.glob("*.png"))
     assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in files], "the same, bit for bit"

@@ -27,7 +27,7 @@ def draft(drafts: Drafts, tmp_path: Path) -> Draft:
 
 def estimating(drafts: Drafts, queue: Queue) -> Estimating:
     """As a server has it that has just been started."""
-    return Estimating(drafts, queue, Measured(drafts.places))
+    return Estimating(drafts, queue, Measured(drafts.paths))
 
 
 def test_a_measurement_is_remembered_when_the_server_is_killed(drafts, queue, draft):
@@ -48,7 +48,7 @@ def test_a_measurement_is_remembered_when_the_server_is_killed(drafts, queue, dr
 
 def test_a_measurement_that_no_draft_remembers_is_ended(drafts, queue, draft):
     estimating(drafts, queue).begin(draft, plan(draft, name="style"), "ann")
-    (drafts.places.drafts / draft.id / "measuring.json").write_text("{")
+    (drafts.paths.drafts / draft.id / "measuring.json").write_text("{")
     estimating(drafts, queue).sweep()
     assert queue.small_jobs() == []
 

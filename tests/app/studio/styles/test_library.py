@@ -17,7 +17,7 @@ from torch import Tensor
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
-from app.studio.paths import Places, UploadFolder
+from app.studio.paths import Paths, UploadFolder
 from app.studio.queue import Queue
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
@@ -49,9 +49,9 @@ DORA = {**LORA, "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> StyleLibrary:
     """A plain LoRA that has finished, a LoHA with a trigger that was stopped, and a run that waits."""
     folder = tmp_path_factory.mktemp("library")
-    places, images = Places(folder / "outputs"), write_images(folder / "images")
-    places.make()
-    library = StyleLibrary(Queue(places))
+    paths, images = Paths(folder / "outputs"), write_images(folder / "images")
+    paths.make()
+    library = StyleLibrary(Queue(paths))
     for name, layers in (
         ("plain one", ()),
         ("soft", ({"method": METHODS["loha"], "data": {"trigger": "soft style"}, "train": {"steps": 50}},)),
@@ -59,7 +59,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path
         actions.add(
             library.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers), actor=MACHINE_OWNER
         )
-    Run(places.runs / "soft").ask_to_stop("save")
+    Run(paths.runs / "soft").ask_to_stop("save")
     assert [do_next(library.queue.store).state for _ in range(2)] == ["finished", "stopped"]
     actions.add(
         library.queue.store, quick_settings(tiny_bases["sd1"], images, {"name": "waiting"}), actor=MACHINE_OWNER
@@ -70,16 +70,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path
 @pytest.fixture
 def library(tmp_path: Path) -> StyleLibrary:
     """One with nothing on it."""
-    places = Places(tmp_path / "outputs")
-    places.make()
-    return StyleLibrary(Queue(places))
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    return StyleLibrary(Queue(paths))
 
 
 def send(
     library: StyleLibrary, content: bytes | Mapping[str, Tensor], name: str, owner: str = "", **metadata: str
 ) -> StyleEntry:
     """Take a file in as a page does: it is uploaded, and must be gone afterwards, whatever comes of it."""
-    server = UploadFolder(library.places)
+    server = UploadFolder(library.paths)
     folder = server.path / "one upload"
     folder.mkdir()
     upload = folder / "upload.safetensors"
@@ -106,7 +106,7 @@ def test_styles_of_runs_are_there_with_what_they_are(trained, tiny_bases):
     assert (plain.size, plain.made) == (plain.path.stat().st_size, plain.path.stat().st_mtime)
     assert plain.id != soft.id and plain.id.isalnum() and trained.entry(plain.id) == plain
     assert [trained.entry(id) for id in ("", "..", plain.id.upper() + "x", "plain one")] == [None] * 4
-    assert StyleLibrary(Queue(trained.places)).entries() == trained.entries(), "the same after a restart"
+    assert StyleLibrary(Queue(trained.paths)).entries() == trained.entries(), "the same after a restart"
 
 
 def test_what_has_been_read_is_not_read_again(trained, monkeypatch):
@@ -127,7 +127,7 @@ def test_files_go_out_under_good_names(trained):
     assert names["soft", "diffusers"] == "soft-diffusers.safetensors"
     assert names["plain one", "diffusers"] == "plain one.safetensors", "diffusers reads the same file"
     assert names["plain one", "toml"] == "plain one.toml"
-    assert all(path.is_relative_to(trained.places.public) for path in files.values())
+    assert all(path.is_relative_to(trained.paths.public) for path in files.values())
     assert equal(load_file(files["soft", "safetensors"]), load_file(soft.path))
     assert describe_style(files["soft", "diffusers"]).method == "lora"
     assert read_config(files["soft", "toml"]).name == "soft"
@@ -138,7 +138,7 @@ def test_files_go_out_under_good_names(trained):
 
 
 def test_the_folder_for_peft_goes_out_packed(library):
-    run = write_run(library.places.runs, "turned", {"train": {"steps": 4, "warmup": 0}})
+    run = write_run(library.paths.runs, "turned", {"train": {"steps": 4, "warmup": 0}})
     (item,) = library.entries()
     assert 'data-fetch="peft ' not in offers(library, item)
     with pytest.raises(VelaturaError, match="“turned” has no form for PEFT"):
@@ -171,9 +171,9 @@ def test_a_file_is_offered_for_the_programs_that_read_it(library):
 
 
 def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
-    places, images = Places(tmp_path / "outputs"), write_images(tmp_path / "images")
-    places.make()
-    library = StyleLibrary(Queue(places))
+    paths, images = Paths(tmp_path / "outputs"), write_images(tmp_path / "images")
+    paths.make()
+    library = StyleLibrary(Queue(paths))
     word = {"tokens": {"word": "<dusk>"}, "train": {"steps": 1}}
     for name, layers in (("beside", (word,)), ("alone", (ALONE, word))):
         actions.add(
@@ -197,8 +197,8 @@ def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
     assert "&lt;lora:soft:0.8&gt; &lt;dusk&gt;" in card(library, beside, None, MACHINE_OWNER)
     shown = card(library, alone, None, MACHINE_OWNER)
     assert "&lt;lora:alone" not in shown and "Textual inversion" in shown
-    (places.runs / "beside").rename(places.runs / "moved")
-    assert style_of_run(places.runs / "moved") == places.runs / "moved" / "style" / "beside.safetensors"
+    (paths.runs / "beside").rename(paths.runs / "moved")
+    assert style_of_run(paths.runs / "moved") == paths.runs / "moved" / "style" / "beside.safetensors"
 
 
 def test_an_embedding_is_taken_in_as_a_style(library):
@@ -230,7 +230,7 @@ def test_a_stranger_s_words_are_only_words(library):
         "",
         "",
     )
-    assert item.path == library.places.styles / "blot.safetensors"
+    assert item.path == library.paths.styles / "blot.safetensors"
     assert equal(load_file(library.download(item, "diffusers")), LORA)
     with pytest.raises(VelaturaError, match="“blot” was made elsewhere, so its settings are not known"):
         library.download(item, "toml")
@@ -249,7 +249,7 @@ def test_a_stranger_s_words_are_only_words(library):
 )
 def test_names_become_safe(library, given, name):
     item = send(library, LORA, given)
-    assert (item.name, item.path) == (name, library.places.styles / f"{name}.safetensors")
+    assert (item.name, item.path) == (name, library.paths.styles / f"{name}.safetensors")
 
 
 def test_a_second_style_of_a_name_gets_a_number_and_a_second_copy_is_refused(library):
@@ -258,17 +258,17 @@ def test_a_second_style_of_a_name_gets_a_number_and_a_second_copy_is_refused(lib
     assert (first.name, second.name) == ("dusk", "Dusk 2") and len(library.entries()) == 2
     with pytest.raises(VelaturaError, match="this style is here already, as “dusk”"):
         send(library, LORA, "other.safetensors")
-    assert sorted(path.name for path in library.places.styles.iterdir()) == ["Dusk 2.safetensors", "dusk.safetensors"]
+    assert sorted(path.name for path in library.paths.styles.iterdir()) == ["Dusk 2.safetensors", "dusk.safetensors"]
 
 
 def test_who_imported_what_outlasts_a_damaged_file(library):
     first = send(library, LORA, "dusk.safetensors", owner="ann")
     send(library, {key: 2 * tensor for key, tensor in LORA.items()}, "Dusk.safetensors", owner="ben")
-    file = library.places.styles / ".owners.json"
+    file = library.paths.styles / ".owners.json"
     for content in (b"", b"\0" * 20, b"[]", b'{"a": 1}', b"\xff"):
         file.write_bytes(content)
         assert by_name(library)["dusk"].owner == "ann" and library.imported("ann") == first.size
-        assert content in [path.read_bytes() for path in library.places.styles.glob(".owners.damaged-*.json")]
+        assert content in [path.read_bytes() for path in library.paths.styles.glob(".owners.damaged-*.json")]
 
 
 FF = "lora_unet_mid_block_attentions_0_transformer_blocks_0_ff"
@@ -334,21 +334,21 @@ def test_what_is_no_style_is_refused_in_a_sentence(library, content, name, reaso
         send(library, content, name)
     said = str(refused.value)
     assert reason in said and "\n" not in said
-    assert library.entries() == [] and list(library.places.styles.iterdir()) == []
+    assert library.entries() == [] and list(library.paths.styles.iterdir()) == []
 
 
 def test_only_uploads_are_taken_in(library, tmp_path):
     mine = tmp_path / "mine.safetensors"
     save_file(LORA, mine)
-    (library.places.uploads / "link.safetensors").symlink_to(mine)
-    for path in (mine, library.places.uploads / "link.safetensors", library.places.uploads / "none.safetensors"):
+    (library.paths.uploads / "link.safetensors").symlink_to(mine)
+    for path in (mine, library.paths.uploads / "link.safetensors", library.paths.uploads / "none.safetensors"):
         with pytest.raises(VelaturaError, match="did not arrive"):
             library.take_in(path, "mine.safetensors")
     assert mine.is_file() and library.entries() == []
 
 
 def test_a_file_that_was_put_there_by_hand_is_found_once_it_is_whole(library):
-    whole, place = save(LORA), library.places.styles / "🦊 by hand.safetensors"
+    whole, place = save(LORA), library.paths.styles / "🦊 by hand.safetensors"
     place.write_bytes(whole[:-9])
     assert library.entries() == []
     place.write_bytes(whole)
@@ -396,7 +396,7 @@ def test_a_loha_of_another_tool_is_written_anew_for_diffusers(trained, library, 
     assert (item.words, item.notes) == (("soft style",), (("Title", "soft"), ("Made on", "sd1")))
     assert library.for_diffusers(item) is None
     file = library.download(item, "diffusers")
-    assert file.name == "soft-diffusers.safetensors" and file.is_relative_to(library.places.public)
+    assert file.name == "soft-diffusers.safetensors" and file.is_relative_to(library.paths.public)
     assert equal(load_file(file), load_file(trained.download(loha, "diffusers"))), "the same as its run wrote"
     assert library.download(item, "diffusers") == file
 
@@ -405,7 +405,7 @@ def test_a_style_is_renamed_and_keeps_its_id(trained, library):
     soft = by_name(trained)["soft"]
     for item in (
         trained.rename(soft, " Soft/light: №1 ", actor=MACHINE_OWNER),
-        by_name(StyleLibrary(Queue(trained.places)))["Soft light 1"],
+        by_name(StyleLibrary(Queue(trained.paths)))["Soft light 1"],
     ):
         assert (item.id, item.run, item.path, item.name) == (soft.id, "soft", soft.path, "Soft light 1")
         assert trained.download(item, "diffusers").name == "Soft light 1-diffusers.safetensors"
@@ -424,7 +424,7 @@ def test_only_what_is_meant_is_deleted(trained, library):
     store, soft = trained.queue.store, by_name(trained)["soft"]
     offered = trained.download(soft, "safetensors")
     trained.rename(soft, "harder", actor=MACHINE_OWNER)
-    folder = trained.places.runs / "soft"
+    folder = trained.paths.runs / "soft"
     job = store.job_in(folder)
     assert job is not None
     actions.resume(store, job.id, actor=MACHINE_OWNER)
@@ -442,8 +442,8 @@ def test_only_what_is_meant_is_deleted(trained, library):
     plain = by_name(trained)["plain one"]
     offered = trained.download(plain, "toml")
     trained.remove(plain, with_run=True, actor=MACHINE_OWNER)
-    assert trained.entries() == [] and not (trained.places.runs / "plain one").exists() and not offered.exists()
+    assert trained.entries() == [] and not (trained.paths.runs / "plain one").exists() and not offered.exists()
 
     item = send(library, LORA, "dusk.safetensors")
     library.remove(item, actor=MACHINE_OWNER)
-    assert library.entries() == [] and list(library.places.styles.iterdir()) == []
+    assert library.entries() == [] and list(library.paths.styles.iterdir()) == []

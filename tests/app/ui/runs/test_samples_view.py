@@ -102,7 +102,7 @@ def test_nothing_drawn_yet_is_said(queue, view):
 
 def test_a_name_from_outside_finds_runs_only(queue, view):
     assert queue.run("dusk") is not None
-    (queue.places.runs.parent / "config.toml").touch()
-    (queue.places.runs.parent / "events.jsonl").touch()
+    (queue.paths.runs.parent / "config.toml").touch()
+    (queue.paths.runs.parent / "events.jsonl").touch()
     for name in ("", ".", "..", "../outputs/dusk", "dusk/", "/etc", ".studio", "dusk\\..", "none", "x" * 500, "a\0b"):
         assert queue.run(name) is None, name

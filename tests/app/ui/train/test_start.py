@@ -7,15 +7,15 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from app.studio.paths import Places
+from app.studio.paths import Paths
 from app.studio.services import open_studio
 from app.ui.train.start import StartStep
 
 
 def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(tmp_path: Path) -> None:
-    places = Places(tmp_path / "outputs")
-    places.make()
-    studio = open_studio(places, tmp_path / "uploads")
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    studio = open_studio(paths, tmp_path / "uploads")
     with gr.Blocks():
         step = StartStep(studio)
     request = SimpleNamespace(username="", cookies={}, session_hash="a page")
