@@ -9,15 +9,12 @@ import typer
 
 from app.cli.console import print_json, say
 from app.cli.options import BaseModel, ConfigFile, Images, Json, Preset, Settings, Steps
-from app.studio.progress import Tell, teller
+from app.studio.progress import teller
+from app.studio.runs.estimate import measure_config
 from app.units import readable_size, readable_time
 
 if TYPE_CHECKING:
-    from trainers.config.config import Config
-    from trainers.runs.events import Event
     from trainers.training.estimate import Estimate
-
-MEASURING = "Measuring with a few real steps …"
 
 
 def estimate(
@@ -44,28 +41,8 @@ def estimate(
         say(line)
 
 
-def measure_config(config: Config, tell: Tell) -> Estimate:
-    """Measure a run, telling of each real step; the numbers are told as an event `estimate`."""
-    from trainers.training.estimate import STEPS, measure
-
-    done = 0
-
-    def listen(event: Event) -> None:
-        nonlocal done
-        if event["type"] == "loading":
-            tell("working", message=f"Reading the base model {event['base']} …")
-        elif event["type"] in ("step", "skipped"):
-            done += 1
-            tell("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))
-
-    found = measure(config, listen)
-    tell("estimate", **asdict(found))
-    return found
-
-
 def in_words(found: Estimate) -> tuple[str, ...]:
     """An estimate as people read it."""
-
     step, picture = f"{found.seconds_a_step:.3g} s", f"{found.seconds_a_picture:.3g} s"
     each = f"{found.steps} steps of {step}, {found.pictures} pictures of {picture}"
     most = "at most " if found.at_most else ""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.caption import caption
 from app.cli.console import print_json, print_table, say, write_what_fits
 from app.cli.estimate import estimate
 from app.cli.export import RunFolder, export, ranks
@@ -32,7 +33,6 @@ from app.cli.queue import add_queue_commands
 from app.cli.results import report_result, runs_folder
 from app.cli.ui import add_studio_command
 from app.errors import sentence
-from app.studio.dataset.captions import caption
 from app.studio.progress import teller
 from app.units import readable_size
 from trainers.errors import VelaturaError

@@ -1,0 +1,34 @@
+"""What a run will take, measured by a few real steps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from app.studio.progress import Tell
+
+if TYPE_CHECKING:
+    from trainers.config.config import Config
+    from trainers.runs.events import Event
+    from trainers.training.estimate import Estimate
+
+MEASURING = "Measuring with a few real steps …"
+
+
+def measure_config(config: Config, tell: Tell) -> Estimate:
+    """Measure a run, telling of each real step; the numbers are told as an event `estimate`."""
+    from trainers.training.estimate import STEPS, measure
+
+    done = 0
+
+    def listen(event: Event) -> None:
+        nonlocal done
+        if event["type"] == "loading":
+            tell("working", message=f"Reading the base model {event['base']} …")
+        elif event["type"] in ("step", "skipped"):
+            done += 1
+            tell("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))
+
+    found = measure(config, listen)
+    tell("estimate", **asdict(found))
+    return found
