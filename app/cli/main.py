@@ -35,6 +35,7 @@ from app.cli.ui import add_studio_command
 from app.errors import sentence
 from app.studio.progress import teller
 from app.units import readable_size
+from trainers.config.limits import BATCH, GUIDANCE, SEED, STEPS
 from trainers.errors import VelaturaError
 from trainers.runs.threads import limit_spinning
 
@@ -166,13 +167,18 @@ def generate(
     style: Annotated[list[str] | None, typer.Option(metavar="FILE[:STRENGTH]", help="A style; repeatable.")] = None,
     negative: Annotated[str, typer.Option(metavar="TEXT", help="What should not be in the picture.")] = "",
     seed: Annotated[
-        int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="The same seed gives the same picture.")
+        int, typer.Option(metavar="N", min=SEED[0], max=SEED[1], help="The same seed gives the same picture.")
     ] = 1,
-    steps: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Denoising steps.")] = 25,
+    steps: Annotated[int, typer.Option(metavar="N", min=STEPS[0], max=STEPS[1], help="Denoising steps.")] = 25,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's own.")] = "",
     guidance: Annotated[
         float | None,
-        typer.Option(metavar="G", min=1, max=50, help="How closely to follow the prompt, 1 to 50; default the base's."),
+        typer.Option(
+            metavar="G",
+            min=GUIDANCE[0],
+            max=GUIDANCE[1],
+            help="How closely to follow the prompt, 1 to 50; default the base's.",
+        ),
     ] = None,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="ddim, euler or dpm++.")] = "ddim",
     base: BaseModel = None,
@@ -182,7 +188,9 @@ def generate(
     ] = False,
     batch: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, max=64, help="Most pictures at once; default 4 with --each, else 1."),
+        typer.Option(
+            metavar="N", min=BATCH[0], max=BATCH[1], help="Most pictures at once; default 4 with --each, else 1."
+        ),
     ] = None,
     plain: Annotated[
         Path | None, typer.Option(metavar="IMG", help="Where to write the same picture without the styles.")

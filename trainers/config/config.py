@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from trainers.adapters.methods import METHODS, AnyMethod
 from trainers.adapters.targets import Targets
+from trainers.config.limits import SEED, SIDE, DenoisingSteps, Guidance, Sampler, Seed
 from trainers.config.migrations import VERSION
 from trainers.config.names import check_name
 from trainers.section import Section
@@ -183,19 +184,19 @@ class Sample(Section):
     """Each prompt is drawn once with each of these seeds."""
     every: int = Field(0, ge=0)
     """Draw every so many steps; 0 = only before the first step and after the last."""
-    steps: int = Field(25, ge=1, le=1000)
+    steps: DenoisingSteps = 25
     """Denoising steps."""
-    guidance: float = Field(7.0, ge=1, le=50)
+    guidance: Guidance = 7.0
     """Classifier-free guidance scale; 1 = off."""
-    size: int = Field(0, ge=0, le=2048)
+    size: int = Field(0, ge=0, le=SIDE[1])
     """Side of a sample in pixels; 0 = the training resolution."""
-    sampler: Literal["ddim", "euler", "dpm++"] = "ddim"
+    sampler: Sampler = "ddim"
     """How the noise is taken away."""
 
     @field_validator("seeds")
     @classmethod
     def _some_seed(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if not seeds or min(seeds) < 0 or max(seeds) >= 2**63:
+        if not seeds or min(seeds) < SEED[0] or max(seeds) > SEED[1]:
             raise ValueError("give at least one seed, and none below 0 or from 2**63 up")
         return seeds
 
@@ -224,7 +225,7 @@ class Config(Section):
     """Version of this layout; a file of an earlier one is read as it was meant."""
     name: str
     """Name of the run and of the style file."""
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: Seed = 0
     """The same seed and settings on the same machine give the same file."""
     base: Base = Base()
     data: Data = Data()

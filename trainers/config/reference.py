@@ -98,7 +98,7 @@ def _kind(field: FieldInfo) -> str:
     name = getattr(annotation, "__name__", "") if isinstance(annotation, type) else ""
     words = {"int": "whole number", "float": "number", "bool": "true or false", "str": "text"}
     kind = words.get(
-        name, str(annotation).replace("trainers.config.config.", "").replace("tuple[str, ...]", "list of text")
+        name, str(annotation).replace("trainers.adapters.targets.", "").replace("tuple[str, ...]", "list of text")
     )
     kind = (
         kind.replace("dict[str, BlockOverride]", "table")

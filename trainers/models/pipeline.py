@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from trainers.config.limits import Sampler
 from trainers.models.model import Model
-from trainers.models.schedule import Sampler
 
 
 def make_pipeline(model: Model, sampler: Sampler = "ddim") -> Any:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from trainers.config.limits import Sampler
 from trainers.errors import VelaturaError
 from trainers.models.family import Prediction
-
-Sampler = Literal["ddim", "euler", "dpm++"]
 
 
 @dataclass(frozen=True, eq=False)

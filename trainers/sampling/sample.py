@@ -12,9 +12,9 @@ from torch import Tensor
 
 from trainers.adapters.method import Now
 from trainers.composition.styling import Styling
+from trainers.config.limits import Sampler
 from trainers.models.model import Model
 from trainers.models.pipeline import make_pipeline
-from trainers.models.schedule import Sampler
 from trainers.models.text import Conditioning, encode_captions
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from app.cli.console import say
 from app.studio.generation.image_file import check_place, write_picture
 from app.studio.progress import Tell, quiet
 from app.studio.styles.strengths import about_strengths, about_words, read_with_words
+from trainers.config.limits import SAMPLERS, SIDE
 from trainers.config.presets import STARTER, guidance_for
 from trainers.errors import VelaturaError
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from trainers.sampling.sample import Order
 
 MOST_CHUNKS = 3
-SAMPLERS = ("ddim", "euler", "dpm++")
-LARGEST_SIDE = 4096
 AT_ONCE = 4
 """Pictures of different styles that are drawn at once."""
 
@@ -258,8 +257,8 @@ def _size(text: str, base: str) -> tuple[int, int]:
     if not match:
         raise VelaturaError(f"--size {text!r} is no size; write width x height in pixels, e.g. {native}x{native}")
     width, height = int(match[1]), int(match[2])
-    if width % stride or height % stride or not (stride <= min(width, height) <= max(width, height) <= LARGEST_SIDE):
+    if width % stride or height % stride or not (stride <= min(width, height) <= max(width, height) <= SIDE[1]):
         raise VelaturaError(
-            f"--size {text}: width and height must be multiples of {stride}, from {stride} to {LARGEST_SIDE}"
+            f"--size {text}: width and height must be multiples of {stride}, from {stride} to {SIDE[1]}"
         )
     return width, height

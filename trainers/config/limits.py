@@ -1,0 +1,29 @@
+"""How far the numbers of a picture may go: the same in config files, on the command line, on pages and for programs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+Sampler = Literal["ddim", "euler", "dpm++"]
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
+
+SEED = (0, 2**63 - 1)
+STEPS = (1, 1000)
+"""Denoising steps."""
+GUIDANCE = (1, 50)
+"""Classifier-free guidance scale; 1 is off."""
+SIDE = (8, 4096)
+"""Width and height in pixels."""
+STRENGTH = (-100, 100)
+"""Of a style; 1 is what it was trained for. One that has learned little is still to be seen at 20."""
+BATCH = (1, 64)
+"""Most pictures that are drawn at once."""
+
+Seed = Annotated[int, Field(ge=SEED[0], lt=SEED[1] + 1)]
+DenoisingSteps = Annotated[int, Field(ge=STEPS[0], le=STEPS[1])]
+Guidance = Annotated[float, Field(ge=GUIDANCE[0], le=GUIDANCE[1])]
+Side = Annotated[int, Field(ge=SIDE[0], le=SIDE[1])]
+Strength = Annotated[float, Field(ge=STRENGTH[0], le=STRENGTH[1])]
+Batch = Annotated[int, Field(ge=BATCH[0], le=BATCH[1])]
