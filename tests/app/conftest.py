@@ -1,16 +1,24 @@
-"""One run on the starter and one on another family, which many tests look at and none changes."""
+"""Two runs that many tests look at and none changes, and the empty folders of a queue and of a studio."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.jobs.store import Store
+from app.studio.dataset.drafts import Drafts
+from app.studio.paths import Paths
+from app.studio.queue import Queue
 from tests.app.command import FEW_STEPS, Outcome, call, process
 from tests.app.files import write_broken_pictures, write_pictures
+from tests.trainers.conftest import quick_collection
+
+__all__ = ["quick_collection"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +54,29 @@ def sdxl_style(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, P
     outcome = call("train", "--images", images, "--name", "other", *options, "--json")
     assert outcome.code == 0, outcome.err
     return Path(json.loads(outcome.out)["style"])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The empty queue of a folder of runs."""
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def drafts(tmp_path: Path) -> Drafts:
+    """The drafts of a studio that nobody has used yet."""
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    return Drafts(paths)
+
+
+@pytest.fixture
+def queue(drafts: Drafts) -> Queue:
+    """The empty queue of the same studio, as pages read it."""
+    return Queue(drafts.paths)
+
+
+@pytest.fixture
+def anonymous(tmp_path: Path) -> str:
+    """A name for a draft in unit tests."""
+    return re.sub(r"\W", "", tmp_path.name)

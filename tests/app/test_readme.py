@@ -96,8 +96,8 @@ def test_the_example_of_a_method_of_ones_own_trains(tmp_path: Path, tiny_bases: 
     (code,) = re.findall(r"^```python\n(.*?)^```", section.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
     imported, name = re.findall(r"`(from \S+ import \w+)`\s+and `(\w+)` among", section)[0]
     shutil.copytree(ROOT / "trainers", tmp_path / "trainers", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "trainers" / "adapters" / "lora_xs.py").write_text(code, encoding="utf-8")
-    registry = tmp_path / "trainers" / "adapters" / "__init__.py"
+    (tmp_path / "trainers" / "adapters" / "methods" / "lora_xs.py").write_text(code, encoding="utf-8")
+    registry = tmp_path / "trainers" / "adapters" / "methods" / "__init__.py"
     words = registry.read_text("utf-8").replace("import annotations\n", f"import annotations\n{imported}\n", 1)
     registry.write_text(words.replace("    LoRA\n", f"    {name}\n    | LoRA\n"), encoding="utf-8")
     write_pictures(tmp_path / "images", "fox.png")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.trainers.tiny_runs import quick_settings, write_images
-from trainers.config.config import Config
+from trainers.config.config import Base, Config
+
+if TYPE_CHECKING:
+    from trainers.models.model import Model
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +44,15 @@ def quick_collection() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def bases(tiny_bases: dict[str, Path]) -> dict[str, Model]:
+    """Tiny models in fp32 by `sd1`, `sd2`, `sdxl`; not to be changed."""
+    import torch
+
+    from trainers.models.load import load_model
+
+    return {
+        name: load_model(Base(model=str(tiny_bases[name])), torch.float32, "cpu") for name in ("sd1", "sd2", "sdxl")
+    }

@@ -20,7 +20,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 import torch
-from trainers.config.tables import dump_config, read_config
+from trainers.config.build import dump_config, read_config
 from trainers.training.train import train
 torch.set_num_threads(int(sys.argv[3]))
 train(read_config(Path(sys.argv[1])), Path(sys.argv[2]))

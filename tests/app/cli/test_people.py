@@ -11,7 +11,7 @@ import pytest
 from app.cli.people import people_of
 from tests.app.command import call
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a terminal is opened as POSIX does")
 
 

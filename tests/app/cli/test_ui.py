@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SERVE = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from app import serving
+from app.cli import ui as serving
 
 served, started = threading.Event(), []
 say, start, before = serving.say, threading.Thread.start, signal.getsignal(signal.SIGINT)

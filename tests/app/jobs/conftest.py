@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.jobs.store import Store
-from tests.trainers.conftest import images, quick_collection
+from tests.trainers.conftest import images
 from tests.trainers.tiny_runs import quick_settings
 from trainers.config.config import Config
 
-__all__ = ["images", "quick", "quick_collection", "store"]
+__all__ = ["images", "quick"]
 
 
 @pytest.fixture
@@ -24,8 +23,3 @@ def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
         return quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers)
 
     return settings
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "runs")

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from app.studio.dataset.drafts import Drafts
-from app.studio.paths import Paths
-from app.studio.queue import Queue
 from tests.app.ui.server import Process
-
-
-@pytest.fixture
-def drafts(tmp_path: Path) -> Drafts:
-    """The drafts of a studio that nobody has used yet."""
-    paths = Paths(tmp_path / "outputs")
-    paths.make()
-    return Drafts(paths)
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +26,3 @@ def page(browser, studio: Process) -> Iterator[object]:
     yield opened
     context.close()
     assert complaints == []
-
-
-@pytest.fixture
-def anonymous(tmp_path: Path) -> str:
-    """A name for a draft in unit tests."""
-    return re.sub(r"\W", "", tmp_path.name)
-
-
-@pytest.fixture
-def queue(drafts: Drafts) -> Queue:
-    """The empty queue of the same studio, as pages read it."""
-    return Queue(drafts.paths)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainers.config.reference import list_settings, write_reference
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 
 
 def test_the_page_is_up_to_date():

@@ -17,7 +17,7 @@ from app.studio.dataset.uploads import take_folder
 from app.studio.runs import clone as cloning
 from app.studio.runs.clone import brought_back, clone_into, let_go, next_name, with_settings_of
 from app.studio.settings.plan import CARE, changed_settings, choose, plan, with_choices, with_setting
-from tests.app.jobs.conftest import images, quick, quick_collection
+from tests.app.jobs.conftest import images, quick
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.data.captions import base_caption
@@ -25,7 +25,7 @@ from trainers.data.sample_sets import read_sets
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
-__all__ = ["images", "quick", "quick_collection"]
+__all__ = ["images", "quick"]
 
 ANNA = "user:anna"
 ODD = {
