@@ -10,7 +10,7 @@ import typer
 from app.cli.console import print_json, say
 from app.cli.options import Json
 from app.studio.dataset.captions import write_captions
-from app.studio.progress import teller
+from app.studio.progress import progress_of
 
 
 def caption(
@@ -21,7 +21,7 @@ def caption(
     json: Json = False,
 ) -> None:
     """Write a caption for each image that has none, as a .txt file beside it."""
-    written = write_captions(folder, model, every, teller(context))
+    written = write_captions(folder, model, every, progress_of(context))
     if json:
         print_json(written)
         return

@@ -9,7 +9,7 @@ import typer
 
 from app.cli.console import print_json, say
 from app.cli.options import BaseModel, ConfigFile, Images, Json, Preset, Settings, Steps
-from app.studio.progress import teller
+from app.studio.progress import progress_of
 from app.studio.runs.estimate import measure_config
 from app.units import readable_size, readable_time
 
@@ -33,7 +33,7 @@ def estimate(
     options: dict[str, Any] = {"images": images, "base": base, "steps": steps}
     if config is None:
         options["name"] = "estimate"
-    found = measure_config(gather_config(config, preset, options, assignments or []), teller(context))
+    found = measure_config(gather_config(config, preset, options, assignments or []), progress_of(context))
     if json:
         print_json(asdict(found))
         return

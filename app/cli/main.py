@@ -33,7 +33,7 @@ from app.cli.queue import add_queue_commands
 from app.cli.results import report_result, runs_folder
 from app.cli.ui import add_studio_command
 from app.errors import sentence
-from app.studio.progress import teller
+from app.studio.progress import progress_of
 from app.units import readable_size
 from trainers.config.limits import BATCH, GUIDANCE, SEED, STEPS
 from trainers.errors import VelaturaError
@@ -202,7 +202,7 @@ def generate(
     from app.studio.generation.generate import Request, draw_to_files
 
     asked = (tuple(prompt), tuple(style or ()), negative, seed, steps, size, guidance, sampler, base)
-    paths = draw_to_files(Request(*asked, compose, each, batch), out, overwrite, plain, teller(context))
+    paths = draw_to_files(Request(*asked, compose, each, batch), out, overwrite, plain, progress_of(context))
     if json:
         print_json(({"images": paths} if each else {"image": paths[0]}) | {"seed": seed})
     else:

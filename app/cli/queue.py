@@ -342,7 +342,7 @@ def _show(store: Store, as_json: bool) -> None:
 
 
 def _facts(view: View) -> dict[str, Any]:
-    job, said = view.job, view.said
+    job, summary = view.job, view.summary
     return {
         "job": job.id,
         "kind": job.kind,
@@ -354,9 +354,9 @@ def _facts(view: View) -> dict[str, Any]:
         "priority": job.priority,
         "device": job.device,
         "owner": job.owner,
-        "step": said.step,
-        "steps": said.steps,
-        "saved": said.saved,
+        "step": summary.step,
+        "steps": summary.steps,
+        "saved": summary.saved,
         "restarts": view.job.restarts,
         "actions": view.actions,
     }

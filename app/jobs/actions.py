@@ -141,7 +141,7 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
         _put_first(store, job, actor)
     elif view.state == State.QUEUED or job.phase == "claimed":
         _must(store.end(job), job)
-        if not view.said.doing:  # else it is again what it was before it was put in line
+        if not view.summary.doing:  # else it is again what it was before it was put in line
             note_cancelled(job)
     elif job.phase != "running":  # somebody trains it without the queue
         Run(job.folder).ask_to_stop(how)
@@ -176,8 +176,8 @@ def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor)
     with held(store, view.job):
         run.clear_stop()
         if steps is not None:
-            if steps <= view.said.step:
-                raise VelaturaError(f"{view.job.name} is at step {view.said.step}; give more --steps")
+            if steps <= view.summary.step:
+                raise VelaturaError(f"{view.job.name} is at step {view.summary.step}; give more --steps")
             write_config(run, _laid_over(run.config(), {"train": {"steps": steps}}))
     if view.state in UNFINISHED:
         _put_first(store, view.job, actor)

@@ -70,7 +70,7 @@ class Dispatcher:
         A server lives for weeks: once it serves, an error, as of a full disk or a queue in use for too long, is told
         and it serves on. VelaturaError where it cannot begin, which it tries again where it begins `from_anything`.
         """
-        ended, said, began = ended or threading.Event(), "", from_anything
+        ended, last_error, began = ended or threading.Event(), "", from_anything
         while not ended.is_set():
             try:
                 with self._entered():
@@ -81,9 +81,9 @@ class Dispatcher:
                 if not began:
                     raise
                 words = str(error) if isinstance(error, (VelaturaError, OSError)) else repr(error)
-                if words != said:
+                if words != last_error:
                     self._notify(words)
-                said = words
+                last_error = words
                 ended.wait(10 * self._interval)
 
     def serve_once(self) -> None:
@@ -257,8 +257,8 @@ def kill(job: Job) -> bool:
 
 def _last_word(job: Job) -> str:
     """How a job's latest attempt says that it ended; empty where it does not."""
-    said = read_summary(job.folder)
-    return "" if is_silent(job, said) else said.ended
+    summary = read_summary(job.folder)
+    return "" if is_silent(job, summary) else summary.ended
 
 
 def note_cancelled(job: Job) -> None:
@@ -266,7 +266,7 @@ def note_cancelled(job: Job) -> None:
 
     One that had saved something in an earlier attempt is not given up by cancelling the next one before it begins.
     """
-    said = read_summary(job.folder)
-    if not said.saved and (not said.ended or is_silent(job, said)):
+    summary = read_summary(job.folder)
+    if not summary.saved and (not summary.ended or is_silent(job, summary)):
         with suppress(OSError):  # a folder that is gone says so by itself
-            Recorder(job.folder)("cancelled", step=said.saved)
+            Recorder(job.folder)("cancelled", step=summary.saved)

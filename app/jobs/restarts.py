@@ -54,22 +54,22 @@ def find_restart(store: Store, job: Job) -> Restart | None:
     is_here = job.kind == TRAIN and job.phase in ("claimed", "running") and job.folder.is_dir()
     if not limit or not is_here or _is_asked_to_end(job):
         return None
-    said = read_summary(job.folder)
-    silent = job.phase == "claimed" or is_silent(job, said)
-    if said.ended and not silent:
-        lacked_memory = said.ended == "failed" and said.cause == MEMORY
+    summary = read_summary(job.folder)
+    silent = job.phase == "claimed" or is_silent(job, summary)
+    if summary.ended and not silent:
+        lacked_memory = summary.ended == "failed" and summary.cause == MEMORY
         if not lacked_memory:
             return None
     else:
         lacked_memory = _was_killed_for_memory(job)
-    where = f"it goes on from step {said.saved}" if said.saved else "it begins again"
+    where = f"it goes on from step {summary.saved}" if summary.saved else "it begins again"
     if lacked_memory:
-        return _with_less_memory(job, said, where)
-    count = 1 if said.saved > job.restart_step else job.restarts + 1
+        return _with_less_memory(job, summary, where)
+    count = 1 if summary.saved > job.restart_step else job.restarts + 1
     if count > limit:
         return None
     times = f"restart {count} of {limit}"
-    return Restart(count, said.saved, False, f"The computer or the program stopped; {where} by itself ({times})")
+    return Restart(count, summary.saved, False, f"The computer or the program stopped; {where} by itself ({times})")
 
 
 def low_memory_changes(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,11 +94,11 @@ def apply_low_memory(run: Run) -> None:
         write_config(run, build_config(as_table(config), changes))
 
 
-def _with_less_memory(job: Job, said: Summary, where: str) -> Restart | None:
+def _with_less_memory(job: Job, summary: Summary, where: str) -> Restart | None:
     if job.low_memory or not low_memory_changes(Run(job.folder).table()):
         return None
     how = "batches of one image and gradient checkpointing, which need less and take longer"
-    return Restart(job.restarts, said.saved, True, f"There was not enough memory; {where} by itself with {how}")
+    return Restart(job.restarts, summary.saved, True, f"There was not enough memory; {where} by itself with {how}")
 
 
 def _is_asked_to_end(job: Job) -> bool:

@@ -125,14 +125,14 @@ def hangs_for_good(job: Job) -> bool:
     return beat is not None and _silence_in(beat, job) > (0 if beat.usual else LONGEST_STEP)
 
 
-def is_silent(job: Job, said: Summary) -> bool:
+def is_silent(job: Job, summary: Summary) -> bool:
     """Whether a job has said nothing in its latest attempt: what its folder says is from an earlier one."""
-    if job.attempts and said.attempt:
-        return said.attempt != job.attempts
-    return said.time < job.begun  # of a version that did not count attempts in the folder
+    if job.attempts and summary.attempt:
+        return summary.attempt != job.attempts
+    return summary.time < job.begun  # of a version that did not count attempts in the folder
 
 
-def find_state(job: Job, alive: bool, said: Summary, hangs: bool = False) -> State:
+def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> State:
     """The state that follows from a job's row, from whether its process lives, and from what its folder says.
 
     `hangs`: it has been silent for longer than its steps take.
@@ -141,19 +141,19 @@ def find_state(job: Job, alive: bool, said: Summary, hangs: bool = False) -> Sta
         return State.QUEUED
     if job.phase == "claimed":
         return State.PREPARING
-    silent = is_silent(job, said)
-    if alive and said.ended and not silent:  # it has said its last word and lets go of its device
-        return State.SAVING if job.phase == "running" else State(said.ended)
+    silent = is_silent(job, summary)
+    if alive and summary.ended and not silent:  # it has said its last word and lets go of its device
+        return State.SAVING if job.phase == "running" else State(summary.ended)
     if alive:
-        if job.requested and (silent or said.doing != "saving"):
+        if job.requested and (silent or summary.doing != "saving"):
             return State.STOPPING
         if hangs:
             return State.HANGING
-        return State.PREPARING if silent else State(said.doing or State.PREPARING)
-    if said.ended and not silent:
-        paused_for_others = job.requested == YIELD and said.ended == State.PAUSED  # and is about to wait again
-        return State.STOPPING if paused_for_others else State(said.ended)
-    return State.CANCELLED if job.requested == "cancel" and not said.saved else State.INTERRUPTED
+        return State.PREPARING if silent else State(summary.doing or State.PREPARING)
+    if summary.ended and not silent:
+        paused_for_others = job.requested == YIELD and summary.ended == State.PAUSED  # and is about to wait again
+        return State.STOPPING if paused_for_others else State(summary.ended)
+    return State.CANCELLED if job.requested == "cancel" and not summary.saved else State.INTERRUPTED
 
 
 def actions_for(job: Job, state: State, saved: int = 0) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def actions_for(job: Job, state: State, saved: int = 0) -> tuple[str, ...]:
 
 
 def describe(
-    state: State, said: Summary, place: int = 0, wait: float | None = None, restarts: int = 0, silent: float = 0.0
+    state: State, summary: Summary, place: int = 0, wait: float | None = None, restarts: int = 0, silent: float = 0.0
 ) -> str:
     """One sentence on a state, empty where there is nothing to say beyond its name.
 
@@ -176,47 +176,47 @@ def describe(
         case State.QUEUED:
             start = "" if wait is None else f", starts {_moment(wait)}"
             if restarts:
-                where = f"from step {said.saved}" if said.saved else "from the beginning"
+                where = f"from step {summary.saved}" if summary.saved else "from the beginning"
                 return f"{ordinal(place)} in line{start}. It was interrupted, and continues {where} by itself."
-            paused = f", paused at step {said.saved}" if said.ended == State.PAUSED and said.saved else ""
+            paused = f", paused at step {summary.saved}" if summary.ended == State.PAUSED and summary.saved else ""
             return f"{ordinal(place)} in line{start}{paused}."
         case State.PREPARING:
-            return said.message if said.doing == "preparing" and not said.ended else "Starting …"
+            return summary.message if summary.doing == "preparing" and not summary.ended else "Starting …"
         case State.TRAINING:
-            left = "" if said.seconds_left is None else f", {readable_time(said.seconds_left)} left"
-            return f"Step {said.step} of {said.steps}{left}."
+            left = "" if summary.seconds_left is None else f", {readable_time(summary.seconds_left)} left"
+            return f"Step {summary.step} of {summary.steps}{left}."
         case State.SAMPLING:
-            return f"Drawing picture {said.pictures[0]} of {said.pictures[1]} …"
+            return f"Drawing picture {summary.pictures[0]} of {summary.pictures[1]} …"
         case State.WORKING | State.FAILED:
-            return said.message
+            return summary.message
         case State.SAVING:
             return "Writing the file …"
         case State.HANGING:
-            where = f" at step {said.step}" if said.step else ""
-            after = f"continue from step {said.saved}" if said.saved else "start it again"
+            where = f" at step {summary.step}" if summary.step else ""
+            after = f"continue from step {summary.saved}" if summary.saved else "start it again"
             return f"Nothing has happened for {readable_time(silent)}{where}. Stop it, then {after}."
         case State.STOPPING:
             return "Finishing this step …"
         case State.PAUSED:
-            return f"Saved at step {said.saved}."
+            return f"Saved at step {summary.saved}."
         case State.STOPPED:
-            return f"Stopped at step {said.step}; what it had learned is saved."
+            return f"Stopped at step {summary.step}; what it had learned is saved."
         case State.FINISHED:
-            return f"Done in {readable_time(said.seconds)}." if said.seconds >= 1 else "Done."
+            return f"Done in {readable_time(summary.seconds)}." if summary.seconds >= 1 else "Done."
         case State.INTERRUPTED:
-            return _interrupted(said, restarts)
-        case State.CANCELLED if said.saved:
-            return f"Saved up to step {said.saved}."
+            return _interrupted(summary, restarts)
+        case State.CANCELLED if summary.saved:
+            return f"Saved up to step {summary.saved}."
     return ""
 
 
-def _interrupted(said: Summary, restarts: int) -> str:
+def _interrupted(summary: Summary, restarts: int) -> str:
     often = {1: "once", 2: "twice"}.get(restarts, f"{restarts} times")
     again = f" It had already continued by itself {often}." if restarts else ""
-    if not said.step:
+    if not summary.step:
         return f"The computer or the program stopped before the first step.{again}"
-    kept = f"Saved up to step {said.saved}." if said.saved else "Nothing was saved yet."
-    return f"The computer or the program stopped at step {said.step}. {kept}{again}"
+    kept = f"Saved up to step {summary.saved}." if summary.saved else "Nothing was saved yet."
+    return f"The computer or the program stopped at step {summary.step}. {kept}{again}"
 
 
 def _moment(wait: float) -> str:

@@ -64,10 +64,10 @@ class Summary:
     def followed(self, follower: Follower) -> Summary:
         """This summary with what a follower finds new, itself where that is nothing; it says why it cannot be read."""
         try:
-            said, unread = self.after(follower.read()), ""
+            summary, unread = self.after(follower.read()), ""
         except OSError as error:
-            said, unread = self, error.strerror or str(error)
-        return said if said.unread == unread else replace(said, unread=unread)
+            summary, unread = self, error.strerror or str(error)
+        return summary if summary.unread == unread else replace(summary, unread=unread)
 
     def after(self, events: Iterable[Event]) -> Summary:
         """This summary with more events; those it does not know change nothing."""

@@ -31,7 +31,7 @@ class View:
 
     job: Job
     state: State
-    said: Summary
+    summary: Summary
     place: int
     """In line, the first being 1; 0 where it does not wait."""
     line: str
@@ -44,7 +44,7 @@ class _Look(NamedTuple):
 
     job: Job
     alive: bool
-    said: Summary
+    summary: Summary
     silent: float
     gone: bool
     """Whether its folder is not there."""
@@ -156,8 +156,8 @@ class Watcher:
         key = (job.id, job.folder)
         follower, before = self._followed.get(key) or (Follower(job.folder), None)
         alive = is_alive(job)  # and only then what it has said: a last word comes before the end
-        said = (before.said if before is not None else Summary()).followed(follower)
-        look = _Look(job, alive, said, silence(job) if alive else 0.0, not job.folder.is_dir())
+        summary = (before.summary if before is not None else Summary()).followed(follower)
+        look = _Look(job, alive, summary, silence(job) if alive else 0.0, not job.folder.is_dir())
         if before is not None and look == before:
             look = before
         self._followed[key] = follower, look
@@ -207,22 +207,22 @@ def _turn(view: View) -> tuple[int, float]:
     if view.state == State.QUEUED:
         return 1, view.place
     ended = view.state in ENDED
-    return (2 if ended else 0), -max(view.job.begun, view.job.added, view.said.time if ended else 0)
+    return (2 if ended else 0), -max(view.job.begun, view.job.added, view.summary.time if ended else 0)
 
 
 def _view(look: _Look, place: int, wait: float | None) -> View:
-    job, alive, said, silent, gone = look
-    state = find_state(job, alive, said, silent > 0)
-    line = describe(state, said, place, wait if place == 1 else None, job.restarts + job.low_memory, silent)
-    if said.fallback[0] and state not in (State.QUEUED, State.FAILED):
-        line = f"{line} {FELL_BACK.format(*said.fallback)}".strip()
+    job, alive, summary, silent, gone = look
+    state = find_state(job, alive, summary, silent > 0)
+    line = describe(state, summary, place, wait if place == 1 else None, job.restarts + job.low_memory, silent)
+    if summary.fallback[0] and state not in (State.QUEUED, State.FAILED):
+        line = f"{line} {FELL_BACK.format(*summary.fallback)}".strip()
     if job.damaged:
         line = DAMAGED.format(", ".join(job.damaged))
     elif gone:
         line = "Its folder is gone."
-    elif said.unread:
-        line = f"What it has said cannot be read: {said.unread}."
-    return View(job, state, said, place, line, actions_for(job, state, said.saved))
+    elif summary.unread:
+        line = f"What it has said cannot be read: {summary.unread}."
+    return View(job, state, summary, place, line, actions_for(job, state, summary.saved))
 
 
 def _wait(looks: Sequence[_Look]) -> float | None:
@@ -232,7 +232,7 @@ def _wait(looks: Sequence[_Look]) -> float | None:
         return None
     there = [look for look in looks if look.job.phase == "running" and look.alive]
     left = [
-        look.said.seconds_left
+        look.summary.seconds_left
         for look in there
         if first.wants in (AUTO, look.job.device, look.job.device.partition(":")[0])
     ]

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.studio.worker import Tell, report, tell_download
+from app.studio.worker import OnProgress, download_progress, report
 
 
-def download(asked: dict[str, Any], tell: Tell) -> None:
+def download(asked: dict[str, Any], on_progress: OnProgress) -> None:
     """Download the model that is asked for, into the hub's cache."""
     from trainers.models.files.download import download_model
 
-    download_model(asked["model"], tell_download(tell))
+    download_model(asked["model"], download_progress(on_progress))
 
 
 if __name__ == "__main__":

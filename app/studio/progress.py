@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import typer
 
-Tell = Callable[..., None]
+OnProgress = Callable[..., None]
 """Called like a Recorder: with the kind of an event and its facts."""
 
 
-def teller(context: typer.Context) -> Tell:
+def progress_of(context: typer.Context) -> OnProgress:
     """Where a command tells how far it is: its job's record, or nowhere where somebody called it by hand."""
     return quiet if context.obj is None else context.obj
 

@@ -172,9 +172,9 @@ def _in_short(view: View) -> str:
 
 def share(view: View) -> float:
     """How much of a job is done, 0 to 1."""
-    said = view.said
+    summary = view.summary
     if view.state == State.FINISHED:
         return 1.0
     if view.job.kind != TRAIN:
-        return said.share[0] / said.share[1] if said.share[1] else 0.0
-    return min(1.0, said.step / said.steps) if said.steps else 0.0
+        return summary.share[0] / summary.share[1] if summary.share[1] else 0.0
+    return min(1.0, summary.step / summary.steps) if summary.steps else 0.0

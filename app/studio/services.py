@@ -6,33 +6,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.studio.base_models import Bases
-from app.studio.dataset.caption_jobs import Writers
+from app.studio.dataset.caption_jobs import CaptionJobs
 from app.studio.dataset.checks import Checker
 from app.studio.dataset.drafts import Drafts
 from app.studio.downloads import Downloads
 from app.studio.generation.generations import Drawings
 from app.studio.paths import Paths
 from app.studio.queue import Queue
-from app.studio.runs.estimate_jobs import Estimating
+from app.studio.runs.estimate_jobs import EstimateJobs
 from app.studio.runs.estimates import Measured
 from app.studio.styles.library import StyleLibrary
 
 
 @dataclass(frozen=True)
-class Studio:
-    """The parts behind the pages; one of each a server."""
+class Services:
+    """The services behind the pages, one of each a server."""
 
     paths: Paths
     uploads: Path
     """Where Gradio puts uploads of this server."""
     drafts: Drafts
     checker: Checker
-    writers: Writers
+    caption_jobs: CaptionJobs
     queue: Queue
     bases: Bases
     downloads: Downloads
     measured: Measured
-    estimating: Estimating
+    estimate_jobs: EstimateJobs
     library: StyleLibrary
     drawings: Drawings
 
@@ -41,21 +41,21 @@ class Studio:
         self.downloads.stop_all()
 
 
-def open_studio(paths: Paths, uploads: Path, shared: bool = False) -> Studio:
-    """The parts of a studio that keeps things in `paths`; one that is `shared` takes no paths from people."""
+def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services:
+    """The services of a studio that keeps things in `paths`; one that is `shared` takes no paths from people."""
     drafts, queue, measured = Drafts(paths), Queue(paths), Measured(paths)
     bases, library = Bases(anywhere=not shared), StyleLibrary(queue)
-    return Studio(
+    return Services(
         paths,
         uploads,
         drafts,
         Checker(drafts),
-        Writers(drafts, queue),
+        CaptionJobs(drafts, queue),
         queue,
         bases,
         Downloads(paths),
         measured,
-        Estimating(drafts, queue, measured),
+        EstimateJobs(drafts, queue, measured),
         library,
         Drawings(queue, library, bases),
     )

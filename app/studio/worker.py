@@ -24,7 +24,7 @@ from trainers.runs.run import whole_file
 
 JOB, EVENTS, HELD, LOG, STOPPED = "job.json", "events.jsonl", ".held", "log.txt", "stopped"
 MOST_LOG = 4000
-Tell = Callable[..., None]
+OnProgress = Callable[..., None]
 
 
 class Worker:
@@ -103,24 +103,24 @@ def _event(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
 
 
-def report(folder: Path, work: Callable[[dict[str, Any], Tell], None]) -> None:
+def report(folder: Path, work: Callable[[dict[str, Any], OnProgress], None]) -> None:
     """The other side: do what `job.json` asks for; each line of `events.jsonl` says what has happened."""
     lock = FileLock(folder / HELD)
     lock.acquire()
     events = (folder / EVENTS).open("a", encoding="utf-8")
 
-    def tell(**event: Any) -> None:
+    def on_progress(**event: Any) -> None:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
     try:
-        work(json.loads((folder / JOB).read_text(encoding="utf-8")), tell)
-        tell(type="done")
+        work(json.loads((folder / JOB).read_text(encoding="utf-8")), on_progress)
+        on_progress(type="done")
     except Exception as error:  # the one place where any error of such a process ends: in a sentence and a log
-        tell(type="error", kind=type(error).__name__, sentence=sentence(error), details=traceback.format_exc())
+        on_progress(type="error", kind=type(error).__name__, sentence=sentence(error), details=traceback.format_exc())
         raise SystemExit(1) from error
 
 
-def tell_download(tell: Tell) -> Callable[[int, int], None]:
+def download_progress(on_progress: OnProgress) -> Callable[[int, int], None]:
     """A progress of bytes that tells events `download`."""
-    return in_steps(lambda done, of: tell(type="download", done=done, of=of))
+    return in_steps(lambda done, of: on_progress(type="download", done=done, of=of))

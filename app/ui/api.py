@@ -23,7 +23,7 @@ from app.studio.dataset.drafts import Draft
 from app.studio.dataset.uploads import sender_folder, take_in
 from app.studio.runs import samples
 from app.studio.runs.start import start_run, with_orders
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import FORMATS
 from app.ui.api_schemas import (
@@ -49,9 +49,9 @@ A_PAGE = 50
 DRAFT_LETTERS, NAME_LETTERS, PATH_LETTERS = 64, 200, 4096
 
 
-def build(studio: Studio) -> None:
+def build(services: Services) -> None:
     """Offer the endpoints; those that read files or wait for the device go through Gradio's queue."""
-    api = Api(studio)
+    api = Api(services)
     for endpoint in (api.upload, api.start, api.download, api.generate):
         gr.api(endpoint, concurrency_limit=8)
     for endpoint in (
@@ -64,8 +64,8 @@ def build(studio: Studio) -> None:
 class Api:
     """What programs can do. Everything that comes in is untrusted, its types included."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, services: Services) -> None:
+        self.services = services
 
     @kindly
     def upload(
@@ -77,17 +77,17 @@ class Api:
         """Add pictures, captions (`.txt`) or ZIPs to a draft, a new one where none is named."""
         draft = text_of(draft, "draft", DRAFT_LETTERS) or secrets.token_urlsafe(24)
         key = self._key(draft, request)
-        before = len(self.studio.drafts.read(key).pictures)
+        before = len(self.services.drafts.read(key).pictures)
         sender = sender_of(request.username, request.cookies) if request is not None else ""
-        folder = sender_folder(self.studio.uploads, sender)
+        folder = sender_folder(self.services.uploads, sender)
         try:
-            kept = take_in(self.studio.drafts, key, uploads_of(files), folder)
+            kept = take_in(self.services.drafts, key, uploads_of(files), folder)
         except OSError as error:
             raise RefusalError("not_kept", reason(error)) from error
         if len(kept.pictures) == before and not before:
             reasons = " ".join(f"{one.name}: {one.reason}" for one in kept.left_out) or "No file arrived."
             raise RefusalError("no_images", f"None of this is a picture that can be read. {reasons}")
-        report = self.studio.checker.report(kept)
+        report = self.services.checker.report(kept)
         images = [
             {
                 "id": one.id,
@@ -121,7 +121,7 @@ class Api:
             changed = sum(one.caption != two.caption for one, two in zip(now.pictures, new.pictures, strict=True))
             return new
 
-        self.studio.drafts.change(self._key(draft, request), change)
+        self.services.drafts.change(self._key(draft, request), change)
         return {"changed": changed}
 
     @kindly
@@ -135,7 +135,7 @@ class Api:
         known = self._known(draft, request)
         wanted = texts_of(images, "images", NAME_LETTERS) or [one.id for one in known.pictures]
         _check_there(known, wanted)
-        self.studio.drafts.change(
+        self.services.drafts.change(
             self._key(draft, request), lambda now: edits.settled(edits.without(now, wanted, "Taken out."))
         )
         return {"removed": len(set(wanted))}
@@ -144,12 +144,12 @@ class Api:
     def drafts(self, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
         """The drafts of your login's programs that have pictures, newest first, and how many bytes they keep."""
         login = _owner(request)
-        found = of_programs(self.studio.drafts, login) if login else []
+        found = of_programs(self.services.drafts, login) if login else []
         listed = [
             {
                 "draft": program_name(one, login),
                 "images": len(one.pictures),
-                "bytes": size_of(self.studio.drafts, one),
+                "bytes": size_of(self.services.drafts, one),
                 "changed": one.changed,
             }
             for one in found
@@ -172,20 +172,20 @@ class Api:
         name = text_of(name, "name", NAME_LETTERS)
         choice = text_of(preset, "preset", NAME_LETTERS), text_of(base, "base", PATH_LETTERS)
         chosen, table = must("bad_setting", with_orders, known, *choice, table_of(settings, "settings"))
-        found = self.studio.bases.look(chosen.choices.base)
+        found = self.services.bases.look(chosen.choices.base)
         if found.problem:
             raise RefusalError("no_base", f"The base model {found.title} cannot be used. {found.problem}")
         chosen = chosen.with_(name=name)
-        job = must("bad_setting", start_run, self.studio, chosen, _actor(request), table)
+        job = must("bad_setting", start_run, self.services, chosen, _actor(request), table)
         return self._state(job.name)
 
     @kindly
     def status(self, run: str) -> Answer:
         """How a run stands: its state, its numbers as far as they are known, and its newest samples' addresses."""
         view = self._view(run)
-        said = view.said
+        said = view.summary
         columns = samples.find_samples(view.job.folder)
-        public = self.studio.queue.public(view)
+        public = self.services.queue.public(view)
         return _state(run, view) | {
             "step": said.step,
             "steps": said.steps,
@@ -194,7 +194,7 @@ class Api:
             "loss": said.loss,
             "memory": said.memory,
             "samples": [samples_view.address(sample, public, False) for sample in columns[-1]] if columns else [],
-            "style": self.studio.library.of_run(run),
+            "style": self.services.library.of_run(run),
             "message": view.line,
         }
 
@@ -211,7 +211,7 @@ class Api:
         view, actor = self._own(run, request)
         if view.state in ENDED:
             raise RefusalError("ended", f"{run} has ended already.")
-        actions.stop(self.studio.queue.store, view.job.id, how, actor=actor)
+        actions.stop(self.services.queue.store, view.job.id, how, actor=actor)
         return self._state(run)
 
     @kindly
@@ -220,7 +220,7 @@ class Api:
         view, actor = self._own(run, request)
         if "resume" not in view.actions:
             raise RefusalError("nothing", f"There is nothing to go on with in {run}.")
-        actions.resume(self.studio.queue.store, self.studio.queue.number(run, actor=actor), actor=actor)
+        actions.resume(self.services.queue.store, self.services.queue.number(run, actor=actor), actor=actor)
         return self._state(run)
 
     @kindly
@@ -229,27 +229,27 @@ class Api:
         view, actor = self._own(run, request)
         if "delete" not in view.actions:
             raise RefusalError("busy", f"{run} cannot be deleted: {IN_WORDS[view.state]}. /stop ends it.")
-        queue = self.studio.queue
+        queue = self.services.queue
         item = queue.delete(queue.number(run, actor=actor), actor=actor)
         return {"item": item.id if item is not None else ""}
 
     @kindly
     def trash(self, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
         """What lies in the trash and is yours, newest first, and how many bytes it takes."""
-        items = Trash(self.studio.queue.store).items(_actor(request))
+        items = Trash(self.services.queue.store).items(_actor(request))
         return {"items": [item.plain() for item in items], "bytes": sum(item.size for item in items)}
 
     @kindly
     def restore(self, item: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
         """Bring something back from the trash as it was, under another name where its own was taken."""
         thrown, actor = self._thrown(item, request), _actor(request)
-        name = actions.restore(self.studio.queue.store, thrown.id, actor=actor)
+        name = actions.restore(self.services.queue.store, thrown.id, actor=actor)
         return {"kind": thrown.kind, "name": name}
 
     @kindly
     def empty(self, item: str = "", request: gr.Request = None) -> Answer:  # type: ignore[assignment]
         """Delete an item of the trash for good, or, where none is named, all that is yours."""
-        trash = Trash(self.studio.queue.store)
+        trash = Trash(self.services.queue.store)
         items = [self._thrown(item, request)] if item != "" else trash.items(_actor(request))
         return {"deleted": len(items), "bytes": trash.remove(items)}
 
@@ -257,7 +257,7 @@ class Api:
     def styles(self, search: str = "", page: int = 1) -> Answer:
         """The styles there are, newest first, fifty a page."""
         needle = text_of(search, "search", NAME_LETTERS).casefold()
-        found = [item for item in self.studio.library.entries() if needle in f"{item.name} {item.words}".casefold()]
+        found = [item for item in self.services.library.entries() if needle in f"{item.name} {item.words}".casefold()]
         pages = max(1, -(-len(found) // A_PAGE))
         first = (min(max(1, whole_of(page, "page")), pages) - 1) * A_PAGE
         return {"styles": [in_plain(item) for item in found[first : first + A_PAGE]], "pages": pages}
@@ -272,7 +272,7 @@ class Api:
                 "bad_value", f"format is {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {format!r:.80}."
             )
         item = self._item(style)
-        return file_of(must("format", self.studio.library.download, item, format))
+        return file_of(must("format", self.services.library.download, item, format))
 
     @kindly
     def generate(
@@ -292,7 +292,7 @@ class Api:
         for style in table_of(styles, "styles"):
             self._item(str(style))
         wish = must("bad_value", wish_from, text_of(prompt, "prompt"), styles, table_of(options, "options"))
-        pictures = wait_for(self.studio.drawings, wish, _owner(request))
+        pictures = wait_for(self.services.drawings, wish, _owner(request))
         return [file_of(path) for path in pictures]
 
     @kindly
@@ -310,7 +310,7 @@ class Api:
         """The base models on this computer."""
         return [
             {"model": base.model, "title": base.title, "family": base.family, "bytes": base.size}
-            for base in self.studio.bases.found()
+            for base in self.services.bases.found()
         ]
 
     # ---------------------------------------------------------------- within
@@ -325,13 +325,13 @@ class Api:
         if owner and ":" in draft:  # which would be another login's key
             raise RefusalError("no_draft", "There is no such draft: the name of one has no colon.")
         own = key_of_program(draft, owner)
-        if owner and (known := self.studio.drafts.read(key)).revision and login_of_key(known.key) in ("", owner):
-            self.studio.drafts.change(key, lambda now: now if now.key else now.with_(key=own))
+        if owner and (known := self.services.drafts.read(key)).revision and login_of_key(known.key) in ("", owner):
+            self.services.drafts.change(key, lambda now: now if now.key else now.with_(key=own))
             own = key
         return own
 
     def _known(self, draft: str, request: gr.Request | None) -> Draft:
-        known = self.studio.drafts.look(self._key(draft, request))
+        known = self.services.drafts.look(self._key(draft, request))
         if not known.pictures:
             raise RefusalError("no_draft", "There is no such draft, or it has no pictures: /upload makes one.")
         return known
@@ -343,7 +343,7 @@ class Api:
         return view, actor
 
     def _view(self, run: str) -> View:
-        view = self.studio.queue.run(run) if isinstance(run, str) else None
+        view = self.services.queue.run(run) if isinstance(run, str) else None
         if view is None:
             raise RefusalError("no_run", f"There is no run {run!s:.80}.")
         return view
@@ -352,11 +352,11 @@ class Api:
         return _state(run, self._view(run))
 
     def _thrown(self, item: str, request: gr.Request | None) -> TrashItem:
-        trash = Trash(self.studio.queue.store)
+        trash = Trash(self.services.queue.store)
         return must("no_item", trash.item, text_of(item, "item", NAME_LETTERS), _actor(request))
 
     def _item(self, style: str) -> StyleEntry:
-        item = self.studio.library.entry(style) if isinstance(style, str) else None
+        item = self.services.library.entry(style) if isinstance(style, str) else None
         if item is None:
             raise RefusalError("no_style", f"There is no style {style!s:.80}: /styles lists them by id.")
         return item

@@ -28,7 +28,7 @@ from app.studio.cleanup import sweep_public
 from app.studio.dataset.draft_owners import kept_by, settle
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE
 from app.studio.paths import Paths, UploadFolder
-from app.studio.services import Studio, open_studio
+from app.studio.services import Services, open_services
 from app.ui import api
 from app.ui.components import text
 from app.ui.middleware.hosts import is_loopback, names_of_machine
@@ -58,7 +58,7 @@ class Server:
     """A studio that is running."""
 
     demo: gr.Blocks
-    studio: Studio
+    services: Services
     uploads: UploadFolder
     people: PeopleDatabase
     url: str
@@ -70,7 +70,7 @@ class Server:
         # Pages that are open hold connections that never end by themselves.
         self.demo.server.config.timeout_graceful_shutdown = 1
         self.demo.close(verbose=False)
-        self.studio.close()
+        self.services.close()
         self.uploads.close()
         self.people.close()
 
@@ -85,11 +85,11 @@ class Address:
     proxies: tuple[str, ...] = ()
 
 
-def build(studio: Studio) -> gr.Blocks:
+def build(services: Services) -> gr.Blocks:
     """All pages."""
     with gr.Blocks(title=text.PRODUCT, analytics_enabled=False, fill_width=True, delete_cache=FORGET_UPLOADS) as demo:
-        train.build(studio, demo)
-        api.build(studio)
+        train.build(services, demo)
+        api.build(services)
     for name, path, page in (
         ("Runs", "runs", runs),
         ("Run", "run", run),
@@ -99,7 +99,7 @@ def build(studio: Studio) -> gr.Blocks:
         ("Trash", "trash", trash),
     ):
         with demo.route(name, path):
-            page.build(studio, demo)
+            page.build(services, demo)
     return demo
 
 
@@ -118,13 +118,13 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     check_given(People(people), given)
     authenticator = Authenticator(People(people), Sessions(people), paths.secret(), given)
     shared = not authenticator.open or not is_loopback(address.host)
-    studio = open_studio(paths, uploads.path, shared=shared)
-    sweep_public(studio.queue, studio.drafts, studio.drawings.root)
-    studio.estimating.sweep()
-    studio.checker.warm_up()
-    demo = build(studio).queue(default_concurrency_limit=8, max_size=200)
-    thrown, received = Trash(studio.queue.store), Received(people) if shared else None
-    quota = Quota(most_kept, thrown, partial(_sent, studio), partial(settle, studio.drafts))
+    services = open_services(paths, uploads.path, shared=shared)
+    sweep_public(services.queue, services.drafts, services.drawings.root)
+    services.estimate_jobs.sweep()
+    services.checker.warm_up()
+    demo = build(services).queue(default_concurrency_limit=8, max_size=200)
+    thrown, received = Trash(services.queue.store), Received(people) if shared else None
+    quota = Quota(most_kept, thrown, partial(_sent, services), partial(settle, services.drafts))
     shares = Shares(_room(uploads.path, thrown), received, quota)
     static = Path(str(files("app.ui"))) / "static"
     _, url, _ = demo.launch(
@@ -136,7 +136,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
             "middleware": _checks(demo, address, authenticator, paths.public, uploads.path, shares),
             "routes": [
                 Mount("/look", StaticFiles(directory=static)),
-                Route("/now", _say_now(studio)),
+                Route("/now", _say_now(services)),
                 upload_route(uploads.path),
             ],
             "docs_url": None,
@@ -159,14 +159,14 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
         prevent_thread_lock=True,
     )
     dispatching = ExitStack()
-    dispatching.enter_context(studio.queue.dispatcher().in_background())
-    return Server(demo, studio, uploads, people, url, dispatching)
+    dispatching.enter_context(services.queue.dispatcher().in_background())
+    return Server(demo, services, uploads, people, url, dispatching)
 
 
-def _sent(studio: Studio, person: str) -> Sent:
+def _sent(services: Services, person: str) -> Sent:
     """What is there of what a person has sent."""
-    kept = kept_by(studio.drafts, person)
-    return Sent(kept.pictures, studio.library.imported(person), kept.undone)
+    kept = kept_by(services.drafts, person)
+    return Sent(kept.pictures, services.library.imported(person), kept.undone)
 
 
 def _checks(
@@ -200,11 +200,11 @@ def waiting_in(demo: gr.Blocks) -> Callable[[str], bool]:
     return lambda event: event in demo._queue.event_ids_to_events
 
 
-def _say_now(studio: Studio) -> Callable[[Request], JSONResponse]:
+def _say_now(services: Services) -> Callable[[Request], JSONResponse]:
     """What the bar of every page asks for: the state of the computer in one line."""
 
     def answer(request: Request) -> JSONResponse:
-        line, busy = studio.queue.in_short()
+        line, busy = services.queue.in_short()
         return JSONResponse({"line": line or text.FREE, "busy": busy}, headers={"cache-control": "no-store"})
 
     return answer

@@ -166,7 +166,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "FORWARDED_ALLOW_IPS"):
             patch.setenv(name, "")  # put back afterwards, as the studio sets them
         server = start(folder / "outputs", Address(), {"ann": "pear-tree", "ben": "plum-tree"})
-        paths, uploads = server.studio.paths, server.uploads.path.resolve()
+        paths, uploads = server.services.paths, server.uploads.path.resolve()
         files = {name: sender_folder(uploads, f"user:{name}") / ("c" * 32) / "a.png" for name in ("ann", "ben")}
         seen = paths.public.resolve() / "x" / "a.png"
         hidden = [

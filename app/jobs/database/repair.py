@@ -117,13 +117,13 @@ def _restore(store: Store, saved: float) -> None:
     """Bring the rows up to what the folders and the processes say; `saved` is when the backup was made."""
     working = dict(_working(store))
     for job in store.jobs():
-        said = read_summary(job.folder)
+        summary = read_summary(job.folder)
         if not job.folder.is_dir():
             store.forget(job)
         elif job.folder in working:
             token, process = working[job.folder]
-            store.assign(job, token, process, said.attempt or 1, job.device or _device(job.folder))
-        elif job.phase == "waiting" and (said.doing or said.ended) and said.time > saved:
+            store.assign(job, token, process, summary.attempt or 1, job.device or _device(job.folder))
+        elif job.phase == "waiting" and (summary.doing or summary.ended) and summary.time > saved:
             store.end(job)  # it had its turn after the backup
     runs = {folder for folder in store.runs.iterdir() if not folder.name.startswith(".") and is_run(folder)}
     small = {folder for folder in (store.runs / SMALL).glob("*") if _waits(read_summary(folder)) and _asked(folder)}
@@ -141,7 +141,7 @@ def _age(folder: Path) -> float:
 
 
 def _add(store: Store, folder: Path, process: tuple[str, Identity] | None) -> None:
-    said, asked = read_summary(folder), _asked(folder)
+    summary, asked = read_summary(folder), _asked(folder)
     is_small = not is_run(folder)  # a run may have come from somewhere else, and brings no command with it
     new = NewJob(
         asked.get("task", TRAIN) if is_small else TRAIN,
@@ -152,14 +152,14 @@ def _add(store: Store, folder: Path, process: tuple[str, Identity] | None) -> No
         asked.get("wants", "auto"),
         asked.get("priority", 0),
     )
-    job = store.add(new, "waiting" if process is None and _waits(said) else "ended")
+    job = store.add(new, "waiting" if process is None and _waits(summary) else "ended")
     if process is not None:
-        store.assign(job, *process, said.attempt or 1, _device(folder))
+        store.assign(job, *process, summary.attempt or 1, _device(folder))
 
 
-def _waits(said: Summary) -> bool:
+def _waits(summary: Summary) -> bool:
     """Whether a run was never begun: it was in line, since only the queue prepares one for later."""
-    return not said.doing and not said.ended
+    return not summary.doing and not summary.ended
 
 
 def _asked(folder: Path) -> Event:

@@ -47,7 +47,7 @@ class Progress:
         return self.phase in ("waiting", "writing")
 
 
-class Writers:
+class CaptionJobs:
     """One job a draft at most; after a restart of the studio it is found again by what lies in the draft's folder."""
 
     def __init__(self, drafts: Drafts, queue: Queue) -> None:
@@ -147,10 +147,10 @@ def _progress(view: View, done: int, of: int) -> Progress:
         case State.CANCELLED:
             return Progress("stopped", done, of, words.CAPTIONS_STOPPED.format(done, of))
         case state if state in ENDED:
-            sentence = view.said.message if state == State.FAILED else words.CAPTIONS_ENDED.format(done, of)
+            sentence = view.summary.message if state == State.FAILED else words.CAPTIONS_ENDED.format(done, of)
             return Progress("failed", done, of, sentence, _log(view))
-    share = view.said.share if view.said.share[1] else (done, of)
-    return Progress("writing", *share, view.said.message or words.STARTING)
+    share = view.summary.share if view.summary.share[1] else (done, of)
+    return Progress("writing", *share, view.summary.message or words.STARTING)
 
 
 def _log(view: View) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.studio.progress import Tell, in_steps
+from app.studio.progress import OnProgress, in_steps
 from trainers.errors import VelaturaError
 
 
-def write_captions(folder: Path, model: str, every: bool, tell: Tell) -> dict[str, str]:
+def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgress) -> dict[str, str]:
     """Write captions with a model, telling of each as an event `caption`; the captions by the images' names."""
     from trainers.data.captioning import fetch_captioner, load_captioner
     from trainers.data.captions import own_caption
@@ -23,17 +23,17 @@ def write_captions(folder: Path, model: str, every: bool, tell: Tell) -> dict[st
     if not images:
         return {}
     found = fetch_captioner(
-        model, in_steps(lambda done, of: tell("working", message="Downloading the model …", done=done, of=of))
+        model, in_steps(lambda done, of: on_progress("working", message="Downloading the model …", done=done, of=of))
     )
-    tell("working", message="Reading the model …")
+    on_progress("working", message="Reading the model …")
     written = {}
     with quietly():
         write = load_captioner(model, found)
         for number, image in enumerate(images, 1):
             said = f"Writing caption {number} of {len(images)} …"
-            tell("working", message=said, done=number - 1, of=len(images))
+            on_progress("working", message=said, done=number - 1, of=len(images))
             words = written[image.name] = write(flatten(open_image(image)))
             with whole_file(image.with_suffix(".txt")) as building:
                 building.write_text(words + "\n", encoding="utf-8")
-            tell("caption", image=image.name, caption=words)
+            on_progress("caption", image=image.name, caption=words)
     return written

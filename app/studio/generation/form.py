@@ -56,7 +56,7 @@ def begin_with(item: StyleEntry | None, queue: Queue, before: Typed | None = Non
 def first_prompt(item: StyleEntry | None, queue: Queue) -> str:
     """What to draw first with a style: what its run drew first, else something plain with its word."""
     view = queue.run(item.run) if item is not None and item.run else None
-    said = dict(view.said.facts).get("prompts") if view is not None else None
+    said = dict(view.summary.facts).get("prompts") if view is not None else None
     if isinstance(said, list | tuple) and said and isinstance(said[0], str):
         return said[0]
     return ", ".join([words.PROMPT_EXAMPLE, *(item.words[:1] if item is not None else ())])

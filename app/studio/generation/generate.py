@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from app.cli.console import say
 from app.studio.generation.image_file import check_place, write_picture
-from app.studio.progress import Tell, quiet
+from app.studio.progress import OnProgress, quiet
 from app.studio.styles.strengths import about_strengths, about_words, read_with_words
 from trainers.config.limits import SAMPLERS, SIDE
 from trainers.config.presets import STARTER, guidance_for
@@ -56,7 +56,7 @@ class Request:
 
 
 def draw_to_files(
-    request: Request, out: Path, overwrite: bool, plain: Path | None = None, tell: Tell = quiet
+    request: Request, out: Path, overwrite: bool, plain: Path | None = None, on_progress: OnProgress = quiet
 ) -> list[Path]:
     """Draw and write one picture (several prompts as a grid), or one of each style, with its parameters in it.
 
@@ -83,7 +83,7 @@ def draw_to_files(
     guidance = guidance_for(base) if request.guidance is None else request.guidance
     model, order = _load(request, styles, base, size)
     order = replace(order, guidance=guidance)
-    told = _telling(tell, order, len(places) + (plain is not None))
+    told = _telling(on_progress, order, len(places) + (plain is not None))
     used = {name: value for name, value in asdict(request).items() if name not in ("compose", "each", "batch")}
     used |= {"base": _without_folders(base), "size": size, "guidance": guidance}
     drawn: list[tuple[list[Image], list[tuple[Style, float]]]] = []
@@ -208,12 +208,12 @@ def _sheet(pictures: list[Image], order: Order, label: str) -> Image:
     return make_grid([(label or "no style", pictures)], order.prompts)
 
 
-def _telling(tell: Tell, order: Order, times: int) -> Callable[[int, int], None]:
+def _telling(on_progress: OnProgress, order: Order, times: int) -> Callable[[int, int], None]:
     """Tells after each step how much of an order is done, which is drawn so many times."""
     done, whole = count(1), len(order.pictures) * order.steps * times
 
     def told(picture: int, step: int) -> None:
-        tell("working", message="Drawing …", done=next(done), of=whole)
+        on_progress("working", message="Drawing …", done=next(done), of=whole)
 
     return told
 

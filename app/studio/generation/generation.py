@@ -88,13 +88,13 @@ def names_of(wish: Wish) -> tuple[str, ...]:
 
 def how_far(record: Record, view: View, views: Mapping[Path, View]) -> str:
     """What a drawing waits for, or how far it is."""
-    done, of = view.said.share
+    done, of = view.summary.share
     match view.state:
         case State.QUEUED:
             going = _at_work(views)
             if going and going[0].job.requested == YIELD:
                 return words.MAKES_WAY.format(going[0].job.name)
-            left = [each.said.seconds_left for each in going]
+            left = [each.summary.seconds_left for each in going]
             seconds = min((each for each in left if each is not None), default=None) if None not in left else None
             return words.waits(_called(going[0]) if going else "", view.place, seconds)
         case State.WORKING if of and record.wish.each:

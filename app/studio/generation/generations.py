@@ -221,7 +221,7 @@ class Drawings:
                 self._delete(id)
             return None
         line = "" if view.state in (State.FINISHED, State.CANCELLED) else why_not(view)
-        ended = record.model_copy(update={"state": str(view.state), "line": line, "seconds": view.said.seconds})
+        ended = record.model_copy(update={"state": str(view.state), "line": line, "seconds": view.summary.seconds})
         if self.queue.store.remove(view.job):
             self._write(id, ended)
         return Drawing(id, folder, ended, view.state, line, 1.0, pictures)

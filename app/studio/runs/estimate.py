@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from app.studio.progress import Tell
+from app.studio.progress import OnProgress
 
 if TYPE_CHECKING:
     from trainers.config.config import Config
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MEASURING = "Measuring with a few real steps …"
 
 
-def measure_config(config: Config, tell: Tell) -> Estimate:
+def measure_config(config: Config, on_progress: OnProgress) -> Estimate:
     """Measure a run, telling of each real step; the numbers are told as an event `estimate`."""
     from trainers.training.estimate import STEPS, measure
 
@@ -24,11 +24,11 @@ def measure_config(config: Config, tell: Tell) -> Estimate:
     def listen(event: Event) -> None:
         nonlocal done
         if event["type"] == "loading":
-            tell("working", message=f"Reading the base model {event['base']} …")
+            on_progress("working", message=f"Reading the base model {event['base']} …")
         elif event["type"] in ("step", "skipped"):
             done += 1
-            tell("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))
+            on_progress("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))
 
     found = measure(config, listen)
-    tell("estimate", **asdict(found))
+    on_progress("estimate", **asdict(found))
     return found

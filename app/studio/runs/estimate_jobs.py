@@ -53,7 +53,7 @@ class Asked:
     key: str
 
 
-class Estimating:
+class EstimateJobs:
     """One measurement a draft at most, remembered beside it; what is measured is kept for everybody."""
 
     def __init__(self, drafts: Drafts, queue: Queue, measured: Measured) -> None:
@@ -146,7 +146,7 @@ def _read(path: Path) -> Asked | None:
 
 
 def _estimate(view: View) -> Estimate:
-    said, facts = view.said, dict(view.said.facts)
+    summary, facts = view.summary, dict(view.summary.facts)
     if view.state == State.FINISHED and "seconds" in facts:
         whole = {key: int(facts.get(key, 0)) for key in ("memory", "file", "free")}
         most = bool(facts.get("at_most"))
@@ -155,5 +155,5 @@ def _estimate(view: View) -> Estimate:
     if view.state == State.QUEUED:
         return Estimate("waiting", sentence=view.line)
     if view.state in ENDED:
-        return Estimate("failed", sentence=said.message or view.line)
-    return Estimate("measuring", done=said.share[0], of=said.share[1], sentence=said.message)
+        return Estimate("failed", sentence=summary.message or view.line)
+    return Estimate("measuring", done=summary.share[0], of=summary.share[1], sentence=summary.message)

@@ -27,14 +27,14 @@ def line(view: View) -> str:
     """The sentence on a run; of one that has failed, what was wrong and what to change."""
     if view.state != State.FAILED:
         return view.line
-    step = words.AT_STEP.format(view.said.step) if view.said.step else ""
+    step = words.AT_STEP.format(view.summary.step) if view.summary.step else ""
     if RAN_AWAY in view.line:
-        kept = words.KEPT.format(view.said.saved) if view.said.saved else words.NOTHING_KEPT
+        kept = words.KEPT.format(view.summary.saved) if view.summary.saved else words.NOTHING_KEPT
         return words.RAN_AWAY.format(step, kept)
     if NO_MEMORY in view.line:
         return words.NO_MEMORY.format(step, words.LOW_NEEDS_LESS if offer(view) else words.SMALLER_NEEDS_LESS)
     if NO_ROOM in view.line:
-        return words.NO_ROOM.format(step, words.GOES_ON_FROM.format(view.said.saved) if view.said.saved else "")
+        return words.NO_ROOM.format(step, words.GOES_ON_FROM.format(view.summary.saved) if view.summary.saved else "")
     return words.UNFORESEEN.format(step) if UNFORESEEN in view.line else as_sentence(VelaturaError(view.line))
 
 
@@ -44,7 +44,7 @@ def offer(view: View) -> str:
         return ""
     if RAN_AWAY in view.line:
         return HALF
-    if NO_ROOM in view.line and view.said.saved:
+    if NO_ROOM in view.line and view.summary.saved:
         return GO_ON
     return LOW if NO_MEMORY in view.line and not _is_low(view) else ""
 

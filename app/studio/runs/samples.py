@@ -60,7 +60,7 @@ def by_words(view: View, samples: list[Sample]) -> dict[tuple[str, int], Sample]
 
 def prompts_of(view: View, count: int) -> list[str]:
     """The words of a run's first samples, so many of them; a number where they are not known."""
-    said = dict(view.said.facts).get("prompts")
+    said = dict(view.summary.facts).get("prompts")
     known = [str(prompt) for prompt in said] if isinstance(said, list) else []
     return [*known, *(f"Picture {number + 1}" for number in range(len(known), count))][:count]
 

@@ -12,7 +12,7 @@ from app.jobs.permissions import Actor
 from app.jobs.store import Job
 from app.studio.dataset.drafts import Draft
 from app.studio.names import name_of, suggest, unlike
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.studio.settings.plan import all_layers, choose, nested, with_choices
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table, build_config
@@ -23,14 +23,14 @@ from trainers.device import choose_device
 from trainers.errors import VelaturaError
 
 
-def start_run(studio: Studio, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None) -> Job:
+def start_run(services: Services, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None) -> Job:
     """Put a draft's run in line under its name or the next free one, `settings` laid over its own; the actor's job."""
-    store = studio.queue.store
+    store = services.queue.store
     name = unlike(store.runs, name_of(draft.name or suggest(draft)))
     table = shorten_warmup(lay_over(*all_layers(draft)), settings or {})
-    with tempfile.TemporaryDirectory(dir=studio.paths.root, prefix="start-") as place:
+    with tempfile.TemporaryDirectory(dir=services.paths.root, prefix="start-") as place:
         pictures = Path(place).absolute() / "pictures"
-        studio.drafts.write_dataset(draft, pictures)
+        services.drafts.write_dataset(draft, pictures)
         config = build_config(table, settings or {}, {"name": name, "data": {"images": str(pictures)}})
         _check_switches(settings or {}, as_table(config))
         return actions.add(store, config, actor=actor)

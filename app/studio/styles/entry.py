@@ -83,7 +83,7 @@ def read_trained(path: Path, view: View) -> StyleEntry:
         id=_hash(f"run|{view.job.name}".encode()),
         name=safe_name(view.job.name) or words.NO_NAME,
         words=(plain(trigger, LONGEST_WORDS),) if trigger else (),
-        base=words.STARTER if starter else _title(base, dict(view.said.facts).get("base")),
+        base=words.STARTER if starter else _title(base, dict(view.summary.facts).get("base")),
         base_model=STARTER if starter else _whole_path(base),
         run=view.job.name,
         owner=view.job.owner,

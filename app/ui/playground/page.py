@@ -15,7 +15,7 @@ from app.studio.generation.compatibility import find_fit, misfit, own_base
 from app.studio.generation.form import FIRST_STRENGTH, Desk, begin_with, first_prompt
 from app.studio.generation.generation import Drawing
 from app.studio.generation.request import MOST_STYLES, SWITCHES, Typed, WishError, as_typed, read_typed
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.ui.components.errors import reason
 from app.ui.components.events import actor_of, digest, flag, given_back, items, key_of, number, said
@@ -36,10 +36,10 @@ LONGEST_ID = 100
 Shown = dict[Any, Any]
 
 
-def build(studio: Studio, demo: gr.Blocks) -> None:
+def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell(words.TITLE)
-    page = Playground(studio)
+    page = Playground(services)
     state = [page.chosen, page.seen]
     opening = demo.load(page.open, None, page.form, **AT_ONCE)
     opening.then(page.tick, state, page.drawn, **AT_ONCE)
@@ -64,9 +64,9 @@ class Show:
 class Playground:
     """The parts of the page and what happens in them. What a page has seen comes back with each request."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-        self.desk = Desk(studio.paths)
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.desk = Desk(services.paths)
         block(heading(words.TITLE, words.LEAD))
         with gr.Row(elem_classes="two easel"):
             with gr.Column(scale=4, min_width=320):
@@ -83,16 +83,16 @@ class Playground:
     # ---------------------------------------------------------------- the fields
     def open(self, request: gr.Request) -> str:
         """The fields as they were left; where the address names a style, or nothing was left, ready to try one."""
-        key, library = key_of(request), self.studio.library.entries()
+        key, library = key_of(request), self.services.library.entries()
         wanted = str(request.query_params.get("style", ""))[:LONGEST_ID]
         typed = self.desk.read(key)
         item = next((one for one in library if one.id == wanted), None)
         if item is not None and (typed is None or item.id not in dict(typed.styles)):
-            drawn = {drawing.wish.prompt for drawing in self.studio.drawings.history(key)}
-            typed = begin_with(item, self.studio.queue, typed, drawn | self._first_prompts(library))
+            drawn = {drawing.wish.prompt for drawing in self.services.drawings.history(key)}
+            typed = begin_with(item, self.services.queue, typed, drawn | self._first_prompts(library))
             self.desk.keep(key, typed)
         elif typed is None:
-            typed = begin_with(library[0] if library else None, self.studio.queue)
+            typed = begin_with(library[0] if library else None, self.services.queue)
         return self._fields(typed, Show(fresh="all", problems=False, said=typed.notice))
 
     def typed(self, request: gr.Request, event: gr.EventData) -> str:
@@ -117,7 +117,7 @@ class Playground:
             self.desk.keep(key, typed)
             if problems:
                 raise WishError(problems)
-            self.studio.drawings.ask(wish, request.username or "", key)
+            self.services.drawings.ask(wish, request.username or "", key)
         except WishError:
             return {self.form: self._fields(typed, Show(count))}
         except (OSError, VelaturaError) as error:
@@ -127,7 +127,7 @@ class Playground:
     # ---------------------------------------------------------------- the drawings
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
-        studio, found = self.studio.drawings, self.studio.drawings.history(key_of(request))
+        drawings, found = self.services.drawings, self.services.drawings.history(key_of(request))
         one = results_view.chosen_one(found, chosen)
         failure = results_view.newest_failure(found)
         log = tail(failure.folder / LOG) if failure is not None else ""
@@ -136,8 +136,8 @@ class Playground:
         looked_at = one and (one.id, len(one.pictures), one.ended, one.state)
         parts: dict[str, tuple[gr.HTML, str, Callable[[], str]]] = {
             "going": (self.going, going, lambda: going),
-            "picture": (self.picture, repr(looked_at), lambda: results_view.picture(one, studio)),
-            "strip": (self.strip, repr((drawn, one and one.id)), lambda: results_view.strip(found, _id(one), studio)),
+            "picture": (self.picture, repr(looked_at), lambda: results_view.picture(one, drawings)),
+            "strip": (self.strip, repr((drawn, one and one.id)), lambda: results_view.strip(found, _id(one), drawings)),
         }
         pace = SOON if any(not drawing.ended for drawing in found) else LATER
         known, now = (
@@ -161,9 +161,9 @@ class Playground:
             elif what == "cancel-all":
                 self._cancel_all(key)
             elif what == "hurry":
-                self.studio.drawings.hurry(about, key, actor_of(request))
+                self.services.drawings.hurry(about, key, actor_of(request))
             elif what in ("cancel", "dismiss"):
-                self.studio.drawings.remove(about, key)
+                self.services.drawings.remove(about, key)
             elif what in ("again", "use"):
                 chosen = "" if what == "again" else chosen
                 shown |= self._once_more(key, about, what == "again", request)
@@ -173,7 +173,7 @@ class Playground:
 
     # ---------------------------------------------------------------- within
     def _fields(self, typed: Typed, show: Show) -> str:
-        library, bases = self.studio.library.entries(), self.studio.bases
+        library, bases = self.services.library.entries(), self.services.bases
         wish, problems = read_typed(typed)
         fit = find_fit(wish, {item.id: item for item in library}, bases)
         problems |= fit.problems
@@ -198,9 +198,9 @@ class Playground:
 
     def _with_one_more(self, typed: Typed) -> Typed:
         """The fields with another style, the newest that goes with the base and is not among them."""
-        library = self.studio.library.entries()
+        library = self.services.library.entries()
         wish, _ = read_typed(typed)
-        base = find_fit(wish, {item.id: item for item in library}, self.studio.bases).base
+        base = find_fit(wish, {item.id: item for item in library}, self.services.bases).base
         free = [item for item in library if item.id not in dict(typed.styles)]
         fitting = [item for item in free if not (typed.styles or typed.base) or not misfit(item, base)]
         taken = (fitting or free)[:1] if len(typed.styles) < MOST_STYLES else []
@@ -208,34 +208,34 @@ class Playground:
 
     def _with_its_prompt(self, typed: Typed) -> tuple[Typed, str]:
         """The fields with what another style drew first, unless somebody has words of their own; what is fresh then."""
-        library = self.studio.library.entries()
+        library = self.services.library.entries()
         if typed.prompt not in self._first_prompts(library):
             return typed, ""
         first = next((item for item in library if item.id == typed.styles[0][0]), None) if typed.styles else None
-        return typed.with_(prompt=first_prompt(first, self.studio.queue)), "prompt"
+        return typed.with_(prompt=first_prompt(first, self.services.queue)), "prompt"
 
     def _first_prompts(self, library: list[StyleEntry]) -> set[str]:
         """What stands in the prompt by itself."""
-        return {first_prompt(item, self.studio.queue) for item in (*library, None)}
+        return {first_prompt(item, self.services.queue) for item in (*library, None)}
 
     def _once_more(self, key: str, id: str, draw: bool, request: gr.Request) -> Shown:
         """Draw something again, or put its settings back into the fields."""
-        found = next((one for one in self.studio.drawings.history(key) if one.id == id), None)
+        found = next((one for one in self.services.drawings.history(key) if one.id == id), None)
         if found is None:
             raise VelaturaError(words.GONE)
         if draw:
-            self.studio.drawings.ask(found.wish, request.username or "", key)
+            self.services.drawings.ask(found.wish, request.username or "", key)
             if not found.pictures:
-                self.studio.drawings.remove(id, key)
+                self.services.drawings.remove(id, key)
             return {}
         typed = as_typed(found.wish)
         self.desk.keep(key, typed)
         return {self.form: self._fields(typed, Show(fresh="all"))}
 
     def _cancel_all(self, key: str) -> None:
-        for drawing in self.studio.drawings.history(key):
+        for drawing in self.services.drawings.history(key):
             if not drawing.ended:
-                self.studio.drawings.remove(drawing.id, key)
+                self.services.drawings.remove(drawing.id, key)
 
 
 def _typed(event: gr.EventData) -> Typed:

@@ -78,7 +78,7 @@ def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Act
     elif what == "resume":
         actions.resume(store, number, actor=actor)
     elif what == "longer":
-        steps, done = _whole(words.STEPS, said(event, "steps")), queue.watcher.view(number).said.step
+        steps, done = _whole(words.STEPS, said(event, "steps")), queue.watcher.view(number).summary.step
         if steps <= done:
             raise VelaturaError(words.MORE_STEPS.format(done))
         actions.resume(store, number, steps, actor=actor)
@@ -120,7 +120,7 @@ def undo(queue: Queue, item: str, actor: Actor, instead: bool = True) -> str:
 
 def _note(view: View, what: str) -> str:
     """What is lost, or goes to the trash, by pressing a button; empty where nothing is, so that nobody is asked."""
-    said = view.said
+    said = view.summary
     if view.job.kind != TRAIN:
         return ""
     if what in ("retry", HALF, LOW):
@@ -170,8 +170,8 @@ def _label(view: View, what: str) -> str:
             if view.state in (State.STOPPING, State.HANGING)
             else words.CANCEL
         )
-    if what == "resume" and view.state in (State.INTERRUPTED, State.CANCELLED) and view.said.saved:
-        return f"{words.GO_ON} from {view.said.saved}"
+    if what == "resume" and view.state in (State.INTERRUPTED, State.CANCELLED) and view.summary.saved:
+        return f"{words.GO_ON} from {view.summary.saved}"
     return labels[what]
 
 

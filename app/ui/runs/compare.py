@@ -9,7 +9,7 @@ import gradio as gr
 from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.studio.runs.samples import find_samples
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.studio.settings.differences import read_settings
 from app.ui.components.download_menu import make_offered
 from app.ui.components.events import digest
@@ -27,10 +27,10 @@ LONGEST = 1000
 Shown = dict[Any, Any]
 
 
-def build(studio: Studio, demo: gr.Blocks) -> None:
+def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
-    page = ComparisonPage(studio)
+    page = ComparisonPage(services)
     state = [page.ids, page.seen]
     opening = demo.load(page.open, None, [page.ids, page.timer], **AT_ONCE)
     opening.then(page.tick, state, page.everything, **AT_ONCE)
@@ -41,8 +41,8 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
 class ComparisonPage:
     """The parts of the page and what happens in them. What a page has seen comes back with each request."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.queue, self.library = studio.queue, studio.library
+    def __init__(self, services: Services) -> None:
+        self.queue, self.library = services.queue, services.library
         self.notice = block("", elem_id="comparison-notice")
         close = {"close": text.CLOSE, "earlier": words.TO_THE_LEFT, "later": words.TO_THE_RIGHT}
         self.sheet = patched("runs.js", "light.js", "samples.js", elem_id="comparison", words=close)

@@ -17,7 +17,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.queue import Queue, share
 from app.studio.runs import failures, samples
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.ui.components import text as shared
 from app.ui.components.dialogs import dialogs
 from app.ui.components.events import actor_of, number, said
@@ -40,10 +40,10 @@ SOON, LATER = 2, 15
 Shown = dict[Any, Any]
 
 
-def build(studio: Studio, demo: gr.Blocks) -> None:
+def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
-    page = RunsPage(studio.queue)
+    page = RunsPage(services.queue)
     state = [page.chosen_state, page.seen]
     demo.load(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)

@@ -14,7 +14,7 @@ from app.jobs.views import View
 from app.studio.public_files import offer_file, offer_numbers
 from app.studio.queue import Queue, share
 from app.studio.runs import failures, samples
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.dialogs import dialogs
 from app.ui.components.events import actor_of, digest, given_back, number, said
@@ -35,10 +35,10 @@ LOG_LINES, LOG_BYTES = 200, 64 * 1024
 Shown = dict[Any, Any]
 
 
-def build(studio: Studio, demo: gr.Blocks) -> None:
+def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
-    page = RunPage(studio.queue, studio.library)
+    page = RunPage(services.queue, services.library)
     state = [page.name, page.seen]
     opening = demo.load(page.open, None, [page.name, page.timer], **AT_ONCE)
     opening.then(page.tick, state, page.everything, **AT_ONCE)
@@ -154,7 +154,7 @@ class RunPage:
 
     def _curve(self, view: View) -> str:
         losses = self.queue.losses(view.job.folder)
-        drawn = draw_losses(losses.curve(), view.said.steps)
+        drawn = draw_losses(losses.curve(), view.summary.steps)
         return drawn + _fetch(words.DOWNLOAD_NUMBERS, "numbers", "small") if drawn else ""
 
     def _style(self, view: View) -> str:

@@ -36,7 +36,7 @@ def glaze(done: float, label: str) -> str:
 
 def kind(view: View, actor: Actor) -> str:
     """Method, base, number of pictures and owner in one line; of a run that has not begun, what its config says."""
-    facts = dict(view.said.facts)
+    facts = dict(view.summary.facts)
     if "base" in facts:
         method, base, images = str(facts.get("method", "")), str(facts["base"]), facts.get("images")
     else:
@@ -50,16 +50,16 @@ def kind(view: View, actor: Actor) -> str:
 
 def facts(view: View) -> str:
     """The numbers of a run that are known."""
-    said = view.said
-    rows = [(words.STEP, f"{said.step} of {said.steps}" if said.steps else "")]
+    summary = view.summary
+    rows = [(words.STEP, f"{summary.step} of {summary.steps}" if summary.steps else "")]
     if view.state in ENDED:
-        rows.append((words.TOOK, readable_time(said.seconds) if said.seconds >= 1 else ""))
-    elif said.seconds_left is not None and view.state in MOVING:
-        rows.append((words.LEFT, readable_time(said.seconds_left)))
-    if said.speed and view.state in MOVING:
-        rows.append((words.SPEED, readable_speed(said.speed)))
-    if said.memory:
-        rows.append((words.MEMORY, readable_size(said.memory)))
+        rows.append((words.TOOK, readable_time(summary.seconds) if summary.seconds >= 1 else ""))
+    elif summary.seconds_left is not None and view.state in MOVING:
+        rows.append((words.LEFT, readable_time(summary.seconds_left)))
+    if summary.speed and view.state in MOVING:
+        rows.append((words.SPEED, readable_speed(summary.speed)))
+    if summary.memory:
+        rows.append((words.MEMORY, readable_size(summary.memory)))
     style = style_file(view)
     if style is not None:
         rows.append((words.SIZE, readable_size(style.stat().st_size)))

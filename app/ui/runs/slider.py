@@ -71,7 +71,7 @@ def _names(queue: Queue, view: View, prompt: str) -> list[str]:
         each
         for each in queue.runs()
         if each.job.folder != view.job.folder
-        and prompt in (dict(each.said.facts).get("prompts") or ())
+        and prompt in (dict(each.summary.facts).get("prompts") or ())
         and find_samples(each.job.folder)
     )
     return [each.job.name for each, _ in zip(drawn, range(MOST_RUNS), strict=False)]

@@ -14,7 +14,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.ui.components import text as shared
 from app.ui.components.download_menu import make_offered
@@ -35,10 +35,10 @@ SOON, LATER = 2, 15
 Shown = dict[Any, Any]
 
 
-def build(studio: Studio, demo: gr.Blocks) -> None:
+def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Styles")
-    page = StylesPage(studio)
+    page = StylesPage(services)
     state = [page.chosen_state, page.seen]
     demo.load(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
@@ -53,8 +53,8 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
 class StylesPage:
     """The parts of the page and what happens in them."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio, self.library = studio, studio.library
+    def __init__(self, services: Services) -> None:
+        self.services, self.library = services, services.library
         with gr.Row(elem_id="styles-head"):
             block(heading(words.TITLE))
             self.intake = island(
@@ -76,11 +76,11 @@ class StylesPage:
 
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
-        views = {view.job.name: view for view in self.studio.queue.runs()}
+        views = {view.job.name: view for view in self.services.queue.runs()}
         busy = [view for view in views.values() if view.state not in ENDED]
         actor = actor_of(request)
         value = self._listing(self.library.entries(), views, busy, choice_of(chosen), actor)
-        value += trash_link(self.studio.queue, actor)
+        value += trash_link(self.services.queue, actor)
         digest = sha256(f"{value}{bool(busy)}".encode()).hexdigest()[:16]
         if digest == seen:
             return {self.seen: gr.skip()}
@@ -107,7 +107,7 @@ class StylesPage:
 
     def undone(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Take back what was just done."""
-        notice = undo(self.studio.queue, said(event, "about"), actor_of(request))
+        notice = undo(self.services.queue, said(event, "about"), actor_of(request))
         return {self.notice: notice} | self.tick(chosen, seen, request)
 
     def fetched(self, event: gr.EventData) -> Shown:
@@ -119,7 +119,7 @@ class StylesPage:
 
     def brought(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Take in files that have been uploaded; each is taken or refused for itself."""
-        folder = sender_folder(self.studio.uploads, sender_of(request.username, request.cookies))
+        folder = sender_folder(self.services.uploads, sender_of(request.username, request.cookies))
         taken, refused = [], []
         for file in items(event, "files"):
             try:
@@ -142,8 +142,8 @@ class StylesPage:
         if problem == "other":
             raise VelaturaError(words.NOT_SAFETENSORS.format(name))
         if problem == "large":
-            most, anywhere = MOST_BYTES_A_FILE // 2**20, self.studio.bases.anywhere
-            place = words.PUT_IT.format(self.studio.paths.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
+            most, anywhere = MOST_BYTES_A_FILE // 2**20, self.services.bases.anywhere
+            place = words.PUT_IT.format(self.services.paths.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
             raise VelaturaError(f"{words.TOO_LARGE.format(name, most)}. {place}")
         if problem == "failed":
             raise VelaturaError(words.ARRIVED_NOT.format(name))

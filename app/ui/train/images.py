@@ -16,7 +16,7 @@ from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.drafts import Draft
 from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folder, take_in
 from app.studio.runs.clone import brought_back, clone_into, let_go
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.ui.components import text as words
 from app.ui.components.errors import in_a_banner, saying, trouble_line
 from app.ui.components.events import items, key_of, number, said, sender_of, tab_of
@@ -34,9 +34,9 @@ INGEST: dict[str, Any] = EACH_IN_TURN | {"concurrency_limit": 2, "concurrency_id
 Shown = dict[Any, Any]
 
 
-def build(studio: Studio, demo: gr.Blocks) -> None:
+def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the step out and wire it."""
-    step = PicturesStep(studio)
+    step = PicturesStep(services)
     handle = partial(saying, line=step.trouble)
     demo.load(handle(step.load), None, step.everything, **AT_ONCE)
     step.zone.added(step.added, None, step.everything, **INGEST)
@@ -55,13 +55,13 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
 class PicturesStep:
     """The parts of the step and what happens in them. Every action is a change of the draft, then shown."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, services: Services) -> None:
+        self.services = services
         block(heading(words.PICTURES_TITLE, words.PICTURES_LEAD))
         self.zone = island(
             {},
             ("reachable.js", "arrivals.js", "zone.js"),
-            _zone(build_strips(studio.paths)),
+            _zone(build_strips(services.paths)),
             elem_id="zone",
             words=words.ZONE,
         )
@@ -81,7 +81,7 @@ class PicturesStep:
     def load(self, request: gr.Request) -> Shown:
         """What a page shows when it is opened."""
         key, said = key_of(request), self._clone(request)
-        draft = self.studio.drafts.look(key)
+        draft = self.services.drafts.look(key)
         shown = self._whole(draft) | {self.tools: {"trigger": draft.trigger}}
         if said or draft.aside or draft.notice:
             shown[self.notice] = said or _notice(draft) or _aside(draft)
@@ -90,7 +90,7 @@ class PicturesStep:
             shown[self.notice] = banner(
                 back, button(words.KEEP_GOING, "dismiss-notice"), button(words.START_FRESH, "fresh")
             )
-        state = self.studio.writers.look(key)
+        state = self.services.caption_jobs.look(key)
         return shown | self._writing(state) if state.busy else shown
 
     def _clone(self, request: gr.Request) -> str:
@@ -99,11 +99,11 @@ class PicturesStep:
         if not name:
             return ""
         try:
-            view = self.studio.queue.run(name)
+            view = self.services.queue.run(name)
             if view is None:
                 raise VelaturaError(words.NO_SUCH_RUN.format(name[:80]))
-            self.studio.writers.stop(key_of(request))
-            return _aside(clone_into(self.studio.drafts, key_of(request), view, tab_of(request)), view.job.name)
+            self.services.caption_jobs.stop(key_of(request))
+            return _aside(clone_into(self.services.drafts, key_of(request), view, tab_of(request)), view.job.name)
         except (OSError, VelaturaError) as error:
             return banner(as_sentence(error), kind="problem")
 
@@ -112,11 +112,11 @@ class PicturesStep:
         key, files, trouble = key_of(request), items(event, "files"), ""
         landed = {self.zone: {"batch": number(event, "batch")}}
         try:
-            self._take(key, files, sender_folder(self.studio.uploads, sender_of(request.username, request.cookies)))
+            self._take(key, files, sender_folder(self.services.uploads, sender_of(request.username, request.cookies)))
         except (OSError, VelaturaError) as error:
             trouble = in_a_banner(error)
         try:
-            draft = self.studio.drafts.read(key)
+            draft = self.services.drafts.read(key)
         except (OSError, VelaturaError) as error:
             return landed | {self.trouble: in_a_banner(error)}
         return self._whole(draft) | landed | {self.notice: _notice(draft), self.trouble: trouble}
@@ -125,7 +125,7 @@ class PicturesStep:
         """Take a bundled set."""
         chosen = read_sets().get(said(event, "sample"))
         key = key_of(request)
-        draft = take_folder(self.studio.drafts, key, chosen.folder) if chosen else self.studio.drafts.read(key)
+        draft = take_folder(self.services.drafts, key, chosen.folder) if chosen else self.services.drafts.read(key)
         return self._whole(draft) | {self.notice: ""}
 
     def edited(self, request: gr.Request, event: gr.EventData) -> Shown:
@@ -138,12 +138,12 @@ class PicturesStep:
     def worded(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Keep the trigger word."""
         shown = self._do(request, event, partial(edits.with_trigger, text=said(event, "text")))
-        trigger = self.studio.drafts.read(key_of(request)).trigger
+        trigger = self.services.drafts.read(key_of(request)).trigger
         return shown | {self.tools: {"trigger": trigger, "kept": number(event, "count"), "nonce": time.time()}}
 
     def previewed(self, request: gr.Request, event: gr.EventData) -> Any:
         """Show what replacing would change."""
-        draft = self.studio.drafts.read(key_of(request))
+        draft = self.services.drafts.read(key_of(request))
         return {"preview": preview(draft, said(event, "find"), said(event, "replace")), "nonce": time.time()}
 
     def replaced(self, request: gr.Request, event: gr.EventData) -> Shown:
@@ -154,7 +154,7 @@ class PicturesStep:
             return edits.with_captions(draft, edits.replacements(draft, find, replace), "{} changed.")
 
         shown = self._do(request, event, change)
-        again = preview(self.studio.drafts.read(key_of(request)), find, replace)
+        again = preview(self.services.drafts.read(key_of(request)), find, replace)
         return shown | {self.tools: {"preview": again, "nonce": time.time()}}
 
     def captioned(self, request: gr.Request, event: gr.EventData) -> Shown:
@@ -163,24 +163,24 @@ class PicturesStep:
         if model not in CAPTIONERS:
             return {self.tools: gr.skip()}
         key = key_of(request)
-        if not self.studio.writers.start(
+        if not self.services.caption_jobs.start(
             key, model, only_empty=said(event, "which") != "all", owner=request.username or ""
         ):
             return {self.tools: {"writing": f'<p role="status">{text(words.NONE_EMPTY)}</p>', "nonce": time.time()}}
-        return self._writing(self.studio.writers.look(key))
+        return self._writing(self.services.caption_jobs.look(key))
 
     def ticked(self, request: gr.Request) -> Shown:
         """Show what a model has written since."""
         key = key_of(request)
-        before = self.studio.drafts.read(key)
-        state = self.studio.writers.look(key)
-        after = self.studio.drafts.read(key)
+        before = self.services.drafts.read(key)
+        state = self.services.caption_jobs.look(key)
+        after = self.services.drafts.read(key)
         shown = self._difference(before, after) if before.revision != after.revision else {}
         return shown | self._writing(state)
 
     def looked(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Say so when the page that has come to the front is not the newest."""
-        draft = self.studio.drafts.read(key_of(request))
+        draft = self.services.drafts.read(key_of(request))
         if number(event, "seen") >= draft.revision:
             return {}
         return {self.notice: _notice(draft) or banner(words.CHANGED_ELSEWHERE, button(words.SHOW_NEWER, "show"))}
@@ -203,11 +203,11 @@ class PicturesStep:
         }
         what = said(event, "what")
         if what in ("fresh", "stop-captions", "bring-back"):
-            self.studio.writers.stop(key_of(request))
+            self.services.caption_jobs.stop(key_of(request))
         if what == "stop-captions":
             return self.ticked(request)
         if what in ("show", "whole"):
-            draft = self.studio.drafts.read(key_of(request))
+            draft = self.services.drafts.read(key_of(request))
             if what == "whole":
                 return self._whole(draft)
             return self._whole(draft) | {self.notice: _notice(draft), self.tools: {"trigger": draft.trigger}}
@@ -215,7 +215,10 @@ class PicturesStep:
             return {self.notice: ""}
         shown = self._do(request, event, changes[what])
         if what in ("fresh", "undo", "bring-back"):
-            shown[self.tools] = {"trigger": self.studio.drafts.read(key_of(request)).trigger, "close": what == "fresh"}
+            shown[self.tools] = {
+                "trigger": self.services.drafts.read(key_of(request)).trigger,
+                "close": what == "fresh",
+            }
         return shown
 
     def _without(self, draft: Draft, identifier: str) -> Draft:
@@ -224,7 +227,7 @@ class PicturesStep:
 
     def _do(self, request: gr.Request, event: gr.EventData, change: Callable[[Draft], Draft]) -> Shown:
         """Change the draft and show what differs; all of it to a page that did not know the newest state."""
-        drafts, key, tab = self.studio.drafts, key_of(request), tab_of(request)
+        drafts, key, tab = self.services.drafts, key_of(request), tab_of(request)
         befores: list[Draft] = []
 
         def noted(draft: Draft) -> Draft:
@@ -243,26 +246,26 @@ class PicturesStep:
     def _take(self, key: str, files: list[dict[str, Any]], folder: Path) -> None:
         arrived = [file for file in files if isinstance(file.get("path"), str)]
         uploads = [Upload(Path(file["path"]), str(file.get("name", ""))) for file in arrived]
-        take_in(self.studio.drafts, key, uploads, folder)
+        take_in(self.services.drafts, key, uploads, folder)
         for file in files:
             if file not in arrived:
-                refuse(self.studio.drafts, key, str(file.get("name", "")), str(file.get("problem", ""))[:300])
+                refuse(self.services.drafts, key, str(file.get("name", "")), str(file.get("problem", ""))[:300])
 
     def _whole(self, draft: Draft, acknowledged: int = 0) -> Shown:
-        report = self.studio.checker.report(draft)
-        sheet = images_view.sheet(draft, images_view.cards(self.studio.drafts, draft, report), None, acknowledged)
+        report = self.services.checker.report(draft)
+        sheet = images_view.sheet(draft, images_view.cards(self.services.drafts, draft, report), None, acknowledged)
         return self._around(draft) | {self.editor: sheet}
 
     def _difference(self, before: Draft, after: Draft, acknowledged: int = 0) -> Shown:
         if [one.id for one in before.pictures] != [one.id for one in after.pictures]:
             return self._whole(after, acknowledged)
-        drafts, checker = self.studio.drafts, self.studio.checker
+        drafts, checker = self.services.drafts, self.services.checker
         old = set(images_view.cards(drafts, before, checker.report(before)))
         changed = [item for item in images_view.cards(drafts, after, checker.report(after)) if item not in old]
         return self._around(after) | {self.editor: images_view.sheet(after, changed, before.revision, acknowledged)}
 
     def _around(self, draft: Draft) -> Shown:
-        report = self.studio.checker.report(draft)
+        report = self.services.checker.report(draft)
         foot = images_view.undo(draft)
         if draft.pictures:
             foot = f'{images_view.count(draft, report)}{foot}<a class="go" href="#style">{text(words.NEXT_STYLE)}</a>'

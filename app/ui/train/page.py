@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.ui.components import text as words
 from app.ui.components.shell import build_shell, island
 from app.ui.train import images, start, style
 from app.ui.web.html import text
 
 
-def build(studio: Studio, demo: gr.Blocks) -> None:
+def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out. `steps.shown` is called with `step` when a step comes into view."""
     build_shell("Train")
     steps = island(None, "steps.js", _frame(), elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)
     with gr.Column(elem_id="step-pictures", elem_classes="step"):
-        images.build(studio, demo)
+        images.build(services, demo)
     with gr.Column(elem_id="step-style", elem_classes="step"):
-        style.build(studio, demo, steps)
+        style.build(services, demo, steps)
     with gr.Column(elem_id="step-start", elem_classes="step"):
-        start.build(studio, demo, steps)
+        start.build(services, demo, steps)
 
 
 def _frame() -> str:

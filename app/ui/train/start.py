@@ -16,7 +16,7 @@ from app.studio.dataset.drafts import Draft
 from app.studio.dataset.edits import clean
 from app.studio.names import LONGEST, safe_name, suggest, unlike
 from app.studio.runs.start import start_run
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.studio.settings.plan import changed_settings, choose, plan, problems
 from app.ui.components.errors import reason, saying, trouble_line
 from app.ui.components.events import actor_of, flag, key_of, number, said, tab_of
@@ -35,9 +35,9 @@ SUGGESTED = 4
 Shown = dict[Any, Any]
 
 
-def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
+def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
-    step = StartStep(studio)
+    step = StartStep(services)
     handle = partial(saying, line=step.trouble)
     steps.shown(handle(step.shown), None, step.everything, **EACH_IN_TURN)
     step.sheet.asked(handle(step.asked), None, step.everything, **EACH)
@@ -48,8 +48,8 @@ def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
 class StartStep:
     """The parts of the step and what happens in them."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, services: Services) -> None:
+        self.services = services
         block(heading(words.START_TITLE))
         self.sheet = patched("unsent.js", "reachable.js", "start.js", elem_id="start-sheet", words=words.START_SAID)
         self.timer = gr.Timer(1, active=False)
@@ -61,13 +61,13 @@ class StartStep:
         """What the step shows when it comes into view; measuring begins then."""
         if said(event, "step") != "start":
             return {self.timer: gr.Timer(active=False)}
-        draft = self.studio.drafts.read(key_of(request))
+        draft = self.services.drafts.read(key_of(request))
         self._measure(draft, request)
         return self._show(draft)
 
     def ticked(self, request: gr.Request) -> Shown:
         """Show how far the measuring is; why it did not start stays at the bottom."""
-        shown = self._show(self.studio.drafts.read(key_of(request)))
+        shown = self._show(self.services.drafts.read(key_of(request)))
         return {part: value for part, value in shown.items() if part is not self.foot}
 
     def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
@@ -81,8 +81,8 @@ class StartStep:
         }
         key = key_of(request)
         if what in changes:
-            self.studio.drafts.change(key, changes[what], tab_of(request))
-        draft = self.studio.drafts.read(key)
+            self.services.drafts.change(key, changes[what], tab_of(request))
+        draft = self.services.drafts.read(key)
         if what in ("prompts", "captions", "low-memory", "measure"):
             self._measure(draft, request, again=what == "measure")
         return self._show(draft, kept=number(event, "count"))
@@ -93,7 +93,7 @@ class StartStep:
         The page marks each start; one that is done is not done again, and a page that asks `again` after the server
         was away gets to know what became of it.
         """
-        drafts, key, mark = self.studio.drafts, key_of(request), said(event, "mark")[:MOST_MARK]
+        drafts, key, mark = self.services.drafts, key_of(request), said(event, "mark")[:MOST_MARK]
         draft = drafts.read(key)
         if mark and draft.started and draft.started[0] == mark:
             return {self.foot: parts.leaving(draft.started[1]), self.timer: gr.Timer(active=False)}
@@ -104,18 +104,18 @@ class StartStep:
             wrong = self._wrong(draft)
             if wrong:
                 return self._show(draft, wrong)
-            job = start_run(self.studio, draft, actor_of(request))
+            job = start_run(self.services, draft, actor_of(request))
         except (OSError, VelaturaError) as error:
             return self._show(draft, words.NOT_STARTED.format(reason(error)))
         with suppress(OSError, VelaturaError):  # it has started; the mark only serves a page that lost the answer
             drafts.change(key, partial(Draft.with_, started=(mark, job.name)), tab_of(request))
-        self.studio.estimating.forget(draft)
+        self.services.estimate_jobs.forget(draft)
         return {self.foot: parts.leaving(job.name), self.timer: gr.Timer(active=False)}
 
     # ---------------------------------------------------------------- within
     def _config(self, draft: Draft) -> Config | None:
         """The config that would be trained; None where something is wrong with it, or the base is not here."""
-        if not draft.pictures or self.studio.bases.look(draft.choices.base).problem:
+        if not draft.pictures or self.services.bases.look(draft.choices.base).problem:
             return None
         try:
             return plan(draft, name="style")
@@ -127,11 +127,11 @@ class StartStep:
         if config is None:
             return
         with suppress(OSError, VelaturaError):  # what cannot be measured can be started nevertheless
-            self.studio.estimating.begin(draft, config, request.username or "", again)
+            self.services.estimate_jobs.begin(draft, config, request.username or "", again)
 
     def _wrong(self, draft: Draft) -> str:
         """Why it cannot start yet; nothing where it can."""
-        base = self.studio.bases.look(draft.choices.base)
+        base = self.services.bases.look(draft.choices.base)
         if not draft.pictures:
             return words.PICTURES_FIRST
         if not safe_name(draft.name or suggest(draft)):
@@ -143,14 +143,14 @@ class StartStep:
 
     def _show(self, draft: Draft, refused: str = "", kept: int = 0) -> Shown:
         config = self._config(draft)
-        found = self.studio.estimating.look(draft, config) if config else None
+        found = self.services.estimate_jobs.look(draft, config) if config else None
         need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
-        room = shutil.disk_usage(self.studio.paths.runs).free
+        room = shutil.disk_usage(self.services.paths.runs).free
         sheet = parts.Sheet(
             draft=draft,
-            base=self.studio.bases.look(draft.choices.base),
+            base=self.services.bases.look(draft.choices.base),
             name=draft.name or suggest(draft),
-            called=_called(self.studio.paths.runs, draft),
+            called=_called(self.services.paths.runs, draft),
             wrong=len(problems(draft)),
             estimate=found,
             busy=self._busy(),
@@ -163,7 +163,7 @@ class StartStep:
         return {self.sheet: parts.start_sheet(sheet), self.foot: parts.start_foot(sheet), self.timer: timer}
 
     def _busy(self) -> str:
-        line, is_busy = self.studio.queue.in_short()
+        line, is_busy = self.services.queue.in_short()
         return line if is_busy else ""
 
 

@@ -12,7 +12,7 @@ import gradio as gr
 
 from app.errors import as_sentence
 from app.studio.dataset.drafts import Draft
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.studio.settings.plan import (
     choose,
     from_table,
@@ -45,9 +45,9 @@ MOST_TOKEN = 200
 Shown = dict[Any, Any]
 
 
-def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
+def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
-    step = StyleStep(studio)
+    step = StyleStep(services)
     handle = partial(saying, line=step.trouble)
     steps.shown(handle(step.shown), None, step.everything, **EACH)
     for part in (step.choices, step.settings):
@@ -58,8 +58,8 @@ def build(studio: Studio, demo: gr.Blocks, steps: gr.HTML) -> None:
 class StyleStep:
     """The parts of the step and what happens in them. Every action is a change of the draft, then shown."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, services: Services) -> None:
+        self.services = services
         block(heading(style_words.TITLE))
         self.choices = patched("unsent.js", "style.js", elem_id=CHOICES)
         self.settings = patched("unsent.js", "style.js", elem_id=SETTINGS)
@@ -75,16 +75,16 @@ class StyleStep:
         """What the step shows when it comes into view."""
         if said(event, "step") != "style":
             return {self.timer: gr.Timer(active=False)}
-        draft = self.studio.drafts.read(key_of(request))
+        draft = self.services.drafts.read(key_of(request))
         return self._choices(draft) | {self.settings: settings_fold(draft, False)}
 
     def ticked(self, request: gr.Request) -> Shown:
         """Show how far the downloads are; a base that somebody waited for is taken if they still have the starter."""
-        key, drafts = key_of(request), self.studio.drafts
+        key, drafts = key_of(request), self.services.drafts
         draft = drafts.read(key)
-        if arrived := self.studio.downloads.arrived_for(key):
-            self.studio.bases.found(again=True)
-            if self.studio.bases.look(draft.choices.base).is_starter:
+        if arrived := self.services.downloads.arrived_for(key):
+            self.services.bases.found(again=True)
+            if self.services.bases.look(draft.choices.base).is_starter:
                 draft = drafts.change(key, lambda now: with_choices(now, base=arrived), tab_of(request))
         return self._choices(draft)
 
@@ -103,14 +103,14 @@ class StyleStep:
         }
         key, answer, notice = key_of(request), "", ""
         if what in changes:
-            self.studio.drafts.change(key, changes[what], tab_of(request))
+            self.services.drafts.change(key, changes[what], tab_of(request))
         elif what == "base":
             answer = self._take_base(key, about, tab_of(request))
         elif what in ("download", "cancel-download", "again"):
             self._fetch(key, what, about, said(event, "token"))
         elif what == "import":
             notice = self._import(key, about, said(event, "text"), tab_of(request))
-        draft = self.studio.drafts.read(key)
+        draft = self.services.drafts.read(key)
         if what == "export":
             notice = _export(draft)
         shown = self._choices(draft, answer) | {self.settings: settings_fold(draft, flag(event, "open"), notice)}
@@ -119,44 +119,44 @@ class StyleStep:
 
     # ---------------------------------------------------------------- within
     def _take_base(self, key: str, model: str, tab: str) -> str:
-        base = self.studio.bases.look(model)
+        base = self.services.bases.look(model)
         if not model.strip():
             return ""
         if base.problem:
             return parts.answer(base)
-        self.studio.drafts.change(key, lambda draft: with_choices(draft, base=base.model), tab)
+        self.services.drafts.change(key, lambda draft: with_choices(draft, base=base.model), tab)
         return ""
 
     def _fetch(self, key: str, what: str, model: str, token: str) -> None:
         if what == "again":
-            self.studio.bases.found(again=True)
+            self.services.bases.found(again=True)
         elif what == "cancel-download":
-            self.studio.downloads.stop(model, key)
+            self.services.downloads.stop(model, key)
         elif HUB_ID.fullmatch(model):
-            self.studio.downloads.start(model, key, token[:MOST_TOKEN])
+            self.services.downloads.start(model, key, token[:MOST_TOKEN])
 
     def _import(self, key: str, name: str, content: str, tab: str) -> str:
         try:
             if len(content) > MOST_TOML:
                 raise VelaturaError(style_words.TOO_LONG)
             table = tomllib.loads(content)
-            self.studio.drafts.change(key, lambda draft: from_table(draft, table), tab)
+            self.services.drafts.change(key, lambda draft: from_table(draft, table), tab)
         except (tomllib.TOMLDecodeError, VelaturaError) as error:
             return f'<p class="problem" role="alert">{text(style_words.NOT_IMPORTED.format(name, error))}</p>'
         return f'<p role="status">{text(style_words.IMPORTED.format(name))}</p>'
 
     def _choices(self, draft: Draft, answer: str = "") -> Shown:
-        studio = self.studio
-        busy = any(studio.downloads.look(model).busy for model in studio.downloads.models())
-        base = studio.bases.look(draft.choices.base)
+        services = self.services
+        busy = any(services.downloads.look(model).busy for model in services.downloads.models())
+        base = services.bases.look(draft.choices.base)
         sheet = (
             parts.aim_cards(draft)
-            + parts.preset_cards(draft, studio.measured.costs(draft))
+            + parts.preset_cards(draft, services.measured.costs(draft))
             + parts.method_cards(draft, base)
             + beside_fold(draft, base)
             + f'<h2 class="question">{text(style_words.BASE)}</h2>'
             + parts.base_line(base)
-            + parts.base_panel(draft, studio.bases, studio.downloads, answer)
+            + parts.base_panel(draft, services.bases, services.downloads, answer)
         )
         return {self.choices: sheet, self.timer: gr.Timer(active=busy)}
 

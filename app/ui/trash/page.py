@@ -10,7 +10,7 @@ import gradio as gr
 from app.jobs.permissions import Actor
 from app.jobs.trash.trash import Trash, TrashItem
 from app.studio.queue import Queue
-from app.studio.services import Studio
+from app.studio.services import Services
 from app.ui.components.dialogs import dialog
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, digest, said
@@ -29,10 +29,10 @@ EVERY = 15
 Shown = dict[Any, Any]
 
 
-def build(studio: Studio, demo: gr.Blocks) -> None:
+def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Trash", "Runs")
-    page = TrashPage(studio.queue)
+    page = TrashPage(services.queue)
     demo.load(page.tick, page.seen, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, page.seen, page.everything, **AT_ONCE)
     page.list.asked(page.asked, page.seen, page.everything, **EACH_IN_TURN)

@@ -43,7 +43,7 @@ def test_a_job_has_its_pictures_before_it_starts_and_trains_as_if_it_had_not_wai
     assert Run(job.folder).config().data.images == str(job.folder / "dataset")
     shutil.rmtree(originals)
     view = do_next(store)
-    assert (view.state, view.said.step, view.actions[0]) == ("finished", 2, "longer")
+    assert (view.state, view.summary.step, view.actions[0]) == ("finished", 2, "longer")
     assert equal(style_of(job), style_tensors(train(quick("dusk"), tmp_path / "whole").style))
 
 
@@ -207,7 +207,7 @@ def test_a_paused_run_can_be_saved_where_it_is(store, quick):
     store.add(NewJob("train", store.runs / "other"))
     assert actions.stop(store, job.id, "save", actor=MACHINE_OWNER) == "queued" and line(store) == ["dusk", "other"]
     view = do_next(store)
-    assert (view.state, view.said.step) == ("stopped", 3) and style_of(job)
+    assert (view.state, view.summary.step) == ("stopped", 3) and style_of(job)
     assert "what it had learned is saved" in view.line
     actions.resume(store, job.id, actor=MACHINE_OWNER)
     assert line(store) == ["other", "dusk"]  # only a paused one goes first
@@ -235,7 +235,7 @@ def test_a_failed_run_is_tried_again_with_other_settings_from_its_beginning(stor
     run = Run(job.folder)
     assert run.checkpoint_steps() == [] and not run.samples.exists() and state_of(store, job.id) == "queued"
     view = do_next(store)
-    assert (view.state, view.said.step, view.said.steps) == ("finished", 3, 3)
+    assert (view.state, view.summary.step, view.summary.steps) == ("finished", 3, 3)
     tame = quick("dusk", wild, {"method": {"alpha": 4096.0, "rank": 1}}, changes)
     assert equal(style_of(job), style_tensors(train(tame, tmp_path).style))
     assert store.job(job.id).attempts == 2 and len(events_of(run, "error")) == 1  # what was is still told
@@ -247,7 +247,7 @@ def test_a_run_that_has_saved_trains_from_zero_when_it_is_tried_again(store, qui
     paused_at(store, job, 2)
     actions.retry(store, job.id, changes, actor=MACHINE_OWNER)
     view = do_next(store)
-    assert (view.state, view.said.step) == ("finished", 3), view.line
+    assert (view.state, view.summary.step) == ("finished", 3), view.line
     whole = train(quick("dusk", {"train": {"steps": 3}}, changes), tmp_path)
     assert equal(style_of(job), style_tensors(whole.style))
 
@@ -367,7 +367,7 @@ def test_whatever_keeps_a_job_from_beginning_is_said_by_each_attempt(store, monk
             run_job.main(str(store.runs), str(job.id), claimed.token)
         assert store.end(store.job(job.id))
         view = Watcher(store).view(job.id)
-        assert (view.state, view.said.attempt) == ("failed", attempt) and "no permission to use" in view.line
+        assert (view.state, view.summary.attempt) == ("failed", attempt) and "no permission to use" in view.line
 
 
 def test_a_busy_folder_s_record_is_left_alone(store, quick):
@@ -396,6 +396,6 @@ def test_what_is_shown_has_every_job_in_order_with_its_place_and_the_time_to_wai
         ("b", "queued", 1, "1st in line, starts in about 2 min."),
         ("c", "queued", 2, "2nd in line."),
     ]
-    assert watcher.view(running.id).said.step == 20
+    assert watcher.view(running.id).summary.step == 20
     assert not store.end(replace(running, token="an earlier attempt"))
     assert not Watcher(Store(store.runs / "none")).views()

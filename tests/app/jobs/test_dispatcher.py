@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_un
         actions.add(store, quick("behind"), priority=5, actor=MACHINE_OWNER),
     )
     actions.move(store, job.id, "first", actor=MACHINE_OWNER)
-    wait_until(store, job.id, lambda view: view.said.saved >= 10, dispatcher)
+    wait_until(store, job.id, lambda view: view.summary.saved >= 10, dispatcher)
     assert store.job(behind.id).phase == "waiting"  # there is one device
     store.job(job.id).process.kill()
     view = wait_until(store, job.id, has_ended("finished"), dispatcher)
@@ -126,11 +126,11 @@ def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_un
 def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(store, quick, dispatcher):
     job = actions.add(store, long_run(quick, "dusk", 40), actor=MACHINE_OWNER)
     store.set_retries(0)
-    wait_until(store, job.id, lambda view: view.said.saved >= 10, dispatcher)
+    wait_until(store, job.id, lambda view: view.summary.saved >= 10, dispatcher)
     store.job(job.id).process.kill()
     view = wait_until(store, job.id, lambda view: view.job.phase == "ended", dispatcher)
     saved = Run(job.folder).checkpoint_steps()[-1]
-    assert (view.state, view.said.saved, view.actions[0]) == ("interrupted", saved, "resume")
+    assert (view.state, view.summary.saved, view.actions[0]) == ("interrupted", saved, "resume")
     assert 10 <= saved < 40 and f"Saved up to step {saved}." in view.line
     actions.resume(store, job.id, actor=MACHINE_OWNER)
     assert wait_until(store, job.id, has_ended("finished"), dispatcher).job.attempts == 2
@@ -140,26 +140,26 @@ def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(s
     config = long_run(quick, "dusk", 200)
     job = actions.add(store, config, actor=MACHINE_OWNER)
     with server(store) as first:
-        begun = wait_until(store, job.id, lambda view: view.said.step >= 3)
+        begun = wait_until(store, job.id, lambda view: view.summary.step >= 3)
         first.kill()
         first.wait()
     assert begun.job.process.is_alive() and not any(worker.is_alive() for worker in store.workers())
-    step = wait_until(store, job.id, lambda view: view.said.step >= begun.said.step + 3, dispatcher).said.step
+    step = wait_until(store, job.id, lambda view: view.summary.step >= begun.summary.step + 3, dispatcher).summary.step
     assert store.job(job.id).process == begun.job.process and store.job(job.id).attempts == 1  # adopted, not doubled
     assert store.workers() == {}  # the killed one is swept away
     assert actions.stop(store, job.id, "pause", actor=MACHINE_OWNER) in ("stopping", "saving", "paused")
     paused = wait_until(store, job.id, has_ended("paused"), dispatcher)
-    assert paused.said.saved == paused.said.step >= step and paused.job.device == ""
+    assert paused.summary.saved == paused.summary.step >= step and paused.job.device == ""
     assert not (job.folder / "style").exists()
 
     actions.resume(store, job.id, actor=MACHINE_OWNER)
-    wait_until(store, job.id, lambda view: view.said.step >= paused.said.step + 2, dispatcher)
+    wait_until(store, job.id, lambda view: view.summary.step >= paused.summary.step + 2, dispatcher)
     with pytest.raises(VelaturaError, match="dusk cannot be deleted: it is training"):
         actions.delete(store, job.id, actor=MACHINE_OWNER)
     actions.stop(store, job.id, actor=MACHINE_OWNER)
     stopped = wait_until(store, job.id, has_ended("stopped"), dispatcher)
     style = job.folder / "style" / "dusk.safetensors"
-    assert style_metadata(style)["ss_steps"] == str(stopped.said.step) and stopped.said.step < 200
+    assert style_metadata(style)["ss_steps"] == str(stopped.summary.step) and stopped.summary.step < 200
     assert any(tensor.any() for name, tensor in style_tensors(style).items() if "lora_up" in name)
 
     actions.resume(store, job.id, actor=MACHINE_OWNER)
@@ -170,7 +170,7 @@ def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(s
 def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server_does(store, quick, dispatcher):
     job = actions.add(store, long_run(quick, "dusk", 40), actor=MACHINE_OWNER)
     with server(store) as first:
-        wait_until(store, job.id, lambda view: view.said.step >= 3)
+        wait_until(store, job.id, lambda view: view.summary.step >= 3)
         behind = actions.add(store, quick("behind"), priority=5, actor=MACHINE_OWNER)
         drawing = actions.add_command(store, "generate", actions.new_folder(store, "drawing"), ["--version"])
         training = psutil.Process(store.job(job.id).process.pid)
@@ -183,7 +183,7 @@ def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server
     assert Watcher(store).view(job.id).state == "stopping", "never paused, which would be for good"
     assert settle(store) == [] and [each.name for each in store.line()] == ["drawing", "dusk", "behind"]
     aside = Watcher(store).view(job.id)
-    assert (aside.state, aside.line) == ("queued", f"2nd in line, paused at step {aside.said.saved}.")
+    assert (aside.state, aside.line) == ("queued", f"2nd in line, paused at step {aside.summary.saved}.")
     finished = wait_until(store, job.id, has_ended("finished"), dispatcher)
     assert store.job(drawing.id).ended <= finished.job.begun <= finished.job.ended <= store.job(behind.id).begun
     assert [event["resumed"] for event in events_of(Run(job.folder), "start")] == [False, True]
@@ -350,7 +350,7 @@ def test_a_job_ends_as_it_says_where_the_clock_goes_back_while_it_runs(store):
         connection.execute("UPDATE jobs SET begun = ? WHERE id = ?", (time.time(), job.id))
     assert [ended.id for ended in settle(store)] == [job.id]
     view = Watcher(store).view(job.id)
-    assert view.said.time < view.job.begun - 3000, "the clock was not behind"
+    assert view.summary.time < view.job.begun - 3000, "the clock was not behind"
     assert view.state == "finished"
 
 

@@ -29,7 +29,7 @@ def test_an_estimate_goes_before_the_runs_and_leaves_its_numbers(store, quick):
     job = small_jobs.add_estimate(store, config, owner="anna")
     assert line(store) == ["estimate", "dusk"] and (job.owner, job.wants) == ("anna", "cpu")
     view = do_next(store)
-    facts = dict(view.said.facts)
+    facts = dict(view.summary.facts)
     assert (view.state, facts["steps"], facts["measured"]) == ("finished", 3, 3)
     assert facts["seconds"] > 3 * facts["seconds_a_step"] > 0 and facts["file"] > 1000
     shares = [(event["done"], event["of"]) for event in told(job, "working") if "done" in event]

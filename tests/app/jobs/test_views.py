@@ -58,8 +58,8 @@ def test_a_run_that_fell_back_says_so_until_it_begins_anew(tmp_path):
     record, watcher = Recorder(folder), Watcher(store)
     record("checkpoint", step=20)
     record("damaged", step=20, saved=10, message="words")
-    said = watcher.view(job.id).said
-    assert (said.saved, said.step) == (10, 10)
+    summary = watcher.view(job.id).summary
+    assert (summary.saved, summary.step) == (10, 10)
     record("step", step=11, steps=30)
     record("done", step=30)
     line = "Done. The checkpoint at step 20 was damaged, so it continued from step 10."
@@ -102,14 +102,14 @@ def test_each_look_sees_what_has_changed_and_keeps_what_has_not(store):
         assert found["dusk"].line == "Step 3 of 9, 10 min left." and found.keys() == {"dusk", "noon"}
         assert found["noon"].line == "1st in line, starts in about 10 min."
         record("step", step=4, steps=9, speed=0.01)
-        assert changed()["dusk"].said.step == 4
+        assert changed()["dusk"].summary.step == 4
         child.kill()
         child.wait()
         found = changed()
     assert found["dusk"].state == "interrupted" and found["noon"].line == "1st in line."
 
     (running.folder / "events.jsonl").write_bytes(b'{"type": "done", "time": 1.0}\n')
-    assert changed()["dusk"].said.steps == 0, "another, shorter file"
+    assert changed()["dusk"].summary.steps == 0, "another, shorter file"
     shutil.rmtree(jobs["dawn"].folder)
     assert changed()["dawn"].line == "Its folder is gone."
     folder = bare(store, "found")

@@ -22,7 +22,7 @@ from app.studio.accounts.people import key_of_program
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.paths import Paths
-from app.studio.services import open_studio
+from app.studio.services import open_services
 from app.ui.api import Api
 from tests.app.files import write_pictures
 from tests.app.ui.ended_runs import write_run
@@ -166,8 +166,8 @@ def test_captions_are_counted_whatever_is_added_meanwhile(packed: Path, tmp_path
     """Another request adds a picture between the look at a draft and its change."""
     paths = Paths(tmp_path / "outputs")
     paths.make()
-    api = Api(open_studio(paths, paths.uploads))
-    drafts, key, pictures = api.studio.drafts, key_of_program("cats"), write_pictures(tmp_path / "in", "fox.png")
+    api = Api(open_services(paths, paths.uploads))
+    drafts, key, pictures = api.services.drafts, key_of_program("cats"), write_pictures(tmp_path / "in", "fox.png")
     fox = take_folder(drafts, key, pictures).pictures[0]
     look = Drafts.look
 
@@ -181,7 +181,7 @@ def test_captions_are_counted_whatever_is_added_meanwhile(packed: Path, tmp_path
         assert api.captions("cats", {fox.id: "a red fox"}) == {"changed": 1}
     assert [one.caption for one in drafts.read(key).pictures] == ["a red fox", "fox"]
     assert api.captions("cats", {fox.id: "a red fox"}) == {"changed": 0}
-    api.studio.close()
+    api.services.close()
 
 
 def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from app.jobs.summary import Summary, read_summary
 from app.studio.generation import form
 from app.studio.paths import Paths
 from app.studio.runs import estimate_jobs
-from app.studio.services import Studio, open_studio
+from app.studio.services import Services, open_services
 from app.ui.runs import run_view
 from app.ui.runs import text as run_words
 from app.ui.runs.actions import REPAIR
@@ -50,16 +50,16 @@ SOMEBODY = SimpleNamespace(username="")
 class Pages:
     """The data functions of the pages, called as their timers call them."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, services: Services) -> None:
+        self.services = services
         with gr.Blocks():
-            self.list = RunsPage(studio.queue)
-            self.run = RunPage(studio.queue, studio.library)
-            self.comparison = ComparisonPage(studio)
+            self.list = RunsPage(services.queue)
+            self.run = RunPage(services.queue, services.library)
+            self.comparison = ComparisonPage(services)
 
     def look(self) -> list[str]:
         """Names in the list of runs, in its order, after every page was asked for its data."""
-        queue = self.studio.queue
+        queue = self.services.queue
         views = queue.runs()
         listed = self.list.tick("{}", "", SOMEBODY)[self.list.list]  # type: ignore[arg-type]
         line, busy = queue.in_short()
@@ -73,7 +73,7 @@ class Pages:
             queue.losses(view.job.folder).curve().as_csv()
         names = [view.job.name for view in views]
         assert all(name in str(self.comparison.tick(",".join(names), "")) for name in names)
-        self.studio.library.entries()
+        self.services.library.entries()
         return names
 
 
@@ -81,19 +81,19 @@ class Pages:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     paths = Paths(tmp_path_factory.mktemp("studio") / "outputs")
     paths.make()
-    studio = open_studio(paths, paths.uploads)
+    services = open_services(paths, paths.uploads)
     write_run(paths.runs, "good", {"train": {"steps": 4}})
     write_run(paths.runs, "damaged", {"train": {"steps": 4}})
-    queue = studio.queue.store
+    queue = services.queue.store
     queue.add(NewJob("train", paths.runs / "damaged"))
     queue.add(NewJob("generate", paths.runs / ".jobs" / "small", ("generate",)))
     (paths.runs / ".jobs" / "small").mkdir(parents=True)
-    yield Pages(studio)
-    studio.close()
+    yield Pages(services)
+    services.close()
 
 
 def spoilt(pages: Pages, lines: list[bytes]) -> Path:
-    runs = pages.studio.paths.runs
+    runs = pages.services.paths.runs
     for folder in (runs / "damaged", runs / ".jobs" / "small"):
         with (folder / "events.jsonl").open("ab") as file:
             file.write(b"\n".join(lines) + b"\n")
@@ -103,13 +103,13 @@ def spoilt(pages: Pages, lines: list[bytes]) -> Path:
 @settings(max_examples=40)
 @given(st.lists(LINES, min_size=1, max_size=5), st.sampled_from(["waiting", "running", "ended"]))
 def test_any_events_of_one_run_leave_every_page_standing(pages, lines, phase):
-    queue = pages.studio.queue.store
+    queue = pages.services.queue.store
     with queue._database.writing() as db:
         db.execute("UPDATE jobs SET phase = ?, attempts = 1", (phase,))
-    before = pages.studio.queue.run("good")
+    before = pages.services.queue.run("good")
     damaged = spoilt(pages, lines)
     assert sorted(pages.look()) == ["damaged", "good"]
-    assert pages.studio.queue.run("good") == before and before is not None and before.state == "finished"
+    assert pages.services.queue.run("good") == before and before is not None and before.state == "finished"
     (damaged / "events.jsonl").unlink()
 
 
@@ -123,7 +123,7 @@ def test_any_events_of_one_run_leave_every_page_standing(pages, lines, phase):
 @example("priority", 2**63 - 1, "waiting", False)
 @example("begun", float("inf"), "running", False)
 def test_any_value_in_a_row_leaves_every_page_and_the_other_jobs_standing(pages, column, value, phase, as_text):
-    store, runs = pages.studio.queue.store, pages.studio.paths.runs
+    store, runs = pages.services.queue.store, pages.services.paths.runs
     (runs / "damaged" / "events.jsonl").touch()  # which another test removes
     row = store.row(next(job.id for job in store.jobs() if job.kind != "generate"))
     with store._database.writing() as db:
@@ -166,10 +166,10 @@ def test_a_line_that_is_no_event_changes_nothing(tmp_path_factory, lines):
 def test_any_broken_part_of_one_run_leaves_every_page_standing(name, what, tmp_path):
     paths = Paths(tmp_path / "outputs")
     paths.make()
-    studio = open_studio(paths, paths.uploads)
+    services = open_services(paths, paths.uploads)
     write_run(paths.runs, "good", {"train": {"steps": 4}})
     part = write_run(paths.runs, "damaged", {"train": {"steps": 4}}) / name
-    studio.queue.store.add(NewJob("train", part.parent), phase="ended")
+    services.queue.store.add(NewJob("train", part.parent), phase="ended")
     if part.exists():
         part.rename(tmp_path / "was")
     if what == "folder":
@@ -177,50 +177,50 @@ def test_any_broken_part_of_one_run_leaves_every_page_standing(name, what, tmp_p
         (part / "step-00000001" / "00.png").write_bytes(b"no picture")
     elif what != "nothing":
         part.write_bytes(os.urandom(3000) if what == "noise" else b"name = " + b"[" * 100_000)
-    assert "good" in Pages(studio).look()
-    studio.close()
+    assert "good" in Pages(services).look()
+    services.close()
 
 
 def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_button(tmp_path):
     paths = Paths(tmp_path / "outputs")
     paths.make()
-    studio = open_studio(paths, paths.uploads)
+    services = open_services(paths, paths.uploads)
     write_run(paths.runs, "good", {"train": {"steps": 4}})
     waiting = write_run(paths.runs, "waiting", {"train": {"steps": 4}})
     (waiting / "events.jsonl").write_text("")
-    store, pages = studio.queue.store, Pages(studio)
+    store, pages = services.queue.store, Pages(services)
     store.add(NewJob("train", waiting))
     damage(store)
     assert sorted(pages.look()) == ["good", "waiting"]
     listed = pages.list.tick("{}", "", SOMEBODY)[pages.list.list]  # type: ignore[arg-type]
     assert run_words.QUEUE_DAMAGED in listed and f"{run_words.REPAIR}</button>" in listed
-    assert studio.queue.in_short() == (run_words.QUEUE_PROBLEM, False)
+    assert services.queue.in_short() == (run_words.QUEUE_PROBLEM, False)
     pressed: Any = SimpleNamespace(_data={"what": REPAIR, "run": ""})
     shown = pages.list.asked("{}", "", SOMEBODY, pressed)  # type: ignore[arg-type]
     assert "queue.damaged-1.db" in shown[pages.list.notice] and run_words.REPAIR not in shown[pages.list.list]
-    assert [job.name for job in store.line()] == ["waiting"] and studio.queue.in_short() == ("1 waiting", False)
-    studio.close()
+    assert [job.name for job in store.line()] == ["waiting"] and services.queue.in_short() == ("1 waiting", False)
+    services.close()
 
 
 def test_a_run_that_cannot_be_read_says_so(tmp_path):
     paths = Paths(tmp_path / "outputs")
     paths.make()
-    studio = open_studio(paths, paths.uploads)
+    services = open_services(paths, paths.uploads)
     run = write_run(paths.runs, "damaged", {"train": {"steps": 4}})
-    studio.queue.store.add(NewJob("train", run), phase="ended")
+    services.queue.store.add(NewJob("train", run), phase="ended")
     (run / "events.jsonl").unlink()
     (run / "events.jsonl").mkdir()
-    shown: Any = studio.queue.run("damaged")
+    shown: Any = services.queue.run("damaged")
     assert shown is not None and shown.line.startswith("What it has said cannot be read: ")
-    studio.close()
+    services.close()
 
 
 def test_a_name_that_is_no_text_is_not_shown(tmp_path):
     paths = Paths(tmp_path / "outputs")
     paths.make()
-    studio = open_studio(paths, paths.uploads)
+    services = open_services(paths, paths.uploads)
     write_run(paths.runs, "good", {"train": {"steps": 4}})
     (paths.runs / "good").rename(os.fsdecode(os.fsencode(paths.runs) + b"/b\xffd"))
     write_run(paths.runs, "good", {"train": {"steps": 4}})
-    assert Pages(studio).look() == ["good"]
-    studio.close()
+    assert Pages(services).look() == ["good"]
+    services.close()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from app.studio.dataset import edits
-from app.studio.dataset.caption_jobs import Progress, Writers
+from app.studio.dataset.caption_jobs import CaptionJobs, Progress
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.queue import Queue
@@ -48,75 +48,77 @@ def queue(drafts: Drafts) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def writers(drafts: Drafts, queue: Queue) -> Writers:
-    return Writers(drafts, queue)
+def caption_jobs(drafts: Drafts, queue: Queue) -> CaptionJobs:
+    return CaptionJobs(drafts, queue)
 
 
 def captions(drafts: Drafts) -> list[str]:
     return [one.caption for one in drafts.read(KEY).pictures]
 
 
-def finished(writers: Writers) -> Progress:
+def finished(caption_jobs: CaptionJobs) -> Progress:
     end = time.monotonic() + PATIENCE
-    while (state := writers.look(KEY)).busy:
+    while (state := caption_jobs.look(KEY)).busy:
         assert time.monotonic() < end, state
         time.sleep(0.05)
     return state
 
 
-def test_only_empty_captions_are_written_and_undone_together(drafts: Drafts, draft: Draft, writers: Writers) -> None:
-    assert writers.look(KEY).phase == "none"
-    assert writers.start(KEY, "wd14", only_empty=True) == 2
-    assert writers.look(KEY).busy
-    state = finished(writers)
+def test_only_empty_captions_are_written_and_undone_together(
+    drafts: Drafts, draft: Draft, caption_jobs: CaptionJobs
+) -> None:
+    assert caption_jobs.look(KEY).phase == "none"
+    assert caption_jobs.start(KEY, "wd14", only_empty=True) == 2
+    assert caption_jobs.look(KEY).busy
+    state = finished(caption_jobs)
     assert (state.phase, state.done, state.of) == ("done", 2, 2)
     assert captions(drafts) == ["A fox", "blue sky", "green tree"]
     assert drafts.read(KEY).undo[-1].said == "2 captions written."
     drafts.change(KEY, edits.undone)
     assert captions(drafts) == ["A fox", "", ""]
-    assert finished(writers).phase == "done"
+    assert finished(caption_jobs).phase == "done"
     assert captions(drafts) == ["A fox", "", ""], "what was taken back does not come again"
     drafts.change(KEY, lambda now: edits.with_captions(now, {one.id: "x" for one in now.pictures}, "{}"))
-    assert writers.start(KEY, "wd14", only_empty=True) == 0
+    assert caption_jobs.start(KEY, "wd14", only_empty=True) == 0
 
 
-def test_what_a_person_writes_meanwhile_stays(drafts: Drafts, draft: Draft, writers: Writers) -> None:
-    writers.start(KEY, "wd14", only_empty=False)
+def test_what_a_person_writes_meanwhile_stays(drafts: Drafts, draft: Draft, caption_jobs: CaptionJobs) -> None:
+    caption_jobs.start(KEY, "wd14", only_empty=False)
     second = draft.pictures[1].id
     drafts.change(KEY, lambda now: edits.with_caption(now, second, "the sea", ""))
-    finished(writers)
+    finished(caption_jobs)
     assert captions(drafts) == ["red fox, green tree", "the sea", "green tree"]
 
 
 def test_another_studio_takes_over_what_one_has_begun(
-    drafts: Drafts, draft: Draft, writers: Writers, queue: Queue
+    drafts: Drafts, draft: Draft, caption_jobs: CaptionJobs, queue: Queue
 ) -> None:
-    writers.start(KEY, "wd14", only_empty=True)
-    while writers.look(KEY).phase == "waiting":
+    caption_jobs.start(KEY, "wd14", only_empty=True)
+    while caption_jobs.look(KEY).phase == "waiting":
         time.sleep(0.05)
-    assert finished(Writers(drafts, queue)).phase == "done"
+    assert finished(CaptionJobs(drafts, queue)).phase == "done"
     assert captions(drafts) == ["A fox", "blue sky", "green tree"]
 
 
-def test_stopping_keeps_what_was_written(drafts: Drafts, draft: Draft, writers: Writers) -> None:
-    writers.start(KEY, "wd14", only_empty=True)
-    writers.stop(KEY)
-    state = writers.look(KEY)
+def test_stopping_keeps_what_was_written(drafts: Drafts, draft: Draft, caption_jobs: CaptionJobs) -> None:
+    caption_jobs.start(KEY, "wd14", only_empty=True)
+    caption_jobs.stop(KEY)
+    state = caption_jobs.look(KEY)
     assert state.phase == "stopped" and state.done <= state.of == 2
-    writers.start(KEY, "wd14", only_empty=True)
-    assert finished(writers).phase == "done"
+    caption_jobs.start(KEY, "wd14", only_empty=True)
+    assert finished(caption_jobs).phase == "done"
 
 
-def test_a_model_that_cannot_be_had_is_one_sentence(drafts: Drafts, draft: Draft, writers: Writers) -> None:
-    writers.start(KEY, "blip", only_empty=True)
-    state = finished(writers)
+def test_a_model_that_cannot_be_had_is_one_sentence(drafts: Drafts, draft: Draft, caption_jobs: CaptionJobs) -> None:
+    caption_jobs.start(KEY, "blip", only_empty=True)
+    state = finished(caption_jobs)
     assert state.phase == "failed" and state.done == 0
     assert state.sentence.startswith("BLIP is not on this computer and there is no network. Write captions by hand")
     assert "Traceback" in state.details and "Traceback" not in state.sentence
 
 
 def test_a_writer_waits_for_its_turn_and_says_so(drafts: Drafts, draft: Draft) -> None:
-    idle = Writers(drafts, Queue(drafts.paths))
+    idle = CaptionJobs(drafts, Queue(drafts.paths))
     assert idle.start(KEY, "wd14", only_empty=False) == 3
     state = idle.look(KEY)
     assert (state.phase, state.of) == ("waiting", 3) and "1st in line" in state.sentence

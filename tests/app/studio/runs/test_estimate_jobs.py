@@ -10,7 +10,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.queue import Queue
-from app.studio.runs.estimate_jobs import Estimating
+from app.studio.runs.estimate_jobs import EstimateJobs
 from app.studio.runs.estimates import Measured
 from app.studio.settings.plan import choose, plan
 from app.ui.runs.list import _also
@@ -25,35 +25,35 @@ def draft(drafts: Drafts, tmp_path: Path) -> Draft:
     return drafts.change(WHO, lambda now: now.with_(name="Inky line"))
 
 
-def estimating(drafts: Drafts, queue: Queue) -> Estimating:
+def estimate_jobs(drafts: Drafts, queue: Queue) -> EstimateJobs:
     """As a server has it that has just been started."""
-    return Estimating(drafts, queue, Measured(drafts.paths))
+    return EstimateJobs(drafts, queue, Measured(drafts.paths))
 
 
 def test_a_measurement_is_remembered_when_the_server_is_killed(drafts, queue, draft):
     config = plan(draft, name="style")
     for _ in range(3):  # each time by another server
-        estimating(drafts, queue).begin(draft, config, "ann")
+        estimate_jobs(drafts, queue).begin(draft, config, "ann")
     (view,) = queue.small_jobs()
-    assert estimating(drafts, queue).look(draft, config).phase == "waiting"
+    assert estimate_jobs(drafts, queue).look(draft, config).phase == "waiting"
     other = plan(choose(draft, "preset", "quick"), name="style")
-    estimating(drafts, queue).begin(draft, other, "ann")
+    estimate_jobs(drafts, queue).begin(draft, other, "ann")
     (now,) = queue.small_jobs()
     assert now.job.id != view.job.id, "what nobody asks for any more is gone"
-    estimating(drafts, queue).sweep()
+    estimate_jobs(drafts, queue).sweep()
     assert [each.job.id for each in queue.small_jobs()] == [now.job.id]
-    estimating(drafts, queue).forget(draft)
-    assert queue.small_jobs() == [] and estimating(drafts, queue).look(draft, other).phase == "none"
+    estimate_jobs(drafts, queue).forget(draft)
+    assert queue.small_jobs() == [] and estimate_jobs(drafts, queue).look(draft, other).phase == "none"
 
 
 def test_a_measurement_that_no_draft_remembers_is_ended(drafts, queue, draft):
-    estimating(drafts, queue).begin(draft, plan(draft, name="style"), "ann")
+    estimate_jobs(drafts, queue).begin(draft, plan(draft, name="style"), "ann")
     (drafts.paths.drafts / draft.id / "measuring.json").write_text("{")
-    estimating(drafts, queue).sweep()
+    estimate_jobs(drafts, queue).sweep()
     assert queue.small_jobs() == []
 
 
 def test_a_measurement_is_one_line_with_the_drafts_name_and_a_way_out(drafts, queue, draft):
-    estimating(drafts, queue).begin(draft, plan(draft, name="style"), "ann")
+    estimate_jobs(drafts, queue).begin(draft, plan(draft, name="style"), "ann")
     shown = _also(queue.small_jobs(), MACHINE_OWNER)
     assert "Measuring “Inky line”" in shown and shown.count("<button") == 1 and ">Cancel</button>" in shown

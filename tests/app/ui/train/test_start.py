@@ -8,19 +8,19 @@ from types import SimpleNamespace
 import gradio as gr
 
 from app.studio.paths import Paths
-from app.studio.services import open_studio
+from app.studio.services import open_services
 from app.ui.train.start import StartStep
 
 
 def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "outputs")
     paths.make()
-    studio = open_studio(paths, tmp_path / "uploads")
+    services = open_services(paths, tmp_path / "uploads")
     with gr.Blocks():
-        step = StartStep(studio)
+        step = StartStep(services)
     request = SimpleNamespace(username="", cookies={}, session_hash="a page")
     shown = step.started(request, gr.EventData(None, {"mark": "a start"}))  # type: ignore[arg-type]
     assert 'role="alert"' in shown[step.foot] and "Add at least one picture first." in shown[step.foot]
     later = step.ticked(request)  # type: ignore[arg-type]
     assert step.sheet in later and step.foot not in later
-    studio.close()
+    services.close()
