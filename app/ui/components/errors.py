@@ -19,12 +19,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 Handler = Callable[..., dict[Any, Any]]
 
 
-def trouble_line() -> gr.HTML:
+def error_line() -> gr.HTML:
     """Where a step says so: above its foot, in sight wherever somebody reads."""
     return block("", elem_classes="trouble")
 
 
-def saying(handler: Handler, line: gr.HTML) -> Handler:
+def with_error_line(handler: Handler, line: gr.HTML) -> Handler:
     """A listener's handler that says in `line` why it could not do what was asked for, and clears it once it can."""
 
     @wraps(handler)

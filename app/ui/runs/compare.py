@@ -11,7 +11,7 @@ from app.jobs.views import View
 from app.studio.runs.samples import find_samples
 from app.studio.services import Services
 from app.studio.settings.differences import read_settings
-from app.ui.components.download_menu import make_offered
+from app.ui.components.download_menu import make_download
 from app.ui.components.events import digest
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
@@ -69,7 +69,7 @@ class ComparisonPage:
     def fetched(self, event: gr.EventData) -> Shown:
         """Make the file that a menu offers, and let the browser save it."""
         try:
-            return {self.files: make_offered(self.library, event), self.notice: ""}
+            return {self.files: make_download(self.library, event), self.notice: ""}
         except (OSError, VelaturaError) as error:
             return {self.notice: banner(text.NO_FILE.format(error), kind="problem")}
 

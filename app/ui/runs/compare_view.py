@@ -14,7 +14,7 @@ from app.studio.runs.samples import Sample, by_words, newest_whole
 from app.studio.settings.differences import find_differences, setting
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
-from app.ui.components.download_menu import offers
+from app.ui.components.download_menu import download_menu
 from app.ui.runs import compare_text as words
 from app.ui.runs import run_view
 from app.ui.runs import text as run_words
@@ -80,7 +80,7 @@ def _cautions(sides: Sequence[Side]) -> list[str]:
 
 def _head(place: int, side: Side, library: StyleLibrary) -> str:
     view = side.view
-    download = offers(library, side.item) if side.item is not None else ""
+    download = download_menu(library, side.item) if side.item is not None else ""
     return (
         f'<li data-key="{text(side.name)}"><div class="whose">{line_mark(place)}<h2>'
         f'<a href="run?id={text(side.name)}">{text(side.name)}</a></h2></div>{run_view.chip(view.state)}'

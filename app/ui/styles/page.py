@@ -17,7 +17,7 @@ from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_fold
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.ui.components import text as shared
-from app.ui.components.download_menu import make_offered
+from app.ui.components.download_menu import make_download
 from app.ui.components.events import actor_of, items, number, said, sender_of
 from app.ui.components.live import patched
 from app.ui.components.pagination import choice_of, pages, search_field
@@ -113,7 +113,7 @@ class StylesPage:
     def fetched(self, event: gr.EventData) -> Shown:
         """Make the file that a button offers, and let the browser save it."""
         try:
-            return {self.files: make_offered(self.library, event)}
+            return {self.files: make_download(self.library, event)}
         except (OSError, VelaturaError) as error:
             return {self.notice: _problem(error)}
 

@@ -11,7 +11,7 @@ from app.studio.runs import samples
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.dialogs import dialog
-from app.ui.components.download_menu import offers
+from app.ui.components.download_menu import download_menu
 from app.ui.runs import samples_view
 from app.ui.runs.text import by
 from app.ui.styles import text as words
@@ -33,7 +33,7 @@ def card(library: StyleLibrary, item: StyleEntry, view: View | None, actor: Acto
     return (
         f'<li data-key="{text(item.id)}">{_art(library.queue, view)}<div class="told"><h2>{text(item.name)}</h2>'
         f'<p class="facts">{text(" · ".join(filter(None, facts)))}</p>{_words(item)}{_notes(item)}</div>'
-        f'<div class="acts">{offers(library, item)}'
+        f'<div class="acts">{download_menu(library, item)}'
         f'<a class="quiet" href="playground?style={text(item.id)}">{text(words.TRY_IT)}</a>'
         f"{_more(item, actor)}</div></li>"
     )

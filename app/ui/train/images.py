@@ -18,7 +18,7 @@ from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folde
 from app.studio.runs.clone import brought_back, clone_into, let_go
 from app.studio.services import Services
 from app.ui.components import text as words
-from app.ui.components.errors import in_a_banner, saying, trouble_line
+from app.ui.components.errors import error_line, in_a_banner, with_error_line
 from app.ui.components.events import items, key_of, number, said, sender_of, tab_of
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
 from app.ui.train import images_view
@@ -37,12 +37,12 @@ Shown = dict[Any, Any]
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the step out and wire it."""
     step = PicturesStep(services)
-    handle = partial(saying, line=step.trouble)
+    handle = partial(with_error_line, line=step.error_line)
     demo.load(handle(step.load), None, step.everything, **AT_ONCE)
     step.zone.added(step.added, None, step.everything, **INGEST)
     step.zone.sampled(handle(step.sampled), None, step.everything, **INGEST)
     step.editor.edited(handle(step.edited), None, step.everything, **EACH)
-    step.editor.looked(handle(step.looked), None, [step.notice, step.trouble], **EACH)
+    step.editor.looked(handle(step.looked), None, [step.notice, step.error_line], **EACH)
     for part in (step.editor, step.left, step.foot, step.notice, step.tools):
         part.asked(handle(step.asked), None, step.everything, **EACH)
     step.tools.worded(handle(step.worded), None, step.everything, **EACH)
@@ -70,11 +70,11 @@ class PicturesStep:
         self.tools = build_tools()
         self.general = block("", elem_id="general")
         self.editor = island("", ("unsent.js", "cards.js"), '<ul class="cards"></ul>', elem_id="editor")
-        self.trouble = trouble_line()
+        self.error_line = error_line()
         self.foot = island("", "asks.js", "${value}", elem_id="foot")
         self.timer = gr.Timer(1, active=False)
         self.everything = [
-            self.zone, self.notice, self.left, self.tools, self.general, self.editor, self.trouble, self.foot,
+            self.zone, self.notice, self.left, self.tools, self.general, self.editor, self.error_line, self.foot,
             self.timer,
         ]  # fmt: skip
 
@@ -109,17 +109,17 @@ class PicturesStep:
 
     def added(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Take in a few files that have been uploaded."""
-        key, files, trouble = key_of(request), items(event, "files"), ""
+        key, files, error_text = key_of(request), items(event, "files"), ""
         landed = {self.zone: {"batch": number(event, "batch")}}
         try:
             self._take(key, files, sender_folder(self.services.uploads, sender_of(request.username, request.cookies)))
         except (OSError, VelaturaError) as error:
-            trouble = in_a_banner(error)
+            error_text = in_a_banner(error)
         try:
             draft = self.services.drafts.read(key)
         except (OSError, VelaturaError) as error:
-            return landed | {self.trouble: in_a_banner(error)}
-        return self._whole(draft) | landed | {self.notice: _notice(draft), self.trouble: trouble}
+            return landed | {self.error_line: in_a_banner(error)}
+        return self._whole(draft) | landed | {self.notice: _notice(draft), self.error_line: error_text}
 
     def sampled(self, request: gr.Request, event: gr.EventData) -> Shown:
         """Take a bundled set."""

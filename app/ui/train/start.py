@@ -18,7 +18,7 @@ from app.studio.names import LONGEST, safe_name, suggest, unlike
 from app.studio.runs.start import start_run
 from app.studio.services import Services
 from app.studio.settings.plan import changed_settings, choose, plan, problems
-from app.ui.components.errors import reason, saying, trouble_line
+from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, flag, key_of, number, said, tab_of
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
@@ -38,7 +38,7 @@ Shown = dict[Any, Any]
 def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
     step = StartStep(services)
-    handle = partial(saying, line=step.trouble)
+    handle = partial(with_error_line, line=step.error_line)
     steps.shown(handle(step.shown), None, step.everything, **EACH_IN_TURN)
     step.sheet.asked(handle(step.asked), None, step.everything, **EACH)
     step.foot.started(handle(step.started), None, step.everything, **PRIVATE)
@@ -53,9 +53,9 @@ class StartStep:
         block(heading(words.START_TITLE))
         self.sheet = patched("unsent.js", "reachable.js", "start.js", elem_id="start-sheet", words=words.START_SAID)
         self.timer = gr.Timer(1, active=False)
-        self.trouble = trouble_line()
+        self.error_line = error_line()
         self.foot = patched("unsent.js", "reachable.js", "start.js", elem_id="start-foot", words=words.START_SAID)
-        self.everything = [self.sheet, self.trouble, self.foot, self.timer]
+        self.everything = [self.sheet, self.error_line, self.foot, self.timer]
 
     def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
         """What the step shows when it comes into view; measuring begins then."""

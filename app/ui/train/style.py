@@ -26,7 +26,7 @@ from app.studio.settings.plan import (
 )
 from app.studio.settings.techniques import BY_NAME
 from app.ui.components import text as words
-from app.ui.components.errors import saying, trouble_line
+from app.ui.components.errors import error_line, with_error_line
 from app.ui.components.events import flag, key_of, number, said, tab_of
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block
@@ -48,7 +48,7 @@ Shown = dict[Any, Any]
 def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
     step = StyleStep(services)
-    handle = partial(saying, line=step.trouble)
+    handle = partial(with_error_line, line=step.error_line)
     steps.shown(handle(step.shown), None, step.everything, **EACH)
     for part in (step.choices, step.settings):
         part.asked(handle(step.asked), None, step.everything, **EACH)
@@ -63,13 +63,13 @@ class StyleStep:
         block(heading(style_words.TITLE))
         self.choices = patched("unsent.js", "style.js", elem_id=CHOICES)
         self.settings = patched("unsent.js", "style.js", elem_id=SETTINGS)
-        self.trouble = trouble_line()
+        self.error_line = error_line()
         block(
             f'<div class="foot"><a class="quiet" href="#pictures">{text(words.BACK)}</a>'
             f'<a class="go" href="#start">{text(words.NEXT_START)}</a></div>'
         )
         self.timer = gr.Timer(1, active=False)
-        self.everything = [self.choices, self.settings, self.trouble, self.timer]
+        self.everything = [self.choices, self.settings, self.error_line, self.timer]
 
     def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
         """What the step shows when it comes into view."""

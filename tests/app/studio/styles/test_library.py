@@ -21,7 +21,7 @@ from app.studio.paths import Paths, UploadFolder
 from app.studio.queue import Queue
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
-from app.ui.components.download_menu import offers
+from app.ui.components.download_menu import download_menu
 from app.ui.styles import text as words
 from app.ui.styles.view import card
 from tests.app.jobs.working import do_next
@@ -140,13 +140,13 @@ def test_files_go_out_under_good_names(trained):
 def test_the_folder_for_peft_goes_out_packed(library):
     run = write_run(library.paths.runs, "turned", {"train": {"steps": 4, "warmup": 0}})
     (item,) = library.entries()
-    assert 'data-fetch="peft ' not in offers(library, item)
+    assert 'data-fetch="peft ' not in download_menu(library, item)
     with pytest.raises(VelaturaError, match="“turned” has no form for PEFT"):
         library.download(item, "peft")
     folder = write_peft_oft(run / "style" / f"turned{peft.BESIDE}", {"mid_block.proj": torch.zeros(2, 4, 4)})
     library.rename(item, "soft", actor=MACHINE_OWNER)
     (item,) = library.entries()
-    assert 'data-fetch="peft ' in offers(library, item)
+    assert 'data-fetch="peft ' in download_menu(library, item)
     file = library.download(item, "peft")
     assert file.name == "soft-peft.zip"
     with zipfile.ZipFile(file) as packed:
@@ -167,7 +167,9 @@ def test_a_file_is_offered_for_the_programs_that_read_it(library):
             words.AS_IT_IS,
         ),
     ):
-        assert f"<b>{label}</b>" in offers(library, send(library, tensors, f"{name}.safetensors", **metadata)), name
+        assert f"<b>{label}</b>" in download_menu(library, send(library, tensors, f"{name}.safetensors", **metadata)), (
+            name
+        )
 
 
 def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
@@ -187,7 +189,7 @@ def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
     beside = by_name(library)["soft"]
     file = library.download(beside, "embedding")
     assert file.name == "soft-embedding.safetensors" and describe_style(file).method == "textual-inversion"
-    assert 'data-fetch="embedding ' in offers(library, beside) and 'data-fetch="embedding ' not in offers(
+    assert 'data-fetch="embedding ' in download_menu(library, beside) and 'data-fetch="embedding ' not in download_menu(
         library, alone
     )
     assert load_file(library.download(alone, "safetensors")).keys() == {"emb_params"}
@@ -283,7 +285,7 @@ def of_blocks(method: str) -> dict[str, str]:
 def test_what_only_velatura_loads_is_offered_as_that(library):
     item = send(library, BLOCKS, "blocks.safetensors", **of_blocks("krona-b"))
     assert (item.method, item.only_here, item.plain, item.family) == ("krona-b", True, False, "sd1")
-    menu = offers(library, item)
+    menu = download_menu(library, item)
     assert words.ONLY_HERE in menu and "ComfyUI" not in menu
     assert "Not possible: krona-b is no change of weights, and only Velatura loads it." in menu
     assert library.download(item, "safetensors").read_bytes() == item.path.read_bytes()

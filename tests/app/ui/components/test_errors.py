@@ -8,13 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.ui.components.errors import reason, saying, trouble_line
+from app.ui.components.errors import error_line, reason, with_error_line
 from trainers.errors import VelaturaError
 
 
 def test_a_full_disk_is_said_and_what_can_be_kept_again_clears_it():
     with gr.Blocks():
-        line, other = trouble_line(), gr.HTML()
+        line, other = error_line(), gr.HTML()
     errors: list[Exception] = [OSError(errno.ENOSPC, "No space left"), VelaturaError("the name is taken")]
 
     def keep(request: gr.Request) -> dict[Any, Any]:
@@ -23,7 +23,7 @@ def test_a_full_disk_is_said_and_what_can_be_kept_again_clears_it():
             raise errors.pop(0)
         return {other: "kept"}
 
-    handled = saying(keep, line)
+    handled = with_error_line(keep, line)
     assert inspect.signature(handled) == inspect.signature(keep), "Gradio gives what the annotations ask for"
     full, taken = (handled(None)[line] for _ in range(2))
     assert "The disk is full" in full and 'href="runs"' in full
