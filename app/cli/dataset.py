@@ -1,18 +1,23 @@
-"""`velatura check`: findings about images, in words or as data."""
+"""What one does with a folder of images: `velatura check` and `velatura caption`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 
-from app.cli.console import answers, line, print_json
-from trainers.config.layers import gather_config
-from trainers.data.captions import with_word
-from trainers.data.check import Finding, check_images
-from trainers.data.findings import Level
+from app.cli.console import answers, line, print_json, say
+from app.cli.options import BaseModel, Json, Settings
+from app.studio.progress import progress_of
+
+if TYPE_CHECKING:
+    from trainers.data.findings import Finding, Level
+
+commands = typer.Typer()
 
 SIGNS: dict[Level, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -23,8 +28,44 @@ SIGNS: dict[Level, tuple[str, str]] = {
 MOST_FILES = 6
 
 
+@commands.command(epilog="Example: velatura check my-paintings")
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
+    base: BaseModel = None,
+    assignments: Settings = None,
+    json: Json = False,
+) -> None:
+    """Say what is right and wrong with images, in plain words, with a fix for each finding."""
+    ok = show_findings(folder, base, assignments or [], json)
+    if not ok:
+        raise typer.Exit(1)
+
+
+@commands.command(epilog="Example: velatura caption my-paintings --model blip")
+def caption(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="blip, florence-2 or wd14; downloaded once.")] = "blip",
+    every: Annotated[bool, typer.Option("--all", help="Also where there is a caption already.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a caption for each image that has none, as a .txt file beside it."""
+    from app.studio.dataset.captions import write_captions
+
+    written = write_captions(folder, model, every, progress_of(context))
+    if json:
+        print_json(written)
+        return
+    for name, words in written.items():
+        say(f"{name}: {words}")
+    say(f"wrote {len(written)} caption{'' if len(written) == 1 else 's'}")
+
+
 def show_findings(folder: Path, base: str | None, assignments: Sequence[str], as_json: bool) -> bool:
     """Print the findings about a folder of images; whether a run could start with it."""
+    from trainers.config.layers import gather_config
+    from trainers.data.captions import with_word
+    from trainers.data.check import check_images
     from trainers.models.load import token_counter, training_size
 
     config = gather_config(None, None, {"name": "check", "images": folder, "base": base}, assignments)

@@ -1,4 +1,4 @@
-"""`velatura export` and `velatura ranks`: what can still be made of a run that has been trained."""
+"""What can still be made of a run that has been trained: `velatura export` and `velatura ranks`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.console import print_json, print_table, say
-from app.cli.options import Images, Json, Overwrite
+from app.cli.options import Images, Json, Overwrite, RunFolder
 from app.units import readable_size
 from trainers.score import TIMES, TOLERANCE
 
 if TYPE_CHECKING:
     from trainers.score.ranks import RankCurve
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+commands = typer.Typer()
 
 
+@commands.command(epilog="Example: velatura export outputs/dusk --rank 8 --out dusk-small.safetensors")
 def export(
     run: RunFolder,
     rank: Annotated[
@@ -43,6 +44,7 @@ def export(
         say(("style file", "bold green"), f"    {style} ({readable_size(size)})")
 
 
+@commands.command(epilog="Example: velatura ranks outputs/dusk")
 def ranks(
     run: RunFolder,
     tolerance: Annotated[

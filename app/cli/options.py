@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -42,3 +43,10 @@ LongerSteps = Annotated[
     int | None, typer.Option("--steps", metavar="N", help="Train longer: the new number of steps in all.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The same seed and settings give the same file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+def runs_folder(out: Path | None) -> Path:
+    """Where runs go: `--out`, else $VELATURA_HOME, else `outputs/` here."""
+    home = os.environ.get("VELATURA_HOME")
+    return out or (Path(home) if home else Path("outputs"))

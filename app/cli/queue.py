@@ -21,8 +21,8 @@ from app.cli.options import (
     Seed,
     Settings,
     Steps,
+    runs_folder,
 )
-from app.cli.results import runs_folder
 from app.cli.trash import tell_replaced, trash_app
 from app.jobs.permissions import MACHINE_OWNER
 from trainers.errors import VelaturaError
@@ -35,13 +35,9 @@ if TYPE_CHECKING:
 Number = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or the name of its run.")]
 
 queue_app = typer.Typer(help="The queue: runs that wait for a device, and those that had one.")
+commands = typer.Typer()
+commands.add_typer(queue_app, name="queue", invoke_without_command=True, epilog="Example: velatura queue")
 queue_app.add_typer(trash_app, name="trash", invoke_without_command=True, epilog="Example: velatura queue trash")
-
-
-def add_queue_commands(app: typer.Typer) -> None:
-    """Hang `queue` and `worker` into the command line."""
-    app.add_typer(queue_app, name="queue", invoke_without_command=True, epilog="Example: velatura queue")
-    app.command(epilog="Example: velatura worker --until-empty")(worker)
 
 
 @queue_app.callback()
@@ -248,6 +244,7 @@ def repair(
     say(f"the damaged one is kept as {done.aside}")
 
 
+@commands.command(epilog="Example: velatura worker --until-empty")
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Start what can start now, and end.")] = False,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing waits or runs.")] = False,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.console import print_json, print_table, say
-from app.cli.options import Json, Out
-from app.cli.results import runs_folder
+from app.cli.options import Json, Out, runs_folder
 from app.jobs.permissions import MACHINE_OWNER
 from app.units import readable_size
 from trainers.errors import VelaturaError

@@ -12,19 +12,16 @@ from typing import Annotated
 import typer
 
 from app.cli.console import say
-from app.cli.options import Out
-from app.cli.results import runs_folder
+from app.cli.options import Out, runs_folder
 from trainers.errors import VelaturaError
+
+commands = typer.Typer()
 
 LOOK_EVERY = 1.0
 """Seconds between looks for a signal to end."""
 
 
-def add_studio_command(app: typer.Typer) -> None:
-    """Add `ui` to the commands."""
-    app.command("ui", epilog="Example: velatura ui --open")(ui)
-
-
+@commands.command(epilog="Example: velatura ui --open")
 def ui(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[

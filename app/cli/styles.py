@@ -1,0 +1,179 @@
+"""What one does with style files: `velatura inspect` and `velatura merge`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.console import print_json, print_table, say
+from app.cli.options import Json, Overwrite
+from app.units import readable_size
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from trainers.formats.inspect import StyleSummary
+    from trainers.ranks.history import RankHistory
+
+commands = typer.Typer()
+
+LONGEST_VALUE = 100
+"""Letters of a metadata value that are shown; whole configs and tag lists are among them."""
+
+
+@commands.command(epilog="Example: velatura inspect outputs/dusk/style/dusk.safetensors")
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A style file from anywhere, or a run's folder.")],
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
+    json: Json = False,
+) -> None:
+    """Show a style file's method, base, rank, alpha, trained words, tensors and metadata."""
+    show_style(file, tensors, json)
+
+
+@commands.command(epilog="Example: velatura merge dusk.safetensors:0.8 ink.safetensors:0.5 --out both.safetensors")
+def merge(
+    styles: Annotated[list[str], typer.Argument(metavar="FILE[:STRENGTH]…", help="The styles, each at its strength.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The style file to write (.safetensors).")],
+    rank: Annotated[
+        int | None,
+        typer.Option(metavar="R", min=1, max=1024, help="Cut each layer to this rank; default the exact sum."),
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write the sum of several styles as one plain LoRA, exact or cut to a rank, and say what the cut has lost."""
+    from app.studio.styles.strengths import about_strengths, read_chosen
+    from trainers.composition.files import merge_files
+    from trainers.formats.embedding import embedding_beside
+    from trainers.runs.run import check_free, plain_disk_errors
+
+    if out.suffix != ".safetensors":
+        raise VelaturaError(f"cannot write {out.name!r}: the name of a style file ends in .safetensors")
+    check_free(out, overwrite)
+    with plain_disk_errors(out):
+        read = read_chosen(styles)
+        notes = [note for style, _ in read for note in style.notes]
+        for said in dict.fromkeys((*about_strengths(read), *notes)):
+            say((said, "yellow"))
+        merged = merge_files(out, read, rank)
+    if json:
+        print_json({"style": out, "rank": merged.rank, "error": merged.error})
+        return
+    lost = "exact" if rank is None else f"{merged.error:.1%} of the change is lost"
+    say(f"wrote {out} ({readable_size(out.stat().st_size)}): rank {merged.rank}, {lost}")
+    for word in filter(None, (embedding_beside(style.path) for style, _ in read)):
+        say((f"a word that was trained along is not in it: take {word} too, and say it in prompts", "yellow"))
+
+
+def show_style(path: Path, tensors: bool, as_json: bool) -> None:
+    """Print what a style file is, or that of a run's folder; where it lies in one, also where its rank went.
+
+    VelaturaError where the folder has none.
+    """
+    from trainers.formats.embedding import style_of_run
+    from trainers.formats.inspect import describe_style
+
+    file = style_of_run(path) if path.is_dir() else path
+    if file is None:
+        raise VelaturaError(f"{path} is a folder without a style; name a style file, or the folder of a finished run")
+    summary = describe_style(file)
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+        return
+    rank, base = summary.rank, summary.base
+    ranks = "" if summary.vectors else "–"
+    if rank is not None:
+        ranks = f"{rank.most_common}" if rank.smallest == rank.largest else f"{rank.smallest} to {rank.largest}"
+    facts = {
+        "method": _method(summary),
+        "base": ", ".join(filter(None, (base.name, base.family))) or "the file does not say",
+        "fits only": base.fits_only,
+        "loads in": "Velatura only" if summary.only_here else "",
+        "rank": ranks,
+        "alpha in the file": _alphas(summary),
+        "tokens": str(summary.vectors or ""),
+        "trained words": ", ".join(summary.trained_words),
+        "captions (the most frequent)": ", ".join((*summary.captions[:5], *"…"[: len(summary.captions) - 5])),
+        "layers": ", ".join(f"{count} in {part}" for part, count in summary.modules.items()),
+        "numbers in the file": f"{summary.parameters:,}",
+        "size": readable_size(summary.size),
+    }
+    print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
+    for note in summary.notes:
+        say((note, "yellow"))
+    show_ranks(summary.ranks, file.absolute().parent.parent)
+    if summary.metadata:
+        print_table(("metadata", ""), [(key, _cut(value)) for key, value in sorted(summary.metadata.items())])
+    if tensors:
+        rows = [(t.key, "×".join(map(str, t.shape)) or "scalar", t.dtype) for t in summary.tensors]
+        print_table(("tensor", "shape", "format"), rows)
+    else:
+        say(f"{len(summary.tensors)} tensors; --tensors lists them, --json gives everything in full")
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
+
+
+def _method(summary: StyleSummary) -> str:
+    """What the file holds, and what it was trained as where that is called otherwise."""
+    known = summary.trained_as not in ("", summary.method)
+    return f"{summary.method} (trained as {summary.trained_as})" if known else summary.method
+
+
+def _alphas(summary: StyleSummary) -> str:
+    """The alphas that mean something: LyCORIS wants one of methods that have none, and it is 0 there."""
+    from trainers.adapters.method import RankedMethod
+    from trainers.adapters.methods import METHODS
+
+    if summary.vectors:
+        return ""
+    kinds = [METHODS.get(name, RankedMethod) for name in summary.method.split("+")]
+    ranked = any(issubclass(kind, RankedMethod) for kind in kinds)
+    return ", ".join(f"{alpha:g}" for alpha in summary.alphas if alpha or ranked) or "–"
+
+
+def show_ranks(ranks: Mapping[str, int], run: Path) -> None:
+    """Print the rank of each layer where they differ, and of a run whose method moves them how they went."""
+    from trainers.layer_names import by_block
+    from trainers.ranks.history import read_ranks
+    from trainers.runs.run import is_run
+
+    history = read_ranks(run) if is_run(run) else None
+    known = history is not None and history.counted.moves
+    every = _with_closed(ranks, history) if history is not None and known else ranks
+    if len(set(every.values())) > 1:
+        print_table(("block", "rank of each of its layers"), by_block(every))
+        if not known:
+            say("layers that a method has closed altogether are not in a file, so none of them is listed")
+    if history is not None:
+        _show_history(history)
+
+
+def _with_closed(ranks: Mapping[str, int], history: RankHistory) -> Mapping[str, int]:
+    """The ranks in a run's file, and 0 for those of its layers that are not in it.
+
+    A file of SDXL calls layers otherwise than its run does: then what the run noted last is taken.
+    """
+    from trainers.layer_names import dotted
+
+    noted = {dotted(layer): rank for layer, rank in history.at_the_end.items()}
+    if not ranks.keys() <= noted.keys():
+        return noted
+    # A file may hold a part of the layers, as B-LoRA's twins do: what is not in it is closed only if the run says so.
+    return {layer: ranks.get(layer, 0) for layer, rank in noted.items() if layer in ranks or not rank}
+
+
+def _show_history(history: RankHistory) -> None:
+    from trainers.ranks.history import MARKS, summarise
+
+    first, last = history.steps[0], history.steps[-1]
+    mean_of = "mean rank" if history.counted.moves else f"{history.counted.word}, mean"
+    title = f"{mean_of} ({MARKS[-1]} = {history.largest}), step {first} to {last}"
+    rows = [(name, line, f"{mean:.1f}") for name, line, mean in summarise(history)]
+    print_table(("block", title, "at the end"), rows)
+    if history.counted.hint:
+        say(history.counted.hint)

@@ -1,0 +1,211 @@
+"""What trains a style: `velatura train`, `resume`, `stop`, `demo`, and `estimate`, which says what a run will take."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.console import print_json, say
+from app.cli.options import (
+    BaseModel,
+    ConfigFile,
+    Images,
+    Json,
+    LongerSteps,
+    Name,
+    Out,
+    Overwrite,
+    Preset,
+    RunFolder,
+    Seed,
+    Settings,
+    Steps,
+    runs_folder,
+)
+from app.studio.progress import progress_of
+from app.units import readable_size, readable_time
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from trainers.runs.events import Listener
+    from trainers.training.estimate import Estimate
+    from trainers.training.train import Result
+
+commands = typer.Typer()
+
+DEMO_SETTINGS = ("sample.seeds=[4]",)
+
+
+@commands.command(epilog="Example: velatura train --images my-paintings --name dusk --preset lora --steps 500")
+def train(
+    config: ConfigFile = None,
+    images: Images = None,
+    name: Name = None,
+    preset: Preset = None,
+    base: BaseModel = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    assignments: Settings = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Train a style from a folder of images, or from a config file."""
+    from app.cli.progress import TrainingView
+    from app.cli.trash import tell_replaced
+    from app.jobs.store import Store
+    from app.jobs.trash.runs import put_aside
+    from trainers.config.layers import gather_config
+    from trainers.training.train import train as train_style
+
+    options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
+    settings = gather_config(config, preset, options, assignments or [])
+    runs = runs_folder(out)
+    with TrainingView() as view:
+        result = train_style(
+            settings, runs, overwrite, view, lambda old: tell_replaced(put_aside(Store(runs), old), out)
+        )
+    report_result(result, json)
+
+
+@commands.command(epilog="Example: velatura resume outputs/dusk")
+def resume(
+    run: RunFolder,
+    steps: LongerSteps = None,
+    json: Json = False,
+) -> None:
+    """Go on with a run that was stopped or cut, exactly where its newest checkpoint is."""
+    from app.cli.progress import TrainingView
+    from trainers.runs.run import open_run
+    from trainers.training.train import resume as resume_run
+
+    with TrainingView() as view:
+        result = resume_run(open_run(run), view, steps)
+    report_result(result, json)
+
+
+@commands.command(epilog="Example: velatura stop outputs/dusk")
+def stop(run: RunFolder) -> None:
+    """Ask a run to finish its step, save, export and end."""
+    from app.jobs.states import IN_WORDS, State
+    from app.jobs.summary import read_summary
+    from trainers.runs.run import open_run
+
+    opened = open_run(run)
+    summary = read_summary(run)
+    if summary.ended:
+        raise VelaturaError(f"{run} is not training: {IN_WORDS[State(summary.ended)]}")
+    if not summary.doing and not opened.is_training():
+        raise VelaturaError(f"{run} has not begun; `velatura queue cancel {run}` takes it out of the queue")
+    if not opened.is_training():
+        way = (
+            f"velatura resume {run}"
+            if opened.checkpoint_steps()
+            else f"velatura train {run / 'config.toml'} --overwrite"
+        )
+        raise VelaturaError(f"{run} is not training: its process has died; go on with: {way}")
+    opened.ask_to_stop()
+    say(f"asked {run} to stop after this step; resume it with: velatura resume {run}")
+
+
+@commands.command(epilog="Example: velatura demo")
+def demo(
+    sample: Annotated[
+        str, typer.Option(metavar="NAME", help="Which bundled images: black-line, blob or photograph.")
+    ] = "black-line",
+    preset: Annotated[str, typer.Option(metavar="PRESET", help="`velatura presets` lists them.")] = "balanced",
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Train a style from bundled images on the bundled starter model and draw before and after."""
+    from app.cli.progress import TrainingView
+
+    with TrainingView() as view:
+        result = run_demo(sample, preset, runs_folder(out), view)
+    report_result(result, json)
+
+
+@commands.command(epilog="Example: velatura estimate --images my-paintings --preset lora")
+def estimate(
+    context: typer.Context,
+    config: ConfigFile = None,
+    images: Images = None,
+    preset: Preset = None,
+    base: BaseModel = None,
+    steps: Steps = None,
+    assignments: Settings = None,
+    json: Json = False,
+) -> None:
+    """Say how long a run will take, how much memory, and how large its file will be; nothing is kept."""
+    from app.studio.runs.estimate import measure_config
+    from trainers.config.layers import gather_config
+
+    options: dict[str, Any] = {"images": images, "base": base, "steps": steps}
+    if config is None:
+        options["name"] = "estimate"
+    found = measure_config(gather_config(config, preset, options, assignments or []), progress_of(context))
+    if json:
+        print_json(asdict(found))
+        return
+    for line in in_words(found):
+        say(line)
+
+
+def in_words(found: Estimate) -> tuple[str, ...]:
+    """An estimate as people read it."""
+    step, picture = f"{found.seconds_a_step:.3g} s", f"{found.seconds_a_picture:.3g} s"
+    each = f"{found.steps} steps of {step}, {found.pictures} pictures of {picture}"
+    most = "at most " if found.at_most else ""
+    return (
+        f"time    about {readable_time(found.seconds)} on {found.device} ({each})",
+        f"memory  {readable_size(found.memory)} ({readable_size(found.free)} are free)",
+        f"file    {most}{readable_size(found.file)}",
+    )
+
+
+def run_demo(sample: str, preset: str, out: Path, listener: Listener) -> Result:
+    """Train a bundled sample set on the starter under the next free name, drawing concepts that no image shows."""
+    import json
+
+    from trainers.config.layers import gather_config
+    from trainers.data.sample_sets import read_sets
+    from trainers.runs.run import free_name
+    from trainers.training.train import train as train_style
+
+    sets = read_sets()
+    if sample not in sets:
+        raise VelaturaError(f"there are no sample images {sample!r}; there are {', '.join(sets)}")
+    prompts = json.dumps(sets[sample].demo_prompts)
+    options = {"name": free_name(out, f"demo-{sample}"), "images": sets[sample].folder}
+    config = gather_config(None, preset, options, [f"sample.prompts={prompts}", *DEMO_SETTINGS])
+    return train_style(config, out, listener=listener)
+
+
+def report_result(result: Result, json: bool) -> None:
+    """Say what a run gave; a run cut by a signal ends with that signal's exit code."""
+    if json:
+        facts = {"run": result.run, "style": result.style, "steps": result.steps, "seconds": result.seconds}
+        print_json(facts | {"parameters": result.parameters})
+    else:
+        _tell(result)
+    code = {"SIGINT": 130, "SIGTERM": 143}.get(result.stopped_by, 0)
+    if code:
+        raise typer.Exit(code)
+
+
+def _tell(result: Result) -> None:
+    spent = f"{result.steps} step{'' if result.steps == 1 else 's'} in {result.seconds:.0f} s"
+    if result.style is None:
+        say(f"ended by {result.stopped_by} after {spent}, without a style file")
+    else:
+        size = readable_size(result.style.stat().st_size)
+        say(("style file", "bold green"), f"    {result.style} ({size}, {spent})")
+    if result.grid is not None:
+        say(("before/after", "bold green"), f"  {result.grid}")
+    if result.difference is not None:
+        say(f"the file, loaded afresh, differs from the live adapter by at most {result.difference}/255")
+    if result.stopped_by:
+        say(f"go on with: velatura resume {result.run}")

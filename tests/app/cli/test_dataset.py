@@ -1,0 +1,31 @@
+"""`velatura check`: findings in words, and an exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.app.command import call
+from tests.app.files import write_pictures
+
+
+def test_check_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "images", "fox [red].png", "dog.png")
+    (folder / "dog.txt").write_text("a dog " * 60, encoding="utf-8")
+    (folder / "notes.png").write_text("no image", encoding="utf-8")
+    outcome = call("check", folder)
+    assert outcome.code == 0
+    assert re.search(r"^! notes.png holds text, not an image\.$", outcome.out, re.MULTILINE)
+    assert re.search(r"^! The caption of dog.png is cut at 75 tokens \(the longest has 120\)\.$", outcome.out, re.M)
+    assert "fox [red].png" not in outcome.out  # nothing is wrong with it
+    word = ("--set", "tokens.word=<dusk>", "--set", "tokens.vectors=70")
+    assert "caption of dog.png is cut at 75 tokens (the longest has 191)" in call("check", folder, *word).out
+    (folder / "fox [red].png").write_text("no image either", encoding="utf-8")
+    assert "fox [red].png holds text" in call("check", folder).out
+
+
+def test_check_fails_where_training_would(tmp_path: Path) -> None:
+    outcome = call("check", tmp_path, "--json")
+    assert outcome.code == 1
+    assert [finding["level"] for finding in json.loads(outcome.out)] == ["error"]

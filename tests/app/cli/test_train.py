@@ -1,0 +1,86 @@
+"""`velatura train`, `stop` and `resume`: what they say, and what they keep."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from tests.app.command import call, command_line
+from tests.app.conftest import Trained
+from tests.app.files import write_pictures
+from trainers.runs.events import read_events
+
+
+def test_train_gives_one_line_of_json(trained: Trained) -> None:
+    out, facts = trained.outcome.out, trained.facts
+    assert out.count("\n") == 1 and out.endswith("\n")
+    assert list(facts) == ["run", "style", "steps", "seconds", "parameters"]
+    assert (facts["run"], facts["style"]) == ("runs/dusk", "runs/dusk/style/dusk.safetensors")
+    assert (facts["steps"], facts["parameters"]) == (2, 2_042_880)
+    assert facts["seconds"] > 0
+
+
+def test_progress_goes_to_standard_error(trained: Trained) -> None:
+    err = trained.outcome.err
+    assert re.search(r"^step 1/2  loss 0\.\d{4}  [\d.]+ (steps/s|s/step)  \d+ s left$", err, re.MULTILINE), err
+    assert re.search(
+        r"^dusk: lora on Velatura starter \(sd1\), 2 images, 2,042,880 trained numbers, float32", err, re.M
+    )
+    assert "this style will fit only the starter" in err
+
+
+def test_stop_and_resume(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "images", "fox.png")
+    settings = ("--set", "targets.unet=cross-kv", "--set", "train.warmup=0", "--set", "sample.steps=1")
+    words = ("train", "--images", "images", "--name", "лиса", "--steps", "5000", *settings, "--out", "runs", "--json")
+    run = tmp_path / "runs" / "лиса"
+    with subprocess.Popen(
+        command_line(*words), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as training:
+        deadline = time.monotonic() + 120
+        while not any(event["type"] == "step" for event in read_events(run)):
+            assert training.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        asked = call("stop", run)
+        out, _ = training.communicate(timeout=120)
+    assert asked.code == 0 and f"velatura resume {run}" in asked.err
+    assert training.returncode == 0
+    steps = json.loads(out)["steps"]
+    assert 1 <= steps < 5000
+    assert call("stop", run).code == 1  # it has ended
+
+    resumed = call("resume", run, "--steps", steps + 2, "--json")
+    assert resumed.code == 0, resumed.err
+    assert json.loads(resumed.out)["steps"] == steps + 2
+    taken = [event["step"] for event in read_events(run) if event["type"] == "step"]
+    assert taken == list(range(1, steps + 3))
+    assert "is complete at step" in call("resume", run).err
+
+
+def test_a_run_whose_process_died_is_not_asked_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('name = "dead"')
+    (tmp_path / "events.jsonl").write_text('{"type": "start"}\n{"type": "step", "step": 1}\n')
+    told = call("stop", tmp_path)
+    assert told.code == 1 and f"velatura train {tmp_path / 'config.toml'} --overwrite" in told.err
+    (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
+    assert f"velatura resume {tmp_path}" in call("stop", tmp_path).err
+    assert not (tmp_path / "stop").exists()
+
+
+def test_a_new_run_may_replace_an_old_one_if_asked(trained: Trained, tmp_path: Path) -> None:
+    config = trained.run / "config.toml"
+    words = ("train", config, "--out", tmp_path, "--set", "targets.unet=cross-kv")
+    assert call(*words, "--steps", "1").code == 0
+    first = (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes()
+    assert call(*words, "--seed", "5").code == 1
+    assert (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes() == first
+    replaced = call(*words, "--seed", "5", "--overwrite")
+    assert replaced.code == 0
+    assert (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes() != first
+    back = re.search(r"what was dusk is in the trash; bring it back with: velatura (.*)", replaced.err)
+    assert back is not None and call(*back[1].split()).code == 0
+    assert (tmp_path / "dusk-2" / "style" / "dusk-2.safetensors").read_bytes() == first
+    assert not list(tmp_path.glob("queue.db*")), "the queue is not needed for it"
