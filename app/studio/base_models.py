@@ -1,4 +1,4 @@
-"""Base models: which are on this computer, what somebody has named, and how they are shown."""
+"""Base models: which are on this computer, and what a base that somebody has named is."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from app.errors import as_sentence
-from app.ui.train import text as words
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.models.files.find import Found, find_models
@@ -17,6 +17,13 @@ from trainers.models.files.source import find_source
 
 FRESH_FOR = 30.0
 """Seconds for which a search of the disk is believed."""
+STARTER_TITLE = "Velatura starter"
+NOT_HERE_YET = "It is not on this computer yet."
+ONLY_FOUND = (
+    "On a shared studio, only models of the list and hub ids can be taken. Ask whoever runs it to add this one."
+)
+Where = Literal["", "starter", "hub", "a1111", "comfyui", "folder", "path"]
+"""Where a base was found: `path` where somebody has typed it, "" where it was not found."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,11 @@ class Base:
     """What the config calls it: `starter`, a hub id, a path."""
     title: str
     family: str = ""
-    where: str = ""
+    where: Where = ""
     size: int = 0
     problem: str = ""
+    to_download: bool = False
+    """Whether it is at the hub and not on this computer."""
 
     @property
     def is_starter(self) -> bool:
@@ -64,10 +73,10 @@ class Bases:
         if HUB_ID.fullmatch(model) and not Path(model).expanduser().exists():
             return _at_hub(model)
         if not (self.anywhere or trusted):
-            return Base(model, model, problem=words.ONLY_FOUND)
+            return Base(model, model, problem=ONLY_FOUND)
         try:
             source = find_source(model)
-            return Base(model, source.title, _family(source.path), words.BY_PATH, size_of(source.path))
+            return Base(model, source.title, _family(source.path), "path", size_of(source.path))
         except VelaturaError as error:
             return Base(model, Path(model).name or model, problem=as_sentence(error))
 
@@ -75,16 +84,16 @@ class Bases:
 def _at_hub(model: str) -> Base:
     snapshot = cached_snapshot(model)
     if snapshot is None:
-        return Base(model, model, problem=words.NOT_HERE_YET)
+        return Base(model, model, problem=NOT_HERE_YET, to_download=True)
     try:
-        return Base(model, model, _family(snapshot), words.WHERE["hub"], size_of(snapshot))
+        return Base(model, model, _family(snapshot), "hub", size_of(snapshot))
     except VelaturaError as error:
         return Base(model, model, problem=as_sentence(error))
 
 
 def _known(found: Found) -> Base:
-    title = words.STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else found.path.stem
-    return Base(found.name, title, found.family.title, words.WHERE[found.kind], size_of(found.path))
+    title = STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else found.path.stem
+    return Base(found.name, title, found.family.title, found.kind, size_of(found.path))
 
 
 def _family(path: Path) -> str:

@@ -68,10 +68,11 @@ def method_cards(draft: Draft, base: Base) -> str:
 
 def base_line(base: Base) -> str:
     """The chosen base, and what is to be known of it."""
-    facts = " · ".join(filter(None, (base.family, base.where, readable_size(base.size) if base.size else "")))
+    size = readable_size(base.size) if base.size else ""
+    facts = " · ".join(filter(None, (base.family, words.WHERE.get(base.where, ""), size)))
     note = ""
     if base.problem:
-        can_fetch = base.problem == words.NOT_HERE_YET
+        can_fetch = base.to_download
         fetch = button(words.FETCH_IT, "download", base.model, "small") if can_fetch else ""
         note = f'<div class="note" role="status"><p>{text(base.problem)}</p>{fetch}</div>'
     elif base.is_starter:
@@ -95,7 +96,7 @@ def base_panel(draft: Draft, bases: Bases, downloads: Downloads, answer: str = "
 
 def answer(base: Base) -> str:
     """What is said about a base that was named and cannot be taken as it is."""
-    if base.problem == words.NOT_HERE_YET:
+    if base.to_download:
         fetch = button(words.FETCH_IT, "download", base.model, "small")
         return f'<p role="status"><b>{text(base.title)}</b> {text(base.problem)}</p>{fetch}'
     return f'<p class="problem" role="alert">{text(base.problem)}</p>'
@@ -175,7 +176,7 @@ def _fieldset(kind: str, legend: str, cards: Iterable[str]) -> str:
 
 
 def _found_row(base: Base, chosen: str) -> str:
-    facts = " · ".join((base.family, base.where, readable_size(base.size)))
+    facts = " · ".join((base.family, words.WHERE[base.where], readable_size(base.size)))
     taken = (
         f'<span class="taken">{text(words.TAKEN)}</span>'
         if base.model == chosen

@@ -94,15 +94,14 @@ OPENS_IN = "Opens in {}."
 MORE_METHODS = "More methods"
 THE_PRESETS_OWN = "{} takes this one by itself"
 
-STARTER_TITLE = "Velatura starter"
 WHERE: Mapping[str, str] = {
     "starter": "comes with Velatura",
     "hub": "downloaded",
     "a1111": "found in A1111",
     "comfyui": "found in ComfyUI",
     "folder": "found in your models folder",
+    "path": "from a path",
 }
-BY_PATH = "from a path"
 CHANGE, CLOSE, TAKE, TAKEN = "Change", "Close", "Take this one", "Chosen"
 STARTER_ONLY = (
     "A style made on the starter works only with the starter. It is good for trying things out; choose a real "
@@ -124,10 +123,6 @@ BY_NAME_HINT = (
 )
 BY_NAME_SHARED = "A hub id such as owner/name, or a model of the list above. Nothing is downloaded before you say so."
 LOOK_AT_IT = "Look at it"
-NOT_HERE_YET = "It is not on this computer yet."
-ONLY_FOUND = (
-    "On a shared studio, only models of the list and hub ids can be taken. Ask whoever runs it to add this one."
-)
 FETCH_IT = "Download it"
 TOKEN = "Access token of the hub"
 TOKEN_HINT = "From your page on the hub, under Access Tokens, once you have accepted the model's terms. It is not kept."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.base_models import Bases
+from app.studio.base_models import ONLY_FOUND, STARTER_TITLE, Bases
 from app.studio.dataset.drafts import Draft
 from app.studio.downloads import Download, Downloads
 from app.studio.paths import Paths
@@ -41,22 +41,23 @@ def models(tmp_path: Path, tiny_bases: dict[str, Path], monkeypatch: pytest.Monk
 
 def test_what_is_on_this_computer(paths: Paths, models: Path) -> None:
     starter, dreamy = Bases(anywhere=True).found()
-    assert starter.is_starter and starter.title == words.STARTER_TITLE and starter.size > 10**6
-    assert (dreamy.title, dreamy.family, dreamy.where) == ("dreamy", "Stable Diffusion 2", words.WHERE["folder"])
+    assert starter.is_starter and starter.title == STARTER_TITLE and starter.size > 10**6
+    assert (dreamy.title, dreamy.family, dreamy.where) == ("dreamy", "Stable Diffusion 2", "folder")
     shown = base_panel(Draft(id="x", public="y"), Bases(anywhere=True), Downloads(paths))
-    assert "dreamy" in shown and "Stable Diffusion 2" in shown and 'type="text"' in shown
+    assert "Stable Diffusion 2 · found in your models folder" in shown and words.WHERE["starter"] in shown
+    assert "dreamy" in shown and 'type="text"' in shown
 
 
 def test_a_base_that_somebody_names(paths: Paths, models: Path, tiny_bases: dict[str, Path], tmp_path: Path) -> None:
     bases = Bases(anywhere=True)
     named = bases.look(f" {tiny_bases['sdxl']} ")
     assert named.family == "Stable Diffusion XL" and not named.problem
-    assert bases.look("owner/name").problem == words.NOT_HERE_YET
+    assert bases.look("owner/name").to_download
     assert "there is no base model" in bases.look("/nowhere/at all").problem.lower()
     (tmp_path / "old.ckpt").write_bytes(b"x")
     assert "pickle" in bases.look(str(tmp_path / "old.ckpt")).problem
     shared = Bases(anywhere=False)
-    assert shared.look(str(tiny_bases["sdxl"])).problem == words.ONLY_FOUND
+    assert shared.look(str(tiny_bases["sdxl"])).problem == ONLY_FOUND
     assert shared.look(str(models / "dreamy")).problem == "" and shared.look("starter").is_starter
 
 

@@ -152,8 +152,8 @@ def test_how_far_it_is_and_what_it_waits_for_is_said(drawings, dusk):
 
     def said(state: State, place: int = 0, **facts: Any) -> str:
         other = replace(view, job=replace(view.job, folder=Path("Harbour blue"), kind="train"), state=State.TRAINING)
-        other = replace(other, said=Summary(step=10, steps=100, speed=0.1667))
-        mine = replace(view, state=state, place=place, said=Summary(**facts))
+        other = replace(other, summary=Summary(step=10, steps=100, speed=0.1667))
+        mine = replace(view, state=state, place=place, summary=Summary(**facts))
         return how_far(record, mine, {Path("other"): other} if place else {})
 
     assert said(State.QUEUED, 1) == "Waits for Harbour blue, about 9 min …"

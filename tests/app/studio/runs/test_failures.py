@@ -29,7 +29,7 @@ def view(tmp_path: Path, tiny_bases: dict[str, Path]) -> View:
 
 
 def failed(view: View, said: str, step: int = 0, saved: int = 0) -> View:
-    return replace(view, state=State.FAILED, line=said, said=replace(view.summary, step=step, saved=saved))
+    return replace(view, state=State.FAILED, line=said, summary=replace(view.summary, step=step, saved=saved))
 
 
 def test_what_goes_on_says_what_it_says(view):

@@ -58,6 +58,6 @@ def test_dropped_on_what_has_left_the_line_it_comes_first(queue):
 )
 def test_what_cancelling_loses_is_asked_before(queue, state, step, saved, note):
     view = queue.run("a")
-    view = replace(view, state=state, actions=("cancel",), said=replace(view.summary, step=step, saved=saved))
+    view = replace(view, state=state, actions=("cancel",), summary=replace(view.summary, step=step, saved=saved))
     (cancel,) = buttons(view, MACHINE_OWNER)
     assert note in cancel and ("data-note" in cancel) == bool(note)
