@@ -16,9 +16,9 @@ from app.studio.paths import Paths
 from app.studio.queue import Queue
 from tests.app.command import FEW_STEPS, Outcome, call, process
 from tests.app.files import write_broken_pictures, write_pictures
-from tests.trainers.conftest import quick_collection
+from tests.trainers.conftest import quick_runs
 
-__all__ = ["quick_collection"]
+__all__ = ["quick_runs"]
 
 
 @dataclass(frozen=True)

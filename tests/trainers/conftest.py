@@ -33,7 +33,7 @@ def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
 
 
 @pytest.fixture(scope="module")
-def quick_collection() -> Iterator[None]:
+def quick_runs() -> Iterator[None]:
     """Leave what is imported out of garbage collections: every run makes two, and they would be half of its time."""
     import diffusers
     import transformers

@@ -25,7 +25,7 @@ from trainers.training.batches import Batches
 from trainers.training.train import Result, train
 from trainers.training.trainee import Trainee
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_collection")]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_runs")]
 
 SET = "black-line"
 IMAGES = Path(str(files("presets") / "samples" / SET))

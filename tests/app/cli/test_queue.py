@@ -180,7 +180,7 @@ def test_a_queue_elsewhere(place, monkeypatch):
     assert names("queue") == ["dusk"] and "worker --out runs" in add("dawn", "--out", "runs").err
 
 
-@pytest.mark.usefixtures("quick_collection")
+@pytest.mark.usefixtures("quick_runs")
 def test_a_worker_does_what_waits_and_the_rest_goes_on_from_there(place, tiny_bases):
     quick = ("data.resolution=32", "sample.size=16", "sample.prompts=['a fox']")
     tiny = ["--base", tiny_bases["sd1"], *(word for setting in quick for word in ("--set", setting))]

@@ -25,7 +25,7 @@ from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
 def style_of(job):

@@ -33,7 +33,7 @@ from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import Run
 from trainers.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 ROOT = Path(__file__).parents[3]
 CPU = Offer(("cpu",), complete=True)

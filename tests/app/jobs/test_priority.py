@@ -18,7 +18,7 @@ from tests.trainers.tiny_runs import events_of
 from trainers.runs.run import Run
 from trainers.runs.threads import FILE, SPINS
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its priorities are classes")

@@ -32,7 +32,7 @@ from trainers.runs.heartbeat import Beat
 from trainers.runs.run import Run
 
 __all__ = ["small_cgroup"]
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 SLEEPS = "import time; time.sleep(300)"
 

@@ -16,7 +16,7 @@ from trainers.errors import VelaturaError
 from trainers.runs.events import read_events
 from trainers.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
 def told(job, kind):

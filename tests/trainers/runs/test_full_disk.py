@@ -17,7 +17,7 @@ from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 # For each place: the files that no longer fit, and the checkpoints that a run of two steps has by then.
 PLACES: dict[str, tuple[Callable[[Path], bool], list[int]]] = {

@@ -14,7 +14,7 @@ from trainers.runs.prepare import prepare
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
 def test_a_prepared_run_needs_no_originals_and_gives_the_same_bits(tiny_bases, images, tmp_path):

@@ -14,7 +14,7 @@ from trainers.runs.events import Event, Listener
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
 def test_sigterm_ends_a_run_on_the_starter_after_its_step_with_everything_saved(images, tmp_path):

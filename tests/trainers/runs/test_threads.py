@@ -152,7 +152,7 @@ def test_more_threads_than_cores_are_not_used_and_that_is_said(tmp_path, monkeyp
     assert "began with 64 threads, and 2 can run here" in note["message"]
 
 
-@pytest.mark.usefixtures("quick_collection")
+@pytest.mark.usefixtures("quick_runs")
 def test_a_resumed_run_computes_with_the_threads_that_it_began_with(quick, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1}, raising=False)
     config = quick({"train": {"steps": 4}})

@@ -20,7 +20,7 @@ from trainers.training.loop import Session
 from trainers.training.optim import parameter_groups
 from trainers.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 PIVOTAL: dict[str, Any] = {
     "tokens": {"word": "<dusk>", "vectors": 2},

@@ -13,7 +13,7 @@ from trainers.runs.run import Run
 from trainers.training.estimate import LOOKS, measure
 from trainers.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 from trainers.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
 class Bench:

@@ -31,7 +31,7 @@ def test_the_pictures_of_an_order_are_read_no_larger_than_they_were_drawn(tmp_pa
         kept(tmp_path, ORDER)
 
 
-@pytest.mark.usefixtures("quick_collection")
+@pytest.mark.usefixtures("quick_runs")
 def test_a_damaged_picture_of_before_does_not_cost_the_style(tiny_bases, images, tmp_path):
     def damage(event: Event) -> None:
         if event["type"] == "step" and event["step"] == 1:

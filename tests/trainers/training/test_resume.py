@@ -31,7 +31,7 @@ from trainers.runs.run import Run
 from trainers.training.reopen import export_again
 from trainers.training.train import Result, resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 PIVOTAL = {"word": "<dusk>", "vectors": 2, "norm_prior": 0.2, "stop": 0.75}
 

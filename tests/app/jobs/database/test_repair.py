@@ -26,7 +26,7 @@ from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
 def damage(store: Store) -> bytes:

@@ -37,15 +37,15 @@ from app.studio.styles.library import StyleLibrary
 from app.ui.playground import results_view
 from app.ui.playground.results_view import going
 from tests.app.jobs.working import CPU, do_next, line
-from tests.trainers.conftest import images, quick_collection
+from tests.trainers.conftest import images, quick_runs
 from tests.trainers.tiny_runs import quick_settings
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.training.train import train
 
-__all__ = ["images", "quick_collection"]
-pytestmark = pytest.mark.usefixtures("quick_collection")
+__all__ = ["images", "quick_runs"]
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 ANNA = "user:anna"
 
