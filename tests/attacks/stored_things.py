@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,8 @@ from app.studio.generation.generation import Record
 from app.studio.generation.request import Typed, Wish
 from app.studio.paths import Paths
 from app.studio.queue import Queue
+from app.studio.styles.entry import NOTE_KEYS
 from app.studio.styles.library import StyleLibrary
-from app.ui.styles.text import NOTES
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
 from tests.trainers.tiny_runs import write_images
@@ -122,7 +123,7 @@ class Things:
     def _styles(self) -> None:
         tensors = load_file(self._file_of("mine"))
         called = {"modelspec.trigger_phrase": self.short("phrase")}
-        told = {key: self.long(label_mark(label)) for label, key in NOTES}
+        told = {key: self.long(note_mark(key)) for key in NOTE_KEYS}
         told |= {key: self.long("key") for key in ("modelspec.thumbnail", "ss_network_module", "ss_output_name")}
         tags = {"ss_tag_frequency": json.dumps({self.long("folder"): {self.short("tag"): 9}})}
         for number, (mark, more) in enumerate({"phrased": called, "tagged": tags}.items(), 2):
@@ -181,6 +182,6 @@ def _hostile(things: Things, draft: Draft) -> Draft:
     )
 
 
-def label_mark(label: str) -> str:
-    """The mark of what a file says of itself, by what a page calls that."""
-    return label.lower().replace(" ", "-")
+def note_mark(key: str) -> str:
+    """The mark of what a file says of itself under a metadata key."""
+    return re.sub("[._]", "-", key)

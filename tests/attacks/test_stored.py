@@ -9,12 +9,12 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from app.studio.styles.entry import NOTE_KEYS
 from app.ui.middleware.routes import PAGES
-from app.ui.styles.text import NOTES
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import listen
 from tests.attacks.conftest import Site
-from tests.attacks.stored_things import VISITOR, Things, label_mark
+from tests.attacks.stored_things import VISITOR, Things, note_mark
 
 SHOWN = """marks => {
     const skipped = new Set(['SCRIPT', 'STYLE']);
@@ -103,7 +103,7 @@ def at_runs(visitor: Looking, things: Things) -> None:
 
 
 def at_styles(visitor: Looking, things: Things) -> None:
-    told = [label_mark(label) for label, _ in NOTES]
+    told = [note_mark(key) for key in NOTE_KEYS]
     visitor.at("styles", "phrased", "phrase", "tagged", "tag", "trained", "owner", *told)
     visitor.at("playground", "wish", "style", "model", "line", "typed-prompt", "typed-size", "typed-strength")
     visitor.at("trash", "thrown-style", "thrown-drawing", "thrown-run")

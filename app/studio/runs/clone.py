@@ -11,7 +11,7 @@ from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
 from app.studio.dataset.uploads import MOST_PICTURES, as_left_out, take
 from app.studio.names import unlike
 from app.studio.settings.plan import CARE, choose, chosen_layers, deciding_settings, from_table, values, with_choices
-from app.ui.components import text
+from app.units import counted
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.data.captions import base_caption
@@ -29,7 +29,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
     config, draft = run.config(), drafts.open(key)
     files = sorted(path for path in run.dataset.glob("*.png"))
     if not 0 < len(files) <= MOST_PICTURES:
-        raise VelaturaError(text.not_cloned(view.job.name, len(files), MOST_PICTURES))
+        raise VelaturaError(_refusal(view.job.name, len(files)))
     taken: list[Picture] = []
     wrong: list[LeftOut] = []
     for path in files:
@@ -90,3 +90,11 @@ def next_name(runs: Path, name: str) -> str:
     """A free name like that of a run: the next number where it is itself the second or third of its kind."""
     first = re.sub(r" \d+$", "", name)
     return unlike(runs, first if (runs / first).exists() else name)
+
+
+def _refusal(run: str, pictures: int) -> str:
+    """Why a run with so many pictures cannot be cloned into a draft."""
+    if not pictures:
+        return f"The pictures of {run} are no longer here, so that it cannot be cloned"
+    found = f"{run} has {counted(pictures, 'picture')}, and a page holds {MOST_PICTURES}"
+    return f"{found}; clone it with velatura queue clone"

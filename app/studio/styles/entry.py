@@ -11,7 +11,6 @@ from app.jobs.views import View
 from app.studio.downloads import OFFERS
 from app.studio.names import safe_name
 from app.studio.settings.differences import setting
-from app.ui.styles import text as words
 from trainers.config.presets import STARTER
 from trainers.formats.clients.compatibility import readings
 from trainers.formats.clients.convert import is_plain, why_not_plain
@@ -25,6 +24,19 @@ from trainers.runs.run import Run
 SAMPLED = 2**16
 """Bytes that are read at each of some places of a file to tell it from others."""
 LONGEST_WORDS, LONGEST_NOTE, MOST_TAGS = 80, 400, 5
+NO_NAME = "style"
+"""What a style is called whose file has no name that can be kept."""
+NOTE_KEYS = (
+    "modelspec.title",
+    "modelspec.author",
+    "modelspec.license",
+    "modelspec.description",
+    "modelspec.usage_hint",
+    "ss_sd_model_name",
+)
+"""What is read of a foreign file's metadata, in the order in which it is shown."""
+READ_AS = "read_as"
+"""The key of a note on how such a file is read."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class StyleEntry:
     owner: str = ""
     """The login of whoever trained or imported it; empty where it belongs to the machine's owner."""
     notes: tuple[tuple[str, str], ...] = ()
-    """What else the file of a style made elsewhere says of itself, with names of ours."""
+    """What else the file of a style made elsewhere says of itself, by metadata key, and how it is read (`read_as`)."""
     plain: bool = False
     """Whether diffusers loads the file as it is."""
     not_plain: str = ""
@@ -81,9 +93,9 @@ def read_trained(path: Path, view: View) -> StyleEntry:
         glance,
         outline,
         id=_hash(f"run|{view.job.name}".encode()),
-        name=safe_name(view.job.name) or words.NO_NAME,
+        name=safe_name(view.job.name) or NO_NAME,
         words=(plain(trigger, LONGEST_WORDS),) if trigger else (),
-        base=words.STARTER if starter else _title(base, dict(view.summary.facts).get("base")),
+        base=STARTER if starter else _title(base, dict(view.summary.facts).get("base")),
         base_model=STARTER if starter else _whole_path(base),
         run=view.job.name,
         owner=view.job.owner,
@@ -100,19 +112,19 @@ def read_found(path: Path) -> StyleEntry:
     family = next((family.title for family in FAMILIES if family.name == glance.base.family), "")
     # Many a stranger's style is called by a tag of its captions and says so nowhere else.
     called = glance.trained_words or (() if "velatura.config" in glance.metadata else glance.captions[:MOST_TAGS])
-    said = [(label, plain(glance.metadata.get(key, ""), LONGEST_NOTE)) for label, key in words.NOTES]
-    said += [(words.READ_AS, plain(note, LONGEST_NOTE)) for note in outline.notes]
+    notes = [(key, plain(glance.metadata.get(key, ""), LONGEST_NOTE)) for key in NOTE_KEYS]
+    notes += [(READ_AS, plain(note, LONGEST_NOTE)) for note in outline.notes]
     return _item(
         path,
         glance,
         outline,
         id=_fingerprint(path),
-        name=safe_name(path.stem) or words.NO_NAME,
+        name=safe_name(path.stem) or NO_NAME,
         words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in called))),
-        base=words.STARTER if starter else family,
+        base=STARTER if starter else family,
         base_model=STARTER if starter else "",
         run="",
-        notes=tuple((label, value) for label, value in said if value),
+        notes=tuple((key, value) for key, value in notes if value),
         plain=is_plain(outline),
         not_plain=plain(why_not_plain(outline), LONGEST_NOTE),
     )

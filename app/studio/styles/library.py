@@ -24,8 +24,7 @@ from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
 from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy
 from app.studio.queue import Queue
-from app.studio.styles.entry import LONGEST_WORDS, StyleEntry, check_numbers, plain, read_found, read_trained
-from app.ui.styles import text as words
+from app.studio.styles.entry import LONGEST_WORDS, NO_NAME, StyleEntry, check_numbers, plain, read_found, read_trained
 from trainers.errors import VelaturaError
 from trainers.formats.clients import peft
 from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
@@ -33,6 +32,9 @@ from trainers.runs.run import Run, plain_disk_errors, whole_file
 
 FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
 SUFFIX = ".safetensors"
+GONE = "this style is not here any more"
+HUGE = "it would be huge; a lower rank, or LoKr with factor 8, has such a file"
+"""Why diffusers has no file of a style that was trained here."""
 OWNERS = ".owners.json"
 """File among the styles that were made elsewhere, with who imported which."""
 OFFERED = "styles"
@@ -107,7 +109,7 @@ class StyleLibrary:
             with plain_disk_errors(self.paths.public / name):
                 return _offered(source, self.public(item), name, put)
         except FileNotFoundError as error:
-            raise VelaturaError(words.GONE) from error
+            raise VelaturaError(GONE) from error
 
     def for_diffusers(self, item: StyleEntry) -> Path | None:
         """The file of a style that diffusers loads, None where it is written when asked for.
@@ -117,9 +119,9 @@ class StyleLibrary:
         twin = item.path.with_name(f"{item.path.stem}-diffusers{SUFFIX}")
         if item.plain or (item.run and twin.is_file()):
             return item.path if item.plain else twin
-        reason = item.not_plain or (words.HUGE if item.run else "")
+        reason = item.not_plain or (HUGE if item.run else "")
         if reason:
-            raise VelaturaError(words.NOT_FOR_DIFFUSERS.format(item.name, reason))
+            raise VelaturaError(f"“{item.name}” cannot be had for diffusers, which reads plain LoRA only: {reason}")
         return None
 
     def word_of(self, item: StyleEntry) -> Path | None:
@@ -146,16 +148,16 @@ class StyleLibrary:
         """
         uploads = (folder or self.paths.uploads).resolve()
         if not (upload.resolve().is_relative_to(uploads) and upload.is_file()):
-            raise VelaturaError(words.NOT_AN_UPLOAD)
+            raise VelaturaError("this file did not arrive; add it again")
         coming = Path(tempfile.mkdtemp(dir=upload.parent))
         try:
             called = PurePosixPath(name.replace("\\", "/"))
-            shown = plain(called.name, LONGEST_WORDS) or words.THIS_FILE
+            shown = plain(called.name, LONGEST_WORDS) or "this file"
             if called.suffix.lower() != SUFFIX:
-                raise VelaturaError(words.NOT_SAFETENSORS.format(shown))
+                raise VelaturaError(no_safetensors(shown))
             if upload.stat().st_size > MOST_BYTES_A_FILE:
-                raise VelaturaError(words.TOO_LARGE.format(shown, MOST_BYTES_A_FILE // 2**20))
-            checked = coming / f"{safe_name(called.stem) or words.NO_NAME}{SUFFIX}"
+                raise VelaturaError(too_large(shown))
+            checked = coming / f"{safe_name(called.stem) or NO_NAME}{SUFFIX}"
             upload.replace(checked)
             return self._put(checked, shown, owner)
         finally:
@@ -167,10 +169,10 @@ class StyleLibrary:
         actor.check(item.name, item.owner)
         name = safe_name(typed)
         if not name:
-            raise VelaturaError(words.NAME_IT)
+            raise VelaturaError("a name needs at least one letter or digit")
         with self._lock, plain_disk_errors(item.path):
             if self._is_taken(name, item):
-                raise VelaturaError(words.TAKEN.format(name))
+                raise VelaturaError(f"there is a style called “{name}” already; choose another name")
             if item.run:
                 with whole_file(self._run(item).job.folder / ALIAS) as building:
                     building.write_text(name, encoding="utf-8")
@@ -190,7 +192,8 @@ class StyleLibrary:
         elif item.run:
             view = self._run(item)
             if view.state not in ENDED:
-                raise VelaturaError(words.BUSY.format(item.name, IN_WORDS[view.state]))
+                state = IN_WORDS[view.state]
+                raise VelaturaError(f"“{item.name}” cannot be deleted now: {state}; stop its run first")
             with Run(view.job.folder).training():  # not from under a process that trains it
                 thrown = style_item(self.queue.store, view.job.folder, item.name, item.owner)
                 Trash(self.queue.store).put(thrown)
@@ -261,7 +264,7 @@ class StyleLibrary:
         with self._lock, plain_disk_errors(self.paths.styles / checked.name):
             here = self.entry(found.id)
             if here is not None:
-                raise VelaturaError(words.HERE_ALREADY.format(here.name))
+                raise VelaturaError(f"this style is here already, as “{here.name}”")
             names = (found.name if number == 1 else f"{found.name} {number}" for number in range(1, 10_000))
             name = next(each for each in names if not self._is_taken(each))
             os.utime(checked)
@@ -288,31 +291,44 @@ class StyleLibrary:
     def _again(self, id: str) -> StyleEntry:
         item = self.entry(id)
         if item is None:
-            raise VelaturaError(words.GONE)
+            raise VelaturaError(GONE)
         return item
 
     def _run(self, item: StyleEntry) -> View:
         view = self.queue.run(item.run)
         if view is None:
-            raise VelaturaError(words.GONE)
+            raise VelaturaError(GONE)
         return view
 
     def _word(self, item: StyleEntry) -> Path:
         file = self.word_of(item)
         if file is None:
-            raise VelaturaError(words.NO_WORD_OF_ITS_OWN.format(item.name))
+            raise VelaturaError(f"“{item.name}” has no word of its own")
         return file
 
     def _peft(self, item: StyleEntry) -> Path:
         folder = self.peft_of(item)
         if folder is None:
-            raise VelaturaError(words.NO_PEFT.format(item.name))
+            raise VelaturaError(f"“{item.name}” has no form for PEFT, which reads turns of what linear layers read")
         return folder
 
     def _settings(self, item: StyleEntry) -> Path:
         if not item.run:
-            raise VelaturaError(words.NO_SETTINGS.format(item.name))
+            raise VelaturaError(f"“{item.name}” was made elsewhere, so its settings are not known here")
         return self._run(item).job.folder / "config.toml"
+
+
+def no_safetensors(name: str) -> str:
+    """Why a file of another kind is not taken in; the page says so before it sends one."""
+    return (
+        f"“{name}” does not end in .safetensors; only such files are taken in, since others can run code when they "
+        "are opened"
+    )
+
+
+def too_large(name: str) -> str:
+    """Why a file that is too large is not taken in; the page says so before it sends one."""
+    return f"“{name}” is larger than {MOST_BYTES_A_FILE // 2**20} MB, which is more than an upload may hold"
 
 
 def put_packed(folder: Path, place: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app.studio.styles.entry import StyleEntry
-from app.studio.styles.library import StyleLibrary
+from app.studio.styles.library import GONE, HUGE, StyleLibrary
 from app.ui.components.events import number, said
 from app.ui.styles import text as words
 from app.ui.web.html import file_address, text
@@ -27,7 +27,7 @@ def download_menu(library: StyleLibrary, item: StyleEntry) -> str:
         told = words.SAME_FILE if file == item.path else told
         found.append(_choice(item, "diffusers", words.FOR_DIFFUSERS, told))
     except (FileNotFoundError, VelaturaError):  # there can be none, or it was deleted in this moment
-        reason = text(words.NOT_POSSIBLE.format(item.not_plain or words.HUGE))
+        reason = text(words.NOT_POSSIBLE.format(item.not_plain or HUGE))
         found.append(f'<p class="not-to-be-had"><b>{text(words.FOR_DIFFUSERS)}</b><small>{reason}</small></p>')
     packed = library.peft_of(item)
     if packed is not None:
@@ -63,7 +63,7 @@ def make_download(library: StyleLibrary, event: gr.EventData) -> dict[str, Any]:
     format, _, identifier = said(event, "what").partition(" ")
     item = library.entry(identifier)
     if item is None:
-        raise VelaturaError(words.GONE)
+        raise VelaturaError(GONE)
     place = library.download(item, format)
     return {"address": file_address(place), "name": place.name, "nonce": number(event, "at")}
 

@@ -145,13 +145,6 @@ def cloned(run: str, aside: int) -> str:
     return " ".join(filter(None, (CLONE_OF.format(run) if run else "", kept)))
 
 
-def not_cloned(run: str, pictures: int, most: int) -> str:
-    """Why a run cannot be cloned on the page."""
-    if not pictures:
-        return f"The pictures of {run} are no longer here, so that it cannot be cloned"
-    return f"{run} has {counted(pictures, 'picture')}, and a page holds {most}; clone it with velatura queue clone"
-
-
 def foreign(address: str) -> str:
     """Why a file that lies elsewhere is not taken."""
     return f"This studio fetches nothing from elsewhere: download {address[:200]} and upload the file itself."

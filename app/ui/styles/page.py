@@ -16,6 +16,7 @@ from app.jobs.views import View
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
+from app.studio.styles.library import GONE, no_safetensors, too_large
 from app.ui.components import text as shared
 from app.ui.components.download_menu import make_download
 from app.ui.components.events import actor_of, items, number, said, sender_of
@@ -133,18 +134,18 @@ class StylesPage:
     def _item(self, identifier: str) -> StyleEntry:
         item = self.library.entry(identifier)
         if item is None:
-            raise VelaturaError(words.GONE)
+            raise VelaturaError(GONE)
         return item
 
     def _take_in(self, file: dict[str, Any], folder: Path, owner: str) -> StyleEntry:
         """Take in one file that the page has sent, or say why it has not sent it."""
         name, problem = str(file.get("name", ""))[:MOST_NAME], file.get("problem")
         if problem == "other":
-            raise VelaturaError(words.NOT_SAFETENSORS.format(name))
+            raise VelaturaError(no_safetensors(name))
         if problem == "large":
-            most, anywhere = MOST_BYTES_A_FILE // 2**20, self.services.bases.anywhere
+            anywhere = self.services.bases.anywhere
             place = words.PUT_IT.format(self.services.paths.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
-            raise VelaturaError(f"{words.TOO_LARGE.format(name, most)}. {place}")
+            raise VelaturaError(f"{too_large(name)}. {place}")
         if problem == "failed":
             raise VelaturaError(words.ARRIVED_NOT.format(name))
         if problem:  # in the words in which it was refused on its way in
@@ -156,7 +157,7 @@ class StylesPage:
         if what == "rename":
             return banner(words.RENAMED.format(self.library.rename(item, said(event, "name"), actor=actor).name))
         if what not in ("delete", "discard"):
-            raise VelaturaError(words.GONE)
+            raise VelaturaError(GONE)
         with_run = bool(item.run) and said(event, "with_run") == "on"
         deleted = self.library.remove(item, with_run, actor=actor)
         return undoable((words.DELETED_BOTH if with_run else words.DELETED).format(item.name), deleted)

@@ -5,25 +5,6 @@ from __future__ import annotations
 from app.ui.runs.text import METHODS
 from app.ui.train.text import TECHNIQUES
 
-# The style library
-STARTER = "starter"
-NO_NAME = "style"
-THIS_FILE = "this file"
-NOT_AN_UPLOAD = "this file did not arrive; add it again"
-NOT_SAFETENSORS = (
-    "“{}” does not end in .safetensors; only such files are taken in, since others can run code when they are opened"
-)
-TOO_LARGE = "“{}” is larger than {} MB, which is more than an upload may hold"
-HERE_ALREADY = "this style is here already, as “{}”"
-NAME_IT = "a name needs at least one letter or digit"
-TAKEN = "there is a style called “{}” already; choose another name"
-BUSY = "“{}” cannot be deleted now: {}; stop its run first"
-GONE = "this style is not here any more"
-NO_SETTINGS = "“{}” was made elsewhere, so its settings are not known here"
-NOT_FOR_DIFFUSERS = "“{}” cannot be had for diffusers, which reads plain LoRA only: {}"
-HUGE = "it would be huge; a lower rank, or LoKr with factor 8, has such a file"
-
-# The page
 TITLE = "Styles"
 NONE_YET = ("No styles yet", "Every style you train or import appears here, ready to download and to try.")
 ON_ITS_WAY = ("Your first style is on its way", "It appears here as soon as its file is written.")
@@ -52,16 +33,16 @@ ON, ON_UNKNOWN = "on {}", "for an unknown base"
 NO_WORDS = "Needs no trigger word."
 FOREIGN, FOREIGN_SILENT = "Made elsewhere: these words come from the file.", "Made elsewhere: the file names no words."
 FILE_SAYS = "What the file says"
-NOTES = (
-    ("Title", "modelspec.title"),
-    ("Author", "modelspec.author"),
-    ("Licence", "modelspec.license"),
-    ("Description", "modelspec.description"),
-    ("How to use it", "modelspec.usage_hint"),
-    ("Made on", "ss_sd_model_name"),
-)
-"""What is shown of a foreign file's metadata, each with its key."""
-READ_AS = "How it is read"
+NOTES = {
+    "modelspec.title": "Title",
+    "modelspec.author": "Author",
+    "modelspec.license": "Licence",
+    "modelspec.description": "Description",
+    "modelspec.usage_hint": "How to use it",
+    "ss_sd_model_name": "Made on",
+    "read_as": "How it is read",
+}
+"""What is shown of a foreign file, by its metadata key."""
 DOWNLOAD, TRY_IT = "Download", "Try it"
 FOR_TOOLS, FOR_DIFFUSERS = "For {}", "For diffusers"
 FOR_STARTER, FOR_NOBODY, AS_IT_IS = "For Velatura and its starter", "For Velatura", "The file as it is"
@@ -71,8 +52,6 @@ ONLY_HERE = "For Velatura, here or elsewhere"
 SETTINGS = "Settings"
 THE_WORD, WORD_SAID = "Its word, for the embeddings folder", "{}, .safetensors"
 FOR_PEFT, PEFT_SAID = "For PEFT", "{}, .zip: the turns themselves, exact at any strength"
-NO_PEFT = "“{}” has no form for PEFT, which reads turns of what linear layers read"
-NO_WORD_OF_ITS_OWN = "“{}” has no word of its own"
 TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .toml file, to train it again"
 NOT_POSSIBLE = "Not possible: {}."
 MADE_WHEN_ASKED = "written as plain LoRA when you ask for it"

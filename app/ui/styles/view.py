@@ -79,7 +79,7 @@ def _words(item: StyleEntry) -> str:
 def _notes(item: StyleEntry) -> str:
     if not item.notes:
         return ""
-    rows = "".join(f"<div><dt>{text(label)}</dt><dd>{text(said)}</dd></div>" for label, said in item.notes)
+    rows = "".join(f"<div><dt>{text(words.NOTES[key])}</dt><dd>{text(note)}</dd></div>" for key, note in item.notes)
     return (
         f'<details class="fold-in" data-keep><summary>{text(words.FILE_SAYS)}</summary><dl class="notes-of">{rows}</dl>'
         "</details>"

@@ -19,7 +19,7 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.studio.paths import Paths, UploadFolder
 from app.studio.queue import Queue
-from app.studio.styles.entry import StyleEntry
+from app.studio.styles.entry import NOTE_KEYS, READ_AS, StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.download_menu import download_menu
 from app.ui.styles import text as words
@@ -224,7 +224,8 @@ def test_a_stranger_s_words_are_only_words(library):
     item = send(library, LORA, "blot.safetensors", **metadata)
     assert item.words == ("<b>blot</b> ${document.title='x'} {{1+1}} \"'",)
     notes = dict(item.notes)
-    assert notes["Made on"] == "../x" and len(notes["Author"]) == 400 and notes["Author"].isprintable()
+    assert notes["ss_sd_model_name"] == "../x"
+    assert len(notes["modelspec.author"]) == 400 and notes["modelspec.author"].isprintable()
     assert (item.method, item.family, item.base, item.base_model, item.run) == (
         "lora",
         "sd1",
@@ -381,8 +382,10 @@ def test_an_alpha_that_a_file_alone_does_not_tell_is_said_on_its_card(library):
     layer = "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
     adapter = {f"{layer}.lora_A.weight": torch.ones(2, 768), f"{layer}.lora_B.weight": torch.ones(8, 2)}
     item = send(library, adapter, "adapter_model.safetensors")
-    ((label, said),) = item.notes
-    assert label == words.READ_AS and "it is read with alpha = rank" in said
+    ((key, note),) = item.notes
+    assert key == READ_AS and "it is read with alpha = rank" in note
+    assert f"<dt>How it is read</dt><dd>{note}" in card(library, item, None, MACHINE_OWNER)
+    assert set(words.NOTES) == {*NOTE_KEYS, READ_AS}, "the card has a name for each note"
 
 
 def test_a_dora_of_another_tool_is_taken_but_not_for_diffusers(library):
@@ -395,7 +398,7 @@ def test_a_dora_of_another_tool_is_taken_but_not_for_diffusers(library):
 def test_a_loha_of_another_tool_is_written_anew_for_diffusers(trained, library, tiny_trees):
     loha = next(item for item in trained.entries() if item.run == "soft")
     item = send(library, loha.path.read_bytes(), "soft.safetensors")
-    assert (item.words, item.notes) == (("soft style",), (("Title", "soft"), ("Made on", "sd1")))
+    assert (item.words, item.notes) == (("soft style",), (("modelspec.title", "soft"), ("ss_sd_model_name", "sd1")))
     assert library.for_diffusers(item) is None
     file = library.download(item, "diffusers")
     assert file.name == "soft-diffusers.safetensors" and file.is_relative_to(library.paths.public)
