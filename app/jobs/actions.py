@@ -378,9 +378,9 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
 
 def _laid_over(config: Config, changes: Mapping[str, Any]) -> Config:
     from trainers.config.build import as_table, build_config
-    from trainers.config.layers import shorten_warmup
+    from trainers.config.layers import layers
 
-    return build_config(shorten_warmup(as_table(config), changes), changes)
+    return build_config(*layers(file=as_table(config), above=(changes,)))
 
 
 def _setting(config: Config, key: str) -> Any:

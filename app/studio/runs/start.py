@@ -16,9 +16,8 @@ from app.studio.services import Services
 from app.studio.settings.plan import all_layers, choose, nested, with_choices
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table, build_config
-from trainers.config.layers import shorten_warmup
 from trainers.config.presets import find_preset
-from trainers.config.tables import lay_over, overlay
+from trainers.config.tables import overlay
 from trainers.device import choose_device
 from trainers.errors import VelaturaError
 
@@ -27,11 +26,11 @@ def start_run(services: Services, draft: Draft, actor: Actor, settings: Mapping[
     """Put a draft's run in line under its name or the next free one, `settings` laid over its own; the actor's job."""
     store = services.queue.store
     name = unlike(store.runs, name_of(draft.name or suggest(draft)))
-    table = shorten_warmup(lay_over(*all_layers(draft)), settings or {})
     with tempfile.TemporaryDirectory(dir=services.paths.root, prefix="start-") as place:
         pictures = Path(place).absolute() / "pictures"
         services.drafts.write_dataset(draft, pictures)
-        config = build_config(table, settings or {}, {"name": name, "data": {"images": str(pictures)}})
+        fixed = {"name": name, "data": {"images": str(pictures)}}
+        config = build_config(*all_layers(draft, settings or {}, fixed))
         _check_switches(settings or {}, as_table(config))
         return actions.add(store, config, actor=actor)
 

@@ -8,11 +8,11 @@ from typing import Any
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.names import safe_name
 from app.studio.settings.fields import SET_ELSEWHERE, Field, find_field, list_fields
-from app.studio.settings.techniques import WORD, first_value, what_comes_with
+from app.studio.settings.techniques import WORD, first_value
 from trainers.adapters.methods import METHODS
 from trainers.config.build import KEY_FIRST, build_config, find_problems
 from trainers.config.config import Config
-from trainers.config.layers import shorten_warmup
+from trainers.config.layers import layers
 from trainers.config.migrations import migrate
 from trainers.config.presets import Preset, find_preset
 from trainers.config.tables import lay_over, overlay
@@ -21,8 +21,6 @@ from trainers.errors import VelaturaError
 
 CARE = ("quick", "balanced", "faithful", "tiny-file", "low-memory")
 """The presets that people choose from; those named after a method give that method's settings."""
-SUBJECT: Mapping[str, Any] = {"data": {"flip": False}}
-"""A face mirrored is another face; the word for a new thing has to be learned too, where the method can."""
 UNNAMED = "style"
 """Stands for the name until there is one."""
 METHOD_KEY = "method."
@@ -44,31 +42,29 @@ def learns_word_alone(choices: Choices) -> bool:
 
 
 def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
-    """The settings tables of preset, method, techniques that are on, aim, and of what the three steps have gathered.
+    """All settings tables of a draft without what was changed by hand, later ones over earlier ones."""
+    return all_layers(draft)[:-1]
 
-    What was changed by hand is not among them.
+
+def all_layers(draft: Draft, *more: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The settings tables of preset, method, techniques that are on and aim, of what the three steps have gathered, of
+    what was changed by hand, and `more`, later ones over earlier ones.
     """
     choices, method = draft.choices, method_of(draft.choices)
     changed = nested(changed_settings(choices))
-    layers: list[Mapping[str, Any]] = [shorten_warmup(_preset(choices).settings_for(choices.base), changed)]
-    if not method:
-        layers = [{section: table for section, table in layers[0].items() if section != "method"}]
-    elif method != _preset(choices).method:
-        layers.append(_method_settings(method, choices.base))
-    on = techniques_on(*layers, changed)
-    layers += [what_comes_with(one, method, choices.base) for one in on]
-    if choices.aim == "subject":
-        layers += [SUBJECT, {"targets": {"text_encoder": METHODS[method].text_preset}} if method else {}]
-    own: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": choices.base}}
-    own["data"] = {"trigger": draft.trigger}
+    preset = _preset(choices).name
+    on = techniques_on(*layers(preset=preset, base=choices.base, method=method, above=(changed,)))
+    gathered: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": choices.base}}
+    gathered["data"] = {"trigger": draft.trigger}
     if draft.prompts:
-        own["sample"] = {"prompts": list(draft.prompts)}
-    return [*layers, own]
+        gathered["sample"] = {"prompts": list(draft.prompts)}
+    above = (gathered, changed, *more)
+    return [*layers(preset=preset, base=choices.base, method=method, techniques=on, aim=choices.aim, above=above)]
 
 
-def techniques_on(*layers: Mapping[str, Any]) -> list[Technique]:
+def techniques_on(*tables: Mapping[str, Any]) -> list[Technique]:
     """The techniques beside the method that these settings have on."""
-    table = lay_over(*layers)
+    table = lay_over(*tables)
     return [one for one in BESIDE_METHODS if one.is_on(table)]
 
 
@@ -83,14 +79,9 @@ def changed_settings(choices: Choices) -> dict[str, Any]:
     return changed
 
 
-def all_layers(draft: Draft) -> list[Mapping[str, Any]]:
-    """All settings tables of a draft, later ones over earlier ones."""
-    return [*chosen_layers(draft), nested(changed_settings(draft.choices))]
-
-
 def plan(draft: Draft, **more: Any) -> Config:
     """The config of the draft, with `more` over it. VelaturaError says what is wrong with it."""
-    return build_config(*all_layers(draft), more)
+    return build_config(*all_layers(draft, more))
 
 
 def problems(draft: Draft) -> dict[str, str]:
@@ -100,9 +91,9 @@ def problems(draft: Draft) -> dict[str, str]:
     return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
 
 
-def values(layers: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
-    """The value of every field under these layers, as far as it goes by key, right or wrong."""
-    table = lay_over(*layers)
+def values(tables: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
+    """The value of every field under these tables, as far as it goes by key, right or wrong."""
+    table = lay_over(*tables)
     implied = METHODS[method].implied(table.get("method", {})) if method else {}
     defaults = {f"{METHOD_KEY}{name}": value for name, value in implied.items()}
     return {one.key: _at(table, one.key, defaults.get(one.key, one.default)) for one in list_fields(method)}
@@ -230,19 +221,6 @@ def _preset(choices: Choices) -> Preset:
         return find_preset(choices.preset)
     except VelaturaError:
         return find_preset("balanced")
-
-
-def _method_settings(method: str, base: str) -> dict[str, Any]:
-    """A method's own section and learning rate from the preset named after it; its defaults where there is none."""
-    try:
-        settings = find_preset(method).settings_for(base)
-    except VelaturaError:
-        return {"method": {"name": method}}
-    rate = settings.get("train", {}).get("learning_rate")
-    found = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
-    if "targets" in settings:  # some sit where others do not
-        found["targets"] = settings["targets"]
-    return found
 
 
 def _without_idle(draft: Draft, technique: Technique, before: Mapping[str, str]) -> Draft:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from trainers.config.build import dump_config
+from trainers.config.build import as_table, build_config, dump_config
 from trainers.config.config import Config
-from trainers.config.layers import gather_config
+from trainers.config.layers import gather_config, layers
 from trainers.config.presets import find_preset
+from trainers.config.tables import lay_over
+from trainers.config.techniques import BESIDE_METHODS
 from trainers.errors import VelaturaError
 
 
@@ -71,6 +73,40 @@ def test_a_warm_up_that_was_asked_for_stays() -> None:
     assert gather("train.warmup=3", steps=5).train.warmup == 3
     with pytest.raises(VelaturaError, match=r"train\.warmup = 5 leaves no step"):
         gather("train.warmup=5", steps=5)
+
+
+def test_a_files_warm_up_leaves_room_for_few_steps_too(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(dump_config(gather("train.warmup=50", steps=100, images=tmp_path)), encoding="utf-8")
+    assert gather(file=file).train.warmup == 50
+    assert gather(file=file, steps=20).train.warmup == 2
+    whole = as_table(gather(file=file))
+    assert build_config(*layers(file=whole, above=({"train": {"steps": 20}},))).train.warmup == 2
+
+
+def test_each_layer_lies_over_the_one_below() -> None:
+    qlora = next(one for one in BESIDE_METHODS if one.name == "qlora")
+    file = {"name": "filed", "train": {"ema": 0.9, "steps": 7, "learning_rate": 0.5}, "data": {"flip": True}}
+    word, last = {"data": {"trigger": "dusk"}, "seed": 1}, {"seed": 2}
+    found = layers(
+        file=file, preset="balanced", base="a/b", method="lokr", techniques=[qlora], aim="subject", above=(word, last)
+    )
+    table, balanced = lay_over(*found), find_preset("balanced").settings_for("a/b")
+    assert found[0] is file and found[-2:] == (word, last)
+    assert table["name"] == "filed" and table["train"]["ema"] == 0.9, "of the file, where nothing above says otherwise"
+    assert table["train"]["steps"] == balanced["train"]["steps"], "a preset lies over a file"
+    lokr = find_preset("lokr").settings_for("a/b")
+    assert table["method"] == lokr["method"]
+    assert table["train"]["learning_rate"] == lokr["train"]["learning_rate"], "a method lies over the preset"
+    assert table["train"]["gradient_checkpointing"], "comes with qlora"
+    assert table["data"] == {"flip": False, "trigger": "dusk"}, "an aim lies over them, and what is asked for over all"
+    assert table["targets"]["text_encoder"] == "attn" and table["seed"] == 2
+
+
+def test_a_word_alone_has_no_method_and_a_warm_up_too_large_for_any_layer_is_cut_once() -> None:
+    found = layers(preset="balanced", method="", aim="subject", above=({"train": {"steps": 3}},))
+    assert not any("method" in table or "text_encoder" in table.get("targets", {}) for table in found)
+    assert [table for table in found if table == {"train": {"warmup": 0}}] == [{"train": {"warmup": 0}}]
 
 
 def test_another_method_brings_its_own_settings() -> None:
