@@ -107,3 +107,9 @@ def size_of(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def base_name(model: str) -> str:
+    """What a base model is called; of one that is a file, only the file."""
+    is_path = model.endswith(".safetensors") or Path(model).is_absolute()  # else a hub id, or the starter
+    return Path(model).name if is_path else model

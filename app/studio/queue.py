@@ -19,7 +19,6 @@ from app.jobs.store import TRAIN, Store
 from app.jobs.trash.trash import TrashItem
 from app.jobs.views import View, Watcher
 from app.studio.paths import Paths
-from app.ui.runs import text as words
 from trainers.errors import VelaturaError
 
 LONGEST_NAME = 200
@@ -45,6 +44,19 @@ class Seen:
     def small(self) -> list[View]:
         """What else uses the computer, or waits for it."""
         return [view for view in self.views if view.job.kind != TRAIN and view.state not in ENDED]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the computer does at one moment."""
+
+    view: View | None = None
+    """The job at work; of several one."""
+    more: int = 0
+    """How many others are at work."""
+    waiting: int = 0
+    is_known: bool = True
+    """Whether the queue can be read."""
 
 
 class Queue:
@@ -151,23 +163,14 @@ class Queue:
             shutil.rmtree(public, ignore_errors=True)
         return thrown
 
-    def in_short(self) -> tuple[str, bool]:
-        """One line on what the computer does, and whether it does anything."""
+    def activity(self) -> Activity:
+        """What the computer does now."""
         seen = self.look()
         if seen.problem is not None:
-            return words.QUEUE_PROBLEM, False
+            return Activity(is_known=False)
         busy = [view for view in seen.views if view.state not in ENDED and view.state != State.QUEUED]
         waiting = sum(view.state == State.QUEUED for view in seen.views)
-        parts = [_in_short(view) for view in busy[:1]]
-        parts += [f"{len(busy) - 1} more"] if len(busy) > 1 else []
-        parts += [f"{waiting} waiting"] if waiting else []
-        return ", ".join(parts), bool(busy)
-
-
-def _in_short(view: View) -> str:
-    name = view.job.name if view.job.kind == TRAIN else words.SMALL.get(view.job.kind, view.job.kind)
-    done = share(view)
-    return f"{name}: {done:.0%}" if done or view.job.kind == TRAIN else name
+        return Activity(busy[0] if busy else None, max(0, len(busy) - 1), waiting)
 
 
 def share(view: View) -> float:

@@ -38,6 +38,7 @@ from app.ui.middleware.stack import checks
 from app.ui.playground import page as playground
 from app.ui.runs import compare, run
 from app.ui.runs import list as runs
+from app.ui.runs.text import activity
 from app.ui.styles import page as styles
 from app.ui.train import page as train
 from app.ui.trash import page as trash
@@ -204,7 +205,8 @@ def _say_now(services: Services) -> Callable[[Request], JSONResponse]:
     """What the bar of every page asks for: the state of the computer in one line."""
 
     def answer(request: Request) -> JSONResponse:
-        line, busy = services.queue.in_short()
-        return JSONResponse({"line": line or text.FREE, "busy": busy}, headers={"cache-control": "no-store"})
+        now = services.queue.activity()
+        body = {"line": activity(now) or text.FREE, "busy": now.view is not None}
+        return JSONResponse(body, headers={"cache-control": "no-store"})
 
     return answer

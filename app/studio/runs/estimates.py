@@ -10,8 +10,6 @@ from app.state_file import StateFile
 from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
 from app.studio.settings.plan import CARE, choose, plan
-from app.ui.train import text as words
-from app.units import readable_size, readable_time
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
@@ -37,11 +35,6 @@ class Cost:
     at_most: bool = False
     """Whether the file may be smaller, of a method that moves its rank."""
 
-    @property
-    def file_size(self) -> str:
-        """The file's size as people read it."""
-        return (words.AT_MOST if self.at_most else "{}").format(readable_size(self.file))
-
     def disk(self, config: Config, pictures: int) -> int:
         """About how many bytes a run leaves: checkpoints with the optimizer's state, the file, and its pictures."""
         checkpoint = self.trained * 12
@@ -66,8 +59,8 @@ class Measured:
         """What was measured for these settings and so many pictures; None where nothing was."""
         return (self._file.read() or {}).get(cost_key(config, pictures))
 
-    def costs(self, draft: Draft) -> dict[str, str]:
-        """By preset, in words, what was measured with everything else as the draft has it."""
+    def costs(self, draft: Draft) -> dict[str, Cost]:
+        """By preset, what was measured with everything else as the draft has it."""
         costs = {}
         for name in CARE:
             try:
@@ -75,7 +68,7 @@ class Measured:
             except VelaturaError:
                 continue
             if cost := self.cost(config, len(draft.pictures)):
-                costs[name] = f"{readable_time(cost.seconds)} · {cost.file_size}"
+                costs[name] = cost
         return costs
 
 

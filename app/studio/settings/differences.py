@@ -1,4 +1,4 @@
-"""The settings in which runs differ, as *All settings* calls them."""
+"""The settings in which runs differ."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.studio.base_models import base_name
 from app.studio.settings.fields import FOLDS, Field, find_field, list_fields
 from app.studio.settings.plan import values
-from app.ui.runs import compare_text as words
-from app.ui.runs import text
-from app.ui.runs.run_view import base_name
-from app.ui.train.text import NOTHING
 from trainers.adapters.methods import METHODS
 from trainers.runs.run import Run
 
+ABSENT = object()
+"""The value of a setting that a run's method does not have."""
 OWN = ("schema_version", "name", "data.images")
 """Settings that are every run's own, whatever it learns."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting in which runs differ: its name in words, its key, and what each run has."""
+    """A setting in which runs differ, and what each run has: a value, or ABSENT."""
 
-    title: str
-    key: str
-    shown: tuple[str, ...]
+    field: Field
+    values: tuple[Any, ...]
 
 
 def read_settings(run: Path) -> Mapping[str, Any]:
@@ -52,10 +50,11 @@ def find_differences(tables: Sequence[Mapping[str, Any]]) -> list[Difference]:
     found = []
     for key in sorted((key for key in keys if key not in OWN), key=lambda key: FOLDS.index(keys[key])):
         fields = [find_field(key, method) for method in methods]
-        shown = [_shown(one, each.get(key)) for one, each in zip(fields, known, strict=True)]
-        default = [_shown(one, one.default if one else None) for one in fields]
+        known_values = [each.get(key) if one else ABSENT for one, each in zip(fields, known, strict=True)]
+        shown = [_shown(one, value) for one, value in zip(fields, known_values, strict=True)]
+        default = [_shown(one, one.default if one else ABSENT) for one in fields]
         if len(set(shown)) > 1 and (all(fields) or shown != default):
-            found.append(Difference(next(one.title for one in fields if one), key, tuple(shown)))
+            found.append(Difference(next(one for one in fields if one), tuple(known_values)))
     return found
 
 
@@ -64,11 +63,8 @@ def _method(table: Mapping[str, Any]) -> str:
     return name if name in METHODS else "lora"
 
 
-def _shown(one: Field | None, value: Any) -> str:
-    if one is None:  # another method's
-        return words.NOT_OF_IT
-    if one.key == "base.model":
-        return base_name(str(value))
-    if one.key == "method.name":
-        return text.method(str(value))
-    return one.show(value) or NOTHING
+def _shown(one: Field | None, value: Any) -> str | None:
+    """What is compared: as a value is shown, since what looks the same is no difference to people."""
+    if one is None:
+        return None
+    return base_name(str(value)) if one.key == "base.model" else one.show(value)

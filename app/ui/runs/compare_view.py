@@ -10,8 +10,10 @@ from typing import Any
 from app.jobs.losses import Curve
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.views import View
+from app.studio.base_models import base_name
 from app.studio.runs.samples import Sample, by_words, newest_whole
-from app.studio.settings.differences import find_differences, setting
+from app.studio.settings.differences import ABSENT, find_differences, setting
+from app.studio.settings.fields import Field
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.download_menu import download_menu
@@ -20,6 +22,7 @@ from app.ui.runs import run_view
 from app.ui.runs import text as run_words
 from app.ui.runs.curve import draw_together, line_mark
 from app.ui.runs.samples_view import sample_button
+from app.ui.train.text import NOTHING
 from app.ui.web.html import banner, text, wide_table
 
 FEWEST, MOST = 2, 4
@@ -136,13 +139,22 @@ def _differences(sides: Sequence[Side]) -> str:
         f'<th scope="col">{_whose(place, side)}</th>' for place, side in enumerate(sides, 1) if side.settings
     )
     rows = "".join(
-        f'<tr><th scope="row">{text(one.title)} <code>{text(one.key).replace(".", ".<wbr>")}</code></th>'
-        f"{''.join(f'<td>{text(shown)}</td>' for shown in one.shown)}</tr>"
+        f'<tr><th scope="row">{text(one.field.title)} <code>{text(one.field.key).replace(".", ".<wbr>")}</code></th>'
+        f"{''.join(f'<td>{text(_value(one.field, value))}</td>' for value in one.values)}</tr>"
         for one in found
     )
     head = f'<tr><th scope="col">{text(words.SETTING)}</th>{heads}</tr>'
     table = wide_table(words.DIFFERENCES, "settings-table", head + rows)
     return _section(words.DIFFERENCES, "differing", unread + table)
+
+
+def _value(field: Field, value: Any) -> str:
+    """A setting of a run as *All settings* shows it."""
+    if value is ABSENT:
+        return words.NOT_OF_IT
+    if field.key == "base.model":
+        return base_name(str(value))
+    return run_words.method(str(value)) if field.key == "method.name" else field.show(value) or NOTHING
 
 
 def _losses(sides: Sequence[Side]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
+from app.studio.base_models import base_name
 from app.ui.runs import text as words
 from app.ui.web.html import text
 from app.units import readable_size, readable_speed, readable_time
@@ -93,9 +94,3 @@ def _method_and_base(run: Path, stamp: tuple[int, ...]) -> tuple[str, str]:
     except (ValueError, KeyError, TypeError, AttributeError):
         return "", ""
     return method, base_name(base)
-
-
-def base_name(model: str) -> str:
-    """What a base model is called; of one that is a file, only the file."""
-    is_path = model.endswith(".safetensors") or Path(model).is_absolute()  # else a hub id, or the starter
-    return Path(model).name if is_path else model

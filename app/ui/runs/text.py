@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from app.jobs.permissions import Actor
 from app.jobs.states import State
+from app.jobs.store import TRAIN
+from app.studio.queue import Activity, share
 
 TITLE = "Runs"
 NO_RUNS = ("No runs yet", "A run is one training, from your pictures to a style file.")
@@ -139,6 +141,20 @@ METHODS = {
     "full": "Full fine-tuning",
     "textual-inversion": "Textual inversion",
 }
+
+
+def activity(now: Activity) -> str:
+    """What the computer does, in one line; empty where it does nothing."""
+    if not now.is_known:
+        return QUEUE_PROBLEM
+    parts = []
+    if now.view is not None:
+        job, done = now.view.job, share(now.view)
+        name = job.name if job.kind == TRAIN else SMALL.get(job.kind, job.kind)
+        parts.append(f"{name}: {done:.0%}" if done or job.kind == TRAIN else name)
+    parts += [f"{now.more} more"] if now.more else []
+    parts += [f"{now.waiting} waiting"] if now.waiting else []
+    return ", ".join(parts)
 
 
 def by(owner: str, actor: Actor) -> str:

@@ -22,6 +22,7 @@ from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, flag, key_of, number, said, tab_of
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
+from app.ui.runs.text import activity
 from app.ui.train import start_view as parts
 from app.ui.train import text as words
 from app.ui.web.html import heading
@@ -163,8 +164,8 @@ class StartStep:
         return {self.sheet: parts.start_sheet(sheet), self.foot: parts.start_foot(sheet), self.timer: timer}
 
     def _busy(self) -> str:
-        line, is_busy = self.services.queue.in_short()
-        return line if is_busy else ""
+        now = self.services.queue.activity()
+        return activity(now) if now.view is not None else ""
 
 
 def _called(runs: Path, draft: Draft) -> str:

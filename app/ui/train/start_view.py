@@ -99,7 +99,7 @@ def _facts(estimate: Estimate | None) -> str:
     values = (
         (words.TIME, readable_time(cost.seconds) if cost else ""),
         (words.MEMORY, readable_size(cost.memory) if cost else ""),
-        (words.FILE, cost.file_size if cost else ""),
+        (words.FILE, words.file_size(cost) if cost else ""),
     )
     cells = "".join(
         f"<div><dt>{text(name)}</dt><dd>{text(value) if value else '–'}</dd></div>" for name, value in values

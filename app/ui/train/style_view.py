@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from app.studio.base_models import Base, Bases
 from app.studio.dataset.drafts import Draft
 from app.studio.downloads import OFFERS, Download, Downloads, Offer, free_bytes
+from app.studio.runs.estimates import Cost
 from app.studio.settings.plan import CARE, method_of
 from app.ui.train import text as words
 from app.ui.train.method_pictures import method_picture, method_strip
@@ -29,13 +30,13 @@ def aim_cards(draft: Draft) -> str:
     return _fieldset("aim", words.AIM, cards) + note
 
 
-def preset_cards(draft: Draft, costs: dict[str, str]) -> str:
+def preset_cards(draft: Draft, costs: Mapping[str, Cost]) -> str:
     """How much care; `costs` says by preset what was measured."""
     cards = []
     for name in CARE:
         title, said, coats = words.PRESETS[name]
         swatch = f'<span class="swatch" aria-hidden="true">{"<i></i>" * coats}</span>'
-        cost = f"<em>{text(costs.get(name, words.NOT_MEASURED))}</em>"
+        cost = f"<em>{text(words.time_and_size(costs.get(name)))}</em>"
         cards.append(_card("preset", name, draft.choices.preset, title, said, swatch, cost))
     return _fieldset("preset", words.CARE, cards)
 

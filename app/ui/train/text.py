@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.studio.runs.estimates import Cost
+from app.units import readable_size, readable_time
+
 TITLE = "What should it learn?"
 AIM, CARE, METHOD, BASE = "What are your pictures?", "How much care?", "Which method?", "Base model"
 AIMS = (
@@ -185,3 +188,13 @@ START_SAID = {
     "lost": "The server was away, and the training was not started. Start it again.",
 }
 """What the page says of a start that the server has not answered."""
+
+
+def file_size(cost: Cost) -> str:
+    """The size of a style file, as far as it is known before."""
+    return (AT_MOST if cost.at_most else "{}").format(readable_size(cost.file))
+
+
+def time_and_size(cost: Cost | None) -> str:
+    """What a preset costs, on its card."""
+    return f"{readable_time(cost.seconds)} · {file_size(cost)}" if cost is not None else NOT_MEASURED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from app.studio.paths import Paths
 from app.studio.runs.estimates import Cost, Measured, cost_key
 from app.studio.settings.plan import choose, plan, with_setting
 from app.ui.train import text as words
-from app.ui.train.style_view import base_line, base_panel, fetching
+from app.ui.train.style_view import base_line, base_panel, fetching, preset_cards
 
 NASTY = "<b>x</b>/y"
 
@@ -99,8 +100,10 @@ def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
     again = Measured(paths)
     assert again.cost(plan(draft.with_(name="b", trigger="dusk")), 0) == cost
     assert again.cost(plan(draft), 12) is None and again.cost(plan(with_setting(draft, "train.steps", "7")), 0) is None
-    assert again.costs(draft) == {"balanced": "80 s · 3.1 MB"}
-    assert again.costs(choose(draft, "preset", "quick")) == {"balanced": "80 s · 3.1 MB"}
+    assert again.costs(draft) == again.costs(choose(draft, "preset", "quick")) == {"balanced": cost}
+    cards = preset_cards(draft, again.costs(draft))
+    assert cards.count("<em>80 s · 3.1 MB</em>") == 1 and f"<em>{words.NOT_MEASURED}</em>" in cards
+    assert words.time_and_size(replace(cost, at_most=True)) == "80 s · at most 3.1 MB"
     assert cost_key(plan(draft), 1) != cost_key(plan(choose(draft, "method", "loha")), 1)
     assert cost.disk(plan(draft), 0) == 3_100_000 + 3 * 1_500_000 * 12
     with_prior = plan(with_setting(draft, "prior.prompt", "a drawing"), prior={"images": 30})

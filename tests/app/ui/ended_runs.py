@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from app.ui.runs.run_view import base_name
+from app.studio.base_models import base_name
 from tests.trainers.data.pictures import scene
 from trainers.config.build import build_config, dump_config
 from trainers.runs.events import Recorder

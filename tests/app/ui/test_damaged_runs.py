@@ -23,6 +23,7 @@ from app.jobs.store import NewJob
 from app.jobs.summary import Summary, read_summary
 from app.studio.generation import form
 from app.studio.paths import Paths
+from app.studio.queue import Activity
 from app.studio.runs import estimate_jobs
 from app.studio.services import Services, open_services
 from app.ui.runs import run_view
@@ -62,8 +63,7 @@ class Pages:
         queue = self.services.queue
         views = queue.runs()
         listed = self.list.tick("{}", "", SOMEBODY)[self.list.list]  # type: ignore[arg-type]
-        line, busy = queue.in_short()
-        assert isinstance(line, str) and isinstance(busy, bool)
+        assert isinstance(run_words.activity(queue.activity()), str)
         for view in [*views, *queue.small_jobs()]:
             assert view.job.name in listed or view.job.kind != "train"
             page = self.run.tick(view.job.name, "{}", SOMEBODY)  # type: ignore[arg-type]
@@ -194,11 +194,11 @@ def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_butto
     assert sorted(pages.look()) == ["good", "waiting"]
     listed = pages.list.tick("{}", "", SOMEBODY)[pages.list.list]  # type: ignore[arg-type]
     assert run_words.QUEUE_DAMAGED in listed and f"{run_words.REPAIR}</button>" in listed
-    assert services.queue.in_short() == (run_words.QUEUE_PROBLEM, False)
+    assert run_words.activity(services.queue.activity()) == run_words.QUEUE_PROBLEM
     pressed: Any = SimpleNamespace(_data={"what": REPAIR, "run": ""})
     shown = pages.list.asked("{}", "", SOMEBODY, pressed)  # type: ignore[arg-type]
     assert "queue.damaged-1.db" in shown[pages.list.notice] and run_words.REPAIR not in shown[pages.list.list]
-    assert [job.name for job in store.line()] == ["waiting"] and services.queue.in_short() == ("1 waiting", False)
+    assert [job.name for job in store.line()] == ["waiting"] and services.queue.activity() == Activity(waiting=1)
     services.close()
 
 
