@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import re
-
-from trainers.errors import VelaturaError
-
-FULL = {errno.ENOSPC, errno.EDQUOT}
-FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|can't allocate memory|not enough memory|alloc_cpu|bad_alloc|could not (create|execute) a primitive",
-    re.IGNORECASE,
-)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that there was not enough memory, in Python's words or torch's."""
-    return isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)) is not None
+from trainers.errors import DISK_FULL, FORBIDDEN, OUT_OF_MEMORY, VelaturaError, failure_code
 
 
 def sentence(error: Exception) -> str:
     """One sentence about an error: our own words where it is foreseen, else its kind and first line."""
     if isinstance(error, VelaturaError):
         return " ".join(str(error).splitlines())
-    if isinstance(error, OSError) and error.errno in FULL:
+    code = failure_code(error)
+    if code == DISK_FULL:
         return "the disk is full: make room, and `velatura resume` goes on with a run that has a checkpoint"
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
         return f"no permission to use {error.filename or 'a file'}; choose another place or change its rights"
-    if is_out_of_memory(error):
+    if code == OUT_OF_MEMORY:
         return (
             "there is not enough memory: lower train.batch_size or data.resolution, "
             "or set train.gradient_checkpointing = true (`--preset low-memory` does); "

@@ -15,12 +15,10 @@ from typing import Any
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, YIELD, Job, Store
 from app.jobs.summary import Summary, read_summary
+from trainers.errors import OUT_OF_MEMORY
 from trainers.runs.events import Recorder
 from trainers.runs.oom import has_killed_since
 from trainers.runs.run import Run, write_config
-
-MEMORY = "memory"
-"""The cause that an event `error` names where there was not enough of it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def find_restart(store: Store, job: Job) -> Restart | None:
     summary = read_summary(job.folder)
     silent = job.phase == "claimed" or is_silent(job, summary)
     if summary.ended and not silent:
-        lacked_memory = summary.ended == "failed" and summary.cause == MEMORY
+        lacked_memory = summary.ended == "failed" and summary.code == OUT_OF_MEMORY
         if not lacked_memory:
             return None
     else:

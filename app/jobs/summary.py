@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.follow import Follower
+from trainers.errors import OUT_OF_MEMORY
 from trainers.runs.event_lines import Event
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
@@ -26,8 +27,8 @@ class Summary:
     """The state in which the job said it ended."""
     message: str = ""
     """Of an error, or of what is being prepared."""
-    cause: str = ""
-    """Of an error, where it is one that can be helped: `memory`."""
+    code: str = ""
+    """Of an error its kind, as `trainers.errors` has it; "" where its sentence says all."""
     step: int = 0
     steps: int = 0
     saved: int = 0
@@ -157,7 +158,7 @@ def _end(summary: Summary, event: Event) -> Summary:
         summary,
         ended=ENDS[event["type"]],
         message=str(event.get("message", "")),
-        cause=str(event.get("cause", "")),
+        code=OUT_OF_MEMORY if event.get("cause") == "memory" else str(event.get("code", "")),
         step=event.get("step", summary.step),
     )
 

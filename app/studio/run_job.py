@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from app.errors import is_out_of_memory, sentence
+from app.errors import sentence
 from app.jobs.priority import lower_priority
 from app.jobs.process import own_identity
-from app.jobs.restarts import MEMORY, apply_low_memory
+from app.jobs.restarts import apply_low_memory
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import read_summary
-from trainers.errors import BusyError, VelaturaError
+from trainers.errors import BusyError, VelaturaError, failure_code
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.runs.threads import limit_spinning
@@ -45,7 +45,7 @@ def main(runs: str, number: str, token: str) -> int:
         print(sentence(error), file=sys.stderr)
         return 1
     except Exception as error:
-        _note_failure(job, sentence(error), MEMORY if is_out_of_memory(error) else "")
+        _note_failure(job, sentence(error), failure_code(error))
         raise
     return 0
 
@@ -103,13 +103,13 @@ def _run_command(job: Job) -> None:
         record("done")
 
 
-def _note_failure(job: Job, words: str, cause: str) -> None:
+def _note_failure(job: Job, words: str, code: str) -> None:
     """Say what went wrong, unless the run has said just that itself."""
     said, record = read_summary(job.folder), Recorder(job.folder)
     if silent := is_silent(job, said):
         record("attempt", number=job.attempts)  # or the words would count as an earlier attempt's
     if silent or said.ended != "failed" or said.message != words:
-        record("error", message=words, **({"cause": cause} if cause else {}))
+        record("error", message=words, **({"code": code} if code else {}))
 
 
 if __name__ == "__main__":

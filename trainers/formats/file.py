@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainers.errors import VelaturaError
+from trainers.errors import DISK_FULL, VelaturaError
 from trainers.runs.run import sync_folder, take_place
 
 ELEMENT_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
@@ -51,7 +51,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
         sync_folder(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise VelaturaError(f"the disk is full, {path} was not written; free some space and try again") from error
+            sentence = f"the disk is full, {path} was not written; free some space and try again"
+            raise VelaturaError(sentence, code=DISK_FULL) from error
         raise VelaturaError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         _remove(part)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainers.config.migrations import VERSION, migrate, version_of
-from trainers.errors import BusyError, VelaturaError
+from trainers.errors import DISK_FULL, FULL, BusyError, VelaturaError
 from trainers.runs.heartbeat import Beat, beat_once, beating, read_beat
 
 if TYPE_CHECKING:
@@ -372,8 +372,9 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise VelaturaError(f"the disk is full: no room to write under {path.parent}") from error
+        if error.errno in FULL:
+            sentence = f"the disk is full: no room to write under {path.parent}"
+            raise VelaturaError(sentence, code=DISK_FULL) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise VelaturaError(f"no permission to write under {path.parent}") from error
         raise

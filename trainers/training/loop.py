@@ -18,7 +18,7 @@ from trainers.adapters.network import Network
 from trainers.config.config import Config
 from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
-from trainers.errors import VelaturaError
+from trainers.errors import DIVERGED, VelaturaError
 from trainers.memory import peak_memory
 from trainers.models.model import Model
 from trainers.ranks.history import note_ranks
@@ -136,7 +136,7 @@ def take_steps(
             note_ranks(session.record, network, progress.step, config.train.steps)
             if skips >= most:
                 reason = f"the loss or its gradients were not numbers {most} steps in a row"
-                raise VelaturaError(_advice(session, progress, reason))
+                raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
             if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
                 _save(session, progress, optimizer)
     saves = session.stopped_by not in ("", "cancel")
@@ -275,7 +275,7 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None
 
 def _save(session: Session, progress: Progress, optimizer: Any) -> None:
     if not finite(list(session.network.parameters())):
-        raise VelaturaError(_advice(session, progress, "what is trained overflowed"))
+        raise VelaturaError(_advice(session, progress, "what is trained overflowed"), code=DIVERGED)
     inner = getattr(optimizer, "optimizer", optimizer)
     if session.accelerator.is_main_process:
         with plain_disk_errors(session.run.checkpoints):

@@ -19,7 +19,7 @@ from trainers.config.techniques import techniques_in
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset, load_dataset
 from trainers.device import choose_device, choose_format, make_accelerator
-from trainers.errors import VelaturaError
+from trainers.errors import VelaturaError, failure_code
 from trainers.models.load import load_model
 from trainers.models.text import CHUNK, count_tokens, unread_layers
 from trainers.ranks.map import draw_rank_map
@@ -139,7 +139,8 @@ def _errors_noted(run: Run, record: Recorder) -> Iterator[None]:
             yield
     except Exception as error:
         with suppress(OSError):  # a full disk takes no event either, and it is the error that matters
-            record("error", message=str(error) or type(error).__name__)
+            code = failure_code(error)
+            record("error", message=str(error) or type(error).__name__, **({"code": code} if code else {}))
         raise
 
 

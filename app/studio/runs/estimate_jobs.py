@@ -36,6 +36,8 @@ class Estimate:
     of: int = 0
     sentence: str = ""
     """Of a failure, or what a waiting one waits for."""
+    code: str = ""
+    """The kind of a failure, as `trainers.errors` has it."""
     fresh: bool = False
     """Measured just now, and not some time before."""
 
@@ -155,5 +157,5 @@ def _estimate(view: View) -> Estimate:
     if view.state == State.QUEUED:
         return Estimate("waiting", sentence=view.line)
     if view.state in ENDED:
-        return Estimate("failed", sentence=summary.message or view.line)
+        return Estimate("failed", sentence=summary.message or view.line, code=summary.code)
     return Estimate("measuring", done=summary.share[0], of=summary.share[1], sentence=summary.message)

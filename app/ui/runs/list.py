@@ -16,7 +16,7 @@ from app.jobs.small_jobs import ESTIMATE
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.queue import Queue, share
-from app.studio.runs import failures, samples
+from app.studio.runs import samples
 from app.studio.services import Services
 from app.ui.components import text as shared
 from app.ui.components.dialogs import dialogs
@@ -133,7 +133,7 @@ class RunsPage:
         return (
             f'<li data-key="{text(name)}">{_grips(view, actor)}<a class="row-link" href="run?id={text(name)}">{art}'
             f'<span class="who"><b>{text(name)}</b><small>{text(run_view.kind(view, actor))}</small>'
-            f"<small>{text(failures.line(view))}</small></span>"
+            f"<small>{text(words.line(view))}</small></span>"
             f"{run_view.glaze(share(view), words.PROGRESS)}{run_view.chip(view.state)}</a>{more if menu else ''}</li>"
         )
 

@@ -13,7 +13,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.public_files import offer_file, offer_numbers
 from app.studio.queue import Queue, share
-from app.studio.runs import failures, samples
+from app.studio.runs import samples
 from app.studio.services import Services
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.dialogs import dialogs
@@ -184,7 +184,7 @@ def _head(view: View, sampled: bool, style: str, actor: Actor) -> str:
     done, name = share(view), view.job.name
     title = f"{done:.0%} · {name}" if view.state not in ENDED else name
     problem = view.state in (State.FAILED, State.INTERRUPTED, State.HANGING)
-    said = failures.line(view)
+    said = words.line(view)
     line = f'<p class="line{" problem" if problem else ""}">{text(said[:1].upper() + said[1:])}</p>' if said else ""
     ended = " data-ended" if view.state in ENDED else ""
     return (

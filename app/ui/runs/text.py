@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from app.errors import as_sentence
 from app.jobs.permissions import Actor
 from app.jobs.states import State
 from app.jobs.store import TRAIN
+from app.jobs.views import View
 from app.studio.queue import Activity, share
+from app.studio.runs.failures import failure_of, offer
+from trainers.errors import VelaturaError
 
 TITLE = "Runs"
 NO_RUNS = ("No runs yet", "A run is one training, from your pictures to a style file.")
@@ -155,6 +159,23 @@ def activity(now: Activity) -> str:
     parts += [f"{now.more} more"] if now.more else []
     parts += [f"{now.waiting} waiting"] if now.waiting else []
     return ", ".join(parts)
+
+
+def line(view: View) -> str:
+    """The sentence on a run; of one that has failed, what was wrong and what to change."""
+    if view.state != State.FAILED:
+        return view.line
+    step, saved = AT_STEP.format(view.summary.step) if view.summary.step else "", view.summary.saved
+    match failure_of(view):
+        case "diverged":
+            return RAN_AWAY.format(step, KEPT.format(saved) if saved else NOTHING_KEPT)
+        case "out_of_memory":
+            return NO_MEMORY.format(step, LOW_NEEDS_LESS if offer(view) else SMALLER_NEEDS_LESS)
+        case "disk_full":
+            return NO_ROOM.format(step, GOES_ON_FROM.format(saved) if saved else "")
+        case "unexpected":
+            return UNFORESEEN.format(step)
+    return as_sentence(VelaturaError(view.line))
 
 
 def by(owner: str, actor: Actor) -> str:

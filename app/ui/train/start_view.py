@@ -14,6 +14,7 @@ from app.ui.train.techniques_view import titles_on
 from app.ui.web.html import button, text
 from app.units import counted, readable_size, readable_time
 from trainers.adapters.methods import METHODS
+from trainers.errors import OUT_OF_MEMORY
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _measuring(estimate: Estimate | None) -> str:
 def _notes(sheet: Sheet) -> str:
     notes, cost = [], sheet.estimate.cost if sheet.estimate else None
     low = sheet.draft.choices.preset == "low-memory"
-    failed = sheet.estimate is not None and sheet.estimate.phase == "failed" and "memory" in sheet.estimate.sentence
+    failed = sheet.estimate is not None and sheet.estimate.code == OUT_OF_MEMORY
     if not low and cost and cost.free and cost.memory > cost.free:
         said = words.TOO_BIG.format(readable_size(cost.memory), readable_size(cost.free))
         notes.append(_note(said, button(words.USE_LOW_MEMORY, "low-memory", kind="small")))

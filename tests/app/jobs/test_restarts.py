@@ -18,7 +18,7 @@ from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.process import identity_of, own_identity
-from app.jobs.restarts import MEMORY, find_restart, low_memory_changes, restart
+from app.jobs.restarts import find_restart, low_memory_changes, restart
 from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
@@ -26,7 +26,7 @@ from app.studio import run_job
 from tests.app.jobs.working import CPU, line, state_of
 from tests.trainers.runs.test_oom import small_cgroup
 from tests.trainers.tiny_runs import events_of
-from trainers.errors import VelaturaError
+from trainers.errors import OUT_OF_MEMORY, VelaturaError
 from trainers.runs.events import Recorder
 from trainers.runs.heartbeat import Beat
 from trainers.runs.run import Run
@@ -242,7 +242,7 @@ def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(s
     job = actions.add(store, quick("dusk", large), actor=MACHINE_OWNER)
     do_next_with(store, memory=64 * 2**20)
     failed = events_of(Run(job.folder), "error")[-1]
-    assert failed.get("cause") == MEMORY, failed
+    assert failed.get("code") == OUT_OF_MEMORY, failed
     assert failed["message"].startswith("there is not enough memory")
     assert restart(store, store.job(job.id)) and state_of(store, job.id) == "queued"
     # In another process, as a queue does: in this one an operation of torch has failed for want of memory.

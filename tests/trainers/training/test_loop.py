@@ -141,7 +141,7 @@ def test_several_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoin
     run = Run(tmp_path / "dusk")
     assert run.checkpoint_steps() == [2]
     assert [event["step"] for event in events_of(run, "skipped")] == [4, 5, 6, 7, 8]
-    assert [event["type"] for event in events_of(run, "error")] == ["error"]
+    assert [event.get("code") for event in events_of(run, "error")] == ["diverged"]
     assert not files_in(run.style) if run.style.exists() else True
     # The folder's config names an ordinary LoRA, which goes on from the good checkpoint.
     assert resume(run).steps == 12

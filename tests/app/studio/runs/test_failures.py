@@ -12,8 +12,10 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.store import Store
+from app.jobs.summary import Summary
 from app.jobs.views import View, Watcher
-from app.studio.runs.failures import GO_ON, HALF, LOW, changes, line, offer
+from app.studio.runs.failures import GO_ON, HALF, LOW, changes, failure_of, offer
+from app.ui.runs.text import line
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run, write_config
 
@@ -28,8 +30,9 @@ def view(tmp_path: Path, tiny_bases: dict[str, Path]) -> View:
     return Watcher(store).view(actions.add(store, config, actor=MACHINE_OWNER).id)
 
 
-def failed(view: View, said: str, step: int = 0, saved: int = 0) -> View:
-    return replace(view, state=State.FAILED, line=said, summary=replace(view.summary, step=step, saved=saved))
+def failed(view: View, sentence: str, step: int = 0, saved: int = 0, code: str = "") -> View:
+    summary = replace(view.summary, step=step, saved=saved, code=code)
+    return replace(view, state=State.FAILED, line=sentence, summary=summary)
 
 
 def test_what_goes_on_says_what_it_says(view):
@@ -67,3 +70,20 @@ def test_a_full_disk_and_what_nobody_has_foreseen(view):
     odd = failed(view, sentence(KeyError("x")))
     assert line(odd) == "Something unexpected went wrong. Details says what it was."
     assert line(failed(view, "the base is gone")) == "The base is gone." and offer(odd) == ""
+
+
+def test_the_code_of_an_event_says_more_than_its_words(view):
+    assert failure_of(failed(view, "odd", code="diverged")) == "diverged"
+    assert line(failed(view, "CUDA error 2", 12, code="out_of_memory")).startswith(
+        "There was not enough memory at step 12"
+    )
+    assert failure_of(failed(view, sentence(MemoryError()), code="unexpected")) == "unexpected"
+    assert failure_of(view) == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [({"cause": "memory"}, "out_of_memory"), ({"code": "disk_full"}, "disk_full"), ({}, "")],
+)
+def test_events_of_older_versions_say_when_memory_was_short(fields, code):
+    assert Summary().after([{"type": "error", "message": "it broke", "time": 1.0, **fields}]).code == code
