@@ -1,0 +1,90 @@
+"""Train LoRA-family styles for diffusion models, and draw with them: what notebooks and programs import.
+
+    from trainers import build_config, layers, train
+
+A name is imported with its module when it is first used, so that this package alone costs nothing. docs/library.md
+shows these names at work; every other name in the modules below may move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainers.adapters.methods import METHODS
+    from trainers.adapters.network import attach
+    from trainers.adapters.targets import Targets
+    from trainers.composition.apply import apply_styles
+    from trainers.config.build import build_config, read_config
+    from trainers.config.config import Base, Config
+    from trainers.config.layers import layers
+    from trainers.config.presets import list_presets
+    from trainers.errors import VelaturaError
+    from trainers.formats.inspect import describe_style
+    from trainers.formats.read import read_style
+    from trainers.models.load import load_model
+    from trainers.runs.run import open_run
+    from trainers.sampling.sample import Order, draw
+    from trainers.training.train import Result, resume, train
+
+__all__ = [
+    "METHODS",
+    "Base",
+    "Config",
+    "Order",
+    "Result",
+    "Targets",
+    "VelaturaError",
+    "apply_styles",
+    "attach",
+    "build_config",
+    "describe_style",
+    "draw",
+    "layers",
+    "list_presets",
+    "load_model",
+    "open_run",
+    "read_config",
+    "read_style",
+    "resume",
+    "train",
+]
+
+MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "METHODS": "trainers.adapters.methods",
+        "Base": "trainers.config.config",
+        "Config": "trainers.config.config",
+        "Order": "trainers.sampling.sample",
+        "Result": "trainers.training.train",
+        "Targets": "trainers.adapters.targets",
+        "VelaturaError": "trainers.errors",
+        "apply_styles": "trainers.composition.apply",
+        "attach": "trainers.adapters.network",
+        "build_config": "trainers.config.build",
+        "describe_style": "trainers.formats.inspect",
+        "draw": "trainers.sampling.sample",
+        "layers": "trainers.config.layers",
+        "list_presets": "trainers.config.presets",
+        "load_model": "trainers.models.load",
+        "open_run": "trainers.runs.run",
+        "read_config": "trainers.config.build",
+        "read_style": "trainers.formats.read",
+        "resume": "trainers.training.train",
+        "train": "trainers.training.train",
+    }
+)
+"""Where each public name is."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -197,7 +197,18 @@ def attach(
 ) -> Network:
     """Freeze the parts of a base model and place a method on the layers, or blocks, that `targets` selects.
 
-    `unread` names those that nothing reads, as `part.path`, which are left out unless the targets want them too.
+    Args:
+        parts: The base's networks by name (`unet`, `text_encoder`, `text_encoder_2`): `model.parts`.
+        method: One of `METHODS` with its settings, such as `METHODS["lora"](rank=4)`.
+        targets: Which layers, and what differs in some of them.
+        seed: The same seed gives the same start, whatever the order of the layers.
+        unread: Layers that nothing reads, as `part.path`, which are left out unless the targets want them too.
+
+    Returns:
+        A module whose parameters train. Before their first step the base behaves as it does without it.
+
+    Raises:
+        VelaturaError: The targets select nothing, or layers that the method cannot sit on.
     """
     for net in parts.values():
         net.requires_grad_(False)

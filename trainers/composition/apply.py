@@ -124,10 +124,18 @@ def apply_styles(
 ) -> StyleNetwork:
     """Put styles on the layers of a base, each at its strength; they add up. Embeddings' rows are multiplied by it.
 
-    `parts` are the base's networks by name (`unet`, `text_encoder`, `text_encoder_2`), `family` its family's name, and
-    `words` those of the base, to which embeddings add theirs.
-    Layers of a style that this base does not have are named in the network's `warnings`; a style of another base is a
-    VelaturaError.
+    Args:
+        parts: The base's networks by name (`unet`, `text_encoder`, `text_encoder_2`): `model.parts`.
+        family: The name of the base's family: `model.family.name`.
+        styles: Styles from `read_style`, each with its strength; 1 is as it was trained.
+        words: The base's words, to which embeddings add theirs: `model.words`. Needed for embeddings only.
+
+    Returns:
+        The network on the base. Layers of a style that this base does not have are named in its `warnings`;
+        its `remove()` leaves the base as it was.
+
+    Raises:
+        VelaturaError: A style was made for another base; the base is as it was.
     """
     network = StyleNetwork()
     names = layer_names(parts, family)

@@ -22,7 +22,18 @@ KEY_FIRST = re.compile(r"[a-z_]+\.[a-z_0-9]+(?= =|:)")
 
 
 def build_config(*layers: Mapping[str, Any]) -> Config:
-    """A checked config from settings tables, later ones over earlier ones."""
+    """A checked config from settings tables.
+
+    Args:
+        layers: Tables as in a config file, `{"train": {"steps": 200}}`, later ones over earlier ones; `layers()` puts
+            presets and settings in their order.
+
+    Returns:
+        The complete config, which cannot be changed.
+
+    Raises:
+        VelaturaError: A setting is unknown, missing, out of range, or goes with no other; the sentence names its key.
+    """
     try:
         return Config.model_validate(lay_over(*layers))
     except ValidationError as error:
@@ -42,7 +53,17 @@ def find_problems(*layers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_config(path: Path) -> Config:
-    """A config file, checked; the images' folder is taken relative to the file."""
+    """Read a config file, one of an earlier layout too.
+
+    Args:
+        path: A TOML file; a relative `data.images` in it starts from the file's folder.
+
+    Returns:
+        The complete config.
+
+    Raises:
+        VelaturaError: The file cannot be read, or a setting in it is wrong.
+    """
     return build_config(anchor_images(migrate(read_toml(path), str(path)), path.parent))
 
 

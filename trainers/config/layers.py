@@ -41,7 +41,7 @@ def layers(
     aim: str = "",
     above: Sequence[Table] = (),
 ) -> tuple[Table, ...]:
-    """Settings tables for `build_config`, lowest first.
+    """Put settings into their order.
 
     Args:
         file: What a config file says, or the whole config of an earlier run.
@@ -52,6 +52,9 @@ def layers(
         techniques: Techniques beside the method that are on; each brings the settings of its own preset.
         aim: "subject" for a thing, an animal or a person; anything else is a style.
         above: What somebody has set, lowest first. These tables stay as they are.
+
+    Returns:
+        Tables for `build_config`, lowest first.
 
     Raises:
         VelaturaError: There is no preset of this name.

@@ -119,7 +119,17 @@ def glance_at(style: Style) -> Glance:
 
 
 def describe_style(path: Path) -> StyleSummary:
-    """Read a style file and say what it is; VelaturaError if it is none."""
+    """Read a style file and say what it is: method, base, ranks, alphas, trained words, layers, size.
+
+    Args:
+        path: A `.safetensors` file from anywhere.
+
+    Returns:
+        A pydantic model; `model_dump(mode="json")` gives it as plain data.
+
+    Raises:
+        VelaturaError: The file is not a style; the sentence says what else it is.
+    """
     style = read_style(path)
     layers: Collection[Mapping[str, Tensor]] = style.layers.values()
     modules = Counter(part_of(stem) or "other" for stem in style.layers)

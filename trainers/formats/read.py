@@ -143,7 +143,17 @@ class Style:
 
 
 def read_style(path: Path) -> Style:
-    """Read a style file (`.safetensors` only); a VelaturaError says what else the file is or what is wrong with it."""
+    """Read a style file: LoRA, LoHa, LoKr, OFT, full changes, embeddings …, as any of the known programs writes them.
+
+    Args:
+        path: A `.safetensors` file; pickled files are refused, since they can run code when they are opened.
+
+    Returns:
+        The style's tensors as they are stored, on the CPU, and its metadata.
+
+    Raises:
+        VelaturaError: The file is missing, is not a style, or holds numbers that are not finite; in a sentence.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

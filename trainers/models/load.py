@@ -54,11 +54,21 @@ class Loaded:
 def load_model(
     settings: config.Base, dtype: torch.dtype, device: torch.device | str, sha256: str | None = None
 ) -> Model:
-    """The base that `settings` names, its UNet and text encoders in `dtype`, its VAE in fp32, frozen on `device`.
+    """Load the base model that `settings` names, frozen.
 
-    In NF4, a layer's weight goes to the device by itself and is quantised there, from `dtype`.
-    `sha256` is the weights' hash where it is known already, so that gigabytes are not read for it again.
-    VelaturaError in one sentence for whatever cannot be a base.
+    Args:
+        settings: The `[base]` section of a config; its `model` is `starter`, a hub id, a diffusers folder or a
+            `.safetensors` file.
+        dtype: The number format of UNet and text encoders; the VAE is always in fp32. With `storage = "nf4"`, a
+            layer's weight goes to the device by itself and is quantised there, from `dtype`.
+        device: Where the networks go.
+        sha256: The hash of the weights where it is known already, so that gigabytes are not read for it again.
+
+    Returns:
+        The networks in evaluation mode, tokenizers, noise schedule, and where they came from.
+
+    Raises:
+        VelaturaError: There is no such base, or it is of no known family; in a sentence.
     """
     source = find_source(settings.model)
     with quietly():

@@ -201,7 +201,17 @@ class Run:
 
 
 def open_run(folder: Path) -> Run:
-    """An existing run folder; VelaturaError where it is none."""
+    """An existing run.
+
+    Args:
+        folder: Its folder, with a `config.toml` and an `events.jsonl`.
+
+    Returns:
+        The run, for `resume`.
+
+    Raises:
+        VelaturaError: The folder is no run.
+    """
     if not is_run(folder):
         raise VelaturaError(f"{folder} is no run folder: a run has a config.toml and an events.jsonl")
     return Run(folder)

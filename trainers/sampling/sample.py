@@ -61,11 +61,20 @@ class Picture:
 
 @torch.no_grad()
 def draw(model: Model, order: Order, told: Told | None = None, styling: Styling | None = None) -> Iterator[Image]:
-    """Yield the pictures of an order one by one; `told(picture, step)`, from 1 each, is called after each step.
+    """Draw the pictures of an order, one by one.
 
     Each is a function of its prompt, its seed and its style: it does not change with those before it, and with those
-    in the same batch not beyond rounding. With a `styling` of several variants the pictures of a prompt and seed follow
-    one another.
+    in the same batch not beyond rounding.
+
+    Args:
+        model: The base, with whatever styles are on it.
+        order: Prompts, seeds, steps, guidance and size.
+        told: Called with the number of the picture and of the step, from 1 each, after each step.
+        styling: How the styles come to bear; with several variants, the pictures of a prompt and seed follow one
+            another.
+
+    Yields:
+        One RGB image for each prompt, seed and variant.
     """
     styling = styling or Styling()
     pipeline = make_pipeline(model, order.sampler)

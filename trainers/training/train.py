@@ -85,7 +85,18 @@ def train(
 ) -> Result:
     """Train a style in a new run folder under `out`; nothing is left there where the preparation fails.
 
-    `put_away` is given the folder of a run that it replaces, which is deleted without it.
+    Args:
+        config: The whole config; its `name` is that of the run folder and of the style file.
+        out: The folder of runs; made where it is missing.
+        overwrite: Whether a run of this name may be replaced.
+        listener: Called with each event of the run, such as `{"type": "step", "step": 1, "loss": 0.12, …}`.
+        put_away: Given the folder of the run that is replaced; without it, that folder is deleted.
+
+    Returns:
+        Where the run and its style file are, the steps done, and the seconds that they took.
+
+    Raises:
+        VelaturaError: The images, the base or the settings cannot be trained with, or the name is taken; in a sentence.
     """
     with interrupted_by_sigterm(), ExitStack() as threads:
         with new_run(config, out, overwrite, put_away) as run:
@@ -102,11 +113,22 @@ def train(
 def resume(
     run: Run, listener: Listener | None = None, steps: int | None = None, heed_stop: bool = False, attempt: int = 0
 ) -> Result:
-    """Go on with a run from its newest checkpoint, exactly as if it had not been cut; `steps` trains it longer.
+    """Go on with a run from its newest checkpoint, exactly as if it had not been cut.
 
-    One that `prepare` made, or that was cut before it saved anything, is trained from its first step. A stop that was
-    asked for before is forgotten, unless `heed_stop`: then the run may end where it begins. `attempt` is the
-    number of a queue's attempt, which the run's events repeat.
+    A run that `prepare` made, or that was cut before it saved anything, is trained from its first step.
+
+    Args:
+        run: The run, from `open_run`.
+        listener: Called with each event of the run.
+        steps: The new number of steps in all, to train longer; None for that of the run's config.
+        heed_stop: Whether a stop that was asked for before counts: then the run may end where it begins.
+        attempt: The number of a queue's attempt, which the run's events repeat.
+
+    Returns:
+        Where the run and its style file are, the steps done in all, and the seconds that these ones took.
+
+    Raises:
+        VelaturaError: The run is complete, has lost its checkpoints, or another process trains it.
     """
     config = run.config()
     done = run.checkpoint_steps()
