@@ -142,7 +142,7 @@ def test_a_drawing_waits_is_drawn_twice_and_says_its_parameters(drawings, dusk):
     )
     assert (said["seed"], said["steps"], said["size"], said["guidance"]) == (7, 2, [32, 32], 7.0)
     small = drawings.shown(drawn, 0, True)
-    assert small.endswith("small-0.webp") and small == drawings.shown(drawn, 0, True)
+    assert small.name == "small-0.webp" and small == drawings.shown(drawn, 0, True)
 
 
 def test_how_far_it_is_and_what_it_waits_for_is_said(drawings, dusk):
