@@ -1,0 +1,53 @@
+"""The pages for people who read: every link leads somewhere, every page is on the map, every path and module exists."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\((?!https?:)([^)#\s]+)[^)]*\)")
+
+
+def words_of(page: Path) -> str:
+    return CODE.sub("", page.read_text(encoding="utf-8"))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    lost = [link for link in LINK.findall(words_of(page)) if not (page.parent / link).exists()]
+    assert lost == []
+
+
+def test_every_page_is_on_the_map() -> None:
+    named = set(LINK.findall(read("docs/README.md")))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= named
+
+
+def test_every_place_that_contributors_are_sent_to_exists() -> None:
+    page = read("CONTRIBUTING.md")
+    named = set(re.findall(r"`(?:pytest )?((?:app|trainers|tests|tools|presets|docs|benchmarks)/[^`*]*)`", page))
+    places = {word for words in named for word in words.split() if "NAME" not in word and word != "→"}
+    assert len(places) > 20
+    assert {place for place in places if not (ROOT / place).exists()} == set()
+
+
+def test_every_module_that_has_moved_is_where_the_changelog_says() -> None:
+    rows = re.findall(r"^  \| `[^|]+\| (`[^|]+) \|$", read("CHANGELOG.md"), re.MULTILINE)
+    modules = {name for row in rows for name in re.findall(r"\b(?:app|trainers|tools)(?:\.\w+)+", row)}
+    assert len(rows) > 5
+    assert {name for name in modules if find_spec(name) is None} == set()
+
+
+def test_the_workflow_runs_what_there_is() -> None:
+    used = set(re.findall(r"run: make (\w+)", read(".github/workflows/tests.yml")))
+    assert "test" in used and used <= set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
