@@ -41,6 +41,13 @@ def test_every_place_that_contributors_are_sent_to_exists() -> None:
     assert {place for place in places if not (ROOT / place).exists()} == set()
 
 
+@pytest.mark.parametrize("page", ["design.md", "development.md", "reliability.md"])
+def test_every_file_that_is_named_exists(page: str) -> None:
+    named = set(re.findall(r"(?<![\w/])((?:\w+/)*\w+\.py)\b", read(f"docs/{page}")))
+    sources = [path.as_posix() for path in ROOT.glob("[a-z]*/**/*.py")]
+    assert named and {name for name in named if not any(path.endswith(f"/{name}") for path in sources)} == set()
+
+
 def test_every_module_that_has_moved_is_where_the_changelog_says() -> None:
     rows = re.findall(r"^  \| `[^|]+\| (`[^|]+) \|$", read("CHANGELOG.md"), re.MULTILINE)
     modules = {name for row in rows for name in re.findall(r"\b(?:app|trainers|tools)(?:\.\w+)+", row)}
