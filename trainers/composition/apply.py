@@ -15,9 +15,8 @@ from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
 from trainers.adapters.tokens import Word
-from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
+from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
-from trainers.formats.layout import largest
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own import place_own, read_form
@@ -57,58 +56,10 @@ class LoadedStyle(LayerMethod):
     """The changes by site name."""
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        return factors(self.updates[site.name])
+        return self.updates[site.name].tensors()
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
-        return from_factors(theta, site.op.shape)
-
-
-def factors(update: Update) -> dict[str, Tensor]:
-    """The tensors of a change as a file brings it."""
-    if isinstance(update, LowRank):
-        low = update.low_rank()
-        return {"up": low.up, "down": low.down}
-    if isinstance(update, Hadamard):
-        left, right = update.left, update.right
-        return {"up": left.up, "down": left.down, "right_up": right.up, "right_down": right.down}
-    if isinstance(update, Kronecker):
-        if isinstance(update.right, LowRank):
-            return {"left": update.left, "right_up": update.right.up, "right_down": update.right.down}
-        return {"left": update.left, "right": update.right}
-    if isinstance(update, Dense):
-        return {"weight": update.weight} | _shift(update)
-    if isinstance(update, Affine):
-        return ({} if update.gain is None else {"gain": update.gain}) | _shift(update)
-    if isinstance(update, Rotation):
-        skew = {"butterfly" if update.butterfly else "skew": update.skew, "strength": torch.tensor(update.strength)}
-        return skew | ({} if update.gain is None else {"gain": update.gain}) | _shift(update)
-    raise TypeError(f"no file brings a {type(update).__name__}")
-
-
-def _shift(update: Update) -> dict[str, Tensor]:
-    return {} if update.shift is None else {"shift": update.shift}
-
-
-def from_factors(theta: Theta, shape: tuple[int, ...]) -> Update:
-    """The inverse of `factors`, for a layer whose weight has this shape."""
-    if "weight" in theta:
-        return Dense(theta["weight"], theta.get("shift"))
-    for name in ("skew", "butterfly"):
-        if name in theta:
-            turned = (theta[name], shape, name == "butterfly", theta.get("gain"), theta.get("shift"))
-            return Rotation(*turned, strength=theta["strength"].item())
-    if "gain" in theta or "shift" in theta:
-        return Affine(theta.get("gain"), theta.get("shift"), shape)
-    if "left" in theta:
-        left = theta["left"]
-        if "right" in theta:
-            return Kronecker(left, theta["right"], shape)
-        inner = (shape[0] // left.shape[0], shape[1] // left.shape[1], *shape[2:])
-        return Kronecker(left, LowRank(theta["right_up"], theta["right_down"], inner), shape)
-    low = LowRank(theta["up"], theta["down"], shape)
-    if "right_up" in theta:
-        return Hadamard(low, LowRank(theta["right_up"], theta["right_down"], shape))
-    return low
+        return self.updates[site.name].with_tensors(theta)
 
 
 Changes = Mapping[tuple[str, str], Update]
@@ -254,10 +205,10 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 def _check_numbers(style: Style, strength: float, update: Update, dtype: torch.dtype) -> None:
     """Raise VelaturaError where a change at its strength has numbers that the base's number format has not."""
-    factor = max((tensor.abs().max().item() for tensor in factors(update).values() if tensor.numel()), default=0.0)
-    if factor > torch.finfo(dtype).max or not largest(update) <= torch.finfo(torch.float32).max:
+    factor = max((tensor.abs().max().item() for tensor in update.tensors().values() if tensor.numel()), default=0.0)
+    if factor > torch.finfo(dtype).max or not update.largest() <= torch.finfo(torch.float32).max:
         raise VelaturaError(
-            f"{style.name} at strength {strength:g} has numbers up to {max(factor, largest(update)):.1e}, too large "
+            f"{style.name} at strength {strength:g} has numbers up to {max(factor, update.largest()):.1e}, too large "
             f"for this base in {str(dtype).removeprefix('torch.')}; lower the strength or get another style"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -12,9 +13,9 @@ from torch import Tensor, nn
 
 from trainers.adapters.method import LayerMethod, Now, Theta
 from trainers.adapters.site import Site
-from trainers.adapters.updates import LowRank, PerImage, Update
+from trainers.adapters.updates import PerImage, Update
 from trainers.adapters.updates.per_image import stack
-from trainers.composition.apply import Changes, StyleNetwork, factors, from_factors, put_method, read_changes, speak
+from trainers.composition.apply import Changes, StyleNetwork, put_method, read_changes, speak
 from trainers.composition.sequential import put_apart
 from trainers.errors import VelaturaError
 from trainers.formats.read import Style
@@ -25,46 +26,22 @@ from trainers.models.words import Words
 class StyleBatch(LayerMethod):
     """Several style files as one method: `now.styles` says which of them each image has.
 
-    θ holds the factors of those that are stacked, `up (K + 1, out, r)` and `down (K + 1, r, in·kh·kw)`, and those of
-    the others with their numbers behind the names, all frozen, with the strengths in them.
+    θ holds their tensors as `PerImage` names them, all frozen, with the strengths in them.
     """
 
     summary: ClassVar[str] = "Trained styles, one for each image."
 
-    count: int = 0
-    """How many styles there are."""
-    updates: SkipValidation[Mapping[str, Mapping[int, Update]]] = Field(default_factory=dict)
-    """The changes by site name and number of the style."""
+    updates: SkipValidation[Mapping[str, PerImage]] = Field(default_factory=dict)
+    """The changes of all styles by site name."""
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        stacked, others = stack(self.updates[site.name], site.op.shape, self.count)
-        theta = {} if stacked is None else {"up": stacked.up, "down": stacked.down}
-        for number, update in others.items():
-            theta |= numbered(factors(update), number)
-        return theta
+        return self.updates[site.name].tensors()
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
         if now.styles is None:
             raise ValueError("several styles are on this base, and nothing says which one each image has")
-        shape = site.op.shape
-        stacked = LowRank(theta["up"], theta["down"], shape) if "up" in theta else None
-        others = {number: from_factors(tensors, shape) for number, tensors in by_number(theta).items()}
-        return PerImage(stacked, others, shape, now.styles, now.strengths)
-
-
-def numbered(tensors: Theta, number: int) -> dict[str, Tensor]:
-    """The factors of one of several styles, told apart from those of the others."""
-    return {f"{name}_{number}": tensor for name, tensor in tensors.items()}
-
-
-def by_number(theta: Theta) -> dict[int, dict[str, Tensor]]:
-    """The factors of each of several styles, as `numbered` has named them."""
-    found: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in theta.items():
-        own, _, number = name.rpartition("_")
-        if own:
-            found.setdefault(int(number), {})[own] = tensor
-    return found
+        changes = self.updates[site.name].with_tensors(theta)
+        return replace(changes, index=now.styles, strengths=now.strengths)
 
 
 @torch.no_grad()
@@ -99,7 +76,8 @@ def put_batch(network: StyleNetwork, parts: Mapping[str, nn.Module], changes: Se
     for number, each in enumerate(changes):
         for layer, update in each.items():
             by_layer.setdefault(layer, {})[number] = update
-    method = StyleBatch(
-        count=len(changes), updates={f"{part}.{path}": updates for (part, path), updates in by_layer.items()}
-    )
-    put_method(network, parts, by_layer, method)
+    stacked = {}
+    for (part, path), updates in by_layer.items():
+        shape = next(iter(updates.values())).shape
+        stacked[f"{part}.{path}"] = PerImage(*stack(updates, shape, len(changes)), shape, index=torch.tensor([-1]))
+    put_method(network, parts, by_layer, StyleBatch(updates=stacked))

@@ -117,7 +117,7 @@ def _shifts(changes: Sequence[Changes]) -> Changes:
         for layer, update in each.items():
             if update.shift is not None:
                 found.setdefault(layer, []).append(update.shift)
-                shapes[layer] = update.shape  # type: ignore[attr-defined]
+                shapes[layer] = update.shape
     return {layer: Affine(None, torch.stack(own).sum(0), shapes[layer]) for layer, own in found.items()}
 
 

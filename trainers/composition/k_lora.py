@@ -26,8 +26,6 @@ from torch import Tensor
 from trainers.adapters.method import LayerMethod, Now, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Update
-from trainers.composition.apply import factors, from_factors
-from trainers.composition.batched import by_number, numbered
 
 BETA = 0.5
 FARTHEST = 3.0
@@ -50,12 +48,15 @@ class KLoRA(LayerMethod):
     """α."""
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        content, style = self.updates[site.name]
-        return numbered(factors(content), 0) | numbered(factors(style), 1)
+        pair = enumerate(self.updates[site.name])
+        return {f"{number}/{name}": tensor for number, one in pair for name, tensor in one.tensors().items()}
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
         S = self.alpha * now.step / self.steps + BETA
-        return from_factors(by_number(theta)[int(self.turns[site.name] <= S)], site.op.shape)
+        number = int(self.turns[site.name] <= S)
+        own = f"{number}/"
+        tensors = {name.removeprefix(own): tensor for name, tensor in theta.items() if name.startswith(own)}
+        return self.updates[site.name][number].with_tensors(tensors)
 
 
 def turning_points(content: Sequence[Tensor], style: Sequence[Tensor], counts: Sequence[int]) -> list[float]:
@@ -84,6 +85,4 @@ def largest(change: Tensor, count: int) -> float:
 def rank_of(update: Update) -> int:
     """The rank of a change, at most that of any matrix of its shape."""
     low = update.low_rank()
-    shape: tuple[int, ...] = update.shape  # type: ignore[attr-defined]
-    full = min(shape[0], math.prod(shape[1:]))
-    return full if low is None else min(low.rank, full)
+    return update.rank_bound if low is None else low.rank_bound

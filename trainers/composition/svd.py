@@ -16,7 +16,6 @@ from torch import Tensor
 
 from trainers.adapters.updates import LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
-from trainers.formats.clients.diffusers import thin
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Truncated:
 
 def merge_svd(changes: Sequence[Update], W: Tensor, rank: int) -> Truncated:
     """The nearest matrix of that rank to the sum of changes of a layer whose weight is W."""
-    lows = [low for change in changes if (low := thin(change)) is not None]
+    lows = [low for change in changes if (low := change.low_rank()) is not None]
     if len(lows) == len(changes):
         whole = concatenate(lows)
         Q, R = torch.linalg.qr(whole.up)  # (out, q), (q, Σr)

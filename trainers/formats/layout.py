@@ -139,7 +139,7 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
 
 def _whole(update: Update) -> Update:
     """The update, where its scale and shift are one number for each output and a norm has nothing but these."""
-    shape: tuple[int, ...] = update.shape  # type: ignore[attr-defined]
+    shape = update.shape
     if not math.prod(shape):
         raise ValueError("a layer without numbers")
     for each in (getattr(update, "gain", None), update.shift):
@@ -148,26 +148,6 @@ def _whole(update: Update) -> Update:
     if len(shape) == 1 and not isinstance(update, Dense | Affine):
         raise ValueError("a norm has no matrix")
     return update
-
-
-def largest(update: Update) -> float:
-    """A bound on the numbers of a change's ΔW: the product of its factors' largest ones times what is summed up.
-
-    NaN where one of its numbers is none, such as a DoRA's whose product is infinite: no comparison holds for that.
-    """
-    if isinstance(update, LowRank):
-        return _largest(update.up) * _largest(update.down) * max(1, update.rank)
-    if isinstance(update, Hadamard):
-        return largest(update.left) * largest(update.right)
-    if isinstance(update, Kronecker):
-        right = largest(update.right) if isinstance(update.right, LowRank) else _largest(update.right)
-        return _largest(update.left) * right
-    parts = (getattr(update, name, None) for name in ("weight", "gain", "shift"))
-    return max((_largest(part) for part in parts if part is not None), default=0.0)
-
-
-def _largest(tensor: Tensor) -> float:
-    return tensor.abs().max().item() if tensor.numel() else 0.0
 
 
 def scale_of(tensors: Mapping[str, Tensor], rank: int) -> float:

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trainers.adapters.updates import (
-    Affine,
-    Dense,
-    Hadamard,
-    InputRotation,
-    InputScale,
-    Kronecker,
-    LowRank,
-    Rotation,
-    Update,
-)
+from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
 from trainers.formats.layout import build_update
 
@@ -49,16 +38,16 @@ def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict
     A layer that 16 bits cannot hold within `LARGEST_ERROR` even with its factors balanced (a change so small that its
     numbers are subnormal) is written in fp32. Raises VelaturaError if the change is not finite or fp32 fails too.
     """
-    update = plain(update)
+    update = update.portable()
     W = _probe(update)
-    exact = _checked(update, W)
+    exact = update.checked(W)
     if not math.isfinite(_norm(exact)) or not math.isfinite(_norm(_shift(update))):
         raise VelaturaError(f"the change of {where} is not finite, so no style was written; use an earlier checkpoint")
     tensors = update.file_tensors(alpha)
     for name in dict.fromkeys((precision, "fp32")):
         packed = cast(tensors, name)
         found = build_update(packed, tuple(exact.shape))
-        errors = (relative_error(_checked(found, W), exact), relative_error(_shift(found), _shift(update)))
+        errors = (relative_error(found.checked(W), exact), relative_error(_shift(found), _shift(update)))
         if max(errors) <= LARGEST_ERROR[name]:
             return packed
     raise VelaturaError(f"the change of {where} has numbers too large or too small for a file; lower the learning rate")
@@ -68,14 +57,7 @@ def _probe(update: Update) -> Tensor:
     """Some weight to see what a change does to it, where a change depends on that; any will do."""
     if not update.uses_base_output:
         return torch.empty(0)
-    shape = update.shape  # type: ignore[attr-defined]
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def _checked(update: Update, W: Tensor) -> Tensor:
-    """What must not suffer from a number format: the change, and of a scale the whole, since 1 + gain is written."""
-    change = update.dense(W)
-    return change + W if isinstance(update, Affine) and update.gain is not None else change
+    return torch.randn(update.shape, generator=torch.Generator().manual_seed(0))
 
 
 def _shift(update: Update) -> Tensor:
@@ -120,42 +102,3 @@ def _norm(tensor: Tensor) -> float:
     # Squares of tiny numbers vanish in fp32 and those of large ones overflow; fp64 is 20 times slower.
     dtype = torch.float32 if 1e-12 < size < 1e12 else torch.float64
     return torch.linalg.vector_norm(tensor, dtype=dtype).item()
-
-
-def plain(update: Update) -> Update:
-    """The same change, detached, on the CPU, in fp32 and in a form that every reader of its format takes."""
-    if isinstance(update, LowRank):
-        return plain_low_rank(update)
-    if isinstance(update, Hadamard):
-        return Hadamard(plain_low_rank(update.left), plain_low_rank(update.right))
-    if isinstance(update, Kronecker):
-        right = update.right
-        if not isinstance(right, LowRank):
-            return Kronecker(_own(update.left), _own(right), update.shape)
-        low = plain_low_rank(right)
-        expects_full = low.rank >= max(low.shape[:2]) / 2  # readers do, from this rank on
-        return Kronecker(_own(update.left), low.dense() if expects_full else low, update.shape)
-    if isinstance(update, InputScale | InputRotation):
-        update = Dense(update.dense())
-    if isinstance(update, Dense):
-        return Dense(_own(update.weight), _own_or_none(update.shift))
-    if isinstance(update, Affine):
-        return Affine(_own_or_none(update.gain), _own_or_none(update.shift), update.shape)
-    if isinstance(update, Rotation):
-        gain, shift = _own_or_none(update.gain), _own_or_none(update.shift)
-        return replace(update, skew=_own(update.skew), gain=gain, shift=shift)
-    raise TypeError(f"no style file holds a {type(update).__name__}")
-
-
-def plain_low_rank(update: LowRank) -> LowRank:
-    """The same product, its gate in its up factor, detached, on the CPU and in fp32."""
-    low = update.low_rank()
-    return LowRank(_own(low.up), _own(low.down), low.shape)
-
-
-def _own_or_none(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else _own(tensor)
-
-
-def _own(tensor: Tensor) -> Tensor:
-    return tensor.detach().float().cpu()

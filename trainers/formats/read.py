@@ -15,7 +15,7 @@ from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
 from trainers.formats.clients.peft import CONFIG, PREFIX, PeftSettings, settings_beside, settings_in
 from trainers.formats.embedding import parts_in, rows_in, words_of
-from trainers.formats.layout import LayoutError, build_update, by_layer, largest, method_of, split_key
+from trainers.formats.layout import LayoutError, build_update, by_layer, method_of, split_key
 from trainers.formats.limits import check_formats, check_shapes, check_sizes
 from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
 from trainers.models.files.header import Header, read_header
@@ -117,7 +117,7 @@ class Style:
                 raise LayoutError("is a DoRA, which only means something on a base model")
             else:
                 update = build_update(tensors, None if W is None else tuple(W.shape))
-            if not largest(update) <= torch.finfo(torch.float32).max:
+            if not update.largest() <= torch.finfo(torch.float32).max:
                 raise LayoutError("multiplies to numbers too large for fp32; its training went wrong")
         except LayoutError as error:
             raise VelaturaError(f"{self.name} does not fit: its layer {stem} {error}") from error

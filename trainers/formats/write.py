@@ -27,7 +27,7 @@ from trainers.formats.extract import extract, kept_share
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
 from trainers.formats.own import own_form
-from trainers.formats.pack import Precision, pack, plain
+from trainers.formats.pack import Precision, pack
 
 
 @torch.no_grad()
@@ -129,7 +129,7 @@ def with_text_width(
         return tensors
     for site, update in updates.items():
         stem = kohya_name(site.part, site.path, family, UNetShape.of(unet_config))
-        low = plain(update)
+        low = update.portable()
         if reads_text(stem) and isinstance(low, Kronecker) and isinstance(low.right, LowRank):
             whole = pack(Kronecker(low.left, low.right.dense(), low.shape), 1.0, precision, site.name)
             others = {key: tensor for key, tensor in tensors.items() if key.partition(".")[0] != stem}

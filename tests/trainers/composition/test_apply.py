@@ -11,10 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.other_clients import output, parts_of, trained
 from trainers.adapters.methods import OFT, LoHA, LoKr, LoRA
-from trainers.adapters.site import Held, Values
 from trainers.adapters.targets import Targets
-from trainers.adapters.updates import Rotation
-from trainers.composition.apply import apply_styles, factors, from_factors
+from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
 from trainers.formats.clients.peft import PeftSettings
 from trainers.formats.names import UNetShape, full_path, original_path, part_of
@@ -204,13 +202,6 @@ def test_names_of_other_tools_on_sdxl(bases, styles):
         renamed = apply_styles(parts_of(model), "sdxl", [(Style(Path("a"), tensors, {}), 1.0)])
         assert (output(model) - expected).abs().max() <= 1e-5
         renamed.remove()
-
-
-def test_single_numbers_of_a_file_stay_on_the_cpu_where_reading_them_waits_for_no_device():
-    turned = Rotation(torch.randn(1, 3, 4, 4), (12, 10)).scaled(0.5)
-    theta = Values(factors(turned)).to("meta")
-    assert {name: each.device.type for name, each in theta.named_buffers()} == {"skew": "meta", "strength": "cpu"}
-    assert from_factors(Held(theta), (12, 10)).strength == 0.5
 
 
 SPELLINGS = {

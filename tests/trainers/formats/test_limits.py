@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -15,11 +16,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainers.composition.apply import factors
+from trainers.adapters.updates.per_image import stack
+from trainers.composition.svd import merge_svd
 from trainers.errors import VelaturaError
+from trainers.formats.clients.diffusers import exact_low_rank, plain_size
 from trainers.formats.inspect import glance_at
-from trainers.formats.layout import by_layer
+from trainers.formats.layout import build_update, by_layer
 from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_COUNTED, check_shapes, check_sizes
+from trainers.formats.pack import pack
 from trainers.formats.read import Style, read_outline
 
 Shape = tuple[int, ...]
@@ -83,6 +87,11 @@ def changed(draw: st.DrawFn, shape: Shape) -> Shape:
     return (*shape[:place], *draw(st.lists(SIDES, max_size=1)), *shape[place + draw(st.integers(0, 1)) :])
 
 
+HIGH = 2_000
+LOHA = {f"hada_w{i}_{s}": torch.full((32, HIGH) if s == "a" else (HIGH, 24), 0.1) for i in (1, 2) for s in "ab"}
+LOKR = {"lokr_w1": torch.ones(4, 4), "lokr_w2_a": torch.ones(8, HIGH), "lokr_w2_b": torch.ones(HIGH, 6)}
+
+
 class Making(TorchDispatchMode):
     """Counts the numbers in what is made, and answers as all numbers were `value` where one is asked for."""
 
@@ -116,6 +125,20 @@ def outline(shapes: Layer, times: int = 1) -> Style:
 
 def one_too_large(**shapes: Shape) -> tuple[Layer, None]:
     return {suffix.replace("__", "."): shape for suffix, shape in shapes.items()}, None
+
+
+@pytest.mark.parametrize("tensors", [LOHA, LOKR], ids=["loha", "lokr"])
+def test_a_rank_beyond_the_layers_is_never_multiplied_out(tensors):
+    """A small file may name any rank: LoHA's plain form has its square, LoKr's as many times it as the left factor."""
+    update = build_update(tensors, (32, 24))
+    in_file = sum(tensor.numel() for tensor in tensors.values())
+    with Making(1.0) as making:
+        assert update.low_rank() is None
+        assert stack({0: update}, update.shape, 1) == (None, {0: update})
+        assert exact_low_rank(update).rank == 24 and plain_size(update) == 24 * (32 + 24)
+        assert merge_svd([update], torch.ones(32, 24), 2).change.rank == 2
+        pack(update, 1.0, "fp32", "here")
+    assert making.most <= in_file, f"{making.most:,} numbers from {in_file:,}"
 
 
 @settings(max_examples=300)
@@ -167,7 +190,7 @@ def test_what_many_layers_keep_together_is_bounded_too(layer, times):
         with Making(1.0):
             for stem in list(style.layers)[:1]:  # the others are the same
                 with suppress(VelaturaError):
-                    kept = times * sum(tensor.numel() for tensor in factors(style.update(stem)).values())
+                    kept = times * sum(tensor.numel() for tensor in style.update(stem).tensors().values())
         assert kept <= LARGEST_UNFOLDED + 2 * sum(tensor.numel() for tensor in style.tensors.values())
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import precise
-from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.base import DiffusersForm, precise
+from trainers.adapters.updates.change import Change
 from trainers.adapters.updates.rotation import butterfly_block
 
 
 @dataclass(frozen=True)
-class Affine:
+class Affine(Change):
     """A scale and a shift of each output channel, either None where there is none: ΔW = diag(gain) W.
 
     `gain` and `shift` are `(out,)` or, per image, `(n, out)`. A bias is not scaled: who wants that puts `gain · b` into
@@ -24,6 +25,8 @@ class Affine:
     gain: Tensor | None
     shift: Tensor | None
     shape: tuple[int, ...]
+
+    diffusers_form: ClassVar[DiffusersForm] = "none"
 
     @property
     def uses_base_output(self) -> bool:
@@ -48,8 +51,9 @@ class Affine:
         gain, shift = (None if part is None else part * strength for part in (self.gain, self.shift))
         return replace(self, gain=gain, shift=shift)
 
-    def low_rank(self) -> LowRank | None:
-        return None
+    def checked(self, W: Tensor) -> Tensor:
+        """The scaled weight where there is a gain, since a file holds 1 + gain."""
+        return self.dense(W) if self.gain is None else self.dense(W) + W
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         """A butterfly rotation by nothing with an output scale, which needs no base; a shift alone beside a zero."""

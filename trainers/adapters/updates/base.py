@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -13,12 +14,21 @@ if TYPE_CHECKING:
     from trainers.adapters.updates.low_rank import LowRank
 
 
+DiffusersForm = Literal["core", "lora", "lokr", "dora", "none"]
+"""How diffusers loads a change: from the core file, or written anew as plain LoRA, LoKr or DoRA, or not at all."""
+
+
 class Update(Protocol):
     """A change ΔW of a layer's weight, held in factors; it acts on the layer's *base output* y₀ = W x.
 
     Because every update acts on y₀ and never on another's result, several on one layer add up in any order and the
     live network equals the merged one.
     """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the layer's weight."""
+        ...
 
     @property
     def shift(self) -> Tensor | None:
@@ -28,6 +38,16 @@ class Update(Protocol):
     @property
     def uses_base_output(self) -> bool:
         """Whether `apply` reads y₀ (it is computed only then)."""
+        ...
+
+    @property
+    def rank_bound(self) -> int:
+        """The rank that ΔW has at most, told without a product of its factors."""
+        ...
+
+    @property
+    def diffusers_form(self) -> DiffusersForm:
+        """The form in which diffusers loads this change exactly."""
         ...
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
@@ -41,16 +61,40 @@ class Update(Protocol):
         """ΔW, the shape of W, in fp32 (fp64 where the factors are fp64)."""
         ...
 
-    def scaled(self, strength: float) -> Update:
+    def scaled(self, strength: float) -> Self:
         """The update at another strength: its `dense` is `strength · ΔW`."""
         ...
 
     def low_rank(self) -> LowRank | None:
-        """The same ΔW as `up · down`, exactly, or None where its rank may be full."""
+        """The same ΔW as `up · down`, exactly, or None where it has no such form that is smaller than a matrix."""
+        ...
+
+    def portable(self) -> Update:
+        """The same change, detached, on the CPU, in fp32 and in a form that every reader of its format takes."""
         ...
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         """Tensors of the style file by suffix; `alpha` is the file's one constant alpha for plain LoRA tensors."""
+        ...
+
+    def checked(self, W: Tensor) -> Tensor:
+        """What a file's number format must not change by much, for a layer with this weight: as a rule ΔW."""
+        ...
+
+    def largest(self) -> float:
+        """A bound on the |numbers| of ΔW and of the shift, told from the factors; NaN where one of these is NaN."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the structure by name, as in `TensorFields`."""
+        ...
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Self:
+        """The same structure over other tensors."""
+        ...
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Self:
+        """The same structure over `f` of each tensor."""
         ...
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import added, precise
+from trainers.adapters.updates.base import DiffusersForm, added, precise
 from trainers.adapters.updates.built import build_and_apply
+from trainers.adapters.updates.change import Change
 from trainers.adapters.updates.low_rank import LowRank
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Change):
     """A change that is held whole: `weight`, the shape of the layer's, and `shift (out,)` of its bias."""
 
     weight: Tensor
     shift: Tensor | None = None
 
     uses_base_output = False
+    diffusers_form: ClassVar[DiffusersForm] = "lora"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,9 +50,6 @@ class Dense:
 
     def scaled(self, strength: float) -> Dense:
         return Dense(self.weight * strength, None if self.shift is None else self.shift * strength)
-
-    def low_rank(self) -> LowRank | None:
-        return None
 
     def factored(self) -> LowRank:
         """The same ΔW, bit for bit, as a product with an identity matrix, of rank `min(out, in·kh·kw)`.

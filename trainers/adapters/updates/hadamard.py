@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import added
+from trainers.adapters.updates.base import DiffusersForm, added
 from trainers.adapters.updates.built import build_and_apply
+from trainers.adapters.updates.change import Change, full_rank
 from trainers.adapters.updates.cost import built_cost, khatri_rao_cost, low_rank_cost
 from trainers.adapters.updates.low_rank import LowRank
 
 
 @dataclass(frozen=True)
-class Hadamard:
+class Hadamard(Change):
     """An element-wise product of two low-rank matrices of rank r: exactly a `LowRank` of rank r² (Khatri–Rao)."""
 
     left: LowRank
     right: LowRank
 
     uses_base_output = False
+    diffusers_form: ClassVar[DiffusersForm] = "lora"
     shift = None
 
     @property
@@ -33,15 +35,27 @@ class Hadamard:
     def dense(self, W: Tensor | None = None) -> Tensor:
         return self.left.dense() * self.right.dense()
 
-    def low_rank(self, dtype: torch.dtype | None = None) -> LowRank:
-        """The same ΔW as `up · down` of rank r², its factors rounded once to `dtype`."""
+    @property
+    def _product_rank(self) -> int:
+        return self.left.rank * self.right.rank
+
+    @property
+    def rank_bound(self) -> int:
+        return min(self._product_rank, full_rank(self.shape))
+
+    def low_rank(self) -> LowRank | None:
+        """`up · down` of rank r², or None where that is no smaller than the matrix: a file may name any r."""
+        return self.khatri_rao() if self._product_rank < full_rank(self.shape) else None
+
+    def khatri_rao(self, dtype: torch.dtype | None = None) -> LowRank:
+        """The same ΔW as `up · down` of rank r², however high, its factors rounded once to `dtype`."""
         left, right = self.left.low_rank(), self.right.low_rank()
         up, down = KhatriRao.apply(left.up, left.down, right.up, right.down, dtype or left.up.dtype)
         return LowRank(up.T, down, self.shape)  # (out, r·r), (r·r, in·k)
 
     def runs_factored(self, op: Op, tokens: int) -> bool:
         """Whether two products of rank r² are cheaper than building ΔW, for this layer and number of positions."""
-        rank = self.left.rank * self.right.rank
+        rank = self._product_rank
         factored = low_rank_cost(op, tokens, rank) + khatri_rao_cost(op, rank)
         return factored < built_cost(op, tokens, self.left.rank + self.right.rank)
 
@@ -51,7 +65,7 @@ class Hadamard:
         return added(self.apply_built(op, x), onto)
 
     def apply_factored(self, op: Op, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        return self.low_rank(x.dtype).apply(op, x, None, onto)
+        return self.khatri_rao(x.dtype).apply(op, x, None, onto)
 
     def apply_built(self, op: Op, x: Tensor) -> Tensor:
         left, right = self.left.low_rank(), self.right.low_rank()
@@ -63,6 +77,12 @@ class Hadamard:
 
     def scaled(self, strength: float) -> Hadamard:
         return replace(self, left=self.left.scaled(strength))
+
+    def portable(self) -> Hadamard:
+        return Hadamard(self.left.portable(), self.right.portable())
+
+    def largest(self) -> float:
+        return self.left.largest() * self.right.largest()
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         left, right = self.left.low_rank(), self.right.low_rank()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import added, precise
+from trainers.adapters.updates.base import DiffusersForm, added, precise
+from trainers.adapters.updates.change import Change, exact
 from trainers.adapters.updates.dense import Dense
-from trainers.adapters.updates.low_rank import LowRank
 from trainers.adapters.updates.rotation import Rotation
 
 
 @dataclass(frozen=True)
-class InputScale:
+class InputScale(Change):
     """A scale of each input of a linear layer: ΔW = W diag(gain), `gain (in,)`, with `weight` the layer's own W.
 
     No client has a form of it that all read, so a file holds ΔW whole.
@@ -26,6 +27,11 @@ class InputScale:
 
     shift = None
     uses_base_output = False
+    diffusers_form: ClassVar[DiffusersForm] = "lora"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape)
 
     def dense(self, W: Tensor | None = None) -> Tensor:
         return precise(self.weight) * precise(self.gain)
@@ -36,15 +42,15 @@ class InputScale:
     def scaled(self, strength: float) -> InputScale:
         return replace(self, gain=self.gain * strength)
 
-    def low_rank(self) -> LowRank | None:
-        return None
+    def portable(self) -> Dense:
+        return Dense(self.dense()).map(exact)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         return Dense(self.dense()).file_tensors(alpha)
 
 
 @dataclass(frozen=True)
-class InputRotation:
+class InputRotation(Change):
     """Input channels turned among themselves: ΔW = W (R − I), R as `Rotation` has it, with `weight` the layer's own W.
 
     `skew (m, in/b, b, b)`; on convolutions R turns the channels of each pixel. The file holds ΔW whole.
@@ -57,6 +63,11 @@ class InputRotation:
 
     shift = None
     uses_base_output = False
+    diffusers_form: ClassVar[DiffusersForm] = "lora"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape)
 
     @property
     def turn(self) -> Rotation:
@@ -76,8 +87,8 @@ class InputRotation:
     def scaled(self, strength: float) -> InputRotation:
         return replace(self, strength=self.strength * strength)
 
-    def low_rank(self) -> LowRank | None:
-        return None
+    def portable(self) -> Dense:
+        return Dense(self.dense()).map(exact)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         return Dense(self.dense()).file_tensors(alpha)

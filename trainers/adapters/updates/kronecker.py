@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import added, precise
+from trainers.adapters.updates.base import DiffusersForm, added, precise
 from trainers.adapters.updates.built import build_and_apply
+from trainers.adapters.updates.change import Change, exact, full_rank, largest_number
 from trainers.adapters.updates.cost import MOVED, PASSES, built_cost
 from trainers.adapters.updates.low_rank import LowRank
 
 
 @dataclass(frozen=True)
-class Kronecker:
+class Kronecker(Change):
     """A Kronecker product: `left (p, q)`, `right (out/p, in/q[, kh, kw])`, dense or itself low rank.
 
     It runs by reshaping, (A ⊗ B) vec X = vec(A X Bᵀ) with channels as a q × in/q matrix, and is not built unless a
@@ -97,9 +98,24 @@ class Kronecker:
     def scaled(self, strength: float) -> Kronecker:
         return replace(self, left=self.left * strength)
 
+    @property
+    def rank_bound(self) -> int:
+        if not isinstance(self.right, LowRank) or self.right.rank > full_rank(self.right.shape):
+            return full_rank(self.shape)
+        return min(min(self.left.shape) * self.right.rank, full_rank(self.shape))
+
+    @property
+    def diffusers_form(self) -> DiffusersForm:
+        return "lora" if self._stays_thin else "lokr"
+
+    @property
+    def _stays_thin(self) -> bool:
+        """Whether files hold the right factor as a product; from half the full rank on, readers expect it whole."""
+        return isinstance(self.right, LowRank) and self.right.rank < max(self.right.shape[:2]) / 2
+
     def low_rank(self) -> LowRank | None:
-        """`rank(left)·r` columns where the right factor is low rank; None where it is dense (its rank may be full)."""
-        if not isinstance(self.right, LowRank):
+        """`rank(left)·r` columns where the right factor is low rank; None where its rank r may be full, or more."""
+        if not isinstance(self.right, LowRank) or self.right.rank > full_rank(self.right.shape):
             return None
         right = self.right.low_rank()
         U, S, Vh = torch.linalg.svd(precise(self.left), full_matrices=False)
@@ -108,6 +124,16 @@ class Kronecker:
         up = torch.kron((U[:, keep] * root).contiguous(), precise(right.up))  # (out, rank·r)
         down = torch.kron((root[:, None] * Vh[keep]).contiguous(), precise(right.down).contiguous())
         return LowRank(up, down, self.shape)
+
+    def portable(self) -> Kronecker:
+        right = self.right.portable() if isinstance(self.right, LowRank) else exact(self.right)
+        if isinstance(right, LowRank) and not self._stays_thin:
+            right = right.dense()
+        return Kronecker(exact(self.left), right, self.shape)
+
+    def largest(self) -> float:
+        right = self.right.largest() if isinstance(self.right, LowRank) else largest_number(self.right)
+        return largest_number(self.left) * right
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         tensors = {"lokr_w1": self.left}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import precise
+from trainers.adapters.updates.base import DiffusersForm, precise
+from trainers.adapters.updates.change import Change, exact, full_rank, largest_number
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(Change):
     """A product of two thin matrices: `up (out, r)`, `down (r, in·kh·kw)`, `gate (r,)` or, per image, `(n, r)`.
 
     `shape` is the layer's weight shape. For convolutions `down` is the k×k kernel, which carries stride and padding,
@@ -26,6 +28,7 @@ class LowRank:
     gate: Tensor | None = None
 
     uses_base_output = False
+    diffusers_form: ClassVar[DiffusersForm] = "core"
     shift = None
 
     @property
@@ -53,6 +56,17 @@ class LowRank:
 
     def low_rank(self) -> LowRank:
         return LowRank(self._gated_up(), self.down, self.shape)
+
+    @property
+    def rank_bound(self) -> int:
+        return min(self.rank, full_rank(self.shape))
+
+    def portable(self) -> LowRank:
+        """The gate goes into the up factor."""
+        return self.low_rank().map(exact)
+
+    def largest(self) -> float:
+        return largest_number(self._gated_up()) * largest_number(self.down) * max(1, self.rank)
 
     def row_norms(self, W: Tensor) -> Tensor:
         """‖W + ΔW‖ of each output row, `(out,)`, from ‖w‖² + 2 B·(W Aᵀ) + B A Aᵀ Bᵀ: nothing weight-sized is built."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import added, precise
+from trainers.adapters.updates.base import DiffusersForm, Update, added, precise
+from trainers.adapters.updates.change import Change
 from trainers.adapters.updates.low_rank import LowRank
 
 
 @dataclass(frozen=True)
-class Normalised:
+class Normalised(Change):
     """A low-rank update whose rows are scaled to a learned length.
 
     `magnitude (out,)` trains; `norm (out,)` is ‖W + ΔW‖ of each output row, outside the graph. At strength s the
@@ -26,6 +28,7 @@ class Normalised:
     strength: float = 1.0
 
     uses_base_output = True
+    diffusers_form: ClassVar[DiffusersForm] = "dora"
     shift = None
 
     @property
@@ -46,8 +49,8 @@ class Normalised:
     def scaled(self, strength: float) -> Normalised:
         return replace(self, strength=self.strength * strength)
 
-    def low_rank(self) -> LowRank | None:
-        return None  # (g − 1) W has full rank
+    def portable(self) -> Update:
+        raise TypeError("tools read magnitudes differently; this update is written as the change that it makes")
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         raise TypeError("tools read magnitudes differently; this update is written as the change that it makes")

@@ -16,18 +16,20 @@ do the first for language models.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import Update
+from trainers.adapters.updates.base import DiffusersForm, Update
+from trainers.adapters.updates.change import RUNTIME, Change
 from trainers.adapters.updates.low_rank import LowRank
 
 
 @dataclass(frozen=True)
-class PerImage:
+class PerImage(Change):
     """One of several changes for each image of a batch.
 
     `stacked` holds U and D, None where no change is low rank; `others` the rest by number. `index (n,)`, on the CPU, is
@@ -38,10 +40,11 @@ class PerImage:
     stacked: LowRank | None
     others: Mapping[int, Update]
     shape: tuple[int, ...]
-    index: Tensor
-    strengths: Tensor | None = None
+    index: Tensor = field(metadata=RUNTIME)
+    strengths: Tensor | None = field(default=None, metadata=RUNTIME)
 
     shift = None
+    diffusers_form: ClassVar[DiffusersForm] = "none"
 
     @property
     def uses_base_output(self) -> bool:
@@ -82,8 +85,8 @@ class PerImage:
         own = torch.ones(len(self.index)) if self.strengths is None else self.strengths
         return replace(self, strengths=own * strength)
 
-    def low_rank(self) -> LowRank | None:
-        return None
+    def portable(self) -> Update:
+        raise TypeError("a file holds one change of a layer; this update differs from image to image")
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         raise TypeError("a file holds one change of a layer; this update differs from image to image")

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import added, precise
+from trainers.adapters.updates.base import DiffusersForm, added, precise
 from trainers.adapters.updates.built import build_and_apply
-from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.change import Change, largest_number
 
 MOVED = 8.0
 """What a number costs that is moved and turned, in multiplications of a matrix product, measured on a CPU."""
 
 
 @dataclass(frozen=True)
-class Rotation:
+class Rotation(Change):
     """A product R of `m` block-diagonal rotations, each the Cayley transform of skew blocks: `skew (m, out/b, b, b)`.
 
     The i-th acts on channels taken k = 2ⁱ b / 2 apart (a butterfly); with m = 1 on neighbours, as they stand, unless
@@ -33,6 +34,7 @@ class Rotation:
     strength: float = 1.0
 
     uses_base_output = True
+    diffusers_form: ClassVar[DiffusersForm] = "none"
 
     def turned(self, y: Tensor) -> Tensor:
         """(R − I) y for channels along dim 1 of `(n, out, p)`, summed up factor by factor so that nothing cancels."""
@@ -99,8 +101,9 @@ class Rotation:
     def scaled(self, strength: float) -> Rotation:
         return replace(self, strength=self.strength * strength)
 
-    def low_rank(self) -> LowRank | None:
-        return None
+    def largest(self) -> float:
+        """Of its scale and its shift: a rotation makes no number larger, whatever its blocks hold."""
+        return max((largest_number(part) for part in (self.gain, self.shift) if part is not None), default=0.0)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         """Blocks, of which readers take the part above the diagonal less its transpose; alpha 0 constrains nothing."""

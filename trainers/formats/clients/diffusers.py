@@ -19,11 +19,12 @@ from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Normalised, Rotation, Update
+from trainers.adapters.updates import Dense, Kronecker, LowRank, Normalised, Update
+from trainers.adapters.updates.change import full_rank
 from trainers.formats.clients.compatibility import where_it_loads
 from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
-from trainers.formats.pack import Precision, pack, plain, plain_low_rank
+from trainers.formats.pack import Precision, pack
 from trainers.formats.write import file_update, file_updates, kohya_tensors
 from trainers.models.files.header import read_header
 
@@ -75,15 +76,15 @@ def diffusers_kind(network: Network) -> Kind:
     uncut = [site for site in network.sites if not all(p.method.extract_rank for p in site.placed)]
     updates = [update for site in uncut for update in site.updates()]  # the others become plain LoRA
     several = any(len(site.placed) > 1 for site in network.sites)
-    if any(isinstance(update, Affine | Rotation) for update in updates):
+    forms = {update.diffusers_form for update in updates}
+    if "none" in forms:
         return "none"
-    if any(isinstance(update, Normalised) for update in updates) and not several:
+    if "dora" in forms and not several:
         return "dora"
-    if several or all(isinstance(update, LowRank) for update in updates):
+    if several or forms <= {"core"}:
         return "core"
-    whole = all(isinstance(u, Kronecker) and not isinstance(u.right, LowRank) for u in map(plain, updates))
     in_unet = any(site.part == "unet" for site in network.sites)
-    if whole and in_unet and _factor(network) is not None:
+    if forms == {"lokr"} and in_unet and _factor(network) is not None:
         return "lokr"
     return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
 
@@ -133,42 +134,17 @@ def only_here(network: Network, core: Path) -> str:
 
 def exact_low_rank(update: Update) -> LowRank:
     """The same ΔW as plain LoRA: its own low-rank form, or ΔW times an identity where that is no larger."""
-    update = plain(update)
-    low = thin(update)
-    if low is None or low.rank >= min(low.shape[0], math.prod(low.shape[1:])):
+    update = update.portable()
+    low = update.low_rank()
+    if low is None or low.rank >= full_rank(low.shape):
         return Dense(update.dense(torch.empty(0))).factored()
     return low
 
 
-def thin(update: Update) -> LowRank | None:
-    """The low-rank form of a change, or None where it has none or one that is larger than its matrix.
-
-    The rank of LoHA's form is the product of two that a file names, so it is not built before it is looked at.
-    """
-    if isinstance(update, Hadamard):
-        out, *inner = update.shape
-        if update.left.rank * update.right.rank >= min(out, math.prod(inner)):
-            return None
-    if isinstance(update, Kronecker) and isinstance(update.right, LowRank):
-        out, *inner = update.right.shape
-        if update.right.rank > min(out, math.prod(inner)):
-            return None
-    return update.low_rank()
-
-
 def plain_size(update: Update) -> int:
     """Numbers in the plain-LoRA form of a change, at most."""
-    update = plain(update)
-    shape = update.shape  # type: ignore[attr-defined]
-    out, fan_in = shape[0], math.prod(shape[1:])
-    rank = min(out, fan_in)
-    if isinstance(update, LowRank):
-        rank = min(rank, update.rank)
-    elif isinstance(update, Hadamard):
-        rank = min(rank, update.left.rank * update.right.rank)
-    elif isinstance(update, Kronecker) and isinstance(update.right, LowRank):
-        rank = min(rank, min(update.left.shape) * update.right.rank)
-    return rank * (out + fan_in)
+    out, fan_in = update.shape[0], math.prod(update.shape[1:])
+    return update.rank_bound * (out + fan_in)
 
 
 # ---------------------------------------------------------------------------------------------- LoKr through PEFT
@@ -229,7 +205,7 @@ def _dora_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
         inner = update.inner if isinstance(update, Normalised) else update.low_rank()
         assert inner is not None
         name = diffusers_name(site.part, site.path)
-        tensors |= _peft_lora(name, site, plain_low_rank(inner), precision)
+        tensors |= _peft_lora(name, site, inner.portable(), precision)
         rows = update.magnitude if isinstance(update, Normalised) else inner.row_norms(site.weight())
         # In fp32: a magnitude's error is that of its whole row, not of the change.
         magnitude = rows.detach().float().cpu().clone()

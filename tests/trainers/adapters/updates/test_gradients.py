@@ -23,7 +23,7 @@ NOW = Now()
 
 
 def factored(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:
-    return update.low_rank().apply(site.op, x) if isinstance(update, Hadamard) else update.apply_factored(site.op, x)
+    return update.khatri_rao().apply(site.op, x) if isinstance(update, Hadamard) else update.apply_factored(site.op, x)
 
 
 def built(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:

@@ -1,0 +1,100 @@
+"""What every structured matrix can do besides its algebra: its tensors by name, and the same structure over others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from trainers.adapters.updates.base import Update
+    from trainers.adapters.updates.low_rank import LowRank
+
+RUNTIME: Mapping[str, Any] = {"runtime": True}
+"""Metadata of a field that belongs to the moment rather than to the change: `tensors` leaves it out."""
+
+
+class TensorFields:
+    """A frozen dataclass as a tree of its tensors.
+
+    A field's tensor is named after the field, one of a nested structure `left/up`, one in a mapping `others/3/gain`:
+    buffers of a module may not have dots in their names.
+    """
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the structure by name; fields that are None have none."""
+        return dict(_tensors(self, ""))
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Self:
+        """The same structure over other tensors, all of those that `tensors` names; KeyError where one is missing."""
+        rebuilt: Self = _rebuilt(self, tensors, "")
+        return rebuilt
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Self:
+        """The same structure over `f` of each tensor."""
+        return self.with_tensors({name: f(tensor) for name, tensor in self.tensors().items()})
+
+
+class Change(TensorFields):
+    """What a structure is unless it says otherwise: a matrix of any rank, whose own tensors every reader takes."""
+
+    @property
+    def rank_bound(self: Update) -> int:
+        return full_rank(self.shape)
+
+    def low_rank(self) -> LowRank | None:
+        return None
+
+    def portable(self: Update) -> Update:
+        return self.map(exact)
+
+    def checked(self: Update, W: Tensor) -> Tensor:
+        return self.dense(W)
+
+    def largest(self) -> float:
+        return max((largest_number(tensor) for tensor in self.tensors().values()), default=0.0)
+
+
+def full_rank(shape: tuple[int, ...]) -> int:
+    """The highest rank of a weight of this shape: `min(out, in·kh·kw)`."""
+    return min(shape[0], math.prod(shape[1:]))
+
+
+def exact(tensor: Tensor) -> Tensor:
+    """The tensor detached, on the CPU and in fp32."""
+    return tensor.detach().float().cpu()
+
+
+def largest_number(tensor: Tensor) -> float:
+    """The largest |number| of a tensor, 0 where it has none."""
+    return tensor.abs().max().item() if tensor.numel() else 0.0
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    for field in fields(value):
+        if "runtime" not in field.metadata:
+            yield field.name, getattr(value, field.name)
+
+
+def _tensors(value: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield path, value
+        return
+    parts = _parts(value) if isinstance(value, TensorFields) else value.items() if isinstance(value, Mapping) else ()
+    for name, part in parts:
+        yield from _tensors(part, f"{path}/{name}" if path else str(name))
+
+
+def _rebuilt(value: Any, tensors: Mapping[str, Tensor], path: str) -> Any:
+    if isinstance(value, Tensor):
+        return tensors[path]
+    start = f"{path}/" if path else ""
+    if isinstance(value, TensorFields):
+        parts = {name: _rebuilt(part, tensors, start + name) for name, part in _parts(value)}
+        return replace(value, **parts)  # type: ignore[type-var] # each is a dataclass
+    if isinstance(value, Mapping):
+        return {name: _rebuilt(part, tensors, f"{start}{name}") for name, part in value.items()}
+    return value
