@@ -296,10 +296,10 @@ def unsaid(name: str) -> Iterable[str]:
     """What a method's class and module should say and do not."""
     kind = METHODS[name]
     module = sys.modules[kind.__module__].__doc__ or ""
-    numbers = re.findall(r"\d{4}\.\d{5}", kind.paper)
+    numbers = re.findall(r"\d{4}\.\d{5}", kind.about.paper)
     if kind().name != name:
         yield "its own name"
-    if not re.fullmatch(r"[A-Z].{20,110}\.", kind.summary):
+    if not re.fullmatch(r"[A-Z].{20,110}\.", kind.about.summary):
         yield "a summary of one sentence"
     if not numbers or any(number not in module for number in numbers):
         yield "its paper, in the module too"

@@ -47,6 +47,8 @@ class BlockMethod(Method):
     """A method that sits on blocks of layers: subclasses give `kinds`, `init` and `after` and inherit the rest."""
 
     places: ClassVar[tuple[str, ...]] = ("block",)
+    follows_time: ClassVar[bool] = False
+    """Whether it is another at each timestep, which the clock then tells."""
 
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of blocks that are left as they were at each step."""
@@ -58,6 +60,7 @@ class BlockMethod(Method):
 
     @property
     def merges(self) -> bool:
+        """Whether it changes weights and nothing else: a block's output is more than that."""
         return False
 
     # ------------------------------------------------------------------ the formula
@@ -89,7 +92,7 @@ class BlockSite(Place[BlockMethod]):
         self.op = Op((outer.out, inner.shape[1], *pointwise))
         """A map of each position of the input to one of the output."""
         self.context_width = Op.of(block.get_submodule("to_k")).fan_in if self.kind == "attn2" else 0
-        self._block = (block,)
+        self._block = (block,)  # in a tuple, so that state_dict() is θ alone
         self._handle = block.register_forward_hook(self._change, with_kwargs=True)
 
     @property
@@ -109,13 +112,13 @@ class BlockSite(Place[BlockMethod]):
         self._handle.remove()
 
     def _change(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        clock = self._clock[0]
+        clock = self._clock
         first = output[0] if isinstance(output, tuple) else output  # CLIP's attention gives its weights too
         changed = self._changed(args, kwargs, first) if clock.strength else first
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     def _changed(self, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> Tensor:
-        clock = self._clock[0]
+        clock = self._clock
         named = dict(kwargs)
         x = args[0] if args else named.pop("hidden_states")
 

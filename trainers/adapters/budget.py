@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as checked_dataclass
 
+from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 
 if TYPE_CHECKING:
     from trainers.adapters.network import Network
 
 
-@dataclass(frozen=True, config=SETTINGS)
+@checked_dataclass(frozen=True, config=SETTINGS)
 class BudgetedMethod(RankedMethod):
     """A method whose layers share a budget, those too to which an override by block gives another rank."""
 
     budget_scope: Literal["all", "rank"] = "all"
     """What shares a budget: all layers, or only those of one rank, where `targets.blocks` sets several."""
 
-    def sharing(self, network: Network) -> tuple[Self, ...]:
+
+B = TypeVar("B", bound=BudgetedMethod)
+
+
+@dataclass(frozen=True)
+class BudgetedHooks(TrainingHooks, Generic[B]):
+    """Hooks of a method with a budget, of which the first method that shares it acts for all."""
+
+    method: B
+
+    def sharing(self, network: Network) -> tuple[B, ...]:
         """The methods whose layers share this one's budget, in order; they differ from it in rank alone."""
-        return network.kin(self) if self.budget_scope == "all" else (self,)
+        return network.kin(self.method) if self.method.budget_scope == "all" else (self.method,)
 
     def leads(self, network: Network) -> bool:
         """Whether this is the one of them that acts for all."""
-        return self.sharing(network)[0] == self
+        return self.sharing(network)[0] == self.method
 
     def budgeted(self, network: Network) -> list[Theta]:
         """θ of every layer that shares the budget."""

@@ -11,11 +11,12 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
+from trainers.adapters.about import About
+from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.updates import Update
 from trainers.randomness import generator, seed_for
 
 if TYPE_CHECKING:
-    from trainers.adapters.network import Network
     from trainers.adapters.site import Place, Site
 
 Theta = Mapping[str, Tensor]
@@ -54,56 +55,15 @@ class Now:
         return seed_for(self.seed, "draw", self.draw, site.name, purpose) / 2**63
 
 
-@dataclass(frozen=True)
-class Step:
-    """An optimizer step as the hooks of a method see it: its number (from 0), how many there are, the run's seed.
+class LayerUpdate:
+    """What can sit on layers: a method that trains, or styles that were trained. Both give each layer an update."""
 
-    `rates` holds each step's share of the peak learning rate, `(of,)`, the schedule that a method may follow.
-    """
-
-    number: int
-    of: int
-    seed: int = 0
-    rates: tuple[float, ...] = ()
-
-
-@checked_dataclass(frozen=True, config=SETTINGS)
-class Method:
-    """What every method has, wherever it sits: settings, names for θ, hooks of the training loop."""
-
-    paper: ClassVar[str] = ""
-    parameters: ClassVar[str] = ""
-    """How many numbers of a layer, or block, train with the switches as they are by default; after `;` what is besides.
-
-    `in`, `out` and `k` are the layer's widths and its kernel's, the others the letters of the method's own formula.
-    """
-    summary: ClassVar[str] = ""
-    places: ClassVar[tuple[str, ...]] = ()
-    moves_rank: ClassVar[bool] = False
-    """Whether its layers' ranks, and with them the size of its file, change while it trains."""
     follows_time: ClassVar[bool] = False
     """Whether it is another at each timestep, which the clock then tells."""
-    writes_fp32: ClassVar[bool] = False
-    """Whether its files are in fp32 always, since what reads its numbers magnifies their rounding."""
-    text_preset: ClassVar[str] = "attn"
-    """The smallest preset of `targets.text_encoder` in which it has a place; `none` where it has none."""
-    rank_word: ClassVar[str] = "rank"
-    """What `rank_of` counts, for people."""
-    rank_hint: ClassVar[str] = ""
-    """A sentence about it, where the word does not say all."""
-    moves_beside_optimizer: ClassVar[bool] = False
-    """Whether its hooks move trained numbers after the optimizer's step."""
-    needs_whole_base: ClassVar[bool] = False
-    """Whether the base's own weights train, so that they must be stored in full."""
-
-    @property
-    def called(self) -> str:
-        """Its name in settings, for sentences."""
-        return str(getattr(self, "name", type(self).__name__))
-
-    def drawn_again(self, name: str) -> bool:
-        """Whether the shared frozen tensor `name` is a function of the seed, so that checkpoints need not hold it."""
-        return False
+    trains_base: ClassVar[bool] = False
+    """Whether the base's own weights train: they are stored in full, and a layer runs with W + ΔW in one product."""
+    module_dropout: float = 0.0
+    """Share of layers whose whole update is left out at each step."""
 
     @property
     def merges(self) -> bool:
@@ -113,16 +73,57 @@ class Method:
         """
         return True
 
+    @property
+    def input_dropout(self) -> float:
+        """Share of the layer's inputs left out of the update at each step."""
+        return 0.0
+
+    def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
+        """Tensors shared by sites of one part and learning rate: a Parameter trains, any other Tensor is frozen.
+
+        What is a function of the seed is an `nn.Buffer(…, persistent=False)`, which checkpoints do not hold.
+        """
+        return {}
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        """θ of one site, with no effect at the start: a Parameter trains, any other Tensor is frozen and saved."""
+        raise NotImplementedError
+
+    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
+        """The one formula."""
+        raise NotImplementedError
+
+
+@checked_dataclass(frozen=True, config=SETTINGS)
+class Method:
+    """What every method has, wherever it sits: facts, settings, names for θ."""
+
+    about: ClassVar[About]
+    places: ClassVar[tuple[str, ...]] = ()
+    writes_fp32: ClassVar[bool] = False
+    """Whether its files are in fp32 always, since what reads its numbers magnifies their rounding."""
+    text_preset: ClassVar[str] = "attn"
+    """The smallest preset of `targets.text_encoder` in which it has a place; `none` where it has none."""
+    moves_beside_optimizer: ClassVar[bool] = False
+    """Whether its hooks move trained numbers after the optimizer's step."""
+    trains_base: ClassVar[bool] = False
+    """Whether the base's own weights train, so that they must be stored in full."""
+
+    @property
+    def display_name(self) -> str:
+        """Its name in settings, for sentences."""
+        return str(getattr(self, "name", type(self).__name__))
+
     @classmethod
-    def implied(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG003 - the contract
+    def implied_settings(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG003 - the contract
         """What others of its settings, given in a table, decide about those that are not given there."""
         return {}
 
     # ------------------------------------------------------------------ settings that vary by site or tensor
     @property
-    def takes_rank(self) -> bool:
-        """Whether a layer's update has a rank that an override by block may set."""
-        return False
+    def no_rank_reason(self) -> str:
+        """The setting for which an override by block can set no rank; empty where `with_rank` gives another."""
+        return f"method.name = {self.display_name}"
 
     def with_rank(self, rank: int) -> Self:
         """The same method at another rank."""
@@ -152,71 +153,28 @@ class Method:
         """
         return {}
 
-    def rank_of(self, theta: Theta) -> int | None:
-        """A layer's rank now, of a method that changes it while training or serves smaller ones; None of the others."""
-        return None
-
-    def misfit(self, sites: Sequence[Any]) -> str | None:
+    def validate_targets(self, sites: Sequence[Any]) -> str | None:
         """The sentence that refuses a setting on these sites, where this method has been placed; None where all fit."""
         return None
 
-    # ------------------------------------------------------------------ hooks of the training loop; all see the network
-    def begin_step(self, network: Network, step: Step) -> None:
-        """Before the forward passes of an optimizer step."""
-
-    def penalty(self, network: Network) -> Tensor | None:
-        """A term added to the loss."""
-        return None
-
-    def after_backward(self, network: Network, step: Step) -> None:
-        """After the gradients of an optimizer step are complete and before they are clipped."""
-
-    def after_step(self, network: Network, step: Step) -> None:
-        """After the optimizer's step."""
-
-    def restored(self, network: Network) -> None:
-        """After a checkpoint was put back; VelaturaError where it does not belong to these settings."""
-
-    def finish(self, network: Network) -> None:
-        """After the last step, before the export."""
-
-    def fill(self, network: Network) -> None:
-        """Take the highest ranks that it may end with, where it starts with lower ones, for estimates."""
+    @property
+    def hooks(self) -> TrainingHooks:
+        """What it does in the training loop besides its formula."""
+        return TrainingHooks()
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
-class LayerMethod(Method):
+class LayerMethod(Method, LayerUpdate):
     """A method that sits on layers: subclasses give `init` and `update` and inherit the rest."""
 
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
-    replaces_weight: ClassVar[bool] = False
-    """Whether the update is `Dense` without a shift, so that a layer may run with W + ΔW instead of beside it."""
 
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of layers whose whole update is left out at each step."""
 
-    # ------------------------------------------------------------------ where it sits
-    @property
-    def input_dropout(self) -> float:
-        """Share of the layer's inputs left out of the update at each step."""
-        return 0.0
-
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
         """Whether there is anything on this layer of one of its `places` for the method to change."""
         return True
-
-    # ------------------------------------------------------------------ the formula
-    def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
-        """Tensors shared by sites of one part and learning rate: a Parameter trains, a Tensor is frozen."""
-        return {}
-
-    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        """θ of one site, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
-        raise NotImplementedError
-
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
-        """The method's one formula."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------------ the file that clients read
     @property
@@ -272,8 +230,8 @@ class RankedMethod(InputMethod):
         return self.alpha / self.rank
 
     @property
-    def takes_rank(self) -> bool:
-        return True
+    def no_rank_reason(self) -> str:
+        return ""
 
     def with_rank(self, rank: int) -> Self:
         """The same method at another rank, with alpha / rank unchanged."""

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from trainers.adapters.block import BlockMethod, BlockSite
-from trainers.adapters.method import LayerMethod, Method, Now, learns
+from trainers.adapters.method import LayerUpdate, Method, Now, learns
 from trainers.adapters.site import Clock, Held, Placed, Site, Values
 from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
@@ -26,7 +26,7 @@ Kin = TypeVar("Kin", bound=Method)
 class Sharing:
     """What sites of one method share: those of one part and learning rate, so that the tensors have these too."""
 
-    method: Method
+    method: LayerUpdate | BlockMethod
     part: str
     learning_rate: float
     values: Values
@@ -74,22 +74,27 @@ class Network(nn.Module):
         return (*self.sites, *self.blocks)
 
     @property
+    def placed(self) -> tuple[LayerUpdate | BlockMethod, ...]:
+        """What sits on the layers and blocks, in order, each once."""
+        return tuple(dict.fromkeys(p.method for site in self.everywhere for p in site.placed))
+
+    @property
     def methods(self) -> tuple[Method, ...]:
         """The distinct methods placed, in order; a rank override is a method of its own."""
-        return tuple(dict.fromkeys(p.method for site in self.everywhere for p in site.placed))
+        return tuple(one for one in self.placed if isinstance(one, Method))
 
     @property
     def merges(self) -> bool:
         """Whether all of it is a change of weights."""
-        return all(method.merges for method in self.methods)
+        return all(one.merges for one in self.placed)
 
     def check_merges(self, purpose: str) -> None:
         """Raise VelaturaError where a method on it changes more than weights; `purpose` ends the sentence."""
-        for method in self.methods:
+        for method in (one for one in self.methods if isinstance(one, LayerUpdate | BlockMethod)):
             if not method.merges:
-                raise VelaturaError(f"{method.called} is no change of weights, so it cannot be {purpose}")
+                raise VelaturaError(f"{method.display_name} is no change of weights, so it cannot be {purpose}")
 
-    def placed_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed[LayerMethod]], ...]:
+    def placed_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placed[LayerUpdate]], ...]:
         """On which layers this very method sits, each site with what it holds there."""
         return tuple((site, placed) for site in self.sites for placed in site.placed if placed.method == method)
 
@@ -97,51 +102,40 @@ class Network(nn.Module):
         """The methods placed that differ from this one in rank alone, itself among them, in order."""
         return tuple(one for one in self.methods if isinstance(one, type(method)))
 
-    def learned_by(self, method: LayerMethod) -> tuple[tuple[Site, Placed[LayerMethod]], ...]:
+    def learned_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placed[LayerUpdate]], ...]:
         """As `placed_by`, without what has stopped learning and is to stay as it is, bit for bit."""
         return tuple((site, placed) for site, placed in self.placed_by(method) if learns(placed.values()))
-
-    def site(self, part: str, path: str, layer: nn.Module) -> Site:
-        """The site of a layer, made at its first use."""
-        name = f"{part}.{path}"
-        if name not in self._sites:
-            self._sites[name] = Site(part, path, layer, self.clock)
-            self.sites_by_key[name.replace(".", "/")] = self._sites[name]
-        return self._sites[name]
-
-    def block(self, part: str, path: str, block: nn.Module) -> BlockSite:
-        """The site of a block, made at its first use."""
-        name = f"{part}.{path}"
-        if name not in self._blocks:
-            self._blocks[name] = BlockSite(part, path, block, self.clock)
-            self.blocks_by_key[name.replace(".", "/")] = self._blocks[name]
-        return self._blocks[name]
 
     def place(self, targets: tuple[Target, ...], seed: int) -> None:
         """Put each target's method on its layer; sites of one method, part and learning rate share what it shares."""
         layer_index = len(self.shared)
-        groups: dict[tuple[Method, str, float], list[Target]] = {}
+        groups: dict[tuple[LayerUpdate | BlockMethod, str, float], list[Target]] = {}
         for target in targets:
             groups.setdefault((target.method, target.part, target.learning_rate), []).append(target)
         for (method, part, learning_rate), chosen in groups.items():
             sites: Sequence[Any] = [self.site_of(target) for target in chosen]
             own = generator(seed, "share", layer_index, method.__class__.__name__, part)
-            assert isinstance(method, LayerMethod | BlockMethod)
-            holder = Values(method.share(sites, own), method.drawn_again).to(sites[0].device)
+            holder = Values(method.share(sites, own)).to(sites[0].device)
             self.share(method, part, holder, learning_rate)
             for target, site in zip(chosen, sites, strict=True):
                 draw = generator(seed, "init", layer_index, site.name)
                 site.put(method, Held(holder), draw, target.learning_rate)
 
-    def share(self, method: Method, part: str, values: Values, learning_rate: float = 1.0) -> None:
+    def share(self, method: LayerUpdate | BlockMethod, part: str, values: Values, learning_rate: float = 1.0) -> None:
         """Take in what sites of one method, part and learning rate share."""
         self.shared.append(values)
         self._sharing.append(Sharing(method, part, learning_rate, values))
 
     def site_of(self, target: Target) -> Site | BlockSite:
         """The site of a target's layer or block, made at its first use."""
-        kind = self.block if isinstance(target.method, BlockMethod) else self.site
-        return kind(target.part, target.path, target.layer)
+        on_block = isinstance(target.method, BlockMethod)
+        found: dict[str, Any] = self._blocks if on_block else self._sites
+        if target.name not in found:
+            kind = BlockSite if on_block else Site
+            found[target.name] = kind(target.part, target.path, target.layer, self.clock)
+            by_key = self.blocks_by_key if on_block else self.sites_by_key
+            by_key[target.name.replace(".", "/")] = found[target.name]
+        return found[target.name]
 
     def speak(self, word: Word, vocabulary: Vocabulary) -> None:
         """Let a base, whose vocabulary this is, read a word's rows where it stands; they are this network's then."""
@@ -178,7 +172,7 @@ class Network(nn.Module):
             sample, t = given["sample"], torch.as_tensor(given["timestep"])
             self.clock.now = replace(self.clock.now, timesteps=t.to(sample.device).expand(len(sample)))
 
-        if any(method.follows_time for method in self.methods):
+        if any(one.follows_time for one in self.placed):
             self._handles.append(unet.register_forward_pre_hook(note, with_kwargs=True))
 
     def remove(self) -> None:

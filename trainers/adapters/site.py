@@ -15,10 +15,11 @@ from trainers.adapters.updates.base import precise
 from trainers.adapters.updates.dense import Dense
 
 if TYPE_CHECKING:
-    from trainers.adapters.method import LayerMethod, Method, Now, Theta
+    from trainers.adapters.block import BlockMethod
+    from trainers.adapters.method import LayerUpdate, Now, Theta
     from trainers.adapters.updates import Update
 
-M = TypeVar("M", bound="Method")
+M = TypeVar("M", bound="LayerUpdate | BlockMethod")
 
 
 @dataclass
@@ -32,13 +33,13 @@ class Clock:
 class Values(nn.Module):
     """Tensors of a method; frozen counts and single numbers stay on the CPU, where reading them waits for no device."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], drawn_again: Callable[[str], bool] = lambda _: False) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         for name, value in tensors.items():
             if isinstance(value, nn.Parameter):
                 self.register_parameter(name, value)
             else:
-                self.register_buffer(name, value, persistent=not drawn_again(name))
+                self.register_buffer(name, value, persistent=getattr(value, "persistent", True))
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Values:
         held = {n: b for n, b in self._buffers.items() if b is not None and not (b.is_floating_point() and b.dim())}
@@ -86,7 +87,7 @@ class Place(nn.Module, Generic[M]):
     def __init__(self, part: str, path: str, clock: Clock):
         super().__init__()
         self.part, self.path = part, path
-        self._clock = (clock,)  # in a tuple, so that state_dict() is θ alone
+        self._clock = clock
         self.thetas = nn.ModuleList()
         self._placed: list[Placed[M]] = []
 
@@ -108,15 +109,16 @@ class Place(nn.Module, Generic[M]):
         return now.training and share > 0 and now.chance(self, "module") < share
 
 
-class Site(Place["LayerMethod"]):
+class Site(Place["LayerUpdate"]):
     """A layer with methods on it: adds their updates to the layer's output through one hook."""
 
     def __init__(self, part: str, path: str, layer: nn.Module, clock: Clock):
         super().__init__(part, path, clock)
         self.op = Op.of(layer)
-        self._layer = (layer,)
+        self._layer = (layer,)  # in a tuple, so that state_dict() is θ alone
         self._handle = layer.register_forward_hook(self._add)
         self._layer_forward = layer.forward
+        self._fused = False  # whether the pass under way had W + ΔW in one product
 
     @property
     def layer(self) -> nn.Module:
@@ -138,11 +140,11 @@ class Site(Place["LayerMethod"]):
         bias = self.layer.bias
         return bias.detach() if isinstance(bias, Tensor) else None
 
-    def put(self, method: LayerMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
+    def put(self, method: LayerUpdate, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
         """Place a method on the layer; its θ starts without effect."""
         theta = Values(method.init(self, shared, draw)).to(self.device)
         self.hold(method, theta, shared, learning_rate)
-        if method.replaces_weight:
+        if method.trains_base:
             self.layer.forward = self._run  # a forward hook comes too late to spare the layer its product
 
     def updates(self, now: Now | None = None) -> tuple[Update, ...]:
@@ -188,6 +190,7 @@ class Site(Place["LayerMethod"]):
     def _run(self, x: Tensor) -> Tensor:
         """The layer's output, with W + ΔW as one product where that is all there is on it."""
         update = self._instead_of_weight(x)
+        self._fused = update is not None
         if update is None:
             return self._layer_forward(x)
         y, bias = update.apply_with(self.op, x, self.weight()), self.layer.bias
@@ -195,8 +198,8 @@ class Site(Place["LayerMethod"]):
 
     def _instead_of_weight(self, x: Tensor) -> Dense | None:
         """The one update on the layer where it runs with the weight in one product now, at its strength."""
-        clock, weight = self._clock[0], self.layer._parameters.get("weight")
-        if len(self._placed) != 1 or not self._placed[0].method.replaces_weight or not clock.strength:
+        clock, weight = self._clock, self.layer._parameters.get("weight")
+        if len(self._placed) != 1 or not clock.strength:
             return None
         if weight is None:
             return None  # stored packed: a whole one would be made, and kept for backward
@@ -208,12 +211,10 @@ class Site(Place["LayerMethod"]):
         return None
 
     def _add(self, layer: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        clock = self._clock[0]
-        if not clock.strength:
+        clock = self._clock
+        if self._fused or not clock.strength:
             return y
         x, bias = args[0], layer.bias
-        if self._instead_of_weight(x) is not None:
-            return y
         base: Tensor | None = None
         out = y
         for method, update in self._active(clock.now):
@@ -223,16 +224,16 @@ class Site(Place["LayerMethod"]):
             out = part.apply(self.op, self._drop_inputs(x, method, clock.now), base, onto=out)
         return out
 
-    def _active(self, now: Now) -> Iterator[tuple[LayerMethod, Update]]:
+    def _active(self, now: Now) -> Iterator[tuple[LayerUpdate, Update]]:
         for p in self._placed:
             if not self.left_out(p.method.module_dropout, now):
                 yield p.method, self._update(p, now)
 
-    def _update(self, placed: Placed[LayerMethod], now: Now) -> Update:
+    def _update(self, placed: Placed[LayerUpdate], now: Now) -> Update:
         update = placed.method.update(placed.values(), self, placed.shared, now)
         return update if placed.strength == 1 else update.scaled(placed.strength)
 
-    def _drop_inputs(self, x: Tensor, method: LayerMethod, now: Now) -> Tensor:
+    def _drop_inputs(self, x: Tensor, method: LayerUpdate, now: Now) -> Tensor:
         share = method.input_dropout
         if not (now.training and share):
             return x

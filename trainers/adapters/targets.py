@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 from torch import nn
 
 from trainers.adapters.block import BlockMethod
-from trainers.adapters.method import LayerMethod
+from trainers.adapters.method import LayerMethod, LayerUpdate
 from trainers.errors import VelaturaError
 from trainers.section import Section
 
@@ -108,7 +108,7 @@ class Target:
     part: str
     path: str
     layer: nn.Module
-    method: Method
+    method: LayerUpdate | BlockMethod
     learning_rate: float
 
     @property
@@ -124,6 +124,7 @@ def select(
     None where both are `none`. What lies in `unread`, named `part.path`, is left out unless `targets.unread_layers`.
     Raises VelaturaError for a pattern or an override that matches none.
     """
+    assert isinstance(method, LayerMethod | BlockMethod)
     found = []
     used: set[str] = set()
     for part, net in parts.items():
@@ -131,7 +132,6 @@ def select(
         if isinstance(method, BlockMethod):
             candidates = _blocks(part, net, patterns, method)
         else:
-            assert isinstance(method, LayerMethod)
             candidates = _matching(part, net, patterns, method)
         kept = list(candidates) if targets.unread_layers else _read(part, patterns, list(candidates), unread)
         for path, layer in kept:
@@ -173,7 +173,7 @@ def _within(name: str, place: str) -> bool:
     return name == place or name.startswith(f"{place}.")
 
 
-def _with_rank(method: Method, rank: int, key: str) -> Method:
+def _with_rank(method: LayerMethod | BlockMethod, rank: int, key: str) -> LayerMethod | BlockMethod:
     try:
         return method.with_rank(rank)
     except ValidationError as error:
@@ -220,7 +220,7 @@ def _blocks(
     preset = isinstance(patterns, str)
     wanted = BLOCK_PRESETS[patterns] if isinstance(patterns, str) else patterns
     blocks = [(path, module) for path, module in net.named_modules() if block_kind(path) in method.kinds]
-    where = f"{method.called} as it is set sits on {', '.join(method.kinds)}"
+    where = f"{method.display_name} as it is set sits on {', '.join(method.kinds)}"
     missed = [pattern for pattern in wanted if not any(matches(part, path, pattern) for path, _ in blocks)]
     if preset and wanted and len(missed) == len(wanted):
         raise VelaturaError(f"the preset {patterns!r} selects no block of {part}: {where}")

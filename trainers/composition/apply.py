@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from pydantic import ConfigDict, Field, SkipValidation
-from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.method import LayerMethod, Now, Theta
+from trainers.adapters.method import LayerUpdate, Now, Theta
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
@@ -46,13 +45,11 @@ class StyleNetwork(Network):
         super().remove()
 
 
-@checked_dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
-class LoadedStyle(LayerMethod):
-    """A style file as a method: its θ are the file's factors, frozen, with the strength in them."""
+@dataclass(frozen=True, eq=False)
+class LoadedStyle(LayerUpdate):
+    """A style file on layers: its θ are the tensors of the file's changes, frozen, with the strength in them."""
 
-    summary: ClassVar[str] = "A trained style."
-
-    updates: SkipValidation[Mapping[str, Update]] = Field(default_factory=dict)
+    updates: Mapping[str, Update]
     """The changes by site name."""
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
@@ -148,7 +145,7 @@ def put_changes(network: Network, parts: Mapping[str, nn.Module], changes: Chang
 
 
 def put_method(
-    network: Network, parts: Mapping[str, nn.Module], layers: Iterable[tuple[str, str]], method: LayerMethod
+    network: Network, parts: Mapping[str, nn.Module], layers: Iterable[tuple[str, str]], method: LayerUpdate
 ) -> None:
     """Put a method on layers, named by part and path."""
     found = ((part, path, parts[part].get_submodule(path)) for part, path in layers)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 import torch
-from pydantic import ConfigDict, Field, SkipValidation
-from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.method import LayerMethod, Now, Theta
+from trainers.adapters.method import LayerUpdate, Now, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import PerImage, Update
 from trainers.adapters.updates.per_image import stack
@@ -22,16 +19,14 @@ from trainers.formats.read import Style
 from trainers.models.words import Words
 
 
-@checked_dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
-class StyleBatch(LayerMethod):
-    """Several style files as one method: `now.styles` says which of them each image has.
+@dataclass(frozen=True, eq=False)
+class StyleBatch(LayerUpdate):
+    """Several style files on layers: `now.styles` says which of them each image has.
 
     θ holds their tensors as `PerImage` names them, all frozen, with the strengths in them.
     """
 
-    summary: ClassVar[str] = "Trained styles, one for each image."
-
-    updates: SkipValidation[Mapping[str, PerImage]] = Field(default_factory=dict)
+    updates: Mapping[str, PerImage]
     """The changes of all styles by site name."""
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:

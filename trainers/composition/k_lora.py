@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, median
-from typing import ClassVar
 
 import torch
-from pydantic import ConfigDict, Field, SkipValidation
-from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from trainers.adapters.method import LayerMethod, Now, Theta
+from trainers.adapters.method import LayerUpdate, Now, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Update
 
@@ -32,19 +30,17 @@ FARTHEST = 3.0
 """Times the median beyond which a layer's ratio is left out of γ."""
 
 
-@checked_dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
-class KLoRA(LayerMethod):
+@dataclass(frozen=True, eq=False)
+class KLoRA(LayerUpdate):
     """Two loaded styles of which each layer has one, the content first; θ are the factors of both, frozen."""
 
-    summary: ClassVar[str] = "Content, then style, layer by layer."
-
-    updates: SkipValidation[Mapping[str, tuple[Update, Update]]] = Field(default_factory=dict)
+    updates: Mapping[str, tuple[Update, Update]]
     """The changes of content and style by site name, the strengths in them."""
-    turns: SkipValidation[Mapping[str, float]] = Field(default_factory=dict)
+    turns: Mapping[str, float]
     """S at which each layer turns to the style."""
-    steps: int = 1
+    steps: int
     """T."""
-    alpha: float = 1.5
+    alpha: float
     """α."""
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:

@@ -53,14 +53,12 @@ def _check_ranks(config: Config) -> None:
     overridden = any(block.rank for block in config.targets.blocks.values())
     if not overridden and getattr(config.method, "budget_scope", "all") != "all":
         raise ValueError("method.budget_scope has no effect without a rank in targets.blocks")
-    if not config.method.takes_rank and overridden:
-        rankless = {"lokr": "method.full_matrix = true", "full": "method.extract_rank = 0"}
-        why = rankless.get(config.method.name, f"method.name = {config.method.name}")
-        raise ValueError(f"a rank in targets.blocks has no effect while {why}")
+    if overridden and config.method.no_rank_reason:
+        raise ValueError(f"a rank in targets.blocks has no effect while {config.method.no_rank_reason}")
 
 
 def _check_base(config: Config) -> None:
-    if config.base.storage != "full" and config.method.needs_whole_base:
+    if config.base.storage != "full" and config.method.trains_base:
         raise ValueError(
             f"method.name = {config.method.name} trains the base's own weights, and base.storage = "
             f"{config.base.storage} keeps only their likeness; leave it at full"

@@ -19,7 +19,7 @@ class Technique:
     """Also that of its preset."""
     paper: str
     parameters: str
-    """How many numbers train (`Method.parameters`)."""
+    """How many numbers train (`About.parameters`)."""
     places: tuple[str, ...]
     """Where it sits: `linear` and `convolution` layers, `norm` layers, `block` outputs, `tokens`, `base`, `data`."""
     summary: str
@@ -130,7 +130,10 @@ BESIDE_METHODS: tuple[Technique, ...] = (
 
 def list_techniques() -> tuple[Technique, ...]:
     """Every method, then every technique beside them."""
-    methods = (Technique(n, k.paper, k.parameters, k.places, k.summary, f"method.name={n}") for n, k in METHODS.items())
+    methods = (
+        Technique(name, kind.about.paper, kind.about.parameters, kind.places, kind.about.summary, f"method.name={name}")
+        for name, kind in METHODS.items()
+    )
     return (*methods, *BESIDE_METHODS)
 
 

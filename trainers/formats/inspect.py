@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from trainers.adapters.methods import METHODS
 from trainers.formats.clients.peft import FACTS
 from trainers.formats.layout import method_of
 from trainers.formats.names import part_of
@@ -18,7 +19,8 @@ from trainers.formats.read import Style, read_style
 from trainers.formats.training_metadata import captions_of, settings_of, trained_as
 from trainers.layer_names import dotted, in_order
 
-WRITTEN_AS_ANOTHER = ("ia3", "ssf", "bitfit")
+DIAGONAL = ("scale", "bias")
+"""Formulas that no format has a form of its own for: they are stored as a rotation by nothing, or a change of zero."""
 
 
 class Frozen(BaseModel):
@@ -201,10 +203,10 @@ def _method(style: Style) -> str:
 def _named(style: Style) -> str:
     """The method that a file of ours names, if its form bears another's name."""
     try:
-        name = settings_of(style)["method"]["name"]
+        name = str(settings_of(style)["method"]["name"])
+        return name if METHODS[name].about.formula in DIAGONAL else ""
     except (KeyError, TypeError):
         return ""  # metadata is a stranger's text
-    return name if name in WRITTEN_AS_ANOTHER else ""
 
 
 def _is_nothing(layer: Mapping[str, Tensor]) -> bool:

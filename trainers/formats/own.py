@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from trainers.adapters.block import BlockMethod, BlockSite
-from trainers.adapters.method import Method, Now, Theta
+from trainers.adapters.method import LayerMethod, Method, Now, Theta
 from trainers.adapters.methods import AnyMethod
 from trainers.adapters.network import Network
 from trainers.adapters.site import Held, Placed, Site, Values
@@ -67,7 +67,9 @@ def own_form(
     groups: list[dict[str, Any]] = []
     for sharing in network.sharing:
         stems = []
-        written: Precision = "fp32" if sharing.method.writes_fp32 else precision
+        method = sharing.method
+        assert isinstance(method, Method)
+        written: Precision = "fp32" if method.writes_fp32 else precision
         for site in (one for one in network.everywhere if one.path.startswith(block)):
             if len(site.placed) > 1:
                 raise VelaturaError(
@@ -76,13 +78,13 @@ def own_form(
                 )
             (placed,) = site.placed
             if (placed.method, site.part, placed.learning_rate) == (
-                sharing.method, sharing.part, sharing.learning_rate
+                method, sharing.part, sharing.learning_rate
             ):  # fmt: skip
                 stems.append(kohya_name(site.part, site.path, family, shape))
                 tensors |= _of_site(stems[-1], site, placed, written)
         if stems:
             tensors |= _rounded(f"{SHARED}{len(groups)}", Held(sharing.values), written)
-            groups.append({"part": sharing.part, "method": asdict(sharing.method), "sites": stems})
+            groups.append({"part": sharing.part, "method": asdict(method), "sites": stems})
     return tensors, {OWN_FORM: json.dumps({"version": 1, "groups": groups})}
 
 
@@ -159,16 +161,16 @@ def _place_group(
     network: Network,
     places: Sequence[tuple[str, str, nn.Module]],
     stems: Sequence[str],
-    method: Method,
+    method: LayerMethod | BlockMethod,
     source: tuple[Style, int, float],
 ) -> None:
     style, index, strength = source
     sites: list[Any] = [network.site_of(Target(part, path, module, method, 1.0)) for part, path, module in places]
     draw = torch.Generator().manual_seed(0)  # the start tells names and shapes, and its numbers are replaced
-    shared = Values(_filled(method.share(sites, draw), style, f"{SHARED}{index}")).to(sites[0].device)  # type: ignore[attr-defined]
+    shared = Values(_filled(method.share(sites, draw), style, f"{SHARED}{index}")).to(sites[0].device)
     network.share(method, sites[0].part, shared)
     for stem, site in zip(stems, sites, strict=True):
-        start = method.init(site, Held(shared), draw)  # type: ignore[attr-defined]
+        start = method.init(site, Held(shared), draw)
         site.hold(method, Values(_filled(start, style, stem)).to(site.device), Held(shared), strength=strength)
 
 

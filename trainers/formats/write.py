@@ -23,7 +23,7 @@ from trainers.adapters.updates import Affine, Dense, Kronecker, LowRank, Normali
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.errors import VelaturaError
 from trainers.formats.clients.compatibility import by_name, reads_text, tells_base
-from trainers.formats.extract import extract, kept_share
+from trainers.formats.extract import extract, extract_rank, kept_share
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
 from trainers.formats.own import own_form
@@ -73,7 +73,8 @@ def file_updates(network: Network) -> dict[Site, Update]:
 def file_update(site: Site) -> Update:
     """The one change of a site that goes into a file; VelaturaError if several methods there make none."""
     updates = tuple(
-        _cut(update, site, placed.method) for update, placed in zip(site.updates(), site.placed, strict=True)
+        _cut(update, site, extract_rank(placed.method))
+        for update, placed in zip(site.updates(), site.placed, strict=True)
     )
     if len(updates) > 1:
         low = [one for update in updates if (one := update.low_rank()) is not None]
@@ -89,15 +90,15 @@ def file_update(site: Site) -> Update:
     return Dense(update.dense(site.weight()), update.shift) if baked else update
 
 
-def _cut(update: Update, site: Site, method: LayerMethod) -> Update:
-    return extract(update.dense(site.weight()), method.extract_rank) if method.extract_rank else update
+def _cut(update: Update, site: Site, rank: int) -> Update:
+    return extract(update.dense(site.weight()), rank) if rank else update
 
 
 def file_alpha(network: Network) -> float:
     """The constant alpha of a file: that of the most frequent setting, so that most layers need no folding."""
     counts = Counter(placed.method for site in network.sites for placed in site.placed)
     method = counts.most_common(1)[0][0]
-    return method.file_alpha
+    return method.file_alpha if isinstance(method, LayerMethod) else 1.0
 
 
 def kohya_tensors(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from trainers.adapters.about import RankInfo
+from trainers.adapters.method import Method
 from trainers.adapters.methods import METHODS
 from trainers.adapters.network import Network
 from trainers.layer_names import block, in_order
@@ -18,20 +20,10 @@ MOMENTS = 100
 MARKS = "▁▂▃▄▅▆▇█"
 
 
-@dataclass(frozen=True)
-class Counted:
-    """What a method's ranks count: the word for it, and a sentence about it, where the method has one."""
-
-    word: str = "rank"
-    hint: str = ""
-    moves: bool = True
-    """Whether it is the layers' own rank, rather than what they do with one that stays."""
-
-
-def counted_by(method: str) -> Counted:
-    """What is counted of a method, by its name; ranks where there is no such method."""
+def counted_by(method: str) -> RankInfo:
+    """What the ranks of a method are, by its name; a layer's own where it says nothing, or there is no such method."""
     kind = METHODS.get(method)
-    return Counted(kind.rank_word, kind.rank_hint, kind.moves_rank) if kind else Counted()
+    return (kind and kind.about.ranks) or RankInfo()
 
 
 @dataclass(frozen=True)
@@ -49,7 +41,7 @@ class RankHistory:
         return max(map(max, self.ranks))
 
     @property
-    def counted(self) -> Counted:
+    def counted(self) -> RankInfo:
         return counted_by(self.method)
 
     @property
@@ -61,7 +53,8 @@ def current_ranks(network: Network) -> dict[str, int]:
     """The rank of each layer whose method changes it, by the layer's name."""
     found = {}
     for site in network.everywhere:
-        ranks = [rank for p in site.placed if (rank := p.method.rank_of(p.values())) is not None]
+        trained = [(p.method.hooks, p.values()) for p in site.placed if isinstance(p.method, Method)]
+        ranks = [rank for hooks, theta in trained if (rank := hooks.rank_of(theta)) is not None]
         if ranks:
             found[site.name] = sum(ranks)
     return found

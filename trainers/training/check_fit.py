@@ -38,7 +38,7 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
     _check_stops(config, network)
     for method in network.methods:
         kin = network.kin(method)  # another rank in some layers is the same setting there
-        wrong = method.misfit([s for s in network.everywhere if any(p.method in kin for p in s.placed)])
+        wrong = method.validate_targets([s for s in network.everywhere if any(p.method in kin for p in s.placed)])
         if wrong is not None:
             raise VelaturaError(wrong)
     with torch.no_grad():

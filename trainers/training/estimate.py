@@ -99,7 +99,7 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
     progress = take_steps(session, replace(dataset, items=(largest,)), False, _nothing, classes)
     step = median([after - before for before, after in pairwise(ends)] or [ends[0] - began])
     for method in session.network.methods:
-        method.fill(session.network)
+        method.hooks.grow_to_max(session.network)
     began = time.monotonic()
     style = export_style(session, dataset, progress, time.time())
     exporting = time.monotonic() - began
@@ -114,7 +114,7 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
         memory=peak_memory(device),
         free=free,
         file=style.stat().st_size,
-        at_most=any(method.moves_rank for method in session.network.methods),
+        at_most=any(m.about.ranks is not None and m.about.ranks.moves for m in session.network.methods),
         parameters=sum(p.numel() for p in session.network.parameters()),
         steps=config.train.steps,
         measured=len(ends),

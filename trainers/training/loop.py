@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainers.adapters.method import Now, Step
+from trainers.adapters.hooks import Step
+from trainers.adapters.method import Now
 from trainers.adapters.network import Network
 from trainers.config.config import Config
 from trainers.data.buckets import Pair
@@ -176,14 +177,12 @@ def _fall_back(session: Session) -> None:
 def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:
     progress = load_checkpoint(session.run, session.network, optimizer, session.average)
     for method in session.network.methods:
-        method.restored(session.network)
+        method.hooks.restored(session.network)
     return progress
 
 
 def _conclude(session: Session) -> None:
     session.network.clock.now = Now()
-    for method in session.network.methods:
-        method.finish(session.network)
 
 
 def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step: int) -> dict[str, Any]:
@@ -192,7 +191,7 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
     factor = set_learning_rate(optimizer, step, settings)
     now = Step(step, settings.steps, session.config.seed, session.rates)
     for method in network.methods:
-        method.begin_step(network, now)
+        method.hooks.begin_step(network, now)
     total, denoising, penalised = torch.zeros(()), torch.zeros(()), False
     for micro in range(settings.accumulation):
         index = (step * settings.accumulation + micro) * accelerator.num_processes + accelerator.process_index
@@ -210,7 +209,7 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
     found = torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
     if torch.isfinite(total) and torch.isfinite(found):  # one look for all tensors: each waits for the device
         for method in network.methods:
-            method.after_backward(network, now)
+            method.hooks.after_backward(network, now)
     trained = [p for p in network.parameters() if p.grad is not None]
     norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
     good = bool(torch.isfinite(total)) and math.isfinite(norm)
@@ -219,7 +218,7 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
         optimizer.step()
     if good:
         for method in network.methods:
-            method.after_step(network, now)
+            method.hooks.after_step(network, now)
         for word in network.words:
             word.after_step()
         if session.average is not None:
@@ -243,7 +242,7 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
         prediction, batch.target, weights, batch.mask, config.loss, batch.classes, config.prior.weight
     )
     for method in network.methods:
-        penalty = method.penalty(network)
+        penalty = method.hooks.penalty(network)
         loss = loss if penalty is None else loss + penalty
     return loss, error
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.method import Method
 from trainers.adapters.network import Network
 from trainers.adapters.tokens import Word
 from trainers.config.config import Train
@@ -41,6 +42,7 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
     shared = [(one.part, one.method, one.learning_rate, one.values) for one in network.sharing]
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for part, method, ratio, values in (*placed, *shared):
+        assert isinstance(method, Method)
         base = settings.learning_rate if part == "unet" else text_rate
         for name, parameter in values.named_parameters():
             rate = base * ratio * method.learning_rate_ratio(name)
@@ -108,6 +110,7 @@ def pull_towards_start(optimizer: torch.optim.Optimizer, network: Network) -> No
         (parameter, start.detach())
         for site in network.everywhere
         for placed in site.placed
+        if isinstance(placed.method, Method)
         for name, start in placed.method.decay_targets(site, placed.values()).items()
         if (parameter := placed.values()[name]).requires_grad
     ]

@@ -94,7 +94,7 @@ def problems(draft: Draft) -> dict[str, str]:
 def values(tables: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
     """The value of every field under these tables, as far as it goes by key, right or wrong."""
     table = lay_over(*tables)
-    implied = METHODS[method].implied(table.get("method", {})) if method else {}
+    implied = METHODS[method].implied_settings(table.get("method", {})) if method else {}
     defaults = {f"{METHOD_KEY}{name}": value for name, value in implied.items()}
     return {one.key: _at(table, one.key, defaults.get(one.key, one.default)) for one in list_fields(method)}
 

@@ -123,28 +123,7 @@ KEEP_TRAINING = "Keep training"
 NOT_YOURS = "This run belongs to {}. You can look at it, clone it and download what it made; only they can change it."
 STUDIO_OWNER = "the owner of this studio"
 
-METHODS = {
-    "lora": "LoRA",
-    "loha": "LoHA",
-    "lokr": "LoKr",
-    "krona": "KronA",
-    "vera": "VeRA",
-    "tied": "Tied-LoRA",
-    "dylora": "DyLoRA",
-    "adalora": "AdaLoRA",
-    "sora": "SoRA",
-    "selora": "SeLoRA",
-    "oft": "OFT",
-    "ia3": "IA³",
-    "ssf": "SSF",
-    "bitfit": "BitFit",
-    "t-lora": "T-LoRA",
-    "adapter": "Adapter",
-    "krona-b": "KronA-B",
-    "vpt": "Visual prompts",
-    "full": "Full fine-tuning",
-    "textual-inversion": "Textual inversion",
-}
+WORD_ALONE = "Textual inversion"
 
 
 def activity(now: Activity) -> str:
@@ -183,6 +162,14 @@ def by(owner: str, actor: Actor) -> str:
     return f"by {owner}" if owner else "" if actor.owns_machine else "by the owner of this studio"
 
 
+def method_titles() -> dict[str, str]:
+    """The names of all methods as their papers write them, by their names in settings."""
+    from trainers.adapters.methods import METHODS
+
+    return {name: kind.about.title for name, kind in METHODS.items()} | {"textual-inversion": WORD_ALONE}
+
+
 def method(name: str) -> str:
     """A method as its paper writes it; several with + between them."""
-    return " + ".join(METHODS.get(part, part) for part in name.split("+"))
+    titles = method_titles()
+    return " + ".join(titles.get(part, part) for part in name.split("+"))

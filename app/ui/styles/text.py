@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.ui.runs.text import METHODS
+from app.ui.runs.text import method_titles
 from app.ui.train.text import TECHNIQUES
 
 TITLE = "Styles"
@@ -77,5 +77,5 @@ NEW_NAME, NOT_NOW = "New name", "Not now"
 def method(name: str) -> str:
     """A method as its paper writes it; several with + between them."""
     beside = {name: title for name, (title, *_) in TECHNIQUES.items()}
-    known = {**beside, **METHODS, "full": "whole change", "dora": "DoRA"}
+    known = {**beside, **method_titles(), "full": "whole change", "dora": "DoRA"}
     return " + ".join(known.get(part, part) for part in name.split("+"))

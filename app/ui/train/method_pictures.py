@@ -8,17 +8,26 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from trainers.adapters.about import Formula
+
 STRIPS = Path(str(files("app.ui"))) / "static" / "methods"
 SUFFIX = ".webp"
 WIDTH, HEIGHT = 176, 56
 MIDDLE = HEIGHT / 2
 
 
-def method_picture(name: str) -> str:
-    """The drawing of a method as SVG; of one that has none, the layer with a coat over it."""
-    thin = dict.fromkeys(("lora", "vera", "tied", "dylora", "adalora", "sora", "selora", "t-lora"), _lora)
-    whole = {"loha": _loha, "lokr": _lokr, "krona": _lokr, "oft": _oft, "ia3": _rows, "ssf": _rows, "bitfit": _bias}
-    drawn = {**thin, **whole}.get(name, _coat)()
+def method_picture(formula: Formula) -> str:
+    """The drawing of a kind of formula as SVG."""
+    drawings = {
+        "low-rank": _lora,
+        "hadamard": _loha,
+        "kronecker": _lokr,
+        "rotation": _oft,
+        "scale": _rows,
+        "bias": _bias,
+        "block": _coat,
+    }
+    drawn = drawings[formula]()
     return (
         f'<svg class="formula" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true" preserveAspectRatio="xMinYMid meet">'
         f"{drawn}</svg>"
@@ -73,6 +82,7 @@ def _rest(left: float) -> str:
 
 
 def _coat() -> str:
+    """A square with another over it."""
     return _box(2, MIDDLE - 22, 44, 44, 0.25) + _box(10, MIDDLE - 14, 44, 36, 0.45)
 
 

@@ -55,7 +55,7 @@ def summary(draft: Draft, base: Base) -> str:
     """What will be trained, in one line."""
     preset = words.PRESETS.get(draft.choices.preset, (draft.choices.preset,))[0]
     method = method_of(draft.choices)
-    known = words.METHODS[method][0] if method in words.METHODS else METHODS[method].__name__ if method else ""
+    known = METHODS[method].about.title if method else ""
     title = " + ".join((known or words.WITHOUT_METHOD, *titles_on(draft)))
     aim = next(said for name, said, _ in words.AIMS if name == draft.choices.aim)
     trigger = f"called up by “{draft.trigger}”" if draft.trigger else shared.NO_TRIGGER

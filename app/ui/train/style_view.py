@@ -14,6 +14,7 @@ from app.ui.train import text as words
 from app.ui.train.method_pictures import method_picture, method_strip
 from app.ui.web.html import button, text
 from app.units import readable_size
+from trainers.adapters.about import About
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
 from trainers.formats.clients.compatibility import programs_for
@@ -54,11 +55,9 @@ def method_cards(draft: Draft, base: Base) -> str:
     html = _fieldset("method", words.METHOD, cards)
     if not chosen:
         html += f'<p class="hint" role="status">{text(words.NO_METHOD)}</p>'
-    grouped = {name for _, names in words.METHOD_GROUPS for name in names}
-    others = tuple(name for name in rest if name not in grouped)
     more = ""
-    for title, names in (*words.METHOD_GROUPS, (words.OTHER_METHODS, others)):
-        cards = [card(name) for name in names if name in rest]
+    for group, title in {**words.METHOD_GROUPS, "": words.OTHER_METHODS}.items():
+        cards = [card(name) for name in rest if _group(name) == group]
         more += _fieldset("method", title, cards) if cards else ""
     is_open = " open" if chosen in rest else ""
     return (
@@ -148,27 +147,35 @@ def _card(kind: str, name: str, chosen: str, title: str, said: str, before: str 
     )
 
 
-def opens_in(name: str, family: str, text_encoders: bool) -> str:
-    """Which programs read all of a style that a method makes; empty where that is not known."""
-    if name not in words.METHODS:
-        return ""
-    told = words.METHODS[name][2]
-    if told == words.HERE:
+def opens_in(about: About, family: str, text_encoders: bool) -> str:
+    """Which programs read all of a style that a method makes."""
+    told = words.OPENS[about.opens_in]
+    if about.opens_in == "only-here":
         return told
-    programs = sorted(programs_for(name, family, text_encoders), key=lambda one: one != "ComfyUI")
-    if not programs:
-        return words.PARTLY
-    return f"{', '.join(programs)}{'; ' if told == words.SECOND_FILE else ', ' if told else ''}{told}"
+    programs = sorted(programs_for(about.stored, family, text_encoders), key=lambda one: one != "ComfyUI")
+    return f"{', '.join(programs)}{told}" if programs else words.PARTLY
+
+
+def _group(name: str) -> str:
+    """The heading under which a method stands in the fold; "" for those that have none."""
+    group = METHODS[name].about.group
+    return group if group in words.METHOD_GROUPS else ""
 
 
 def _method_card(chosen: str, own: str, preset: str, family: str, text_encoders: bool, name: str) -> str:
-    kind, opens = METHODS[name], opens_in(name, family, text_encoders)
-    title, said, _ = words.METHODS.get(name, (kind.__name__, kind.summary, ""))
+    about = METHODS[name].about
+    opens, title, said = opens_in(about, family, text_encoders), about.title, about.good_at or about.summary
     where = words.OPENS_IN.format(opens) if opens else ""
     own_word = words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if name == own and preset in words.PRESETS else ""
     after = "".join(f"<em>{text(each)}</em>" for each in (where, own_word) if each)
     return _card(
-        "method", name, chosen, title, said, method_picture(name), method_strip(name, text(words.STRIP)) + after
+        "method",
+        name,
+        chosen,
+        title,
+        said,
+        method_picture(about.formula),
+        method_strip(name, text(words.STRIP)) + after,
     )
 
 

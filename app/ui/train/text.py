@@ -26,41 +26,21 @@ PRESETS: Mapping[str, tuple[str, str, int]] = {
 }
 """Name, sentence, and coats of glaze: more coats, more care."""
 NOT_MEASURED = "not measured yet"
-DIFFUSERS, SECOND_FILE, NOT_DIFFUSERS, HERE = "diffusers", "a second file for diffusers", "", "Velatura only"
-"""What is said of diffusers; who else reads a file, `trainers.formats.clients.compatibility` says."""
-PARTLY = "Velatura; other programs read a part of it"
-METHODS: Mapping[str, tuple[str, str, str]] = {
-    "lora": ("LoRA", "The standard: fast, and every tool opens it. Good at most styles.", DIFFUSERS),
-    "loha": ("LoHA", "Gentle: prompts stay flexible. Good at soft colour and mood; takes more steps.", SECOND_FILE),
-    "lokr": ("LoKr", "Close to training the whole model. Good at strong brushwork, or at tiny files.", SECOND_FILE),
-    "krona": (
-        "KronA",
-        "Learns very few numbers, and still reaches all of each layer. Good at tiny files.",
-        SECOND_FILE,
-    ),
-    "vera": ("VeRA", "Learns two vectors a layer, over fixed random matrices. Its file is large.", DIFFUSERS),
-    "tied": ("Tied-LoRA", "Layers of one size learn together: few numbers, and hard to overdo.", DIFFUSERS),
-    "dylora": ("DyLoRA", "One training for several sizes of file. Each is a little less exact.", DIFFUSERS),
-    "adalora": ("AdaLoRA", "Starts with room to spare and keeps it where it helps most.", DIFFUSERS),
-    "sora": ("SoRA", "Closes what does not help while it learns: a smaller file.", DIFFUSERS),
-    "selora": ("SeLoRA", "Starts as small as can be and grows only where it helps.", DIFFUSERS),
-    "oft": ("OFT", "Turns what each layer says rather than adding to it: keeps composition.", NOT_DIFFUSERS),
-    "ia3": ("IA³", "One number for each channel that attention reads: tiny files, gentle styles.", NOT_DIFFUSERS),
-    "ssf": ("SSF", "A scale and a shift for each channel: colour and contrast in a tiny file.", NOT_DIFFUSERS),
-    "bitfit": ("BitFit", "The model's offsets alone: a style in a tiny file, and hard to overdo.", NOT_DIFFUSERS),
-    "t-lora": ("T-LoRA", "Learns a style from one to five pictures without copying how they are laid out.", HERE),
-    "adapter": ("Adapter", "Small networks beside the model's own. What they do depends on what they see.", HERE),
-    "krona-b": ("KronA-B", "KronA beside whole blocks. Hardly any numbers at all.", HERE),
-    "vpt": ("Visual prompts", "Learned words that nobody writes. Tiny files; shapes follow the prompt less.", HERE),
-    "full": ("Full fine-tuning", "Trains the layers themselves: learns the most, and needs much memory.", DIFFUSERS),
+OPENS: Mapping[str, str] = {
+    "diffusers": ", diffusers",
+    "second-file": "; a second file for diffusers",
+    "programs": "",
+    "only-here": "Velatura only",
 }
-"""Name, what it is good at, and what is said of diffusers."""
-METHOD_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Close to LoRA: every tool opens them", ("vera", "tied", "dylora", "adalora", "sora", "selora")),
-    ("Tiny files", ("krona", "ia3", "ssf", "bitfit")),
-    ("Another way to change the model", ("oft", "full")),
-    ("Only Velatura opens them", ("t-lora", "adapter", "krona-b", "vpt")),
-)
+"""What follows the programs with a LoRA folder, by who opens a method's files."""
+PARTLY = "Velatura; other programs read a part of it"
+METHOD_GROUPS: Mapping[str, str] = {
+    "like-lora": "Close to LoRA: every tool opens them",
+    "tiny": "Tiny files",
+    "another-way": "Another way to change the model",
+    "only-here": "Only Velatura opens them",
+}
+"""Headings of the methods in the fold, by their group."""
 OTHER_METHODS, WITHOUT_METHOD = "Others", "No method"
 NO_METHOD = "Only the word is learned, so no method is taken. Choose one to learn with it."
 BESIDE, ARE_ON = "Add to the method", "{} on"

@@ -16,7 +16,8 @@ def test_methods() -> None:
     keys = ["name", "paper", "parameters", "places", "summary", "setting", "method"]
     assert [list(row) for row in rows] == [keys] * (len(METHODS) + len(BESIDE_METHODS))
     for row, (name, kind) in zip(rows, METHODS.items(), strict=False):
-        values = (name, kind.paper, kind.parameters, list(kind.places), kind.summary, f"method.name={name}", "")
+        about = kind.about
+        values = (name, about.paper, about.parameters, list(kind.places), about.summary, f"method.name={name}", "")
         assert row == dict(zip(keys, values, strict=True))
     assert [row["name"] for row in rows[len(METHODS) :]] == [one.name for one in BESIDE_METHODS]
 

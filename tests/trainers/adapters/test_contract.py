@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import VARIANTS, WAITING, attach_to, make_input, make_layers, shake, timesteps
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters.method import Now, Step
+from trainers.adapters.hooks import Step
+from trainers.adapters.method import Now
 from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.op import Packed

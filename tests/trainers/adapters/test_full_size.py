@@ -118,7 +118,7 @@ def trained_numbers(unet: nn.Module, method: LayerMethod, preset: str = "attn-ml
 @pytest.mark.parametrize("said", SAID)
 def test_a_summary_s_number_is_that_of_sd_1_5(unet, said):
     method, other, share = SAID[said]
-    assert said in method.summary
+    assert said in method.about.summary
     assert trained_numbers(unet, method) / trained_numbers(unet, other) == pytest.approx(share, rel=0.2)
 
 

@@ -17,7 +17,7 @@ from trainers.config.techniques import BESIDE_METHODS
 
 KINDS = {"linear": 1, "strided": 3, "pointwise": 1}
 """Layers from 12 to 20 channels with a bias, and the width of their kernels."""
-FOR_LAYERS = sorted(name for name, kind in METHODS.items() if issubclass(kind, LayerMethod) and kind.parameters)
+FOR_LAYERS = sorted(name for name, kind in METHODS.items() if issubclass(kind, LayerMethod))
 TECHNIQUES = {"boft": OFT(block_size=5, butterfly=True), "lora-fa": METHODS["lora"](freeze_a=True)}
 
 
@@ -47,10 +47,12 @@ def test_a_layer_trains_as_many_numbers_as_its_formula_says(name, layer):
     (u_out, v_out), (u_in, v_in) = (factorise(width, 8 if name == "lokr" else -1) for width in (20, 12))
     splits = {"u_out": u_out, "v_out": v_out, "u_in": u_in, "v_in": v_in}
     b = method.block(20) if isinstance(method, OFT) else 0
-    expected = evaluate(method.parameters, in_=12, out=20, k=KINDS[layer], r=getattr(method, "rank", 0), b=b, **splits)
+    expected = evaluate(
+        method.about.parameters, in_=12, out=20, k=KINDS[layer], r=getattr(method, "rank", 0), b=b, **splits
+    )
     assert numbers(site.parameters()) == expected
     if name == "tied":
-        besides = method.parameters.partition("; ")[2].removesuffix(" a shape")
+        besides = method.about.parameters.partition("; ")[2].removesuffix(" a shape")
         expected = evaluate(besides, in_=12, out=20, k=KINDS[layer], r=4)
         assert numbers(site.placed[0].shared.values()) == expected
 
@@ -79,10 +81,10 @@ def test_a_block_trains_as_many_numbers_as_its_formula_says(kind, name, letters)
     assert isinstance(method, BlockMethod)
     if kind == "conv2":
         method = replace(method, form="convolution")
-    expected = evaluate(method.parameters, in_=IN, out=OUT, **letters)
+    expected = evaluate(method.about.parameters, in_=IN, out=OUT, **letters)
     assert numbers(make_block(kind, method).parameters()) == expected
 
 
 def test_every_method_and_technique_has_a_formula():
-    assert all(kind.parameters for kind in METHODS.values())
+    assert all(kind.about.parameters for kind in METHODS.values())
     assert all(one.parameters for one in BESIDE_METHODS)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.adapters.method import Now, Step
+from trainers.adapters.hooks import Step
+from trainers.adapters.method import Now
 from trainers.adapters.network import Network
 from trainers.config.config import Train
 from trainers.training.optim import parameter_groups
@@ -28,17 +29,17 @@ def take_steps(
         network.clock.now = Now(seed=5, draw=number, training=True, step=number)
         optimizer.zero_grad(set_to_none=True)
         for method in network.methods:
-            method.begin_step(network, step)
+            method.hooks.begin_step(network, step)
         value = loss()
         for method in network.methods:
-            penalty = method.penalty(network)
+            penalty = method.hooks.penalty(network)
             value = value if penalty is None else value + penalty
         value.backward()
         for method in network.methods:
-            method.after_backward(network, step)
+            method.hooks.after_backward(network, step)
         optimizer.step()
         for method in network.methods:
-            method.after_step(network, step)
+            method.hooks.after_step(network, step)
         if after is not None:
             after(step, optimizer)
     network.clock.now = Now()

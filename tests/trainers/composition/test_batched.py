@@ -48,7 +48,7 @@ def styles(base: Model, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[
     """A file of each method, two ranks of LoRA among them, each at another strength."""
     folder: Path = tmp_path_factory.mktemp("batched")
     for number, method in enumerate(METHODS):
-        network = trained(base, method, MIXED if method.takes_rank else MIXED_WITHOUT_RANKS)
+        network = trained(base, method, MIXED_WITHOUT_RANKS if method.no_rank_reason else MIXED)
         network.remove()
         file = folder / f"{number}.safetensors"
         write_style(file, network, base.family.name, base.unet.config, {}, "fp32")

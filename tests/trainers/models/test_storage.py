@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, input_for, make_input, make_layers
 from tests.trainers.tiny_runs import METHODS
-from trainers.adapters.method import Now, Step
+from trainers.adapters.hooks import Step
+from trainers.adapters.method import Now
 from trainers.adapters.methods import LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.op import Op, Packed
@@ -213,7 +214,7 @@ def test_every_method_sits_on_a_base_in_nf4_and_all_of_it_learns(method, model, 
     for number in range(2):  # a factor that starts at zero hides its partner's gradient from the first step
         network.clock.now = Now(training=True, timesteps=t)
         for kind in network.methods:
-            kind.begin_step(network, Step(number, 2))
+            kind.hooks.begin_step(network, Step(number, 2))
         now = prediction()
         if not number:
             torch.testing.assert_close(now, bare, rtol=1e-4, atol=VISIBLE.get(method, 1e-5))

@@ -21,16 +21,18 @@ Zhang et al. 2023 (arXiv 2303.10512), §3 and eq. 12, with t − tᵢ where the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from trainers.adapters.budget import BudgetedMethod
-from trainers.adapters.method import SETTINGS, Now, Step, Theta, learns, trains
+from trainers.adapters.about import About, RankInfo
+from trainers.adapters.budget import BudgetedHooks, BudgetedMethod
+from trainers.adapters.hooks import Step
+from trainers.adapters.method import SETTINGS, Now, Theta, learns, trains
 from trainers.adapters.methods.initial import normal
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -41,18 +43,22 @@ if TYPE_CHECKING:
 FACTORS = ("P", "lam", "Q")
 
 
-@dataclass(frozen=True, config=SETTINGS)
+@checked_dataclass(frozen=True, config=SETTINGS)
 class AdaLoRA(BudgetedMethod):
     """ΔW = (α / r) P Λ Q."""
 
-    paper: ClassVar[str] = "arXiv 2303.10512"
-    parameters: ClassVar[str] = "r (in k² + out + 1)"
-    summary: ClassVar[str] = "Starts with rank to spare everywhere and keeps it where it matters most."
-    rank_hint: ClassVar[str] = (
-        "A rank is what the latest cut left; until the last cut, what was taken away may come back."
+    about: ClassVar[About] = About(
+        title="AdaLoRA",
+        summary="Starts with rank to spare everywhere and keeps it where it matters most.",
+        good_at="Starts with room to spare and keeps it where it helps most.",
+        paper="arXiv 2303.10512",
+        parameters="r (in k² + out + 1)",
+        group="like-lora",
+        ranks=RankInfo(
+            hint="A rank is what the latest cut left; until the last cut, what was taken away may come back."
+        ),
     )
 
-    moves_rank: ClassVar[bool] = True
     bounds_rank: ClassVar[bool] = True
 
     name: Literal["adalora"] = "adalora"
@@ -92,6 +98,10 @@ class AdaLoRA(BudgetedMethod):
         target = max(1, round(self.target_rank * rank / self.rank))
         return replace(self, rank=rank, alpha=self.alpha * rank / self.rank, target_rank=target)
 
+    @property
+    def hooks(self) -> AdaLoRAHooks:
+        return AdaLoRAHooks(self)
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         r = self.rank
         shapes = {"P": (site.op.out, r), "lam": (r,), "Q": (r, site.op.fan_in)}
@@ -116,6 +126,11 @@ class AdaLoRA(BudgetedMethod):
         used = lam != 0
         return LowRank(self.scale * P[:, used] * lam[used], Q[used], site.op.shape)
 
+
+@dataclass(frozen=True)
+class AdaLoRAHooks(BudgetedHooks[AdaLoRA]):
+    """The cuts of rank, and what they are judged by."""
+
     def rank_of(self, theta: Theta) -> int:
         """What the latest cut left, at first all; of what has stopped, or after the last cut, what it uses."""
         if learns(theta) and not theta["settled"]:
@@ -125,19 +140,19 @@ class AdaLoRA(BudgetedMethod):
 
     def penalty(self, network: Network) -> Tensor | None:
         """γ R over all layers."""
-        if not self.orthogonality or not self.leads(network):
+        if not self.method.orthogonality or not self.leads(network):
             return None
         norms = []
         for theta in self.budgeted(network):
             for gram in (theta["P"].T @ theta["P"], theta["Q"] @ theta["Q"].T):  # (r, r)
                 norms.append(torch.linalg.matrix_norm(gram - torch.eye(len(gram), device=gram.device)))
-        return self.orthogonality * torch.stack(norms).mean()
+        return self.method.orthogonality * torch.stack(norms).mean()
 
     @torch.no_grad()
     def after_backward(self, network: Network, step: Step) -> None:
-        if self.importance == "magnitude" or step.number >= self._last_cut(step):
+        if self.method.importance == "magnitude" or step.number >= self._last_cut(step):
             return
-        for _, placed in network.placed_by(self):
+        for _, placed in network.placed_by(self.method):
             theta = placed.values()
             for name in FACTORS:
                 gradient = theta[name].grad
@@ -145,8 +160,8 @@ class AdaLoRA(BudgetedMethod):
                     continue
                 found = (theta[name] * gradient).abs()
                 mean, spread = theta[f"mean_{name}"], theta[f"spread_{name}"]
-                mean.lerp_(found, 1 - self.beta1)
-                spread.lerp_((found - mean).abs(), 1 - self.beta2)
+                mean.lerp_(found, 1 - self.method.beta1)
+                spread.lerp_((found - mean).abs(), 1 - self.method.beta2)
 
     @torch.no_grad()
     def after_step(self, network: Network, step: Step) -> None:
@@ -155,12 +170,12 @@ class AdaLoRA(BudgetedMethod):
         every = self.budgeted(network)
         thetas = [theta for theta in every if learns(theta)]
         t, last = step.number + 1, self._last_cut(step)
-        if not thetas or (t < last and t % self.interval):
+        if not thetas or (t < last and t % self.method.interval):
             return
         if t <= last or not thetas[0]["settled"]:  # the step of the last cut may have been left out for NaN
             spent = sum(self.rank_of(theta) for theta in every if not learns(theta))
             start, end = self._budget_ends(network)
-            masks = self._choose(thetas, max(0, budget(t, step.of, start, end, self) - spent))
+            masks = self._choose(thetas, max(0, budget(t, step.of, start, end, self.method) - spent))
             for theta, mask in zip(thetas, masks, strict=True):
                 theta["lam"].mul_(mask)
                 theta["kept"].copy_(mask)
@@ -177,7 +192,7 @@ class AdaLoRA(BudgetedMethod):
 
     def _last_cut(self, step: Step) -> int:
         """Steps after which the ranks stand."""
-        return step.of - round(self.settle * step.of)
+        return step.of - round(self.method.settle * step.of)
 
     def _choose(self, thetas: Sequence[Theta], size: int) -> tuple[Tensor, ...]:
         """1 for the `size` most important triplets of all layers and 0 for the others, `(r,)` for each layer."""
@@ -188,7 +203,7 @@ class AdaLoRA(BudgetedMethod):
 
     def score(self, theta: Theta) -> Tensor:
         """Sᵢ of a layer's triplets, `(r,)`."""
-        if self.importance == "magnitude":
+        if self.method.importance == "magnitude":
             return theta["lam"].detach().abs()
         P, lam, Q = (theta[f"mean_{name}"] * theta[f"spread_{name}"] for name in FACTORS)
         return lam + P.mean(0) + Q.mean(1)

@@ -29,6 +29,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.method import SETTINGS, Now, Theta, trains
 from trainers.adapters.methods.initial import kaiming
@@ -40,9 +41,16 @@ FEED_FORWARD = ("ff", "mlp")
 class Adapter(BlockMethod):
     """y = h + s (U σ(D h + d) + u)."""
 
-    paper: ClassVar[str] = "arXiv 1902.00751"
-    parameters: ClassVar[str] = "m (2 out + 1) + out; 2 in with norms"
-    summary: ClassVar[str] = "A small network after each block; what it learns depends on what it sees."
+    about: ClassVar[About] = About(
+        title="Adapter",
+        summary="A small network after each block; what it learns depends on what it sees.",
+        good_at="Small networks beside the model's own. What they do depends on what they see.",
+        paper="arXiv 1902.00751",
+        parameters="m (2 out + 1) + out; 2 in with norms",
+        opens_in="only-here",
+        group="only-here",
+        formula="block",
+    )
     text_preset: ClassVar[str] = "attn-mlp"
 
     name: Literal["adapter"] = "adapter"
@@ -71,8 +79,8 @@ class Adapter(BlockMethod):
         return forms.get(self.form, FEED_FORWARD)
 
     @property
-    def takes_rank(self) -> bool:
-        return True
+    def no_rank_reason(self) -> str:
+        return ""
 
     def with_rank(self, rank: int) -> Adapter:
         return replace(self, width=rank)

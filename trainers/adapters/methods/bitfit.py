@@ -17,6 +17,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.targets import is_key
@@ -27,9 +28,17 @@ from trainers.adapters.updates import Affine
 class BitFit(LayerMethod):
     """b' = b + d."""
 
-    paper: ClassVar[str] = "arXiv 2106.10199"
-    parameters: ClassVar[str] = "out"
-    summary: ClassVar[str] = "Biases alone, of layers and norms: a style in a tiny file, and hard to overdo."
+    about: ClassVar[About] = About(
+        title="BitFit",
+        summary="Biases alone, of layers and norms: a style in a tiny file, and hard to overdo.",
+        good_at="The model's offsets alone: a style in a tiny file, and hard to overdo.",
+        paper="arXiv 2106.10199",
+        parameters="out",
+        opens_in="programs",
+        group="tiny",
+        formula="bias",
+        stored=Stored("bias", None, "norm"),
+    )
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution", "norm")
 
     name: Literal["bitfit"] = "bitfit"

@@ -15,14 +15,16 @@ Valipour et al. 2022 (arXiv 2210.07558), §3 and algorithm 1.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About, RankInfo
+from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
@@ -33,16 +35,24 @@ MOST = 0.9
 """Of a change's norm, as much as counts for the map of ranks."""
 
 
-@dataclass(frozen=True, config=SETTINGS)
+@checked_dataclass(frozen=True, config=SETTINGS)
 class DyLoRA(RankedMethod):
     """ΔW = (α / b) B[:, :b] A[:b]."""
 
-    paper: ClassVar[str] = "arXiv 2210.07558"
-    parameters: ClassVar[str] = "r (in k² + out)"
-    summary: ClassVar[str] = "One training that serves every smaller rank too; the file has the rank that you name."
+    about: ClassVar[About] = About(
+        title="DyLoRA",
+        summary="One training that serves every smaller rank too; the file has the rank that you name.",
+        good_at="One training for several sizes of file. Each is a little less exact.",
+        paper="arXiv 2210.07558",
+        parameters="r (in k² + out)",
+        group="like-lora",
+        ranks=RankInfo(
+            word=f"components that hold {100 * MOST:.0f} % of the change",
+            hint="Every layer keeps its whole rank: this says how little of it holds most of the change.",
+            moves=False,
+        ),
+    )
     bounds_rank: ClassVar[bool] = True
-    rank_word: ClassVar[str] = f"components that hold {100 * MOST:.0f} % of the change"
-    rank_hint: ClassVar[str] = "Every layer keeps its whole rank: this says how little of it holds most of the change."
 
     name: Literal["dylora"] = "dylora"
     """The method."""
@@ -84,6 +94,10 @@ class DyLoRA(RankedMethod):
     def file_rank(self) -> int:
         return self.kept_rank or self.rank
 
+    @property
+    def hooks(self) -> DyLoRAHooks:
+        return DyLoRAHooks(self)
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         A = kaiming(draw, self.rank, site.op.fan_in)
         theta: dict[str, Tensor] = {f"A{n}": trains(band.clone()) for n, band in enumerate(A.split(self.unit))}
@@ -102,14 +116,21 @@ class DyLoRA(RankedMethod):
         gate = self.rank_gate(site, now, rank, theta["A0"].device)
         return LowRank(self.alpha / rank * joined("B", 1), joined("A", 0), site.op.shape, gate)
 
-    @torch.no_grad()
-    def rank_of(self, theta: Theta) -> int:
-        """The first components that hold `MOST` of the change."""
-        A, B = (torch.cat([theta[f"{x}{n}"] for n in range(self.bands)], dim) for x, dim in (("A", 0), ("B", 1)))
-        grams = (B.T @ B) * (A @ A.T)  # (r, r): ‖Σ bᵢ aᵢ‖² is the sum over all i and j
-        norms = grams.cumsum(0).cumsum(1).diagonal().clamp(min=0).sqrt()  # (r,)
-        return int((norms < MOST * norms[-1]).sum()) + 1 if norms[-1] > 0 else 0
-
     def drawn(self, now: Now) -> int:
         """b / u of a step, a function of the run's seed and the step's number alone: the same share of every rank."""
         return 1 + seed_for(now.seed, "DyLoRA's rank", now.step) * self.bands // 2**63
+
+
+@dataclass(frozen=True)
+class DyLoRAHooks(TrainingHooks):
+    """How little of the rank holds most of the change."""
+
+    method: DyLoRA
+
+    @torch.no_grad()
+    def rank_of(self, theta: Theta) -> int:
+        """The first components that hold `MOST` of the change."""
+        A, B = (torch.cat([theta[f"{x}{n}"] for n in range(self.method.bands)], dim) for x, dim in (("A", 0), ("B", 1)))
+        grams = (B.T @ B) * (A @ A.T)  # (r, r): ‖Σ bᵢ aᵢ‖² is the sum over all i and j
+        norms = grams.cumsum(0).cumsum(1).diagonal().clamp(min=0).sqrt()  # (r,)
+        return int((norms < MOST * norms[-1]).sum()) + 1 if norms[-1] > 0 else 0

@@ -20,6 +20,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense
@@ -29,13 +30,17 @@ from trainers.adapters.updates import Dense
 class Full(InputMethod):
     """ΔW = D."""
 
-    paper: ClassVar[str] = "arXiv 2208.12242"
-    parameters: ClassVar[str] = "out in k²"
-    summary: ClassVar[str] = (
-        "The layers' weights themselves: learns the most, for the most memory and the largest file."
+    about: ClassVar[About] = About(
+        title="Full fine-tuning",
+        summary="The layers' weights themselves: learns the most, for the most memory and the largest file.",
+        good_at="Trains the layers themselves: learns the most, and needs much memory.",
+        paper="arXiv 2208.12242",
+        parameters="out in k²",
+        group="another-way",
+        formula="block",
+        stored=Stored("full", "full"),
     )
-    replaces_weight: ClassVar[bool] = True
-    needs_whole_base: ClassVar[bool] = True
+    trains_base: ClassVar[bool] = True
 
     name: Literal["full"] = "full"
     """The method."""
@@ -43,8 +48,8 @@ class Full(InputMethod):
     """Rank of the LoRA that is extracted for the file; a note says how much it holds. 0 = the whole, large change."""
 
     @property
-    def takes_rank(self) -> bool:
-        return self.extract_rank > 0
+    def no_rank_reason(self) -> str:
+        return "" if self.extract_rank else "method.extract_rank = 0"
 
     def with_rank(self, rank: int) -> Full:
         return replace(self, extract_rank=rank)

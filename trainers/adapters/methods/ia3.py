@@ -24,6 +24,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, InputScale
@@ -36,9 +37,17 @@ ACTIVATED = (".to_k", ".to_v", ".k_proj", ".v_proj", ".ff.net.0.proj", ".mlp.fc2
 class IA3(LayerMethod):
     """y = (1 + l) ⊙ (W x) + b."""
 
-    paper: ClassVar[str] = "arXiv 2205.05638"
-    parameters: ClassVar[str] = "out; the hidden width for activations"
-    summary: ClassVar[str] = "One number for each key, value and hidden channel: tiny files, for gentle styles."
+    about: ClassVar[About] = About(
+        title="IA³",
+        summary="One number for each key, value and hidden channel: tiny files, for gentle styles.",
+        good_at="One number for each channel that attention reads: tiny files, gentle styles.",
+        paper="arXiv 2205.05638",
+        parameters="out; the hidden width for activations",
+        opens_in="programs",
+        group="tiny",
+        formula="scale",
+        stored=Stored("turned", "turned"),
+    )
 
     name: Literal["ia3"] = "ia3"
     """The method."""

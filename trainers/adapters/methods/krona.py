@@ -18,6 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.methods.lokr import factorise
@@ -29,9 +30,17 @@ from trainers.adapters.updates import Kronecker
 class KronA(InputMethod):
     """ΔW = s A ⊗ B."""
 
-    paper: ClassVar[str] = "arXiv 2212.10650"
-    parameters: ClassVar[str] = "u_out u_in + v_out v_in k²"
-    summary: ClassVar[str] = "A Kronecker product of two full matrices: full rank from the numbers of a rank-1 LoRA."
+    about: ClassVar[About] = About(
+        title="KronA",
+        summary="A Kronecker product of two full matrices: full rank from the numbers of a rank-1 LoRA.",
+        good_at="Learns very few numbers, and still reaches all of each layer. Good at tiny files.",
+        paper="arXiv 2212.10650",
+        parameters="u_out u_in + v_out v_in k²",
+        opens_in="second-file",
+        group="tiny",
+        formula="kronecker",
+        stored=Stored("lokr", "lokr"),
+    )
 
     name: Literal["krona"] = "krona"
     """The method."""

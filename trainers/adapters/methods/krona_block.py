@@ -18,6 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.method import SETTINGS, Now, Theta, trains
 from trainers.adapters.methods.adapter import FEED_FORWARD
@@ -29,9 +30,16 @@ from trainers.adapters.updates import Kronecker
 class KronABlock(BlockMethod):
     """y = FF(x) + s (A ⊗ B) x + g x."""
 
-    paper: ClassVar[str] = "arXiv 2212.10650"
-    parameters: ClassVar[str] = "u_out u_in + v_out v_in"
-    summary: ClassVar[str] = "A Kronecker product beside each feed-forward block: hardly any numbers at all."
+    about: ClassVar[About] = About(
+        title="KronA-B",
+        summary="A Kronecker product beside each feed-forward block: hardly any numbers at all.",
+        good_at="KronA beside whole blocks. Hardly any numbers at all.",
+        paper="arXiv 2212.10650",
+        parameters="u_out u_in + v_out v_in",
+        opens_in="only-here",
+        group="only-here",
+        formula="block",
+    )
     text_preset: ClassVar[str] = "attn-mlp"
 
     name: Literal["krona-b"] = "krona-b"

@@ -21,6 +21,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
 from trainers.adapters.methods.initial import normal, tucker, uses_tucker
 from trainers.adapters.site import Site
@@ -31,9 +32,17 @@ from trainers.adapters.updates import Hadamard, LowRank
 class LoHA(RankedMethod):
     """ΔW = (α / r) (B₁ A₁) ⊙ (B₂ A₂)."""
 
-    paper: ClassVar[str] = "arXiv 2108.06098, 2309.14859"
-    parameters: ClassVar[str] = "2 r (in k² + out)"
-    summary: ClassVar[str] = "Rank r² for the price of 2r: gentle, keeps prompts flexible, needs more steps."
+    about: ClassVar[About] = About(
+        title="LoHA",
+        summary="Rank r² for the price of 2r: gentle, keeps prompts flexible, needs more steps.",
+        good_at="Gentle: prompts stay flexible. Good at soft colour and mood; takes more steps.",
+        paper="arXiv 2108.06098, 2309.14859",
+        parameters="2 r (in k² + out)",
+        opens_in="second-file",
+        group="first",
+        formula="hadamard",
+        stored=Stored("loha", "loha"),
+    )
 
     name: Literal["loha"] = "loha"
     """The method."""
@@ -60,7 +69,7 @@ class LoHA(RankedMethod):
                 theta["A" + side] = trains(normal(draw, 1.0, r, op.fan_in))
         return theta
 
-    def misfit(self, sites: Sequence[Site]) -> str | None:
+    def validate_targets(self, sites: Sequence[Site]) -> str | None:
         return idle("method.tucker") if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
 
     def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Hadamard:

@@ -23,6 +23,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
 from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
@@ -33,10 +34,16 @@ from trainers.adapters.updates import Kronecker, LowRank
 class LoKr(RankedMethod):
     """ΔW = (α / r) C ⊗ W₂."""
 
-    paper: ClassVar[str] = "arXiv 2309.14859"
-    parameters: ClassVar[str] = "u_out u_in + v_out v_in k²"
-    summary: ClassVar[str] = (
-        "A Kronecker product: close to full fine-tuning with a low factor, tiny files with a high one."
+    about: ClassVar[About] = About(
+        title="LoKr",
+        summary="A Kronecker product: close to full fine-tuning with a low factor, tiny files with a high one.",
+        good_at="Close to training the whole model. Good at strong brushwork, or at tiny files.",
+        paper="arXiv 2309.14859",
+        parameters="u_out u_in + v_out v_in k²",
+        opens_in="second-file",
+        group="first",
+        formula="kronecker",
+        stored=Stored("lokr", "lokr"),
     )
 
     name: Literal["lokr"] = "lokr"
@@ -70,8 +77,8 @@ class LoKr(RankedMethod):
         return self
 
     @property
-    def takes_rank(self) -> bool:
-        return not self.full_matrix
+    def no_rank_reason(self) -> str:
+        return "method.full_matrix = true" if self.full_matrix else ""
 
     def shapes(self, site: Site) -> tuple[tuple[int, int], tuple[int, int]]:
         """`((u_out, u_in), (v_out, v_in))` of a site."""
@@ -98,7 +105,7 @@ class LoKr(RankedMethod):
             return theta | {"T": trains(kaiming(draw, r, r, *kernel)), "D": trains(kaiming(draw, r, v[1]))}
         return theta | {"A": trains(kaiming(draw, r, v[1] * math.prod(kernel)))}
 
-    def misfit(self, sites: Sequence[Site]) -> str | None:
+    def validate_targets(self, sites: Sequence[Site]) -> str | None:
         """A setting is idle where it is on and no site is small or large enough for it."""
         if self.paper_split and all(replace(self, paper_split=False).shapes(s) == self.shapes(s) for s in sites):
             return idle("method.paper_split")

@@ -36,6 +36,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
 from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
@@ -47,9 +48,14 @@ from trainers.adapters.updates.low_rank import less_start
 class LoRA(RankedMethod):
     """ΔW = (α / r) B A."""
 
-    paper: ClassVar[str] = "arXiv 2106.09685"
-    parameters: ClassVar[str] = "r (in k² + out)"
-    summary: ClassVar[str] = "Two thin matrices a layer: the plain, fast choice that every tool reads."
+    about: ClassVar[About] = About(
+        title="LoRA",
+        summary="Two thin matrices a layer: the plain, fast choice that every tool reads.",
+        good_at="The standard: fast, and every tool opens it. Good at most styles.",
+        paper="arXiv 2106.09685",
+        parameters="r (in k² + out)",
+        group="first",
+    )
     bounds_rank: ClassVar[bool] = True
 
     name: Literal["lora"] = "lora"
@@ -122,7 +128,7 @@ class LoRA(RankedMethod):
         low = LowRank(self.scale * B, A, site.op.shape, gate)
         return normalise(low, theta["m"], site.weight()) if self.dora else low
 
-    def misfit(self, sites: Sequence[Site]) -> str | None:
+    def validate_targets(self, sites: Sequence[Site]) -> str | None:
         return idle("method.tucker") if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
 
     def learning_rate_ratio(self, name: str) -> float:

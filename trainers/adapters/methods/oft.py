@@ -29,6 +29,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import InputRotation, Rotation
@@ -39,9 +40,17 @@ from trainers.adapters.updates.rotation import butterfly_block, divisors
 class OFT(LayerMethod):
     """ΔW = (R − I) W, or W (R − I)."""
 
-    paper: ClassVar[str] = "arXiv 2306.07280, 2311.06243"
-    parameters: ClassVar[str] = "out (b − 1) / 2; in (b − 1) / 2 on the input side"
-    summary: ClassVar[str] = "Turns each layer's outputs, or inputs, among themselves: keeps what the base knows."
+    about: ClassVar[About] = About(
+        title="OFT",
+        summary="Turns each layer's outputs, or inputs, among themselves: keeps what the base knows.",
+        good_at="Turns what each layer says rather than adding to it: keeps composition.",
+        paper="arXiv 2306.07280, 2311.06243",
+        parameters="out (b − 1) / 2; in (b − 1) / 2 on the input side",
+        opens_in="programs",
+        group="another-way",
+        formula="rotation",
+        stored=Stored("turned", "turned"),
+    )
 
     name: Literal["oft"] = "oft"
     """The method."""

@@ -26,6 +26,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.method import SETTINGS, Now, Theta, trains
 from trainers.adapters.methods.initial import normal
@@ -35,9 +36,16 @@ from trainers.adapters.methods.initial import normal
 class Prompts(BlockMethod):
     """y = attn1([P; x]) without the rows of P, or y = attn2(x, [c; P])."""
 
-    paper: ClassVar[str] = "arXiv 2203.12119"
-    parameters: ClassVar[str] = "n in_text"
-    summary: ClassVar[str] = "Learned tokens beside those of the text or the picture: tiny files that change much."
+    about: ClassVar[About] = About(
+        title="Visual prompts",
+        summary="Learned tokens beside those of the text or the picture: tiny files that change much.",
+        good_at="Learned words that nobody writes. Tiny files; shapes follow the prompt less.",
+        paper="arXiv 2203.12119",
+        parameters="n in_text",
+        opens_in="only-here",
+        group="only-here",
+        formula="block",
+    )
     places: ClassVar[tuple[str, ...]] = ("tokens",)
     writes_fp32: ClassVar[bool] = True
     text_preset: ClassVar[str] = "none"

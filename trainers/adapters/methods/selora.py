@@ -20,16 +20,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from trainers.adapters.budget import BudgetedMethod
-from trainers.adapters.method import SETTINGS, Now, Step, Theta, trains
+from trainers.adapters.about import About, RankInfo
+from trainers.adapters.budget import BudgetedHooks, BudgetedMethod
+from trainers.adapters.hooks import Step
+from trainers.adapters.method import SETTINGS, Now, Theta, trains
 from trainers.adapters.methods.initial import uniform
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -41,15 +43,20 @@ UNUSED, GROWN, TRIED = 0, 1, 2
 """What a component is for: nothing yet, the update, or the trial of this step."""
 
 
-@dataclass(frozen=True, config=SETTINGS)
+@checked_dataclass(frozen=True, config=SETTINGS)
 class SeLoRA(BudgetedMethod):
     """ΔW = α Σ bᵢ aᵢ over components that become more."""
 
-    paper: ClassVar[str] = "arXiv 2408.07196"
-    parameters: ClassVar[str] = "r (in k² + out)"
-    summary: ClassVar[str] = "Starts at rank 1 and grows only the layers that ask for more."
+    about: ClassVar[About] = About(
+        title="SeLoRA",
+        summary="Starts at rank 1 and grows only the layers that ask for more.",
+        good_at="Starts as small as can be and grows only where it helps.",
+        paper="arXiv 2408.07196",
+        parameters="r (in k² + out)",
+        group="like-lora",
+        ranks=RankInfo(),
+    )
 
-    moves_rank: ClassVar[bool] = True
     bounds_rank: ClassVar[bool] = True
 
     name: Literal["selora"] = "selora"
@@ -92,7 +99,7 @@ class SeLoRA(BudgetedMethod):
     def file_rank(self) -> int:
         return self.rank
 
-    def misfit(self, sites: Sequence[Site]) -> str | None:
+    def validate_targets(self, sites: Sequence[Site]) -> str | None:
         if self.budget_scope == "rank":
             sites = [site for site in sites if any(placed.method == self for placed in site.placed)]
         if not 0 < self.budget <= len(sites):
@@ -101,6 +108,10 @@ class SeLoRA(BudgetedMethod):
             f"method.budget = {self.budget} leaves nothing to grow: each of the {len(sites)} layers starts at rank 1; "
             "give more than that, or 0 for no limit"
         )
+
+    @property
+    def hooks(self) -> SeLoRAHooks:
+        return SeLoRAHooks(self)
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         use = torch.zeros(self.rank, dtype=torch.int8)  # counts, which stay on the CPU
@@ -118,34 +129,39 @@ class SeLoRA(BudgetedMethod):
         B = torch.cat([theta["B0"][:, :0], *(theta[f"B{n}"] for n in used)], 1)  # (out, n)
         return LowRank(self.scale * B, A, site.op.shape, self.rank_gate(site, now, len(used), A.device))
 
+
+@dataclass(frozen=True)
+class SeLoRAHooks(BudgetedHooks[SeLoRA]):
+    """Trials, and what grows after them."""
+
     def rank_of(self, theta: Theta) -> int:
         return int((theta["use"] == GROWN).sum())
 
-    def fill(self, network: Network) -> None:
+    def grow_to_max(self, network: Network) -> None:
         if not self.leads(network):
             return
         every = self.budgeted(network)
-        room = self.budget - len(every) if self.budget else None
+        room = self.method.budget - len(every) if self.method.budget else None
         for use in [use for theta in every for use in theta["use"][1:]][:room]:  # views, each a number of its layer's
             use.fill_(GROWN)
 
     @torch.no_grad()
     def begin_step(self, network: Network, step: Step) -> None:
         """Begin a trial, go on with it, or leave everything as it is."""
-        until = -step.number % self.interval  # steps until the trial's last, 0 in it
-        for _, placed in network.placed_by(self):
+        until = -step.number % self.method.interval  # steps until the trial's last, 0 in it
+        for _, placed in network.placed_by(self.method):
             theta = placed.values()
             theta["use"][theta["use"] == TRIED] = UNUSED
         last = step.number + until
-        if until >= self.trial or last == 0 or last - self.trial + 1 < _risen(step):
+        if until >= self.method.trial or last == 0 or last - self.method.trial + 1 < _risen(step):
             return
-        for _, placed in network.learned_by(self):
+        for _, placed in network.learned_by(self.method):
             theta = placed.values()
-            if until == self.trial - 1:
+            if until == self.method.trial - 1:
                 theta["information"].zero_()
             free = (theta["use"] == UNUSED).nonzero().flatten().tolist()
             if free:
-                theta["use"][free[last // self.interval % len(free)]] = TRIED
+                theta["use"][free[last // self.method.interval % len(free)]] = TRIED
 
     @torch.no_grad()
     def after_backward(self, network: Network, step: Step) -> None:
@@ -157,11 +173,11 @@ class SeLoRA(BudgetedMethod):
         for (theta, n), values in zip(on_trial, found, strict=True):
             theta["information"].add_(theta["information"].new_tensor(values))
             theta[f"A{n}"].grad = theta[f"B{n}"].grad = None  # no step yet: growing does not move the function
-        if step.number % self.interval or not on_trial:
+        if step.number % self.method.interval or not on_trial:
             return
         ratios = fisher_ratios([theta for theta, _ in on_trial])
-        room = self.budget - sum(map(self.rank_of, every)) if self.budget else len(on_trial)
-        wanting = [i for i, ratio in enumerate(ratios) if ratio >= self.threshold]
+        room = self.method.budget - sum(map(self.rank_of, every)) if self.method.budget else len(on_trial)
+        wanting = [i for i, ratio in enumerate(ratios) if ratio >= self.method.threshold]
         for i in sorted(wanting, key=lambda i: -ratios[i])[: max(0, room)]:
             theta, n = on_trial[i]
             theta["use"][n] = GROWN

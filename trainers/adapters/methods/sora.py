@@ -15,15 +15,18 @@ Ding et al. 2023 (arXiv 2311.11696), eq. 3–6 and algorithm 1.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Step, Theta, trains
+from trainers.adapters.about import About, RankInfo
+from trainers.adapters.hooks import Step, TrainingHooks
+from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.methods.initial import kaiming, normal
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -32,15 +35,20 @@ if TYPE_CHECKING:
     from trainers.adapters.network import Network
 
 
-@dataclass(frozen=True, config=SETTINGS)
+@checked_dataclass(frozen=True, config=SETTINGS)
 class SoRA(RankedMethod):
     """ΔW = (α / r) B diag(g) A."""
 
-    paper: ClassVar[str] = "arXiv 2311.11696"
-    parameters: ClassVar[str] = "r (in k² + out + 1)"
-    summary: ClassVar[str] = "Closes the parts of its rank that do not help: a smaller file with the same pictures."
+    about: ClassVar[About] = About(
+        title="SoRA",
+        summary="Closes the parts of its rank that do not help: a smaller file with the same pictures.",
+        good_at="Closes what does not help while it learns: a smaller file.",
+        paper="arXiv 2311.11696",
+        parameters="r (in k² + out + 1)",
+        group="like-lora",
+        ranks=RankInfo(),
+    )
 
-    moves_rank: ClassVar[bool] = True
     moves_beside_optimizer: ClassVar[bool] = True
     bounds_rank: ClassVar[bool] = True
 
@@ -63,6 +71,10 @@ class SoRA(RankedMethod):
             raise ValueError(f"levels = {self.levels} has no effect with ramp = 0, where nothing grows")
         return self
 
+    @property
+    def hooks(self) -> SoRAHooks:
+        return SoRAHooks(self)
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return {
             "A": trains(kaiming(draw, self.rank, site.op.fan_in)),
@@ -79,31 +91,38 @@ class SoRA(RankedMethod):
         kept = self.rank_gate(site, now, self.rank, g.device)
         return LowRank(self.scale * B, A, site.op.shape, g if kept is None else g * kept)
 
-    def rank_of(self, theta: Theta) -> int:
-        return int((theta["g"] != 0).sum())
-
     def learning_rate_ratio(self, name: str) -> float:
         return self.gate_ratio if name == "g" else 1.0
 
     def decays(self, name: str) -> bool:
         return name != "g"
 
+
+@dataclass(frozen=True)
+class SoRAHooks(TrainingHooks):
+    """The proximal step on the gates."""
+
+    method: SoRA
+
+    def rank_of(self, theta: Theta) -> int:
+        return int((theta["g"] != 0).sum())
+
     @torch.no_grad()
     def after_step(self, network: Network, step: Step) -> None:
         threshold = self.threshold(step)
-        for _, placed in network.learned_by(self):
+        for _, placed in network.learned_by(self.method):
             theta = placed.values()
             theta["g"].copy_(soft_threshold(theta["g"], threshold))
             theta["open"].copy_(theta["g"] != 0)
 
     def threshold(self, step: Step) -> float:
         """ξ of a step; over all steps they add up to `shrink`."""
-        rising = max(1.0, self.ramp * step.of)
+        rising = max(1.0, self.method.ramp * step.of)
         rises = (min(1.0, (number + 1) / rising) for number in range(len(step.rates)))
-        if self.levels:
-            rises = (floor(rise * self.levels) / self.levels for rise in rises)
+        if self.method.levels:
+            rises = (floor(rise * self.method.levels) / self.method.levels for rise in rises)
         weights = [rate * rise for rate, rise in zip(step.rates, rises, strict=True)]
-        return self.shrink * weights[step.number] / (sum(weights) or 1.0)
+        return self.method.shrink * weights[step.number] / (sum(weights) or 1.0)
 
 
 def soft_threshold(x: Tensor, threshold: float) -> Tensor:

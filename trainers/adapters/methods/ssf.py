@@ -18,6 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
 from trainers.adapters.methods.initial import normal
 from trainers.adapters.site import Site
@@ -29,10 +30,16 @@ from trainers.adapters.updates import Affine
 class SSF(LayerMethod):
     """y = γ ⊙ op(x) + β."""
 
-    paper: ClassVar[str] = "arXiv 2210.08823"
-    parameters: ClassVar[str] = "2 out; out without a bias"
-    summary: ClassVar[str] = (
-        "A scale and a shift for each channel of layers and norms: colour and contrast in a tiny file."
+    about: ClassVar[About] = About(
+        title="SSF",
+        summary="A scale and a shift for each channel of layers and norms: colour and contrast in a tiny file.",
+        good_at="A scale and a shift for each channel: colour and contrast in a tiny file.",
+        paper="arXiv 2210.08823",
+        parameters="2 out; out without a bias",
+        opens_in="programs",
+        group="tiny",
+        formula="scale",
+        stored=Stored("turned and shifted", "turned", "norm"),
     )
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution", "norm")
 

@@ -31,6 +31,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 from torch import Tensor
 
+from trainers.adapters.about import About
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
@@ -50,9 +51,14 @@ CONFIGURATIONS: Mapping[str, tuple[bool, ...]] = {
 class TiedLoRA(RankedMethod):
     """ΔW = (α / r) Λ_v B Λ_u A, with A and B tied."""
 
-    paper: ClassVar[str] = "arXiv 2311.09578"
-    parameters: ClassVar[str] = "r + out; r (in k² + out) a shape"
-    summary: ClassVar[str] = "LoRA whose matrices are shared by layers of one shape: few numbers."
+    about: ClassVar[About] = About(
+        title="Tied-LoRA",
+        summary="LoRA whose matrices are shared by layers of one shape: few numbers.",
+        good_at="Layers of one size learn together: few numbers, and hard to overdo.",
+        paper="arXiv 2311.09578",
+        parameters="r + out; r (in k² + out) a shape",
+        group="like-lora",
+    )
 
     name: Literal["tied"] = "tied"
     """The method."""
@@ -78,7 +84,7 @@ class TiedLoRA(RankedMethod):
     """Which layers share a tied matrix: all of one shape, or those of one role too, such as `attn1.to_q`."""
 
     @classmethod
-    def implied(cls, settings: Mapping[str, Any]) -> dict[str, bool]:
+    def implied_settings(cls, settings: Mapping[str, Any]) -> dict[str, bool]:
         return dict(zip(SWITCHES, CONFIGURATIONS.get(str(settings.get("configuration")), ()), strict=False))
 
     @model_validator(mode="before")
@@ -86,12 +92,12 @@ class TiedLoRA(RankedMethod):
     def _configured(cls, given: Any) -> Any:
         if isinstance(given, ArgsKwargs):
             settings = given.kwargs or {}
-            return ArgsKwargs(given.args, {**cls.implied(settings), **settings})
-        return {**cls.implied(given), **given}
+            return ArgsKwargs(given.args, {**cls.implied_settings(settings), **settings})
+        return {**cls.implied_settings(given), **given}
 
     @model_validator(mode="after")
     def _learns(self) -> TiedLoRA:
-        for switch, value in self.implied({"configuration": self.configuration}).items():
+        for switch, value in self.implied_settings({"configuration": self.configuration}).items():
             if getattr(self, switch) != value:
                 raise ValueError(
                     f'configuration = "{self.configuration}" has {switch} = {str(value).lower()}; '

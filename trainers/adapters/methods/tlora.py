@@ -27,6 +27,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from trainers.adapters.about import About
 from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
@@ -38,10 +39,14 @@ from trainers.adapters.updates.low_rank import less_start
 class TLoRA(RankedMethod):
     """ΔW(t) = (α / r) B diag(S ⊙ m(t)) A, less what it starts as."""
 
-    paper: ClassVar[str] = "arXiv 2507.05964"
-    parameters: ClassVar[str] = "r (in k² + out + 1)"
-    summary: ClassVar[str] = (
-        "Fewer ranks where there is more noise: a style from one to five pictures, not their layout."
+    about: ClassVar[About] = About(
+        title="T-LoRA",
+        summary="Fewer ranks where there is more noise: a style from one to five pictures, not their layout.",
+        good_at="Learns a style from one to five pictures without copying how they are laid out.",
+        paper="arXiv 2507.05964",
+        parameters="r (in k² + out + 1)",
+        opens_in="only-here",
+        group="only-here",
     )
 
     follows_time: ClassVar[bool] = True

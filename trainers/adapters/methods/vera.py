@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
-from torch import Tensor
+from pydantic.dataclasses import dataclass as checked_dataclass
+from torch import Tensor, nn
 
+from trainers.adapters.about import About
+from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -32,13 +34,18 @@ if TYPE_CHECKING:
     from trainers.adapters.network import Network
 
 
-@dataclass(frozen=True, config=SETTINGS)
+@checked_dataclass(frozen=True, config=SETTINGS)
 class VeRA(InputMethod):
     """ΔW = Λ_b B Λ_d A."""
 
-    paper: ClassVar[str] = "arXiv 2310.11454"
-    parameters: ClassVar[str] = "r + out"
-    summary: ClassVar[str] = "Two vectors a layer over shared random matrices: a twentieth of LoRA's numbers."
+    about: ClassVar[About] = About(
+        title="VeRA",
+        summary="Two vectors a layer over shared random matrices: a twentieth of LoRA's numbers.",
+        good_at="Learns two vectors a layer, over fixed random matrices. Its file is large.",
+        paper="arXiv 2310.11454",
+        parameters="r + out",
+        group="like-lora",
+    )
 
     name: Literal["vera"] = "vera"
     """The method."""
@@ -50,8 +57,8 @@ class VeRA(InputMethod):
     """Keep the shared matrices in checkpoints instead of drawing them again from the seed."""
 
     @property
-    def takes_rank(self) -> bool:
-        return True
+    def no_rank_reason(self) -> str:
+        return ""
 
     def with_rank(self, rank: int) -> VeRA:
         return replace(self, rank=rank)
@@ -64,13 +71,17 @@ class VeRA(InputMethod):
     def file_alpha(self) -> float:
         return float(self.rank)
 
-    def drawn_again(self, name: str) -> bool:
-        return name in ("A", "B") and not self.store_projections
-
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
         width, out = max(site.op.fan_in for site in sites), max(site.op.out for site in sites)
         A, B = (uniform(draw, *shape) for shape in ((self.rank, width), (out, self.rank)))
-        return {"A": A, "B": B, "digest": digest(A, B)}
+        found = digest(A, B)
+        if not self.store_projections:
+            A, B = (nn.Buffer(tensor, persistent=False) for tensor in (A, B))
+        return {"A": A, "B": B, "digest": found}
+
+    @property
+    def hooks(self) -> VeRAHooks:
+        return VeRAHooks(self)
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return {"d": trains(torch.full((self.rank,), self.d_initial)), "b": trains(torch.zeros(site.op.out))}
@@ -80,8 +91,15 @@ class VeRA(InputMethod):
         kaiming = 2 / (site.op.fan_in * self.rank) ** 0.5  # √(2 / fan-in) of A times √(2 / r) of B
         return LowRank(theta["b"][:, None] * B, A, site.op.shape, kaiming * theta["d"])
 
+
+@dataclass(frozen=True)
+class VeRAHooks(TrainingHooks):
+    """The check of what was drawn again."""
+
+    method: VeRA
+
     def restored(self, network: Network) -> None:
-        for held in (dict(one.values.named_buffers()) for one in network.sharing if one.method == self):
+        for held in (dict(one.values.named_buffers()) for one in network.sharing if one.method == self.method):
             if not torch.equal(digest(held["A"], held["B"]), held["digest"].cpu()):
                 raise VelaturaError(
                     "the random matrices of VeRA come out differently on this machine or with this seed than when the "

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
 
+from trainers.adapters.about import Form, Stored
 from trainers.formats.layout import method_of
 
-Form = Literal["lora", "loha", "lokr", "full", "turned", "turned and shifted", "bias", "norm", "other"]
-"""How a layer's change is stored; `turned` is a rotation, a scale of outputs or both."""
 Place = Literal[
     "unet", "unet without bias", "unet norm", "last unet norm", "clip", "clip norm", "last clip norm", "open_clip",
     "open_clip attention", "open_clip norm",
@@ -72,17 +71,6 @@ CALLED: Mapping[Form, str] = {
 }
 
 
-WRITES: Mapping[str, tuple[Form | None, Form | None, Form | None]] = {
-    "loha": ("loha", "loha", None),
-    "full": ("full", "full", None),
-    "lokr": ("lokr", "lokr", None),
-    "krona": ("lokr", "lokr", None),
-    "oft": ("turned", "turned", None),
-    "ia3": ("turned", "turned", None),
-    "ssf": ("turned and shifted", "turned", "norm"),
-    "bitfit": ("bias", None, "norm"),
-}
-"""How a method's file stores its change of layers with a bias, of those without, and of norms; else as plain LoRA."""
 TEXT_PLACES: Mapping[str, tuple[tuple[Place, ...], tuple[Place, ...]]] = {
     "sd1": (("clip",), ("clip norm",)),
     "sd2": (("open_clip", "open_clip attention"), ("open_clip norm",)),
@@ -120,20 +108,19 @@ def by_name(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, tuple[
     return layers
 
 
-def programs_for(method: str, family: str, text_encoders: bool = False) -> tuple[str, ...]:
-    """Who will load all of what a method trains with its usual settings on the UNet's attention, and on text encoders.
+def programs_for(stored: Stored, family: str, text_encoders: bool = False) -> tuple[str, ...]:
+    """Who will load all of a change stored so, on the UNet's attention and on text encoders.
 
     A file that is written is judged by `readings`; this is for those who have yet to choose.
     """
-    with_bias, without, norm = WRITES.get(method, ("lora", "lora", None))
     changes: list[tuple[Form | None, Place]] = [
-        (with_bias, "unet"),
-        (without, "unet without bias"),
-        (norm, "unet norm"),
+        (stored.with_bias, "unet"),
+        (stored.without_bias, "unet without bias"),
+        (stored.norm, "unet norm"),
     ]
     if text_encoders:
         layers, norms = TEXT_PLACES.get(family, TEXT_PLACES["sd1"])
-        changes += [*((with_bias, place) for place in layers), *((norm, place) for place in norms)]
+        changes += [*((stored.with_bias, place) for place in layers), *((stored.norm, place) for place in norms)]
     written = [(form, place) for form, place in changes if form]
     all_of_it = (one.name for one in READERS if all(place in one.reads.get(form, ()) for form, place in written))
     return tuple(all_of_it)

@@ -22,6 +22,7 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, Kronecker, LowRank, Normalised, Update
 from trainers.adapters.updates.change import full_rank
 from trainers.formats.clients.compatibility import where_it_loads
+from trainers.formats.extract import extract_rank
 from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack
@@ -73,7 +74,7 @@ def diffusers_kind(network: Network) -> Kind:
     """The form in which diffusers can load this network."""
     if not network.merges:
         return "own"
-    uncut = [site for site in network.sites if not all(p.method.extract_rank for p in site.placed)]
+    uncut = [site for site in network.sites if not all(extract_rank(p.method) for p in site.placed)]
     updates = [update for site in uncut for update in site.updates()]  # the others become plain LoRA
     several = any(len(site.placed) > 1 for site in network.sites)
     forms = {update.diffusers_form for update in updates}
@@ -124,7 +125,7 @@ def how_to_load(network: Network, core: Path, for_diffusers: Path | None, family
 
 def only_here(network: Network, core: Path) -> str:
     """That a file of our own form loads nowhere else, and why."""
-    names = " and ".join(dict.fromkeys(method.called for method in network.methods))
+    names = " and ".join(dict.fromkeys(method.display_name for method in network.methods))
     return (
         f"{core.name} loads in Velatura only: {names} is no change of weights, so no other tool has a form for it. "
         f'Draw with it in the studio, or with: velatura generate --style {core.name} --base BASE --prompt "a fox" '

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from app.ui.train.method_pictures import STRIPS, SUFFIX, method_picture, method_strip
+from trainers.adapters.about import Formula
 from trainers.adapters.methods import METHODS
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_method_has_a_drawing(name: str) -> None:
-    assert method_picture(name).startswith("<svg") and "<rect" in method_picture(name)
+@pytest.mark.parametrize("formula", get_args(Formula))
+def test_every_formula_has_a_drawing(formula: Formula) -> None:
+    assert method_picture(formula).startswith("<svg") and "<rect" in method_picture(formula)
 
 
 @pytest.mark.parametrize("name", METHODS)

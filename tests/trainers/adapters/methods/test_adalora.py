@@ -20,7 +20,8 @@ from tests.trainers.adapters.layers import (
     theta_of,
 )
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters.method import Now, Step
+from trainers.adapters.hooks import Step
+from trainers.adapters.method import Now
 from trainers.adapters.methods import AdaLoRA
 from trainers.adapters.methods.adalora import budget
 from trainers.adapters.targets import BlockOverride, Targets
@@ -55,12 +56,12 @@ def test_the_penalty_in_numbers():
         theta.P.copy_(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))  # PᵀP − 1 = [[0, 1], [1, 1]]: √3
         theta.Q.copy_(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))  # QQᵀ − 1 = [[3, 0], [0, 0]]: 3
     method = network.methods[0]
-    assert method.penalty(network).item() == pytest.approx(0.5 * (3**0.5 + 3) / 2)
-    assert replace(method, orthogonality=0.0).penalty(network) is None
+    assert method.hooks.penalty(network).item() == pytest.approx(0.5 * (3**0.5 + 3) / 2)
+    assert replace(method, orthogonality=0.0).hooks.penalty(network) is None
     with torch.no_grad():
         theta.P.copy_(torch.eye(2))
         theta.Q.copy_(torch.tensor([[0.6, 0.8], [-0.8, 0.6]]))
-    assert method.penalty(network).item() == pytest.approx(0, abs=1e-6)
+    assert method.hooks.penalty(network).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_score_in_numbers():
@@ -78,16 +79,16 @@ def test_the_score_in_numbers():
     for number, gradient in enumerate(gradients):
         for name, value in gradient.items():
             getattr(theta, name).grad = torch.tensor(value)
-        method.after_backward(network, Step(number, 100))
+        method.hooks.after_backward(network, Step(number, 100))
     # λ₁: I = 2, 1; Ī = 1, 1; Ū = ¼·1, ¾·¼ + ¼·0.  λ₂: I = 2, 2; Ī = 1, 1.5; Ū = ¼, 3/16 + ⅛.
     # P₁: I = (1, 3), (0, 6): Ī = (½, 1.5), (¼, 3.75); Ū = (⅛, ⅜), (3/32 + 1/16, 9/32 + 9/16).
     # P₂: I = (0, 4), (2, 0): Ī = (0, 2), (1, 1); Ū = (0, ½), (¼, ⅜ + ¼).
     # Q₁: I = 2, 0: Ī = 1, ½; Ū = ¼, 3/16 + ⅛.  Q₂: I = 1, 2: Ī = ½, 1¼; Ū = ⅛, 3/32 + 3/16.
     first = 1 * (3 / 16) + (1 / 4 * 5 / 32 + 15 / 4 * 27 / 32) / 2 + 1 / 2 * 5 / 16
     second = 3 / 2 * 5 / 16 + (1 * 1 / 4 + 1 * 5 / 8) / 2 + 5 / 4 * 9 / 32
-    torch.testing.assert_close(method.score(network.sites[0].placed[0].values()), torch.tensor([first, second]))
+    torch.testing.assert_close(method.hooks.score(network.sites[0].placed[0].values()), torch.tensor([first, second]))
     by_size = replace(method, importance="magnitude", beta1=0.85, beta2=0.85)
-    assert by_size.score(network.sites[0].placed[0].values()).tolist() == [1, 2]
+    assert by_size.hooks.score(network.sites[0].placed[0].values()).tolist() == [1, 2]
 
 
 def test_the_budget_falls_by_the_cube_between_two_plateaus():
@@ -152,7 +153,7 @@ def test_what_a_cut_takes_away_still_counts_in_a_file_until_the_last_cut():
     with torch.no_grad():
         for number, site in enumerate(network.sites):
             site.thetas[0].lam.copy_(torch.arange(1.0, 4.0) + number)
-        network.methods[0].after_step(network, Step(3, 8))
+        network.methods[0].hooks.after_step(network, Step(3, 8))
         assert sum(current_ranks(network).values()) == 10 + int(5 * 0.5**3) == sum(ranks(network).values())
         for site in network.sites:
             site.thetas[0].lam.add_(0.1)
@@ -165,7 +166,7 @@ def test_a_last_cut_whose_step_was_left_out_is_made_up_for():
         for number, site in enumerate(network.sites):
             site.thetas[0].lam.copy_(torch.arange(1.0, 4.0) + 1.1 * number)
     for number in (0, 1, 7, 8, 9):  # of ten steps, the sixth is the last cut
-        network.methods[0].after_step(network, Step(number, 10))
+        network.methods[0].hooks.after_step(network, Step(number, 10))
     assert sum(ranks(network).values()) == 10
     assert ranks(network) == {"strided": 0, "dilated": 1, "pointwise": 3, "wide": 3, "narrow": 3}
 
@@ -185,7 +186,7 @@ def test_layers_of_several_ranks_share_one_budget(scope, expected):
             site.thetas[0].lam.copy_(torch.arange(1.0, len(site.thetas[0].lam) + 1) + 100 * number)
     for number in range(20):
         for one in network.methods:
-            one.after_step(network, Step(number, 20))
+            one.hooks.after_step(network, Step(number, 20))
     found = {name.rpartition(".")[2]: rank for name, rank in current_ranks(network).items()}
     assert found == expected and sum(found.values()) == 11
 
@@ -198,7 +199,7 @@ def test_the_term_for_orthogonality_is_the_mean_over_layers_of_every_rank():
     for site in network.sites:
         P, Q = site.thetas[0].P, site.thetas[0].Q
         norms += [(P.T @ P - torch.eye(P.shape[1])).norm(), (Q @ Q.T - torch.eye(P.shape[1])).norm()]
-    terms = [term for one in network.methods if (term := one.penalty(network)) is not None]
+    terms = [term for one in network.methods if (term := one.hooks.penalty(network)) is not None]
     assert len(network.methods) == 2 and len(terms) == 1
     torch.testing.assert_close(terms[0], SMALL.orthogonality * torch.stack(norms).mean())
 
@@ -225,12 +226,12 @@ def test_what_has_stopped_learning_keeps_its_triplets_out_of_the_same_budget():
     still.requires_grad_(False)
     before = still.thetas[0].lam.clone()
     for number in range(10):
-        method.after_step(network, Step(number, 10))
-    ranks = [method.rank_of(site.placed[0].values()) for site in network.sites]
+        method.hooks.after_step(network, Step(number, 10))
+    ranks = [method.hooks.rank_of(site.placed[0].values()) for site in network.sites]
     assert torch.equal(still.thetas[0].lam, before) and ranks[1] == 3
     assert sum(ranks) == len(ranks)  # one each, of which the still one has three
     network.requires_grad_(False)
-    method.after_step(network, Step(0, 10))
+    method.hooks.after_step(network, Step(0, 10))
 
 
 def test_the_rank_goes_to_the_layers_that_need_it():

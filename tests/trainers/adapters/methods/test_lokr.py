@@ -136,5 +136,5 @@ def test_the_papers_split_of_a_layer():
     assert theta["C"].shape == (4, 3) and theta["W2"].shape == (5, 4, 3, 3)
     torch.testing.assert_close(site.dense(), expected(theta, 2 / 3, site.op.shape))
     assert theta_of(make_site("strided", LoKr(rank=3, factor=10)))["C"].shape == (2, 3)
-    assert method.misfit([site]) is None
-    assert LoKr(factor=4, paper_split=True).misfit([site]).startswith("method.paper_split has no effect")
+    assert method.validate_targets([site]) is None
+    assert LoKr(factor=4, paper_split=True).validate_targets([site]).startswith("method.paper_split has no effect")

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_layers, make_site, theta_of
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters.method import Now, Step
+from trainers.adapters.hooks import Step
+from trainers.adapters.method import Now
 from trainers.adapters.methods import SeLoRA
 from trainers.adapters.methods.selora import GROWN, TRIED, UNUSED, fisher_information, fisher_ratios
 from trainers.adapters.network import Network
@@ -47,13 +48,13 @@ def loss_of(net: nn.Module) -> Tensor:
 
 
 def grown(network: Network) -> list[int]:
-    return [site.placed[0].method.rank_of(site.placed[0].values()) for site in network.sites]
+    return [site.placed[0].method.hooks.rank_of(site.placed[0].values()) for site in network.sites]
 
 
 def begin(network: Network, number: int, rates: tuple[float, ...] = (1.0,) * 20) -> Step:
     """The beginning of a step, up to its forward passes."""
     step = Step(number, len(rates), rates=rates)
-    network.methods[0].begin_step(network, step)
+    network.methods[0].hooks.begin_step(network, step)
     network.clock.now = Now(training=True, step=number)
     return step
 
@@ -116,7 +117,7 @@ def test_a_trial_and_a_growth_leave_the_loss_as_it_is():
         step = begin(network, 3)  # a trial
         on_trial = loss_of(net).item()
     loss_of(net).backward()
-    ALWAYS.after_backward(network, step)
+    ALWAYS.hooks.after_backward(network, step)
     assert grown(network) == [2] * 5
     network.clock.now = Now()
     assert on_trial == pytest.approx(still, abs=1e-7) and loss_of(net).item() == pytest.approx(still, abs=1e-7)
@@ -151,7 +152,7 @@ def test_what_was_tried_is_what_is_kept_and_takes_no_step_yet():
     step = begin(network, 3)
     loss_of(net).backward()
     assert tried(network) == [2] * 5 and all(site.thetas[0].B2.grad.any() for site in network.sites)
-    ALWAYS.after_backward(network, step)
+    ALWAYS.hooks.after_backward(network, step)
     for site in network.sites:
         theta = site.thetas[0]
         assert theta.A2.grad is None and theta.B2.grad is None and theta.B0.grad is not None
@@ -168,7 +169,7 @@ def test_what_was_not_kept_makes_room_for_another():
         step = begin(network, number)
         seen.append(tried(network))
         loss_of(net).backward()
-        network.methods[0].after_backward(network, step)
+        network.methods[0].hooks.after_backward(network, step)
     assert grown(network) == [1] * 5 and seen == [[n] * 5 for n in (2, 3, 1, 2, 3)]
 
 
@@ -185,7 +186,7 @@ def test_a_trial_adds_up_its_steps_and_waits_for_the_whole_learning_rate():
         theta = network.sites[0].placed[0].values()
         if begun[number] is not None:
             added += torch.tensor(fisher_information([theta])[0])
-        network.methods[0].after_backward(network, step)
+        network.methods[0].hooks.after_backward(network, step)
         assert grown(network) == [1 + (number == 8)] * 5
     assert [number for number, one in begun.items() if one is not None] == [6, 7, 8]  # not 2 to 4: it had not risen
     torch.testing.assert_close(theta["information"], added)
@@ -198,7 +199,7 @@ def test_what_has_stopped_learning_is_not_tried():
     step = begin(network, 3)
     assert tried(network) == [2, None, 2, 2, 2]
     loss_of(net).backward()
-    ALWAYS.after_backward(network, step)
+    ALWAYS.hooks.after_backward(network, step)
     assert grown(network) == [2, 1, 2, 2, 2]
 
 
@@ -232,7 +233,7 @@ def test_a_budget_goes_to_the_layers_with_the_highest_ratio():
     step = begin(network, 3)
     loss_of(net).backward()
     ratios = [1 + new / own for own, new in fisher_information([s.placed[0].values() for s in network.sites])]
-    network.methods[0].after_backward(network, step)
+    network.methods[0].hooks.after_backward(network, step)
     best = sorted(ratios, reverse=True)[:2]
     assert grown(network) == [1 + (ratio in best) for ratio in ratios]
     take = attach_to(other := make_layers(), replace(ALWAYS, interval=1, budget=7))
@@ -261,14 +262,14 @@ def test_an_estimate_fills_no_more_than_the_budget():
         method = replace(ALWAYS, budget=budget)
         network = attach_to(make_layers(), method, targets=Targets(unet=("*",), blocks=blocks))
         for one in network.methods:
-            one.fill(network)
+            one.hooks.grow_to_max(network)
         assert sum(grown(network)) == expected
 
 
 def test_a_budget_that_lets_nothing_grow_counts_every_layer():
     network = attach_to(make_layers(), replace(ALWAYS, budget=5))
-    assert "each of the 5 layers starts at rank 1" in str(network.methods[0].misfit(network.sites))
-    assert replace(ALWAYS, budget=6).misfit(network.sites) is None
+    assert "each of the 5 layers starts at rank 1" in str(network.methods[0].validate_targets(network.sites))
+    assert replace(ALWAYS, budget=6).validate_targets(network.sites) is None
 
 
 def test_nothing_of_a_forward_pass_or_a_step_without_a_trial_is_read_off_the_device():
@@ -278,9 +279,9 @@ def test_nothing_of_a_forward_pass_or_a_step_without_a_trial_is_read_off_the_dev
     (site, *_), step = meta.sites, Step(1, 20, rates=(1.0,) * 20)
     theta = site.placed[0].values()
     assert theta["A0"].is_meta and theta["use"].device.type == "cpu" and theta["use"].dtype == torch.int8
-    ALWAYS.begin_step(meta, step)
+    ALWAYS.hooks.begin_step(meta, step)
     assert [site.updates(Now(training=True))[0].rank for site in meta.sites] == [1] * 5
-    ALWAYS.after_backward(meta, step)
+    ALWAYS.hooks.after_backward(meta, step)
 
 
 def test_a_checkpoint_with_other_numbers_for_what_components_are_for_is_read():

@@ -10,7 +10,8 @@ from torch import nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_layers, make_site, put_on, theta_of
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters.method import Now, Step
+from trainers.adapters.hooks import Step
+from trainers.adapters.method import Now
 from trainers.adapters.methods import SoRA
 from trainers.adapters.methods.sora import soft_threshold
 from trainers.adapters.network import Network
@@ -53,7 +54,7 @@ def test_the_proximal_step_in_numbers():
 def test_the_thresholds_add_up_to_shrink_and_follow_the_learning_rate(ramp, decaying):
     rates = tuple(1 - n / 40 if decaying else 1.0 for n in range(40))
     method = SoRA(shrink=0.6, ramp=ramp)
-    found = [method.threshold(Step(n, 40, rates=rates)) for n in range(40)]
+    found = [method.hooks.threshold(Step(n, 40, rates=rates)) for n in range(40)]
     assert sum(found) == pytest.approx(0.6)
     rising = max(1, ramp * 40)
     expected = [rate * min(1, (n + 1) / rising) for n, rate in enumerate(rates)]
@@ -62,7 +63,7 @@ def test_the_thresholds_add_up_to_shrink_and_follow_the_learning_rate(ramp, deca
 
 def test_the_thresholds_grow_by_levels():
     method = SoRA(shrink=0.6, ramp=0.5, levels=5)
-    found = [method.threshold(Step(n, 40, rates=40 * (1.0,))) for n in range(40)]
+    found = [method.hooks.threshold(Step(n, 40, rates=40 * (1.0,))) for n in range(40)]
     levels = [0.0] * 3 + [0.2] * 4 + [0.4] * 4 + [0.6] * 4 + [0.8] * 4 + [1.0] * 21
     assert found == pytest.approx([0.6 * level / sum(levels) for level in levels])
     with pytest.raises(ValueError, match="levels = 5 has no effect with ramp = 0"):
@@ -74,7 +75,7 @@ def test_a_gate_that_nothing_holds_open_closes_if_it_began_below_shrink():
         method = SoRA(rank=3, shrink=shrink, gate_initial="one")
         network = attach_to(nn.Sequential(nn.Linear(6, 8)), method)
         for number in range(30):
-            method.after_step(network, Step(number, 30, rates=(1.0,) * 30))
+            method.hooks.after_step(network, Step(number, 30, rates=(1.0,) * 30))
         gate = network.sites[0].placed[0].values()["g"]
         torch.testing.assert_close(gate.detach(), torch.full((3,), left), atol=1e-6, rtol=0)
 

@@ -95,7 +95,9 @@ def test_what_is_said_before_training_is_what_is_said_of_the_file(bases, tmp_pat
     write_style(file, network, family, bases[family].unet.config, {}, "fp32")
     network.remove()
     found = readings(read_header(file).shapes, family)
-    assert programs_for(name, family, text_encoders) == tuple(one.reader.name for one in found if one.whole)
+    assert programs_for(USUAL[name].about.stored, family, text_encoders) == tuple(
+        one.reader.name for one in found if one.whole
+    )
 
 
 def comfyui_loads(tensors: dict[str, torch.Tensor], parts: dict[str, nn.Module], family: str) -> set[tuple[str, str]]:
