@@ -17,10 +17,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.full_unet import machine, seconds
-from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods import LoHA, LoKr
 from trainers.adapters.op import Op
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.site import Site
 from trainers.adapters.updates import Hadamard, Kronecker
 from trainers.randomness import generator
 
@@ -71,7 +72,7 @@ def compare(
     layer: nn.Module, shape: tuple[int, ...], method: LayerMethod, dtype: torch.dtype, rounds: int
 ) -> Comparison:
     """Time both ways in turn, by this process's CPU time, and take the medians."""
-    site = Site("unet", "layer", layer.to(dtype).requires_grad_(False), Clock(Now()))
+    site = Site("unet", "layer", layer.to(dtype).requires_grad_(False), ContextHolder(ForwardContext()))
     site.put(method, {}, generator(0, "benchmark factors"))
     site.remove()
     x = torch.randn(shape, generator=generator(0, "benchmark input")).to(dtype).requires_grad_()

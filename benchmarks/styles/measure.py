@@ -75,8 +75,8 @@ def measure(row: Row, folder: Path) -> Figures:
     if row.preset == BASE:
         return _measure_base(build_config(find_preset("lora").settings_for(STARTER), options), unseen, folder)
     config = build_config(settings(row), options)
-    clock = _Clock()
-    result = train(config, folder / "runs", overwrite=True, listener=clock)
+    holder = _Clock()
+    result = train(config, folder / "runs", overwrite=True, listener=holder)
     with reopened(Run(result.run)) as found:
         session = found.session
         figures = _look(session.model, session.network, session.config, unseen, folder)
@@ -89,8 +89,8 @@ def measure(row: Row, folder: Path) -> Figures:
         parameters=result.parameters,
         bytes=size,
         seconds=result.seconds,
-        cpu_seconds=round(clock.spent, 2),
-        memory=clock.memory,
+        cpu_seconds=round(holder.spent, 2),
+        memory=holder.memory,
     )
 
 
@@ -133,7 +133,7 @@ def _look(model: Model, network: Network | None, config: Config, unseen: Path, f
     errors = denoising_errors(model, network, ask(model, dataset.items, config, TIMES), config)
     order = preview_order(config, dataset, dataset.items[0].bucket.width)  # the held-out captions
     if network is not None:
-        network.clock.now = order.now
+        network.holder.context = order.context
     drawn = list(draw(model, replace(order, seeds=SEEDS, steps=LOOKS)))
     truth = _truth(dataset)
     beside(drawn[:: len(SEEDS)]).save(folder / "drawn.png")

@@ -14,9 +14,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.method import SETTINGS, Method, Now, Theta
+from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.method import SETTINGS, Method, Theta
 from trainers.adapters.op import Op
-from trainers.adapters.site import Clock, Place, Values
+from trainers.adapters.site import HookPoint, MethodTensors
 
 # Where a block's widths are read off: the layer that takes its input, the one that gives its output.
 ENDS: Mapping[str, tuple[str, str]] = {
@@ -48,7 +49,7 @@ class BlockMethod(Method):
 
     places: ClassVar[tuple[str, ...]] = ("block",)
     follows_time: ClassVar[bool] = False
-    """Whether it is another at each timestep, which the clock then tells."""
+    """Whether it is another at each timestep, which the context then tells."""
 
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of blocks that are left as they were at each step."""
@@ -72,20 +73,20 @@ class BlockMethod(Method):
         """θ of one block, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
         raise NotImplementedError
 
-    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
         """The block's output with the method at full strength, shape and dtype as `call.y`, before the residual."""
         raise NotImplementedError
 
 
-class BlockSite(Place[BlockMethod]):
+class BlockSite(HookPoint[BlockMethod]):
     """A block with methods on it: changes the block's output through one hook.
 
     Each method sees the block's *base* output, so several on one block add up in any order. A strength s interpolates:
     y + s (after − y).
     """
 
-    def __init__(self, part: str, path: str, block: nn.Module, clock: Clock):
-        super().__init__(part, path, clock)
+    def __init__(self, part: str, path: str, block: nn.Module, holder: ContextHolder):
+        super().__init__(part, path, holder)
         self.kind = path.rpartition(".")[2]
         inner, outer = (Op.of(block.get_submodule(end)) for end in ENDS[self.kind])
         pointwise = () if outer.is_linear else (1, 1)
@@ -105,20 +106,20 @@ class BlockSite(Place[BlockMethod]):
 
     def put(self, method: BlockMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
         """Place a method on the block; its θ starts without effect."""
-        self.hold(method, Values(method.init(self, shared, draw)).to(self.device), shared, learning_rate)
+        self.hold(method, MethodTensors(method.init(self, shared, draw)).to(self.device), shared, learning_rate)
 
     def remove(self) -> None:
         """Take the hook off the block, which is as before."""
         self._handle.remove()
 
     def _change(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        clock = self._clock
+        holder = self._holder
         first = output[0] if isinstance(output, tuple) else output  # CLIP's attention gives its weights too
-        changed = self._changed(args, kwargs, first) if clock.strength else first
+        changed = self._changed(args, kwargs, first) if holder.strength else first
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     def _changed(self, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> Tensor:
-        clock = self._clock
+        holder = self._holder
         named = dict(kwargs)
         x = args[0] if args else named.pop("hidden_states")
 
@@ -128,11 +129,11 @@ class BlockSite(Place[BlockMethod]):
             return result[0] if isinstance(result, tuple) else result
 
         call = Call(x, y, named.get("encoder_hidden_states"), again)
-        active = [p for p in self._placed if not self.left_out(p.method.module_dropout, clock.now)]
+        active = [p for p in self._placed if not self.left_out(p.method.module_dropout, holder.context)]
         out = y
         for p in active:
-            after = p.method.after(call, p.values(), self, p.shared, clock.now)
-            strength = clock.strength * p.strength
+            after = p.method.after(call, p.theta, self, p.shared, holder.context)
+            strength = holder.strength * p.strength
             if strength == 1 and len(active) == 1:
                 return after  # y, where it is not part of it, then costs no backward pass
             out = out + strength * (after - y)

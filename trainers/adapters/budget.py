@@ -41,4 +41,4 @@ class BudgetedHooks(TrainingHooks, Generic[B]):
 
     def budgeted(self, network: Network) -> list[Theta]:
         """θ of every layer that shares the budget."""
-        return [placed.values() for method in self.sharing(network) for _, placed in network.placed_by(method)]
+        return [placed.theta for method in self.sharing(network) for _, placed in network.placed_by(method)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from pydantic import ConfigDict, Field
@@ -12,12 +12,12 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.updates import Update
-from trainers.randomness import generator, seed_for
 
 if TYPE_CHECKING:
-    from trainers.adapters.site import Place, Site
+    from trainers.adapters.site import Site
 
 Theta = Mapping[str, Tensor]
 
@@ -26,40 +26,11 @@ SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_n
 """Of a method's dataclass: its fields are checked and are its section of the config."""
 
 
-@dataclass(frozen=True)
-class Now:
-    """The moment of a forward pass: the run's seed, the draw and step it belongs to, and whether it is for training."""
-
-    seed: int = 0
-    draw: int = 0
-    training: bool = False
-    timesteps: Tensor | None = None
-    """Of each image in a pass through the UNet, `(n,)`, out of `horizon`."""
-    step: int = 0
-    horizon: int = 1000
-    uncaptioned: tuple[bool, ...] = ()
-    """Which images of the batch have no caption, the branch that classifier-free guidance compares with."""
-    rank: int = 0
-    """Outside training, the rank at which methods with `smaller_ranks` are looked at; 0 = what their files keep."""
-    styles: Tensor | None = None
-    """Which of the styles on the layers each image has, `(n,)`, −1 for none; of a batch of m·n images, m times over."""
-    strengths: Tensor | None = None
-    """Of each image's style, `(n,)`, times that at which it was put on; None is 1."""
-
-    def generator(self, site: Place[Any], purpose: str, device: torch.device) -> torch.Generator:
-        """A generator that depends on nothing but the run, the draw, the site and the purpose."""
-        return generator(self.seed, "draw", self.draw, site.name, purpose, device=device)
-
-    def chance(self, site: Place[Any], purpose: str) -> float:
-        """One uniform number in [0, 1) for this draw and site."""
-        return seed_for(self.seed, "draw", self.draw, site.name, purpose) / 2**63
-
-
 class LayerUpdate:
     """What can sit on layers: a method that trains, or styles that were trained. Both give each layer an update."""
 
     follows_time: ClassVar[bool] = False
-    """Whether it is another at each timestep, which the clock then tells."""
+    """Whether it is another at each timestep, which the context then tells."""
     trains_base: ClassVar[bool] = False
     """Whether the base's own weights train: they are stored in full, and a layer runs with W + ΔW in one product."""
     module_dropout: float = 0.0
@@ -89,7 +60,7 @@ class LayerUpdate:
         """θ of one site, with no effect at the start: a Parameter trains, any other Tensor is frozen and saved."""
         raise NotImplementedError
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
         """The one formula."""
         raise NotImplementedError
 
@@ -129,15 +100,6 @@ class Method:
         """The same method at another rank."""
         raise NotImplementedError
 
-    @property
-    def smaller_ranks(self) -> tuple[int, ...]:
-        """Every rank that one training serves, of a method that serves more than its whole rank, which is the last."""
-        return ()
-
-    def keeping(self, rank: int) -> Self:
-        """The same method with one of its `smaller_ranks` in its file."""
-        raise NotImplementedError
-
     def learning_rate_ratio(self, name: str) -> float:
         """Multiplies the learning rate of the tensor `name` of θ."""
         return 1.0
@@ -161,6 +123,20 @@ class Method:
     def hooks(self) -> TrainingHooks:
         """What it does in the training loop besides its formula."""
         return TrainingHooks()
+
+
+@runtime_checkable
+class NestedRanks(Protocol):
+    """A method of which one training serves several ranks."""
+
+    @property
+    def nested_ranks(self) -> tuple[int, ...]:
+        """Every rank that it serves; the last is its whole rank."""
+        ...
+
+    def with_export_rank(self, rank: int) -> Method:
+        """The same method with one of its `nested_ranks` in its file."""
+        ...
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
@@ -245,11 +221,11 @@ class RankedMethod(InputMethod):
     def file_rank(self) -> int:
         return self.rank
 
-    def rank_gate(self, site: Site, now: Now, rank: int, device: torch.device) -> Tensor | None:
+    def rank_gate(self, site: Site, context: ForwardContext, rank: int, device: torch.device) -> Tensor | None:
         """This draw's rank dropout as a gate `(rank,)` of 0 and 1 / (1 − p), or None where it is off."""
-        if not (now.training and self.rank_dropout):
+        if not (context.training and self.rank_dropout):
             return None
-        keep = torch.rand(rank, generator=now.generator(site, "rank", torch.device("cpu"))) >= self.rank_dropout
+        keep = torch.rand(rank, generator=context.generator(site, "rank", torch.device("cpu"))) >= self.rank_dropout
         return (keep.float() / (1 - self.rank_dropout)).to(device)
 
 
@@ -261,7 +237,3 @@ def learns(theta: Theta) -> bool:
 def idle(setting: str) -> str:
     """The sentence that refuses a setting without effect."""
     return f"{setting} has no effect on the layers that are trained; leave it off, or change targets"
-
-
-def trains(tensor: Tensor) -> nn.Parameter:
-    return nn.Parameter(tensor)

@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from trainers.adapters.block import BlockMethod, BlockSite
-from trainers.adapters.method import LayerUpdate, Method, Now, learns
-from trainers.adapters.site import Clock, Held, Placed, Site, Values
+from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.method import LayerUpdate, Method, learns
+from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
 from trainers.errors import VelaturaError
@@ -29,18 +30,18 @@ class Sharing:
     method: LayerUpdate | BlockMethod
     part: str
     learning_rate: float
-    values: Values
+    values: MethodTensors
 
 
 class Network(nn.Module):
     """The sites of one run over the frozen parts of a base model.
 
-    Its `state_dict()` holds θ and nothing of the base. `clock` says what moment it is and how strong the change is.
+    Its `state_dict()` holds θ and nothing of the base. `holder` has the context of its forward passes and the strength of the change.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock(Now())
+        self.holder = ContextHolder(ForwardContext())
         self._sites: dict[str, Site] = {}
         self.sites_by_key = nn.ModuleDict()
         self._blocks: dict[str, BlockSite] = {}
@@ -94,7 +95,7 @@ class Network(nn.Module):
             if not method.merges:
                 raise VelaturaError(f"{method.display_name} is no change of weights, so it cannot be {purpose}")
 
-    def placed_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placed[LayerUpdate]], ...]:
+    def placed_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placement[LayerUpdate]], ...]:
         """On which layers this very method sits, each site with what it holds there."""
         return tuple((site, placed) for site in self.sites for placed in site.placed if placed.method == method)
 
@@ -102,9 +103,9 @@ class Network(nn.Module):
         """The methods placed that differ from this one in rank alone, itself among them, in order."""
         return tuple(one for one in self.methods if isinstance(one, type(method)))
 
-    def learned_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placed[LayerUpdate]], ...]:
+    def learned_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placement[LayerUpdate]], ...]:
         """As `placed_by`, without what has stopped learning and is to stay as it is, bit for bit."""
-        return tuple((site, placed) for site, placed in self.placed_by(method) if learns(placed.values()))
+        return tuple((site, placed) for site, placed in self.placed_by(method) if learns(placed.theta))
 
     def place(self, targets: tuple[Target, ...], seed: int) -> None:
         """Put each target's method on its layer; sites of one method, part and learning rate share what it shares."""
@@ -115,13 +116,15 @@ class Network(nn.Module):
         for (method, part, learning_rate), chosen in groups.items():
             sites: Sequence[Any] = [self.site_of(target) for target in chosen]
             own = generator(seed, "share", layer_index, method.__class__.__name__, part)
-            holder = Values(method.share(sites, own)).to(sites[0].device)
-            self.share(method, part, holder, learning_rate)
+            shared = MethodTensors(method.share(sites, own)).to(sites[0].device)
+            self.share(method, part, shared, learning_rate)
             for target, site in zip(chosen, sites, strict=True):
                 draw = generator(seed, "init", layer_index, site.name)
-                site.put(method, Held(holder), draw, target.learning_rate)
+                site.put(method, TensorView(shared), draw, target.learning_rate)
 
-    def share(self, method: LayerUpdate | BlockMethod, part: str, values: Values, learning_rate: float = 1.0) -> None:
+    def share(
+        self, method: LayerUpdate | BlockMethod, part: str, values: MethodTensors, learning_rate: float = 1.0
+    ) -> None:
         """Take in what sites of one method, part and learning rate share."""
         self.shared.append(values)
         self._sharing.append(Sharing(method, part, learning_rate, values))
@@ -132,7 +135,7 @@ class Network(nn.Module):
         found: dict[str, Any] = self._blocks if on_block else self._sites
         if target.name not in found:
             kind = BlockSite if on_block else Site
-            found[target.name] = kind(target.part, target.path, target.layer, self.clock)
+            found[target.name] = kind(target.part, target.path, target.layer, self.holder)
             by_key = self.blocks_by_key if on_block else self.sites_by_key
             by_key[target.name.replace(".", "/")] = found[target.name]
         return found[target.name]
@@ -146,11 +149,11 @@ class Network(nn.Module):
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:
         """Run the network at another strength for a while; 0 is the bare base."""
-        before, self.clock.strength = self.clock.strength, strength
+        before, self.holder.strength = self.holder.strength, strength
         try:
             yield
         finally:
-            self.clock.strength = before
+            self.holder.strength = before
 
     @torch.no_grad()
     def merge(self, strength: float = 1.0) -> None:
@@ -165,12 +168,12 @@ class Network(nn.Module):
             site.merge(strength)
 
     def watch(self, unet: nn.Module) -> None:
-        """Let the clock tell the timestep of each image that passes through the UNet, if a method follows it."""
+        """Let the context tell the timestep of each image that passes through the UNet, if a method follows it."""
 
         def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             given = {**dict(zip(("sample", "timestep"), args, strict=False)), **kwargs}
             sample, t = given["sample"], torch.as_tensor(given["timestep"])
-            self.clock.now = replace(self.clock.now, timesteps=t.to(sample.device).expand(len(sample)))
+            self.holder.context = replace(self.holder.context, timesteps=t.to(sample.device).expand(len(sample)))
 
         if any(one.follows_time for one in self.placed):
             self._handles.append(unet.register_forward_pre_hook(note, with_kwargs=True))

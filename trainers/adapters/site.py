@@ -10,27 +10,20 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.op import Op, Packed
-from trainers.adapters.updates.base import precise
+from trainers.adapters.updates.base import at_least_fp32
 from trainers.adapters.updates.dense import Dense
 
 if TYPE_CHECKING:
     from trainers.adapters.block import BlockMethod
-    from trainers.adapters.method import LayerUpdate, Now, Theta
+    from trainers.adapters.method import LayerUpdate, Theta
     from trainers.adapters.updates import Update
 
 M = TypeVar("M", bound="LayerUpdate | BlockMethod")
 
 
-@dataclass
-class Clock:
-    """What all sites of a network read: the present moment and the strength. The loop sets it, no site does."""
-
-    now: Now
-    strength: float = 1.0
-
-
-class Values(nn.Module):
+class MethodTensors(nn.Module):
     """Tensors of a method; frozen counts and single numbers stay on the CPU, where reading them waits for no device."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -41,14 +34,14 @@ class Values(nn.Module):
             else:
                 self.register_buffer(name, value, persistent=getattr(value, "persistent", True))
 
-    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Values:
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> MethodTensors:
         held = {n: b for n, b in self._buffers.items() if b is not None and not (b.is_floating_point() and b.dim())}
         super()._apply(function, recurse)
         self._buffers.update(held)
         return self
 
 
-class Held(Mapping[str, Tensor]):
+class TensorView(Mapping[str, Tensor]):
     """The tensors that a module itself holds, parameters and buffers, by name and as they are now."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -68,52 +61,56 @@ class Held(Mapping[str, Tensor]):
 
 
 @dataclass(frozen=True)
-class Placed(Generic[M]):
+class Placement(Generic[M]):
     """A method on a site: its θ, what it shares with other sites, its learning-rate ratio and its strength there."""
 
     method: M
-    theta: nn.Module
+    module: nn.Module
     shared: Theta = field(default_factory=dict)
     learning_rate: float = 1.0
     strength: float = 1.0
 
-    def values(self) -> Theta:
-        return Held(self.theta)
+    @property
+    def theta(self) -> Theta:
+        """The tensors of the method here, by name and as they are now."""
+        return TensorView(self.module)
 
 
-class Place(nn.Module, Generic[M]):
+class HookPoint(nn.Module, Generic[M]):
     """A module of the base with methods on it: owns their θ, and acts through hooks until they are removed."""
 
-    def __init__(self, part: str, path: str, clock: Clock):
+    def __init__(self, part: str, path: str, holder: ContextHolder):
         super().__init__()
         self.part, self.path = part, path
-        self._clock = clock
+        self._holder = holder
         self.thetas = nn.ModuleList()
-        self._placed: list[Placed[M]] = []
+        self._placed: list[Placement[M]] = []
 
     @property
     def name(self) -> str:
         return f"{self.part}.{self.path}"
 
     @property
-    def placed(self) -> tuple[Placed[M], ...]:
+    def placed(self) -> tuple[Placement[M], ...]:
         return tuple(self._placed)
 
-    def hold(self, method: M, theta: Values, shared: Theta, learning_rate: float = 1.0, strength: float = 1.0) -> None:
+    def hold(
+        self, method: M, theta: MethodTensors, shared: Theta, learning_rate: float = 1.0, strength: float = 1.0
+    ) -> None:
         """Place a method with θ as it is."""
         self.thetas.append(theta)
-        self._placed.append(Placed(method, theta, shared, learning_rate, strength))
+        self._placed.append(Placement(method, theta, shared, learning_rate, strength))
 
-    def left_out(self, share: float, now: Now) -> bool:
+    def left_out(self, share: float, context: ForwardContext) -> bool:
         """Whether module dropout of this share leaves a method out of this draw."""
-        return now.training and share > 0 and now.chance(self, "module") < share
+        return context.training and share > 0 and context.chance(self, "module") < share
 
 
-class Site(Place["LayerUpdate"]):
+class Site(HookPoint["LayerUpdate"]):
     """A layer with methods on it: adds their updates to the layer's output through one hook."""
 
-    def __init__(self, part: str, path: str, layer: nn.Module, clock: Clock):
-        super().__init__(part, path, clock)
+    def __init__(self, part: str, path: str, layer: nn.Module, holder: ContextHolder):
+        super().__init__(part, path, holder)
         self.op = Op.of(layer)
         self._layer = (layer,)  # in a tuple, so that state_dict() is θ alone
         self._handle = layer.register_forward_hook(self._add)
@@ -142,21 +139,19 @@ class Site(Place["LayerUpdate"]):
 
     def put(self, method: LayerUpdate, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
         """Place a method on the layer; its θ starts without effect."""
-        theta = Values(method.init(self, shared, draw)).to(self.device)
+        theta = MethodTensors(method.init(self, shared, draw)).to(self.device)
         self.hold(method, theta, shared, learning_rate)
         if method.trains_base:
             self.layer.forward = self._run  # a forward hook comes too late to spare the layer its product
 
-    def updates(self, now: Now | None = None) -> tuple[Update, ...]:
-        """The updates as they are now, at full strength and without any dropout unless `now` says training."""
-        from trainers.adapters.method import Now
-
-        moment = now if now is not None else Now()
+    def updates(self, context: ForwardContext | None = None) -> tuple[Update, ...]:
+        """The updates as they are now, at full strength and without any dropout unless `context` says training."""
+        moment = context if context is not None else ForwardContext()
         return tuple(self._update(p, moment) for p in self._placed)
 
     def dense(self) -> Tensor:
         """The sum of all updates as one matrix ΔW in fp32 (fp64 in an fp64 network), the shape of the weight."""
-        W = precise(self.weight())
+        W = at_least_fp32(self.weight())
         return torch.stack([u.dense(W) for u in self.updates()]).sum(0)
 
     def shift(self) -> Tensor | None:
@@ -198,44 +193,44 @@ class Site(Place["LayerUpdate"]):
 
     def _instead_of_weight(self, x: Tensor) -> Dense | None:
         """The one update on the layer where it runs with the weight in one product now, at its strength."""
-        clock, weight = self._clock, self.layer._parameters.get("weight")
-        if len(self._placed) != 1 or not clock.strength:
+        holder, weight = self._holder, self.layer._parameters.get("weight")
+        if len(self._placed) != 1 or not holder.strength:
             return None
         if weight is None:
             return None  # stored packed: a whole one would be made, and kept for backward
-        if clock.now.training and self._placed[0].method.input_dropout:
+        if holder.context.training and self._placed[0].method.input_dropout:
             return None  # the update sees other inputs than the weight does
-        for _, update in self._active(clock.now):
+        for _, update in self._active(holder.context):
             if isinstance(update, Dense) and update.replaces(weight, x):
-                return update if clock.strength == 1 else update.scaled(clock.strength)
+                return update if holder.strength == 1 else update.scaled(holder.strength)
         return None
 
     def _add(self, layer: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        clock = self._clock
-        if self._fused or not clock.strength:
+        holder = self._holder
+        if self._fused or not holder.strength:
             return y
         x, bias = args[0], layer.bias
         base: Tensor | None = None
         out = y
-        for method, update in self._active(clock.now):
+        for method, update in self._active(holder.context):
             if update.uses_base_output and base is None:
                 base = y if bias is None else y - self.op.over_channels(bias)  # type: ignore[arg-type]
-            part = update if clock.strength == 1 else update.scaled(clock.strength)
-            out = part.apply(self.op, self._drop_inputs(x, method, clock.now), base, onto=out)
+            part = update if holder.strength == 1 else update.scaled(holder.strength)
+            out = part.apply(self.op, self._drop_inputs(x, method, holder.context), base, onto=out)
         return out
 
-    def _active(self, now: Now) -> Iterator[tuple[LayerUpdate, Update]]:
+    def _active(self, context: ForwardContext) -> Iterator[tuple[LayerUpdate, Update]]:
         for p in self._placed:
-            if not self.left_out(p.method.module_dropout, now):
-                yield p.method, self._update(p, now)
+            if not self.left_out(p.method.module_dropout, context):
+                yield p.method, self._update(p, context)
 
-    def _update(self, placed: Placed[LayerUpdate], now: Now) -> Update:
-        update = placed.method.update(placed.values(), self, placed.shared, now)
+    def _update(self, placed: Placement[LayerUpdate], context: ForwardContext) -> Update:
+        update = placed.method.update(placed.theta, self, placed.shared, context)
         return update if placed.strength == 1 else update.scaled(placed.strength)
 
-    def _drop_inputs(self, x: Tensor, method: LayerUpdate, now: Now) -> Tensor:
+    def _drop_inputs(self, x: Tensor, method: LayerUpdate, context: ForwardContext) -> Tensor:
         share = method.input_dropout
-        if not (now.training and share):
+        if not (context.training and share):
             return x
-        kept = torch.rand(x.shape, generator=now.generator(self, "input", x.device), device=x.device) >= share
+        kept = torch.rand(x.shape, generator=context.generator(self, "input", x.device), device=x.device) >= share
         return x * kept.to(x.dtype) / (1 - share)

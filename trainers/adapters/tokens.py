@@ -18,8 +18,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.method import trains
-
 
 class Vocabulary(Protocol):
     """What a base understands: words are added to it and taken back."""
@@ -45,7 +43,7 @@ class Word(nn.Module):
         self.text, self.learning_rate = text, learning_rate
         self._pull, self._usual = pull, dict(usual or {})
         for part, each in rows.items():
-            self.register_parameter(part, trains(each))
+            self.register_parameter(part, nn.Parameter(each))
 
     @property
     def rows(self) -> dict[str, nn.Parameter]:

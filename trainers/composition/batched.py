@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.method import LayerUpdate, Now, Theta
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import PerImage, Update
 from trainers.adapters.updates.per_image import stack
 from trainers.composition.apply import Changes, StyleNetwork, put_method, read_changes, speak
-from trainers.composition.sequential import put_apart
+from trainers.composition.sequential import put_sequential
 from trainers.errors import VelaturaError
 from trainers.formats.read import Style
 from trainers.models.words import Words
@@ -21,7 +22,7 @@ from trainers.models.words import Words
 
 @dataclass(frozen=True, eq=False)
 class StyleBatch(LayerUpdate):
-    """Several style files on layers: `now.styles` says which of them each image has.
+    """Several style files on layers: `context.styles` says which of them each image has.
 
     θ holds their tensors as `PerImage` names them, all frozen, with the strengths in them.
     """
@@ -32,11 +33,11 @@ class StyleBatch(LayerUpdate):
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return self.updates[site.name].tensors()
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
-        if now.styles is None:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
+        if context.styles is None:
             raise ValueError("several styles are on this base, and nothing says which one each image has")
         changes = self.updates[site.name].with_tensors(theta)
-        return replace(changes, index=now.styles, strengths=now.strengths)
+        return replace(changes, index=context.styles, strengths=context.strengths)
 
 
 @torch.no_grad()
@@ -46,7 +47,7 @@ def batch_styles(
     styles: Sequence[tuple[Style, float]],
     words: Words | None = None,
 ) -> StyleNetwork:
-    """Put styles on a base side by side: each image has one of them, or none, as the network's `now.styles` says.
+    """Put styles on a base side by side: each image has one of them, or none, as the network's `context.styles` says.
 
     Takes what `apply_styles` does and raises as it does; words of embeddings are every image's. One forward pass serves
     all of them, or where one is more than a change of layers, each has its own.
@@ -56,7 +57,7 @@ def batch_styles(
     try:
         speak(network, parts, family, styles, words)
         if any(style.is_own for style, _ in layered):
-            put_apart(network, parts, family, layered)
+            put_sequential(network, parts, family, layered)
         else:
             put_batch(network, parts, read_changes(network, parts, family, layered))
     except VelaturaError:

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainers.adapters.method import Now
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.composition.apply import same_layers
@@ -100,7 +100,7 @@ def _changes(
     styles: Sequence[tuple[Style, float]], parts: dict[str, nn.Module], family: str
 ) -> dict[Site, list[Update]]:
     """What the styles do to each layer that one of them changes, at their strengths."""
-    names, clock = layer_names(parts, family), Clock(Now())
+    names, holder = layer_names(parts, family), ContextHolder(ForwardContext())
     sites: dict[tuple[str, str], Site] = {}
     found: dict[Site, list[Update]] = {}
     for style, strength in styles:
@@ -109,7 +109,7 @@ def _changes(
             raise VelaturaError(f"{style.name} cannot be merged: no base of its kind has its layer {missing}")
         for (part, path), stem in same_layers(style, names).items():
             if (part, path) not in sites:
-                sites[part, path] = Site(part, path, parts[part].get_submodule(path), clock)
+                sites[part, path] = Site(part, path, parts[part].get_submodule(path), holder)
             site = sites[part, path]
             found.setdefault(site, []).append(style.update(stem, site.weight()).scaled(strength))
     return found

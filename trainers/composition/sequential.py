@@ -17,8 +17,8 @@ from trainers.composition.apply import StyleNetwork, apply_styles
 from trainers.formats.read import Style
 
 
-class Apart:
-    """So many styles on a base's parts, of which each row has the one that the network's `now.styles` says.
+class SequentialStyles:
+    """So many styles on a base's parts, of which each row has the one that the network's `context.styles` says.
 
     The rows' styles repeat where there are fewer than rows; −1 is the bare base.
     """
@@ -33,7 +33,7 @@ class Apart:
     def put(self, style: Style, strength: float) -> None:
         """One more, which raises as `apply_styles` does."""
         network = apply_styles(self._parts, self._family, [(style, strength)])
-        network.clock.strength = 0.0
+        network.holder.strength = 0.0
         self._each.append(network)
         self._whole.warnings += network.warnings
 
@@ -46,7 +46,7 @@ class Apart:
 
     def _running(self, name: str) -> Any:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            styles = self._whole.clock.now.styles
+            styles = self._whole.holder.context.styles
             if styles is None:
                 raise ValueError("several styles are on this base, and nothing says which one each image has")
             if styles.unique().numel() == 1:
@@ -69,26 +69,26 @@ class Apart:
         """A part of the base with one style alone, told of these rows."""
         if style < 0:
             return self._forwards[name](*args, **kwargs)
-        clock, bare = self._each[style].clock, self._whole.clock.now.uncaptioned
-        before = clock.now
+        holder, bare = self._each[style].holder, self._whole.holder.context.uncaptioned
+        before = holder.context
         timesteps = before.timesteps  # of all rows
         if rows is not None:
             bare = tuple(bare[row] for row in rows) if bare else ()
             timesteps = None if timesteps is None else timesteps[rows]
-        clock.now = replace(before, uncaptioned=bare, timesteps=timesteps)
+        holder.context = replace(before, uncaptioned=bare, timesteps=timesteps)
         try:
             with self._each[style].at_strength(1.0):
                 return self._forwards[name](*args, **kwargs)
         finally:
-            clock.now = before
+            holder.context = before
 
 
 @torch.no_grad()
-def put_apart(
+def put_sequential(
     network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]
 ) -> None:
-    """Put styles on a base, one for each image as the network's `now.styles` says, until the network is removed."""
-    apart = Apart(network, parts, family)
+    """Put styles on a base, one for each image as the network's `context.styles` says, until the network is removed."""
+    apart = SequentialStyles(network, parts, family)
     network.apart.append(apart)
     for style, strength in styles:
         apart.put(style, strength)

@@ -39,7 +39,9 @@ class Styling:
             return
         known = [style for style in styles if style is not None]
         index = torch.tensor(known) if known else None
-        self.network.clock.now = replace(self.network.clock.now, step=step, styles=index, uncaptioned=uncaptioned)
+        self.network.holder.context = replace(
+            self.network.holder.context, step=step, styles=index, uncaptioned=uncaptioned
+        )
 
 
 @dataclass(frozen=True)

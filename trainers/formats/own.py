@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from trainers.adapters.block import BlockMethod, BlockSite
-from trainers.adapters.method import LayerMethod, Method, Now, Theta
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import LayerMethod, Method, Theta
 from trainers.adapters.methods import AnyMethod
 from trainers.adapters.network import Network
-from trainers.adapters.site import Held, Placed, Site, Values
+from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import PLACES, Target, block_kind
 from trainers.errors import VelaturaError
 from trainers.formats.names import UNetShape, kohya_name, layer_names
@@ -83,20 +84,20 @@ def own_form(
                 stems.append(kohya_name(site.part, site.path, family, shape))
                 tensors |= _of_site(stems[-1], site, placed, written)
         if stems:
-            tensors |= _rounded(f"{SHARED}{len(groups)}", Held(sharing.values), written)
+            tensors |= _rounded(f"{SHARED}{len(groups)}", TensorView(sharing.values), written)
             groups.append({"part": sharing.part, "method": asdict(method), "sites": stems})
     return tensors, {OWN_FORM: json.dumps({"version": 1, "groups": groups})}
 
 
-def _of_site(stem: str, site: Site | BlockSite, placed: Placed[Any], precision: Precision) -> dict[str, Tensor]:
+def _of_site(stem: str, site: Site | BlockSite, placed: Placement[Any], precision: Precision) -> dict[str, Tensor]:
     """θ of a site, in fp32 where 16 bits change ΔW too much: it may be a small difference of its tensors."""
-    theta, method = placed.values(), placed.method
+    theta, method = placed.theta, placed.method
     found = _rounded(stem, theta, precision)
     if precision == "fp32" or not isinstance(site, Site):
         return found
     read = {name: found[f"{stem}.{name}"].to(tensor) for name, tensor in theta.items()}
     W = site.weight()
-    exact, rounded = (method.update(each, site, placed.shared, Now()).dense(W) for each in (theta, read))
+    exact, rounded = (method.update(each, site, placed.shared, ForwardContext()).dense(W) for each in (theta, read))
     near = relative_error(rounded, exact) <= LARGEST_ERROR[precision]
     return found if near else _rounded(stem, theta, "fp32")
 
@@ -167,11 +168,13 @@ def _place_group(
     style, index, strength = source
     sites: list[Any] = [network.site_of(Target(part, path, module, method, 1.0)) for part, path, module in places]
     draw = torch.Generator().manual_seed(0)  # the start tells names and shapes, and its numbers are replaced
-    shared = Values(_filled(method.share(sites, draw), style, f"{SHARED}{index}")).to(sites[0].device)
+    shared = MethodTensors(_filled(method.share(sites, draw), style, f"{SHARED}{index}")).to(sites[0].device)
     network.share(method, sites[0].part, shared)
     for stem, site in zip(stems, sites, strict=True):
-        start = method.init(site, Held(shared), draw)
-        site.hold(method, Values(_filled(start, style, stem)).to(site.device), Held(shared), strength=strength)
+        start = method.init(site, TensorView(shared), draw)
+        site.hold(
+            method, MethodTensors(_filled(start, style, stem)).to(site.device), TensorView(shared), strength=strength
+        )
 
 
 def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:

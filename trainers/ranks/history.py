@@ -53,7 +53,7 @@ def current_ranks(network: Network) -> dict[str, int]:
     """The rank of each layer whose method changes it, by the layer's name."""
     found = {}
     for site in network.everywhere:
-        trained = [(p.method.hooks, p.values()) for p in site.placed if isinstance(p.method, Method)]
+        trained = [(p.method.hooks, p.theta) for p in site.placed if isinstance(p.method, Method)]
         ranks = [rank for hooks, theta in trained if (rank := hooks.rank_of(theta)) is not None]
         if ranks:
             found[site.name] = sum(ranks)

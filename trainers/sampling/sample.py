@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainers.adapters.method import Now
+from trainers.adapters.context import ForwardContext
 from trainers.composition.styling import Styling
 from trainers.config.limits import Sampler
 from trainers.models.model import Model
@@ -45,9 +45,9 @@ class Order:
         return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
 
     @property
-    def now(self) -> Now:
-        """The moment of its forward passes: with guidance an image without caption lies before each."""
-        return Now(uncaptioned=(True, False) if self.guidance > 1 else ())
+    def context(self) -> ForwardContext:
+        """The context of its forward passes: with guidance an image without caption lies before each."""
+        return ForwardContext(uncaptioned=(True, False) if self.guidance > 1 else ())
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from trainers.adapters.method import Now
+from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.network import Network
-from trainers.adapters.site import Clock
 from trainers.config.config import Config, Loss
 from trainers.data.captions import full_caption
 from trainers.data.dataset import CENTRE, Draw, Item, mask, pixels, placement
@@ -70,22 +69,26 @@ def ask(model: Model, items: Iterable[Item], config: Config, times: int = TIMES)
 
 @torch.no_grad()
 def denoising_errors(
-    model: Model, network: Network | None, questions: Sequence[Question], config: Config, now: Now | None = None
+    model: Model,
+    network: Network | None,
+    questions: Sequence[Question],
+    config: Config,
+    context: ForwardContext | None = None,
 ) -> Tensor:
     """Mean squared error `(n, k)` of the prediction for each question and timestep, with no weight on any of them.
 
-    `network` is what is trained on the base, None for the bare base; `now` the moment at which it is looked at.
+    `network` is what is trained on the base, None for the bare base; `context` that in which it is looked at.
     """
-    moment = replace(now or Now(), horizon=model.schedule.steps)
-    clock = Clock(moment) if network is None else network.clock
-    rows, before = [], clock.now
+    moment = replace(context or ForwardContext(), horizon=model.schedule.steps)
+    holder = ContextHolder(moment) if network is None else network.holder
+    rows, before = [], holder.context
     for question in questions:
         t, bare = question.timesteps, not question.caption
-        clock.now = replace(moment, uncaptioned=(bare,) * len(t))
+        holder.context = replace(moment, uncaptioned=(bare,) * len(t))
         text = encode_captions(model, [question.caption], config.base.clip_skip, config.data.chunks)
         found = predict(model.unet, question.noisy, t, _repeated(text, len(t)), question.time_ids)
         rows.append(error_by_image(found, question.target, question.mask, SQUARED).cpu())
-    clock.now = before
+    holder.context = before
     return torch.stack(rows)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.adapters.method import Now
+from trainers.adapters.context import ForwardContext
 from trainers.runs.run import Run
 from trainers.score import TIMES, TOLERANCE
 from trainers.score.denoising import ask, denoising_errors
@@ -55,7 +55,7 @@ def measure_ranks(
         with network.at_strength(0):
             base = float(denoising_errors(model, network, questions, config).mean())
         for done, rank in enumerate(ranks, 1):
-            errors.append(float(denoising_errors(model, network, questions, config, Now(rank=rank)).mean()))
+            errors.append(float(denoising_errors(model, network, questions, config, ForwardContext(rank=rank)).mean()))
             if told is not None:
                 told(done, len(ranks))
     return RankCurve(ranks, tuple(errors), base, enough(ranks, tuple(errors), base, tolerance))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import Now
 from trainers.adapters.network import Network
 from trainers.config.config import Config
 from trainers.data.buckets import Pair
@@ -182,7 +182,7 @@ def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:
 
 
 def _conclude(session: Session) -> None:
-    session.network.clock.now = Now()
+    session.network.holder.context = ForwardContext()
 
 
 def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step: int) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
     """What is differentiated, and the denoising error in it, which one can compare between methods."""
     config, network = session.config, session.network
     horizon = session.model.schedule.steps
-    network.clock.now = Now(
+    network.holder.context = ForwardContext(
         config.seed, index, training=True, step=step, uncaptioned=batch.uncaptioned, horizon=horizon
     )
     prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)

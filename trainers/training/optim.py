@@ -37,7 +37,7 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
     """
     text_rate = text_learning_rate(settings)
     placed = [
-        (site.part, one.method, one.learning_rate, one.theta) for site in network.everywhere for one in site.placed
+        (site.part, one.method, one.learning_rate, one.module) for site in network.everywhere for one in site.placed
     ]
     shared = [(one.part, one.method, one.learning_rate, one.values) for one in network.sharing]
     groups: dict[tuple[float, bool], list[Tensor]] = {}
@@ -111,8 +111,8 @@ def pull_towards_start(optimizer: torch.optim.Optimizer, network: Network) -> No
         for site in network.everywhere
         for placed in site.placed
         if isinstance(placed.method, Method)
-        for name, start in placed.method.decay_targets(site, placed.values()).items()
-        if (parameter := placed.values()[name]).requires_grad
+        for name, start in placed.method.decay_targets(site, placed.theta).items()
+        if (parameter := placed.theta[name]).requires_grad
     ]
     if not starts or not any(group["weight_decay"] for group in optimizer.param_groups):
         return

@@ -71,7 +71,7 @@ def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
 
 def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
     """Draw an order with the live adapter and keep the pictures in the run folder."""
-    session.network.clock.now = order.now
+    session.network.holder.context = order.context
     with evaluating(session.model):
         pictures = list(
             _announced(session, draw(session.model, order, showing_life(session)), len(order.pictures), step)
@@ -127,7 +127,7 @@ def _draw_file(session: Session, order: Order, style: Path, step: int) -> tuple[
         fresh = load_model(settings, *facts)
         files = [(read_style(path), 1.0) for path in (style, embedding_beside(style)) if path is not None]
         network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
-        network.clock.now = order.now
+        network.holder.context = order.context
         return list(_announced(session, draw(fresh, order, showing_life(session)), len(order.pictures), step))
 
     try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainers.adapters.method import Now
+from trainers.adapters.context import ForwardContext
 from trainers.config.config import Config, Data
 from trainers.data.buckets import Bucket, Pair
 from trainers.data.dataset import Dataset, Item
@@ -102,7 +102,7 @@ def _draw_missing(session: Session, wanted: Mapping[Pair, int]) -> bool:
     if total:
         prompt = session.config.prior.prompt
         session.record("note", message=f"the base draws {total} pictures of {prompt!r} that it must not forget")
-    session.network.clock.now = Now()
+    session.network.holder.context = ForwardContext()
     with evaluating(session.model), session.network.at_strength(0):
         for shape, count in missing.items():
             if count > 0 and not _draw_shape(session, shape, wanted[shape], done, total):

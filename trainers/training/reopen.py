@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainers.adapters.method import NestedRanks
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.data.dataset import Dataset
@@ -59,9 +60,10 @@ def ranks_of(run: Run) -> tuple[int, ...]:
     config = run.config()
     overrides = [block.rank for block in config.targets.blocks.values() if block.rank]
     placed = [config.method, *(config.method.with_rank(rank) for rank in overrides)]
-    ranks = set(placed[0].smaller_ranks).intersection(*(method.smaller_ranks for method in placed[1:]))
+    served = [set(one.nested_ranks if isinstance(one, NestedRanks) else ()) for one in placed]
+    ranks = set.intersection(*served)
     if not ranks:
-        able = [name for name, kind in METHODS.items() if kind().smaller_ranks]
+        able = [name for name, kind in METHODS.items() if isinstance(kind(), NestedRanks)]
         raise VelaturaError(
             f"{run.folder} was trained with {config.method.name}; "
             f"only a run of {' or '.join(able)} can be cut to other ranks afterwards"
@@ -80,7 +82,7 @@ def export_again(run: Run, out: Path | None, rank: int | None, overwrite: bool) 
         known = ranks_of(run)
         if rank not in known:
             raise VelaturaError(f"rank {rank} was not trained in {run.folder}; there are {', '.join(map(str, known))}")
-        config = config.model_copy(update={"method": config.method.keeping(rank)})
+        config = config.model_copy(update={"method": config.method.with_export_rank(rank)})
     own = run.style / f"{config.name}{STYLE}"
     place = out or (None if rank is None else own.with_name(f"{own.stem}-rank{rank}{STYLE}"))
     core = place or own

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.adapters.block import BlockMethod, BlockSite
-from trainers.adapters.method import Now
+from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.methods import Adapter, KronABlock, Prompts
-from trainers.adapters.site import Clock, Held, Values
+from trainers.adapters.site import MethodTensors, TensorView
 
 IN, OUT, TEXT = 12, 20, 28
 
@@ -110,11 +110,11 @@ def make_block(kind: str, *methods: BlockMethod, size: float = 0.0) -> BlockSite
     """One fp64 block with methods on it, all that trains moved off its start by about `size`."""
     torch.manual_seed(3)
     block = BLOCKS[kind]().double().requires_grad_(False)
-    site = BlockSite("unet", f"blocks.0.{kind}", block, Clock(Now()))
+    site = BlockSite("unet", f"blocks.0.{kind}", block, ContextHolder(ForwardContext()))
     draw = torch.Generator().manual_seed(4)
     for method in methods:
-        shared = Values(method.share([site], draw)).double()
-        site.put(method, Held(shared), draw)
+        shared = MethodTensors(method.share([site], draw)).double()
+        site.put(method, TensorView(shared), draw)
         site.double()
         with torch.no_grad():
             for parameter in (*site.thetas[-1].parameters(), *shared.parameters()):
@@ -138,9 +138,9 @@ def run(site: BlockSite) -> Tensor:
 
 def at(site: BlockSite, strength: float) -> Tensor:
     """The block's output at another strength."""
-    clock = site._clock[0]
-    before, clock.strength = clock.strength, strength
+    holder = site._holder
+    before, holder.strength = holder.strength, strength
     try:
         return run(site)
     finally:
-        clock.strength = before
+        holder.strength = before

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods import (
     IA3,
     OFT,
@@ -29,7 +30,7 @@ from trainers.adapters.methods import (
     VeRA,
 )
 from trainers.adapters.network import Network, attach
-from trainers.adapters.site import Clock, Held, Site, Values
+from trainers.adapters.site import MethodTensors, Site, TensorView
 from trainers.adapters.targets import Targets
 
 EVERY_LAYER = Targets(unet=("*",))
@@ -153,10 +154,10 @@ def make_site(kind: str, method: LayerMethod, seed: int = 3, size: float = 0.3) 
 
 def put_on(layer: nn.Module, method: LayerMethod, seed: int = 3, size: float = 0.0) -> Site:
     """A method on any layer, both in fp64, and all that trains moved off its start."""
-    site = Site("unet", "layer", layer.double().requires_grad_(False), Clock(Now()))
+    site = Site("unet", "layer", layer.double().requires_grad_(False), ContextHolder(ForwardContext()))
     draw = torch.Generator().manual_seed(seed)
-    shared = Values(method.share([site], draw))
-    site.put(method, Held(shared), draw)
+    shared = MethodTensors(method.share([site], draw))
+    site.put(method, TensorView(shared), draw)
     site.double()
     shared.double()
     with torch.no_grad():
@@ -166,7 +167,7 @@ def put_on(layer: nn.Module, method: LayerMethod, seed: int = 3, size: float = 0
 
 
 def theta_of(site: Site) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in site.placed[0].values().items()}
+    return {name: value.detach() for name, value in site.placed[0].theta.items()}
 
 
 def shared_of(site: Site) -> dict[str, Tensor]:

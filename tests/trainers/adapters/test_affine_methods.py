@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.trainers.adapters.layers import LAYERS, input_for, make_site, put_on, theta_of
-from trainers.adapters.method import Now
+from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.methods import IA3, SSF, BitFit
 from trainers.adapters.network import attach
-from trainers.adapters.site import Clock, Held, Site
+from trainers.adapters.site import Site, TensorView
 from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError
 
@@ -83,8 +83,8 @@ def test_ia3_scales_outputs_and_of_hidden_activations_the_half_that_is_not_the_g
     layer = net.get_submodule("ff.net.0.proj").double()
     x = torch.randn(5, 12, dtype=torch.float64)
     h, g = layer(x).detach().chunk(2, dim=-1)
-    site = Site("unet", "block.ff.net.0.proj", layer.requires_grad_(False), Clock(Now()))
-    site.put(IA3(), Held(nn.Module()), torch.Generator())
+    site = Site("unet", "block.ff.net.0.proj", layer.requires_grad_(False), ContextHolder(ForwardContext()))
+    site.put(IA3(), TensorView(nn.Module()), torch.Generator())
     site.double()
     (scale,) = site.parameters()
     assert scale.shape == (10,)
@@ -100,11 +100,11 @@ def test_ia3_scales_outputs_and_of_hidden_activations_the_half_that_is_not_the_g
 def test_ia3_scales_a_text_encoders_hidden_activations_where_they_are_read(strength):
     layer = nn.Linear(12, 20).double().requires_grad_(False)
     hidden = torch.randn(5, 12, dtype=torch.float64)
-    clock = Clock(Now(), strength)
-    site = Site("text_encoder", "encoder.layers.0.mlp.fc2", layer, clock)
+    holder = ContextHolder(ForwardContext(), strength)
+    site = Site("text_encoder", "encoder.layers.0.mlp.fc2", layer, holder)
     assert IA3().sits_on("text_encoder", site.path, layer)
     assert not IA3().sits_on("text_encoder", "encoder.layers.0.mlp.fc1", layer)
-    site.put(IA3(), Held(nn.Module()), torch.Generator())
+    site.put(IA3(), TensorView(nn.Module()), torch.Generator())
     site.double()
     (scale,) = site.parameters()
     assert scale.shape == (12,) and torch.equal(layer(hidden), F.linear(hidden, layer.weight, layer.bias))

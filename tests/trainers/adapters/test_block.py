@@ -7,7 +7,7 @@ import torch
 
 from tests.trainers.adapters.blocks import IN, VARIANTS, at, make_block, run
 from tests.trainers.adapters.layers import attach_to
-from trainers.adapters.method import Now
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods import Adapter, KronABlock, Prompts
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.errors import VelaturaError
@@ -97,10 +97,10 @@ def test_fp32_numbers_work_on_a_bf16_block(variant):
 
 def test_module_dropout_leaves_a_block_out_by_the_draw():
     site = make_block("ff", Adapter(width=5, module_dropout=0.5), size=0.3)
-    bare, clock = at(site, 0), site._clock[0]
+    bare, holder = at(site, 0), site._holder
     outcomes = []
     for draw in range(12):
-        clock.now = Now(seed=1, draw=draw, training=True)
+        holder.context = ForwardContext(seed=1, draw=draw, training=True)
         outcomes.append(torch.equal(run(site), bare))
         assert torch.equal(run(site), bare) == outcomes[-1]
     assert 0 < sum(outcomes) < 12
@@ -149,7 +149,7 @@ def test_patterns_and_overrides_choose_blocks(unet):
     assert {path.removeprefix(middle) for path in found if path.startswith("mid_block")} == {"attn1", "attn2", "ff"}
     assert len(found) == 3 + 13 and all(path.endswith(".ff") for path in found if not path.startswith("mid_block"))
     assert {p.method.width for path, p in found.items() if path.startswith(middle)} == {4}
-    assert found[f"{middle}ff"].learning_rate == 0.5 and found[f"{middle}ff"].theta.D.shape == (4, 1280)
+    assert found[f"{middle}ff"].learning_rate == 0.5 and found[f"{middle}ff"].module.D.shape == (4, 1280)
 
 
 @pytest.mark.parametrize(

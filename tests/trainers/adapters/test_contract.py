@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import VARIANTS, WAITING, attach_to, make_input, make_layers, shake, timesteps
 from tests.trainers.adapters.training import take_steps
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import Now
 from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.op import Packed
@@ -31,7 +31,7 @@ def merged(net: nn.Module, network: Network, x: Tensor, strength: float) -> Tens
     images = []
     for image, t in zip(x.split(1), timesteps(len(x)).split(1), strict=True):
         for site, W in weights.items():
-            (update,) = site.updates(Now(timesteps=t))
+            (update,) = site.updates(ForwardContext(timesteps=t))
             assert isinstance(update, LowRank) and update.gate is not None
             changed = W + strength * replace(update, gate=update.gate[0]).dense()
             if isinstance(site.layer, Packed):
@@ -180,13 +180,13 @@ def test_dropout_depends_on_the_draw_alone_and_is_off_outside_training(method, k
     still = net(x)
 
     def at(draw: int) -> torch.Tensor:
-        network.clock.now = Now(seed=3, draw=draw, training=True)
+        network.holder.context = ForwardContext(seed=3, draw=draw, training=True)
         return net(x).detach()
 
     assert torch.equal(at(1), at(1))
     assert not torch.allclose(at(1), at(2))
     assert not torch.allclose(at(1), still)
-    network.clock.now = Now()
+    network.holder.context = ForwardContext()
     assert torch.equal(net(x), still)
 
 
@@ -201,7 +201,7 @@ def test_dropout_keeps_the_expected_update(knob):
     change = layer(tokens) - torch.nn.functional.linear(tokens, layer.weight)
     total = torch.zeros_like(change)
     for draw in range(600):
-        network.clock.now = Now(seed=0, draw=draw, training=True)
+        network.holder.context = ForwardContext(seed=0, draw=draw, training=True)
         total += (layer(tokens) - torch.nn.functional.linear(tokens, layer.weight)).detach()
     assert site.placed[0].method.rank == 8
     assert (total / 600 - change).abs().mean() < 0.12 * change.abs().mean()

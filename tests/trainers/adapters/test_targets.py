@@ -137,10 +137,10 @@ def test_attaching_freezes_every_part_and_starts_each_layer_with_its_own_values(
     net = make_layers()
     first, again = attach_to(net, LoRA(rank=3)), attach_to(make_layers(), LoRA(rank=3))
     assert not any(p.requires_grad for p in net.parameters())
-    starts = {site.path: site.placed[0].values()["A"] for site in first.sites}
+    starts = {site.path: site.placed[0].theta["A"] for site in first.sites}
     assert not torch.equal(starts["pointwise"][:, :20], starts["dilated"][:, :20])
     for site in again.sites:
-        assert torch.equal(site.placed[0].values()["A"], starts[site.path])
+        assert torch.equal(site.placed[0].theta["A"], starts[site.path])
     other = attach({"unet": make_layers()}, LoRA(rank=3), Targets(unet=("*",)), seed=8)
-    assert not torch.equal(other.sites[0].placed[0].values()["A"], starts[other.sites[0].path])
+    assert not torch.equal(other.sites[0].placed[0].theta["A"], starts[other.sites[0].path])
     assert net(make_input()).shape == (2, 16, 12)

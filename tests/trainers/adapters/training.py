@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import Now
 from trainers.adapters.network import Network
 from trainers.config.config import Train
 from trainers.training.optim import parameter_groups
@@ -26,7 +26,7 @@ def take_steps(
     optimizer = torch.optim.AdamW(parameter_groups(network, settings), weight_decay=settings.weight_decay)
     for number in range(steps):
         step = Step(number, steps, seed=5, rates=(1.0,) * steps)
-        network.clock.now = Now(seed=5, draw=number, training=True, step=number)
+        network.holder.context = ForwardContext(seed=5, draw=number, training=True, step=number)
         optimizer.zero_grad(set_to_none=True)
         for method in network.methods:
             method.hooks.begin_step(network, step)
@@ -42,5 +42,5 @@ def take_steps(
             method.hooks.after_step(network, step)
         if after is not None:
             after(step, optimizer)
-    network.clock.now = Now()
+    network.holder.context = ForwardContext()
     return optimizer

@@ -70,7 +70,7 @@ def test_an_image_of_a_guided_batch_is_as_with_its_style_alone(base, styles):
     parts, calls = parts_of(base), []
     index = torch.tensor([*reversed(range(len(METHODS))), -1]).roll(3)
     network = batch_styles(parts, base.family.name, styles)
-    network.clock.now = replace(network.clock.now, styles=index)
+    network.holder.context = replace(network.holder.context, styles=index)
     handle = base.unet.register_forward_hook(lambda *_: calls.append(1))
     together = predicted(base, torch.arange(2 * IMAGES))  # [unconditional, conditional], each of all images
     handle.remove()
@@ -90,8 +90,8 @@ def test_an_image_of_a_guided_batch_is_as_with_its_style_alone(base, styles):
 def test_each_image_at_a_strength_of_its_own(base, styles):
     parts = parts_of(base)
     network = batch_styles(parts, base.family.name, styles)
-    now = replace(network.clock.now, styles=torch.tensor([1, 1]), strengths=torch.tensor([0.5, -2.0]))
-    network.clock.now = now
+    now = replace(network.holder.context, styles=torch.tensor([1, 1]), strengths=torch.tensor([0.5, -2.0]))
+    network.holder.context = now
     together = predicted(base, torch.arange(2))
     with network.at_strength(0.5):
         halved = predicted(base, torch.arange(2))
@@ -110,7 +110,7 @@ def test_text_encoders_have_one_style_at_a_time(base, styles):
     network = batch_styles(parts, base.family.name, styles)
     found = []
     for number in (0, 4, 5, 7, -1):
-        network.clock.now = replace(network.clock.now, styles=torch.tensor([number]))
+        network.holder.context = replace(network.holder.context, styles=torch.tensor([number]))
         found.append(output(base))
     network.remove()
     for number, each in zip((0, 4, 5, 7, None), found, strict=True):

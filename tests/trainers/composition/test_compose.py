@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
-from trainers.adapters.method import Now
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods import OFT, SSF, Adapter, BitFit, LoKr, LoRA, Prompts, TLoRA
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets
@@ -133,8 +133,8 @@ def test_taking_turns_changes_style_and_words_together(model, styles):
     network, styling = compose(model, styles, read_composition("switch:1"), 4)
 
     def note(unet: Any, args: Any, given: dict[str, Any]) -> None:
-        assert network.clock.now.styles is not None
-        seen.append((network.clock.now.styles.tolist(), given["encoder_hidden_states"]))
+        assert network.holder.context.styles is not None
+        seen.append((network.holder.context.styles.tolist(), given["encoder_hidden_states"]))
 
     handle = model.unet.register_forward_pre_hook(note, with_kwargs=True)
     list(sample.draw(model, replace(ORDER, seeds=(3, 4)), None, styling))
@@ -176,7 +176,7 @@ def test_layers_turn_from_the_content_to_the_style(model, which, request):
         assert isinstance(placed.method, KLoRA)
         for step in turned:
             late = 3 * step / 10 + 0.5 >= placed.method.turns[site.name]
-            torch.testing.assert_close(change(site, site.updates(Now(step=step))), own[late])
+            torch.testing.assert_close(change(site, site.updates(ForwardContext(step=step))), own[late])
             turned[step] += late
     assert turned[0] < turned[2] <= turned[10]
     list(sample.draw(model, replace(ORDER, steps=2), None, styling))

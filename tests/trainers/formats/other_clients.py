@@ -54,7 +54,7 @@ def trained(model: Model, method: LayerMethod, targets: Targets = MIXED) -> Netw
 def cut(network: Network) -> None:
     """Give layers of methods that change their ranks ranks of every size, and some of them none at all."""
     for number, site in enumerate(network.sites):
-        theta = site.placed[0].values()
+        theta = site.placed[0].theta
         for name in ("lam", "g"):
             if name in theta:
                 theta[name][: number % 4] = 0

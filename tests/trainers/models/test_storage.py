@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, input_for, make_input, make_layers
 from tests.trainers.tiny_runs import METHODS
+from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import Now
 from trainers.adapters.methods import LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.op import Op, Packed
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets
 from trainers.config.build import build_config
 from trainers.config.config import Base, ScaleFormat
@@ -57,7 +57,7 @@ def test_it_is_still_a_layer_of_its_kind(kind):
     assert type(packed) is (NF4Linear if kind == "linear" else NF4Conv2d) and isinstance(packed, type(whole))
     assert Op.of(packed) == Op.of(whole) and isinstance(packed, Packed) and not isinstance(whole, Packed)
     assert packed.weight.dtype == torch.bfloat16 and packed.weight.shape == whole.weight.shape
-    site = Site("unet", "layer", packed, Clock(Now()))
+    site = Site("unet", "layer", packed, ContextHolder(ForwardContext()))
     assert torch.equal(site.weight(), whole.weight) and site.device == whole.weight.device
     assert not list(packed.parameters(recurse=False)) or [n for n, _ in packed.named_parameters()] == ["bias"]
 
@@ -212,7 +212,7 @@ def test_every_method_sits_on_a_base_in_nf4_and_all_of_it_learns(method, model, 
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-2)
     learning = set()
     for number in range(2):  # a factor that starts at zero hides its partner's gradient from the first step
-        network.clock.now = Now(training=True, timesteps=t)
+        network.holder.context = ForwardContext(training=True, timesteps=t)
         for kind in network.methods:
             kind.hooks.begin_step(network, Step(number, 2))
         now = prediction()

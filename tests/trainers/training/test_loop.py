@@ -61,7 +61,7 @@ class Recording(LoRA):
         assert (step.of, step.seed, len(step.rates)) == (2, 0, 2)
 
     def penalty(self, network):
-        CALLS.append(("penalty", network.clock.now.draw))
+        CALLS.append(("penalty", network.holder.context.draw))
         penalty = 1e-3 * sum(p.square().sum() for p in network.parameters())
         PENALTIES.append(penalty.item())
         return penalty
@@ -74,7 +74,7 @@ class Recording(LoRA):
         CALLS.append(("after_step", step.number))
 
     def finish(self, network):
-        assert not network.clock.now.training
+        assert not network.holder.context.training
         CALLS.append(("finish", len(network.sites)))
 
 

@@ -27,12 +27,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About, RankInfo
 from trainers.adapters.budget import BudgetedHooks, BudgetedMethod
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import SETTINGS, Now, Theta, learns, trains
+from trainers.adapters.method import SETTINGS, Theta, learns
 from trainers.adapters.methods.initial import normal
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -106,7 +107,7 @@ class AdaLoRA(BudgetedMethod):
         r = self.rank
         shapes = {"P": (site.op.out, r), "lam": (r,), "Q": (r, site.op.fan_in)}
         theta: dict[str, Tensor] = {
-            name: trains(torch.zeros(r) if name == "lam" else normal(draw, 0.02, *shape))
+            name: nn.Parameter(torch.zeros(r) if name == "lam" else normal(draw, 0.02, *shape))
             for name, shape in shapes.items()
         }
         theta |= {"kept": torch.ones(r), "settled": torch.tensor(0)}
@@ -116,10 +117,10 @@ class AdaLoRA(BudgetedMethod):
             }
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
         P, lam, Q = (theta[name] for name in FACTORS)
-        if now.training:
-            kept = self.rank_gate(site, now, self.rank, lam.device)
+        if context.training:
+            kept = self.rank_gate(site, context, self.rank, lam.device)
             return LowRank(self.scale * P, Q, site.op.shape, lam if kept is None else lam * kept)
         if theta["settled"]:
             lam = lam * theta["kept"]  # a moving average of λ is not yet zero where λ is
@@ -153,7 +154,7 @@ class AdaLoRAHooks(BudgetedHooks[AdaLoRA]):
         if self.method.importance == "magnitude" or step.number >= self._last_cut(step):
             return
         for _, placed in network.placed_by(self.method):
-            theta = placed.values()
+            theta = placed.theta
             for name in FACTORS:
                 gradient = theta[name].grad
                 if gradient is None:  # module dropout left the layer out

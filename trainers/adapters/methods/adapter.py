@@ -26,12 +26,13 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
-from trainers.adapters.method import SETTINGS, Now, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import kaiming
 
 FEED_FORWARD = ("ff", "mlp")
@@ -90,16 +91,16 @@ class Adapter(BlockMethod):
 
     def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         read = site.op.shape[1] if self.form == "parallel" else site.op.out
-        norm = {name: trains(torch.zeros(site.op.shape[1])) for name in ("g", "b")} if self.norms else {}
+        norm = {name: nn.Parameter(torch.zeros(site.op.shape[1])) for name in ("g", "b")} if self.norms else {}
         return {
             **norm,
-            "D": trains(kaiming(draw, self.width, read)),
-            "d": trains(torch.zeros(self.width)),
-            "U": trains(torch.zeros(site.op.out, self.width)),
-            "u": trains(torch.zeros(site.op.out)),
+            "D": nn.Parameter(kaiming(draw, self.width, read)),
+            "d": nn.Parameter(torch.zeros(self.width)),
+            "U": nn.Parameter(torch.zeros(site.op.out, self.width)),
+            "u": nn.Parameter(torch.zeros(site.op.out)),
         }
 
-    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
         x, y = call.x, call.y
         if self.norms:
             x = torch.addcmul(x + theta["b"].to(x.dtype), theta["g"].to(x.dtype), x)

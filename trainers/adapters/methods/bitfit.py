@@ -18,7 +18,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, Stored
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.targets import is_key
 from trainers.adapters.updates import Affine
@@ -57,7 +58,7 @@ class BitFit(LayerMethod):
         return False
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        return {"d": trains(torch.zeros(site.op.out))}
+        return {"d": nn.Parameter(torch.zeros(site.op.out))}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Affine:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Affine:
         return Affine(None, theta["d"], site.op.shape)

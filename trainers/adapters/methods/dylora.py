@@ -21,11 +21,12 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About, RankInfo
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -80,10 +81,10 @@ class DyLoRA(RankedMethod):
         return self.rank // self.unit
 
     @property
-    def smaller_ranks(self) -> tuple[int, ...]:
+    def nested_ranks(self) -> tuple[int, ...]:
         return tuple(range(self.unit, self.rank + 1, self.unit))
 
-    def keeping(self, rank: int) -> DyLoRA:
+    def with_export_rank(self, rank: int) -> DyLoRA:
         return replace(self, kept_rank=rank)
 
     @property
@@ -100,25 +101,25 @@ class DyLoRA(RankedMethod):
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         A = kaiming(draw, self.rank, site.op.fan_in)
-        theta: dict[str, Tensor] = {f"A{n}": trains(band.clone()) for n, band in enumerate(A.split(self.unit))}
-        return theta | {f"B{n}": trains(torch.zeros(site.op.out, self.unit)) for n in range(self.bands)}
+        theta: dict[str, Tensor] = {f"A{n}": nn.Parameter(band.clone()) for n, band in enumerate(A.split(self.unit))}
+        return theta | {f"B{n}": nn.Parameter(torch.zeros(site.op.out, self.unit)) for n in range(self.bands)}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
-        bands = self.drawn(now) if now.training else (now.rank or self.file_rank) // self.unit
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
+        bands = self.drawn(context) if context.training else (context.rank or self.file_rank) // self.unit
         rank = bands * self.unit
-        last = bands - 1 if now.training and self.frozen else 0
+        last = bands - 1 if context.training and self.frozen else 0
 
         def joined(name: str, dim: int) -> Tensor:
             return torch.cat(
                 [theta[f"{name}{n}"].detach() if n < last else theta[f"{name}{n}"] for n in range(bands)], dim
             )
 
-        gate = self.rank_gate(site, now, rank, theta["A0"].device)
+        gate = self.rank_gate(site, context, rank, theta["A0"].device)
         return LowRank(self.alpha / rank * joined("B", 1), joined("A", 0), site.op.shape, gate)
 
-    def drawn(self, now: Now) -> int:
+    def drawn(self, context: ForwardContext) -> int:
         """b / u of a step, a function of the run's seed and the step's number alone: the same share of every rank."""
-        return 1 + seed_for(now.seed, "DyLoRA's rank", now.step) * self.bands // 2**63
+        return 1 + seed_for(context.seed, "DyLoRA's rank", context.step) * self.bands // 2**63
 
 
 @dataclass(frozen=True)

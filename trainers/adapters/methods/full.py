@@ -18,10 +18,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About, Stored
-from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, InputMethod, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense
 
@@ -67,7 +68,7 @@ class Full(InputMethod):
         return "lora" if self.extract_rank else "full"
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        return {"D": trains(torch.zeros(site.op.shape))}
+        return {"D": nn.Parameter(torch.zeros(site.op.shape))}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Dense:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Dense:
         return Dense(theta["D"])

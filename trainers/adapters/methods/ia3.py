@@ -25,7 +25,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, Stored
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, InputScale
 
@@ -66,9 +67,9 @@ class IA3(LayerMethod):
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         width = site.op.fan_in if self._reads_hidden(site) else site.op.out // (2 if is_gated(site) else 1)
-        return {"l": trains(torch.zeros(width))}
+        return {"l": nn.Parameter(torch.zeros(width))}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Affine | InputScale:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Affine | InputScale:
         gain = theta["l"]
         if self._reads_hidden(site):
             return InputScale(gain, site.weight())

@@ -16,11 +16,12 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
-from trainers.adapters.method import SETTINGS, Now, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.adapter import FEED_FORWARD
 from trainers.adapters.methods.krona import start
 from trainers.adapters.updates import Kronecker
@@ -56,11 +57,11 @@ class KronABlock(BlockMethod):
         return FEED_FORWARD
 
     def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        residual = {"g": trains(torch.zeros(()))} if self.residual else {}
-        bias = {"b": trains(torch.zeros(site.op.out))} if self.bias else {}
+        residual = {"g": nn.Parameter(torch.zeros(()))} if self.residual else {}
+        bias = {"b": nn.Parameter(torch.zeros(site.op.out))} if self.bias else {}
         return start(site.op.shape, draw) | residual | bias
 
-    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
         product = Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)
         y = product.apply(site.op, call.x, onto=call.y)
         y = y + theta["g"].to(y.dtype) * call.x if self.residual else y

@@ -19,10 +19,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About, Stored
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import normal, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Hadamard, LowRank
@@ -61,21 +62,21 @@ class LoHA(RankedMethod):
         theta: dict[str, Tensor] = {}
         op, r = site.op, self.rank
         for side, std in (("1", 0.1), ("2", 0.0)):
-            theta["B" + side] = trains(normal(draw, std, op.out, r))
+            theta["B" + side] = nn.Parameter(normal(draw, std, op.out, r))
             if uses_tucker(site, self.tucker):
-                theta["T" + side] = trains(normal(draw, 0.1, r, r, *op.shape[2:]))
-                theta["D" + side] = trains(normal(draw, 1.0, r, op.shape[1]))
+                theta["T" + side] = nn.Parameter(normal(draw, 0.1, r, r, *op.shape[2:]))
+                theta["D" + side] = nn.Parameter(normal(draw, 1.0, r, op.shape[1]))
             else:
-                theta["A" + side] = trains(normal(draw, 1.0, r, op.fan_in))
+                theta["A" + side] = nn.Parameter(normal(draw, 1.0, r, op.fan_in))
         return theta
 
     def validate_targets(self, sites: Sequence[Site]) -> str | None:
         return idle("method.tucker") if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Hadamard:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Hadamard:
         def down(side: str) -> Tensor:
             return theta["A" + side] if "A" + side in theta else tucker(theta["T" + side], theta["D" + side])
 
-        gate = self.rank_gate(site, now, self.rank, theta["B1"].device)
+        gate = self.rank_gate(site, context, self.rank, theta["B1"].device)
         left = LowRank(self.scale * theta["B1"], down("1"), site.op.shape, gate)
         return Hadamard(left, LowRank(theta["B2"], down("2"), site.op.shape))

@@ -21,10 +21,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About, Stored
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker, LowRank
@@ -95,15 +96,15 @@ class LoKr(RankedMethod):
         kernel, r = site.op.shape[2:], self.rank
         theta: dict[str, Tensor] = {}
         if self.decompose_both and r < max(u) / 2:
-            theta |= {"Cb": trains(kaiming(draw, u[0], r)), "Ca": trains(kaiming(draw, r, u[1]))}
+            theta |= {"Cb": nn.Parameter(kaiming(draw, u[0], r)), "Ca": nn.Parameter(kaiming(draw, r, u[1]))}
         else:
-            theta["C"] = trains(kaiming(draw, *u))
+            theta["C"] = nn.Parameter(kaiming(draw, *u))
         if self._is_full(v):
-            return theta | {"W2": trains(torch.zeros(*v, *kernel))}
-        theta["B"] = trains(torch.zeros(v[0], r))
+            return theta | {"W2": nn.Parameter(torch.zeros(*v, *kernel))}
+        theta["B"] = nn.Parameter(torch.zeros(v[0], r))
         if uses_tucker(site, self.tucker):
-            return theta | {"T": trains(kaiming(draw, r, r, *kernel)), "D": trains(kaiming(draw, r, v[1]))}
-        return theta | {"A": trains(kaiming(draw, r, v[1] * math.prod(kernel)))}
+            return theta | {"T": nn.Parameter(kaiming(draw, r, r, *kernel)), "D": nn.Parameter(kaiming(draw, r, v[1]))}
+        return theta | {"A": nn.Parameter(kaiming(draw, r, v[1] * math.prod(kernel)))}
 
     def validate_targets(self, sites: Sequence[Site]) -> str | None:
         """A setting is idle where it is on and no site is small or large enough for it."""
@@ -119,13 +120,13 @@ class LoKr(RankedMethod):
     def _is_full(self, v: tuple[int, int]) -> bool:
         return self.full_matrix or self.rank >= max(v) / 2
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Kronecker:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Kronecker:
         C = theta["C"] if "C" in theta else theta["Cb"] @ theta["Ca"]
         if "W2" in theta:
             return Kronecker(self.scale * C, theta["W2"], site.op.shape)
         A = theta["A"] if "A" in theta else tucker(theta["T"], theta["D"])
         _, v = self.shapes(site)
-        gate = self.rank_gate(site, now, self.rank, A.device)
+        gate = self.rank_gate(site, context, self.rank, A.device)
         return Kronecker(self.scale * C, LowRank(theta["B"], A, (*v, *site.op.shape[2:]), gate), site.op.shape)
 
 

@@ -34,14 +34,15 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, idle, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
-from trainers.adapters.updates.low_rank import less_start
+from trainers.adapters.updates.low_rank import minus_init
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -114,16 +115,18 @@ class LoRA(RankedMethod):
             down = {"T": kaiming(draw, r, r, *kernel), "D": kaiming(draw, r, wide)}
         else:
             down = {"A": A}
-        theta |= {name: start if self.freeze_a else trains(start) for name, start in down.items()} | {"B": trains(B)}
+        theta |= {name: start if self.freeze_a else nn.Parameter(start) for name, start in down.items()} | {
+            "B": nn.Parameter(B)
+        }
         if self.dora:
-            theta["m"] = trains(row_lengths(site))
+            theta["m"] = nn.Parameter(row_lengths(site))
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Update:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
         A, B = theta["A"] if "A" in theta else tucker(theta["T"], theta["D"]), theta["B"]
-        gate = self.rank_gate(site, now, self.rank, A.device)
+        gate = self.rank_gate(site, context, self.rank, A.device)
         if self.start == "pissa":
-            B, A = less_start(B, A, theta["B0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
+            B, A = minus_init(B, A, theta["B0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
             gate = None if gate is None else torch.cat([gate, gate])
         low = LowRank(self.scale * B, A, site.op.shape, gate)
         return normalise(low, theta["m"], site.weight()) if self.dora else low

@@ -27,10 +27,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About, Stored
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import InputRotation, Rotation
 from trainers.adapters.updates.rotation import butterfly_block, divisors
@@ -76,7 +77,7 @@ class OFT(LayerMethod):
         width = self.width(site)
         b = self.block(width)
         factors = (width // b).bit_length() if self.butterfly else 1  # log₂ + 1 of a power of two
-        return {"q": trains(torch.zeros(factors, width // b, b * (b - 1) // 2))}
+        return {"q": nn.Parameter(torch.zeros(factors, width // b, b * (b - 1) // 2))}
 
     def width(self, site: Site) -> int:
         """How many channels of a layer turn."""
@@ -92,7 +93,7 @@ class OFT(LayerMethod):
         most = min(self.block_size, isqrt(width)) if self.side == "output" else self.block_size
         return divisors(width, most)[-1]
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Rotation | InputRotation:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Rotation | InputRotation:
         Q = skew(theta["q"], self.block(self.width(site)))
         if self.constraint:
             norm = torch.linalg.matrix_norm(Q, keepdim=True)

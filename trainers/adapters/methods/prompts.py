@@ -24,11 +24,12 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
-from trainers.adapters.method import SETTINGS, Now, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import normal
 
 
@@ -87,22 +88,22 @@ class Prompts(BlockMethod):
         return {} if self.deep else {"P": self._start(sites[0], draw)}
 
     def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        gate = {"g": trains(torch.zeros(()))} if self.gated else {}
+        gate = {"g": nn.Parameter(torch.zeros(()))} if self.gated else {}
         return gate | ({"P": self._start(site, draw)} if self.deep else {})
 
     def _start(self, site: BlockSite, draw: torch.Generator) -> Tensor:
         if self.variant == "image":
-            return trains(normal(draw, 1.0, self.tokens, site.op.shape[1]))
+            return nn.Parameter(normal(draw, 1.0, self.tokens, site.op.shape[1]))
         width = site.context_width
-        return trains((torch.rand(self.tokens, width, generator=draw) * 2 - 1) * (6 / (2 * width)) ** 0.5)
+        return nn.Parameter((torch.rand(self.tokens, width, generator=draw) * 2 - 1) * (6 / (2 * width)) ** 0.5)
 
-    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, now: Now) -> Tensor:
+    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
         y = prompted(call, (theta if self.deep else shared)["P"])
         if self.gated:
             y = call.y + theta["g"].to(y.dtype) * (y - call.y)
-        if self.unconditional or not any(now.uncaptioned):
+        if self.unconditional or not any(context.uncaptioned):
             return y
-        bare = torch.tensor(now.uncaptioned, device=y.device)  # (n,)
+        bare = torch.tensor(context.uncaptioned, device=y.device)  # (n,)
         return torch.where(bare[:, None, None], call.y, y)
 
 

@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About, RankInfo
 from trainers.adapters.budget import BudgetedHooks, BudgetedMethod
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import SETTINGS, Now, Theta, trains
+from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import uniform
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -119,15 +120,15 @@ class SeLoRA(BudgetedMethod):
         theta: dict[str, Tensor] = {"use": use, "information": torch.zeros(2)}
         bound = (1.0 if self.start_bound == "sqrt(1/in)" else math.sqrt(6)) / math.sqrt(site.op.fan_in)
         for n in range(self.rank):
-            theta[f"A{n}"] = trains(uniform(draw, bound, 1, site.op.fan_in))
-            theta[f"B{n}"] = trains(torch.zeros(site.op.out, 1))
+            theta[f"A{n}"] = nn.Parameter(uniform(draw, bound, 1, site.op.fan_in))
+            theta[f"B{n}"] = nn.Parameter(torch.zeros(site.op.out, 1))
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
-        used = [n for n, use in enumerate(theta["use"].tolist()) if use == GROWN or (use == TRIED and now.training)]
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
+        used = [n for n, use in enumerate(theta["use"].tolist()) if use == GROWN or (use == TRIED and context.training)]
         A = torch.cat([theta["A0"][:0], *(theta[f"A{n}"] for n in used)])  # (n, in·kh·kw)
         B = torch.cat([theta["B0"][:, :0], *(theta[f"B{n}"] for n in used)], 1)  # (out, n)
-        return LowRank(self.scale * B, A, site.op.shape, self.rank_gate(site, now, len(used), A.device))
+        return LowRank(self.scale * B, A, site.op.shape, self.rank_gate(site, context, len(used), A.device))
 
 
 @dataclass(frozen=True)
@@ -150,13 +151,13 @@ class SeLoRAHooks(BudgetedHooks[SeLoRA]):
         """Begin a trial, go on with it, or leave everything as it is."""
         until = -step.number % self.method.interval  # steps until the trial's last, 0 in it
         for _, placed in network.placed_by(self.method):
-            theta = placed.values()
+            theta = placed.theta
             theta["use"][theta["use"] == TRIED] = UNUSED
         last = step.number + until
         if until >= self.method.trial or last == 0 or last - self.method.trial + 1 < _risen(step):
             return
         for _, placed in network.learned_by(self.method):
-            theta = placed.values()
+            theta = placed.theta
             if until == self.method.trial - 1:
                 theta["information"].zero_()
             free = (theta["use"] == UNUSED).nonzero().flatten().tolist()

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About, RankInfo
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step, TrainingHooks
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming, normal
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -77,18 +78,18 @@ class SoRA(RankedMethod):
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return {
-            "A": trains(kaiming(draw, self.rank, site.op.fan_in)),
-            "B": trains(torch.zeros(site.op.out, self.rank)),
-            "g": trains(torch.ones(self.rank) if self.gate_initial == "one" else normal(draw, 1.0, self.rank)),
+            "A": nn.Parameter(kaiming(draw, self.rank, site.op.fan_in)),
+            "B": nn.Parameter(torch.zeros(site.op.out, self.rank)),
+            "g": nn.Parameter(torch.ones(self.rank) if self.gate_initial == "one" else normal(draw, 1.0, self.rank)),
             "open": torch.ones(self.rank),
         }
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
         A, B, g = (theta[name] for name in ("A", "B", "g"))
-        if not now.training:
+        if not context.training:
             used = (g != 0) & (theta["open"] != 0)
             return LowRank(self.scale * B[:, used] * g[used], A[used], site.op.shape)
-        kept = self.rank_gate(site, now, self.rank, g.device)
+        kept = self.rank_gate(site, context, self.rank, g.device)
         return LowRank(self.scale * B, A, site.op.shape, g if kept is None else g * kept)
 
     def learning_rate_ratio(self, name: str) -> float:
@@ -111,7 +112,7 @@ class SoRAHooks(TrainingHooks):
     def after_step(self, network: Network, step: Step) -> None:
         threshold = self.threshold(step)
         for _, placed in network.learned_by(self.method):
-            theta = placed.values()
+            theta = placed.theta
             theta["g"].copy_(soft_threshold(theta["g"], threshold))
             theta["open"].copy_(theta["g"] != 0)
 

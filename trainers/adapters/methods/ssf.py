@@ -16,10 +16,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About, Stored
-from trainers.adapters.method import SETTINGS, LayerMethod, Now, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.methods.initial import normal
 from trainers.adapters.site import Site
 from trainers.adapters.targets import is_key
@@ -58,12 +59,12 @@ class SSF(LayerMethod):
         return False
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        theta: dict[str, Tensor] = {"gamma": trains(1 + normal(draw, self.spread, site.op.out))}
+        theta: dict[str, Tensor] = {"gamma": nn.Parameter(1 + normal(draw, self.spread, site.op.out))}
         if (site.bias() is not None or self.missing_biases) and not is_key(site.path):
-            theta["beta"] = trains(normal(draw, self.spread, site.op.out))
+            theta["beta"] = nn.Parameter(normal(draw, self.spread, site.op.out))
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> Affine:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Affine:
         gain, shift, bias = theta["gamma"] - 1, theta.get("beta"), site.bias()
         if bias is not None:
             shift = gain * bias if shift is None else gain * bias + shift

@@ -29,10 +29,11 @@ import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.adapters.about import About
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
@@ -126,17 +127,17 @@ class TiedLoRA(RankedMethod):
         if not self.tie_b:
             theta["B"] = self._start_b(site, draw)
         if self.train_u:
-            theta["u"] = trains(torch.ones(self.rank))
+            theta["u"] = nn.Parameter(torch.ones(self.rank))
         if self.train_v:
-            theta["v"] = trains(torch.full((site.op.out,), float(self.train_b)))
+            theta["v"] = nn.Parameter(torch.full((site.op.out,), float(self.train_b)))
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
         group = self._group(site)
         A = shared[f"A-{group}"] if self.tie_a else theta["A"]
         B = shared[f"B-{group}"] if self.tie_b else theta["B"]
         up = self.scale * (theta["v"][:, None] * B if self.train_v else B)
-        gate, kept = theta["u"] if self.train_u else None, self.rank_gate(site, now, self.rank, A.device)
+        gate, kept = theta["u"] if self.train_u else None, self.rank_gate(site, context, self.rank, A.device)
         if kept is not None:
             gate = kept if gate is None else gate * kept
         return LowRank(up, A, site.op.shape, gate)
@@ -150,7 +151,9 @@ class TiedLoRA(RankedMethod):
 
     def _start_a(self, site: Site, draw: torch.Generator) -> Tensor:
         start = kaiming(draw, self.rank, site.op.fan_in)
-        return trains(start) if self.train_a else start
+        return nn.Parameter(start) if self.train_a else start
 
     def _start_b(self, site: Site, draw: torch.Generator) -> Tensor:
-        return trains(torch.zeros(site.op.out, self.rank)) if self.train_b else kaiming(draw, site.op.out, self.rank)
+        return (
+            nn.Parameter(torch.zeros(site.op.out, self.rank)) if self.train_b else kaiming(draw, site.op.out, self.rank)
+        )

@@ -28,11 +28,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About
-from trainers.adapters.method import SETTINGS, Now, RankedMethod, Theta, trains
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
-from trainers.adapters.updates.low_rank import less_start
+from trainers.adapters.updates.low_rank import minus_init
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -89,33 +90,33 @@ class TLoRA(RankedMethod):
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         out, fan_in = site.op.out, site.op.fan_in
         if not self.orthogonal:
-            return {"A": trains(kaiming(draw, self.rank, fan_in)), "B": trains(torch.zeros(out, self.rank))}
+            return {"A": nn.Parameter(kaiming(draw, self.rank, fan_in)), "B": nn.Parameter(torch.zeros(out, self.rank))}
         S = shared[f"S-{out}x{fan_in}"].detach().cpu().clone()
         A, B = (torch.linalg.qr(torch.randn(width, len(S), generator=draw)).Q for width in (fan_in, out))
         frozen = {"A0": A.T.contiguous(), "B0": B, "S0": S}
-        return frozen | {name[0]: trains(start.clone()) for name, start in frozen.items()}
+        return frozen | {name[0]: nn.Parameter(start.clone()) for name, start in frozen.items()}
 
     def decay_targets(self, site: Site, theta: Theta) -> dict[str, Tensor]:
         if not self.orthogonal or self.decay_towards == "zero":
             return {}
         return {name: theta[f"{name}0"] for name in ("A", "B", "S")}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
         A, B = theta["A"], theta["B"]
-        mask, rank = self.mask(now, len(A)), len(A)
-        gate = self.rank_gate(site, now, rank, A.device)
+        mask, rank = self.mask(context, len(A)), len(A)
+        gate = self.rank_gate(site, context, rank, A.device)
         if mask is not None:
             gate = mask if gate is None else mask * gate
         if self.orthogonal:
-            B, A = less_start(B * theta["S"], A, theta["B0"] * theta["S0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
+            B, A = minus_init(B * theta["S"], A, theta["B0"] * theta["S0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
             gate = None if gate is None else torch.cat([gate, gate], -1)
         return LowRank(self.scale * B, A, site.op.shape, gate)
 
-    def mask(self, now: Now, rank: int) -> Tensor | None:
+    def mask(self, context: ForwardContext, rank: int) -> Tensor | None:
         """m of each image, `(n, rank)`, or None outside a forward pass through the UNet."""
-        if now.timesteps is None:
+        if context.timesteps is None:
             return None
-        kept = self.ranks(now.timesteps, now.horizon, rank)
+        kept = self.ranks(context.timesteps, context.horizon, rank)
         return (torch.arange(rank, device=kept.device) < kept[:, None]).float()
 
     def ranks(self, timesteps: Tensor, horizon: int, rank: int) -> Tensor:

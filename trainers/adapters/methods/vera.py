@@ -24,8 +24,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
-from trainers.adapters.method import SETTINGS, InputMethod, Now, Theta, trains
+from trainers.adapters.method import SETTINGS, InputMethod, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.errors import VelaturaError
@@ -84,9 +85,12 @@ class VeRA(InputMethod):
         return VeRAHooks(self)
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        return {"d": trains(torch.full((self.rank,), self.d_initial)), "b": trains(torch.zeros(site.op.out))}
+        return {
+            "d": nn.Parameter(torch.full((self.rank,), self.d_initial)),
+            "b": nn.Parameter(torch.zeros(site.op.out)),
+        }
 
-    def update(self, theta: Theta, site: Site, shared: Theta, now: Now) -> LowRank:
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
         A, B = shared["A"][:, : site.op.fan_in], shared["B"][: site.op.out]
         kaiming = 2 / (site.op.fan_in * self.rank) ** 0.5  # √(2 / fan-in) of A times √(2 / r) of B
         return LowRank(theta["b"][:, None] * B, A, site.op.shape, kaiming * theta["d"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, precise
+from trainers.adapters.updates.base import DiffusersForm, at_least_fp32
 from trainers.adapters.updates.change import Change
 from trainers.adapters.updates.rotation import butterfly_block
 
@@ -35,8 +35,8 @@ class Affine(Change):
     def dense(self, W: Tensor) -> Tensor:
         if self.gain is None:
             assert self.shift is not None
-            return precise(self.shift).new_zeros(self.shape)
-        return precise(self.gain).view(-1, *[1] * (W.dim() - 1)) * precise(W)
+            return at_least_fp32(self.shift).new_zeros(self.shape)
+        return at_least_fp32(self.gain).view(-1, *[1] * (W.dim() - 1)) * at_least_fp32(W)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         out = op(x, x.new_zeros(op.shape)) if onto is None else onto

@@ -98,7 +98,7 @@ class Update(Protocol):
         ...
 
 
-def precise(tensor: Tensor) -> Tensor:
+def at_least_fp32(tensor: Tensor) -> Tensor:
     """The tensor in fp32 where its own dtype is coarser; fp64 stays."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, added, precise
+from trainers.adapters.updates.base import DiffusersForm, added, at_least_fp32
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.change import Change
 from trainers.adapters.updates.low_rank import LowRank
@@ -31,7 +31,7 @@ class Dense(Change):
         return tuple(self.weight.shape)
 
     def dense(self, W: Tensor | None = None) -> Tensor:
-        return precise(self.weight)
+        return at_least_fp32(self.weight)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         if op.is_norm:

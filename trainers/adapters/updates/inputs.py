@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, added, precise
+from trainers.adapters.updates.base import DiffusersForm, added, at_least_fp32
 from trainers.adapters.updates.change import Change, exact
 from trainers.adapters.updates.dense import Dense
 from trainers.adapters.updates.rotation import Rotation
@@ -34,7 +34,7 @@ class InputScale(Change):
         return tuple(self.weight.shape)
 
     def dense(self, W: Tensor | None = None) -> Tensor:
-        return precise(self.weight) * precise(self.gain)
+        return at_least_fp32(self.weight) * at_least_fp32(self.gain)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         return added(op(x * self.gain.to(x.dtype), self.weight), onto)
@@ -76,7 +76,7 @@ class InputRotation(Change):
         return Rotation(self.skew, (width, width), self.butterfly)
 
     def dense(self, W: Tensor | None = None) -> Tensor:
-        weight = precise(self.weight).to(precise(self.skew).dtype)
+        weight = at_least_fp32(self.weight).to(at_least_fp32(self.skew).dtype)
         one = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
         return self.strength * torch.einsum("oi...,ij->oj...", weight, self.turn.dense(one))
 

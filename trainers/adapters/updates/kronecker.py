@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, added, precise
+from trainers.adapters.updates.base import DiffusersForm, added, at_least_fp32
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.change import Change, exact, full_rank, largest_number
 from trainers.adapters.updates.cost import MOVED, PASSES, built_cost
@@ -34,7 +34,7 @@ class Kronecker(Change):
         return self.right.dense() if isinstance(self.right, LowRank) else self.right
 
     def dense(self, W: Tensor | None = None) -> Tensor:
-        return kron(precise(self.left), precise(self._right_dense()), self.shape)
+        return kron(at_least_fp32(self.left), at_least_fp32(self._right_dense()), self.shape)
 
     def _order_costs(self, op: Op, tokens: int) -> tuple[float, float]:
         """Cost of mixing the groups of channels before and after the right factor."""
@@ -118,11 +118,11 @@ class Kronecker(Change):
         if not isinstance(self.right, LowRank) or self.right.rank > full_rank(self.right.shape):
             return None
         right = self.right.low_rank()
-        U, S, Vh = torch.linalg.svd(precise(self.left), full_matrices=False)
+        U, S, Vh = torch.linalg.svd(at_least_fp32(self.left), full_matrices=False)
         keep = S.max() * 1e-6 <= S  # at least one, even of a zero matrix
         root = S[keep].sqrt()
-        up = torch.kron((U[:, keep] * root).contiguous(), precise(right.up))  # (out, rank·r)
-        down = torch.kron((root[:, None] * Vh[keep]).contiguous(), precise(right.down).contiguous())
+        up = torch.kron((U[:, keep] * root).contiguous(), at_least_fp32(right.up))  # (out, rank·r)
+        down = torch.kron((root[:, None] * Vh[keep]).contiguous(), at_least_fp32(right.down).contiguous())
         return LowRank(up, down, self.shape)
 
     def portable(self) -> Kronecker:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, precise
+from trainers.adapters.updates.base import DiffusersForm, at_least_fp32
 from trainers.adapters.updates.change import Change, exact, full_rank, largest_number
 
 
@@ -41,7 +41,7 @@ class LowRank(Change):
         return self.up if self.gate is None else self.up * self.gate
 
     def dense(self, W: Tensor | None = None) -> Tensor:
-        return (precise(self._gated_up()) @ precise(self.down)).view(self.shape)
+        return (at_least_fp32(self._gated_up()) @ at_least_fp32(self.down)).view(self.shape)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         if not self.rank:  # pruned away: convolutions refuse a kernel without outputs
@@ -70,7 +70,7 @@ class LowRank(Change):
 
     def row_norms(self, W: Tensor) -> Tensor:
         """‖W + ΔW‖ of each output row, `(out,)`, from ‖w‖² + 2 B·(W Aᵀ) + B A Aᵀ Bᵀ: nothing weight-sized is built."""
-        W, B, A = W.flatten(1), precise(self._gated_up()), precise(self.down)
+        W, B, A = W.flatten(1), at_least_fp32(self._gated_up()), at_least_fp32(self.down)
         own = torch.linalg.vector_norm(W, dim=1, dtype=B.dtype).square()
         cross = (B * (W @ A.T.to(W.dtype))).sum(1)  # in W's dtype: a copy of W in fp32 would be weight-sized
         return (own + 2 * cross + (B @ (A @ A.T) * B).sum(1)).clamp(min=0).sqrt()
@@ -89,11 +89,14 @@ class LowRank(Change):
 def concatenate(changes: Sequence[LowRank]) -> LowRank:
     """The exact sum of changes of one layer, in which the ranks add up: `up (out, Σr)`, `down (Σr, in·kh·kw)`."""
     lows = [change.low_rank() for change in changes]
-    up, down = torch.cat([precise(low.up) for low in lows], 1), torch.cat([precise(low.down) for low in lows], 0)
+    up, down = (
+        torch.cat([at_least_fp32(low.up) for low in lows], 1),
+        torch.cat([at_least_fp32(low.down) for low in lows], 0),
+    )
     return LowRank(up, down, lows[0].shape)
 
 
-def less_start(B: Tensor, A: Tensor, B0: Tensor, A0: Tensor) -> tuple[Tensor, Tensor]:
+def minus_init(B: Tensor, A: Tensor, B0: Tensor, A0: Tensor) -> tuple[Tensor, Tensor]:
     """B A − B₀ A₀ as one product of rank 2r, `up (out, 2r)` and `down (2r, in·kh·kw)`: (B − B₀) A + B₀ (A − A₀).
 
     In this form it is exactly 0 where nothing has moved, in any number format.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, Update, added, precise
+from trainers.adapters.updates.base import DiffusersForm, Update, added, at_least_fp32
 from trainers.adapters.updates.change import Change
 from trainers.adapters.updates.low_rank import LowRank
 
@@ -37,7 +37,7 @@ class Normalised(Change):
 
     def dense(self, W: Tensor) -> Tensor:
         g = (self.magnitude / self.norm).view(-1, *[1] * (W.dim() - 1))
-        return self.strength * ((g - 1) * precise(W) + g * self.inner.dense())
+        return self.strength * ((g - 1) * at_least_fp32(W) + g * self.inner.dense())
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
         assert y0 is not None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, added, precise
+from trainers.adapters.updates.base import DiffusersForm, added, at_least_fp32
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.change import Change, largest_number
 
@@ -65,7 +65,7 @@ class Rotation(Change):
         return change
 
     def dense(self, W: Tensor) -> Tensor:
-        W = precise(W)
+        W = at_least_fp32(W)
         return self.strength * self._changed(W.flatten(1)[None])[0].view(W.shape)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
@@ -119,7 +119,7 @@ class Rotation(Change):
 
 def cayley_less_one(skew: Tensor) -> Tensor:
     """R − I = 2 (I − Q)⁻¹ Q for skew Q `(…, b, b)`, with R = (I + Q)(I − Q)⁻¹, in fp32 or finer: exactly 0 at Q = 0."""
-    Q = precise(skew)
+    Q = at_least_fp32(skew)
     one = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
     return torch.linalg.solve_ex(one - Q, 2 * Q).result  # never singular, and a look would wait for the device
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainers.adapters.method import Now
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.composition.apply import same_layers
 from trainers.errors import VelaturaError
@@ -78,14 +78,14 @@ def plain_metadata(rank: int) -> dict[str, str]:
 
 def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[Site, LowRank]:
     """Each layer's change as plain LoRA."""
-    names, clock = layer_names(parts, family), Clock(Now())
+    names, holder = layer_names(parts, family), ContextHolder(ForwardContext())
     found: dict[Site, LowRank] = {}
     size = 0
     missing = next((stem for stem in style.layers if stem not in names), None)
     if missing is not None:
         raise VelaturaError(f"{style.name} cannot become plain LoRA: no base of its kind has its layer {missing}")
     for (part, path), stem in same_layers(style, names).items():
-        site = Site(part, path, parts[part].get_submodule(path), clock)
+        site = Site(part, path, parts[part].get_submodule(path), holder)
         if site.op.is_norm:
             raise VelaturaError(f"{style.name} cannot become plain LoRA: it changes a norm, {stem}")
         update = style.update(stem, site.weight())

@@ -20,8 +20,8 @@ from tests.trainers.adapters.layers import (
     theta_of,
 )
 from tests.trainers.adapters.training import take_steps
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import Now
 from trainers.adapters.methods import AdaLoRA
 from trainers.adapters.methods.adalora import budget
 from trainers.adapters.targets import BlockOverride, Targets
@@ -38,7 +38,7 @@ def test_the_change_is_p_lambda_q(kind, training):
     site = make_site(kind, SMALL)
     theta = theta_of(site)
     expected = 2 / 3 * theta["P"] @ torch.diag(theta["lam"]) @ theta["Q"]
-    (update,) = site.updates(Now(training=training))
+    (update,) = site.updates(ForwardContext(training=training))
     torch.testing.assert_close(update.dense(), expected.reshape(site.op.shape))
 
 
@@ -86,9 +86,9 @@ def test_the_score_in_numbers():
     # Q₁: I = 2, 0: Ī = 1, ½; Ū = ¼, 3/16 + ⅛.  Q₂: I = 1, 2: Ī = ½, 1¼; Ū = ⅛, 3/32 + 3/16.
     first = 1 * (3 / 16) + (1 / 4 * 5 / 32 + 15 / 4 * 27 / 32) / 2 + 1 / 2 * 5 / 16
     second = 3 / 2 * 5 / 16 + (1 * 1 / 4 + 1 * 5 / 8) / 2 + 5 / 4 * 9 / 32
-    torch.testing.assert_close(method.hooks.score(network.sites[0].placed[0].values()), torch.tensor([first, second]))
+    torch.testing.assert_close(method.hooks.score(network.sites[0].placed[0].theta), torch.tensor([first, second]))
     by_size = replace(method, importance="magnitude", beta1=0.85, beta2=0.85)
-    assert by_size.hooks.score(network.sites[0].placed[0].values()).tolist() == [1, 2]
+    assert by_size.hooks.score(network.sites[0].placed[0].theta).tolist() == [1, 2]
 
 
 def test_the_budget_falls_by_the_cube_between_two_plateaus():
@@ -227,7 +227,7 @@ def test_what_has_stopped_learning_keeps_its_triplets_out_of_the_same_budget():
     before = still.thetas[0].lam.clone()
     for number in range(10):
         method.hooks.after_step(network, Step(number, 10))
-    ranks = [method.hooks.rank_of(site.placed[0].values()) for site in network.sites]
+    ranks = [method.hooks.rank_of(site.placed[0].theta) for site in network.sites]
     assert torch.equal(still.thetas[0].lam, before) and ranks[1] == 3
     assert sum(ranks) == len(ranks)  # one each, of which the still one has three
     network.requires_grad_(False)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_layers, make_site, theta_of
 from tests.trainers.adapters.training import take_steps
-from trainers.adapters.method import LayerMethod, Now
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods import DyLoRA, LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
@@ -44,7 +45,7 @@ def test_in_training_every_b_has_its_own_scale_too(frozen):
     B, A = joined(theta_of(site))
     seen = set()
     for step in range(20):
-        now = Now(seed=1, draw=99 + step, training=True, step=step)
+        now = ForwardContext(seed=1, draw=99 + step, training=True, step=step)
         b = 2 * SMALL.drawn(now)
         (update,) = site.updates(now)
         seen.add(b)
@@ -55,11 +56,13 @@ def test_in_training_every_b_has_its_own_scale_too(frozen):
 def test_the_rank_is_drawn_evenly_and_as_the_same_share_of_every_rank():
     half = SMALL.with_rank(3 * SMALL.unit)
     wide = replace(DyLoRA(rank=12, alpha=3.0, unit=2))
-    draws = [(wide.drawn(now), half.drawn(now)) for now in (Now(seed=4, step=step) for step in range(3000))]
+    draws = [(wide.drawn(now), half.drawn(now)) for now in (ForwardContext(seed=4, step=step) for step in range(3000))]
     for b in range(1, 7):
         assert sum(one == b for one, _ in draws) == pytest.approx(500, abs=75)
     assert all(math.ceil(one / 2) == other for one, other in draws)
-    assert wide.drawn(Now(seed=4, draw=1, step=8)) == wide.drawn(Now(seed=4, draw=2, step=8))  # all batches of a step
+    assert wide.drawn(ForwardContext(seed=4, draw=1, step=8)) == wide.drawn(
+        ForwardContext(seed=4, draw=2, step=8)
+    )  # all batches of a step
 
 
 def moved(before: dict[str, Tensor], network: Network) -> set[str]:
@@ -75,7 +78,7 @@ def test_only_what_a_step_trains_moves_under_adamw_with_decay(frozen):
     last = []
 
     def after(step, optimizer) -> None:
-        b = method.drawn(Now(seed=5, step=step.number))
+        b = method.drawn(ForwardContext(seed=5, step=step.number))
         bands = range(b - 1, b) if frozen else range(b)
         assert moved(now["before"], network) == {f"{x}{n}" for x in "AB" for n in bands}
         now["before"] = {n: t.detach().clone() for n, t in network.named_parameters()}
@@ -94,7 +97,7 @@ def test_the_first_components_of_a_file_are_the_smaller_rank(kind):
         cut = {"lora_up.weight": tensors["lora_up.weight"][:, :b], "lora_down.weight": tensors["lora_down.weight"][:b]}
         smaller = build_update(cut | {"alpha": tensors["alpha"]}, site.op.shape)
         kept = replace(SMALL, kept_rank=b)
-        expected = kept.update(theta_of(site), site, {}, Now()).dense()
+        expected = kept.update(theta_of(site), site, {}, ForwardContext()).dense()
         torch.testing.assert_close(smaller.dense(site.weight()), expected.float())
         assert kept.file_rank == b
 
@@ -113,7 +116,7 @@ def learned(method: LayerMethod, target: Tensor, steps: int = 1500) -> Site:
     (site,) = network.sites
 
     def loss() -> Tensor:
-        (update,) = site.updates(network.clock.now)
+        (update,) = site.updates(network.holder.context)
         return (update.dense() - target).square().sum()
 
     take_steps(network, loss, steps, Train(learning_rate=2e-2, weight_decay=0.0))
@@ -127,8 +130,8 @@ def error(change: Tensor, target: Tensor) -> float:
 def errors_by_rank(method: DyLoRA, target: Tensor) -> list[float]:
     """What one training leaves at each rank."""
     site = learned(method, target)
-    kept = [replace(method, kept_rank=b) for b in method.smaller_ranks]
-    return [error(one.update(theta_of(site), site, {}, Now()).dense(), target) for one in kept]
+    kept = [replace(method, kept_rank=b) for b in method.nested_ranks]
+    return [error(one.update(theta_of(site), site, {}, ForwardContext()).dense(), target) for one in kept]
 
 
 def test_frozen_each_band_takes_the_largest_part_that_is_left():

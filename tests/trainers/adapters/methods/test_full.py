@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_layers, make_site, put_on, shake, theta_of
-from trainers.adapters.method import Now
+from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.methods import Full, LoRA
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets
 from trainers.models.storage import store_in_nf4
 
@@ -39,7 +39,7 @@ def test_the_gradient_of_a_linear_layer_is_that_of_the_output_times_its_input():
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_value_and_gradient_are_those_of_the_layer_with_the_changed_weight(kind, strength):
     site, x = make_site(kind, Full()), input_for(kind).requires_grad_()
-    site._clock[0].strength = strength
+    site._holder.strength = strength
     D, bias = theta_of(site)["D"].requires_grad_(), site.layer.bias
     plain = site.op(x, site.weight() + strength * D)
     plain = plain if bias is None else plain + site.op.over_channels(bias)
@@ -56,7 +56,7 @@ def test_one_product_in_fp32_and_two_where_a_small_change_would_be_rounded_away(
     """bf16 keeps 8 bits: added to a weight of 1, a change of 2⁻¹⁰ is lost, and not in a product of its own."""
     layer = nn.Linear(2, 3, bias=False).to(dtype).requires_grad_(False)
     layer.weight.fill_(1)
-    site = Site("unet", "layer", layer, Clock(Now()))
+    site = Site("unet", "layer", layer, ContextHolder(ForwardContext()))
     site.put(Full(), {}, torch.Generator())
     theta_of(site)["D"][:, 0] = 2**-10
     x = torch.tensor([[1.0, -1.0]], dtype=dtype)
@@ -69,7 +69,7 @@ def test_one_product_in_fp32_and_two_where_a_small_change_would_be_rounded_away(
 def test_a_packed_weight_is_not_made_whole_to_be_kept():
     net = nn.Sequential(nn.Linear(96, 160)).requires_grad_(False)
     store_in_nf4(net, "cpu", "fp32")
-    site = Site("unet", "0", net[0], Clock(Now()))
+    site = Site("unet", "0", net[0], ContextHolder(ForwardContext()))
     site.put(Full(), {}, torch.Generator())
     x, kept = torch.randn(2, 96, requires_grad=True), list[int]()
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
@@ -87,9 +87,9 @@ def test_beside_another_method_and_under_dropout_it_is_added():
         torch.testing.assert_close(net.wide(x), x @ (net.wide.weight + site.dense()).T)
     assert site._instead_of_weight(x) is None
     dropped = make_site("linear", Full(dropout=0.5))
-    dropped._clock[0].now = Now(training=True)
+    dropped._holder.context = ForwardContext(training=True)
     assert dropped._instead_of_weight(input_for("linear")) is None
-    dropped._clock[0].now = Now()
+    dropped._holder.context = ForwardContext()
     assert dropped._instead_of_weight(input_for("linear")) is not None
 
 
@@ -97,7 +97,7 @@ def test_beside_another_method_and_under_dropout_it_is_added():
 @pytest.mark.parametrize("make", [lambda: nn.Linear(96, 160), lambda: nn.Conv2d(48, 80, 3, stride=2, padding=1)])
 def test_nothing_weight_sized_is_kept_but_weight_and_change_themselves(make, dtype):
     layer = make().to(dtype).requires_grad_(False)
-    site = Site("unet", "layer", layer, Clock(Now()))
+    site = Site("unet", "layer", layer, ContextHolder(ForwardContext()))
     site.put(Full(), {}, torch.Generator())
     x = torch.randn((2, 4, 96) if isinstance(layer, nn.Linear) else (1, 48, 4, 4)).to(dtype).requires_grad_()
     kept: list[Tensor] = []

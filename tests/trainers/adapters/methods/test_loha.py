@@ -51,7 +51,7 @@ def test_its_rank_is_the_square(rank):
 
 def test_the_starting_values_are_those_of_the_paper():
     network = attach_to(torch.nn.Sequential(torch.nn.Linear(400, 300)), LoHA(rank=16))
-    theta = network.sites[0].placed[0].values()
+    theta = network.sites[0].placed[0].theta
     assert not theta["B2"].any()
     for name, std in (("B1", 0.1), ("A1", 1.0), ("A2", 1.0)):
         assert theta[name].std().item() == pytest.approx(std, rel=0.05), name

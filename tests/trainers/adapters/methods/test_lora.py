@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_site, put_on, theta_of
-from trainers.adapters.method import Now
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods import LoRA
 
 
@@ -39,7 +39,7 @@ def test_the_layer_computes_with_the_changed_weight(kind):
 @pytest.mark.parametrize("strength", [1.0, 0.4])
 def test_dora_is_magnitude_times_direction_with_the_norm_outside_the_graph(kind, strength):
     site = make_site(kind, LoRA(rank=3, alpha=2.0, dora=True), size=0.1)
-    placed = site.placed[0].values()
+    placed = site.placed[0].theta
     changed = site.weight() + (2 / 3 * placed["B"] @ placed["A"]).reshape(site.op.shape)
     rows = changed.flatten(1)
     norm = rows.detach().pow(2).sum(1).sqrt()  # eq. 5 and §4.3
@@ -75,7 +75,7 @@ def test_lora_plus_speeds_up_b_alone():
 
 def test_a_starts_kaiming_uniform_and_b_at_zero():
     network = attach_to(torch.nn.Sequential(torch.nn.Linear(300, 40)), LoRA(rank=32))
-    theta = network.sites[0].placed[0].values()
+    theta = network.sites[0].placed[0].theta
     assert theta["A"].abs().max() <= 1 / math.sqrt(300)
     assert theta["A"].std().item() == pytest.approx(1 / math.sqrt(3 * 300), rel=0.03)
     assert not theta["B"].any()
@@ -86,7 +86,7 @@ def test_rank_dropout_drops_components_of_the_product():
     theta = theta_of(site)
     gates = set()
     for draw in range(12):
-        (update,) = site.updates(Now(seed=1, draw=draw, training=True))
+        (update,) = site.updates(ForwardContext(seed=1, draw=draw, training=True))
         gates.add(tuple(update.gate.tolist()))
         expected = 2 / 3 * (theta["B"] * update.gate) @ theta["A"]
         torch.testing.assert_close(update.dense(), expected.view(site.op.shape))
@@ -138,9 +138,9 @@ def test_pissa_changes_the_weight_by_what_its_product_has_become(kind):
     layer = site.layer.bfloat16()  # where a naive difference would be off by more than the change
     site.bfloat16()
     for name in ("A", "B"):
-        dict(site.placed[0].values())[name].data.copy_(theta[f"{name}0"])
-    site.placed[0].values()["A0"].copy_(theta["A0"])
-    site.placed[0].values()["B0"].copy_(theta["B0"])
+        dict(site.placed[0].theta)[name].data.copy_(theta[f"{name}0"])
+    site.placed[0].theta["A0"].copy_(theta["A0"])
+    site.placed[0].theta["B0"].copy_(theta["B0"])
     x = input_for(kind).bfloat16()
     site.remove()
     bare = layer(x)

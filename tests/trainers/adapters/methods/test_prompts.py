@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tests.trainers.adapters.blocks import IN, TEXT, VARIANTS, at, make_block, run
 from trainers.adapters.block import Call
-from trainers.adapters.method import Now
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods import Prompts
 from trainers.adapters.methods.prompts import prompted
 
@@ -78,12 +78,12 @@ def test_images_without_a_caption_may_go_without():
     method = Prompts(tokens=3, unconditional=False)
     site = make_block("attn2", method, size=0.3)
     bare, both = at(site, 0), run(site)
-    site._clock[0].now = Now(uncaptioned=(True, False))
+    site._holder.context = ForwardContext(uncaptioned=(True, False))
     half = run(site)
     assert torch.equal(half[0], bare[0]) and torch.equal(half[1], both[1])
     assert not torch.allclose(both[0], bare[0])
     everywhere = make_block("attn2", Prompts(tokens=3), size=0.3)
-    everywhere._clock[0].now = Now(uncaptioned=(True, False))
+    everywhere._holder.context = ForwardContext(uncaptioned=(True, False))
     torch.testing.assert_close(run(everywhere), both)
 
 

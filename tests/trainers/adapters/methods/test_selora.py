@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_layers, make_site, theta_of
 from tests.trainers.adapters.training import take_steps
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import Now
 from trainers.adapters.methods import SeLoRA
 from trainers.adapters.methods.selora import GROWN, TRIED, UNUSED, fisher_information, fisher_ratios
 from trainers.adapters.network import Network
@@ -27,7 +27,7 @@ ALWAYS = SeLoRA(rank=4, alpha=0.7, interval=3, threshold=1.0)
 @pytest.mark.parametrize("grown", [1, 2, 3])
 def test_the_change_is_alpha_times_the_components_grown_so_far(kind, grown):
     site = make_site(kind, SMALL)
-    site.placed[0].values()["use"][:grown] = GROWN
+    site.placed[0].theta["use"][:grown] = GROWN
     theta = theta_of(site)
     expected = 0.7 * sum(theta[f"B{n}"] @ theta[f"A{n}"] for n in range(grown))
     torch.testing.assert_close(site.dense(), expected.reshape(site.op.shape))
@@ -48,20 +48,20 @@ def loss_of(net: nn.Module) -> Tensor:
 
 
 def grown(network: Network) -> list[int]:
-    return [site.placed[0].method.hooks.rank_of(site.placed[0].values()) for site in network.sites]
+    return [site.placed[0].method.hooks.rank_of(site.placed[0].theta) for site in network.sites]
 
 
 def begin(network: Network, number: int, rates: tuple[float, ...] = (1.0,) * 20) -> Step:
     """The beginning of a step, up to its forward passes."""
     step = Step(number, len(rates), rates=rates)
     network.methods[0].hooks.begin_step(network, step)
-    network.clock.now = Now(training=True, step=number)
+    network.holder.context = ForwardContext(training=True, step=number)
     return step
 
 
 def tried(network: Network) -> list[int | None]:
     """Which component of each layer is on trial."""
-    uses = [site.placed[0].values()["use"].tolist() for site in network.sites]
+    uses = [site.placed[0].theta["use"].tolist() for site in network.sites]
     return [use.index(TRIED) if TRIED in use else None for use in uses]
 
 
@@ -84,22 +84,22 @@ def test_the_ratio_is_that_of_a_second_backward_on_the_grown_layer():
     network.zero_grad(set_to_none=True)
 
     for site in network.sites:  # really grown, outside any trial
-        site.placed[0].values()["use"][1] = GROWN
+        site.placed[0].theta["use"][1] = GROWN
     loss_of(net).backward()
     after = {site.path: information(site, 2) for site in network.sites}
     assert all(not site.thetas[0].A1.grad.any() for site in network.sites)  # while its B is zero
     network.zero_grad(set_to_none=True)
 
     for site in network.sites:
-        site.placed[0].values()["use"][1] = UNUSED
+        site.placed[0].theta["use"][1] = UNUSED
     begin(network, 2)
     assert tried(network) == [2] * 5  # the second of two that are free
     for site in network.sites:
-        theta = site.placed[0].values()
+        theta = site.placed[0].theta
         theta["use"][1:] = torch.tensor([TRIED, UNUSED])
     loss_of(net).backward()
     for site in network.sites:
-        ((own, new),) = fisher_information([site.placed[0].values()])
+        ((own, new),) = fisher_information([site.placed[0].theta])
         ratio = 1 + new / own
         assert ratio - 1 == pytest.approx(after[site.path] / before[site.path] - 1, rel=1e-2) and ratio > 1
 
@@ -119,7 +119,7 @@ def test_a_trial_and_a_growth_leave_the_loss_as_it_is():
     loss_of(net).backward()
     ALWAYS.hooks.after_backward(network, step)
     assert grown(network) == [2] * 5
-    network.clock.now = Now()
+    network.holder.context = ForwardContext()
     assert on_trial == pytest.approx(still, abs=1e-7) and loss_of(net).item() == pytest.approx(still, abs=1e-7)
 
 
@@ -130,14 +130,14 @@ def test_no_growth_of_a_training_moves_what_the_network_gives(monkeypatch):
 
     @torch.no_grad()
     def watched(self: SeLoRA, network: Network, step: Step) -> None:
-        ranks, now = grown(network), network.clock.now
+        ranks, now = grown(network), network.holder.context
         tried = net(x)
-        network.clock.now = Now()
+        network.holder.context = ForwardContext()
         before = net(x)
         after_backward(self, network, step)
         if grown(network) != ranks:
             jumps.extend((other - before).abs().max().item() for other in (tried, net(x)))
-        network.clock.now = now
+        network.holder.context = now
 
     monkeypatch.setattr(SeLoRA, "after_backward", watched)
     bare = net(x).detach()
@@ -183,7 +183,7 @@ def test_a_trial_adds_up_its_steps_and_waits_for_the_whole_learning_rate():
         begun[number] = tried(network)[0]
         network.zero_grad(set_to_none=True)
         loss_of(net).backward()
-        theta = network.sites[0].placed[0].values()
+        theta = network.sites[0].placed[0].theta
         if begun[number] is not None:
             added += torch.tensor(fisher_information([theta])[0])
         network.methods[0].hooks.after_backward(network, step)
@@ -232,7 +232,7 @@ def test_a_budget_goes_to_the_layers_with_the_highest_ratio():
     net, network = warmed(replace(ALWAYS, budget=7))
     step = begin(network, 3)
     loss_of(net).backward()
-    ratios = [1 + new / own for own, new in fisher_information([s.placed[0].values() for s in network.sites])]
+    ratios = [1 + new / own for own, new in fisher_information([s.placed[0].theta for s in network.sites])]
     network.methods[0].hooks.after_backward(network, step)
     best = sorted(ratios, reverse=True)[:2]
     assert grown(network) == [1 + (ratio in best) for ratio in ratios]
@@ -277,16 +277,16 @@ def test_nothing_of_a_forward_pass_or_a_step_without_a_trial_is_read_off_the_dev
     network = attach_to(make_layers(), ALWAYS)
     meta = network.to("meta")
     (site, *_), step = meta.sites, Step(1, 20, rates=(1.0,) * 20)
-    theta = site.placed[0].values()
+    theta = site.placed[0].theta
     assert theta["A0"].is_meta and theta["use"].device.type == "cpu" and theta["use"].dtype == torch.int8
     ALWAYS.hooks.begin_step(meta, step)
-    assert [site.updates(Now(training=True))[0].rank for site in meta.sites] == [1] * 5
+    assert [site.updates(ForwardContext(training=True))[0].rank for site in meta.sites] == [1] * 5
     ALWAYS.hooks.after_backward(meta, step)
 
 
 def test_a_checkpoint_with_other_numbers_for_what_components_are_for_is_read():
     _, network = warmed(ALWAYS)
-    network.sites[0].placed[0].values()["use"][2] = GROWN
+    network.sites[0].placed[0].theta["use"][2] = GROWN
     state = network.state_dict()
     older = {name: value.float() if name.endswith(".use") else value for name, value in state.items()}
     same = attach_to(make_layers(), ALWAYS)
@@ -313,7 +313,7 @@ def test_it_grows_where_rank_is_missing():
     network = attach_to(net, SeLoRA(rank=6, alpha=1.0, threshold=1.3, interval=40))
 
     def loss() -> Tensor:
-        errors = [site.updates(network.clock.now)[0].dense() - target
+        errors = [site.updates(network.holder.context)[0].dense() - target
                   for site, target in zip(network.sites, targets, strict=True)]  # fmt: skip
         return torch.stack([error.square().sum() for error in errors]).sum()
 
@@ -325,7 +325,7 @@ def test_it_grows_where_rank_is_missing():
 
 def test_its_file_has_the_rank_that_was_grown_and_the_same_change():
     site = make_site("strided", SMALL)
-    site.placed[0].values()["use"][1] = GROWN
+    site.placed[0].theta["use"][1] = GROWN
     from trainers.formats.layout import build_update
 
     tensors = site.updates()[0].file_tensors(SMALL.file_alpha)

@@ -10,8 +10,8 @@ from torch import nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_layers, make_site, put_on, theta_of
 from tests.trainers.adapters.training import take_steps
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import Now
 from trainers.adapters.methods import SoRA
 from trainers.adapters.methods.sora import soft_threshold
 from trainers.adapters.network import Network
@@ -27,7 +27,7 @@ def test_the_change_is_a_lora_with_a_gate_on_each_component(kind, training):
     site = make_site(kind, SoRA(rank=3, alpha=2.0))
     theta = theta_of(site)
     expected = 2 / 3 * theta["B"] @ torch.diag(theta["g"]) @ theta["A"]
-    (update,) = site.updates(Now(training=training))
+    (update,) = site.updates(ForwardContext(training=training))
     torch.testing.assert_close(update.dense(), expected.reshape(site.op.shape))
 
 
@@ -76,7 +76,7 @@ def test_a_gate_that_nothing_holds_open_closes_if_it_began_below_shrink():
         network = attach_to(nn.Sequential(nn.Linear(6, 8)), method)
         for number in range(30):
             method.hooks.after_step(network, Step(number, 30, rates=(1.0,) * 30))
-        gate = network.sites[0].placed[0].values()["g"]
+        gate = network.sites[0].placed[0].theta["g"]
         torch.testing.assert_close(gate.detach(), torch.full((3,), left), atol=1e-6, rtol=0)
 
 
@@ -104,7 +104,7 @@ def trained(shrink: float) -> Network:
 
 
 def open_gates(network: Network) -> int:
-    return sum(int((site.placed[0].values()["g"] != 0).sum()) for site in network.sites)
+    return sum(int((site.placed[0].theta["g"] != 0).sum()) for site in network.sites)
 
 
 def test_more_shrink_closes_more():
@@ -139,9 +139,9 @@ def test_a_moving_average_is_cut_where_the_gates_are_closed():
     loss = lambda: net(torch.ones(2, 6)).square().mean()  # noqa: E731
     take_steps(network, loss, 30, Train(learning_rate=1e-3), lambda *_: average.update())
     (site,) = network.sites
-    left = int((site.placed[0].values()["g"] != 0).sum())
+    left = int((site.placed[0].theta["g"] != 0).sum())
     with average.in_place():
-        assert bool((site.placed[0].values()["g"] != 0).all())
+        assert bool((site.placed[0].theta["g"] != 0).all())
         (update,) = site.updates()
     assert update.rank == left < 4
 

@@ -36,7 +36,7 @@ def values_of(network: Network, path: str) -> dict[str, Tensor]:
     site = next(s for s in network.sites if s.path == path)
     (placed,) = site.placed
     group = placed.method._group(site)
-    own = dict(placed.values())
+    own = dict(placed.theta)
     return own | {k.split("-")[0]: v for k, v in placed.shared.items() if k.partition("-")[2] == group}
 
 

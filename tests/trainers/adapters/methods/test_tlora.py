@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.trainers.adapters.layers import LAYERS, input_for, make_site, put_on, shared_of, theta_of
-from trainers.adapters.method import Now
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods.tlora import TLoRA, smallest_values
 from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError
@@ -28,7 +28,7 @@ def test_each_image_has_the_rank_of_its_own_timestep(kind, orthogonal):
     method = TLoRA(rank=4, alpha=3.0, lowest=0.25, orthogonal=orthogonal)
     site = make_site(kind, method, size=0.1)
     theta, x = theta_of(site), input_for(kind, n=3)
-    now = Now(timesteps=torch.tensor([10, 500, 990]))
+    now = ForwardContext(timesteps=torch.tensor([10, 500, 990]))
     (update,) = site.updates(now)
     found = update.apply(site.op, x)
     for image, kept in enumerate((3, 2, 1)):

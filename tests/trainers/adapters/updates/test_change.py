@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_site
-from trainers.adapters.site import Held, Values
+from trainers.adapters.site import MethodTensors, TensorView
 from trainers.adapters.updates import Dense, LowRank, PerImage, Update
 from trainers.adapters.updates.change import full_rank
 from trainers.adapters.updates.per_image import stack
@@ -22,7 +22,7 @@ def change_of(kind: str, variant: str) -> tuple[Update, torch.Tensor]:
 def test_the_same_structure_over_its_own_tensors_is_the_same_change(kind, variant):
     update, W = change_of(kind, variant)
     tensors = {name: tensor.detach() for name, tensor in update.scaled(0.5).tensors().items()}
-    held = Held(Values(tensors))  # a module takes all of the names
+    held = TensorView(MethodTensors(tensors))  # a module takes all of the names
     skeleton = update.scaled(0.5).map(lambda tensor: tensor.detach().to("meta"))
     assert torch.equal(skeleton.with_tensors(held).dense(W), update.scaled(0.5).dense(W))
     assert all(tensor.is_meta for tensor in skeleton.tensors().values())
@@ -58,5 +58,5 @@ def test_no_rank_is_above_the_bound(kind, variant):
 
 
 def test_single_numbers_stay_on_the_cpu_where_reading_them_waits_for_no_device():
-    theta = Values({"skew": torch.randn(1, 3, 4, 4), "settled": torch.tensor(1)}).to("meta")
+    theta = MethodTensors({"skew": torch.randn(1, 3, 4, 4), "settled": torch.tensor(1)}).to("meta")
     assert {name: each.device.type for name, each in theta.named_buffers()} == {"skew": "meta", "settled": "cpu"}

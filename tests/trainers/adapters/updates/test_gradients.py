@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_site, put_on
-from trainers.adapters.method import Now
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods import LoRA
 from trainers.adapters.op import Op
 from trainers.adapters.site import Site
@@ -19,7 +19,7 @@ from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Norm
 
 TWO_WAYS = [name for name in VARIANTS if name.startswith(("loha", "lokr", "krona"))]
 NORMS: dict[str, Callable[[], nn.Module]] = {"group": lambda: nn.GroupNorm(4, 12), "layer": lambda: nn.LayerNorm(12)}
-NOW = Now()
+NOW = ForwardContext()
 
 
 def factored(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:
@@ -30,18 +30,18 @@ def built(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:
     return update.apply_built(site.op, x)
 
 
-def check(site: Site, run: Callable[[Any, Site, Tensor], Tensor], x: Tensor, now: Now = NOW) -> bool:
+def check(site: Site, run: Callable[[Any, Site, Tensor], Tensor], x: Tensor, context: ForwardContext = NOW) -> bool:
     """Gradients of x and of every trained tensor, the shared ones too, against finite differences."""
     (placed,) = site.placed
-    held = [("own", name, value) for name, value in placed.values().items()]
+    held = [("own", name, value) for name, value in placed.theta.items()]
     held += [("shared", name, value) for name, value in placed.shared.items()]
     trained = [(kind, name) for kind, name, value in held if isinstance(value, nn.Parameter)]
-    (start,) = site.updates(now)
+    (start,) = site.updates(context)
 
     def function(x: Tensor, *values: Tensor) -> Tensor:
         found = {(kind, name): value.detach() for kind, name, value in held} | dict(zip(trained, values, strict=True))
         own, shared = ({n: v for (kind, n), v in found.items() if kind == which} for which in ("own", "shared"))
-        update = placed.method.update(own, site, shared, now)
+        update = placed.method.update(own, site, shared, context)
         if isinstance(update, Normalised):  # its norm is outside the graph, so finite differences must not move it
             update = replace(update, norm=start.norm)
         return run(update, site, x)
@@ -63,7 +63,7 @@ def live(update: Update, site: Site, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_way_it_runs(kind, name):
     """With each image at a timestep of its own, which T-LoRA follows."""
-    assert check(make_site(kind, VARIANTS[name]), live, small(kind), Now(timesteps=torch.tensor([100, 900])))
+    assert check(make_site(kind, VARIANTS[name]), live, small(kind), ForwardContext(timesteps=torch.tensor([100, 900])))
 
 
 @pytest.mark.parametrize("kind", NORMS)

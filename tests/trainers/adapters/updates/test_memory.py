@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.adapters.updates.test_gradients import built, factored
-from trainers.adapters.method import Now
+from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.methods import LoHA, LoKr, LoRA
-from trainers.adapters.site import Clock, Site
+from trainers.adapters.site import Site
 
 # (layer, input): weights much larger than inputs and outputs, so that what is weight-sized stands out.
 LAYERS = {
@@ -34,7 +34,7 @@ METHODS = {
 def test_nothing_weight_sized_is_kept(kind, name, dtype):
     make, shape = LAYERS[kind]
     method, way = METHODS[name]
-    site = Site("unet", kind, make().to(dtype).requires_grad_(False), Clock(Now()))
+    site = Site("unet", kind, make().to(dtype).requires_grad_(False), ContextHolder(ForwardContext()))
     site.put(method, {}, torch.Generator().manual_seed(0))
     x = torch.randn(shape).to(dtype).requires_grad_()
     kept: list[Tensor] = []
