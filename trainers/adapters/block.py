@@ -5,7 +5,7 @@ The base adds a block's output to its residual, so what a hook makes of the outp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,18 +17,8 @@ from torch import Tensor, nn
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import SETTINGS, Method, Theta
 from trainers.adapters.op import Op
+from trainers.adapters.roles import BlockRole, Stream, block_kind
 from trainers.adapters.site import HookPoint, MethodTensors
-
-# Where a block's widths are read off: the layer that takes its input, the one that gives its output.
-ENDS: Mapping[str, tuple[str, str]] = {
-    "attn1": ("to_q", "to_out.0"),
-    "attn2": ("to_q", "to_out.0"),
-    "ff": ("net.0.proj", "net.2"),
-    "self_attn": ("q_proj", "out_proj"),
-    "mlp": ("fc1", "fc2"),
-    "conv2": ("", ""),
-}
-"""By the kind of block, which is the last part of its path."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +38,8 @@ class BlockMethod(Method):
     """A method that sits on blocks of layers: subclasses give `kinds`, `init` and `after` and inherit the rest."""
 
     places: ClassVar[tuple[str, ...]] = ("block",)
+    streams: ClassVar[tuple[Stream, ...]] = ("image", "text")
+    """Whose tokens may pass through the blocks it sits on."""
     follows_time: ClassVar[bool] = False
     """Whether it is another at each timestep, which the context then tells."""
 
@@ -55,8 +47,8 @@ class BlockMethod(Method):
     """Share of blocks that are left as they were at each step."""
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of block it sits on, of `ENDS`."""
+    def kinds(self) -> tuple[BlockRole, ...]:
+        """The kinds of block it sits on."""
         raise NotImplementedError
 
     @property
@@ -87,12 +79,14 @@ class BlockSite(HookPoint[BlockMethod]):
 
     def __init__(self, part: str, path: str, block: nn.Module, holder: ContextHolder):
         super().__init__(part, path, holder)
-        self.kind = path.rpartition(".")[2]
-        inner, outer = (Op.of(block.get_submodule(end)) for end in ENDS[self.kind])
+        kind = block_kind(path)
+        assert kind is not None, f"{path} is no block"
+        self.role = kind.role
+        inner, outer = (Op.of(block.get_submodule(end)) for end in (kind.first, kind.last))
         pointwise = () if outer.is_linear else (1, 1)
         self.op = Op((outer.out, inner.shape[1], *pointwise))
         """A map of each position of the input to one of the output."""
-        self.context_width = Op.of(block.get_submodule("to_k")).fan_in if self.kind == "attn2" else 0
+        self.context_width = Op.of(block.get_submodule("to_k")).fan_in if self.role == "cross_attention" else 0
         self._block = (block,)  # in a tuple, so that state_dict() is θ alone
         self._handle = block.register_forward_hook(self._change, with_kwargs=True)
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from trainers.adapters.about import About
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
-from trainers.adapters.updates import Update
 
 if TYPE_CHECKING:
     from trainers.adapters.site import Site
+    from trainers.adapters.updates.base import Update
 
 Theta = Mapping[str, Tensor]
 

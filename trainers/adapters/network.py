@@ -36,7 +36,8 @@ class Sharing:
 class Network(nn.Module):
     """The sites of one run over the frozen parts of a base model.
 
-    Its `state_dict()` holds θ and nothing of the base. `holder` has the context of its forward passes and the strength of the change.
+    Its `state_dict()` holds θ and nothing of the base. `holder` has the context of its passes and the strength of
+    the change.
     """
 
     def __init__(self) -> None:

@@ -12,25 +12,12 @@ from torch import nn
 
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, LayerUpdate
+from trainers.adapters.roles import BlockRole, Selection, block_kind
 from trainers.errors import VelaturaError
 from trainers.section import Section
 
 if TYPE_CHECKING:
     from trainers.adapters.method import Method
-
-# Each with the norms before these layers, which only some methods change.
-ATTENTION = (
-    *("*.attn[12].to_[qkv]", "*.attn[12].to_out.0", "*.[qkv]_proj", "*.out_proj"),
-    *("*.transformer_blocks.*.norm[12]", "*.layer_norm1"),
-)
-FEED_FORWARD = (
-    *("*.ff.net.0.proj", "*.ff.net.2", "*.proj_in", "*.proj_out", "*.mlp.fc[12]"),
-    *("*.transformer_blocks.*.norm3", "*.attentions.*.norm", "*.layer_norm2"),
-)
-RESIDUAL = (
-    *("*.conv[12]", "*.conv_shortcut", "*.time_emb_proj", "*.*samplers.0.conv"),
-    "*.resnets.*.norm[12]",
-)
 
 PLACES: Mapping[str, tuple[type[nn.Module], ...]] = {
     "linear": (nn.Linear,),
@@ -41,34 +28,18 @@ PLACES: Mapping[str, tuple[type[nn.Module], ...]] = {
 B_LORA: Mapping[str, str] = {"content": "up_blocks.0.attentions.0", "style": "up_blocks.0.attentions.1"}
 """The blocks of SDXL that hold an image's content and its style (B-LoRA, Frenkel et al. 2024, arXiv 2403.14572)."""
 
-PRESETS: Mapping[str, tuple[str, ...]] = {
-    "none": (),
-    "cross-kv": ("*.attn2.to_[kv]",),
-    "b-lora": tuple(f"{block}{layer[1:]}" for block in B_LORA.values() for layer in ("*.*.to_[qkv]", "*.*.to_out.0")),
-    "attn": ATTENTION,
-    "attn-mlp": ATTENTION + FEED_FORWARD,
-    "full": ATTENTION + FEED_FORWARD + RESIDUAL,
-}
+ATTENTION: tuple[BlockRole, ...] = ("self_attention", "cross_attention")
+FEED_FORWARD: tuple[BlockRole, ...] = ("feed_forward", "transformer")
 
-BLOCKS: Mapping[str, str] = {
-    "attn1": "*.attn1",
-    "attn2": "*.attn2",
-    "ff": "*.ff",
-    "conv2": "*.resnets.*.conv2",
-    "self_attn": "*.self_attn",
-    "mlp": "*.mlp",
+PRESETS: Mapping[str, Selection] = {
+    "none": Selection(),
+    "cross-kv": Selection(("cross_attention",), ("k", "v")),
+    "b-lora": Selection(ATTENTION, ("q", "k", "v", "out"), tuple(B_LORA.values())),
+    "attn": Selection(ATTENTION),
+    "attn-mlp": Selection((*ATTENTION, *FEED_FORWARD)),
+    "full": Selection((*ATTENTION, *FEED_FORWARD, "residual", "resample")),
 }
-"""The kinds of block, and which modules of a UNet or a CLIP text encoder are one."""
-
-BLOCK_PRESETS: Mapping[str, tuple[str, ...]] = {
-    "none": (),
-    "cross-kv": ("*.attn2",),
-    "b-lora": tuple(f"{block}.*.attn[12]" for block in B_LORA.values()),
-    "attn": ("*.attn[12]", "*.self_attn"),
-    "attn-mlp": ("*.attn[12]", "*.self_attn", "*.ff", "*.mlp"),
-    "full": tuple(BLOCKS.values()),
-}
-"""The same presets for methods that sit on blocks."""
+"""Layers with the norms before them, which only some methods change; of methods that sit on blocks, whole blocks."""
 
 
 class BlockOverride(Section):
@@ -186,24 +157,25 @@ def _with_rank(method: LayerMethod | BlockMethod, rank: int, key: str) -> LayerM
 def _matching(
     part: str, net: nn.Module, patterns: str | tuple[str, ...], method: LayerMethod
 ) -> Iterator[tuple[str, nn.Module]]:
-    preset = isinstance(patterns, str)
-    wanted = PRESETS[patterns] if isinstance(patterns, str) else patterns
-    missed, idle = (set() if preset else set(wanted)), ""
+    missed, idle = (set() if isinstance(patterns, str) else set(patterns)), ""
     kinds = tuple(kind for place in method.places for kind in PLACES[place])
     layers = [(p, m) for p, m in net.named_modules() if isinstance(m, kinds)]
     found = False
     for path, layer in layers:
-        hits = [pattern for pattern in wanted if matches(part, path, pattern)]
+        if isinstance(patterns, str):
+            hits = {patterns} if PRESETS[patterns].has_layer(path) else set()
+        else:
+            hits = {pattern for pattern in patterns if matches(part, path, pattern)}
         if hits and not method.sits_on(part, path, layer):
             idle = path
         elif hits:
-            missed.difference_update(hits)
+            missed -= hits
             found = True
             yield path, layer
     if idle and (missed or not found):
         chosen = min(missed, default=patterns)
         raise VelaturaError(f"{chosen!r} selects layers such as {idle}, on which this method has nothing to change")
-    if preset and wanted and not found:
+    if isinstance(patterns, str) and PRESETS[patterns].blocks and not found:
         why = "; its two blocks have attention in SDXL alone" if patterns == "b-lora" else ""
         raise VelaturaError(
             f"the preset {patterns!r} selects no layer of {part}{why}; use none, attn, attn-mlp or patterns"
@@ -217,32 +189,32 @@ def _blocks(
     part: str, net: nn.Module, patterns: str | tuple[str, ...], method: BlockMethod
 ) -> Iterator[tuple[str, nn.Module]]:
     """The blocks that a preset or patterns select, by path, of the kinds that the method sits on."""
-    preset = isinstance(patterns, str)
-    wanted = BLOCK_PRESETS[patterns] if isinstance(patterns, str) else patterns
-    blocks = [(path, module) for path, module in net.named_modules() if block_kind(path) in method.kinds]
-    where = f"{method.display_name} as it is set sits on {', '.join(method.kinds)}"
-    missed = [pattern for pattern in wanted if not any(matches(part, path, pattern) for path, _ in blocks)]
-    if preset and wanted and len(missed) == len(wanted):
-        raise VelaturaError(f"the preset {patterns!r} selects no block of {part}: {where}")
-    if missed and not preset:
-        example = f"; a block's name is {blocks[len(blocks) // 2][0]!r}" if blocks else ""
-        raise VelaturaError(f"the pattern {missed[0]!r} matches no block of {part}: {where}{example}")
+    blocks = [(path, module) for path, module in net.named_modules() if sits_on_block(method, path)]
+    where = f"{method.display_name} as it is set sits on {', '.join(method.kinds).replace('_', '-')} blocks"
+    where += "" if "text" in method.streams else " of the UNet"
+    if isinstance(patterns, str):
+        preset = PRESETS[patterns]
+        found = [(path, module) for path, module in blocks if preset.has_block(path)]
+        if preset.blocks and not found:
+            raise VelaturaError(f"the preset {patterns!r} selects no block of {part}: {where}")
+        yield from found
+        return
+    for pattern in patterns:
+        if not any(matches(part, path, pattern) for path, _ in blocks):
+            example = f"; a block's name is {blocks[len(blocks) // 2][0]!r}" if blocks else ""
+            raise VelaturaError(f"the pattern {pattern!r} matches no block of {part}: {where}{example}")
     for path, module in blocks:
-        if any(matches(part, path, pattern) for pattern in wanted):
+        if any(matches(part, path, pattern) for pattern in patterns):
             yield path, module
 
 
-def block_kind(path: str) -> str | None:
-    """What kind of block a module at this path is, None where it is none."""
-    return next((kind for kind, pattern in BLOCKS.items() if fnmatchcase("." + path, pattern)), None)
+def sits_on_block(method: BlockMethod, path: str) -> bool:
+    """Whether the module at this path is a block of a kind that the method changes."""
+    kind = block_kind(path)
+    return kind is not None and kind.role in method.kinds and kind.stream in method.streams
 
 
 def matches(part: str, path: str, pattern: str) -> bool:
     """Whether a shell pattern matches a layer's path, with or without its part before it, or a block that holds it."""
     names = (path, f"{part}.{path}", "." + path)
     return any(fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*") for name in names)
-
-
-def is_key(path: str) -> bool:
-    """Whether a layer gives the keys of an attention, whose shift would have no effect under softmax."""
-    return path.rpartition(".")[2] in ("to_k", "k_proj")

@@ -21,8 +21,9 @@ from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerMethod, Method, Theta
 from trainers.adapters.methods import AnyMethod
 from trainers.adapters.network import Network
+from trainers.adapters.roles import block_kind
 from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
-from trainers.adapters.targets import PLACES, Target, block_kind
+from trainers.adapters.targets import PLACES, Target, sits_on_block
 from trainers.errors import VelaturaError
 from trainers.formats.names import UNetShape, kohya_name, layer_names
 from trainers.formats.origin import origin_of
@@ -201,7 +202,7 @@ def _has_place(place: tuple[str, str, nn.Module] | None, group: Group) -> bool:
         return False
     method, (part, path, module) = group.method, place
     if isinstance(method, BlockMethod):
-        return block_kind(path) in method.kinds
+        return sits_on_block(method, path)
     types = tuple(kind for name in method.places for kind in PLACES[name])
     return isinstance(module, types) and bool(method.sits_on(part, path, module))
 

@@ -110,7 +110,7 @@ def make_block(kind: str, *methods: BlockMethod, size: float = 0.0) -> BlockSite
     """One fp64 block with methods on it, all that trains moved off its start by about `size`."""
     torch.manual_seed(3)
     block = BLOCKS[kind]().double().requires_grad_(False)
-    site = BlockSite("unet", f"blocks.0.{kind}", block, ContextHolder(ForwardContext()))
+    site = BlockSite("unet", f"resnets.0.{kind}", block, ContextHolder(ForwardContext()))
     draw = torch.Generator().manual_seed(4)
     for method in methods:
         shared = MethodTensors(method.share([site], draw)).double()
@@ -125,15 +125,15 @@ def make_block(kind: str, *methods: BlockMethod, size: float = 0.0) -> BlockSite
 def run(site: BlockSite) -> Tensor:
     """The block's output for a fixed input."""
     draw = torch.Generator().manual_seed(5)
-    if site.kind == "conv2":
+    if site.role == "residual":
         return site.block(torch.randn(2, IN, 7, 6, generator=draw, dtype=torch.float64))
     x = torch.randn(2, 5, IN, generator=draw, dtype=torch.float64)
     text = torch.randn(2, 4, TEXT, generator=draw, dtype=torch.float64)
-    if site.kind in ("ff", "mlp"):
+    if site.role == "feed_forward":
         return site.block(x)
-    if site.kind == "self_attn":
+    if isinstance(site.block, TextAttention):
         return site.block(hidden_states=x, attention_mask=None)[0]
-    return site.block(x, encoder_hidden_states=text if site.kind == "attn2" else None, attention_mask=None)
+    return site.block(x, encoder_hidden_states=text if site.role == "cross_attention" else None, attention_mask=None)
 
 
 def at(site: BlockSite, strength: float) -> Tensor:

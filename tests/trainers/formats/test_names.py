@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from tests.trainers.models.ldm_names import unet_name
-from trainers.adapters.targets import PRESETS, matches
+from trainers.adapters.targets import PRESETS
 from trainers.formats.names import (
     UNetShape,
     attention_siblings,
@@ -32,7 +32,7 @@ def names_of(networks, family: str, part: str, preset: str) -> list[str]:
     net = networks[family, part]
     shape = UNetShape.of(networks[family, "unet"].config)
     paths = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    chosen = [path for path in paths if any(matches(part, path, pattern) for pattern in PRESETS[preset])]
+    chosen = [path for path in paths if PRESETS[preset].has_layer(path)]
     return [kohya_name(part, path, family, shape) for path in chosen]
 
 

@@ -34,8 +34,7 @@ from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import kaiming
-
-FEED_FORWARD = ("ff", "mlp")
+from trainers.adapters.roles import BlockRole
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -74,10 +73,10 @@ class Adapter(BlockMethod):
         return self
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        attention = ("attn1", "attn2", "self_attn")
-        forms = {"houlsby": (*attention, *FEED_FORWARD), "convolution": ("conv2",)}
-        return forms.get(self.form, FEED_FORWARD)
+    def kinds(self) -> tuple[BlockRole, ...]:
+        if self.form == "houlsby":
+            return ("self_attention", "cross_attention", "feed_forward")
+        return ("residual",) if self.form == "convolution" else ("feed_forward",)
 
     @property
     def no_rank_reason(self) -> str:

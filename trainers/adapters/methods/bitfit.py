@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from trainers.adapters.about import About, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
+from trainers.adapters.roles import is_key
 from trainers.adapters.site import Site
-from trainers.adapters.targets import is_key
 from trainers.adapters.updates import Affine
 
 

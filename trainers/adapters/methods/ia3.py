@@ -27,11 +27,9 @@ from torch import Tensor, nn
 from trainers.adapters.about import About, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
+from trainers.adapters.roles import layer_role
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, InputScale
-
-ACTIVATED = (".to_k", ".to_v", ".k_proj", ".v_proj", ".ff.net.0.proj", ".mlp.fc2")
-"""Ends of the paths of keys, values and hidden activations."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -60,7 +58,10 @@ class IA3(LayerMethod):
         return "boft"
 
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
-        return self.everywhere or f".{path}".endswith(ACTIVATED)
+        found = layer_role(path)
+        if self.everywhere or found is None:
+            return self.everywhere
+        return found.role in ("k", "v") or found.role == ("ff_in" if found.gated else "ff_out")
 
     def decays(self, name: str) -> bool:
         return False
@@ -79,9 +80,11 @@ class IA3(LayerMethod):
 
     def _reads_hidden(self, site: Site) -> bool:
         """Whether it is the inputs that are scaled, which are hidden activations."""
-        return not self.everywhere and site.path.endswith(".mlp.fc2")
+        found = layer_role(site.path)
+        return not self.everywhere and found is not None and found.role == "ff_out"
 
 
 def is_gated(site: Site) -> bool:
     """Whether a layer gives hidden activations and their gate side by side (GEGLU)."""
-    return site.path.endswith(".ff.net.0.proj")
+    found = layer_role(site.path)
+    return found is not None and found.role == "ff_in" and found.gated

@@ -22,8 +22,8 @@ from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, Theta
-from trainers.adapters.methods.adapter import FEED_FORWARD
 from trainers.adapters.methods.krona import start
+from trainers.adapters.roles import BlockRole
 from trainers.adapters.updates import Kronecker
 
 
@@ -53,8 +53,8 @@ class KronABlock(BlockMethod):
     """Also add a learned number to each output channel."""
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        return FEED_FORWARD
+    def kinds(self) -> tuple[BlockRole, ...]:
+        return ("feed_forward",)
 
     def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         residual = {"g": nn.Parameter(torch.zeros(()))} if self.residual else {}

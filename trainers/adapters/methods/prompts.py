@@ -31,6 +31,7 @@ from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import normal
+from trainers.adapters.roles import BlockRole, Stream
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -50,6 +51,7 @@ class Prompts(BlockMethod):
     places: ClassVar[tuple[str, ...]] = ("tokens",)
     writes_fp32: ClassVar[bool] = True
     text_preset: ClassVar[str] = "none"
+    streams: ClassVar[tuple[Stream, ...]] = ("image",)
 
     name: Literal["vpt"] = "vpt"
     """The method."""
@@ -75,8 +77,8 @@ class Prompts(BlockMethod):
         return self
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        return ("attn2",) if self.variant == "context" else ("attn1",)
+    def kinds(self) -> tuple[BlockRole, ...]:
+        return ("cross_attention",) if self.variant == "context" else ("self_attention",)
 
     def learning_rate_ratio(self, name: str) -> float:
         return self.gate_ratio if name == "g" else 1.0

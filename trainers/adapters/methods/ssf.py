@@ -22,8 +22,8 @@ from trainers.adapters.about import About, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.methods.initial import normal
+from trainers.adapters.roles import is_key
 from trainers.adapters.site import Site
-from trainers.adapters.targets import is_key
 from trainers.adapters.updates import Affine
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 import torch
 from torch import Tensor
 
-from trainers.adapters.op import Op
-
 if TYPE_CHECKING:
+    from trainers.adapters.op import Op
     from trainers.adapters.updates.low_rank import LowRank
 
 
