@@ -82,13 +82,13 @@ class Bare:
     peak: int = 0
 
 
-def measure(rows: list[Row], step: Step, paths: dict[str, tuple[str, ...]], repeats: int, holder: str) -> Bare:
+def measure(rows: list[Row], step: Step, paths: dict[str, tuple[str, ...]], repeats: int, clock: str) -> Bare:
     """Round after round over all rows, the bare network before and after each; a ratio is to the mean of those two."""
     bare = Bare()
     step()
     bare.kept, bare.peak = kept_for_backward(step), peak_allocated(step)
     for round_ in range(repeats):
-        before = seconds(step, holder)
+        before = seconds(step, clock)
         for row in rows:
             trained, restore = LIBRARIES[row.library](step.unet, paths[row.preset], row.method)
             row.parameters = sum(p.numel() for p in trained)
@@ -99,12 +99,12 @@ def measure(rows: list[Row], step: Step, paths: dict[str, tuple[str, ...]], repe
                 step()
             for parameter in trained:
                 parameter.grad = None
-            taken = seconds(step, holder)
+            taken = seconds(step, clock)
             restore()
             step.unet.requires_grad_(False)
             del trained, restore
             gc.collect()
-            after = seconds(step, holder)
+            after = seconds(step, clock)
             bare.times += [after]
             row.times.append(taken)
             row.ratios.append(2 * taken / (before + after))
@@ -150,7 +150,7 @@ def console_table(rows: list[Row], bare: Bare) -> Table:
     return table
 
 
-def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, holder: str) -> str:
+def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> str:
     """The section of `docs/speed.md`."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "peft", "lycoris-lora"))
     low, middle, high = min(bare.times), statistics.median(bare.times), max(bare.times)
@@ -166,7 +166,7 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, holder: str) ->
         f"Each of the {repeats} rounds goes over all rows and measures the bare network before and after each; a ratio "
         "is to the mean of those two, and the table has the median of the rounds and their spread. *Kept* is what the "
         "forward pass holds for backward, *peak* the most that a step allocates (gradients of the factors included), "
-        f"both beyond the bare network. Time is {'wall time' if holder == 'wall' else 'CPU time of the process'}.",
+        f"both beyond the bare network. Time is {'wall time' if clock == 'wall' else 'CPU time of the process'}.",
         "",
         f"Written by `python -m benchmarks.speed` on {datetime.date.today():%d %B %Y}: {machine()}; {libraries}.",
         "",
@@ -182,7 +182,7 @@ def main(
     repeats: Annotated[int, typer.Option(help="Rounds over all rows.")] = 5,
     pixels: Annotated[int, typer.Option(help="Side of the image.")] = 256,
     threads: Annotated[int, typer.Option(help="Threads; 0 leaves torch's own choice.")] = 0,
-    holder: Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")] = "wall",
+    clock: Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")] = "wall",
     quick: Annotated[bool, typer.Option("--quick", help="Our rows only, one round, nothing written.")] = False,
     out: Annotated[Path, typer.Option(help="The page that is written.")] = Path("docs/speed.md"),
 ) -> None:
@@ -195,10 +195,10 @@ def main(
     paths = {p: tuple(t.path for t in select({"unet": unet}, LoRA(), Targets(unet=p))) for p in presets.split(",")}
     rows = [Row(lib, m, p) for p in paths for m in methods.split(",") for lib in libraries.split(",")]
     rows = [row for row in rows if row.method == "lora" or row.library != "peft fp32"]  # the others differ enough
-    bare = measure(rows, Step.of(unet, pixels), paths, repeats, holder)
+    bare = measure(rows, Step.of(unet, pixels), paths, repeats, clock)
     Console(width=140).print(console_table(rows, bare))
     if not quick:
-        write_section(out, page(rows, bare, pixels, repeats, holder))
+        write_section(out, page(rows, bare, pixels, repeats, clock))
 
 
 if __name__ == "__main__":

@@ -96,14 +96,14 @@ def main(
     counts: Annotated[str, typer.Option(help="Numbers of styles, separated by commas.")] = "1,2,4,8",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 10,
     repeats: Annotated[int, typer.Option(help="Rounds, of which the median counts.")] = 3,
-    holder: Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")] = "wall",
+    clock: Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")] = "wall",
     out: Annotated[Path, typer.Option(help="The page whose section is written.")] = Path("docs/speed.md"),
 ) -> None:
     """Measure, print the table, and write it to a page."""
     device = choose_device("auto")
     model = load_model(Base(model=base), choose_format("auto", device, small=base == "starter"), device)
     order = Order(("a fox",), (1,), steps=steps, guidance=3.0, size=(model.resolution, model.resolution))
-    now = time.process_time if holder == "cpu" else time.perf_counter
+    now = time.process_time if clock == "cpu" else time.perf_counter
     list(draw(model, replace(order, steps=2)))
     rows = []
     for count in map(int, counts.split(",")):
@@ -123,7 +123,7 @@ def main(
         "one picture with each of so many styles (LoRA r16, LoRA r8, LoHA r4, LoKr f8 in turn, attention and "
         "feed-forward layers). *Switched* puts each on and takes it off, *fused* writes it into the weights and puts "
         "these back, *batched* draws all at once, each image with its own. "
-        f"Median of {repeats} rounds, {'wall time' if holder == 'wall' else 'CPU time of the process'}.",
+        f"Median of {repeats} rounds, {'wall time' if clock == 'wall' else 'CPU time of the process'}.",
         "",
         f"Written by `python -m benchmarks.styles_batch` on {datetime.date.today():%d %B %Y}: {machine()}; "
         f"torch {torch.__version__}.",

@@ -75,8 +75,8 @@ def measure(row: Row, folder: Path) -> Figures:
     if row.preset == BASE:
         return _measure_base(build_config(find_preset("lora").settings_for(STARTER), options), unseen, folder)
     config = build_config(settings(row), options)
-    holder = _Clock()
-    result = train(config, folder / "runs", overwrite=True, listener=holder)
+    clock = _Clock()
+    result = train(config, folder / "runs", overwrite=True, listener=clock)
     with reopened(Run(result.run)) as found:
         session = found.session
         figures = _look(session.model, session.network, session.config, unseen, folder)
@@ -89,8 +89,8 @@ def measure(row: Row, folder: Path) -> Figures:
         parameters=result.parameters,
         bytes=size,
         seconds=result.seconds,
-        cpu_seconds=round(holder.spent, 2),
-        memory=holder.memory,
+        cpu_seconds=round(clock.spent, 2),
+        memory=clock.memory,
     )
 
 

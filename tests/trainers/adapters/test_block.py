@@ -155,8 +155,8 @@ def test_patterns_and_overrides_choose_blocks(unet):
 @pytest.mark.parametrize(
     ("method", "targets", "words"),
     [
-        (Adapter(), {"unet": ("*.to_k",)}, r"pattern '\*\.to_k' matches no block of unet: adapter .* attn1, attn2"),
-        (Adapter(form="pfeiffer"), {"unet": "attn"}, "preset 'attn' selects no block of unet: adapter .* on ff, mlp"),
+        (Adapter(), {"unet": ("*.to_k",)}, r"pattern '\*\.to_k' matches no block of unet: adapter .* cross-attention"),
+        (Adapter(form="pfeiffer"), {"unet": "attn"}, "preset 'attn' selects no block of unet: adapter .* feed-forward"),
         (Prompts(), {"unet": ("*.ff",)}, r"a block's name is '[\w.]+\.attn2'"),
         (KronABlock(), {"unet": "attn-mlp", "blocks": {"*.attn1": BlockOverride(learning_rate=0)}}, "matches none of"),
     ],

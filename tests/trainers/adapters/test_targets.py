@@ -104,7 +104,7 @@ def test_overrides_by_block_and_the_first_match_wins():
 
     network = attach_to(unet(), METHOD, targets=targets)
     placed = {site.path: site.placed[0] for site in network.sites}
-    assert placed["mid_block.attn1.to_q"].values()["A"].shape == (8, 8)
+    assert placed["mid_block.attn1.to_q"].theta["A"].shape == (8, 8)
     assert placed["mid_block.attn1.to_q"].learning_rate == 0.5
     assert {method.rank for method in network.methods} == {2, 4, 8}
 

@@ -192,7 +192,7 @@ def test_names_of_other_tools_on_sdxl(bases, styles):
     model = bases["sdxl"]
     network = apply_styles(parts_of(model), "sdxl", [(read_style(styles["sdxl-lora"]), 1.0)])
     expected = output(model)
-    stored = {site.name: dict(site.placed[0].values()) for site in network.sites if site.part == "unet"}
+    stored = {site.name: dict(site.placed[0].theta) for site in network.sites if site.part == "unet"}
     network.remove()
     for prefix in ("lora_unet_", "lycoris_"):
         tensors = {key: t for key, t in load_file(styles["sdxl-lora"]).items() if not key.startswith("lora_unet_")}
@@ -239,7 +239,7 @@ def test_names_of_every_tool_mean_the_same(bases, styles, spelling):
             path=site.path, _path=site.path.replace(".", "_"), original=original,
             whole=whole, _whole=whole.replace(".", "_"), short=whole.removeprefix("text_model."),
         )  # fmt: skip
-        theta = site.placed[0].values()
+        theta = site.placed[0].theta
         tensors |= {f"{stem}.lora_B.weight": theta["up"].clone(), f"{stem}.lora_A.weight": theta["down"].clone()}
         assert part_of(stem) == site.part
     network.remove()

@@ -23,7 +23,6 @@ from trainers.formats.clients.diffusers import exact_low_rank, plain_size
 from trainers.formats.inspect import glance_at
 from trainers.formats.layout import build_update, by_layer
 from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_COUNTED, check_shapes, check_sizes
-from trainers.formats.pack import pack
 from trainers.formats.read import Style, read_outline
 
 Shape = tuple[int, ...]
@@ -137,7 +136,7 @@ def test_a_rank_beyond_the_layers_is_never_multiplied_out(tensors):
         assert stack({0: update}, update.shape, 1) == (None, {0: update})
         assert exact_low_rank(update).rank == 24 and plain_size(update) == 24 * (32 + 24)
         assert merge_svd([update], torch.ones(32, 24), 2).change.rank == 2
-        pack(update, 1.0, "fp32", "here")
+        update.portable().file_tensors(1.0)
     assert making.most <= in_file, f"{making.most:,} numbers from {in_file:,}"
 
 

@@ -115,7 +115,7 @@ def test_a_small_difference_of_large_numbers_outlives_16_bits(bases, tmp_path, p
     network = trained(model, TLoRA(rank=4, alpha=3.0, orthogonal=orthogonal), UNET)
     draw = torch.Generator().manual_seed(5)
     for site in network.sites if orthogonal else ():
-        theta = site.placed[0].values()
+        theta = site.placed[0].theta
         for name in "ABS":
             moved = 1e-3 * torch.randn(theta[name].shape, generator=draw)  # what steps of 1e-4 move
             theta[name].data.copy_(theta[f"{name}0"] + moved)

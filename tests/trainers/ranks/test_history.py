@@ -21,7 +21,7 @@ def test_the_rank_of_a_layer_is_what_its_method_uses():
     ):
         network = attach_to(make_layers(), method)
         with torch.no_grad():
-            network.sites[1].placed[0].values()[name].copy_(values)
+            network.sites[1].placed[0].theta[name].copy_(values)
         found = current_ranks(network)
         assert list(found) == [site.name for site in network.sites] and found[network.sites[1].name] == rank
     assert current_ranks(attach_to(make_layers(), LoRA(rank=4))) == {}
@@ -30,7 +30,7 @@ def test_the_rank_of_a_layer_is_what_its_method_uses():
 def test_the_rank_of_a_dylora_holds_nine_tenths_of_its_change():
     network = attach_to(make_layers(), DyLoRA(rank=6, alpha=3.0, unit=2))
     (first, second, *_), draw = network.sites, torch.Generator().manual_seed(0)
-    theta = first.placed[0].values()
+    theta = first.placed[0].theta
     with torch.no_grad():
         for band, size in enumerate((1.0, 0.6, 0.2)):
             theta[f"B{band}"].copy_(size * torch.randn(theta[f"B{band}"].shape, generator=draw))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from tests.trainers.tiny_runs import equal, events_of, files_in, state_of, style_metadata, style_tensors
+from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS
 from trainers.adapters.methods import LoRA
 from trainers.config.config import Config
@@ -52,9 +54,8 @@ def test_a_step_that_leaves_out_every_layer_changes_nothing(quick, tmp_path):
             assert equal(*({n: t for n, t in state_of(run, s).items() if "network" in n} for s in (step - 1, step)))
 
 
-@dataclass(frozen=True, config=SETTINGS)
-class Recording(LoRA):
-    """A LoRA that writes down when it is called; the calls are the class's, since a method's values are frozen."""
+class RecordingHooks(TrainingHooks):
+    """Hooks that write down when they are called."""
 
     def begin_step(self, network, step):
         CALLS.append(("begin_step", step.number))
@@ -73,9 +74,14 @@ class Recording(LoRA):
     def after_step(self, network, step):
         CALLS.append(("after_step", step.number))
 
-    def finish(self, network):
-        assert not network.holder.context.training
-        CALLS.append(("finish", len(network.sites)))
+
+@dataclass(frozen=True, config=SETTINGS)
+class Recording(LoRA):
+    """A LoRA with those hooks."""
+
+    @property
+    def hooks(self):
+        return RecordingHooks()
 
 
 CALLS: list[tuple[str, int]] = []
@@ -86,15 +92,14 @@ def test_the_hooks_of_a_method_are_called_in_order(quick, tmp_path):
     CALLS.clear()
     PENALTIES.clear()
     config = quick({"train": {"accumulation": 2}})
-    plain = train(config, tmp_path / "plain")
+    train(config, tmp_path / "plain")
     method = Recording(rank=3, alpha=2.0)
     train(config.model_copy(update={"method": method}), tmp_path)
-    sites = len(style_tensors(plain.style)) // 3
     steps = [
         [("begin_step", s), ("penalty", 2 * s), ("penalty", 2 * s + 1), ("after_backward", s), ("after_step", s)]
         for s in (0, 1)
     ]
-    assert [*steps[0], *steps[1], ("finish", sites)] == CALLS
+    assert [*steps[0], *steps[1]] == CALLS
     (bare, _), (first, second) = (events_of(Run(out / "dusk"), "step") for out in (tmp_path / "plain", tmp_path))
     assert first["loss"] == bare["loss"] and "penalty" not in bare  # what is shown compares between methods
     assert first["penalty"] == pytest.approx(PENALTIES[0], rel=1e-3) and first["penalty"] > 0 < second["penalty"]
@@ -107,12 +112,21 @@ class Overflowing(LoRA):
     theta_at: int = -1
     gradient_at: int = -1
 
+    @property
+    def hooks(self):
+        return OverflowingHooks(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class OverflowingHooks(TrainingHooks):
+    method: Overflowing
+
     def after_backward(self, network, step):
-        if step.number == self.gradient_at:
+        if step.number == self.method.gradient_at:
             next(p for p in network.parameters() if p.grad is not None).grad[0] = float("nan")
 
     def after_step(self, network, step):
-        if step.number == self.theta_at:
+        if step.number == self.method.theta_at:
             with torch.no_grad():
                 network.sites[0].thetas[0].B[0] = float("inf")
 

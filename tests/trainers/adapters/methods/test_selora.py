@@ -14,7 +14,7 @@ from tests.trainers.adapters.training import take_steps
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
 from trainers.adapters.methods import SeLoRA
-from trainers.adapters.methods.selora import GROWN, TRIED, UNUSED, fisher_information, fisher_ratios
+from trainers.adapters.methods.selora import GROWN, TRIED, UNUSED, SeLoRAHooks, fisher_information, fisher_ratios
 from trainers.adapters.network import Network
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.config import Train
@@ -124,12 +124,12 @@ def test_a_trial_and_a_growth_leave_the_loss_as_it_is():
 
 
 def test_no_growth_of_a_training_moves_what_the_network_gives(monkeypatch):
-    net, x, after_backward = make_layers(), make_input(), SeLoRA.after_backward
+    net, x, after_backward = make_layers(), make_input(), SeLoRAHooks.after_backward
     network = attach_to(net, replace(ALWAYS, interval=2, threshold=1.01))
     jumps: list[float] = []
 
     @torch.no_grad()
-    def watched(self: SeLoRA, network: Network, step: Step) -> None:
+    def watched(self: SeLoRAHooks, network: Network, step: Step) -> None:
         ranks, now = grown(network), network.holder.context
         tried = net(x)
         network.holder.context = ForwardContext()
@@ -139,7 +139,7 @@ def test_no_growth_of_a_training_moves_what_the_network_gives(monkeypatch):
             jumps.extend((other - before).abs().max().item() for other in (tried, net(x)))
         network.holder.context = now
 
-    monkeypatch.setattr(SeLoRA, "after_backward", watched)
+    monkeypatch.setattr(SeLoRAHooks, "after_backward", watched)
     bare = net(x).detach()
     take_steps(network, lambda: loss_of(net), 16, Train(learning_rate=1e-2, weight_decay=0.3))
     assert len(jumps) >= 2 * 3 and max(jumps) < 1e-6

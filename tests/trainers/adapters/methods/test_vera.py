@@ -116,16 +116,16 @@ def test_what_its_vectors_span_is_fitted_and_needs_both_of_them():
     draw = torch.Generator().manual_seed(1)
     method = VeRA(rank=6, d_initial=0.3)
     site, without_d, without_b = (put_on(nn.Linear(12, 20), method) for _ in range(3))
-    theta = site.placed[0].theta
+    theta = site.placed[0].module
     with torch.no_grad():
         theta.d.copy_(2 * torch.rand(6, generator=draw))
         theta.b.copy_(torch.randn(20, generator=draw))
         target = site.dense()
         theta.d.fill_(0.3)
         theta.b.zero_()
-        without_b.placed[0].theta.b.fill_(1.0)
-    without_d.placed[0].theta.d.requires_grad_(False)
-    without_b.placed[0].theta.b.requires_grad_(False)
+        without_b.placed[0].module.b.fill_(1.0)
+    without_d.placed[0].module.d.requires_grad_(False)
+    without_b.placed[0].module.b.requires_grad_(False)
     assert fit(site, target) < 1e-6
     assert fit_of(without_d, target) > 0.1 and fit_of(without_b, target) > 0.1
 
