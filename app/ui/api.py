@@ -117,7 +117,7 @@ class Api:
 
         def change(now: Draft) -> Draft:
             nonlocal changed
-            new = edits.with_captions(edits.with_trigger(now, trigger) if trigger else now, wanted, "{} changed.")
+            new = edits.with_captions(edits.with_trigger(now, trigger) if trigger else now, wanted)
             changed = sum(one.caption != two.caption for one, two in zip(now.pictures, new.pictures, strict=True))
             return new
 
@@ -135,9 +135,7 @@ class Api:
         known = self._known(draft, request)
         wanted = texts_of(images, "images", NAME_LETTERS) or [one.id for one in known.pictures]
         _check_there(known, wanted)
-        self.services.drafts.change(
-            self._key(draft, request), lambda now: edits.settled(edits.without(now, wanted, "Taken out."))
-        )
+        self.services.drafts.change(self._key(draft, request), lambda now: edits.settled(edits.without(now, wanted)))
         return {"removed": len(set(wanted))}
 
     @kindly

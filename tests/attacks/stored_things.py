@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from app.jobs.process import own_identity
 from app.jobs.store import TRAIN, NewJob
 from app.jobs.trash.trash import CONTENT, DRAWING, RUN, STYLE, Trash, new_item
-from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture, Undo
+from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
 from app.studio.dataset.uploads import take_folder
 from app.studio.generation.form import Desk
 from app.studio.generation.generation import Record
@@ -176,8 +176,6 @@ def _hostile(things: Things, draft: Draft) -> Draft:
         trigger=things.long("trigger"),
         name=things.long("called"),
         prompts=(things.long("preview"),),
-        undo=(Undo(said=things.long("undo")),),
-        notice=things.long("notice"),
         choices=draft.choices.model_copy(update={"settings": {"base.revision": things.long("setting")}}),
     )
 

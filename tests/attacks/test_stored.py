@@ -110,7 +110,7 @@ def at_styles(visitor: Looking, things: Things) -> None:
 
 
 def at_pictures(visitor: Looking, things: Things) -> None:
-    visitor.at("", "name", "caption", "rival", "left", "reason", "trigger", "undo", "notice")
+    visitor.at("", "name", "caption", "rival", "left", "reason", "trigger")
     visitor.page.get_by_role("link", name="Next: style").click()
     visitor.page.get_by_role("link", name="Next: start").click()
     visitor.sees("called", "preview")

@@ -23,7 +23,6 @@ from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.edits import written
 from app.studio.public_files import link_or_copy
 from app.studio.queue import Queue
-from app.ui.components import text as words
 from trainers.errors import VelaturaError
 
 ASKED, PICTURES = "asked.json", "pictures"
@@ -38,7 +37,8 @@ class Progress:
     phase: Phase = "none"
     done: int = 0
     of: int = 0
-    sentence: str = ""
+    message: str = ""
+    """What a waiting job waits for, what one at work says, or why one has failed; "" where it does not say."""
     details: str = ""
 
     @property
@@ -141,16 +141,15 @@ def _put(draft: Draft, fresh: dict[str, str], asked: dict[str, Any]) -> Draft:
 def _progress(view: View, done: int, of: int) -> Progress:
     match view.state:
         case State.QUEUED:
-            return Progress("waiting", 0, of, words.WRITING_WAITS.format(view.line.rstrip(".")))
+            return Progress("waiting", 0, of, view.line)
         case State.FINISHED:
-            return Progress("done", done, of, words.captions_written(done))
+            return Progress("done", done, of)
         case State.CANCELLED:
-            return Progress("stopped", done, of, words.CAPTIONS_STOPPED.format(done, of))
+            return Progress("stopped", done, of)
         case state if state in ENDED:
-            sentence = view.summary.message if state == State.FAILED else words.CAPTIONS_ENDED.format(done, of)
-            return Progress("failed", done, of, sentence, _log(view))
+            return Progress("failed", done, of, view.summary.message if state == State.FAILED else "", _log(view))
     share = view.summary.share if view.summary.share[1] else (done, of)
-    return Progress("writing", *share, view.summary.message or words.STARTING)
+    return Progress("writing", *share, view.summary.message)
 
 
 def _log(view: View) -> str:

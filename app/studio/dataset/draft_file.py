@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from trainers.errors import VelaturaError
 
-VERSION = 3
+VERSION = 4
 VERSION_KEY = "schema_version"
 Table = dict[str, Any]
 
@@ -37,7 +37,31 @@ def _to_3(table: Table) -> Table:
     return {"key": "", **table}
 
 
-MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2, 2: _to_3}
+_KINDS = {"changed.": "changed", "written.": "written", "read from files.": "read", "cleared.": "cleared"}
+"""How the sentence ended that version 3 kept of a change; that of a removal was any other."""
+
+
+def _to_4(table: Table) -> Table:
+    """Version 3 kept sentences: on each change, and on what was restored of a damaged file."""
+    steps, pictures = table.get("undo"), table.get("pictures")
+    if isinstance(steps, list):
+        steps = [_with_kind(step) if isinstance(step, dict) else step for step in steps]
+    restored = None
+    if table.get("notice") and isinstance(pictures, list):
+        without = sum(isinstance(one, dict) and not one.get("caption") for one in pictures)
+        restored = {"pictures": len(pictures), "without_caption": without}
+    kept = {name: value for name, value in table.items() if name != "notice"}
+    return {"restored": restored, **kept, **({"undo": steps} if "undo" in table else {})}
+
+
+def _with_kind(step: Table) -> Table:
+    said = str(step.get("said", ""))
+    kind = next((kind for end, kind in _KINDS.items() if said.endswith(end)), "")
+    kept = {name: value for name, value in step.items() if name != "said"}
+    return {"kind": kind or ("removed" if step.get("removed") else "changed"), **kept}
+
+
+MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2, 2: _to_3, 3: _to_4}
 """By version, what makes the next one of it. A draft without a version is of the first."""
 
 

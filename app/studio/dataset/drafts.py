@@ -25,7 +25,6 @@ from app.studio.accounts.people import login_of_key
 from app.studio.dataset.draft_file import VERSION, captions_in, read_table, salvage, version_of
 from app.studio.dataset.draft_trash import forget, returned, take_back, throw_away
 from app.studio.paths import Paths
-from app.ui.components import text
 from trainers.errors import VelaturaError
 from trainers.runs.run import whole_file
 
@@ -62,19 +61,30 @@ class LeftOut(_Part):
     reason: str
 
 
+Change = Literal["changed", "written", "read", "removed", "cleared"]
+"""A step that can be taken back: captions changed, written by a model or read from files; pictures out, one or all."""
+
+
 class Undo(_Part):
     """How to take back one change."""
 
     id: str = ""
     """Of a step that is still being added to."""
-    said: str
-    """What was done, in words: `3 captions changed.`"""
+    kind: Change
+    """What was done."""
     captions: dict[str, tuple[str, str]] = {}
     """By picture: (before, after)."""
     removed: tuple[tuple[int, Picture], ...] = ()
     """Pictures with their places, in ascending order."""
     trigger: str = ""
     """The trigger word that was cleared with them."""
+
+
+class Restored(_Part):
+    """What was found of a draft whose file was damaged."""
+
+    pictures: int
+    without_caption: int
 
 
 class Choices(_Part):
@@ -117,8 +127,8 @@ class Draft(_Part):
     """The run whose pictures and settings these were."""
     aside: Draft | None = None
     """What was being prepared when that run was cloned."""
-    notice: str = ""
-    """What has to be said about the file itself, until somebody has read it."""
+    restored: Restored | None = None
+    """What was found in the draft's damaged file, until somebody has read that."""
     started: tuple[str, str] | None = None
     """Of the last start: the mark that the page gave it, and the run that came of it."""
 
@@ -146,7 +156,7 @@ class Drafts:
     def read(self, key: str) -> Draft:
         """The draft of `key`; a new one, kept nowhere yet, where there is none.
 
-        A damaged file is set aside and what can be restored takes its place, which the draft's `notice` says. Raises
+        A damaged file is set aside and what can be restored takes its place, which `restored` counts. Raises
         NewerDraftError for a draft of a newer Velatura, OSError where the file cannot be reached.
         """
         file = self._file(key)
@@ -234,9 +244,9 @@ class Drafts:
         ]
         for one in pictures:
             self._draw_preview(draft, one)
-        said = text.draft_restored(len(pictures), sum(not one.caption for one in pictures))
+        found_again = Restored(pictures=len(pictures), without_caption=sum(not one.caption for one in pictures))
         revision = max(draft.revision + 1, found.get("revision", 0)) + 1  # above what a page may have seen of it
-        return draft.with_(pictures=tuple(pictures), revision=revision, notice=said)
+        return draft.with_(pictures=tuple(pictures), revision=revision, restored=found_again)
 
     def _draw_preview(self, draft: Draft, picture: Picture) -> None:
         place = self.previews(draft) / f"{picture.id}.webp"

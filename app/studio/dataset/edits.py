@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.studio.dataset.drafts import Draft, LeftOut, Picture, Undo
-from app.units import counted
+from app.studio.dataset.drafts import Change, Draft, LeftOut, Picture, Undo
 from trainers.data.captions import one_line
 
 MOST_LETTERS = 2000
@@ -31,8 +30,8 @@ def with_rival(draft: Draft, identifier: str, take: bool) -> Draft:
     return _replaced(draft, picture.model_copy(update={"caption": caption, "rival": ""}))
 
 
-def with_captions(draft: Draft, captions: Mapping[str, str], said: str) -> Draft:
-    """Write several captions in one step that can be taken back; `said` counts them: `{} changed.`"""
+def with_captions(draft: Draft, captions: Mapping[str, str], kind: Change = "changed") -> Draft:
+    """Write several captions in one step that can be taken back."""
     before = {picture.id: picture.caption for picture in draft.pictures}
     wanted = {identifier: clean(text) for identifier, text in captions.items()}
     changes = {
@@ -46,19 +45,19 @@ def with_captions(draft: Draft, captions: Mapping[str, str], said: str) -> Draft
         picture.model_copy(update={"caption": changes[picture.id][1]}) if picture.id in changes else picture
         for picture in draft.pictures
     )
-    step = Undo(said=said.format(counted(len(changes), "caption")), captions=changes)
+    step = Undo(kind=kind, captions=changes)
     return draft.with_(pictures=pictures, undo=(*draft.undo, step))
 
 
 def written(draft: Draft, captions: Mapping[str, str], step_id: str) -> Draft:
     """Write captions as a model gives them one after the other; all with the same `step_id` are taken back together."""
-    once = with_captions(draft.with_(undo=()), captions, "{}")
+    once = with_captions(draft.with_(undo=()), captions)
     if not once.undo:
         return draft
     place = next((k for k, step in enumerate(draft.undo) if step.id == step_id), len(draft.undo))
     begun = draft.undo[place].captions if place < len(draft.undo) else {}
     changes = begun | once.undo[0].captions
-    step = Undo(id=step_id, said=f"{counted(len(changes), 'caption')} written.", captions=changes)
+    step = Undo(id=step_id, kind="written", captions=changes)
     return once.with_(undo=(*draft.undo[:place], step, *draft.undo[place + 1 :]))
 
 
@@ -70,13 +69,13 @@ def replacements(draft: Draft, find: str, replace: str) -> dict[str, str]:
     return {picture.id: changed[picture.id] for picture in draft.pictures if changed[picture.id] != picture.caption}
 
 
-def without(draft: Draft, identifiers: Sequence[str], said: str) -> Draft:
+def without(draft: Draft, identifiers: Sequence[str], kind: Change = "removed") -> Draft:
     """Take pictures out; they can be brought back."""
     gone = tuple((place, one) for place, one in enumerate(draft.pictures) if one.id in identifiers)
     if not gone:
         return draft
     kept = tuple(one for one in draft.pictures if one.id not in identifiers)
-    return draft.with_(pictures=kept, undo=(*draft.undo, Undo(said=said, removed=gone)))
+    return draft.with_(pictures=kept, undo=(*draft.undo, Undo(kind=kind, removed=gone)))
 
 
 def settled(draft: Draft) -> Draft:
@@ -87,7 +86,7 @@ def settled(draft: Draft) -> Draft:
 
 def emptied(draft: Draft) -> Draft:
     """Start afresh; the pictures can be brought back."""
-    bare = without(draft, [one.id for one in draft.pictures], "Everything was cleared.")
+    bare = without(draft, [one.id for one in draft.pictures], "cleared")
     if bare.undo:
         last = bare.undo[-1].model_copy(update={"trigger": draft.trigger})
         bare = bare.with_(undo=(*bare.undo[:-1], last))
@@ -122,8 +121,8 @@ def dismissed(draft: Draft, identifier: str) -> Draft:
 
 
 def notice_read(draft: Draft) -> Draft:
-    """Let go of what was said about the draft's file."""
-    return draft.with_(notice="")
+    """Let go of what was said about the draft's damaged file."""
+    return draft.with_(restored=None)
 
 
 def with_trigger(draft: Draft, text: str) -> Draft:

@@ -132,7 +132,7 @@ def _take_caption(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Dra
         return refuse(drafts, key, upload.name, why_not_kept(error))
     if text is None:
         return refuse(drafts, key, upload.name, "This text is too long for a caption.")
-    return drafts.change(key, lambda now: with_captions(now, dict.fromkeys(found, text), "{} read from files."))
+    return drafts.change(key, lambda now: with_captions(now, dict.fromkeys(found, text), "read"))
 
 
 def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], wrong: Sequence[LeftOut] = ()) -> Draft:

@@ -79,10 +79,6 @@ CAPTION_HINT = (
 )
 WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH, UNDO = "Write captions for me", "Find and replace", "Start fresh", "Undo"
 FIND, REPLACE_WITH, REPLACE = "Find", "Replace with", "Replace"
-STARTING = "Starting …"
-WRITING_WAITS = "It begins when the computer is free: {}."
-CAPTIONS_STOPPED = "Stopped after {} of {}. What was written is here."
-CAPTIONS_ENDED = "Writing ended after {} of {}. What was written is here; the details say why it ended."
 NOTHING_FOUND = "No caption holds this. Capital and small letters count."
 CLOSE = "Close"
 MODEL, WHICH = "Who writes them", "For which pictures"
@@ -128,17 +124,6 @@ def still_here(pictures: int, changed: float, now: float) -> str:
     )
 
 
-def draft_restored(pictures: int, without: int) -> str:
-    """What is said to somebody whose draft was in a damaged file."""
-    if not pictures:
-        return "Your draft's file was damaged, and nothing in it could be read. The file is kept."
-    captions = f"; {without} of them without a caption" if without else ", with their captions"
-    return (
-        "Your draft's file was damaged. The file is kept, and what could be read is back: "
-        f"{counted(pictures, 'picture')}{captions}. Check them before you go on."
-    )
-
-
 def cloned(run: str, aside: int) -> str:
     """What is said over a clone of a run; `aside` is how many pictures were being prepared before."""
     kept = KEPT_ASIDE.format(counted(aside, "picture"), "is" if aside == 1 else "are") if aside else ""
@@ -155,8 +140,3 @@ def too_many_wrong(wait: float) -> str:
     minutes = math.ceil(wait / 60)
     left = counted(math.ceil(wait), "second") if wait < 60 else counted(minutes, "minute")
     return f"Too many wrong passwords. Try again in {left}."
-
-
-def captions_written(done: int) -> str:
-    """What is said when a captioner has done all."""
-    return f"{counted(done, 'caption')} written. Read them once: a model does not know what matters to you."

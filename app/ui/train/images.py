@@ -24,6 +24,7 @@ from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
 from app.ui.train import images_view
 from app.ui.train.caption_tools import build_tools, preview, progress
 from app.ui.train.samples_view import build_strips
+from app.ui.train.text import captions_line, draft_restored
 from app.ui.web.html import arrivals, banner, button, heading, text
 from trainers.data.captioning import CAPTIONERS
 from trainers.data.sample_sets import read_sets
@@ -83,7 +84,7 @@ class PicturesStep:
         key, said = key_of(request), self._clone(request)
         draft = self.services.drafts.look(key)
         shown = self._whole(draft) | {self.tools: {"trigger": draft.trigger}}
-        if said or draft.aside or draft.notice:
+        if said or draft.aside or draft.restored:
             shown[self.notice] = said or _notice(draft) or _aside(draft)
         elif draft.pictures and time.time() - draft.changed > LONG_AGO:
             back = words.still_here(len(draft.pictures), draft.changed, time.time())
@@ -151,7 +152,7 @@ class PicturesStep:
         find, replace = said(event, "find"), said(event, "replace")
 
         def change(draft: Draft) -> Draft:
-            return edits.with_captions(draft, edits.replacements(draft, find, replace), "{} changed.")
+            return edits.with_captions(draft, edits.replacements(draft, find, replace))
 
         shown = self._do(request, event, change)
         again = preview(self.services.drafts.read(key_of(request)), find, replace)
@@ -222,8 +223,7 @@ class PicturesStep:
         return shown
 
     def _without(self, draft: Draft, identifier: str) -> Draft:
-        numbers = {picture.id: place for place, picture in enumerate(draft.pictures, 1)}
-        return edits.without(draft, [identifier], f"Picture {numbers.get(identifier, '')} was taken out.")
+        return edits.without(draft, [identifier])
 
     def _do(self, request: gr.Request, event: gr.EventData, change: Callable[[Draft], Draft]) -> Shown:
         """Change the draft and show what differs; all of it to a page that did not know the newest state."""
@@ -241,7 +241,7 @@ class PicturesStep:
         shown = self._whole(after, number(event, "count"))
         if before.tab not in (tab, "writer"):
             shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
-        return shown | {self.notice: _notice(after)} if after.notice else shown
+        return shown | {self.notice: _notice(after)} if after.restored else shown
 
     def _take(self, key: str, files: list[dict[str, Any]], folder: Path) -> None:
         arrived = [file for file in files if isinstance(file.get("path"), str)]
@@ -276,7 +276,7 @@ class PicturesStep:
         }
 
     def _writing(self, state: Progress) -> Shown:
-        said = state.sentence
+        said = captions_line(state)
         if state.busy:
             shown = progress(state.done, state.of, said, words.STOP)
         elif state.phase == "failed":
@@ -292,7 +292,11 @@ class PicturesStep:
 
 def _notice(draft: Draft) -> str:
     """What has to be said about the draft's file, until somebody has read it."""
-    return banner(draft.notice, button(words.READ_IT, "read-notice"), kind="problem") if draft.notice else ""
+    return (
+        banner(draft_restored(draft.restored), button(words.READ_IT, "read-notice"), kind="problem")
+        if draft.restored is not None
+        else ""
+    )
 
 
 def _aside(draft: Draft, clone_of: str = "") -> str:

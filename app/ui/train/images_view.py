@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.studio.dataset.checks import Note, Report
 from app.studio.dataset.drafts import Draft, Drafts, Picture
 from app.ui.components import text as words
+from app.ui.train.text import undo_line
 from app.ui.web.html import button, file_address, icon, text
 
 ACTIONS = {
@@ -57,7 +58,7 @@ def undo(draft: Draft) -> str:
     if not draft.undo:
         return ""
     return (
-        f'<div class="undo"><span role="status">{text(draft.undo[-1].said)}</span>'
+        f'<div class="undo"><span role="status">{text(undo_line(draft.undo[-1]))}</span>'
         f"{button(words.UNDO, 'undo', kind='small', drawing='undo')}</div>"
     )
 

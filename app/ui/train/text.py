@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.studio.dataset.caption_jobs import Progress
+from app.studio.dataset.drafts import Restored, Undo
 from app.studio.runs.estimates import Cost
-from app.units import readable_size, readable_time
+from app.units import counted, readable_size, readable_time
 
 TITLE = "What should it learn?"
 AIM, CARE, METHOD, BASE = "What are your pictures?", "How much care?", "Which method?", "Base model"
@@ -178,3 +180,50 @@ def file_size(cost: Cost) -> str:
 def time_and_size(cost: Cost | None) -> str:
     """What a preset costs, on its card."""
     return f"{readable_time(cost.seconds)} · {file_size(cost)}" if cost is not None else NOT_MEASURED
+
+
+def undo_line(step: Undo) -> str:
+    """What a step has done that can be taken back."""
+    captions = counted(len(step.captions), "caption")
+    match step.kind:
+        case "written":
+            return f"{captions} written."
+        case "read":
+            return f"{captions} read from files."
+        case "cleared":
+            return "Everything was cleared."
+        case "removed" if len(step.removed) == 1:
+            return f"Picture {step.removed[0][0] + 1} was taken out."
+        case "removed":
+            return f"{counted(len(step.removed), 'picture')} were taken out."
+    return f"{captions} changed."
+
+
+def draft_restored(found: Restored) -> str:
+    """What is said to somebody whose draft was in a damaged file."""
+    if not found.pictures:
+        return "Your draft's file was damaged, and nothing in it could be read. The file is kept."
+    without = found.without_caption
+    captions = f"; {without} of them without a caption" if without else ", with their captions"
+    return (
+        "Your draft's file was damaged. The file is kept, and what could be read is back: "
+        f"{counted(found.pictures, 'picture')}{captions}. Check them before you go on."
+    )
+
+
+def captions_line(now: Progress) -> str:
+    """How far the captions are that a model writes; empty where it writes none."""
+    match now.phase:
+        case "waiting":
+            return f"It begins when the computer is free: {now.message.rstrip('.')}."
+        case "writing":
+            return now.message or "Starting …"
+        case "stopped":
+            return f"Stopped after {now.done} of {now.of}. What was written is here."
+        case "done":
+            written = counted(now.done, "caption")
+            return f"{written} written. Read them once: a model does not know what matters to you."
+        case "failed":
+            here = f"Writing ended after {now.done} of {now.of}. What was written is here"
+            return now.message or f"{here}; the details say why it ended."
+    return ""

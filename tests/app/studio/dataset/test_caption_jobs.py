@@ -12,6 +12,7 @@ from app.studio.dataset.caption_jobs import CaptionJobs, Progress
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.queue import Queue
+from app.ui.train.text import undo_line
 from tests.trainers.data.captioners import write_tagger
 
 KEY = "visitor:someone"
@@ -73,12 +74,12 @@ def test_only_empty_captions_are_written_and_undone_together(
     state = finished(caption_jobs)
     assert (state.phase, state.done, state.of) == ("done", 2, 2)
     assert captions(drafts) == ["A fox", "blue sky", "green tree"]
-    assert drafts.read(KEY).undo[-1].said == "2 captions written."
+    assert undo_line(drafts.read(KEY).undo[-1]) == "2 captions written."
     drafts.change(KEY, edits.undone)
     assert captions(drafts) == ["A fox", "", ""]
     assert finished(caption_jobs).phase == "done"
     assert captions(drafts) == ["A fox", "", ""], "what was taken back does not come again"
-    drafts.change(KEY, lambda now: edits.with_captions(now, {one.id: "x" for one in now.pictures}, "{}"))
+    drafts.change(KEY, lambda now: edits.with_captions(now, {one.id: "x" for one in now.pictures}))
     assert caption_jobs.start(KEY, "wd14", only_empty=True) == 0
 
 
@@ -113,15 +114,15 @@ def test_a_model_that_cannot_be_had_is_one_sentence(drafts: Drafts, draft: Draft
     caption_jobs.start(KEY, "blip", only_empty=True)
     state = finished(caption_jobs)
     assert state.phase == "failed" and state.done == 0
-    assert state.sentence.startswith("BLIP is not on this computer and there is no network. Write captions by hand")
-    assert "Traceback" in state.details and "Traceback" not in state.sentence
+    assert state.message.startswith("BLIP is not on this computer and there is no network. Write captions by hand")
+    assert "Traceback" in state.details and "Traceback" not in state.message
 
 
 def test_a_writer_waits_for_its_turn_and_says_so(drafts: Drafts, draft: Draft) -> None:
     idle = CaptionJobs(drafts, Queue(drafts.paths))
     assert idle.start(KEY, "wd14", only_empty=False) == 3
     state = idle.look(KEY)
-    assert (state.phase, state.of) == ("waiting", 3) and "1st in line" in state.sentence
+    assert (state.phase, state.of) == ("waiting", 3) and "1st in line" in state.message
     idle.stop(KEY)
     assert idle.look(KEY).phase == "stopped"
     assert captions(drafts) == ["A fox", "", ""]

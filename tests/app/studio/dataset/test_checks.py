@@ -77,7 +77,7 @@ def test_what_was_measured_outlives_the_studio(drafts: Drafts, draft: Draft) -> 
 
 
 def test_few_pictures_are_said_once(drafts: Drafts, draft: Draft) -> None:
-    few = drafts.change(KEY, lambda now: edits.without(now, [one.id for one in now.pictures[2:]], "gone"))
+    few = drafts.change(KEY, lambda now: edits.without(now, [one.id for one in now.pictures[2:]]))
     (general,) = Checker(drafts).report(few).general
     assert general.sentence == "There are only 2 pictures."
     assert "There are only 2 pictures." in images_view.general(Checker(drafts).report(few))

@@ -84,7 +84,7 @@ def test_what_is_kept_aside_and_what_comes_back_count(drafts: Drafts, tmp_path: 
     own = take_folder(drafts, KEY, write_pictures(tmp_path / "in", "fox.png", "owl.png", "toad.png"))
     everything, fox = size(drafts, own), own.pictures[0].id
     first = (drafts.pictures(own) / f"{fox}.png").stat().st_size
-    drafts.change(KEY, lambda now: edits.without(now, [fox], "gone"))
+    drafts.change(KEY, lambda now: edits.without(now, [fox]))
     drafts.change(KEY, lambda now: Draft(id=now.id, public=now.public, aside=now, clone_of="dusk"))
     assert kept_by(drafts, "ann") == Kept(everything - first, first)
     settle(drafts, "ann")

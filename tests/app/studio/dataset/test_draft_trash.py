@@ -33,7 +33,7 @@ def thrown(drafts: Drafts) -> list[TrashItem]:
 
 def take_out_for_good(drafts: Drafts, identifier: str) -> None:
     """Take a picture out, and go on until that cannot be undone."""
-    drafts.change(KEY, lambda now: edits.without(now, [identifier], "gone"))
+    drafts.change(KEY, lambda now: edits.without(now, [identifier]))
     for number in range(UNDO_STEPS):
         drafts.change(KEY, lambda now, text=f"fox {number}": edits.with_captions(now, {now.pictures[0].id: text}, "{}"))
 

@@ -12,9 +12,10 @@ from PIL import Image
 
 from app.studio.dataset import edits
 from app.studio.dataset.draft_file import VERSION, NewerDraftError
-from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts, Picture
+from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts, Picture, Restored
 from app.studio.dataset.uploads import take, take_folder
 from app.studio.paths import Paths, UploadFolder
+from app.ui.train.text import draft_restored, undo_line
 from tests.app.files import write_pictures
 from tests.faults import Fault, each_cut
 
@@ -55,7 +56,7 @@ def test_a_fault_at_any_change_leaves_the_draft_with_its_pictures_or_without_the
         draft = found.read(KEY)
         for one in draft.pictures:
             Image.open(found.pictures(draft) / f"{one.id}.png").load()
-        assert draft.notice == "", cut
+        assert draft.restored is None, cut
         (found.paths.drafts / draft.id / "draft.json").write_text("?")
         assert not any(one.id.startswith(".") for one in found.read(KEY).pictures), "what is half written is no picture"
         seen.append(captions(draft))
@@ -76,7 +77,7 @@ def place_of(drafts: Drafts, draft: Draft) -> Path:
 def test_a_field_of_later_is_passed_over(drafts, draft):
     place = place_of(drafts, draft)
     place.write_text(json.dumps(json.loads(place.read_text()) | {"later": 1}))
-    assert captions(drafts.read(KEY)) == captions(draft) and drafts.read(KEY).notice == ""
+    assert captions(drafts.read(KEY)) == captions(draft) and drafts.read(KEY).restored is None
 
 
 DAMAGE = {
@@ -100,12 +101,12 @@ def test_a_damaged_file_is_set_aside_and_nothing_is_lost(drafts, draft, damage):
     place.write_bytes(broken)
     restored = drafts.read(KEY)
     assert (captions(restored), restored.trigger) == (["a red fox", "owl", "toad"], "dusk")
-    assert restored.notice.startswith("Your draft's file was damaged.")
+    assert restored.restored == Restored(pictures=3, without_caption=0)
     assert restored.public == last.public and restored.revision > last.revision
     (aside,) = place.parent.glob("draft.damaged-*.json")
     assert aside.read_bytes() == broken
     again = drafts.change(KEY, edits.notice_read)
-    assert again == Drafts(drafts.paths).read(KEY) and again.notice == "" and again.pictures == restored.pictures
+    assert again == Drafts(drafts.paths).read(KEY) and again.restored is None and again.pictures == restored.pictures
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -123,7 +124,8 @@ def test_pictures_and_captions_are_found_again_without_a_state_of_before(drafts,
     assert len(list(drafts.previews(restored).glob("*.webp"))) == 3, "they can be looked at"
     kept = {"empty": 0, "zeros": 0, "no table": 0, "cut": 1, "zeros at its end": 3, "other bytes": 2}[damage]
     assert sum(one.caption != "" for one in restored.pictures) >= kept
-    assert restored.notice.endswith("before you go on.")
+    without = sum(not one.caption for one in restored.pictures)
+    assert restored.restored == Restored(pictures=3, without_caption=without)
 
 
 @settings(max_examples=60)
@@ -170,7 +172,7 @@ def test_a_draft_of_the_first_form_opens_and_is_kept_as_it_was(drafts, tmp_path)
     assert place.read_bytes() == content, "reading changes nothing"
     drafts.change(KEY, lambda now: edits.with_trigger(now, "dawn"))
     assert place.with_name("draft.v1.json").read_bytes() == content
-    assert json.loads(place.read_text())["schema_version"] == VERSION == 3
+    assert json.loads(place.read_text())["schema_version"] == VERSION == 4
     drafts.change(KEY, lambda now: edits.with_trigger(now, "noon"))
     assert place.with_name("draft.v1.json").read_bytes() == content
 
@@ -184,13 +186,42 @@ def test_a_draft_of_the_second_form_is_whose_key_it_is_once_it_is_changed(drafts
     ):
         draft = take_folder(drafts, key, write_pictures(tmp_path / "in", "fox.png"))
         place = place_of(drafts, draft)
-        table = {**json.loads(place.read_text()), "schema_version": 2}
+        table = {**json.loads(place.read_text()), "schema_version": 2, "notice": ""}
+        del table["restored"]
         assert table.pop("key") == owner
         place.write_text(json.dumps(table))
         assert drafts.read(key) == draft.with_(key="")
         drafts.change(key, lambda now: edits.with_trigger(now, "dawn"))
         assert json.loads(place.read_text())["key"] == owner
         assert json.loads(place.with_name("draft.v2.json").read_text()) == table
+
+
+def test_a_draft_of_the_third_form_says_in_its_own_words_what_was_done(drafts, tmp_path):
+    draft = take_folder(drafts, KEY, write_pictures(tmp_path / "in", "fox.png", "owl.png"))
+    fox, owl = draft.pictures
+    said = ["2 captions changed.", "1 caption written.", "1 caption read from files."]
+    steps = [{"id": "", "said": one, "captions": {fox.id: ["", "a"]}, "removed": [], "trigger": ""} for one in said]
+    for one in ("Picture 2 was taken out.", "Taken out.", "Everything was cleared."):
+        steps.append({"id": "", "said": one, "captions": {}, "removed": [[1, owl.model_dump()]], "trigger": ""})
+    place = place_of(drafts, draft)
+    table = {**json.loads(place.read_text()), "schema_version": 3, "undo": steps, "notice": "Your draft's file was …"}
+    del table["restored"]
+    content = json.dumps(table | {"aside": table | {"aside": None}}).encode()
+    place.write_bytes(content)
+    opened = drafts.read(KEY)
+    assert opened.aside is not None and opened.aside.undo == opened.undo
+    assert [step.kind for step in opened.undo] == ["changed", "written", "read", "removed", "removed", "cleared"]
+    assert [undo_line(step) for step in opened.undo] == [
+        "1 caption changed.",
+        "1 caption written.",
+        "1 caption read from files.",
+        "Picture 2 was taken out.",
+        "Picture 2 was taken out.",
+        "Everything was cleared.",
+    ]
+    assert opened.restored is not None and "2 pictures" in draft_restored(opened.restored)
+    drafts.change(KEY, edits.undone)
+    assert place.with_name("draft.v3.json").read_bytes() == content
 
 
 def test_a_draft_of_a_newer_velatura_is_refused_in_words_and_left_alone(drafts, draft):
@@ -234,8 +265,8 @@ def test_replacing_is_taken_back_but_for_what_was_edited_since(draft):
         draft.pictures[k].id: text for k, text in ((0, "f0x"), (1, "0wl"), (2, "t0ad"))
     }
     assert edits.replacements(draft, "", "x") == edits.replacements(draft, "O", "x") == {}
-    replaced = edits.with_captions(draft, edits.replacements(draft, "o", "0"), "{} changed.")
-    assert captions(replaced) == ["f0x", "0wl", "t0ad"] and replaced.undo[-1].said == "3 captions changed."
+    replaced = edits.with_captions(draft, edits.replacements(draft, "o", "0"))
+    assert captions(replaced) == ["f0x", "0wl", "t0ad"] and undo_line(replaced.undo[-1]) == "3 captions changed."
     edited = edits.with_caption(replaced, draft.pictures[1].id, "an owl", "0wl")
     assert captions(edits.undone(edited)) == ["fox", "an owl", "toad"]
     assert edits.undone(edits.undone(edited)) == edits.undone(edited)
@@ -244,11 +275,11 @@ def test_replacing_is_taken_back_but_for_what_was_edited_since(draft):
 def test_taking_out_and_bringing_back(drafts, draft):
     second = draft.pictures[1]
     file = drafts.pictures(draft) / f"{second.id}.png"
-    fewer = drafts.change(KEY, lambda now: edits.without(now, [second.id], "gone"))
+    fewer = drafts.change(KEY, lambda now: edits.without(now, [second.id]))
     assert captions(fewer) == ["fox", "toad"] and file.exists()
     back = drafts.change(KEY, edits.undone)
     assert back.pictures == draft.pictures
-    drafts.change(KEY, lambda now: edits.without(now, [second.id], "gone"))
+    drafts.change(KEY, lambda now: edits.without(now, [second.id]))
     for number in range(UNDO_STEPS):
         drafts.change(KEY, lambda now, text=f"fox {number}": edits.with_captions(now, {now.pictures[0].id: text}, "{}"))
     assert not file.exists(), "what undoing no longer brings back is in the trash"
@@ -267,7 +298,7 @@ def test_starting_afresh_can_be_undone(draft):
 def test_captions_of_a_model_are_one_step(draft):
     one, two, _ = (picture.id for picture in draft.pictures)
     step = edits.written(edits.written(draft, {one: "A"}, "w"), {two: "B"}, "w")
-    assert captions(step) == ["A", "B", "toad"] and [s.said for s in step.undo] == ["2 captions written."]
+    assert captions(step) == ["A", "B", "toad"] and [undo_line(each) for each in step.undo] == ["2 captions written."]
     assert captions(edits.undone(step)) == captions(draft)
 
 

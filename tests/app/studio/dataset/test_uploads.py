@@ -14,6 +14,7 @@ from PIL import Image
 from app.studio.dataset import archive, uploads
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import Upload, take_folder, take_in
+from app.ui.train.text import undo_line
 from tests.app.files import write_bomb, write_pictures
 from tests.trainers.data.pictures import scene
 
@@ -179,7 +180,7 @@ def test_captions_in_text_files(drafts, folder):
     draft = take_in(drafts, KEY, [put(folder, "art/fox.png", png()), put(folder, "old/fox.png", png(1))], folder)
     draft = take_in(drafts, KEY, [put(folder, "art/fox.txt", "ein Füchslein\n".encode("utf-16"))], folder)
     assert [one.caption for one in draft.pictures] == ["ein Füchslein", "fox"]
-    assert draft.undo[-1].said == "1 caption read from files."
+    assert undo_line(draft.undo[-1]) == "1 caption read from files."
     draft = take_in(drafts, KEY, [put(folder, "owl.txt", b"an owl"), put(folder, "art/fox.txt", b"x" * 70_000)], folder)
     assert "owl.txt: This text belongs to no picture here" in reasons(draft) and "too long" in reasons(draft)
     assert [one.caption for one in draft.pictures] == ["ein Füchslein", "fox"]

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from app.studio.dataset.caption_jobs import Progress
 from app.ui.components import text as words
 from app.ui.runs import compare_text
 from app.ui.runs import text as run_words
@@ -35,11 +36,15 @@ def test_counts() -> None:
     assert words.too_many_wrong(0.2).endswith("in 1 second.") and words.too_many_wrong(61).endswith("in 2 minutes.")
 
 
-def test_what_a_writer_has_done() -> None:
-    assert words.captions_written(1).startswith("1 caption written.")
-    assert words.captions_written(5).startswith("5 captions written.")
-    assert words.CAPTIONS_STOPPED.format(2, 5).startswith("Stopped after 2 of 5.")
-    assert words.CAPTIONS_ENDED.format(2, 5).startswith("Writing ended after 2 of 5.")
+def test_how_far_captions_are() -> None:
+    said = style_words.captions_line
+    assert said(Progress("done", 1, 1)).startswith("1 caption written.") and said(Progress()) == ""
+    assert said(Progress("done", 5, 5)).startswith("5 captions written.")
+    assert said(Progress("stopped", 2, 5)).startswith("Stopped after 2 of 5.")
+    assert said(Progress("failed", 2, 5)).startswith("Writing ended after 2 of 5.")
+    assert said(Progress("failed", 2, 5, "BLIP is not here.")) == "BLIP is not here."
+    assert said(Progress("waiting", 0, 5, "2nd in line.")) == "It begins when the computer is free: 2nd in line."
+    assert said(Progress("writing", 0, 5)) == "Starting …" and said(Progress("writing", 0, 5, "x")) == "x"
 
 
 @pytest.mark.parametrize(("table", "least"), [(words, 60), (style_words, 60), (run_words, 60), (compare_text, 30)])
