@@ -110,7 +110,8 @@ def _begin(queue: sqlite3.Connection, boots: bool) -> None:
 
 def _since_boot() -> dict[str, Any]:
     """When this process began, as the queue keeps it now; asked of another process, as benchmarks import no app."""
-    code = f"import json; from app.jobs.process import identity_of; print(json.dumps(vars(identity_of({os.getpid()}))))"
+    code = "import json; from app.jobs.processes.process import identity_of\n"
+    code += f"print(json.dumps(vars(identity_of({os.getpid()}))))"
     asked = [sys.executable, "-c", code]
     said = json.loads(subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
     return {"started": said["started"], "boot": said["boot"]}

@@ -254,8 +254,8 @@ def worker(
     out: Out = None,
 ) -> None:
     """Serve the queue: start one run on each free device, in order. Ending this ends no run."""
-    from app.jobs.devices import Offer
     from app.jobs.dispatcher import Dispatcher
+    from app.jobs.processes.devices import Offer
 
     offer = Offer(tuple(device), complete=False) if device else None
     dispatcher = Dispatcher(_open(out), offer, notify=say)

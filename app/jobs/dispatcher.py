@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from app.jobs.devices import Offer, environment_for, find_devices
-from app.jobs.process import exit_code, find_process, own_identity, start_detached
+from app.jobs.processes.devices import Offer, environment_for, find_devices
+from app.jobs.processes.process import exit_code, find_process, own_identity, start_detached
 from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good, is_alive, is_silent
 from app.jobs.store import YIELD, Job, Store

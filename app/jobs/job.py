@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from app.jobs.process import Identity
+from app.jobs.processes.process import Identity
 
 Phase = Literal["waiting", "claimed", "running", "held", "ended"]
 """Where a job is: in line; given to a dispatcher that starts it; in its process; in an action's hands; nowhere."""

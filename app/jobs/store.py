@@ -18,7 +18,7 @@ from typing import Any
 from app.jobs.database.database import Database
 from app.jobs.job import Job, NewJob, Phase, as_kept, as_row, read_job, read_worker
 from app.jobs.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
-from app.jobs.process import Identity
+from app.jobs.processes.process import Identity
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
 

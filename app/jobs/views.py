@@ -11,9 +11,9 @@ from operator import is_
 from pathlib import Path
 from typing import NamedTuple
 
-from app.jobs.devices import AUTO
 from app.jobs.follow import Follower
-from app.jobs.process import Identity
+from app.jobs.processes.devices import AUTO
+from app.jobs.processes.process import Identity
 from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import Summary

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.errors import sentence
-from app.jobs.priority import lower_priority
-from app.jobs.process import own_identity
+from app.jobs.processes.priority import lower_priority
+from app.jobs.processes.process import own_identity
 from app.jobs.restarts import apply_low_memory
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, Job, Store

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, NewJob
 from app.jobs.trash.trash import CONTENT, DRAWING, RUN, STYLE, Trash, new_item
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture

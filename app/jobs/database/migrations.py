@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.database.backups import back_up
-from app.jobs.process import Identity, identity_of
+from app.jobs.processes.process import Identity, identity_of
 from trainers.errors import VelaturaError
 
 APPLICATION = 0x56454C41

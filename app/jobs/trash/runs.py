@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from app.jobs.dispatcher import kill, settle
 from app.jobs.permissions import Actor
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.states import is_alive
 from app.jobs.store import Job, Store
 from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Trash, TrashItem, link_tree, new_item

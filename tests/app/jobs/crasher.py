@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.store import Store
 from trainers.runs.events import Recorder
 

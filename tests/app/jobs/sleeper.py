@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 
 if __name__ == "__main__":
     me = own_identity()

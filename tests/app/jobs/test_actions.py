@@ -13,7 +13,7 @@ import pytest
 from app.jobs import actions
 from app.jobs.dispatcher import settle
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.restarts import low_memory_changes
 from app.jobs.store import NewJob, Store
 from app.jobs.trash.trash import Trash

@@ -21,10 +21,10 @@ import torch
 from filelock import FileLock
 
 from app.jobs import actions
-from app.jobs.devices import Offer
 from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.process import identity_of, own_identity
+from app.jobs.processes.devices import Offer
+from app.jobs.processes.process import identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.views import View, Watcher
 from tests.trainers.tiny_runs import equal, events_of, state_of, style_metadata, style_tensors
@@ -40,7 +40,7 @@ CPU = Offer(("cpu",), complete=True)
 SERVE = """
 import sys
 from pathlib import Path
-from app.jobs.devices import Offer
+from app.jobs.processes.devices import Offer
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.store import Store
 offer = Offer(tuple(sys.argv[2].split(",")), complete=True)
@@ -221,7 +221,9 @@ def test_a_claim_whose_dispatcher_died_is_given_to_the_next(store, dispatcher):
 def test_a_job_whose_holder_was_killed_is_where_it_was(store):
     jobs = [store.add(NewJob("train", store.runs / name)) for name in ("dawn", "dusk", "noon")]
     store.end(jobs[2])
-    lines = "import sys, pathlib; from app.jobs.process import own_identity; from app.jobs.store import Store\n"
+    lines = (
+        "import sys, pathlib; from app.jobs.processes.process import own_identity; from app.jobs.store import Store\n"
+    )
     lines += "store = Store(pathlib.Path(sys.argv[1]))\n"
     lines += "print(all([store.hold(job, own_identity()) for job in store.jobs()]), flush=True)\nsys.stdin.read()\n"
     with subprocess.Popen([sys.executable, "-c", lines, store.runs], cwd=ROOT, stdin=-1, stdout=-1) as holder:

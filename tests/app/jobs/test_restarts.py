@@ -17,7 +17,7 @@ import pytest
 from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.process import identity_of, own_identity
+from app.jobs.processes.process import identity_of, own_identity
 from app.jobs.restarts import find_restart, low_memory_changes, restart
 from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.process import Identity, own_identity
+from app.jobs.processes.process import Identity, own_identity
 from app.jobs.states import IN_WORDS, LOST, State, actions_for, describe, find_state, is_alive
 from app.jobs.store import Job
 from app.jobs.summary import Summary

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app.jobs.database.migrations import VERSION
-from app.jobs.devices import Offer
-from app.jobs.process import Identity, own_identity
+from app.jobs.processes.devices import Offer
+from app.jobs.processes.process import Identity, own_identity
 from app.jobs.store import Job, NewJob, Store
 from trainers.errors import VelaturaError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from app.jobs import follow
-from app.jobs.process import Identity, identity_of
+from app.jobs.processes.process import Identity, identity_of
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.views import View, Watcher
 from tests.app.jobs.working import CPU

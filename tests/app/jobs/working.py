@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from app.jobs.devices import Offer
-from app.jobs.process import own_identity
+from app.jobs.processes.devices import Offer
+from app.jobs.processes.process import own_identity
 from app.jobs.store import Store
 from app.jobs.views import View, Watcher
 from app.studio import run_job

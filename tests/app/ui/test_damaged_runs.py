@@ -18,7 +18,7 @@ from app.cli.queue import _facts
 from app.jobs.dispatcher import settle
 from app.jobs.job import _READ
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary, read_summary
 from app.studio.generation import form

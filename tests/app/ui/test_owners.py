@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app.jobs.permissions import Actor
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, NewJob, Store
 from app.studio.dataset.drafts import Drafts
 from app.studio.dataset.uploads import take_folder

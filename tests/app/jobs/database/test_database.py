@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from app.jobs.dispatcher import settle
-from app.jobs.process import Identity, own_identity
+from app.jobs.processes.process import Identity, own_identity
 from app.jobs.store import Job, NewJob, Store
 from tests.app.jobs.working import CPU
 from tests.faults import small_files

@@ -14,7 +14,7 @@ import pytest
 
 from app.jobs.database import migrations
 from app.jobs.database.migrations import MIGRATIONS, VERSION, Migration, backup_of_version
-from app.jobs.process import boot_id, own_identity
+from app.jobs.processes.process import boot_id, own_identity
 from app.jobs.store import NewJob, Store
 from trainers.errors import VelaturaError
 

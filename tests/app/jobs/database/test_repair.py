@@ -17,7 +17,7 @@ from app.jobs.database.database import create
 from app.jobs.database.migrations import DamagedQueueError
 from app.jobs.database.repair import repair
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
 from tests.app.command import call

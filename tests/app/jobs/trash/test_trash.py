@@ -15,7 +15,7 @@ import pytest
 from app.jobs import actions
 from app.jobs.dispatcher import settle
 from app.jobs.permissions import MACHINE_OWNER, Actor, NotOwnerError
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, Job, NewJob, Store
 from app.jobs.trash import disk
 from app.jobs.trash.trash import DAYS, Trash

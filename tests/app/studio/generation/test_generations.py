@@ -17,7 +17,7 @@ from PIL import Image
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.small_jobs import PICTURE, PLAIN
 from app.jobs.states import State
 from app.jobs.store import NewJob

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.jobs.process import own_identity
+from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, Job, NewJob, Store
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.screens.stage import Stage

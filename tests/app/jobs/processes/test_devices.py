@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from app.jobs.devices import Offer, environment_for, find_devices
+from app.jobs.processes.devices import Offer, environment_for, find_devices
 
 CARDS = Offer(("cuda:0", "cuda:1", "cpu"), complete=True)
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.jobs.process import Identity, own_identity, start_detached
+from app.jobs.processes.process import Identity, own_identity, start_detached
 
 PARENT = """
 import sys
 from pathlib import Path
-from app.jobs.process import start_detached
+from app.jobs.processes.process import start_detached
 child = start_detached("tests.app.jobs.sleeper", [sys.argv[1]], Path(sys.argv[2]), {"SIGN": "in the environment"})
 print(child.pid, flush=True)
 sys.stdin.read()
@@ -68,7 +68,7 @@ def test_a_child_outlives_its_parent_s_kill_and_ctrl_c(how, tmp_path):
     said, log = tmp_path / "said", tmp_path / "process.log"
     (tmp_path / "app").mkdir()  # a folder that is called as ours is, where the parent happens to be
     (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('the wrong app')")
-    root = str(Path(__file__).parents[3])
+    root = str(Path(__file__).parents[4])
     parent = subprocess.Popen(
         [sys.executable, "-P", "-c", PARENT, said, log],
         cwd=tmp_path,

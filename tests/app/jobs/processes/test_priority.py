@@ -11,8 +11,8 @@ import pytest
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.priority import NICE, VARIABLE
-from app.jobs.process import own_identity, start_detached
+from app.jobs.processes.priority import NICE, VARIABLE
+from app.jobs.processes.process import own_identity, start_detached
 from tests.app.jobs.working import CPU, state_of
 from tests.trainers.tiny_runs import events_of
 from trainers.runs.run import Run
