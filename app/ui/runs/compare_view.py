@@ -22,7 +22,6 @@ from app.ui.runs import run_view
 from app.ui.runs import text as run_words
 from app.ui.runs.curve import draw_together, line_mark
 from app.ui.runs.samples_view import sample_button
-from app.ui.train.text import NOTHING
 from app.ui.web.html import banner, text, wide_table
 
 FEWEST, MOST = 2, 4
@@ -154,7 +153,7 @@ def _value(field: Field, value: Any) -> str:
         return words.NOT_OF_IT
     if field.key == "base.model":
         return base_name(str(value))
-    return run_words.method(str(value)) if field.key == "method.name" else field.show(value) or NOTHING
+    return run_words.method(str(value)) if field.key == "method.name" else field.show(value) or words.NOTHING
 
 
 def _losses(sides: Sequence[Side]) -> str:

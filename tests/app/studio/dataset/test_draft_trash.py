@@ -35,7 +35,7 @@ def take_out_for_good(drafts: Drafts, identifier: str) -> None:
     """Take a picture out, and go on until that cannot be undone."""
     drafts.change(KEY, lambda now: edits.without(now, [identifier]))
     for number in range(UNDO_STEPS):
-        drafts.change(KEY, lambda now, text=f"fox {number}": edits.with_captions(now, {now.pictures[0].id: text}, "{}"))
+        drafts.change(KEY, lambda now, text=f"fox {number}": edits.with_captions(now, {now.pictures[0].id: text}))
 
 
 def test_a_picture_that_was_taken_out_comes_back_with_its_caption(drafts: Drafts, draft: Draft) -> None:

@@ -281,7 +281,7 @@ def test_taking_out_and_bringing_back(drafts, draft):
     assert back.pictures == draft.pictures
     drafts.change(KEY, lambda now: edits.without(now, [second.id]))
     for number in range(UNDO_STEPS):
-        drafts.change(KEY, lambda now, text=f"fox {number}": edits.with_captions(now, {now.pictures[0].id: text}, "{}"))
+        drafts.change(KEY, lambda now, text=f"fox {number}": edits.with_captions(now, {now.pictures[0].id: text}))
     assert not file.exists(), "what undoing no longer brings back is in the trash"
     assert not (drafts.previews(draft) / f"{second.id}.webp").exists()
     assert (drafts.pictures(draft) / f"{draft.pictures[0].id}.png").exists()
