@@ -113,6 +113,13 @@ class Queue:
         except VelaturaError:  # of which every page's bar and the list of runs say why
             return self.watcher.view_of(name, rows=False)
 
+    def find(self, name: str) -> View:
+        """The run with this name, which comes from outside. VelaturaError where there is none."""
+        view = self.run(name)
+        if view is None:
+            raise VelaturaError(f"there is no run {name[:LONGEST_NAME]} any more")
+        return view
+
     def number(self, name: str, *, actor: Actor) -> int:
         """The number of a run's job, which it is given if it has none, or of a small job, called `job:` and its number.
 
@@ -120,9 +127,7 @@ class Queue:
         """
         if name.startswith(SMALL_JOB) and name.removeprefix(SMALL_JOB).isdecimal():
             return self.store.job(int(name.removeprefix(SMALL_JOB))).id
-        view = self.run(name)
-        if view is None:
-            raise VelaturaError(f"there is no run {name} any more")
+        view = self.find(name)
         return view.job.id or actions.adopt(self.store, view.job.folder, actor=actor).id
 
     def losses(self, folder: Path) -> Losses:

@@ -7,13 +7,14 @@ Each answers with plain values and refuses with one sentence and a code in brack
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal
 
 import gradio as gr
 
 from app.jobs import actions
 from app.jobs.permissions import Actor
-from app.jobs.states import ENDED, IN_WORDS
+from app.jobs.states import ENDED
 from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.views import View
 from app.studio.accounts.people import key_of_program, login_of_key
@@ -207,28 +208,27 @@ class Api:
         if how not in ("save", "pause", "cancel"):
             raise RefusalError("bad_value", f"how is save, pause or cancel, not {how!r:.80}.")
         view, actor = self._own(run, request)
-        if view.state in ENDED:
-            raise RefusalError("ended", f"{run} has ended already.")
-        actions.stop(self.services.queue.store, view.job.id, how, actor=actor)
+        queue = self.services.queue
+        code = "ended" if view.state in ENDED else "refused"
+        must(code, partial(actions.stop, actor=actor), queue.store, queue.number(run, actor=actor), how)
         return self._state(run)
 
     @kindly
     def resume(self, run: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
         """Put a run in line again, to go on from what it has saved."""
         view, actor = self._own(run, request)
-        if "resume" not in view.actions:
-            raise RefusalError("nothing", f"There is nothing to go on with in {run}.")
-        actions.resume(self.services.queue.store, self.services.queue.number(run, actor=actor), actor=actor)
+        queue = self.services.queue
+        code = "refused" if "resume" in view.actions else "nothing"
+        must(code, partial(actions.resume, actor=actor), queue.store, queue.number(run, actor=actor))
         return self._state(run)
 
     @kindly
     def delete(self, run: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
         """Move a run that has ended to the trash, with its style; the item that it is there."""
         view, actor = self._own(run, request)
-        if "delete" not in view.actions:
-            raise RefusalError("busy", f"{run} cannot be deleted: {IN_WORDS[view.state]}. /stop ends it.")
         queue = self.services.queue
-        item = queue.delete(queue.number(run, actor=actor), actor=actor)
+        code = "refused" if "delete" in view.actions else "busy"
+        item = must(code, partial(queue.delete, actor=actor), queue.number(run, actor=actor))
         return {"item": item.id if item is not None else ""}
 
     @kindly
@@ -341,10 +341,10 @@ class Api:
         return view, actor
 
     def _view(self, run: str) -> View:
-        view = self.services.queue.run(run) if isinstance(run, str) else None
-        if view is None:
-            raise RefusalError("no_run", f"There is no run {run!s:.80}.")
-        return view
+        if not isinstance(run, str):
+            raise RefusalError("no_run", f"There is no run {run!r:.80}.")
+        found: View = must("no_run", self.services.queue.find, run)
+        return found
 
     def _state(self, run: str) -> Answer:
         return _state(run, self._view(run))

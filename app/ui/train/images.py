@@ -100,9 +100,7 @@ class PicturesStep:
         if not name:
             return ""
         try:
-            view = self.services.queue.run(name)
-            if view is None:
-                raise VelaturaError(words.NO_SUCH_RUN.format(name[:80]))
+            view = self.services.queue.find(name)
             self.services.caption_jobs.stop(key_of(request))
             return _aside(clone_into(self.services.drafts, key_of(request), view, tab_of(request)), view.job.name)
         except (OSError, VelaturaError) as error:
