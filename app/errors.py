@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from trainers.errors import DISK_FULL, FORBIDDEN, OUT_OF_MEMORY, VelaturaError, failure_code
+
+NAME_FIRST = re.compile(r"\w+\.\w")
+"""How a sentence begins whose first word is a setting's key or a file's name, which keep their letters."""
 
 
 def sentence(error: Exception) -> str:
@@ -26,6 +31,7 @@ def sentence(error: Exception) -> str:
 
 
 def as_sentence(error: Exception) -> str:
-    """An error of the library as a whole sentence: a capital first and a full stop last."""
+    """An error of the library as a whole sentence: a capital first, but for names, and a full stop last."""
     said = str(error)
-    return f"{said[:1].upper()}{said[1:]}" + ("" if said.endswith(".") else ".")
+    is_name = NAME_FIRST.match(said) is not None
+    return (said if is_name else f"{said[:1].upper()}{said[1:]}") + ("" if said.endswith(".") else ".")

@@ -123,10 +123,19 @@ def clone(
     It belongs to the actor; what the machine's owner clones still belongs to whoever made it.
     """
     job = _allowed(store, number, "clone", actor=actor).job
+    pictures_of(job.folder)
     config = _changed(Run(job.folder).config(), changes or {})
     config = _laid_over(config, {"name": name or free_name(store.runs, job.name)})
     priority = job.priority if actor.may_change(job.owner) else 0
     return add(store, config, actor=actor, owner=job.owner, priority=priority)
+
+
+def pictures_of(run: Path) -> list[Path]:
+    """The pictures of a run, which a clone of it needs. VelaturaError where they are gone."""
+    files = sorted(Run(run).dataset.glob("*.png"))
+    if not files:
+        raise VelaturaError(f"the pictures of {run.name} are no longer here, so that it cannot be cloned")
+    return files
 
 
 # ---------------------------------------------------------------- ending

@@ -98,8 +98,7 @@ def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
     if kind == "missing":
         return f"{key} is not set; give it with --{key}, or in the config file"
     if kind == "union_tag_invalid":
-        named, there = context["tag"], context["expected_tags"]
-        return f"there is no method {named!r}; there are {there}{_as_preset(named)}"
+        return no_method(context["tag"])
     if kind == "value_error":
         reason = str(context["error"])
         return reason if not path or key == "name" or reason.startswith(path[0]) else f"{key}: {reason}"
@@ -107,6 +106,11 @@ def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
         return f"{key} = {found!r}: it is a section; write {key}.KEY = VALUE"
     allowed = first["msg"].replace("Input should be", "it should be").replace("Unexpected keyword argument", "unknown")
     return f"{key} = {found!r}: {allowed[0].lower()}{allowed[1:]}"
+
+
+def no_method(name: str) -> str:
+    """The sentence on a method that there is not; methods that others are made with are set by presets."""
+    return f"there is no method {name!r}; there are {', '.join(METHODS)}{_as_preset(name)}"
 
 
 def _as_preset(name: str) -> str:

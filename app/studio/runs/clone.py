@@ -6,12 +6,12 @@ import itertools
 import re
 from pathlib import Path
 
+from app.jobs.actions import pictures_of
 from app.jobs.views import View
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
 from app.studio.dataset.uploads import MOST_PICTURES, as_left_out, take
 from app.studio.names import unlike
 from app.studio.settings.plan import CARE, choose, chosen_layers, deciding_settings, from_table, values, with_choices
-from app.units import counted
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.data.captions import base_caption
@@ -27,9 +27,10 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
     """
     run = Run(view.job.folder)
     config, draft = run.config(), drafts.open(key)
-    files = sorted(path for path in run.dataset.glob("*.png"))
-    if not 0 < len(files) <= MOST_PICTURES:
-        raise VelaturaError(_refusal(view.job.name, len(files)))
+    files = pictures_of(view.job.folder)
+    if len(files) > MOST_PICTURES:
+        found = f"{view.job.name} has {len(files)} pictures, and a page holds {MOST_PICTURES}"
+        raise VelaturaError(f"{found}; clone it with velatura queue clone")
     taken: list[Picture] = []
     wrong: list[LeftOut] = []
     for path in files:
@@ -90,11 +91,3 @@ def next_name(runs: Path, name: str) -> str:
     """A free name like that of a run: the next number where it is itself the second or third of its kind."""
     first = re.sub(r" \d+$", "", name)
     return unlike(runs, first if (runs / first).exists() else name)
-
-
-def _refusal(run: str, pictures: int) -> str:
-    """Why a run with so many pictures cannot be cloned into a draft."""
-    if not pictures:
-        return f"The pictures of {run} are no longer here, so that it cannot be cloned"
-    found = f"{run} has {counted(pictures, 'picture')}, and a page holds {MOST_PICTURES}"
-    return f"{found}; clone it with velatura queue clone"

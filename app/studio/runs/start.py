@@ -15,7 +15,7 @@ from app.studio.names import name_of, suggest, unlike
 from app.studio.services import Services
 from app.studio.settings.plan import all_layers, choose, nested, with_choices
 from trainers.adapters.methods import METHODS
-from trainers.config.build import as_table, build_config
+from trainers.config.build import as_table, build_config, no_method
 from trainers.config.presets import find_preset
 from trainers.config.tables import overlay
 from trainers.device import choose_device
@@ -44,7 +44,7 @@ def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any
     method = table.get("method")
     named = method if isinstance(method, str) else method.get("name", "") if isinstance(method, dict) else ""
     if named and named not in METHODS:
-        raise VelaturaError(f"there is no method {named!r}; there are {', '.join(METHODS)}")
+        raise VelaturaError(no_method(named))
     own_base = table.get("base")
     base = str(own_base.get("model", base)) if isinstance(own_base, dict) else base
     draft = with_choices(draft, preset=find_preset(preset).name, base=base, method="", settings={})

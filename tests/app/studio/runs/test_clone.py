@@ -108,7 +108,7 @@ def test_a_run_that_does_not_fit_on_the_page_is_said(drafts, view, monkeypatch):
     gone = dataclasses.replace(view, state=State.FINISHED)
     for path in Run(view.job.folder).dataset.iterdir():
         path.unlink()
-    with pytest.raises(VelaturaError, match="The pictures of dusk are no longer here"):
+    with pytest.raises(VelaturaError, match="the pictures of dusk are no longer here"):
         clone_into(drafts, ANNA, gone, "tab")
     assert drafts.read(ANNA).pictures == ()
 
