@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.trainers.hurry import hurrying
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.config.config import Base, Config
 
@@ -22,7 +22,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_images(tmp_path_factory.mktemp("images") / "three")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
     """Settings of a quick run on the tiny SD 1, with tables laid over them."""
 
@@ -34,16 +34,9 @@ def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
 
 @pytest.fixture(scope="module")
 def quick_runs() -> Iterator[None]:
-    """Leave what is imported out of garbage collections: every run makes two, and they would be half of its time."""
-    import diffusers
-    import transformers
-    from accelerate import Accelerator
-
-    assert diffusers.StableDiffusionPipeline and transformers.CLIPTextModel and Accelerator
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    """Let runs in this process take half of their time."""
+    with hurrying():
+        yield
 
 
 @pytest.fixture(scope="session")

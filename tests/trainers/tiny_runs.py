@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainers.config.build import build_config
 from trainers.config.config import Config
+from trainers.config.tables import overlay
 from trainers.runs.events import Event, read_events
 from trainers.runs.run import Run
 
@@ -60,6 +61,31 @@ EVERYTHING: dict[str, dict[str, Any]] = {
     "loss": {"noise_offset": 0.1},
 }
 """A run in which everything that could be drawn anew after a cut is drawn, and every kind of state is kept."""
+
+
+def one(path: str, value: Any) -> dict[str, Any]:
+    """A settings table with one value at a dotted path."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+def both(*tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings tables laid over one another."""
+    result: dict[str, Any] = {}
+    for table in tables:
+        result = overlay(result, table)
+    return result
+
+
+WORD = both(one("train.steps", 4), one("tokens.word", "<dusk>"))
+ALONE = both(
+    WORD,
+    one("targets.unet", "none"),
+    one("method", {"name": "lora", "rank": 16, "alpha": 16.0}),
+    one("save.precision", "fp16"),
+)
+"""A word and nothing else; `method` and `save` as they are by default."""
 
 
 def write_images(folder: Path, sizes: Mapping[str, tuple[int, int]] | None = None, captions: bool = True) -> Path:

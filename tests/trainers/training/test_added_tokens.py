@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainers.tiny_runs import equal, events_of, quick_settings, state_of, style_metadata, style_tensors
-from tests.trainers.training.knobs import ALONE, both, one
+from tests.trainers.tiny_runs import (
+    ALONE,
+    both,
+    equal,
+    events_of,
+    one,
+    quick_settings,
+    state_of,
+    style_metadata,
+    style_tensors,
+)
 from trainers.adapters.network import Network, attach
 from trainers.config.config import Base, Config, Tokens, Train
 from trainers.models.load import load_model

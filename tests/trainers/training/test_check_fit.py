@@ -11,6 +11,8 @@ from trainers.runs.events import read_events
 from trainers.runs.run import Run
 from trainers.training.train import train
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 
 @pytest.mark.parametrize(
     ("method", "setting"),

@@ -12,8 +12,10 @@ import pytest
 from tests.faults import Cut, Ended, Fault, faulty
 from tests.trainers.processes import training_process, wait_for
 from tests.trainers.tiny_runs import (
+    ALONE,
     EVERYTHING,
     METHODS,
+    both,
     equal,
     events_of,
     files_in,
@@ -22,7 +24,6 @@ from tests.trainers.tiny_runs import (
     stopping_at,
     style_tensors,
 )
-from tests.trainers.training.knobs import ALONE, both
 from trainers.config.build import read_config
 from trainers.config.config import Config
 from trainers.errors import VelaturaError

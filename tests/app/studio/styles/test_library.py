@@ -26,8 +26,7 @@ from app.ui.styles import text as words
 from app.ui.styles.view import card
 from tests.app.jobs.working import do_next
 from tests.app.ui.ended_runs import write_run
-from tests.trainers.tiny_runs import METHODS, equal, quick_settings, write_images
-from tests.trainers.training.knobs import ALONE
+from tests.trainers.tiny_runs import ALONE, METHODS, equal, quick_settings, write_images
 from trainers.config.build import read_config
 from trainers.errors import VelaturaError
 from trainers.formats.clients import peft

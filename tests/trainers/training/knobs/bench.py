@@ -1,0 +1,186 @@
+"""A bench for settings: runs that differ in one of them, and what that shows in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tests.tiny import tiny_weights
+from tests.trainers.tiny_runs import (
+    both,
+    equal,
+    files_in,
+    one,
+    quick_settings,
+    state_of,
+    style_metadata,
+    style_tensors,
+    write_images,
+)
+from trainers.adapters.methods import METHODS
+from trainers.config.config import Config
+from trainers.errors import VelaturaError
+from trainers.runs.events import Recorder
+from trainers.runs.prepare import fill_folder
+from trainers.runs.run import Run
+from trainers.training.export import export_style
+from trainers.training.loop import take_steps
+from trainers.training.prior import open_prior
+from trainers.training.train import open_dataset, open_session, train
+
+Table = Mapping[str, Any]
+STEPS = one("train.steps", 4)
+DECAY = one("train.weight_decay", 0.5)
+CONVOLUTIONS = one("targets.unet", ["mid_block.resnets.0.conv1", "mid_block.resnets.1.conv1"])
+DROPOUTS = {"dropout": 0.5, "module_dropout": 0.5}
+LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
+
+LOW_RANK = ("lora", "loha", "lokr", "krona", "vera", "tied")
+RANK_CHOOSING = ("dylora", "adalora", "sora", "selora", "t-lora")
+OTHER_METHODS = ("oft", "ia3", "ssf", "bitfit", "adapter", "krona-b", "vpt", "full")
+
+
+@dataclass
+class Outcome:
+    """What a run left: the style's tensors and metadata, the pictures' bytes, the files' names."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    pictures: dict[str, bytes]
+    files: set[str]
+    saved: int
+    """Numbers that autograd kept for backward."""
+    checkpointed: set[str]
+    """Names of the tensors in the last checkpoint's network."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """`changes` says what the change shows in: `weights`, `pictures`, a test of two outcomes, or words of a refusal."""
+
+    change: Table
+    changes: str | Callable[[Outcome, Outcome], bool] = "weights"
+    within: Table = field(default_factory=dict)
+
+
+def cases(within: Table, changes: Table) -> dict[str, Case]:
+    """Settings of one method, each changed by itself, that show in the weights."""
+    method = within["method"]["name"]
+    return {f"{method}.{key}": Case(one(f"method.{key}", value), within=within) for key, value in changes.items()}
+
+
+def settings_of(*methods: str) -> Iterator[str]:
+    """Names of all settings that these methods have; their own name is a setting of `lora` alone."""
+    for method in methods:
+        # To choose another method has an effect, whichever it is.
+        yield from (f"{method}.{each.name}" for each in fields(METHODS[method]) if each.name != "name")
+        if method == "lora":
+            yield "lora.name"
+
+
+class Bench:
+    """Runs settings and remembers what came of them, so that a context's own run is made once."""
+
+    def __init__(self, root: Path, base: Path):
+        self.root, self._base = root, base
+        self._outcomes: dict[str, Outcome] = {}
+        self._styles: dict[str, dict[str, Tensor]] = {}
+        self._places = {
+            "{other base}": _other_base(base, root / "other"),
+            "{bare}": write_images(root / "bare", captions=False),
+            "{small}": write_images(root / "small", {"fox": (32, 32), "house": (40, 36)}),
+            "{transparent}": _transparent(write_images(root / "transparent")),
+            "{three}": write_images(root / "three"),
+        }
+
+    def settings(self, *tables: Table) -> Config:
+        """Settings of a quick run, with the bench's own folders in the place of their names."""
+        table = both(*tables)
+        named = {section: dict(value) if isinstance(value, Mapping) else value for section, value in table.items()}
+        for section, key in (("base", "model"), ("data", "images")):
+            if section in named and key in named[section]:
+                named[section][key] = str(self._places[named[section][key]])
+        return quick_settings(self._base, self._places["{three}"], named)
+
+    def style(self, *tables: Table) -> dict[str, Tensor]:
+        """The exported tensors of a run's steps alone: no pictures are drawn on the way."""
+        key = repr(both(*tables))
+        if key not in self._styles:
+            self._styles[key] = self._style(self.settings(*tables))
+        return self._styles[key]
+
+    def _style(self, config: Config) -> dict[str, Tensor]:
+        run = Run(self.root / f"steps-{len(self._styles)}")
+        run.folder.mkdir()
+        record = Recorder(run.folder)
+        fill_folder(run, config, record)
+        session = open_session(run, config, record)
+        dataset, _ = open_dataset(session)
+        progress = take_steps(session, dataset, False, lambda _: None, open_prior(session, dataset))
+        with session.as_exported():
+            return style_tensors(export_style(session, dataset, progress, started=0.0))
+
+    def outcome(self, *tables: Table) -> Outcome:
+        """What a whole run leaves."""
+        key = repr(both(*tables))
+        if key not in self._outcomes:
+            self._outcomes[key] = self.run(*tables)
+        return self._outcomes[key]
+
+    def run(self, *tables: Table) -> Outcome:
+        """Train, whether that was done before or not."""
+        config, counts = self.settings(*tables), list[int]()
+
+        def keep(tensor: Tensor) -> Tensor:
+            counts.append(tensor.numel())
+            return tensor
+
+        out = self.root / f"run-{len(self._outcomes)}-{torch.randint(10**9, ()).item()}"
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            result = train(config, out)
+        assert result.style is not None
+        drawn = {str(p.relative_to(result.run)): p.read_bytes() for p in (result.run / "samples").glob("*/*.png")}
+        style, state = result.style, state_of(Run(result.run), result.steps)
+        kept = {name.removeprefix("network ") for name in state if name.startswith("network ")}
+        return Outcome(style_tensors(style), style_metadata(style), drawn, files_in(result.run), sum(counts), kept)
+
+    def check(self, case: Case) -> None:
+        """Fail where a case's change does not show in what it should."""
+        if case.changes == "weights":
+            assert not equal(self.style(case.within), self.style(case.within, case.change))
+        elif isinstance(case.changes, str) and case.changes.startswith("refused"):
+            with pytest.raises(VelaturaError, match=case.changes.removeprefix("refused: ")):
+                self.outcome(case.within, case.change)
+        else:
+            before, after = self.outcome(case.within), self.outcome(case.within, case.change)
+            if case.changes == "pictures":
+                assert before.pictures.keys() == after.pictures.keys()
+                assert all(before.pictures[name] != after.pictures[name] for name in before.pictures)
+                assert equal(before.tensors, after.tensors)
+            else:
+                assert callable(case.changes) and case.changes(before, after)
+
+
+def _other_base(base: Path, target: Path) -> Path:
+    shutil.copytree(base, target)
+    weights = tiny_weights("sd1", seed=1)["unet"]
+    save_file(weights, target / "unet" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    return target
+
+
+def _transparent(folder: Path) -> Path:
+    """The left third of every image becomes transparent."""
+    for path in folder.glob("*.png"):
+        picture = Image.open(path).convert("RGBA")
+        picture.paste((0, 0, 0, 0), (0, 0, picture.width // 3, picture.height))
+        picture.save(path)
+    return folder

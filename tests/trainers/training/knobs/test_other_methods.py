@@ -1,0 +1,52 @@
+"""Every setting of the methods that rotate, scale, shift, or sit on blocks has an effect."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.trainers.tiny_runs import both, one
+from tests.trainers.training.knobs.bench import (
+    DROPOUTS,
+    LOW_RANK,
+    OTHER_METHODS,
+    RANK_CHOOSING,
+    STEPS,
+    Case,
+    cases,
+    settings_of,
+)
+from trainers.adapters.methods import METHODS
+
+WIDE, BLOCKS = one("targets.unet", "attn"), one("targets.unet", "attn-mlp")
+OFT, IA3 = one("method", {"name": "oft", "block_size": 8}), both(WIDE, one("method", {"name": "ia3"}))
+SSF, BITFIT = both(WIDE, one("method", {"name": "ssf"})), both(WIDE, one("method", {"name": "bitfit"}))
+ADAPTER = both(BLOCKS, one("method", {"name": "adapter", "width": 3}))
+KRONA_BLOCK = both(BLOCKS, one("method", {"name": "krona-b"}))
+PROMPTS = both(BLOCKS, one("method", {"name": "vpt", "tokens": 3}))
+FULL = one("method", {"name": "full"})
+
+CASES: dict[str, Case] = {
+    **cases(OFT, {"block_size": 4, "butterfly": True, "constraint": 0.001, "module_dropout": 0.5, "side": "input"}),
+    **cases(IA3, {"everywhere": True, "module_dropout": 0.5}),
+    **cases(SSF, {"missing_biases": True, "spread": 0.1, "module_dropout": 0.5}),
+    **cases(BITFIT, {"missing_biases": True, "module_dropout": 0.5}),
+    **cases(ADAPTER, {"form": "parallel", "width": 4, "scale": 2.0, "norms": True, "module_dropout": 0.5}),
+    **cases(KRONA_BLOCK, {"scale": 2.0, "residual": True, "bias": True, "module_dropout": 0.5}),
+    **cases(PROMPTS, {"tokens": 4, "variant": "image", "deep": False, "gated": True, "module_dropout": 0.5}),
+    **cases(both(PROMPTS, one("method.gated", True)), {"gate_ratio": 4.0}),
+    **cases(both(PROMPTS, one("data.caption_dropout", 0.5), STEPS), {"unconditional": False}),
+    **cases(FULL, {"extract_rank": 2, **DROPOUTS}),
+}
+
+
+def test_every_setting_has_a_case():
+    assert set(CASES) == set(settings_of(*OTHER_METHODS))
+
+
+def test_every_method_is_in_one_of_the_files():
+    assert sorted((*LOW_RANK, *RANK_CHOOSING, *OTHER_METHODS)) == sorted(METHODS)
+
+
+@pytest.mark.parametrize("setting", CASES)
+def test_no_setting_without_effect(setting, bench):
+    bench.check(CASES[setting])

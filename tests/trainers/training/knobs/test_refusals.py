@@ -1,0 +1,73 @@
+"""What could have no effect where it is set is refused, in a sentence, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.trainers.tiny_runs import ALONE, WORD, both, one
+from trainers.errors import VelaturaError
+
+TEXT = one("targets.text_encoder", "attn")
+LOKR = one("method", {"name": "lokr", "rank": 2})
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (one("loss.huber_delta", 0.5), 'without loss.kind = "huber"'),
+        (one("data.keep_tags", 2), "without data.shuffle_tags"),
+        (both(one("sample.negative", "snow"), one("sample.guidance", 1.0)), "without sample.guidance above 1"),
+        (one("prior.weight", 2.0), "without prior.prompt"),
+        (one("prior.images", 30), "without prior.prompt"),
+        (one("prior", {"prompt": "a drawing", "images": 0}), "prior.images = 0: it should be greater"),
+        (one("train.text_encoder_stop", 0.5), "without targets.text_encoder"),
+        (one("train.text_encoder_learning_rate", 1e-3), "without targets.text_encoder"),
+        (both(LOKR, one("method.tucker", True)), "full_matrix = false"),
+        (one("base.zero_terminal_snr", "on"), "needs a base that predicts v"),
+        (one("base.clip_skip", 4), "base.clip_skip = 4 does not fit"),
+        (one("base.family", "sdxl"), "leave it at `auto`"),
+        (one("data.resolution", 8), "data.resolution = 8 is too small"),
+        (one("sample.size", 24), "must be a multiple of 16"),
+        (both(one("targets.unet", "none"), TEXT, one("train.text_encoder_stop", 0.5)), "leave nothing to train"),
+        (both(TEXT, one("train.optimizer", "prodigy"), one("train.learning_rate", 1.0),
+              one("train.text_encoder_learning_rate", 0.5)), "one learning rate for everything"),
+        (one("train.precision", "fp16"), "fp16 does not work on a CPU"),
+        *((one(f"tokens.{key}", value), f"tokens.{key} = .* has no effect without tokens.word")
+          for key, value in {"vectors": 2, "initial": "fox", "learning_rate": 0.1, "stop": 0.5}.items()),
+        (one("tokens.word", "a, b"), "'a, b' is no single word"),
+        (one("tokens.word", "fox"), "tokens.word = 'fox' is a word that sd1 knows already.*such as <fox>"),
+        (both(WORD, one("tokens.initial", " ")), "tokens.initial = ' ' is no word"),
+        (both(WORD, one("train.optimizer", "prodigy"), one("train.learning_rate", 1.0),
+              one("tokens.learning_rate", 0.5)), "one learning rate for everything"),
+        (one("targets.unet", "none"), "nothing would be trained; tokens.word would learn a word alone"),
+        (both(ALONE, one("tokens.stop", 0.5)), "tokens.stop = 0.5 would leave nothing to train"),
+        (both(ALONE, TEXT, one("tokens.stop", 0.4), one("train.text_encoder_stop", 0.5)),
+         "train.text_encoder_stop = 0.5 would leave nothing"),
+        (both(ALONE, LOKR), "method.name = lokr and its settings have no effect"),
+        (both(ALONE, one("tokens.learning_rate", 0.1)), "then train.learning_rate is the word's"),
+        (both(ALONE, one("save.precision", "bf16")), "always written in fp32"),
+        (both(ALONE, one("targets.blocks", {"mid_block.*": {"rank": 2}})), "matches none of the layers"),
+        (one("base.double_quantisation", False), 'without base.storage = "nf4"'),
+        (both(one("base.storage", "nf4"), one("base.double_quantisation", False), one("base.scale_code", "linear")),
+         "base.scale_code = 'linear' has no effect"),
+        (one("targets.unread_layers", True), "without targets.text_encoder"),
+        (both(one("loss.weighting", "none"), one("loss.min_snr_gamma", 3.0)), "without loss.weighting = min-snr"),
+        (both(one("base", {"prediction": "v_prediction", "zero_terminal_snr": "on"}), one("loss.min_snr_gamma", 3.0)),
+         "loss.min_snr_gamma = 3 has no effect on .* set it to min-snr"),
+        (both(one("targets.text_encoder", ["*.layers.2.*.q_proj"]), one("base.clip_skip", 2)),
+         "come after the hidden state that the UNet reads"),
+        (one("method", {"name": "adalora", "budget_scope": "rank"}), "without a rank in targets.blocks"),
+        (one("method", {"name": "selora", "budget_scope": "rank"}), "no effect without budget"),
+        (one("method.decay_towards", "zero"), "decay_towards has no effect without dora"),
+        (both(one("method", {"name": "lora", "dora": True, "decay_towards": "zero"}), one("train.weight_decay", 0.0)),
+         "no effect with train.weight_decay = 0"),
+        (one("method", {"name": "t-lora", "orthogonal": False, "start_std": "1/sqrt(rank)"}), "without orthogonal"),
+        (one("train.optimizer", "paged-adamw"), "this run has no such card"),
+        (both(one("train.optimizer", "paged-adamw8bit"), one("train.offload_optimizer", True)), "by itself"),
+    ],
+)  # fmt: skip
+def test_what_could_have_no_effect_is_refused_and_leaves_nothing(table, words, bench):
+    before = set(bench.root.iterdir())
+    with pytest.raises(VelaturaError, match=words):
+        bench.run(table)
+    assert set(bench.root.iterdir()) == before

@@ -1,0 +1,199 @@
+"""No setting without effect: each changes weights, pictures or files, or is refused. Those of methods lie beside.
+
+Each has one case: the settings in which it matters and the value that it changes to. A new setting has none and fails
+until it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from tests.trainers.tiny_runs import WORD, both, equal, one
+from tests.trainers.training.knobs.bench import STEPS, Case, Outcome
+from trainers.adapters.targets import BlockOverride
+from trainers.config.config import Config
+from trainers.errors import VelaturaError
+from trainers.section import Section
+
+TEXT = one("targets.text_encoder", "attn")
+NF4 = one("base.storage", "nf4")
+PRIOR = one("prior", {"prompt": "a drawing", "images": 2})
+LARGER = one("data.resolution", 64)
+LONG = one("data.caption", "a fox, " * 60)
+
+
+def refused(words: str) -> str:
+    return f"refused: {words}"
+
+
+def metadata(key: str, value: str) -> Callable[[Outcome, Outcome], bool]:
+    return lambda before, after: before.metadata.get(key) != after.metadata[key] == value
+
+
+def checkpoints(outcome: Outcome) -> set[str]:
+    return {name.split("/")[1] for name in outcome.files if name.startswith("checkpoints/")}
+
+
+def settings(section: type[Section] = Config, prefix: str = "") -> Iterator[str]:
+    """Every setting's dotted name, but those of methods."""
+    for name, info in section.model_fields.items():
+        if name == "method":
+            continue
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            yield from settings(info.annotation, f"{prefix}{name}.")
+        elif name == "blocks":
+            yield from (f"{prefix}{name}.{each}" for each in BlockOverride.model_fields)
+        else:
+            yield f"{prefix}{name}"
+
+
+CASES: dict[str, Case] = {
+    "schema_version": Case(one("schema_version", 1), refused("schema_version")),
+    "name": Case(one("name", "dawn"), lambda _, after: "style/dawn.safetensors" in after.files),
+    "seed": Case(one("seed", 1)),
+    "base.model": Case(one("base.model", "{other base}")),
+    "base.family": Case(one("base.family", "sd2"), metadata("ss_base_model_version", "sd_v2")),
+    "base.prediction": Case(one("base.prediction", "v_prediction")),
+    "base.zero_terminal_snr": Case(one("base.zero_terminal_snr", "on"), within=one("base.prediction", "v_prediction")),
+    "base.clip_skip": Case(one("base.clip_skip", 2)),
+    "base.storage": Case(NF4),
+    "base.double_quantisation": Case(one("base.double_quantisation", False), within=NF4),
+    "base.scale_code": Case(one("base.scale_code", "linear"), within=NF4),
+    "data.images": Case(one("data.images", "{bare}")),
+    "data.resolution": Case(one("data.resolution", 48)),
+    "data.max_aspect": Case(one("data.max_aspect", 1.0), within=LARGER),
+    "data.max_upscale": Case(one("data.max_upscale", 4.0), within=both(LARGER, one("data.images", "{small}"))),
+    "data.crop": Case(one("data.crop", "random"), within=STEPS),
+    "data.flip": Case(one("data.flip", True), within=STEPS),
+    "data.repeats": Case(one("data.repeats", 2), within=STEPS),
+    "data.transparency": Case(one("data.transparency", "mask"), within=one("data.images", "{transparent}")),
+    "data.trigger": Case(one("data.trigger", "in dusk style")),
+    "data.caption": Case(one("data.caption", "a drawing of {name}"), within=one("data.images", "{bare}")),
+    "data.caption_dropout": Case(one("data.caption_dropout", 1.0)),
+    "data.shuffle_tags": Case(one("data.shuffle_tags", True), within=STEPS),
+    "data.keep_tags": Case(one("data.keep_tags", 4), within=both(STEPS, one("data.shuffle_tags", True))),
+    "data.chunks": Case(one("data.chunks", 2), within=both(LONG, one("data.images", "{bare}"))),
+    "data.cache": Case(
+        one("data.cache", False),
+        lambda before, after: (
+            any(name.startswith("cache/latents") for name in before.files)
+            and any(name.startswith("cache/text") for name in before.files)
+            and not any(name.startswith("cache") for name in after.files)
+            and equal(before.tensors, after.tensors)
+        ),
+    ),
+    "targets.unet": Case(one("targets.unet", "attn")),
+    "targets.text_encoder": Case(TEXT),
+    "targets.unread_layers": Case(
+        one("targets.unread_layers", True),
+        lambda before, after: after.checkpointed > before.checkpointed and before.tensors.keys() < after.tensors.keys(),
+        within=both(TEXT, one("base.clip_skip", 2)),
+    ),
+    "targets.blocks.rank": Case(one("targets.blocks", {"mid_block.*": {"rank": 2}})),
+    "targets.blocks.learning_rate": Case(one("targets.blocks", {"mid_block.*": {"learning_rate": 0.5}})),
+    "tokens.word": Case(WORD, within=STEPS),
+    "tokens.vectors": Case(one("tokens.vectors", 3), within=WORD),
+    "tokens.initial": Case(one("tokens.initial", "a red house"), within=WORD),
+    "tokens.learning_rate": Case(one("tokens.learning_rate", 1e-3), within=WORD),
+    "tokens.stop": Case(one("tokens.stop", 0.3), within=WORD),
+    "tokens.norm_prior": Case(one("tokens.norm_prior", 0.5), within=WORD),
+    "loss.kind": Case(one("loss.kind", "huber")),
+    "loss.huber_delta": Case(one("loss.huber_delta", 0.5), within=one("loss.kind", "huber")),
+    "loss.weighting": Case(
+        one("loss.weighting", "min-snr"),
+        within=one("base", {"prediction": "v_prediction", "zero_terminal_snr": "on"}),
+    ),
+    "loss.min_snr_gamma": Case(one("loss.min_snr_gamma", 1.0)),
+    "loss.noise_offset": Case(one("loss.noise_offset", 0.1)),
+    "loss.timestep_bias": Case(one("loss.timestep_bias", 1.0)),
+    "prior.prompt": Case(one("prior", {"prompt": "a drawing", "images": 2})),
+    "prior.images": Case(one("prior.images", 6), within=both(STEPS, PRIOR)),
+    "prior.weight": Case(one("prior.weight", 0.5), within=PRIOR),
+    "train.steps": Case(one("train.steps", 3)),
+    "train.batch_size": Case(one("train.batch_size", 2)),
+    "train.accumulation": Case(one("train.accumulation", 2)),
+    "train.learning_rate": Case(one("train.learning_rate", 2e-2)),
+    "train.text_encoder_learning_rate": Case(one("train.text_encoder_learning_rate", 1e-3), within=TEXT),
+    "train.text_encoder_stop": Case(one("train.text_encoder_stop", 0.3), within=TEXT),
+    "train.optimizer": Case(one("train.optimizer", "lion")),
+    "train.offload_optimizer": Case(one("train.offload_optimizer", True), refused("without a CUDA card")),
+    "train.weight_decay": Case(one("train.weight_decay", 0.5)),
+    "train.schedule": Case(one("train.schedule", "cosine")),
+    "train.warmup": Case(one("train.warmup", 1)),
+    "train.max_grad_norm": Case(one("train.max_grad_norm", 1e-6)),
+    "train.gradient_checkpointing": Case(
+        one("train.gradient_checkpointing", True),
+        lambda before, after: after.saved < 0.5 * before.saved and equal(before.tensors, after.tensors),
+    ),
+    "train.precision": Case(one("train.precision", "bf16")),
+    "train.device": Case(one("train.device", "cuda:99"), refused("train.device = 'cuda:99' is not available")),
+    "train.ema": Case(one("train.ema", 0.9)),
+    "train.tracker": Case(
+        one("train.tracker", "tensorboard"),
+        lambda before, after: any("tfevents" in name for name in after.files - before.files),
+    ),
+    "sample.prompts": Case(one("sample.prompts", ["a boat"]), "pictures"),
+    "sample.negative": Case(one("sample.negative", "snow"), "pictures"),
+    "sample.seeds": Case(one("sample.seeds", [2]), "pictures"),
+    "sample.every": Case(one("sample.every", 1), lambda _, after: "samples/step-00000001/00.png" in after.files),
+    "sample.steps": Case(one("sample.steps", 2), "pictures"),
+    "sample.guidance": Case(one("sample.guidance", 1.5), "pictures"),
+    "sample.size": Case(one("sample.size", 32), "pictures"),
+    "sample.sampler": Case(one("sample.sampler", "euler"), "pictures", within=one("sample.steps", 2)),
+    "save.precision": Case(
+        one("save.precision", "fp16"),
+        lambda _, after: {t.dtype for t in after.tensors.values() if t.dim()} == {torch.float16},
+    ),
+    "save.every": Case(
+        one("save.every", 2),
+        lambda before, after: (
+            checkpoints(before) == {"step-00000003", "step-00000004"}
+            and checkpoints(after) == {"step-00000002", "step-00000004"}
+        ),
+        within=STEPS,
+    ),
+    "save.keep": Case(one("save.keep", 1), lambda _, after: checkpoints(after) == {"step-00000002"}),
+    "save.title": Case(one("save.title", "Dusk II"), metadata("modelspec.title", "Dusk II")),
+    "save.author": Case(one("save.author", "A. Painter"), metadata("modelspec.author", "A. Painter")),
+    "save.description": Case(one("save.description", "warm"), metadata("modelspec.description", "warm")),
+    "save.licence": Case(one("save.licence", "CC0-1.0"), metadata("modelspec.license", "CC0-1.0")),
+    "save.tags": Case(
+        one("save.tags", False),
+        lambda before, after: "ss_tag_frequency" in before.metadata and "ss_tag_frequency" not in after.metadata,
+    ),
+}
+
+
+def test_every_setting_has_a_case():
+    assert set(CASES) == set(settings())
+
+
+@pytest.mark.parametrize("setting", CASES)
+def test_no_setting_without_effect(setting, bench):
+    bench.check(CASES[setting])
+
+
+def test_the_same_settings_give_the_same_bits(bench):
+    first, second = bench.outcome(), bench.run()
+    assert equal(first.tensors, second.tensors) and first.pictures == second.pictures and first.files == second.files
+
+
+@pytest.mark.parametrize("optimizer", ["adafactor", "prodigy", "adamw8bit"])
+def test_the_other_optimizers_have_an_effect_or_say_what_they_lack(optimizer, bench):
+    table = both(one("train.optimizer", optimizer), one("train.learning_rate", 0.5))
+    try:
+        import bitsandbytes
+
+        missing = not bitsandbytes
+    except ImportError:
+        missing = optimizer == "adamw8bit"
+    if missing:
+        with pytest.raises(VelaturaError, match="pip install"):
+            bench.style(table)
+        return
+    tensors = bench.style(table)
+    assert not equal(tensors, bench.style(one("train.learning_rate", 0.5)))
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
