@@ -53,6 +53,7 @@ def is_recorded_make(torch: str) -> bool:
 def main(family: str, asked: str, answered: str) -> None:
     """Train each case on a tiny base of this family and write what came out."""
     from tests.tiny import tiny_folder
+    from tests.trainers.hurry import hurrying
     from tests.trainers.tiny_runs import write_images
 
     cases: dict[str, dict[str, Any]] = json.loads(Path(asked).read_text(encoding="utf-8"))
@@ -60,9 +61,10 @@ def main(family: str, asked: str, answered: str) -> None:
         root = Path(folder)
         base, images = tiny_folder(family, root / "base"), write_images(root / "images")
         found = {}
-        for name, table in cases.items():
-            table["base"]["model"], table["data"]["images"] = str(base), str(images)
-            found[name] = _train(table, root / name.replace("/", "-"))
+        with hurrying():
+            for name, table in cases.items():
+                table["base"]["model"], table["data"]["images"] = str(base), str(images)
+                found[name] = _train(table, root / name.replace("/", "-"))
     Path(answered).write_text(json.dumps(found), encoding="utf-8")
 
 
