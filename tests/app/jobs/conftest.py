@@ -15,7 +15,7 @@ from trainers.config.config import Config
 __all__ = ["images", "quick"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
     """Settings of a quick run called as given, on the tiny SD 1, with tables laid over them."""
 
