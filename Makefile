@@ -12,7 +12,7 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui test lint explore bench soak clients quality samples starter starter-continue clean
+.PHONY: help demo ui check test lint explore bench soak clients quality samples starter starter-continue clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -24,6 +24,9 @@ demo: $(USER_STAMP) ## install, then train a style from the bundled images and d
 
 ui: $(USER_STAMP) ## install, then open the studio in a browser on this machine
 	.venv/bin/velatura ui --open
+
+check: lint ## lint, types and the quick tests: no browser, no studio, no trainings
+	$(PYTEST) -m "not browser and not process and not slow"
 
 test: lint ## lint, types and the whole test suite
 	$(PYTEST)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.browser import browser, chromium
+from tests.shared import make_once
 from tests.tiny import FAMILIES, tiny_folder
 
 __all__ = ["browser", "chromium"]
@@ -24,6 +25,14 @@ settings.register_profile("explore", **LENIENT)
 settings.load_profile("steady")
 
 
+MARKS = {
+    "browser": {"browser"},
+    "process": {"studio", "open_studio", "shared_studio", "place", "shared", "busy", "locked", "dispatcher", "server"},
+    "slow": {"quick_runs"},
+}
+"""What a test is by the fixtures that it uses; others say it themselves."""
+
+
 def pytest_configure() -> None:
     """Look for garbage seldom, which takes long among torch's million objects; let jobs be as fast as their tests."""
     gc.set_threshold(100_000, 20, 100)
@@ -31,15 +40,25 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no worker is left alone with one at the end."""
+    """Mark tests by what they use; begin with the files that take longest, so that no worker is left with one alone."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        for mark, fixtures in MARKS.items():
+            if used & fixtures:
+                item.add_marker(mark)
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")
 def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of tiny random bases in diffusers layout, by `sd1`, `sd2`, `sd2-v`, `sdxl`; not to be written to."""
-    root = tmp_path_factory.mktemp("bases")
-    return {family: tiny_folder(family, root / family) for family in FAMILIES}
+
+    def make(root: Path) -> None:
+        for family in FAMILIES:
+            tiny_folder(family, root / family)
+
+    root = make_once(tmp_path_factory, "bases", make)
+    return {family: root / family for family in FAMILIES}
 
 
 @pytest.fixture
