@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from trainers.errors import DISK_FULL, FORBIDDEN, OUT_OF_MEMORY, VelaturaError, failure_code
 
 NAME_FIRST = re.compile(r"\w+\.\w")
 """How a sentence begins whose first word is a setting's key or a file's name, which keep their letters."""
+
+
+class FieldErrors(VelaturaError):  # noqa: N818 - it is as many as there are fields
+    """What has to be changed before something can be done: a sentence for each field, by the field's name."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__(next(iter(problems.values())))
+        self.problems = dict(problems)
 
 
 def sentence(error: Exception) -> str:

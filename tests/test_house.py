@@ -27,15 +27,7 @@ HEAVY = ("torch", "torchvision", "diffusers", "transformers", "accelerate", "pef
 LAYERS = ("trainers", "app.units", "app.errors", "app.transactions", "app.state_file", "app.jobs", "app.studio",
           "app.ui", "app.cli")  # fmt: skip
 """What lies above may import what lies below."""
-UPWARD: dict[str, set[str]] = {
-    "app.studio.generation.compatibility": {"app.ui"},
-    "app.studio.generation.form": {"app.ui"},
-    "app.studio.generation.generate": {"app.cli"},
-    "app.studio.generation.generation": {"app.ui"},
-    "app.studio.generation.generations": {"app.ui"},
-    "app.studio.generation.request": {"app.ui"},
-    "app.studio.run_job": {"app.cli"},
-}
+UPWARD: dict[str, set[str]] = {}
 """Exceptions: modules that import a layer above their own."""
 
 REGISTRIES = ("trainers/adapters/methods",)
@@ -44,7 +36,6 @@ LARGE: dict[str, int] = {"app/cli": 16}
 """Exceptions: folders of more modules than `LARGEST_FOLDER`, and how many they have."""
 
 CIRCLES: dict[str, set[str]] = {
-    "app.studio": {"app.ui", "app.cli"},
     "app.studio.runs": {"app.studio.services"},
     "app.jobs.store": {"app.jobs.database"},
     "app.jobs.dispatcher": {"app.jobs.trash"},

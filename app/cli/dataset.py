@@ -12,7 +12,6 @@ from rich.console import Console
 
 from app.cli.console import answers, line, print_json, say
 from app.cli.options import BaseModel, Json, Settings
-from app.studio.progress import progress_of
 
 if TYPE_CHECKING:
     from trainers.data.findings import Finding, Level
@@ -43,7 +42,6 @@ def check(
 
 @commands.command(epilog="Example: velatura caption my-paintings --model blip")
 def caption(
-    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
     model: Annotated[str, typer.Option(metavar="NAME", help="blip, florence-2 or wd14; downloaded once.")] = "blip",
     every: Annotated[bool, typer.Option("--all", help="Also where there is a caption already.")] = False,
@@ -52,7 +50,7 @@ def caption(
     """Write a caption for each image that has none, as a .txt file beside it."""
     from app.studio.dataset.captions import write_captions
 
-    written = write_captions(folder, model, every, progress_of(context))
+    written = write_captions(folder, model, every)
     if json:
         print_json(written)
         return

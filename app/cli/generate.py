@@ -9,16 +9,27 @@ import typer
 
 from app.cli.console import print_json, say
 from app.cli.options import BaseModel, Compose, Json, Overwrite
-from app.studio.progress import progress_of
 from app.units import readable_size
 from trainers.config.limits import BATCH, GUIDANCE, SEED, STEPS
 
 commands = typer.Typer()
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        metavar="G",
+        min=GUIDANCE[0],
+        max=GUIDANCE[1],
+        help="How closely to follow the prompt, 1 to 50; default the base's.",
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=BATCH[0], max=BATCH[1], help="Most pictures at once; default 4 with --each, else 1."),
+]
 
 
 @commands.command(epilog='Example: velatura generate --style dusk.safetensors:0.8 --prompt "a fox" --out fox.png')
 def generate(
-    context: typer.Context,
     prompt: Annotated[
         list[str], typer.Option(metavar="TEXT", help="What to draw; repeat for several pictures in one grid.")
     ],
@@ -30,27 +41,14 @@ def generate(
     ] = 1,
     steps: Annotated[int, typer.Option(metavar="N", min=STEPS[0], max=STEPS[1], help="Denoising steps.")] = 25,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's own.")] = "",
-    guidance: Annotated[
-        float | None,
-        typer.Option(
-            metavar="G",
-            min=GUIDANCE[0],
-            max=GUIDANCE[1],
-            help="How closely to follow the prompt, 1 to 50; default the base's.",
-        ),
-    ] = None,
+    guidance: Guidance = None,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="ddim, euler or dpm++.")] = "ddim",
     base: BaseModel = None,
     compose: Compose = "sum",
     each: Annotated[
         bool, typer.Option("--each", help="One picture with every style, numbered, all in one batch.")
     ] = False,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=BATCH[0], max=BATCH[1], help="Most pictures at once; default 4 with --each, else 1."
-        ),
-    ] = None,
+    batch: Batch = None,
     plain: Annotated[
         Path | None, typer.Option(metavar="IMG", help="Where to write the same picture without the styles.")
     ] = None,
@@ -58,12 +56,33 @@ def generate(
     json: Json = False,
 ) -> None:
     """Draw a picture with one or several styles, or one with each of them."""
-    from app.studio.generation.generate import Request, draw_to_files
+    from app.studio.generation.compatibility import resolve_files
+    from app.studio.generation.generate import generate as draw
+    from app.studio.generation.request import StyleRef, make_request
 
-    asked = (tuple(prompt), tuple(style or ()), negative, seed, steps, size, guidance, sampler, base)
-    paths = draw_to_files(Request(*asked, compose, each, batch), out, overwrite, plain, progress_of(context))
+    request = make_request(
+        prompts=prompt,
+        styles=[StyleRef.parse(one) for one in style or ()],
+        negative=negative,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        size=size or None,
+        sampler=sampler,
+        base=base or "",
+        compose=compose,
+        each=each,
+        compare=plain is not None,
+        batch=batch,
+    )
+    pictures = draw(resolve_files(request), out, plain, overwrite, _say_notes).pictures
     if json:
-        print_json(({"images": paths} if each else {"image": paths[0]}) | {"seed": seed})
+        print_json(({"images": pictures} if each else {"image": pictures[0]}) | {"seed": seed})
     else:
-        for path in paths:
+        for path in pictures:
             say(f"wrote {path} ({readable_size(path.stat().st_size)})")
+
+
+def _say_notes(kind: str, message: str = "", **facts: object) -> None:
+    if kind == "note":
+        say((message, "yellow"))

@@ -25,7 +25,6 @@ from app.cli.options import (
     Steps,
     runs_folder,
 )
-from app.studio.progress import progress_of
 from app.units import readable_size, readable_time
 from trainers.errors import VelaturaError
 
@@ -130,7 +129,6 @@ def demo(
 
 @commands.command(epilog="Example: velatura estimate --images my-paintings --preset lora")
 def estimate(
-    context: typer.Context,
     config: ConfigFile = None,
     images: Images = None,
     preset: Preset = None,
@@ -146,7 +144,7 @@ def estimate(
     options: dict[str, Any] = {"images": images, "base": base, "steps": steps}
     if config is None:
         options["name"] = "estimate"
-    found = measure_config(gather_config(config, preset, options, assignments or []), progress_of(context))
+    found = measure_config(gather_config(config, preset, options, assignments or []))
     if json:
         print_json(asdict(found))
         return

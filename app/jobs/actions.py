@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,6 @@ from trainers.runs.run import Run, Stop, free_name, is_run, open_run, write_conf
 if TYPE_CHECKING:
     from trainers.config.config import Config
 
-AHEAD = 10
-"""Priority of small jobs; that of runs is 0."""
 FIXED = ("name", "data.images", "data.transparency")
 """Settings that are in a run's images and files from its preparation on."""
 UNFINISHED = (State.PAUSED, State.INTERRUPTED)
@@ -74,23 +72,6 @@ def add(
     if first:
         store.move(job, _first_place(store, job, actor))
     return store.job(job.id)
-
-
-def add_command(
-    store: Store,
-    kind: str,
-    folder: Path,
-    words: Sequence[str],
-    owner: str = "",
-    wants: str = "auto",
-    priority: int = AHEAD,
-) -> Job:
-    """Put a small job in line: a `velatura` command that needs a device and leaves its results in `folder`.
-
-    It goes before the runs unless given another priority: nobody waits hours for a picture.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    return store.add(NewJob(kind, folder, tuple(words), Path.cwd(), owner, wants, priority))
 
 
 def new_folder(store: Store, name: str) -> Path:

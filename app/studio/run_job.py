@@ -6,10 +6,11 @@ else: an orderly end, an error and a kill all free the device in the same way, b
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from app.errors import sentence
 from app.jobs.processes.priority import lower_priority
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import apply_low_memory
+from app.jobs.small_jobs import CAPTION, ESTIMATE, GENERATE, PICTURE, PLAIN, REQUEST
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import read_summary
@@ -25,6 +27,7 @@ from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.runs.threads import limit_spinning
 
+OLDER = "it was made by an older version of Velatura, which this one cannot do; ask for it again"
 WATCH = 10.0
 """Seconds between two looks at whether the job is still this process's."""
 
@@ -75,7 +78,7 @@ def _watching_claim(store: Store, job: Job) -> Iterator[None]:
 
 def _perform(job: Job) -> None:
     if job.kind != TRAIN:
-        _run_command(job)
+        _run_task(job)
         return
     from trainers.training.train import resume
 
@@ -84,23 +87,48 @@ def _perform(job: Job) -> None:
     resume(Run(job.folder), heed_stop=True, attempt=job.attempts)
 
 
-def _run_command(job: Job) -> None:
-    """Do a small job: a `velatura` command that leaves its results in the job's folder and tells how far it is."""
-    from typer import Exit
-
-    from app.cli.main import app
-
+def _run_task(job: Job) -> None:
+    """Do a small job, which leaves its results in the job's folder and tells how far it is."""
     with Run(job.folder).training():
         record = Recorder(job.folder)
         record("attempt", number=job.attempts)
+        if job.kind not in TASKS or not (job.folder / REQUEST).is_file():
+            raise VelaturaError(OLDER)
         record("working", message="Starting …")
-        try:
-            code = app(list(job.command), prog_name="velatura", standalone_mode=False, obj=record)
-        except Exit as end:
-            code = end.exit_code
-        if isinstance(code, int) and code:
-            raise VelaturaError(f"the command ended with code {code}")
+        TASKS[job.kind](job.folder, record)
         record("done")
+
+
+def _estimate(folder: Path, record: Recorder) -> None:
+    from app.studio.runs.estimate import measure_config
+    from trainers.config.build import build_config
+
+    measure_config(build_config(json.loads((folder / REQUEST).read_bytes())), record)
+
+
+def _caption(folder: Path, record: Recorder) -> None:
+    from app.studio.dataset.captions import CaptionRequest, write_captions
+
+    request = CaptionRequest.model_validate_json((folder / REQUEST).read_bytes())
+    write_captions(request.images, request.model, request.every, record)
+
+
+def _generate(folder: Path, record: Recorder) -> None:
+    from app.studio.generation.generate import generate
+    from app.studio.generation.request import GenerateRequest
+
+    request = GenerateRequest.model_validate_json((folder / REQUEST).read_bytes())
+    plain = folder / PLAIN if request.compared else None
+    for note in generate(request, folder / PICTURE, plain, overwrite=True, on_progress=record).notes:
+        print(note, file=sys.stderr)
+
+
+TASKS: Mapping[str, Callable[[Path, Recorder], None]] = {
+    ESTIMATE: _estimate,
+    CAPTION: _caption,
+    GENERATE: _generate,
+}
+"""What is done for each kind of small job, in its folder."""
 
 
 def _note_failure(job: Job, words: str, code: str) -> None:

@@ -10,7 +10,7 @@ from app.studio.dataset.caption_jobs import CaptionJobs
 from app.studio.dataset.checks import Checker
 from app.studio.dataset.drafts import Drafts
 from app.studio.downloads import Downloads
-from app.studio.generation.generations import Drawings
+from app.studio.generation.generations import Generations
 from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.studio.runs.estimate_jobs import EstimateJobs
@@ -34,7 +34,7 @@ class Services:
     measured: Measured
     estimate_jobs: EstimateJobs
     library: StyleLibrary
-    drawings: Drawings
+    generations: Generations
 
     def close(self) -> None:
         """End the downloads that only this studio follows."""
@@ -57,5 +57,5 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
         measured,
         EstimateJobs(drafts, queue, measured),
         library,
-        Drawings(queue, library, bases),
+        Generations(queue, library, bases),
     )

@@ -34,6 +34,7 @@ from app.ui.api_schemas import (
     in_plain,
     kindly,
     must,
+    request_of,
     table_of,
     text_of,
     texts_of,
@@ -285,12 +286,12 @@ class Api:
         `options` are those of the Playground: negative, seed, steps, guidance, size, sampler, base, compose, each,
         compare.
         """
-        from app.studio.generation.generations import wait_for, wish_from
+        from app.studio.generation.generations import wait_for
 
         for style in table_of(styles, "styles"):
             self._item(str(style))
-        wish = must("bad_value", wish_from, text_of(prompt, "prompt"), styles, table_of(options, "options"))
-        pictures = wait_for(self.services.drawings, wish, _owner(request))
+        asked = must("bad_value", request_of, text_of(prompt, "prompt"), styles, table_of(options, "options"))
+        pictures = wait_for(self.services.generations, asked, _owner(request))
         return [file_of(path) for path in pictures]
 
     @kindly

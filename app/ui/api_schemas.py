@@ -12,12 +12,16 @@ import gradio as gr
 from app.errors import as_sentence
 from app.jobs.permissions import NotOwnerError
 from app.studio.dataset.uploads import MOST_PICTURES, Upload
+from app.studio.generation.form import OPTIONAL
+from app.studio.generation.request import GenerateRequest, make_request
 from app.studio.styles.entry import StyleEntry
 from app.ui.components import text
 from app.ui.web.html import file_address
 from trainers.errors import VelaturaError
 
 Answer = dict[str, Any]
+OPTIONS = ("negative", "seed", "steps", "guidance", "size", "sampler", "base", "compose", "each", "compare")
+"""What a program may say of a picture besides the prompt and the styles."""
 MOST_TEXT, MOST_ENTRIES, DEEPEST = 10_000, 1000, 6
 """Letters of a text, entries of a table, and tables within tables that a program may send."""
 
@@ -113,6 +117,18 @@ def whole_of(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
         raise RefusalError("bad_value", f"{name} is a whole number, not {value!r:.80}.")
     return int(value)
+
+
+def request_of(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any]) -> GenerateRequest:
+    """What a program wants drawn, with strengths by a style's id; FieldErrors where a value is wrong."""
+    unknown = sorted(str(name) for name in set(options) - set(OPTIONS))
+    if unknown:
+        raise VelaturaError(f"there is no option {unknown[0]!r:.80}; there are {', '.join(OPTIONS)}")
+    values = {name: value for name, value in options.items() if value != "" or name not in OPTIONAL}
+    if values.get("each") is True and len(styles) == 1:  # its picture is the one with every style
+        values["each"] = False
+    given = [{"style": style, "strength": strength} for style, strength in styles.items()]
+    return make_request(prompts=(prompt,), styles=given, **values)
 
 
 def in_plain(item: StyleEntry) -> Answer:

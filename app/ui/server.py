@@ -120,7 +120,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     authenticator = Authenticator(People(people), Sessions(people), paths.secret(), given)
     shared = not authenticator.open or not is_loopback(address.host)
     services = open_services(paths, uploads.path, shared=shared)
-    sweep_public(services.queue, services.drafts, services.drawings.root)
+    sweep_public(services.queue, services.drafts, services.generations.root)
     services.estimate_jobs.sweep()
     services.checker.warm_up()
     demo = build(services).queue(default_concurrency_limit=8, max_size=200)

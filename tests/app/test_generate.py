@@ -240,9 +240,9 @@ def test_styles_are_combined(way: str, trained: Trained, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--compose", "k-lora"), "k-lora needs two styles, first the content and then the style, and one is given"),
-        (("--compose", "mean"), "there is no way 'mean' to combine styles; there are sum, svd"),
-        (("--compose", "svd", "--each"), "with one style at a time, so there is nothing for --compose to combine"),
+        (("--compose", "k-lora"), "K-lora needs two styles, first the content and then the style, and one is given"),
+        (("--compose", "mean"), "There is no way 'mean' to combine styles; there are sum, svd"),
+        (("--compose", "svd", "--each"), "with one style at a time, so compose has nothing to combine"),
     ],
 )
 def test_what_cannot_be_combined(words: tuple[str, ...], said: str, trained: Trained, tmp_path: Path) -> None:
@@ -250,4 +250,4 @@ def test_what_cannot_be_combined(words: tuple[str, ...], said: str, trained: Tra
     assert outcome.code == 1 and said in outcome.err and not list(tmp_path.iterdir())
     if "--each" in words:
         alone = call("generate", "--prompt", "fox", "--each", "--out", tmp_path / "f.png")
-        assert "--each draws a picture with every style, and no --style is given" in alone.err
+        assert "Each draws a picture with every style, and no style is given" in alone.err

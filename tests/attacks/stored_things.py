@@ -15,9 +15,9 @@ from app.jobs.store import TRAIN, NewJob
 from app.jobs.trash.trash import CONTENT, DRAWING, RUN, STYLE, Trash, new_item
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
 from app.studio.dataset.uploads import take_folder
-from app.studio.generation.form import Desk
+from app.studio.generation.form import FormStore, GenerateForm
 from app.studio.generation.generation import Record
-from app.studio.generation.request import Typed, Wish
+from app.studio.generation.request import GenerateRequest, StyleRef
 from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.studio.styles.entry import NOTE_KEYS
@@ -61,7 +61,7 @@ class Things:
         """Put everything there."""
         for write in (self._run_at_work, self._ended_runs, self._waiting_run, self._styles, self._trash):
             write()
-        self._drawings()
+        self._generations()
         self._draft()
         self.queue.store.close()
 
@@ -144,20 +144,22 @@ class Things:
             trash.put(new_item(kind, self.long(f"thrown-{kind}"), VISITOR, {CONTENT: place}, self.paths.runs))
 
     # ---------------------------------------------------------------- what is the visitor's
-    def _drawings(self) -> None:
+    def _generations(self) -> None:
         key = f"user:{VISITOR}"
-        wish = Wish(prompt=self.long("wish"), negative=self.long("negative"), styles=(("none", 1.0),), sampler="ddim")
-        told = {"wish": wish, "whose": key, "names": (self.long("style"),), "base": self.long("model"), "number": 99}
-        for number, (state, line) in enumerate({"finished": "", "failed": self.long("line")}.items()):
+        request = GenerateRequest(
+            prompts=(self.long("wish"),), negative=self.long("negative"), styles=(StyleRef(style="none"),)
+        )
+        told = {"request": request, "whose": key, "names": (self.long("style"),), "base": self.long("model")}
+        for number, (state, error) in enumerate({"finished": "", "failed": self.long("line")}.items()):
             folder = self.paths.root / "drawings" / f"drawing-{number:020d}-aa"
             folder.mkdir(parents=True)
-            if not line:
+            if not error:
                 picture = self.paths.runs / self.runs["mine"] / "samples/final/00.png"
                 shutil.copyfile(picture, folder / "picture.png")
-            record = Record.model_validate({**told, "made": 1.0, "state": state, "line": line})
-            (folder / "drawing.json").write_text(record.model_dump_json(), "utf-8")
+            record = Record.model_validate({**told, "number": 99, "made": 1.0, "state": state, "error": error})
+            (folder / "generation.json").write_text(record.model_dump_json(), "utf-8")
         typed = {name: self.long(f"typed-{name}") for name in ("prompt", "negative", "seed", "size", "base")}
-        Desk(self.paths).keep(key, Typed(**typed, styles=(("none", self.long("typed-strength")),)))
+        FormStore(self.paths).keep(key, GenerateForm(**typed, styles=(("none", self.long("typed-strength")),)))
 
     def _draft(self) -> None:
         drafts, key = Drafts(self.paths), f"user:{VISITOR}"

@@ -65,13 +65,13 @@ from pathlib import Path
 from app.jobs.states import State
 from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Drafts
-from app.studio.generation.generations import Drawings
-from app.studio.generation.generation import Drawing, Record
+from app.studio.generation.generations import Generations
+from app.studio.generation.generation import Generation, GenerationProgress, Record, Stage
 from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.ui.runs.samples_view import Sample, address
 from app.studio.styles.library import StyleLibrary
-from app.studio.generation.request import Wish
+from app.studio.generation.request import GenerateRequest
 from trainers.data import decode_memory
 from trainers.training.previews import kept
 from trainers.training.prior import class_image
@@ -81,7 +81,7 @@ from trainers.errors import VelaturaError
 decode_memory.MOST_BYTES = int(sys.argv[2])
 places, AT_ONCE = Paths(Path(sys.argv[1])), 4
 queue, pictures = Queue(places), sorted(places.uploads.iterdir())
-drawings = Drawings(queue, StyleLibrary(queue), Bases(anywhere=True))
+generations = Generations(queue, StyleLibrary(queue), Bases(anywhere=True))
 
 def folder(name, picture):
     place = places.runs / name
@@ -97,9 +97,10 @@ def sample(picture, name):
 
 def playground(picture, name):
     place = folder(name, picture)
-    drawing = Drawing(name, place, Record(wish=Wish(prompt="x"), whose="user:ann", made=1.0), State.FINISHED, "", 1.0,
-                      (place / "00.png",))
-    return drawings.shown(drawing, 0, small=False)
+    record = Record(request=GenerateRequest(prompts=("x",)), whose="user:ann", made=1.0)
+    progress = GenerationProgress(Stage.ENDED)
+    generation = Generation(name, place, record, State.FINISHED, progress, (place / "00.png",))
+    return generations.web_copy(generation, 0, small=False)
 
 def before(picture, name):
     return kept(folder(name, picture), Order(("x",), (0,), size=(512, 512)))

@@ -12,6 +12,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.store import Store
 from app.jobs.views import Watcher
+from tests.app.jobs.working import add_quick
 from tests.soak.machine import Machine
 from trainers.runs.events import read_events
 
@@ -29,7 +30,7 @@ class SmallJobSoak:
         self.machine = Machine(folder / "small")
         for number in range(jobs):
             place = self.machine.runs / ".jobs" / f"job{number}"
-            actions.add_command(self.machine.store, "version", place, ["--version"])
+            add_quick(self.machine.store, place)
         self.counts["jobs"] = jobs
 
     def run(self, seconds: float) -> None:

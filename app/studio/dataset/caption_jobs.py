@@ -15,10 +15,11 @@ from app.jobs import actions
 from app.jobs.dispatcher import LOG
 from app.jobs.follow import Follower
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.small_jobs import add_captions
+from app.jobs.small_jobs import CAPTION, add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.state_file import StateFile
+from app.studio.dataset.captions import CaptionRequest
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.edits import written
 from app.studio.public_files import link_or_copy
@@ -68,7 +69,8 @@ class CaptionJobs:
             for identifier in pictures:
                 name = f"{identifier}.png"  # a second name: what the job reads must not go away
                 link_or_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
-            job = add_captions(self._queue.store, folder / PICTURES, model, every=True, owner=owner)
+            request = CaptionRequest(images=(folder / PICTURES).absolute(), model=model, every=True)
+            job = add_small_job(self._queue.store, CAPTION, request, owner)
             self._keep(draft, {"job": job.id, "step": secrets.token_hex(4), "pictures": pictures, "read": 0, "done": 0})
         return len(pictures)
 

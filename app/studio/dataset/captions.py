@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.studio.progress import OnProgress, in_steps
+from pydantic import BaseModel
+
+from app.studio.progress import OnProgress, in_steps, quiet
 from trainers.errors import VelaturaError
 
 
-def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgress) -> dict[str, str]:
+class CaptionRequest(BaseModel):
+    """Captions to write beside the images of a folder."""
+
+    images: Path
+    model: str
+    every: bool = False
+    """Whether also where there is a caption already."""
+
+
+def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgress = quiet) -> dict[str, str]:
     """Write captions with a model, telling of each as an event `caption`; the captions by the images' names."""
     from trainers.data.captioning import fetch_captioner, load_captioner
     from trainers.data.captions import own_caption

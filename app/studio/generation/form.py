@@ -4,63 +4,129 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from app.state_file import StateFile
-from app.studio.generation.request import Typed
+from app.studio.generation.request import GenerateRequest, pixels_in_words, read_request
 from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.studio.styles.entry import StyleEntry
-from app.ui.playground import text as words
+from trainers.composition.ways import SUM
 
 FIRST_STRENGTH = "0.8"
+MOST_STYLES = 4
+"""Styles that the fields have room for."""
+RESTORED, LOST = "restored", "lost"
+OPTIONAL = ("guidance", "size")
+"""Fields that may be empty: then the base decides."""
 
 
-class Desk:
+class GenerateForm(BaseModel):
+    """What stands in the fields, whatever that is."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt: str = ""
+    styles: tuple[tuple[str, str], ...] = ()
+    """By id, each with its strength."""
+    negative: str = ""
+    seed: str = "1"
+    steps: str = "25"
+    guidance: str = ""
+    size: str = ""
+    sampler: str = "ddim"
+    base: str = ""
+    compose: str = SUM
+    each: bool = False
+    compare: bool = True
+    notice: Literal["", "restored", "lost"] | str = ""
+    """What became of the file that kept them, where it was damaged, until something is typed."""
+
+    @classmethod
+    def of(cls, request: GenerateRequest) -> GenerateForm:
+        """A request as it is typed."""
+        return cls(
+            prompt=request.prompt,
+            styles=tuple((one.style, f"{one.strength:g}") for one in request.styles),
+            negative=request.negative,
+            seed=str(request.seed),
+            steps=str(request.steps),
+            guidance="" if request.guidance is None else f"{request.guidance:g}",
+            size="" if request.size is None else pixels_in_words(request.size),
+            sampler=request.sampler,
+            base=request.base,
+            compose=request.compose,
+            each=request.each,
+            compare=request.compare,
+        )
+
+    def with_(self, **changes: Any) -> GenerateForm:
+        """The same with other values in some fields."""
+        return self.model_copy(update=changes)
+
+    def parse(self) -> tuple[GenerateRequest, dict[str, str]]:
+        """The request in what was typed, and a sentence for each field that is wrong, which has its default there."""
+        several = len(self.styles) > 1
+        values = self.model_dump(exclude={"prompt", "styles", "notice"})
+        values = {name: value for name, value in values.items() if name not in OPTIONAL or value.strip()}
+        return read_request(
+            values
+            | {
+                "prompts": (self.prompt,),
+                "styles": [{"style": style, "strength": strength} for style, strength in self.styles],
+                "compose": self.compose if several and not self.each else SUM,
+                "each": self.each and several,
+            }
+        )
+
+
+class FormStore:
     """The fields of everybody, by the key of whoever typed in them."""
 
     def __init__(self, paths: Paths) -> None:
         self._folder = paths.root / "desks"
 
-    def read(self, key: str) -> Typed | None:
+    def read(self, key: str) -> GenerateForm | None:
         """What stands in somebody's fields; None where nothing has been typed.
 
         Where the file was damaged it is what stood there before, and its `notice` says so.
         """
         return self._file(key).read()
 
-    def keep(self, key: str, typed: Typed) -> None:
+    def keep(self, key: str, form: GenerateForm) -> None:
         """Remember what stands there."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._file(key).write(typed)
+        self._file(key).write(form)
 
-    def _file(self, key: str) -> StateFile[Typed]:
-        return StateFile(self._folder / _name(key), Typed.model_validate_json, Typed.model_dump_json, _restored)
-
-
-def _restored(damaged: bytes, before: Typed | None) -> Typed:
-    return (before or Typed()).with_(notice=words.FIELDS_RESTORED if before else words.FIELDS_LOST)
+    def _file(self, key: str) -> StateFile[GenerateForm]:
+        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+        return StateFile(path, GenerateForm.model_validate_json, GenerateForm.model_dump_json, _restored)
 
 
-def begin_with(item: StyleEntry | None, queue: Queue, before: Typed | None = None, drawn: Iterable[str] = ()) -> Typed:
-    """The fields for trying a style, or for none; the other settings as they were `before`.
+def _restored(damaged: bytes, before: GenerateForm | None) -> GenerateForm:
+    return (before or GenerateForm()).with_(notice=RESTORED if before else LOST)
+
+
+def begin_with(
+    style: StyleEntry | None, prompt: str, before: GenerateForm | None = None, drawn: Iterable[str] = ()
+) -> GenerateForm:
+    """The fields for trying a style, or for none, with `prompt`; the other settings as they were `before`.
 
     A prompt that somebody has typed and not `drawn` yet is kept, too.
     """
-    before = before or Typed()
-    styles = ((item.id, FIRST_STRENGTH),) if item is not None else ()
-    fresh = not before.prompt.strip() or before.prompt in drawn
-    prompt = first_prompt(item, queue) if fresh else before.prompt
+    before = before or GenerateForm()
+    if before.prompt.strip() and before.prompt not in drawn:
+        prompt = before.prompt
+    styles = ((style.id, FIRST_STRENGTH),) if style is not None else ()
     return before.with_(prompt=prompt, styles=styles, base="", size="")
 
 
-def first_prompt(item: StyleEntry | None, queue: Queue) -> str:
-    """What to draw first with a style: what its run drew first, else something plain with its word."""
-    view = queue.run(item.run) if item is not None and item.run else None
-    said = dict(view.summary.facts).get("prompts") if view is not None else None
-    if isinstance(said, list | tuple) and said and isinstance(said[0], str):
-        return said[0]
-    return ", ".join([words.PROMPT_EXAMPLE, *(item.words[:1] if item is not None else ())])
-
-
-def _name(key: str) -> str:
-    return f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+def first_prompt(style: StyleEntry | None, queue: Queue) -> str | None:
+    """What a style's run drew first; None where no run tells."""
+    view = queue.run(style.run) if style is not None and style.run else None
+    prompts = dict(view.summary.facts).get("prompts") if view is not None else None
+    if isinstance(prompts, list | tuple) and prompts and isinstance(prompts[0], str):
+        return prompts[0]
+    return None

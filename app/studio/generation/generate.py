@@ -1,21 +1,20 @@
-"""`velatura generate`: a picture from styles, a prompt and a base."""
+"""Drawing what a request asks for into files."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from app.cli.console import say
 from app.studio.generation.image_file import check_place, write_picture
+from app.studio.generation.request import GenerateRequest
 from app.studio.progress import OnProgress, quiet
-from app.studio.styles.strengths import about_strengths, about_words, read_with_words
-from trainers.config.limits import SAMPLERS, SIDE
-from trainers.config.presets import STARTER, guidance_for
+from app.studio.styles.strengths import about_strengths, about_words, add_words
+from trainers.composition.ways import check_count, read_composition
+from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
@@ -31,46 +30,34 @@ if TYPE_CHECKING:
 MOST_CHUNKS = 3
 AT_ONCE = 4
 """Pictures of different styles that are drawn at once."""
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the command line asked for."""
+class GenerateResult:
+    """What has been drawn."""
 
-    prompts: tuple[str, ...]
-    styles: tuple[str, ...]
-    negative: str
-    seed: int
-    steps: int
-    size: str
-    guidance: float | None
-    """None: what the base draws best with."""
-    sampler: str
-    base: str | None
-    compose: str = "sum"
-    """How several styles are combined: `WAY` or `WAY:NUMBER`."""
-    each: bool = False
-    """Whether every style draws a picture of its own."""
-    batch: int | None = None
-    """Most pictures at once; None: four of `each`, else one after the other."""
+    pictures: tuple[Path, ...]
+    """With the styles, or with each of them."""
+    notes: tuple[str, ...]
+    """Sentences on what is not as somebody may expect: layers that the base lacks, a word that no prompt says."""
 
 
-def draw_to_files(
-    request: Request, out: Path, overwrite: bool, plain: Path | None = None, on_progress: OnProgress = quiet
-) -> list[Path]:
+def generate(
+    request: GenerateRequest,
+    out: Path,
+    plain: Path | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress = quiet,
+) -> GenerateResult:
     """Draw and write one picture (several prompts as a grid), or one of each style, with its parameters in it.
 
-    Of each style, the pictures are called `out` with a number from 1. `plain` is where the same picture without the
-    styles goes; `tell` hears how far it is. Raises VelaturaError, before anything is loaded or written, where the
-    request cannot be met.
+    The request has been resolved. Of each style, the pictures are called `out` with a number from 1. `plain` is where
+    the same picture without the styles goes. `on_progress` hears how far it is, and each note before anything is drawn.
+    Raises VelaturaError, before anything is loaded or written, where the request cannot be met.
     """
-    from trainers.composition.ways import check_count, read_composition
-
     composition = read_composition(request.compose)
-    _check_each(request)
-    if request.sampler not in SAMPLERS:
-        raise VelaturaError(f"there is no sampler {request.sampler!r}; there are {', '.join(SAMPLERS)}")
-    styles = read_with_words(request.styles)
+    styles = _read_styles(request)
     words = [one for one in styles if one[0].rows]
     alone = [[one, *words] for one in styles if not one[0].rows]
     check_count(composition, len(alone), len(words))
@@ -78,74 +65,94 @@ def draw_to_files(
     for place in (*places, plain):
         if place is not None:
             check_place(place, overwrite)
-    base = _base(request, styles)
-    size = _size(request.size, base)
-    guidance = guidance_for(base) if request.guidance is None else request.guidance
-    model, order = _load(request, styles, base, size)
-    order = replace(order, guidance=guidance)
+    notes: list[str] = []
+
+    def note(sentence: str) -> None:
+        notes.append(sentence)
+        on_progress("note", message=sentence)
+
+    model, order = _load(request, styles)
     told = _telling(on_progress, order, len(places) + (plain is not None))
-    used = {name: value for name, value in asdict(request).items() if name not in ("compose", "each", "batch")}
-    used |= {"base": _without_folders(base), "size": size, "guidance": guidance}
     drawn: list[tuple[list[Image], list[tuple[Style, float]]]] = []
-    drawing = _side_by_side(model, styles, plain) if request.each else _combined(model, styles, composition, order)
-    with drawing as styling:  # which says first what does not fit this base
-        for said in (*about_strengths(styles), *about_words(styles, (*request.prompts, request.negative))):
-            say((said, "yellow"))
-        order = replace(order, chunks=_chunks(model, request, order.chunks))
+    if request.each:
+        applied = _side_by_side(model, styles, plain, note)
+    else:
+        applied = _combined(model, styles, composition, order, note)
+    with applied as styling:  # which says first what does not fit this base
+        for sentence in (*about_strengths(styles), *about_words(styles, (*request.prompts, request.negative))):
+            note(sentence)
+        order = replace(order, chunks=_chunks(model, request, order.chunks, note))
         drawn += zip(_draw(model, order, told, styling), [*alone, []] if request.each else [styles], strict=False)
     if plain is not None and len(drawn) == len(places):
         drawn += [(_draw(model, order, told)[0], [])]
-    for place, (pictures, used_styles) in zip((*places, plain), drawn, strict=False):
+    for place, (pictures, used) in zip((*places, plain), drawn, strict=False):
         assert place is not None
-        combined = {"compose": request.compose} if len(used_styles) > 1 and not request.each else {}
-        named = {"styles": [(style.name, strength) for style, strength in used_styles]}
-        label = ", ".join(style.path.stem for style, _ in used_styles)
-        write_picture(_sheet(pictures, order, label), place, used | named | combined)
-    return places
+        label = ", ".join(style.path.stem for style, _ in used)
+        write_picture(_sheet(pictures, order, label), place, _parameters(request, used))
+    return GenerateResult(tuple(places), tuple(notes))
 
 
-def _check_each(request: Request) -> None:
-    """Raise VelaturaError where a picture with every style is asked for, and that makes no sense."""
-    if request.each and not request.styles:
-        raise VelaturaError("--each draws a picture with every style, and no --style is given")
-    if request.each and request.compose != "sum":
-        raise VelaturaError("--each draws with one style at a time, so there is nothing for --compose to combine")
+def _read_styles(request: GenerateRequest) -> list[tuple[Style, float]]:
+    """The styles and, whole, the words that were trained together with them and lie beside them."""
+    from trainers.formats.read import read_style
+
+    chosen = []
+    for one in request.styles:
+        assert one.path is not None, "the request has not been resolved"
+        chosen.append((read_style(one.path), one.strength))
+    return add_words(chosen)
 
 
-def _places(request: Request, styles: Sequence[tuple[Style, float]], out: Path) -> list[Path]:
+def _parameters(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> dict[str, Any]:
+    """What a picture says that it was drawn from."""
+    combined = {"compose": request.compose} if len(styles) > 1 and not request.each else {}
+    return {
+        "prompts": request.prompts,
+        "styles": [(style.name, strength) for style, strength in styles],
+        "negative": request.negative,
+        "seed": request.seed,
+        "steps": request.steps,
+        "size": request.size,
+        "guidance": request.guidance,
+        "sampler": request.sampler,
+        "base": _without_folders(request.base),
+    } | combined
+
+
+def _places(request: GenerateRequest, styles: Sequence[tuple[Style, float]], out: Path) -> list[Path]:
     """Where the pictures with styles go; with `each` numbered as the styles are, of which embeddings draw none."""
     if not request.each:
         return [out]
     numbers = [number for number in range(1, len(request.styles) + 1) if not styles[number - 1][0].rows]
     if not numbers:
         raise VelaturaError(
-            "--each draws a picture with every style other than embeddings, whose words hold for all of them, and "
-            "only embeddings are given; leave --each out"
+            "each draws a picture with every style other than embeddings, whose words hold for all of them, and "
+            "only embeddings are given; leave it out"
         )
     return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in numbers]
 
 
-def _load(
-    request: Request, styles: Sequence[tuple[Style, float]], base: str, size: tuple[int, int]
-) -> tuple[Model, Order]:
+def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tuple[Model, Order]:
     """The base, and what to draw with it."""
     from trainers.device import choose_device, choose_format
     from trainers.formats.training_metadata import Reading, reading_of
     from trainers.models.load import load_model
     from trainers.sampling.sample import Order
 
+    assert request.size is not None and request.guidance is not None, "the request has not been resolved"
     device = choose_device("auto")
     # As the first style was trained: with another clip skip or prediction its pictures would not be its own.
     reading = reading_of(styles[0][0]) if styles else Reading()
-    settings = reading.base.model_copy(update={"model": base, "family": "auto"})
-    model = load_model(settings, choose_format("auto", device, small=base == STARTER), device)
+    settings = reading.base.model_copy(update={"model": request.base, "family": "auto"})
+    model = load_model(settings, choose_format("auto", device, small=request.base == STARTER), device)
     order = Order(
         prompts=request.prompts,
         seeds=(request.seed,),
         negative=request.negative,
         steps=request.steps,
-        size=size,
-        sampler=request.sampler,  # type: ignore[arg-type]
+        guidance=request.guidance,
+        size=request.size,
+        sampler=request.sampler,
         clip_skip=settings.clip_skip,
         chunks=reading.chunks,
         batch=request.batch or (AT_ONCE if request.each else 1),
@@ -155,18 +162,20 @@ def _load(
 
 @contextmanager
 def _combined(
-    model: Model, styles: Sequence[tuple[Style, float]], composition: Composition, order: Order
+    model: Model, styles: Sequence[tuple[Style, float]], composition: Composition, order: Order, note: Note
 ) -> Iterator[Styling]:
     """The base with styles on it, combined, for a while, saying what of them it does not take."""
     from trainers.composition.compose import compose
 
     network, styling = compose(model, styles, composition, order.steps, order.seeds[0])
-    with _on(network):
+    with _on(network, note):
         yield styling
 
 
 @contextmanager
-def _side_by_side(model: Model, styles: Sequence[tuple[Style, float]], plain: Path | None) -> Iterator[Styling]:
+def _side_by_side(
+    model: Model, styles: Sequence[tuple[Style, float]], plain: Path | None, note: Note
+) -> Iterator[Styling]:
     """The base with styles on it for a while, each for pictures of its own, and for some with none."""
     from trainers.composition.batched import batch_styles
     from trainers.composition.styling import Each
@@ -174,14 +183,14 @@ def _side_by_side(model: Model, styles: Sequence[tuple[Style, float]], plain: Pa
     network = batch_styles(model.parts, model.family.name, styles, model.words)
     numbers = range(sum(not style.rows for style, _ in styles))
     bare = plain is not None and not network.words  # words are there for all pictures
-    with _on(network):
+    with _on(network, note):
         yield Each(network, (*numbers, *([-1] if bare else [])))
 
 
 @contextmanager
-def _on(network: StyleNetwork) -> Iterator[None]:
+def _on(network: StyleNetwork, note: Note) -> Iterator[None]:
     for warning in network.warnings:
-        say((warning, "yellow"))
+        note(warning)
     try:
         yield
     finally:
@@ -218,47 +227,17 @@ def _telling(on_progress: OnProgress, order: Order, times: int) -> Callable[[int
     return told
 
 
-def _chunks(model: Model, request: Request, trained: int) -> int:
+def _chunks(model: Model, request: GenerateRequest, trained: int, note: Note) -> int:
     """Chunks of 75 tokens that the longest prompt needs, at least as many as in training and at most three."""
     from trainers.models.text import CHUNK, count_tokens
 
     longest = max(count_tokens(model, text) for text in (*request.prompts, request.negative))
     if longest > CHUNK * MOST_CHUNKS:
-        say((f"a prompt of {longest} tokens is cut after {CHUNK * MOST_CHUNKS}", "yellow"))
+        note(f"a prompt of {longest} tokens is cut after {CHUNK * MOST_CHUNKS}")
     return min(max(trained, -(-longest // CHUNK)), MOST_CHUNKS)
-
-
-def _base(request: Request, styles: Sequence[tuple[Style, float]]) -> str:
-    """The base that was asked for, else the starter where every style was trained on it."""
-    if request.base:
-        return request.base
-    from trainers.formats.origin import origin_of
-
-    others = [style.path.name for style, _ in styles if not origin_of(style).starter]
-    if others:
-        raise VelaturaError(f"{others[0]} was not trained on the starter; say which base to draw with, as --base")
-    return STARTER
 
 
 def _without_folders(base: str) -> str:
     """A base as a picture may say it to whoever it is shown to: not where it lies on somebody's disk."""
     is_path = base != STARTER and Path(base).expanduser().exists()
     return Path(base).name if is_path else base
-
-
-def _size(text: str, base: str) -> tuple[int, int]:
-    """`WxH` as pixels (width, height), each a multiple of the base's stride; without text the base's own size."""
-    from trainers.models.load import training_size
-
-    native, stride = training_size(base)
-    if not text:
-        return native, native
-    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text.strip(), re.IGNORECASE)
-    if not match:
-        raise VelaturaError(f"--size {text!r} is no size; write width x height in pixels, e.g. {native}x{native}")
-    width, height = int(match[1]), int(match[2])
-    if width % stride or height % stride or not (stride <= min(width, height) <= max(width, height) <= SIDE[1]):
-        raise VelaturaError(
-            f"--size {text}: width and height must be multiples of {stride}, from {stride} to {SIDE[1]}"
-        )
-    return width, height

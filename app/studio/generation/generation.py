@@ -1,10 +1,13 @@
-"""One drawing: what its folder says of it, and how it stands."""
+"""One generation: what its folder says of it, and how it stands."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,17 +16,51 @@ from app.jobs.small_jobs import EACH, PICTURE, PLAIN
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, YIELD, Job
 from app.jobs.views import View
-from app.studio.generation.request import Wish
-from app.ui.playground import text as words
-from trainers.errors import VelaturaError
+from app.studio.generation.request import GenerateRequest, read_request
+from trainers.errors import OUT_OF_MEMORY, VelaturaError
+
+INTERRUPTED = "The drawing was cut off: the computer or the program stopped."
+NO_MEMORY = "There is not enough memory for this picture. A smaller size needs less."
+
+
+class Stage(StrEnum):
+    """What a generation is doing."""
+
+    WAITING = "waiting"
+    YIELDING = "yielding"
+    """The training that it waits for is about to pause for it."""
+    UNKNOWN = "unknown"
+    """The queue cannot be read."""
+    READING = "reading"
+    DRAWING = "drawing"
+    WRITING = "writing"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class GenerationProgress:
+    """How far a generation is."""
+
+    stage: Stage
+    done: int = 0
+    """Steps of all its pictures, of which there are `of`."""
+    of: int = 0
+    behind: Job | None = None
+    """What has the device that it waits for."""
+    place: int = 0
+    """In line, the first being 1."""
+    seconds_left: float | None = None
+    """Until the device is free, where that is known."""
 
 
 class Record(BaseModel):
-    """What a drawing's folder says of it."""
+    """What a generation's folder says of it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
-    wish: Wish
+    request: GenerateRequest
+    """As it was asked for; what the job was given is in its own file, with files, base and size filled in."""
     whose: str
     made: float
     """When it was asked for, in Unix seconds."""
@@ -38,95 +75,109 @@ class Record(BaseModel):
     """Of its job."""
     state: str = ""
     """How it ended; empty until then."""
-    line: str = ""
+    error: str = ""
     """Why it has no picture, where it ended without one."""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A drawing as it is now."""
+class Generation:
+    """A generation as it is now."""
 
     id: str
     folder: Path
     record: Record
     state: State
-    line: str
-    """What it waits for, how far it is, or why it has no picture."""
-    share: float
+    progress: GenerationProgress
     pictures: tuple[Path, ...]
     """With the styles, or with each of them, then without them, as far as they are there."""
-    behind: Job | None = None
+    could_yield: Job | None = None
     """The training that has the device it waits for, where a pause of that lets it begin."""
 
     @property
-    def wish(self) -> Wish:
+    def request(self) -> GenerateRequest:
         """What was asked for."""
-        return self.record.wish
+        return self.record.request
 
     @property
-    def both(self) -> bool:
-        """Whether it is drawn with the styles and without."""
-        return self.wish.compare and bool(self.wish.styles)
+    def error(self) -> str:
+        """Why it has no picture, where it ended without one."""
+        return self.record.error
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """What the files of its pictures are called in its folder, in this order."""
-        return names_of(self.wish)
+    def file_names(self) -> tuple[str, ...]:
+        """What its pictures are called in its folder, in this order."""
+        return picture_names(self.request)
 
     @property
     def ended(self) -> bool:
         """Whether nothing more is to come."""
         return self.state in ENDED
 
+    @property
+    def share(self) -> float:
+        """How much of it is done, 0 to 1."""
+        return self.progress.done / self.progress.of if self.progress.of else float(self.ended)
 
-def names_of(wish: Wish) -> tuple[str, ...]:
-    """What the files of a drawing's pictures are called: those with styles, then the one without."""
-    styled = tuple(EACH.format(number) for number in range(1, len(wish.styles) + 1)) if wish.each else (PICTURE,)
-    return (*styled, *((PLAIN,) if wish.compare and wish.styles else ()))
+
+def read_older_record(content: bytes) -> Record:
+    """The record in an older version's file; ValueError where it is damaged."""
+    table = json.loads(content)
+    if not (isinstance(table, dict) and isinstance(wish := table.get("wish"), dict)):
+        raise ValueError("nothing says what was to be drawn")
+    try:
+        styles = [{"style": style, "strength": strength} for style, strength in wish.get("styles", ())]
+    except TypeError as error:
+        raise ValueError("its styles cannot be read") from error
+    values: dict[str, Any] = {name: value for name, value in wish.items() if name != "prompt"}
+    request, _ = read_request(values | {"prompts": (wish.get("prompt", ""),), "styles": styles})
+    return Record.model_validate(table | {"request": request, "error": table.get("line", "")})
 
 
-def how_far(record: Record, view: View, views: Mapping[Path, View]) -> str:
-    """What a drawing waits for, or how far it is."""
+def picture_names(request: GenerateRequest) -> tuple[str, ...]:
+    """What the files of a generation's pictures are called: those with styles, then the one without."""
+    styled = tuple(EACH.format(number) for number in range(1, len(request.styles) + 1)) if request.each else (PICTURE,)
+    return (*styled, *((PLAIN,) if request.compared else ()))
+
+
+def find_progress(view: View, views: Mapping[Path, View]) -> GenerationProgress:
+    """What a generation waits for, or how far it is."""
     done, of = view.summary.share
     match view.state:
         case State.QUEUED:
-            going = _at_work(views)
-            if going and going[0].job.requested == YIELD:
-                return words.MAKES_WAY.format(going[0].job.name)
-            left = [each.summary.seconds_left for each in going]
+            running = _running(views)
+            behind = running[0].job if running else None
+            if behind is not None and behind.requested == YIELD:
+                return GenerationProgress(Stage.YIELDING, behind=behind, place=view.place)
+            left = [each.summary.seconds_left for each in running]
             seconds = min((each for each in left if each is not None), default=None) if None not in left else None
-            return words.waits(_called(going[0]) if going else "", view.place, seconds)
-        case State.WORKING if of and record.wish.each:
-            return words.DRAWING.format(done, of)
+            return GenerationProgress(Stage.WAITING, behind=behind, place=view.place, seconds_left=seconds)
         case State.WORKING if of:
-            return words.drawing(done, record.wish.steps, len(record.names), record.wish.compare and bool(record.names))
+            return GenerationProgress(Stage.DRAWING, done, of)
         case State.SAVING:
-            return words.FINISHING
+            return GenerationProgress(Stage.WRITING, done, of)
         case State.STOPPING:
-            return view.line
-    return words.READING
+            return GenerationProgress(Stage.STOPPING, done, of)
+    return GenerationProgress(Stage.READING)
 
 
-def who_could_make_way(view: View, views: Mapping[Path, View]) -> Job | None:
-    """The training that a drawing waits for, where a pause of it lets the drawing begin and no other run."""
-    going = _at_work(views)
-    if view.state != State.QUEUED or not going or "pause" not in going[0].actions:
+def find_could_yield(view: View, views: Mapping[Path, View]) -> Job | None:
+    """The training that a generation waits for, where a pause of it lets the generation begin and no other run."""
+    running = _running(views)
+    if view.state != State.QUEUED or not running or "pause" not in running[0].actions:
         return None
     run_before = any(each.job.kind == TRAIN and 0 < each.place < view.place for each in views.values())
-    return going[0].job if going[0].job.phase == "running" and not run_before else None
+    return running[0].job if running[0].job.phase == "running" and not run_before else None
 
 
-def _at_work(views: Mapping[Path, View]) -> list[View]:
-    return [each for each in views.values() if each.state not in (*ENDED, State.QUEUED)]
-
-
-def _called(view: View) -> str:
-    return view.job.name if view.job.kind == TRAIN else words.OTHERS.get(view.job.kind, view.job.kind)
-
-
-def why_not(view: View) -> str:
+def reason_of_failure(view: View) -> str:
     """Why there is no picture, in a sentence."""
     if view.state == State.INTERRUPTED:
-        return words.INTERRUPTED
-    return words.NO_MEMORY if "not enough memory" in view.line else as_sentence(VelaturaError(view.line))
+        return INTERRUPTED
+    if view.summary.code == OUT_OF_MEMORY or "not enough memory" in view.line:  # as older versions said it
+        return NO_MEMORY
+    return as_sentence(VelaturaError(view.line))
+
+
+def _running(views: Mapping[Path, View]) -> list[View]:
+    return [each for each in views.values() if each.state not in (*ENDED, State.QUEUED)]

@@ -1,7 +1,7 @@
-"""Drawings: a picture that somebody has asked for is a folder, first with a job in the queue, then with its pictures.
+"""Generations: what somebody wants drawn is a folder, first with a job in the queue, then with its pictures.
 
-What was asked for stands in the folder; how a drawing that has ended came out is added to that, and its job leaves the
-queue. The pictures are kept until fifty newer ones of the same person, or 500 of everybody, have pushed them out.
+What was asked for stands in the folder; how a generation that has ended came out is added to that, and its job leaves
+the queue. The pictures are kept until fifty newer ones of the same person, or 500 of everybody, have pushed them out.
 """
 
 from __future__ import annotations
@@ -13,42 +13,57 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from app.errors import FieldErrors
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor
-from app.jobs.small_jobs import EACH, PICTURE, PLAIN, add_drawing
+from app.jobs.small_jobs import EACH, GENERATE, PICTURE, PLAIN, add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.trash.trash import CONTENT, DRAWING, Trash, new_item
 from app.jobs.views import View
 from app.state_file import StateFile
 from app.studio.accounts.people import PROGRAM, key_of_login, login_of_key
 from app.studio.base_models import Bases
-from app.studio.generation.compatibility import Fit, find_fit
-from app.studio.generation.generate import Request
-from app.studio.generation.generation import Drawing, Record, how_far, names_of, who_could_make_way, why_not
-from app.studio.generation.request import Wish, WishError, wish_from
+from app.studio.generation.compatibility import resolve
+from app.studio.generation.form import MOST_STYLES
+from app.studio.generation.generation import (
+    INTERRUPTED,
+    Generation,
+    GenerationProgress,
+    Record,
+    Stage,
+    find_could_yield,
+    find_progress,
+    picture_names,
+    read_older_record,
+    reason_of_failure,
+)
+from app.studio.generation.request import GenerateRequest, pixels_in_words, style_field
 from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy, put_web_copy
-from app.studio.queue import Queue, share
+from app.studio.queue import Queue
 from app.studio.styles.library import StyleLibrary
-from app.ui.playground import text as words
-from app.ui.runs import text
 from trainers.errors import VelaturaError
 
-__all__ = ["Drawing", "Drawings", "Wish", "WishError", "wait_for", "wish_from"]
-
 KEPT, KEPT_IN_ALL = 50, 500
-"""Drawings that are kept of one person, and of everybody together."""
+"""Generations that are kept of one person, and of everybody together."""
 MOST_WAITING = 60
-"""Drawings that one person may have in line."""
+"""Generations that one person may have in line."""
+MOST_WORK = 150 * 2048**2
+"""Steps times pixels of a picture that a visitor of a shared studio may ask for."""
 NAME = "drawing-"
 LONGEST_TITLE = 80
-FILE = "drawing.json"
+FILE, OLDER_FILE = "generation.json", "drawing.json"
 SETTLING = 30.0
-"""Seconds in which a drawing without a job is taken for one that is being put in line."""
+"""Seconds in which a generation without a job is taken for one that is being put in line."""
 LOOK_EVERY = 0.3
+UNTITLED = "Picture"
+TOO_MANY_STYLES = "At most {} styles go into one picture."
+TOO_MUCH_WORK = "On this studio, a picture of {} is drawn in at most {:,} steps; you wrote {:,}."
+TOO_MANY_WAIT = "{} of your drawings wait already. Let some of them be drawn first."
+GONE = "This drawing is no longer here."
 
 
-class Drawings:
+class Generations:
     """One a server. What stands in the folders is read once; safe to use from many threads."""
 
     def __init__(self, queue: Queue, library: StyleLibrary, bases: Bases) -> None:
@@ -58,32 +73,30 @@ class Drawings:
         self._records: dict[str, Record] = {}
 
     # ---------------------------------------------------------------- asking
-    def ask(self, wish: Wish, owner: str = "", whose: str = "") -> int:
-        """Put a drawing in line; the number of its job. `owner` is shown to everybody, `whose` finds it again.
+    def add(self, request: GenerateRequest, owner: str = "", whose: str = "") -> int:
+        """Put a generation in line; the number of its job. `owner` is shown to everybody, `whose` finds it again.
 
-        Raises WishError, with a sentence for each field, where it cannot be drawn as it is.
+        Raises FieldErrors, with a sentence for each field, where it cannot be drawn as it is.
         """
-        items = {item.id: item for item in self.library.entries()}
-        fit = find_fit(wish, items, self.bases)
-        if fit.problems:
-            raise WishError(fit.problems)
+        resolved = resolve(request, {entry.id: entry for entry in self.library.entries()}, self.bases)
+        _check_policy(resolved, owner)
+        assert resolved.size is not None and resolved.guidance is not None
         whose = whose or key_of_login(owner)
         record = Record(
-            wish=wish,
+            request=request,
             whose=whose,
             made=time.time(),
-            names=tuple(item.name for item in fit.items if item),
-            base=fit.base.title,
-            size=fit.size,
-            guidance=fit.guidance if wish.guidance is None else wish.guidance,
+            names=tuple(style.name for style in resolved.styles),
+            base=self.bases.look(resolved.base, trusted=True).title,
+            size=resolved.size,
+            guidance=resolved.guidance,
         )
-        request = _request(record, fit)
         with self._lock:
             self._check_room(whose)
             folder = self._new_folder()
             try:
                 self._write(folder.name, record)
-                job = add_drawing(self.queue.store, request, wish.compare and bool(wish.styles), owner, folder)
+                job = add_small_job(self.queue.store, GENERATE, resolved, owner, folder=folder)
                 self._write(folder.name, record.model_copy(update={"number": job.id}))
             except BaseException:
                 self._records.pop(folder.name, None)
@@ -94,69 +107,70 @@ class Drawings:
         return job.id
 
     # ---------------------------------------------------------------- looking
-    def look(self, number: int) -> Drawing:
-        """The drawing whose job has this number; VelaturaError where there is none."""
+    def find(self, number: int) -> Generation:
+        """The generation whose job has this number; VelaturaError where there is none."""
         with self._lock:
             for id in self._ids():
                 record = self._read(id)
                 if record is not None and record.number == number:
-                    found = self._drawing(id, record, self._views([record]))
+                    found = self._generation(id, record, self._views([record]))
                     if found is not None:
                         return found
-        raise VelaturaError(words.GONE)
+        raise VelaturaError(GONE)
 
-    def history(self, whose: str) -> list[Drawing]:
-        """Somebody's drawings, newest first, with those that wait or go on."""
+    def history(self, whose: str) -> list[Generation]:
+        """Somebody's generations, newest first, with those that wait or go on."""
         with self._lock:
             mine = [(id, record) for id in self._ids() if (record := self._read(id)) and record.whose == whose]
             views = self._views([record for _, record in mine])
-            found = (self._drawing(id, record, views) for id, record in mine)
-            return [drawing for drawing in found if drawing is not None]
+            found = (self._generation(id, record, views) for id, record in mine)
+            return [generation for generation in found if generation is not None]
 
     # ---------------------------------------------------------------- sooner, or not at all
-    def hurry(self, id: str, whose: str, actor: Actor) -> None:
-        """Let the training that a drawing waits for pause until it is drawn; VelaturaError where that is not theirs."""
-        waiting = next((drawing for drawing in self.history(whose) if drawing.id == id), None)
+    def make_way(self, id: str, whose: str, actor: Actor) -> None:
+        """Pause the training that a generation waits for until it is drawn; VelaturaError where that is not theirs."""
+        waiting = next((one for one in self.history(whose) if one.id == id), None)
         if waiting is None:
-            raise VelaturaError(words.GONE)
-        if waiting.behind is None:  # it has begun, or is about to
+            raise VelaturaError(GONE)
+        if waiting.could_yield is None:  # it has begun, or is about to
             return
-        actions.make_way(self.queue.store, waiting.behind.id, actor=actor)
+        actions.make_way(self.queue.store, waiting.could_yield.id, actor=actor)
 
     def remove(self, id: str, whose: str) -> None:
-        """Cancel a drawing, or forget what went wrong with it; VelaturaError where it is not theirs, or gone."""
+        """Cancel a generation, or forget what went wrong with it; VelaturaError where it is not theirs, or gone."""
         with self._lock:
             record = self._read(id) if id in self._ids() else None
             if record is None or record.whose != whose:
-                raise VelaturaError(words.GONE)
+                raise VelaturaError(GONE)
             job = self.queue.store.job_in(self.root / id)
             if job is not None and self.queue.watcher.view(job.id).state not in ENDED:
                 actions.stop(self.queue.store, job.id, "cancel", actor=MACHINE_OWNER)  # it is theirs: see above
             elif _pictures(self.root / id, record):
-                self._write(id, record.model_copy(update={"line": ""}))
+                self._write(id, record.model_copy(update={"error": ""}))
             else:
                 self._delete(id)
 
     # ---------------------------------------------------------------- pictures out
-    def public(self, drawing: Drawing) -> Path:
-        """The folder of what browsers may see of a drawing."""
-        return self.queue.public_of(drawing.folder)
+    def public(self, generation: Generation) -> Path:
+        """The folder of what browsers may see of a generation."""
+        return self.queue.public_of(generation.folder)
 
-    def shown(self, drawing: Drawing, place: int, small: bool) -> Path:
+    def web_copy(self, generation: Generation, place: int, small: bool) -> Path:
         """A copy for pages of one of the pictures, the first being 0."""
         name = f"{'small' if small else 'whole'}-{place}.webp"
         with self._lock:
-            return put_web_copy(drawing.pictures[place], self.public(drawing) / name, small)
+            return put_web_copy(generation.pictures[place], self.public(generation) / name, small)
 
-    def offered(self, drawing: Drawing) -> list[Path]:
+    def downloads(self, generation: Generation) -> list[Path]:
         """The pictures with their parameters in them, where browsers may download them from."""
-        called = f"{safe_name(drawing.wish.prompt) or words.RESULT} {drawing.wish.seed}"
-        ends = {PICTURE: "", PLAIN: f" {words.PLAIN.lower()}"}
-        if drawing.wish.each:
-            ends |= {EACH.format(n): f" {n} {safe_name(name)}" for n, name in enumerate(drawing.record.names, 1)}
-        paths = [self.public(drawing) / f"{called}{ends[picture.name]}.png" for picture in drawing.pictures]
+        request = generation.request
+        called = f"{safe_name(request.prompt) or UNTITLED} {request.seed}"
+        ends = {PICTURE: "", PLAIN: " without"}
+        if request.each:
+            ends |= {EACH.format(n): f" {n} {safe_name(name)}" for n, name in enumerate(generation.record.names, 1)}
+        paths = [self.public(generation) / f"{called}{ends[picture.name]}.png" for picture in generation.pictures]
         with self._lock:
-            for picture, place in zip(drawing.pictures, paths, strict=True):
+            for picture, place in zip(generation.pictures, paths, strict=True):
                 if not place.exists():
                     link_or_copy(picture, place)
         return paths
@@ -166,9 +180,9 @@ class Drawings:
         """Raise VelaturaError where somebody has enough in line; looked at closely only where it may be so."""
         begun = [record for id in self._ids() if (record := self._read(id)) and record.whose == whose]
         if sum(not record.state for record in begun) >= MOST_WAITING:
-            waiting = sum(not drawing.ended for drawing in self.history(whose))
+            waiting = sum(not one.ended for one in self.history(whose))
             if waiting >= MOST_WAITING:
-                raise VelaturaError(words.TOO_MANY_WAIT.format(waiting))
+                raise VelaturaError(TOO_MANY_WAIT.format(waiting))
 
     def _new_folder(self) -> Path:
         folder = self.root / f"{NAME}{time.time_ns() // 1000:020d}-{secrets.token_hex(4)}"
@@ -183,7 +197,7 @@ class Drawings:
 
     def _read(self, id: str) -> Record | None:
         if id not in self._records:
-            record = self._file(id).read()
+            record = self._file(id).read() or self._older_file(id).read()
             if record is None:  # being made or deleted, or nothing of it can be read
                 return None
             self._records[id] = record
@@ -196,44 +210,53 @@ class Drawings:
     def _file(self, id: str) -> StateFile[Record]:
         return StateFile(self.root / id / FILE, Record.model_validate_json, Record.model_dump_json)
 
+    def _older_file(self, id: str) -> StateFile[Record]:
+        """What an older version has written: it is read, and stays as it is."""
+        return StateFile(self.root / id / OLDER_FILE, read_older_record, Record.model_dump_json)
+
     def _views(self, records: list[Record]) -> dict[Path, View]:
-        """The jobs of the queue by folder, where one of these drawings may be among them."""
+        """The jobs of the queue by folder, where one of these generations may be among them."""
         if all(record.state for record in records):
             return {}
         return {view.job.folder: view for view in self.queue.jobs()}
 
-    def _drawing(self, id: str, record: Record, views: dict[Path, View]) -> Drawing | None:
-        """A drawing as it is now; None for one that was cancelled before it had a picture, which is then gone."""
+    def _generation(self, id: str, record: Record, views: dict[Path, View]) -> Generation | None:
+        """A generation as it is now; None for one that was cancelled before it had a picture, which is then gone."""
         folder = self.root / id
         pictures = _pictures(folder, record)
         view = views.get(folder)
+        ended = GenerationProgress(Stage.ENDED)
         if record.state:
-            return Drawing(id, folder, record, State(record.state), record.line, 1.0, pictures)
+            return Generation(id, folder, record, State(record.state), ended, pictures)
         if view is None and self.queue.problem() is not None:  # it may well have its job
-            return Drawing(id, folder, record, State.QUEUED, text.QUEUE_PROBLEM, 0.0, pictures)
+            return Generation(id, folder, record, State.QUEUED, GenerationProgress(Stage.UNKNOWN), pictures)
         if view is None:
-            return self._without_job(Drawing(id, folder, record, State.QUEUED, words.SOON, 0.0, pictures))
+            waiting = GenerationProgress(Stage.WAITING)
+            return self._without_job(Generation(id, folder, record, State.QUEUED, waiting, pictures))
         if view.state not in ENDED:
-            line, behind = how_far(record, view, views), who_could_make_way(view, views)
-            return Drawing(id, folder, record, view.state, line, share(view), pictures, behind)
+            progress, could_yield = find_progress(view, views), find_could_yield(view, views)
+            return Generation(id, folder, record, view.state, progress, pictures, could_yield)
         if view.state == State.CANCELLED and not pictures:
             with suppress(VelaturaError):  # its process is just letting go: at the next look
                 self._delete(id)
             return None
-        line = "" if view.state in (State.FINISHED, State.CANCELLED) else why_not(view)
-        ended = record.model_copy(update={"state": str(view.state), "line": line, "seconds": view.summary.seconds})
+        error = "" if view.state in (State.FINISHED, State.CANCELLED) else reason_of_failure(view)
+        result = {"state": str(view.state), "error": error, "seconds": view.summary.seconds}
+        record = record.model_copy(update=result)
         if self.queue.store.remove(view.job):
-            self._write(id, ended)
-        return Drawing(id, folder, ended, view.state, line, 1.0, pictures)
+            self._write(id, record)
+        return Generation(id, folder, record, view.state, ended, pictures)
 
-    def _without_job(self, drawing: Drawing) -> Drawing:
+    def _without_job(self, generation: Generation) -> Generation:
         """One whose job somebody has cleared away, or whose job is being made at this moment."""
-        if not drawing.pictures and time.time() - drawing.record.made < SETTLING:
-            return drawing
-        state, line = (State.FINISHED, "") if drawing.pictures else (State.INTERRUPTED, words.INTERRUPTED)
-        record = drawing.record.model_copy(update={"state": str(state), "line": line})
-        self._write(drawing.id, record)
-        return Drawing(drawing.id, drawing.folder, record, state, line, 1.0, drawing.pictures)
+        pictures, record = generation.pictures, generation.record
+        if not pictures and time.time() - record.made < SETTLING:
+            return generation
+        state, error = (State.FINISHED, "") if pictures else (State.INTERRUPTED, INTERRUPTED)
+        record = record.model_copy(update={"state": str(state), "error": error})
+        self._write(generation.id, record)
+        ended = GenerationProgress(Stage.ENDED)
+        return Generation(generation.id, generation.folder, record, state, ended, pictures)
 
     def _tidy(self, whose: str) -> None:
         """Let go of what has ended and is older than the newest ones: a person's pictures go to the trash."""
@@ -249,7 +272,7 @@ class Drawings:
     def _throw_away(self, id: str, record: Record) -> None:
         public, store = self.queue.public_of(self.root / id), self.queue.store
         owner = login_of_key(record.whose)
-        name = record.wish.prompt[:LONGEST_TITLE] or words.RESULT
+        name = record.request.prompt[:LONGEST_TITLE] or UNTITLED
         Trash(store).put(new_item(DRAWING, name, owner, {CONTENT: self.root / id}, store.runs))
         shutil.rmtree(public, ignore_errors=True)
 
@@ -266,38 +289,30 @@ class Drawings:
         self._records.pop(id, None)
 
 
-def _request(record: Record, fit: Fit) -> Request:
-    """What the job is to draw."""
-    wish = record.wish
-    styles = zip(fit.items, (strength for _, strength in wish.styles), strict=True)
-    return Request(
-        prompts=(wish.prompt,),
-        styles=tuple(f"{item.path.absolute()}:{strength:.2f}" for item, strength in styles if item),
-        negative=wish.negative,
-        seed=wish.seed,
-        steps=wish.steps,
-        size="x".join(map(str, fit.size)),
-        guidance=record.guidance,
-        sampler=wish.sampler,
-        base=fit.base.model,
-        compose=wish.compose,
-        each=wish.each,
-    )
+def _check_policy(request: GenerateRequest, owner: str) -> None:
+    """Raise FieldErrors where a resolved request is more than a visitor may ask for: the computer is everybody's."""
+    if len(request.styles) > MOST_STYLES:
+        raise FieldErrors({style_field(MOST_STYLES): TOO_MANY_STYLES.format(MOST_STYLES)})
+    assert request.size is not None
+    most = max(1, MOST_WORK // (request.size[0] * request.size[1]))
+    if owner and request.steps > most:
+        sentence = TOO_MUCH_WORK.format(pixels_in_words(request.size), most, request.steps)
+        raise FieldErrors({"steps": sentence})
 
 
 def _pictures(folder: Path, record: Record) -> tuple[Path, ...]:
-    """The pictures of a drawing that are there."""
-    return tuple(path for name in names_of(record.wish) if (path := folder / name).exists())
+    """The pictures of a generation that are there."""
+    return tuple(path for name in picture_names(record.request) if (path := folder / name).exists())
 
 
-def wait_for(drawings: Drawings, wish: Wish, owner: str) -> list[Path]:
-    """Have a program's wish drawn; its pictures, where they may be had from. VelaturaError says why there are none.
+def wait_for(generations: Generations, request: GenerateRequest, owner: str) -> list[Path]:
+    """Have a program's request drawn; its pictures, where they may be had from. VelaturaError says why there are none.
 
-    They are no drawings of whoever it logs in as: a page shows, and keeps fifty of, what was asked for there.
+    They are no generations of whoever it logs in as: a page shows, and keeps fifty of, what was asked for there.
     """
-    number = drawings.ask(wish, owner, f"{PROGRAM}{owner}")
-    while not (drawing := drawings.look(number)).ended:
+    number = generations.add(request, owner, f"{PROGRAM}{owner}")
+    while not (generation := generations.find(number)).ended:
         time.sleep(LOOK_EVERY)
-    if drawing.line or not drawing.pictures:
-        raise VelaturaError(drawing.line or words.GONE)
-    return drawings.offered(drawing)
+    if generation.error or not generation.pictures:
+        raise VelaturaError(generation.error or GONE)
+    return generations.downloads(generation)

@@ -1,156 +1,180 @@
-"""What somebody wants drawn: as it was typed, and as it is once every field of it can be met."""
+"""What is to be drawn: one model for pages, command line and programs, with a sentence for each field that is wrong."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BeforeValidator,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from app.studio.generation.generate import SAMPLERS
-from app.ui.playground import text as words
+from app.errors import FieldErrors, as_sentence
+from app.studio.styles.strengths import split_strength
 from trainers.composition.ways import SUM, WAYS, check_count, read_composition
+from trainers.config import limits
+from trainers.config.limits import BATCH, GUIDANCE, SAMPLERS, SEED, SIDE, STEPS, STRENGTH
 from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
+from trainers.section import Section
 
-MOST_LETTERS = 1000
-MOST_STYLES = 4
-STRENGTH, STEPS, GUIDANCE, SEED, SIDE = (-1.0, 2.0), (1, 150), (1.0, 30.0), (0, 2**32 - 1), (8, 2048)
-SWITCHES = ("each", "compare")
-OPTIONS = ("negative", "seed", "steps", "guidance", "size", "sampler", "base", "compose", *SWITCHES)
-"""What a program may say besides the prompt and the styles."""
+LONGEST = 1000
+"""Letters of a prompt."""
+NO_PROMPT = "Say first what to draw."
+TOO_LONG = "{} holds at most {:,} letters; this one has {:,}."
+NO_WHOLE = "{} is a whole number from {} to {}; you wrote “{}”."
+NO_NUMBER = "{} is a number from {} to {}; you wrote “{}”."
+NO_SIZE = "A size is written like 512 × 512; you wrote “{}”."
+WRONG_SIDES = "Width and height are from {} to {:,} pixels; you wrote {}."
+NO_SAMPLER = "There is no sampler “{}”; there are {}."
+NO_SWITCH = "{} is true or false, not {!r:.80}."
+NO_VALUE = "{} cannot be {!r:.80}."
+LABELS = {"prompt": "Prompt", "negative": "The negative prompt"}
+WHOLE = {"seed": ("Seed", SEED), "steps": ("Steps", STEPS), "batch": ("Pictures at once", BATCH)}
+NUMBERS = {"guidance": ("CFG", GUIDANCE), "style": ("Strength", STRENGTH)}
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
+_WRONG = "wrong_together"
 
 
-@dataclass(frozen=True)
-class Wish:
-    """A picture to draw; without a size or guidance with the base's own, without a base on that of the first style."""
+def _line(value: Any) -> Any:
+    return one_line(value) if isinstance(value, str) else value
 
-    prompt: str
-    styles: tuple[tuple[str, float], ...] = ()
-    """By id, each at its strength."""
-    negative: str = ""
-    seed: int = 1
-    steps: int = 25
-    guidance: float | None = None
-    size: tuple[int, int] | None = None
-    """Width and height in pixels."""
-    sampler: str = "ddim"
+
+def _number(value: Any) -> Any:
+    """A number as people write it, with a comma and a real minus sign; a switch is none."""
+    if isinstance(value, bool):
+        raise ValueError("a switch is no number")
+    return value.strip().replace(",", ".").replace("−", "-") if isinstance(value, str) else value
+
+
+def _pixels(value: Any) -> Any:
+    """`512 x 768`, or `512` for a square, as width and height."""
+    if isinstance(value, bool):
+        raise ValueError("a switch is no size")
+    if not isinstance(value, int | str):
+        return value
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError("no size")
+    return int(match[1]), int(match[2] or match[1])
+
+
+Prompt = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), BeforeValidator(_line)]
+Text = Annotated[str, StringConstraints(max_length=LONGEST), BeforeValidator(_line)]
+Seed = Annotated[limits.Seed, BeforeValidator(_number)]
+DenoisingSteps = Annotated[limits.DenoisingSteps, BeforeValidator(_number)]
+Guidance = Annotated[limits.Guidance, BeforeValidator(_number)]
+Strength = Annotated[limits.Strength, BeforeValidator(_number)]
+Batch = Annotated[limits.Batch, BeforeValidator(_number)]
+Size = Annotated[tuple[limits.Side, limits.Side], BeforeValidator(_pixels)]
+
+
+class StyleRef(Section):
+    """A style at its strength."""
+
+    style: str
+    """Its id in the library; on the command line its file."""
+    strength: Strength = 1.0
+    path: Path | None = None
+    """Of its file, once it has been looked up."""
+    name: str = ""
+    """As it was called then."""
+
+    @classmethod
+    def parse(cls, text: str) -> dict[str, Any]:
+        """The fields in `FILE[:STRENGTH]`, not yet checked; VelaturaError where what follows a file is no number."""
+        path, strength = split_strength(text)
+        return {"style": str(path), "path": path, "strength": strength}
+
+
+class GenerateRequest(Section):
+    """Pictures to draw, before and after `resolve` has filled in what was left to the base and the styles."""
+
+    prompts: tuple[Prompt, ...] = ("",)
+    """One picture for each; several are laid out as a grid."""
+    styles: tuple[StyleRef, ...] = ()
+    negative: Text = ""
+    seed: Seed = 1
+    steps: DenoisingSteps = 25
+    guidance: Guidance | None = None
+    """None: what the base draws best with."""
+    size: Size | None = None
+    """Width and height in pixels; None: the base's own."""
+    sampler: limits.Sampler = "ddim"
     base: str = ""
+    """Empty: that of the first style, else the starter."""
     compose: str = SUM
-    """How several styles are combined."""
-    each: bool = False
-    """Whether every one of several styles draws a picture of its own instead."""
-    compare: bool = True
+    """How several styles are combined: `WAY` or `WAY:NUMBER`."""
+    each: StrictBool = False
+    """Whether every style draws a picture of its own instead."""
+    compare: StrictBool = True
     """Whether the same is drawn once more without the styles."""
+    batch: Batch | None = None
+    """Most pictures at once; None: four with `each`, else one after the other."""
 
+    @property
+    def prompt(self) -> str:
+        """The first prompt."""
+        return self.prompts[0]
 
-class Typed(BaseModel):
-    """What stands in the fields, whatever that is."""
+    @property
+    def compared(self) -> bool:
+        """Whether there is a picture without the styles beside those with them."""
+        return self.compare and bool(self.styles)
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    prompt: str = ""
-    styles: tuple[tuple[str, str], ...] = ()
-    negative: str = ""
-    seed: str = str(Wish.seed)
-    steps: str = str(Wish.steps)
-    guidance: str = ""
-    size: str = ""
-    sampler: str = Wish.sampler
-    base: str = ""
-    compose: str = Wish.compose
-    each: bool = Wish.each
-    compare: bool = True
-    notice: str = ""
-    """What has to be said about the file that kept them, until something is typed."""
-
-    def with_(self, **changes: Any) -> Typed:
-        """The same with other values in some fields."""
-        return self.model_copy(update=changes)
-
-
-class WishError(VelaturaError):
-    """What cannot be drawn as it is asked for: a sentence for each field that has to be changed."""
-
-    def __init__(self, problems: Mapping[str, str]) -> None:
-        super().__init__(next(iter(problems.values())))
-        self.problems = dict(problems)
-
-
-def read_typed(typed: Typed) -> tuple[Wish, dict[str, str]]:
-    """The wish in what was typed, and a sentence for each field that is none; such a field keeps its default."""
-    problems: dict[str, str] = {}
-
-    def read(field: str, reader: Callable[..., Any], *given: Any) -> Any:
+    @field_validator("compose")
+    @classmethod
+    def _is_a_way(cls, compose: str) -> str:
         try:
-            return reader(*given)
+            read_composition(compose)
         except VelaturaError as error:
-            problems[field] = str(error)
-            return getattr(Wish, field, "")
+            raise _refusal("compose", as_sentence(error)) from None
+        return compose.strip()
 
-    strengths = (
-        (style, read(style_field(place), _number, words.STRENGTH, typed_strength, STRENGTH))
-        for place, (style, typed_strength) in enumerate(typed.styles)
-    )
-    wish = Wish(
-        prompt=read("prompt", _prompt, typed.prompt),
-        styles=tuple((style, strength or 0.0) for style, strength in strengths),
-        negative=read("negative", _text, words.NEGATIVE_NAME, typed.negative),
-        seed=read("seed", _whole, words.SEED, typed.seed, SEED),
-        steps=read("steps", _whole, words.STEPS, typed.steps, STEPS),
-        guidance=read("guidance", _guidance, typed.guidance),
-        size=read("size", _size, typed.size),
-        sampler=read("sampler", _sampler, typed.sampler),
-        base=typed.base,
-        compose=SUM if typed.each or len(typed.styles) < 2 else read("compose", _compose, typed),
-        each=typed.each and len(typed.styles) > 1,
-        compare=typed.compare,
-    )
-    return wish, problems
+    @model_validator(mode="after")
+    def _has_enough_styles(self) -> GenerateRequest:
+        """That no way takes so many is for `resolve` to say, which knows which of them are words alone."""
+        composition = read_composition(self.compose)
+        if self.each and not self.styles:
+            raise _refusal("each", "Each draws a picture with every style, and no style is given.")
+        if self.each and composition.way != SUM:
+            raise _refusal("compose", "Each draws with one style at a time, so compose has nothing to combine.")
+        if len(self.styles) < max(2, WAYS[composition.way].most):
+            try:
+                check_count(composition, len(self.styles))
+            except VelaturaError as error:
+                raise _refusal("compose", as_sentence(error)) from None
+        return self
 
 
-def as_typed(wish: Wish) -> Typed:
-    """A wish as it is typed."""
-    return Typed(
-        prompt=wish.prompt,
-        styles=tuple((style, f"{strength:g}") for style, strength in wish.styles),
-        negative=wish.negative,
-        seed=str(wish.seed),
-        steps=str(wish.steps),
-        guidance="" if wish.guidance is None else f"{wish.guidance:g}",
-        size=words.size(wish.size) if wish.size else "",
-        sampler=wish.sampler,
-        base=wish.base,
-        compose=wish.compose,
-        each=wish.each,
-        compare=wish.compare,
-    )
-
-
-def wish_from(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any]) -> Wish:
-    """The wish of a program: strengths by a style's id, and `OPTIONS`; WishError where a value is none."""
-    unknown = sorted(str(name) for name in set(options) - set(OPTIONS))
-    if unknown:
-        raise VelaturaError(f"there is no option {unknown[0]!r:.80}; there are {', '.join(OPTIONS)}")
-    given = {name: value if name in SWITCHES else _plain(name, value) for name, value in options.items()}
-    for name in SWITCHES:
-        if not isinstance(given.get(name, True), bool):
-            raise VelaturaError(f"{name} is true or false, not {given[name]!r:.80}")
-    strengths = tuple((str(style), _plain("a strength", value)) for style, value in styles.items())
-    composition = read_composition(given.get("compose", SUM))
-    if given.get("each"):
-        if not styles:
-            raise VelaturaError("each draws a picture with every style, and no style is given")
-        if composition.way != SUM:
-            raise VelaturaError("each draws with one style at a time, so there is nothing for compose to combine")
-    check_count(composition, len(styles))
-    wish, problems = read_typed(Typed(prompt=prompt, styles=strengths, **given))
+def make_request(**values: Any) -> GenerateRequest:
+    """The request with these values, as text or as what they mean; FieldErrors for those that are wrong."""
+    request, problems = read_request(values)
     if problems:
-        raise WishError(problems)
-    return wish
+        raise FieldErrors(problems)
+    return request
+
+
+def read_request(values: Mapping[str, Any]) -> tuple[GenerateRequest, dict[str, str]]:
+    """The request with these values, and a sentence for each that is wrong, which has its default there."""
+    rest, problems = dict(values), dict[str, str]()
+    while True:
+        try:
+            return GenerateRequest.model_validate(rest), problems
+        except ValidationError as error:
+            given = dict(rest)
+            for wrong in error.errors():
+                place = _place(wrong)
+                problems.setdefault(place, _sentence(place, wrong, given))
+                _drop(rest, wrong["loc"] or (place,))
 
 
 def style_field(place: int) -> str:
@@ -158,69 +182,72 @@ def style_field(place: int) -> str:
     return f"style-{place}"
 
 
-def _plain(name: str, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise VelaturaError(f"{name} is a text or a number, not {value!r:.80}")
-    return str(value)
+def pixels_in_words(size: tuple[int, int]) -> str:
+    """Width and height as they are written."""
+    return f"{size[0]} × {size[1]}"
 
 
-def _text(name: str, typed: str) -> str:
-    kept = one_line(typed)
-    if len(kept) > MOST_LETTERS:
-        raise VelaturaError(words.TOO_LONG.format(name, MOST_LETTERS, len(kept)))
-    return kept
+def _refusal(field: str, sentence: str) -> PydanticCustomError:
+    return PydanticCustomError(_WRONG, "{sentence}", {"field": field, "sentence": sentence})
 
 
-def _prompt(typed: str) -> str:
-    kept = _text(words.PROMPT, typed)
-    if not kept:
-        raise VelaturaError(words.NO_PROMPT)
-    return kept
+def _place(wrong: Any) -> str:
+    """The field that an error is about."""
+    if not wrong["loc"]:
+        return str(wrong["ctx"]["field"])
+    field, *inner = wrong["loc"]
+    if field == "styles":
+        return style_field(inner[0] if inner else 0)
+    return "prompt" if field == "prompts" else str(field)
 
 
-def _number(name: str, typed: str, allowed: tuple[float, float]) -> float:
+def _sentence(place: str, wrong: Any, values: Mapping[str, Any]) -> str:
+    kind, given = wrong["type"], wrong["input"]
+    if kind == _WRONG:
+        return str(wrong["ctx"]["sentence"])
+    if kind == "string_too_short":
+        return NO_PROMPT
+    if kind == "string_too_long":
+        return TOO_LONG.format(LABELS.get(place, place), LONGEST, len(one_line(given)))
+    if place == "size":
+        size = _sides(values["size"])
+        written = values["size"] if size is None else pixels_in_words(size)
+        return NO_SIZE.format(_short(written)) if size is None else WRONG_SIDES.format(*SIDE, written)
+    if place == "sampler":
+        return NO_SAMPLER.format(_short(given), ", ".join(SAMPLERS))
+    if place in WHOLE:
+        name, allowed = WHOLE[place]
+        return NO_WHOLE.format(name, *_edges(allowed), _short(given))
+    if place == "guidance" or "strength" in wrong["loc"]:
+        name, allowed = NUMBERS[place.partition("-")[0]]
+        return NO_NUMBER.format(name, *_edges(allowed), _short(given))
+    return (NO_SWITCH if place in ("each", "compare") else NO_VALUE).format(place, given)
+
+
+def _sides(value: Any) -> tuple[int, int] | None:
+    """Width and height, where that is what was given."""
     try:
-        number = float(typed.strip().replace(",", ".").replace("−", "-"))
-    except ValueError:
-        number = float("nan")
-    if not allowed[0] <= number <= allowed[1]:
-        raise VelaturaError(words.NO_NUMBER.format(name, *_range(allowed), typed.strip()[:40]))
-    return round(number, 2)
-
-
-def _whole(name: str, typed: str, allowed: tuple[int, int]) -> int:
-    plain = re.fullmatch(r"(-?\d{1,12})(?:\.0)?", typed.strip())
-    if plain is None or not allowed[0] <= int(plain[1]) <= allowed[1]:
-        raise VelaturaError(words.NO_WHOLE.format(name, *_range(allowed), typed.strip()[:40]))
-    return int(plain[1])
-
-
-def _guidance(typed: str) -> float | None:
-    return _number(words.GUIDANCE_NAME, typed, GUIDANCE) if typed.strip() else None
-
-
-def _range(allowed: Iterable[float]) -> tuple[str, ...]:
-    return tuple(f"{edge:,}" if edge == int(edge) and abs(edge) > 9999 else f"{edge:g}" for edge in allowed)
-
-
-def _size(typed: str) -> tuple[int, int] | None:
-    if not typed.strip():
+        width, height = _pixels(value)
+        return (width, height) if type(width) is type(height) is int else None
+    except (ValueError, TypeError):
         return None
-    match = _SIZE.fullmatch(typed.strip())
-    if match is None:
-        raise VelaturaError(words.NO_SIZE.format(typed.strip()[:40]))
-    return int(match[1]), int(match[2] or match[1])
 
 
-def _compose(typed: Typed) -> str:
-    composition = read_composition(typed.compose)
-    most = WAYS[composition.way].most
-    if most and len(typed.styles) != most:
-        raise VelaturaError(words.WAY_FOR_TWO)
-    return typed.compose.strip()
+def _edges(allowed: Iterable[float]) -> tuple[str, ...]:
+    return tuple(f"{edge:,}" if abs(edge) > 9999 else f"{edge:g}" for edge in allowed)
 
 
-def _sampler(typed: str) -> str:
-    if typed not in SAMPLERS:
-        raise VelaturaError(words.NO_SAMPLER.format(typed[:40], ", ".join(SAMPLERS)))
-    return typed
+def _short(written: Any) -> str:
+    return str(written).strip()[:40]
+
+
+def _drop(values: dict[str, Any], where: tuple[int | str, ...]) -> None:
+    """Take a wrong value out: of a style only its strength, where that is what is wrong."""
+    field, *inner = where
+    if field == "styles" and len(inner) == 2 and inner[1] == "strength" and field in values:
+        values["styles"] = [
+            {name: value for name, value in dict(one).items() if number != inner[0] or name != "strength"}
+            for number, one in enumerate(values["styles"])
+        ]
+    else:
+        values.pop(str(field), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from app.studio.progress import OnProgress
+from app.studio.progress import OnProgress, quiet
 
 if TYPE_CHECKING:
     from trainers.config.config import Config
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MEASURING = "Measuring with a few real steps …"
 
 
-def measure_config(config: Config, on_progress: OnProgress) -> Estimate:
+def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
     """Measure a run, telling of each real step; the numbers are told as an event `estimate`."""
     from trainers.training.estimate import STEPS, measure
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.small_jobs import ESTIMATE, add_estimate
+from app.jobs.small_jobs import ESTIMATE, add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.dataset.drafts import Draft, Drafts
@@ -84,7 +84,8 @@ class EstimateJobs:
             self._drafts.write_dataset(draft, pictures)
             data = config.data.model_copy(update={"images": str(pictures.absolute())})
             name = safe_name(draft.name or suggest(draft)) or config.name
-            job = add_estimate(self._queue.store, config.model_copy(update={"data": data, "name": name}), owner)
+            request = config.model_copy(update={"data": data, "name": name})
+            job = add_small_job(self._queue.store, ESTIMATE, request, owner, config.train.device)
             with whole_file(self._file(draft.id)) as building:
                 building.write_text(json.dumps(asdict(Asked(job.id, key))), encoding="utf-8")
 

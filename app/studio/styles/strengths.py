@@ -40,12 +40,11 @@ def read_chosen(texts: Sequence[str]) -> list[tuple[Style, float]]:
     return [(read_style(path), strength) for path, strength in map(split_strength, texts)]
 
 
-def read_with_words(texts: Sequence[str]) -> list[tuple[Style, float]]:
+def add_words(chosen: Sequence[tuple[Style, float]]) -> list[tuple[Style, float]]:
     """The styles and, whole, the words that were trained together with them and lie beside them."""
     from trainers.formats.embedding import embedding_beside
     from trainers.formats.read import read_style
 
-    chosen = read_chosen(texts)
     named = {style.path for style, _ in chosen}
     beside = dict.fromkeys(embedding_beside(style.path) for style, _ in chosen)
     return [*chosen, *((read_style(path), 1.0) for path in beside if path is not None and path not in named)]

@@ -6,32 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.studio.base_models import Base
-from app.studio.generation.compatibility import Fit, misfit
-from app.studio.generation.generate import SAMPLERS
-from app.studio.generation.request import MOST_STYLES, STRENGTH, Typed, Wish, style_field
+from app.studio.generation.compatibility import Compatibility, misfit
+from app.studio.generation.form import MOST_STYLES, GenerateForm
+from app.studio.generation.request import GenerateRequest, pixels_in_words, style_field
 from app.studio.styles.entry import StyleEntry
 from app.ui.components import text as shared
 from app.ui.playground import text as words
 from app.ui.web.html import button, icon, text
+from trainers.config.limits import SAMPLERS
 
 FOLDED = ("negative", "seed", "steps", "guidance", "size", "sampler", "base")
 WIDE = ("negative", "seed", "base")
 HINTED = ("seed", "steps", "guidance", "size", "compose")
 WORDS_SHOWN = 4
+SLIDER = (-1.0, 2.0)
+"""Strengths that the page offers; more is seldom of use."""
 
 
 @dataclass(frozen=True)
 class Sheet:
     """All that the fields show."""
 
-    typed: Typed
-    wish: Wish
+    form: GenerateForm
+    request: GenerateRequest
     """What was typed, as far as it could be read."""
     library: Sequence[StyleEntry]
     bases: Sequence[Base]
     own: Base
     """What is drawn on where nobody has chosen a base."""
-    fit: Fit
+    found: Compatibility
+    """What of the request goes together."""
     problems: dict[str, str]
     count: int
     """Of the page's request that this answers."""
@@ -61,8 +65,8 @@ def _first(sheet: Sheet) -> str:
 
 
 def _prompt(sheet: Sheet) -> str:
-    typed, prompt = sheet.typed.prompt, sheet.typed.prompt.casefold()
-    known = dict.fromkeys(word for item in sheet.fit.items if item for word in item.words[:WORDS_SHOWN])
+    typed, prompt = sheet.form.prompt, sheet.form.prompt.casefold()
+    known = dict.fromkeys(word for item in sheet.found.styles if item for word in item.words[:WORDS_SHOWN])
     missing = [word for word in known if word.casefold() not in prompt]
     chips = "".join(
         f'<button type="button" class="chip" data-add="{text(word)}">{text(word)}</button>' for word in missing
@@ -77,9 +81,9 @@ def _prompt(sheet: Sheet) -> str:
 
 
 def _styles(sheet: Sheet) -> str:
-    rows = "".join(_row(sheet, place) for place in range(len(sheet.typed.styles)))
-    some = bool(sheet.typed.styles)
-    more = len(sheet.typed.styles) < MOST_STYLES and len(sheet.library) > len(sheet.typed.styles)
+    rows = "".join(_row(sheet, place) for place in range(len(sheet.form.styles)))
+    some = bool(sheet.form.styles)
+    more = len(sheet.form.styles) < MOST_STYLES and len(sheet.library) > len(sheet.form.styles)
     add = button(words.ADD_STYLE, "add", kind="small") if more else ""
     none = "" if some or not sheet.library else f'<p class="hint">{text(words.PLAIN_ONLY)}</p>'
     if not (some or sheet.library):
@@ -90,15 +94,15 @@ def _styles(sheet: Sheet) -> str:
 
 
 def _row(sheet: Sheet, place: int) -> str:
-    style, strength = sheet.typed.styles[place]
-    item, field = sheet.fit.items[place], style_field(place)
+    style, strength = sheet.form.styles[place]
+    item, field = sheet.found.styles[place], style_field(place)
     name = item.name if item is not None else style
     options = "".join(_option(sheet, place, each, style) for each in sheet.library)
     if item is None:
         options += f'<option value="{text(style)}" selected>{text(words.GONE_NAME)}</option>'
-    low, high = STRENGTH
+    low, high = SLIDER
     off = " off" if field in sheet.problems else ""
-    value = f"{sheet.wish.styles[place][1]:.2f}"
+    value = f"{sheet.request.styles[place].strength:.2f}"
     return (
         f'<div class="style-row{off}" data-key="row-{place}"><select name="style" '
         f'aria-label="{text(words.STYLE.format(place + 1))}"{_known(sheet, field, style, "styles")}>{options}</select>'
@@ -113,9 +117,9 @@ def _row(sheet: Sheet, place: int) -> str:
 
 def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> str:
     """A style to choose; greyed, with the reason, where it does not go with the base that others have settled."""
-    settled = place > 0 or bool(sheet.typed.base)
-    taken = any(style == item.id for style, _ in sheet.typed.styles) and item.id != chosen
-    why = misfit(item, sheet.fit.base) if settled and not sheet.fit.base.problem else ""
+    settled = place > 0 or bool(sheet.form.base)
+    taken = any(style == item.id for style, _ in sheet.form.styles) and item.id != chosen
+    why = misfit(item, sheet.found.base) if settled and not sheet.found.base.problem else ""
     said = f"{item.name} – {why}" if why and item.id != chosen else item.name  # of the chosen one it stands below
     off = " disabled" if (why or taken) and item.id != chosen else ""
     picked = " selected" if item.id == chosen else ""
@@ -124,29 +128,29 @@ def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> str:
 
 def _together(sheet: Sheet) -> str:
     """Whether several styles draw one picture, and how, or one each."""
-    typed = sheet.typed
-    if len(typed.styles) < 2:
+    form = sheet.form
+    if len(form.styles) < 2:
         return ""
-    if typed.each:  # the way is kept for when they are combined again
-        way = f'<input type="hidden" name="compose" value="{text(typed.compose)}">'
+    if form.each:  # the way is kept for when they are combined again
+        way = f'<input type="hidden" name="compose" value="{text(form.compose)}">'
     else:
         ways = [(name, title, "") for name, (title, _) in words.WAYS.items()]
-        if typed.compose not in words.WAYS:  # as a program may say it
-            ways.append((typed.compose, words.way(typed.compose), ""))
-        hint = words.WAYS.get(typed.compose, ("", ""))[1]
+        if form.compose not in words.WAYS:  # as a program may say it
+            ways.append((form.compose, words.way(form.compose), ""))
+        hint = words.WAYS.get(form.compose, ("", ""))[1]
         way = _field(sheet, "compose", words.COMPOSE, _select(sheet, "compose", ways), hint)
     return f'<div class="together" data-key="together">{_switch(sheet, "each", words.EACH, words.EACH_HINT)}{way}</div>'
 
 
 def _compare(sheet: Sheet) -> str:
-    if not sheet.typed.styles:
+    if not sheet.form.styles:
         return ""
-    label = words.COMPARE if len(sheet.typed.styles) == 1 else words.COMPARE_SEVERAL
+    label = words.COMPARE if len(sheet.form.styles) == 1 else words.COMPARE_SEVERAL
     return _switch(sheet, "compare", label, words.COMPARE_HINT)
 
 
 def _switch(sheet: Sheet, name: str, label: str, hint: str) -> str:
-    on = bool(getattr(sheet.typed, name))
+    on = bool(getattr(sheet.form, name))
     return (
         f'<label class="switch" data-key="{name}"><input type="checkbox" name="{name}"{" checked" if on else ""}'
         f'{_stamp(sheet, name)} data-value="{"on" if on else ""}"><span>{text(label)}'
@@ -155,24 +159,24 @@ def _switch(sheet: Sheet, name: str, label: str, hint: str) -> str:
 
 
 def _more(sheet: Sheet) -> str:
-    typed, fit = sheet.typed, sheet.fit
+    form, found = sheet.form, sheet.found
     seed = (
         f'<div class="beside">{_input(sheet, "seed", "numeric")}'
         f'<button type="button" class="small" data-seed>{text(words.NEW_SEED)}</button></div>'
     )
-    sizes = words.SIZE_HINT.format(fit.stride) if fit.stride else ""
-    own = words.size(fit.size) if fit.size[0] and sheet.wish.size is None else ""
-    suits = words.GUIDANCE_HINT.format(fit.guidance)
+    sizes = words.SIZE_HINT.format(found.stride) if found.stride else ""
+    own = pixels_in_words(found.size) if found.size[0] and sheet.request.size is None else ""
+    suits = words.GUIDANCE_HINT.format(found.guidance)
     negative = (
         f'<textarea id="pg-negative" name="negative" rows="2" spellcheck="false"'
-        f"{_known(sheet, 'negative', typed.negative)}>{text(typed.negative)}</textarea>"
+        f"{_known(sheet, 'negative', form.negative)}>{text(form.negative)}</textarea>"
     )
     samplers = [(name, words.SAMPLERS.get(name, name), "") for name in SAMPLERS]
     rows = (
         _field(sheet, "negative", words.NEGATIVE, negative),
         _field(sheet, "seed", words.SEED, seed, words.SEED_HINT),
         _field(sheet, "steps", words.STEPS, _input(sheet, "steps", "numeric"), words.STEPS_HINT),
-        _field(sheet, "guidance", words.GUIDANCE, _input(sheet, "guidance", "decimal", f"{fit.guidance:g}"), suits),
+        _field(sheet, "guidance", words.GUIDANCE, _input(sheet, "guidance", "decimal", f"{found.guidance:g}"), suits),
         _field(sheet, "size", words.SIZE, _input(sheet, "size", "text", own), sizes),
         _field(sheet, "sampler", words.SAMPLER, _select(sheet, "sampler", samplers)),
         _field(sheet, "base", words.BASE, _select(sheet, "base", _bases(sheet))),
@@ -185,25 +189,25 @@ def _more(sheet: Sheet) -> str:
 
 
 def _in_short(sheet: Sheet) -> str:
-    wish, size = sheet.wish, sheet.fit.size
-    pixels = words.size(size) if size[0] else ""
-    guidance = sheet.fit.guidance if wish.guidance is None else wish.guidance
-    parts = words.settings(wish.seed, wish.steps, guidance, pixels, wish.sampler)
-    return " · ".join(filter(None, (*parts, sheet.fit.base.title)))
+    request, size = sheet.request, sheet.found.size
+    pixels = pixels_in_words(size) if size[0] else ""
+    guidance = sheet.found.guidance if request.guidance is None else request.guidance
+    parts = words.settings(request.seed, request.steps, guidance, pixels, request.sampler)
+    return " · ".join(filter(None, (*parts, sheet.found.base.title)))
 
 
 def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
     """The base of the style's own first, then what there is; greyed where the first style does not go with it."""
-    first = next((item for item in sheet.fit.items if item is not None), None)
+    first = next((item for item in sheet.found.styles if item is not None), None)
     own = words.OWN_BASE.format(sheet.own.title) if first is not None else sheet.own.title
     options = [("", own, "")]
     for base in sheet.bases:
         if first is not None or base.model != sheet.own.model:
             why = misfit(first, base) if first is not None else ""
             options.append((base.model, f"{base.title} – {why}" if why else base.title, why))
-    chosen = sheet.typed.base
+    chosen = sheet.form.base
     if chosen and chosen not in (model for model, _, _ in options):
-        options.append((chosen, sheet.fit.base.title or chosen, ""))
+        options.append((chosen, sheet.found.base.title or chosen, ""))
     return options
 
 
@@ -215,7 +219,7 @@ def _field(sheet: Sheet, name: str, label: str, inner: str, hint: str = "") -> s
 
 
 def _input(sheet: Sheet, name: str, keyboard: str, example: str = "") -> str:
-    value = str(getattr(sheet.typed, name))
+    value = str(getattr(sheet.form, name))
     shown = f' placeholder="{text(example)}"' if example else ""
     return (
         f'<input id="pg-{name}" name="{name}" type="text" inputmode="{keyboard}" autocomplete="off" spellcheck="false" '
@@ -224,7 +228,7 @@ def _input(sheet: Sheet, name: str, keyboard: str, example: str = "") -> str:
 
 
 def _select(sheet: Sheet, name: str, options: Sequence[tuple[str, str, str]]) -> str:
-    chosen = str(getattr(sheet.typed, name))
+    chosen = str(getattr(sheet.form, name))
     listed = "".join(
         f'<option data-key="={text(value)}" value="{text(value)}"{" selected" if value == chosen else ""}'
         f"{' disabled' if why and value != chosen else ''}>{text(label)}</option>"

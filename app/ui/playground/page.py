@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
+from app.errors import FieldErrors
 from app.jobs.dispatcher import LOG
-from app.studio.generation.compatibility import find_fit, misfit, own_base
-from app.studio.generation.form import FIRST_STRENGTH, Desk, begin_with, first_prompt
-from app.studio.generation.generation import Drawing
-from app.studio.generation.request import MOST_STYLES, SWITCHES, Typed, WishError, as_typed, read_typed
+from app.studio.generation.compatibility import check_compatibility, misfit, own_base
+from app.studio.generation.form import FIRST_STRENGTH, MOST_STYLES, FormStore, GenerateForm, begin_with, first_prompt
+from app.studio.generation.generation import Generation
+from app.studio.generation.generations import GONE
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.ui.components.errors import reason
@@ -31,6 +32,7 @@ from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5
 """Seconds between two looks: while something waits or is drawn, and else."""
+SWITCHES = ("each", "compare")
 TEXTS = ("prompt", "negative", "seed", "steps", "guidance", "size", "sampler", "base", "compose")
 LONGEST_ID = 100
 Shown = dict[Any, Any]
@@ -59,6 +61,8 @@ class Show:
     problems: bool = True
     """Whether an empty prompt is one yet."""
     said: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Fields for which it was not put in line, with a sentence each."""
 
 
 class Playground:
@@ -66,7 +70,7 @@ class Playground:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.desk = Desk(services.paths)
+        self.forms = FormStore(services.paths)
         block(heading(words.TITLE, words.LEAD))
         with gr.Row(elem_classes="two easel"):
             with gr.Column(scale=4, min_width=320):
@@ -85,61 +89,67 @@ class Playground:
         """The fields as they were left; where the address names a style, or nothing was left, ready to try one."""
         key, library = key_of(request), self.services.library.entries()
         wanted = str(request.query_params.get("style", ""))[:LONGEST_ID]
-        typed = self.desk.read(key)
-        item = next((one for one in library if one.id == wanted), None)
-        if item is not None and (typed is None or item.id not in dict(typed.styles)):
-            drawn = {drawing.wish.prompt for drawing in self.services.drawings.history(key)}
-            typed = begin_with(item, self.services.queue, typed, drawn | self._first_prompts(library))
-            self.desk.keep(key, typed)
-        elif typed is None:
-            typed = begin_with(library[0] if library else None, self.services.queue)
-        return self._fields(typed, Show(fresh="all", problems=False, said=typed.notice))
+        form = self.forms.read(key)
+        style = next((one for one in library if one.id == wanted), None)
+        if style is not None and (form is None or style.id not in dict(form.styles)):
+            drawn = {one.request.prompt for one in self.services.generations.history(key)}
+            form = begin_with(style, self._first_prompt(style), form, drawn | self._first_prompts(library))
+            self.forms.keep(key, form)
+        elif form is None:
+            newest = library[0] if library else None
+            form = begin_with(newest, self._first_prompt(newest))
+        notice = words.NOTICES.get(form.notice, form.notice)
+        return self._fields(form, Show(fresh="all", problems=False, said=notice))
 
     def typed(self, request: gr.Request, event: gr.EventData) -> str:
         """Keep what is typed, and do what a button of the fields wants."""
-        key, typed, fresh = key_of(request), _typed(event), ""
+        key, form, fresh = key_of(request), _form(event), ""
         what, about = said(event, "what"), number(event, "about")
         if what == "add":
-            typed = self._with_one_more(typed)
+            form = self._with_one_more(form)
         elif what == "take-out":
-            kept = tuple(style for place, style in enumerate(typed.styles) if place != about)
-            typed, fresh = typed.with_(styles=kept), "styles"
+            kept = tuple(style for place, style in enumerate(form.styles) if place != about)
+            form, fresh = form.with_(styles=kept), "styles"
         elif what == "restyle":
-            typed, fresh = self._with_its_prompt(typed)
-        self.desk.keep(key, typed)
-        return self._fields(typed, Show(number(event, "count"), fresh, problems=False))
+            form, fresh = self._with_its_prompt(form)
+        self.forms.keep(key, form)
+        return self._fields(form, Show(number(event, "count"), fresh, problems=False))
 
     def draw(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
         """Put what stands in the fields in line; where it cannot be drawn, say so under the field."""
-        key, typed, count = key_of(request), _typed(event), number(event, "count")
-        wish, problems = read_typed(typed)
+        key, form, count = key_of(request), _form(event), number(event, "count")
+        asked, problems = form.parse()
         try:
-            self.desk.keep(key, typed)
+            self.forms.keep(key, form)
             if problems:
-                raise WishError(problems)
-            self.services.drawings.ask(wish, request.username or "", key)
-        except WishError:
-            return {self.form: self._fields(typed, Show(count))}
+                raise FieldErrors(problems)
+            self.services.generations.add(asked, request.username or "", key)
+        except FieldErrors as error:
+            return {self.form: self._fields(form, Show(count, refused=error.problems))}
         except (OSError, VelaturaError) as error:
-            return {self.form: self._fields(typed, Show(count, said=reason(error)))}
-        return {self.form: self._fields(typed, Show(count)), self.chosen: ""} | self.tick("", seen, request)
+            return {self.form: self._fields(form, Show(count, said=reason(error)))}
+        return {self.form: self._fields(form, Show(count)), self.chosen: ""} | self.tick("", seen, request)
 
-    # ---------------------------------------------------------------- the drawings
+    # ---------------------------------------------------------------- the generations
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
-        drawings, found = self.services.drawings, self.services.drawings.history(key_of(request))
+        service, found = self.services.generations, self.services.generations.history(key_of(request))
         one = results_view.chosen_one(found, chosen)
         failure = results_view.newest_failure(found)
         log = tail(failure.folder / LOG) if failure is not None else ""
         going = results_view.going(found, log, request.username or "")
-        drawn = [(drawing.id, len(drawing.pictures)) for drawing in found if drawing.pictures]
+        drawn = [(each.id, len(each.pictures)) for each in found if each.pictures]
         looked_at = one and (one.id, len(one.pictures), one.ended, one.state)
         parts: dict[str, tuple[gr.HTML, str, Callable[[], str]]] = {
             "going": (self.going, going, lambda: going),
-            "picture": (self.picture, repr(looked_at), lambda: results_view.picture(one, drawings)),
-            "strip": (self.strip, repr((drawn, one and one.id)), lambda: results_view.strip(found, _id(one), drawings)),
+            "picture": (self.picture, repr(looked_at), lambda: results_view.picture(one, service)),
+            "strip": (
+                self.strip,
+                repr((drawn, one and one.id)),
+                lambda: results_view.strip(found, _id(one), service),
+            ),
         }
-        pace = SOON if any(not drawing.ended for drawing in found) else LATER
+        pace = SOON if any(not each.ended for each in found) else LATER
         known, now = (
             given_back(seen),
             {name: digest(state) for name, (_, state, _) in parts.items()} | {"pace": str(pace)},
@@ -161,9 +171,9 @@ class Playground:
             elif what == "cancel-all":
                 self._cancel_all(key)
             elif what == "hurry":
-                self.services.drawings.hurry(about, key, actor_of(request))
+                self.services.generations.make_way(about, key, actor_of(request))
             elif what in ("cancel", "dismiss"):
-                self.services.drawings.remove(about, key)
+                self.services.generations.remove(about, key)
             elif what in ("again", "use"):
                 chosen = "" if what == "again" else chosen
                 shown |= self._once_more(key, about, what == "again", request)
@@ -172,22 +182,22 @@ class Playground:
         return shown | {self.chosen: chosen} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
-    def _fields(self, typed: Typed, show: Show) -> str:
+    def _fields(self, form: GenerateForm, show: Show) -> str:
         library, bases = self.services.library.entries(), self.services.bases
-        wish, problems = read_typed(typed)
-        fit = find_fit(wish, {item.id: item for item in library}, bases)
-        problems |= fit.problems
-        if not show.problems and not typed.prompt.strip():
+        request, problems = form.parse()
+        found = check_compatibility(request, {style.id: style for style in library}, bases)
+        problems |= {**found.problems, **show.refused}
+        if not show.problems and not form.prompt.strip():
             problems.pop("prompt", None)
-        first = next((item for item in fit.items if item is not None), None)
+        first = next((style for style in found.styles if style is not None), None)
         return fields(
             Sheet(
-                typed=typed,
-                wish=wish,
+                form=form,
+                request=request,
                 library=library,
                 bases=bases.found(),
                 own=own_base(first, bases),
-                fit=fit,
+                found=found,
                 problems=problems,
                 count=show.count,
                 fresh=show.fresh,
@@ -196,49 +206,54 @@ class Playground:
             )
         )
 
-    def _with_one_more(self, typed: Typed) -> Typed:
+    def _with_one_more(self, form: GenerateForm) -> GenerateForm:
         """The fields with another style, the newest that goes with the base and is not among them."""
         library = self.services.library.entries()
-        wish, _ = read_typed(typed)
-        base = find_fit(wish, {item.id: item for item in library}, self.services.bases).base
-        free = [item for item in library if item.id not in dict(typed.styles)]
-        fitting = [item for item in free if not (typed.styles or typed.base) or not misfit(item, base)]
-        taken = (fitting or free)[:1] if len(typed.styles) < MOST_STYLES else []
-        return typed.with_(styles=(*typed.styles, *((item.id, FIRST_STRENGTH) for item in taken)))
+        request, _ = form.parse()
+        base = check_compatibility(request, {style.id: style for style in library}, self.services.bases).base
+        free = [style for style in library if style.id not in dict(form.styles)]
+        fitting = [style for style in free if not (form.styles or form.base) or not misfit(style, base)]
+        taken = (fitting or free)[:1] if len(form.styles) < MOST_STYLES else []
+        return form.with_(styles=(*form.styles, *((style.id, FIRST_STRENGTH) for style in taken)))
 
-    def _with_its_prompt(self, typed: Typed) -> tuple[Typed, str]:
+    def _with_its_prompt(self, form: GenerateForm) -> tuple[GenerateForm, str]:
         """The fields with what another style drew first, unless somebody has words of their own; what is fresh then."""
         library = self.services.library.entries()
-        if typed.prompt not in self._first_prompts(library):
-            return typed, ""
-        first = next((item for item in library if item.id == typed.styles[0][0]), None) if typed.styles else None
-        return typed.with_(prompt=first_prompt(first, self.services.queue)), "prompt"
+        if form.prompt not in self._first_prompts(library):
+            return form, ""
+        first = next((style for style in library if style.id == form.styles[0][0]), None) if form.styles else None
+        return form.with_(prompt=self._first_prompt(first)), "prompt"
 
     def _first_prompts(self, library: list[StyleEntry]) -> set[str]:
         """What stands in the prompt by itself."""
-        return {first_prompt(item, self.services.queue) for item in (*library, None)}
+        return {self._first_prompt(style) for style in (*library, None)}
+
+    def _first_prompt(self, style: StyleEntry | None) -> str:
+        """What to draw first with a style: what its run drew first, else something plain with its word."""
+        example = [words.PROMPT_EXAMPLE, *(style.words[:1] if style is not None else ())]
+        return first_prompt(style, self.services.queue) or ", ".join(example)
 
     def _once_more(self, key: str, id: str, draw: bool, request: gr.Request) -> Shown:
         """Draw something again, or put its settings back into the fields."""
-        found = next((one for one in self.services.drawings.history(key) if one.id == id), None)
+        found = next((one for one in self.services.generations.history(key) if one.id == id), None)
         if found is None:
-            raise VelaturaError(words.GONE)
+            raise VelaturaError(GONE)
         if draw:
-            self.services.drawings.ask(found.wish, request.username or "", key)
+            self.services.generations.add(found.request, request.username or "", key)
             if not found.pictures:
-                self.services.drawings.remove(id, key)
+                self.services.generations.remove(id, key)
             return {}
-        typed = as_typed(found.wish)
-        self.desk.keep(key, typed)
-        return {self.form: self._fields(typed, Show(fresh="all"))}
+        form = GenerateForm.of(found.request)
+        self.forms.keep(key, form)
+        return {self.form: self._fields(form, Show(fresh="all"))}
 
     def _cancel_all(self, key: str) -> None:
-        for drawing in self.services.drawings.history(key):
-            if not drawing.ended:
-                self.services.drawings.remove(drawing.id, key)
+        for generation in self.services.generations.history(key):
+            if not generation.ended:
+                self.services.generations.remove(generation.id, key)
 
 
-def _typed(event: gr.EventData) -> Typed:
+def _form(event: gr.EventData) -> GenerateForm:
     """What stands in the fields; it comes from the browser and may be anything."""
     styles = tuple(
         (str(one.get("id", ""))[:LONGEST_ID], str(one.get("strength", ""))[:LONGEST_ID])
@@ -247,11 +262,11 @@ def _typed(event: gr.EventData) -> Typed:
     switches = {name: flag(event, name) for name in SWITCHES}
     texts = {name: said(event, name) for name in TEXTS}
     texts["compose"] = texts["compose"] or SUM  # where there are not several styles, the page does not ask
-    return Typed(**texts, **switches, styles=styles)
+    return GenerateForm(**texts, **switches, styles=styles)
 
 
-def _id(drawing: Drawing | None) -> str:
-    return "" if drawing is None else drawing.id
+def _id(generation: Generation | None) -> str:
+    return "" if generation is None else generation.id
 
 
 def _words() -> dict[str, str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from app.jobs.store import TRAIN, Job
+from app.studio.generation.form import LOST, RESTORED
+from app.studio.generation.generation import Generation, Stage
 from app.units import counted, ordinal, readable_time
 
 TITLE = "Playground"
@@ -29,14 +32,8 @@ WAYS: Mapping[str, tuple[str, str]] = {
     "composite": ("Blended at every step", "Asks every style at each step and takes the mean; two take twice as long."),
     "k-lora": ("First the content, then the style", "The first draws the things, the second gives them its look."),
 }
-WAY_FOR_TWO = "First the content, then the style: this way takes two styles, no more."
-WAY_FOR_LAYERS = "This needs two styles that change the model; a word is learned apart from it. Choose “Added up”."
-NOT_MERGED = (
-    "What “{}” does depends on the picture or the step, so there is no change of weights to combine. "
-    "Choose “Added up”, “Taking turns” or “Blended at every step”."
-)
 MORE = "Seed, steps, size and more"
-NEGATIVE, NEGATIVE_NAME = "Not in the picture (negative prompt)", "The negative prompt"
+NEGATIVE = "Not in the picture (negative prompt)"
 SEED, SEED_HINT, NEW_SEED = "Seed", "The same seed gives the same picture.", "Another seed"
 STEPS, STEPS_HINT = "Steps", "More take longer; beyond 50 little changes."
 GUIDANCE, GUIDANCE_NAME = "Follow the prompt (CFG)", "CFG"
@@ -45,25 +42,6 @@ SIZE, SIZE_HINT = "Size", "Width × height in multiples of {}."
 SAMPLER, BASE, OWN_BASE = "Sampler", "Base model", "The style's own: {}"
 SAMPLERS: Mapping[str, str] = {"ddim": "DDIM", "euler": "Euler", "dpm++": "DPM++ 2M"}
 DRAW, ONE_MOMENT = "Draw", "One moment …"
-FAMILIES: Mapping[str, str] = {"sd1": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL"}
-STARTER = "the starter"
-UNKNOWN_BASE = "another kind of model"
-
-NO_PROMPT = "Say first what to draw."
-TOO_LONG = "{} holds at most {:,} letters; this one has {:,}."
-NO_WHOLE = "{} is a whole number from {} to {}; you wrote “{}”."
-NO_NUMBER = "{} is a number from {} to {}; you wrote “{}”."
-NO_SIZE = "A size is written like 512 × 512; you wrote “{}”."
-NO_SAMPLER = "There is no sampler “{}”; there are {}."
-WRONG_SIZE = "Width and height are multiples of {} from {} to {:,} here; you wrote {}."
-GONE_STYLE = "This style is no longer here. Take it out, or choose another."
-WORD_ALONE = "A word draws no picture of its own. Take it out, or let the styles draw one picture together."
-TWICE = "This style is chosen twice. Take one of them out."
-TOO_MANY = "At most {} styles go into one picture."
-DOES_NOT_FIT = "Made for {}; this base is {}."
-NO_BASE = "No base model for this style is on this computer. Get one for {} in the second step of Train."
-BASE_PROBLEM = "{} cannot be used. {}"
-TOO_MANY_WAIT = "{} of your drawings wait already. Let some of them be drawn first."
 
 WAITS_FOR, WAITS, SOON = "Waits for {}", "Waits in line", "Starts in a moment …"
 HURRY, HURRY_HINT = "Pause it and draw now", "{} goes on by itself afterwards."
@@ -72,10 +50,15 @@ READING = "Reading the base model …"
 WITH_STYLE, WITH_STYLES, WITHOUT = "Drawing with the style … {} of {}", "Drawing with the styles … {} of {}", "without"
 DRAWING, DRAWING_WITHOUT = "Drawing … {} of {}", "Drawing without it … {} of {}"
 FINISHING = "Writing the picture …"
+STOPPING, UNKNOWN = "Stopping …", "The queue cannot be read"
+STAGES: Mapping[Stage, str] = {
+    Stage.READING: READING,
+    Stage.WRITING: FINISHING,
+    Stage.STOPPING: STOPPING,
+    Stage.UNKNOWN: UNKNOWN,
+    Stage.ENDED: "",
+}
 OTHERS: Mapping[str, str] = {"estimate": "a measurement", "caption": "captions", "generate": "another drawing"}
-INTERRUPTED = "The drawing was cut off: the computer or the program stopped."
-NO_MEMORY = "There is not enough memory for this picture. A smaller size needs less."
-GONE = "This drawing is no longer here."
 CANCEL, DETAILS, AGAIN, DISMISS = "Cancel", "Details", "Draw it again", "Dismiss"
 WAITING, AT_WORK, DONE = "The drawing waits for its turn.", "Drawing.", "The picture is there."
 PROGRESS = "Progress of the drawing"
@@ -93,8 +76,26 @@ ENLARGE, DOWNLOAD, USE, CLOSE, EARLIER, LATER = (
     "Left",
     "Right",
 )
-FIELDS_RESTORED = "The file with these fields was damaged and is kept. They are as they were one change before."
-FIELDS_LOST = "The file with these fields was damaged and is kept. Nothing in it can be read, so they begin anew."
+NOTICES: Mapping[str, str] = {
+    RESTORED: "The file with these fields was damaged and is kept. They are as they were one change before.",
+    LOST: "The file with these fields was damaged and is kept. Nothing in it can be read, so they begin anew.",
+}
+
+
+def progress(generation: Generation) -> str:
+    """What a generation waits for, or how far it is."""
+    now, request = generation.progress, generation.request
+    match now.stage:
+        case Stage.WAITING:
+            return waits(_called(now.behind), now.place, now.seconds_left)
+        case Stage.YIELDING:
+            return MAKES_WAY.format(_called(now.behind))
+        case Stage.DRAWING if request.each:
+            return DRAWING.format(now.done, now.of)
+        case Stage.DRAWING:
+            return drawing(now.done, request.steps, len(request.styles), request.compared)
+        case stage:
+            return STAGES[stage]
 
 
 def waits(behind: str, place: int, seconds: float | None) -> str:
@@ -115,16 +116,18 @@ def drawing(done: int, steps: int, styles: int, compare: bool) -> str:
     return (WITH_STYLE if styles == 1 else WITH_STYLES).format(done, steps)
 
 
+def _called(job: Job | None) -> str:
+    """What a job is called that somebody waits for; nothing where there is none."""
+    if job is None:
+        return ""
+    return job.name if job.kind == TRAIN else OTHERS.get(job.kind, job.kind)
+
+
 def way(compose: str) -> str:
     """What a way of combining styles is called, with its number where that is not the usual one."""
     name, _, number = compose.partition(":")
     title = WAYS.get(name, (name, ""))[0]
     return f"{title} ({number})" if number else title
-
-
-def size(pixels: tuple[int, int]) -> str:
-    """Width and height as they are written."""
-    return f"{pixels[0]} × {pixels[1]}"
 
 
 def settings(seed: int, steps: int, guidance: float, pixels: str, sampler: str) -> list[str]:

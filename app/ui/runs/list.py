@@ -12,7 +12,7 @@ import gradio as gr
 from app.errors import as_sentence
 from app.jobs.database.migrations import DamagedQueueError
 from app.jobs.permissions import Actor
-from app.jobs.small_jobs import ESTIMATE
+from app.jobs.small_jobs import ESTIMATE, read_table
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.queue import Queue, share
@@ -32,7 +32,6 @@ from app.ui.runs.compare_view import FEWEST, MOST
 from app.ui.trash.page import trash_link
 from app.ui.web.html import MARK, banner, button, empty_page, heading, icon, text
 from trainers.errors import VelaturaError
-from trainers.runs.run import Run
 
 A_PAGE = 25
 SOON, LATER = 2, 15
@@ -186,7 +185,7 @@ def _also(small: Sequence[View], actor: Actor) -> str:
 def _small(view: View, actor: Actor) -> str:
     """What a small job is; a measurement with the name of the draft, for whoever is preparing it."""
     if view.job.kind == ESTIMATE and actor.may_change(view.job.owner):
-        return words.MEASURING.format(Run(view.job.folder).table().get("name", ""))
+        return words.MEASURING.format(read_table(view.job.folder).get("name", ""))
     return words.SMALL.get(view.job.kind, view.job.kind)
 
 

@@ -23,6 +23,7 @@ from app.studio.queue import Queue
 from app.studio.styles.library import StyleLibrary
 from tests.app.command import Outcome, call, command_line, commands
 from tests.app.files import write_pictures
+from tests.app.jobs.working import add_quick
 from tests.app.ui.ended_runs import write_run
 from trainers.config.layers import gather_config
 from trainers.runs.prepare import prepare
@@ -212,7 +213,7 @@ def ctrl_c_heard() -> Iterator[None]:
 @pytest.mark.usefixtures("ctrl_c_heard")
 def test_ctrl_c_ends_a_worker_and_says_what_becomes_of_the_rest(place):
     store = Store(place / "outputs")
-    job = actions.add_command(store, "version", actions.new_folder(store, "one"), ["--version"])
+    job = add_quick(store, actions.new_folder(store, "one"))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         command_line("worker", "--device", "cpu"), cwd=place, stderr=subprocess.PIPE, text=True, env=environment

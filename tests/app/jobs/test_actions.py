@@ -15,11 +15,13 @@ from app.jobs.dispatcher import settle
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import low_memory_changes
+from app.jobs.small_jobs import CAPTION, add_small_job
 from app.jobs.store import NewJob, Store
 from app.jobs.trash.trash import Trash
 from app.jobs.views import Watcher
 from app.studio import run_job
-from tests.app.jobs.working import CPU, do_next, line, state_of
+from app.studio.dataset.captions import CaptionRequest
+from tests.app.jobs.working import CPU, add_quick, do_next, line, state_of
 from tests.trainers.tiny_runs import equal, events_of, quick_settings, style_tensors, write_images
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
@@ -325,16 +327,15 @@ def test_two_people_at_once(store, quick):
 
 
 # ---------------------------------------------------------------- small jobs
-def test_a_small_job_is_a_command_with_a_folder_and_goes_first(store, quick):
+def test_a_small_job_has_a_folder_and_goes_first(store, quick):
     actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     folder = actions.new_folder(store, "picture")
-    words = ("generate", "--prompt", "a fox", "--steps", "1", "--size", "32x32", "--out", str(folder / "fox.png"))
-    job = actions.add_command(store, "generate", folder, words, owner="anna")
+    job = add_quick(store, folder)
     assert line(store) == ["picture", "dusk"] and job.folder.parent.name == ".jobs"
     with pytest.raises(VelaturaError, match="picture cannot be cloned: it is waiting for its turn"):
         actions.clone(store, job.id, actor=MACHINE_OWNER)
     view = do_next(store)
-    assert (view.state, view.actions) == ("finished", ("delete",)) and (folder / "fox.png").is_file()
+    assert (view.state, view.actions) == ("finished", ("delete",))
     assert [path.name for path in folder.iterdir() if path.suffix == ".log"] == []
     actions.clear(store, actor=MACHINE_OWNER)
     assert not folder.exists()
@@ -343,21 +344,18 @@ def test_a_small_job_is_a_command_with_a_folder_and_goes_first(store, quick):
 def test_a_small_job_that_fails_says_why_and_is_tried_again(store):
     folder = actions.new_folder(store, "picture")
     assert actions.new_folder(store, "picture").name == "picture-2"
-    job = actions.add_command(store, "generate", folder, ("inspect", "nothing.safetensors"))
+    job = add_small_job(store, CAPTION, CaptionRequest(images=folder / "none", model="blip"), folder=folder)
     view = do_next(store)
-    assert (view.state, view.line) == ("failed", "there is no style file nothing.safetensors")
+    assert (view.state, view.line) == ("failed", f"there is no folder {folder / 'none'}")
     actions.retry(store, job.id, actor=MACHINE_OWNER)
     assert do_next(store).state == "failed" and store.job(job.id).attempts == 2
-    empty = actions.new_folder(store, "empty")
-    actions.add_command(store, "check", empty, ("check", str(empty)))
-    assert do_next(store).line == "the command ended with code 1"
 
 
 def test_whatever_keeps_a_job_from_beginning_is_said_by_each_attempt(store, monkeypatch):
     def refuse(folder: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(folder))
 
-    job = actions.add_command(store, "version", actions.new_folder(store, "one"), ["--version"])
+    job = add_quick(store, actions.new_folder(store, "one"))
     assert do_next(store).state == "finished"
     monkeypatch.setattr(run_job.os, "chdir", refuse)
     for attempt in (2, 3):

@@ -27,6 +27,7 @@ from app.jobs.processes.devices import Offer
 from app.jobs.processes.process import identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.views import View, Watcher
+from tests.app.jobs.working import add_quick
 from tests.trainers.tiny_runs import equal, events_of, state_of, style_metadata, style_tensors
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder, read_events
@@ -172,7 +173,7 @@ def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server
     with server(store) as first:
         wait_until(store, job.id, lambda view: view.summary.step >= 3)
         behind = actions.add(store, quick("behind"), priority=5, actor=MACHINE_OWNER)
-        drawing = actions.add_command(store, "generate", actions.new_folder(store, "drawing"), ["--version"])
+        drawing = add_quick(store, actions.new_folder(store, "drawing"))
         training = psutil.Process(store.job(job.id).process.pid)
         actions.make_way(store, job.id, actor=MACHINE_OWNER)
         first.kill()
@@ -192,7 +193,7 @@ def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server
 def test_two_dispatchers_start_each_of_many_jobs_once(store):
     numbers = []
     for number in range(24):
-        job = actions.add_command(store, "version", store.runs / ".jobs" / f"job{number}", ["--version"])
+        job = add_quick(store, store.runs / ".jobs" / f"job{number}")
         numbers.append(job.id)
     devices = "cuda:0,cuda:1,cuda:2"
     with server(store, devices, "until-empty") as one, server(store, devices, "until-empty") as other:
@@ -201,18 +202,16 @@ def test_two_dispatchers_start_each_of_many_jobs_once(store):
     assert {(views[number].state, views[number].job.attempts) for number in numbers} == {("finished", 1)}
     for view in views.values():
         assert [event["type"] for event in read_events(view.job.folder)] == ["queued", "attempt", "working", "done"]
-        assert (view.job.folder / "process.log").read_text().count("velatura") == 1
     begun = {number: views[number].job.begun for number in numbers}
     assert len(set(begun.values())) == 24 and store.workers() == {}
 
 
 # ---------------------------------------------------------------- without any run
 def test_a_claim_whose_dispatcher_died_is_given_to_the_next(store, dispatcher):
-    job = store.add(NewJob("version", store.runs / "job", ("--version",)))
+    job = add_quick(store, store.runs / "job")
     claimed = store.claim(CPU.choose, replace(own_identity(), started=1.0))  # an earlier process of our number
     assert claimed is not None and store.line() == []
     assert settle(store) == [] and [each.id for each in store.line()] == [job.id]
-    (store.runs / "job").mkdir()
     view = wait_until(store, job.id, has_ended("finished"), dispatcher)
     assert view.job.attempts == 1
     assert store.begin(job.id, claimed.token, own_identity()) is None  # the late child of the dead one gives up
@@ -242,9 +241,9 @@ def test_a_job_whose_holder_was_killed_is_where_it_was(store):
 
 
 def test_a_job_whose_folder_is_gone_does_not_block_the_queue(store, dispatcher):
-    lost = store.add(NewJob("version", store.runs / "lost", ("--version",)))
+    lost = store.add(NewJob("caption", store.runs / "lost"))
     folder = actions.new_folder(store, "good")
-    good = actions.add_command(store, "version", folder, ["--version"], priority=0)
+    good = add_quick(store, folder, priority=0)
     wait_until(store, good.id, has_ended("finished"), dispatcher)
     view = Watcher(store).view(lost.id)
     assert view.job.phase == "ended" and view.line == "Its folder is gone."
@@ -252,13 +251,13 @@ def test_a_job_whose_folder_is_gone_does_not_block_the_queue(store, dispatcher):
 
 def test_a_process_that_ends_before_it_begins_is_said_and_its_log_shows_why(store, dispatcher, monkeypatch):
     monkeypatch.setattr(sys, "executable", sys.executable + "-that-is-not-there")
-    one = actions.add_command(store, "version", actions.new_folder(store, "one"), ["--version"])
+    one = add_quick(store, actions.new_folder(store, "one"))
     dispatcher.look()
     view = Watcher(store).view(one.id)
     assert view.state == "failed" and "its process could not be started: No such file" in view.line
     monkeypatch.undo()
     monkeypatch.setattr("app.jobs.dispatcher.WORK", "app.jobs.nothing")
-    two = actions.add_command(store, "version", actions.new_folder(store, "two"), ["--version"])
+    two = add_quick(store, actions.new_folder(store, "two"))
     deadline = time.monotonic() + 60
     while store.job(two.id).phase != "ended":
         assert time.monotonic() < deadline
@@ -342,7 +341,7 @@ def test_a_job_that_cannot_be_found_is_asked_to_end(store, tmp_path):
 def test_a_job_ends_as_it_says_where_the_clock_goes_back_while_it_runs(store):
     """The clock of its process is an hour behind the one by which its row says when it began."""
     folder = actions.new_folder(store, "one")
-    job = actions.add_command(store, "version", folder, ["--version"])
+    job = add_quick(store, folder)
     claimed = store.claim(CPU.choose, own_identity())
     assert claimed is not None
     work = [sys.executable, "-m", "app.studio.run_job", str(store.runs), str(job.id), claimed.token]
@@ -367,7 +366,7 @@ def test_serving_in_the_background_survives_a_queue_that_cannot_be_used_for_a_wh
             time.sleep(0.01)
         store.path.unlink()
         folder = actions.new_folder(store, "one")
-        job = actions.add_command(store, "version", folder, ["--version"])
+        job = add_quick(store, folder)
         wait_until(store, job.id, lambda view: view.job.phase == "ended")
     assert len(said) == 3 and "is damaged or no queue" in said[0]
     assert said[1] == "one: starts on cpu" and said[2].startswith("one: finished. Done")
@@ -375,7 +374,7 @@ def test_serving_in_the_background_survives_a_queue_that_cannot_be_used_for_a_wh
 
 
 def test_a_worker_goes_on_after_a_look_that_failed(store):
-    actions.add_command(store, "version", actions.new_folder(store, "one"), ["--version"])
+    add_quick(store, actions.new_folder(store, "one"))
     journal = store.runs / ".trash" / "journal.json"
     journal.mkdir(parents=True)  # which cannot be read
     said: list[str] = []
@@ -390,7 +389,7 @@ def test_a_worker_goes_on_after_a_look_that_failed(store):
 
 
 def test_once_starts_what_fits_and_leaves_it_running(store, dispatcher):
-    jobs = [actions.add_command(store, "version", actions.new_folder(store, name), ["--version"]) for name in "ab"]
+    jobs = [add_quick(store, actions.new_folder(store, name)) for name in "ab"]
     dispatcher.serve_once()
     assert [store.job(job.id).phase == "waiting" for job in jobs] == [False, True] and store.workers() == {}
     wait_until(store, jobs[0].id, has_ended("finished"), dispatcher)

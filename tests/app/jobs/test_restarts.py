@@ -23,7 +23,7 @@ from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
 from app.studio import run_job
-from tests.app.jobs.working import CPU, line, state_of
+from tests.app.jobs.working import CPU, add_quick, line, state_of
 from tests.trainers.runs.test_oom import small_cgroup
 from tests.trainers.tiny_runs import events_of
 from trainers.errors import OUT_OF_MEMORY, VelaturaError
@@ -85,7 +85,7 @@ def test_an_interrupted_run_goes_on_until_it_has_made_no_progress_twice(store):
 def test_it_goes_before_every_other_run_and_behind_small_jobs(store):
     job = killed(store, saved=10)
     other = store.add(NewJob("train", actions.new_folder(store, "other"), priority=5))
-    actions.add_command(store, "version", actions.new_folder(store, "picture"), ["--version"])
+    add_quick(store, actions.new_folder(store, "picture"))
     settle(store)
     assert line(store) == ["picture", "dusk", "other"]
     view = Watcher(store).view(job.id)

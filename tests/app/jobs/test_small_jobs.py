@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.jobs import actions, small_jobs
+from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
-from app.studio.generation.generate import Request
+from app.jobs.small_jobs import CAPTION, ESTIMATE, GENERATE, PICTURE, PLAIN, REQUEST, add_small_job, read_table
+from app.jobs.store import NewJob
+from app.studio.dataset.captions import CaptionRequest
+from app.studio.generation.request import GenerateRequest, StyleRef
 from tests.app.jobs.working import do_next, line
 from tests.trainers.data.captioners import write_tagger
 from tests.trainers.tiny_runs import write_images
@@ -26,7 +29,7 @@ def told(job, kind):
 def test_an_estimate_goes_before_the_runs_and_leaves_its_numbers(store, quick):
     config = quick("dusk", {"train": {"steps": 3}})
     actions.add(store, config, actor=MACHINE_OWNER)
-    job = small_jobs.add_estimate(store, config, owner="anna")
+    job = add_small_job(store, ESTIMATE, config, "anna", config.train.device)
     assert line(store) == ["estimate", "dusk"] and (job.owner, job.wants) == ("anna", "cpu")
     view = do_next(store)
     facts = dict(view.summary.facts)
@@ -37,7 +40,7 @@ def test_an_estimate_goes_before_the_runs_and_leaves_its_numbers(store, quick):
 
 
 def test_an_estimate_of_what_cannot_be_trained_fails_in_one_sentence(store, quick):
-    small_jobs.add_estimate(store, quick("dusk", {"targets": {"unet": ["no.such.*"]}}))
+    add_small_job(store, ESTIMATE, quick("dusk", {"targets": {"unet": ["no.such.*"]}}))
     view = do_next(store)
     assert view.state == "failed" and "matches no layer" in view.line
 
@@ -50,44 +53,70 @@ def test_captions_are_written_beside_the_images_and_told_one_by_one(store, tmp_p
     for path in images.glob("*.txt"):
         path.unlink()
     (images / names[0]).with_suffix(".txt").write_text("my own words\n")
-    job = small_jobs.add_captions(store, images, "wd14")
+    job = add_small_job(store, CAPTION, CaptionRequest(images=images, model="wd14"))
     assert do_next(store).state == "finished"
     captions = {event["image"]: event["caption"] for event in told(job, "caption")}
     assert sorted(captions) == names[1:]
     for name, words in captions.items():
         assert (images / name).with_suffix(".txt").read_text() == words + "\n"
     assert (images / names[0]).with_suffix(".txt").read_text() == "my own words\n"
-    again = small_jobs.add_captions(store, images, "wd14", every=True)
+    again = add_small_job(store, CAPTION, CaptionRequest(images=images, model="wd14", every=True))
     do_next(store)
     assert len(told(again, "caption")) == len(names)
-    small_jobs.add_captions(store, images, "nobody", every=True)
+    add_small_job(store, CAPTION, CaptionRequest(images=images, model="nobody", every=True))
     assert do_next(store).line == "there is no captioner 'nobody'; there are blip, florence-2, wd14"
 
 
 def test_a_picture_is_drawn_with_and_without_its_style(store, quick, tiny_bases, tmp_path):
     style = train(quick("dusk", {"train": {"steps": 2, "learning_rate": 1.0}}), tmp_path / "runs").style
-    request = Request(("-- a fox",), (f"{style}:0.9",), "", 3, 2, "32x32", 5.0, "ddim", str(tiny_bases["sd1"]))
-    job = small_jobs.add_drawing(store, request)
+    request = GenerateRequest(
+        prompts=("-- a fox",),
+        styles=(StyleRef(style="dusk", strength=0.9, path=style),),
+        seed=3,
+        steps=2,
+        guidance=5.0,
+        size=(32, 32),
+        base=str(tiny_bases["sd1"]),
+    )
+    job = add_small_job(store, GENERATE, request)
     view = do_next(store)
     assert view.state == "finished", view.line
-    with_style, without = (Image.open(job.folder / name) for name in (small_jobs.PICTURE, small_jobs.PLAIN))
+    with_style, without = (Image.open(job.folder / name) for name in (PICTURE, PLAIN))
     assert with_style.size == without.size == (32, 32)
     assert np.abs(np.asarray(with_style, int) - np.asarray(without, int)).max() > 0
     assert '"-- a fox"' in with_style.text["velatura"] and '"styles": []' in without.text["velatura"]
     assert [(event["done"], event["of"]) for event in told(job, "working") if "done" in event] == [
         (done, 4) for done in (1, 2, 3, 4)
     ]
-    plain = small_jobs.add_drawing(
-        store, Request(("a fox",), (), "", 3, 1, "32x32", 5.0, "ddim", str(tiny_bases["sd1"])), False
-    )
+    plain = add_small_job(store, GENERATE, request.model_copy(update={"styles": (), "steps": 1}))
     do_next(store)
-    assert {path.suffix for path in plain.folder.iterdir() if path.is_file()} >= {".png"}
-    assert not (plain.folder / small_jobs.PLAIN).exists()
+    assert (plain.folder / PICTURE).is_file() and not (plain.folder / PLAIN).exists()
 
 
-def test_a_picture_that_cannot_be_drawn_is_said_before_anything_is_loaded(store):
-    small_jobs.add_drawing(store, Request(("a fox",), ("nothing.safetensors",), "", 1, 1, "", 7.0, "ddim", "starter"))
+def test_a_picture_that_cannot_be_drawn_is_said_before_anything_is_loaded(store, tmp_path):
+    gone = tmp_path / "nothing.safetensors"
+    request = GenerateRequest(prompts=("a fox",), styles=(StyleRef(style="x", path=gone),), size=(32, 32), guidance=7.0)
+    add_small_job(store, GENERATE, request)
     view = do_next(store)
-    assert (view.state, view.line) == ("failed", "there is no style file nothing.safetensors")
+    assert (view.state, view.line) == ("failed", f"there is no style file {gone}")
     with pytest.raises(VelaturaError, match="cannot be paused"):
         actions.stop(store, view.job.id, "pause", actor=MACHINE_OWNER)
+
+
+def test_a_command_of_an_older_version_ends_with_a_sentence(store):
+    folder = actions.new_folder(store, GENERATE)
+    store.add(NewJob(GENERATE, folder, ("generate", "--prompt=a fox", f"--out={folder / PICTURE}")))
+    view = do_next(store)
+    assert view.state == "failed" and "made by an older version of Velatura" in view.line
+    assert "ask for it again" in view.line and not (folder / PICTURE).exists()
+    store.add(NewJob("unheard-of", actions.new_folder(store, "unheard-of")))
+    assert "made by an older version" in do_next(store).line
+
+
+def test_what_a_job_is_asked_for_is_read_as_far_as_it_can_be(store, quick):
+    job = add_small_job(store, ESTIMATE, quick("dusk"))
+    assert read_table(job.folder)["name"] == "dusk"
+    for damaged in (b"[1]", b"\0"):
+        (job.folder / REQUEST).write_bytes(damaged)
+        assert read_table(job.folder) == {}
+    assert read_table(job.folder / "none") == {}

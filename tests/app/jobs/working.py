@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 from app.jobs.processes.devices import Offer
 from app.jobs.processes.process import own_identity
-from app.jobs.store import Store
+from app.jobs.small_jobs import AHEAD, CAPTION, add_small_job
+from app.jobs.store import Job, Store
 from app.jobs.views import View, Watcher
 from app.studio import run_job
+from app.studio.dataset.captions import CaptionRequest
 from trainers.errors import VelaturaError
 
 CPU = Offer(("cpu",), complete=True)
+
+
+def add_quick(store: Store, folder: Path, priority: int = AHEAD) -> Job:
+    """Put a small job in line that has nothing to do: captions of a folder without images, its own."""
+    request = CaptionRequest(images=folder, model="blip")
+    return add_small_job(store, CAPTION, request, folder=folder, priority=priority)
 
 
 def do_next(store: Store) -> View:

@@ -18,7 +18,7 @@ from app.jobs.store import TRAIN, NewJob, Store
 from app.studio.dataset.drafts import Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.generation.generation import Record
-from app.studio.generation.request import Wish
+from app.studio.generation.request import GenerateRequest
 from app.studio.paths import Paths
 from app.studio.queue import Queue
 from app.studio.styles.library import StyleLibrary
@@ -120,8 +120,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     drawing = paths.root / "drawings" / "drawing-00000000000000000001-aa"
     drawing.mkdir(parents=True)
     (drawing / "picture.png").write_bytes((paths.runs / "dusk/samples/final/00.png").read_bytes())
-    record = Record(wish=Wish(prompt="a fox"), whose="user:ann", made=1.0, state="finished", number=99)
-    (drawing / "drawing.json").write_text(record.model_dump_json())
+    record = Record(
+        request=GenerateRequest(prompts=("a fox",)), whose="user:ann", made=1.0, state="finished", number=99
+    )
+    (drawing / "generation.json").write_text(record.model_dump_json())
     drafts = Drafts(paths)
     draft = take_folder(drafts, "user:ann", write_images(folder / "images"))
     ids = {"trained": library.of_run("dusk"), "imported": imported.id, "drawing": drawing.name, "draft": draft.id}

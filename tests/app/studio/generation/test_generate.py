@@ -1,4 +1,4 @@
-"""Styles with strengths, sizes, places."""
+"""Styles with strengths, words, places."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.studio.generation.generate import _size
 from app.studio.generation.image_file import check_place
 from app.studio.styles.strengths import about_strengths, about_words, split_strength
 from trainers.errors import VelaturaError
@@ -99,25 +98,6 @@ def test_a_word_beside_a_style_that_no_prompt_says_is_said(tmp_path: Path) -> No
         "my-embedding.safetensors has no effect"
     ]
     assert about_words([(style, 1.0)], ["a cat"]) == [], "a style has its effect without its trigger too"
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("", (128, 128)), ("64x96", (64, 96)), ("64X96", (64, 96)), (" 32×4096 ", (32, 4096))],
-)
-def test_sizes_of_the_starter(text: str, size: tuple[int, int]) -> None:
-    assert _size(text, "starter") == size
-
-
-@pytest.mark.parametrize("text", ["64", "64x", "x64", "64x64x64", "-64x64", "6.4x64", "48x64", "0x32", "4128x32"])
-def test_no_sizes_of_the_starter(text: str) -> None:
-    with pytest.raises(VelaturaError, match=f"--size '?{re.escape(text)}"):
-        _size(text, "starter")
-
-
-def test_a_size_follows_the_base(tiny_bases: dict[str, Path]) -> None:
-    assert _size("", str(tiny_bases["sdxl"])) == (64, 64)
-    assert _size("48x80", str(tiny_bases["sdxl"])) == (48, 80)
 
 
 def test_a_place_for_a_picture(tmp_path: Path) -> None:

@@ -1,39 +1,135 @@
-"""What several styles are to do in a drawing, as it is typed and as a program says it."""
+"""Requests, as pages, programs and commands make them, with a sentence for what is wrong."""
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
-from app.studio.generation.request import Typed, as_typed, read_typed, wish_from
-from app.ui.playground import text as words
-from trainers.composition.ways import WAYS
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import FieldErrors
+from app.studio.generation.request import GenerateRequest, StyleRef, make_request, read_request
+from app.ui.api_schemas import request_of
+from tests.app.command import call
+from trainers.config.limits import GUIDANCE, SAMPLERS, SEED, SIDE, STEPS, STRENGTH
 from trainers.errors import VelaturaError
 
+FOX: dict[str, Any] = {"prompts": ("a fox",)}
+TWO = [{"style": "a"}, {"style": "b"}]
 
-def test_what_is_typed_of_several_styles():
-    several = Typed(prompt="a", styles=(("a", "1"), ("b", "1"), ("c", "1")), compose="k-lora")
-    assert read_typed(several)[1] == {"compose": words.WAY_FOR_TWO}
-    for typed, compose, each in (
-        (several.with_(styles=several.styles[:2]), "k-lora", False),
-        (several.with_(each=True), "sum", True),
-        (several.with_(styles=several.styles[:1], each=True), "sum", False),
-    ):
-        read, problems = read_typed(typed)
-        assert (problems, read.compose, read.each) == ({}, compose, each)
-        assert read_typed(as_typed(read)) == (read, {})
-    assert set(words.WAYS) == set(WAYS), "the page offers every way there is"
+
+def test_values_are_read_as_people_write_them() -> None:
+    written = {"prompts": (" a\nfox ",), "seed": "5", "guidance": "7,5", "size": "512 x 768", "steps": "30.0"}
+    request = make_request(**written, styles=[{"style": "a", "strength": "−0,85"}])
+    assert request == GenerateRequest(
+        prompts=("a fox",),
+        styles=(StyleRef(style="a", strength=-0.85),),
+        seed=5,
+        guidance=7.5,
+        size=(512, 768),
+        steps=30,
+    )
+    for square in ("640", 640, [640, 640]):
+        assert make_request(**FOX, size=square).size == (640, 640)
+    assert GenerateRequest.model_validate_json(request.model_dump_json()) == request
 
 
 @pytest.mark.parametrize(
-    ("styles", "options", "said"),
+    ("field", "value", "sentence"),
     [
-        ({"a": 1}, {"compose": "ties"}, "ties combines styles, so it needs at least two, and one is given"),
-        ({"a": 1, "b": 1}, {"compose": "mean"}, "there is no way 'mean' to combine styles"),
-        ({"a": 1, "b": 1}, {"compose": "svd", "each": True}, "there is nothing for compose to combine"),
-        ({}, {"each": True}, "each draws a picture with every style, and no style is given"),
-        ({"a": 1}, {"each": 1}, "each is true or false, not 1"),
+        ("prompts", (" \n",), "Say first what to draw."),
+        ("prompts", ("x" * 1001,), "Prompt holds at most 1,000 letters; this one has 1,001."),
+        ("negative", "x" * 1001, "The negative prompt holds at most 1,000 letters; this one has 1,001."),
+        ("steps", "0", "Steps is a whole number from 1 to 1000; you wrote “0”."),
+        ("steps", "2.5", "Steps is a whole number from 1 to 1000; you wrote “2.5”."),
+        ("steps", True, "Steps is a whole number from 1 to 1000; you wrote “True”."),
+        ("guidance", "nan", "CFG is a number from 1 to 50; you wrote “nan”."),
+        ("seed", str(2**63), f"Seed is a whole number from 0 to {2**63 - 1:,}; you wrote “{2**63}”."),
+        ("size", "large", "A size is written like 512 × 512; you wrote “large”."),
+        ("size", "-64x64", "A size is written like 512 × 512; you wrote “-64x64”."),
+        ("size", [1, 2, 3], "A size is written like 512 × 512; you wrote “[1, 2, 3]”."),
+        ("size", "4x9000", "Width and height are from 8 to 4,096 pixels; you wrote 4 × 9000."),
+        ("sampler", "magic", "There is no sampler “magic”; there are ddim, euler, dpm++."),
+        ("each", 1, "each is true or false, not 1."),
+        ("each", True, "Each draws a picture with every style, and no style is given."),
+        ("base", 5, "base cannot be 5."),
+        ("styles", 5, "style-0 cannot be 5."),
     ],
 )
-def test_what_a_program_may_not_ask_of_several_styles(styles, options, said):
-    with pytest.raises(VelaturaError, match=said):
-        wish_from("a fox", styles, options)
+def test_what_is_wrong_is_said_in_a_sentence(field: str, value: Any, sentence: str) -> None:
+    request, problems = read_request(FOX | {field: value})
+    assert list(problems.values()) == [sentence]
+    default = GenerateRequest.model_fields[field].default
+    assert getattr(request, field) == default, "all else holds"
+    with pytest.raises(FieldErrors) as refused:
+        make_request(**FOX | {field: value})
+    assert str(refused.value) == sentence
+
+
+def test_each_wrong_field_is_said_while_the_others_hold() -> None:
+    styles = [{"style": "a", "strength": "3,5"}, {"style": "b", "strength": "much"}]
+    request, problems = read_request(FOX | {"steps": "x", "size": "y", "seed": "7", "styles": styles})
+    assert set(problems) == {"style-1", "steps", "size"}
+    assert problems["style-1"] == "Strength is a number from -100 to 100; you wrote “much”."
+    assert (request.prompt, request.seed, request.steps, request.size) == ("a fox", 7, 25, None)
+    assert [(style.style, style.strength) for style in request.styles] == [("a", 3.5), ("b", 1.0)]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from((*GenerateRequest.model_fields, "other")),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers() | st.text()),
+    )
+)
+def test_whatever_is_given_a_request_comes_of_it(values: dict[str, Any]) -> None:
+    request, problems = read_request(values)
+    assert all(sentence.endswith(".") for sentence in problems.values())
+    assert SEED[0] <= request.seed <= SEED[1] and STEPS[0] <= request.steps <= STEPS[1]
+    assert request.sampler in SAMPLERS
+    assert request.guidance is None or GUIDANCE[0] <= request.guidance <= GUIDANCE[1]
+    assert request.size is None or all(SIDE[0] <= side <= SIDE[1] for side in request.size)
+    assert all(STRENGTH[0] <= style.strength <= STRENGTH[1] for style in request.styles)
+
+
+@pytest.mark.parametrize(
+    ("styles", "options", "sentence"),
+    [
+        ({"a": 1}, {"compose": "ties"}, "Ties combines styles, so it needs at least two, and one is given"),
+        ({"a": 1}, {"compose": "k-lora"}, "K-lora needs two styles, first the content and then the style, and one is"),
+        ({"a": 1, "b": 1}, {"compose": "mean"}, "There is no way 'mean' to combine styles"),
+        ({"a": 1, "b": 1}, {"compose": "svd", "each": True}, "so compose has nothing to combine"),
+        ({}, {"each": True}, "Each draws a picture with every style, and no style is given"),
+        ({"a": 1}, {"each": 1}, "each is true or false, not 1"),
+        ({}, {"compare": 1}, "compare is true or false, not 1"),
+        ({}, {"stepz": 1}, "there is no option 'stepz'; there are negative, seed"),
+        ({}, {"prompts": ["a"]}, "there is no option 'prompts'"),
+        ({}, {"batch": 64}, "there is no option 'batch'"),
+        ({}, {"steps": 0}, "from 1 to 1000; you wrote “0”"),
+    ],
+)
+def test_what_a_program_may_not_ask_for(styles: dict[str, Any], options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(VelaturaError, match=sentence):
+        request_of("a fox", styles, options)
+
+
+def test_a_program_says_the_same_in_its_own_way() -> None:
+    options = {"seed": 3, "steps": 1, "size": "32x32", "compare": False, "guidance": "", "each": True}
+    assert request_of("a fox", {"a": 0.5}, options) == GenerateRequest(
+        prompts=("a fox",), styles=(StyleRef(style="a", strength=0.5),), seed=3, steps=1, size=(32, 32), compare=False
+    ), "one style has no picture of its own beside another"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("size", "large"), ("size", "4x9000"), ("sampler", "magic"), ("compose", "mean"), ("negative", "x" * 1001)],
+)
+def test_page_program_and_command_line_refuse_alike(field: str, value: str, tmp_path: Path) -> None:
+    _, problems = read_request(FOX | {"styles": TWO, field: value})
+    with pytest.raises(FieldErrors) as program:
+        request_of("a fox", {"a": 1, "b": 1}, {field: value})
+    styles = ("--style", tmp_path / "a", "--style", tmp_path / "b")
+    command = call("generate", "--prompt", "a fox", *styles, f"--{field}", value, "--out", tmp_path / "fox.png")
+    assert program.value.problems == problems == {field: str(program.value)}
+    assert (command.code, command.err) == (1, f"error: {problems[field]}\n")
