@@ -1,4 +1,4 @@
-"""Pieces of HTML. Whatever a person, a file or a network has said passes `text` before it stands in a page."""
+"""Pieces of HTML for pages that are not templates yet. What others have said passes `text` before it stands in one."""
 
 from __future__ import annotations
 
@@ -7,21 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-ICONS = {
-    "close": "M5 5l10 10M15 5L5 15",
-    "theme": "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15zM10 4.5v11a5.5 5.5 0 0 0 0-11z",
-    "out": "M8 4H4v12h4M12 6l4 4-4 4M16 10H8",
-    "pen": "M4 16l1-4 8-8 3 3-8 8zM11 6l3 3",
-    "swap": "M4 7h10l-3-3M16 13H6l3 3",
-    "undo": "M4 8h8a4 4 0 0 1 0 8H8M4 8l4-4M4 8l4 4",
-    "more": "M10 4v.01M10 10v.01M10 16v.01",
-    "grip": "M7 5v.01M13 5v.01M7 10v.01M13 10v.01M7 15v.01M13 15v.01",
-    "fresh": "M15 6a7 7 0 1 0 2 4M15 2v4h-4",
-}
-MARK = (
-    '<svg class="mark" viewBox="0 0 30 30" aria-hidden="true"><rect x="2" y="2" width="17" height="17" rx="4"/>'
-    '<rect x="7" y="7" width="17" height="17" rx="4"/><rect x="12" y="12" width="16" height="16" rx="4"/></svg>'
-)
+from markupsafe import Markup
+
+from app.ui.web.icons import ICONS
+from app.ui.web.icons import MARK as MARK
 
 
 def text(words: object) -> str:
@@ -31,7 +20,7 @@ def text(words: object) -> str:
 
 def icon(name: str) -> str:
     """A small line drawing; it says nothing to a screen reader."""
-    return f'<svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d="{ICONS[name]}"/></svg>'
+    return str(ICONS[name])
 
 
 def button(
@@ -41,48 +30,38 @@ def button(
 
     `label` is its whole name where several buttons of a page have the same words.
     """
-    named = f' aria-label="{text(label)}"' if label else ""
-    noted = f' data-note="{text(note)}"' if note else ""
-    about = f' data-about="{text(identifier)}"' if identifier else ""
-    drawn = icon(drawing) if drawing else ""
-    asks = f'data-key="{text(do)}" data-do="{text(do)}"{about}{noted}{named}'
-    return f'<button type="button" class="{kind}" {asks}>{drawn}{text(words)}</button>'
+    return _macro("button", words, do, identifier, kind, drawing, note, label)
 
 
 def banner(words: str, *buttons: str, kind: str = "info") -> str:
     """A line across the page with what can be done about it; it is announced politely."""
-    return f'<div class="banner {kind}" role="status"><p>{text(words)}</p><div>{"".join(buttons)}</div></div>'
+    return _macro("banner", words, kind, caller=lambda: Markup("".join(buttons)))
 
 
 def arrivals(label: str, stop: str) -> str:
     """How far files are that come in; filled by `arrivals.js`."""
-    return (
-        f'<div class="state"><p class="told"><span class="said" role="status"></span> <span class="part" '
-        f'aria-hidden="true"></span></p><div class="bar" role="progressbar" aria-label="{text(label)}" '
-        f'aria-valuemin="0" aria-valuemax="100" hidden><i></i></div>'
-        f'<button type="button" class="small stop" hidden>{text(stop)}</button></div>'
-    )
-
-
-def wide_table(label: str, kind: str, rows: str) -> str:
-    """A table that scrolls aside where it is wider than the page; `rows` is HTML."""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(label)}"><table class="{kind}">'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+    return _macro("upload_progress", label, stop)
 
 
 def heading(title: str, lead: str = "") -> str:
     """A page's or step's first words."""
-    return f"<h1>{text(title)}</h1>" + (f'<p class="lead">{text(lead)}</p>' if lead else "")
+    return _macro("heading", title, lead)
 
 
 def empty_page(title: str, lead: str, link: str, where: str) -> str:
     """A page with nothing on it yet, and what to do first."""
-    return (
-        f'<div class="empty">{MARK}<h1>{text(title)}</h1><p class="lead">{text(lead)}</p>'
-        f'<a class="go" href="{text(where)}">{text(link)}</a></div>'
-    )
+    return _macro("empty_page", title, lead, link, where)
+
+
+def wide_table(label: str, kind: str, rows: str) -> str:
+    """A table that scrolls aside where it is wider than the page; `rows` is HTML."""
+    return _macro("wide_table", label, kind, caller=lambda: Markup(rows))
+
+
+def _macro(name: str, *values: object, **named: object) -> str:
+    from app.ui.web.templates import macro
+
+    return str(macro(name, *values, **named))
 
 
 def file_address(path: Path) -> str:

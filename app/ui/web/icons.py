@@ -1,0 +1,27 @@
+"""Small line drawings of the pages, as SVG."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+PATHS = {
+    "close": "M5 5l10 10M15 5L5 15",
+    "theme": "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15zM10 4.5v11a5.5 5.5 0 0 0 0-11z",
+    "out": "M8 4H4v12h4M12 6l4 4-4 4M16 10H8",
+    "pen": "M4 16l1-4 8-8 3 3-8 8zM11 6l3 3",
+    "swap": "M4 7h10l-3-3M16 13H6l3 3",
+    "undo": "M4 8h8a4 4 0 0 1 0 8H8M4 8l4-4M4 8l4 4",
+    "more": "M10 4v.01M10 10v.01M10 16v.01",
+    "grip": "M7 5v.01M13 5v.01M7 10v.01M13 10v.01M7 15v.01M13 15v.01",
+    "fresh": "M15 6a7 7 0 1 0 2 4M15 2v4h-4",
+}
+MARK = Markup(
+    '<svg class="mark" viewBox="0 0 30 30" aria-hidden="true"><rect x="2" y="2" width="17" height="17" rx="4"/>'
+    '<rect x="7" y="7" width="17" height="17" rx="4"/><rect x="12" y="12" width="16" height="16" rx="4"/></svg>'
+)
+"""The studio's own mark."""
+ICONS = {
+    name: Markup(f'<svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d="{path}"/></svg>')
+    for name, path in PATHS.items()
+}
+"""Each by its name, hidden from screen readers: what holds it has words or a label."""

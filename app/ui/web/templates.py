@@ -1,0 +1,91 @@
+"""The environment of the pages' Jinja2 templates: every value is escaped, and a value that is missing is an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, MutableMapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
+from markupsafe import Markup
+
+from app import units
+from app.ui.web.html import file_address
+from app.ui.web.icons import ICONS, MARK
+
+ROOT = Path(__file__).parents[1]
+"""Templates are named from here: `trash/list.html`."""
+LINE_BREAK = re.compile(r"\s*\n\s*")
+
+
+def render(name: str, **values: Any) -> Markup:
+    """A template as HTML. UndefinedError where it asks for a value that is not among `values`."""
+    return Markup(environment().get_template(name).render(values))
+
+
+def macro(name: str, *values: Any, **named: Any) -> Markup:
+    """One macro of `components/macros.html` as HTML."""
+    return Markup(getattr(environment().get_template("components/macros.html").module, name)(*values, **named))
+
+
+@cache
+def environment() -> Environment:
+    """The one environment of all pages."""
+    made = PageEnvironment(
+        loader=FileSystemLoader(ROOT), autoescape=True, undefined=StrictUndefined, extensions=[JoinLines]
+    )
+    made.globals |= {"icons": ICONS, "mark": MARK, "url": file_address}
+    made.filters |= {
+        name: getattr(units, name)
+        for name in ("counted", "day", "ordinal", "readable_size", "readable_speed", "readable_time")
+    }
+    return made
+
+
+class PageEnvironment(Environment):
+    """In each template, `text` is the module that holds its words."""
+
+    def get_template(
+        self,
+        name: str | Template,
+        parent: str | None = None,
+        globals: MutableMapping[str, Any] | None = None,
+    ) -> Template:
+        known = {**(globals or {}), **({"text": text_beside(name)} if isinstance(name, str) else {})}
+        return super().get_template(name, parent, known)
+
+
+@cache
+def text_beside(template: str) -> ModuleType:
+    """The words of a template: `NAME_text.py` beside it, else `text.py` beside it, else those of the components."""
+    path = PurePosixPath(template)
+    folder = ".".join(("app", "ui", *path.parent.parts))
+    beside = (f"{folder}.{path.stem}_text", f"{folder}.text")
+    return import_module(next(filter(find_spec, beside), "app.ui.components.text"))
+
+
+class JoinLines(Extension):
+    """Keeps the line breaks and the indentation of a template out of the page."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        """The same tokens, their HTML joined."""
+        for token in stream:
+            yield Token(token.lineno, token.type, join_lines(token.value)) if token.type == "data" else token
+
+
+def join_lines(html: str) -> str:
+    """HTML on one line: a break becomes a space between two words, and nothing beside a tag or an expression."""
+
+    def joined(found: re.Match[str]) -> str:
+        start, end = found.span()
+        beside_tag = start == 0 or end == len(html) or html[start - 1] == ">" or html[end] in "<>"
+        return "" if beside_tag else " "
+
+    return LINE_BREAK.sub(joined, html)
