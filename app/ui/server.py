@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 import gradio as gr
@@ -15,7 +14,6 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from app.jobs.trash.disk import missing, room
 from app.jobs.trash.trash import Trash
@@ -42,14 +40,11 @@ from app.ui.runs.text import activity
 from app.ui.styles import page as styles
 from app.ui.train import page as train
 from app.ui.trash import page as trash
+from app.ui.web.assets import STYLE_SHEETS, Assets
 from app.ui.web.authenticator import Authenticator, check_given
 from app.ui.web.theme import Velatura
 from app.ui.web.upload_route import upload_route
 
-STYLE_SHEETS = (
-    *("tokens.css", "base.css", "shell.css", "pictures.css", "tools.css", "style.css", "runs.css", "run.css"),
-    *("playground.css", "styles.css", "comparison.css"),
-)
 FORGET_UPLOADS = (60, 900)
 """Every so many seconds, uploads that are older than this and were never taken in are deleted."""
 
@@ -127,16 +122,15 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     thrown, received = Trash(services.queue.store), Received(people) if shared else None
     quota = Quota(most_kept, thrown, partial(_sent, services), partial(settle, services.drafts))
     shares = Shares(_room(uploads.path, thrown), received, quota)
-    static = Path(str(files("app.ui"))) / "static"
     _, url, _ = demo.launch(
         server_name=address.host,
         server_port=address.port,
         theme=Velatura(),
-        css_paths=[static / sheet for sheet in STYLE_SHEETS],
+        css_paths=list(STYLE_SHEETS),
         app_kwargs={
             "middleware": _checks(demo, address, authenticator, paths.public, uploads.path, shares),
             "routes": [
-                Mount("/look", StaticFiles(directory=static)),
+                Mount("/look", Assets()),
                 Route("/now", _say_now(services)),
                 upload_route(uploads.path),
             ],

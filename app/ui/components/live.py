@@ -6,14 +6,14 @@ from typing import Any
 
 import gradio as gr
 
-from app.ui.web.html import static_text
+from app.ui.web.assets import read_scripts
 
 
 def patched(*scripts: str, below: str = "", **properties: Any) -> gr.HTML:
-    """A part whose value is patched in, node by node; `scripts` are files of `static/` that listen to it.
+    """A part whose value is patched in, node by node; `scripts` stand beside the pages and listen to it.
 
     They find the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn. What stands
     `below` is drawn once and left alone.
     """
-    together = "".join(map(static_text, ("patch.js", *scripts))) + "watch('value', patch);\npatch();\n"
+    together = read_scripts("components/patch.js", *scripts) + "watch('value', patch);\npatch();\n"
     return gr.HTML("", html_template=f"<div></div>{below}", js_on_load=together, apply_default_css=False, **properties)

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from app.ui.components import text as words
-from app.ui.web.html import MARK, icon, static_text, text
+from app.ui.web.assets import read_scripts
+from app.ui.web.html import MARK, icon, text
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For listeners of ours: not part of the API, and no spinner over the content."""
@@ -27,10 +28,10 @@ block: Callable[..., gr.HTML] = partial(gr.HTML, apply_default_css=False, js_on_
 def island(value: Any, script: str | tuple[str, ...], frame: str = "<div></div>", **properties: Any) -> gr.HTML:
     """HTML that a script of ours draws from the value: what is typed and open in it outlives every update.
 
-    `frame` is drawn once and never evaluated with anybody's words; `script` is a file of `static/`, or several that
+    `frame` is drawn once and never evaluated with anybody's words; `script` stands beside a page, as may several that
     build on each other; `properties` reach it as `props`.
     """
-    together = "".join(map(static_text, (script,) if isinstance(script, str) else script))
+    together = read_scripts(*((script,) if isinstance(script, str) else script))
     return gr.HTML(value, html_template=frame, js_on_load=together, apply_default_css=False, **properties)
 
 
@@ -55,7 +56,7 @@ def build_shell(here: str, under: str = "") -> None:
         bar,
         apply_default_css=False,
         elem_id="shell",
-        js_on_load=static_text("shell.js"),
+        js_on_load=read_scripts("components/shell.js"),
         page=f"{here} · {words.PRODUCT}",
         login={"label": words.LOG_OUT, "icon": icon("out")},
     )

@@ -18,9 +18,10 @@ from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
 from app.ui.middleware.routes import API, LOOK
 from app.ui.middleware.visitor import YEAR, cookie, cookies_of
+from app.ui.web.assets import read_scripts
 from app.ui.web.authenticator import Authenticator
 from app.ui.web.document import bare_page
-from app.ui.web.html import static_text, text
+from app.ui.web.html import text
 from app.ui.web.refusals import NO_STORE, refusal
 
 LOGIN, DEVICE = "velatura-login", "velatura-device"
@@ -98,7 +99,7 @@ def login_page() -> str:
     field = '<label for="{0}">{1}</label><input id="{0}" name="{0}" type="{2}" autocomplete="{3}" required>'
     name = field.format("username", text(words.LOGIN_NAME), "text", "username")
     password = field.format("password", text(words.LOGIN_PASSWORD), "password", "current-password")
-    script = static_text("login.js").replace("NO_ANSWER", json.dumps(words.NO_ANSWER))
+    script = read_scripts("web/login.js").replace("NO_ANSWER", json.dumps(words.NO_ANSWER))
     form = f'<form>{name}{password}<p role="alert"></p><button>{text(words.LOGIN_GO)}</button></form>'
     return bare_page(words.LOGIN_TITLE, f"{form}<script>{script}</script>")
 

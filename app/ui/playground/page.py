@@ -74,12 +74,14 @@ class Playground:
         block(heading(words.TITLE, words.LEAD))
         with gr.Row(elem_classes="two easel"):
             with gr.Column(scale=4, min_width=320):
-                self.form = patched("unsent.js", "desk.js", elem_id="pg-form")
+                self.form = patched("components/unsent.js", "playground/form.js", elem_id="pg-form")
             with gr.Column(scale=7, min_width=320):
                 self.notice = block("", elem_id="pg-notice")
-                self.going = patched("asks.js", elem_id="pg-going")
-                self.picture = patched("light.js", "picture.js", elem_id="pg-picture", words=_words())
-                self.strip = patched("asks.js", elem_id="pg-strip")
+                self.going = patched("components/asks.js", elem_id="pg-going")
+                self.picture = patched(
+                    "components/lightbox.js", "playground/picture.js", elem_id="pg-picture", words=_words()
+                )
+                self.strip = patched("components/asks.js", elem_id="pg-strip")
         self.chosen, self.seen = gr.Textbox("", visible=False), gr.Textbox("{}", visible=False)
         self.timer = gr.Timer(SOON)
         self.drawn = [self.notice, self.going, self.picture, self.strip, self.seen, self.timer]

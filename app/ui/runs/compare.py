@@ -45,8 +45,10 @@ class ComparisonPage:
         self.queue, self.library = services.queue, services.library
         self.notice = block("", elem_id="comparison-notice")
         close = {"close": text.CLOSE, "earlier": words.TO_THE_LEFT, "later": words.TO_THE_RIGHT}
-        self.sheet = patched("runs.js", "light.js", "samples.js", elem_id="comparison", words=close)
-        self.files = island({}, "files.js")
+        self.sheet = patched(
+            "components/menus.js", "components/lightbox.js", "runs/samples.js", elem_id="comparison", words=close
+        )
+        self.files = island({}, "components/files.js")
         self.ids, self.seen = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
         self.timer = gr.Timer(SOON, active=False)
         self.everything = [self.sheet, self.seen, self.timer]

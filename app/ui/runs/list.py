@@ -58,17 +58,17 @@ class RunsPage:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         block(heading(words.TITLE))
-        self.notice = patched("asks.js", elem_id="runs-notice")
-        self.filter = island(None, "filter.js", _filter(), elem_id="runs-filter")
+        self.notice = patched("components/asks.js", elem_id="runs-notice")
+        self.filter = island(None, "components/filter.js", _filter(), elem_id="runs-filter")
         self.list = patched(
-            *("runs.js", "order.js", "ticks.js"),
+            *("components/menus.js", "runs/reorder.js", "runs/select.js"),
             below=_ticked(),
             elem_id="runs",
             words=comparing.TICKED,
             fewest=FEWEST,
             most=MOST,
         )
-        island(None, "dialogs.js", dialogs())
+        island(None, "components/dialogs.js", dialogs())
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.seen = gr.Textbox("", visible=False)
         self.timer = gr.Timer(SOON)

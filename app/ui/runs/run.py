@@ -56,19 +56,21 @@ class RunPage:
 
     def __init__(self, queue: Queue, library: StyleLibrary) -> None:
         self.queue, self.library = queue, library
-        self.notice = patched("asks.js", elem_id="run-notice")
-        self.head = patched("runs.js", elem_id="run-head")
+        self.notice = patched("components/asks.js", elem_id="run-notice")
+        self.head = patched("components/menus.js", elem_id="run-head")
         with gr.Row(elem_classes="two"):
             with gr.Column(scale=5, min_width=320):
-                self.samples = patched("light.js", "samples.js", elem_id="run-samples", words=_words())
+                self.samples = patched(
+                    "components/lightbox.js", "runs/samples.js", elem_id="run-samples", words=_words()
+                )
             with gr.Column(scale=3, min_width=300):
                 self.compare = island(
-                    "", "compare.js", slider.slider_frame(), elem_id="run-compare", words=slider.slider_words()
+                    "", "runs/slider.js", slider.slider_frame(), elem_id="run-compare", words=slider.slider_words()
                 )
-                self.curve = patched("fetch.js", elem_id="run-curve")
-        self.folds = island({}, "folds.js", _folds(), elem_id="run-folds")
-        self.files = island({}, "files.js", "<div></div>")
-        island(None, "dialogs.js", dialogs())
+                self.curve = patched("components/fetch.js", elem_id="run-curve")
+        self.folds = island({}, "runs/logs.js", _folds(), elem_id="run-folds")
+        self.files = island({}, "components/files.js", "<div></div>")
+        island(None, "components/dialogs.js", dialogs())
         self.name, self.seen = gr.Textbox("", visible=False), gr.Textbox("{}", visible=False)
         self.timer = gr.Timer(SOON, active=False)
         self.parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}

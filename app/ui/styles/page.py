@@ -60,16 +60,16 @@ class StylesPage:
             block(heading(words.TITLE))
             self.intake = island(
                 {},
-                ("reachable.js", "arrivals.js", "styles.js"),
+                ("components/reachable.js", "components/uploads.js", "styles/import.js"),
                 _intake(),
                 elem_id="styles-intake",
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
             )
-        self.notice = patched("asks.js", elem_id="styles-notice")
-        self.filter = island(None, "filter.js", search_field("styles-search"), elem_id="styles-filter")
-        self.list = patched("runs.js", elem_id="styles")
-        self.files = island({}, "files.js", "<div></div>")
-        island(None, "dialogs.js", dialogs())
+        self.notice = patched("components/asks.js", elem_id="styles-notice")
+        self.filter = island(None, "components/filter.js", search_field("styles-search"), elem_id="styles-filter")
+        self.list = patched("components/menus.js", elem_id="styles")
+        self.files = island({}, "components/files.js", "<div></div>")
+        island(None, "components/dialogs.js", dialogs())
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.seen = gr.Textbox("", visible=False)
         self.timer = gr.Timer(SOON)

@@ -19,7 +19,7 @@ MOST_SHOWN = 5
 
 def build_tools() -> gr.HTML:
     """The trigger word's field and the two panels, which open below it."""
-    return island({}, ("unsent.js", "tools.js"), _frame(), elem_id="tools")
+    return island({}, ("components/unsent.js", "train/caption_tools.js"), _frame(), elem_id="tools")
 
 
 def preview(draft: Draft, find: str, replace: str) -> str:

@@ -61,18 +61,20 @@ class PicturesStep:
         block(heading(words.PICTURES_TITLE, words.PICTURES_LEAD))
         self.zone = island(
             {},
-            ("reachable.js", "arrivals.js", "zone.js"),
+            ("components/reachable.js", "components/uploads.js", "train/dropzone.js"),
             _zone(build_strips(services.paths)),
             elem_id="zone",
             words=words.ZONE,
         )
-        self.notice = island("", "asks.js", "${value}", elem_id="notice")
-        self.left = island("", "asks.js", "${value}", elem_id="left-out")
+        self.notice = island("", "components/asks.js", "${value}", elem_id="notice")
+        self.left = island("", "components/asks.js", "${value}", elem_id="left-out")
         self.tools = build_tools()
         self.general = block("", elem_id="general")
-        self.editor = island("", ("unsent.js", "cards.js"), '<ul class="cards"></ul>', elem_id="editor")
+        self.editor = island(
+            "", ("components/unsent.js", "train/captions.js"), '<ul class="cards"></ul>', elem_id="editor"
+        )
         self.error_line = error_line()
-        self.foot = island("", "asks.js", "${value}", elem_id="foot")
+        self.foot = island("", "components/asks.js", "${value}", elem_id="foot")
         self.timer = gr.Timer(1, active=False)
         self.everything = [
             self.zone, self.notice, self.left, self.tools, self.general, self.editor, self.error_line, self.foot,

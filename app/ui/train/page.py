@@ -14,7 +14,7 @@ from app.ui.web.html import text
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out. `steps.shown` is called with `step` when a step comes into view."""
     build_shell("Train")
-    steps = island(None, "steps.js", _frame(), elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)
+    steps = island(None, "train/steps.js", _frame(), elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)
     with gr.Column(elem_id="step-pictures", elem_classes="step"):
         images.build(services, demo)
     with gr.Column(elem_id="step-style", elem_classes="step"):

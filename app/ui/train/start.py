@@ -52,10 +52,22 @@ class StartStep:
     def __init__(self, services: Services) -> None:
         self.services = services
         block(heading(words.START_TITLE))
-        self.sheet = patched("unsent.js", "reachable.js", "start.js", elem_id="start-sheet", words=words.START_SAID)
+        self.sheet = patched(
+            "components/unsent.js",
+            "components/reachable.js",
+            "train/start.js",
+            elem_id="start-sheet",
+            words=words.START_SAID,
+        )
         self.timer = gr.Timer(1, active=False)
         self.error_line = error_line()
-        self.foot = patched("unsent.js", "reachable.js", "start.js", elem_id="start-foot", words=words.START_SAID)
+        self.foot = patched(
+            "components/unsent.js",
+            "components/reachable.js",
+            "train/start.js",
+            elem_id="start-foot",
+            words=words.START_SAID,
+        )
         self.everything = [self.sheet, self.error_line, self.foot, self.timer]
 
     def shown(self, request: gr.Request, event: gr.EventData) -> Shown:

@@ -61,8 +61,8 @@ class StyleStep:
     def __init__(self, services: Services) -> None:
         self.services = services
         block(heading(style_words.TITLE))
-        self.choices = patched("unsent.js", "style.js", elem_id=CHOICES)
-        self.settings = patched("unsent.js", "style.js", elem_id=SETTINGS)
+        self.choices = patched("components/unsent.js", "train/style.js", elem_id=CHOICES)
+        self.settings = patched("components/unsent.js", "train/style.js", elem_id=SETTINGS)
         self.error_line = error_line()
         block(
             f'<div class="foot"><a class="quiet" href="#pictures">{text(words.BACK)}</a>'

@@ -44,9 +44,9 @@ class TrashPage:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self.notice = patched(elem_id="trash-notice")
-        self.list = patched("runs.js", elem_id="trash")
+        self.list = patched("components/menus.js", elem_id="trash")
         keep = (words.KEEP, words.DELETE)
-        island(None, "dialogs.js", dialog("empty", words.EMPTY_TITLE, "", "", keep, danger=True))
+        island(None, "components/dialogs.js", dialog("empty", words.EMPTY_TITLE, "", "", keep, danger=True))
         self.seen = gr.Textbox("", visible=False)
         self.timer = gr.Timer(EVERY)
         self.everything = [self.notice, self.list, self.seen]

@@ -40,7 +40,7 @@ def bare_page(title: str, content: str, base: str = "./") -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><base href="{text(base)}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{text(title)} · {words.PRODUCT}'
-        f'</title>{opening()}<link rel="stylesheet" href="./look/bare.css"></head><body><main>'
+        f'</title>{opening()}<link rel="stylesheet" href="./look/web/bare.css"></head><body><main>'
         f'<div class="brand">{MARK}<b>{words.PRODUCT}</b></div><h1>{text(title)}</h1>{content}</main></body></html>'
     )
 

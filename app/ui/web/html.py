@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,7 +38,7 @@ def banner(words: str, *buttons: str, kind: str = "info") -> str:
 
 
 def arrivals(label: str, stop: str) -> str:
-    """How far files are that come in; filled by `arrivals.js`."""
+    """How far files are that come in; filled by `uploads.js`."""
     return _macro("upload_progress", label, stop)
 
 
@@ -67,8 +66,3 @@ def _macro(name: str, *values: object, **named: object) -> str:
 def file_address(path: Path) -> str:
     """Where a browser finds a file of the public folder, relative to a page."""
     return f"gradio_api/file={quote(path.resolve().as_posix(), safe='/:')}"
-
-
-def static_text(name: str) -> str:
-    """A script or style sheet of the studio."""
-    return files("app.ui").joinpath("static", name).read_text(encoding="utf-8")

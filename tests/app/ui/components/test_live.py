@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.ui.components.live import static_text
+from app.ui.web.assets import read_scripts
 from app.ui.web.html import button
 
 PART = """([script, values]) => {
@@ -18,7 +18,7 @@ PART = """([script, values]) => {
 def test_an_answer_that_was_overtaken_is_passed_over(browser):
     page = browser.new_page()
     values = [f'<p data-revision="{number}">{words}</p>' for number, words in ((2, "b"), (1, "a"), (2, "c"), (3, "d"))]
-    script = static_text("patch.js") + "watch('value', patch);"
+    script = read_scripts("components/patch.js") + "watch('value', patch);"
     assert page.evaluate(PART, [script, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "bare"]
     page.close()
 
@@ -26,7 +26,7 @@ def test_an_answer_that_was_overtaken_is_passed_over(browser):
 def test_what_replaces_a_focused_button_does_not_get_the_focus(browser):
     """Else a second Enter would do something else than was asked for."""
     page = browser.new_page()
-    script = "document.body.append(element);" + static_text("patch.js") + "watch('value', patch);"
+    script = "document.body.append(element);" + read_scripts("components/patch.js") + "watch('value', patch);"
     values = [f"<h1>a run</h1><p>{button(name, name)}{button('last', 'last')}</p>" for name in ("restart", "cancel")]
     focus = PART.replace("changed();", "changed(); if (value === values[0]) element.querySelector('button').focus();")
     assert page.evaluate(focus, [script, values]) == ["a runrestartlast", "a runcancellast"]
@@ -37,7 +37,7 @@ def test_what_replaces_a_focused_button_does_not_get_the_focus(browser):
 def test_a_row_that_is_moved_keeps_the_focus(browser):
     page = browser.new_page()
     rows = [f'<p data-key="{name}"><button id="{name}">{name}</button></p>' for name in "ab"]
-    script = "document.body.append(element);" + static_text("patch.js") + "watch('value', patch);"
+    script = "document.body.append(element);" + read_scripts("components/patch.js") + "watch('value', patch);"
     values = ["".join(rows), "".join(reversed(rows))]
     focus = PART.replace("changed();", "changed(); if (value === values[0]) document.getElementById('b').focus();")
     assert page.evaluate(focus, [script, values]) == ["ab", "ba"]
