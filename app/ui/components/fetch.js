@@ -3,6 +3,8 @@ element.addEventListener('click', event => {
   const button = event.target.closest('[data-fetch]');
   if (!button) return;
   button.disabled = true;
-  setTimeout(() => { button.disabled = false; }, 1500);
+  setTimeout(() => {
+    button.disabled = false;
+  }, 1500);
   trigger('fetched', {what: button.dataset.fetch});
 });

@@ -8,7 +8,8 @@ const makeLight = ({titled, after, shown = () => {}}) => {
     button.setAttribute('aria-label', label);
     return button;
   };
-  const picture = document.createElement('img'), words = document.createElement('p');
+  const picture = document.createElement('img'),
+    words = document.createElement('p');
   words.setAttribute('aria-live', 'polite');
   let current = null;
   const show = button => {
@@ -23,13 +24,27 @@ const makeLight = ({titled, after, shown = () => {}}) => {
   };
   const close = make(props.words.close, '×', () => light.close());
   close.className = 'close';
-  light.append(make(props.words.earlier, '‹', () => step(0, -1)), picture, make(props.words.later, '›', () => step(0, 1)), words, close);
+  light.append(
+    make(props.words.earlier, '‹', () => step(0, -1)),
+    picture,
+    make(props.words.later, '›', () => step(0, 1)),
+    words,
+    close,
+  );
   element.append(light);
-  light.addEventListener('click', event => { if (event.target === light) light.close(); });
+  light.addEventListener('click', event => {
+    if (event.target === light) light.close();
+  });
   light.addEventListener('keydown', event => {
     const moves = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
-    if (moves[event.key]) { event.preventDefault(); step(...moves[event.key]); }
+    if (moves[event.key]) {
+      event.preventDefault();
+      step(...moves[event.key]);
+    }
   });
   light.addEventListener('close', () => current?.focus({preventScroll: true}));
-  return button => { show(button); light.showModal(); };
+  return button => {
+    show(button);
+    light.showModal();
+  };
 };

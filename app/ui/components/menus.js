@@ -6,7 +6,7 @@ const ask = (button, more = {}) => {
 };
 const question = button => {
   const dialog = document.querySelector(`dialog.ask[data-what="${button.dataset.do}"]`);
-  return dialog?.querySelector('[data-noted]') && !button.dataset.note ? null : dialog;   // nothing is lost by it
+  return dialog?.querySelector('[data-noted]') && !button.dataset.note ? null : dialog; // nothing is lost by it
 };
 const putTo = (dialog, button) => {
   const title = dialog.querySelector('[data-title]');
@@ -33,23 +33,34 @@ element.addEventListener('click', event => {
   const dialog = question(button);
   closeMenus();
   if (dialog) return putTo(dialog, button);
-  button.disabled = true;            // until the answer comes, or for a while where none does
-  setTimeout(() => { button.disabled = false; }, 1500);
+  button.disabled = true; // until the answer comes, or for a while where none does
+  setTimeout(() => {
+    button.disabled = false;
+  }, 1500);
   ask(button);
 });
 element.addEventListener('keydown', event => {
   const menu = event.target.closest('.more[open]');
-  if (event.key === 'Escape' && menu) { menu.open = false; menu.querySelector('summary').focus(); }
+  if (event.key === 'Escape' && menu) {
+    menu.open = false;
+    menu.querySelector('summary').focus();
+  }
 });
-document.addEventListener('click', event => { if (element.isConnected && !element.contains(event.target)) closeMenus(); });
+document.addEventListener('click', event => {
+  if (element.isConnected && !element.contains(event.target)) closeMenus();
+});
 element.addEventListener('click', event => {
   const page = event.target.closest('[data-page]');
   if (page) trigger('chosen', {page: +page.dataset.page});
 });
 element.addEventListener('click', event => {
-  const button = event.target.closest('[data-fetch]'), menu = button?.closest('.more');
+  const button = event.target.closest('[data-fetch]'),
+    menu = button?.closest('.more');
   if (button) trigger('fetched', {what: button.dataset.fetch, at: Date.now()});
-  if (menu) { menu.open = false; menu.querySelector('summary').focus(); }
+  if (menu) {
+    menu.open = false;
+    menu.querySelector('summary').focus();
+  }
 });
 // A run's page is called by how far it is, and says to its other parts whether anything more is to come.
 const name = () => {

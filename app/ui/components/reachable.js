@@ -1,4 +1,8 @@
 // Whether the server answers at all.
 const reachable = async () => {
-  try { return (await fetch('now', {cache: 'no-store', signal: AbortSignal.timeout(5000)})).ok; } catch { return false; }
+  try {
+    return (await fetch('now', {cache: 'no-store', signal: AbortSignal.timeout(5000)})).ok;
+  } catch {
+    return false;
+  }
 };

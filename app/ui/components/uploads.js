@@ -1,17 +1,39 @@
 // What every place has where files come in: they are sent one at a time, and it is seen how far they are.
-const {words} = props, PATIENCE = 120000, LOOK_EVERY = 5000;
-const say = element.querySelector('.said'), bar = element.querySelector('.bar'), part = element.querySelector('.part');
+const {words} = props,
+  PATIENCE = 120000,
+  LOOK_EVERY = 5000;
+const say = element.querySelector('.said'),
+  bar = element.querySelector('.bar'),
+  part = element.querySelector('.part');
 const stop = element.querySelector('.stop');
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-let batch = 0, answered = () => {}, stopped = false, sending = null;
+let batch = 0,
+  answered = () => {},
+  stopped = false,
+  sending = null;
 watch('value', () => answered(props.value?.batch));
-const look = (event, files, more = {}) => new Promise((done, lost) => {    // resolves when the server has taken the files in
-  const mine = ++batch, ends = setTimeout(lost, PATIENCE);
-  const watching = setInterval(async () => { if (!await reachable()) { clearInterval(watching); lost(); } }, LOOK_EVERY);
-  answered = heard => { if (heard === mine) { clearTimeout(ends); clearInterval(watching); done(); } };
-  trigger(event, {files, batch: mine, ...more});
-});
-const tell = (text, done = null, sent = null) => {      // the percentage is not read out: it changes all the time
+const look = (event, files, more = {}) =>
+  new Promise((done, lost) => {
+    // resolves when the server has taken the files in
+    const mine = ++batch,
+      ends = setTimeout(lost, PATIENCE);
+    const watching = setInterval(async () => {
+      if (!(await reachable())) {
+        clearInterval(watching);
+        lost();
+      }
+    }, LOOK_EVERY);
+    answered = heard => {
+      if (heard === mine) {
+        clearTimeout(ends);
+        clearInterval(watching);
+        done();
+      }
+    };
+    trigger(event, {files, batch: mine, ...more});
+  });
+const tell = (text, done = null, sent = null) => {
+  // the percentage is not read out: it changes all the time
   say.textContent = text;
   part.textContent = sent === null ? '' : `${Math.floor(100 * sent)} %`;
   bar.hidden = stop.hidden = done === null;
@@ -20,23 +42,43 @@ const tell = (text, done = null, sent = null) => {      // the percentage is not
     bar.firstElementChild.style.width = `${100 * done}%`;
   }
 };
-const why = answer => (answer.getResponseHeader('content-type') || '').startsWith('text/plain') ? answer.responseText : '';
-const send = (file, progress) => new Promise((done, failed) => {           // resolves to where the server has put the file
-  const form = new FormData();
-  form.append('files', file);
-  sending = new XMLHttpRequest();
-  sending.upload.addEventListener('progress', event => { if (event.total) progress(event.loaded / event.total); });
-  sending.addEventListener('loadend', () => {
-    try { done(JSON.parse(sending.status === 200 ? sending.responseText : '')[0]); } catch { failed(new Error(why(sending))); }
+const why = answer =>
+  (answer.getResponseHeader('content-type') || '').startsWith('text/plain') ? answer.responseText : '';
+const send = (file, progress) =>
+  new Promise((done, failed) => {
+    // resolves to where the server has put the file
+    const form = new FormData();
+    form.append('files', file);
+    sending = new XMLHttpRequest();
+    sending.upload.addEventListener('progress', event => {
+      if (event.total) progress(event.loaded / event.total);
+    });
+    sending.addEventListener('loadend', () => {
+      try {
+        done(JSON.parse(sending.status === 200 ? sending.responseText : '')[0]);
+      } catch {
+        failed(new Error(why(sending)));
+      }
+    });
+    sending.open('POST', 'gradio_api/upload');
+    sending.send(form);
   });
-  sending.open('POST', 'gradio_api/upload');
-  sending.send(form);
+stop.addEventListener('click', () => {
+  stopped = true;
+  sending?.abort();
 });
-stop.addEventListener('click', () => { stopped = true; sending?.abort(); });
 const carries = event => [...(event.dataTransfer?.types || [])].includes('Files');
-const whenDropped = (shown, over, take) => {            // anywhere on the page: a drop beside the place must not leave it
-  document.addEventListener('dragover', event => { if (shown() && carries(event)) { event.preventDefault(); over(true); } });
-  document.addEventListener('dragleave', event => { if (!event.relatedTarget) over(false); });
+const whenDropped = (shown, over, take) => {
+  // anywhere on the page: a drop beside the place must not leave it
+  document.addEventListener('dragover', event => {
+    if (shown() && carries(event)) {
+      event.preventDefault();
+      over(true);
+    }
+  });
+  document.addEventListener('dragleave', event => {
+    if (!event.relatedTarget) over(false);
+  });
   document.addEventListener('drop', event => {
     if (!shown() || !carries(event)) return;
     event.preventDefault();

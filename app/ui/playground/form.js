@@ -1,22 +1,39 @@
 // The fields of the Playground. What is typed is kept by the server a moment later; it never takes a field over by
 // itself, but where it says so (`data-set`). One request is on its way at a time, so that none overtakes another.
-const PAUSE = 500, PATIENCE = 8000;
-const line = [], taken = new WeakMap(), asked = location.search;
-let flying = 0, count = 0, timer = 0, then = null, begun = false, sent = '';
+const PAUSE = 500,
+  PATIENCE = 8000;
+const line = [],
+  taken = new WeakMap(),
+  asked = location.search;
+let flying = 0,
+  count = 0,
+  timer = 0,
+  then = null,
+  begun = false,
+  sent = '';
 const TEXTS = ['prompt', 'negative', 'seed', 'steps', 'guidance', 'size'];
 const texts = () => JSON.stringify(Object.fromEntries(TEXTS.map(name => [name, text(name)])));
 const form = () => element.querySelector('form');
 const fields = name => [...element.querySelectorAll(`[name=${name}]`)];
 const text = name => fields(name)[0]?.value ?? '';
 const typed = () => ({
-  ...Object.fromEntries(['prompt', 'negative', 'seed', 'steps', 'guidance', 'size', 'sampler', 'base', 'compose'].map(name => [name, text(name)])),
+  ...Object.fromEntries(
+    ['prompt', 'negative', 'seed', 'steps', 'guidance', 'size', 'sampler', 'base', 'compose'].map(name => [
+      name,
+      text(name),
+    ]),
+  ),
   each: fields('each')[0]?.checked ?? false,
   compare: fields('compare')[0]?.checked ?? true,
-  styles: [...element.querySelectorAll('.style-row')].map(row => ({id: row.querySelector('select').value, strength: row.querySelector('input').value})),
+  styles: [...element.querySelectorAll('.style-row')].map(row => ({
+    id: row.querySelector('select').value,
+    strength: row.querySelector('input').value,
+  })),
 });
 const next = () => {
   if (flying || !line.length) return;
-  const [what, about, after] = line.shift(), mine = flying = ++count;
+  const [what, about, after] = line.shift(),
+    mine = (flying = ++count);
   then = after || null;
   sent = texts();
   trigger(what === 'draw' ? 'asked' : 'typed', {what, about: +about || 0, count: mine, ...typed()});
@@ -25,17 +42,20 @@ const next = () => {
     flying = 0;
     const draw = element.querySelector('[data-draw]');
     if (draw) draw.disabled = false;
-    if (what === 'keep' && !line.length) line.push([what, about, after]);      // it did not arrive: once more
+    if (what === 'keep' && !line.length) line.push([what, about, after]); // it did not arrive: once more
     next();
   }, PATIENCE);
 };
 const send = (what, about, after) => {
   clearTimeout(timer);
-  if (what === 'keep' && line.length) return;         // what follows brings everything along
+  if (what === 'keep' && line.length) return; // what follows brings everything along
   line.push([what, about, after]);
   next();
 };
-const numbers = () => { for (const row of element.querySelectorAll('.style-row')) row.querySelector('output').value = (+row.querySelector('input').value).toFixed(2); };
+const numbers = () => {
+  for (const row of element.querySelectorAll('.style-row'))
+    row.querySelector('output').value = (+row.querySelector('input').value).toFixed(2);
+};
 
 element.addEventListener('input', event => {
   if (event.target.type === 'range') numbers();
@@ -46,7 +66,8 @@ element.addEventListener('input', event => {
 });
 element.addEventListener('change', event => send(event.target.name === 'style' ? 'restyle' : 'keep'));
 element.addEventListener('keydown', event => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && event.target.matches('textarea')) form().requestSubmit();
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && event.target.matches('textarea'))
+    form().requestSubmit();
 });
 element.addEventListener('submit', event => {
   event.preventDefault();
@@ -55,7 +76,8 @@ element.addEventListener('submit', event => {
   draw.disabled = true;
   send('draw', 0, () => {
     const wrong = element.querySelector('[aria-invalid], .wrong');
-    if (!wrong) return document.querySelector('#pg-going')?.scrollIntoView({block: innerWidth <= 720 ? 'start' : 'nearest'});
+    if (!wrong)
+      return document.querySelector('#pg-going')?.scrollIntoView({block: innerWidth <= 720 ? 'start' : 'nearest'});
     const field = wrong.matches('[aria-invalid]') ? wrong : wrong.closest('.style-row').querySelector('select');
     field.focus();
   });
@@ -67,7 +89,8 @@ element.addEventListener('click', event => {
   if (what === 'add') send(what, 0, () => [...element.querySelectorAll('.style-row select')].at(-1)?.focus());
   if (what === 'take-out') send(what, about, () => element.querySelector('[data-do=add], .style-row select')?.focus());
   if (add) {
-    const field = fields('prompt')[0], words = field.value.trim();
+    const field = fields('prompt')[0],
+      words = field.value.trim();
     field.value = words ? `${words.replace(/,$/, '')}, ${add}` : add;
     field.focus();
     unsent.note('fields', texts());
@@ -79,7 +102,8 @@ element.addEventListener('click', event => {
   }
 });
 let restored = false;
-const restore = () => {                   // what an earlier page could not send
+const restore = () => {
+  // what an earlier page could not send
   restored = true;
   const [left] = Object.values(unsent.left('fields'));
   if (!left || asked) return;
@@ -92,18 +116,22 @@ const settle = () => {
     const {set, value} = field.dataset;
     if (taken.get(field) === set) continue;
     taken.set(field, set);
-    if (field.type === 'checkbox') field.checked = value === 'on'; else field.value = value;
+    if (field.type === 'checkbox') field.checked = value === 'on';
+    else field.value = value;
     fresh ||= field.name === 'prompt';
   }
   numbers();
-  if (fresh && begun && !flying) fields('prompt')[0].focus();      // settings of an earlier picture were put back
-  if (fresh && location.search) history.replaceState(history.state, '', location.pathname);   // a reload finds what was typed since
+  if (fresh && begun && !flying) fields('prompt')[0].focus(); // settings of an earlier picture were put back
+  // A reload finds what was typed since.
+  if (fresh && location.search) history.replaceState(history.state, '', location.pathname);
   begun ||= fresh;
   if (fresh && !restored) restore();
   if (!flying || +form().dataset.count !== flying) return;
   flying = 0;
   unsent.landed('fields', sent);
-  if (!line.length) for (const field of element.querySelectorAll('select')) if (field.value !== field.dataset.value) field.value = field.dataset.value;
+  if (!line.length)
+    for (const field of element.querySelectorAll('select'))
+      if (field.value !== field.dataset.value) field.value = field.dataset.value;
   const after = then;
   then = null;
   if (after) after();

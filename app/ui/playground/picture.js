@@ -5,7 +5,8 @@ const enlarge = makeLight({
   after: (button, down, right) => both()[both().indexOf(button) + down + right],
 });
 element.addEventListener('click', event => {
-  const button = event.target.closest('[data-whole]'), asked = event.target.closest('[data-do]');
+  const button = event.target.closest('[data-whole]'),
+    asked = event.target.closest('[data-do]');
   if (button) enlarge(button);
   if (asked) trigger('asked', {what: asked.dataset.do, about: asked.dataset.about});
 });

@@ -1,4 +1,5 @@
-// Log, settings and details: read when opened, and again while they are open; the log follows its end unless scrolled up.
+// Log, settings and details: read when opened, and again while they are open. The log follows its end unless
+// somebody has scrolled up.
 const EVERY = 2000;
 const folds = [...element.querySelectorAll('details')];
 const read = fold => trigger('unfolded', {fold: fold.dataset.fold});

@@ -1,13 +1,19 @@
 // A sample that is pressed goes under the slider and, large, over the page, where arrows lead to its neighbours.
-const places = () => [...element.querySelectorAll('.grid tr')].slice(1).map(
-  row => [...row.querySelectorAll('td')].map(cell => cell.querySelector('button')));
+const places = () =>
+  [...element.querySelectorAll('.grid tr')]
+    .slice(1)
+    .map(row => [...row.querySelectorAll('td')].map(cell => cell.querySelector('button')));
 const titled = button => `${button.closest('tr').querySelector('th').textContent} · ${button.dataset.title}`;
 const enlarge = makeLight({
   titled,
-  after: (button, down, right) => {                     // the next one that is there: some places are empty
+  after: (button, down, right) => {
+    // the next one that is there: some places are empty
     const rows = places();
-    let row = rows.findIndex(list => list.includes(button)), column = rows[row].indexOf(button), found = null;
-    do found = rows[row += down]?.[column += right]; while (found === null);
+    let row = rows.findIndex(list => list.includes(button)),
+      column = rows[row].indexOf(button),
+      found = null;
+    do found = rows[(row += down)]?.[(column += right)];
+    while (found === null);
     return found;
   },
   shown: button => {

@@ -1,9 +1,13 @@
 // Runs that are ticked, on whichever page of the list, and the bar that puts them side by side.
-const bar = element.querySelector('.ticked'), told = bar.querySelector('p'), go = bar.querySelector('.go');
-const ticked = new Set(), {words, fewest, most} = props;
+const bar = element.querySelector('.ticked'),
+  told = bar.querySelector('p'),
+  go = bar.querySelector('.go');
+const ticked = new Set(),
+  {words, fewest, most} = props;
 const boxes = () => [...element.querySelectorAll('[data-tick]')];
 const tell = () => {
-  const count = ticked.size, names = [...ticked].join(', ');
+  const count = ticked.size,
+    names = [...ticked].join(', ');
   for (const box of boxes()) box.checked = ticked.has(box.dataset.tick);
   bar.hidden = !count;
   go.disabled = count < fewest || count > most;
@@ -16,13 +20,17 @@ element.addEventListener('change', event => {
   event.target.checked ? ticked.add(name) : ticked.delete(name);
   tell();
 });
-go.addEventListener('click', () => { location.href = `compare?ids=${[...ticked].map(encodeURIComponent).join()}`; });
+go.addEventListener('click', () => {
+  location.href = `compare?ids=${[...ticked].map(encodeURIComponent).join()}`;
+});
 bar.querySelector('.quiet').addEventListener('click', () => {
   const first = boxes().find(box => box.checked);
   ticked.clear();
   tell();
   first?.focus();
 });
-element.addEventListener('velatura:asked', event => { if (event.detail.what === 'delete' && ticked.delete(event.detail.run)) tell(); });
+element.addEventListener('velatura:asked', event => {
+  if (event.detail.what === 'delete' && ticked.delete(event.detail.run)) tell();
+});
 watch('value', () => setTimeout(tell));
 tell();

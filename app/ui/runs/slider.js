@@ -1,14 +1,25 @@
 // Two pictures under one slider. What somebody has chosen is not replaced when a newer sample arrives.
-const section = element.querySelector('section'), before = element.querySelector('.before'), after = element.querySelector('.after');
-const hint = element.querySelector('.hint'), range = element.querySelector('input');
-const [which, run] = element.querySelectorAll('select'), ANOTHER = '*';
-let rows = [], at = 0, chosen = '';                       // the row, and the picture on the right where one was chosen
-let other = null, asked = '';                             // another run's picture, and whose was asked for
+const section = element.querySelector('section'),
+  before = element.querySelector('.before'),
+  after = element.querySelector('.after');
+const hint = element.querySelector('.hint'),
+  range = element.querySelector('input');
+const [which, run] = element.querySelectorAll('select'),
+  ANOTHER = '*';
+let rows = [],
+  at = 0,
+  chosen = ''; // the row, and the picture on the right where one was chosen
+let other = null,
+  asked = ''; // another run's picture, and whose was asked for
 const find = title => rows[at]?.pictures.find(picture => picture.title === title);
-const put = (image, picture) => { if (image.getAttribute('src') !== picture.whole) image.src = picture.whole; };
+const put = (image, picture) => {
+  if (image.getAttribute('src') !== picture.whole) image.src = picture.whole;
+};
 const fill = (select, options) => {
-  const now = select.value, known = [...select.options].map(option => option.value).join('\n');
-  if (known !== options.map(([value]) => value).join('\n')) select.replaceChildren(...options.map(([value, words]) => new Option(words, value)));
+  const now = select.value,
+    known = [...select.options].map(option => option.value).join('\n');
+  if (known !== options.map(([value]) => value).join('\n'))
+    select.replaceChildren(...options.map(([value, words]) => new Option(words, value)));
   if (options.some(([value]) => value === now)) select.value = now;
 };
 const draw = (said = '') => {
@@ -16,7 +27,8 @@ const draw = (said = '') => {
   section.hidden = !row;
   if (!row) return;
   fill(which, [...row.pictures.map(({title}) => [title, title]), [ANOTHER, props.words.another]]);
-  const right = find(chosen) || row.pictures.at(-1), left = other || find(which.value) || row.pictures[0];
+  const right = find(chosen) || row.pictures.at(-1),
+    left = other || find(which.value) || row.pictures[0];
   put(before, left);
   put(after, right);
   element.querySelector('.left').textContent = left.title;
@@ -24,14 +36,16 @@ const draw = (said = '') => {
   hint.textContent = said || `${row.words} · ${right.title}`;
   run.closest('.field').hidden = which.value !== ANOTHER || !run.options.length;
 };
-const want = name => trigger('wanted', {row: at, run: asked = name, at: Date.now()});
+const want = name => trigger('wanted', {row: at, run: (asked = name), at: Date.now()});
 which.addEventListener('change', () => {
   other = null;
   run.replaceChildren();
   draw();
   if (which.value === ANOTHER) want('');
 });
-run.addEventListener('change', () => { if (run.value) want(run.value); });
+run.addEventListener('change', () => {
+  if (run.value) want(run.value);
+});
 const slide = () => element.style.setProperty('--cut', `${range.value}%`);
 range.addEventListener('input', slide);
 slide();
@@ -44,7 +58,10 @@ document.addEventListener('velatura:sample', event => {
   if (moved && which.value === ANOTHER) want(run.value);
 });
 const hear = () => {
-  if (!props.value) { rows = []; return draw(); }          // the run began again from zero
+  if (!props.value) {
+    rows = [];
+    return draw();
+  } // the run began again from zero
   const heard = JSON.parse(props.value);
   let found = true;
   if (heard.rows) rows = heard.rows;
@@ -52,7 +69,7 @@ const hear = () => {
   else if (heard.runs) {
     found = heard.runs.length > 0;
     fill(run, found ? [['', props.words.choose], ...heard.runs.map(name => [name, name])] : []);
-  } else if (heard.run === asked) found = Boolean(other = heard.picture);
+  } else if (heard.run === asked) found = Boolean((other = heard.picture));
   draw(found ? '' : props.words.none);
 };
 watch('value', hear);

@@ -1,16 +1,28 @@
 // The trigger word, and the two panels: finding and replacing, and letting a model write.
 const seen = () => +document.body.dataset.revision || 0;
-const word = element.querySelector('#trigger-word'), PATIENCE = 5000;
-let timer = 0, count = 0, flying = null;
+const word = element.querySelector('#trigger-word'),
+  PATIENCE = 5000;
+let timer = 0,
+  count = 0,
+  flying = null;
 const sendWord = () => {
   clearTimeout(timer);
   if (flying) return;
   if (word.value === (word.dataset.known || '')) return unsent.landed('trigger', word.value);
-  const mine = flying = {text: word.value, count: ++count};
+  const mine = (flying = {text: word.value, count: ++count});
   trigger('worded', {text: mine.text, seen: seen(), count: mine.count});
-  setTimeout(() => { if (flying === mine) { flying = null; sendWord(); } }, PATIENCE);
+  setTimeout(() => {
+    if (flying === mine) {
+      flying = null;
+      sendWord();
+    }
+  }, PATIENCE);
 };
-word.addEventListener('input', () => { unsent.note('trigger', word.value, word.dataset.known); clearTimeout(timer); timer = setTimeout(sendWord, 600); });
+word.addEventListener('input', () => {
+  unsent.note('trigger', word.value, word.dataset.known);
+  clearTimeout(timer);
+  timer = setTimeout(sendWord, 600);
+});
 word.addEventListener('change', sendWord);
 let restored = false;
 const restore = () => {
@@ -20,10 +32,12 @@ const restore = () => {
   sendWord();
 };
 document.addEventListener('velatura:pictures', restore);
-setTimeout(restore);                 // the draft may be here already
+setTimeout(restore); // the draft may be here already
 
 const toolbox = element.querySelector('.toolbox');
-document.addEventListener('velatura:pictures', () => { toolbox.hidden = document.body.dataset.pictures === '0'; });
+document.addEventListener('velatura:pictures', () => {
+  toolbox.hidden = document.body.dataset.pictures === '0';
+});
 
 const panels = [...element.querySelectorAll('.panel')];
 const show = (name, focus = true) => {
@@ -36,20 +50,32 @@ const show = (name, focus = true) => {
   }
 };
 element.addEventListener('click', event => {
-  const opener = event.target.closest('[aria-controls]'), close = event.target.closest('[data-close]');
+  const opener = event.target.closest('[aria-controls]'),
+    close = event.target.closest('[data-close]');
   if (opener) show(opener.getAttribute('aria-expanded') === 'true' ? '' : opener.getAttribute('aria-controls'));
-  if (close) { const id = close.closest('.panel').id; show(''); element.querySelector(`[aria-controls=${id}]`).focus(); }
+  if (close) {
+    const id = close.closest('.panel').id;
+    show('');
+    element.querySelector(`[aria-controls=${id}]`).focus();
+  }
   const asked = event.target.closest('[data-do]');
   if (asked) trigger('asked', {what: asked.dataset.do, about: asked.dataset.about || '', seen: seen()});
 });
 element.addEventListener('keydown', event => {
   const panel = event.target.closest('.panel');
-  if (event.key === 'Escape' && panel) { show(''); element.querySelector(`[aria-controls=${panel.id}]`).focus(); }
+  if (event.key === 'Escape' && panel) {
+    show('');
+    element.querySelector(`[aria-controls=${panel.id}]`).focus();
+  }
 });
 
-const find = element.querySelector('#find'), replace = element.querySelector('#replace-with');
+const find = element.querySelector('#find'),
+  replace = element.querySelector('#replace-with');
 let asking = 0;
-const preview = () => { clearTimeout(asking); asking = setTimeout(() => trigger('previewed', {find: find.value, replace: replace.value, seen: seen()}), 250); };
+const preview = () => {
+  clearTimeout(asking);
+  asking = setTimeout(() => trigger('previewed', {find: find.value, replace: replace.value, seen: seen()}), 250);
+};
 [find, replace].forEach(field => field.addEventListener('input', preview));
 element.querySelector('#find-panel').addEventListener('submit', event => {
   event.preventDefault();
@@ -70,7 +96,10 @@ const draw = () => {
     flying = null;
     sendWord();
   }
-  if (word !== document.activeElement && state.trigger !== undefined && !unsent.has('trigger')) { word.value = state.trigger; word.dataset.known = state.trigger; }
+  if (word !== document.activeElement && state.trigger !== undefined && !unsent.has('trigger')) {
+    word.value = state.trigger;
+    word.dataset.known = state.trigger;
+  }
   if (state.preview !== undefined) element.querySelector('.preview').innerHTML = state.preview;
   if (state.writing !== undefined) element.querySelector('.writing').innerHTML = state.writing;
   if (state.close) show('', false);

@@ -1,32 +1,58 @@
 // Where pictures come in: files, folders, ZIPs, pastes. Uploads go one at a time; meanwhile the server looks at what
 // has arrived, a few at a time, so that cards appear early and a closed page loses little.
-const BATCH = 8, LARGEST = 200 * 2 ** 20;
-const box = element.querySelector('.zone'), inputs = element.querySelectorAll('input[type=file]');
+const BATCH = 8,
+  LARGEST = 200 * 2 ** 20;
+const box = element.querySelector('.zone'),
+  inputs = element.querySelectorAll('input[type=file]');
 const intake = element.querySelector('.intake');
-const settle = () => { const none = document.body.dataset.pictures === '0'; intake.classList.toggle('none', none); intake.classList.toggle('some', !none); };
+const settle = () => {
+  const none = document.body.dataset.pictures === '0';
+  intake.classList.toggle('none', none);
+  intake.classList.toggle('some', !none);
+};
 document.addEventListener('velatura:pictures', settle);
-const queue = [];            // files that have been dropped or chosen and are not on their way yet
+const queue = []; // files that have been dropped or chosen and are not on their way yet
 let working = false;
 // Names of what is not taken in yet, for the page that comes after a reload.
 const COMING = 'velatura-coming';
-const remember = names => { try { if (names.length) sessionStorage.setItem(COMING, JSON.stringify(names)); else sessionStorage.removeItem(COMING); } catch { /* then nobody is told */ } };
-const recall = () => { try { return JSON.parse(sessionStorage.getItem(COMING)) || []; } catch { return []; } };
+const remember = names => {
+  try {
+    if (names.length) sessionStorage.setItem(COMING, JSON.stringify(names));
+    else sessionStorage.removeItem(COMING);
+  } catch {
+    /* then nobody is told */
+  }
+};
+const recall = () => {
+  try {
+    return JSON.parse(sessionStorage.getItem(COMING)) || [];
+  } catch {
+    return [];
+  }
+};
 const some = names => names.slice(0, 3).join(', ') + (names.length > 3 ? ' …' : '');
-const list = reader => new Promise((done, failed) => {  // readEntries gives at most 100 names a call
-  const all = [], more = () => reader.readEntries(part => part.length ? (all.push(...part), more()) : done(all), failed);
-  more();
-});
+const list = reader =>
+  new Promise((done, failed) => {
+    // readEntries gives at most 100 names a call
+    const all = [],
+      more = () => reader.readEntries(part => (part.length ? (all.push(...part), more()) : done(all)), failed);
+    more();
+  });
 const walk = async entry => {
   if (entry.isDirectory) return (await Promise.all((await list(entry.createReader())).map(walk))).flat();
   const file = await new Promise((done, failed) => entry.file(done, failed));
   return [{file, name: entry.fullPath.replace(/^\//, '')}];
 };
-const meant = ({name}) => !name.split('/').some(part => part.startsWith('.') || part === '__MACOSX' || /^(thumbs\.db|desktop\.ini)$/i.test(part));
+const meant = ({name}) =>
+  !name
+    .split('/')
+    .some(part => part.startsWith('.') || part === '__MACOSX' || /^(thumbs\.db|desktop\.ini)$/i.test(part));
 const bring = async ({file, name}, progress) => {
   if (file.size > LARGEST) return {name, problem: fill(words.large, {name})};
-  try { return {name, path: await send(file, progress)}; }
-  catch (error) {
-    if (!stopped && !await reachable()) throw error;         // then none of the others would arrive either
+  try {
+    return {name, path: await send(file, progress)};
+  } catch (error) {
+    if (!stopped && !(await reachable())) throw error; // then none of the others would arrive either
     return {name, problem: error.message || fill(words.failed, {name})};
   }
 };
@@ -36,13 +62,21 @@ const take = found => {
   // Texts come last: they are captions of pictures that must be here first.
   files.sort((a, b) => /\.txt$/i.test(a.name) - /\.txt$/i.test(b.name));
   queue.push(...files);
-  if (working) more(files); else work();
+  if (working) more(files);
+  else work();
 };
 let more = () => {};
 const work = async () => {
   [working, stopped] = [true, false];
   box.classList.add('at-work');
-  let ready = [], n = 0, whole = 1, arrived = 0, looked = 0, looking = null, bytes = 0, coming = 0;
+  let ready = [],
+    n = 0,
+    whole = 1,
+    arrived = 0,
+    looked = 0,
+    looking = null,
+    bytes = 0,
+    coming = 0;
   const names = [];
   const next = () => {
     if (looking || !ready.length || stopped) return looking;
@@ -57,7 +91,8 @@ const work = async () => {
     return looking;
   };
   const progress = () => {
-    const sent = Math.min(1, (bytes + coming) / whole), done = (sent + looked / n) / 2;
+    const sent = Math.min(1, (bytes + coming) / whole),
+      done = (sent + looked / n) / 2;
     if (arrived < n) tell(fill(words.uploading, {k: arrived + 1, n}), done, sent);
     else tell(fill(words.looking, {k: Math.min(looked + 1, n), n}), done);
   };
@@ -72,9 +107,16 @@ const work = async () => {
   try {
     while (!stopped && (queue.length || looking || ready.length)) {
       const one = queue.shift();
-      if (!one) { progress(); await next(); continue; }
+      if (!one) {
+        progress();
+        await next();
+        continue;
+      }
       progress();
-      const here = await bring(one, share => { coming = share * one.file.size; progress(); });
+      const here = await bring(one, share => {
+        coming = share * one.file.size;
+        progress();
+      });
       if (stopped) break;
       ready.push(here);
       arrived++;
@@ -83,7 +125,9 @@ const work = async () => {
       next()?.catch(() => {});
     }
     tell(stopped ? words.stopped : '');
-  } catch { tell(fill(words.lost, {n: n - looked, names: some(names.slice(looked))})); }
+  } catch {
+    tell(fill(words.lost, {n: n - looked, names: some(names.slice(looked))}));
+  }
   remember([]);
   queue.length = 0;
   more = () => {};
@@ -94,19 +138,33 @@ const left = recall();
 if (left.length) tell(fill(words.left, {n: left.length, names: some(left)}));
 remember([]);
 const named = files => [...files].map(file => ({file, name: file.webkitRelativePath || file.name}));
-inputs.forEach(input => input.addEventListener('change', () => { take(named(input.files)); input.value = ''; }));
-element.querySelectorAll('[data-opens]').forEach(button => button.addEventListener('click', () => element.querySelector(`#${button.dataset.opens}`).click()));
+inputs.forEach(input =>
+  input.addEventListener('change', () => {
+    take(named(input.files));
+    input.value = '';
+  }),
+);
+element
+  .querySelectorAll('[data-opens]')
+  .forEach(button => button.addEventListener('click', () => element.querySelector(`#${button.dataset.opens}`).click()));
 element.addEventListener('click', event => {
   const sample = event.target.closest('[data-sample]');
   if (sample) trigger('sampled', {sample: sample.dataset.sample, seen: 0});
 });
 const shown = () => box.offsetParent !== null;
-whenDropped(shown, on => box.classList.toggle('over', on), async dropped => {
-  // Before the first await: the list is emptied after it.
-  const entries = [...dropped.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
-  const files = named(dropped.files);
-  take(entries.length ? (await Promise.all(entries.map(walk))).flat() : files);
-});
+whenDropped(
+  shown,
+  on => box.classList.toggle('over', on),
+  async dropped => {
+    // Before the first await: the list is emptied after it.
+    const entries = [...dropped.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
+    const files = named(dropped.files);
+    take(entries.length ? (await Promise.all(entries.map(walk))).flat() : files);
+  },
+);
 document.addEventListener('paste', event => {
-  if (shown() && event.clipboardData?.files.length) { event.preventDefault(); take(named(event.clipboardData.files)); }
+  if (shown() && event.clipboardData?.files.length) {
+    event.preventDefault();
+    take(named(event.clipboardData.files));
+  }
 });

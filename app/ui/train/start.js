@@ -1,16 +1,23 @@
 // The third step: the name and the prompts are kept as they are typed; Start leads to the run's page.
-const {words: say} = props, PATIENCE = 5000;
+const {words: say} = props,
+  PATIENCE = 5000;
 const FIELDS = {'style-name': 'name', prompts: 'prompts'};
 const timers = {};
-let count = 0, restored = false;
-const flying = {};                       // by field, what is on its way
+let count = 0,
+  restored = false;
+const flying = {}; // by field, what is on its way
 const keep = field => {
   const what = FIELDS[field.id];
   clearTimeout(timers[what]);
   if (flying[what]?.text === field.value) return;
-  const mine = flying[what] = {text: field.value, count: ++count};
+  const mine = (flying[what] = {text: field.value, count: ++count});
   trigger('asked', {what, text: mine.text, count: mine.count});
-  setTimeout(() => { if (flying[what] === mine) { delete flying[what]; if (field.isConnected) keep(field); } }, PATIENCE);
+  setTimeout(() => {
+    if (flying[what] === mine) {
+      delete flying[what];
+      if (field.isConnected) keep(field);
+    }
+  }, PATIENCE);
 };
 const mine = field => field.id in FIELDS;
 element.addEventListener('input', event => {
@@ -20,13 +27,30 @@ element.addEventListener('input', event => {
   clearTimeout(timers[what]);
   timers[what] = setTimeout(keep, 500, event.target);
 });
-element.addEventListener('change', event => { if (mine(event.target)) keep(event.target); });
-element.addEventListener('keydown', event => { if (event.key === 'Enter' && event.target.id === 'style-name') event.target.blur(); });
+element.addEventListener('change', event => {
+  if (mine(event.target)) keep(event.target);
+});
+element.addEventListener('keydown', event => {
+  if (event.key === 'Enter' && event.target.id === 'style-name') event.target.blur();
+});
 
 // A start is marked, so that it is never done twice, and a page that comes back can ask what became of it.
 const STARTING = 'velatura-starting';
-const pending = () => { try { return sessionStorage.getItem(STARTING); } catch { return null; } };
-const mark = value => { try { if (value) sessionStorage.setItem(STARTING, value); else sessionStorage.removeItem(STARTING); } catch { /* then it cannot be asked for */ } };
+const pending = () => {
+  try {
+    return sessionStorage.getItem(STARTING);
+  } catch {
+    return null;
+  }
+};
+const mark = value => {
+  try {
+    if (value) sessionStorage.setItem(STARTING, value);
+    else sessionStorage.removeItem(STARTING);
+  } catch {
+    /* then it cannot be asked for */
+  }
+};
 const refuse = words => {
   const start = element.querySelector('[data-start]');
   if (!start) return;
@@ -41,41 +65,65 @@ const begin = async start => {
   start.disabled = true;
   start.dataset.label ||= start.textContent;
   start.textContent = start.dataset.busy;
-  if (!await reachable()) return refuse(say.away);
+  if (!(await reachable())) return refuse(say.away);
   const mine = `${document.body.dataset.draft}:${Math.random().toString(36).slice(2)}`;
   mark(mine);
   const typed = id => document.getElementById(id).value;
   trigger('started', {name: typed('style-name'), prompts: typed('prompts'), mark: mine});
   const watching = setInterval(async () => {
     if (pending() !== mine || !element.isConnected) return clearInterval(watching);
-    if (!await reachable() && pending() === mine) { clearInterval(watching); refuse(say.unknown); }
+    if (!(await reachable()) && pending() === mine) {
+      clearInterval(watching);
+      refuse(say.unknown);
+    }
   }, PATIENCE);
 };
 element.addEventListener('click', event => {
-  const button = event.target.closest('[data-do]'), start = event.target.closest('[data-start]');
+  const button = event.target.closest('[data-do]'),
+    start = event.target.closest('[data-start]');
   if (button) trigger('asked', {what: button.dataset.do});
   if (start && !start.disabled) begin(start);
 });
 const restore = () => {
-  const here = Object.keys(FIELDS).map(id => element.querySelector(`#${id}`)).filter(Boolean);
+  const here = Object.keys(FIELDS)
+    .map(id => element.querySelector(`#${id}`))
+    .filter(Boolean);
   if (restored || !document.body.dataset.draft || !(here.length || element.querySelector('[data-start]'))) return;
   restored = true;
-  for (const field of here) for (const {text} of Object.values(unsent.left(FIELDS[field.id]))) {
-    field.value = text;
-    keep(field);
-  }
-  if (element.querySelector('[data-start]') && pending()?.startsWith(`${document.body.dataset.draft}:`)) trigger('started', {mark: pending(), again: true});
+  for (const field of here)
+    for (const {text} of Object.values(unsent.left(FIELDS[field.id]))) {
+      field.value = text;
+      keep(field);
+    }
+  if (element.querySelector('[data-start]') && pending()?.startsWith(`${document.body.dataset.draft}:`))
+    trigger('started', {mark: pending(), again: true});
 };
 const settle = () => {
   const going = element.querySelector('[data-run]');
-  if (going) { mark(null); location.href = `run?id=${encodeURIComponent(going.dataset.run)}`; return; }
+  if (going) {
+    mark(null);
+    location.href = `run?id=${encodeURIComponent(going.dataset.run)}`;
+    return;
+  }
   const kept = element.querySelector('[data-kept]')?.dataset.kept;
-  for (const [what, one] of Object.entries(flying)) if (+kept >= one.count) { unsent.landed(what, one.text); delete flying[what]; }
+  for (const [what, one] of Object.entries(flying))
+    if (+kept >= one.count) {
+      unsent.landed(what, one.text);
+      delete flying[what];
+    }
   restore();
   for (const field of element.querySelectorAll('input[value], textarea[value]'))
-    if (field !== document.activeElement && !unsent.has(FIELDS[field.id]) && field.value !== field.getAttribute('value')) field.value = field.getAttribute('value');
+    if (
+      field !== document.activeElement &&
+      !unsent.has(FIELDS[field.id]) &&
+      field.value !== field.getAttribute('value')
+    )
+      field.value = field.getAttribute('value');
   const start = element.querySelector('[data-start]');
-  if (start && element.querySelector('.problem')) { start.disabled = false; mark(null); }
+  if (start && element.querySelector('.problem')) {
+    start.disabled = false;
+    mark(null);
+  }
 };
 watch('value', () => setTimeout(settle));
 document.addEventListener('velatura:pictures', () => setTimeout(settle));

@@ -1,17 +1,27 @@
 // The three steps of Train are on one page; the address says which one is shown, so that "back" goes back a step.
-const {steps, hint} = props, names = steps.map(step => step[0]);
-const wanted = () => names.includes(location.hash.slice(1)) ? location.hash.slice(1) : names[0];
+const {steps, hint} = props,
+  names = steps.map(step => step[0]);
+const wanted = () => (names.includes(location.hash.slice(1)) ? location.hash.slice(1) : names[0]);
 const count = () => document.body.dataset.pictures;
-const reveal = name => names.forEach(one => document.getElementById(`step-${one}`)?.classList.toggle('shown', one === name));
+const reveal = name =>
+  names.forEach(one => document.getElementById(`step-${one}`)?.classList.toggle('shown', one === name));
 let shown = '';
 const show = () => {
   let name = wanted();
   if (count() === '0') name = names[0];
-  const links = [...element.querySelectorAll('a')], place = names.indexOf(name);
+  const links = [...element.querySelectorAll('a')],
+    place = names.indexOf(name);
   links.forEach((link, k) => {
     link.classList.toggle('done', k < place);
-    if (k === place) link.setAttribute('aria-current', 'step'); else link.removeAttribute('aria-current');
-    if (k > 0 && count() === '0') { link.setAttribute('aria-disabled', 'true'); link.title = hint; } else { link.removeAttribute('aria-disabled'); link.removeAttribute('title'); }
+    if (k === place) link.setAttribute('aria-current', 'step');
+    else link.removeAttribute('aria-current');
+    if (k > 0 && count() === '0') {
+      link.setAttribute('aria-disabled', 'true');
+      link.title = hint;
+    } else {
+      link.removeAttribute('aria-disabled');
+      link.removeAttribute('title');
+    }
   });
   element.querySelector('.where').textContent = `${place + 1}/${names.length}: ${steps[place][1]}`;
   reveal(name);
@@ -19,7 +29,10 @@ const show = () => {
     if (shown) {
       scrollTo(0, 0);
       const title = document.querySelector(`#step-${name} h1`);
-      if (title) { title.tabIndex = -1; title.focus({preventScroll: true}); }
+      if (title) {
+        title.tabIndex = -1;
+        title.focus({preventScroll: true});
+      }
     }
     if (shown || name !== names[0]) trigger('shown', {step: name, seen: +document.body.dataset.revision || 0});
     shown = name;
@@ -28,7 +41,8 @@ const show = () => {
 addEventListener('hashchange', show);
 document.addEventListener('velatura:pictures', () => {
   const asked = new URLSearchParams(location.search);
-  if (asked.has('clone')) {                    // it is done: a reload must not do it once more
+  if (asked.has('clone')) {
+    // it is done: a reload must not do it once more
     asked.delete('clone');
     history.replaceState(history.state, '', location.pathname + (asked.size ? `?${asked}` : '') + location.hash);
   }

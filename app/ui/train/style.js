@@ -1,29 +1,41 @@
 // The second step: cards, fields and buttons ask the server; what is open or being typed in stays as it is.
 const fold = () => document.querySelector('#style-settings details.settings');
 const PATIENCE = 5000;
-let count = 0, restored = false;
+let count = 0,
+  restored = false;
 const part = () => element.closest('#style-choices, #style-settings')?.id || '';
-const flying = new Map();            // settings on their way, by what they are kept under
+const flying = new Map(); // settings on their way, by what they are kept under
 const ask = (what, about = '', more = {}) => trigger('asked', {what, about, open: Boolean(fold()?.open), ...more});
 // A setting that was typed is asked for until the server has it.
 const put = (what, about, text) => {
-  const name = `setting:${what}:${about}`, mine = {text, count: ++count};
+  const name = `setting:${what}:${about}`,
+    mine = {text, count: ++count};
   flying.set(name, mine);
   unsent.note(name, text);
   ask(what, about, {text, count: mine.count, of: part()});
-  setTimeout(() => { if (flying.get(name) === mine && element.isConnected) put(what, about, text); }, PATIENCE);
+  setTimeout(() => {
+    if (flying.get(name) === mine && element.isConnected) put(what, about, text);
+  }, PATIENCE);
 };
 const landed = kept => {
-  for (const [name, mine] of flying) if (mine.count <= kept) { flying.delete(name); unsent.landed(name, mine.text); }
+  for (const [name, mine] of flying)
+    if (mine.count <= kept) {
+      flying.delete(name);
+      unsent.landed(name, mine.text);
+    }
 };
-document.addEventListener('velatura:kept', event => { if (event.detail.of === part()) landed(event.detail.count); });
+document.addEventListener('velatura:kept', event => {
+  if (event.detail.of === part()) landed(event.detail.count);
+});
 const restore = () => {
-  if (restored || !document.body.dataset.draft || part() !== 'style-choices') return;    // one of the two parts sends for both
+  // One of the two parts sends for both.
+  if (restored || !document.body.dataset.draft || part() !== 'style-choices') return;
   restored = true;
-  for (const [name, {text}] of Object.entries(unsent.left('setting:'))) put(name.split(':')[1], name.split(':').slice(2).join(':'), text);
+  for (const [name, {text}] of Object.entries(unsent.left('setting:')))
+    put(name.split(':')[1], name.split(':').slice(2).join(':'), text);
 };
 document.addEventListener('velatura:pictures', restore);
-setTimeout(restore);                 // the draft may be here already
+setTimeout(restore); // the draft may be here already
 element.addEventListener('change', event => {
   const field = event.target;
   if (field.type === 'radio') ask(field.name, field.value);
@@ -32,13 +44,23 @@ element.addEventListener('change', event => {
   if (field.dataset.ask) put(field.dataset.ask, field.dataset.about, typed);
   if (field.type === 'file' && field.files.length) {
     const [file] = field.files;
-    file.slice(0, 20000).text().then(text => ask('import', file.name, {text}));
+    file
+      .slice(0, 20000)
+      .text()
+      .then(text => ask('import', file.name, {text}));
     field.value = '';
   }
 });
 element.addEventListener('click', event => {
-  const button = event.target.closest('[data-do]'), opener = event.target.closest('[data-opens]');
-  if (button) { button.disabled = true; setTimeout(() => { button.disabled = false; }, 1500); ask(button.dataset.do, button.dataset.about); }
+  const button = event.target.closest('[data-do]'),
+    opener = event.target.closest('[data-opens]');
+  if (button) {
+    button.disabled = true;
+    setTimeout(() => {
+      button.disabled = false;
+    }, 1500);
+    ask(button.dataset.do, button.dataset.about);
+  }
   if (event.target.closest('[data-export]')) ask('export');
   if (!opener) return;
   const opened = document.getElementById(opener.dataset.opens);
@@ -49,16 +71,26 @@ element.addEventListener('click', event => {
 });
 element.addEventListener('submit', event => {
   event.preventDefault();
-  const form = event.target, field = form.querySelector('input');
+  const form = event.target,
+    field = form.querySelector('input');
   if (form.matches('.by-name')) ask('base', field.value);
-  if (form.matches('.token')) { ask('download', form.dataset.model, {token: field.value}); field.value = ''; }
+  if (form.matches('.token')) {
+    ask('download', form.dataset.model, {token: field.value});
+    field.value = '';
+  }
 });
-element.addEventListener('keydown', event => {       // Enter in a field keeps what stands there
+element.addEventListener('keydown', event => {
+  // Enter in a field keeps what stands there
   if (event.key === 'Enter' && event.target.matches('input[data-setting], input[data-ask]')) event.target.blur();
 });
-element.addEventListener('toggle', event => {        // fields come when they are looked at for the first time
-  if (event.target === fold() && event.target.open && !element.querySelector('.setting')) ask('open');
-}, true);
+element.addEventListener(
+  'toggle',
+  event => {
+    // fields come when they are looked at for the first time
+    if (event.target === fold() && event.target.open && !element.querySelector('.setting')) ask('open');
+  },
+  true,
+);
 const search = () => {
   const field = element.querySelector('#settings-search');
   if (!field) return;
@@ -71,24 +103,41 @@ const search = () => {
       some ||= !row.hidden;
     }
     part.hidden = !some;
-    if (words.length && some) { if (!part.open) part.dataset.searched = ''; part.open = true; }
-    if (!words.length && 'searched' in part.dataset) { part.open = false; delete part.dataset.searched; }
+    if (words.length && some) {
+      if (!part.open) part.dataset.searched = '';
+      part.open = true;
+    }
+    if (!words.length && 'searched' in part.dataset) {
+      part.open = false;
+      delete part.dataset.searched;
+    }
     any ||= some;
   }
   element.querySelector('.none-found').hidden = any;
 };
 element.addEventListener('input', event => {
   if (event.target.id === 'settings-search') search();
-  if (event.target.matches('input[type=text][data-setting], textarea[data-setting]')) unsent.note(`setting:set:${event.target.dataset.setting}`, event.target.value);
+  if (event.target.matches('input[type=text][data-setting], textarea[data-setting]'))
+    unsent.note(`setting:set:${event.target.dataset.setting}`, event.target.value);
 });
 let saved = '';
-const settle = () => {                               // after a patch: properties follow what the server says
+const settle = () => {
+  // after a patch: properties follow what the server says
   const kept = element.querySelector('[data-kept]');
-  if (kept) document.dispatchEvent(new CustomEvent('velatura:kept', {detail: {of: kept.dataset.of, count: +kept.dataset.kept}}));
-  for (const field of element.querySelectorAll('input[type=radio], input[type=checkbox]')) field.checked = field.hasAttribute('checked');
+  if (kept)
+    document.dispatchEvent(
+      new CustomEvent('velatura:kept', {detail: {of: kept.dataset.of, count: +kept.dataset.kept}}),
+    );
+  for (const field of element.querySelectorAll('input[type=radio], input[type=checkbox]'))
+    field.checked = field.hasAttribute('checked');
   for (const field of element.querySelectorAll('select')) field.value = field.dataset.known;
   for (const field of element.querySelectorAll('input[type=text][value], textarea[value]'))
-    if (field !== document.activeElement && !unsent.has(`setting:set:${field.dataset.setting}`) && field.value !== field.getAttribute('value')) field.value = field.getAttribute('value');
+    if (
+      field !== document.activeElement &&
+      !unsent.has(`setting:set:${field.dataset.setting}`) &&
+      field.value !== field.getAttribute('value')
+    )
+      field.value = field.getAttribute('value');
   search();
   const file = element.querySelector('template[data-save]');
   if (!file || file.dataset.key === saved) return;

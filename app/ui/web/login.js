@@ -1,12 +1,19 @@
-const form = document.querySelector('form'), say = form.querySelector('[role=alert]'), button = form.querySelector('button');
+const form = document.querySelector('form'),
+  say = form.querySelector('[role=alert]'),
+  button = form.querySelector('button');
 form.addEventListener('submit', async event => {
   event.preventDefault();
   button.disabled = true;
   try {
     const answer = await fetch('login', {method: 'POST', body: new URLSearchParams(new FormData(form))});
-    if (answer.ok) { location.reload(); return; }
+    if (answer.ok) {
+      location.reload();
+      return;
+    }
     say.textContent = await answer.text();
-  } catch { say.textContent = NO_ANSWER; }
+  } catch {
+    say.textContent = NO_ANSWER;
+  }
   button.disabled = false;
   form.password.select();
 });
