@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache, partial
 
 import anyio
@@ -18,10 +17,8 @@ from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
 from app.ui.middleware.routes import API, LOOK
 from app.ui.middleware.visitor import YEAR, cookie, cookies_of
-from app.ui.web.assets import read_scripts
 from app.ui.web.authenticator import Authenticator
 from app.ui.web.document import bare_page
-from app.ui.web.html import text
 from app.ui.web.refusals import NO_STORE, refusal
 
 LOGIN, DEVICE = "velatura-login", "velatura-device"
@@ -96,16 +93,10 @@ def address_of(scope: Scope) -> str:
 @cache
 def login_page() -> str:
     """The whole document: a form that stays on the page and says in words what was wrong."""
-    field = '<label for="{0}">{1}</label><input id="{0}" name="{0}" type="{2}" autocomplete="{3}" required>'
-    name = field.format("username", text(words.LOGIN_NAME), "text", "username")
-    password = field.format("password", text(words.LOGIN_PASSWORD), "password", "current-password")
-    script = read_scripts("web/login.js").replace("NO_ANSWER", json.dumps(words.NO_ANSWER))
-    form = f'<form>{name}{password}<p role="alert"></p><button>{text(words.LOGIN_GO)}</button></form>'
-    return bare_page(words.LOGIN_TITLE, f"{form}<script>{script}</script>")
+    return bare_page("web/login.html")
 
 
 @cache
 def logout_page() -> str:
     """The whole document: one button."""
-    form = f'<form method="post" action="logout"><button>{text(words.LOG_OUT)}</button></form>'
-    return bare_page(words.LOG_OUT, f"<p>{text(words.LOG_OUT_LEAD)}</p>{form}")
+    return bare_page("web/logout.html")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.ui.components import text as words
 from app.ui.middleware.headers import PageResponse
 from app.ui.web.document import bare_page
-from app.ui.web.html import text
 
 
 class NotFoundMiddleware:
@@ -36,8 +34,7 @@ class NotFoundMiddleware:
 
 def not_found_page(path: str) -> str:
     """The whole document, whose links lead from `path` back to the studio."""
-    lead = f'<p>{text(words.NOTHING_HERE_LEAD)}</p><a class="go" href="./">{text(words.TO_TRAIN)}</a>'
-    return bare_page(words.NOTHING_HERE.rstrip("."), lead, "../" * (path.count("/") - 1) or "./")
+    return bare_page("web/not_found.html", "../" * (path.count("/") - 1) or "./")
 
 
 def is_visit(scope: Scope) -> bool:

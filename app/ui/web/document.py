@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from markupsafe import Markup
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.ui.components import text as words
-from app.ui.web.html import MARK, text
+from app.ui.web.templates import render
 
-FONTS = (("IBM Plex Sans", 400, "IBMPlexSans-Regular"), ("IBM Plex Sans", 700, "IBMPlexSans-Bold"))
-MONO = ("IBM Plex Mono", 400, "IBMPlexMono-Regular")
-# The choice is applied before the first paint; Gradio's own class on the body is kept equal to it by shell.js.
-THEME = (
-    "<script>(()=>{const r=document.documentElement;let t=null;try{t=localStorage.getItem('velatura-theme')}catch{}"
-    "r.dataset.theme=t||(matchMedia('(prefers-color-scheme: dark)').matches?'dark':'light')})()</script>"
+
+@dataclass(frozen=True)
+class FontFace:
+    """A font of `static/fonts`; one that is needed on every page is loaded before the sheets ask for it."""
+
+    family: str
+    weight: int
+    file: str
+    preload: bool = True
+
+
+FACES = (
+    FontFace("IBM Plex Sans", 400, "IBMPlexSans-Regular"),
+    FontFace("IBM Plex Sans", 700, "IBMPlexSans-Bold"),
+    FontFace("IBM Plex Mono", 400, "IBMPlexMono-Regular", preload=False),
 )
 
 
-def _face(family: str, weight: int, file: str) -> str:
-    source = f"url('./look/fonts/{file}.woff2') format('woff2')"
-    return f"@font-face{{font-family:'{family}';font-weight:{weight};font-display:swap;src:{source}}}"
+def opening() -> Markup:
+    """The lines that are put at the start of a page's head."""
+    return render("web/opening.html", faces=FACES)
 
 
-def opening() -> str:
-    """The lines that are put at the start of a page's head, and of the login page's."""
-    preloads = "".join(
-        f'<link rel="preload" href="./look/fonts/{file}.woff2" as="font" type="font/woff2" crossorigin>'
-        for _, _, file in FONTS
-    )
-    faces = "".join(_face(*font) for font in (*FONTS, MONO))
-    return (
-        f'{THEME}<link rel="icon" href="./look/icon.svg" type="image/svg+xml">{preloads}'
-        f'<style>{faces}</style><link rel="stylesheet" href="./look/tokens.css">'
-    )
-
-
-def bare_page(title: str, content: str, base: str = "./") -> str:
+def bare_page(template: str, base: str = "./") -> Markup:
     """A whole document of ours with one card on it; `base` leads from its address to the studio's."""
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><base href="{text(base)}">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{text(title)} · {words.PRODUCT}'
-        f'</title>{opening()}<link rel="stylesheet" href="./look/web/bare.css"></head><body><main>'
-        f'<div class="brand">{MARK}<b>{words.PRODUCT}</b></div><h1>{text(title)}</h1>{content}</main></body></html>'
-    )
+    return render(template, base=base, faces=FACES)
 
 
 class Opening:

@@ -12,7 +12,7 @@ form.addEventListener('submit', async event => {
     }
     say.textContent = await answer.text();
   } catch {
-    say.textContent = NO_ANSWER;
+    say.textContent = form.dataset.noAnswer;
   }
   button.disabled = false;
   form.password.select();

@@ -17,6 +17,7 @@ from jinja2.lexer import Token, TokenStream
 from markupsafe import Markup
 
 from app import units
+from app.ui.web.assets import read_scripts
 from app.ui.web.html import file_address
 from app.ui.web.icons import ICONS, MARK
 
@@ -41,12 +42,17 @@ def environment() -> Environment:
     made = PageEnvironment(
         loader=FileSystemLoader(ROOT), autoescape=True, undefined=StrictUndefined, extensions=[JoinLines]
     )
-    made.globals |= {"icons": ICONS, "mark": MARK, "url": file_address}
+    made.globals |= {"icons": ICONS, "mark": MARK, "script": script, "url": file_address}
     made.filters |= {
         name: getattr(units, name)
         for name in ("counted", "day", "ordinal", "readable_size", "readable_speed", "readable_time")
     }
     return made
+
+
+def script(name: str) -> Markup:
+    """A script of ours as it stands between `<script>` and its end."""
+    return Markup(read_scripts(name))
 
 
 class PageEnvironment(Environment):
