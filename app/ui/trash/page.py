@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.jobs.permissions import Actor
 from app.jobs.trash.trash import Trash, TrashItem
 from app.studio.queue import Queue
 from app.studio.services import Services
-from app.ui.components.dialogs import dialog
+from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, digest, said
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH_IN_TURN, build_shell, island
+from app.ui.runs import text as run_words
 from app.ui.runs.actions import undo
-from app.ui.runs.text import TITLE as RUNS
-from app.ui.runs.text import TO_THE_RUNS, by
 from app.ui.trash import text as words
-from app.ui.web.html import banner, button, empty_page, heading, text
+from app.ui.web.templates import render
 from app.units import counted, day, readable_size
 from trainers.errors import VelaturaError
 
@@ -45,8 +46,7 @@ class TrashPage:
         self.queue = queue
         self.notice = patched(elem_id="trash-notice")
         self.list = patched("components/menus.js", elem_id="trash")
-        keep = (words.KEEP, words.DELETE)
-        island(None, "components/dialogs.js", dialog("empty", words.EMPTY_TITLE, "", "", keep, danger=True))
+        island(None, "components/dialogs.js", render("trash/dialogs.html"))
         self.seen = gr.Textbox("", visible=False)
         self.timer = gr.Timer(EVERY)
         self.everything = [self.notice, self.list, self.seen]
@@ -82,36 +82,31 @@ def trash_link(queue: Queue, actor: Actor) -> str:
     items = Trash(queue.store).items(actor)
     if not items:
         return ""
-    said_of_it = words.HOLDS.format(counted(len(items), "item"), readable_size(sum(item.size for item in items)))
-    return f'<p class="to-trash"><a href="trash">{text(said_of_it)}</a></p>'
+    return str(render("trash/link.html", count=len(items), size=sum(item.size for item in items)))
 
 
-def _listing(items: list[TrashItem], actor: Actor) -> str:
-    if not items:
-        title, lead = words.EMPTY
-        return empty_page(title, lead, TO_THE_RUNS, "runs")
-    size = readable_size(sum(item.size for item in items))
-    note = words.EMPTY_TEXT.format(f"{counted(len(items), 'item')} ({size})")
-    rows = "".join(_row(item, actor) for item in items)
-    back = f'<a class="back" href="runs">{text(RUNS)}</a>'
-    return (
-        f'{back}{heading(words.TITLE, words.LEAD)}<section class="also thrown"><ul>{rows}</ul></section>'
-        f'<div class="acts">{button(f"{words.EMPTY_NOW} ({size})", "empty", note=note)}</div>'
-    )
+@dataclass(frozen=True)
+class Row:
+    """One item as the list shows it."""
+
+    id: str
+    name: str
+    facts: tuple[str, ...]
 
 
-def _row(item: TrashItem, actor: Actor) -> str:
+def _listing(items: list[TrashItem], actor: Actor) -> Markup:
+    rows = [_row(item, actor) for item in items]
+    return render("trash/list.html", rows=rows, size=sum(item.size for item in items), runs=run_words)
+
+
+def _row(item: TrashItem, actor: Actor) -> Row:
     days = max(1, round((item.expires - time.time()) / 86_400))
     when = words.WHEN.get(item.kind, words.DELETED)
     facts = (
         words.KINDS.get(item.kind, item.kind),
-        by(item.owner, actor) if item.owner != actor.name else "",
+        run_words.by(item.owner, actor) if item.owner != actor.name else "",
         when.format(day(item.deleted, time.time())),
         words.LEFT.format(counted(days, "day")),
         readable_size(item.size),
     )
-    return (
-        f'<li data-key="{item.id}"><div><span>{text(item.name)}</span>'
-        f"<small>{text(' · '.join(filter(None, facts)))}</small></div>"
-        f"{button(words.RESTORE, 'restore', item.id, label=words.RESTORE_IT.format(item.name))}</li>"
-    )
+    return Row(item.id, item.name, tuple(filter(None, facts)))

@@ -1,0 +1,40 @@
+"""What pages offer to press, as data, and the line that says what has become of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from app.ui.web.templates import macro
+
+
+@dataclass(frozen=True)
+class Button:
+    """Asks the server for something."""
+
+    label: str
+    do: str
+    """What is asked for."""
+    about: str = ""
+    """The id of what it is asked for with."""
+    kind: str = "quiet"
+    """Its class: `go` is filled, `small` is a link in a line."""
+    note: str = ""
+    """What is lost by it, which is said before."""
+    name: str = ""
+    """Its whole name, where several buttons of a page have the same label."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Leads to another page."""
+
+    label: str
+    href: str
+    kind: str = "quiet"
+
+
+def banner(message: str, *controls: Button | Link, kind: str = "info", details: str = "") -> Markup:
+    """A line across the page with what can be done about it; `details` can be unfolded."""
+    return macro("banner", message, kind, controls, details)
