@@ -40,7 +40,7 @@ CIRCLES: dict[str, set[str]] = {
     "app.jobs.store": {"app.jobs.database"},
     "app.jobs.dispatcher": {"app.jobs.trash"},
     "app.ui.components": {"app.ui.middleware", "app.ui.runs", "app.ui.styles"},
-    "app.ui.runs": {"app.ui.trash", "app.ui.train"},
+    "app.ui.runs": {"app.ui.trash"},
     "app.ui.web": {"app.ui.components", "app.ui.middleware"},
     "trainers.formats": {"trainers.composition", "trainers.training"},
     "trainers.formats.on_base": {"trainers.formats.clients"},

@@ -35,6 +35,19 @@ class Link:
     kind: str = "quiet"
 
 
-def banner(message: str, *controls: Button | Link, kind: str = "info", details: str = "") -> Markup:
+@dataclass(frozen=True)
+class Fetch:
+    """Has a file made and saved."""
+
+    label: str
+    fetch: str
+    """Which file."""
+    kind: str = "quiet"
+
+
+Control = Button | Link | Fetch
+
+
+def banner(message: str, *controls: Control, kind: str = "info", details: str = "") -> Markup:
     """A line across the page with what can be done about it; `details` can be unfolded."""
     return macro("banner", message, kind, controls, details)

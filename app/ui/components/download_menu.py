@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -10,39 +11,51 @@ from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, HUGE, StyleLibrary
 from app.ui.components.events import number, said
 from app.ui.styles import text as words
-from app.ui.web.html import file_address, text
+from app.ui.web.assets import file_address
 from app.units import readable_size
 from trainers.errors import VelaturaError
 
+LABEL = words.DOWNLOAD
+"""What the menu is called."""
 
-def download_menu(library: StyleLibrary, item: StyleEntry) -> str:
-    """The menu *Download* of a style."""
+
+@dataclass(frozen=True)
+class Offer:
+    """One file in which a style may be had, or may not."""
+
+    label: str
+    told: str
+    """What it is, or why it is not to be had."""
+    fetch: str = ""
+    """What is asked for with it; empty where it is not to be had."""
+
+
+def find_offers(library: StyleLibrary, item: StyleEntry) -> tuple[Offer, ...]:
+    """What the menu *Download* of a style offers."""
     told = words.TOOLS_SAID.format(readable_size(item.size))
     if item.partly and not item.starter:
         told = words.PARTLY.format(told, ", ".join(item.partly))
-    found = [_choice(item, "safetensors", who_reads(item), told)]
-    try:
-        file = library.for_diffusers(item)
-        told = words.MADE_WHEN_ASKED if file is None else words.TOOLS_SAID.format(readable_size(file.stat().st_size))
-        told = words.SAME_FILE if file == item.path else told
-        found.append(_choice(item, "diffusers", words.FOR_DIFFUSERS, told))
-    except (FileNotFoundError, VelaturaError):  # there can be none, or it was deleted in this moment
-        reason = text(words.NOT_POSSIBLE.format(item.not_plain or HUGE))
-        found.append(f'<p class="not-to-be-had"><b>{text(words.FOR_DIFFUSERS)}</b><small>{reason}</small></p>')
+    found = [Offer(who_reads(item), told, f"safetensors {item.id}"), _for_diffusers(library, item)]
     packed = library.peft_of(item)
     if packed is not None:
         size = sum(file.stat().st_size for file in packed.iterdir())
-        found.append(_choice(item, "peft", words.FOR_PEFT, words.PEFT_SAID.format(readable_size(size))))
+        found.append(Offer(words.FOR_PEFT, words.PEFT_SAID.format(readable_size(size)), f"peft {item.id}"))
     beside = library.word_of(item)
     if beside is not None:
         told = words.WORD_SAID.format(readable_size(beside.stat().st_size))
-        found.append(_choice(item, "embedding", words.THE_WORD, told))
+        found.append(Offer(words.THE_WORD, told, f"embedding {item.id}"))
     if item.run:
-        found.append(_choice(item, "toml", words.SETTINGS, words.TOML_SAID))
-    return (
-        f'<details class="more offers-of" data-keep><summary class="quiet">{text(words.DOWNLOAD)}</summary>'
-        f'<div class="menu">{"".join(found)}</div></details>'
-    )
+        found.append(Offer(words.SETTINGS, words.TOML_SAID, f"toml {item.id}"))
+    return tuple(found)
+
+
+def _for_diffusers(library: StyleLibrary, item: StyleEntry) -> Offer:
+    try:
+        file = library.for_diffusers(item)
+        told = words.MADE_WHEN_ASKED if file is None else words.TOOLS_SAID.format(readable_size(file.stat().st_size))
+    except (FileNotFoundError, VelaturaError):  # there can be none, or it was deleted in this moment
+        return Offer(words.FOR_DIFFUSERS, words.NOT_POSSIBLE.format(item.not_plain or HUGE))
+    return Offer(words.FOR_DIFFUSERS, words.SAME_FILE if file == item.path else told, f"diffusers {item.id}")
 
 
 def who_reads(item: StyleEntry) -> str:
@@ -66,10 +79,3 @@ def make_download(library: StyleLibrary, event: gr.EventData) -> dict[str, Any]:
         raise VelaturaError(GONE)
     place = library.download(item, format)
     return {"address": file_address(place), "name": place.name, "nonce": number(event, "at")}
-
-
-def _choice(item: StyleEntry, format: str, label: str, told: str) -> str:
-    return (
-        f'<button type="button" class="quiet" data-fetch="{format} {text(item.id)}"><span><b>{text(label)}</b>'
-        f"<small>{text(told)}</small></span></button>"
-    )

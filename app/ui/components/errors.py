@@ -8,11 +8,12 @@ from functools import wraps
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.errors import as_sentence
 from app.ui.components import text as words
+from app.ui.components.controls import Link, banner
 from app.ui.components.shell import block
-from app.ui.web.html import banner, text
 from trainers.errors import VelaturaError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -37,10 +38,10 @@ def with_error_line(handler: Handler, line: gr.HTML) -> Handler:
     return handled
 
 
-def in_a_banner(error: Exception) -> str:
+def in_a_banner(error: Exception) -> Markup:
     """Why something could not be kept, with a way out."""
-    link = f'<a class="small" href="runs">{text(words.DELETE_OLD)}</a>' if _is_full(error) else ""
-    return banner(reason(error), link, kind="problem")
+    ways_out = (Link(words.DELETE_OLD, "runs", "small"),) if _is_full(error) else ()
+    return banner(reason(error), *ways_out, kind="problem")
 
 
 def reason(error: Exception) -> str:

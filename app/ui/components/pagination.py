@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+from markupsafe import Markup
 
 from app.ui.components.events import given_back
 from app.ui.runs import text as words
-from app.ui.web.html import text
+from app.ui.web.templates import macro
 
 
 def choice_of(chosen: str) -> dict[str, Any]:
@@ -20,19 +23,22 @@ def choice_of(chosen: str) -> dict[str, Any]:
     }
 
 
-def pages(page: int, count: int, of_each: int) -> str:
-    """The line below a list that leads to its other pages; empty where there are none."""
+@dataclass(frozen=True)
+class Pages:
+    """Which page of a list is shown, and what the ways to the others are called."""
+
+    page: int
+    last: int
+    newer: str
+    older: str
+
+
+def pages(page: int, count: int, of_each: int) -> Pages | None:
+    """The ways to the other pages of a list; None where there are none."""
     last = -(-count // of_each)
-    if last <= 1:
-        return ""
-    newer = f'<button type="button" class="quiet" data-page="{page - 1}">{words.NEWER}</button>' if page > 1 else ""
-    older = f'<button type="button" class="quiet" data-page="{page + 1}">{words.OLDER}</button>' if page < last else ""
-    return f'<div class="pages">{newer}<span>{page} of {last}</span>{older}</div>'
+    return Pages(page, last, words.NEWER, words.OLDER) if last > 1 else None
 
 
-def search_field(identifier: str) -> str:
+def search_field(identifier: str) -> Markup:
     """The field in which a list is searched."""
-    return (
-        f'<div class="field"><label for="{identifier}">{text(words.SEARCH)}</label>'
-        f'<input id="{identifier}" type="text" maxlength="80" autocomplete="off"></div>'
-    )
+    return macro("search_field", identifier, words.SEARCH)

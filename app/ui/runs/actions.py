@@ -18,16 +18,18 @@ from app.jobs.views import View
 from app.studio.queue import SMALL_JOB, Queue
 from app.studio.runs import failures
 from app.studio.runs.failures import HALF, LOW
+from app.ui.components.controls import Button, Control, Link, banner
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import said
 from app.ui.runs import text as words
-from app.ui.web.html import banner, button, text
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
 LOSING = (State.TRAINING, State.SAMPLING, State.STOPPING, State.HANGING)
 """States in which cancelling loses what was not saved."""
 UNDO = "undo"
+RESTARTS = ("retry", HALF, LOW)
+"""What begins a run anew."""
 REPAIR = "repair-queue"
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
 
@@ -42,16 +44,16 @@ class Answer:
     """Whether the run is no more."""
 
 
-def buttons(view: View, actor: Actor, first: str = "quiet") -> list[str]:
-    """The buttons that fit a run's state and whoever looks at it; `first` is how the first one looks."""
-    found: list[str] = []
+def find_controls(view: View, actor: Actor, first: str = "quiet") -> list[Control]:
+    """The controls that fit a run's state and whoever looks at it; `first` is how the first one looks."""
+    found: list[Control] = []
     name = view.job.name if view.job.kind == TRAIN else f"{SMALL_JOB}{view.job.id}"
     for what in _wanted(view, actor):
         label, kind = _label(view, what), "quiet" if found else first
         if what == "clone":  # which begins where settings are chosen
-            found.append(f'<a class="{kind}" href="./?{urlencode({"clone": name})}">{text(label)}</a>')
+            found.append(Link(label, f"./?{urlencode({'clone': name})}", kind))
         else:
-            found.append(button(label, what, name, kind, note=_note(view, what)))
+            found.append(Button(label, what, name, kind, note=_note(view, what)))
     return found
 
 
@@ -82,7 +84,7 @@ def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Act
         if steps <= done:
             raise VelaturaError(words.MORE_STEPS.format(done))
         actions.resume(store, number, steps, actor=actor)
-    elif what in ("retry", HALF, LOW):
+    elif what in RESTARTS:
         view = queue.watcher.view(number)
         actions.retry(store, number, failures.changes(what, view), actor=actor)
         before = Trash(store).restarted(number)
@@ -103,7 +105,7 @@ def _repair(queue: Queue, actor: Actor) -> Answer:
 
 def undoable(said: str, item: TrashItem | None) -> str:
     """A line that says what was done, with the way back where there is one."""
-    return banner(said, button(words.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
+    return banner(said, Button(words.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
 
 
 def undo(queue: Queue, item: str, actor: Actor, instead: bool = True) -> str:
@@ -123,7 +125,7 @@ def _note(view: View, what: str) -> str:
     said = view.summary
     if view.job.kind != TRAIN:
         return ""
-    if what in ("retry", HALF, LOW):
+    if what in RESTARTS:
         return words.RESTART_NOTE if has_learned(Run(view.job.folder)) else ""
     if what != "cancel" or not said.step or view.state not in LOSING:
         return ""

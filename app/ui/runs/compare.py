@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.studio.runs.samples import find_samples
 from app.studio.services import Services
 from app.studio.settings.differences import read_settings
-from app.ui.components.download_menu import make_download
+from app.ui.components.controls import banner
+from app.ui.components.download_menu import LABEL, make_download
 from app.ui.components.events import digest
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.runs import compare_text as words
 from app.ui.runs import text
-from app.ui.runs.compare_view import FEWEST, MOST, Side, compared
-from app.ui.web.html import banner, empty_page
+from app.ui.runs.compare_view import FEWEST, MOST, Side, read_comparison
+from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
 SOON = 2
@@ -76,11 +78,11 @@ class ComparisonPage:
             return {self.notice: banner(text.NO_FILE.format(error), kind="problem")}
 
     # ---------------------------------------------------------------- within
-    def _sheet(self, names: list[str], views: list[View]) -> str:
+    def _sheet(self, names: list[str], views: list[View]) -> Markup:
         lost = ", ".join(name for name in names if name not in {view.job.name for view in views})
         if len(views) < FEWEST:
             title, lead = words.NOT_THERE if lost else words.ONE if views else words.EMPTY
-            return empty_page(title, lead.format(lost or ", ".join(names)), text.TO_THE_RUNS, "runs")
+            return macro("empty_page", title, lead.format(lost or ", ".join(names)), text.TO_THE_RUNS, "runs")
         said = [words.MISSING.format(lost)] if lost else []
         said += [words.TOO_MANY] if len(views) > MOST else []
         items = {item.run: item for item in self.library.entries() if item.run}
@@ -95,4 +97,4 @@ class ComparisonPage:
             )
             for view in views[:MOST]
         ]
-        return compared(sides, self.library, said)
+        return render("runs/compare.html", it=read_comparison(sides, self.library, said), runs=text, download=LABEL)

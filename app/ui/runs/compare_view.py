@@ -1,28 +1,28 @@
-"""Runs side by side as HTML: their heads, their last samples, the settings in which they differ, and their losses."""
+"""Runs side by side as data: their heads, their last samples, the settings in which they differ, and their losses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.jobs.losses import Curve
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.states import State
 from app.jobs.views import View
 from app.studio.base_models import base_name
 from app.studio.runs.samples import Sample, by_words, newest_whole
-from app.studio.settings.differences import ABSENT, find_differences, setting
+from app.studio.settings.differences import ABSENT, Difference, find_differences, setting
 from app.studio.settings.fields import Field
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
-from app.ui.components.download_menu import download_menu
+from app.ui.components.download_menu import Offer, find_offers
 from app.ui.runs import compare_text as words
 from app.ui.runs import run_view
 from app.ui.runs import text as run_words
-from app.ui.runs.curve import draw_together, line_mark
-from app.ui.runs.samples_view import sample_button
-from app.ui.web.html import banner, text, wide_table
+from app.ui.runs.curve import Together, draw_together
+from app.ui.runs.samples_view import Row, read_sample
 
 FEWEST, MOST = 2, 4
 """How many runs stand side by side."""
@@ -55,15 +55,53 @@ class Side:
         return by_words(self.view, self.last)
 
 
-def compared(sides: Sequence[Side], library: StyleLibrary, said: Sequence[str]) -> str:
+@dataclass(frozen=True)
+class Heading:
+    """One of the runs as the page shows it."""
+
+    place: int
+    """From the left, the first being 1."""
+    name: str
+    state: State
+    kind: str
+    facts: tuple[tuple[str, str], ...]
+    offers: tuple[Offer, ...]
+    drawn_at: str
+    """When its newest samples were drawn."""
+    has_settings: bool
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting in which the runs differ."""
+
+    title: str
+    key: str
+    values: tuple[str, ...]
+    """As each run has it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole page."""
+
+    notes: tuple[str, ...]
+    heads: tuple[Heading, ...]
+    rows: tuple[Row, ...]
+    """The newest samples by their words; empty where nothing is drawn."""
+    differences: tuple[Setting, ...]
+    losses: Together | None
+
+
+def read_comparison(sides: Sequence[Side], library: StyleLibrary, said: Sequence[str]) -> Comparison:
     """The whole page; `said` is what there is to say about the runs that were asked for."""
-    notes = "".join(banner(" ".join(each)) for each in (said, _cautions(sides)) if each)
-    return (
-        f'<div class="title" data-title="{text(words.TITLE)}"><div><a class="back" href="runs">{text(run_words.TITLE)}'
-        f"</a><h1>{text(words.TITLE)}</h1></div></div>"
-        f'<div class="notes-above">{notes}</div>'
-        f'<ul class="heads">{"".join(_head(place, side, library) for place, side in enumerate(sides, 1))}</ul>'
-        f'<div class="beside of{len(sides)}">{_pictures(sides)}{_differences(sides)}{_losses(sides)}</div>'
+    read = [side.settings for side in sides if side.settings]
+    return Comparison(
+        tuple(" ".join(each) for each in (said, _cautions(sides)) if each),
+        tuple(_heading(place, side, library) for place, side in enumerate(sides, 1)),
+        tuple(_rows(sides)),
+        tuple(map(_setting, find_differences(read))) if read else (),
+        draw_together([(side.name, side.curve) for side in sides]),
     )
 
 
@@ -80,71 +118,30 @@ def _cautions(sides: Sequence[Side]) -> list[str]:
     return found
 
 
-def _head(place: int, side: Side, library: StyleLibrary) -> str:
+def _heading(place: int, side: Side, library: StyleLibrary) -> Heading:
     view = side.view
-    download = download_menu(library, side.item) if side.item is not None else ""
-    return (
-        f'<li data-key="{text(side.name)}"><div class="whose">{line_mark(place)}<h2>'
-        f'<a href="run?id={text(side.name)}">{text(side.name)}</a></h2></div>{run_view.chip(view.state)}'
-        f"<p>{text(run_view.kind(view, MACHINE_OWNER))}</p>{run_view.facts(view)}"
-        f'<div class="acts">{download}</div></li>'
+    return Heading(
+        place,
+        side.name,
+        view.state,
+        run_view.kind(view, MACHINE_OWNER),
+        run_view.facts(view),
+        find_offers(library, side.item) if side.item is not None else (),
+        _when(side),
+        bool(side.settings),
     )
 
 
-def _pictures(sides: Sequence[Side]) -> str:
-    if not any(side.last for side in sides):
-        return _section(run_words.SAMPLES, "pictures", f'<p class="hint">{text(words.NO_PICTURES)}</p>')
+def _rows(sides: Sequence[Side]) -> Iterator[Row]:
     drawn = [side.rows() for side in sides]
-    rows = dict.fromkeys(row for each in drawn for row in each)
-    heads = "".join(
-        f'<th scope="col">{_whose(place, side)}<small>{text(_when(side))}</small></th>'
-        for place, side in enumerate(sides, 1)
-    )
-    body = "".join(
-        f'<tr><th scope="row">{text(row[0])}</th>'
-        + "".join(_cell(side, each.get(row), row[0]) for side, each in zip(sides, drawn, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    table = wide_table(run_words.SAMPLES, "grid", f"<tr><td></td>{heads}</tr>{body}")
-    return _section(run_words.SAMPLES, "pictures", f'<p class="hint">{text(words.LEAD)}</p>{table}')
+    for words_of in dict.fromkeys(row for each in drawn for row in each):
+        found = zip(sides, (each.get(words_of) for each in drawn), strict=True)
+        buttons = (read_sample(it, side.name, side.public) if it is not None else None for side, it in found)
+        yield Row(words_of[0], tuple(buttons))
 
 
-def _whose(place: int, side: Side) -> str:
-    return f'{line_mark(place)}<span class="name" title="{text(side.name)}">{text(side.name)}</span>'
-
-
-def _when(side: Side) -> str:
-    if not side.last:
-        return words.NOTHING_DRAWN
-    first = side.last[0]
-    return words.AT_STEP.format(first.step) if first.step or first.file else words.BEFORE_TRAINING
-
-
-def _cell(side: Side, sample: Sample | None, prompt: str) -> str:
-    return f"<td>{sample_button(sample, side.name, prompt, side.public) if sample is not None else ''}</td>"
-
-
-def _differences(sides: Sequence[Side]) -> str:
-    read = [side for side in sides if side.settings]
-    unread = "".join(
-        f'<p class="hint">{text(words.NOT_READ.format(side.name))}</p>' for side in sides if not side.settings
-    )
-    found = find_differences([side.settings for side in read]) if read else []
-    if not found:
-        same = "" if unread else f'<p class="hint">{text(words.ALL_THE_SAME)}</p>'
-        return _section(words.DIFFERENCES, "differing", unread + same)
-    heads = "".join(
-        f'<th scope="col">{_whose(place, side)}</th>' for place, side in enumerate(sides, 1) if side.settings
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{text(one.field.title)} <code>{text(one.field.key).replace(".", ".<wbr>")}</code></th>'
-        f"{''.join(f'<td>{text(_value(one.field, value))}</td>' for value in one.values)}</tr>"
-        for one in found
-    )
-    head = f'<tr><th scope="col">{text(words.SETTING)}</th>{heads}</tr>'
-    table = wide_table(words.DIFFERENCES, "settings-table", head + rows)
-    return _section(words.DIFFERENCES, "differing", unread + table)
+def _setting(one: Difference) -> Setting:
+    return Setting(one.field.title, one.field.key, tuple(_value(one.field, value) for value in one.values))
 
 
 def _value(field: Field, value: Any) -> str:
@@ -156,11 +153,8 @@ def _value(field: Field, value: Any) -> str:
     return run_words.method(str(value)) if field.key == "method.name" else field.show(value) or words.NOTHING
 
 
-def _losses(sides: Sequence[Side]) -> str:
-    drawn = draw_together([(side.name, side.curve) for side in sides])
-    hint = words.LOSS_HINT if drawn else words.NO_LOSS
-    return _section(run_words.LOSS, "learning", f'{drawn}<p class="hint">{text(hint)}</p>')
-
-
-def _section(title: str, kind: str, body: str) -> str:
-    return f'<section class="{kind}"><h2>{text(title)}</h2>{body}</section>'
+def _when(side: Side) -> str:
+    if not side.last:
+        return words.NOTHING_DRAWN
+    first = side.last[0]
+    return words.AT_STEP.format(first.step) if first.step or first.file else words.BEFORE_TRAINING

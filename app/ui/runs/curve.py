@@ -1,61 +1,100 @@
-"""The loss of a run over its steps, drawn as SVG."""
+"""The loss of a run over its steps, as the lines of an SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.jobs.losses import Curve
 from app.ui.runs import text as words
-from app.ui.web.html import text
 
 MOST_POINTS = 240
 WIDTH, HEIGHT = 1000, 200
+"""The frame of a figure, as `macros.html` draws it."""
 MARGIN = 0.08
 Points = list[tuple[float, float]]
 
 
-def draw_losses(curve: Curve, steps: int) -> str:
-    """Loss and learning rate as figures with the numbers of now, empty before there are two steps.
+@dataclass(frozen=True)
+class Line:
+    """One line of a figure."""
+
+    kind: str
+    points: str
+    """As SVG has them: `x,y x,y …` within the frame."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Lines over the steps of a run."""
+
+    kind: str
+    title: str
+    now: str
+    """The numbers at the last step."""
+    lines: tuple[Line, ...]
+    shows_now: bool = True
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """How a run has learned."""
+
+    loss: Figure
+    rate: Figure
+
+
+@dataclass(frozen=True)
+class Named:
+    """One run of several in a figure: its mark, its name and its loss now."""
+
+    place: int
+    name: str
+    now: str
+
+
+@dataclass(frozen=True)
+class Together:
+    """The losses of several runs in one figure."""
+
+    figure: Figure
+    legend: tuple[Named, ...]
+
+
+def draw_losses(curve: Curve, steps: int) -> LossCurve | None:
+    """Loss and learning rate with the numbers of now, None before there are two steps.
 
     `steps` is the whole width.
     """
     if len(curve.steps) < 2:
-        return ""
+        return None
     smooth, width = curve.smoothed, max(steps, curve.steps[-1])
     raw = thinned(curve.steps, curve.losses)
     low, high = _range([y for _, y in raw])
-    lines = _line("raw", raw, width, low, high) + _line("smooth", thinned(curve.steps, smooth), width, low, high)
+    lines = (
+        _line("raw", raw, width, low, high),
+        _line("smooth", thinned(curve.steps, smooth), width, low, high),
+    )
     rate = _line("smooth", thinned(curve.steps, curve.rates), width, 0.0, max(curve.rates) * (1 + MARGIN) or 1.0)
-    return (
-        f"{_figure('loss', words.LOSS, f'{smooth[-1]:.4f}', lines)}"
-        f'<details class="fold-in" data-keep><summary>{text(words.RATE)}</summary>'
-        f"{_figure('rate', words.RATE, f'{curve.rates[-1]:.3g}', rate)}</details>"
+    return LossCurve(
+        Figure("loss", words.LOSS, f"{smooth[-1]:.4f}", lines),
+        Figure("rate", words.RATE, f"{curve.rates[-1]:.3g}", (rate,)),
     )
 
 
-def draw_together(runs: Sequence[tuple[str, Curve]]) -> str:
-    """The smoothed losses of several runs as one figure, each with its mark and name; empty where there are none."""
+def draw_together(runs: Sequence[tuple[str, Curve]]) -> Together | None:
+    """The smoothed losses of several runs, each with its mark and name; None where there are none."""
     lines = [(place, name, curve.steps, curve.smoothed) for place, (name, curve) in enumerate(runs, 1)]
     lines = [line for line in lines if len(line[2]) > 1]
     if not lines:
-        return ""
+        return None
     thin = {place: thinned(xs, ys) for place, _, xs, ys in lines}
     width = max(xs[-1] for _, _, xs, _ in lines)
     low, high = _range([y for points in thin.values() for _, y in points])
-    drawn = "".join(_line(f"smooth line-{place}", points, width, low, high) for place, points in thin.items())
-    now = {name: f"{ys[-1]:.4f}" for _, name, _, ys in lines}
-    legend = "".join(
-        f"<li>{line_mark(place)}<span>{text(name)}</span><b>{text(now[name])}</b></li>" for place, name, _, _ in lines
-    )
-    said = ", ".join(f"{name} {loss}" for name, loss in now.items())
-    return f'{_figure("loss", words.LOSS, said, drawn, False)}<ul class="legend">{legend}</ul>'
-
-
-def line_mark(place: int) -> str:
-    """A piece of the line of the run that stands at a place, the first being 1."""
-    return (
-        f'<svg class="line-mark" viewBox="0 0 28 12" aria-hidden="true"><path class="line-{place}" d="M1 6H27"/></svg>'
-    )
+    drawn = tuple(_line(f"smooth line-{place}", points, width, low, high) for place, points in thin.items())
+    legend = tuple(Named(place, name, f"{ys[-1]:.4f}") for place, name, _, ys in lines)
+    said = ", ".join(f"{each.name} {each.now}" for each in legend)
+    return Together(Figure("loss", words.LOSS, said, drawn, shows_now=False), legend)
 
 
 def thinned(xs: Sequence[int], ys: Sequence[float]) -> Points:
@@ -73,19 +112,9 @@ def _range(ys: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _line(kind: str, points: Points, width: float, low: float, high: float) -> str:
+def _line(kind: str, points: Points, width: float, low: float, high: float) -> Line:
     def place(x: float, y: float) -> str:
         up = min(1.0, max(0.0, (y - low) / (high - low)))
         return f"{x / width * WIDTH:.0f},{(1 - up) * HEIGHT:.1f}"
 
-    return f'<polyline class="{kind}" points="{" ".join(place(x, y) for x, y in points)}"/>'
-
-
-def _figure(kind: str, title: str, now: str, lines: str, shows_now: bool = True) -> str:
-    quarters = "".join(f"M0 {HEIGHT * k // 4}H{WIDTH}" for k in (1, 2, 3))
-    beside = f"<b>{text(now)}</b>" if shows_now else ""
-    return (
-        f'<figure class="curve {kind}"><figcaption>{text(title)}{beside}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{text(title)}: {text(now)}"><path d="{quarters}"/>{lines}</svg></figure>'
-    )
+    return Line(kind, " ".join(place(x, y) for x, y in points))

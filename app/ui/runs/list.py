@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.errors import as_sentence
 from app.jobs.database.migrations import DamagedQueueError
@@ -15,22 +17,22 @@ from app.jobs.permissions import Actor
 from app.jobs.small_jobs import ESTIMATE, read_table
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
-from app.studio.queue import Queue, share
+from app.studio.queue import Queue, Seen, share
 from app.studio.runs import samples
 from app.studio.services import Services
 from app.ui.components import text as shared
-from app.ui.components.dialogs import dialogs
+from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, number, said
 from app.ui.components.live import patched
-from app.ui.components.pagination import choice_of, pages, search_field
+from app.ui.components.pagination import choice_of, pages
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.runs import compare_text as comparing
-from app.ui.runs import run_view, samples_view
+from app.ui.runs import run_view
 from app.ui.runs import text as words
-from app.ui.runs.actions import REPAIR, buttons, perform, undo
+from app.ui.runs.actions import REPAIR, RESTARTS, find_controls, perform, undo
 from app.ui.runs.compare_view import FEWEST, MOST
 from app.ui.trash.page import trash_link
-from app.ui.web.html import MARK, banner, button, empty_page, heading, icon, text
+from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
 A_PAGE = 25
@@ -57,18 +59,18 @@ class RunsPage:
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
-        block(heading(words.TITLE))
+        block(macro("heading", words.TITLE))
         self.notice = patched("components/asks.js", elem_id="runs-notice")
-        self.filter = island(None, "components/filter.js", _filter(), elem_id="runs-filter")
+        self.filter = island(None, "components/filter.js", render("runs/filter.html"), elem_id="runs-filter")
         self.list = patched(
             *("components/menus.js", "runs/reorder.js", "runs/select.js"),
-            below=_ticked(),
+            below=render("runs/select.html", select=comparing),
             elem_id="runs",
             words=comparing.TICKED,
             fewest=FEWEST,
             most=MOST,
         )
-        island(None, "components/dialogs.js", dialogs())
+        island(None, "components/dialogs.js", render("runs/dialogs.html", restarts=RESTARTS))
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.seen = gr.Textbox("", visible=False)
         self.timer = gr.Timer(SOON)
@@ -77,8 +79,7 @@ class RunsPage:
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         found, actor = self.queue.look(), actor_of(request)
-        listed = self._listing(found.runs, found.small, choice_of(chosen), actor)
-        value = _problem(found.problem, actor) + listed + trash_link(self.queue, actor)
+        value = self._listing(found, choice_of(chosen), actor)
         busy = any(view.state not in ENDED for view in found.views)
         digest = sha256(f"{value}{busy}".encode()).hexdigest()[:16]
         if digest == seen:
@@ -106,95 +107,83 @@ class RunsPage:
         return {self.notice: notice} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
-    def _listing(self, views: list[View], small: list[View], choice: dict[str, Any], actor: Actor) -> str:
-        if not views:
-            title, lead = words.NO_RUNS
-            return empty_page(title, lead, shared.FIRST_STYLE, "./") + _also(small, actor)
-        found = [view for view in views if _fits(view, choice, actor)]
-        page = min(choice["page"], max(1, -(-len(found) // A_PAGE)))
-        rows = "".join(self._row(view, actor) for view in found[(page - 1) * A_PAGE : page * A_PAGE])
-        listed = f'<ul class="runs">{rows}</ul>' if rows else f'<p class="hint">{text(words.NONE_SHOWN)}</p>'
-        return listed + pages(page, len(found), A_PAGE) + _also(small, actor)
+    def _listing(self, found: Seen, choice: dict[str, Any], actor: Actor) -> Markup:
+        fitting = [view for view in found.runs if _fits(view, choice, actor)]
+        page = min(choice["page"], max(1, -(-len(fitting) // A_PAGE)))
+        problem, repair = _problem(found.problem, actor)
+        return render(
+            "runs/list.html",
+            problem=problem,
+            repair=repair,
+            any=bool(found.runs),
+            rows=[self._row(view, actor) for view in fitting[(page - 1) * A_PAGE : page * A_PAGE]],
+            pages=pages(page, len(fitting), A_PAGE),
+            small_jobs=[small_job(view, actor) for view in found.small],
+            trash_link=trash_link(self.queue, actor),
+            shared=shared,
+            select=comparing,
+        )
 
-    def _row(self, view: View, actor: Actor) -> str:
-        name = view.job.name
+    def _row(self, view: View, actor: Actor) -> Row:
         sample = samples.newest(view.job.folder)
-        art = f'<span class="blank">{MARK}</span>'
-        if sample is not None:
-            art = (
-                f'<img loading="lazy" src="{text(samples_view.address(sample, self.queue.public(view), True))}" alt="">'
-            )
-        menu = "".join(buttons(view, actor))
-        more = (
-            f'<details class="more" data-keep><summary aria-label="{text(words.MORE.format(name))}">{icon("more")}'
-            f'</summary><div class="menu">{menu}</div></details>'
-        )
-        return (
-            f'<li data-key="{text(name)}">{_grips(view, actor)}<a class="row-link" href="run?id={text(name)}">{art}'
-            f'<span class="who"><b>{text(name)}</b><small>{text(run_view.kind(view, actor))}</small>'
-            f"<small>{text(words.line(view))}</small></span>"
-            f"{run_view.glaze(share(view), words.PROGRESS)}{run_view.chip(view.state)}</a>{more if menu else ''}</li>"
+        return Row(
+            view.job.name,
+            samples.put_sample(sample, self.queue.public(view), True) if sample is not None else None,
+            run_view.kind(view, actor),
+            words.line(view),
+            share(view),
+            view.state,
+            "move" in actor.permitted(view.job.owner, view.actions),
+            tuple(find_controls(view, actor)),
         )
 
 
-def _grips(view: View, actor: Actor) -> str:
-    """What a row is taken by: a box to tick, and in the line a handle to move it."""
-    name, handle = text(view.job.name), ""
-    if "move" in actor.permitted(view.job.owner, view.actions):
-        handle = (
-            f'<button type="button" class="handle" data-about="{name}" '
-            f'aria-label="{text(words.HANDLE.format(view.job.name))}">{icon("grip")}</button>'
-        )
-    return (
-        f'<div class="grips"><label class="tick"><input type="checkbox" data-tick="{name}" '
-        f'aria-label="{text(comparing.TICK.format(view.job.name))}"></label>{handle}</div>'
-    )
+@dataclass(frozen=True)
+class Row:
+    """A run in the list."""
+
+    name: str
+    picture: Path | None
+    """Its newest sample."""
+    kind: str
+    line: str
+    """What there is to say about it."""
+    done: float
+    """0 to 1."""
+    state: State
+    movable: bool
+    """Whether it can be moved in the line by who looks at it."""
+    controls: tuple[Control, ...]
 
 
-def _ticked() -> str:
-    """The bar under the list, once a run is ticked."""
-    return (
-        f'<div class="ticked" role="group" aria-label="{text(comparing.BAR)}" hidden><p role="status"></p>'
-        f'<button type="button" class="quiet">{text(comparing.CLEAR)}</button>'
-        f'<button type="button" class="go">{text(comparing.COMPARE)}</button></div>'
-    )
+@dataclass(frozen=True)
+class SmallJob:
+    """Something else that uses the computer."""
+
+    id: int
+    title: str
+    line: str
+    state: State
+    controls: tuple[Control, ...]
 
 
-def _problem(problem: VelaturaError | None, actor: Actor) -> str:
-    """What is wrong with the queue as a whole, with what can be done about it."""
-    if problem is None:
-        return ""
-    if isinstance(problem, DamagedQueueError):
-        if not actor.owns_machine:
-            return banner(words.ASK_TO_REPAIR, kind="problem")
-        return banner(words.QUEUE_DAMAGED, button(words.REPAIR, REPAIR), kind="problem")
-    return banner(as_sentence(problem), kind="problem")
-
-
-def _also(small: Sequence[View], actor: Actor) -> str:
-    if not small:
-        return ""
-    rows = "".join(
-        f'<li data-key="{view.job.id}"><span>{text(_small(view, actor))}</span>'
-        f"<small>{text(view.line)}</small>{run_view.chip(view.state)}{''.join(buttons(view, actor))}</li>"
-        for view in small
-    )
-    return f'<section class="also"><h2>{text(words.ALSO)}</h2><ul>{rows}</ul></section>'
-
-
-def _small(view: View, actor: Actor) -> str:
+def small_job(view: View, actor: Actor) -> SmallJob:
     """What a small job is; a measurement with the name of the draft, for whoever is preparing it."""
+    title = words.SMALL.get(view.job.kind, view.job.kind)
     if view.job.kind == ESTIMATE and actor.may_change(view.job.owner):
-        return words.MEASURING.format(read_table(view.job.folder).get("name", ""))
-    return words.SMALL.get(view.job.kind, view.job.kind)
+        title = words.MEASURING.format(read_table(view.job.folder).get("name", ""))
+    return SmallJob(view.job.id, title, view.line, view.state, tuple(find_controls(view, actor)))
 
 
-def _filter() -> str:
-    options = "".join(f'<option value="{name}">{text(label)}</option>' for name, label in words.SHOWN.items())
-    return (
-        f'<div class="filter">{search_field("runs-search")}<div class="field">'
-        f'<label for="runs-show">{text(words.SHOW)}</label><select id="runs-show">{options}</select></div></div>'
-    )
+def _problem(problem: VelaturaError | None, actor: Actor) -> tuple[str, tuple[Control, ...]]:
+    """What is wrong with the queue as a whole, empty where nothing is, with what can be done about it."""
+    if problem is None:
+        return "", ()
+    if not isinstance(problem, DamagedQueueError):
+        return as_sentence(problem), ()
+    if not actor.owns_machine:
+        return words.ASK_TO_REPAIR, ()
+    return words.QUEUE_DAMAGED, (Button(words.REPAIR, REPAIR),)
 
 
 def _fits(view: View, choice: dict[str, Any], actor: Actor) -> bool:

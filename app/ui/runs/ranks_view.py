@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.views import View
 from app.studio.public_files import link_or_copy
 from app.ui.runs import text as words
-from app.ui.web.html import file_address, text
 from trainers.ranks.history import counted_by, names_of
 from trainers.ranks.map import RANK_MAP
 
 
-def rank_map(view: View, public: Path) -> str:
-    """The map of a run whose method moves the rank, or serves several; empty of others, and until it is drawn."""
+@dataclass(frozen=True)
+class RankMap:
+    """The picture of a run's ranks."""
+
+    title: str
+    hint: str
+    picture: Path
+    alt: str
+
+
+def read_rank_map(view: View, public: Path) -> RankMap | None:
+    """The map of a run whose method moves the rank, or serves several; None of others, and until it is drawn."""
     drawn = view.job.folder / RANK_MAP
     if not drawn.is_file():
-        return ""
+        return None
     copy = public / f"ranks-{drawn.stat().st_mtime_ns}.png"  # one that is trained on has another address
     if not copy.exists():
         link_or_copy(drawn, copy)
@@ -25,7 +35,4 @@ def rank_map(view: View, public: Path) -> str:
     if not counted.moves:
         held = (words.RANKS_HELD_HINT, words.RANKS_HELD_PICTURE)
         title, (hint, said) = words.RANKS_HELD, (sentence.format(counted.word) for sentence in held)
-    return (
-        f'<figure class="ranks"><h2>{text(title)}</h2><p class="hint">{text(f"{hint} {counted.hint}".strip())}</p>'
-        f'<img loading="lazy" src="{text(file_address(copy))}" alt="{text(said)}"></figure>'
-    )
+    return RankMap(title, f"{hint} {counted.hint}".strip(), copy, said)

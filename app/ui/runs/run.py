@@ -12,20 +12,22 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.public_files import offer_file, offer_numbers
-from app.studio.queue import Queue, share
+from app.studio.queue import Queue
 from app.studio.runs import samples
 from app.studio.services import Services
 from app.studio.styles.library import StyleLibrary
-from app.ui.components.dialogs import dialogs
+from app.ui.components.controls import banner
 from app.ui.components.events import actor_of, digest, given_back, number, said
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, build_shell, island
 from app.ui.runs import run_view, samples_view, slider
 from app.ui.runs import text as words
-from app.ui.runs.actions import buttons, perform, undo
+from app.ui.runs.actions import RESTARTS, perform, undo
 from app.ui.runs.curve import draw_losses
-from app.ui.runs.ranks_view import rank_map
-from app.ui.web.html import banner, empty_page, file_address, text
+from app.ui.runs.head_view import read_head
+from app.ui.runs.ranks_view import read_rank_map
+from app.ui.web.assets import file_address
+from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5
@@ -65,12 +67,12 @@ class RunPage:
                 )
             with gr.Column(scale=3, min_width=300):
                 self.compare = island(
-                    "", "runs/slider.js", slider.slider_frame(), elem_id="run-compare", words=slider.slider_words()
+                    "", "runs/slider.js", render("runs/slider.html"), elem_id="run-compare", words=slider.slider_words()
                 )
                 self.curve = patched("components/fetch.js", elem_id="run-curve")
-        self.folds = island({}, "runs/logs.js", _folds(), elem_id="run-folds")
+        self.folds = island({}, "runs/logs.js", render("runs/logs.html"), elem_id="run-folds")
         self.files = island({}, "components/files.js", "<div></div>")
-        island(None, "components/dialogs.js", dialogs())
+        island(None, "components/dialogs.js", render("runs/dialogs.html", restarts=RESTARTS))
         self.name, self.seen = gr.Textbox("", visible=False), gr.Textbox("{}", visible=False)
         self.timer = gr.Timer(SOON, active=False)
         self.parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}
@@ -148,16 +150,17 @@ class RunPage:
         public = self.queue.public(view)
         columns = samples.find_samples(view.job.folder)
         return {
-            "head": _head(view, bool(columns), self._style(view), actor),
-            "samples": f"<h2>{words.SAMPLES}</h2>{samples_view.grid(view, public)}{rank_map(view, public)}",
+            "head": render("runs/head.html", head=read_head(view, bool(columns), self._style(view), actor)),
+            "samples": render(
+                "runs/samples.html", grid=samples_view.read_grid(view, public), ranks=read_rank_map(view, public)
+            ),
             "compare": slider.pictures(view, columns, public),
             "curve": self._curve(view),
         }
 
     def _curve(self, view: View) -> str:
-        losses = self.queue.losses(view.job.folder)
-        drawn = draw_losses(losses.curve(), view.summary.steps)
-        return drawn + _fetch(words.DOWNLOAD_NUMBERS, "numbers", "small") if drawn else ""
+        drawn = draw_losses(self.queue.losses(view.job.folder).curve(), view.summary.steps)
+        return render("runs/curve.html", curve=drawn) if drawn else ""
 
     def _style(self, view: View) -> str:
         """The id of an ended run's style in the library, empty where there is none."""
@@ -182,63 +185,11 @@ def tail(path: Path) -> str:
     return "\n".join(data.decode("utf-8", "replace").splitlines()[-LOG_LINES:])
 
 
-def _head(view: View, sampled: bool, style: str, actor: Actor) -> str:
-    done, name = share(view), view.job.name
-    title = f"{done:.0%} · {name}" if view.state not in ENDED else name
-    problem = view.state in (State.FAILED, State.INTERRUPTED, State.HANGING)
-    said = words.line(view)
-    line = f'<p class="line{" problem" if problem else ""}">{text(said[:1].upper() + said[1:])}</p>' if said else ""
-    ended = " data-ended" if view.state in ENDED else ""
-    return (
-        f'<div class="title" data-title="{text(title)}"{ended}><div><a class="back" href="runs">{words.TITLE}</a>'
-        f"<h1>{text(name)}</h1><p>{text(run_view.kind(view, actor))}</p></div>"
-        f'<div role="status">{run_view.chip(view.state)}</div></div>{run_view.glaze(done, words.PROGRESS)}'
-        f'{line}{run_view.facts(view)}<div class="acts">{"".join(_acts(view, sampled, style, actor))}</div>'
-        f"{_whose(view, actor)}"
-    )
-
-
-def _acts(view: View, sampled: bool, style: str, actor: Actor) -> list[str]:
-    """The buttons of a run: what is most wanted filled, the rest quieter."""
-    has_style = run_view.style_file(view) is not None
-    filled = view.state in (State.PAUSED, State.FAILED, State.INTERRUPTED, State.CANCELLED, State.HANGING)
-    first = [_fetch(words.DOWNLOAD_STYLE, "style", "quiet" if filled else "go")] if has_style else []
-    first += [f'<a class="quiet" href="playground?style={text(style)}">{text(words.TRY_IT)}</a>'] if style else []
-    samples = [_fetch(words.DOWNLOAD_SAMPLES, "samples", "quiet")] if sampled else []
-    acts = buttons(view, actor, "go" if filled else "quiet")
-    if filled and acts:
-        first.insert(0, acts.pop(0))
-    return [*first, *acts[:-1], *samples, *acts[-1:]] if acts else [*first, *samples]
-
-
-def _whose(view: View, actor: Actor) -> str:
-    """A line for whoever may look at a run and not change it."""
-    if actor.may_change(view.job.owner):
-        return ""
-    return f'<p class="hint">{text(words.NOT_YOURS.format(view.job.owner or words.STUDIO_OWNER))}</p>'
-
-
-def _fetch(label: str, what: str, kind: str) -> str:
-    return f'<button type="button" class="{kind}" data-fetch="{what}">{text(label)}</button>'
-
-
 def _nothing() -> dict[str, str]:
     title, lead = words.NO_SUCH_RUN
-    return {"head": empty_page(title, lead, words.TO_THE_RUNS, "runs"), "samples": "", "compare": "", "curve": ""}
+    head = macro("empty_page", title, lead, words.TO_THE_RUNS, "runs")
+    return {"head": head, "samples": "", "compare": "", "curve": ""}
 
 
 def _words() -> dict[str, str]:
     return {"close": words.CLOSE, "earlier": words.EARLIER, "later": words.LATER}
-
-
-def _folds() -> str:
-    folds = (("log", words.LOG), ("settings", words.SETTINGS), ("details", words.DETAILS))
-    return (
-        '<div class="folds">'
-        + "".join(
-            f'<details data-fold="{name}"><summary>{text(label)}</summary><pre tabindex="0" aria-label="{text(label)}">'
-            "</pre></details>"
-            for name, label in folds
-        )
-        + "</div>"
-    )

@@ -1,38 +1,29 @@
-"""Pieces of HTML about a run, for the list and for its own page."""
+"""A run as data, for the list and for its own page."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
 
+from markupsafe import Markup
+
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.base_models import base_name
 from app.ui.runs import text as words
-from app.ui.web.html import text
+from app.ui.web.templates import macro
 from app.units import readable_size, readable_speed, readable_time
 from trainers.config.techniques import techniques_in
 from trainers.runs.run import Run
 
-COATS = 4
 MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
 """States in which a run has a speed."""
 
 
-def chip(state: State) -> str:
-    """A state as a dot and a word."""
-    return f'<span class="chip {state}"><i aria-hidden="true"></i>{text(words.STATES[state])}</span>'
-
-
-def glaze(done: float, label: str) -> str:
-    """The progress bar: each quarter of the work lays another coat over the part already covered."""
-    widths = [max(0.0, (done - coat / COATS) / (1 - coat / COATS)) * 100 for coat in range(COATS)]
-    coats = "".join(f'<i style="width:{width:.1f}%"></i>' for width in widths)
-    return (
-        f'<div class="glaze" role="progressbar" aria-label="{text(label)}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{done * 100:.0f}">{coats}</div>'
-    )
+def glaze(done: float, label: str) -> Markup:
+    """The progress bar for pages that are not templates yet."""
+    return macro("progress_bar", done, label)
 
 
 def kind(view: View, actor: Actor) -> str:
@@ -49,8 +40,8 @@ def kind(view: View, actor: Actor) -> str:
     return " · ".join(filter(None, parts))
 
 
-def facts(view: View) -> str:
-    """The numbers of a run that are known."""
+def facts(view: View) -> tuple[tuple[str, str], ...]:
+    """The numbers of a run that are known, each with its name."""
     summary = view.summary
     rows = [(words.STEP, f"{summary.step} of {summary.steps}" if summary.steps else "")]
     if view.state in ENDED:
@@ -64,8 +55,7 @@ def facts(view: View) -> str:
     style = style_file(view)
     if style is not None:
         rows.append((words.SIZE, readable_size(style.stat().st_size)))
-    items = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in rows if value)
-    return f'<dl class="facts">{items}</dl>' if items else ""
+    return tuple((name, value) for name, value in rows if value)
 
 
 def style_file(view: View) -> Path | None:

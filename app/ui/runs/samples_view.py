@@ -1,13 +1,39 @@
-"""The samples of a run as HTML: the grid of prompts and steps."""
+"""The samples of a run as data: the grid of prompts and steps."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.views import View
 from app.studio.runs.samples import Sample, find_samples, prompts_of, put_sample
-from app.ui.runs import text as words
-from app.ui.web.html import file_address, text, wide_table
+from app.ui.web.assets import file_address
+
+
+@dataclass(frozen=True)
+class SampleButton:
+    """A sample that can be looked at closely."""
+
+    title: str
+    """The head of its column."""
+    whole: Path
+    small: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was drawn of a prompt, column by column; None where nothing was."""
+
+    prompt: str
+    samples: tuple[SampleButton | None, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All samples of a run. It grows only to the right."""
+
+    heads: tuple[str, ...]
+    rows: tuple[Row, ...]
 
 
 def address(sample: Sample, public: Path, small: bool) -> str:
@@ -15,31 +41,25 @@ def address(sample: Sample, public: Path, small: bool) -> str:
     return file_address(put_sample(sample, public, small))
 
 
-def grid(view: View, public: Path) -> str:
-    """A table of all samples: rows are prompts, columns steps. It grows only to the right."""
+def read_grid(view: View, public: Path) -> Grid | None:
+    """The samples of a run, put where browsers find them; None where nothing is drawn yet."""
     columns = find_samples(view.job.folder)
     if not columns:
-        return f'<p class="hint">{text(words.NO_SAMPLES)}</p>'
+        return None
+    heads = tuple(column[0].title for column in columns)
     prompts = prompts_of(view, max(len(column) for column in columns))
-    heads = "".join(f'<th scope="col">{text(column[0].title)}</th>' for column in columns)
-    rows = []
-    for row, prompt in enumerate(prompts):
-        cells = "".join(_cell(column, row, prompt, public) for column in columns)
-        rows.append(f'<tr><th scope="row">{text(prompt)}</th>{cells}</tr>')
-    return wide_table(words.SAMPLES, "grid", f"<tr><td></td>{heads}</tr>{''.join(rows)}")
-
-
-def sample_button(sample: Sample, title: str, prompt: str, public: Path) -> str:
-    """A sample as a button that shows it large; `title` is the head of its column."""
-    return (
-        f'<button type="button" data-whole="{text(address(sample, public, False))}" '
-        f'data-title="{text(title)}" aria-label="{text(prompt)}, {text(title)}">'
-        f'<img loading="lazy" src="{text(address(sample, public, True))}" alt=""></button>'
+    rows = (
+        Row(prompt, tuple(_in_column(column, place, public) for column in columns))
+        for place, prompt in enumerate(prompts)
     )
+    return Grid(heads, tuple(rows))
 
 
-def _cell(column: list[Sample], row: int, prompt: str, public: Path) -> str:
+def read_sample(sample: Sample, title: str, public: Path) -> SampleButton:
+    """A sample, put where browsers find it."""
+    return SampleButton(title, put_sample(sample, public, False), put_sample(sample, public, True))
+
+
+def _in_column(column: list[Sample], row: int, public: Path) -> SampleButton | None:
     sample = next((each for each in column if each.row == row), None)
-    if sample is None:
-        return "<td></td>"
-    return f"<td>{sample_button(sample, sample.title, prompt, public)}</td>"
+    return read_sample(sample, sample.title, public) if sample is not None else None

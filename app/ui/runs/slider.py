@@ -11,24 +11,8 @@ from app.studio.queue import Queue
 from app.studio.runs.samples import Sample, by_words, find_samples, newest_whole, prompts_of
 from app.ui.runs import text as words
 from app.ui.runs.samples_view import address
-from app.ui.web.html import text
 
 MOST_RUNS = 50
-
-
-def slider_frame() -> str:
-    """The slider and the choice of what stands on its left; its script draws the rest."""
-    fields = "".join(
-        f'<div class="field"{" hidden" if late else ""}><label for="{name}">{text(label)}</label>'
-        f'<select id="{name}"></select></div>'
-        for name, label, late in (("with", words.COMPARE_WITH, False), ("with-run", words.WHICH_RUN, True))
-    )
-    return (
-        f'<section class="compare" hidden><h2>{words.COMPARE}</h2><div class="slider"><img class="after" alt="">'
-        f'<img class="before" alt=""><b class="left" aria-hidden="true"></b><b class="right" aria-hidden="true"></b>'
-        f'<input type="range" min="0" max="100" value="50" aria-label="{text(words.COMPARE_SLIDER)}"></div>'
-        f'<p class="hint" role="status"></p><div class="with">{fields}</div></section>'
-    )
 
 
 def slider_words() -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.errors import as_sentence
 from app.jobs.permissions import Actor
@@ -18,6 +19,7 @@ from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, no_safetensors, too_large
 from app.ui.components import text as shared
+from app.ui.components.controls import Link, banner
 from app.ui.components.download_menu import make_download
 from app.ui.components.events import actor_of, items, number, said, sender_of
 from app.ui.components.live import patched
@@ -25,9 +27,9 @@ from app.ui.components.pagination import choice_of, pages, search_field
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
 from app.ui.runs.actions import undo, undoable
 from app.ui.styles import text as words
-from app.ui.styles.view import card, dialogs
+from app.ui.styles.view import read_card
 from app.ui.trash.page import trash_link
-from app.ui.web.html import arrivals, banner, empty_page, heading, text
+from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
 A_PAGE = 24
@@ -57,11 +59,11 @@ class StylesPage:
     def __init__(self, services: Services) -> None:
         self.services, self.library = services, services.library
         with gr.Row(elem_id="styles-head"):
-            block(heading(words.TITLE))
+            block(macro("heading", words.TITLE))
             self.intake = island(
                 {},
                 ("components/reachable.js", "components/uploads.js", "styles/import.js"),
-                _intake(),
+                render("styles/import.html", shared=shared),
                 elem_id="styles-intake",
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
             )
@@ -69,7 +71,7 @@ class StylesPage:
         self.filter = island(None, "components/filter.js", search_field("styles-search"), elem_id="styles-filter")
         self.list = patched("components/menus.js", elem_id="styles")
         self.files = island({}, "components/files.js", "<div></div>")
-        island(None, "components/dialogs.js", dialogs())
+        island(None, "components/dialogs.js", render("styles/dialogs.html"))
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.seen = gr.Textbox("", visible=False)
         self.timer = gr.Timer(SOON)
@@ -81,7 +83,6 @@ class StylesPage:
         busy = [view for view in views.values() if view.state not in ENDED]
         actor = actor_of(request)
         value = self._listing(self.library.entries(), views, busy, choice_of(chosen), actor)
-        value += trash_link(self.services.queue, actor)
         digest = sha256(f"{value}{bool(busy)}".encode()).hexdigest()[:16]
         if digest == seen:
             return {self.seen: gr.skip()}
@@ -127,7 +128,7 @@ class StylesPage:
                 taken.append(self._take_in(file, folder, request.username or ""))
             except (OSError, VelaturaError) as error:
                 refused.append(_problem(error))
-        notice = "".join(refused) + (_welcome(taken) if taken else "")
+        notice = Markup().join([*refused, *([_welcome(taken)] if taken else [])])
         return {self.intake: {"batch": number(event, "batch")}, self.notice: notice} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
@@ -164,48 +165,32 @@ class StylesPage:
 
     def _listing(
         self, found: list[StyleEntry], views: dict[str, View], busy: list[View], choice: dict[str, Any], actor: Actor
-    ) -> str:
-        if not found and busy:
-            title, lead = words.ON_ITS_WAY
-            return empty_page(title, lead, words.WATCH_IT, f"run?id={busy[0].job.name}")
+    ) -> Markup:
+        trash = trash_link(self.services.queue, actor)
         if not found:
-            title, lead = words.NONE_YET
-            return empty_page(title, lead, shared.FIRST_STYLE, "./")
+            first = busy[0].job.name if busy else ""
+            return render("styles/empty.html", first=first, shared=shared, trash_link=trash)
         needle = choice["search"].strip().casefold()
         fitting = [item for item in found if needle in _said_of(item)]
         page = min(choice["page"], max(1, -(-len(fitting) // A_PAGE)))
         shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
-        cards = "".join(card(self.library, item, views.get(item.run), actor) for item in shown)
-        listed = f'<ul class="shelf">{cards}</ul>' if cards else f'<p class="hint">{text(words.NONE_FOUND)}</p>'
-        return listed + pages(page, len(fitting), A_PAGE)
+        cards = [read_card(self.library, item, views.get(item.run), actor) for item in shown]
+        return render("styles/list.html", cards=cards, pages=pages(page, len(fitting), A_PAGE), trash_link=trash)
 
 
 def _said_of(item: StyleEntry) -> str:
     return " ".join((item.name, *item.words, words.method(item.method), item.base)).casefold()
 
 
-def _welcome(taken: list[StyleEntry]) -> str:
+def _welcome(taken: list[StyleEntry]) -> Markup:
     if len(taken) > 1:
         return banner(words.ARE_HERE.format(len(taken)))
-    link = f'<a class="small" href="playground?style={text(taken[0].id)}">{text(words.TRY_IT)}</a>'
-    return banner(words.IS_HERE.format(taken[0].name), link)
+    return banner(words.IS_HERE.format(taken[0].name), Link(words.TRY_IT, f"playground?style={taken[0].id}", "small"))
 
 
-def _problem(error: Exception) -> str:
+def _problem(error: Exception) -> Markup:
     """A refusal as a line across the page; what lies behind it can be unfolded."""
     cause = error if isinstance(error, OSError) else error.__cause__
-    details = ""
-    if cause is not None:
-        told = text(f"{type(cause).__name__}: {cause}")
-        details = f'<details class="fold-in"><summary>{text(shared.DETAILS)}</summary><pre>{told}</pre></details>'
+    details = f"{type(cause).__name__}: {cause}" if cause is not None else ""
     sentence = words.NO_FILE.format(error.strerror or error) if isinstance(error, OSError) else as_sentence(error)
-    return banner(sentence, details, kind="problem")
-
-
-def _intake() -> str:
-    return (
-        f'<div class="intake"><input type="file" id="styles-file" accept=".safetensors" multiple tabindex="-1" '
-        f'aria-hidden="true"><button type="button" class="quiet">{text(words.IMPORT)}</button>'
-        f'<p class="hint">{text(words.IMPORT_HINT)}</p>{arrivals(shared.UPLOAD, shared.STOP)}</div>'
-        '<p class="toast" role="status"></p>'
-    )
+    return banner(sentence, kind="problem", details=details)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
-from urllib.parse import quote
 
 from markupsafe import Markup
 
+from app.ui.web.assets import file_address as file_address
 from app.ui.web.icons import ICONS
 from app.ui.web.icons import MARK as MARK
+from app.ui.web.templates import macro
 
 
 def text(words: object) -> str:
@@ -58,11 +58,4 @@ def wide_table(label: str, kind: str, rows: str) -> str:
 
 
 def _macro(name: str, *values: object, **named: object) -> str:
-    from app.ui.web.templates import macro
-
     return str(macro(name, *values, **named))
-
-
-def file_address(path: Path) -> str:
-    """Where a browser finds a file of the public folder, relative to a page."""
-    return f"gradio_api/file={quote(path.resolve().as_posix(), safe='/:')}"

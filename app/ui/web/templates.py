@@ -17,8 +17,7 @@ from jinja2.lexer import Token, TokenStream
 from markupsafe import Markup
 
 from app import units
-from app.ui.web.assets import read_scripts
-from app.ui.web.html import file_address
+from app.ui.web.assets import file_address, read_scripts
 from app.ui.web.icons import ICONS, MARK
 
 ROOT = Path(__file__).parents[1]
@@ -70,10 +69,14 @@ class PageEnvironment(Environment):
 
 @cache
 def text_beside(template: str) -> ModuleType:
-    """The words of a template: `NAME_text.py` beside it, else `text.py` beside it, else those of the components."""
+    """The words of a template, which stand beside it.
+
+    For `runs/compare_settings.html` the first that there is of `compare_settings_text.py`, `compare_text.py` and
+    `text.py`; where there is none, those of the components.
+    """
     path = PurePosixPath(template)
-    folder = ".".join(("app", "ui", *path.parent.parts))
-    beside = (f"{folder}.{path.stem}_text", f"{folder}.text")
+    folder, parts = ".".join(("app", "ui", *path.parent.parts)), path.stem.split("_")
+    beside = [f"{folder}.{'_'.join((*parts[:count], 'text'))}" for count in range(len(parts), -1, -1)]
     return import_module(next(filter(find_spec, beside), "app.ui.components.text"))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from markupsafe import escape
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
@@ -21,9 +22,10 @@ from app.studio.paths import Paths, UploadFolder
 from app.studio.queue import Queue
 from app.studio.styles.entry import NOTE_KEYS, READ_AS, StyleEntry
 from app.studio.styles.library import StyleLibrary
-from app.ui.components.download_menu import download_menu
+from app.ui.components.download_menu import find_offers
 from app.ui.styles import text as words
-from app.ui.styles.view import card
+from app.ui.styles.view import read_card
+from app.ui.web.templates import macro, render
 from tests.app.jobs.working import do_next
 from tests.app.ui.ended_runs import write_run
 from tests.trainers.tiny_runs import ALONE, METHODS, equal, quick_settings, write_images
@@ -42,6 +44,14 @@ LORA = {
     "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.alpha": torch.tensor(1.0),
 }
 DORA = {**LORA, "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.dora_scale": torch.ones(8, 1)}
+
+
+def download_menu(library: StyleLibrary, item: StyleEntry) -> str:
+    return macro("download_menu", words.DOWNLOAD, find_offers(library, item))
+
+
+def card(library: StyleLibrary, item: StyleEntry) -> str:
+    return render("styles/card.html", card=read_card(library, item, None, MACHINE_OWNER))
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +205,8 @@ def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
     assert library.download(alone, "diffusers").name == "alone.safetensors", "diffusers reads the same file"
     with pytest.raises(VelaturaError, match="“alone” has no word of its own"):
         library.download(alone, "embedding")
-    assert "&lt;lora:soft:0.8&gt; &lt;dusk&gt;" in card(library, beside, None, MACHINE_OWNER)
-    shown = card(library, alone, None, MACHINE_OWNER)
+    assert "&lt;lora:soft:0.8&gt; &lt;dusk&gt;" in card(library, beside)
+    shown = card(library, alone)
     assert "&lt;lora:alone" not in shown and "Textual inversion" in shown
     (paths.runs / "beside").rename(paths.runs / "moved")
     assert style_of_run(paths.runs / "moved") == paths.runs / "moved" / "style" / "beside.safetensors"
@@ -291,7 +301,7 @@ def test_what_only_velatura_loads_is_offered_as_that(library):
     assert library.download(item, "safetensors").read_bytes() == item.path.read_bytes()
     with pytest.raises(VelaturaError, match=r"cannot be had for diffusers.*only Velatura loads it"):
         library.download(item, "diffusers")
-    assert "lora:" not in card(library, item, None, MACHINE_OWNER), "no other tool's way to call it"
+    assert "lora:" not in card(library, item), "no other tool's way to call it"
     with pytest.raises(VelaturaError, match=r"“b\.safetensors” names a method or settings that are not known here"):
         send(library, BLOCKS, "b.safetensors", **of_blocks("magic"))
 
@@ -383,7 +393,7 @@ def test_an_alpha_that_a_file_alone_does_not_tell_is_said_on_its_card(library):
     item = send(library, adapter, "adapter_model.safetensors")
     ((key, note),) = item.notes
     assert key == READ_AS and "it is read with alpha = rank" in note
-    assert f"<dt>How it is read</dt><dd>{note}" in card(library, item, None, MACHINE_OWNER)
+    assert f"<dt>How it is read</dt><dd>{escape(note)}" in card(library, item)
     assert set(words.NOTES) == {*NOTE_KEYS, READ_AS}, "the card has a name for each note"
 
 

@@ -12,7 +12,8 @@ from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import State
 from app.jobs.store import TRAIN, NewJob
 from app.studio.queue import Queue
-from app.ui.runs.actions import buttons, perform
+from app.ui.components.controls import Button
+from app.ui.runs.actions import find_controls, perform
 from tests.app.ui.ended_runs import write_run
 
 
@@ -59,5 +60,5 @@ def test_dropped_on_what_has_left_the_line_it_comes_first(queue):
 def test_what_cancelling_loses_is_asked_before(queue, state, step, saved, note):
     view = queue.run("a")
     view = replace(view, state=state, actions=("cancel",), summary=replace(view.summary, step=step, saved=saved))
-    (cancel,) = buttons(view, MACHINE_OWNER)
-    assert note in cancel and ("data-note" in cancel) == bool(note)
+    (cancel,) = find_controls(view, MACHINE_OWNER)
+    assert isinstance(cancel, Button) and note in cancel.note and bool(cancel.note) == bool(note)

@@ -47,7 +47,7 @@ def test_pictures_stand_in_rows_of_words_and_columns_of_runs(queue, page):
     write_run(queue.store.runs, "two", prompts=(PROMPTS[1], NASTY), first=5)
     html = shown(page, "one,two,one")
     rows = table(html, "pictures")
-    assert [row[0] for row in rows[1:]] == [*PROMPTS, "&lt;b&gt;a fox&lt;/b&gt; ${1} &quot;&#x27;"]
+    assert [row[0] for row in rows[1:]] == [*PROMPTS, "&lt;b&gt;a fox&lt;/b&gt; ${1} &#34;&#39;"]
     assert [re.sub("one|two", "", head) for head in rows[0][1:]] == ["at step 300"] * 2 and "<b>a" not in html
     pictures = re.findall(r'data-whole="([^"]+)" data-title="(\w+)" aria-label="([^"]+?), (?:one|two)"', html)
     assert [f"{title}: {prompt[:6]}" for _, title, prompt in pictures] == [
@@ -125,12 +125,12 @@ def test_losses_are_drawn_over_one_another_on_one_scale(queue):
     write_run(queue.store.runs, "two", {"train": {"steps": 50, "warmup": 0}})
     (queue.store.runs / "none").mkdir()
     named = [(name, queue.losses(queue.store.runs / name).curve()) for name in ("one", "none", "two")]
-    html = draw_together(named)
-    lines = dict(re.findall(r'class="smooth (line-\d)" points="([^"]+)"', html))
-    ends = {kind: float(points.split()[-1].split(",")[0]) for kind, points in lines.items()}
-    assert ends == {"line-1": 1000, "line-3": 500}
-    assert f"one</span><b>{named[0][1].smoothed[-1]:.4f}</b>" in html and html.count("<li>") == 2
-    assert draw_together(named[1:2]) == ""
+    drawn = draw_together(named)
+    assert drawn is not None
+    ends = {line.kind: float(line.points.split()[-1].split(",")[0]) for line in drawn.figure.lines}
+    assert ends == {"smooth line-1": 1000, "smooth line-3": 500}
+    assert [(each.place, each.name) for each in drawn.legend] == [(1, "one"), (3, "two")]
+    assert drawn.legend[0].now == f"{named[0][1].smoothed[-1]:.4f}" and draw_together(named[1:2]) is None
 
 
 def slider(queue: Queue, name: str, row: int, run: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from app.ui.runs.ranks_view import rank_map
+from app.ui.runs import text as words
+from app.ui.runs.ranks_view import read_rank_map
 from trainers.ranks.map import RANK_MAP, draw_rank_map
 from trainers.runs.events import Recorder
 
@@ -17,15 +18,16 @@ def test_a_run_shows_where_its_rank_went(tmp_path: Path) -> None:
     run.mkdir()
     public.mkdir()
     view: Any = SimpleNamespace(job=SimpleNamespace(folder=run))
-    assert rank_map(view, public) == "" and list(public.iterdir()) == []
+    assert read_rank_map(view, public) is None and list(public.iterdir()) == []
     Recorder(run)("ranks", step=1, ranks={"unet.mid_block.attentions.0.a": 3})
     assert draw_rank_map(run) is not None
-    shown = rank_map(view, public)
+    shown = read_rank_map(view, public)
     (copy,) = public.iterdir()
-    assert copy.name in shown and 'alt="The rank of each layer' in shown and shown == rank_map(view, public)
+    assert shown is not None and shown.picture == copy and shown.alt.startswith("The rank of each layer")
+    assert shown == read_rank_map(view, public)
     assert copy.read_bytes() == (run / RANK_MAP).read_bytes()
     os.utime(run / RANK_MAP, (1, 1))
-    assert rank_map(view, public) != shown
+    assert read_rank_map(view, public) != shown
 
 
 def test_the_page_of_a_dylora_says_what_its_map_counts(tmp_path: Path) -> None:
@@ -34,6 +36,8 @@ def test_the_page_of_a_dylora_says_what_its_map_counts(tmp_path: Path) -> None:
     Recorder(tmp_path)("ranks", step=1, ranks={"unet.mid_block.attentions.0.a": 3})
     draw_rank_map(tmp_path)
     view: Any = SimpleNamespace(job=SimpleNamespace(folder=tmp_path))
-    shown = rank_map(view, tmp_path / "public")
-    assert shown.count("components that hold 90 % of the change") == 2 and "keeps its whole rank" in shown
-    assert "Where the rank went" not in shown and "rank of each layer" not in shown
+    shown = read_rank_map(view, tmp_path / "public")
+    assert shown is not None and all(
+        "components that hold 90 % of the change" in said for said in (shown.hint, shown.alt)
+    )
+    assert "keeps its whole rank" in shown.hint and shown.title != words.RANKS and "rank of each layer" not in shown.alt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,7 +13,9 @@ from app.jobs.states import State, actions_for
 from app.jobs.store import TRAIN, NewJob
 from app.studio.queue import Queue
 from app.studio.styles.library import StyleLibrary
-from app.ui.runs.run import RunPage, _head
+from app.ui.components.controls import Link
+from app.ui.runs.head_view import read_head
+from app.ui.runs.run import RunPage
 from tests.app.ui.ended_runs import write_run
 
 
@@ -31,9 +32,9 @@ def test_what_helps_comes_first_and_is_filled(queue: Queue, state: State, filled
     view = queue.run("a")
     assert view is not None
     view = replace(view, state=state, actions=actions_for(view.job, state, 200))
-    buttons = re.findall(r'<button type="button" class="(\w+)"[^>]*>([^<]+)<', _head(view, True, "", MACHINE_OWNER))
-    assert [label for _, label in buttons][: len(labels)] == labels
-    assert [label for kind, label in buttons if kind == "go"] == filled
+    buttons = [each for each in read_head(view, True, "", MACHINE_OWNER).controls if not isinstance(each, Link)]
+    assert [each.label for each in buttons][: len(labels)] == labels
+    assert [each.label for each in buttons if each.kind == "go"] == filled
 
 
 def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: Queue) -> None:
