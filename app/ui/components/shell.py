@@ -10,7 +10,8 @@ import gradio as gr
 
 from app.ui.components import text as words
 from app.ui.web.assets import read_scripts
-from app.ui.web.html import MARK, icon, text
+from app.ui.web.icons import ICONS
+from app.ui.web.templates import render
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For listeners of ours: not part of the API, and no spinner over the content."""
@@ -22,7 +23,7 @@ EACH_IN_TURN: dict[str, Any] = PRIVATE | {"trigger_mode": "multiple"}
 """For what people do and what takes a while."""
 
 block: Callable[..., gr.HTML] = partial(gr.HTML, apply_default_css=False, js_on_load=None)
-"""HTML of ours whose value is shown as it is: escaped by whoever composed it."""
+"""HTML of ours whose value is shown as it is: what a template has made."""
 
 
 def island(value: Any, script: str | tuple[str, ...], frame: str = "<div></div>", **properties: Any) -> gr.HTML:
@@ -41,22 +42,11 @@ def build_shell(here: str, under: str = "") -> None:
     A page that has no link of its own says `under` which one it is found.
     """
     gr.Navbar(visible=False)
-    links = "".join(
-        f'<a href="{text(where)}"{" aria-current=page" if name == (under or here) else ""}>{text(name)}</a>'
-        for name, where in words.PAGES
-    )
-    bar = (
-        f'<a class="skip" href="#content">{text(words.SKIP)}</a><header class="top">'
-        f'<a class="brand" href="./">{MARK}<b>{words.PRODUCT}</b></a>'
-        f'<nav aria-label="{text(words.MAIN)}">{links}</nav>'
-        f'<a class="busy" href="runs"><i></i><span>{text(words.FREE)}</span></a>'
-        f'<button class="theme" type="button" aria-label="{text(words.THEME)}">{icon("theme")}</button></header>'
-    )
     gr.HTML(
-        bar,
+        render("components/shell.html", here=under or here),
         apply_default_css=False,
         elem_id="shell",
         js_on_load=read_scripts("components/shell.js"),
         page=f"{here} · {words.PRODUCT}",
-        login={"label": words.LOG_OUT, "icon": icon("out")},
+        login={"label": words.LOG_OUT, "icon": str(ICONS["out"])},
     )
