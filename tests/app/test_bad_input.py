@@ -95,7 +95,7 @@ ROWS = {
         "no preset 'nice'; there are adalora, adapter, .*balanced, .*vpt",
     ),
     "preset as method": (f"{TRAIN} --set method.name=boft", "no method 'boft'.*boft is set by a preset: --preset boft"),
-    "unknown method": (f"{TRAIN} --set method.name=nice", "no method 'nice'; there are 'lora', 'loha', 'lokr'"),
+    "unknown method": (f"{TRAIN} --set method.name=nice", "no method 'nice'; there are lora, loha, lokr"),
     "unknown section": (f"{TRAIN} --set trian.steps=3", "no setting trian; allowed are base, data"),
     "unknown key": (f"{TRAIN} --set train.step=3", "no setting train.step; allowed are .* steps"),
     "unknown key of a method": (f"{TRAIN} --set method.factor=3", "no setting method.factor; allowed are alpha"),

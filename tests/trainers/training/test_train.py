@@ -21,7 +21,7 @@ from tests.trainers.tiny_runs import (
     style_tensors,
     write_images,
 )
-from trainers import adapters as registry
+from trainers.adapters.methods import METHODS as CLASSES
 from trainers.config.build import read_config
 from trainers.errors import VelaturaError
 from trainers.formats.read import read_style
@@ -63,7 +63,7 @@ def test_every_method_trains_on_every_family(family, method, tiny_bases, images,
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     assert style_metadata(result.style)["velatura.family"] == family[:3].rstrip("-") or family == "sdxl"
     only_here = f"{method} is no change of weights"
-    assert any(only_here in event["message"] for event in events_of(run, "note")) != registry.METHODS[method]().merges
+    assert any(only_here in event["message"] for event in events_of(run, "note")) != CLASSES[method]().merges
     (start,) = events_of(run, "start")
     assert start["parameters"] == result.parameters and start["images"] == 3 and not start["resumed"]
     assert [event["step"] for event in events_of(run, "step")] == [1, 2]
