@@ -221,6 +221,12 @@ def test_circles_are_found():
     assert circles(graph) == [["a", "b", "c"]] and circles(graph | {"c": {"d"}}) == []
 
 
+def test_the_process_of_a_job_loads_torch_after_it_has_limited_its_threads():
+    code = "import sys, app.studio.run_job; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "False"
+
+
 def test_the_command_line_starts_without_anything_heavy():
     code = f"import sys, app.cli.main; print([name for name in {HEAVY} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from trainers.layer_names import block, short_names
 from trainers.ranks.history import RankHistory, read_ranks
-from trainers.runs.run import whole_file
+from trainers.runs.run import RANK_MAP, whole_file
 from trainers.sampling.grid import INK, PAPER, QUIET, load_font
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
     from PIL.Image import Image
 
-RANK_MAP = "ranks.png"
 FULL, NONE = (11, 107, 93), (228, 233, 228)
 """Colours of the largest rank and of rank 0."""
 WIDTH, LABEL, RIGHT, GAP = 720, 210, 64, 12  # pixels

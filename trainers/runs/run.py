@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 DATASET = "dataset"
 STOP = "stop"
 LOCK = ".training"
+RANK_MAP = "ranks.png"
+"""Where a method moved the rank, in a run's folder."""
 HEARTBEAT = ".heartbeat"
 SILENT = 60.0
 """Seconds without a heartbeat after which a run counts as nobody's where it cannot be locked."""

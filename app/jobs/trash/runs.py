@@ -17,9 +17,8 @@ from app.jobs.states import is_alive
 from app.jobs.store import Job, Store
 from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Trash, TrashItem, link_tree, new_item
 from trainers.errors import VelaturaError
-from trainers.ranks.map import RANK_MAP
 from trainers.runs.events import Recorder
-from trainers.runs.run import HEARTBEAT, LOCK, STOP, Run, free_name, write_config
+from trainers.runs.run import HEARTBEAT, LOCK, RANK_MAP, STOP, Run, free_name, write_config
 from trainers.runs.threads import FILE as THREADS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from app.jobs.views import View
 from app.studio.public_files import link_or_copy
 from app.ui.runs import text as words
 from trainers.ranks.history import counted_by, names_of
-from trainers.ranks.map import RANK_MAP
+from trainers.runs.run import RANK_MAP
 
 
 @dataclass(frozen=True)

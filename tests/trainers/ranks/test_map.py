@@ -7,21 +7,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from trainers.ranks.history import RankHistory
-from trainers.ranks.map import (
-    FULL,
-    LABEL,
-    NONE,
-    RANK_MAP,
-    RIGHT,
-    TOP,
-    WIDTH,
-    draw_rank_map,
-    draw_ranks,
-    key,
-    shade,
-    ticks,
-)
+from trainers.ranks.map import FULL, LABEL, NONE, RIGHT, TOP, WIDTH, draw_rank_map, draw_ranks, key, shade, ticks
 from trainers.runs.events import Recorder
+from trainers.runs.run import RANK_MAP
 
 LAYERS = ("unet.mid_block.attentions.0.a", "unet.mid_block.attentions.0.b", "unet.up_blocks.1.resnets.0.conv1")
 MANY = tuple(f"unet.up_blocks.{number}.resnets.0.{name}" for number in range(40) for name in "abcde")

@@ -9,8 +9,9 @@ from typing import Any
 
 from app.ui.runs import text as words
 from app.ui.runs.ranks_view import read_rank_map
-from trainers.ranks.map import RANK_MAP, draw_rank_map
+from trainers.ranks.map import draw_rank_map
 from trainers.runs.events import Recorder
+from trainers.runs.run import RANK_MAP
 
 
 def test_a_run_shows_where_its_rank_went(tmp_path: Path) -> None:
