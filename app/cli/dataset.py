@@ -12,6 +12,7 @@ from rich.console import Console
 
 from app.cli.console import answers, line, print_json, say
 from app.cli.options import BaseModel, Json, Settings
+from app.units import counted
 
 if TYPE_CHECKING:
     from trainers.data.findings import Finding, Level
@@ -56,7 +57,7 @@ def caption(
         return
     for name, words in written.items():
         say(f"{name}: {words}")
-    say(f"wrote {len(written)} caption{'' if len(written) == 1 else 's'}")
+    say(f"wrote {counted(len(written), 'caption')}")
 
 
 def show_findings(folder: Path, base: str | None, assignments: Sequence[str], as_json: bool) -> bool:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.cli.console import line, notes
 from app.jobs.losses import RunningMean
-from app.units import readable_speed
+from app.units import counted, readable_speed
 from trainers.runs.events import Event
 
 
@@ -56,7 +56,7 @@ class TrainingView:
         self.console.print(line(*pieces))
 
     def _show_start(self, event: Event) -> None:
-        images = f"{event['images']} image{'' if event['images'] == 1 else 's'}"
+        images = counted(event["images"], "image")
         again = ", resumed" if event["resumed"] else ""
         self._say(
             (str(event["name"]), "bold"),
@@ -94,5 +94,5 @@ class TrainingView:
             self._say(f"class image {picture}/{pictures}")
 
     def _show_sample(self, event: Event) -> None:
-        pictures = f"{event['pictures']} picture{'' if event['pictures'] == 1 else 's'}"
+        pictures = counted(event["pictures"], "picture")
         self._say(f"drew {pictures} at step {event['step']}")

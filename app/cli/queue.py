@@ -25,6 +25,7 @@ from app.cli.options import (
 )
 from app.cli.trash import tell_replaced, trash_app
 from app.jobs.permissions import MACHINE_OWNER
+from app.units import counted
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def retries(
     if json:
         print_json({"retries": now})
     elif now:
-        say(f"an interrupted run goes on by itself, up to {now} time{'' if now == 1 else 's'} without progress")
+        say(f"an interrupted run goes on by itself, up to {counted(now, 'time')} without progress")
     else:
         say("an interrupted run waits for `velatura queue resume`")
 
@@ -219,7 +220,7 @@ def clear(out: Out = None, json: Json = False) -> None:
     if json:
         print_json([job.id for job in removed])
     else:
-        say(f"took {len(removed)} job{'' if len(removed) == 1 else 's'} out of the queue; the run folders stay")
+        say(f"took {counted(len(removed), 'job')} out of the queue; the run folders stay")
 
 
 @queue_app.command(epilog="Example: velatura queue repair")
@@ -240,7 +241,7 @@ def repair(
     source = "its backup and the run folders" if done.backup else "the run folders"
     count = len(done.jobs)
     waiting = sum(job.phase == "waiting" for job in done.jobs)
-    say(f"the queue was made anew from {source}: {count} job{'' if count == 1 else 's'}, {waiting} of them waiting")
+    say(f"the queue was made anew from {source}: {counted(count, 'job')}, {waiting} of them waiting")
     say(f"the damaged one is kept as {done.aside}")
 
 

@@ -25,7 +25,7 @@ from app.cli.options import (
     Steps,
     runs_folder,
 )
-from app.units import readable_size, readable_time
+from app.units import counted, readable_size, readable_time
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def report_result(result: Result, json: bool) -> None:
 
 
 def _tell(result: Result) -> None:
-    spent = f"{result.steps} step{'' if result.steps == 1 else 's'} in {result.seconds:.0f} s"
+    spent = f"{counted(result.steps, 'step')} in {result.seconds:.0f} s"
     if result.style is None:
         say(f"ended by {result.stopped_by} after {spent}, without a style file")
     else:

@@ -11,7 +11,7 @@ import typer
 from app.cli.console import print_json, print_table, say
 from app.cli.options import Json, Out, runs_folder
 from app.jobs.permissions import MACHINE_OWNER
-from app.units import readable_size
+from app.units import counted, readable_size
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def empty(
     found = _open(out)
     items = found.items(MACHINE_OWNER)
     if items and not yes:
-        things = f"{len(items)} item{'' if len(items) == 1 else 's'}, {readable_size(found.size(MACHINE_OWNER))}"
+        things = f"{counted(len(items), 'item')}, {readable_size(found.size(MACHINE_OWNER))}"
         typer.confirm(f"Delete {things}, for good?", abort=True, err=True)
     freed = found.remove(items)
     if json:

@@ -13,7 +13,7 @@ from app.jobs.views import View
 from app.studio.base_models import base_name
 from app.ui.runs import text as words
 from app.ui.web.templates import macro
-from app.units import readable_size, readable_speed, readable_time
+from app.units import counted, readable_size, readable_speed, readable_time
 from trainers.config.techniques import techniques_in
 from trainers.runs.run import Run
 
@@ -35,7 +35,7 @@ def kind(view: View, actor: Actor) -> str:
         method, base = _planned(view.job.folder)
         images = None
     parts = [words.method(method), f"on {base}" if base else ""]
-    parts.append(f"{images} picture{'' if images == 1 else 's'}" if images else "")
+    parts.append(counted(images, "picture") if images else "")
     parts.append(words.by(view.job.owner, actor))
     return " · ".join(filter(None, parts))
 
