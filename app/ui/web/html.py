@@ -47,15 +47,5 @@ def heading(title: str, lead: str = "") -> str:
     return _macro("heading", title, lead)
 
 
-def empty_page(title: str, lead: str, link: str, where: str) -> str:
-    """A page with nothing on it yet, and what to do first."""
-    return _macro("empty_page", title, lead, link, where)
-
-
-def wide_table(label: str, kind: str, rows: str) -> str:
-    """A table that scrolls aside where it is wider than the page; `rows` is HTML."""
-    return _macro("wide_table", label, kind, caller=lambda: Markup(rows))
-
-
 def _macro(name: str, *values: object, **named: object) -> str:
     return str(macro(name, *values, **named))
