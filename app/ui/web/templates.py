@@ -39,7 +39,11 @@ def macro(name: str, *values: Any, **named: Any) -> Markup:
 def environment() -> Environment:
     """The one environment of all pages."""
     made = PageEnvironment(
-        loader=FileSystemLoader(ROOT), autoescape=True, undefined=StrictUndefined, extensions=[JoinLines]
+        loader=FileSystemLoader(ROOT),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=[JoinLines],
+        auto_reload=False,  # pages are rendered every second, and templates change as seldom as the code
     )
     made.globals |= {"icons": ICONS, "mark": MARK, "script": script, "url": file_address}
     made.filters |= {
