@@ -11,7 +11,7 @@ from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
-from app.jobs.trash.runs import ALIAS, bring_back, held, put_aside, start_over, throw_away
+from app.jobs.trash.runs import ALIAS, bring_back, check_done, held, put_aside, start_over, throw_away
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
@@ -130,13 +130,13 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
             Run(job.folder).ask_to_stop("save")
         _put_first(store, job, actor)
     elif view.state == State.QUEUED or job.phase == "claimed":
-        _must(store.end(job), job)
+        check_done(store.end(job), job)
         if not view.summary.doing:  # else it is again what it was before it was put in line
             note_cancelled(job)
     elif job.phase != "running":  # somebody trains it without the queue
         Run(job.folder).ask_to_stop(how)
     else:
-        _must(store.request(job, how), job)
+        check_done(store.request(job, how), job)
         if how == "cancel" and view.state in (State.PREPARING, State.WORKING, State.STOPPING, State.HANGING):
             if not kill(job):  # whatever is half written is made anew, and what it had saved is kept
                 Run(job.folder).ask_to_stop(how)
@@ -149,7 +149,7 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
 def make_way(store: Store, number: int, *, actor: Actor) -> None:
     """Pause a run for the small jobs that wait; after them it goes on by itself, before every other run."""
     job = _allowed(store, number, "pause", actor=actor).job
-    _must(store.request(job, YIELD), job)
+    check_done(store.request(job, YIELD), job)
     Run(job.folder).ask_to_stop("pause")
 
 
@@ -172,7 +172,7 @@ def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor)
     if view.state in UNFINISHED:
         _put_first(store, view.job, actor)
     else:
-        _must(store.put_in_line(view.job), view.job)
+        check_done(store.put_in_line(view.job), view.job)
     return store.job(number)
 
 
@@ -189,7 +189,7 @@ def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, *
             return store.job(number)
         run.clear_stop()
         Recorder(job.folder)("anew")
-    _must(store.put_in_line(job), job)
+    check_done(store.put_in_line(job), job)
     return store.job(number)
 
 
@@ -230,7 +230,7 @@ def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[J
         if not actor.may_change(other.owner):
             owner = other.owner or "the owner of this studio"
             raise NotOwnerError(f"“{other.name}” belongs to {owner}; you can move a run only past your own")
-    _must(store.move(view.job, place), view.job)
+    check_done(store.move(view.job, place), view.job)
     return store.line()
 
 
@@ -339,9 +339,9 @@ def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
 def _put_first(store: Store, job: Job, actor: Actor) -> None:
     """Put a job that has ended before all that wait; on a shared studio before its owner's only."""
     if actor.owns_machine:
-        _must(store.put_in_line(job, first=True), job)
+        check_done(store.put_in_line(job, first=True), job)
         return
-    _must(store.put_in_line(job), job)
+    check_done(store.put_in_line(job), job)
     store.move(job, _first_place(store, job, actor))
 
 
@@ -349,11 +349,6 @@ def _first_place(store: Store, job: Job, actor: Actor) -> int:
     """The first place in line that the actor may give a job: behind the last job that is somebody else's."""
     line = [other for other in store.line() if other.id != job.id]
     return 1 + max((place for place, other in enumerate(line, 1) if not actor.may_change(other.owner)), default=0)
-
-
-def _must(done: bool, job: Job) -> None:
-    if not done:
-        raise VelaturaError(f"{job.name} has changed in this moment; look again")
 
 
 def _changed(config: Config, changes: Mapping[str, Any]) -> Config:

@@ -36,12 +36,17 @@ ENDING = 20.0
 """Seconds in which a process that was killed is gone."""
 
 
+def check_done(done: bool, job: Job) -> None:
+    """Raise VelaturaError where a change of a job's row was not done, since the row is no longer what was looked at."""
+    if not done:
+        raise VelaturaError(f"{job.name} has changed in this moment; look again")
+
+
 @contextmanager
 def held(store: Store, job: Job) -> Iterator[None]:
     """Keep a job from dispatchers and other actions for as long as its folder is changed."""
     holder = own_identity()
-    if not store.hold(job, holder):
-        raise VelaturaError(f"{job.name} has changed in this moment; look again")
+    check_done(store.hold(job, holder), job)
     try:
         yield
     finally:
