@@ -49,7 +49,7 @@ def test_the_loss_is_that_of_the_own_images_and_lambda_times_that_of_the_class()
 
 
 @pytest.mark.parametrize(
-    ("images", "sizes", "counts"),
+    ("number", "sizes", "counts"),
     [
         (10, {(64, 64): 5}, [10]),
         (10, {(64, 64): 3, (48, 80): 1, (80, 48): 2}, [2, 5, 3]),
@@ -57,10 +57,10 @@ def test_the_loss_is_that_of_the_own_images_and_lambda_times_that_of_the_class()
         (1, {(64, 64): 9, (48, 80): 1}, [1, 1]),
     ],
 )
-def test_each_training_size_gets_its_share(images, sizes, counts, quick):
+def test_each_training_size_gets_its_share(number, sizes, counts, quick):
     shapes = [shape for shape, count in sizes.items() for _ in range(count)]
     items = (Item(Path("x"), "", shape, "", Bucket(shape[1], shape[0], 1.0, False, False), False) for shape in shapes)
-    config = quick({"prior": {"prompt": "a drawing", "images": images}})
+    config = quick({"prior": {"prompt": "a drawing", "images": number}})
     found = class_counts(config, Dataset(tuple(items), config.data, 0))
     assert found == dict(zip(sorted(sizes), counts, strict=True))
     assert class_counts(quick({"prior": {"prompt": "a drawing", "weight": 0.0}}), Dataset((), config.data, 0)) == {}
