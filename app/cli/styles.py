@@ -47,8 +47,8 @@ def merge(
     """Write the sum of several styles as one plain LoRA, exact or cut to a rank, and say what the cut has lost."""
     from app.studio.styles.strengths import about_strengths, read_chosen
     from trainers.composition.files import merge_files
+    from trainers.files import check_free, plain_disk_errors
     from trainers.formats.embedding import embedding_beside
-    from trainers.runs.run import check_free, plain_disk_errors
 
     if out.suffix != ".safetensors":
         raise VelaturaError(f"cannot write {out.name!r}: the name of a style file ends in .safetensors")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from app.jobs.actions import new_folder
 from app.jobs.store import Job, NewJob, Store
-from trainers.runs.run import whole_file
+from trainers.files import whole_file
 
 ESTIMATE, CAPTION, GENERATE = "estimate", "caption", "generate"
 AHEAD = 10

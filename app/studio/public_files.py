@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.jobs.losses import Curve
 from trainers.data.decode import UnreadableError, flatten, open_image
-from trainers.runs.run import whole_file
+from trainers.files import whole_file
 
 SMALL, LARGEST = 256, 2048
 """Sides of the copies that pages show: no larger one is drawn here."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.errors import BusyError
-from trainers.runs.run import whole_file
+from trainers.files import whole_file
 
 LOCK, STATUS, LOG = ".lock", "status.json", "progress.log"
 

@@ -29,7 +29,7 @@ from tools.starter.networks.perceptual import PerceptualDistance
 from tools.starter.networks.stage import Between, Schedule, Stage
 from tools.starter.unseen import measure_unseen
 from trainers.errors import VelaturaError
-from trainers.runs.run import whole_file
+from trainers.files import whole_file
 
 FIGURES = "figures.json"
 PERCEPTUAL_WEIGHT = 0.3

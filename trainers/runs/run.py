@@ -11,7 +11,6 @@ threads        how many threads it computes with, from its first start on
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -25,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainers.config.migrations import VERSION, migrate, version_of
-from trainers.errors import DISK_FULL, FULL, BusyError, VelaturaError
+from trainers.errors import BusyError, VelaturaError
+from trainers.files import plain_disk_errors, sync_folder, sync_tree, whole_file
 from trainers.runs.heartbeat import Beat, beat_once, beating, read_beat
 
 if TYPE_CHECKING:
@@ -43,10 +43,6 @@ PATIENCE = 0.5
 """Seconds to wait for a run's lock, since whoever asks `is_training` holds it for a moment."""
 ABANDONED = 24 * 3600
 """Seconds after which a run that is not begun, and where nothing is added, is nobody's any more."""
-IN_USE = (5, 32)
-"""What Windows says of a file that another process has open: access denied, sharing violation."""
-PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)
-"""Seconds to wait before each further try to replace such a file."""
 
 Stop = Literal["save", "pause", "cancel"]
 """How a run is to end before its last step: saved and exported, saved only, or as it is."""
@@ -300,96 +296,6 @@ def write_config(run: Run, config: Config) -> None:
     kept = config.model_copy(update={"data": config.data.model_copy(update={"images": DATASET})})
     with whole_file(run.folder / "config.toml") as building:
         building.write_text(dump_config(kept), encoding="utf-8")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, moved there when the block ends without an error; else nothing is left.
-
-    What was written is on the disk before the name is, so that a power cut leaves the old file or the new one, and the
-    new one once the block has ended.
-    """
-    whose = f"{os.getpid()}-{threading.get_ident()}"
-    building = path.with_name(f".unfinished-{whose}-{path.name}")  # with the suffix that says the format
-    try:
-        yield building
-        sync_file(building)
-        take_place(building, path)
-        sync_folder(path.parent)
-    finally:
-        building.unlink(missing_ok=True)
-
-
-def take_place(building: Path, path: Path) -> None:
-    """Rename a file to `path`; on Windows, which refuses that while the one there is read, try again for a second."""
-    for pause in PAUSES:
-        try:
-            building.replace(path)
-            return
-        except OSError as error:
-            if getattr(error, "winerror", None) not in IN_USE:
-                raise
-            time.sleep(pause)
-    building.replace(path)
-
-
-def sync_file(path: Path) -> None:
-    """Wait until what was written to a file is on the disk."""
-    with path.open("r+b" if os.name == "nt" else "rb") as file:  # Windows syncs nothing that was opened for reading
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until a folder's names are on the disk, on systems that can be asked for that."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def sync_tree(folder: Path) -> None:
-    """Wait until a folder and all that is in it are on the disk, but for files that may not be opened.
-
-    Those were not written here: they are hard links, or on Windows write-protected copies.
-    """
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-        elif path.is_file():
-            with suppress(PermissionError):
-                sync_file(path)
-    sync_folder(folder)
-
-
-def check_free(path: Path, overwrite: bool) -> None:
-    """Refuse, before anything is done, to write a file where something is in the way."""
-    if path.is_dir():
-        raise VelaturaError(f"{path} is a folder; give the name of a file as --out")
-    if path.exists() and not overwrite:
-        raise VelaturaError(f"{path} exists already; give another --out, or --overwrite to replace it")
-    for parent in path.parents:
-        if parent.exists() and not parent.is_dir():
-            raise VelaturaError(f"cannot write {path}: {parent} is a file, not a folder")
-
-
-@contextmanager
-def plain_disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            sentence = f"the disk is full: no room to write under {path.parent}"
-            raise VelaturaError(sentence, code=DISK_FULL) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise VelaturaError(f"no permission to write under {path.parent}") from error
-        raise
 
 
 def free_name(runs: Path, name: str) -> str:

@@ -14,8 +14,9 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trainers.files import whole_file
 from trainers.runs.events import Recorder, read_events
-from trainers.runs.run import Run, whole_file
+from trainers.runs.run import Run
 
 FILE = "threads"
 """In a run's folder: the number of threads, as text."""

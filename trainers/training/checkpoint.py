@@ -25,7 +25,8 @@ from torch.optim import Optimizer
 
 from trainers.adapters.network import Network
 from trainers.errors import VelaturaError
-from trainers.runs.run import Run, sync_folder
+from trainers.files import sync_folder
+from trainers.runs.run import Run
 from trainers.training.optim import MovingAverage
 
 SUMS, UNFINISHED = "SHA256SUMS", ".unfinished"

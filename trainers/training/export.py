@@ -12,12 +12,12 @@ from trainers.adapters.targets import B_LORA
 from trainers.config.config import Config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
+from trainers.files import plain_disk_errors, whole_file
 from trainers.formats.clients import peft
 from trainers.formats.clients.diffusers import how_to_load, write_for_diffusers
 from trainers.formats.embedding import BESIDE, how_to_load_word, write_embedding
 from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
 from trainers.formats.write import write_style
-from trainers.runs.run import plain_disk_errors, whole_file
 from trainers.training.checkpoint import Progress
 from trainers.training.loop import Session
 

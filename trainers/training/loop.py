@@ -20,11 +20,12 @@ from trainers.config.config import Config
 from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
 from trainers.errors import DIVERGED, VelaturaError
+from trainers.files import plain_disk_errors
 from trainers.memory import peak_memory
 from trainers.models.model import Model
 from trainers.ranks.history import note_ranks
 from trainers.runs.events import Recorder
-from trainers.runs.run import Run, plain_disk_errors
+from trainers.runs.run import Run
 from trainers.runs.signals import asking_to_stop
 from trainers.training.batches import Batch, Batches
 from trainers.training.checkpoint import Progress, load_checkpoint, save_checkpoint, set_damaged_aside

@@ -16,11 +16,11 @@ from trainers.config.config import Base, Config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.data.decode import UnreadableError, flatten, open_image
+from trainers.files import whole_file
 from trainers.formats.embedding import embedding_beside
 from trainers.formats.read import read_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.runs.run import whole_file
 from trainers.sampling.grid import make_grid
 from trainers.sampling.sample import Order, Told, draw, largest_difference, mean_difference
 from trainers.training.loop import Session

@@ -18,8 +18,8 @@ from trainers.data.buckets import Bucket, Pair
 from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import open_image
 from trainers.data.likeness import pixel_hash
+from trainers.files import whole_file
 from trainers.randomness import seed_for
-from trainers.runs.run import whole_file
 from trainers.runs.signals import asking_to_stop
 from trainers.sampling.sample import Order, draw
 from trainers.training.loop import Session

@@ -14,8 +14,9 @@ from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.data.dataset import Dataset
 from trainers.errors import BusyError, VelaturaError
+from trainers.files import check_free
 from trainers.runs.events import Recorder, latest_events
-from trainers.runs.run import Run, check_free
+from trainers.runs.run import Run
 from trainers.training.checkpoint import Progress
 from trainers.training.export import export_style
 from trainers.training.loop import Session, reopen

@@ -20,12 +20,13 @@ from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset, load_dataset
 from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.errors import VelaturaError, failure_code
+from trainers.files import plain_disk_errors
 from trainers.models.load import load_model
 from trainers.models.text import CHUNK, count_tokens, unread_layers
 from trainers.ranks.map import draw_rank_map
 from trainers.runs.events import Listener, Recorder, latest_events
 from trainers.runs.prepare import fill_folder
-from trainers.runs.run import PutAway, Run, new_run, plain_disk_errors, write_config
+from trainers.runs.run import PutAway, Run, new_run, write_config
 from trainers.runs.signals import interrupted_by_sigterm
 from trainers.runs.threads import run_threads
 from trainers.training.added_tokens import learn_word

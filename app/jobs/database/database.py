@@ -17,7 +17,7 @@ from app.jobs.database.backups import back_up, check_integrity
 from app.jobs.database.migrations import ADVICE, DamagedQueueError, migrate
 from app.transactions import transaction
 from trainers.errors import VelaturaError
-from trainers.runs.run import whole_file
+from trainers.files import whole_file
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -21,9 +21,10 @@ from app.jobs.store import SMALL, TRAIN, Job, NewJob, Store
 from app.jobs.summary import Summary, read_summary
 from app.transactions import transaction
 from trainers.errors import VelaturaError
+from trainers.files import sync_file, sync_folder, whole_file
 from trainers.runs.event_lines import Event
 from trainers.runs.events import read_events
-from trainers.runs.run import LOCK, is_run, sync_file, sync_folder, whole_file
+from trainers.runs.run import LOCK, is_run
 
 ROOM = 1000
 """How far the numbers of new jobs leap, so that none repeats one that was lost."""

@@ -29,7 +29,7 @@ from app.jobs.permissions import Actor
 from app.jobs.store import Store
 from app.jobs.trash.disk import missing
 from trainers.errors import VelaturaError
-from trainers.runs.run import sync_folder, sync_tree, whole_file
+from trainers.files import sync_folder, sync_tree, whole_file
 
 FOLDER = ".trash"
 DAYS = 30

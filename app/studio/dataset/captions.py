@@ -25,8 +25,8 @@ def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgres
     from trainers.data.captions import own_caption
     from trainers.data.decode import flatten, open_image
     from trainers.data.ingest import look
+    from trainers.files import whole_file
     from trainers.models.quiet import quietly
-    from trainers.runs.run import whole_file
 
     if not folder.is_dir():
         raise VelaturaError(f"there is no folder {folder}")

@@ -26,7 +26,7 @@ from app.studio.dataset.draft_file import VERSION, captions_in, read_table, salv
 from app.studio.dataset.draft_trash import forget, returned, take_back, throw_away
 from app.studio.paths import Paths
 from trainers.errors import VelaturaError
-from trainers.runs.run import whole_file
+from trainers.files import whole_file
 
 if TYPE_CHECKING:
     from PIL import Image

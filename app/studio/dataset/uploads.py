@@ -21,7 +21,7 @@ from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import UnreadableError, alpha_mask, open_image
 from trainers.data.ingest import SUFFIXES
 from trainers.errors import VelaturaError
-from trainers.runs.run import whole_file
+from trainers.files import whole_file
 
 MOST_PICTURES = 200
 MOST_PIXELS = 50_000_000

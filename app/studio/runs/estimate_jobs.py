@@ -20,7 +20,7 @@ from app.studio.queue import Queue
 from app.studio.runs.estimates import Cost, Measured, cost_key
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
-from trainers.runs.run import whole_file
+from trainers.files import whole_file
 
 FILE = "measuring.json"
 """In a draft's folder: the job that measures it, and what for."""

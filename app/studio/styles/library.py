@@ -26,9 +26,10 @@ from app.studio.public_files import link_or_copy
 from app.studio.queue import Queue
 from app.studio.styles.entry import LONGEST_WORDS, NO_NAME, StyleEntry, check_numbers, plain, read_found, read_trained
 from trainers.errors import VelaturaError
+from trainers.files import plain_disk_errors, whole_file
 from trainers.formats.clients import peft
 from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
-from trainers.runs.run import Run, plain_disk_errors, whole_file
+from trainers.runs.run import Run
 
 FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
 SUFFIX = ".safetensors"

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from trainers.errors import VelaturaError
+from trainers.files import whole_file
 from trainers.randomness import generator as seeded
-from trainers.runs.run import whole_file
 
 Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
 """From a step and its random numbers to what is logged; the entry `loss` is minimised."""

@@ -21,9 +21,9 @@ from trainers.adapters.methods.oft import skew
 from trainers.adapters.network import Network
 from trainers.adapters.updates import InputRotation
 from trainers.errors import VelaturaError
+from trainers.files import whole_file
 from trainers.formats.file import save
 from trainers.formats.layout import LayoutError, method_of
-from trainers.runs.run import whole_file
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 BESIDE = "-peft"
