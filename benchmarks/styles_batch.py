@@ -30,7 +30,7 @@ from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
 from trainers.composition.styling import Each
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.device import choose_device, choose_format
 from trainers.formats.read import Style
 from trainers.formats.write import file_alpha, file_updates, kohya_tensors

@@ -22,6 +22,8 @@ from trainers.adapters.methods import METHODS
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "trainers", "presets", "tools", "benchmarks")
 LONGEST_FILE, LONGEST_FUNCTION, LARGEST_FOLDER = 400, 60, 15
+LONGEST_CHAIN: dict[str, int] = {"trainers": 18}
+"""How many modules of a package import one another in a row at most."""
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "gradio", "numpy", "PIL")
 
 LAYERS = ("trainers", "app.units", "app.errors", "app.transactions", "app.state_file", "app.jobs", "app.studio",
@@ -179,6 +181,15 @@ def test_no_folders_import_each_other_in_a_circle():
     tell_idle("CIRCLES", edges(CIRCLES) - (closing & edges(graph)))
 
 
+def test_chains_of_imports_are_short():
+    for package, longest in LONGEST_CHAIN.items():
+        inside = {module: path for module, path in MODULES.items() if is_in(module, package)}
+        graph = {module: modules_imported(path) & inside.keys() - {module} for module, path in inside.items()}
+        chain = longest_chain(graph)
+        assert len(chain) <= longest, " → ".join(chain)
+        tell_idle("LONGEST_CHAIN", [package] if len(chain) < longest else [])
+
+
 def neighbours() -> dict[str, set[str]]:
     """What each module and folder imports of those that lie beside it, counting all that is inside a folder."""
     graph: dict[str, set[str]] = {}
@@ -214,6 +225,21 @@ def circles(graph: Graph) -> list[list[str]]:
         left = {one: others for one, others in left.items() if one not in ends}
     groups = {frozenset(o for o in left if reaches(left, one, o) and reaches(left, o, one)) for one in left}
     return sorted(sorted(group) for group in groups if len(group) > 1)
+
+
+def longest_chain(graph: Graph) -> tuple[str, ...]:
+    """The longest way along the arrows of a graph without circles."""
+
+    @cache
+    def chain_from(node: str) -> tuple[str, ...]:
+        return (node, *max((chain_from(other) for other in sorted(graph.get(node, ()))), key=len, default=()))
+
+    return max((chain_from(node) for node in sorted(graph)), key=len)
+
+
+def test_the_longest_chain_is_found():
+    graph = {"a": {"b", "d"}, "b": {"c"}, "c": {"d"}, "e": {"a", "d"}}
+    assert longest_chain(graph) == ("e", "a", "b", "c", "d") and longest_chain({"a": set()}) == ("a",)
 
 
 def test_circles_are_found():

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from trainers.adapters.targets import Targets
     from trainers.composition.apply import apply_styles
     from trainers.config.build import build_config, read_config
-    from trainers.config.config import Base, Config
+    from trainers.config.config import Config
     from trainers.config.layers import layers
     from trainers.config.presets import list_presets
+    from trainers.config.sections import Base
     from trainers.errors import VelaturaError
     from trainers.formats.inspect import describe_style
     from trainers.formats.read import read_style
@@ -56,7 +57,7 @@ __all__ = [
 MODULES: Mapping[str, str] = MappingProxyType(
     {
         "METHODS": "trainers.adapters.methods",
-        "Base": "trainers.config.config",
+        "Base": "trainers.config.sections",
         "Config": "trainers.config.config",
         "Order": "trainers.sampling.sample",
         "Result": "trainers.training.train",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from trainers.config.config import Train
 from trainers.config.presets import STARTER, find_preset, list_presets
+from trainers.config.sections import Train
 from trainers.config.tables import overlay
 
 RESULTS = Path(__file__).parents[1] / "styles.jsonl"

@@ -17,7 +17,7 @@ from tests.app.command import call
 from tests.app.conftest import Trained
 from tests.app.files import write_pictures
 from trainers.adapters.tokens import Word
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.formats.embedding import WORD, write_embedding
 from trainers.formats.origin import STARTER
 from trainers.models.load import load_model
@@ -56,7 +56,7 @@ def test_a_style_of_blocks_draws(trained: Trained, tmp_path: Path) -> None:
     from trainers.adapters.methods import Adapter
     from trainers.adapters.network import attach
     from trainers.adapters.targets import Targets
-    from trainers.config.config import Base
+    from trainers.config.sections import Base
     from trainers.formats.write import write_style
     from trainers.models.load import load_model
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.trainers.hurry import hurrying
 from tests.trainers.tiny_runs import quick_settings, write_images
-from trainers.config.config import Base, Config
+from trainers.config.config import Config
+from trainers.config.sections import Base
 
 if TYPE_CHECKING:
     from trainers.models.model import Model

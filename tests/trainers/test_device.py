@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.errors import VelaturaError
 

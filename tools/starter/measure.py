@@ -18,7 +18,7 @@ from tools.starter.drawings.render import SIZE, open_drawings
 from tools.starter.drawings.sets import IconSet, read_concepts, read_icon_sets
 from tools.starter.networks.autoencoder import on_white, psnr, reconstruct
 from tools.starter.networks.perception import Perception
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.randomness import generator

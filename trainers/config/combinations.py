@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainers.adapters.methods import METHODS
-
 if TYPE_CHECKING:
     from trainers.config.config import Config
 
@@ -85,7 +83,7 @@ def _check_word_alone(config: Config) -> None:
     none = "targets.unet and targets.text_encoder are both `none`"
     if not config.tokens.word:
         raise ValueError(f"{none}: nothing would be trained; tokens.word would learn a word alone")
-    if config.method != METHODS["lora"]():
+    if config.method != type(config).model_fields["method"].default:
         raise ValueError(f"method.name = {config.method.name} and its settings have no effect while {none}")
     if config.tokens.learning_rate:
         raise ValueError(

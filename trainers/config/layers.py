@@ -13,9 +13,10 @@ from typing import Any
 
 from trainers.adapters.methods import METHODS
 from trainers.config.build import build_config
-from trainers.config.config import Config, Train
+from trainers.config.config import Config
 from trainers.config.migrations import migrate
 from trainers.config.presets import STARTER, find_preset
+from trainers.config.sections import Train
 from trainers.config.tables import anchor_images, lay_over, parse_assignments, read_toml
 from trainers.config.techniques import Technique
 from trainers.errors import VelaturaError

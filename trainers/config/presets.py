@@ -45,7 +45,7 @@ def list_presets() -> tuple[Preset, ...]:
 
 def guidance_for(base: str) -> float:
     """The guidance with which pictures are drawn on a base unless somebody asks for another."""
-    from trainers.config.config import Sample
+    from trainers.config.sections import Sample
 
     settings = find_preset("balanced").settings_for(base).get("sample", {})
     return float(settings.get("guidance", Sample().guidance))

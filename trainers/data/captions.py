@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.decode import UnreadableError, leaves_folder
 from trainers.models.words import contains_word
 from trainers.randomness import generator

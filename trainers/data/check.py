@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.captions import base_caption
 from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, open_image
 from trainers.data.findings import Finding, Measured, files_are, find_faults, gravest_first, measure, unreadable

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.buckets import Bucket, Pair, bucket_for, fit, resized
 from trainers.data.captions import base_caption, draw_caption
 from trainers.data.decode import alpha_mask, flatten, open_image

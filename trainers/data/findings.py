@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.buckets import Bucket, Pair, bucket_for, fit, lost
 from trainers.data.captions import full_caption
 from trainers.data.decode import FORMATS_IN_WORDS, flatten

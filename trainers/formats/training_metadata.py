@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainers.adapters.methods import METHODS
-from trainers.config.config import Base, Data
+from trainers.config.sections import Base, Data
 from trainers.config.techniques import BESIDE_METHODS, LAYERS
 from trainers.formats.read import Style
 

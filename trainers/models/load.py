@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from trainers.config import config
+from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.family import Family, Prediction, family_named
 from trainers.models.files.detect import (
@@ -51,9 +51,7 @@ class Loaded:
     weights: Sequence[Path]
 
 
-def load_model(
-    settings: config.Base, dtype: torch.dtype, device: torch.device | str, sha256: str | None = None
-) -> Model:
+def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, sha256: str | None = None) -> Model:
     """Load the base model that `settings` names, frozen.
 
     Args:
@@ -144,7 +142,7 @@ def hash_files(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _from_folder(source: Source, settings: config.Base, dtype: torch.dtype) -> Loaded:
+def _from_folder(source: Source, settings: Base, dtype: torch.dtype) -> Loaded:
     import diffusers
     import transformers
 
@@ -164,7 +162,7 @@ def _from_folder(source: Source, settings: config.Base, dtype: torch.dtype) -> L
     return Loaded(source, family, parts, prediction_of_config(scheduler), scheduler, files)
 
 
-def _from_file(source: Source, settings: config.Base, dtype: torch.dtype) -> Loaded:
+def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> Loaded:
     header = read_header(source.path)
     family = _agreed_family(family_of_file(header, source.path.name), settings, source.path)
     prediction = detect_prediction(header)
@@ -175,7 +173,7 @@ def _from_file(source: Source, settings: config.Base, dtype: torch.dtype) -> Loa
     return Loaded(source, family, parts, prediction, scheduler, [source.path])
 
 
-def _agreed_family(found: Family, settings: config.Base, path: Path) -> Family:
+def _agreed_family(found: Family, settings: Base, path: Path) -> Family:
     """The family that was asked for where the weights allow it: only networks of unusual width leave a choice."""
     if settings.family in ("auto", found.name):
         return found
@@ -188,7 +186,7 @@ def _agreed_family(found: Family, settings: config.Base, path: Path) -> Family:
     )
 
 
-def _model(loaded: Loaded, prediction: Prediction, settings: config.Base, sha256: str) -> Model:
+def _model(loaded: Loaded, prediction: Prediction, settings: Base, sha256: str) -> Model:
     parts, family = loaded.parts, loaded.family
     encoders = [name for name in ("text_encoder", "text_encoder_2") if name in parts]
     factor = _down_factor(parts["vae"].config)
@@ -212,7 +210,7 @@ def _model(loaded: Loaded, prediction: Prediction, settings: config.Base, sha256
     )
 
 
-def _schedule(scheduler: Mapping[str, Any], prediction: Prediction, settings: config.Base) -> NoiseSchedule:
+def _schedule(scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> NoiseSchedule:
     wish = settings.zero_terminal_snr
     rescale = bool(scheduler.get("rescale_betas_zero_snr")) if wish == "auto" else wish == "on"
     if rescale and prediction == "epsilon":

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.config.config import ScaleFormat
+from trainers.config.sections import ScaleFormat
 
 BLOCK, SCALES = 64, 256
 """Numbers that share a scale; scales that share a scale of theirs."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.built import build_and_apply
-from trainers.config.config import ScaleFormat
+from trainers.config.sections import ScaleFormat
 from trainers.models.nf4 import dequantise, quantise
 
 KEPT = ("conv_in", "conv_out", "time_embedding", "add_embedding", "text_projection")

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.network import Network
-from trainers.config.config import Config, Loss
+from trainers.config.config import Config
+from trainers.config.sections import Loss
 from trainers.data.captions import full_caption
 from trainers.data.dataset import CENTRE, Draw, Item, mask, pixels, placement
 from trainers.models.images import encode_images, predict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainers.adapters.network import Network
 from trainers.adapters.tokens import Word, initial_rows, usual_length
-from trainers.config.config import Tokens
+from trainers.config.sections import Tokens
 from trainers.errors import VelaturaError
 from trainers.models.model import Model
 from trainers.models.words import known_tokens

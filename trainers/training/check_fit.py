@@ -6,7 +6,8 @@ import torch
 
 from trainers.adapters.method import RankedMethod
 from trainers.adapters.network import Network
-from trainers.config.config import Config, Loss
+from trainers.config.config import Config
+from trainers.config.sections import Loss
 from trainers.errors import VelaturaError
 from trainers.models.model import Model
 from trainers.models.text import encode_captions

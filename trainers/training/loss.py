@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainers.config.config import Loss
+from trainers.config.sections import Loss
 from trainers.models.schedule import NoiseSchedule
 
 

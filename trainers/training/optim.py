@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainers.adapters.method import Method
 from trainers.adapters.network import Network
 from trainers.adapters.tokens import Word
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.errors import VelaturaError
 
 

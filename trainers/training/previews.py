@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainers.composition.apply import apply_styles
-from trainers.config.config import Base, Config
+from trainers.config.config import Config
+from trainers.config.sections import Base
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.data.decode import UnreadableError, flatten, open_image

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainers.adapters.context import ForwardContext
-from trainers.config.config import Config, Data
+from trainers.config.config import Config
+from trainers.config.sections import Data
 from trainers.data.buckets import Bucket, Pair
 from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import open_image

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from app.studio.dataset.drafts import Draft, Drafts
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.buckets import Bucket
 from trainers.data.decode import open_image
 from trainers.data.findings import Finding, Kind, Measured, find_faults, gravest_first, measure

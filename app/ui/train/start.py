@@ -26,7 +26,8 @@ from app.ui.runs.text import activity
 from app.ui.train import start_view as parts
 from app.ui.train import text as words
 from app.ui.web.html import heading
-from trainers.config.config import Config, Data
+from trainers.config.config import Config
+from trainers.config.sections import Data
 from trainers.data.captions import full_caption
 from trainers.errors import VelaturaError
 

@@ -14,7 +14,7 @@ from tests.tools.starter.small import make_small_autoencoder, make_small_denoise
 from tools.starter.export import write_pipeline
 from tools.starter.networks.denoiser import SCHEDULER
 from tools.starter.networks.text import make_text_encoder
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.models.load import load_model
 from trainers.models.text import encode_captions
 

@@ -17,7 +17,7 @@ from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.op import Packed
 from trainers.adapters.updates import LowRank
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.models.storage import store_in_nf4
 
 

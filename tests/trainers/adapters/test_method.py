@@ -12,7 +12,7 @@ from tests.trainers.adapters.layers import make_site
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, RankedMethod
 from trainers.adapters.methods import METHODS, OFT, LoKr
-from trainers.adapters.methods.lokr import factorise
+from trainers.adapters.methods.initial import factorise
 from trainers.config.techniques import BESIDE_METHODS
 
 KINDS = {"linear": 1, "strided": 3, "pointwise": 1}

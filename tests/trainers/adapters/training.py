@@ -11,7 +11,7 @@ from torch import Tensor
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
 from trainers.adapters.network import Network
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.training.optim import parameter_groups
 
 

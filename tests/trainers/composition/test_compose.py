@@ -23,7 +23,7 @@ from trainers.composition.compose import compose
 from trainers.composition.k_lora import KLoRA
 from trainers.composition.styling import Each
 from trainers.composition.ways import read_composition
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.formats.read import OWN_FORM, Style, read_style
 from trainers.formats.write import write_style

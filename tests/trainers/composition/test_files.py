@@ -14,7 +14,7 @@ from trainers.adapters.methods import LoHA, LoRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.composition.files import merge_files
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.formats.clients.convert import is_plain
 from trainers.formats.names import layer_names

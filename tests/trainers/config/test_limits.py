@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.app.command import call
-from trainers.config.config import Sample
 from trainers.config.limits import BATCH, GUIDANCE, SAMPLERS, SEED, SIDE, STEPS
+from trainers.config.sections import Sample
 
 
 @pytest.mark.parametrize(

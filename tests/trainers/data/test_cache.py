@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.trainers.data import pictures
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.cache import LatentCache, TextCache
 from trainers.data.dataset import Dataset, Draw, load_dataset, pixels
 from trainers.errors import VelaturaError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.captions import (
     MAX_CAPTION_BYTES,
     base_caption,

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from tests.trainers.data import pictures
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.check import Finding, check_images
 from trainers.errors import VelaturaError
 

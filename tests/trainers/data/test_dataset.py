@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from tests.trainers.data import pictures
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.buckets import Bucket
 from trainers.data.dataset import Dataset, Draw, Item, load_dataset, mask, pixels, placement
 from trainers.data.decode import UnreadableError

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.trainers.data import pictures
-from trainers.config.config import Data
+from trainers.config.sections import Data
 from trainers.data.captions import base_caption, caption_from_name
 from trainers.data.ingest import Duplicates, ingest, look
 from trainers.errors import VelaturaError

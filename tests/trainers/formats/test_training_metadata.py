@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.formats.read import Style
 from trainers.formats.training_metadata import Reading, reading_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.models.load import load_model
 from trainers.models.model import Model
 

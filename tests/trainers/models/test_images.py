@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.tiny import FAMILIES
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.models.images import decode_latents, encode_images, predict
 from trainers.models.load import load_model
 from trainers.models.pipeline import make_pipeline

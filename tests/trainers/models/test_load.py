@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import FAMILIES, tiny_folder, tiny_single_file, tiny_weights
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 from trainers.models.load import hash_files, load_model, training_size

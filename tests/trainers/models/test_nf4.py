@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainers.config.config import ScaleFormat
+from trainers.config.sections import ScaleFormat
 from trainers.models import nf4
 from trainers.models.nf4 import BLOCK, CODE, SCALES, dequantise, dynamic_code, quantise, scale_of
 

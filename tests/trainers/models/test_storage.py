@@ -18,7 +18,7 @@ from trainers.adapters.op import Op, Packed
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets
 from trainers.config.build import build_config
-from trainers.config.config import Base, ScaleFormat
+from trainers.config.sections import Base, ScaleFormat
 from trainers.models.full_size import build_on_meta
 from trainers.models.images import predict
 from trainers.models.load import load_model

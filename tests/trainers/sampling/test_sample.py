@@ -12,7 +12,7 @@ from PIL import Image
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
 from trainers.composition.styling import Each
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.models.load import load_model
 from trainers.sampling.sample import Order, draw, largest_difference, to_image
 

@@ -20,7 +20,8 @@ from tests.trainers.tiny_runs import (
     style_tensors,
 )
 from trainers.adapters.network import Network, attach
-from trainers.config.config import Base, Config, Tokens, Train
+from trainers.config.config import Config
+from trainers.config.sections import Base, Tokens, Train
 from trainers.models.load import load_model
 from trainers.models.text import encode_captions
 from trainers.runs.run import Run

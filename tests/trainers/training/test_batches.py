@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.adapters.network import Network, attach
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.data import dataset
 from trainers.data.dataset import load_dataset
 from trainers.data.decode import open_image

@@ -16,7 +16,7 @@ from tests.faults import Fault, each_cut
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers
 from tests.trainers.tiny_runs import equal, files_in, state_of
 from trainers.adapters.methods import LoRA
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 from trainers.training import checkpoint

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.config.config import Loss
+from trainers.config.sections import Loss
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.randomness import generator
 from trainers.training.loss import draw_noise, draw_timesteps, timestep_weights, weighted_error, weighting_gamma

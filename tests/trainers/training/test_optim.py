@@ -15,7 +15,7 @@ from tests.trainers.adapters.layers import attach_to, make_input, make_layers, s
 from trainers.adapters.methods import LoRA, TLoRA
 from trainers.adapters.network import Network
 from trainers.adapters.targets import BlockOverride, Targets
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.errors import VelaturaError
 from trainers.training import optim
 from trainers.training.optim import (

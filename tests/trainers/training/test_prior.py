@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.trainers.tiny_runs import METHODS, equal, events_of, files_in, state_of, style_metadata, style_tensors
 from tests.trainers.training.test_batches import make_batches, tensors
-from trainers.config.config import Base, Loss
+from trainers.config.sections import Base, Loss
 from trainers.data.buckets import Bucket
 from trainers.data.dataset import Dataset, Item
 from trainers.models.load import load_model

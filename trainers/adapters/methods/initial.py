@@ -1,4 +1,4 @@
-"""Where the factors of methods start, and Tucker's form of a kernel."""
+"""Where the factors of methods start, how a width is split in two, and Tucker's form of a kernel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from trainers.adapters.site import Site
@@ -37,3 +37,22 @@ def tucker(core: Tensor, down: Tensor) -> Tensor:
 def uses_tucker(site: Site, wanted: bool) -> bool:
     """A Tucker core only pays for kernels larger than 1×1."""
     return wanted and not site.op.is_linear and math.prod(site.op.shape[2:]) > 1
+
+
+def factorise(size: int, factor: int, as_paper: bool = False) -> tuple[int, int]:
+    """Split a width into `(u, v)`, u ≤ v, u·v = size, as LyCORIS does.
+
+    u is the factor where it divides the width (or v is, when that is the larger half), else, and in the paper always,
+    the largest divisor that is neither above the factor nor above √size; factor −1 gives the most nearly square split.
+    """
+    if not as_paper and factor > 0 and size % factor == 0:
+        return min(factor, size // factor), max(factor, size // factor)
+    limit = math.isqrt(size) if factor < 0 else min(factor, math.isqrt(size))
+    u = max(d for d in range(1, limit + 1) if size % d == 0)
+    return u, size // u
+
+
+def kronecker_pair(shape: tuple[int, ...], draw: torch.Generator) -> dict[str, Tensor]:
+    """KronA's A and B as they start, for a matrix or kernel of this shape, split as nearly square as can be."""
+    (u_out, v_out), (u_in, v_in) = (factorise(width, -1) for width in shape[:2])
+    return {"A": nn.Parameter(kaiming(draw, u_out, u_in)), "B": nn.Parameter(torch.zeros(v_out, v_in, *shape[2:]))}

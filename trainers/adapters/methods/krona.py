@@ -16,13 +16,12 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainers.adapters.about import About, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, InputMethod, Theta
-from trainers.adapters.methods.initial import kaiming
-from trainers.adapters.methods.lokr import factorise
+from trainers.adapters.methods.initial import kronecker_pair
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker
 
@@ -57,13 +56,7 @@ class KronA(InputMethod):
         return 10_000  # what LyCORIS is given for a LoKr whose factors are full
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        return start(site.op.shape, draw)
+        return kronecker_pair(site.op.shape, draw)
 
     def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Kronecker:
         return Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)
-
-
-def start(shape: tuple[int, ...], draw: torch.Generator) -> dict[str, Tensor]:
-    """A and B as they start, for a matrix or kernel of this shape, split as nearly square as can be."""
-    (u_out, v_out), (u_in, v_in) = (factorise(width, -1) for width in shape[:2])
-    return {"A": nn.Parameter(kaiming(draw, u_out, u_in)), "B": nn.Parameter(torch.zeros(v_out, v_in, *shape[2:]))}

@@ -22,7 +22,7 @@ from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, Theta
-from trainers.adapters.methods.krona import start
+from trainers.adapters.methods.initial import kronecker_pair
 from trainers.adapters.roles import BlockRole
 from trainers.adapters.updates import Kronecker
 
@@ -59,7 +59,7 @@ class KronABlock(BlockMethod):
     def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         residual = {"g": nn.Parameter(torch.zeros(()))} if self.residual else {}
         bias = {"b": nn.Parameter(torch.zeros(site.op.out))} if self.bias else {}
-        return start(site.op.shape, draw) | residual | bias
+        return kronecker_pair(site.op.shape, draw) | residual | bias
 
     def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
         product = Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)

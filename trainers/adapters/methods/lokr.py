@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from trainers.adapters.about import About, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
-from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
+from trainers.adapters.methods.initial import factorise, kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker, LowRank
 
@@ -128,16 +128,3 @@ class LoKr(RankedMethod):
         _, v = self.shapes(site)
         gate = self.rank_gate(site, context, self.rank, A.device)
         return Kronecker(self.scale * C, LowRank(theta["B"], A, (*v, *site.op.shape[2:]), gate), site.op.shape)
-
-
-def factorise(size: int, factor: int, as_paper: bool = False) -> tuple[int, int]:
-    """Split a width into `(u, v)`, u ≤ v, u·v = size, as LyCORIS does.
-
-    u is the factor where it divides the width (or v is, when that is the larger half), else, and in the paper always,
-    the largest divisor that is neither above the factor nor above √size; factor −1 gives the most nearly square split.
-    """
-    if not as_paper and factor > 0 and size % factor == 0:
-        return min(factor, size // factor), max(factor, size // factor)
-    limit = math.isqrt(size) if factor < 0 else min(factor, math.isqrt(size))
-    u = max(d for d in range(1, limit + 1) if size % d == 0)
-    return u, size // u

@@ -25,7 +25,7 @@ from trainers.adapters.hooks import Step
 from trainers.adapters.methods import AdaLoRA
 from trainers.adapters.methods.adalora import budget
 from trainers.adapters.targets import BlockOverride, Targets
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.ranks.history import current_ranks
 from trainers.training.optim import MovingAverage
 

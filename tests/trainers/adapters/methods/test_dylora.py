@@ -17,7 +17,7 @@ from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods import DyLoRA, LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.formats.layout import build_update
 
 SMALL = DyLoRA(rank=6, alpha=3.0, unit=2)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tests.trainers.adapters.layers import LAYERS, make_site, theta_of
 from trainers.adapters.methods import LoKr
-from trainers.adapters.methods.lokr import factorise
+from trainers.adapters.methods.initial import factorise
 
 FULL = LoKr(rank=3, alpha=2.0, factor=4)
 LOW_RANK = LoKr(rank=2, alpha=3.0, factor=2, full_matrix=False)

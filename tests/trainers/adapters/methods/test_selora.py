@@ -17,7 +17,7 @@ from trainers.adapters.methods import SeLoRA
 from trainers.adapters.methods.selora import GROWN, TRIED, UNUSED, SeLoRAHooks, fisher_information, fisher_ratios
 from trainers.adapters.network import Network
 from trainers.adapters.targets import BlockOverride, Targets
-from trainers.config.config import Train
+from trainers.config.sections import Train
 
 SMALL = SeLoRA(rank=3, alpha=0.7, interval=2)
 ALWAYS = SeLoRA(rank=4, alpha=0.7, interval=3, threshold=1.0)

@@ -15,7 +15,7 @@ from trainers.adapters.hooks import Step
 from trainers.adapters.methods import SoRA
 from trainers.adapters.methods.sora import soft_threshold
 from trainers.adapters.network import Network
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.errors import VelaturaError
 from trainers.formats.write import file_updates
 from trainers.training.optim import MovingAverage, parameter_groups

@@ -15,7 +15,7 @@ from trainers.adapters.methods import LoRA, TiedLoRA, VeRA
 from trainers.adapters.methods.tied import SWITCHES
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import BlockOverride, Targets
-from trainers.config.config import Train
+from trainers.config.sections import Train
 from trainers.training.optim import parameter_groups
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.download import download_model, needed_files
 from trainers.models.files.hub import cached_snapshot

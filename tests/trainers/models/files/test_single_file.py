@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny import FAMILIES, tiny_single_file
 from tests.trainers.models.ldm_names import single_file
-from trainers.config.config import Base
+from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 from trainers.models.images import decode_latents, encode_images, predict
