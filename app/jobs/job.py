@@ -80,7 +80,7 @@ def read_job(row: sqlite3.Row, runs: Path) -> Job:
             values[key] = _READ[key](row[key])
         except (ValueError, TypeError, RecursionError):
             damaged.append(key)
-            values[key] = _INSTEAD.get(key, 0 if _READ[key] in (_whole, _moment) else "")
+            values[key] = _INSTEAD.get(key, 0 if _READ[key] in (read_whole, read_moment) else "")
     if "folder" in damaged:
         values["folder"] = f"damaged-row-{values['id']}"
         while (runs / values["folder"]).exists():  # not another run's
@@ -98,7 +98,8 @@ def read_worker(row: sqlite3.Row) -> tuple[str, int, float, str, tuple[str, ...]
     """Host, number, start, boot and devices of a dispatcher's row; None where it is damaged."""
     try:
         devices = _command(row["devices"])
-        return _text(row["host"]), _whole(row["pid"]), _moment(row["started"]), _text(row["boot"]), devices
+        process = read_text(row["host"]), read_whole(row["pid"]), read_moment(row["started"]), read_text(row["boot"])
+        return *process, devices
     except (ValueError, TypeError, RecursionError):
         return None
 
@@ -116,22 +117,24 @@ def as_kept(path: Path, runs: Path) -> str:
     return path.relative_to(runs).as_posix() if path.is_relative_to(runs) else str(path)
 
 
-def _text(value: Any) -> str:
+def read_text(value: Any) -> str:
+    """A text of bounded length without NUL. Raises ValueError where the value is none, as do those below."""
     if not isinstance(value, str) or "\0" in value or len(value) > LONGEST:
         raise ValueError
     value.encode()  # no half of a character
     return value
 
 
-def _place(value: Any) -> str:
+def read_place(value: Any) -> str:
     """A path that any system can be asked about."""
-    if not _text(value) or len(value) > 4000 or any(len(part.encode()) > 255 for part in Path(value).parts):
+    if not read_text(value) or len(value) > 4000 or any(len(part.encode()) > 255 for part in Path(value).parts):
         raise ValueError
     return str(value)
 
 
-def _folder(value: Any) -> str:
-    if Path(_place(value)).name in ("", ".."):
+def read_folder(value: Any) -> str:
+    """A path that ends in a name."""
+    if Path(read_place(value)).name in ("", ".."):
         raise ValueError
     return str(value)
 
@@ -142,32 +145,34 @@ def _phase(value: Any) -> str:
     return str(value)
 
 
-def _whole(value: Any) -> int:
+def read_whole(value: Any) -> int:
+    """A whole number of bounded size."""
     if not isinstance(value, int) or abs(value) > MOST:
         raise ValueError
     return value
 
 
-def _moment(value: Any) -> float:
+def read_moment(value: Any) -> float:
+    """Unix seconds."""
     if not isinstance(value, int | float) or not 0 <= value < LATEST:
         raise ValueError
     return float(value)
 
 
 def _command(value: Any) -> tuple[str, ...]:
-    words = json.loads(_text(value))
+    words = json.loads(read_text(value))
     if not isinstance(words, list):
         raise ValueError
-    return tuple(_text(word) for word in words)
+    return tuple(read_text(word) for word in words)
 
 
 LONGEST, MOST, LATEST = 2**20, 2**31, 253_402_300_800.0
 """Letters of a text, a whole number either way, and Unix seconds, in the year 10000, that a row may hold."""
 _READ: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("kind", "owner", "wants", "requested", "device", "token", "host", "boot", "held_from"), _text),
-    **dict.fromkeys(("priority", "position", "pid", "attempts", "restarts", "restart_step", "low_memory"), _whole),
-    **dict.fromkeys(("started", "added", "begun", "ended", "held_since"), _moment),
-    **{"id": int, "folder": _folder, "cwd": _place, "command": _command, "phase": _phase},
+    **dict.fromkeys(("kind", "owner", "wants", "requested", "device", "token", "host", "boot", "held_from"), read_text),
+    **dict.fromkeys(("priority", "position", "pid", "attempts", "restarts", "restart_step", "low_memory"), read_whole),
+    **dict.fromkeys(("started", "added", "begun", "ended", "held_since"), read_moment),
+    **{"id": int, "folder": read_folder, "cwd": read_place, "command": _command, "phase": _phase},
 }
 _INSTEAD = {"kind": "damaged", "command": (), "cwd": ".", "wants": "auto", "phase": "ended"}
 _TASK = frozenset({"kind", "folder", "command", "cwd", "wants"})

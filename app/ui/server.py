@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ from app.ui.web.assets import STYLE_SHEETS, Assets
 from app.ui.web.authenticator import Authenticator, check_given
 from app.ui.web.theme import Velatura
 from app.ui.web.upload_route import upload_route
+from trainers.errors import VelaturaError
 
 FORGET_UPLOADS = (60, 900)
 """Every so many seconds, uploads that are older than this and were never taken in are deleted."""
@@ -184,7 +185,8 @@ def _room(folder: Path, trash: Trash) -> Callable[[], int]:
 
     def look() -> int:
         if missing(folder):
-            trash.make_room()
+            with suppress(VelaturaError):  # without it there is only less room
+                trash.make_room()
         return room(folder)
 
     return look

@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from app.jobs.job import as_kept
 from app.jobs.permissions import Actor
 from app.jobs.store import Store
 from app.jobs.trash.disk import missing
+from app.jobs.trash.reading import NewerJournalError, is_id, read_item, read_plan
 from trainers.errors import VelaturaError
 from trainers.files import sync_folder, sync_tree, whole_file
 
@@ -167,7 +168,10 @@ class Trash:
         return self.remove(self.items(actor))
 
     def tidy(self, now: float | None = None) -> list[TrashItem]:
-        """Delete for good what is older than 30 days and, on a disk that is nearly full, the oldest; those items."""
+        """Delete for good what is older than 30 days and, on a disk that is nearly full, the oldest; those items.
+
+        NewerJournalError where a newer Velatura was at work in the trash.
+        """
         if not self.folder.is_dir():
             return []
         self.recover()
@@ -194,29 +198,32 @@ class Trash:
 
     # ---------------------------------------------------------------- after a kill
     def recover(self) -> bool:
-        """Do what a killed action has decided and not done; whether there was one, or another is under way."""
+        """Do what a killed action has decided and not done; whether there was one, or another is under way.
+
+        One of a newer Velatura is left as it is, for that to finish: the queue goes on, and what acts on the trash says
+        why it does not.
+        """
         if not (self.folder / JOURNAL).exists():
             return False
         try:
             with FileLock(self.folder / LOCK, timeout=0):
                 return self._recover()
-        except Timeout:  # it is not killed, but under way
+        except (Timeout, NewerJournalError):  # it is not killed, but under way
             return True
 
     def _recover(self) -> bool:
         journal = self.folder / JOURNAL
         try:
-            plan = json.loads(journal.read_text(encoding="utf-8"))
-            moves = [(self.runs / source, self.runs / target) for source, target in plan["moves"]]
-            change, done = plan["change"], plan["done"]
+            plan = read_plan(journal.read_text(encoding="utf-8"), str(journal))
         except FileNotFoundError:
             return False
-        except (ValueError, TypeError, KeyError) as error:  # what it decided cannot be known; the queue must go on
+        except ValueError as error:  # what it decided cannot be known; the queue must go on
             aside = journal.with_name(JOURNAL_ASIDE.format(new_id()))
             journal.replace(aside)
             log.warning("%s is damaged and was set aside as %s: %s", journal, aside.name, error)
             return False
-        self._perform(moves, change, done)
+        moves = [(self.runs / source, self.runs / target) for source, target in plan.moves]
+        self._perform(moves, plan.change, plan.done)
         return True
 
     # ---------------------------------------------------------------- within
@@ -287,7 +294,7 @@ class Trash:
         return sorted((item for item in found if item is not None), key=lambda item: item.id, reverse=True)
 
     def _here(self, id: str) -> TrashItem:
-        found = self._read(self.folder / id) if id.replace("-", "").isalnum() else None
+        found = self._read(self.folder / id) if is_id(id) else None
         if found is None:
             raise VelaturaError("this is not in the trash any more")
         return found
@@ -300,14 +307,11 @@ class Trash:
         if not (folder / CONTENT).exists():
             return None
         try:
-            kept = json.loads((folder / ITEM).read_text(encoding="utf-8"))
-            known = {one.name: kept[one.name] for one in fields(TrashItem) if one.name in kept}
-            if known != kept or kept["kind"] not in KINDS:
-                known["kind"] = NEWER
-            return TrashItem(**known | {"names": tuple(kept["names"])})
-        except (OSError, ValueError, TypeError, KeyError):
+            values, says_more = read_item((folder / ITEM).read_text(encoding="utf-8"), folder.name, CONTENT)
+        except (OSError, ValueError):
             moved = folder.stat().st_mtime
             return TrashItem(folder.name, DAMAGED, "damaged item", "", moved, _size(folder), {})
+        return TrashItem(**values | ({"kind": NEWER} if says_more or values["kind"] not in KINDS else {}))
 
 
 def new_item(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ from app.jobs.store import TRAIN, Job, NewJob, Store
 from app.jobs.trash import disk
 from app.jobs.trash.trash import DAYS, Trash
 from app.jobs.views import Watcher
+from tests.app.jobs.trash.conftest import SHORT
 from tests.app.jobs.working import CPU, state_of
 from tests.app.ui.ended_runs import write_run
 from tests.faults import Fault, each_cut
@@ -28,22 +28,7 @@ from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 
-SHORT = {"train": {"steps": 4, "warmup": 0}}
 UNSEEN = (".training", ".heartbeat", ".lock")
-
-
-@pytest.fixture
-def dusk(store: Store) -> Job:
-    """A run of Ann's that was paused at step 2, with a checkpoint and a style of an earlier end."""
-    folder = write_run(store.runs, "dusk", SHORT)
-    (folder / "dataset").mkdir()
-    (folder / "dataset" / "0001.png").write_bytes(b"a picture")
-    Run(folder).checkpoint(2).mkdir(parents=True)
-    (Run(folder).checkpoint(2) / "progress.json").write_text("{}")
-    record = Recorder(folder)
-    record("checkpoint", step=2)
-    record("paused", step=2)
-    return store.add(NewJob(TRAIN, folder, owner="ann"), phase="ended")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -357,40 +342,3 @@ def test_a_style_does_not_go_back_to_a_run_that_is_somebody_elses_by_now(store, 
     with pytest.raises(NotOwnerError, match="“dusk” belongs to ben"):
         actions.restore(store, style.id, actor=Actor("ann"))
     assert not (dusk.folder / "style").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"\0" * 64, b"{}", b'{"moves": 3}', b'{"moves": [["a"]], "change": null}'])
-def test_a_damaged_journal_is_set_aside_and_the_queue_goes_on(store, dusk, content):
-    actions.delete(store, dusk.id, actor=MACHINE_OWNER)
-    trash = Trash(store)
-    (trash.folder / "journal.json").write_bytes(content)
-    assert settle(store) == [] and not (trash.folder / "journal.json").exists()
-    assert [path.read_bytes() for path in trash.folder.glob("journal.damaged-*.json")] == [content]
-    actions.restore(store, trash.items(MACHINE_OWNER)[0].id, actor=MACHINE_OWNER)
-    assert (store.runs / "dusk/config.toml").is_file()
-
-
-@pytest.mark.parametrize("more", [{"labels": ["autumn"]}, {"kind": "album"}], ids=["field", "kind"])
-def test_what_a_newer_velatura_put_there_is_listed_as_its_owner_s_and_left_as_it_is(store, dusk, more):
-    actions.delete(store, dusk.id, actor=MACHINE_OWNER)
-    (whole,) = (trash := Trash(store)).items(MACHINE_OWNER)
-    kept = trash.path(whole, "item.json")
-    kept.write_text(newer := json.dumps(json.loads(kept.read_text()) | {"owner": "ann", **more}))
-    (item,) = trash.items(Actor("ann"))
-    assert (item.kind, item.id, item.name, item.size) == ("newer", whole.id, "dusk", whole.size)
-    with pytest.raises(VelaturaError, match=r"“dusk” was put into the trash by a newer Velatura.*: update Velatura"):
-        actions.restore(store, item.id, actor=Actor("ann"))
-    assert trash.tidy(item.expires - 1) == [] and kept.read_text() == newer and trash.path(item).is_dir()
-
-
-def test_a_damaged_item_is_listed_counted_and_emptied_by_the_machines_owner(store, dusk):
-    actions.delete(store, dusk.id, actor=MACHINE_OWNER)
-    trash = Trash(store)
-    (whole,) = trash.items(MACHINE_OWNER)
-    trash.path(whole, "item.json").write_bytes(b"\0" * 10)
-    (item,) = trash.items(MACHINE_OWNER)
-    assert (item.kind, item.id) == ("damaged", whole.id) and item.size >= whole.size and trash.items(Actor("ann")) == []
-    with pytest.raises(VelaturaError, match="cannot be read; its files are in"):
-        actions.restore(store, item.id, actor=MACHINE_OWNER)
-    assert trash.tidy(item.expires - 1) == [] and trash.tidy(item.expires) == [item]
-    assert not (trash.folder / item.id).exists()

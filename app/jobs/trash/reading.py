@@ -1,0 +1,147 @@
+"""What the trash's files say, checked where it is read: nobody further on checks again.
+
+Only an item's own folder, plain values of a row, and moves of known kinds come out of here; whatever else stands in a
+file, written by a person, a failing disk or a newer Velatura, is told apart here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from app.jobs.job import read_folder, read_moment, read_place, read_text, read_whole
+from trainers.errors import VelaturaError
+
+MOST = 2**63
+"""No item takes as many bytes, and no column of a row holds as large a number."""
+ITEM_KEYS = frozenset({"id", "kind", "name", "owner", "deleted", "size", "parts", "row", "names"})
+PLAN_KEYS = frozenset({"moves", "change", "done"})
+CHANGES = (frozenset({"remove"}), frozenset({"put"}), frozenset({"wait", "wants"}))
+"""The keys of each change of a row that `Store.change_row` makes."""
+
+
+class NewerJournalError(VelaturaError):
+    """A newer Velatura was at work in the trash, and has not finished."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an action on the trash has decided."""
+
+    moves: tuple[tuple[str, str], ...]
+    """From where to where, as the trash keeps places."""
+    change: dict[str, Any] | None
+    """Of a row of the queue."""
+    done: tuple[str, ...]
+    """Ids of items that are no more afterwards."""
+
+
+def read_item(content: str, id: str, content_part: str) -> tuple[dict[str, Any], bool]:
+    """The values of the item in the folder called `id`, and whether it says more than is known here.
+
+    Raises ValueError where it is damaged: a value is missing, of another type or out of bounds.
+    """
+    kept = _table(content, ITEM_KEYS - {"row", "names"})
+    if kept["id"] != id:  # that one would be deleted in its place
+        raise ValueError("it is another item's")
+    size = kept["size"]
+    if not isinstance(size, int) or not 0 <= size < MOST:
+        raise ValueError("its size is no number of bytes")
+    parts = {read_id(part): read_place(place) for part, place in _items(kept["parts"])}
+    if content_part not in parts:
+        raise ValueError("it does not say where it lay")
+    values = {
+        "id": id,
+        **{key: read_text(kept[key]) for key in ("kind", "name", "owner")},
+        "deleted": _moment_with_a_future(kept["deleted"]),
+        "size": size,
+        "parts": parts,
+        "row": None if kept.get("row") is None else _row(kept["row"]),
+        "names": tuple(read_text(name) for name in _list(kept.get("names", []))),
+    }
+    return values, not ITEM_KEYS.issuperset(kept)
+
+
+def read_plan(content: str, journal: str) -> Plan:
+    """What the journal says that an action has decided.
+
+    Raises ValueError where it is damaged, NewerJournalError where it says more than is known here.
+    """
+    plan = _table(content)
+    change = plan.get("change")
+    if not PLAN_KEYS.issuperset(plan) or (isinstance(change, dict) and change and set(change) not in CHANGES):
+        raise NewerJournalError(
+            f"{journal} was written by a newer Velatura, which alone knows how to finish what it began; nothing in it "
+            "was changed: update Velatura"
+        )
+    plan = _table(content, PLAN_KEYS)
+    moves = tuple((read_place(source), read_place(target)) for source, target in map(_list, _list(plan["moves"])))
+    return Plan(moves, _change(plan["change"]), tuple(read_id(id) for id in _list(plan["done"])))
+
+
+def is_id(text: str) -> bool:
+    """Whether a word can be that of an item or a part: no way leads out of the trash by it."""
+    return text.replace("-", "").isalnum()
+
+
+def read_id(value: Any) -> str:
+    """The word of an item or a part. Raises ValueError where it is none."""
+    if not is_id(read_text(value)):
+        raise ValueError("it names no item")
+    return str(value)
+
+
+# ---------------------------------------------------------------- within
+def _table(content: str, needed: frozenset[str] = frozenset()) -> dict[str, Any]:
+    try:
+        found = dict(_items(json.loads(content)))
+    except RecursionError:
+        raise ValueError("it is too deep") from None
+    if missing := needed - set(found):
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    return found
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        raise ValueError("it is no table")
+    return list(value.items())
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("it is no list")
+    return value
+
+
+def _moment_with_a_future(value: Any) -> float:
+    """Unix seconds, with room for the days that an item is kept: dates after them cannot be shown."""
+    moment = read_moment(value)
+    read_moment(moment + 366 * 86_400)
+    return moment
+
+
+def _change(value: Any) -> dict[str, Any] | None:
+    """The change of a row; empty ones are none."""
+    if not value:
+        return None
+    change = dict(_items(value))
+    if "put" in change:
+        return {"put": _row(change["put"])}
+    if "wait" in change:
+        return {"wait": read_whole(change["wait"]), "wants": read_text(change["wants"])}
+    return {"remove": read_whole(change["remove"])}
+
+
+def _row(value: Any) -> dict[str, Any]:
+    """The columns of a row; what `read_job` finds damaged in it is no matter here, as long as SQLite takes it."""
+    row = dict(_items(value))
+    for each in row.values():
+        if isinstance(each, str):
+            each.encode()
+        elif not isinstance(each, int | float) or not -MOST < each < MOST:
+            raise ValueError("its row holds what no row can hold")
+    read_folder(row.get("folder"))
+    read_whole(row.get("id", 0))
+    return row
