@@ -56,9 +56,14 @@ def written(draft: Draft, captions: Mapping[str, str], step_id: str) -> Draft:
         return draft
     place = next((k for k, step in enumerate(draft.undo) if step.id == step_id), len(draft.undo))
     begun = draft.undo[place].captions if place < len(draft.undo) else {}
-    changes = begun | once.undo[0].captions
+    changes = begun | {key: _joined(begun.get(key), change) for key, change in once.undo[0].captions.items()}
     step = Undo(id=step_id, kind="written", captions=changes)
     return once.with_(undo=(*draft.undo[:place], step, *draft.undo[place + 1 :]))
+
+
+def _joined(first: tuple[str, str] | None, then: tuple[str, str]) -> tuple[str, str]:
+    """Two changes of one caption as one, from before the first; what a person has written between them comes back."""
+    return (first[0], then[1]) if first is not None and first[1] == then[0] else then
 
 
 def replacements(draft: Draft, find: str, replace: str) -> dict[str, str]:
@@ -87,7 +92,7 @@ def settled(draft: Draft) -> Draft:
 def emptied(draft: Draft) -> Draft:
     """Start afresh; the pictures can be brought back."""
     bare = without(draft, [one.id for one in draft.pictures], "cleared")
-    if bare.undo:
+    if draft.pictures:  # else the last step is another change's
         last = bare.undo[-1].model_copy(update={"trigger": draft.trigger})
         bare = bare.with_(undo=(*bare.undo[:-1], last))
     return bare.with_(left_out=(), trigger="", name="", prompts=(), clone_of="")

@@ -295,6 +295,26 @@ def test_starting_afresh_can_be_undone(draft):
     assert edits.undone(fresh).pictures == draft.pictures and edits.undone(fresh).trigger == "dusk style"
 
 
+def test_starting_afresh_without_pictures_changes_no_earlier_step(draft):
+    bare = edits.with_trigger(edits.without(draft, [one.id for one in draft.pictures]), "dusk")
+    fresh = edits.emptied(bare)
+    assert fresh.undo == bare.undo and (fresh.trigger, edits.undone(fresh).trigger) == ("", "")
+    assert edits.undone(fresh).pictures == draft.pictures
+
+
+def test_a_caption_that_a_model_writes_twice_goes_back_to_the_one_before_both(draft):
+    one, two, _ = (picture.id for picture in draft.pictures)
+    twice = edits.written(edits.written(draft, {one: "A", two: "B"}, "w"), {one: "AA"}, "w")
+    assert captions(twice) == ["AA", "B", "toad"] and len(twice.undo) == 1
+    assert captions(edits.undone(twice)) == captions(draft)
+
+
+def test_what_a_person_has_written_between_two_of_a_models_captions_comes_back(draft):
+    one = draft.pictures[0].id
+    mine = edits.with_caption(edits.written(draft, {one: "A"}, "w"), one, "mine", "A")
+    assert captions(edits.undone(edits.written(mine, {one: "AA"}, "w")))[0] == "mine"
+
+
 def test_captions_of_a_model_are_one_step(draft):
     one, two, _ = (picture.id for picture in draft.pictures)
     step = edits.written(edits.written(draft, {one: "A"}, "w"), {two: "B"}, "w")
