@@ -103,6 +103,26 @@ def small_files(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def in_use_once(patch: pytest.MonkeyPatch) -> list[Path]:
+    """Let the first file that is put in another's place be refused as Windows does while that is read; what was tried.
+
+    Whoever tries again does not wait.
+    """
+    replace, tries = Path.replace, list[Path]()
+
+    def refuse(path: Path, target: Path) -> Path:
+        tries.append(path)
+        if len(tries) == 1:
+            error = PermissionError(errno.EACCES, "in use")
+            error.winerror = 32  # type: ignore[attr-defined]
+            raise error
+        return replace(path, target)
+
+    patch.setattr(Path, "replace", refuse)
+    patch.setattr("trainers.files.PAUSES", (0.0,))
+    return tries
+
+
 class _Disk:
     """Counts changes, and knows which of them a power cut would undo."""
 

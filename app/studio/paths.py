@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from trainers.files import sync_folder, take_place
+
 HELD = ".held"
 SECRET_BYTES = 32
 
@@ -74,7 +76,8 @@ class Paths:
                 file.write(value := secrets.token_bytes(SECRET_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
-            Path(coming).replace(path)
+            take_place(Path(coming), path)
+            sync_folder(self.root)
         return value
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trainers.data.dataset import CENTRE, Dataset, Draw, Item, mask, pixels
 from trainers.errors import VelaturaError
+from trainers.files import take_place
 
 # Part of every key: change it when the pixels or the layout of the files change.
 VERSION = "1"
@@ -167,7 +168,7 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(save(tensors | {CHECKSUM: _checksum(tensors)}))
-        part.replace(path)
+        take_place(part, path)  # without waiting for the disk: what a power cut leaves half is encoded anew
     except OSError as error:
         part.unlink(missing_ok=True)
         raise VelaturaError(

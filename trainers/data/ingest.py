@@ -15,6 +15,7 @@ from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, alpha_mask, flatten, open_image
 from trainers.data.likeness import fingerprint, near_duplicates, pixel_hash
 from trainers.errors import VelaturaError
+from trainers.files import take_place
 
 __all__ = ["Duplicates", "IngestReport", "Kept", "Listing", "alpha_mask", "flatten", "ingest", "look", "open_image"]
 
@@ -171,7 +172,7 @@ def _write(place: Path, image: Image.Image, caption: str | None) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(place.name + ".part")
     image.save(part, "PNG", compress_level=PNG_EFFORT)
-    part.replace(place)
+    take_place(part, place)  # `new_run` waits until all of a run is on the disk, before the run gets its name
     if caption is not None:
         place.with_suffix(".txt").write_text(caption + "\n", encoding="utf-8")
 

@@ -8,6 +8,7 @@ from threading import Barrier
 import pytest
 
 from app.studio.paths import Paths, UploadFolder
+from tests.faults import Fault, each_cut
 
 
 @pytest.fixture
@@ -29,6 +30,14 @@ def test_what_is_too_short_to_be_a_key_is_none(paths, left):
     secret = paths.secret()
     assert len(secret) == 32 and secret[: len(left)] != (left or None) and paths.secret() == secret
     assert (paths.root / "secret.damaged").read_bytes() == left
+
+
+def test_a_secret_that_was_given_out_outlives_a_power_cut(paths, tmp_path):
+    given: list[bytes] = []
+    for cut in each_cut(Fault.POWER, tmp_path, paths.runs, lambda place: given.append(Paths(place).secret())):
+        if cut.error is None:
+            assert Paths(cut.place).secret() == given[-1], cut
+    assert len(given) > 0
 
 
 def test_all_who_come_first_get_the_same(paths):

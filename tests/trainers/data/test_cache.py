@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.faults import in_use_once
 from tests.trainers.data import pictures
 from trainers.config.sections import Data
 from trainers.data.cache import LatentCache, TextCache
@@ -158,6 +159,15 @@ def test_text_memory_is_bounded_and_disabled_text_cache_keeps_nothing(tmp_path: 
     for _ in range(2):
         off.get_or_encode(["one"], encoder.captions)
     assert len(encoder.calls) == 5 and not (tmp_path / "off").exists()
+
+
+def test_an_entry_that_windows_says_is_in_use_is_written_a_little_later(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, cache, tries = Encoder(), LatentCache(tmp_path / "cache", "vae"), in_use_once(monkeypatch)
+    for _ in range(2):
+        cache.get_or_encode(dataset, still(0), encoder.images)
+    assert len(encoder.calls) == 1 and len(tries) == 2
 
 
 def test_full_disk_is_one_sentence_and_leaves_no_part(

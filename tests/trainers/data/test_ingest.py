@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.faults import in_use_once
 from tests.trainers.data import pictures
 from trainers.config.sections import Data
 from trainers.data.captions import base_caption, caption_from_name
@@ -207,6 +208,15 @@ def test_full_disk_leaves_nothing_behind(source: Path, tmp_path: Path, monkeypat
     with pytest.raises(VelaturaError, match=r"cannot be written to .*target: No space left on device"):
         ingest(source, tmp_path / "target", False)
     assert len(saved) == 3 and not (tmp_path / "target").exists()
+
+
+def test_an_image_that_windows_says_is_in_use_is_written_a_little_later(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures.scene(0).save(source / "fox.png")
+    tries = in_use_once(monkeypatch)
+    ingest(source, tmp_path / "target", False)
+    assert [path.name for path in (tmp_path / "target").iterdir()] == ["0001-fox.png"] and len(tries) == 2
 
 
 def test_order_is_by_name_whatever_the_case(source: Path, tmp_path: Path) -> None:
