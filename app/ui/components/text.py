@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from app.units import counted, day
+from app.units import counted
 
 PRODUCT = "Velatura"
 PAGES = (("Train", "./"), ("Runs", "runs"), ("Styles", "styles"), ("Playground", "playground"))
@@ -44,69 +44,11 @@ DISK_FULL = "The disk is full, so this could not be kept. Make room, and do it a
 NOT_KEPT = "This could not be kept ({})."
 DELETE_OLD = "Delete old runs"
 
-# The steps
-STEPS = (("pictures", "Pictures"), ("style", "Style"), ("start", "Start"))
-STEPS_LABEL = "Steps"
-NEXT_STYLE, NEXT_START, BACK = "Next: style", "Next: start", "Back"
-PICTURES_FIRST = "Add at least one picture first."
-
-# Step 1
-PICTURES_TITLE = "Show it the look you want"
-PICTURES_LEAD = (
-    "Five to twenty pictures in one style. Different things, same hand: that is what makes a style "
-    "and not a copy of one picture."
-)
-DROP = "Drop pictures, a folder or a ZIP"
-CHOOSE_FILES, CHOOSE_FOLDER = "Choose files", "Choose a folder"
-FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions in .txt files come along."
+# Files that come in
 STOP, UPLOAD = "Stop", "Upload"
-SAMPLES = "Or try it with our pictures"
-ZONE = {
-    "uploading": "Uploading {k} of {n} …",
-    "looking": "Looking at {k} of {n} …",
-    "stopped": "Stopped. What was looked at is here.",
-    "failed": "{name} did not arrive. Check the connection and add it again.",
-    "large": "{name} is larger than 200 MB. Save it smaller, or send it in parts.",
-    "nothing": "There are no pictures in it.",
-    "lost": "The server is not answering. What is here is kept; {n} not taken in ({names}). Add them again soon.",
-    "left": "The page was reloaded meanwhile; {n} not taken in ({names}). Add them again.",
-}
-TRIGGER, TRIGGER_HINT = "Trigger word", "The word that calls the style up in a prompt. It stands before every caption."
-TRIGGER_EXAMPLE = "harbour style"
-CAPTION_HINT = (
-    "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
-    "Every change is kept at once."
-)
-WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH, UNDO = "Write captions for me", "Find and replace", "Start fresh", "Undo"
-FIND, REPLACE_WITH, REPLACE = "Find", "Replace with", "Replace"
-NOTHING_FOUND = "No caption holds this. Capital and small letters count."
-CLOSE = "Close"
-MODEL, WHICH = "Who writes them", "For which pictures"
-ONLY_EMPTY, ALL = "Only those without a caption", "All of them"
-BEGIN = "Write captions"
-KEEP_WRITING = "You can go on editing while they are written, and undo all of it."
-NONE_EMPTY = "Every picture has a caption already. Choose “All of them” to write new ones."
-REMOVE_PICTURE = "Remove picture {}"
-LEAVE_OUT, USE_AS_MASK, WRITE_IT = "Leave it out", "Leave that part out", "Write it"
-REMOVE, REMOVE_ALL = "Remove", "Remove all of these"
-FRAME = "The frame shows what stays."
-LEFT_OUT_TITLE = "Left out"
-OTHERS_GO_ON = "The other files were added."
-RIVAL = "Another tab had written: “{}”"
-TAKE_THAT, KEEP_MINE = "Take that", "Keep mine"
-CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
-BOTH_KEPT = "This was changed in another tab meanwhile. You see both changes now."
-KEEP_GOING = "Keep going"
-READ_IT = "Dismiss"
-CLONE_OF = "Everything is as it was for {}. Change what you like in any of the three steps, then start."
-KEPT_ASIDE = "The {} you were preparing before {} kept."
-BRING_BACK, LET_GO = "Go back to them", "Let them go"
-DETAILS = "Details"
-NO_HINTS = "Nothing to fix"
-SUMMARY_OF_HINTS = "{}, nothing you must fix"
 
-# Steps 2 and 3 have their own words in `style_words`
-NO_TRIGGER = "no trigger word"
+# Where more can be read
+DETAILS = "Details"
 
 # A page with nothing on it yet
 FIRST_STYLE = "Train your first style"
@@ -114,19 +56,6 @@ FIRST_STYLE = "Train your first style"
 # Log in
 LOGIN_TITLE, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_GO = "Log in", "Name", "Password", "Log in"
 NO_ANSWER = "The server is not answering. Try again in a moment."
-
-
-def still_here(pictures: int, changed: float, now: float) -> str:
-    """What is said to somebody who comes back."""
-    return (
-        f"Your {counted(pictures, 'picture')} from {day(changed, now)} {'is' if pictures == 1 else 'are'} still here."
-    )
-
-
-def cloned(run: str, aside: int) -> str:
-    """What is said over a clone of a run; `aside` is how many pictures were being prepared before."""
-    kept = KEPT_ASIDE.format(counted(aside, "picture"), "is" if aside == 1 else "are") if aside else ""
-    return " ".join(filter(None, (CLONE_OF.format(run) if run else "", kept)))
 
 
 def foreign(address: str) -> str:

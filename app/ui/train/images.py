@@ -17,15 +17,16 @@ from app.studio.dataset.drafts import Draft
 from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folder, take_in
 from app.studio.runs.clone import brought_back, clone_into, let_go
 from app.studio.services import Services
-from app.ui.components import text as words
+from app.ui.components import text as shared
+from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
 from app.ui.components.events import items, key_of, number, said, sender_of, tab_of
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
 from app.ui.train import images_view
-from app.ui.train.caption_tools import build_tools, preview, progress
-from app.ui.train.samples_view import build_strips
-from app.ui.train.text import captions_line, draft_restored
-from app.ui.web.html import arrivals, banner, button, heading, text
+from app.ui.train import text as words
+from app.ui.train.caption_tools import build_tools, none_empty, preview, writing
+from app.ui.train.samples_view import read_strips
+from app.ui.web.templates import macro, render
 from trainers.data.captioning import CAPTIONERS
 from trainers.data.sample_sets import read_sets
 from trainers.errors import VelaturaError
@@ -58,11 +59,11 @@ class PicturesStep:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        block(heading(words.PICTURES_TITLE, words.PICTURES_LEAD))
+        block(macro("heading", words.PICTURES_TITLE, words.PICTURES_LEAD))
         self.zone = island(
             {},
             ("components/reachable.js", "components/uploads.js", "train/dropzone.js"),
-            _zone(build_strips(services.paths)),
+            render("train/zone.html", strips=read_strips(services.paths), shared=shared),
             elem_id="zone",
             words=words.ZONE,
         )
@@ -91,7 +92,7 @@ class PicturesStep:
         elif draft.pictures and time.time() - draft.changed > LONG_AGO:
             back = words.still_here(len(draft.pictures), draft.changed, time.time())
             shown[self.notice] = banner(
-                back, button(words.KEEP_GOING, "dismiss-notice"), button(words.START_FRESH, "fresh")
+                back, Button(words.KEEP_GOING, "dismiss-notice"), Button(words.START_FRESH, "fresh")
             )
         state = self.services.caption_jobs.look(key)
         return shown | self._writing(state) if state.busy else shown
@@ -167,7 +168,7 @@ class PicturesStep:
         if not self.services.caption_jobs.start(
             key, model, only_empty=said(event, "which") != "all", owner=request.username or ""
         ):
-            return {self.tools: {"writing": f'<p role="status">{text(words.NONE_EMPTY)}</p>', "nonce": time.time()}}
+            return {self.tools: {"writing": none_empty(), "nonce": time.time()}}
         return self._writing(self.services.caption_jobs.look(key))
 
     def ticked(self, request: gr.Request) -> Shown:
@@ -184,7 +185,7 @@ class PicturesStep:
         draft = self.services.drafts.read(key_of(request))
         if number(event, "seen") >= draft.revision:
             return {}
-        return {self.notice: _notice(draft) or banner(words.CHANGED_ELSEWHERE, button(words.SHOW_NEWER, "show"))}
+        return {self.notice: _notice(draft) or banner(words.CHANGED_ELSEWHERE, Button(words.SHOW_NEWER, "show"))}
 
     def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
         """What a button wants."""
@@ -253,39 +254,28 @@ class PicturesStep:
 
     def _whole(self, draft: Draft, acknowledged: int = 0) -> Shown:
         report = self.services.checker.report(draft)
-        sheet = images_view.sheet(draft, images_view.cards(self.services.drafts, draft, report), None, acknowledged)
-        return self._around(draft) | {self.editor: sheet}
+        cards = images_view.read_cards(self.services.drafts, draft, report)
+        return self._around(draft) | {self.editor: images_view.sheet(draft, cards, None, acknowledged)}
 
     def _difference(self, before: Draft, after: Draft, acknowledged: int = 0) -> Shown:
         if [one.id for one in before.pictures] != [one.id for one in after.pictures]:
             return self._whole(after, acknowledged)
         drafts, checker = self.services.drafts, self.services.checker
-        old = set(images_view.cards(drafts, before, checker.report(before)))
-        changed = [item for item in images_view.cards(drafts, after, checker.report(after)) if item not in old]
+        old = set(images_view.read_cards(drafts, before, checker.report(before)))
+        changed = [card for card in images_view.read_cards(drafts, after, checker.report(after)) if card not in old]
         return self._around(after) | {self.editor: images_view.sheet(after, changed, before.revision, acknowledged)}
 
     def _around(self, draft: Draft) -> Shown:
         report = self.services.checker.report(draft)
-        foot = images_view.undo(draft)
-        if draft.pictures:
-            foot = f'{images_view.count(draft, report)}{foot}<a class="go" href="#style">{text(words.NEXT_STYLE)}</a>'
         return {
             self.left: images_view.left_out(draft),
             self.general: images_view.general(report),
-            self.foot: f'<div class="foot">{foot}</div>' if foot else "",
+            self.foot: images_view.foot(draft, report),
         }
 
     def _writing(self, state: Progress) -> Shown:
-        said = captions_line(state)
-        if state.busy:
-            shown = progress(state.done, state.of, said, words.STOP)
-        elif state.phase == "failed":
-            details = f"<details><summary>{words.DETAILS}</summary><pre>{text(state.details)}</pre></details>"
-            shown = f'<p role="alert" class="problem">{text(said)}</p>{details}'
-        else:
-            shown = f'<p role="status">{text(said)}</p>' if state.phase != "none" else ""
         return {
-            self.tools: {"writing": shown, "busy": state.busy, "nonce": time.time()},
+            self.tools: {"writing": writing(state), "busy": state.busy, "nonce": time.time()},
             self.timer: gr.Timer(active=state.busy),
         }
 
@@ -293,7 +283,7 @@ class PicturesStep:
 def _notice(draft: Draft) -> str:
     """What has to be said about the draft's file, until somebody has read it."""
     return (
-        banner(draft_restored(draft.restored), button(words.READ_IT, "read-notice"), kind="problem")
+        banner(words.draft_restored(draft.restored), Button(words.READ_IT, "read-notice"), kind="problem")
         if draft.restored is not None
         else ""
     )
@@ -302,16 +292,5 @@ def _notice(draft: Draft) -> str:
 def _aside(draft: Draft, clone_of: str = "") -> str:
     """What is said over a clone, and over a draft for which another one was kept aside."""
     kept = draft.aside
-    acts = [button(words.BRING_BACK, "bring-back"), button(words.LET_GO, "let-go")] if kept else []
+    acts = [Button(words.BRING_BACK, "bring-back"), Button(words.LET_GO, "let-go")] if kept else []
     return banner(words.cloned(clone_of, len(kept.pictures) if kept else 0), *acts)
-
-
-def _zone(samples: str) -> str:
-    return (
-        '<div class="intake"><div class="zone"><input id="files" type="file" multiple tabindex="-1" aria-hidden="true" '
-        'accept="image/*,.heic,.heif,.avif,.tif,.tiff,.bmp,.zip,.txt"><input id="folder" type="file" webkitdirectory '
-        f'tabindex="-1" aria-hidden="true"><b>{text(words.DROP)}</b><div class="ways">'
-        f'<button type="button" class="go" data-opens="files">{text(words.CHOOSE_FILES)}</button>'
-        f'<button type="button" class="quiet" data-opens="folder">{text(words.CHOOSE_FOLDER)}</button></div>'
-        f"<small>{text(words.FORMATS)}</small>{arrivals(words.UPLOAD, words.STOP)}</div>{samples}</div>"
-    )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
 from app.studio.dataset.checks import Note, Report
 from app.studio.dataset.drafts import Draft, Drafts, Picture
-from app.ui.components import text as words
-from app.ui.train.text import undo_line
-from app.ui.web.html import button, file_address, icon, text
+from app.ui.components.controls import Button
+from app.ui.train import text as words
+from app.ui.web.templates import render
 
 ACTIONS = {
     "transparent": ("mask", words.USE_AS_MASK),
@@ -16,97 +22,73 @@ ACTIONS = {
 """What can be done about a finding; about all others, to leave the picture out."""
 
 
-def cards(drafts: Drafts, draft: Draft, report: Report) -> list[str]:
-    """A list item for each picture, in order."""
-    return [_card(drafts, draft, report, place) for place in range(len(draft.pictures))]
+@dataclass(frozen=True)
+class CardNote:
+    """A finding about a picture, and what can be done about it."""
+
+    said: str
+    act: Button
 
 
-def sheet(draft: Draft, items: list[str], since: int | None, acknowledged: int = 0) -> str:
+@dataclass(frozen=True)
+class Card:
+    """A picture as the editor shows it."""
+
+    picture: Picture
+    number: int
+    preview: Path
+    trigger: str
+    frame: str
+    """How far in the frame stands that shows what stays, as CSS has it; "" where nearly all of the picture stays."""
+    notes: tuple[CardNote, ...]
+
+
+def read_cards(drafts: Drafts, draft: Draft, report: Report) -> list[Card]:
+    """A card for each picture, in order."""
+    previews = drafts.previews(draft)
+    return [
+        Card(
+            picture,
+            number,
+            previews / f"{picture.id}.webp",
+            draft.trigger,
+            _frame(*report.frames[picture.id]) if picture.id in report.frames else "",
+            tuple(_note(note, picture) for note in report.notes.get(picture.id, ())),
+        )
+        for number, picture in enumerate(draft.pictures, 1)
+    ]
+
+
+def sheet(draft: Draft, cards: Sequence[Card], since: int | None, acknowledged: int = 0) -> Markup:
     """The value of the editor: all cards, or those that changed `since` a revision, with the revision they show."""
-    kind = ' data-whole=""' if since is None else f' data-since="{since}"'
-    return (
-        f'<ul{kind} data-revision="{draft.revision}" data-count="{len(draft.pictures)}" data-ack="{acknowledged}" '
-        f'data-draft="{draft.id}">'
-        f"{''.join(items)}</ul>"
-    )
+    return render("train/cards.html", draft=draft, cards=cards, since=since, acknowledged=acknowledged)
 
 
 def left_out(draft: Draft) -> str:
-    """The files that were not taken in, each with the reason."""
-    if not draft.left_out:
+    """The files that were not taken in; empty where there are none."""
+    return render("train/left_out.html", files=draft.left_out) if draft.left_out else ""
+
+
+def foot(draft: Draft, report: Report) -> str:
+    """The line at the bottom; empty where there is nothing to say."""
+    if not (draft.pictures or draft.undo):
         return ""
-    rows = "".join(
-        f"<li><p><b>{text(one.name)}</b> {text(one.reason)}</p>{button(words.REMOVE, 'dismiss', one.id, 'small')}</li>"
-        for one in draft.left_out
-    )
-    every = button(words.REMOVE_ALL, "dismiss", "", "small") if len(draft.left_out) > 1 else ""
-    return (
-        f'<section class="left-out" aria-label="{text(words.LEFT_OUT_TITLE)}"><header><h2>{words.LEFT_OUT_TITLE}</h2>'
-        f"<p>{text(words.OTHERS_GO_ON)}</p>{every}</header><ul>{rows}</ul></section>"
-    )
-
-
-def count(draft: Draft, report: Report) -> str:
-    """The line beside *Next*: how many pictures, and how many hints."""
-    hints = words.SUMMARY_OF_HINTS.format(words.counted(report.hints, "hint")) if report.hints else words.NO_HINTS
-    ready = words.counted(len(draft.pictures), "picture")
-    return f'<div class="count"><b>{ready} ready</b><span>{hints}</span></div>'
-
-
-def undo(draft: Draft) -> str:
-    """What was done last, and its undo; empty where there is none."""
-    if not draft.undo:
-        return ""
-    return (
-        f'<div class="undo"><span role="status">{text(undo_line(draft.undo[-1]))}</span>'
-        f"{button(words.UNDO, 'undo', kind='small', drawing='undo')}</div>"
+    done = draft.undo[-1] if draft.undo else None
+    return render(
+        "train/pictures_foot.html", count=len(draft.pictures), hints=words.hints_line(report.hints), done=done
     )
 
 
 def general(report: Report) -> str:
-    """Findings about the pictures as a whole."""
-    items = "".join(f"<li><b>{text(one.sentence)}</b> {text(one.fix)}</li>" for one in report.general)
-    return f'<ul class="general">{items}</ul>' if items else ""
+    """Findings about the pictures as a whole; empty where there are none."""
+    return render("train/general.html", findings=report.general) if report.general else ""
 
 
-def _card(drafts: Drafts, draft: Draft, report: Report, place: int) -> str:
-    picture = draft.pictures[place]
-    number = place + 1
-    field = f"caption-{picture.id}"
-    chip = f'<i class="trigger">{text(draft.trigger)}</i>' if draft.trigger else ""
-    caption = text(picture.caption)
-    return (
-        f'<li data-id="{picture.id}">{_picture(drafts, draft, report, picture, number)}'
-        f'<label for="{field}"><span>Caption {number}</span>{chip}</label>'
-        f'<textarea id="{field}" rows="2" maxlength="2000" dir="auto" value="{caption}">{caption}</textarea>'
-        f'<div class="notes">{_notes(report.notes.get(picture.id, ()), picture)}</div></li>'
-    )
+def _frame(down: float, right: float) -> str:
+    return " ".join(f"{50 * (1 - share):.1f}%" for share in (down, right))
 
 
-def _picture(drafts: Drafts, draft: Draft, report: Report, picture: Picture, number: int) -> str:
-    address = file_address(drafts.previews(draft) / f"{picture.id}.webp")
-    height, width = picture.size
-    frame, kind = "", "pic"
-    if picture.id in report.frames:
-        down, right = (f"{50 * (1 - share):.1f}%" for share in report.frames[picture.id])
-        frame, kind = f'<i class="frame" style="inset:{down} {right}"></i>', "pic whole"
-    return (
-        f'<div class="{kind}"><div class="fit" style="--shape:{width}/{height}">'
-        f'<img loading="lazy" src="{text(address)}" alt="Picture {number}: {text(picture.name)}">{frame}</div>'
-        f'<button type="button" class="drop" data-do="remove" data-about="{picture.id}" '
-        f'aria-label="{text(words.REMOVE_PICTURE.format(number))}">{icon("close")}</button></div>'
-    )
-
-
-def _notes(notes: tuple[Note, ...], picture: Picture) -> str:
-    lines = []
-    if picture.rival:
-        choices = button(words.TAKE_THAT, "take", picture.id, "small") + button(
-            words.KEEP_MINE, "keep", picture.id, "small"
-        )
-        lines.append(f'<div class="note rival"><p>{text(words.RIVAL.format(picture.rival))}</p>{choices}</div>')
-    for note in notes:
-        do, label = ACTIONS.get(note.kind, ("leave", words.LEAVE_OUT))
-        said = f"{note.words} {words.FRAME}" if note.kind == "elongated" else note.words
-        lines.append(f'<div class="note"><p>{text(said)}</p>{button(label, do, picture.id, "small")}</div>')
-    return "".join(lines)
+def _note(note: Note, picture: Picture) -> CardNote:
+    do, label = ACTIONS.get(note.kind, ("leave", words.LEAVE_OUT))
+    said = f"{note.words} {words.FRAME}" if note.kind == "elongated" else note.words
+    return CardNote(said, Button(label, do, picture.id, "small"))

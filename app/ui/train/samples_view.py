@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from app.studio.paths import Paths
-from app.ui.components import text as words
-from app.ui.web.html import file_address, text
-from app.units import counted
 from trainers.data.decode import open_image
 from trainers.data.sample_sets import SampleSet, read_sets
 
 SIDE, ACROSS, DOWN = 120, 4, 2
 
 
-def build_strips(paths: Paths) -> str:
-    """A button for each set, with eight of its pictures; the strips are drawn once."""
+@dataclass(frozen=True)
+class Strip:
+    """A set as its button shows it."""
+
+    name: str
+    title: str
+    count: int
+    """How many pictures it has."""
+    file: Path
+    """Eight of them."""
+    width: int
+    height: int
+
+
+def read_strips(paths: Paths) -> list[Strip]:
+    """A strip for each set; they are drawn once."""
     folder = paths.public / "samples"
     folder.mkdir(mode=0o700, exist_ok=True)
-    buttons = "".join(_button(chosen, _strip(chosen, folder)) for chosen in read_sets().values())
-    return f'<section class="samples"><p>{text(words.SAMPLES)}</p><div>{buttons}</div></section>'
+    return [
+        Strip(one.name, one.title, len(one.concepts), _draw(one, folder), SIDE * ACROSS, SIDE * DOWN)
+        for one in read_sets().values()
+    ]
 
 
-def _button(chosen: SampleSet, strip: Path) -> str:
-    many = counted(len(chosen.concepts), "picture")
-    return (
-        f'<button type="button" data-sample="{text(chosen.name)}"><img src="{text(file_address(strip))}" alt="" '
-        f'width="{SIDE * ACROSS}" height="{SIDE * DOWN}"><b>{text(chosen.title)}</b><small>{many}</small></button>'
-    )
-
-
-def _strip(chosen: SampleSet, folder: Path) -> Path:
+def _draw(chosen: SampleSet, folder: Path) -> Path:
     place = folder / f"{chosen.name}.webp"
     if not place.exists():
         sheet = Image.new("RGB", (SIDE * ACROSS, SIDE * DOWN), "white")

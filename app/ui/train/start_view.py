@@ -58,7 +58,7 @@ def summary(draft: Draft, base: Base) -> str:
     known = METHODS[method].about.title if method else ""
     title = " + ".join((known or words.WITHOUT_METHOD, *titles_on(draft)))
     aim = next(said for name, said, _ in words.AIMS if name == draft.choices.aim)
-    trigger = f"called up by “{draft.trigger}”" if draft.trigger else shared.NO_TRIGGER
+    trigger = f"called up by “{draft.trigger}”" if draft.trigger else words.NO_TRIGGER
     empty = sum(not picture.caption for picture in draft.pictures)
     pictures = counted(len(draft.pictures), "picture") + (f", {empty} without a caption" if empty else "")
     return " · ".join((pictures, aim.lower(), preset, title, base.title, trigger))
@@ -164,7 +164,7 @@ def start_foot(sheet: Sheet) -> str:
         else ""
     )
     return (
-        f'<div class="foot">{refused}<a class="quiet" href="#style">{text(shared.BACK)}</a>'
+        f'<div class="foot">{refused}<a class="quiet" href="#style">{text(words.BACK)}</a>'
         f'<button type="button" class="go" data-start data-busy="{text(words.PREPARING)}">{text(words.START)}</button>'
         "</div>"
     )

@@ -25,7 +25,6 @@ from app.studio.settings.plan import (
     without_settings,
 )
 from app.studio.settings.techniques import BY_NAME
-from app.ui.components import text as words
 from app.ui.components.errors import error_line, with_error_line
 from app.ui.components.events import flag, key_of, number, said, tab_of
 from app.ui.components.live import patched
@@ -65,8 +64,8 @@ class StyleStep:
         self.settings = patched("components/unsent.js", "train/style.js", elem_id=SETTINGS)
         self.error_line = error_line()
         block(
-            f'<div class="foot"><a class="quiet" href="#pictures">{text(words.BACK)}</a>'
-            f'<a class="go" href="#start">{text(words.NEXT_START)}</a></div>'
+            f'<div class="foot"><a class="quiet" href="#pictures">{text(style_words.BACK)}</a>'
+            f'<a class="go" href="#start">{text(style_words.NEXT_START)}</a></div>'
         )
         self.timer = gr.Timer(1, active=False)
         self.everything = [self.choices, self.settings, self.error_line, self.timer]

@@ -1,4 +1,4 @@
-"""What the second and third step of Train say, in plain words, in one place."""
+"""What the three steps of Train say, in plain words, in one place."""
 
 from __future__ import annotations
 
@@ -7,8 +7,67 @@ from collections.abc import Mapping
 from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.drafts import Restored, Undo
 from app.studio.runs.estimates import Cost
-from app.units import counted, readable_size, readable_time
+from app.units import counted, day, readable_size, readable_time
 
+# The steps
+STEPS = (("pictures", "Pictures"), ("style", "Style"), ("start", "Start"))
+STEPS_LABEL = "Steps"
+NEXT_STYLE, NEXT_START, BACK = "Next: style", "Next: start", "Back"
+
+# Step 1
+PICTURES_TITLE = "Show it the look you want"
+PICTURES_LEAD = (
+    "Five to twenty pictures in one style. Different things, same hand: that is what makes a style "
+    "and not a copy of one picture."
+)
+DROP = "Drop pictures, a folder or a ZIP"
+CHOOSE_FILES, CHOOSE_FOLDER = "Choose files", "Choose a folder"
+FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions in .txt files come along."
+SAMPLES = "Or try it with our pictures"
+ZONE = {
+    "uploading": "Uploading {k} of {n} …",
+    "looking": "Looking at {k} of {n} …",
+    "stopped": "Stopped. What was looked at is here.",
+    "failed": "{name} did not arrive. Check the connection and add it again.",
+    "large": "{name} is larger than 200 MB. Save it smaller, or send it in parts.",
+    "nothing": "There are no pictures in it.",
+    "lost": "The server is not answering. What is here is kept; {n} not taken in ({names}). Add them again soon.",
+    "left": "The page was reloaded meanwhile; {n} not taken in ({names}). Add them again.",
+}
+TRIGGER, TRIGGER_HINT = "Trigger word", "The word that calls the style up in a prompt. It stands before every caption."
+TRIGGER_EXAMPLE = "harbour style"
+CAPTION_HINT = (
+    "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
+    "Every change is kept at once."
+)
+WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH, UNDO = "Write captions for me", "Find and replace", "Start fresh", "Undo"
+FIND, REPLACE_WITH, REPLACE = "Find", "Replace with", "Replace"
+NOTHING_FOUND = "No caption holds this. Capital and small letters count."
+MODEL, WHICH = "Who writes them", "For which pictures"
+ONLY_EMPTY, ALL = "Only those without a caption", "All of them"
+BEGIN = "Write captions"
+KEEP_WRITING = "You can go on editing while they are written, and undo all of it."
+NONE_EMPTY = "Every picture has a caption already. Choose “All of them” to write new ones."
+PICTURE, REMOVE_PICTURE = "Picture {}: {}", "Remove picture {}"
+CAPTION, AND_MORE = "Caption {}", "and {} more"
+LEAVE_OUT, USE_AS_MASK, WRITE_IT = "Leave it out", "Leave that part out", "Write it"
+REMOVE, REMOVE_ALL = "Remove", "Remove all of these"
+FRAME = "The frame shows what stays."
+LEFT_OUT_TITLE = "Left out"
+OTHERS_GO_ON = "The other files were added."
+RIVAL = "Another tab had written: “{}”"
+TAKE_THAT, KEEP_MINE = "Take that", "Keep mine"
+CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
+BOTH_KEPT = "This was changed in another tab meanwhile. You see both changes now."
+KEEP_GOING = "Keep going"
+READ_IT = "Dismiss"
+CLONE_OF = "Everything is as it was for {}. Change what you like in any of the three steps, then start."
+KEPT_ASIDE = "The {} you were preparing before {} kept."
+BRING_BACK, LET_GO = "Go back to them", "Let them go"
+READY, NO_HINTS = "{} ready", "Nothing to fix"
+SUMMARY_OF_HINTS = "{}, nothing you must fix"
+
+# Step 2
 TITLE = "What should it learn?"
 AIM, CARE, METHOD, BASE = "What are your pictures?", "How much care?", "Which method?", "Base model"
 AIMS = (
@@ -162,6 +221,7 @@ MEND_FIRST = "{} under All settings to fix first."
 TO_STYLE = "Back to the settings"
 NO_BASE = "The base model {} cannot be used. {}"
 PICTURES_FIRST = "Add at least one picture first."
+NO_TRIGGER = "no trigger word"
 START, PREPARING = "Start training", "Preparing the pictures …"
 NOT_STARTED = "It could not start. {}"
 START_SAID = {
@@ -227,3 +287,26 @@ def captions_line(now: Progress) -> str:
             here = f"Writing ended after {now.done} of {now.of}. What was written is here"
             return now.message or f"{here}; the details say why it ended."
     return ""
+
+
+def still_here(pictures: int, changed: float, now: float) -> str:
+    """What is said to somebody who comes back."""
+    return (
+        f"Your {counted(pictures, 'picture')} from {day(changed, now)} {'is' if pictures == 1 else 'are'} still here."
+    )
+
+
+def cloned(run: str, aside: int) -> str:
+    """What is said over a clone of a run; `aside` is how many pictures were being prepared before."""
+    kept = KEPT_ASIDE.format(counted(aside, "picture"), "is" if aside == 1 else "are") if aside else ""
+    return " ".join(filter(None, (CLONE_OF.format(run) if run else "", kept)))
+
+
+def captions_change(count: int) -> str:
+    """How many captions replacing would change."""
+    return f"{counted(count, 'caption')} {'changes' if count == 1 else 'change'}"
+
+
+def hints_line(hints: int) -> str:
+    """How much is to be said about the pictures."""
+    return SUMMARY_OF_HINTS.format(counted(hints, "hint")) if hints else NO_HINTS

@@ -11,7 +11,7 @@ from app.studio.dataset.caption_jobs import Progress
 from app.ui.components import text as words
 from app.ui.runs import compare_text
 from app.ui.runs import text as run_words
-from app.ui.train import text as style_words
+from app.ui.train import text as train_words
 from app.ui.web.html import file_address, text
 from app.units import counted, day
 
@@ -31,13 +31,13 @@ def test_days_as_people_name_them(days: int, said: str) -> None:
 def test_counts() -> None:
     assert counted(1, "picture") == "1 picture" and counted(0, "hint") == "0 hints"
     now = datetime.datetime(2026, 11, 25, 12).timestamp()
-    assert words.still_here(1, now, now) == "Your 1 picture from earlier today is still here."
-    assert words.still_here(12, now - 86400, now) == "Your 12 pictures from yesterday are still here."
+    assert train_words.still_here(1, now, now) == "Your 1 picture from earlier today is still here."
+    assert train_words.still_here(12, now - 86400, now) == "Your 12 pictures from yesterday are still here."
     assert words.too_many_wrong(0.2).endswith("in 1 second.") and words.too_many_wrong(61).endswith("in 2 minutes.")
 
 
 def test_how_far_captions_are() -> None:
-    said = style_words.captions_line
+    said = train_words.captions_line
     assert said(Progress("done", 1, 1)).startswith("1 caption written.") and said(Progress()) == ""
     assert said(Progress("done", 5, 5)).startswith("5 captions written.")
     assert said(Progress("stopped", 2, 5)).startswith("Stopped after 2 of 5.")
@@ -47,7 +47,7 @@ def test_how_far_captions_are() -> None:
     assert said(Progress("writing", 0, 5)) == "Starting …" and said(Progress("writing", 0, 5, "x")) == "x"
 
 
-@pytest.mark.parametrize(("table", "least"), [(words, 60), (style_words, 60), (run_words, 60), (compare_text, 30)])
+@pytest.mark.parametrize(("table", "least"), [(words, 40), (train_words, 120), (run_words, 60), (compare_text, 30)])
 def test_no_exclamation_marks_and_no_blame(table: ModuleType, least: int) -> None:
     said = Path(str(table.__file__)).read_text(encoding="utf-8")
     strings = re.findall(r'"((?:[^"\\]|\\.)*)"', said)
