@@ -5,6 +5,8 @@ The second is made by `python -m benchmarks.pictures`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,12 +14,36 @@ from trainers.adapters.about import Formula
 
 STRIPS = Path(str(files("app.ui"))) / "static" / "methods"
 SUFFIX = ".webp"
-WIDTH, HEIGHT = 176, 56
-MIDDLE = HEIGHT / 2
+MIDDLE = 28
+"""Of a drawing, which is 176 wide and 56 high."""
 
 
-def method_picture(formula: Formula) -> str:
-    """The drawing of a kind of formula as SVG."""
+@dataclass(frozen=True)
+class Box:
+    """A rectangle, darker the more of the change it holds."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    strength: float
+    """Its opacity."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A sign of the formula, centred at `x`."""
+
+    x: float
+    words: str
+    y: float = MIDDLE + 5
+
+
+Shapes = Sequence[Box | Sign]
+
+
+def draw_formula(formula: Formula) -> Shapes:
+    """The drawing of a kind of formula."""
     drawings = {
         "low-rank": _lora,
         "hadamard": _loha,
@@ -27,76 +53,62 @@ def method_picture(formula: Formula) -> str:
         "bias": _bias,
         "block": _coat,
     }
-    drawn = drawings[formula]()
-    return (
-        f'<svg class="formula" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true" preserveAspectRatio="xMinYMid meet">'
-        f"{drawn}</svg>"
-    )
+    return drawings[formula]()
 
 
-def method_strip(name: str, words: str) -> str:
-    """What a method has learned, before and after, `words` saying so; nothing where it has not been drawn."""
-    if not (STRIPS / f"{name}{SUFFIX}").is_file():
-        return ""
-    return f'<img class="strip" src="look/methods/{name}{SUFFIX}" alt="{words}" loading="lazy">'
+def find_strip(name: str) -> str:
+    """Where a browser finds what a method has learned, before and after; "" where it has not been drawn."""
+    return f"look/methods/{name}{SUFFIX}" if (STRIPS / f"{name}{SUFFIX}").is_file() else ""
 
 
-def _lora() -> str:
+def _lora() -> Shapes:
     """A tall thin matrix times a wide thin one is a square."""
-    return _thin(0) + _sign(60, "=") + _square(78)
+    return *_thin(0), Sign(60, "="), _square(78)
 
 
-def _loha() -> str:
+def _loha() -> Shapes:
     """Two such products, multiplied number by number, are one."""
-    return _thin(0) + _sign(57, "⊙") + _thin(64) + _sign(124, "=") + _square(132)
+    return *_thin(0), Sign(57, "⊙"), *_thin(64), Sign(124, "="), _square(132)
 
 
-def _lokr() -> str:
+def _lokr() -> Shapes:
     """A small square in which every number becomes a whole block."""
-    small = "".join(_box(2 + 8 * (k % 2), MIDDLE - 8 + 8 * (k // 2), 7, 7, 0.35 + 0.18 * k) for k in range(4))
-    blocks = "".join(_box(80 + 22 * (k % 2), MIDDLE - 22 + 22 * (k // 2), 21, 21, 0.35 + 0.18 * k) for k in range(4))
-    return small + _sign(28, "⊗") + _box(38, MIDDLE - 11, 21, 21, 0.6) + _sign(69, "=") + blocks
+    small = [Box(2 + 8 * (k % 2), MIDDLE - 8 + 8 * (k // 2), 7, 7, 0.35 + 0.18 * k) for k in range(4)]
+    blocks = [Box(80 + 22 * (k % 2), MIDDLE - 22 + 22 * (k // 2), 21, 21, 0.35 + 0.18 * k) for k in range(4)]
+    return *small, Sign(28, "⊗"), Box(38, MIDDLE - 11, 21, 21, 0.6), Sign(69, "="), *blocks
 
 
-def _oft() -> str:
+def _oft() -> Shapes:
     """Blocks along a diagonal turn the rows of a square."""
-    blocks = "".join(_box(2 + 15 * k, MIDDLE - 22 + 15 * k, 14, 14, 0.75) for k in range(3))
-    return blocks + _sign(57, "·") + _rest(66) + _sign(121, "=") + _square(132)
+    blocks = [Box(2 + 15 * k, MIDDLE - 22 + 15 * k, 14, 14, 0.75) for k in range(3)]
+    return *blocks, Sign(57, "·"), _rest(66), Sign(121, "="), _square(132)
 
 
-def _rows() -> str:
+def _rows() -> Shapes:
     """A number for each row of a square."""
-    scales = "".join(_box(2, MIDDLE - 22 + 7.5 * k, 7, 6.5, 0.3 + 0.11 * (k * 5 % 6)) for k in range(6))
-    rows = "".join(_box(80, MIDDLE - 22 + 7.5 * k, 44, 6.5, 0.3 + 0.11 * (k * 5 % 6)) for k in range(6))
-    return scales + _sign(16, "⊙") + _rest(23) + _sign(73, "=") + rows
+    scales = [Box(2, MIDDLE - 22 + 7.5 * k, 7, 6.5, 0.3 + 0.11 * (k * 5 % 6)) for k in range(6)]
+    rows = [Box(80, MIDDLE - 22 + 7.5 * k, 44, 6.5, 0.3 + 0.11 * (k * 5 % 6)) for k in range(6)]
+    return *scales, Sign(16, "⊙"), _rest(23), Sign(73, "="), *rows
 
 
-def _bias() -> str:
+def _bias() -> Shapes:
     """A square as it was, and a row of numbers that is added."""
-    return _rest(2) + _sign(55, "+") + _box(64, MIDDLE - 22, 7, 44, 0.75)
+    return _rest(2), Sign(55, "+"), Box(64, MIDDLE - 22, 7, 44, 0.75)
 
 
-def _rest(left: float) -> str:
-    """A square that stays as it is."""
-    return _box(left, MIDDLE - 22, 44, 44, 0.2)
-
-
-def _coat() -> str:
+def _coat() -> Shapes:
     """A square with another over it."""
-    return _box(2, MIDDLE - 22, 44, 44, 0.25) + _box(10, MIDDLE - 14, 44, 36, 0.45)
+    return Box(2, MIDDLE - 22, 44, 44, 0.25), Box(10, MIDDLE - 14, 44, 36, 0.45)
 
 
-def _thin(left: float) -> str:
-    return _box(left + 2, MIDDLE - 22, 7, 44, 0.75) + _box(left + 12, MIDDLE - 22, 40, 7, 0.75)
+def _thin(left: float) -> Shapes:
+    return Box(left + 2, MIDDLE - 22, 7, 44, 0.75), Box(left + 12, MIDDLE - 22, 40, 7, 0.75)
 
 
-def _square(left: float) -> str:
-    return _box(left, MIDDLE - 22, 44, 44, 0.45)
+def _rest(left: float) -> Box:
+    """A square that stays as it is."""
+    return Box(left, MIDDLE - 22, 44, 44, 0.2)
 
 
-def _box(x: float, y: float, width: float, height: float, strength: float) -> str:
-    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="2" opacity="{strength:.2f}"/>'
-
-
-def _sign(x: float, words: str) -> str:
-    return f'<text x="{x:g}" y="{MIDDLE + 5:g}" text-anchor="middle">{words}</text>'
+def _square(left: float) -> Box:
+    return Box(left, MIDDLE - 22, 44, 44, 0.45)

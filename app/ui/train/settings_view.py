@@ -1,121 +1,119 @@
-"""All settings as HTML: eight folds of fields, made from the config, with a search over them."""
+"""All settings as data: eight folds of fields, made from the config."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from app.studio.dataset.drafts import Draft
-from app.studio.settings.fields import FOLDS, OTHER_NAMES, SET_ELSEWHERE, Field, list_fields
+from app.studio.settings.fields import FOLDS, OTHER_NAMES, SET_ELSEWHERE, Field, Kind, list_fields
 from app.studio.settings.plan import all_layers, changed_settings, chosen_layers, method_of, problems, values
 from app.ui.train import text as words
-from app.ui.web.html import button, text
-from app.units import counted
+from app.ui.web.templates import render
 
 
-def settings_head(draft: Draft) -> str:
-    """The line on the fold: how many settings were changed, and how many are wrong."""
-    wrong, changed = len(problems(draft)), len(changed_settings(draft.choices))
-    said = f"{changed} {words.CHANGED}" if changed else words.NOTHING_CHANGED
-    mend = (
-        f'<b class="wrong" role="status">{text(words.MENDING.format(counted(wrong, "setting")))}</b>' if wrong else ""
-    )
-    return f"<b>{text(words.ALL_SETTINGS)}</b><span>{text(said)}</span>{mend}"
+@dataclass(frozen=True)
+class Row:
+    """One setting as the page shows it."""
+
+    key: str
+    title: str
+    search: str
+    """What it is found by."""
+    hint: str
+    value: str
+    kind: Kind
+    choices: tuple[str, ...] = ()
+    changed: bool = False
+    problem: str = ""
+    set_elsewhere: str = ""
+    """Where it is set, if not here."""
+
+    @property
+    def id(self) -> str:
+        """Of its field."""
+        return f"setting-{self.key.replace('.', '-')}"
 
 
-def settings_fold(draft: Draft, is_open: bool, notice: str = "") -> str:
+@dataclass(frozen=True)
+class Fold:
+    """Settings of one kind."""
+
+    title: str
+    rows: list[Row]
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All settings, and what is wrong with those that have no field."""
+
+    folds: list[Fold]
+    problems: list[str]
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """The settings as a file that the page's script lets the browser save, once for each `key`."""
+
+    name: str
+    toml: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What has become of a settings file that was read or asked for."""
+
+    done: str = ""
+    refused: str = ""
+    file: SettingsFile | None = None
+
+
+def settings_fold(draft: Draft, is_open: bool, answer: Answer = Answer()) -> Markup:
     """The fold with all settings; its fields only where it is open, since they are many."""
-    body = f'{_tools()}<div class="said">{notice}</div>{_sheet(draft)}' if is_open else ""
-    return (
-        f'<details class="settings" data-key="settings" data-keep><summary>{settings_head(draft)}</summary>'
-        f"<div>{body}</div></details>"
+    wrong, changed = problems(draft), changed_settings(draft.choices)
+    return render(
+        "train/settings.html",
+        changed=len(changed),
+        wrong=len(wrong),
+        sheet=_sheet(draft, changed, wrong) if is_open else None,
+        answer=answer,
     )
 
 
-def _sheet(draft: Draft) -> str:
+def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> Sheet:
     method = method_of(draft.choices)
     now, before = values(all_layers(draft), method), values(chosen_layers(draft), method)
-    changed, wrong = changed_settings(draft.choices), problems(draft)
     fields = list_fields(method)
     folds = []
     for fold in FOLDS:
+        within = [one for one in fields if one.fold == fold]
         rows = [
             _row(one, now[one.key], before[one.key] if one.key in changed else None, wrong.get(one.key, ""))
-            for one in fields
-            if one.fold == fold
+            for one in within
         ]
-        if not rows:  # a word that is learned alone has no method
-            continue
-        bad = any(one.fold == fold and one.key in wrong for one in fields)
-        folds.append(
-            f'<details class="fold" data-key="{text(fold)}" data-keep{" open" if bad else ""}>'
-            f"<summary>{text(fold)}</summary><div>{''.join(rows)}</div></details>"
-        )
-    loose = "".join(
-        f'<p class="problem" role="alert">{text(said)}</p>'
-        for key, said in wrong.items()
-        if not any(one.key == key for one in fields)
-    )
-    back = button(words.ALL_BACK, "back", "", "small", "undo") if changed else ""
-    return f"{loose}{''.join(folds)}{back}"
+        if rows:  # a word that is learned alone has no method
+            folds.append(Fold(fold, rows, any(one.key in wrong for one in within)))
+    known = {one.key for one in fields}
+    return Sheet(folds, [said for key, said in wrong.items() if key not in known])
 
 
-def _row(one: Field, value: Any, before: Any, problem: str) -> str:
+def _row(one: Field, value: Any, before: Any, problem: str) -> Row:
     """One field; `before` is what the preset has where it was changed."""
-    identifier = f"setting-{one.key.replace('.', '-')}"
     search = f"{one.key} {one.title} {one.help} {OTHER_NAMES.get(one.key, '')}".lower().replace("_", " ")
-    name = f'<label for="{identifier}">{text(one.title)} <code>{text(one.key)}</code></label>'
     if one.key in SET_ELSEWHERE:
-        shown = text(one.show(value)) if value not in (None, "", (), []) else text(words.NOTHING)
-        return (
-            f'<div class="setting fixed" data-key="{text(one.key)}" data-search="{text(search)}"><div class="name">'
-            f"<b>{text(one.title)} <code>{text(one.key)}</code></b></div><p>{text(one.help)}</p>"
-            f"<p><b>{shown}</b> {text(SET_ELSEWHERE[one.key])}</p></div>"
-        )
-    notes = [one.help, f"{one.allowed[:1].upper()}{one.allowed[1:]}." if one.allowed else ""]
-    if before is not None or problem:
-        notes.append(words.PRESET_HAS.format(one.show(before) or words.NOTHING) if before is not None else "")
-    hint = " ".join(filter(None, notes))
-    dot, back = "", ""
-    if before is not None:
-        dot = f'<i class="dot" role="img" aria-label="{text(words.CHANGED)}"></i>'
-        back = button(words.BACK_TO_PRESET, "back", one.key, "small")
-    alert = f'<p class="problem" id="{identifier}-problem" role="alert">{text(problem)}</p>' if problem else ""
-    return (
-        f'<div class="setting" data-key="{text(one.key)}" data-search="{text(search)}"><div class="name">{dot}{name}'
-        f'</div><p id="{identifier}-hint">{text(hint)}</p><div class="value">'
-        f"{_control(one, identifier, one.show(value), bool(problem))}{back}</div>{alert}</div>"
+        shown = one.show(value) if value not in (None, "", (), []) else words.NOTHING
+        elsewhere = SET_ELSEWHERE[one.key]
+        return Row(one.key, one.title, search, one.help, shown, one.kind, set_elsewhere=elsewhere)
+    changed = before is not None
+    hints = (
+        one.help,
+        f"{one.allowed[:1].upper()}{one.allowed[1:]}." if one.allowed else "",
+        words.PRESET_HAS.format(one.show(before) or words.NOTHING) if changed else "",
     )
-
-
-def _control(one: Field, identifier: str, shown: str, wrong: bool) -> str:
-    described = f"{identifier}-hint" + (f" {identifier}-problem" if wrong else "")
-    common = f'id="{identifier}" data-setting="{text(one.key)}" aria-describedby="{described}"' + (
-        ' aria-invalid="true"' if wrong else ""
-    )
-    if one.kind == "switch":
-        checked = " checked" if shown == "on" else ""
-        return f'<span class="switch"><input type="checkbox" {common}{checked}><span>{text(words.ON)}</span></span>'
-    if one.kind == "choice":
-        options = "".join(
-            f'<option value="{text(choice)}"{" selected" if choice == shown else ""}>{text(choice)}</option>'
-            for choice in one.choices
-        )
-        return f'<select {common} data-known="{text(shown)}">{options}</select>'
-    if one.kind in ("list", "table"):
-        return f'<textarea {common} rows="2" maxlength="4000" value="{text(shown)}">{text(shown)}</textarea>'
-    keyboard = {"whole": "numeric", "number": "decimal"}.get(one.kind, "text")
-    return (
-        f'<input type="text" inputmode="{keyboard}" {common} maxlength="1000" autocomplete="off" spellcheck="false" '
-        f'value="{text(shown)}">'
-    )
-
-
-def _tools() -> str:
-    return (
-        f'<div class="settings-tools"><div class="field"><label for="settings-search">{text(words.SEARCH)}</label>'
-        f'<input id="settings-search" type="text" autocomplete="off" placeholder="{text(words.SEARCH_EXAMPLE)}"></div>'
-        f'<div class="buttons"><input id="settings-file" type="file" accept=".toml" tabindex="-1" aria-hidden="true">'
-        f'<button type="button" class="quiet" data-opens="settings-file">{text(words.IMPORT)}</button>'
-        f'<button type="button" class="quiet" data-export>{text(words.EXPORT)}</button></div></div>'
-        f'<p class="none-found" role="status" hidden>{text(words.NONE_FOUND)}</p>'
-    )
+    hint = " ".join(filter(None, hints))
+    return Row(one.key, one.title, search, hint, one.show(value), one.kind, one.choices, changed, problem)

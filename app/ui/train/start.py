@@ -25,7 +25,7 @@ from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
 from app.ui.runs.text import activity
 from app.ui.train import start_view as parts
 from app.ui.train import text as words
-from app.ui.web.html import heading
+from app.ui.web.templates import macro
 from trainers.config.config import Config
 from trainers.config.sections import Data
 from trainers.data.captions import full_caption
@@ -52,7 +52,7 @@ class StartStep:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        block(heading(words.START_TITLE))
+        block(macro("heading", words.START_TITLE))
         self.sheet = patched(
             "components/unsent.js",
             "components/reachable.js",

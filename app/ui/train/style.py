@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from app.errors import as_sentence
+from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.services import Services
 from app.studio.settings.plan import (
@@ -29,11 +31,11 @@ from app.ui.components.errors import error_line, with_error_line
 from app.ui.components.events import flag, key_of, number, said, tab_of
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block
-from app.ui.train import style_view as parts
-from app.ui.train import text as style_words
-from app.ui.train.settings_view import settings_fold
-from app.ui.train.techniques_view import beside_fold
-from app.ui.web.html import heading, text
+from app.ui.train import base_view, style_view
+from app.ui.train import text as words
+from app.ui.train.settings_view import Answer, SettingsFile, settings_fold
+from app.ui.train.techniques_view import read_techniques
+from app.ui.web.templates import macro, render
 from trainers.config.build import dump_config
 from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID
@@ -42,6 +44,16 @@ CHOICES, SETTINGS = "style-choices", "style-settings"
 MOST_TOML = 9000
 MOST_TOKEN = 200
 Shown = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """By which the page's script knows that what it has sent is kept."""
+
+    part: str
+    """Of the page, which has sent it."""
+    count: int
+    """The number of what was sent."""
 
 
 def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
@@ -59,14 +71,11 @@ class StyleStep:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        block(heading(style_words.TITLE))
+        block(macro("heading", words.TITLE))
         self.choices = patched("components/unsent.js", "train/style.js", elem_id=CHOICES)
         self.settings = patched("components/unsent.js", "train/style.js", elem_id=SETTINGS)
         self.error_line = error_line()
-        block(
-            f'<div class="foot"><a class="quiet" href="#pictures">{text(style_words.BACK)}</a>'
-            f'<a class="go" href="#start">{text(style_words.NEXT_START)}</a></div>'
-        )
+        block(render("train/style_foot.html"))
         self.timer = gr.Timer(1, active=False)
         self.everything = [self.choices, self.settings, self.error_line, self.timer]
 
@@ -100,31 +109,31 @@ class StyleStep:
             "set": partial(with_setting, key=about, text=said(event, "text")),
             "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
-        key, answer, notice = key_of(request), "", ""
+        key, named, answer = key_of(request), None, Answer()
         if what in changes:
             self.services.drafts.change(key, changes[what], tab_of(request))
         elif what == "base":
-            answer = self._take_base(key, about, tab_of(request))
+            named = self._take_base(key, about, tab_of(request))
         elif what in ("download", "cancel-download", "again"):
             self._fetch(key, what, about, said(event, "token"))
         elif what == "import":
-            notice = self._import(key, about, said(event, "text"), tab_of(request))
+            answer = self._import(key, about, said(event, "text"), tab_of(request))
         draft = self.services.drafts.read(key)
         if what == "export":
-            notice = _export(draft)
-        shown = self._choices(draft, answer) | {self.settings: settings_fold(draft, flag(event, "open"), notice)}
-        shown[self.choices] += _kept(event)
-        return shown
+            answer = _export(draft)
+        settings = settings_fold(draft, flag(event, "open"), answer)
+        return self._choices(draft, named, _kept(event)) | {self.settings: settings}
 
     # ---------------------------------------------------------------- within
-    def _take_base(self, key: str, model: str, tab: str) -> str:
+    def _take_base(self, key: str, model: str, tab: str) -> Base | None:
+        """Take the base that somebody has named; it is returned where it cannot be taken as it is."""
         base = self.services.bases.look(model)
         if not model.strip():
-            return ""
+            return None
         if base.problem:
-            return parts.answer(base)
+            return base
         self.services.drafts.change(key, lambda draft: with_choices(draft, base=base.model), tab)
-        return ""
+        return None
 
     def _fetch(self, key: str, what: str, model: str, token: str) -> None:
         if what == "again":
@@ -134,36 +143,39 @@ class StyleStep:
         elif HUB_ID.fullmatch(model):
             self.services.downloads.start(model, key, token[:MOST_TOKEN])
 
-    def _import(self, key: str, name: str, content: str, tab: str) -> str:
+    def _import(self, key: str, name: str, content: str, tab: str) -> Answer:
         try:
             if len(content) > MOST_TOML:
-                raise VelaturaError(style_words.TOO_LONG)
+                raise VelaturaError(words.TOO_LONG)
             table = tomllib.loads(content)
             self.services.drafts.change(key, lambda draft: from_table(draft, table), tab)
         except (tomllib.TOMLDecodeError, VelaturaError) as error:
-            return f'<p class="problem" role="alert">{text(style_words.NOT_IMPORTED.format(name, error))}</p>'
-        return f'<p role="status">{text(style_words.IMPORTED.format(name))}</p>'
+            return Answer(refused=words.NOT_IMPORTED.format(name, error))
+        return Answer(done=words.IMPORTED.format(name))
 
-    def _choices(self, draft: Draft, answer: str = "") -> Shown:
+    def _choices(self, draft: Draft, answer: Base | None = None, kept: Kept | None = None) -> Shown:
         services = self.services
         busy = any(services.downloads.look(model).busy for model in services.downloads.models())
         base = services.bases.look(draft.choices.base)
-        sheet = (
-            parts.aim_cards(draft)
-            + parts.preset_cards(draft, services.measured.costs(draft))
-            + parts.method_cards(draft, base)
-            + beside_fold(draft, base)
-            + f'<h2 class="question">{text(style_words.BASE)}</h2>'
-            + parts.base_line(base)
-            + parts.base_panel(draft, services.bases, services.downloads, answer)
+        sheet = render(
+            "train/choices.html",
+            aims=style_view.read_aims(draft),
+            is_subject=draft.choices.aim == "subject",
+            presets=style_view.read_presets(draft, services.measured.costs(draft)),
+            methods=style_view.read_methods(draft, base),
+            techniques=read_techniques(draft, base),
+            base=base,
+            facts=base_view.base_facts(base),
+            panel=base_view.read_panel(draft.choices.base, services.bases, services.downloads),
+            answer=answer,
+            kept=kept,
         )
         return {self.choices: sheet, self.timer: gr.Timer(active=busy)}
 
 
-def _kept(event: gr.EventData) -> str:
-    """By which the page's script knows that what it has sent is kept."""
+def _kept(event: gr.EventData) -> Kept | None:
     part, count = said(event, "of"), number(event, "count")
-    return f'<i hidden data-of="{part}" data-kept="{count}"></i>' if part in (CHOICES, SETTINGS) and count else ""
+    return Kept(part, count) if part in (CHOICES, SETTINGS) and count else None
 
 
 def _turn(draft: Draft, name: str, text: str) -> Draft:
@@ -174,11 +186,9 @@ def _write(draft: Draft, name: str, text: str) -> Draft:
     return with_words(draft, BY_NAME[name], text) if name in BY_NAME else draft
 
 
-def _export(draft: Draft) -> str:
-    """The settings as a file that the page's script lets the browser save, or why there is none."""
+def _export(draft: Draft) -> Answer:
     try:
         config = plan(draft)
     except VelaturaError as error:
-        return f'<p class="problem" role="alert">{text(as_sentence(error))}</p>'
-    nonce = f"{time.time():.3f}"
-    return f'<template data-save="{text(config.name)}.toml" data-key="{nonce}">{text(dump_config(config))}</template>'
+        return Answer(refused=as_sentence(error))
+    return Answer(file=SettingsFile(config.name, dump_config(config), f"{time.time():.3f}"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.drafts import Restored, Undo
+from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.estimates import Cost
 from app.units import counted, day, readable_size, readable_time
 
@@ -310,3 +311,15 @@ def captions_change(count: int) -> str:
 def hints_line(hints: int) -> str:
     """How much is to be said about the pictures."""
     return SUMMARY_OF_HINTS.format(counted(hints, "hint")) if hints else NO_HINTS
+
+
+def changed_line(settings: int) -> str:
+    """How many settings were changed."""
+    return f"{settings} {CHANGED}" if settings else NOTHING_CHANGED
+
+
+def measuring_line(now: Estimate) -> str:
+    """How far the measuring is."""
+    if now.phase == "waiting":
+        return MEASURING_WAITS.format(now.sentence.rstrip("."))
+    return f"{MEASURING} {now.done} of {now.of}." if now.of else MEASURING

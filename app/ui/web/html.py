@@ -37,11 +37,6 @@ def banner(words: str, *buttons: str, kind: str = "info") -> str:
     return _macro("banner", words, kind, caller=lambda: Markup("".join(buttons)))
 
 
-def arrivals(label: str, stop: str) -> str:
-    """How far files are that come in; filled by `uploads.js`."""
-    return _macro("upload_progress", label, stop)
-
-
 def heading(title: str, lead: str = "") -> str:
     """A page's or step's first words."""
     return _macro("heading", title, lead)

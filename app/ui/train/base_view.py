@@ -1,0 +1,108 @@
+"""The base model of the second step as data: the chosen one, those on this computer, and those to download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.studio.base_models import Base, Bases
+from app.studio.downloads import OFFERS, Download, Downloads, Offer, free_bytes
+from app.ui.train import text as words
+from app.units import readable_size
+
+SPARE_ROOM = 10**9
+
+
+@dataclass(frozen=True)
+class FoundBase:
+    """A base on this computer."""
+
+    model: str
+    title: str
+    facts: str
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class OfferedBase:
+    """A base that can be downloaded, or is on its way."""
+
+    model: str
+    title: str
+    state: Download
+    line: str
+    """How far it is; "" where nothing is to be said."""
+    label: str = ""
+    """What begins the download; "" where it cannot be begun."""
+    facts: str = ""
+    page: str = ""
+    licence: str = ""
+    is_here: bool = False
+    no_room: str = ""
+
+
+@dataclass(frozen=True)
+class BasePanel:
+    """The fold in which another base is chosen."""
+
+    found: list[FoundBase]
+    offers: list[OfferedBase]
+    hint: str
+    """How a base is named."""
+
+
+def base_facts(base: Base) -> str:
+    """Family, place and size of a base in one line, as far as they are known."""
+    size = readable_size(base.size) if base.size else ""
+    return " · ".join(filter(None, (base.family, words.WHERE.get(base.where, ""), size)))
+
+
+def read_panel(chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
+    """What can be taken instead of the `chosen` one."""
+    found = bases.found()
+    here, room = {base.model for base in found}, free_bytes()
+    offers = [_offer(offer, offer.model in here, room, downloads.look(offer.model)) for offer in OFFERS]
+    known = {offer.model for offer in OFFERS} | here
+    offers += [_named(model, downloads.look(model)) for model in downloads.models() if model not in known]
+    rows = [
+        FoundBase(
+            base.model,
+            base.title,
+            " · ".join((base.family, words.WHERE[base.where], readable_size(base.size))),
+            base.model == chosen,
+        )
+        for base in found
+    ]
+    return BasePanel(rows, offers, words.BY_NAME_HINT if bases.anywhere else words.BY_NAME_SHARED)
+
+
+def _offer(offer: Offer, is_here: bool, room: int, state: Download) -> OfferedBase:
+    size, free = readable_size(offer.size), readable_size(room)
+    too_large = not (is_here or state.busy) and offer.size + SPARE_ROOM > room
+    label = words.RESUME_DOWNLOAD if state.phase in ("stopped", "failed") else words.DOWNLOAD
+    return OfferedBase(
+        offer.model,
+        offer.title,
+        state,
+        _line(offer.title, state),
+        label="" if state.busy else label,
+        facts=f"{offer.words} {words.SIZE_AND_ROOM.format(size, free)}",
+        page=offer.page,
+        licence=words.LICENCE.format(offer.licence),
+        is_here=is_here,
+        no_room=words.NO_ROOM.format(size, free) if too_large else "",
+    )
+
+
+def _named(model: str, state: Download) -> OfferedBase:
+    """A model that somebody has asked for by its id."""
+    label = "" if state.busy else words.RESUME_DOWNLOAD
+    return OfferedBase(model, model, state, _line(model, state), label=label)
+
+
+def _line(title: str, state: Download) -> str:
+    if state.busy:
+        done, of = readable_size(state.done), readable_size(state.of)
+        return words.DOWNLOADING.format(title, done, of) if state.of else words.STARTING
+    if state.phase in ("none", "done"):
+        return ""
+    return state.sentence or (words.DOWNLOAD_STOPPED if state.phase == "stopped" else words.DOWNLOAD_BROKE)
