@@ -11,8 +11,8 @@ import typer
 from app.cli import dataset, export, generate, methods, models, queue, styles, train, ui
 from app.cli.console import say, write_what_fits
 from app.errors import sentence
+from app.startup import prepare_process
 from trainers.errors import VelaturaError
-from trainers.runs.threads import limit_spinning
 
 app = typer.Typer(
     name="velatura",
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error is one sentence on standard error, and an exit code other than 0."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    limit_spinning()
+    prepare_process()
     write_what_fits()
     try:
         app([argument for argument in given if argument != "--debug"], prog_name="velatura")

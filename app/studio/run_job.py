@@ -22,10 +22,10 @@ from app.jobs.small_jobs import CAPTION, ESTIMATE, GENERATE, PICTURE, PLAIN, REQ
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, Job, Store
 from app.jobs.summary import read_summary
+from app.startup import prepare_process
 from trainers.errors import BusyError, VelaturaError, failure_code
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
-from trainers.runs.threads import limit_spinning
 
 OLDER = "it was made by an older version of Velatura, which this one cannot do; ask for it again"
 WATCH = 10.0
@@ -141,6 +141,6 @@ def _note_failure(job: Job, words: str, code: str) -> None:
 
 
 if __name__ == "__main__":
-    limit_spinning()  # before torch is loaded
+    prepare_process()  # before torch is loaded
     lower_priority()
     sys.exit(main(*sys.argv[1:]))
