@@ -164,7 +164,7 @@ def _changes(
 ) -> Changes:
     origin = origin_of(style)
     _check_base(style, origin, parts, family)
-    found = same_layers(style, names)
+    found = style.layers_on(names)
     if not found:
         example = next(iter(style.layers))
         raise VelaturaError(f"{style.name} has no layer in common with this base; one of its layers is {example}")
@@ -178,28 +178,6 @@ def _changes(
         _check_numbers(style, strength, changes[part, path], weight.dtype)
     warnings += _warnings(style, [stem for stem in style.layers if stem not in names])
     return changes
-
-
-def same_layers(style: Style, names: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The layers of a base that a style changes, and the name that each has in the file.
-
-    A layer that is there twice under two names counts once; VelaturaError where the two are not the same.
-    """
-    found: dict[tuple[str, str], str] = {}
-    for stem in style.layers:
-        if stem not in names:
-            continue
-        first = found.setdefault(names[stem], stem)
-        if first != stem and not _same(style.layers[first], style.layers[stem]):
-            raise VelaturaError(
-                f"{style.name} changes one layer twice, in different ways, as {first} and as {stem}; "
-                "programs disagree about which one counts, so take one of them out"
-            )
-    return found
-
-
-def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def _check_numbers(style: Style, strength: float, update: Update, dtype: torch.dtype) -> None:

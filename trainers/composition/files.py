@@ -18,16 +18,15 @@ from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
-from trainers.composition.apply import same_layers
 from trainers.composition.svd import Truncated, merge_svd, relative_error
 from trainers.errors import VelaturaError
 from trainers.formats.clients.convert import outline_of, plain_metadata, precision_of, why_not_plain
+from trainers.formats.clients.core import kohya_tensors
 from trainers.formats.clients.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.formats.file import save
 from trainers.formats.names import layer_names
 from trainers.formats.origin import origin_of
 from trainers.formats.read import Style
-from trainers.formats.write import kohya_tensors
 
 OF_THE_BASE = (
     *("ss_base_model_version", "ss_v2", "ss_sd_model_name", "ss_new_sd_model_hash", "ss_zero_terminal_snr"),
@@ -107,7 +106,7 @@ def _changes(
         missing = next((stem for stem in style.layers if stem not in names), None)
         if missing is not None:
             raise VelaturaError(f"{style.name} cannot be merged: no base of its kind has its layer {missing}")
-        for (part, path), stem in same_layers(style, names).items():
+        for (part, path), stem in style.layers_on(names).items():
             if (part, path) not in sites:
                 sites[part, path] = Site(part, path, parts[part].get_submodule(path), holder)
             site = sites[part, path]

@@ -167,6 +167,12 @@ class Train(Section):
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
     """Also log to TensorBoard (in the run folder) or Weights & Biases."""
 
+    @property
+    def text_rate(self) -> float:
+        """The text encoders' learning rate: the one set, else half of the UNet's, or all of it under Prodigy."""
+        share = 1.0 if self.optimizer == "prodigy" else 0.5
+        return self.text_encoder_learning_rate or self.learning_rate * share
+
 
 class Sample(Section):
     prompts: tuple[str, ...] = ()

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from trainers.adapters.methods import METHODS
-from trainers.formats.clients.peft import FACTS
 from trainers.formats.layout import method_of
 from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.own import read_form
+from trainers.formats.peft_settings import FACTS
 from trainers.formats.read import Style, read_style
 from trainers.formats.training_metadata import captions_of, settings_of, trained_as
 from trainers.layer_names import dotted, in_order

@@ -20,12 +20,10 @@ from trainers.adapters.method import LayerMethod, RankedMethod
 from trainers.adapters.network import Network
 from trainers.config.config import Config
 from trainers.data.captions import full_caption
+from trainers.formats.clients.core import file_alpha
 from trainers.formats.embedding import WORD
 from trainers.formats.origin import STARTER
-from trainers.formats.write import file_alpha
 from trainers.models.model import Model
-from trainers.training.loss import weighting_gamma
-from trainers.training.optim import text_learning_rate
 
 LARGEST_TAGS = 32 * 1024
 """Bytes of the tag counts; rarer tags are left out."""
@@ -49,6 +47,8 @@ class TrainingFacts:
     """How often each comma-separated tag of the captions occurs."""
     buckets: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """Images by training size `(width, height)` in pixels."""
+    min_snr_gamma: float = 0.0
+    """γ of the loss's weights as it was used; 0 = all timesteps weighed the same."""
 
 
 def style_metadata(
@@ -116,7 +116,6 @@ def _kohya_network(network: Network, config: Config) -> dict[str, str]:
 
 def _kohya_training(config: Config, model: Model, facts: TrainingFacts) -> dict[str, str]:
     train, loss = config.train, config.loss
-    text_rate = text_learning_rate(train)
     return {
         "ss_output_name": config.name,
         "ss_training_comment": config.save.description or "made with Velatura",
@@ -130,13 +129,13 @@ def _kohya_training(config: Config, model: Model, facts: TrainingFacts) -> dict[
         "ss_gradient_checkpointing": str(train.gradient_checkpointing),
         "ss_learning_rate": str(train.learning_rate),
         "ss_unet_lr": str(train.learning_rate),
-        "ss_text_encoder_lr": str(None if config.targets.text_encoder == "none" else text_rate),
+        "ss_text_encoder_lr": str(None if config.targets.text_encoder == "none" else train.text_rate),
         "ss_optimizer": train.optimizer,
         "ss_lr_scheduler": train.schedule,
         "ss_lr_warmup_steps": str(train.warmup),
         "ss_max_grad_norm": str(train.max_grad_norm),
         "ss_mixed_precision": MIXED_PRECISION.get(model.dtype, str(model.dtype)),
-        "ss_min_snr_gamma": str(weighting_gamma(model.schedule, loss) or None),
+        "ss_min_snr_gamma": str(facts.min_snr_gamma or None),
         "ss_noise_offset": str(loss.noise_offset or None),
         "ss_clip_skip": str(config.base.clip_skip),
     }

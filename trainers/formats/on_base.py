@@ -17,9 +17,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from trainers.adapters.methods.oft import skew
 from trainers.adapters.updates import Affine, Dense, LowRank, Update
-from trainers.formats.clients.peft import CAYLEY_TERMS, INPUTS, rotation_of
 from trainers.formats.layout import GLORA, LayoutError, build_update, scale_of
+from trainers.formats.peft_settings import CAYLEY_TERMS, INPUTS
 
 DECOMPOSED = ("dora_scale", "lora_magnitude_vector")
 
@@ -145,3 +146,25 @@ def turned_inputs(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
     blocks = flat.unflatten(1, R.shape[:2])  # (out, in/b, b)
     turned = torch.einsum("okb,kbc->okc", blocks, R - torch.eye(R.shape[-1]))
     return Dense(turned.reshape(W.shape))
+
+
+def rotation_of(theta: Tensor, width: int, terms: int) -> Tensor:
+    """The blocks `(width/b, b, b)` of R in W' = W R from PEFT's `oft_R`, `(width/b, b·(b − 1)/2)` or one row for all.
+
+    θ is what is above the diagonal of a skew Q, row by row. Without terms R = (I + Q)(I − Q)⁻¹. With n of them R is the
+    series of its transpose, I − 2 Q + 2 Q² − … ± Qⁿ⁻¹, whose last term counts once: so PEFT 0.18 and newer have it.
+    Raises LayoutError where it does not fit.
+    """
+    b = math.isqrt(2 * theta.shape[-1]) + 1 if theta.dim() == 2 else 0
+    if b * (b - 1) // 2 != theta.shape[-1] or b < 2 or width % b or len(theta) not in (1, width // b):
+        raise LayoutError(f"turns its inputs (OFT) by {tuple(theta.shape)} numbers, and it has {width} of them")
+    Q = skew(theta, b).expand(width // b, b, b)
+    one = torch.eye(b, dtype=Q.dtype)
+    if terms <= 0:
+        return torch.linalg.solve(one - Q, one + Q)
+    R, power = one.expand_as(Q).clone(), one.expand_as(Q)
+    last = 1 if terms == 2 else max(terms, 4) - 1 if terms > 2 else 0
+    for n in range(1, last + 1):
+        power = power @ -Q
+        R = R + power * (1 if n == last and n > 1 else 2)
+    return R

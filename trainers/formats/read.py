@@ -13,11 +13,11 @@ from torch import Tensor
 
 from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
-from trainers.formats.clients.peft import CONFIG, PREFIX, PeftSettings, settings_beside, settings_in
 from trainers.formats.embedding import parts_in, rows_in, words_of
 from trainers.formats.layout import LayoutError, build_update, by_layer, method_of, split_key
 from trainers.formats.limits import check_formats, check_shapes, check_sizes
 from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
+from trainers.formats.peft_settings import CONFIG, PREFIX, PeftSettings, settings_beside, settings_in
 from trainers.models.files.header import Header, read_header
 
 BASE_MODEL_KEYS = re.compile(
@@ -82,6 +82,24 @@ class Style:
         """Tensors by the name of the layer and the suffix, in LyCORIS' spelling."""
         return self._grouped[0]
 
+    def layers_on(self, names: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """The layers of a base that it changes, by part and path, and the name that each has in the file.
+
+        `names` are those that a base's layers may have (`layer_names`). A layer that is there twice under two names
+        counts once; VelaturaError where the two are not the same.
+        """
+        found: dict[tuple[str, str], str] = {}
+        for stem in self.layers:
+            if stem not in names:
+                continue
+            first = found.setdefault(names[stem], stem)
+            if first != stem and not _equal(self.layers[first], self.layers[stem]):
+                raise VelaturaError(
+                    f"{self.name} changes one layer twice, in different ways, as {first} and as {stem}; "
+                    "programs disagree about which one counts, so take one of them out"
+                )
+        return found
+
     @property
     def unknown_keys(self) -> tuple[str, ...]:
         """Keys of tensors that no format known here has."""
@@ -140,6 +158,10 @@ class Style:
     @cached_property
     def _peft_settings(self) -> dict[str, PeftSettings]:
         return settings_in(self.metadata.get("lora_adapter_metadata", ""), self.name)
+
+
+def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def read_style(path: Path) -> Style:

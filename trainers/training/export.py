@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainers.adapters.targets import B_LORA
-from trainers.config.config import Config
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.files import plain_disk_errors, whole_file
 from trainers.formats.clients import peft
+from trainers.formats.clients.core import write_style
 from trainers.formats.clients.diffusers import how_to_load, write_for_diffusers
 from trainers.formats.embedding import BESIDE, how_to_load_word, write_embedding
 from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
-from trainers.formats.write import write_style
 from trainers.training.checkpoint import Progress
 from trainers.training.loop import Session
+from trainers.training.loss import weighting_gamma
 
 FOR_STARTER = (
     "This style fits only the starter that it was trained on: "
@@ -40,7 +40,7 @@ def export_style(
     run that trains no layer is its style; otherwise the word's file lies beside that of the layers.
     """
     config, model, network, run = session.config, session.model, session.network, session.run
-    facts, finished = training_facts(config, dataset, progress), time.time()
+    facts, finished = training_facts(session, dataset, progress), time.time()
     core = place or run.style / f"{config.name}.safetensors"
     beside = core.with_name(f"{core.stem}{BESIDE}{core.suffix}") if network.everywhere else core
     sentences, written = list[str](), {core}
@@ -85,8 +85,9 @@ def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> 
     return f"{sentence} {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."
 
 
-def training_facts(config: Config, dataset: Dataset, progress: Progress) -> TrainingFacts:
+def training_facts(session: Session, dataset: Dataset, progress: Progress) -> TrainingFacts:
     """What the file's metadata says of the images and of how long they were trained on."""
+    config = session.config
     batches = progress.step * config.train.accumulation
     captions = [full_caption(item.caption, config.data, config.tokens.word) for item in dataset.items]
     tags = Counter(tag.strip() for caption in captions for tag in caption.split(",") if tag.strip())
@@ -97,4 +98,5 @@ def training_facts(config: Config, dataset: Dataset, progress: Progress) -> Trai
         epochs=math.ceil(batches / dataset.batches_per_epoch(config.train.batch_size)),
         tags=tags,
         buckets=buckets,
+        min_snr_gamma=weighting_gamma(session.model.schedule, config.loss),
     )

@@ -18,12 +18,6 @@ from trainers.config.sections import Train
 from trainers.errors import VelaturaError
 
 
-def text_learning_rate(settings: Train) -> float:
-    """The text encoders' learning rate: the one set, else half of the UNet's, or all of it under Prodigy."""
-    share = 1.0 if settings.optimizer == "prodigy" else 0.5
-    return settings.text_encoder_learning_rate or settings.learning_rate * share
-
-
 def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
     """The one set, else five times the UNet's, or as much where no layer is trained beside it or under Prodigy."""
     share = 1.0 if alone or settings.optimizer == "prodigy" else 5.0
@@ -35,7 +29,6 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
 
     Words do not decay: a shorter row is another word.
     """
-    text_rate = text_learning_rate(settings)
     placed = [
         (site.part, one.method, one.learning_rate, one.module) for site in network.everywhere for one in site.placed
     ]
@@ -43,7 +36,7 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for part, method, ratio, values in (*placed, *shared):
         assert isinstance(method, Method)
-        base = settings.learning_rate if part == "unet" else text_rate
+        base = settings.learning_rate if part == "unet" else settings.text_rate
         for name, parameter in values.named_parameters():
             rate = base * ratio * method.learning_rate_ratio(name)
             groups.setdefault((rate, method.decays(name)), []).append(parameter)

@@ -41,9 +41,9 @@ from trainers.adapters.methods import (
 )
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
+from trainers.formats.clients.core import file_updates, write_style
 from trainers.formats.clients.diffusers import diffusers_kind, how_to_load, write_for_diffusers
 from trainers.formats.read import read_style
-from trainers.formats.write import file_updates, write_style
 from trainers.models.model import Model
 
 # Never α = r. One row for every way a method is written, and the kind of file that diffusers needs for it.

@@ -15,7 +15,12 @@ from trainers.formats.metadata import LARGEST_TAGS, TrainingFacts, public_config
 from trainers.models.family import family_named
 
 FACTS = TrainingFacts(
-    images=12, steps=290, epochs=97, tags={"a cat": 7, "blue": 9, "über": 7}, buckets={(64, 64): 9, (48, 80): 3}
+    images=12,
+    steps=290,
+    epochs=97,
+    tags={"a cat": 7, "blue": 9, "über": 7},
+    buckets={(64, 64): 9, (48, 80): 3},
+    min_snr_gamma=5.0,
 )
 BASE = {
     "name": "blots",
@@ -64,6 +69,7 @@ def test_kohya_keys(bases):
         "ss_steps": "290",
         "ss_epoch": "97",
         "ss_seed": "5",
+        "ss_min_snr_gamma": "5.0",
         "ss_learning_rate": "0.0001",
         "ss_text_encoder_lr": "5e-05",
         "ss_mixed_precision": "no",
@@ -181,4 +187,4 @@ def test_unknown_sizes_are_left_out(bases):
     written = metadata(bases["sd1"], settings, TrainingFacts(images=1, steps=1, epochs=1))
     assert not {"ss_resolution", "ss_bucket_info", "ss_tag_frequency", "modelspec.trigger_phrase"} & set(written)
     assert written["modelspec.resolution"] == "64x64"
-    assert written["ss_text_encoder_lr"] == "None"
+    assert (written["ss_text_encoder_lr"], written["ss_min_snr_gamma"]) == ("None", "None")

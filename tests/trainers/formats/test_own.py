@@ -16,11 +16,11 @@ from trainers.composition.apply import apply_styles
 from trainers.config.build import build_config
 from trainers.errors import VelaturaError
 from trainers.formats.clients.convert import is_plain, why_not_plain, write_plain
+from trainers.formats.clients.core import file_updates, write_style
 from trainers.formats.clients.diffusers import how_to_load, write_for_diffusers
 from trainers.formats.inspect import describe_style, glance_at
 from trainers.formats.own import own_form, read_form
 from trainers.formats.read import OWN_FORM, Style, read_outline, read_style
-from trainers.formats.write import file_updates, write_style
 
 BLOCKS = Targets(unet="full", text_encoder="attn-mlp", blocks={"mid_block.*": BlockOverride(rank=5)})
 UNET = Targets(unet="full")

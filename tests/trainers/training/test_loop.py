@@ -197,4 +197,5 @@ def test_prodigy_trains_the_text_encoder_at_its_one_rate(quick, tmp_path):
     result = train(quick(layers, {"train": {"steps": 3}}), tmp_path)
     tensors = style_tensors(result.style)
     assert any(bool(tensor.any()) for name, tensor in tensors.items() if "lora_te" in name and "lora_up" in name)
-    assert style_metadata(result.style)["ss_text_encoder_lr"] == "1.0"
+    written = style_metadata(result.style)
+    assert (written["ss_text_encoder_lr"], written["ss_min_snr_gamma"]) == ("1.0", "5.0")

@@ -16,8 +16,8 @@ from torch import nn
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
-from trainers.composition.apply import same_layers
 from trainers.errors import VelaturaError
+from trainers.formats.clients.core import kohya_tensors
 from trainers.formats.clients.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.formats.file import save
 from trainers.formats.layout import GLORA
@@ -27,7 +27,6 @@ from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own import read_form
 from trainers.formats.pack import Precision
 from trainers.formats.read import Style
-from trainers.formats.write import kohya_tensors
 from trainers.models.files.source import starter_folder
 from trainers.models.full_size import build_from_config
 
@@ -84,7 +83,7 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
     missing = next((stem for stem in style.layers if stem not in names), None)
     if missing is not None:
         raise VelaturaError(f"{style.name} cannot become plain LoRA: no base of its kind has its layer {missing}")
-    for (part, path), stem in same_layers(style, names).items():
+    for (part, path), stem in style.layers_on(names).items():
         site = Site(part, path, parts[part].get_submodule(path), holder)
         if site.op.is_norm:
             raise VelaturaError(f"{style.name} cannot become plain LoRA: it changes a norm, {stem}")

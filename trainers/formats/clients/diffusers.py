@@ -22,11 +22,11 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, Kronecker, LowRank, Normalised, Update
 from trainers.adapters.updates.change import full_rank
 from trainers.formats.clients.compatibility import where_it_loads
+from trainers.formats.clients.core import file_update, file_updates, kohya_tensors
 from trainers.formats.extract import extract_rank
 from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack
-from trainers.formats.write import file_update, file_updates, kohya_tensors
 from trainers.models.files.header import read_header
 
 Kind = Literal["core", "lora", "lokr", "dora", "huge", "none", "own"]

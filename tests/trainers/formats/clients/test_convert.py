@@ -11,8 +11,8 @@ from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
 from trainers.formats.clients.convert import is_plain, why_not_plain, write_plain
+from trainers.formats.clients.core import write_style
 from trainers.formats.read import read_outline, read_style
-from trainers.formats.write import write_style
 
 LORA = {"lora_unet_a.lora_up.weight": torch.ones(4, 2), "lora_unet_a.lora_down.weight": torch.ones(2, 6)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 
 from trainers.adapters.methods.oft import skew
 from trainers.errors import VelaturaError
-from trainers.formats.clients.peft import CONFIG, PREFIX, TENSORS, fits, rotation_of, write_peft_oft
+from trainers.formats.clients.peft import TENSORS, write_peft_oft
+from trainers.formats.on_base import rotation_of
+from trainers.formats.peft_settings import CONFIG, PREFIX
 from trainers.formats.read import read_style
 from trainers.models.load import load_model
 from trainers.training.train import train
@@ -226,36 +227,3 @@ def test_blocks_of_two_sizes_have_no_form_in_peft(tmp_path):
     with pytest.raises(VelaturaError, match="one block size for all layers, and there are 2, 4"):
         write_peft_oft(tmp_path / "a", {"a": torch.zeros(2, 4, 4), "b": torch.zeros(4, 2, 2)})
     assert not (tmp_path / "a").exists()
-
-
-@pytest.mark.parametrize(
-    ("pattern", "path", "found"),
-    [
-        ("to_q", "a.attn1.to_q", True),
-        ("to_q", "a.attn1.to_qq", False),
-        ("attn1.to_q", "a.attn1.to_q", True),
-        (r"attn1\.to_q", "a.attn1.to_q", True),
-        ("^a.attn1.to_q$", "a.attn1.to_q", True),
-        ("^attn1.to_q", "a.attn1.to_q", False),
-        (".*attn1.*", "a.attn1.to_q", True),
-        ("down_blocks.*.to_q", "down_blocks.0.a.to_q", True),
-    ],
-)
-def test_patterns(pattern, path, found):
-    assert fits(pattern, path) is found
-
-
-@pytest.mark.parametrize("pattern", ["(a+)+$", "[ab]", "a|b", "a{2}", "a+", "a?"])
-def test_patterns_that_may_take_for_ever_are_not_tried(pattern):
-    with pytest.raises(ValueError, match="not understood"):
-        fits(pattern, "a")
-
-
-def test_settings_in_the_header_need_not_name_a_part(tmp_path):
-    """As `save_lora_adapter` of diffusers writes them, with keys that do not name one either."""
-    path = "mid_block.attentions.0.proj_in"
-    tensors = {f"{path}.lora_A.weight": torch.ones(4, IN), f"{path}.lora_B.weight": torch.ones(OUT, 4)}
-    settings = {"lora_alpha": 2, "r": 4, "alpha_pattern": {"proj_in": 1}}
-    save_file(tensors, tmp_path / "a.safetensors", {"lora_adapter_metadata": json.dumps(settings)})
-    change = read_style(tmp_path / "a.safetensors").update(path).dense(torch.empty(0))
-    torch.testing.assert_close(change, torch.full((OUT, IN), 4 * 0.25))

@@ -1,0 +1,133 @@
+"""What PEFT says of an adapter beside its tensors.
+
+Settings are the JSON of `adapter_config.json` beside a file, or `lora_adapter_metadata` in its header as diffusers
+writes it. Both are a stranger's text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.errors import VelaturaError
+from trainers.formats.layout import method_of
+
+CONFIG = "adapter_config.json"
+PREFIX = "base_model.model."
+"""What PEFT's own files begin every key with."""
+LARGEST_CONFIG = 2**20
+"""Bytes."""
+SCALE, CAYLEY_TERMS, INPUTS = "scale", "cayley_terms", "scales_inputs"
+FACTS = (SCALE, CAYLEY_TERMS, INPUTS)
+"""What settings say of one layer, as numbers beside its tensors."""
+MOST_TERMS = 100
+"""Of the series of a rotation; PEFT takes 5, and each is a product of matrices."""
+CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Starts of `init_lora_weights` that take something off the base's weights, which PEFT's file does not hold."""
+
+
+@dataclass(frozen=True)
+class PeftSettings:
+    """The settings of one adapter, unchecked."""
+
+    table: Mapping[str, Any]
+
+    def facts(self, path: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What they say of the layer with this path and tensors; ValueError where that makes no sense."""
+        method = method_of(tensors)
+        if method == "lora" and "alpha" not in tensors:
+            return self._lora(path, tensors)
+        if method in ("loha", "lokr") and "alpha" not in tensors and "alpha" in self.table:
+            rank = self._of("rank_pattern", path, self.table.get("r"))
+            return {SCALE: torch.tensor(_ratio(self._of("alpha_pattern", path, self.table["alpha"]), rank))}
+        if "oft_R.weight" in tensors:
+            terms = int(self.table.get("num_cayley_neumann_terms", 5)) if self.table.get("use_cayley_neumann") else 0
+            if terms > MOST_TERMS:
+                raise ValueError(f"{terms} terms of a series, where at most {MOST_TERMS} are taken")
+            return {CAYLEY_TERMS: torch.tensor(terms)}
+        modules = self.table.get("feedforward_modules")
+        if "ia3_l" in tensors and isinstance(modules, list):
+            return {INPUTS: torch.tensor(any(path.endswith(str(name)) for name in modules))}
+        return {}
+
+    def _lora(self, path: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        rank = len(tensors["lora_down.weight"]) if "lora_down.weight" in tensors else 0
+        if self.table.get("use_dora") is True and "lora_magnitude_vector" not in tensors:
+            raise ValueError("DoRA without magnitudes")
+        if rank == 0:
+            return {}
+        alpha = self._of("alpha_pattern", path, self.table.get("lora_alpha", rank))
+        return {SCALE: torch.tensor(_ratio(alpha, math.sqrt(rank) if self.table.get("use_rslora") else rank))}
+
+    def _of(self, patterns: str, path: str, default: Any) -> Any:
+        """The value that the first fitting pattern of a setting gives a layer."""
+        found = self.table.get(patterns) or {}
+        return next((value for pattern, value in found.items() if fits(pattern, path)), default)
+
+
+def fits(pattern: str, path: str) -> bool:
+    """Whether one of PEFT's patterns, a regular expression for the end of a path, fits a layer.
+
+    Dots, `.*`, `^` and `$` are understood. ValueError for more than that, since a stranger's regular expression may
+    take for ever.
+    """
+    whole, text = pattern.startswith("^"), pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
+    text = text.replace(".*", "*")
+    if set(text.replace("*", "")) & set("\\[](){}|+?^$"):
+        raise ValueError(f"a pattern that is not understood, {pattern!r}")
+    return fnmatchcase(path, text) or (not whole and fnmatchcase(path, f"*.{text}"))
+
+
+def settings_beside(path: Path) -> PeftSettings | None:
+    """The settings in `adapter_config.json` beside a file, None where there is none; VelaturaError for nonsense."""
+    config = path.with_name(CONFIG)
+    try:
+        if not config.is_file():
+            return None
+        if config.stat().st_size > LARGEST_CONFIG:
+            raise VelaturaError(f"{CONFIG} beside {path.name} is larger than any; get the adapter anew")
+        table = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise VelaturaError(f"{CONFIG} beside {path.name} cannot be read as JSON ({error}); get both anew") from error
+    return checked_settings(table, f"{CONFIG} beside {path.name}")
+
+
+def settings_in(text: str, name: str) -> dict[str, PeftSettings]:
+    """The settings in a header's `lora_adapter_metadata` by part of the model; under `""` those that name no part."""
+    try:
+        flat = json.loads(text or "{}")
+        parts: dict[str, dict[str, Any]] = {}
+        for key, value in flat.items():
+            part, _, setting = key.rpartition(".")
+            parts.setdefault(part, {})[setting] = value
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise VelaturaError(f"{name} has `lora_adapter_metadata` that is no JSON object") from error
+    return {part: checked_settings(table, f"{name}'s `lora_adapter_metadata`") for part, table in parts.items()}
+
+
+def checked_settings(table: Any, where: str) -> PeftSettings:
+    """Settings of an adapter that is whole by itself; VelaturaError where it needs a base that PEFT had changed."""
+    if not isinstance(table, dict):
+        raise VelaturaError(f"{where} is no JSON object")
+    start = table.get("init_lora_weights")
+    if isinstance(start, str) and start.startswith(CHANGED_BASES):
+        raise VelaturaError(
+            f"{where} says that training began with {start!r}, which changed the base itself, and the file lacks that "
+            "change; save it in PEFT with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
+        )
+    return PeftSettings(table)
+
+
+def _ratio(alpha: Any, rank: Any) -> float:
+    scale = float(alpha) / float(rank)
+    if not math.isfinite(scale):
+        raise ValueError("no scale")
+    return scale
