@@ -142,10 +142,10 @@ def _whole(update: Update) -> Update:
     shape = update.shape
     if not math.prod(shape):
         raise ValueError("a layer without numbers")
-    for each in (getattr(update, "gain", None), update.shift):
-        if each is not None and each.shape != shape[:1]:
-            raise ValueError("a scale or a shift of another layer")
-    if len(shape) == 1 and not isinstance(update, Dense | Affine):
+    tensors = update.tensors()
+    if any(tensors[name].shape != shape[:1] for name in ("gain", "shift") if name in tensors):
+        raise ValueError("a scale or a shift of another layer")
+    if len(shape) == 1 and not update.fits_norms:
         raise ValueError("a norm has no matrix")
     return update
 

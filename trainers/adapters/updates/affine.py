@@ -27,10 +27,16 @@ class Affine(Change):
     shape: tuple[int, ...]
 
     diffusers_form: ClassVar[DiffusersForm] = "none"
+    fits_norms = True
 
     @property
     def uses_base_output(self) -> bool:
         return self.gain is not None
+
+    @property
+    def is_written_whole(self) -> bool:
+        """A norm's scale, and one of an odd number of channels, have no form without their base."""
+        return len(self.shape) == 1 or self.shape[0] % 2 == 1
 
     def dense(self, W: Tensor) -> Tensor:
         if self.gain is None:

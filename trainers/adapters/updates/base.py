@@ -49,6 +49,16 @@ class Update(Protocol):
         """The form in which diffusers loads this change exactly."""
         ...
 
+    @property
+    def fits_norms(self) -> bool:
+        """Whether it may be the change of a norm, which scales and shifts channels and has no matrix."""
+        ...
+
+    @property
+    def is_written_whole(self) -> bool:
+        """Whether files hold the ΔW that it makes of the layer's own weight, since they have no form without that."""
+        ...
+
     def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
         """The change of the layer's output, same shape and dtype as the output; added to `onto` where given.
 
@@ -66,6 +76,18 @@ class Update(Protocol):
 
     def low_rank(self) -> LowRank | None:
         """The same ΔW as `up · down`, exactly, or None where it has no such form that is smaller than a matrix."""
+        ...
+
+    def decomposed(self, W: Tensor) -> tuple[LowRank, Tensor] | None:
+        """The low-rank form and the norm `(out,)` of each row of W + ΔW, as DoRA has them; None where there is none."""
+        ...
+
+    def input_rotation(self) -> Tensor | None:
+        """Q `(in/b, b, b)` of W' = W blockdiag((I + Q)(I − Q)⁻¹) where that is all of the change, else None."""
+        ...
+
+    def with_whole_factors(self) -> Update:
+        """The same change with no factor that is itself a product; itself where there is none."""
         ...
 
     def portable(self) -> Update:

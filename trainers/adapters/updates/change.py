@@ -45,8 +45,24 @@ class Change(TensorFields):
     def rank_bound(self: Update) -> int:
         return full_rank(self.shape)
 
+    fits_norms = False
+
+    @property
+    def is_written_whole(self) -> bool:
+        return False
+
     def low_rank(self) -> LowRank | None:
         return None
+
+    def decomposed(self, W: Tensor) -> tuple[LowRank, Tensor] | None:
+        low = self.low_rank()
+        return None if low is None else (low, low.row_norms(W))
+
+    def input_rotation(self) -> Tensor | None:
+        return None
+
+    def with_whole_factors(self: Update) -> Update:
+        return self
 
     def portable(self: Update) -> Update:
         return self.map(exact)

@@ -23,6 +23,7 @@ class Dense(Change):
     shift: Tensor | None = None
 
     uses_base_output = False
+    fits_norms = True
     diffusers_form: ClassVar[DiffusersForm] = "lora"
 
     @property

@@ -87,6 +87,9 @@ class InputRotation(Change):
     def scaled(self, strength: float) -> InputRotation:
         return replace(self, strength=self.strength * strength)
 
+    def input_rotation(self) -> Tensor | None:
+        return None if self.butterfly or self.strength != 1 else self.skew[0]
+
     def portable(self) -> Dense:
         return Dense(self.dense()).map(exact)
 

@@ -125,6 +125,9 @@ class Kronecker(Change):
         down = torch.kron((root[:, None] * Vh[keep]).contiguous(), at_least_fp32(right.down).contiguous())
         return LowRank(up, down, self.shape)
 
+    def with_whole_factors(self) -> Kronecker:
+        return replace(self, right=self._right_dense()) if isinstance(self.right, LowRank) else self
+
     def portable(self) -> Kronecker:
         right = self.right.portable() if isinstance(self.right, LowRank) else exact(self.right)
         if isinstance(right, LowRank) and not self._stays_thin:

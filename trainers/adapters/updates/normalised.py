@@ -32,6 +32,11 @@ class Normalised(Change):
     shift = None
 
     @property
+    def is_written_whole(self) -> bool:
+        """Every tool reads a `dora_scale` differently."""
+        return True
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self.inner.shape
 
@@ -48,6 +53,9 @@ class Normalised(Change):
 
     def scaled(self, strength: float) -> Normalised:
         return replace(self, strength=self.strength * strength)
+
+    def decomposed(self, W: Tensor) -> tuple[LowRank, Tensor]:
+        return self.inner, self.magnitude
 
     def portable(self) -> Update:
         raise TypeError("tools read magnitudes differently; this update is written as the change that it makes")

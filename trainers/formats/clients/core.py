@@ -19,7 +19,7 @@ from torch import Tensor
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Affine, Dense, Kronecker, LowRank, Normalised, Update
+from trainers.adapters.updates import Dense, LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.errors import VelaturaError
 from trainers.formats.clients.compatibility import by_name, reads_text, tells_base
@@ -64,7 +64,7 @@ def file_updates(network: Network) -> dict[Site, Update]:
     """
     network.check_merges("written as LoRA, or as anything that other tools load")
     updates = {site: file_update(site) for site in network.sites}
-    left = {site: update for site, update in updates.items() if not isinstance(update, LowRank) or update.rank}
+    left = {site: update for site, update in updates.items() if update.rank_bound}
     if not left:
         raise VelaturaError("no layer has any rank left, so there is no style to write; prune less")
     return left
@@ -85,9 +85,7 @@ def file_update(site: Site) -> Update:
             )
         return concatenate(low)
     (update,) = updates
-    # A norm's scale, and one of an odd number of channels, have no form without their base.
-    baked = isinstance(update, Normalised) or (isinstance(update, Affine) and (site.op.is_norm or site.op.out % 2))
-    return Dense(update.dense(site.weight()), update.shift) if baked else update
+    return Dense(update.dense(site.weight()), update.shift) if update.is_written_whole else update
 
 
 def _cut(update: Update, site: Site, rank: int) -> Update:
@@ -131,10 +129,10 @@ def with_text_width(
     for site, update in updates.items():
         stem = kohya_name(site.part, site.path, family, UNetShape.of(unet_config))
         low = update.portable()
-        if reads_text(stem) and isinstance(low, Kronecker) and isinstance(low.right, LowRank):
-            whole = pack(Kronecker(low.left, low.right.dense(), low.shape), 1.0, precision, site.name)
+        if reads_text(stem) and (whole := low.with_whole_factors()) is not low:
+            packed = pack(whole, 1.0, precision, site.name)
             others = {key: tensor for key, tensor in tensors.items() if key.partition(".")[0] != stem}
-            return others | {f"{stem}.{suffix}": tensor for suffix, tensor in whole.items()}
+            return others | {f"{stem}.{suffix}": tensor for suffix, tensor in packed.items()}
     return tensors
 
 

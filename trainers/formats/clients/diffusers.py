@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Dense, Kronecker, LowRank, Normalised, Update
+from trainers.adapters.updates import Dense, LowRank, Update
 from trainers.adapters.updates.change import full_rank
 from trainers.formats.clients.compatibility import where_it_loads
 from trainers.formats.clients.core import file_update, file_updates, kohya_tensors
@@ -154,8 +154,8 @@ def _factor(network: Network) -> int | None:
     splits = set()
     for site in network.sites:
         for update in site.updates() if site.part == "unet" else ():
-            assert isinstance(update, Kronecker)
-            for size, small in zip(site.op.shape[:2], update.left.shape, strict=True):
+            left = update.file_tensors(1.0)["lokr_w1"]
+            for size, small in zip(site.op.shape[:2], left.shape, strict=True):
                 splits.add((size, small))
     largest = max((small for _, small in splits), default=1)
     return next((f for f in (-1, *range(2, largest + 1)) if all(_peft_split(n, f) == u for n, u in splits)), None)
@@ -203,11 +203,11 @@ def _dora_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for site in network.sites:
         (update,) = site.updates()
-        inner = update.inner if isinstance(update, Normalised) else update.low_rank()
-        assert inner is not None
+        decomposed = update.decomposed(site.weight())
+        assert decomposed is not None, "a change that diffusers loads as DoRA or plain LoRA"
+        low, rows = decomposed
         name = diffusers_name(site.part, site.path)
-        tensors |= _peft_lora(name, site, inner.portable(), precision)
-        rows = update.magnitude if isinstance(update, Normalised) else inner.row_norms(site.weight())
+        tensors |= _peft_lora(name, site, low.portable(), precision)
         # In fp32: a magnitude's error is that of its whole row, not of the change.
         magnitude = rows.detach().float().cpu().clone()
         tensors[f"{name}.lora_magnitude_vector.weight"] = (

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.network import Network
-from trainers.adapters.updates import InputRotation
 from trainers.errors import VelaturaError
 from trainers.files import whole_file
 from trainers.formats.file import save
@@ -29,11 +28,10 @@ def input_rotations(network: Network) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for site in network.sites:
         (update, *more) = site.updates()
-        plain = isinstance(update, InputRotation) and not update.butterfly and update.strength == 1
-        if more or not plain or site.part != "unet" or not site.op.is_linear:
+        skew = update.input_rotation()
+        if more or skew is None or site.part != "unet" or not site.op.is_linear:
             return {}
-        assert isinstance(update, InputRotation)
-        found[site.path] = update.skew[0]
+        found[site.path] = skew
     return found if len({Q.shape[-1] for Q in found.values()}) == 1 else {}
 
 
