@@ -41,7 +41,7 @@ CIRCLES: dict[str, set[str]] = {
     "app.studio.runs": {"app.studio.services"},
     "app.jobs.store": {"app.jobs.database"},
     "app.jobs.dispatcher": {"app.jobs.trash"},
-    "app.ui.components": {"app.ui.middleware", "app.ui.runs", "app.ui.styles"},
+    "app.ui.components": {"app.ui.middleware"},
     "app.ui.runs": {"app.ui.trash"},
     "app.ui.web": {"app.ui.components", "app.ui.middleware"},
 }

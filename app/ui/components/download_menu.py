@@ -9,14 +9,12 @@ import gradio as gr
 
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, HUGE, StyleLibrary
+from app.ui.components import text as words
 from app.ui.components.events import number, said
-from app.ui.styles import text as words
 from app.ui.web.assets import file_address
 from app.units import readable_size
+from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
-
-LABEL = words.DOWNLOAD
-"""What the menu is called."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def who_reads(item: StyleEntry) -> str:
         return words.ONLY_HERE
     if item.starter:
         return words.FOR_STARTER
-    if item.method == words.EMBEDDING:
+    if item.method == TEXTUAL_INVERSION:
         return words.EMBEDDINGS
     if item.programs is None:
         return words.AS_IT_IS

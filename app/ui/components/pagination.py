@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from app.ui.components.events import given_back
-from app.ui.runs import text as words
-from app.ui.web.templates import macro
 
 
 def choice_of(chosen: str) -> dict[str, Any]:
@@ -25,20 +21,13 @@ def choice_of(chosen: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Pages:
-    """Which page of a list is shown, and what the ways to the others are called."""
+    """Which page of a list is shown, the first being 1."""
 
     page: int
     last: int
-    newer: str
-    older: str
 
 
 def pages(page: int, count: int, of_each: int) -> Pages | None:
     """The ways to the other pages of a list; None where there are none."""
     last = -(-count // of_each)
-    return Pages(page, last, words.NEWER, words.OLDER) if last > 1 else None
-
-
-def search_field(identifier: str) -> Markup:
-    """The field in which a list is searched."""
-    return macro("search_field", identifier, words.SEARCH)
+    return Pages(page, last) if last > 1 else None

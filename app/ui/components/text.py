@@ -50,6 +50,23 @@ STOP, UPLOAD = "Stop", "Upload"
 # Where more can be read
 DETAILS = "Details"
 
+# Lists in pages
+SEARCH, OLDER, NEWER = "Search", "Older", "Newer"
+
+# The files of a style
+DOWNLOAD = "Download"
+FOR_TOOLS, FOR_DIFFUSERS = "For {}", "For diffusers"
+FOR_STARTER, FOR_NOBODY, AS_IT_IS = "For Velatura and its starter", "For Velatura", "The file as it is"
+EMBEDDINGS = "For the embeddings folder of every program"
+PARTLY = "{}; {} read a part of it"
+ONLY_HERE = "For Velatura, here or elsewhere"
+SETTINGS = "Settings"
+THE_WORD, WORD_SAID = "Its word, for the embeddings folder", "{}, .safetensors"
+FOR_PEFT, PEFT_SAID = "For PEFT", "{}, .zip: the turns themselves, exact at any strength"
+TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .toml file, to train it again"
+NOT_POSSIBLE = "Not possible: {}."
+MADE_WHEN_ASKED = "written as plain LoRA when you ask for it"
+
 # A page with nothing on it yet
 FIRST_STYLE = "Train your first style"
 

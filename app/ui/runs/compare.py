@@ -13,7 +13,7 @@ from app.studio.runs.samples import find_samples
 from app.studio.services import Services
 from app.studio.settings.differences import read_settings
 from app.ui.components.controls import banner
-from app.ui.components.download_menu import LABEL, make_download
+from app.ui.components.download_menu import make_download
 from app.ui.components.events import digest
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
@@ -97,4 +97,4 @@ class ComparisonPage:
             )
             for view in views[:MOST]
         ]
-        return render("runs/compare.html", it=read_comparison(sides, self.library, said), runs=text, download=LABEL)
+        return render("runs/compare.html", it=read_comparison(sides, self.library, said), runs=text)

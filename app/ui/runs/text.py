@@ -33,10 +33,9 @@ BACKUP_AND_RUNS, RUNS_ALONE = "its backup and the run folders", "the run folders
 ALSO = "Also using the computer"
 SMALL = {"estimate": "Measuring a run", "caption": "Writing captions", "generate": "Drawing a picture"}
 MEASURING = "Measuring “{}”"
-SEARCH, SHOW = "Search", "Show"
+SHOW = "Show"
 SHOWN = {"all": "All", "running": "Running", "waiting": "Waiting", "ended": "Ended", "mine": "Mine"}
 NONE_SHOWN = "No run matches. Shorten the search, or show all."
-OLDER, NEWER = "Older", "Newer"
 MORE = "What can be done with {}"
 
 STATES = {

@@ -23,7 +23,7 @@ from app.ui.components.controls import Link, banner
 from app.ui.components.download_menu import make_download
 from app.ui.components.events import actor_of, items, number, said, sender_of
 from app.ui.components.live import patched
-from app.ui.components.pagination import choice_of, pages, search_field
+from app.ui.components.pagination import choice_of, pages
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
 from app.ui.runs.actions import undo, undoable
 from app.ui.styles import text as words
@@ -68,7 +68,9 @@ class StylesPage:
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
             )
         self.notice = patched("components/asks.js", elem_id="styles-notice")
-        self.filter = island(None, "components/filter.js", search_field("styles-search"), elem_id="styles-filter")
+        self.filter = island(
+            None, "components/filter.js", macro("search_field", "styles-search"), elem_id="styles-filter"
+        )
         self.list = patched("components/menus.js", elem_id="styles")
         self.files = island({}, "components/files.js", "<div></div>")
         island(None, "components/dialogs.js", render("styles/dialogs.html"))

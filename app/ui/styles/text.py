@@ -43,23 +43,10 @@ NOTES = {
     "read_as": "How it is read",
 }
 """What is shown of a foreign file, by its metadata key."""
-DOWNLOAD, TRY_IT = "Download", "Try it"
-FOR_TOOLS, FOR_DIFFUSERS = "For {}", "For diffusers"
-FOR_STARTER, FOR_NOBODY, AS_IT_IS = "For Velatura and its starter", "For Velatura", "The file as it is"
-EMBEDDINGS = "For the embeddings folder of every program"
-PARTLY = "{}; {} read a part of it"
-ONLY_HERE = "For Velatura, here or elsewhere"
-SETTINGS = "Settings"
-THE_WORD, WORD_SAID = "Its word, for the embeddings folder", "{}, .safetensors"
-FOR_PEFT, PEFT_SAID = "For PEFT", "{}, .zip: the turns themselves, exact at any strength"
-TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .toml file, to train it again"
-NOT_POSSIBLE = "Not possible: {}."
-MADE_WHEN_ASKED = "written as plain LoRA when you ask for it"
+TRY_IT = "Try it"
 MORE = "What can be done with {}"
 COPY, OPEN_RUN, RENAME, DELETE = "Copy the prompt words", "Open its run", "Rename", "Delete"
 PROMPT = "<lora:{}:0.8> {}"
-EMBEDDING = "textual-inversion"
-"""The method of a file that is no LoRA, but a word: in prompts it is called by the file's name."""
 
 DELETE_TITLE = "Delete {}?"
 DELETE_TEXT = (

@@ -16,6 +16,7 @@ from app.ui.components.download_menu import Offer, find_offers
 from app.ui.runs.text import by
 from app.ui.styles import text as words
 from app.units import day, readable_size
+from trainers.config.techniques import TEXTUAL_INVERSION
 
 PICTURES = 4
 
@@ -75,7 +76,7 @@ def _art(queue: Queue, view: View | None) -> tuple[Path, ...]:
 
 
 def _prompt(item: StyleEntry) -> str:
-    if item.method == words.EMBEDDING:
+    if item.method == TEXTUAL_INVERSION:  # in prompts it is called by the name of its file
         return item.name
     called = ", ".join(item.words)
     return called if item.only_here else words.PROMPT.format(item.name, called).strip()

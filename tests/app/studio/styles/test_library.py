@@ -22,6 +22,7 @@ from app.studio.paths import Paths, UploadFolder
 from app.studio.queue import Queue
 from app.studio.styles.entry import NOTE_KEYS, READ_AS, StyleEntry
 from app.studio.styles.library import StyleLibrary
+from app.ui.components import text as shared
 from app.ui.components.download_menu import find_offers
 from app.ui.styles import text as words
 from app.ui.styles.view import read_card
@@ -47,7 +48,7 @@ DORA = {**LORA, "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2
 
 
 def download_menu(library: StyleLibrary, item: StyleEntry) -> str:
-    return macro("download_menu", words.DOWNLOAD, find_offers(library, item))
+    return macro("download_menu", find_offers(library, item))
 
 
 def card(library: StyleLibrary, item: StyleEntry) -> str:
@@ -173,7 +174,7 @@ def test_a_file_is_offered_for_the_programs_that_read_it(library):
         (
             "dotted",
             {key.replace("lora_unet_down", "unet.down"): tensor for key, tensor in LORA.items()},
-            words.AS_IT_IS,
+            shared.AS_IT_IS,
         ),
     ):
         assert f"<b>{label}</b>" in download_menu(library, send(library, tensors, f"{name}.safetensors", **metadata)), (
@@ -296,7 +297,7 @@ def test_what_only_velatura_loads_is_offered_as_that(library):
     item = send(library, BLOCKS, "blocks.safetensors", **of_blocks("krona-b"))
     assert (item.method, item.only_here, item.plain, item.family) == ("krona-b", True, False, "sd1")
     menu = download_menu(library, item)
-    assert words.ONLY_HERE in menu and "ComfyUI" not in menu
+    assert shared.ONLY_HERE in menu and "ComfyUI" not in menu
     assert "Not possible: krona-b is no change of weights, and only Velatura loads it." in menu
     assert library.download(item, "safetensors").read_bytes() == item.path.read_bytes()
     with pytest.raises(VelaturaError, match=r"cannot be had for diffusers.*only Velatura loads it"):

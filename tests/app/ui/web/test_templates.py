@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from app.ui.components.controls import Fetch, Link
 from app.ui.components.download_menu import Offer
-from app.ui.components.pagination import Pages
 from app.ui.web.templates import ROOT, environment, join_lines, macro, text_beside
 
 NASTY = "<b>\"x\" & 'y'</b> ${1} {{ 1 }}"
@@ -82,15 +81,14 @@ def test_values_are_text_in_every_macro():
         "wide_table": macro("wide_table", NASTY, NASTY, caller=lambda: NASTY),
         "menu": macro("menu", NASTY, caller=lambda: NASTY),
         "upload_progress": macro("upload_progress", NASTY, NASTY),
-        "search_field": macro("search_field", NASTY, NASTY),
-        "pages": macro("pages", Pages(2, 3, NASTY, NASTY)),
+        "search_field": macro("search_field", NASTY),
         "progress_bar": macro("progress_bar", 0.5, NASTY),
-        "download_menu": macro("download_menu", NASTY, [Offer(NASTY, NASTY), Offer(NASTY, NASTY, NASTY)]),
+        "download_menu": macro("download_menu", [Offer(NASTY, NASTY), Offer(NASTY, NASTY, NASTY)]),
         "control": macro("control", Link(NASTY, NASTY)) + macro("control", Fetch(NASTY, NASTY)),
         "dialog": macro("dialog", NASTY, NASTY, NASTY, NASTY, NASTY, caller=lambda: NASTY),
     }
     known = {name for name in vars(environment().get_template("components/macros.html").module) if name[0] != "_"}
-    assert known == set(pieces)
+    assert known - set(pieces) == {"pages"}, "which holds two numbers"
     for name, piece in pieces.items():
         assert str(Markup.escape(NASTY)) in piece and NASTY not in piece and "<b>&#34;" not in piece, name
 
