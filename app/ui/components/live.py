@@ -16,4 +16,4 @@ def patched(*scripts: str, below: str = "", **properties: Any) -> gr.HTML:
     `below` is drawn once and left alone.
     """
     together = read_scripts("components/patch.js", *scripts) + "watch('value', patch);\npatch();\n"
-    return gr.HTML("", html_template=f"<div></div>{below}", js_on_load=together, apply_default_css=False, **properties)
+    return gr.HTML("", html_template="<div></div>" + below, js_on_load=together, apply_default_css=False, **properties)

@@ -1,8 +1,8 @@
-"""The fields of the Playground as HTML."""
+"""The fields of the Playground as data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.studio.base_models import Base
@@ -10,17 +10,11 @@ from app.studio.generation.compatibility import Compatibility, misfit
 from app.studio.generation.form import MOST_STYLES, GenerateForm
 from app.studio.generation.request import GenerateRequest, pixels_in_words, style_field
 from app.studio.styles.entry import StyleEntry
-from app.ui.components import text as shared
 from app.ui.playground import text as words
-from app.ui.web.html import button, icon, text
 from trainers.config.limits import SAMPLERS
 
 FOLDED = ("negative", "seed", "steps", "guidance", "size", "sampler", "base")
-WIDE = ("negative", "seed", "base")
-HINTED = ("seed", "steps", "guidance", "size", "compose")
 WORDS_SHOWN = 4
-SLIDER = (-1.0, 2.0)
-"""Strengths that the page offers; more is seldom of use."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class Sheet:
     """What is drawn on where nobody has chosen a base."""
     found: Compatibility
     """What of the request goes together."""
-    problems: dict[str, str]
+    problems: Mapping[str, str]
     count: int
     """Of the page's request that this answers."""
     fresh: str = ""
@@ -47,145 +41,164 @@ class Sheet:
     """Why nothing was drawn, where that is no field's matter."""
 
 
-def fields(sheet: Sheet) -> str:
+@dataclass(frozen=True)
+class Option:
+    """One of the things that may be chosen in a field."""
+
+    key: str
+    value: str
+    label: str
+    disabled: bool = False
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field, and what its script needs of it."""
+
+    name: str
+    value: str
+    stamp: str
+    """New where the page is to take the value over; empty where it keeps what stands there."""
+    problem: str
+    """What is wrong with the value."""
+    hint: str = ""
+    placeholder: str = ""
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Something that is on or off."""
+
+    name: str
+    label: str
+    hint: str
+    on: bool
+    stamp: str
+
+
+@dataclass(frozen=True)
+class StyleRow:
+    """A style to draw with, and its strength."""
+
+    number: int
+    """From 1."""
+    name: str
+    style: Field
+    strength: str
+    """As it was typed."""
+    read: float
+    """The strength that this is taken for."""
+
+
+@dataclass(frozen=True)
+class FormView:
     """The whole form."""
-    draw = f'<button class="{"go" if sheet.library else "quiet"}" data-key="draw" data-draw>{text(words.DRAW)}</button>'
-    refused = f'<p class="problem" data-key="said" role="alert">{text(sheet.said)}</p>' if sheet.said else ""
-    return (
-        f'<form class="desk" data-count="{sheet.count}" novalidate>{_first(sheet)}{_prompt(sheet)}{_styles(sheet)}'
-        f"{_together(sheet)}{_compare(sheet)}{_more(sheet)}{refused}{draw}</form>"
-    )
+
+    count: int
+    """Of the page's request that this answers."""
+    no_library: bool
+    """Whether there is no style at all."""
+    fields: Mapping[str, Field]
+    """By name: those that stand once in the form."""
+    missing_words: tuple[str, ...]
+    """What calls the styles up and is not in the prompt."""
+    rows: tuple[StyleRow, ...]
+    may_add: bool
+    """Whether there is room for another style."""
+    each: Switch | None
+    compare: Switch | None
+    in_short: str
+    """What the folded fields say."""
+    opened: bool
+    """Whether one of the folded fields is wrong."""
+    refused: str
+    """Why nothing was drawn, where that is no field's matter."""
 
 
-def _first(sheet: Sheet) -> str:
-    if sheet.library:
-        return ""
-    link = f'<a class="go" href="./">{text(shared.FIRST_STYLE)}</a>'
-    return f'<div class="first" data-key="first"><p>{text(words.NO_STYLES)}</p>{link}</div>'
-
-
-def _prompt(sheet: Sheet) -> str:
-    typed, prompt = sheet.form.prompt, sheet.form.prompt.casefold()
-    known = dict.fromkeys(word for item in sheet.found.styles if item for word in item.words[:WORDS_SHOWN])
-    missing = [word for word in known if word.casefold() not in prompt]
-    chips = "".join(
-        f'<button type="button" class="chip" data-add="{text(word)}">{text(word)}</button>' for word in missing
-    )
-    say = f'<div class="say"><span>{text(words.SAY)}</span>{chips}</div>' if chips else ""
-    return (
-        f'<div class="field" data-key="prompt"><label for="pg-prompt">{text(words.PROMPT)}</label>'
-        f'<textarea id="pg-prompt" name="prompt" rows="3" spellcheck="false" '
-        f'placeholder="{text(words.PROMPT_EXAMPLE)}"{_known(sheet, "prompt", typed)}>'
-        f"{text(typed)}</textarea>{_problem(sheet, 'prompt')}{say}</div>"
-    )
-
-
-def _styles(sheet: Sheet) -> str:
-    rows = "".join(_row(sheet, place) for place in range(len(sheet.form.styles)))
-    some = bool(sheet.form.styles)
-    more = len(sheet.form.styles) < MOST_STYLES and len(sheet.library) > len(sheet.form.styles)
-    add = button(words.ADD_STYLE, "add", kind="small") if more else ""
-    none = "" if some or not sheet.library else f'<p class="hint">{text(words.PLAIN_ONLY)}</p>'
-    if not (some or sheet.library):
-        return ""
-    return (
-        f'<fieldset class="chosen" data-key="styles"><legend>{text(words.STYLES)}</legend>{rows}{none}{add}</fieldset>'
-    )
-
-
-def _row(sheet: Sheet, place: int) -> str:
-    style, strength = sheet.form.styles[place]
-    item, field = sheet.found.styles[place], style_field(place)
-    name = item.name if item is not None else style
-    options = "".join(_option(sheet, place, each, style) for each in sheet.library)
-    if item is None:
-        options += f'<option value="{text(style)}" selected>{text(words.GONE_NAME)}</option>'
-    low, high = SLIDER
-    off = " off" if field in sheet.problems else ""
-    value = f"{sheet.request.styles[place].strength:.2f}"
-    return (
-        f'<div class="style-row{off}" data-key="row-{place}"><select name="style" '
-        f'aria-label="{text(words.STYLE.format(place + 1))}"{_known(sheet, field, style, "styles")}>{options}</select>'
-        f'<button type="button" class="close" data-do="take-out" data-about="{place}" '
-        f'aria-label="{text(words.REMOVE_STYLE.format(name))}">{icon("close")}</button>'
-        f'<label class="strength"><span>{text(words.STRENGTH)}</span><input type="range" name="strength" min="{low:g}" '
-        f'max="{high:g}" step="0.05" aria-label="{text(words.STRENGTH_OF.format(name))}" value="{text(strength)}"'
-        f'{_stamp(sheet, "styles")} data-value="{text(strength)}"><output data-island>{value}</output></label>'
-        f"{_problem(sheet, field)}</div>"
-    )
-
-
-def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> str:
-    """A style to choose; greyed, with the reason, where it does not go with the base that others have settled."""
-    settled = place > 0 or bool(sheet.form.base)
-    taken = any(style == item.id for style, _ in sheet.form.styles) and item.id != chosen
-    why = misfit(item, sheet.found.base) if settled and not sheet.found.base.problem else ""
-    said = f"{item.name} – {why}" if why and item.id != chosen else item.name  # of the chosen one it stands below
-    off = " disabled" if (why or taken) and item.id != chosen else ""
-    picked = " selected" if item.id == chosen else ""
-    return f'<option data-key="{text(item.id)}" value="{text(item.id)}"{picked}{off}>{text(said)}</option>'
-
-
-def _together(sheet: Sheet) -> str:
-    """Whether several styles draw one picture, and how, or one each."""
+def read_form(sheet: Sheet) -> FormView:
+    """The whole form."""
     form = sheet.form
-    if len(form.styles) < 2:
-        return ""
-    if form.each:  # the way is kept for when they are combined again
-        way = f'<input type="hidden" name="compose" value="{text(form.compose)}">'
-    else:
-        ways = [(name, title, "") for name, (title, _) in words.WAYS.items()]
-        if form.compose not in words.WAYS:  # as a program may say it
-            ways.append((form.compose, words.way(form.compose), ""))
-        hint = words.WAYS.get(form.compose, ("", ""))[1]
-        way = _field(sheet, "compose", words.COMPOSE, _select(sheet, "compose", ways), hint)
-    return f'<div class="together" data-key="together">{_switch(sheet, "each", words.EACH, words.EACH_HINT)}{way}</div>'
-
-
-def _compare(sheet: Sheet) -> str:
-    if not sheet.form.styles:
-        return ""
-    label = words.COMPARE if len(sheet.form.styles) == 1 else words.COMPARE_SEVERAL
-    return _switch(sheet, "compare", label, words.COMPARE_HINT)
-
-
-def _switch(sheet: Sheet, name: str, label: str, hint: str) -> str:
-    on = bool(getattr(sheet.form, name))
-    return (
-        f'<label class="switch" data-key="{name}"><input type="checkbox" name="{name}"{" checked" if on else ""}'
-        f'{_stamp(sheet, name)} data-value="{"on" if on else ""}"><span>{text(label)}'
-        f"<small>{text(hint)}</small></span></label>"
+    count = len(form.styles)
+    return FormView(
+        sheet.count,
+        not sheet.library,
+        {field.name: field for field in _fields(sheet)},
+        _missing_words(sheet),
+        tuple(_row(sheet, place) for place in range(count)),
+        count < min(MOST_STYLES, len(sheet.library)),
+        _switch(sheet, "each", words.EACH, words.EACH_HINT) if count > 1 else None,
+        _switch(sheet, "compare", words.COMPARE if count == 1 else words.COMPARE_SEVERAL, words.COMPARE_HINT)
+        if count
+        else None,
+        _in_short(sheet),
+        any(name in FOLDED for name in sheet.problems),
+        sheet.said,
     )
 
 
-def _more(sheet: Sheet) -> str:
+def _fields(sheet: Sheet) -> tuple[Field, ...]:
     form, found = sheet.form, sheet.found
-    seed = (
-        f'<div class="beside">{_input(sheet, "seed", "numeric")}'
-        f'<button type="button" class="small" data-seed>{text(words.NEW_SEED)}</button></div>'
-    )
-    sizes = words.SIZE_HINT.format(found.stride) if found.stride else ""
-    own = pixels_in_words(found.size) if found.size[0] and sheet.request.size is None else ""
-    suits = words.GUIDANCE_HINT.format(found.guidance)
-    negative = (
-        f'<textarea id="pg-negative" name="negative" rows="2" spellcheck="false"'
-        f"{_known(sheet, 'negative', form.negative)}>{text(form.negative)}</textarea>"
-    )
+    own_size = pixels_in_words(found.size) if found.size[0] and sheet.request.size is None else ""
+    ways = [(name, title, "") for name, (title, _) in words.WAYS.items()]
+    if form.compose not in words.WAYS:  # as a program may say it
+        ways.append((form.compose, words.way(form.compose), ""))
     samplers = [(name, words.SAMPLERS.get(name, name), "") for name in SAMPLERS]
-    rows = (
-        _field(sheet, "negative", words.NEGATIVE, negative),
-        _field(sheet, "seed", words.SEED, seed, words.SEED_HINT),
-        _field(sheet, "steps", words.STEPS, _input(sheet, "steps", "numeric"), words.STEPS_HINT),
-        _field(sheet, "guidance", words.GUIDANCE, _input(sheet, "guidance", "decimal", f"{found.guidance:g}"), suits),
-        _field(sheet, "size", words.SIZE, _input(sheet, "size", "text", own), sizes),
-        _field(sheet, "sampler", words.SAMPLER, _select(sheet, "sampler", samplers)),
-        _field(sheet, "base", words.BASE, _select(sheet, "base", _bases(sheet))),
-    )
-    opened = " open" if any(field in FOLDED for field in sheet.problems) else ""
     return (
-        f'<details class="more-fields" data-key="more" data-keep{opened}><summary><b>{text(words.MORE)}</b>'
-        f"<small>{text(_in_short(sheet))}</small></summary><div>{''.join(rows)}</div></details>"
+        _field(sheet, "prompt", placeholder=words.PROMPT_EXAMPLE),
+        _field(sheet, "compose", words.WAYS.get(form.compose, ("", ""))[1], choices=ways),
+        _field(sheet, "negative"),
+        _field(sheet, "seed", words.SEED_HINT),
+        _field(sheet, "steps", words.STEPS_HINT),
+        _field(sheet, "guidance", words.GUIDANCE_HINT.format(found.guidance), f"{found.guidance:g}"),
+        _field(sheet, "size", words.SIZE_HINT.format(found.stride) if found.stride else "", own_size),
+        _field(sheet, "sampler", choices=samplers),
+        _field(sheet, "base", choices=_bases(sheet)),
     )
+
+
+def _field(
+    sheet: Sheet, name: str, hint: str = "", placeholder: str = "", choices: Sequence[tuple[str, str, str]] = ()
+) -> Field:
+    """A field; its choices are values, each with what it is called and why it does not fit."""
+    value = str(getattr(sheet.form, name))
+    options = (Option(f"={one}", one, label, bool(why) and one != value) for one, label, why in choices)
+    return Field(name, value, _stamp(sheet, name), sheet.problems.get(name, ""), hint, placeholder, tuple(options))
+
+
+def _missing_words(sheet: Sheet) -> tuple[str, ...]:
+    prompt = sheet.form.prompt.casefold()
+    known = dict.fromkeys(word for item in sheet.found.styles if item for word in item.words[:WORDS_SHOWN])
+    return tuple(word for word in known if word.casefold() not in prompt)
+
+
+def _row(sheet: Sheet, place: int) -> StyleRow:
+    style, strength = sheet.form.styles[place]
+    item, name = sheet.found.styles[place], style_field(place)
+    options = [_option(sheet, place, each, style) for each in sheet.library]
+    if item is None:
+        options.append(Option("", style, words.GONE_NAME))
+    return StyleRow(
+        place + 1,
+        item.name if item is not None else style,
+        Field(name, style, _stamp(sheet, "styles"), sheet.problems.get(name, ""), options=tuple(options)),
+        strength,
+        sheet.request.styles[place].strength,
+    )
+
+
+def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> Option:
+    """A style to choose; greyed, with the reason, where it does not go with the base that others have settled."""
+    if item.id == chosen:  # what is wrong with it stands below
+        return Option(item.id, item.id, item.name)
+    settled = place > 0 or bool(sheet.form.base)
+    taken = any(style == item.id for style, _ in sheet.form.styles)
+    why = misfit(item, sheet.found.base) if settled and not sheet.found.base.problem else ""
+    return Option(item.id, item.id, f"{item.name} – {why}" if why else item.name, bool(why) or taken)
+
+
+def _switch(sheet: Sheet, name: str, label: str, hint: str) -> Switch:
+    return Switch(name, label, hint, bool(getattr(sheet.form, name)), _stamp(sheet, name))
 
 
 def _in_short(sheet: Sheet) -> str:
@@ -211,43 +224,5 @@ def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
     return options
 
 
-def _field(sheet: Sheet, name: str, label: str, inner: str, hint: str = "") -> str:
-    said = f'<p id="pg-{name}-hint">{text(hint)}</p>' if hint and name not in sheet.problems else ""
-    below = f"{_problem(sheet, name)}{said}"
-    row = " whole-row" if name in WIDE else ""
-    return f'<div class="field{row}"><label for="pg-{name}">{text(label)}</label>{inner}{below}</div>'
-
-
-def _input(sheet: Sheet, name: str, keyboard: str, example: str = "") -> str:
-    value = str(getattr(sheet.form, name))
-    shown = f' placeholder="{text(example)}"' if example else ""
-    return (
-        f'<input id="pg-{name}" name="{name}" type="text" inputmode="{keyboard}" autocomplete="off" spellcheck="false" '
-        f'value="{text(value)}"{shown}{_known(sheet, name, value)}>'
-    )
-
-
-def _select(sheet: Sheet, name: str, options: Sequence[tuple[str, str, str]]) -> str:
-    chosen = str(getattr(sheet.form, name))
-    listed = "".join(
-        f'<option data-key="={text(value)}" value="{text(value)}"{" selected" if value == chosen else ""}'
-        f"{' disabled' if why and value != chosen else ''}>{text(label)}</option>"
-        for value, label, why in options
-    )
-    return f'<select id="pg-{name}" name="{name}"{_known(sheet, name, chosen)}>{listed}</select>'
-
-
-def _known(sheet: Sheet, name: str, value: str, group: str = "") -> str:
-    """What the script needs of a field: its value where the page is to take it over, and what is wrong with it."""
-    wrong = f' aria-invalid="true" aria-describedby="pg-{name}-said"' if name in sheet.problems else ""
-    hinted = f' aria-describedby="pg-{name}-hint"' if not wrong and name in HINTED else ""
-    return f'{_stamp(sheet, group or name)} data-value="{text(value)}"{wrong or hinted}'
-
-
 def _stamp(sheet: Sheet, group: str) -> str:
-    return f' data-set="{sheet.stamp}"' if sheet.fresh in ("all", group) else ""
-
-
-def _problem(sheet: Sheet, name: str) -> str:
-    said = sheet.problems.get(name)
-    return f'<p class="wrong" id="pg-{name}-said" role="alert">{text(said)}</p>' if said else ""
+    return sheet.stamp if sheet.fresh in ("all", group) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,18 +15,20 @@ from app.jobs.dispatcher import LOG
 from app.studio.generation.compatibility import check_compatibility, misfit, own_base
 from app.studio.generation.form import FIRST_STRENGTH, MOST_STYLES, FormStore, GenerateForm, begin_with, first_prompt
 from app.studio.generation.generation import Generation
-from app.studio.generation.generations import GONE
+from app.studio.generation.generations import GONE, Generations
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
+from app.ui.components import text as shared
+from app.ui.components.controls import banner
 from app.ui.components.errors import reason
 from app.ui.components.events import actor_of, digest, flag, given_back, items, key_of, number, said
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell
 from app.ui.playground import results_view
 from app.ui.playground import text as words
-from app.ui.playground.form_view import Sheet, fields
+from app.ui.playground.form_view import Sheet, read_form
 from app.ui.runs.run import tail
-from app.ui.web.html import banner, heading
+from app.ui.web.templates import macro, render
 from trainers.composition.ways import SUM
 from trainers.errors import VelaturaError
 
@@ -71,7 +73,7 @@ class Playground:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.forms = FormStore(services.paths)
-        block(heading(words.TITLE, words.LEAD))
+        block(macro("heading", words.TITLE, words.LEAD))
         with gr.Row(elem_classes="two easel"):
             with gr.Column(scale=4, min_width=320):
                 self.form = patched("components/unsent.js", "playground/form.js", elem_id="pg-form")
@@ -139,16 +141,20 @@ class Playground:
         one = results_view.chosen_one(found, chosen)
         failure = results_view.newest_failure(found)
         log = tail(failure.folder / LOG) if failure is not None else ""
-        going = results_view.going(found, log, request.username or "")
+        going = render("playground/going.html", going=results_view.read_going(found, log, request.username or ""))
         drawn = [(each.id, len(each.pictures)) for each in found if each.pictures]
         looked_at = one and (one.id, len(one.pictures), one.ended, one.state)
         parts: dict[str, tuple[gr.HTML, str, Callable[[], str]]] = {
             "going": (self.going, going, lambda: going),
-            "picture": (self.picture, repr(looked_at), lambda: results_view.picture(one, service)),
+            "picture": (
+                self.picture,
+                repr(looked_at),
+                lambda: render("playground/picture.html", it=results_view.read_picture(one, service)),
+            ),
             "strip": (
                 self.strip,
                 repr((drawn, one and one.id)),
-                lambda: results_view.strip(found, _id(one), service),
+                lambda: _strip(found, one, service),
             ),
         }
         pace = SOON if any(not each.ended for each in found) else LATER
@@ -192,21 +198,20 @@ class Playground:
         if not show.problems and not form.prompt.strip():
             problems.pop("prompt", None)
         first = next((style for style in found.styles if style is not None), None)
-        return fields(
-            Sheet(
-                form=form,
-                request=request,
-                library=library,
-                bases=bases.found(),
-                own=own_base(first, bases),
-                found=found,
-                problems=problems,
-                count=show.count,
-                fresh=show.fresh,
-                stamp=secrets.token_hex(4),
-                said=show.said,
-            )
+        sheet = Sheet(
+            form=form,
+            request=request,
+            library=library,
+            bases=bases.found(),
+            own=own_base(first, bases),
+            found=found,
+            problems=problems,
+            count=show.count,
+            fresh=show.fresh,
+            stamp=secrets.token_hex(4),
+            said=show.said,
         )
+        return render("playground/form.html", it=read_form(sheet), shared=shared)
 
     def _with_one_more(self, form: GenerateForm) -> GenerateForm:
         """The fields with another style, the newest that goes with the base and is not among them."""
@@ -267,8 +272,9 @@ def _form(event: gr.EventData) -> GenerateForm:
     return GenerateForm(**texts, **switches, styles=styles)
 
 
-def _id(generation: Generation | None) -> str:
-    return "" if generation is None else generation.id
+def _strip(found: Sequence[Generation], one: Generation | None, service: Generations) -> str:
+    thumbnails = results_view.read_strip(found, one.id if one is not None else "", service)
+    return render("playground/strip.html", thumbnails=thumbnails)
 
 
 def _words() -> dict[str, str]:

@@ -5,25 +5,17 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from markupsafe import Markup
-
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.base_models import base_name
 from app.ui.runs import text as words
-from app.ui.web.templates import macro
 from app.units import counted, readable_size, readable_speed, readable_time
 from trainers.config.techniques import techniques_in
 from trainers.runs.run import Run
 
 MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
 """States in which a run has a speed."""
-
-
-def glaze(done: float, label: str) -> Markup:
-    """The progress bar for pages that are not templates yet."""
-    return macro("progress_bar", done, label)
 
 
 def kind(view: View, actor: Actor) -> str:

@@ -20,8 +20,6 @@ MARK = Markup(
     '<rect x="7" y="7" width="17" height="17" rx="4"/><rect x="12" y="12" width="16" height="16" rx="4"/></svg>'
 )
 """The studio's own mark."""
-ICONS = {
-    name: Markup(f'<svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d="{path}"/></svg>')
-    for name, path in PATHS.items()
-}
+ICON = Markup('<svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d="{}"/></svg>')
+ICONS = {name: ICON.format(path) for name, path in PATHS.items()}
 """Each by its name, hidden from screen readers: what holds it has words or a label."""

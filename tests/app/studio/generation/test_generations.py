@@ -38,7 +38,6 @@ from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.ui.playground import results_view
 from app.ui.playground import text as words
-from app.ui.playground.results_view import going
 from tests.app.jobs.working import CPU, do_next, line
 from tests.trainers.conftest import images, quick_runs
 from tests.trainers.tiny_runs import quick_settings
@@ -184,8 +183,8 @@ def test_the_owner_of_the_training_in_the_way_lets_it_wait(generations):
     number = generations.add(fox(), "anna", ANNA)
     waiting = generations.find(number)
     assert words.progress(waiting) == "Waits for Harbour blue, about 9 min …" and waiting.could_yield == run
-    assert "Pause it and draw now" in going([waiting], "", "anna")
-    assert "Pause it and draw now" not in going([waiting], "", "ben")
+    assert results_view.read_going([waiting], "", "anna").waiting[0].in_the_way == "Harbour blue"
+    assert results_view.read_going([waiting], "", "ben").waiting[0].in_the_way == ""
     with pytest.raises(VelaturaError, match="“Harbour blue” belongs to anna, who alone can change it"):
         generations.make_way(waiting.id, ANNA, Actor("ben"))
     with pytest.raises(VelaturaError, match="no longer here"):
@@ -352,8 +351,9 @@ def test_every_style_draws_its_own_picture(generations, dusk, ink):
         "a fox 4 2 ink.png",
         "a fox 4 without.png",
     ]
-    shown = results_view.picture(drawn, generations)
-    assert shown.count("<figure>") == 3 and '<div class="pair many"' in shown
+    shown = results_view.read_picture(drawn, generations)
+    assert shown is not None and [figure.title for figure in shown.figures] == titles
+    assert all(figure.whole and figure.file for figure in shown.figures)
 
 
 def test_styles_are_combined_in_the_way_that_was_chosen(generations, dusk, ink):
@@ -362,7 +362,8 @@ def test_styles_are_combined_in_the_way_that_was_chosen(generations, dusk, ink):
     (picture,) = generations.find(number).pictures
     with Image.open(picture) as image:
         assert json.loads(image.text["velatura"])["compose"] == "switch:1"
-    assert "Taking turns (1)" in results_view.picture(generations.find(number), generations)
+    shown = results_view.read_picture(generations.find(number), generations)
+    assert shown is not None and "Taking turns (1)" in shown.numbers
 
 
 def test_a_style_is_drawn_on_what_it_was_made_on(generations, dusk, dawn, tiny_bases):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.ui.web.assets import read_scripts
-from app.ui.web.html import button
+from app.ui.web.templates import macro
 
 PART = """([script, values]) => {
   const element = document.createElement('div'), props = {value: ''};
@@ -27,7 +27,10 @@ def test_what_replaces_a_focused_button_does_not_get_the_focus(browser):
     """Else a second Enter would do something else than was asked for."""
     page = browser.new_page()
     script = "document.body.append(element);" + read_scripts("components/patch.js") + "watch('value', patch);"
-    values = [f"<h1>a run</h1><p>{button(name, name)}{button('last', 'last')}</p>" for name in ("restart", "cancel")]
+    values = [
+        f"<h1>a run</h1><p>{macro('button', name, name)}{macro('button', 'last', 'last')}</p>"
+        for name in ("restart", "cancel")
+    ]
     focus = PART.replace("changed();", "changed(); if (value === values[0]) element.querySelector('button').focus();")
     assert page.evaluate(focus, [script, values]) == ["a runrestartlast", "a runcancellast"]
     assert page.evaluate("document.activeElement.tagName") == "H1"

@@ -12,11 +12,7 @@ from app.ui.components import text as words
 from app.ui.runs import compare_text
 from app.ui.runs import text as run_words
 from app.ui.train import text as train_words
-from app.ui.web.html import file_address, text
 from app.units import counted, day
-
-NASTY = "<b>\"x\" & 'y'</b>"
-SHOWN = "&lt;b&gt;&quot;x&quot; &amp; &#x27;y&#x27;&lt;/b&gt;"
 
 
 @pytest.mark.parametrize(
@@ -55,12 +51,3 @@ def test_no_exclamation_marks_and_no_blame(table: ModuleType, least: int) -> Non
     assert not [
         one for one in strings if "!" in one or re.search(r"\b(invalid|illegal|oops|sorry|please)\b", one, re.I)
     ]
-
-
-def test_words_of_others_are_text() -> None:
-    assert text(NASTY) == SHOWN
-
-
-def test_addresses_of_files(tmp_path: Path) -> None:
-    address = file_address(tmp_path / "a b#c?.webp")
-    assert address.startswith("gradio_api/file=/") and address.endswith("/a%20b%23c%3F.webp")
