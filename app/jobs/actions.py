@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
+from app.jobs.processes.devices import check_device
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Job, NewJob, Store
 from app.jobs.trash.runs import ALIAS, bring_back, check_done, held, put_aside, start_over, throw_away
@@ -57,6 +58,7 @@ def add(
     """
     from trainers.runs.prepare import prepare
 
+    check_device(config.train.device)
     there = store.job_in(store.runs / config.name)
     if overwrite and (store.runs / config.name).exists():
         actor.check(config.name, there.owner if there is not None else "")
@@ -354,6 +356,7 @@ def _first_place(store: Store, job: Job, actor: Actor) -> int:
 def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
     """A config with changes laid over it; VelaturaError where one of them can no longer have an effect."""
     new = _laid_over(config, changes)
+    check_device(new.train.device)
     for key in FIXED:
         before, after = (_setting(each, key) for each in (config, new))
         if before != after:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+
+from trainers.errors import VelaturaError
 
 AUTO = "auto"
 CPU = "cpu"
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+"""What a run may ask the queue for; another machine may have it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,15 @@ class Offer:
         if wants == AUTO:
             return device != CPU or all(other == CPU for other in self.devices)
         return wants in (device, device.partition(":")[0])
+
+
+def check_device(wants: str) -> None:
+    """Raise VelaturaError where a run asks for what no machine has: it would only fail once its turn has come."""
+    if not DEVICE.fullmatch(wants):
+        raise VelaturaError(
+            f"train.device = {wants!r} is no device; leave it at auto, since the queue gives each run the first device "
+            "that is free, or name the one that the run is to wait for: cpu, cuda, cuda:1 or mps"
+        )
 
 
 def find_devices() -> Offer:

@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,31 @@ def test_a_queue_that_cannot_be_used_leaves_no_run(store, quick):
     with pytest.raises(VelaturaError, match="is damaged or no queue"):
         actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
     assert [path.name for path in store.runs.iterdir()] == ["queue.db"]
+
+
+@pytest.mark.parametrize("device", ["x", "gpu", "cuda:first", "CPU", "", "cuda:0 "])
+def test_a_device_that_no_machine_has_is_refused_before_anything_is_made(store, quick, device):
+    wanted = {"train": {"device": device}}
+    with pytest.raises(
+        VelaturaError, match=r"train\.device = .* is no device; leave it at auto, since the queue gives"
+    ):
+        actions.add(store, quick("dusk", wanted), actor=MACHINE_OWNER)
+    assert not store.exists() and not (store.runs / "dusk").exists()
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
+    with pytest.raises(VelaturaError, match="is no device"):
+        actions.change(store, job.id, wanted, actor=MACHINE_OWNER)
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
+    for attempt in (actions.retry, partial(actions.clone, name="dawn")):
+        with pytest.raises(VelaturaError, match="is no device"):
+            attempt(store, job.id, changes=wanted, actor=MACHINE_OWNER)
+    assert [(each.id, each.wants) for each in store.jobs()] == [(job.id, "cpu")] and state_of(
+        store, job.id
+    ) == "cancelled"
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:1"])
+def test_a_device_that_another_machine_may_have_is_waited_for(store, quick, device):
+    assert actions.add(store, quick("dusk", {"train": {"device": device}}), actor=MACHINE_OWNER).wants == device
 
 
 def test_a_broken_job_fails_in_one_sentence_and_the_next_one_goes_on(store, quick):
