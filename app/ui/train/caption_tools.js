@@ -102,7 +102,10 @@ const draw = () => {
   }
   if (state.preview !== undefined) element.querySelector('.preview').innerHTML = state.preview;
   if (state.writing !== undefined) element.querySelector('.writing').innerHTML = state.writing;
-  if (state.close) show('', false);
+  if (state.close) {
+    show('', false);
+    find.value = replace.value = '';
+  }
   toolbox.classList.toggle('is-writing', Boolean(state.busy));
 };
 watch('value', draw);

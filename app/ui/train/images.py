@@ -221,6 +221,8 @@ class PicturesStep:
                 "trigger": self.services.drafts.read(key_of(request)).trigger,
                 "close": what == "fresh",
             }
+        if what in ("fresh", "bring-back"):  # what is said below the tools was about the draft before
+            shown[self.tools] |= {"writing": "", "preview": "", "nonce": time.time()}
         return shown
 
     def _without(self, draft: Draft, identifier: str) -> Draft:
@@ -239,7 +241,7 @@ class PicturesStep:
         before = befores[-1]
         if number(event, "seen") == before.revision:
             return self._difference(before, after, number(event, "count")) | {self.notice: _notice(after)}
-        shown = self._whole(after, number(event, "count"))
+        shown = self._whole(after, number(event, "count")) | {self.notice: _notice(after)}
         if before.tab not in (tab, "writer"):
             shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
         return shown | {self.notice: _notice(after)} if after.restored else shown

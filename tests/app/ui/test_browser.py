@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from tests.app.files import write_bomb
 from tests.app.ui.visitor import ALL_SENT, READY, add, captions, nameless, new_page, widest
@@ -181,6 +182,25 @@ def test_samples_and_steps_by_keyboard(page):
     page.locator("#foot").get_by_role("button", name="Undo").press("Enter")
     page.wait_for_selector("body[data-pictures='12']")
     assert page.get_by_label("Trigger word").input_value() == "blob style"
+
+
+def test_nothing_said_about_the_pictures_before_is_left_after_starting_fresh(page, files):
+    add(page, files / "red boat.png", count=1)
+    page.get_by_role("button", name="Write captions for me").click()
+    page.get_by_role("button", name="Write captions", exact=True).click()
+    expect(page.get_by_text("Every picture has a caption already.")).to_be_visible()
+    page.get_by_role("button", name="Find and replace").click()
+    page.get_by_label("Find", exact=True).fill("boat")
+    expect(page.get_by_text("1 caption changes")).to_be_visible()
+    page.get_by_role("button", name="Start fresh").click()
+    page.wait_for_selector("body[data-pictures='0']")
+    add(page, files / "IMG_0001.jpg", count=1)
+    page.get_by_role("button", name="Write captions for me").click()
+    expect(page.get_by_role("button", name="Write captions", exact=True)).to_be_visible()
+    expect(page.get_by_text("Every picture has a caption already.")).to_be_hidden()
+    page.get_by_role("button", name="Find and replace").click()
+    expect(page.get_by_label("Find", exact=True)).to_have_value("")
+    expect(page.get_by_text("1 caption changes")).to_be_hidden()
 
 
 def test_captions_by_a_model_without_network(page, files):
