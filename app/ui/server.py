@@ -198,11 +198,11 @@ def waiting_in(demo: gr.Blocks) -> Callable[[str], bool]:
 
 
 def _say_now(services: Services) -> Callable[[Request], JSONResponse]:
-    """What the bar of every page asks for: the state of the computer in one line."""
+    """What the bar of every page asks for: the state of the computer in one line, and who has logged in."""
 
     def answer(request: Request) -> JSONResponse:
         now = services.queue.activity()
-        body = {"line": activity(now) or text.FREE, "busy": now.view is not None}
+        body = {"line": activity(now) or text.FREE, "busy": now.view is not None, "user": request.scope.get(USER)}
         return JSONResponse(body, headers={"cache-control": "no-store"})
 
     return answer

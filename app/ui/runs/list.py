@@ -63,7 +63,7 @@ class RunsPage:
         self.notice = patched("components/asks.js", elem_id="runs-notice")
         self.filter = island(None, "components/filter.js", render("runs/filter.html"), elem_id="runs-filter")
         self.list = patched(
-            *("components/menus.js", "runs/reorder.js", "runs/select.js"),
+            *("components/menus.js", "runs/reorder.js", "runs/select.js", "runs/bar.js"),
             below=render("runs/select.html", select=comparing),
             elem_id="runs",
             words=comparing.TICKED,

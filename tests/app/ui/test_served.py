@@ -160,6 +160,30 @@ def test_two_people_log_in_and_out(locked, browser, tmp_path):
         )
 
 
+def test_a_page_of_somebody_who_has_logged_out_in_another_tab_becomes_the_next_ones(locked, browser):
+    with blank_page(browser) as page:
+        page.goto(locked.url)
+        log_in(page, "ann", "pear")
+        other = page.context.new_page()
+        other.goto(f"{locked.url}runs")
+        other.get_by_role("button", name="Log out: ann").click()
+        page.get_by_label("Password").wait_for()  # by itself
+        log_in(other, "ann", "pear")
+        page.reload()
+        page.wait_for_selector(READY)
+
+        # Nobody looks at Ann's page while she logs out and Bob logs in.
+        page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+        other.get_by_role("button", name="Log out: ann").click()
+        log_in(other, "bob", "plum")
+        expect(page.get_by_role("button", name="Log out: ann")).to_be_attached()
+        page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+        page.get_by_role("button", name="Log out: bob").wait_for()
+        page.wait_for_selector(READY)
+        page.get_by_role("link", name="Runs", exact=True).click()
+        page.get_by_role("heading", name="No runs yet").wait_for()
+
+
 def test_after_logging_out_the_back_button_shows_nothing(locked, browser, chromium, tmp_path):
     """In a browser that keeps whole pages for its back button, which Playwright's own otherwise does not."""
     scene(1, (300, 200)).save(tmp_path / "a.png")
