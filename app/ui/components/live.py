@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.ui.web.assets import read_scripts
+
+FRAME = Markup("<div></div>")
+"""What the value of a part is drawn into."""
 
 
 def patched(*scripts: str, below: str = "", **properties: Any) -> gr.HTML:
     """A part whose value is patched in, node by node; `scripts` stand beside the pages and listen to it.
 
     They find the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn. What stands
-    `below` is drawn once and left alone.
+    `below`, made by a template, is drawn once and left alone.
     """
     together = read_scripts("components/patch.js", *scripts) + "watch('value', patch);\npatch();\n"
-    return gr.HTML("", html_template="<div></div>" + below, js_on_load=together, apply_default_css=False, **properties)
+    return gr.HTML("", html_template=FRAME + below, js_on_load=together, apply_default_css=False, **properties)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gradio as gr
+
+from app.ui.components.live import patched
 from app.ui.web.assets import read_scripts
 from app.ui.web.templates import macro
 
@@ -13,6 +16,13 @@ PART = """([script, values]) => {
   return values.map(value => { props.value = value; changed(); return element.textContent; });
 }"""
 """A part with the page's own script, and the text in it after each of some values."""
+
+
+def test_the_frame_of_a_part_is_html():
+    with gr.Blocks():
+        plain, more = patched(), patched(below=macro("hint", "<b>"))
+    assert plain.html_template == "<div></div>" and not plain.value
+    assert more.html_template == '<div></div><p class="hint">&lt;b&gt;</p>'
 
 
 def test_an_answer_that_was_overtaken_is_passed_over(browser):
