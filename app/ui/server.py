@@ -42,6 +42,7 @@ from app.ui.train import page as train
 from app.ui.trash import page as trash
 from app.ui.web.assets import STYLE_SHEETS, Assets
 from app.ui.web.authenticator import Authenticator, check_given
+from app.ui.web.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than
 from app.ui.web.theme import Velatura
 from app.ui.web.upload_route import upload_route
 from trainers.errors import VelaturaError
@@ -64,8 +65,7 @@ class Server:
     def close(self) -> None:
         """Stop serving, end what was begun, and leave no upload behind; runs go on."""
         self.dispatching.close()
-        # Pages that are open hold connections that never end by themselves.
-        self.demo.server.config.timeout_graceful_shutdown = 1
+        wait_no_longer_than(self.demo, 1)
         self.demo.close(verbose=False)
         self.services.close()
         self.uploads.close()
@@ -108,7 +108,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     paths = Paths(folder)
     paths.make()
     uploads = UploadFolder(paths)
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads.path.resolve())
+    keep_files_in(uploads.path)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn believes programs on this machine by itself; we decide
     people = PeopleDatabase(paths.people)
@@ -175,7 +175,7 @@ def _checks(
         public=public,
         uploads=uploads,
         shares=shares,
-        is_waiting=waiting_in(demo),
+        is_waiting=partial(is_waiting, demo),
         proxies=address.proxies,
     )
 
@@ -190,11 +190,6 @@ def _room(folder: Path, trash: Trash) -> Callable[[], int]:
         return room(folder)
 
     return look
-
-
-def waiting_in(demo: gr.Blocks) -> Callable[[str], bool]:
-    """Whether an event still waits or runs in Gradio's queue, which forgets it when it has ended."""
-    return lambda event: event in demo._queue.event_ids_to_events
 
 
 def _say_now(services: Services) -> Callable[[Request], JSONResponse]:

@@ -18,7 +18,8 @@ from app.studio.dataset.uploads import sender_folder
 from app.ui.components import text
 from app.ui.middleware.headers import PAGE_POLICY, SANDBOX
 from app.ui.middleware.login import LOGIN, login_page, logout_page
-from app.ui.middleware.routes import API, PAGES, ROUTES
+from app.ui.middleware.routes import PAGES, ROUTES
+from app.ui.web.gradio_internals import API
 
 HIDDEN = b"nobody else may ever read this"
 """What stands in every file that no request of Ann's may bring out."""

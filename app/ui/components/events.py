@@ -12,13 +12,14 @@ import gradio as gr
 from app.jobs.permissions import Actor
 from app.studio.accounts.people import key_of_login
 from app.ui.middleware.visitor import VISITOR
+from app.ui.web.gradio_internals import event_data, page_session
 
 MOST_TEXT = 10_000
 
 
 def key_of(request: gr.Request) -> str:
     """The key of a person's draft: the name on a shared studio, else the browser's cookie, else this page alone."""
-    return sender_of(request.username, request.cookies) or f"page:{request.session_hash}"
+    return sender_of(request.username, request.cookies) or f"page:{page_session(request)}"
 
 
 def sender_of(username: str | None, cookies: Mapping[str, str] | None) -> str:
@@ -36,29 +37,29 @@ def actor_of(request: gr.Request) -> Actor:
 
 def tab_of(request: gr.Request) -> str:
     """The page that asks: another for each load of it."""
-    return str(request.session_hash)
+    return page_session(request)
 
 
 def said(event: gr.EventData, name: str) -> str:
     """A text of an event, "" where it has none, cut at a length that no honest page reaches."""
-    value = _data(event).get(name)
+    value = event_data(event).get(name)
     return value[:MOST_TEXT] if isinstance(value, str) else ""
 
 
 def number(event: gr.EventData, name: str) -> int:
     """A whole number of an event, 0 where it has none."""
-    value = _data(event).get(name)
+    value = event_data(event).get(name)
     return int(value) if isinstance(value, int | float) and abs(value) < 2**53 else 0
 
 
 def flag(event: gr.EventData, name: str) -> bool:
     """Whether an event says yes to something."""
-    return _data(event).get(name) is True
+    return event_data(event).get(name) is True
 
 
 def items(event: gr.EventData, name: str) -> list[dict[str, Any]]:
     """A list of objects of an event."""
-    value = _data(event).get(name)
+    value = event_data(event).get(name)
     return [item for item in value if isinstance(item, dict)][:1000] if isinstance(value, list) else []
 
 
@@ -74,7 +75,3 @@ def given_back(kept: str) -> dict[str, Any]:
 def digest(value: str) -> str:
     """A short name for what a page shows, by which it says that it has seen it."""
     return sha256(value.encode()).hexdigest()[:12]
-
-
-def _data(event: gr.EventData) -> dict[str, Any]:
-    return event._data if isinstance(event._data, dict) else {}

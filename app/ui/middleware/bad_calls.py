@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from gradio.route_utils import FnIndexInferError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui.components import text
-from app.ui.middleware.calls import DIRECT, QUEUED
+from app.ui.web.gradio_internals import BAD_CALL, DIRECT, QUEUED
 from app.ui.web.refusals import refusal
-
-BAD_CALL = (LookupError, TypeError, ValueError, AttributeError, FnIndexInferError)
-"""What comes of an endpoint that there is not and of values that fit no parameter. What an endpoint itself raises
-never gets here: Gradio has answered by then, or keeps the call in its queue."""
 
 
 class BadCallsMiddleware:

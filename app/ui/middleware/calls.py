@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -12,14 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.studio.accounts.attempts import network_of
 from app.ui.components import text
 from app.ui.middleware.login import USER, address_of
-from app.ui.middleware.routes import API
 from app.ui.middleware.visitor import VISITOR, cookies_of
+from app.ui.web.gradio_internals import DIRECT, QUEUED, event_number
 from app.ui.web.refusals import refusal
 
 MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS = 50, 120
 """Calls that one person, browser or program may have waiting, and all of one address together; the queue holds 200."""
-QUEUED = (f"{API}/queue/join", f"{API}/call/")
-DIRECT = (f"{API}/run/", f"{API}/api/")
 
 
 class CallsMiddleware:
@@ -70,7 +67,7 @@ def noting_event(scope: Scope, send: Send, note: Callable[[str], None]) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.body" and len(body) < 10_000:
             body.extend(message.get("body", b""))
-            if not message.get("more_body") and (event := event_in(bytes(body))):
+            if not message.get("more_body") and (event := event_number(bytes(body))):
                 note(event)
         await send(message)
 
@@ -84,13 +81,3 @@ def callers_of(scope: Scope) -> dict[str, int]:
     address = network_of(address_of(scope))
     visitor = cookies_of(scope).get(VISITOR, "")  # anybody can make one up, hence the address beside it
     return {f"visitor:{address}:{visitor}": MOST_OF_A_CALLER, f"address:{address}": MOST_OF_AN_ADDRESS}
-
-
-def event_in(body: bytes) -> str:
-    """The number of an event in the queue's answer; "" where it has refused the call."""
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return ""
-    event = answer.get("event_id") if isinstance(answer, dict) else None
-    return event if isinstance(event, str) else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from starlette.responses import JSONResponse
@@ -12,12 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.studio.dataset.uploads import sender_folder
 from app.ui.components.events import sender_of
 from app.ui.middleware.login import USER
-from app.ui.middleware.routes import FILE
 from app.ui.middleware.visitor import cookies_of
-
-OF_GRADIO = re.compile(r"[0-9a-f]{64}")
-"""How a folder with a copy of Gradio's own is called; those with somebody's uploads have other names, and on some
-systems more than one each: in capitals, or cut to eight letters."""
+from app.ui.web.gradio_internals import FILE, is_copy
 
 
 class FilesMiddleware:
@@ -41,7 +36,7 @@ class FilesMiddleware:
         if not path.is_relative_to(self.uploads):
             return path.is_relative_to(self.public)
         first = path.relative_to(self.uploads).parts[:1]
-        if first and OF_GRADIO.fullmatch(first[0]):
+        if first and is_copy(first[0]):
             return True
         sender = sender_of(scope.get(USER), cookies_of(scope))
         return bool(sender) and path.is_relative_to(sender_folder(self.uploads, sender))

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.ui.components import text as words
 from app.ui.middleware.hosts import SAFE_METHODS
 from app.ui.middleware.limits import is_upload
-from app.ui.middleware.routes import API
+from app.ui.web.gradio_internals import API, is_file
 from app.ui.web.refusals import refusal
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
@@ -76,8 +76,8 @@ def find_foreign(content: Any, host: str) -> str:
 def paths_of_files(content: Any) -> Iterator[str]:
     """Where the files lie that Gradio would look at before the endpoint is called."""
     for table in tables(content):
-        meta, path = table.get("meta"), table.get("path")
-        if isinstance(meta, dict) and meta.get("_type") == "gradio.FileData" and isinstance(path, str):
+        path = table.get("path")
+        if is_file(table) and isinstance(path, str):
             yield path
 
 

@@ -15,7 +15,7 @@ from app.studio.accounts.quota import Quota, Sent
 from app.studio.accounts.received import Received
 from app.ui.components import text
 from app.ui.middleware.login import USER, address_of
-from app.ui.middleware.routes import API
+from app.ui.web.gradio_internals import API
 from app.ui.web.refusals import refusal
 from app.units import readable_size
 

@@ -15,10 +15,11 @@ from app.studio.accounts.sessions import LOGIN_LASTS
 from app.ui.components import text as words
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
-from app.ui.middleware.routes import API, LOOK
+from app.ui.middleware.routes import LOOK
 from app.ui.middleware.visitor import YEAR, cookie, cookies_of
 from app.ui.web.authenticator import Authenticator
 from app.ui.web.document import bare_page
+from app.ui.web.gradio_internals import API
 from app.ui.web.refusals import NO_STORE, refusal
 
 LOGIN, DEVICE = "velatura-login", "velatura-device"

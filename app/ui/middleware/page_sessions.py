@@ -20,13 +20,9 @@ from app.ui.middleware.calls import noting_event
 from app.ui.middleware.foreign import CONTENT
 from app.ui.middleware.hosts import SAFE_METHODS
 from app.ui.middleware.login import USER, address_of
-from app.ui.middleware.routes import API
+from app.ui.web.gradio_internals import API, ENDS_IN_SESSION, SESSION_NAMES
 from app.ui.web.refusals import refusal
 
-NAMES = ("session_hash", "event_id", "upload_id")
-"""How requests call such a word, in the query and in what they send."""
-LAST_OF_PATH = (f"{API}/heartbeat/", f"{API}/call/")
-"""Addresses to read from that end in such a word; Gradio takes a `session_hash` for the number of an event as well."""
 MOST_WORDS = 100_000
 """Words that are remembered, some 30 MB of them; a page that works for hours brings one a call."""
 
@@ -120,10 +116,10 @@ def owner_of(scope: Scope) -> str:
 def words_in(scope: Scope) -> set[str]:
     """Every word in a request by which Gradio would find a session, an event or an upload."""
     query, content = QueryParams(scope["query_string"]), scope.get(CONTENT)
-    found = {word for name in NAMES for word in query.getlist(name)}
+    found = {word for name in SESSION_NAMES for word in query.getlist(name)}
     if isinstance(content, dict):
-        found |= {word for name in NAMES if isinstance(word := content.get(name), str)}
-    if scope["method"] in SAFE_METHODS and scope["path"].startswith(LAST_OF_PATH):
+        found |= {word for name in SESSION_NAMES if isinstance(word := content.get(name), str)}
+    if scope["method"] in SAFE_METHODS and scope["path"].startswith(ENDS_IN_SESSION):
         found.add(scope["path"].rpartition("/")[2])
     return found
 

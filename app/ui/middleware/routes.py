@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-API = "/gradio_api"
-FILE = f"{API}/file="
+from app.ui.web.gradio_internals import API, FILE
+
 LOOK = "/look"
 PAGES = ("/", "/runs", "/run", "/compare", "/styles", "/playground", "/trash")
 

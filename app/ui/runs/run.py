@@ -26,7 +26,7 @@ from app.ui.runs.actions import RESTARTS, perform, undo
 from app.ui.runs.curve import draw_losses
 from app.ui.runs.head_view import read_head
 from app.ui.runs.ranks_view import read_rank_map
-from app.ui.web.assets import file_address
+from app.ui.web.gradio_internals import file_address
 from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path, PurePath
-from urllib.parse import quote
 
 from starlette.staticfiles import StaticFiles
 
@@ -36,11 +35,6 @@ STYLE_SHEETS = (
 def read_scripts(*names: str) -> str:
     """The text of some scripts, one after another."""
     return "".join((UI / name).read_text(encoding="utf-8") for name in names)
-
-
-def file_address(path: Path) -> str:
-    """Where a browser finds a file of the public folder, relative to a page."""
-    return f"gradio_api/file={quote(path.resolve().as_posix(), safe='/:')}"
 
 
 class Assets(StaticFiles):

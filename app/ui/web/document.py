@@ -8,6 +8,7 @@ from markupsafe import Markup
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.ui.web.gradio_internals import place_in_head
 from app.ui.web.templates import render
 
 
@@ -66,8 +67,7 @@ class Opening:
         await self.app(scope, receive, sending)
 
     async def _send_page(self, start: Message, body: bytes, send: Send) -> None:
-        place = body.find(b"<base ")
-        place = body.find(b">", place) + 1 if place >= 0 else 0
+        place = place_in_head(body)
         page = body[:place] + self.lines + body[place:]
         MutableHeaders(scope=start)["content-length"] = str(len(page))
         await send(start)

@@ -17,7 +17,8 @@ from jinja2.lexer import Token, TokenStream
 from markupsafe import Markup
 
 from app import units
-from app.ui.web.assets import file_address, read_scripts
+from app.ui.web.assets import read_scripts
+from app.ui.web.gradio_internals import file_address
 from app.ui.web.icons import ICONS, MARK
 
 ROOT = Path(__file__).parents[1]

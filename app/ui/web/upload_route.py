@@ -10,7 +10,6 @@ import secrets
 import shutil
 from pathlib import Path
 
-from gradio.route_utils import upload_fn
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -19,7 +18,7 @@ from starlette.routing import Route
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, sender_folder
 from app.ui.components.events import sender_of
 from app.ui.middleware.login import USER
-from app.ui.middleware.routes import API
+from app.ui.web.gradio_internals import API, delete_unless_taken, is_too_large, receive_upload
 
 
 def upload_route(root: Path) -> Route:
@@ -29,14 +28,14 @@ def upload_route(root: Path) -> Route:
         sender = sender_of(request.scope.get(USER), request.cookies)
         folder = sender_folder(root.resolve(), sender) / secrets.token_hex(16)
         try:
-            paths, _, _ = await upload_fn(request, str(folder), MOST_BYTES_A_FILE, None)
+            paths = await receive_upload(request, folder, MOST_BYTES_A_FILE)
         except MultiPartException as error:
             shutil.rmtree(folder, ignore_errors=True)
-            return PlainTextResponse(error.message, 413 if "maximum allowed size" in error.message else 400)
+            return PlainTextResponse(error.message, 413 if is_too_large(error) else 400)
         except BaseException:  # the sender has gone, or the disk is full: nothing of it stays
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        request.app.get_blocks().upload_file_set.update(paths)  # Gradio deletes what nobody takes in
+        delete_unless_taken(request, paths)
         return JSONResponse([str(path) for path in paths])
 
     return Route(f"{API}/upload", upload, methods=["POST"])

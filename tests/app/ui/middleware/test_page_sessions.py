@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import inspect
 import json
 from typing import Any
 
-import gradio.data_classes
 import pytest
 
 from app.ui.middleware.foreign import CONTENT
 from app.ui.middleware.login import USER
-from app.ui.middleware.page_sessions import NAMES, Claims, PageSessionsMiddleware
+from app.ui.middleware.page_sessions import Claims, PageSessionsMiddleware
 from tests.app.ui.web.asking import Answer, ask
 
 API = "/gradio_api"
@@ -108,26 +106,3 @@ def test_an_upload_is_not_read_here() -> None:
         await PageSessionsMiddleware(queue)(scope, untouched, send)
 
     assert ask(stack, f"{API}/upload?upload_id=x", "POST", [b"x" * 1000]).status == 200
-
-
-def test_every_word_of_gradios_models_is_known() -> None:
-    """A new version may know sessions by another name."""
-    from pydantic import BaseModel
-
-    models = [
-        gradio.data_classes.CancelBody,
-        gradio.data_classes.PredictBody,
-        gradio.data_classes.ResetBody,
-        gradio.data_classes.SimplePredictBody,
-        gradio.data_classes.SimplePredictBodyV2,
-    ]
-    known = {"data", "event_data", "fn_index", "trigger_id", "simple_format", "batched", "oauth_token"}
-    for kind in models:
-        assert set(kind.model_fields) <= known | set(NAMES), kind.__name__
-    holding = {
-        kind
-        for _, kind in inspect.getmembers(gradio.data_classes, inspect.isclass)
-        if issubclass(kind, BaseModel) and {"session_hash", "event_id"} & set(kind.model_fields)
-    }
-    inner = {"PredictBodyInternal", "ComponentServerJSONBody", "ComponentServerBlobBody"}  # of routes that are closed
-    assert {kind.__name__ for kind in holding} <= {kind.__name__ for kind in models} | inner

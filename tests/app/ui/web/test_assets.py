@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from app.ui.web.assets import STATIC, STYLE_SHEETS, UI, Assets, file_address, read_scripts
+from app.ui.web.assets import STATIC, STYLE_SHEETS, UI, Assets, read_scripts
 
 
 def names(suffix: str) -> list[str]:
@@ -52,8 +50,3 @@ def test_scripts_come_in_the_order_in_which_they_are_asked_for():
     both = read_scripts("components/fetch.js", "components/asks.js")
     assert both == read_scripts("components/fetch.js") + read_scripts("components/asks.js")
     assert both.endswith("\n")
-
-
-def test_the_address_of_a_file_is_quoted(tmp_path: Path) -> None:
-    address = file_address(tmp_path / "a b#c?.webp")
-    assert address.startswith("gradio_api/file=/") and address.endswith("/a%20b%23c%3F.webp")

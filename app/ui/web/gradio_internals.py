@@ -1,0 +1,142 @@
+"""What the studio leans on in Gradio that Gradio promises nobody: each reliance is one name here.
+
+A new version may change any of it without a word. `tests/app/ui/web/test_gradio_internals.py` has a test of each, which
+says what broke in the Gradio that is installed; nowhere else does `app` reach into it. What scripts and sheets know of
+Gradio's page stands at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+from gradio.route_utils import FnIndexInferError, upload_fn
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+
+# ---------------------------------------------------------------- addresses
+API = "/gradio_api"
+"""What the addresses of Gradio's API begin with (`gradio.route_utils.API_PREFIX`)."""
+FILE = f"{API}/file="
+"""What a path is put behind to make it an address."""
+QUEUED = (f"{API}/queue/join", f"{API}/call/")
+"""Addresses of calls that wait in Gradio's queue."""
+DIRECT = (f"{API}/run/", f"{API}/api/")
+"""Addresses of calls that do not."""
+
+
+def file_address(path: Path) -> str:
+    """Where a browser finds a file of the public folder, relative to a page.
+
+    Gradio serves a file of `allowed_paths` under its whole path; where components put such addresses, it is not said.
+    """
+    return f"{FILE.removeprefix('/')}{quote(path.resolve().as_posix(), safe='/:')}"
+
+
+def place_in_head(page: bytes) -> int:
+    """Where lines can be put into one of Gradio's pages so that they come first and know the page's address.
+
+    That is behind its `<base>`, on which all relative addresses rest; 0 in a page that has none.
+    """
+    place = page.find(b"<base ")
+    return page.find(b">", place) + 1 if place >= 0 else 0
+
+
+# ---------------------------------------------------------------- pages and calls
+SESSION_NAMES = ("session_hash", "event_id", "upload_id")
+"""How requests call the words by which Gradio finds a page's session, an event and an upload."""
+ENDS_IN_SESSION = (f"{API}/heartbeat/", f"{API}/call/")
+"""Addresses to read from that end in such a word; Gradio takes a `session_hash` for the number of an event as well."""
+BAD_CALL = (LookupError, TypeError, ValueError, AttributeError, FnIndexInferError)
+"""What Gradio lets through where there is no such endpoint, or values fit no parameter. What an endpoint itself raises
+is no such error: Gradio has answered by then, or keeps the call in its queue."""
+
+
+def event_data(event: gr.EventData) -> dict[str, Any]:
+    """What a page's script has sent with an event, which Gradio keeps in `_data` and offers attribute by attribute."""
+    return event._data if isinstance(event._data, dict) else {}
+
+
+def page_session(request: gr.Request) -> str:
+    """The word that a page has made up for itself: another at each load, the same in all its calls."""
+    return str(request.session_hash)
+
+
+def event_number(answer: bytes) -> str:
+    """The number of an event in the queue's answer to a call; "" where it has refused the call."""
+    try:
+        told = json.loads(answer)
+    except ValueError:
+        return ""
+    event = told.get("event_id") if isinstance(told, dict) else None
+    return event if isinstance(event, str) else ""
+
+
+def is_waiting(demo: gr.Blocks, event: str) -> bool:
+    """Whether an event waits or runs in Gradio's queue, which has it in `event_ids_to_events` until it has ended."""
+    return event in demo._queue.event_ids_to_events
+
+
+# ---------------------------------------------------------------- files
+COPY = re.compile(r"[0-9a-f]{64}")
+
+
+def keep_files_in(folder: Path) -> None:
+    """Let Gradio put uploads and copies of files below a folder; components read the variable when they are made."""
+    os.environ["GRADIO_TEMP_DIR"] = str(folder.resolve())
+
+
+def is_copy(folder: str) -> bool:
+    """Whether the folder of such a file is one of Gradio's own, which it calls after the SHA-256 of what is in it.
+
+    Those with somebody's uploads have other names, and on some systems more than one each: in capitals, or cut to eight
+    letters.
+    """
+    return COPY.fullmatch(folder) is not None
+
+
+def is_file(table: dict[str, Any]) -> bool:
+    """Whether a table in a request is taken for a file, at which Gradio looks before the endpoint is called."""
+    meta = table.get("meta")
+    return isinstance(meta, dict) and meta.get("_type") == "gradio.FileData"
+
+
+async def receive_upload(request: Request, folder: Path, most_bytes: int) -> list[Path]:
+    """Write the files of an upload below a folder as Gradio does, which tells their sizes to who asks for them.
+
+    MultiPartException where it is no such request, or a file has more bytes.
+    """
+    paths, _, _ = await upload_fn(request, str(folder), most_bytes, None)
+    return [Path(path) for path in paths]
+
+
+def is_too_large(error: MultiPartException) -> bool:
+    """Whether an upload was refused for its size, of which only the words of the error tell."""
+    return "maximum allowed size" in error.message
+
+
+def delete_unless_taken(request: Request, paths: Sequence[Path]) -> None:
+    """Let Gradio delete uploads after the time of `delete_cache`, as it does its own."""
+    request.app.get_blocks().upload_file_set.update(map(str, paths))
+
+
+# ---------------------------------------------------------------- the server
+def wait_no_longer_than(demo: gr.Blocks, seconds: int) -> None:
+    """End what is still open so many seconds after the server is told to stop: pages hold connections for ever.
+
+    Gradio makes uvicorn's configuration itself and takes no such option.
+    """
+    demo.server.config.timeout_graceful_shutdown = seconds
+
+
+# ---------------------------------------------------------------- in scripts and sheets
+CONFIG, USERNAME = "window.gradio_config", "username"
+"""Where scripts read who has logged in."""
+CLASSES = ("gradio-container", "main", "fillable", "block", "form", "html-container")
+"""What sheets call the parts of a page that Gradio draws around ours."""
