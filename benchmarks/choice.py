@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from benchmarks.full_unet import machine, seconds
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import LoHA, LoKr
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
 from trainers.adapters.op import Op
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Hadamard, Kronecker

@@ -25,7 +25,9 @@ from benchmarks.full_unet import Step, build_unet, kept_for_backward, machine, p
 from benchmarks.pages import table, write_section
 from benchmarks.peers import Restore, place_lycoris, place_peft, place_peft_fp32
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import LoHA, LoKr, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.targets import Targets, select
 

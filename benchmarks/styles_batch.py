@@ -24,7 +24,9 @@ from torch import Tensor
 from benchmarks.full_unet import machine
 from benchmarks.pages import table, write_section
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import LoHA, LoKr, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.cli.console import line, notes
 from app.jobs.losses import RunningMean
 from app.units import counted, readable_speed
-from trainers.runs.events import Event
+from trainers.runs.event_lines import Event
 
 
 class TrainingView:

@@ -29,7 +29,8 @@ from app.units import counted
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
-    from app.jobs.store import Job, Store
+    from app.jobs.job import Job
+    from app.jobs.store import Store
     from app.jobs.trash.trash import TrashItem
     from app.jobs.views import View
 

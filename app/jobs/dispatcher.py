@@ -17,11 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from app.jobs.job import Job
 from app.jobs.processes.devices import Offer, environment_for, find_devices
 from app.jobs.processes.process import exit_code, find_process, own_identity, start_detached
 from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good, is_alive, is_silent
-from app.jobs.store import YIELD, Job, Store
+from app.jobs.store import YIELD, Store
 from app.jobs.summary import read_summary
 from app.jobs.trash.trash import Trash
 from app.jobs.views import Watcher

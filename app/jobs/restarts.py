@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from app.jobs.job import Job
 from app.jobs.states import is_silent
-from app.jobs.store import TRAIN, YIELD, Job, Store
+from app.jobs.store import TRAIN, YIELD, Store
 from app.jobs.summary import Summary, read_summary
 from trainers.errors import OUT_OF_MEMORY
 from trainers.runs.events import Recorder

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.jobs.actions import new_folder
-from app.jobs.store import Job, NewJob, Store
+from app.jobs.job import Job, NewJob
+from app.jobs.store import Store
 from trainers.files import whole_file
 
 ESTIMATE, CAPTION, GENERATE = "estimate", "caption", "generate"

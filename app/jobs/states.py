@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 
-from app.jobs.store import TRAIN, YIELD, Job
+from app.jobs.job import Job
+from app.jobs.store import TRAIN, YIELD
 from app.jobs.summary import Summary
 from app.units import ordinal, readable_time
 from trainers.runs.heartbeat import Beat

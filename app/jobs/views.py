@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.jobs.follow import Follower
+from app.jobs.job import Job
 from app.jobs.processes.devices import AUTO
 from app.jobs.processes.process import Identity
 from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
-from app.jobs.store import TRAIN, Job, Store
+from app.jobs.store import TRAIN, Store
 from app.jobs.summary import Summary
 from trainers.runs.event_lines import is_text
 from trainers.runs.run import is_run

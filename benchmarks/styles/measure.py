@@ -29,7 +29,7 @@ from trainers.errors import VelaturaError
 from trainers.memory import peak_memory
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.runs.events import Event
+from trainers.runs.event_lines import Event
 from trainers.runs.run import Run
 from trainers.sampling.sample import draw, to_image
 from trainers.score.denoising import ask, denoising_errors

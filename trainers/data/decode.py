@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from trainers.data.decode_memory import bytes_to_decode, decode_budget
 from trainers.errors import VelaturaError
@@ -97,7 +97,7 @@ def open_image(
         raise UnreadableError(
             path.name, _too_large(f"over {max_pixels // 10**6} million pixels", max_pixels)
         ) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnreadableError(path.name, _what_it_is(path)) from error
     except DECODING_ERRORS as error:
         detail = " ".join(str(error).split())[:120] or type(error).__name__

@@ -20,7 +20,8 @@ from trainers.data.buckets import Pair
 from trainers.data.dataset import CENTRE, Dataset, Draw, Item, pixels
 from trainers.memory import free_memory, peak_memory
 from trainers.models.images import encode_images
-from trainers.runs.events import Event, Listener, Recorder
+from trainers.runs.event_lines import Event
+from trainers.runs.events import Listener, Recorder
 from trainers.runs.prepare import fill_folder
 from trainers.runs.run import Run
 from trainers.runs.threads import passing_threads

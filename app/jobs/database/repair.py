@@ -16,8 +16,9 @@ from app.jobs.database.backups import check_integrity
 from app.jobs.database.database import create, lock_of
 from app.jobs.database.migrations import DamagedQueueError, migrate
 from app.jobs.dispatcher import WORK
+from app.jobs.job import Job, NewJob
 from app.jobs.processes.process import Identity, identity_of
-from app.jobs.store import SMALL, TRAIN, Job, NewJob, Store
+from app.jobs.store import SMALL, TRAIN, Store
 from app.jobs.summary import Summary, read_summary
 from app.transactions import transaction
 from trainers.errors import VelaturaError

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.jobs.dispatcher import kill, settle
+from app.jobs.job import Job
 from app.jobs.permissions import Actor
 from app.jobs.processes.process import own_identity
 from app.jobs.states import is_alive
-from app.jobs.store import Job, Store
+from app.jobs.store import Store
 from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Trash, TrashItem, link_tree, new_item
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder

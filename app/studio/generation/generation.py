@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from app.errors import as_sentence
+from app.jobs.job import Job
 from app.jobs.small_jobs import EACH, PICTURE, PLAIN
 from app.jobs.states import ENDED, State
-from app.jobs.store import TRAIN, YIELD, Job
+from app.jobs.store import TRAIN, YIELD
 from app.jobs.views import View
 from app.studio.generation.request import GenerateRequest, read_request
 from trainers.errors import OUT_OF_MEMORY, VelaturaError

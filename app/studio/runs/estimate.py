@@ -9,7 +9,7 @@ from app.studio.progress import OnProgress, quiet
 
 if TYPE_CHECKING:
     from trainers.config.config import Config
-    from trainers.runs.events import Event
+    from trainers.runs.event_lines import Event
     from trainers.training.estimate import Estimate
 
 MEASURING = "Measuring with a few real steps …"

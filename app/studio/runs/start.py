@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs import actions
+from app.jobs.job import Job
 from app.jobs.permissions import Actor
-from app.jobs.store import Job
 from app.studio.dataset.drafts import Draft
 from app.studio.names import name_of, suggest, unlike
 from app.studio.services import Services

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.jobs.store import TRAIN, Job
+from app.jobs.job import Job
+from app.jobs.store import TRAIN
 from app.studio.generation.form import LOST, RESTORED
 from app.studio.generation.generation import Generation, Stage
 from app.units import counted, ordinal, readable_time
