@@ -290,7 +290,8 @@ def _row(name: str, found: Found) -> tuple[str, ...]:
 def _times(seconds: list[float]) -> tuple[str, str, str]:
     """Median, 19 of 20, worst."""
     late = statistics.quantiles(seconds, n=20)[-1]
-    return tuple(f"{1000 * each:.0f}" for each in (statistics.median(seconds), late, max(seconds)))  # type: ignore[return-value]
+    median, worst = statistics.median(seconds), max(seconds)
+    return f"{1000 * median:.0f}", f"{1000 * late:.0f}", f"{1000 * worst:.0f}"
 
 
 def report(found: dict[Path, Found], rounds: int, load: list[float]) -> str:

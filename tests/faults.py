@@ -114,7 +114,7 @@ def in_use_once(patch: pytest.MonkeyPatch) -> list[Path]:
         tries.append(path)
         if len(tries) == 1:
             error = PermissionError(errno.EACCES, "in use")
-            error.winerror = 32  # type: ignore[attr-defined]
+            error.winerror = 32
             raise error
         return replace(path, target)
 

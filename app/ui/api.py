@@ -74,7 +74,7 @@ class Api:
         self,
         files: list[gr.FileData],
         draft: str = "",
-        request: gr.Request = None,  # type: ignore[assignment]
+        request: gr.Request | None = None,
     ) -> Answer:
         """Add pictures, captions (`.txt`) or ZIPs to a draft, a new one where none is named."""
         draft = text_of(draft, "draft", DRAFT_LETTERS) or secrets.token_urlsafe(24)
@@ -108,7 +108,7 @@ class Api:
         draft: str,
         captions: dict[str, str],
         trigger: str = "",
-        request: gr.Request = None,  # type: ignore[assignment]
+        request: gr.Request | None = None,
     ) -> Answer:
         """Write captions, by the pictures' ids, and the trigger word that stands before each of them."""
         known = self._known(draft, request)
@@ -131,7 +131,7 @@ class Api:
         self,
         draft: str,
         images: list[str] = [],  # noqa: B006
-        request: gr.Request = None,  # type: ignore[assignment]
+        request: gr.Request | None = None,
     ) -> Answer:
         """Move pictures of a draft, by their ids, to the trash; all of them where none is named."""
         known = self._known(draft, request)
@@ -141,7 +141,7 @@ class Api:
         return {"removed": len(set(wanted))}
 
     @kindly
-    def drafts(self, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+    def drafts(self, request: gr.Request | None = None) -> Answer:
         """The drafts of your login's programs that have pictures, newest first, and how many bytes they keep."""
         login = _owner(request)
         found = of_programs(self.services.drafts, login) if login else []
@@ -165,7 +165,7 @@ class Api:
         preset: str = "balanced",
         base: str = "starter",
         settings: dict[str, Any] = {},  # noqa: B006 (Gradio shows it as the default; it is never changed)
-        request: gr.Request = None,  # type: ignore[assignment]
+        request: gr.Request | None = None,
     ) -> Answer:
         """Train a draft: a run in line. `settings` are a config's tables or dotted keys such as `train.steps`."""
         known = self._known(draft, request)
@@ -203,7 +203,7 @@ class Api:
         self,
         run: str,
         how: Literal["save", "pause", "cancel"] = "save",
-        request: gr.Request = None,  # type: ignore[assignment]
+        request: gr.Request | None = None,
     ) -> Answer:
         """End a run: its style file written, kept to go on later, or as it is."""
         if how not in ("save", "pause", "cancel"):
@@ -215,7 +215,7 @@ class Api:
         return self._state(run)
 
     @kindly
-    def resume(self, run: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+    def resume(self, run: str, request: gr.Request | None = None) -> Answer:
         """Put a run in line again, to go on from what it has saved."""
         view, actor = self._own(run, request)
         queue = self.services.queue
@@ -224,7 +224,7 @@ class Api:
         return self._state(run)
 
     @kindly
-    def delete(self, run: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+    def delete(self, run: str, request: gr.Request | None = None) -> Answer:
         """Move a run that has ended to the trash, with its style; the item that it is there."""
         view, actor = self._own(run, request)
         queue = self.services.queue
@@ -233,20 +233,20 @@ class Api:
         return {"item": item.id if item is not None else ""}
 
     @kindly
-    def trash(self, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+    def trash(self, request: gr.Request | None = None) -> Answer:
         """What lies in the trash and is yours, newest first, and how many bytes it takes."""
         items = Trash(self.services.queue.store).items(_actor(request))
         return {"items": [item.plain() for item in items], "bytes": sum(item.size for item in items)}
 
     @kindly
-    def restore(self, item: str, request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+    def restore(self, item: str, request: gr.Request | None = None) -> Answer:
         """Bring something back from the trash as it was, under another name where its own was taken."""
         thrown, actor = self._thrown(item, request), _actor(request)
         name = actions.restore(self.services.queue.store, thrown.id, actor=actor)
         return {"kind": thrown.kind, "name": name}
 
     @kindly
-    def empty(self, item: str = "", request: gr.Request = None) -> Answer:  # type: ignore[assignment]
+    def empty(self, item: str = "", request: gr.Request | None = None) -> Answer:
         """Delete an item of the trash for good, or, where none is named, all that is yours."""
         trash = Trash(self.services.queue.store)
         items = [self._thrown(item, request)] if item != "" else trash.items(_actor(request))
@@ -279,7 +279,7 @@ class Api:
         prompt: str,
         styles: dict[str, float] = {},  # noqa: B006
         options: dict[str, Any] = {},  # noqa: B006
-        request: gr.Request = None,  # type: ignore[assignment]
+        request: gr.Request | None = None,
     ) -> list[gr.FileData]:
         """Draw a prompt with styles at their strengths, by id, and once more without them; waits for its turn.
 

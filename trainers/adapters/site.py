@@ -188,8 +188,8 @@ class Site(HookPoint["LayerUpdate"]):
         self._fused = update is not None
         if update is None:
             return self._layer_forward(x)
-        y, bias = update.apply_with(self.op, x, self.weight()), self.layer.bias
-        return y if bias is None else y + self.op.over_channels(bias)  # type: ignore[arg-type]
+        y, bias = update.apply_with(self.op, x, self.weight()), self.bias()
+        return y if bias is None else y + self.op.over_channels(bias)
 
     def _instead_of_weight(self, x: Tensor) -> Dense | None:
         """The one update on the layer where it runs with the weight in one product now, at its strength."""
@@ -209,12 +209,12 @@ class Site(HookPoint["LayerUpdate"]):
         holder = self._holder
         if self._fused or not holder.strength:
             return y
-        x, bias = args[0], layer.bias
+        x, bias = args[0], self.bias()
         base: Tensor | None = None
         out = y
         for method, update in self._active(holder.context):
             if update.uses_base_output and base is None:
-                base = y if bias is None else y - self.op.over_channels(bias)  # type: ignore[arg-type]
+                base = y if bias is None else y - self.op.over_channels(bias)
             part = update if holder.strength == 1 else update.scaled(holder.strength)
             out = part.apply(self.op, self._drop_inputs(x, method, holder.context), base, onto=out)
         return out

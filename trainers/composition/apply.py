@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -196,7 +196,8 @@ def _speak(
     _check_base(style, origin_of(style), parts, family)
     rows = {}
     for part in [part for part in parts if part != "unet"]:
-        table: Tensor = parts[part].get_input_embeddings().weight  # type: ignore[operator]
+        encoder: Any = parts[part]  # of transformers, whose classes are not loaded for their types
+        table: Tensor = encoder.get_input_embeddings().weight
         found = style.rows.get(part)
         if found is None or found.shape[-1] != table.shape[-1]:
             has = "none" if found is None else f"those of {found.shape[-1]} numbers"

@@ -24,7 +24,7 @@ from trainers.formats.clients.convert import outline_of, plain_metadata, precisi
 from trainers.formats.clients.core import kohya_tensors
 from trainers.formats.clients.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.formats.file import save
-from trainers.formats.names import layer_names
+from trainers.formats.names import layer_names, network_config
 from trainers.formats.origin import origin_of
 from trainers.formats.read import Style
 
@@ -72,7 +72,7 @@ def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | N
         if size > LARGEST_PLAIN:
             raise VelaturaError(TOO_LARGE)
     most = Counter(update.rank for update in merged.values()).most_common(1)[0][0]
-    shape = dict(parts["unet"].config)  # type: ignore[arg-type]
+    shape = network_config(parts["unet"])
     tensors = kohya_tensors(merged, float(most), family, shape, precision_of(styles[0][0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     save(path, tensors, _metadata(path.stem, styles, most))

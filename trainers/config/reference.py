@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic.fields import FieldInfo
 
 from trainers.adapters.methods import METHODS
@@ -46,7 +47,7 @@ def list_settings() -> Iterator[Setting]:
         else:
             yield Setting(name, field, field.description or "")
     for method, kind in METHODS.items():
-        for inner, leaf in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]
+        for inner, leaf in _fields(kind).items():
             yield Setting(f"method.{inner}", leaf, _meaning(kind, inner), method)
 
 
@@ -68,6 +69,11 @@ def write_reference() -> str:
         kind = setting.kind.replace("|", "\\|")
         lines.append(f"| `{name}` | {kind} | {setting.default} | {setting.meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def _fields(method: type[Any]) -> Mapping[str, FieldInfo]:
+    assert is_pydantic_dataclass(method)
+    return method.__pydantic_fields__
 
 
 def _meaning(method: type, name: str) -> str:

@@ -68,7 +68,8 @@ def data_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> d
     start, end = 0x100000, 0x110000
     position = 0
     ss_header = _header(tensors, {key: value for key, value in metadata.items() if key.startswith("ss_")})
-    for index, chunk in enumerate((ss_header, *map(_bytes, tensors.values()))):
+    chunks: list[bytes | memoryview] = [ss_header, *map(_bytes, tensors.values())]
+    for index, chunk in enumerate(chunks):
         if index:
             whole.update(chunk)
         legacy.update(chunk[max(0, start - position) : max(0, end - position)])
@@ -107,8 +108,8 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
     return len(text).to_bytes(8, "little") + text
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.reshape(-1).view(torch.uint8).numpy().data  # type: ignore[return-value] # a view, not a copy
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.reshape(-1).view(torch.uint8).numpy().data  # a view, not a copy
 
 
 def _check_written(path: Path, tensors: Mapping[str, Tensor]) -> None:

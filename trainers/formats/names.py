@@ -131,11 +131,17 @@ def part_of(stem: str) -> str | None:
     return next((part for part, starts in STARTS.items() if f"{stem}.".startswith(starts)), None)
 
 
+def network_config(network: nn.Module) -> dict[str, Any]:
+    """The config of a network of diffusers, whose classes are not loaded for their types."""
+    made: Any = network
+    return dict(made.config)
+
+
 def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[str, str]]:
     """Every name that a file may use for a layer of these parts, and the `(part, path)` of that layer."""
     names: dict[str, tuple[str, str]] = {}
     for part, net in parts.items():
-        shape = UNetShape.of(net.config) if part == "unet" else None  # type: ignore[arg-type]
+        shape = UNetShape.of(network_config(net)) if part == "unet" else None
         for path, layer in net.named_modules():
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm):
                 for name in _names(part, path, family, shape):

@@ -25,7 +25,7 @@ from trainers.adapters.roles import block_kind
 from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import PLACES, Target, sits_on_block
 from trainers.errors import VelaturaError
-from trainers.formats.names import UNetShape, kohya_name, layer_names
+from trainers.formats.names import UNetShape, kohya_name, layer_names, network_config
 from trainers.formats.origin import origin_of
 from trainers.formats.pack import DTYPES, LARGEST_ERROR, Precision, relative_error
 from trainers.formats.read import OWN_FORM, Style
@@ -212,7 +212,7 @@ def _names(parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[str, t
     for stem, (part, path) in layer_names(parts, family).items():
         yield stem, (part, path, parts[part].get_submodule(path))
     for part, net in parts.items():
-        shape = UNetShape.of(net.config) if part == "unet" else None  # type: ignore[arg-type]
+        shape = UNetShape.of(network_config(net)) if part == "unet" else None
         for path, module in net.named_modules():
             if block_kind(path) is not None:
                 yield kohya_name(part, path, family, shape), (part, path, module)

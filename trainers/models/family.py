@@ -58,9 +58,11 @@ class Family:
         return self.epsilon.resolution
 
 
-def _family(name: str, title: str, encoders: int, width: int, *variants: tuple[int, str, str, str]) -> Family:
-    epsilon, v = (Variant(p, *rest) for p, rest in zip(("epsilon", "v_prediction"), variants, strict=True))  # type: ignore[arg-type]
-    return Family(name, title, encoders, width, epsilon, v)
+Facts = tuple[int, str, str, str]
+
+
+def _family(name: str, title: str, encoders: int, width: int, epsilon: Facts, v: Facts) -> Family:
+    return Family(name, title, encoders, width, Variant("epsilon", *epsilon), Variant("v_prediction", *v))
 
 
 FAMILIES: tuple[Family, ...] = (

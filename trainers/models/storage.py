@@ -52,8 +52,8 @@ class NF4Layer(nn.Module):
     def unpack(self, W: Tensor) -> None:
         """Hold this weight whole, as the ordinary layer that it was."""
         self._buffers.clear()
-        self.__class__ = self.ordinary  # type: ignore[assignment]
-        self.weight = nn.Parameter(W, requires_grad=False)  # type: ignore[misc]
+        object.__setattr__(self, "__class__", self.ordinary)
+        self.register_parameter("weight", nn.Parameter(W, requires_grad=False))
 
     def _packed(self) -> tuple[Tensor, ...]:
         return tuple(tensor for tensor in self._buffers.values() if tensor is not None)

@@ -180,7 +180,7 @@ class Counted:
 def test_twenty_who_ask_while_somebody_looks_get_one_look_together(store, monkeypatch):
     add(store, "dusk")
     watcher, lock, looks, go = Watcher(store), Counted(), [], threading.Event()
-    watcher._lock = lock  # type: ignore[assignment]
+    watcher._lock = lock
     revision = store.revision
 
     def slow() -> tuple[int, ...]:

@@ -62,11 +62,11 @@ class Pages:
         """Names in the list of runs, in its order, after every page was asked for its data."""
         queue = self.services.queue
         views = queue.runs()
-        listed = self.list.tick("{}", "", SOMEBODY)[self.list.list]  # type: ignore[arg-type]
+        listed = self.list.tick("{}", "", SOMEBODY)[self.list.list]
         assert isinstance(run_words.activity(queue.activity()), str)
         for view in [*views, *queue.small_jobs()]:
             assert view.job.name in listed or view.job.kind != "train"
-            page = self.run.tick(view.job.name, "{}", SOMEBODY)  # type: ignore[arg-type]
+            page = self.run.tick(view.job.name, "{}", SOMEBODY)
             assert view.job.name in str(page) or view.job.kind != "train" or "folder" in view.job.damaged
             assert str(_facts(view)) and run_view.kind(view, MACHINE_OWNER) is not None
             assert estimate_jobs._estimate(view) is not None and form.first_prompt(None, queue) is None
@@ -192,11 +192,11 @@ def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_butto
     store.add(NewJob("train", waiting))
     damage(store)
     assert sorted(pages.look()) == ["good", "waiting"]
-    listed = pages.list.tick("{}", "", SOMEBODY)[pages.list.list]  # type: ignore[arg-type]
+    listed = pages.list.tick("{}", "", SOMEBODY)[pages.list.list]
     assert run_words.QUEUE_DAMAGED in listed and f"{run_words.REPAIR}</button>" in listed
     assert run_words.activity(services.queue.activity()) == run_words.QUEUE_PROBLEM
     pressed: Any = SimpleNamespace(_data={"what": REPAIR, "run": ""})
-    shown = pages.list.asked("{}", "", SOMEBODY, pressed)  # type: ignore[arg-type]
+    shown = pages.list.asked("{}", "", SOMEBODY, pressed)
     assert "queue.damaged-1.db" in shown[pages.list.notice] and run_words.REPAIR not in shown[pages.list.list]
     assert [job.name for job in store.line()] == ["waiting"] and services.queue.activity() == Activity(waiting=1)
     services.close()

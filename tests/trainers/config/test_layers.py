@@ -38,7 +38,7 @@ def test_a_preset_has_other_values_for_the_starter() -> None:
 
 def test_options_win_over_the_preset_and_set_over_options(tmp_path: Path) -> None:
     config = gather("train.steps=70", "method.rank=3", steps=60, seed=5, images=tmp_path, preset="quick")
-    assert (config.train.steps, config.method.rank, config.seed) == (70, 3, 5)  # type: ignore[union-attr]
+    assert (config.train.steps, config.method.rank, config.seed) == (70, 3, 5)
     assert config.data.images == str(tmp_path)
     assert gather(steps=60).train.steps == 60
 

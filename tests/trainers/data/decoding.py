@@ -84,7 +84,7 @@ def main(folder: Path, kept: int) -> None:
         for keep in (None, kept):
             with Image.open(path) as opened:
                 foreseen = bytes_to_decode(opened, keep, path.stat().st_size)
-            taken = peak(lambda path=path, keep=keep: open_image(path, keep_pixels=keep))  # type: ignore[misc]
+            taken = peak(lambda path=path, keep=keep: open_image(path, keep_pixels=keep))
             found[f"{path.name}{'' if keep is None else ', smaller'}"] = [taken, foreseen]
     print(json.dumps(found))
 

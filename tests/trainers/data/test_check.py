@@ -21,7 +21,7 @@ def good(tmp_path: Path) -> Path:
 
 
 def check(folder: Path, **settings: object) -> list[Finding]:
-    return check_images(folder, Data(**settings), 128, 32, lambda text: len(text.split()))  # type: ignore[arg-type]
+    return check_images(folder, Data(**settings), 128, 32, lambda text: len(text.split()))
 
 
 def only(findings: list[Finding], part: str) -> Finding:

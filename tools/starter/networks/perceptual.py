@@ -65,7 +65,7 @@ class PerceptualDistance(nn.Module):
         hidden, found = (images - self.shift) / self.scale, []
         for index, stage in enumerate(self.stages):
             hidden = F.max_pool2d(hidden, 2) if index else hidden
-            for convolution in stage:  # type: ignore[attr-defined]
+            for convolution in stage.children():
                 hidden = F.relu(convolution(hidden))
             found.append(hidden / (hidden.float().square().sum(1, keepdim=True).sqrt() + 1e-10))
         return found
@@ -92,10 +92,11 @@ def load_perceptual_distance(folder: Path, device: torch.device) -> PerceptualDi
 
 def fill(distance: PerceptualDistance, arrays: Mapping[str, Any]) -> PerceptualDistance:
     """Put arrays by Flax's names and in its order of axes, `(3, 3, in, out)`, into the network."""
-    convolutions = [convolution for stage in distance.stages for convolution in stage]  # type: ignore[attr-defined]
+    convolutions = [module for module in distance.stages.modules() if isinstance(module, nn.Conv2d)]
     for index, convolution in enumerate(convolutions):
         held = arrays["VGG16_0"][f"Conv_{index}"]
         convolution.weight.copy_(_as_tensor(held["kernel"]).permute(3, 2, 0, 1))
+        assert convolution.bias is not None
         convolution.bias.copy_(_as_tensor(held["bias"]))
     for index, weight in enumerate(distance.weights):
         weight.copy_(_as_tensor(arrays[f"NetLinLayer_{index}"]["Conv_0"]["kernel"]).flatten())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor
@@ -17,6 +17,7 @@ RUNTIME: Mapping[str, Any] = {"runtime": True}
 """Metadata of a field that belongs to the moment rather than to the change: `tensors` leaves it out."""
 
 
+@dataclass(frozen=True)
 class TensorFields:
     """A frozen dataclass as a tree of its tensors.
 
@@ -110,7 +111,7 @@ def _rebuilt(value: Any, tensors: Mapping[str, Tensor], path: str) -> Any:
     start = f"{path}/" if path else ""
     if isinstance(value, TensorFields):
         parts = {name: _rebuilt(part, tensors, start + name) for name, part in _parts(value)}
-        return replace(value, **parts)  # type: ignore[type-var] # each is a dataclass
+        return replace(value, **parts)
     if isinstance(value, Mapping):
         return {name: _rebuilt(part, tensors, f"{start}{name}") for name, part in value.items()}
     return value

@@ -21,7 +21,7 @@ from trainers.formats.clients.core import kohya_tensors
 from trainers.formats.clients.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.formats.file import save
 from trainers.formats.layout import GLORA
-from trainers.formats.names import layer_names
+from trainers.formats.names import layer_names, network_config
 from trainers.formats.on_base import DECOMPOSED
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own import read_form
@@ -62,7 +62,7 @@ def write_plain(path: Path, style: Style) -> None:
     parts = outline_of(origin)
     updates = _low_ranks(style, parts, origin.family.name)
     rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
-    shape = dict(parts["unet"].config)  # type: ignore[arg-type]
+    shape = network_config(parts["unet"])
     tensors = kohya_tensors(updates, float(rank), origin.family.name, shape, precision_of(style))
     left = ("ss_network_", "lora_adapter_metadata")
     kept = {key: value for key, value in style.metadata.items() if not key.startswith(left)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,14 +17,14 @@ from trainers.models.files.source import starter_folder
 DEPTH = 3
 """How many folders deep a models folder is searched."""
 
-CLIENTS = {
+Kind = Literal["starter", "hub", "a1111", "comfyui", "folder"]
+CLIENTS: Mapping[Kind, tuple[tuple[str, ...], str]] = {
     "a1111": (
         ("stable-diffusion-webui", "stable-diffusion-webui-forge", "stable-diffusion-webui-reForge"),
         "models/Stable-diffusion",
     ),
     "comfyui": (("ComfyUI", "comfyui", "ComfyUI_windows_portable/ComfyUI"), "models/checkpoints"),
 }
-Kind = Literal["starter", "hub", "a1111", "comfyui", "folder"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _roots() -> Iterator[tuple[Path, Kind]]:
     for parent in dict.fromkeys((Path.home(), here, here.parent)):
         for kind, (names, inside) in CLIENTS.items():
             for name in names:
-                yield parent / name / inside, kind  # type: ignore[misc]
+                yield parent / name / inside, kind
     for entry in os.environ.get("VELATURA_MODELS", "").split(os.pathsep):
         if entry.strip():
             yield Path(entry.strip()).expanduser(), "folder"

@@ -27,7 +27,7 @@ NASTY = "<b>a fox</b> ${1} \"'"
 @pytest.fixture
 def page(queue: Queue) -> ComparisonPage:
     with gr.Blocks():
-        return ComparisonPage(SimpleNamespace(queue=queue, library=StyleLibrary(queue)))  # type: ignore[arg-type]
+        return ComparisonPage(SimpleNamespace(queue=queue, library=StyleLibrary(queue)))
 
 
 def shown(page: ComparisonPage, ids: str) -> str:

@@ -19,8 +19,8 @@ def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(tmp_path: P
     with gr.Blocks():
         step = StartStep(services)
     request = SimpleNamespace(username="", cookies={}, session_hash="a page")
-    shown = step.started(request, gr.EventData(None, {"mark": "a start"}))  # type: ignore[arg-type]
+    shown = step.started(request, gr.EventData(None, {"mark": "a start"}))
     assert 'role="alert"' in shown[step.foot] and "Add at least one picture first." in shown[step.foot]
-    later = step.ticked(request)  # type: ignore[arg-type]
+    later = step.ticked(request)
     assert step.sheet in later and step.foot not in later
     services.close()
