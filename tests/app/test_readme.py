@@ -60,6 +60,7 @@ def test_no_two_lines_train_the_same_run() -> None:
     assert len(runs) == len(set(runs)), runs
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_the_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order they are given, with fewer steps; all but demo, studio, stopping, and what needs a real base."""
     monkeypatch.chdir(tmp_path)

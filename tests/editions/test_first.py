@@ -21,21 +21,18 @@ from tests.golden.measure import is_recorded_make
 from tests.trainers.tiny_runs import METHODS, equal
 
 pytestmark = pytest.mark.long
-EXPORT_ALL = """
+EXPORT_ALL_AND_TRAIN_ON = """
 from pathlib import Path
+from tests.trainers.hurry import hurrying
+from trainers.runs.run import open_run
 from trainers.training.reopen import export_again
-from trainers.runs.run import open_run
-for folder in sorted(Path("outputs").glob("method-*")):
-    export_again(open_run(folder), Path("exported") / f"{folder.name}.safetensors", None, False)
-"""
-LONGER = """
-from pathlib import Path
-from trainers.runs.run import open_run
 from trainers.training.train import resume
-for folder in sorted(Path("outputs").glob("method-*")):
-    run = open_run(folder)
-    stop = lambda event: event["type"] == "step" and run.ask_to_stop()
-    print(folder.name, resume(run, stop, steps=4).steps)
+with hurrying():
+    for folder in sorted(Path("outputs").glob("method-*")):
+        run = open_run(folder)
+        export_again(run, Path("exported") / f"{folder.name}.safetensors", None, False)
+        stop = lambda event: event["type"] == "step" and run.ask_to_stop()
+        print(folder.name, resume(run, stop, steps=4).steps)
 """
 UNCUT = """
 from pathlib import Path
@@ -85,30 +82,31 @@ def test_the_queue_lists_its_jobs_after_a_migration_with_a_copy_of_before(editio
         assert {Path(folder).name for (folder,) in before.execute("SELECT folder FROM jobs")} >= jobs.keys()
 
 
-def test_an_interrupted_run_goes_on_to_the_bits_that_it_would_have_had(edition):
-    edition.command("resume", "outputs/interrupted")
-    tensors = load_file(edition.outputs / "interrupted/style/interrupted.safetensors")
+def test_waiting_and_interrupted_runs_are_trained_and_a_finished_one_cloned(edition):
+    edition.command("queue", "clone", "method-lora", "--name", "again", "--out", "outputs")
+    edition.command("worker", "--until-empty", "--out", "outputs")
+    assert style_of(edition, "waiting")
+    again, before = style_of(edition, "again"), style_of(edition, "method-lora")
+    interrupted = style_of(edition, "interrupted")
+    if is_recorded_make(edition.facts["torch"]):
+        assert equal(again, before)
+        assert digest(interrupted) == edition.facts["style"]["interrupted"]
+    else:
+        assert_near(again, before)
+        edition.python(UNCUT)
+        assert_near(interrupted, load_file(edition.folder / "uncut/interrupted/style/interrupted.safetensors"))
+
+
+def style_of(edition: Edition, name: str) -> dict[str, torch.Tensor]:
+    return load_file(edition.outputs / name / f"style/{name}.safetensors")
+
+
+def digest(tensors: dict[str, torch.Tensor]) -> str:
     found = sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
         found.update(tensor.contiguous().numpy().tobytes())
-    if is_recorded_make(edition.facts["torch"]):
-        assert found.hexdigest() == edition.facts["style"]["interrupted"]
-    else:
-        edition.python(UNCUT)
-        assert_near(tensors, load_file(edition.folder / "uncut/interrupted/style/interrupted.safetensors"))
-
-
-def test_a_waiting_run_is_trained_and_a_finished_one_cloned(edition):
-    edition.command("queue", "clone", "method-lora", "--name", "again", "--out", "outputs")
-    edition.command("worker", "--until-empty", "--out", "outputs")
-    again, waiting = (load_file(edition.outputs / name / f"style/{name}.safetensors") for name in ("again", "waiting"))
-    before = load_file(edition.outputs / "method-lora/style/method-lora.safetensors")
-    assert waiting
-    if is_recorded_make(edition.facts["torch"]):
-        assert equal(again, before)
-    else:
-        assert_near(again, before)
+    return found.hexdigest()
 
 
 def assert_near(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
@@ -120,12 +118,10 @@ def assert_near(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor])
 
 def test_every_method_is_exported_as_it_was_and_trained_longer(edition):
     (edition.folder / "exported").mkdir()
-    edition.python(EXPORT_ALL)
-    for name in METHODS:
-        file = f"method-{name}.safetensors"
-        before = load_file(edition.outputs / f"method-{name}/style/{file}")
-        assert equal(load_file(edition.folder / "exported" / file), before), name
-    longer = dict(line.split() for line in edition.python(LONGER).splitlines())
+    styles = {name: style_of(edition, f"method-{name}") for name in METHODS}
+    longer = dict(line.split() for line in edition.python(EXPORT_ALL_AND_TRAIN_ON).splitlines())
+    for name, before in styles.items():
+        assert equal(load_file(edition.folder / "exported" / f"method-{name}.safetensors"), before), name
     assert longer == {f"method-{name}": "3" for name in METHODS}
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """Switch progress bars and warnings of diffusers and transformers off for a while, then back as they were."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+def quietly(*names: str) -> Iterator[None]:
+    """Switch progress bars and warnings of the named libraries off for a while, then back as they were.
 
+    Without names these are diffusers and transformers. Both take seconds to import, so name the one that is used.
+    """
     kernels = logging.getLogger("bitsandbytes")  # says at its import what it would have in another package
     level = kernels.level
-    libraries = (diffusers_logging, transformers_logging)
+    libraries = [importlib.import_module(f"{name}.utils.logging") for name in names or ("diffusers", "transformers")]
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
     try:
         kernels.setLevel(logging.ERROR)

@@ -98,7 +98,7 @@ def load_tokenizer(folder: Path, name: str) -> Any:
     if not (folder / name).is_dir():
         raise VelaturaError(f"{folder.name} has no {name} folder, so captions cannot be turned into tokens")
     try:
-        with quietly():
+        with quietly("transformers"):
             return CLIPTokenizer.from_pretrained(str(folder / name), local_files_only=True)
     except (OSError, ValueError) as error:
         raise VelaturaError(f"cannot load {name} of {folder.name}: {first_line(error)}") from error

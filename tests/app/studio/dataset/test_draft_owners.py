@@ -97,29 +97,35 @@ def test_what_is_kept_aside_and_what_comes_back_count(drafts: Drafts, tmp_path: 
     assert kept_by(drafts, "ann") == Kept(everything, 0)
 
 
-@pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Process]:
-    """A studio for Ann and Bob, who may keep half a megabyte each.
+PEOPLE = ("ann", "bob", "cat", "dan", "eve", "fay")
+"""Two for each test, so that they can share a studio."""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A studio for six people, who may keep half a megabyte each.
 
     Ann has a picture in Train, and there is a program's draft of before there were logins.
     """
-    paths = Paths(tmp_path / "outputs")
+    folder = tmp_path_factory.mktemp("shared")
+    paths = Paths(folder / "outputs")
     paths.make()
-    drafts, pictures = Drafts(paths), write_pictures(tmp_path / "images", "fox.png")
+    drafts, pictures = Drafts(paths), write_pictures(folder / "images", "fox.png")
     for key in (KEY, "program:before"):
         place = drafts.pictures(take_folder(drafts, key, pictures)).parent / "draft.json"
         table = {name: value for name, value in json.loads(place.read_text()).items() if name != "key"}
         place.write_text(json.dumps({**table, "schema_version": 2}))
     small = f"import app.studio.accounts.quota as quota\nquota.GB = {LIMIT}"
-    process = Process(paths.runs, "--auth", "ann:pear", "--auth", "bob:plum", "--quota", "1", before=small)
+    logins = [word for name in PEOPLE for word in ("--auth", f"{name}:pear")]
+    process = Process(paths.runs, *logins, "--quota", "1", before=small)
     yield process
     process.stop()
 
 
-def client(shared: Process, name: str, password: str) -> Any:
+def client(shared: Process, name: str) -> Any:
     from gradio_client import Client
 
-    return Client(shared.url, auth=(name, password), verbose=False)
+    return Client(shared.url, auth=(name, "pear"), verbose=False)
 
 
 def noise(folder: Path, seed: int) -> Path:
@@ -138,7 +144,7 @@ def upload(client: Any, draft: str, *pictures: Path) -> dict[str, Any]:
 
 
 def test_uploads_of_programs_end_at_their_persons_quota(shared: Process, tmp_path: Path) -> None:
-    ann, bob, sent = client(shared, "ann", "pear"), client(shared, "bob", "plum"), 0
+    ann, bob, sent = client(shared, "ann"), client(shared, "bob"), 0
     full = r"(?s)507|programs take"
     with pytest.raises(Exception, match=full):
         for number in range(20):
@@ -157,36 +163,36 @@ def test_uploads_of_programs_end_at_their_persons_quota(shared: Process, tmp_pat
 def test_what_a_program_takes_out_is_in_its_persons_trash(shared: Process, tmp_path: Path) -> None:
     from gradio_client.exceptions import AppError
 
-    ann, bob = client(shared, "ann", "pear"), client(shared, "bob", "plum")
-    first, second = upload(ann, "cats", noise(tmp_path, 1), noise(tmp_path, 2))["images"]
+    cat, dan = client(shared, "cat"), client(shared, "dan")
+    first, second = upload(cat, "cats", noise(tmp_path, 1), noise(tmp_path, 2))["images"]
     for images in (["other"], [first["id"], second["id"]]):
         with pytest.raises(AppError, match=r"\[no_draft\]"):
-            bob.predict("cats", images, api_name="/remove")
+            dan.predict("cats", images, api_name="/remove")
     with pytest.raises(AppError, match=r"no picture other in this draft\. \[no_image\]"):
-        ann.predict("cats", [first["id"], "other"], api_name="/remove")
+        cat.predict("cats", [first["id"], "other"], api_name="/remove")
     for images in ([first["id"]], []):
-        assert ann.predict("cats", images, api_name="/remove") == {"removed": 1}
+        assert cat.predict("cats", images, api_name="/remove") == {"removed": 1}
     with pytest.raises(AppError, match=r"\[no_draft\]"):
-        ann.predict("cats", api_name="/remove")
-    assert bob.predict(api_name="/trash") == {"items": [], "bytes": 0}
-    two, one = ann.predict(api_name="/trash")["items"]
+        cat.predict("cats", api_name="/remove")
+    assert dan.predict(api_name="/trash") == {"items": [], "bytes": 0}
+    two, one = cat.predict(api_name="/trash")["items"]
     assert [(item["kind"], item["name"], item["owner"]) for item in (one, two)] == [
-        ("pictures", first["name"], "ann"),
-        ("pictures", second["name"], "ann"),
+        ("pictures", first["name"], "cat"),
+        ("pictures", second["name"], "cat"),
     ]
     for act in ("/restore", "/empty"):
-        with pytest.raises(AppError, match=r"belongs to ann, who alone can change it\. \[not_yours\]"):
-            bob.predict(one["id"], api_name=act)
-    assert ann.predict(one["id"], api_name="/restore") == {"kind": "pictures", "name": first["name"]}
-    assert ann.predict("cats", {first["id"]: "a cat"}, api_name="/captions") == {"changed": 1}
-    assert ann.predict(api_name="/drafts")["drafts"][0]["images"] == 1
+        with pytest.raises(AppError, match=r"belongs to cat, who alone can change it\. \[not_yours\]"):
+            dan.predict(one["id"], api_name=act)
+    assert cat.predict(one["id"], api_name="/restore") == {"kind": "pictures", "name": first["name"]}
+    assert cat.predict("cats", {first["id"]: "a cat"}, api_name="/captions") == {"changed": 1}
+    assert cat.predict(api_name="/drafts")["drafts"][0]["images"] == 1
 
 
 def test_a_draft_of_before_there_were_logins_is_the_first_ones_who_knows_it(shared: Process, tmp_path: Path) -> None:
-    ann, bob = client(shared, "ann", "pear"), client(shared, "bob", "plum")
-    assert len(upload(ann, "before", noise(tmp_path, 1))["images"]) == 2
-    (listed,) = ann.predict(api_name="/drafts")["drafts"]
+    eve, fay = client(shared, "eve"), client(shared, "fay")
+    assert len(upload(eve, "before", noise(tmp_path, 1))["images"]) == 2
+    (listed,) = eve.predict(api_name="/drafts")["drafts"]
     assert (listed["draft"], listed["images"]) == ("before", 2)
-    assert len(upload(bob, "before", noise(tmp_path, 2))["images"]) == 1
-    assert ann.predict("before", api_name="/remove") == {"removed": 2}
-    assert [item["owner"] for item in ann.predict(api_name="/trash")["items"]] == ["ann"]
+    assert len(upload(fay, "before", noise(tmp_path, 2))["images"]) == 1
+    assert eve.predict("before", api_name="/remove") == {"removed": 2}
+    assert [item["owner"] for item in eve.predict(api_name="/trash")["items"]] == ["eve"]
