@@ -1,13 +1,18 @@
-"""Who is asking, and what a page's script says: both come from outside and are read with care."""
+"""Who is asking, and what a page's script says: both come from outside and are read with care.
+
+A page's `events.py` holds all that its scripts may say: a `PageEvent` for each name that they trigger.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import gradio as gr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.jobs.permissions import Actor
 from app.studio.accounts.people import key_of_login
@@ -15,6 +20,59 @@ from app.ui.middleware.visitor import VISITOR
 from app.ui.web.gradio_internals import event_data, page_session
 
 MOST_TEXT = 10_000
+"""Letters of anything that a page says, more than an honest page has."""
+LONGEST_ID = 100
+MOST_WHOLE = 2**53
+"""The largest whole number up to which a browser counts one by one."""
+
+log = logging.getLogger(__name__)
+
+
+class PageEvent(BaseModel):
+    """Something that a page's script says. With a field that is missing, wrong or unknown it is none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_max_length=MOST_TEXT)
+
+
+def cut(length: int) -> BeforeValidator:
+    """For what people type, where a page sets no limit: what is longer is cut rather than refused."""
+    return BeforeValidator(lambda value: value[:length] if isinstance(value, str) else value)
+
+
+Typed = Annotated[str, cut(MOST_TEXT)]
+Id = Annotated[str, cut(LONGEST_ID)]
+Whole = Annotated[int, Field(ge=-MOST_WHOLE, le=MOST_WHOLE)]
+AnyEvent = TypeVar("AnyEvent", bound=PageEvent)
+
+
+def wire(
+    part: gr.HTML,
+    events: Mapping[str, type[PageEvent]],
+    page: object,
+    inputs: list[gr.Textbox] | None,
+    outputs: list[Any],
+    **how: Any,
+) -> None:
+    """Let `page.on_NAME(event, request, *inputs)` answer each event of that name which a script of `part` triggers."""
+    for name, kind in events.items():
+        getattr(part, name)(_answering(getattr(page, f"on_{name}"), name, kind), inputs, outputs, **how)
+
+
+def read_event(name: str, kind: type[AnyEvent], data: Any) -> AnyEvent | None:
+    """What a script has said; None, and a line in the log, where that is no such event."""
+    try:
+        return kind.model_validate_json(json.dumps(data))  # a tuple is a list there, and no half of a letter passes
+    except (ValueError, RecursionError) as error:
+        log.warning("A page sent no %s event as it should be, which was passed over: %.300r", name, str(error))
+        return None
+
+
+def _answering(answer: Callable[..., Any], name: str, kind: type[PageEvent]) -> Callable[..., Any]:
+    def listener(request: gr.Request, data: gr.EventData, *inputs: str) -> Any:
+        event = read_event(name, kind, data._data)
+        return gr.skip() if event is None else answer(event, request, *inputs)
+
+    return listener
 
 
 def key_of(request: gr.Request) -> str:

@@ -36,7 +36,9 @@ const next = () => {
     mine = (flying = ++count);
   then = after || null;
   sent = texts();
-  trigger(what === 'draw' ? 'asked' : 'typed', {what, about: +about || 0, count: mine, ...typed()});
+  const said = {count: mine, ...typed()};
+  if (what === 'draw') trigger('form_submitted', said);
+  else trigger('form_edited', {what, place: +about || 0, ...said});
   setTimeout(() => {
     if (flying !== mine) return;
     flying = 0;

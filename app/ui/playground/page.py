@@ -21,22 +21,19 @@ from app.studio.styles.entry import StyleEntry
 from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.errors import reason
-from app.ui.components.events import actor_of, digest, flag, given_back, items, key_of, number, said
+from app.ui.components.events import LONGEST_ID, actor_of, digest, given_back, key_of, wire
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell
 from app.ui.playground import results_view
 from app.ui.playground import text as words
+from app.ui.playground.events import DRAWING, EDITING, GENERATIONS, FormEdited, FormSubmitted, GenerationAction
 from app.ui.playground.form_view import Sheet, read_form
 from app.ui.runs.run import tail
 from app.ui.web.templates import macro, render
-from trainers.composition.ways import SUM
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5
 """Seconds between two looks: while something waits or is drawn, and else."""
-SWITCHES = ("each", "compare")
-TEXTS = ("prompt", "negative", "seed", "steps", "guidance", "size", "sampler", "base", "compose")
-LONGEST_ID = 100
 Shown = dict[Any, Any]
 
 
@@ -48,10 +45,11 @@ def build(services: Services, demo: gr.Blocks) -> None:
     opening = demo.load(page.open, None, page.form, **AT_ONCE)
     opening.then(page.tick, state, page.drawn, **AT_ONCE)
     page.timer.tick(page.tick, state, page.drawn, **AT_ONCE)
-    page.form.typed(page.typed, None, page.form, **EACH)
-    page.form.asked(page.draw, state, [page.form, page.chosen, *page.drawn], **EACH)
+    everything = [page.form, page.chosen, *page.drawn]
+    wire(page.form, EDITING, page, None, [page.form], **EACH)
+    wire(page.form, DRAWING, page, state, everything, **EACH)
     for part in (page.going, page.picture, page.strip):
-        part.asked(page.asked, state, [page.form, page.chosen, *page.drawn], **EACH)
+        wire(part, GENERATIONS, page, state, everything, **EACH)
 
 
 @dataclass(frozen=True)
@@ -105,23 +103,22 @@ class Playground:
         notice = words.NOTICES.get(form.notice, form.notice)
         return self._fields(form, Show(fresh="all", problems=False, said=notice))
 
-    def typed(self, request: gr.Request, event: gr.EventData) -> str:
+    def on_form_edited(self, event: FormEdited, request: gr.Request) -> Shown:
         """Keep what is typed, and do what a button of the fields wants."""
-        key, form, fresh = key_of(request), _form(event), ""
-        what, about = said(event, "what"), number(event, "about")
-        if what == "add":
+        form, fresh = event.form(), ""
+        if event.what == "add":
             form = self._with_one_more(form)
-        elif what == "take-out":
-            kept = tuple(style for place, style in enumerate(form.styles) if place != about)
+        elif event.what == "take-out":
+            kept = tuple(style for place, style in enumerate(form.styles) if place != event.place)
             form, fresh = form.with_(styles=kept), "styles"
-        elif what == "restyle":
+        elif event.what == "restyle":
             form, fresh = self._with_its_prompt(form)
-        self.forms.keep(key, form)
-        return self._fields(form, Show(number(event, "count"), fresh, problems=False))
+        self.forms.keep(key_of(request), form)
+        return {self.form: self._fields(form, Show(event.count, fresh, problems=False))}
 
-    def draw(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_form_submitted(self, event: FormSubmitted, request: gr.Request, chosen: str, seen: str) -> Shown:
         """Put what stands in the fields in line; where it cannot be drawn, say so under the field."""
-        key, form, count = key_of(request), _form(event), number(event, "count")
+        key, form, count = key_of(request), event.form(), event.count
         asked, problems = form.parse()
         try:
             self.forms.keep(key, form)
@@ -169,9 +166,9 @@ class Playground:
             shown[self.timer] = gr.Timer(pace)
         return shown | {self.seen: json.dumps(now)}
 
-    def asked(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
-        """Do what a button at a drawing wants."""
-        what, about = said(event, "what"), said(event, "about")[:LONGEST_ID]
+    def on_asked(self, event: GenerationAction, request: gr.Request, chosen: str, seen: str) -> Shown:
+        """Do what a button at a generation wants."""
+        what, about = event.what, event.about
         key, shown = key_of(request), {self.notice: ""}
         try:
             if what == "show":
@@ -258,18 +255,6 @@ class Playground:
         for generation in self.services.generations.history(key):
             if not generation.ended:
                 self.services.generations.remove(generation.id, key)
-
-
-def _form(event: gr.EventData) -> GenerateForm:
-    """What stands in the fields; it comes from the browser and may be anything."""
-    styles = tuple(
-        (str(one.get("id", ""))[:LONGEST_ID], str(one.get("strength", ""))[:LONGEST_ID])
-        for one in items(event, "styles")[:MOST_STYLES]
-    )
-    switches = {name: flag(event, name) for name in SWITCHES}
-    texts = {name: said(event, name) for name in TEXTS}
-    texts["compose"] = texts["compose"] or SUM  # where there are not several styles, the page does not ask
-    return GenerateForm(**texts, **switches, styles=styles)
 
 
 def _strip(found: Sequence[Generation], one: Generation | None, service: Generations) -> str:

@@ -1,0 +1,69 @@
+"""What the scripts of the Playground may say."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.studio.generation.form import MOST_STYLES, GenerateForm
+from app.ui.components.events import Id, PageEvent, Typed, Whole
+from trainers.composition.ways import SUM
+
+
+class ChosenStyle(PageEvent):
+    """A style in the fields, and its strength as it was typed."""
+
+    id: Id
+    strength: Id
+
+
+class Fields(PageEvent):
+    """What stands in the fields."""
+
+    count: Whole
+    """Of the page's request, by which it knows the answer."""
+    prompt: Typed
+    negative: Typed
+    seed: Typed
+    steps: Typed
+    guidance: Typed
+    size: Typed
+    sampler: Typed
+    base: Typed
+    compose: Typed
+    """Empty where there are not several styles: then the page does not ask."""
+    each: bool
+    compare: bool
+    styles: tuple[ChosenStyle, ...] = Field(max_length=100)
+
+    def form(self) -> GenerateForm:
+        """The same as it is kept and parsed."""
+        texts = self.model_dump(exclude={"count", "what", "place", "compose", "styles"})
+        styles = tuple((style.id, style.strength) for style in self.styles[:MOST_STYLES])
+        return GenerateForm(**texts, compose=self.compose or SUM, styles=styles)
+
+
+class FormEdited(Fields):
+    """Something was typed, chosen or pressed in the form."""
+
+    what: Literal["keep", "restyle", "add", "take-out"]
+    place: Whole
+    """Of the style that is taken out, the first being 0."""
+
+
+class FormSubmitted(Fields):
+    """Something is to be drawn."""
+
+
+class GenerationAction(PageEvent):
+    """A button at a generation was pressed."""
+
+    what: Literal["show", "use", "again", "dismiss", "cancel", "cancel-all", "hurry"]
+    about: Id = ""
+    seen: Whole = 0
+
+
+EDITING = {"form_edited": FormEdited}
+DRAWING = {"form_submitted": FormSubmitted}
+GENERATIONS = {"asked": GenerationAction}
