@@ -27,6 +27,7 @@ from app.studio.runs.start import start_run, with_orders
 from app.studio.services import Services, open_services
 from app.ui.api import Api
 from app.ui.runs.actions import perform
+from app.ui.runs.events import RunAction
 from tests.app.command import call
 from tests.app.files import write_pictures
 from tests.app.ui.ended_runs import write_run
@@ -62,8 +63,8 @@ class Skins:
             return re.sub(r" \[\w+\]$", "", str(error.message))
         return ""
 
-    def page(self, what: str, run: str) -> str:
-        notice = perform(self.services.queue, gr.EventData(None, {"what": what, "run": run}), MACHINE_OWNER).notice
+    def page(self, what: Any, run: str) -> str:
+        notice = perform(self.services.queue, RunAction(what=what, about=run), MACHINE_OWNER).notice
         return html.unescape(re.sub(r"<[^>]+>", "", notice)) if "problem" in notice else ""
 
     def service(self, do: Callable[..., Any], *given: Any, **named: Any) -> str:

@@ -1,10 +1,11 @@
-// Buttons of ours that ask the server for something, and links between the steps.
+// Buttons of ours that ask the server for something.
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-do]');
-  if (button)
-    trigger('asked', {
-      what: button.dataset.do,
-      about: button.dataset.about || '',
-      seen: +document.body.dataset.revision || 0,
-    });
+  if (!button) return;
+  const {revision} = document.body.dataset; // of the pictures, where there are any
+  trigger('asked', {
+    what: button.dataset.do,
+    about: button.dataset.about || '',
+    ...(revision && {seen: +revision}),
+  });
 });

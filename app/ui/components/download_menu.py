@@ -5,16 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
-
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, HUGE, StyleLibrary
 from app.ui.components import text as words
-from app.ui.components.events import number, said
+from app.ui.components.events import PageEvent, Whole
 from app.ui.web.gradio_internals import file_address
 from app.units import readable_size
 from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
+
+
+class StyleFileWanted(PageEvent):
+    """A file of a style is to be saved."""
+
+    file: str
+    """As its `Offer` says it."""
+    at: Whole = 0
+    """When, in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,11 @@ def who_reads(item: StyleEntry) -> str:
     return words.FOR_TOOLS.format(", ".join(item.programs)) if item.programs else words.FOR_NOBODY
 
 
-def make_download(library: StyleLibrary, event: gr.EventData) -> dict[str, Any]:
+def make_download(library: StyleLibrary, event: StyleFileWanted) -> dict[str, Any]:
     """Make the file that was chosen in such a menu; what the page's part for files is given. VelaturaError, OSError."""
-    format, _, identifier = said(event, "what").partition(" ")
+    format, _, identifier = event.file.partition(" ")
     item = library.entry(identifier)
     if item is None:
         raise VelaturaError(GONE)
     place = library.download(item, format)
-    return {"address": file_address(place), "name": place.name, "nonce": number(event, "at")}
+    return {"address": file_address(place), "name": place.name, "nonce": event.at}

@@ -69,7 +69,7 @@ def read_event(name: str, kind: type[AnyEvent], data: Any) -> AnyEvent | None:
 
 def _answering(answer: Callable[..., Any], name: str, kind: type[PageEvent]) -> Callable[..., Any]:
     def listener(request: gr.Request, data: gr.EventData, *inputs: str) -> Any:
-        event = read_event(name, kind, data._data)
+        event = read_event(name, kind, event_data(data))
         return gr.skip() if event is None else answer(event, request, *inputs)
 
     return listener

@@ -6,5 +6,5 @@ element.addEventListener('click', event => {
   setTimeout(() => {
     button.disabled = false;
   }, 1500);
-  trigger('fetched', {what: button.dataset.fetch});
+  trigger('fetched', {file: button.dataset.fetch});
 });

@@ -1,6 +1,6 @@
 // What can be done with a run or a style, in a list and on its own page: menus, questions, pages of the list.
 const ask = (button, more = {}) => {
-  const asked = {what: button.dataset.do, run: button.dataset.about || '', ...more};
+  const asked = {what: button.dataset.do, about: button.dataset.about || '', ...more};
   trigger('asked', asked);
   element.dispatchEvent(new CustomEvent('velatura:asked', {detail: asked}));
 };
@@ -56,7 +56,7 @@ element.addEventListener('click', event => {
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-fetch]'),
     menu = button?.closest('.more');
-  if (button) trigger('fetched', {what: button.dataset.fetch, at: Date.now()});
+  if (button) trigger('fetched', {file: button.dataset.fetch, at: Date.now()});
   if (menu) {
     menu.open = false;
     menu.querySelector('summary').focus();

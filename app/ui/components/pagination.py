@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from app.ui.components.events import given_back
+from pydantic import Field
+
+from app.ui.components.events import MOST_WHOLE, PageEvent
 
 
-def choice_of(chosen: str) -> dict[str, Any]:
-    """What was chosen in the filter of a list; it comes from the browser and may be anything."""
-    given = given_back(chosen)
-    page = given.get("page", 1)
-    return {
-        "search": str(given.get("search", "")),
-        "show": str(given.get("show", "all")),
-        "page": page if isinstance(page, int) and page > 0 else 1,
-    }
+class ListChoice(PageEvent):
+    """What of a list is to be shown. An event says what is to change of it."""
+
+    search: str = Field("", max_length=80)
+    show: Literal["all", "running", "waiting", "ended", "mine"] = "all"
+    page: int = Field(1, ge=1, le=MOST_WHOLE)
+
+    @classmethod
+    def read(cls, kept: str) -> ListChoice:
+        """What a page was told to keep and gives back; everything where that is nothing of the kind."""
+        try:
+            return cls.model_validate_json(kept)
+        except ValueError:
+            return cls()
+
+    def changed(self, event: ListChoice) -> ListChoice:
+        """The same with what an event says."""
+        return self.model_copy(update=event.model_dump(exclude_unset=True))
+
+    def finds(self, text: str) -> bool:
+        """Whether what is searched for stands in a text."""
+        return self.search.strip().casefold() in text.casefold()
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,6 @@ class GenerationAction(PageEvent):
 
     what: Literal["show", "use", "again", "dismiss", "cancel", "cancel-all", "hurry"]
     about: Id = ""
-    seen: Whole = 0
 
 
 EDITING = {"form_edited": FormEdited}

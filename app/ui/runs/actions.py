@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
-
-import gradio as gr
 
 from app.jobs import actions
 from app.jobs.permissions import Actor, NotOwnerError
@@ -20,8 +19,8 @@ from app.studio.runs import failures
 from app.studio.runs.failures import HALF, LOW
 from app.ui.components.controls import Button, Control, Link, banner
 from app.ui.components.errors import in_a_banner
-from app.ui.components.events import said
 from app.ui.runs import text as words
+from app.ui.runs.events import RunAction
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
@@ -32,6 +31,21 @@ RESTARTS = ("retry", HALF, LOW)
 """What begins a run anew."""
 REPAIR = "repair-queue"
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
+LABELS: Mapping[str, str] = {
+    "up": words.UP,
+    "down": words.DOWN,
+    "stop": words.STOP,
+    "pause": words.PAUSE,
+    "cancel": words.CANCEL,
+    "resume": words.GO_ON,
+    "longer": words.LONGER,
+    "retry": words.ANEW,
+    HALF: words.AGAIN_HALF,
+    LOW: words.AGAIN_LOW,
+    "clone": words.CLONE,
+    "delete": words.DELETE,
+}
+"""What is asked for with a run, and what that is mostly called."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +71,32 @@ def find_controls(view: View, actor: Actor, first: str = "quiet") -> list[Contro
     return found
 
 
-def perform(queue: Queue, event: gr.EventData, actor: Actor) -> Answer:
+def perform(queue: Queue, event: RunAction, actor: Actor) -> Answer:
     """Do what a button asks for; a refusal is an answer, too."""
-    what, name = said(event, "what"), said(event, "run")
     try:
-        return _perform(queue, what, name, event, actor)
+        return _perform(queue, event, actor)
     except (OSError, VelaturaError) as error:
         return Answer(in_a_banner(error))
 
 
-def _perform(queue: Queue, what: str, name: str, event: gr.EventData, actor: Actor) -> Answer:
+def _perform(queue: Queue, event: RunAction, actor: Actor) -> Answer:
+    what, name = event.what, event.about
     if what == REPAIR:
         return _repair(queue, actor)
+    if what == UNDO:
+        return Answer(undo(queue, name, actor))
     store, number = queue.store, queue.number(name, actor=actor)
     if what in ENDS:
         actions.stop(store, number, ENDS[what], actor=actor)
     elif what in ("up", "down"):
         actions.move(store, number, what, actor=actor)
     elif what == "place":  # that of another run, which may have begun in this moment
-        over = queue.run(said(event, "over"))
+        over = queue.run(event.over)
         actions.move(store, number, max(1, over.place if over is not None else 1), actor=actor)
     elif what == "resume":
         actions.resume(store, number, actor=actor)
     elif what == "longer":
-        steps, done = _whole(words.STEPS, said(event, "steps")), queue.watcher.view(number).summary.step
+        steps, done = _whole(words.STEPS, event.steps), queue.watcher.view(number).summary.step
         if steps <= done:
             raise VelaturaError(words.MORE_STEPS.format(done))
         actions.resume(store, number, steps, actor=actor)
@@ -150,31 +166,16 @@ def _wanted(view: View, actor: Actor) -> list[str]:
 
 
 def _label(view: View, what: str) -> str:
-    labels = {
-        "up": words.UP,
-        "down": words.DOWN,
-        "stop": words.STOP,
-        "pause": words.PAUSE,
-        "resume": words.GO_ON,
-        "longer": words.LONGER,
-        "retry": words.AGAIN if view.state == State.FAILED else words.ANEW,
-        HALF: words.AGAIN_HALF,
-        LOW: words.AGAIN_LOW,
-        "clone": words.CLONE,
-        "delete": words.DELETE,
-    }
-    if what == "cancel":
-        training = view.state in (State.TRAINING, State.SAMPLING)
-        return (
-            words.WITHOUT_SAVING
-            if training
-            else words.AT_ONCE
-            if view.state in (State.STOPPING, State.HANGING)
-            else words.CANCEL
-        )
-    if what == "resume" and view.state in (State.INTERRUPTED, State.CANCELLED) and view.summary.saved:
-        return f"{words.GO_ON} from {view.summary.saved}"
-    return labels[what]
+    match what:
+        case "cancel" if view.state in (State.TRAINING, State.SAMPLING):
+            return words.WITHOUT_SAVING
+        case "cancel" if view.state in (State.STOPPING, State.HANGING):
+            return words.AT_ONCE
+        case "retry" if view.state == State.FAILED:
+            return words.AGAIN
+        case "resume" if view.state in (State.INTERRUPTED, State.CANCELLED) and view.summary.saved:
+            return f"{words.GO_ON} from {view.summary.saved}"
+    return LABELS[what]
 
 
 def _whole(field: str, typed: str) -> int:

@@ -13,13 +13,14 @@ from app.studio.runs.samples import find_samples
 from app.studio.services import Services
 from app.studio.settings.differences import read_settings
 from app.ui.components.controls import banner
-from app.ui.components.download_menu import make_download
-from app.ui.components.events import digest
+from app.ui.components.download_menu import StyleFileWanted, make_download
+from app.ui.components.events import digest, wire
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.runs import compare_text as words
 from app.ui.runs import text
 from app.ui.runs.compare_view import FEWEST, MOST, Side, read_comparison
+from app.ui.runs.events import STYLE_FILES
 from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
@@ -37,7 +38,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     opening = demo.load(page.open, None, [page.ids, page.timer], **AT_ONCE)
     opening.then(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
-    page.sheet.fetched(page.fetched, None, [page.files, page.notice], **EACH)
+    wire(page.sheet, STYLE_FILES, page, None, [page.files, page.notice], **EACH)
 
 
 class ComparisonPage:
@@ -70,7 +71,7 @@ class ComparisonPage:
         goes_on = any(view.state not in ENDED for view in views.values())
         return {self.sheet: value, self.seen: now, self.timer: gr.Timer(SOON, active=goes_on)}
 
-    def fetched(self, event: gr.EventData) -> Shown:
+    def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
         """Make the file that a menu offers, and let the browser save it."""
         try:
             return {self.files: make_download(self.library, event), self.notice: ""}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,15 +21,16 @@ from app.studio.runs import samples
 from app.studio.services import Services
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control
-from app.ui.components.events import actor_of, number, said
+from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
-from app.ui.components.pagination import choice_of, pages
+from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.runs import compare_text as comparing
 from app.ui.runs import run_view
 from app.ui.runs import text as words
-from app.ui.runs.actions import REPAIR, RESTARTS, find_controls, perform, undo
+from app.ui.runs.actions import REPAIR, RESTARTS, find_controls, perform
 from app.ui.runs.compare_view import FEWEST, MOST
+from app.ui.runs.events import ACTIONS, FILTER, RunAction
 from app.ui.trash.page import trash_link
 from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
@@ -48,10 +48,10 @@ def build(services: Services, demo: gr.Blocks) -> None:
     state = [page.chosen_state, page.seen]
     demo.load(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
-    page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **EACH)
-    page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **EACH)
-    page.list.asked(page.asked, state, page.everything, **EACH)
-    page.notice.asked(page.undone, state, page.everything, **EACH)
+    for part in (page.filter, page.list):
+        wire(part, FILTER, page, state, [page.chosen_state, *page.everything], **EACH)
+    for part in (page.notice, page.list):
+        wire(part, ACTIONS, page, state, page.everything, **EACH)
 
 
 class RunsPage:
@@ -79,37 +79,27 @@ class RunsPage:
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         found, actor = self.queue.look(), actor_of(request)
-        value = self._listing(found, choice_of(chosen), actor)
+        value = self._listing(found, ListChoice.read(chosen), actor)
         busy = any(view.state not in ENDED for view in found.views)
         digest = sha256(f"{value}{busy}".encode()).hexdigest()[:16]
         if digest == seen:
             return {self.seen: gr.skip()}
         return {self.list: value, self.seen: digest, self.timer: gr.Timer(SOON if busy else LATER)}
 
-    def choose(self, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
-        """Show what is searched for."""
-        chosen = json.dumps({"search": said(event, "search")[:80], "show": said(event, "show"), "page": 1})
-        return {self.chosen_state: chosen} | self.tick(chosen, seen, request)
+    def on_chosen(self, event: ListChoice, request: gr.Request, chosen: str, seen: str) -> Shown:
+        """Show what is searched for, or another page of the list."""
+        now = ListChoice.read(chosen).changed(event).model_dump_json()
+        return {self.chosen_state: now} | self.tick(now, seen, request)
 
-    def turn(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
-        """Show another page of the list."""
-        turned = json.dumps({**choice_of(chosen), "page": max(1, number(event, "page"))})
-        return {self.chosen_state: turned} | self.tick(turned, seen, request)
-
-    def asked(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_asked(self, event: RunAction, request: gr.Request, chosen: str, seen: str) -> Shown:
         """Do what a button wants, and show what has become of it."""
         answer = perform(self.queue, event, actor_of(request))
         return {self.notice: answer.notice} | self.tick(chosen, seen, request)
 
-    def undone(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
-        """Take back what was just done."""
-        notice = undo(self.queue, said(event, "about"), actor_of(request))
-        return {self.notice: notice} | self.tick(chosen, seen, request)
-
     # ---------------------------------------------------------------- within
-    def _listing(self, found: Seen, choice: dict[str, Any], actor: Actor) -> Markup:
+    def _listing(self, found: Seen, choice: ListChoice, actor: Actor) -> Markup:
         fitting = [view for view in found.runs if _fits(view, choice, actor)]
-        page = min(choice["page"], max(1, -(-len(fitting) // A_PAGE)))
+        page = min(choice.page, max(1, -(-len(fitting) // A_PAGE)))
         problem, repair = _problem(found.problem, actor)
         return render(
             "runs/list.html",
@@ -186,10 +176,7 @@ def _problem(problem: VelaturaError | None, actor: Actor) -> tuple[str, tuple[Co
     return words.QUEUE_DAMAGED, (Button(words.REPAIR, REPAIR),)
 
 
-def _fits(view: View, choice: dict[str, Any], actor: Actor) -> bool:
+def _fits(view: View, choice: ListChoice, actor: Actor) -> bool:
     groups = {"waiting": view.state == State.QUEUED, "ended": view.state in ENDED, "mine": view.job.owner == actor.name}
     groups["running"] = not groups["waiting"] and not groups["ended"]
-    needle = choice["search"].strip().casefold()
-    if not groups.get(choice["show"], True):
-        return False
-    return not needle or needle in f"{view.job.name} {run_view.kind(view, actor)}".casefold()
+    return groups.get(choice.show, True) and choice.finds(f"{view.job.name} {run_view.kind(view, actor)}")

@@ -2,7 +2,7 @@
 // somebody has scrolled up.
 const EVERY = 2000;
 const folds = [...element.querySelectorAll('details')];
-const read = fold => trigger('unfolded', {fold: fold.dataset.fold});
+const read = fold => trigger('fold_opened', {fold: fold.dataset.fold});
 for (const fold of folds) fold.addEventListener('toggle', () => fold.open && read(fold));
 setInterval(() => {
   const log = folds[0];

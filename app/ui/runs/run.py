@@ -17,13 +17,14 @@ from app.studio.runs import samples
 from app.studio.services import Services
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.controls import banner
-from app.ui.components.events import actor_of, digest, given_back, number, said
+from app.ui.components.events import actor_of, digest, given_back, wire
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, build_shell, island
 from app.ui.runs import run_view, samples_view, slider
 from app.ui.runs import text as words
-from app.ui.runs.actions import RESTARTS, perform, undo
+from app.ui.runs.actions import RESTARTS, perform
 from app.ui.runs.curve import draw_losses
+from app.ui.runs.events import ACTIONS, FILES, FOLDS, SLIDER, FileWanted, FoldOpened, PictureWanted, RunAction
 from app.ui.runs.head_view import read_head
 from app.ui.runs.ranks_view import read_rank_map
 from app.ui.web.gradio_internals import file_address
@@ -45,12 +46,12 @@ def build(services: Services, demo: gr.Blocks) -> None:
     opening = demo.load(page.open, None, [page.name, page.timer], **AT_ONCE)
     opening.then(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
-    page.head.asked(page.asked, state, page.everything, **EACH)
-    page.notice.asked(page.undone, state, page.everything, **EACH)
-    page.folds.unfolded(page.unfolded, page.name, page.folds, **EACH)
-    page.compare.wanted(page.wanted, page.name, page.compare, **EACH)
+    for part in (page.head, page.notice):
+        wire(part, ACTIONS, page, state, page.everything, **EACH)
+    wire(page.folds, FOLDS, page, [page.name], [page.folds], **EACH)
+    wire(page.compare, SLIDER, page, [page.name], [page.compare], **EACH)
     for part in (page.head, page.curve):
-        part.fetched(page.fetched, page.name, [page.files, page.notice], **EACH_IN_TURN)
+        wire(part, FILES, page, [page.name], [page.files, page.notice], **EACH_IN_TURN)
 
 
 class RunPage:
@@ -96,40 +97,35 @@ class RunPage:
             shown[self.timer] = gr.Timer(pace or LATER, active=bool(pace))
         return shown | {self.seen: json.dumps(now)}
 
-    def asked(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_asked(self, event: RunAction, request: gr.Request, name: str, seen: str) -> Shown:
         """Do what a button wants, and show what has become of it; the timer goes on in any case."""
         answer = perform(self.queue, event, actor_of(request))
         shown = self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
         return {self.notice: answer.notice} | shown
 
-    def undone(self, name: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
-        """Take back what was just done."""
-        notice = undo(self.queue, said(event, "about"), actor_of(request))
-        return {self.notice: notice} | self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
-
-    def unfolded(self, name: str, event: gr.EventData) -> Any:
+    def on_fold_opened(self, event: FoldOpened, request: gr.Request, name: str) -> Any:
         """What stands in the fold that was opened: the log's end, the settings, or what the process said."""
-        view, fold = self.queue.run(name), said(event, "fold")
-        files = {"log": "log.txt", "settings": "config.toml", "details": "process.log"}
-        if view is None or fold not in files:
+        view = self.queue.run(name)
+        if view is None:
             return gr.skip()
-        return {"fold": fold, "text": tail(view.job.folder / files[fold]) or words.NOTHING_YET}
+        files = {"log": "log.txt", "settings": "config.toml", "details": "process.log"}
+        return {"fold": event.fold, "text": tail(view.job.folder / files[event.fold]) or words.NOTHING_YET}
 
-    def wanted(self, name: str, event: gr.EventData) -> Any:
+    def on_picture_wanted(self, event: PictureWanted, request: gr.Request, name: str) -> Any:
         """What other runs have drawn of the words that are under the slider."""
         view = self.queue.run(name)
         if view is None:
             return gr.skip()
-        found = slider.answer(self.queue, view, number(event, "row"), said(event, "run"))
-        return json.dumps(found | {"at": number(event, "at")})
+        found = slider.answer(self.queue, view, event.row, event.run)
+        return json.dumps(found | {"at": event.at})
 
-    def fetched(self, name: str, event: gr.EventData) -> Shown:
+    def on_fetched(self, event: FileWanted, request: gr.Request, name: str) -> Shown:
         """Make the file that a button offers, and let the browser save it."""
-        view, what = self.queue.run(name), said(event, "what")
+        view = self.queue.run(name)
         if view is None:
             return {self.notice: banner(words.NO_SUCH_RUN[0], kind="problem")}
         try:
-            place = self._file(view, what)
+            place = self._file(view, event.file)
         except (OSError, VelaturaError) as error:
             return {self.notice: banner(words.NO_FILE.format(error), kind="problem")}
         return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}

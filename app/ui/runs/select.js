@@ -30,7 +30,7 @@ bar.querySelector('.quiet').addEventListener('click', () => {
   first?.focus();
 });
 element.addEventListener('velatura:asked', event => {
-  if (event.detail.what === 'delete' && ticked.delete(event.detail.run)) tell();
+  if (event.detail.what === 'delete' && ticked.delete(event.detail.about)) tell();
 });
 watch('value', () => setTimeout(tell));
 tell();

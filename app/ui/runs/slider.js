@@ -36,7 +36,7 @@ const draw = (said = '') => {
   hint.textContent = said || `${row.words} · ${right.title}`;
   run.closest('.field').hidden = which.value !== ANOTHER || !run.options.length;
 };
-const want = name => trigger('wanted', {row: at, run: (asked = name), at: Date.now()});
+const want = name => trigger('picture_wanted', {row: at, run: (asked = name), at: Date.now()});
 which.addEventListener('change', () => {
   other = null;
   run.replaceChildren();

@@ -44,7 +44,7 @@ const work = async () => {
       }
       if (sent.length)
         tell(fill(words.looking, {name: sent.length > 1 ? fill(words.several, {n: sent.length}) : first}));
-      if (sent.length) await look('brought', sent);
+      if (sent.length) await look('files_uploaded', sent);
       done += sent.length;
     }
     tell(stopped ? words.stopped : '');

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, no_safetensors, too_large
 from app.ui.components import text as shared
 from app.ui.components.controls import Link, banner
-from app.ui.components.download_menu import make_download
-from app.ui.components.events import actor_of, items, number, said, sender_of
+from app.ui.components.download_menu import StyleFileWanted, make_download
+from app.ui.components.events import actor_of, sender_of, wire
 from app.ui.components.live import patched
-from app.ui.components.pagination import choice_of, pages
+from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
 from app.ui.runs.actions import undo, undoable
 from app.ui.styles import text as words
+from app.ui.styles.events import ACTIONS, FILES, FILTER, UPLOADS, FilesUploaded, StyleAction, UploadedFile
 from app.ui.styles.view import read_card
 from app.ui.trash.page import trash_link
 from app.ui.web.templates import macro, render
@@ -45,12 +45,12 @@ def build(services: Services, demo: gr.Blocks) -> None:
     state = [page.chosen_state, page.seen]
     demo.load(page.tick, state, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
-    page.filter.chosen(page.choose, page.seen, [page.chosen_state, *page.everything], **EACH)
-    page.list.chosen(page.turn, state, [page.chosen_state, *page.everything], **EACH)
-    page.list.asked(page.asked, state, page.everything, **EACH_IN_TURN)
-    page.notice.asked(page.undone, state, page.everything, **EACH_IN_TURN)
-    page.list.fetched(page.fetched, None, [page.files, page.notice], **EACH_IN_TURN)
-    page.intake.brought(page.brought, state, [page.intake, *page.everything], **EACH_IN_TURN, concurrency_limit=2)
+    for part in (page.filter, page.list):
+        wire(part, FILTER, page, state, [page.chosen_state, *page.everything], **EACH)
+    for part in (page.notice, page.list):
+        wire(part, ACTIONS, page, state, page.everything, **EACH_IN_TURN)
+    wire(page.list, FILES, page, None, [page.files, page.notice], **EACH_IN_TURN)
+    wire(page.intake, UPLOADS, page, state, [page.intake, *page.everything], **EACH_IN_TURN, concurrency_limit=2)
 
 
 class StylesPage:
@@ -84,54 +84,43 @@ class StylesPage:
         views = {view.job.name: view for view in self.services.queue.runs()}
         busy = [view for view in views.values() if view.state not in ENDED]
         actor = actor_of(request)
-        value = self._listing(self.library.entries(), views, busy, choice_of(chosen), actor)
+        value = self._listing(self.library.entries(), views, busy, ListChoice.read(chosen), actor)
         digest = sha256(f"{value}{bool(busy)}".encode()).hexdigest()[:16]
         if digest == seen:
             return {self.seen: gr.skip()}
         return {self.list: value, self.seen: digest, self.timer: gr.Timer(SOON if busy else LATER)}
 
-    def choose(self, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
-        """Show what is searched for."""
-        chosen = json.dumps({"search": said(event, "search")[:80], "page": 1})
-        return {self.chosen_state: chosen} | self.tick(chosen, seen, request)
+    def on_chosen(self, event: ListChoice, request: gr.Request, chosen: str, seen: str) -> Shown:
+        """Show what is searched for, or another page of the list."""
+        now = ListChoice.read(chosen).changed(event).model_dump_json()
+        return {self.chosen_state: now} | self.tick(now, seen, request)
 
-    def turn(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
-        """Show another page of the list."""
-        turned = json.dumps({**choice_of(chosen), "page": max(1, number(event, "page"))})
-        return {self.chosen_state: turned} | self.tick(turned, seen, request)
-
-    def asked(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
-        """Rename or delete a style, and show what has become of it."""
+    def on_asked(self, event: StyleAction, request: gr.Request, chosen: str, seen: str) -> Shown:
+        """Rename or delete a style, or take it back, and show what has become of it."""
         try:
-            item = self._item(said(event, "run"))
-            notice = self._do(said(event, "what"), item, event, actor_of(request))
+            notice = self._do(event, actor_of(request))
         except (OSError, VelaturaError) as error:
             notice = _problem(error)
         return {self.notice: notice} | self.tick(chosen, seen, request)
 
-    def undone(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
-        """Take back what was just done."""
-        notice = undo(self.services.queue, said(event, "about"), actor_of(request))
-        return {self.notice: notice} | self.tick(chosen, seen, request)
-
-    def fetched(self, event: gr.EventData) -> Shown:
+    def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
         """Make the file that a button offers, and let the browser save it."""
         try:
             return {self.files: make_download(self.library, event)}
         except (OSError, VelaturaError) as error:
             return {self.notice: _problem(error)}
 
-    def brought(self, chosen: str, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_files_uploaded(self, event: FilesUploaded, request: gr.Request, chosen: str, seen: str) -> Shown:
         """Take in files that have been uploaded; each is taken or refused for itself."""
         folder = sender_folder(self.services.uploads, sender_of(request.username, request.cookies))
         taken, refused = [], []
-        for file in items(event, "files"):
+        for file in event.files:
             try:
                 taken.append(self._take_in(file, folder, request.username or ""))
             except (OSError, VelaturaError) as error:
                 refused.append(_problem(error))
         notice = Markup().join([*refused, *([_welcome(taken)] if taken else [])])
-        return {self.intake: {"batch": number(event, "batch")}, self.notice: notice} | self.tick(chosen, seen, request)
+        return {self.intake: {"batch": event.batch}, self.notice: notice} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
     def _item(self, identifier: str) -> StyleEntry:
@@ -140,9 +129,9 @@ class StylesPage:
             raise VelaturaError(GONE)
         return item
 
-    def _take_in(self, file: dict[str, Any], folder: Path, owner: str) -> StyleEntry:
+    def _take_in(self, file: UploadedFile, folder: Path, owner: str) -> StyleEntry:
         """Take in one file that the page has sent, or say why it has not sent it."""
-        name, problem = str(file.get("name", ""))[:MOST_NAME], file.get("problem")
+        name, problem = file.name[:MOST_NAME], file.problem
         if problem == "other":
             raise VelaturaError(no_safetensors(name))
         if problem == "large":
@@ -152,36 +141,36 @@ class StylesPage:
         if problem == "failed":
             raise VelaturaError(words.ARRIVED_NOT.format(name))
         if problem:  # in the words in which it was refused on its way in
-            raise VelaturaError(words.REFUSED.format(name, str(problem)[:300]))
-        return self.library.take_in(Path(str(file.get("path", ""))), name, folder, owner)
+            raise VelaturaError(words.REFUSED.format(name, problem[:300]))
+        return self.library.take_in(Path(file.path), name, folder, owner)
 
-    def _do(self, what: str, item: StyleEntry, event: gr.EventData, actor: Actor) -> str:
+    def _do(self, event: StyleAction, actor: Actor) -> str:
         """Do what a button asks for; the line that says so."""
-        if what == "rename":
-            return banner(words.RENAMED.format(self.library.rename(item, said(event, "name"), actor=actor).name))
-        if what not in ("delete", "discard"):
-            raise VelaturaError(GONE)
-        with_run = bool(item.run) and said(event, "with_run") == "on"
+        if event.what == "undo":
+            return undo(self.services.queue, event.about, actor)
+        item = self._item(event.about)
+        if event.what == "rename":
+            return banner(words.RENAMED.format(self.library.rename(item, event.name, actor=actor).name))
+        with_run = bool(item.run and event.with_run)
         deleted = self.library.remove(item, with_run, actor=actor)
         return undoable((words.DELETED_BOTH if with_run else words.DELETED).format(item.name), deleted)
 
     def _listing(
-        self, found: list[StyleEntry], views: dict[str, View], busy: list[View], choice: dict[str, Any], actor: Actor
+        self, found: list[StyleEntry], views: dict[str, View], busy: list[View], choice: ListChoice, actor: Actor
     ) -> Markup:
         trash = trash_link(self.services.queue, actor)
         if not found:
             first = busy[0].job.name if busy else ""
             return render("styles/empty.html", first=first, shared=shared, trash_link=trash)
-        needle = choice["search"].strip().casefold()
-        fitting = [item for item in found if needle in _said_of(item)]
-        page = min(choice["page"], max(1, -(-len(fitting) // A_PAGE)))
+        fitting = [item for item in found if choice.finds(_said_of(item))]
+        page = min(choice.page, max(1, -(-len(fitting) // A_PAGE)))
         shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
         cards = [read_card(self.library, item, views.get(item.run), actor) for item in shown]
         return render("styles/list.html", cards=cards, pages=pages(page, len(fitting), A_PAGE), trash_link=trash)
 
 
 def _said_of(item: StyleEntry) -> str:
-    return " ".join((item.name, *item.words, words.method(item.method), item.base)).casefold()
+    return " ".join((item.name, *item.words, words.method(item.method), item.base))
 
 
 def _welcome(taken: list[StyleEntry]) -> Markup:

@@ -15,12 +15,13 @@ from app.studio.queue import Queue
 from app.studio.services import Services
 from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
-from app.ui.components.events import actor_of, digest, said
+from app.ui.components.events import actor_of, digest, wire
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH_IN_TURN, build_shell, island
 from app.ui.runs import text as run_words
 from app.ui.runs.actions import undo
 from app.ui.trash import text as words
+from app.ui.trash.events import ACTIONS, TrashAction
 from app.ui.web.templates import render
 from app.units import counted, day, readable_size
 from trainers.errors import VelaturaError
@@ -36,7 +37,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     page = TrashPage(services.queue)
     demo.load(page.tick, page.seen, page.everything, **AT_ONCE)
     page.timer.tick(page.tick, page.seen, page.everything, **AT_ONCE)
-    page.list.asked(page.asked, page.seen, page.everything, **EACH_IN_TURN)
+    wire(page.list, ACTIONS, page, [page.seen], page.everything, **EACH_IN_TURN)
 
 
 class TrashPage:
@@ -58,15 +59,13 @@ class TrashPage:
             return {self.seen: gr.skip()}
         return {self.list: value, self.seen: digest(value)}
 
-    def asked(self, seen: str, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_asked(self, event: TrashAction, request: gr.Request, seen: str) -> Shown:
         """Bring an item back, or delete all of them for good."""
-        actor, what = actor_of(request), said(event, "what")
-        if what == "empty":
+        actor = actor_of(request)
+        if event.what == "empty":
             notice = self._emptied(actor)
-        elif what == "restore":
-            notice = undo(self.queue, said(event, "run"), actor, instead=False)
         else:
-            return {self.seen: gr.skip()}
+            notice = undo(self.queue, event.about, actor, instead=False)
         return {self.notice: notice} | self.tick(seen, request)
 
     def _emptied(self, actor: Actor) -> str:

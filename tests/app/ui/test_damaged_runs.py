@@ -30,6 +30,7 @@ from app.ui.runs import run_view
 from app.ui.runs import text as run_words
 from app.ui.runs.actions import REPAIR
 from app.ui.runs.compare import ComparisonPage
+from app.ui.runs.events import RunAction
 from app.ui.runs.list import RunsPage
 from app.ui.runs.run import RunPage
 from tests.app.jobs.database.test_repair import damage
@@ -195,8 +196,7 @@ def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_butto
     listed = pages.list.tick("{}", "", SOMEBODY)[pages.list.list]
     assert run_words.QUEUE_DAMAGED in listed and f"{run_words.REPAIR}</button>" in listed
     assert run_words.activity(services.queue.activity()) == run_words.QUEUE_PROBLEM
-    pressed: Any = SimpleNamespace(_data={"what": REPAIR, "run": ""})
-    shown = pages.list.asked("{}", "", SOMEBODY, pressed)
+    shown = pages.list.on_asked(RunAction(what=REPAIR), SOMEBODY, "{}", "")
     assert "queue.damaged-1.db" in shown[pages.list.notice] and run_words.REPAIR not in shown[pages.list.list]
     assert [job.name for job in store.line()] == ["waiting"] and services.queue.activity() == Activity(waiting=1)
     services.close()

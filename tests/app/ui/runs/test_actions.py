@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import gradio as gr
 import pytest
 
 from app.jobs.permissions import MACHINE_OWNER, Actor
-from app.jobs.states import State
+from app.jobs.states import State, actions_for
 from app.jobs.store import TRAIN, NewJob
 from app.studio.queue import Queue
-from app.ui.components.controls import Button
+from app.ui.components.controls import Button, Link
 from app.ui.runs.actions import find_controls, perform
+from app.ui.runs.events import RunAction
 from tests.app.ui.ended_runs import write_run
 
 
@@ -26,7 +26,7 @@ def queue(queue: Queue) -> Queue:
 
 
 def ask(queue: Queue, actor: Actor = MACHINE_OWNER, **said: Any) -> str:
-    return perform(queue, gr.EventData(None, said), actor).notice
+    return perform(queue, RunAction(**said), actor).notice
 
 
 def line(queue: Queue) -> str:
@@ -35,15 +35,15 @@ def line(queue: Queue) -> str:
 
 @pytest.mark.parametrize(("run", "over", "then"), [("a", "c", "bcad"), ("d", "b", "adbc"), ("b", "b", "abcd")])
 def test_a_run_takes_the_place_of_the_one_it_is_dropped_on(queue, run, over, then):
-    assert ask(queue, what="place", run=run, over=over) == "" and line(queue) == then
+    assert ask(queue, what="place", about=run, over=over) == "" and line(queue) == then
 
 
 def test_dropped_on_what_has_left_the_line_it_comes_first(queue):
     assert queue.store.end(queue.store.job_in(queue.store.runs / "a"))
-    assert ask(queue, what="place", run="d", over="a") == "" and line(queue) == "dbc"
-    assert ask(queue, what="place", run="c", over="<none>") == "" and line(queue) == "cdb"
-    assert "cannot be moved: it has already finished" in ask(queue, what="place", run="a", over="b")
-    assert "there is no run &lt;none&gt; any more" in ask(queue, what="place", run="<none>", over="b").lower()
+    assert ask(queue, what="place", about="d", over="a") == "" and line(queue) == "dbc"
+    assert ask(queue, what="place", about="c", over="<none>") == "" and line(queue) == "cdb"
+    assert "cannot be moved: it has already finished" in ask(queue, what="place", about="a", over="b")
+    assert "there is no run &lt;none&gt; any more" in ask(queue, what="place", about="<none>", over="b").lower()
     assert line(queue) == "cdb"
 
 
@@ -62,3 +62,11 @@ def test_what_cancelling_loses_is_asked_before(queue, state, step, saved, note):
     view = replace(view, state=state, actions=("cancel",), summary=replace(view.summary, step=step, saved=saved))
     (cancel,) = find_controls(view, MACHINE_OWNER)
     assert isinstance(cancel, Button) and note in cancel.note and bool(cancel.note) == bool(note)
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_every_button_of_a_run_asks_for_what_the_page_understands(queue, state):
+    view = queue.run("a")
+    view = replace(view, state=state, actions=actions_for(view.job, state, 16))
+    for control in find_controls(view, MACHINE_OWNER):
+        assert isinstance(control, Link) or RunAction.model_validate({"what": control.do, "about": control.about})

@@ -14,6 +14,7 @@ from app.studio.dataset.uploads import sender_folder
 from app.studio.paths import UploadFolder
 from app.studio.queue import Queue
 from app.studio.services import open_services
+from app.ui.styles.events import FilesUploaded, UploadedFile
 from app.ui.styles.page import StylesPage
 from tests.app.ui.ended_runs import LAYER
 
@@ -29,7 +30,8 @@ def test_of_several_files_each_is_taken_in_or_refused_in_a_line_of_its_own(queue
     save_file({f"{LAYER}.lora_up.weight": up, f"{LAYER}.lora_down.weight": down}, place)
     files = [{"name": "<i>.bin", "problem": "other"}, {"name": place.name, "path": str(place)}]
     request: Any = SimpleNamespace(username=None, cookies={}, session_hash="x")
-    shown = page.brought("{}", "", request, gr.EventData(None, {"files": files, "batch": 3}))
+    event = FilesUploaded(files=tuple(UploadedFile(**file) for file in files), batch=3)
+    shown = page.on_files_uploaded(event, request, "{}", "")
     services.close()
     uploads.close()
     notice = shown[page.notice]

@@ -1,0 +1,46 @@
+"""What the scripts of the page about styles may say."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.ui.components.download_menu import StyleFileWanted
+from app.ui.components.events import PageEvent, Typed, Whole
+from app.ui.components.pagination import ListChoice
+
+
+class StyleAction(PageEvent):
+    """Something is to be done with a style, or to be taken back."""
+
+    what: Literal["rename", "delete", "discard", "undo"]
+    about: str
+    """The style's id; to undo, what the trash calls it."""
+    name: str = ""
+    """Its new one."""
+    with_run: Literal["", "on"] = ""
+    """Whether its run is deleted, too."""
+
+
+class UploadedFile(PageEvent):
+    """A file that was chosen or dropped."""
+
+    name: Typed
+    path: Typed = ""
+    """Where the server has put it."""
+    problem: Typed = ""
+    """Why it was not sent: a word of the script, or the sentence with which it was refused on its way."""
+
+
+class FilesUploaded(PageEvent):
+    """Files have come in, or did not."""
+
+    files: tuple[UploadedFile, ...] = Field(max_length=10_000)
+    batch: Whole
+
+
+FILTER = {"chosen": ListChoice}
+ACTIONS = {"asked": StyleAction}
+FILES = {"fetched": StyleFileWanted}
+UPLOADS = {"files_uploaded": FilesUploaded}
