@@ -42,7 +42,7 @@ from app.ui.train import page as train
 from app.ui.trash import page as trash
 from app.ui.web.assets import STYLE_SHEETS, Assets
 from app.ui.web.authenticator import Authenticator, check_given
-from app.ui.web.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than
+from app.ui.web.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than, without_apps
 from app.ui.web.theme import Velatura
 from app.ui.web.upload_route import upload_route
 from trainers.errors import VelaturaError
@@ -119,7 +119,8 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     sweep_public(services.queue, services.drafts, services.generations.root)
     services.estimate_jobs.sweep()
     services.checker.warm_up()
-    demo = build(services).queue(default_concurrency_limit=8, max_size=200)
+    with without_apps():
+        demo = build(services).queue(default_concurrency_limit=8, max_size=200)
     thrown, received = Trash(services.queue.store), Received(people) if shared else None
     quota = Quota(most_kept, thrown, partial(_sent, services), partial(settle, services.drafts))
     shares = Shares(_room(uploads.path, thrown), received, quota)

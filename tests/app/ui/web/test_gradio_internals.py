@@ -244,6 +244,24 @@ def test_an_upload_is_written_bounded_and_forgotten_in_time(app: App) -> None:
 
 
 # ---------------------------------------------------------------- the server
+def test_pages_are_built_without_an_app_for_each_and_served_all_the_same() -> None:
+    with internals.without_apps():
+        with gr.Blocks() as demo:
+            gr.HTML("first")
+        with demo.route("Second", "second"):
+            gr.HTML("second")
+        demo.queue()
+        assert demo.app is None, "Gradio makes applications elsewhere"
+    with gr.Blocks() as other:
+        gr.HTML("other")
+    assert other.app is not None
+    _, url, _ = demo.launch(server_port=None, prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    try:
+        assert [httpx.get(f"{url}{path}").status_code for path in ("", "second", "third")] == [200, 200, 404]
+    finally:
+        demo.close(verbose=False)
+
+
 def test_the_server_ends_connections_when_it_is_told_to(app: App) -> None:
     assert hasattr(app.demo.server.config, "timeout_graceful_shutdown"), "uvicorn's configuration is elsewhere"
     internals.wait_no_longer_than(app.demo, 1)
