@@ -1,4 +1,4 @@
-"""Trains cases in a process of its own and reports the results: `python -m tests.golden.measure FAMILY CASES RESULT`.
+"""Trains cases in a process of its own and reports the results: `python -m tests.golden.measure CASES RESULT`.
 
 Bits depend on the processor: on its vector instructions, all of which the parent process switches off (`PORTABLE`), and
 on more that cannot be switched off. Processors of one make gave the same bits; another make differs in the last digits.
@@ -29,12 +29,12 @@ RECORDED_ON = "AMD EPYC"
 Outcome = dict[str, Any]
 
 
-def measure(family: str, cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
-    """Losses and style tensors of each case (a complete settings table), computed with portable instructions."""
+def measure(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
+    """Losses and style tensors of each case (`family/name`: a complete settings table), with portable instructions."""
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "cases.json"), Path(folder, "result.json")
         asked.write_text(json.dumps(cases), encoding="utf-8")
-        command = [sys.executable, "-m", "tests.golden.measure", family, str(asked), str(answered)]
+        command = [sys.executable, "-m", "tests.golden.measure", str(asked), str(answered)]
         root = Path(__file__).parents[2]
         done = subprocess.run(command, cwd=root, env=os.environ | PORTABLE, capture_output=True, text=True)
         if done.returncode:
@@ -50,20 +50,21 @@ def is_recorded_make(torch: str) -> bool:
     return known and version("torch").split("+")[0] == torch.split("+")[0]
 
 
-def main(family: str, asked: str, answered: str) -> None:
-    """Train each case on a tiny base of this family and write what came out."""
+def main(asked: str, answered: str) -> None:
+    """Train each case on a tiny base of its family and write what came out."""
     from tests.tiny import tiny_folder
-    from tests.trainers.hurry import hurrying
+    from tests.trainers.hurry import hurrying, without_pictures
     from tests.trainers.tiny_runs import write_images
 
     cases: dict[str, dict[str, Any]] = json.loads(Path(asked).read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        base, images = tiny_folder(family, root / "base"), write_images(root / "images")
+        bases = {family: tiny_folder(family, root / family) for family in {name.split("/")[0] for name in cases}}
+        images = write_images(root / "images")
         found = {}
-        with hurrying():
+        with hurrying(), without_pictures():
             for name, table in cases.items():
-                table["base"]["model"], table["data"]["images"] = str(base), str(images)
+                table["base"]["model"], table["data"]["images"] = str(bases[name.split("/")[0]]), str(images)
                 found[name] = _train(table, root / name.replace("/", "-"))
     Path(answered).write_text(json.dumps(found), encoding="utf-8")
 
@@ -80,7 +81,6 @@ def _train(table: Mapping[str, Any], out: Path) -> Outcome:
     out.mkdir()
     file = out / "settings.toml"
     file.write_text(tomli_w.dumps(table), encoding="utf-8")
-    # A run that is stopped exports its style and draws no pictures of it, which would take half of the time.
     stop = stopping_at(Run(out / "runs" / table["name"]), table["train"]["steps"] - 1)
     result = train(read_config(file), out / "runs", listener=stop)
     losses = [event["loss"] for event in read_events(result.run) if event["type"] == "step"]

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.golden.cases import FAMILIES, QUICK, tables
+from tests.golden.cases import QUICK, tables
 from tests.golden.measure import measure
 from trainers.config.build import as_table, build_config
 from trainers.config.tables import overlay
@@ -24,20 +24,15 @@ FILE = Path(__file__).with_name("numbers.json")
 def main(*wanted: str) -> None:
     """Record the cases that are asked for, or those that have no numbers yet."""
     kept: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"cases": {}}
-    for family in FAMILIES:
-        cases = {
-            name: as_table(build_config(QUICK, {"base": {"model": "base"}, "data": {"images": "images"}}, table))
-            for name, table in tables().items()
-            if name.startswith(f"{family}/") and (name in wanted or (not wanted and name not in kept["cases"]))
-        }
-        outcomes = measure(family, cases) if cases else {}
-        kept["common"] = kept.get("common") or next(iter(cases.values()))
-        for name, outcome in outcomes.items():
-            kept["cases"][name] = {
-                "settings": _apart(kept["common"], cases[name]),
-                "torch": version("torch"),
-                **outcome,
-            }
+    cases = {
+        name: as_table(build_config(QUICK, {"base": {"model": "base"}, "data": {"images": "images"}}, table))
+        for name, table in tables().items()
+        if name in wanted or (not wanted and name not in kept["cases"])
+    }
+    outcomes = measure(cases) if cases else {}
+    kept["common"] = kept.get("common") or next(iter(cases.values()))
+    for name, outcome in outcomes.items():
+        kept["cases"][name] = {"settings": _apart(kept["common"], cases[name]), "torch": version("torch"), **outcome}
     rows = [f"{json.dumps(name)}: {json.dumps(case)}" for name, case in sorted(kept["cases"].items())]
     text = f'{{"common": {json.dumps(kept["common"])},\n"cases": {{\n' + ",\n".join(rows) + "\n}}\n"
     FILE.write_text(text, encoding="utf-8")

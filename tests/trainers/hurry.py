@@ -41,6 +41,21 @@ def hurrying() -> Iterator[None]:
         gc.unfreeze()
 
 
+@contextmanager
+def without_pictures() -> Iterator[None]:
+    """Let runs draw nothing, which is more than half of a quick run's time; the pictures' own tests do without this."""
+    from trainers.training import train
+    from trainers.training.previews import Finals
+
+    def no_finals(session: Any, *_: Any) -> Finals:
+        return Finals(session.run.samples / "before-after.png", 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "draw_previews", lambda *_: [])
+        patch.setattr(train, "draw_final", no_finals)
+        yield
+
+
 def read_once(read: Callable[..., Any]) -> Callable[..., Any]:
     """`_from_folder` that gives copies of what it has read, as long as the folder's files are the same."""
     kept: dict[str, Any] = {}
