@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.trainers.hurry import hurrying
+from tests.trainers.hurry import hurrying, without_pictures
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.config.config import Config
 from trainers.config.sections import Base
@@ -37,6 +37,13 @@ def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
 def quick_runs() -> Iterator[None]:
     """Let runs in this process take half of their time."""
     with hurrying():
+        yield
+
+
+@pytest.fixture
+def no_pictures(quick_runs: None) -> Iterator[None]:
+    """Let runs in this process draw no pictures, which takes more than half of a quick run."""
+    with without_pictures():
         yield
 
 

@@ -19,7 +19,7 @@ from trainers.runs.prepare import prepare
 from trainers.runs.run import Run, write_config
 from trainers.training.train import resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 OLD = {"schema_version": 1, "name": "dusk"}
 FLAT = {"loss": {"min_snr_gamma": 0.0}}

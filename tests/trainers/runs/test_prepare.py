@@ -87,6 +87,7 @@ def ending(run: Run, how: str, step: int):
     return listen
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_pause_saves_and_exports_nothing_and_the_run_ends_with_the_same_bits(quick, tmp_path):
     config = quick({"train": {"steps": 4}, "save": {"every": 4}})
     run = prepare(config, tmp_path)
@@ -98,6 +99,7 @@ def test_a_pause_saves_and_exports_nothing_and_the_run_ends_with_the_same_bits(q
     assert equal(style_tensors(resume(run).style), style_tensors(whole.style))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_paused_run_is_saved_where_it_is_without_another_step(quick, tmp_path):
     config = quick({"train": {"steps": 4}, "save": {"every": 4}})
     run, other = prepare(config, tmp_path), Run(tmp_path / "other" / "dusk")
@@ -110,6 +112,7 @@ def test_a_paused_run_is_saved_where_it_is_without_another_step(quick, tmp_path)
     assert len(events_of(run, "step")) == 2
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_stop_of_long_ago_is_forgotten(quick, tmp_path):
     run = prepare(quick({"train": {"steps": 3}}), tmp_path)
     resume(run, ending(run, "pause", 1))
@@ -117,6 +120,7 @@ def test_a_stop_of_long_ago_is_forgotten(quick, tmp_path):
     assert resume(run).stopped_by == ""
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_cancelled_run_saves_nothing_more(quick, tmp_path):
     run = prepare(quick({"train": {"steps": 6}, "save": {"every": 2}}), tmp_path)
     cancelled = resume(run, ending(run, "cancel", 3))

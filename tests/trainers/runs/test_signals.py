@@ -39,6 +39,7 @@ def test_sigterm_ends_a_run_on_the_starter_after_its_step_with_everything_saved(
     assert (result.steps, result.stopped_by) == (done + 1, "") and result.grid is not None
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_ctrl_c_ends_a_run_after_its_step_and_a_second_one_at_once(quick, tmp_path):
     config = quick({"train": {"steps": 4}, "save": {"every": 4}})
     before = signal.getsignal(signal.SIGINT)

@@ -132,6 +132,7 @@ def test_rates_of_a_word(tiny_bases):
     assert {g["lr"] for g in parameter_groups(network, Train(learning_rate=1, optimizer="prodigy"))} == {1.0}
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_batch_whose_captions_are_dropped_moves_nothing(quick, tmp_path):
     result = train(quick(ALONE, {"data": {"caption_dropout": 1.0}}), tmp_path)
     state = state_of(Run(result.run), 4)
@@ -139,6 +140,7 @@ def test_a_batch_whose_captions_are_dropped_moves_nothing(quick, tmp_path):
     assert state["network spoken.0.text_encoder"].shape == (1, 24)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_recomputing_activations_changes_nothing(quick, tmp_path):
     small = both(ALONE, one("train.steps", 2))
     plain, saving = (
@@ -148,6 +150,7 @@ def test_recomputing_activations_changes_nothing(quick, tmp_path):
     assert min(event["grad_norm"] for event in events_of(Run(saving.run), "step")) > 0
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_captions_that_a_word_makes_too_long_are_said_to_be_cut(quick, tmp_path):
     result = train(quick(both(ALONE, one("tokens.vectors", 74), one("train.steps", 1))), tmp_path)
     warned = [event["message"] for event in events_of(Run(result.run), "warning")]

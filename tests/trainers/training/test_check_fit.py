@@ -11,7 +11,7 @@ from trainers.runs.events import read_events
 from trainers.runs.run import Run
 from trainers.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.mark.parametrize(

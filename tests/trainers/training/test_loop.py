@@ -18,7 +18,7 @@ from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def saved_numbers(config: Config, out: Path) -> tuple[int, dict[str, torch.Tensor]]:

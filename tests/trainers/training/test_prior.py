@@ -22,7 +22,7 @@ from trainers.training.loss import prior_preserving_error
 from trainers.training.prior import class_counts, class_dataset, open_prior
 from trainers.training.train import open_dataset, open_session, resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 PRIOR = {"prior": {"prompt": "  a  drawing ", "images": 6}}
 

@@ -15,7 +15,7 @@ from trainers.score.ranks import enough, measure_ranks
 from trainers.training.reopen import export_again, ranks_of, reopened
 from trainers.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 SETTINGS = {
     "method": METHODS["dylora"] | {"frozen": False},

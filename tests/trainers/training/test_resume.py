@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults import Cut, Ended, Fault, faulty
-from tests.trainers.processes import training_process, wait_for
 from tests.trainers.tiny_runs import (
     ALONE,
     EVERYTHING,
@@ -24,7 +22,6 @@ from tests.trainers.tiny_runs import (
     stopping_at,
     style_tensors,
 )
-from trainers.config.build import read_config
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
@@ -32,7 +29,7 @@ from trainers.runs.run import Run
 from trainers.training.reopen import export_again
 from trainers.training.train import Result, resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 PIVOTAL = {"word": "<dusk>", "vectors": 2, "norm_prior": 0.2, "stop": 0.75}
 
@@ -147,17 +144,6 @@ def test_a_checkpoint_of_other_random_matrices_is_refused(quick, tmp_path):
         resume(run)
 
 
-def test_the_config_of_a_run_folder_trains_the_same_again(quick, tmp_path):
-    first = train(quick(EVERYTHING), tmp_path / "a")
-    config = read_config(first.run / "config.toml")
-    assert config.data.images == str(first.run / "dataset")
-    second = train(config, tmp_path / "b")
-    assert equal(style_tensors(first.style), style_tensors(second.style))
-    assert (first.run / "config.toml").read_bytes() == (second.run / "config.toml").read_bytes()
-    for name in ("step-00000000/00.png", "final/00.png"):
-        assert (first.run / "samples" / name).read_bytes() == (second.run / "samples" / name).read_bytes()
-
-
 def test_a_complete_run_goes_on_only_with_more_steps(quick, tmp_path):
     run = Run(train(quick(), tmp_path).run)
     before = (run.folder / "config.toml").read_bytes()
@@ -263,7 +249,7 @@ def test_a_run_that_is_restarted_from_zero_trains_although_it_had_saved_before(q
     run = Run(whole.run)
     before = style_tensors(whole.style)
     for folder in (run.checkpoints, run.samples, run.style):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     Recorder(run.folder)("anew")
     again = resume(run)
     assert again.steps == 2 and [event["resumed"] for event in events_of(run, "start")] == [False, False]
@@ -299,19 +285,6 @@ def test_a_run_cut_before_it_saved_anything_begins_anew(quick, tmp_path):
     assert run.checkpoint_steps() == []
     assert equal(style_tensors(resume(run).style), style_tensors(train(config, tmp_path / "whole").style))
     assert [event["resumed"] for event in events_of(run, "start")] == [False, False]
-
-
-def test_a_killed_run_goes_on_with_the_bits_of_an_uncut_one(quick, tmp_path):
-    config = quick({"train": {"steps": 40, "ema": 0.9}, "save": {"every": 3}, "data": {"flip": True}})
-    run = Run(tmp_path / "runs" / "dusk")
-    with training_process(config, tmp_path / "runs") as process:
-        wait_for("checkpoint", 3, run, process)
-        process.kill()
-        assert process.wait(60) == -signal.SIGKILL
-    assert 3 <= run.checkpoint_steps()[-1] < 40 and not run.style.exists()
-    again, whole = resume(run), train(config, tmp_path / "whole")
-    assert equal(style_tensors(whole.style), style_tensors(again.style))
-    assert equal(state_of(Run(whole.run), 40), state_of(run, 40))
 
 
 def test_a_run_that_is_killed_at_some_change_of_the_disk_goes_on_with_the_same_bits(quick, tmp_path):

@@ -28,14 +28,19 @@ from tests.trainers.tiny_runs import (
 )
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
+from trainers.config.sections import Base
+from trainers.data.ingest import ingest
 from trainers.errors import VelaturaError
+from trainers.models.load import load_model
+from trainers.models.model import Model
+from trainers.models.text import encode_captions
 from trainers.runs.events import Recorder
-from trainers.runs.prepare import fill_folder
 from trainers.runs.run import Run
 from trainers.training.export import export_style
 from trainers.training.loop import take_steps
 from trainers.training.prior import open_prior
 from trainers.training.train import open_dataset, open_session, train
+from trainers.training.trainee import fingerprint
 
 Table = Mapping[str, Any]
 STEPS = one("train.steps", 4)
@@ -94,6 +99,8 @@ class Bench:
         self.root, self._base = root, base
         self._outcomes: dict[str, Outcome] = {}
         self._styles: dict[str, dict[str, Tensor]] = {}
+        self._models: dict[str, Model] = {}
+        self._states: dict[str, Any] = {}
         self._places = {
             "{other base}": _other_base(base, root / "other"),
             "{bare}": write_images(root / "bare", captions=False),
@@ -112,22 +119,46 @@ class Bench:
         return quick_settings(self._base, self._places["{three}"], named)
 
     def style(self, *tables: Table) -> dict[str, Tensor]:
-        """The exported tensors of a run's steps alone: no pictures are drawn on the way."""
+        """The exported tensors of a run's steps alone: nothing is prepared, drawn or saved on the way."""
         key = repr(both(*tables))
         if key not in self._styles:
-            self._styles[key] = self._style(self.settings(*tables))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("trainers.training.train.load_model", self._load)
+                patch.setattr("trainers.training.loop.save_checkpoint", lambda *_: None)
+                self._styles[key] = self._style(self.settings(*tables))
         return self._styles[key]
 
     def _style(self, config: Config) -> dict[str, Tensor]:
-        run = Run(self.root / f"steps-{len(self._styles)}")
-        run.folder.mkdir()
-        record = Recorder(run.folder)
-        fill_folder(run, config, record)
-        session = open_session(run, config, record)
-        dataset, _ = open_dataset(session)
+        run = Run(self.root / "steps")
+        run.folder.mkdir(exist_ok=True)
+        session = open_session(run, config, Recorder(run.folder))
+        dataset, _ = open_dataset(session, self._images(config))
         progress = take_steps(session, dataset, False, lambda _: None, open_prior(session, dataset))
         with session.as_exported():
-            return style_tensors(export_style(session, dataset, progress, started=0.0))
+            tensors = style_tensors(export_style(session, dataset, progress, started=0.0))
+        session.network.remove()
+        return tensors
+
+    def _images(self, config: Config) -> Path:
+        """A folder of images as a run takes them in, which all runs with them share."""
+        mask = config.data.transparency == "mask"
+        folder = self.root / f"images-{Path(config.data.images).name}{'-mask' * mask}"
+        if not folder.exists():
+            ingest(Path(config.data.images), folder, mask)
+        return folder
+
+    def _load(self, base: Base, dtype: torch.dtype, device: torch.device) -> Model:
+        """A base that is loaded once for all runs, each of which leaves it as it was."""
+        key = f"{base!r} {dtype}"
+        if key not in self._models:
+            self._models[key] = load_model(base, dtype, device)
+            encode_captions(self._models[key], [""])  # transformers leaves hooks of its own at the first call
+            self._states[key] = _state(self._models[key])
+        return self._models[key]
+
+    def check_bases(self) -> None:
+        """Fail where a run has left something on a base that the next one was to find as it was."""
+        assert {key: _state(model) for key, model in self._models.items()} == self._states
 
     def outcome(self, *tables: Table) -> Outcome:
         """What a whole run leaves."""
@@ -168,6 +199,17 @@ class Bench:
                 assert equal(before.tensors, after.tensors)
             else:
                 assert callable(case.changes) and case.changes(before, after)
+
+
+def _state(model: Model) -> Any:
+    """What a run could leave of itself on a base: other weights, hooks, training mode, or words."""
+    parts = model.parts
+    layers = [(f"{name}.{path}", layer) for name, part in parts.items() for path, layer in part.named_modules()]
+    hooked = [
+        path for path, each in layers if each._forward_hooks or each._forward_pre_hooks or "forward" in vars(each)
+    ]
+    training = [path for path, layer in layers if layer.training]
+    return fingerprint(*parts.values()), hooked, training, model.words.sizes
 
 
 def _other_base(base: Path, target: Path) -> Path:
