@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from app.cli.console import answers, line, print_json, say
-from app.cli.options import BaseModel, Json, Settings
+from app.cli.common.console import answers, line, print_json, say
+from app.cli.common.options import BaseModel, Json, Settings
 from app.units import counted
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import print_json, print_table, say
-from app.cli.options import Images, Json, Overwrite, RunFolder
+from app.cli.common.console import print_json, print_table, say
+from app.cli.common.options import Images, Json, Overwrite, RunFolder
 from app.units import readable_size
 from trainers.score import TIMES, TOLERANCE
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import print_json, say
-from app.cli.options import BaseModel, Compose, Json, Overwrite
+from app.cli.common.console import print_json, say
+from app.cli.common.options import BaseModel, Compose, Json, Overwrite
 from app.units import readable_size
 from trainers.config.limits import BATCH, GUIDANCE, SEED, STEPS
 

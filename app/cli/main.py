@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app.cli import dataset, export, generate, methods, models, queue, styles, train, ui
-from app.cli.console import say, write_what_fits
+from app.cli.common.console import say, write_what_fits
 from app.errors import sentence
 from app.startup import prepare_process
 from trainers.errors import VelaturaError

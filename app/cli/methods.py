@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import typer
 
-from app.cli.console import answers, print_json, print_paragraphs, print_table, say
-from app.cli.options import Json
+from app.cli.common.console import answers, print_json, print_paragraphs, print_table, say
+from app.cli.common.options import Json
 
 commands = typer.Typer()
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.cli.console import notes, print_json, print_table, say
-from app.cli.options import Json
+from app.cli.common.console import notes, print_json, print_table, say
+from app.cli.common.options import Json
 from app.units import readable_size
 
 commands = typer.Typer()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.cli.console import print_table, say
+from app.cli.common.console import print_table, say
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.people import LEAST_PASSWORD, People, check_name, check_password, read_people
 from trainers.errors import VelaturaError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.console import print_json, print_table, say
-from app.cli.options import (
+from app.cli.common.console import print_json, print_table, say
+from app.cli.common.options import (
     BaseModel,
     ConfigFile,
     Images,

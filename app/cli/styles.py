@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import print_json, print_table, say
-from app.cli.options import Json, Overwrite
+from app.cli.common.console import print_json, print_table, say
+from app.cli.common.options import Json, Overwrite
 from app.units import readable_size
 from trainers.errors import VelaturaError
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.console import print_json, say
-from app.cli.options import (
+from app.cli.common.console import print_json, say
+from app.cli.common.options import (
     BaseModel,
     ConfigFile,
     Images,
@@ -53,7 +53,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a style from a folder of images, or from a config file."""
-    from app.cli.progress import TrainingView
+    from app.cli.common.progress import TrainingView
     from app.cli.trash import tell_replaced
     from app.jobs.store import Store
     from app.jobs.trash.runs import put_aside
@@ -77,7 +77,7 @@ def resume(
     json: Json = False,
 ) -> None:
     """Go on with a run that was stopped or cut, exactly where its newest checkpoint is."""
-    from app.cli.progress import TrainingView
+    from app.cli.common.progress import TrainingView
     from trainers.runs.run import open_run
     from trainers.training.train import resume as resume_run
 
@@ -120,7 +120,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Train a style from bundled images on the bundled starter model and draw before and after."""
-    from app.cli.progress import TrainingView
+    from app.cli.common.progress import TrainingView
 
     with TrainingView() as view:
         result = run_demo(sample, preset, runs_folder(out), view)

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import say
-from app.cli.options import Out, runs_folder
+from app.cli.common.console import say
+from app.cli.common.options import Out, runs_folder
 from trainers.errors import VelaturaError
 
 commands = typer.Typer()

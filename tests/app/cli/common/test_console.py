@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.console import print_json, print_table, printable, say, write_what_fits
-from app.cli.progress import TrainingView
+from app.cli.common.console import print_json, print_table, printable, say, write_what_fits
+from app.cli.common.progress import TrainingView
 from app.errors import sentence
 from app.units import readable_size, readable_speed
 from trainers.errors import VelaturaError

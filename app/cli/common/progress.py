@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from app.cli.console import line, notes
+from app.cli.common.console import line, notes
 from app.jobs.losses import RunningMean
 from app.units import counted, readable_speed
 from trainers.runs.event_lines import Event
