@@ -233,7 +233,7 @@ def repair(
     json: Json = False,
 ) -> None:
     """Make a damaged queue anew from its backup and the run folders; the damaged file is kept beside it."""
-    from app.jobs.database.repair import repair as repair_queue
+    from app.jobs.repair import repair as repair_queue
 
     done = repair_queue(_open(out), use_backup=not from_folders)
     if json:

@@ -55,8 +55,8 @@ def train(
     """Train a style from a folder of images, or from a config file."""
     from app.cli.common.progress import TrainingView
     from app.cli.trash import tell_replaced
+    from app.jobs.run_trash import put_aside
     from app.jobs.store import Store
-    from app.jobs.trash.runs import put_aside
     from trainers.config.layers import gather_config
     from trainers.training.train import train as train_style
 

@@ -11,9 +11,9 @@ from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.processes.devices import check_device
+from app.jobs.run_trash import ALIAS, bring_back, check_done, held, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Store
-from app.jobs.trash.runs import ALIAS, bring_back, check_done, held, put_aside, start_over, throw_away
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError

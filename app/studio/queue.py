@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs import actions
-from app.jobs.database.repair import Repair, repair
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.losses import Losses
 from app.jobs.permissions import Actor
+from app.jobs.repair import Repair, repair
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
 from app.jobs.trash.trash import TrashItem

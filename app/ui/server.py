@@ -40,11 +40,11 @@ from app.ui.runs.text import activity
 from app.ui.styles import page as styles
 from app.ui.train import page as train
 from app.ui.trash import page as trash
+from app.ui.upload_route import upload_route
 from app.ui.web.assets import STYLE_SHEETS, Assets
 from app.ui.web.authenticator import Authenticator, check_given
 from app.ui.web.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than, without_apps
 from app.ui.web.theme import Velatura
-from app.ui.web.upload_route import upload_route
 from trainers.errors import VelaturaError
 
 FORGET_UPLOADS = (60, 900)

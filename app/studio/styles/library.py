@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from app.jobs.actions import style_item
 from app.jobs.permissions import Actor
+from app.jobs.run_trash import ALIAS
 from app.jobs.states import ENDED, IN_WORDS
-from app.jobs.trash.runs import ALIAS
 from app.jobs.trash.trash import CONTENT, STYLE, Trash, TrashItem, new_item
 from app.jobs.views import View
 from app.state_file import StateFile

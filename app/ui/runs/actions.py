@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 from app.jobs import actions
 from app.jobs.permissions import Actor, NotOwnerError
+from app.jobs.run_trash import has_learned
 from app.jobs.states import State
 from app.jobs.store import TRAIN
-from app.jobs.trash.runs import has_learned
 from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.views import View
 from app.studio.queue import SMALL_JOB, Queue

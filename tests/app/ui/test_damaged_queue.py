@@ -11,7 +11,7 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN, NewJob, Store
 from app.ui.runs import text as words
-from tests.app.jobs.database.test_repair import damage
+from tests.app.jobs.test_repair import damage
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import visiting, widest

@@ -33,7 +33,7 @@ from app.ui.runs.compare import ComparisonPage
 from app.ui.runs.events import RunAction
 from app.ui.runs.list import RunsPage
 from app.ui.runs.run import RunPage
-from tests.app.jobs.database.test_repair import damage
+from tests.app.jobs.test_repair import damage
 from tests.app.ui.ended_runs import write_run
 from tests.damaged_events import LINES
 from trainers.runs.event_lines import parse_event

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.run_trash import start_over
 from app.jobs.store import TRAIN, NewJob
-from app.jobs.trash.runs import start_over
 from app.jobs.trash.trash import CONTENT, DRAWING, STYLE, Trash, new_item
 from tests.app.ui.screens.runs import listed_runs
 from tests.app.ui.screens.stage import Stage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.app.jobs.database.test_repair import damage
+from tests.app.jobs.test_repair import damage
 from tests.app.ui.screens.runs import listed_runs
 from tests.app.ui.screens.stage import Stage
 from tests.app.ui.visitor import ALL_SENT, add

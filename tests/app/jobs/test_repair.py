@@ -15,9 +15,9 @@ import pytest
 from app.jobs import actions
 from app.jobs.database.database import create
 from app.jobs.database.migrations import DamagedQueueError
-from app.jobs.database.repair import repair
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.process import own_identity
+from app.jobs.repair import repair
 from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
 from tests.app.command import call
