@@ -26,8 +26,8 @@ LONGEST_CHAIN: dict[str, int] = {"trainers": 17}
 """How many modules of a package import one another in a row at most."""
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "gradio", "numpy", "PIL")
 
-LAYERS = ("trainers", "app.units", "app.errors", "app.startup", "app.transactions", "app.state_file", "app.jobs", "app.studio",
-          "app.ui", "app.cli")  # fmt: skip
+LAYERS = ("trainers", "app.units", "app.errors", "app.startup", "app.transactions", "app.state_file",
+          "app.jobs", "app.studio", "app.ui", "app.cli")  # fmt: skip
 """What lies above may import what lies below."""
 UPWARD: dict[str, set[str]] = {}
 """Exceptions: modules that import a layer above their own."""
@@ -37,14 +37,7 @@ REGISTRIES = ("trainers/adapters/methods",)
 LARGE: dict[str, int] = {}
 """Exceptions: folders of more modules than `LARGEST_FOLDER`, and how many they have."""
 
-CIRCLES: dict[str, set[str]] = {
-    "app.studio.runs": {"app.studio.services"},
-    "app.jobs.store": {"app.jobs.database"},
-    "app.jobs.dispatcher": {"app.jobs.trash"},
-    "app.ui.components": {"app.ui.middleware"},
-    "app.ui.runs": {"app.ui.trash"},
-    "app.ui.web": {"app.ui.components", "app.ui.middleware"},
-}
+CIRCLES: dict[str, set[str]] = {}
 """Exceptions: imports between neighbours that close a circle."""
 
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

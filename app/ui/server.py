@@ -31,7 +31,6 @@ from app.ui import api
 from app.ui.components import text
 from app.ui.middleware.hosts import is_loopback, names_of_machine
 from app.ui.middleware.limits import Shares
-from app.ui.middleware.login import USER
 from app.ui.middleware.stack import checks
 from app.ui.playground import page as playground
 from app.ui.runs import compare, run
@@ -44,6 +43,7 @@ from app.ui.upload_route import upload_route
 from app.ui.web.assets import STYLE_SHEETS, Assets
 from app.ui.web.authenticator import Authenticator, check_given
 from app.ui.web.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than, without_apps
+from app.ui.web.sender import USER
 from app.ui.web.theme import Velatura
 from trainers.errors import VelaturaError
 

@@ -156,7 +156,7 @@ def test_a_wrong_setting_is_refused_alike(
 
     def start() -> None:
         chosen, table = with_orders(draft, "balanced", "starter", {setting: value})
-        start_run(skins.services, chosen, MACHINE_OWNER, table)
+        start_run(skins.services.queue, skins.services.drafts, chosen, MACHINE_OWNER, table)
 
     said = {
         skins.command(*add, "--set", f"{setting}={value}"),
@@ -185,7 +185,7 @@ def test_a_run_is_started_with_the_same_settings_and_pictures(skins: Skins, tmp_
     assert skins.command(*add, "--name", "command line") == ""
     assert skins.program(skins.api.start, DRAFT, "program", settings=few) == ""
     chosen, table = with_orders(draft.with_(name="page"), "balanced", "starter", few)
-    assert start_run(skins.services, chosen, MACHINE_OWNER, table).name == "page"
+    assert start_run(skins.services.queue, skins.services.drafts, chosen, MACHINE_OWNER, table).name == "page"
     tables, pictures = [], []
     for name in SKINS:
         run = Run(skins.runs / name)

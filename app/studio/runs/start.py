@@ -10,9 +10,9 @@ from typing import Any
 from app.jobs import actions
 from app.jobs.job import Job
 from app.jobs.permissions import Actor
-from app.studio.dataset.drafts import Draft
+from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import name_of, suggest, unlike
-from app.studio.services import Services
+from app.studio.queue import Queue
 from app.studio.settings.plan import all_layers, choose, nested, with_choices
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table, build_config, no_method
@@ -22,17 +22,18 @@ from trainers.device import choose_device
 from trainers.errors import VelaturaError
 
 
-def start_run(services: Services, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None) -> Job:
+def start_run(
+    queue: Queue, drafts: Drafts, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None
+) -> Job:
     """Put a draft's run in line under its name or the next free one, `settings` laid over its own; the actor's job."""
-    store = services.queue.store
-    name = unlike(store.runs, name_of(draft.name or suggest(draft)))
-    with tempfile.TemporaryDirectory(dir=services.paths.root, prefix="start-") as place:
+    name = unlike(queue.store.runs, name_of(draft.name or suggest(draft)))
+    with tempfile.TemporaryDirectory(dir=drafts.paths.root, prefix="start-") as place:
         pictures = Path(place).absolute() / "pictures"
-        services.drafts.write_dataset(draft, pictures)
+        drafts.write_dataset(draft, pictures)
         fixed = {"name": name, "data": {"images": str(pictures)}}
         config = build_config(*all_layers(draft, settings or {}, fixed))
         _check_switches(settings or {}, as_table(config))
-        return actions.add(store, config, actor=actor)
+        return actions.add(queue.store, config, actor=actor)
 
 
 def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any]) -> tuple[Draft, dict[str, Any]]:

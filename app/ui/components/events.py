@@ -15,9 +15,8 @@ import gradio as gr
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.jobs.permissions import Actor
-from app.studio.accounts.people import key_of_login
-from app.ui.middleware.visitor import VISITOR
 from app.ui.web.gradio_internals import event_data, page_session
+from app.ui.web.sender import sender_of
 
 MOST_TEXT = 10_000
 """Letters of anything that a page says, more than an honest page has."""
@@ -78,14 +77,6 @@ def _answering(answer: Callable[..., Any], name: str, kind: type[PageEvent]) -> 
 def key_of(request: gr.Request) -> str:
     """The key of a person's draft: the name on a shared studio, else the browser's cookie, else this page alone."""
     return sender_of(request.username, request.cookies) or f"page:{page_session(request)}"
-
-
-def sender_of(username: str | None, cookies: Mapping[str, str] | None) -> str:
-    """Who sends a request: the name on a shared studio, else the browser's cookie; "" for a program without either."""
-    if username:
-        return key_of_login(username)
-    cookie = dict(cookies).get(VISITOR) if cookies else None
-    return f"visitor:{cookie}" if cookie else ""
 
 
 def actor_of(request: gr.Request) -> Actor:

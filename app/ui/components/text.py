@@ -85,3 +85,6 @@ def too_many_wrong(wait: float) -> str:
     minutes = math.ceil(wait / 60)
     left = counted(math.ceil(wait), "second") if wait < 60 else counted(minutes, "minute")
     return f"Too many wrong passwords. Try again in {left}."
+
+
+TRASH_HOLDS = "Trash · {} · {}"

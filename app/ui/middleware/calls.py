@@ -10,10 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.studio.accounts.attempts import network_of
 from app.ui.components import text
-from app.ui.middleware.login import USER, address_of
-from app.ui.middleware.visitor import VISITOR, cookies_of
+from app.ui.middleware.login import address_of
+from app.ui.middleware.visitor import cookies_of
 from app.ui.web.gradio_internals import DIRECT, QUEUED, event_number
 from app.ui.web.refusals import refusal
+from app.ui.web.sender import USER, VISITOR
 
 MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS = 50, 120
 """Calls that one person, browser or program may have waiting, and all of one address together; the queue holds 200."""

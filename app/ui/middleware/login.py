@@ -21,10 +21,9 @@ from app.ui.web.authenticator import Authenticator
 from app.ui.web.document import bare_page
 from app.ui.web.gradio_internals import API
 from app.ui.web.refusals import NO_STORE, refusal
+from app.ui.web.sender import USER
 
 LOGIN, DEVICE = "velatura-login", "velatura-device"
-USER = "velatura.user"
-"""Under this key of the scope stands the name of who has logged in."""
 FOR_EVERYBODY = (f"{LOOK}/", "/favicon.ico", "/robots.txt", f"{API}/startup-events")
 
 

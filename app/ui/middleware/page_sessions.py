@@ -19,9 +19,10 @@ from app.ui.components import text
 from app.ui.middleware.calls import noting_event
 from app.ui.middleware.foreign import CONTENT
 from app.ui.middleware.hosts import SAFE_METHODS
-from app.ui.middleware.login import USER, address_of
+from app.ui.middleware.login import address_of
 from app.ui.web.gradio_internals import API, ENDS_IN_SESSION, SESSION_NAMES
 from app.ui.web.refusals import refusal
+from app.ui.web.sender import USER
 
 MOST_WORDS = 100_000
 """Words that are remembered, some 30 MB of them; a page that works for hours brings one a call."""

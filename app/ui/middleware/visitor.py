@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui.web.document import is_html
+from app.ui.web.sender import VISITOR
 
-VISITOR = "velatura-visitor"
 YEAR = 365 * 24 * 3600
 
 

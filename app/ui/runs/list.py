@@ -25,13 +25,13 @@ from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
 from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
+from app.ui.components.trash_link import trash_link
 from app.ui.runs import compare_text as comparing
 from app.ui.runs import run_view
 from app.ui.runs import text as words
 from app.ui.runs.actions import REPAIR, RESTARTS, find_controls, perform
 from app.ui.runs.compare_view import FEWEST, MOST
 from app.ui.runs.events import ACTIONS, FILTER, RunAction
-from app.ui.trash.page import trash_link
 from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 

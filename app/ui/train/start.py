@@ -118,7 +118,7 @@ class StartStep:
             wrong = self._wrong(draft)
             if wrong:
                 return self._show(draft, wrong)
-            job = start_run(self.services, draft, actor_of(request))
+            job = start_run(self.services.queue, self.services.drafts, draft, actor_of(request))
         except (OSError, VelaturaError) as error:
             return self._show(draft, words.NOT_STARTED.format(reason(error)))
         with suppress(OSError, VelaturaError):  # it has started; the mark only serves a page that lost the answer

@@ -76,14 +76,6 @@ class TrashPage:
         return banner(words.EMPTIED.format(readable_size(freed)))
 
 
-def trash_link(queue: Queue, actor: Actor) -> Markup:
-    """The way to the trash below a list, with how much is in it; empty where nothing is."""
-    items = Trash(queue.store).items(actor)
-    if not items:
-        return Markup()
-    return render("trash/link.html", count=len(items), size=sum(item.size for item in items))
-
-
 @dataclass(frozen=True)
 class Row:
     """One item as the list shows it."""

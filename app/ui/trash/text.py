@@ -18,7 +18,6 @@ KINDS = {
 WHEN = {"restarted": "restarted {}", "replaced": "replaced {}"}
 DELETED, LEFT = "deleted {}", "{} left"
 RESTORE, RESTORE_IT, EMPTY_NOW = "Restore", "Restore {}", "Empty now"
-HOLDS = "Trash · {} · {}"
 EMPTY_TITLE, EMPTY_TEXT = "Empty the trash?", "{} will be deleted for good. This cannot be undone."
 KEEP, DELETE = "Keep", "Delete for good"
 EMPTIED = "The trash was emptied, which freed {}."

@@ -49,10 +49,12 @@ def test_every_way_to_start_a_run_gives_the_same_config(
     by_hand = with_choices(draft, preset=preset)
     for key, value in asked.items():
         by_hand = with_setting(by_hand, key, str(value))
-    page = start_run(services, by_hand, MACHINE_OWNER)
-    program = start_run(services, *_ordered(draft, preset, asked))
+    page = start_run(services.queue, services.drafts, by_hand, MACHINE_OWNER)
+    program = start_run(services.queue, services.drafts, *_ordered(draft, preset, asked))
     store = services.queue.store
-    waits, ended = (start_run(services, with_choices(draft, preset=preset), MACHINE_OWNER) for _ in range(2))
+    waits, ended = (
+        start_run(services.queue, services.drafts, with_choices(draft, preset=preset), MACHINE_OWNER) for _ in range(2)
+    )
     actions.stop(store, ended.id, "cancel", actor=MACHINE_OWNER)
     changes = {"train": {"steps": STEPS[steps], "ema": 0.5}, "method": {"rank": 5}}
     clone = actions.clone(store, ended.id, "clone", changes, actor=MACHINE_OWNER)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from app.ui.middleware.calls import MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS, CallsMiddleware
-from app.ui.middleware.visitor import VISITOR
+from app.ui.web.sender import VISITOR
 from tests.app.ui.web.asking import ask
 
 JOIN = "/gradio_api/queue/join"

@@ -6,7 +6,7 @@ import pytest
 
 from app.studio.dataset.uploads import sender_folder
 from app.ui.middleware.files import FilesMiddleware
-from app.ui.middleware.visitor import VISITOR
+from app.ui.web.sender import VISITOR
 from tests.app.ui.web.asking import ask, inner
 
 

@@ -18,7 +18,7 @@ from app.ui.middleware.limits import (
     SizeMiddleware,
     UploadsMiddleware,
 )
-from app.ui.middleware.login import USER
+from app.ui.web.sender import USER
 from tests.app.ui.web.asking import Answer, ask, inner
 
 SIZES = SizeMiddleware(inner)

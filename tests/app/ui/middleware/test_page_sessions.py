@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.ui.middleware.foreign import CONTENT
-from app.ui.middleware.login import USER
 from app.ui.middleware.page_sessions import Claims, PageSessionsMiddleware
+from app.ui.web.sender import USER
 from tests.app.ui.web.asking import Answer, ask
 
 API = "/gradio_api"

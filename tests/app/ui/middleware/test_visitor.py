@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from app.ui.middleware.visitor import VISITOR, VisitorMiddleware
+from app.ui.middleware.visitor import VisitorMiddleware
+from app.ui.web.sender import VISITOR
 from tests.app.ui.web.asking import ask, inner
 
 STACK = VisitorMiddleware(inner)

@@ -1,0 +1,18 @@
+"""The way to the trash below a list."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from app.jobs.permissions import Actor
+from app.jobs.trash.trash import Trash
+from app.studio.queue import Queue
+from app.ui.web.templates import render
+
+
+def trash_link(queue: Queue, actor: Actor) -> Markup:
+    """The way to the trash below a list, with how much is in it; empty where nothing is."""
+    items = Trash(queue.store).items(actor)
+    if not items:
+        return Markup()
+    return render("components/trash_link.html", count=len(items), size=sum(item.size for item in items))

@@ -1,0 +1,20 @@
+"""Who sends a request, by what the middlewares and the browser say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.studio.accounts.people import key_of_login
+
+USER = "velatura.user"
+"""The key of a request's scope under which stands the name of who has logged in."""
+VISITOR = "velatura-visitor"
+"""The cookie by which a browser is known again."""
+
+
+def sender_of(username: str | None, cookies: Mapping[str, str] | None) -> str:
+    """Who sends a request: the name on a shared studio, else the browser's cookie; "" for a program without either."""
+    if username:
+        return key_of_login(username)
+    cookie = dict(cookies).get(VISITOR) if cookies else None
+    return f"visitor:{cookie}" if cookie else ""
