@@ -176,7 +176,8 @@ class Api:
         if found.problem:
             raise RefusalError("no_base", f"The base model {found.title} cannot be used. {found.problem}")
         chosen = chosen.with_(name=name)
-        job = must("bad_setting", start_run, self.services, chosen, _actor(request), table)
+        queue = self.services.queue
+        job = must("bad_setting", start_run, queue, self.services.drafts, chosen, _actor(request), table)
         return self._state(job.name)
 
     @kindly
