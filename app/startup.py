@@ -1,4 +1,4 @@
-"""What a process of ours sets before it loads torch: `prepare_process`."""
+"""Process setup before torch is loaded: `prepare_process`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Small files of JSON that hold state: written whole and to the disk, kept twice, and never emptied in silence.
+"""Small JSON state files, written atomically and kept twice.
 
-Beside `NAME.json` lies `NAME.before.json`, the state before the last write. A file that cannot be read is set aside as
-`NAME.damaged-TIME.json`, so that nothing in it is lost, and the state before takes its place.
+`NAME.before.json` is the state before the last write. An unreadable file is set aside as `NAME.damaged-TIME.json`, so
+that nothing in it is lost, and the previous state takes its place.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class StateFile(Generic[T]):
-    """One such file; `parse` makes its value of its bytes and raises ValueError where they are damaged.
+    """A state file; `parse` converts its bytes to a value and raises ValueError if they are damaged.
 
-    `restore` makes the value that takes a damaged file's place, of its bytes and the value before (None where there is
-    none); it may give None, for none. Without it, it is the value before.
+    `restore` makes the replacement for a damaged file from its bytes and the previous value (None if there is none); it
+    may return None. Without `restore`, the previous value is used.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class StateFile(Generic[T]):
 
     @property
     def before(self) -> Path:
-        """Where the state before the last write is."""
+        """Path of the previous state."""
         return self.path.with_name(f"{self.path.stem}.before{self.path.suffix}")
 
     def lock(self) -> BaseFileLock:
-        """Held by whoever writes; one thread may take it twice."""
+        """The reentrant lock of writers."""
         return FileLock(self._lock, is_singleton=True)
 
     def read(self) -> T | None:
-        """The state; None where none was written yet, or nothing of it is left. OSError where it cannot be reached."""
+        """The state; None if it was never written or cannot be recovered. OSError if it cannot be read."""
         try:
             return self._parse(self.path.read_bytes())
         except FileNotFoundError:
@@ -62,7 +62,7 @@ class StateFile(Generic[T]):
                 return self._restore()
 
     def write(self, value: T) -> None:
-        """Replace the state, and keep what is there now as the one before. OSError where its folder is gone."""
+        """Replace the state, keeping the current one as previous. OSError if its folder is missing."""
         if not self.path.parent.is_dir():  # the lock would make it again
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path.parent))
         with self.lock():
@@ -83,7 +83,7 @@ class StateFile(Generic[T]):
             return None
 
     def _restore(self) -> T | None:
-        """Set the damaged file aside and put what can be restored in its place."""
+        """Set the damaged file aside and write the recovered state."""
         try:
             content = self.path.read_bytes()
             return self._parse(content)  # somebody else was here first

@@ -1,4 +1,4 @@
-"""A transaction of SQLite: all of it is done or nothing, and the connection can be used again after any error."""
+"""An SQLite transaction: all or nothing, and the connection stays usable after any error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """A block in which nobody else writes, undone where it, or its beginning or end, fails."""
+    """An exclusive transaction, rolled back if the block, its start or its end fails."""
     try:
         connection.execute("BEGIN IMMEDIATE")  # which may fail when it has begun
         yield

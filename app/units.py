@@ -1,4 +1,4 @@
-"""Numbers, sizes and times as people read them."""
+"""Numbers, sizes and times as readable text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime
 
 
 def readable_size(count: int) -> str:
-    """Bytes as people read them, in units of 1000 as file managers show."""
+    """Bytes as readable text, in units of 1000 as in file managers."""
     value = float(count)
     for unit in ("bytes", "kB", "MB"):
         if value < 1000:
@@ -16,7 +16,7 @@ def readable_size(count: int) -> str:
 
 
 def readable_time(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds as readable text."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
@@ -25,14 +25,14 @@ def readable_time(seconds: float) -> str:
 
 
 def readable_speed(steps_per_second: float) -> str:
-    """Steps a second, or seconds a step where those are more than one."""
+    """Steps per second, or seconds per step if that is more than one."""
     if steps_per_second >= 1:
         return f"{steps_per_second:.1f} steps/s"
     return f"{1 / steps_per_second:.1f} s/step" if steps_per_second else "–"
 
 
 def day(then: float, now: float) -> str:
-    """A time in the past (seconds since the epoch) as people name it: earlier today, yesterday, Tuesday, 3 November."""
+    """A past time (seconds since the epoch) as a day: earlier today, yesterday, Tuesday, 3 November."""
     was, today = (datetime.datetime.fromtimestamp(moment).date() for moment in (then, now))
     days = (today - was).days
     if days <= 0:

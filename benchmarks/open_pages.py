@@ -39,7 +39,7 @@ SAMPLES = ROOT / "presets" / "samples" / "black-line"
 WAITING, ENDED, STEPS = 200, 50, 400
 PAGES = 20
 EVERY = 2.0
-"""Seconds between two looks of a page, as `app/ui/runs/list.py` and `shell.js` have them while something goes on."""
+"""Seconds between checks of a page, as `app/ui/runs/list.py` and `shell.js` have them while something goes on."""
 A_STEP = 0.5
 """Seconds between two steps that the run at work says, each of which changes the list."""
 PATIENCE = 120.0
@@ -300,26 +300,26 @@ def report(found: dict[Path, Found], rounds: int, load: list[float]) -> str:
     heads = (
         "version",
         "list: median",
-        "19 of 20",
+        "95 %",
         "worst",
         "answered",
         "bar: median",
-        "19 of 20",
+        "95 %",
         "worst",
-        "processor",
+        "CPU",
     )
     return "\n".join(
         [
             "# Many open pages",
             "",
-            f"{PAGES} Runs pages are open on one studio while {WAITING} runs wait, {ENDED} have ended and one says a "
-            f"step every {A_STEP} s. Each page asks for its list every {EVERY:.0f} s and passes a look over while an "
-            f"answer is on its way; its bar asks `/now` {EVERY:.0f} s after each answer. Times in ms; *processor* is "
-            "the studio's part of one core. The run at work is only played, so that nothing else needs the processor.",
+            f"{PAGES} Runs pages are open on one studio while {WAITING} runs wait, {ENDED} have ended and one reports "
+            f"a step every {A_STEP} s. Each page requests its list every {EVERY:.0f} s, unless an answer is pending; "
+            f"its status bar requests `/now` {EVERY:.0f} s after each answer. Times in ms; *CPU* is the studio's share "
+            "of one core. The active run is simulated, so that nothing else uses the CPU.",
             "",
-            f"Written by `python -m benchmarks.open_pages` on {today}: {machine()}. Other programs ran beside this: "
-            f"the load was {min(load):.1f} to {max(load):.1f} between the rounds. {rounds} rounds, the versions in "
-            "turn in each; every answer of all rounds is counted.",
+            f"Written by `python -m benchmarks.open_pages` on {today}: {machine()}. Other programs were running: "
+            f"the load was {min(load):.1f} to {max(load):.1f} between the rounds. {rounds} rounds with all versions in "
+            "turn; every answer of every round is counted.",
             "",
             *table(heads, [_row(_version(root), each) for root, each in found.items()]),
         ]

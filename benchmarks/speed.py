@@ -160,14 +160,14 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
         "# Speed and memory",
         "",
         "One training step of a full-size SD 1.5 UNet with random weights: forward and backward, without the "
-        f"optimizer, batch 1, {pixels} × {pixels} pixels, bf16. Our factors are fp32; those of PEFT and LyCORIS are "
-        "bf16, the fastest that they run, but in the rows named *fp32*. "
+        f"optimizer, batch 1, {pixels} × {pixels} pixels, bf16. Velatura's factors are fp32; those of PEFT and LyCORIS "
+        "are bf16, their fastest dtype, except in rows named *fp32*. "
         f"*Bare* is the frozen network with a gradient to its input: {middle:.2f} s "
         f"({low:.2f} to {high:.2f}), {bare.kept / MIB:.0f} MiB kept for backward, {bare.peak / MIB:.0f} MiB at most.",
         "",
-        f"Each of the {repeats} rounds goes over all rows and measures the bare network before and after each; a ratio "
-        "is to the mean of those two, and the table has the median of the rounds and their spread. *Kept* is what the "
-        "forward pass holds for backward, *peak* the most that a step allocates (gradients of the factors included), "
+        f"Each of the {repeats} rounds measures all rows, with the bare network before and after each row; ratios are "
+        "to the mean of those two. The table has the median of the rounds and their spread. *Kept* is the memory that "
+        "the forward pass keeps for backward, *peak* the maximum that a step allocates (with the factors' gradients), "
         f"both beyond the bare network. Time is {'wall time' if clock == 'wall' else 'CPU time of the process'}.",
         "",
         f"Written by `python -m benchmarks.speed` on {datetime.date.today():%d %B %Y}: {machine()}; {libraries}.",
@@ -178,15 +178,15 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
 
 
 def main(
-    methods: Annotated[str, typer.Option(help="Which of lora, loha, lokr, separated by commas.")] = "lora,loha,lokr",
-    presets: Annotated[str, typer.Option(help="Which layers: attn, full.")] = "attn,full",
-    libraries: Annotated[str, typer.Option(help=f"Which of {', '.join(LIBRARIES)}.")] = ",".join(LIBRARIES),
-    repeats: Annotated[int, typer.Option(help="Rounds over all rows.")] = 5,
-    pixels: Annotated[int, typer.Option(help="Side of the image.")] = 256,
-    threads: Annotated[int, typer.Option(help="Threads; 0 leaves torch's own choice.")] = 0,
+    methods: Annotated[str, typer.Option(help="Methods to measure, separated by commas.")] = "lora,loha,lokr",
+    presets: Annotated[str, typer.Option(help="Layers to measure: attn, full.")] = "attn,full",
+    libraries: Annotated[str, typer.Option(help=f"Libraries: {', '.join(LIBRARIES)}.")] = ",".join(LIBRARIES),
+    repeats: Annotated[int, typer.Option(help="Number of rounds.")] = 5,
+    pixels: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 256,
+    threads: Annotated[int, typer.Option(help="Number of threads; 0 for torch's default.")] = 0,
     clock: Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")] = "wall",
-    quick: Annotated[bool, typer.Option("--quick", help="Our rows only, one round, nothing written.")] = False,
-    out: Annotated[Path, typer.Option(help="The page that is written.")] = Path("docs/speed.md"),
+    quick: Annotated[bool, typer.Option("--quick", help="Measure Velatura only, one round, write nothing.")] = False,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/speed.md"),
 ) -> None:
     """Measure, print the table, and write it to a page."""
     if threads:

@@ -94,12 +94,12 @@ WAYS: tuple[Callable[[Model, Order, Styles], None], ...] = (switched, fused, bat
 
 
 def main(
-    base: Annotated[str, typer.Option(help="A base model.")] = "starter",
+    base: Annotated[str, typer.Option(help="Base model.")] = "starter",
     counts: Annotated[str, typer.Option(help="Numbers of styles, separated by commas.")] = "1,2,4,8",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 10,
-    repeats: Annotated[int, typer.Option(help="Rounds, of which the median counts.")] = 3,
+    repeats: Annotated[int, typer.Option(help="Number of rounds; the table has their median.")] = 3,
     clock: Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")] = "wall",
-    out: Annotated[Path, typer.Option(help="The page whose section is written.")] = Path("docs/speed.md"),
+    out: Annotated[Path, typer.Option(help="Page to write the section into.")] = Path("docs/speed.md"),
 ) -> None:
     """Measure, print the table, and write it to a page."""
     device = choose_device("auto")
@@ -121,10 +121,10 @@ def main(
     text = [
         "# Many styles over one base",
         "",
-        f"Pictures a second on {model.title}, {order.size[0]} × {order.size[1]} pixels, {steps} steps with guidance, "
-        "one picture with each of so many styles (LoRA r16, LoRA r8, LoHA r4, LoKr f8 in turn, attention and "
-        "feed-forward layers). *Switched* puts each on and takes it off, *fused* writes it into the weights and puts "
-        "these back, *batched* draws all at once, each image with its own. "
+        f"Pictures per second on {model.title}, {order.size[0]} × {order.size[1]} pixels, {steps} steps with guidance, "
+        "one picture per style (LoRA r16, LoRA r8, LoHA r4, LoKr f8 in turn, attention and feed-forward layers). "
+        "*Switched* attaches and removes each style, *fused* merges it into the weights and restores them, *batched* "
+        "draws all pictures in one batch. "
         f"Median of {repeats} rounds, {'wall time' if clock == 'wall' else 'CPU time of the process'}.",
         "",
         f"Written by `python -m benchmarks.styles_batch` on {datetime.date.today():%d %B %Y}: {machine()}; "
@@ -132,8 +132,7 @@ def main(
         "",
         *table(HEADINGS, rows),
         "",
-        f"With {rows[-1][0]} styles, one batch draws {rows[-1][4]} times as many pictures a second as one after the "
-        "other.",
+        f"With {rows[-1][0]} styles, one batch draws {rows[-1][4]} times as many pictures per second as switching.",
     ]
     write_section(out, "\n".join(text))
 

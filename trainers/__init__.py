@@ -1,9 +1,9 @@
-"""Train LoRA-family styles for diffusion models, and draw with them: what notebooks and programs import.
+"""Train LoRA-family styles for diffusion models and generate images with them: the public API.
 
     from trainers import build_config, layers, train
 
-A name is imported with its module when it is first used, so that this package alone costs nothing. docs/library.md
-shows these names at work; every other name in the modules below may move.
+Names are imported lazily, so importing this package is cheap. docs/library.md has examples; all other names in the
+modules below may move.
 """
 
 from __future__ import annotations

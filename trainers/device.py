@@ -1,4 +1,4 @@
-"""Where a run computes and in what number format."""
+"""The device and number format of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`, `auto` being the best there is; VelaturaError where it is not to be had."""
+    """The device `name`, with `auto` the best available; VelaturaError if it is not available."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -25,19 +25,19 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise VelaturaError(f"train.device = {name!r} is no device; use auto, cpu, cuda, cuda:1 or mps") from None
+        raise VelaturaError(f"train.device = {name!r} is not a device; use auto, cpu, cuda, cuda:1 or mps") from None
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False) or (
         device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
     ):
-        raise VelaturaError(f"train.device = {name!r} is not available on this machine; leave it at auto")
+        raise VelaturaError(f"train.device = {name!r} is not available on this machine; use auto")
     return device
 
 
 def choose_format(precision: str, device: torch.device, small: bool) -> torch.dtype:
-    """The frozen base's number format; `auto` is bf16 where the device has it in hardware.
+    """The frozen base's number format; `auto` is bf16 if the device supports it in hardware.
 
-    A small base such as the starter stays in fp32 on a CPU, where it is as fast and draws what the file draws.
+    A small base such as the starter stays in fp32 on a CPU, where it is as fast and matches the file's pictures.
 
     Raises VelaturaError for fp16 on a CPU, where it is emulated and overflows.
     """
@@ -53,7 +53,7 @@ def choose_format(precision: str, device: torch.device, small: bool) -> torch.dt
 
 
 def make_accelerator(settings: Train, device: torch.device, dtype: torch.dtype, log_folder: str) -> Accelerator:
-    """accelerate's view of the device: gradients, scaling for fp16, trackers."""
+    """The accelerator of a device: gradients, fp16 loss scaling, trackers."""
     from accelerate import Accelerator
 
     tracker = None if settings.tracker == "none" else settings.tracker
@@ -70,7 +70,7 @@ def make_accelerator(settings: Train, device: torch.device, dtype: torch.dtype, 
         project_dir=log_folder,
     )
     if accelerator.num_processes > 1:
-        raise VelaturaError("a run trains in one process so far; start it with `velatura train`, not with a launcher")
+        raise VelaturaError("a run trains in a single process; start it with `velatura train`, not with a launcher")
     return accelerator
 
 

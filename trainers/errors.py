@@ -1,4 +1,4 @@
-"""What goes wrong: what the user can mend, and the kind of everything else."""
+"""Errors that users can fix, and codes for all others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import re
 
 DIVERGED, OUT_OF_MEMORY, DISK_FULL, UNEXPECTED = "diverged", "out_of_memory", "disk_full", "unexpected"
-"""The kinds of failure on which something can be done, as an event `error` names them in `code`."""
+"""Codes of failures with a known remedy, in `code` of an event `error`."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_MEMORY = re.compile(
@@ -16,20 +16,20 @@ NO_MEMORY = re.compile(
 
 
 class VelaturaError(Exception):
-    """One sentence for the user: what was wrong, what was found, what is allowed or what to do."""
+    """An error for the user in one sentence: what was wrong, what was found, what to do."""
 
     def __init__(self, *sentence: object, code: str = "") -> None:
         super().__init__(*sentence)
         self.code = code
-        """The kind of failure, "" where the sentence says all there is to know."""
+        """The failure code; "" if the sentence is enough."""
 
 
 class BusyError(VelaturaError):
-    """Another process has what is needed just now."""
+    """Another process holds the required resource."""
 
 
 def failure_code(error: Exception) -> str:
-    """The kind of a failure: DIVERGED, OUT_OF_MEMORY, DISK_FULL, UNEXPECTED, or "" for what the user can mend."""
+    """The code of a failure: DIVERGED, OUT_OF_MEMORY, DISK_FULL, UNEXPECTED, or "" for errors that users can fix."""
     if isinstance(error, VelaturaError):
         return error.code
     if isinstance(error, OSError) and error.errno in FULL:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, on the disk when they have their name, and refusals to write in words."""
+"""Atomic, synced file writes, and readable errors about them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pathlib import Path
 from trainers.errors import DISK_FULL, FORBIDDEN, FULL, VelaturaError
 
 IN_USE = (5, 32)
-"""What Windows says of a file that another process has open: access denied, sharing violation."""
+"""Windows errors of a file that another process has open: access denied, sharing violation."""
 PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)
 """Seconds to wait before each further try to replace such a file."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, moved there when the block ends without an error; else nothing is left.
+    """Yields a temporary path that replaces `path` when the block ends without an error; otherwise nothing is left.
 
-    What was written is on the disk before the name is, so that a power cut leaves the old file or the new one, and the
-    new one once the block has ended.
+    The content is synced before the rename, so a power cut leaves the old or the new file, and the new one once the
+    block has ended.
     """
     whose = f"{os.getpid()}-{threading.get_ident()}"
     building = path.with_name(f".unfinished-{whose}-{path.name}")  # with the suffix that says the format
@@ -37,7 +37,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def take_place(building: Path, path: Path) -> None:
-    """Rename a file to `path`; on Windows, which refuses that while the one there is read, try again for a second."""
+    """Rename a file to `path`; on Windows, which refuses this while the target is being read, retry for a second."""
     for pause in PAUSES:
         try:
             building.replace(path)
@@ -50,13 +50,13 @@ def take_place(building: Path, path: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Wait until what was written to a file is on the disk."""
+    """Sync a file."""
     with path.open("r+b" if os.name == "nt" else "rb") as file:  # Windows syncs nothing that was opened for reading
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until a folder's names are on the disk, on systems that can be asked for that."""
+    """Sync a folder's entries, if the system supports it."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -70,7 +70,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until a folder and all that is in it are on the disk, but for files that may not be opened.
+    """Sync a folder with its contents, except files that cannot be opened.
 
     Those were not written here: they are hard links, or on Windows write-protected copies.
     """
@@ -84,11 +84,11 @@ def sync_tree(folder: Path) -> None:
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Refuse, before anything is done, to write a file where something is in the way."""
+    """Raise VelaturaError if a file cannot be written because something is in the way."""
     if path.is_dir():
-        raise VelaturaError(f"{path} is a folder; give the name of a file as --out")
+        raise VelaturaError(f"{path} is a folder; give a file name for --out")
     if path.exists() and not overwrite:
-        raise VelaturaError(f"{path} exists already; give another --out, or --overwrite to replace it")
+        raise VelaturaError(f"{path} already exists; choose another --out, or replace it with --overwrite")
     for parent in path.parents:
         if parent.exists() and not parent.is_dir():
             raise VelaturaError(f"cannot write {path}: {parent} is a file, not a folder")
@@ -96,7 +96,7 @@ def check_free(path: Path, overwrite: bool) -> None:
 
 @contextmanager
 def plain_disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write into one sentence."""
+    """Convert write errors of the system into one sentence."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What layers are called where ranks are shown: one naming, blocks in the order in which an image passes them."""
+"""Layer names for displaying ranks, with blocks in the order in which an image passes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a run takes, and how much there is."""
+"""Memory: used by a run, and available."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that this process has held at once: on its graphics card, else in main memory."""
+    """This process's peak memory in bytes, on its graphics card or in main memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
     if device.type == "mps":
@@ -21,7 +21,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """The bytes that a new process could have now: on this graphics card, else in main memory."""
+    """Bytes available to a new process, on this graphics card or in main memory."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil

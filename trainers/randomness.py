@@ -1,7 +1,7 @@
-"""All randomness is a function of what it is for, never of a generator consumed along the way.
+"""All randomness is a function of its purpose, never of a generator consumed along the way.
 
-That is why a cut run that is resumed ends with the same bits, why dropout is right under gradient checkpointing
-(the recomputed forward draws the same mask) and why the order of layers does not matter.
+So a resumed run ends with the same bits, dropout is correct under gradient checkpointing (the recomputed forward draws
+the same mask), and the order of layers does not matter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 
 
 def seed_for(*what: int | float | str) -> int:
-    """A 63-bit seed from what the draw is for: the run's seed, the step, the site or image, the purpose."""
+    """A 63-bit seed from a draw's purpose: the run's seed, the step, the site or image, the purpose."""
     digest = hashlib.sha256("\x1f".join(map(str, what)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -1,4 +1,4 @@
-"""What every part of the settings tree is."""
+"""The base class of the settings' sections."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A part of the tree: frozen, and an unknown key is an error."""
+    """A section of the settings: frozen; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""What one does with a folder of images: `velatura check` and `velatura caption`."""
+"""Commands for a folder of images: `velatura check` and `velatura caption`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check(
     assignments: Settings = None,
     json: Json = False,
 ) -> None:
-    """Say what is right and wrong with images, in plain words, with a fix for each finding."""
+    """Check a folder of images and suggest a fix for each problem."""
     ok = show_findings(folder, base, assignments or [], json)
     if not ok:
         raise typer.Exit(1)
@@ -44,11 +44,14 @@ def check(
 @commands.command(epilog="Example: velatura caption my-paintings --model blip")
 def caption(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
-    model: Annotated[str, typer.Option(metavar="NAME", help="blip, florence-2 or wd14; downloaded once.")] = "blip",
-    every: Annotated[bool, typer.Option("--all", help="Also where there is a caption already.")] = False,
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Captioning model: blip, florence-2 or wd14; downloaded once."),
+    ] = "blip",
+    every: Annotated[bool, typer.Option("--all", help="Also replace existing captions.")] = False,
     json: Json = False,
 ) -> None:
-    """Write a caption for each image that has none, as a .txt file beside it."""
+    """Write a caption for each image without one, as a .txt file."""
     from app.studio.dataset.captions import write_captions
 
     written = write_captions(folder, model, every)
@@ -61,7 +64,7 @@ def caption(
 
 
 def show_findings(folder: Path, base: str | None, assignments: Sequence[str], as_json: bool) -> bool:
-    """Print the findings about a folder of images; whether a run could start with it."""
+    """Print the findings about a folder of images and return whether a run can start with it."""
     from trainers.config.layers import gather_config
     from trainers.data.captions import with_word
     from trainers.data.check import check_images

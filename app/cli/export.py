@@ -1,4 +1,4 @@
-"""What can still be made of a run that has been trained: `velatura export` and `velatura ranks`."""
+"""Commands for a trained run: `velatura export` and `velatura ranks`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ def export(
     run: RunFolder,
     rank: Annotated[
         int | None,
-        typer.Option("--rank", metavar="N", min=1, help="Cut the file to this rank, of a method that serves several."),
+        typer.Option(
+            "--rank", metavar="N", min=1, help="Rank to keep in the exported file (methods that train several)."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The file to write; default in the run's folder.")
+        Path | None, typer.Option("--out", metavar="FILE", help="File to write; default in the run folder.")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Write a run's style file anew from its newest checkpoint, without training."""
+    """Export a run's style file again from its newest checkpoint, without training."""
     from trainers.runs.run import open_run
     from trainers.training.reopen import export_again
 
@@ -49,17 +51,15 @@ def ranks(
     run: RunFolder,
     tolerance: Annotated[
         float,
-        typer.Option(
-            metavar="SHARE", min=0, max=1, help="Share of the best rank's gain that a smaller one may give up."
-        ),
+        typer.Option(metavar="SHARE", min=0, max=1, help="Share of the best rank's gain that a smaller rank may lose."),
     ] = TOLERANCE,
     times: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="Timesteps at which each image is asked for.")
+        int, typer.Option(metavar="N", min=1, max=1000, help="Number of timesteps at which to measure each image.")
     ] = TIMES,
     images: Images = None,
     json: Json = False,
 ) -> None:
-    """Say which rank of a DyLoRA run is enough: how well each denoises its images, or others given with --images."""
+    """Find the smallest sufficient rank of a DyLoRA run: how well each denoises its images, or those in --images."""
     from trainers.runs.run import open_run
     from trainers.score.ranks import measure_ranks
 
@@ -71,11 +71,11 @@ def ranks(
         print_json(asdict(found))
         return
     print_table(("rank", "error", "gain"), [*_rows(found)])
-    say("gain is how far a rank takes the mean squared error from that of the bare base to that of the best rank")
+    say("gain: how much of the best rank's improvement in mean squared error over the bare base this rank has")
     if found.base > min(found.errors):
-        say(f"rank {found.enough} is enough: it has at least {1 - tolerance:.0%} of the gain; write its file with:")
+        say(f"rank {found.enough} is enough: it has at least {1 - tolerance:.0%} of the gain; export it with:")
     else:
-        say(f"no rank denoises better than the bare base; the least bad is {found.enough}; write its file with:")
+        say(f"no rank denoises better than the bare base; the best is {found.enough}; export it with:")
     say(f"velatura export {run} --rank {found.enough}")
 
 

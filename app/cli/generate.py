@@ -1,4 +1,4 @@
-"""`velatura generate`: pictures drawn with styles."""
+"""`velatura generate`: generate pictures with styles."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ Guidance = Annotated[
         metavar="G",
         min=GUIDANCE[0],
         max=GUIDANCE[1],
-        help="How closely to follow the prompt, 1 to 50; default the base's.",
+        help="Guidance scale, 1 to 50; default the base's.",
     ),
 ]
 Batch = Annotated[
     int | None,
-    typer.Option(metavar="N", min=BATCH[0], max=BATCH[1], help="Most pictures at once; default 4 with --each, else 1."),
+    typer.Option(
+        metavar="N", min=BATCH[0], max=BATCH[1], help="Maximum pictures per batch; default 4 with --each, otherwise 1."
+    ),
 ]
 
 
 @commands.command(epilog='Example: velatura generate --style dusk.safetensors:0.8 --prompt "a fox" --out fox.png')
 def generate(
-    prompt: Annotated[
-        list[str], typer.Option(metavar="TEXT", help="What to draw; repeat for several pictures in one grid.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="IMG", help="The picture to write (.png, .jpg or .webp).")],
-    style: Annotated[list[str] | None, typer.Option(metavar="FILE[:STRENGTH]", help="A style; repeatable.")] = None,
-    negative: Annotated[str, typer.Option(metavar="TEXT", help="What should not be in the picture.")] = "",
+    prompt: Annotated[list[str], typer.Option(metavar="TEXT", help="Prompt; repeat for several pictures in one grid.")],
+    out: Annotated[Path, typer.Option(metavar="IMG", help="Picture to write (.png, .jpg or .webp).")],
+    style: Annotated[
+        list[str] | None, typer.Option(metavar="FILE[:STRENGTH]", help="Style file and strength; repeatable.")
+    ] = None,
+    negative: Annotated[str, typer.Option(metavar="TEXT", help="Negative prompt.")] = "",
     seed: Annotated[
-        int, typer.Option(metavar="N", min=SEED[0], max=SEED[1], help="The same seed gives the same picture.")
+        int, typer.Option(metavar="N", min=SEED[0], max=SEED[1], help="Seed; the same seed gives the same picture.")
     ] = 1,
     steps: Annotated[int, typer.Option(metavar="N", min=STEPS[0], max=STEPS[1], help="Denoising steps.")] = 25,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's own.")] = "",
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's.")] = "",
     guidance: Guidance = None,
-    sampler: Annotated[str, typer.Option(metavar="NAME", help="ddim, euler or dpm++.")] = "ddim",
+    sampler: Annotated[str, typer.Option(metavar="NAME", help="Sampler: ddim, euler or dpm++.")] = "ddim",
     base: BaseModel = None,
     compose: Compose = "sum",
-    each: Annotated[
-        bool, typer.Option("--each", help="One picture with every style, numbered, all in one batch.")
-    ] = False,
+    each: Annotated[bool, typer.Option("--each", help="One numbered picture per style, all in one batch.")] = False,
     batch: Batch = None,
     plain: Annotated[
-        Path | None, typer.Option(metavar="IMG", help="Where to write the same picture without the styles.")
+        Path | None, typer.Option(metavar="IMG", help="Also write the picture without styles to this file.")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Draw a picture with one or several styles, or one with each of them."""
+    """Generate a picture with one or several styles, or one per style."""
     from app.studio.generation.compatibility import resolve_files
     from app.studio.generation.generate import generate as draw
     from app.studio.generation.request import StyleRef, make_request

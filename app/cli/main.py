@@ -16,7 +16,7 @@ from trainers.errors import VelaturaError
 
 app = typer.Typer(
     name="velatura",
-    help="From a few images to a style file for Stable Diffusion.",
+    help="Train a style for Stable Diffusion from a few images.",
     epilog="Example: velatura train --images my-paintings --name dusk --preset lora",
     no_args_is_help=True,
     add_completion=False,
@@ -29,7 +29,7 @@ for group in (train, dataset, generate, styles, models, methods, export, queue, 
 
 
 def show_version(wanted: bool) -> None:
-    """Print the version and end, where it was asked for."""
+    """Print the version and exit, if requested."""
     if wanted:
         from importlib.metadata import version
 
@@ -40,13 +40,13 @@ def show_version(wanted: bool) -> None:
 @app.callback()
 def settings_for_all(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the full traceback of an error (works anywhere).")
+        bool, typer.Option("--debug", help="Show the full traceback of errors (anywhere on the line).")
     ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """`--debug` is taken off the arguments before they are parsed; it is here for the help."""
+    """`main` removes `--debug` before parsing; it is declared here for the help text."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_what_fits()
     try:
         app([argument for argument in given if argument != "--debug"], prog_name="velatura")
-    except Exception as error:  # the one place where any error ends: what is not foreseen is said in a sentence too
+    except Exception as error:  # the one place where errors end: unexpected ones become a sentence too
         if debug:
             raise
         say(("error:", "bold red"), f" {sentence(error)}")

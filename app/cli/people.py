@@ -1,4 +1,4 @@
-"""`velatura ui --add-person` and its like: the table of people, from the command line."""
+"""`velatura ui --add-person` and related options: accounts from the command line."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pathlib import Path
 from app.cli.common.console import print_table, say
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.people import LEAST_PASSWORD, People, check_name, check_password, read_people
+from app.units import counted
 from trainers.errors import VelaturaError
 
 SHOWN = 10
-"""People who are named where a name is wrong."""
+"""Number of accounts listed in an error."""
 
 
 @contextmanager
 def people_of(runs: Path) -> Iterator[People]:
-    """The table of people of the studio whose runs are in a folder."""
+    """The accounts of the studio that serves a folder of runs."""
     from app.studio.paths import Paths
 
     paths = Paths(runs)
@@ -32,7 +33,7 @@ def people_of(runs: Path) -> Iterator[People]:
 
 
 def has_people(runs: Path) -> bool:
-    """Whether anybody is in the table; makes no folder where there is no studio yet."""
+    """Whether there are accounts; creates no folder."""
     from app.studio.paths import Paths
 
     if not Paths(runs).people.exists():
@@ -42,34 +43,34 @@ def has_people(runs: Path) -> bool:
 
 
 def check_person(runs: Path, name: str) -> str:
-    """The name as it is kept. VelaturaError where others are in the table and nobody of this name is."""
+    """The normalised name. VelaturaError if there are accounts, but none of this name."""
     name = check_name(name)
     if has_people(runs):
         with people_of(runs) as people:
             if people.find(name) is None:
                 known = ", ".join(one.name for one in people.all()[:SHOWN])
-                raise VelaturaError(f"there is nobody called {name} in the table of people; there is {known}")
+                raise VelaturaError(f"there is no account {name}; there are {known}")
     return name
 
 
 def add_person(runs: Path, name: str) -> None:
-    """Add a person or change a password, which is asked for without echo, or read from standard input."""
+    """Add an account or change its password, typed without echo or read from standard input."""
     name = check_name(name)
     password = ask_password(name)
     with people_of(runs) as people:
         is_new = people.add(name, password)
-    say(f"{name} may log in" if is_new else f"{name} has a new password, and is logged out everywhere")
+    say(f"{name} can log in" if is_new else f"{name} has a new password and is logged out everywhere")
 
 
 def remove_person(runs: Path, name: str) -> None:
-    """Take a person out and end their logins."""
+    """Remove an account and end its logins."""
     with people_of(runs) as people:
         people.remove(name)
-    say(f"{name} may no longer log in, and is logged out everywhere")
+    say(f"{name} can no longer log in and is logged out everywhere")
 
 
 def list_people(runs: Path) -> None:
-    """Print who may log in."""
+    """Print the accounts."""
     import datetime
 
     with people_of(runs) as people:
@@ -78,21 +79,21 @@ def list_people(runs: Path) -> None:
 
 
 def import_people(runs: Path, file: Path) -> None:
-    """Take the people of a password file into the table, hashed, so that the file can be deleted."""
+    """Import accounts from a password file, hashed, so that the file can be deleted."""
     given = {check_name(name): password for name, password in read_people([], file).items()}  # all or none
     with people_of(runs) as people:
         for name, password in given.items():
             people.add(name, password, least=1)
-    say(f"{len(given)} people may log in; their passwords are kept hashed, so {file} can be deleted")
+    say(f"{counted(len(given), 'account')} imported; the passwords are stored hashed, so you can delete {file}")
 
 
 def ask_password(name: str) -> str:
-    """The password that somebody types twice, or the first line of standard input where that is no terminal."""
+    """The password, typed twice, or the first line of standard input if that is not a terminal."""
     if not sys.stdin.isatty():
         password = sys.stdin.readline().rstrip("\r\n")
     else:
-        password = getpass.getpass(f"Password for {name} ({LEAST_PASSWORD} characters or more): ")
-        if getpass.getpass("The same once more: ") != password:
+        password = getpass.getpass(f"Password for {name} (at least {LEAST_PASSWORD} characters): ")
+        if getpass.getpass("Repeat the password: ") != password:
             raise VelaturaError("the two passwords differ; nothing was changed")
     check_password(password)
     return password

@@ -1,4 +1,4 @@
-"""`velatura queue …` and `velatura worker`: the queue without a browser, for the owner of the machine."""
+"""`velatura queue …` and `velatura worker`: the queue from the command line, for the machine's owner."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from app.jobs.trash.trash import TrashItem
     from app.jobs.views import View
 
-Number = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or the name of its run.")]
+Number = Annotated[str, typer.Argument(metavar="JOB", help="Job number or run name.")]
 
-queue_app = typer.Typer(help="The queue: runs that wait for a device, and those that had one.")
+queue_app = typer.Typer(help="The queue of runs and their state.")
 commands = typer.Typer()
 commands.add_typer(queue_app, name="queue", invoke_without_command=True, epilog="Example: velatura queue")
 queue_app.add_typer(trash_app, name="trash", invoke_without_command=True, epilog="Example: velatura queue trash")
@@ -44,16 +44,16 @@ queue_app.add_typer(trash_app, name="trash", invoke_without_command=True, epilog
 
 @queue_app.callback()
 def queue(context: typer.Context, out: Out = None, json: Json = False) -> None:
-    """Show the queue: what runs, what waits, what has ended."""
+    """Show the queue: running, waiting and ended jobs."""
     if context.invoked_subcommand is None:
         _show(_open(out), json)
     elif out or json:
-        raise VelaturaError(f"put --out and --json behind the command: velatura queue {context.invoked_subcommand} …")
+        raise VelaturaError(f"put --out and --json after the command: velatura queue {context.invoked_subcommand} …")
 
 
 @queue_app.command("list", epilog="Example: velatura queue list --json")
 def list_jobs(out: Out = None, json: Json = False) -> None:
-    """Show the queue: what runs, what waits, what has ended."""
+    """Show the queue: running, waiting and ended jobs."""
     _show(_open(out), json)
 
 
@@ -67,13 +67,13 @@ def add(
     steps: Steps = None,
     seed: Seed = None,
     assignments: Settings = None,
-    priority: Annotated[int, typer.Option(metavar="N", help="Higher goes first; what is equal, in order.")] = 0,
-    first: Annotated[bool, typer.Option("--first", help="Before everything that waits.")] = False,
+    priority: Annotated[int, typer.Option(metavar="N", help="Higher starts first; equal ones in order.")] = 0,
+    first: Annotated[bool, typer.Option("--first", help="Put it before all waiting jobs.")] = False,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Put a run in line; it starts when a worker has a device for it."""
+    """Add a run to the queue; a worker starts it when a device is free."""
     from app.jobs.actions import add as add_job
     from trainers.config.layers import gather_config
 
@@ -90,25 +90,25 @@ def add(
 
 @queue_app.command(epilog="Example: velatura queue stop dusk")
 def stop(job: Number, out: Out = None, json: Json = False) -> None:
-    """Let a run finish its step, save, export and end; one that waits is taken out of the line."""
+    """Let a run finish its step, save, export and stop; a waiting run leaves the queue."""
     _end(out, job, "save", json)
 
 
 @queue_app.command(epilog="Example: velatura queue pause dusk")
 def pause(job: Number, out: Out = None, json: Json = False) -> None:
-    """Let a run finish its step, save and free its device; `resume` puts it first in line."""
+    """Let a run finish its step, save and free its device; `resume` puts it first in the queue."""
     _end(out, job, "pause", json)
 
 
 @queue_app.command(epilog="Example: velatura queue cancel dusk")
 def cancel(job: Number, out: Out = None, json: Json = False) -> None:
-    """End a job without saving; one that waits never starts."""
+    """End a job without saving; a waiting job never starts."""
     _end(out, job, "cancel", json)
 
 
 @queue_app.command(epilog="Example: velatura queue resume dusk")
 def resume(job: Number, steps: LongerSteps = None, out: Out = None, json: Json = False) -> None:
-    """Let a paused, stopped or interrupted run go on exactly where its newest checkpoint is."""
+    """Resume a paused, stopped or interrupted run exactly from its newest checkpoint."""
     from app.jobs.actions import resume as resume_job
 
     store = _open(out)
@@ -118,7 +118,7 @@ def resume(job: Number, steps: LongerSteps = None, out: Out = None, json: Json =
 
 @queue_app.command(epilog="Example: velatura queue retry dusk --set train.learning_rate=1e-4")
 def retry(job: Number, assignments: Settings = None, out: Out = None, json: Json = False) -> None:
-    """Train a run anew, with other settings if given; what it was before goes to the trash."""
+    """Restart a run from zero, with changed settings if given; its previous state goes to the trash."""
     from app.jobs.actions import retry as retry_job
     from trainers.config.tables import parse_assignments
 
@@ -130,7 +130,7 @@ def retry(job: Number, assignments: Settings = None, out: Out = None, json: Json
 
 @queue_app.command(epilog="Example: velatura queue clone dusk --name dusk-slow --set train.steps=900")
 def clone(job: Number, name: Name = None, assignments: Settings = None, out: Out = None, json: Json = False) -> None:
-    """Put a new run in line with the pictures and settings of another one, some changed if given."""
+    """Add a new run with the images and settings of another one, with changed settings if given."""
     from app.jobs.actions import clone as clone_job
     from trainers.config.tables import parse_assignments
 
@@ -143,11 +143,11 @@ def clone(job: Number, name: Name = None, assignments: Settings = None, out: Out
 @queue_app.command(epilog="Example: velatura queue move dusk first")
 def move(
     job: Number,
-    place: Annotated[str, typer.Argument(metavar="PLACE", help="up, down, first, last, or a number from 1.")],
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="up, down, first, last, or a position from 1.")],
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Move a waiting job within the line."""
+    """Move a waiting job within the queue."""
     from app.jobs.actions import move as move_job
 
     store = _open(out)
@@ -158,12 +158,12 @@ def move(
 @queue_app.command(epilog="Example: velatura queue retries 0")
 def retries(
     number: Annotated[
-        int | None, typer.Argument(metavar="N", min=0, max=1000, help="The new number; 0 leaves every run to you.")
+        int | None, typer.Argument(metavar="N", min=0, max=1000, help="New number; 0 turns automatic restarts off.")
     ] = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Show or change how often an interrupted run goes on by itself while it saves nothing new."""
+    """Show or set how often an interrupted run restarts by itself without progress."""
     store = _open(out)
     if number is not None:
         store.set_retries(number)
@@ -171,14 +171,14 @@ def retries(
     if json:
         print_json({"retries": now})
     elif now:
-        say(f"an interrupted run goes on by itself, up to {counted(now, 'time')} without progress")
+        say(f"an interrupted run restarts by itself, up to {counted(now, 'time')} without progress")
     else:
         say("an interrupted run waits for `velatura queue resume`")
 
 
 @queue_app.command(epilog="Example: velatura queue delete dusk")
 def delete(job: Number, out: Out = None, json: Json = False) -> None:
-    """Move a run that has ended to the trash, with its pictures, samples, checkpoints and style."""
+    """Move an ended run to the trash, with its images, samples, checkpoints and style."""
     from app.jobs.actions import delete as delete_job
 
     store = _open(out)
@@ -187,18 +187,18 @@ def delete(job: Number, out: Out = None, json: Json = False) -> None:
     if json:
         print_json({"name": name, "item": item.id if item else None})
     else:
-        back = f"; bring it back within 30 days with: velatura queue trash restore {item.id}" if item else ""
+        back = f"; restore it within 30 days with: velatura queue trash restore {item.id}" if item else ""
         say((name, "bold"), f" was deleted{back}")
 
 
 @queue_app.command(epilog="Example: velatura queue give dusk ann")
 def give(
     job: Number,
-    person: Annotated[str, typer.Argument(metavar="PERSON", help='A name from the table of people; "" for nobody.')],
+    person: Annotated[str, typer.Argument(metavar="PERSON", help='Name of an account; "" for none.')],
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Let a run with its style belong to a person of a shared studio, who alone can change it there."""
+    """Give a run and its style to a person of a shared studio; only they can change it there."""
     from app.cli.people import check_person
     from app.jobs.actions import give as give_job
     from app.jobs.views import Watcher
@@ -209,25 +209,25 @@ def give(
     if json:
         print_json(_facts(Watcher(store).view(number)))
     else:
-        say((store.job(number).name, "bold"), f" belongs to {owner or 'the owner of this machine'} now")
+        say((store.job(number).name, "bold"), f" now belongs to {owner or 'the owner of this machine'}")
 
 
 @queue_app.command(epilog="Example: velatura queue clear")
 def clear(out: Out = None, json: Json = False) -> None:
-    """Take out of the queue what has ended and is not to go on; the run folders stay."""
+    """Remove ended jobs that cannot continue from the queue; the run folders stay."""
     from app.jobs.actions import clear as clear_jobs
 
     removed = clear_jobs(_open(out), actor=MACHINE_OWNER)
     if json:
         print_json([job.id for job in removed])
     else:
-        say(f"took {counted(len(removed), 'job')} out of the queue; the run folders stay")
+        say(f"removed {counted(len(removed), 'job')} from the queue; the run folders stay")
 
 
 @queue_app.command(epilog="Example: velatura queue repair")
 def repair(
     from_folders: Annotated[
-        bool, typer.Option("--from-folders", help="Do not use the backup, only what the run folders say.")
+        bool, typer.Option("--from-folders", help="Rebuild from the run folders only, without the backup.")
     ] = False,
     out: Out = None,
     json: Json = False,
@@ -242,20 +242,20 @@ def repair(
     source = "its backup and the run folders" if done.backup else "the run folders"
     count = len(done.jobs)
     waiting = sum(job.phase == "waiting" for job in done.jobs)
-    say(f"the queue was made anew from {source}: {counted(count, 'job')}, {waiting} of them waiting")
-    say(f"the damaged one is kept as {done.aside}")
+    say(f"rebuilt the queue from {source}: {counted(count, 'job')}, {waiting} of them waiting")
+    say(f"kept the damaged file as {done.aside}")
 
 
 @commands.command(epilog="Example: velatura worker --until-empty")
 def worker(
-    once: Annotated[bool, typer.Option("--once", help="Start what can start now, and end.")] = False,
-    until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing waits or runs.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Start what can start now, and exit.")] = False,
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="Exit when nothing waits or runs.")] = False,
     device: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Use only this one: cpu, cuda:0, mps; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="Use only this device: cpu, cuda:0, mps; repeatable.")
     ] = None,
     out: Out = None,
 ) -> None:
-    """Serve the queue: start one run on each free device, in order. Ending this ends no run."""
+    """Serve the queue: start one run on each free device, in order. Stopping the worker stops no run."""
     from app.jobs.dispatcher import Dispatcher
     from app.jobs.processes.devices import Offer
 
@@ -264,11 +264,14 @@ def worker(
     if once:
         dispatcher.serve_once()
         return
-    say(f"serving the queue in {runs_folder(out)} on {', '.join(dispatcher.offer.devices)}; Ctrl-C ends this, no run")
+    say(
+        f"serving the queue in {runs_folder(out)} on {', '.join(dispatcher.offer.devices)}; "
+        "Ctrl-C stops the worker, not the runs"
+    )
     try:
         dispatcher.serve(until_empty=until_empty)
     except KeyboardInterrupt:
-        say("ended; what runs goes on, what waits waits for the next worker")
+        say("stopped; running jobs continue, waiting jobs wait for the next worker")
 
 
 # ---------------------------------------------------------------- within
@@ -279,7 +282,7 @@ def _open(out: Path | None) -> Store:
 
 
 def _find(store: Store, words: str) -> int:
-    """The number of a job named by its number, its run's name or folder; a run that has no job yet gets one."""
+    """The number of a job given by number, run name or folder; a run without a job gets one."""
     from app.jobs.actions import adopt
     from trainers.runs.run import is_run
 
@@ -292,8 +295,8 @@ def _find(store: Store, words: str) -> int:
         if is_run(folder):
             return adopt(store, folder, actor=MACHINE_OWNER).id
     if number:
-        store.job(number)  # says what is wrong
-    raise VelaturaError(f"there is no job {words!r} in the queue; `velatura queue list` shows what there is")
+        store.job(number)  # raises the error
+    raise VelaturaError(f"there is no job {words!r} in the queue; `velatura queue list` shows the jobs")
 
 
 def _end(out: Path | None, words: str, how: Any, as_json: bool) -> None:
@@ -303,7 +306,7 @@ def _end(out: Path | None, words: str, how: Any, as_json: bool) -> None:
     store = _open(out)
     number = _find(store, words)
     if how == "save" and "stop" not in (actions := Watcher(store).view(number).actions) and "cancel" in actions:
-        how = "cancel"  # there is nothing yet to save
+        how = "cancel"  # there is nothing to save yet
     stop_job(store, number, how, actor=MACHINE_OWNER)
     _report(store, store.job(number), as_json)
 
@@ -319,7 +322,7 @@ def _report(store: Store, job: Job, as_json: bool) -> None:
 
 
 def _mention_worker(store: Store, out: Path | None, as_json: bool) -> None:
-    """Say how to start a worker where none serves the queue, since the job would wait for ever."""
+    """Say how to start a worker if none serves the queue, since the job would wait forever."""
     if not as_json and not any(worker.is_alive() or not worker.is_here for worker in store.workers()):
         say(f"no worker serves this queue; start one with: velatura worker{f' --out {out}' if out else ''}")
 
@@ -337,7 +340,7 @@ def _show(store: Store, as_json: bool) -> None:
         rows = [(view.job.id, view.job.name, view.state, view.job.device or "–", view.line) for view in views]
         print_table(("job", "name", "state", "device", ""), rows)
     else:
-        say(f"nothing is in the queue of {store.runs}; `velatura queue add` puts a run there")
+        say(f"the queue in {store.runs} is empty; `velatura queue add` adds a run")
 
 
 def _facts(view: View) -> dict[str, Any]:

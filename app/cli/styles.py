@@ -1,4 +1,4 @@
-"""What one does with style files: `velatura inspect` and `velatura merge`."""
+"""Commands for style files: `velatura inspect` and `velatura merge`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 LONGEST_VALUE = 100
-"""Letters of a metadata value that are shown; whole configs and tag lists are among them."""
+"""Maximum characters shown of a metadata value; some are whole configs or tag lists."""
 
 
 @commands.command(epilog="Example: velatura inspect outputs/dusk/style/dusk.safetensors")
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A style file from anywhere, or a run's folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Style file from any program, or a run folder.")],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     json: Json = False,
 ) -> None:
@@ -35,23 +35,25 @@ def inspect(
 
 @commands.command(epilog="Example: velatura merge dusk.safetensors:0.8 ink.safetensors:0.5 --out both.safetensors")
 def merge(
-    styles: Annotated[list[str], typer.Argument(metavar="FILE[:STRENGTH]…", help="The styles, each at its strength.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The style file to write (.safetensors).")],
+    styles: Annotated[
+        list[str], typer.Argument(metavar="FILE[:STRENGTH]…", help="Style files, each with its strength.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Style file to write (.safetensors).")],
     rank: Annotated[
         int | None,
-        typer.Option(metavar="R", min=1, max=1024, help="Cut each layer to this rank; default the exact sum."),
+        typer.Option(metavar="R", min=1, max=1024, help="Truncate each layer to this rank; default the exact sum."),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Write the sum of several styles as one plain LoRA, exact or cut to a rank, and say what the cut has lost."""
+    """Write the sum of several styles as one plain LoRA, exact or truncated to a rank with a report of the loss."""
     from app.studio.styles.strengths import about_strengths, read_chosen
     from trainers.composition.files import merge_files
     from trainers.files import check_free, plain_disk_errors
     from trainers.formats.embedding import embedding_beside
 
     if out.suffix != ".safetensors":
-        raise VelaturaError(f"cannot write {out.name!r}: the name of a style file ends in .safetensors")
+        raise VelaturaError(f"cannot write {out.name!r}: the name of a style file must end in .safetensors")
     check_free(out, overwrite)
     with plain_disk_errors(out):
         read = read_chosen(styles)
@@ -65,20 +67,25 @@ def merge(
     lost = "exact" if rank is None else f"{merged.error:.1%} of the change is lost"
     say(f"wrote {out} ({readable_size(out.stat().st_size)}): rank {merged.rank}, {lost}")
     for word in filter(None, (embedding_beside(style.path) for style, _ in read)):
-        say((f"a word that was trained along is not in it: take {word} too, and say it in prompts", "yellow"))
+        say(
+            (
+                f"it does not contain the word trained with the style: also use {word}, and write the word in prompts",
+                "yellow",
+            )
+        )
 
 
 def show_style(path: Path, tensors: bool, as_json: bool) -> None:
-    """Print what a style file is, or that of a run's folder; where it lies in one, also where its rank went.
+    """Print a summary of a style file or of a run's style; in a run folder, also its rank history.
 
-    VelaturaError where the folder has none.
+    VelaturaError if the folder has none.
     """
     from trainers.formats.embedding import style_of_run
     from trainers.formats.inspect import describe_style
 
     file = style_of_run(path) if path.is_dir() else path
     if file is None:
-        raise VelaturaError(f"{path} is a folder without a style; name a style file, or the folder of a finished run")
+        raise VelaturaError(f"{path} is a folder without a style; give a style file, or the folder of a finished run")
     summary = describe_style(file)
     if as_json:
         print_json(summary.model_dump(mode="json"))
@@ -89,7 +96,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         ranks = f"{rank.most_common}" if rank.smallest == rank.largest else f"{rank.smallest} to {rank.largest}"
     facts = {
         "method": _method(summary),
-        "base": ", ".join(filter(None, (base.name, base.family))) or "the file does not say",
+        "base": ", ".join(filter(None, (base.name, base.family))) or "not in the file",
         "fits only": base.fits_only,
         "loads in": "Velatura only" if summary.only_here else "",
         "rank": ranks,
@@ -98,7 +105,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         "trained words": ", ".join(summary.trained_words),
         "captions (the most frequent)": ", ".join((*summary.captions[:5], *"…"[: len(summary.captions) - 5])),
         "layers": ", ".join(f"{count} in {part}" for part, count in summary.modules.items()),
-        "numbers in the file": f"{summary.parameters:,}",
+        "parameters in the file": f"{summary.parameters:,}",
         "size": readable_size(summary.size),
     }
     print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
@@ -111,7 +118,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         rows = [(t.key, "×".join(map(str, t.shape)) or "scalar", t.dtype) for t in summary.tensors]
         print_table(("tensor", "shape", "format"), rows)
     else:
-        say(f"{len(summary.tensors)} tensors; --tensors lists them, --json gives everything in full")
+        say(f"{len(summary.tensors)} tensors; --tensors lists them, --json prints everything in full")
 
 
 def _cut(value: str) -> str:
@@ -119,13 +126,13 @@ def _cut(value: str) -> str:
 
 
 def _method(summary: StyleSummary) -> str:
-    """What the file holds, and what it was trained as where that is called otherwise."""
+    """The method in the file, and the trained method if its name differs."""
     known = summary.trained_as not in ("", summary.method)
     return f"{summary.method} (trained as {summary.trained_as})" if known else summary.method
 
 
 def _alphas(summary: StyleSummary) -> str:
-    """The alphas that mean something: LyCORIS wants one of methods that have none, and it is 0 there."""
+    """The meaningful alphas: LyCORIS expects one even for methods without alpha, where it is 0."""
     from trainers.adapters.method import RankedMethod
     from trainers.adapters.methods import METHODS
 
@@ -137,7 +144,7 @@ def _alphas(summary: StyleSummary) -> str:
 
 
 def show_ranks(ranks: Mapping[str, int], run: Path) -> None:
-    """Print the rank of each layer where they differ, and of a run whose method moves them how they went."""
+    """Print the rank of each layer if they differ, and the rank history if the method changes them."""
     from trainers.layer_names import by_block
     from trainers.ranks.history import read_ranks
     from trainers.runs.run import is_run
@@ -146,24 +153,24 @@ def show_ranks(ranks: Mapping[str, int], run: Path) -> None:
     known = history is not None and history.counted.moves
     every = _with_closed(ranks, history) if history is not None and known else ranks
     if len(set(every.values())) > 1:
-        print_table(("block", "rank of each of its layers"), by_block(every))
+        print_table(("block", "rank of each layer"), by_block(every))
         if not known:
-            say("layers that a method has closed altogether are not in a file, so none of them is listed")
+            say("the file omits layers whose rank fell to zero, so they are not listed")
     if history is not None:
         _show_history(history)
 
 
 def _with_closed(ranks: Mapping[str, int], history: RankHistory) -> Mapping[str, int]:
-    """The ranks in a run's file, and 0 for those of its layers that are not in it.
+    """The ranks in a run's file, and 0 for layers that are not in it.
 
-    A file of SDXL calls layers otherwise than its run does: then what the run noted last is taken.
+    SDXL files name layers differently from the run: then use the run's last record.
     """
     from trainers.layer_names import dotted
 
     noted = {dotted(layer): rank for layer, rank in history.at_the_end.items()}
     if not ranks.keys() <= noted.keys():
         return noted
-    # A file may hold a part of the layers, as B-LoRA's twins do: what is not in it is closed only if the run says so.
+    # A file may hold part of the layers, as B-LoRA's halves do: a missing layer is closed only if the run says so.
     return {layer: ranks.get(layer, 0) for layer, rank in noted.items() if layer in ranks or not rank}
 
 

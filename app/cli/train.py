@@ -1,4 +1,4 @@
-"""What trains a style: `velatura train`, `resume`, `stop`, `demo`, and `estimate`, which says what a run will take."""
+"""Training commands: `velatura train`, `resume`, `stop`, `demo` and `estimate`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def resume(
 
 @commands.command(epilog="Example: velatura stop outputs/dusk")
 def stop(run: RunFolder) -> None:
-    """Ask a run to finish its step, save, export and end."""
+    """Ask a run to finish its step, save, export and stop."""
     from app.jobs.states import IN_WORDS, State
     from app.jobs.summary import read_summary
     from trainers.runs.run import open_run
@@ -98,24 +98,24 @@ def stop(run: RunFolder) -> None:
     if summary.ended:
         raise VelaturaError(f"{run} is not training: {IN_WORDS[State(summary.ended)]}")
     if not summary.doing and not opened.is_training():
-        raise VelaturaError(f"{run} has not begun; `velatura queue cancel {run}` takes it out of the queue")
+        raise VelaturaError(f"{run} has not started; `velatura queue cancel {run}` removes it from the queue")
     if not opened.is_training():
         way = (
             f"velatura resume {run}"
             if opened.checkpoint_steps()
             else f"velatura train {run / 'config.toml'} --overwrite"
         )
-        raise VelaturaError(f"{run} is not training: its process has died; go on with: {way}")
+        raise VelaturaError(f"{run} is not training: its process died; continue with: {way}")
     opened.ask_to_stop()
-    say(f"asked {run} to stop after this step; resume it with: velatura resume {run}")
+    say(f"asked {run} to stop after this step; resume with: velatura resume {run}")
 
 
 @commands.command(epilog="Example: velatura demo")
 def demo(
     sample: Annotated[
-        str, typer.Option(metavar="NAME", help="Which bundled images: black-line, blob or photograph.")
+        str, typer.Option(metavar="NAME", help="Bundled image set: black-line, blob or photograph.")
     ] = "black-line",
-    preset: Annotated[str, typer.Option(metavar="PRESET", help="`velatura presets` lists them.")] = "balanced",
+    preset: Annotated[str, typer.Option(metavar="PRESET", help="Preset; `velatura presets` lists them.")] = "balanced",
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -137,7 +137,7 @@ def estimate(
     assignments: Settings = None,
     json: Json = False,
 ) -> None:
-    """Say how long a run will take, how much memory, and how large its file will be; nothing is kept."""
+    """Estimate a run's time, memory and file size with a few real steps; keeps nothing."""
     from app.studio.runs.estimate import measure_config
     from trainers.config.layers import gather_config
 
@@ -153,19 +153,19 @@ def estimate(
 
 
 def in_words(found: Estimate) -> tuple[str, ...]:
-    """An estimate as people read it."""
+    """An estimate as lines of text."""
     step, picture = f"{found.seconds_a_step:.3g} s", f"{found.seconds_a_picture:.3g} s"
     each = f"{found.steps} steps of {step}, {found.pictures} pictures of {picture}"
     most = "at most " if found.at_most else ""
     return (
         f"time    about {readable_time(found.seconds)} on {found.device} ({each})",
-        f"memory  {readable_size(found.memory)} ({readable_size(found.free)} are free)",
+        f"memory  {readable_size(found.memory)} ({readable_size(found.free)} free)",
         f"file    {most}{readable_size(found.file)}",
     )
 
 
 def run_demo(sample: str, preset: str, out: Path, listener: Listener) -> Result:
-    """Train a bundled sample set on the starter under the next free name, drawing concepts that no image shows."""
+    """Train a bundled sample set on the starter under the next free name; samples show concepts outside the set."""
     import json
 
     from trainers.config.layers import gather_config
@@ -175,7 +175,7 @@ def run_demo(sample: str, preset: str, out: Path, listener: Listener) -> Result:
 
     sets = read_sets()
     if sample not in sets:
-        raise VelaturaError(f"there are no sample images {sample!r}; there are {', '.join(sets)}")
+        raise VelaturaError(f"there is no sample set {sample!r}; available are {', '.join(sets)}")
     prompts = json.dumps(sets[sample].demo_prompts)
     options = {"name": free_name(out, f"demo-{sample}"), "images": sets[sample].folder}
     config = gather_config(None, preset, options, [f"sample.prompts={prompts}", *DEMO_SETTINGS])
@@ -183,7 +183,7 @@ def run_demo(sample: str, preset: str, out: Path, listener: Listener) -> Result:
 
 
 def report_result(result: Result, json: bool) -> None:
-    """Say what a run gave; a run cut by a signal ends with that signal's exit code."""
+    """Print a run's result; a run stopped by a signal exits with that signal's code."""
     if json:
         facts = {"run": result.run, "style": result.style, "steps": result.steps, "seconds": result.seconds}
         print_json(facts | {"parameters": result.parameters})
@@ -197,13 +197,13 @@ def report_result(result: Result, json: bool) -> None:
 def _tell(result: Result) -> None:
     spent = f"{counted(result.steps, 'step')} in {result.seconds:.0f} s"
     if result.style is None:
-        say(f"ended by {result.stopped_by} after {spent}, without a style file")
+        say(f"stopped by {result.stopped_by} after {spent}, without a style file")
     else:
         size = readable_size(result.style.stat().st_size)
         say(("style file", "bold green"), f"    {result.style} ({size}, {spent})")
     if result.grid is not None:
         say(("before/after", "bold green"), f"  {result.grid}")
     if result.difference is not None:
-        say(f"the file, loaded afresh, differs from the live adapter by at most {result.difference}/255")
+        say(f"samples from the reloaded file differ from the live adapter's by at most {result.difference}/255")
     if result.stopped_by:
-        say(f"go on with: velatura resume {result.run}")
+        say(f"continue with: velatura resume {result.run}")

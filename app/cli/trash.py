@@ -1,4 +1,4 @@
-"""`velatura queue trash …`: what was deleted or restarted, listed, brought back, or deleted for good."""
+"""`velatura queue trash …`: list, restore or permanently delete items in the trash."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 KINDS = {
     "run": "run",
-    "restarted": "run, before a restart",
-    "replaced": "run that was replaced",
+    "restarted": "run before its restart",
+    "replaced": "replaced run",
     "style": "style",
     "drawing": "picture",
     "pictures": "pictures from Train",
@@ -28,30 +28,30 @@ KINDS = {
     "newer": "made by a newer Velatura",
 }
 
-Thing = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id, or its name: then the newest of that name.")]
+Thing = Annotated[str, typer.Argument(metavar="ITEM", help="Item id, or a name for the newest item of that name.")]
 
-trash_app = typer.Typer(help="The trash: what was deleted or restarted, kept for 30 days.")
+trash_app = typer.Typer(help="The trash: deleted, restarted and replaced things, kept for 30 days.")
 
 
 @trash_app.callback()
 def trash(context: typer.Context, out: Out = None, json: Json = False) -> None:
-    """Show what lies in the trash, newest first."""
+    """List the trash, newest first."""
     if context.invoked_subcommand is None:
         _show(_open(out), json)
     elif out or json:
         command = context.invoked_subcommand
-        raise VelaturaError(f"put --out and --json behind the command: velatura queue trash {command} …")
+        raise VelaturaError(f"put --out and --json after the command: velatura queue trash {command} …")
 
 
 @trash_app.command("list", epilog="Example: velatura queue trash list --json")
 def list_items(out: Out = None, json: Json = False) -> None:
-    """Show what lies in the trash, newest first."""
+    """List the trash, newest first."""
     _show(_open(out), json)
 
 
 @trash_app.command(epilog="Example: velatura queue trash restore dusk")
 def restore(item: Thing, out: Out = None, json: Json = False) -> None:
-    """Bring something back as it was, under another name where its own was taken."""
+    """Restore an item, under another name if its own was taken."""
     from app.jobs.actions import restore as restore_item
 
     found = _open(out)
@@ -59,19 +59,21 @@ def restore(item: Thing, out: Out = None, json: Json = False) -> None:
     if json:
         print_json({"name": name})
     else:
-        say((name, "bold"), " is back as it was")
+        say((name, "bold"), " is restored")
 
 
 @trash_app.command(epilog="Example: velatura queue trash empty --yes")
 def empty(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, out: Out = None, json: Json = False
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    out: Out = None,
+    json: Json = False,
 ) -> None:
-    """Delete everything in the trash for good."""
+    """Permanently delete everything in the trash."""
     found = _open(out)
     items = found.items(MACHINE_OWNER)
     if items and not yes:
         things = f"{counted(len(items), 'item')}, {readable_size(found.size(MACHINE_OWNER))}"
-        typer.confirm(f"Delete {things}, for good?", abort=True, err=True)
+        typer.confirm(f"Permanently delete {things}?", abort=True, err=True)
     freed = found.remove(items)
     if json:
         print_json({"deleted": len(items), "bytes": freed})
@@ -80,9 +82,9 @@ def empty(
 
 
 def tell_replaced(item: TrashItem, out: Path | None) -> None:
-    """Say where a run is that another one of its name has replaced."""
+    """Say where a replaced run is now."""
     where = f" --out {out}" if out else ""
-    say(f"what was {item.name} is in the trash; bring it back with: velatura queue trash restore {item.id}{where}")
+    say(f"the previous {item.name} is in the trash; restore it with: velatura queue trash restore {item.id}{where}")
 
 
 # ---------------------------------------------------------------- within
@@ -98,7 +100,7 @@ def _open(out: Path | None) -> Trash:
 def _find(trash: Trash, words: str) -> TrashItem:
     found = next((item for item in trash.items(MACHINE_OWNER) if words in (item.id, item.name)), None)
     if found is None:
-        raise VelaturaError(f"there is no {words!r} in the trash; `velatura queue trash` shows what there is")
+        raise VelaturaError(f"there is no {words!r} in the trash; `velatura queue trash` lists the items")
     return found
 
 
@@ -114,4 +116,4 @@ def _show(trash: Trash, as_json: bool) -> None:
         ]
         print_table(("id", "name", "what", "size", ""), rows)
     else:
-        say(f"nothing is in the trash of {trash.runs}")
+        say(f"the trash in {trash.runs} is empty")

@@ -18,50 +18,48 @@ from trainers.errors import VelaturaError
 commands = typer.Typer()
 
 LOOK_EVERY = 1.0
-"""Seconds between looks for a signal to end."""
+"""Seconds between checks for a stop signal."""
 
 
 @commands.command(epilog="Example: velatura ui --open")
 def ui(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=65535, help="Port; without one, the first free from 7860.")
+        int | None, typer.Option(metavar="N", min=1, max=65535, help="Port; default the first free one from 7860.")
     ] = None,
     auth: Annotated[
         list[str] | None,
-        typer.Option(metavar="USER:PASSWORD", help="Who may come in this time, besides the table; repeatable."),
+        typer.Option(metavar="USER:PASSWORD", help="Temporary account for this session; repeatable."),
     ] = None,
     auth_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A file with one user:password a line; --import-people keeps them hashed."),
+        typer.Option(metavar="FILE", help="File of temporary accounts, one user:password per line."),
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option(metavar="HOST", help="A host name it is called by, as behind a proxy.")
+        list[str] | None, typer.Option(metavar="HOST", help="Host name of the studio, as behind a proxy; repeatable.")
     ] = None,
     trusted_proxy: Annotated[
         list[str] | None,
-        typer.Option(metavar="ADDRESS", help="A proxy whose X-Forwarded-… headers count (address or network)."),
+        typer.Option(metavar="ADDRESS", help="Proxy whose X-Forwarded-… headers to trust (address or network)."),
     ] = None,
-    quota: Annotated[
-        int, typer.Option(metavar="GB", min=1, help="What each person with a login may keep, their trash included.")
-    ] = 50,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Let a whole network in without passwords.")] = False,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    quota: Annotated[int, typer.Option(metavar="GB", min=1, help="Storage per account, including its trash.")] = 50,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow a whole network without passwords.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the studio in the browser.")] = False,
     add: Annotated[
         str | None,
-        typer.Option("--add-person", metavar="NAME", help="Add NAME to the table of people, or change the password."),
+        typer.Option("--add-person", metavar="NAME", help="Add account NAME, or change its password."),
     ] = None,
     remove: Annotated[
-        str | None, typer.Option("--remove-person", metavar="NAME", help="Take NAME out, and end the logins.")
+        str | None, typer.Option("--remove-person", metavar="NAME", help="Remove account NAME and end its logins.")
     ] = None,
-    listed: Annotated[bool, typer.Option("--list-people", help="Show the table of people.")] = False,
+    listed: Annotated[bool, typer.Option("--list-people", help="List the accounts.")] = False,
     imported: Annotated[
         Path | None,
-        typer.Option("--import-people", metavar="FILE", help="Take a password file into the table, hashed."),
+        typer.Option("--import-people", metavar="FILE", help="Import accounts from a password file, hashed."),
     ] = None,
     out: Out = None,
 ) -> None:
-    """Open the studio: train, watch and try styles in a browser."""
+    """Open the studio to train and use styles in a browser."""
     if add is not None or remove is not None or listed or imported:
         change_people(runs_folder(out), add, remove, listed, imported)
     else:
@@ -71,7 +69,7 @@ def ui(
 
 
 def change_people(runs: Path, add: str | None, remove: str | None, listed: bool, imported: Path | None) -> None:
-    """Do what is asked for with the table of people; the studio is not opened."""
+    """Change or list the accounts, without opening the studio."""
     from app.cli import people as commands
 
     if imported:
@@ -86,7 +84,7 @@ def change_people(runs: Path, add: str | None, remove: str | None, listed: bool,
 
 @dataclass(frozen=True)
 class Serving:
-    """Where the studio listens and who may come in."""
+    """Where the studio listens and who may log in."""
 
     host: str
     port: int | None
@@ -95,13 +93,13 @@ class Serving:
     people_file: Path | None
     proxies: Sequence[str]
     quota: int
-    """GB that each person may keep."""
+    """Storage per person in GB."""
     insecure: bool
     open_browser: bool
 
 
 def serve(options: Serving, out: Path | None) -> None:
-    """Serve the studio until it is interrupted. VelaturaError where it may not or cannot listen there."""
+    """Serve the studio until it is interrupted. VelaturaError if it may not or cannot listen there."""
     from app.cli.people import has_people
     from app.studio.accounts.people import read_people
     from app.ui.components import text
@@ -121,16 +119,16 @@ def serve(options: Serving, out: Path | None) -> None:
         server = start(runs, address, given, options.quota * GB)
     except OSError as error:
         if error.filename:  # of a file, not of a port
-            refused = f"the studio cannot keep anything in {runs_folder(out)}: {error.strerror}"
-            raise VelaturaError(f"{refused}; give another --out") from error
+            refused = f"the studio cannot write to {runs_folder(out)}: {error.strerror}"
+            raise VelaturaError(f"{refused}; choose another folder with --out") from error
         where = f"{options.host}:{options.port}" if options.port else f"{options.host}, ports 7860 to 7959,"
-        raise VelaturaError(f"the studio cannot listen on {where}: {error}; choose another with --port") from error
+        raise VelaturaError(f"the studio cannot listen on {where}: {error}; choose another port with --port") from error
     say(("studio", "bold green"), f"  {server.url}")
     if not people and not is_loopback(options.host):
         say(("warning:", "bold yellow"), f" {text.INSECURE}")
     if options.people_file:
-        say(f"passwords in {options.people_file} are plain text; velatura ui --import-people keeps them hashed")
-    say("stop it with Ctrl-C; trainings go on")
+        say(f"passwords in {options.people_file} are plain text; `velatura ui --import-people` stores them hashed")
+    say("stop it with Ctrl-C; trainings continue")
     if options.open_browser:
         import webbrowser
 
@@ -144,7 +142,7 @@ def serve(options: Serving, out: Path | None) -> None:
     with asking_to_stop(stop):  # the server has its own dispatcher
         signal = ""
         while not signal:
-            with suppress(Empty):  # a signal that comes just before the wait is handled only after it
+            with suppress(Empty):  # a signal just before the wait is handled only after it
                 signal = stopped.get(timeout=LOOK_EVERY)
         server.close()
     say("stopped")

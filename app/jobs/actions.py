@@ -1,4 +1,4 @@
-"""What people do with jobs, from browser and command line alike: each fits some states, and says so in the others."""
+"""Actions on jobs for the browser and the command line; each is allowed in some states and refused in the others."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from trainers.config.config import Config
 
 FIXED = ("name", "data.images", "data.transparency")
-"""Settings that are in a run's images and files from its preparation on."""
+"""Settings that are fixed once a run is prepared."""
 UNFINISHED = (State.PAUSED, State.INTERRUPTED)
-"""Ended for now; whoever clears the queue does not mean them."""
+"""Ended states that can continue; clearing the queue keeps them."""
 DONE: Mapping[str, str] = {
     "stop": "stopped",
     "pause": "paused",
@@ -53,9 +53,10 @@ def add(
     overwrite: bool = False,
     replaced: Callable[[TrashItem], object] = lambda _item: None,
 ) -> Job:
-    """Prepare a run, with its images copied in, and put it in line; its folder is there when this returns.
+    """Prepare a run with copies of its images and add it to the queue; its folder exists on return.
 
-    It belongs to the actor, unless the machine's owner makes it for `owner`. `replaced` is told what went to the trash.
+    It belongs to the actor, unless the machine's owner makes it for `owner`. `replaced` receives the trash item of a
+    replaced run.
     """
     from trainers.runs.prepare import prepare
 
@@ -64,7 +65,7 @@ def add(
     if overwrite and (store.runs / config.name).exists():
         actor.check(config.name, there.owner if there is not None else "")
     if there is not None and there.phase != "ended":
-        raise VelaturaError(f"{config.name} is in the queue already; give another --name")
+        raise VelaturaError(f"{config.name} is already in the queue; choose another --name")
     run = prepare(config, store.runs, overwrite, put_away=lambda old: replaced(put_aside(store, old)))
     try:
         owner = actor.name or owner
@@ -78,14 +79,14 @@ def add(
 
 
 def new_folder(store: Store, name: str) -> Path:
-    """A new, empty folder for a small job's results."""
+    """A new, empty folder for a small job."""
     folder = store.runs / SMALL / free_name(store.runs / SMALL, name)
     folder.mkdir(parents=True)
     return folder
 
 
 def adopt(store: Store, folder: Path, *, actor: Actor) -> Job:
-    """The job of a run that was made outside of the queue, which is then among those that have ended."""
+    """Add an ended job for a run made outside the queue."""
     there = store.job_in(folder)
     if there is not None:
         return there
@@ -102,9 +103,9 @@ def clone(
     *,
     actor: Actor,
 ) -> Job:
-    """A new job with the pictures and settings of another one, `changes` laid over them.
+    """Add a job with the images and settings of another one and `changes` to them.
 
-    It belongs to the actor; what the machine's owner clones still belongs to whoever made it.
+    It belongs to the actor; a clone made by the machine's owner keeps the original's owner.
     """
     job = _allowed(store, number, "clone", actor=actor).job
     pictures_of(job.folder)
@@ -115,16 +116,17 @@ def clone(
 
 
 def pictures_of(run: Path) -> list[Path]:
-    """The pictures of a run, which a clone of it needs. VelaturaError where they are gone."""
+    """The images of a run, for a clone. VelaturaError if they no longer exist."""
     files = sorted(Run(run).dataset.glob("*.png"))
     if not files:
-        raise VelaturaError(f"the pictures of {run.name} are no longer here, so that it cannot be cloned")
+        raise VelaturaError(f"the images of {run.name} no longer exist, so it cannot be cloned")
     return files
 
 
 # ---------------------------------------------------------------- ending
 def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> State:
-    """Ask a job to end: saved and exported, saved only, or as it is; one in line is taken out. The state after that."""
+    """Ask a job to end: saving and exporting, saving only, or at once; a waiting job leaves the queue. Returns its
+    state."""
     action = {"save": "stop"}.get(how, how)
     view = _allowed(store, number, action, actor=actor)
     job = view.job
@@ -134,14 +136,14 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
         _put_first(store, job, actor)
     elif view.state == State.QUEUED or job.phase == "claimed":
         check_done(store.end(job), job)
-        if not view.summary.doing:  # else it is again what it was before it was put in line
+        if not view.summary.doing:  # else it is again what it was before it was put in the queue
             note_cancelled(job)
     elif job.phase != "running":  # somebody trains it without the queue
         Run(job.folder).ask_to_stop(how)
     else:
         check_done(store.request(job, how), job)
         if how == "cancel" and view.state in (State.PREPARING, State.WORKING, State.STOPPING, State.HANGING):
-            if not kill(job):  # whatever is half written is made anew, and what it had saved is kept
+            if not kill(job):  # whatever is half written is rebuilt, and what it had saved is kept
                 Run(job.folder).ask_to_stop(how)
         else:
             Run(job.folder).ask_to_stop(how)
@@ -150,7 +152,7 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
 
 
 def make_way(store: Store, number: int, *, actor: Actor) -> None:
-    """Pause a run for the small jobs that wait; after them it goes on by itself, before every other run."""
+    """Pause a run for waiting small jobs; it then continues by itself, ahead of every other run."""
     job = _allowed(store, number, "pause", actor=actor).job
     check_done(store.request(job, YIELD), job)
     Run(job.folder).ask_to_stop("pause")
@@ -158,11 +160,11 @@ def make_way(store: Store, number: int, *, actor: Actor) -> None:
 
 # ---------------------------------------------------------------- going on
 def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor) -> Job:
-    """Put a job in line again to go on where its newest checkpoint is; one that was not ended by choice keeps its turn.
+    """Queue a job again to continue from its newest checkpoint.
 
-    A paused or interrupted one goes before everybody else; on a shared studio before its owner's others.
+    A paused or interrupted job goes first; on a shared studio, before its owner's other jobs.
 
-    `steps` trains it longer, a finished one too.
+    `steps` trains it longer, even if it has finished.
     """
     view = _allowed(store, number, "resume" if steps is None else "longer", "resume", actor=actor)
     run = Run(view.job.folder)
@@ -180,9 +182,9 @@ def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor)
 
 
 def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, *, actor: Actor) -> Job:
-    """Put a job in line again from its beginning, with `changes` laid over its settings.
+    """Queue a job again from zero, with `changes` to its settings.
 
-    What a run was before, with all that it had learned, goes to the trash.
+    The run's previous state, with its checkpoints, goes to the trash.
     """
     job = _allowed(store, number, "retry", actor=actor).job
     run = Run(job.folder)
@@ -197,11 +199,11 @@ def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, *
 
 
 def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Actor) -> Job:
-    """Change the settings of a job that waits; it keeps its place."""
+    """Change the settings of a waiting job; it keeps its place."""
     job = _allowed(store, number, "change", actor=actor).job
     run = Run(job.folder)
     if run.checkpoint_steps():
-        raise VelaturaError(f"{job.name} has been trained in part, with the settings it has; clone it to change them")
+        raise VelaturaError(f"{job.name} is partly trained with its current settings; clone it to change them")
     with held(store, job):
         config = _changed(run.config(), changes)
         write_config(run, config)
@@ -210,7 +212,7 @@ def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Acto
 
 
 def give(store: Store, number: int, owner: str, *, actor: Actor) -> None:
-    """Let a run with its style belong to somebody else, `owner` being a login, or empty for the machine's owner."""
+    """Give a run and its style to another owner: a login, or empty for the machine's owner."""
     job = store.job(number)
     actor.check(job.name, job.owner)
     store.give(job, owner)
@@ -218,9 +220,9 @@ def give(store: Store, number: int, owner: str, *, actor: Actor) -> None:
 
 # ---------------------------------------------------------------- order and tidying
 def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[Job]:
-    """Move a waiting job `up`, `down`, `first`, `last` or to a place, 1 being the first; the line as it is then.
+    """Move a waiting job `up`, `down`, `first`, `last` or to a position from 1; returns the new order.
 
-    Raises NotOwnerError where it would go before somebody else's.
+    Raises NotOwnerError if it would pass somebody else's job.
     """
     view = _allowed(store, number, "move", actor=actor)
     last = len(store.line())
@@ -228,22 +230,22 @@ def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[J
     try:
         place = places[where] if where in places else int(where)
     except ValueError:
-        raise VelaturaError(f"{where!r} is no place; give up, down, first, last or a number from 1") from None
+        raise VelaturaError(f"{where!r} is not a position; use up, down, first, last or a number from 1") from None
     for other in store.line()[max(place, 1) - 1 : view.place - 1]:
         if not actor.may_change(other.owner):
             owner = other.owner or "the owner of this studio"
-            raise NotOwnerError(f"“{other.name}” belongs to {owner}; you can move a run only past your own")
+            raise NotOwnerError(f"“{other.name}” belongs to {owner}; you can only move a run past your own")
     check_done(store.move(view.job, place), view.job)
     return store.line()
 
 
 def style_item(store: Store, run: Path, name: str, owner: str) -> TrashItem:
-    """A run's style as an item for the trash, with what it was renamed to."""
+    """A run's style as a trash item, with its display name."""
     return new_item(STYLE, name, owner, {CONTENT: run / "style", "alias": run / ALIAS}, store.runs)
 
 
 def clear(store: Store, *, actor: Actor) -> list[Job]:
-    """Take out of the queue what has ended and is not to go on; the run folders stay, those of small jobs go."""
+    """Remove ended jobs that cannot continue; run folders stay, those of small jobs are deleted."""
     settle(store)
     ended = [view for view in Watcher(store).views() if view.job.phase == "ended" and actor.may_change(view.job.owner)]
     removed = [view.job for view in ended if view.state not in UNFINISHED and store.remove(view.job)]
@@ -254,9 +256,9 @@ def clear(store: Store, *, actor: Actor) -> list[Job]:
 
 
 def delete(store: Store, number: int, *, actor: Actor) -> TrashItem | None:
-    """Move a run with its folder (pictures, samples, checkpoints, style file) to the trash; a small job is gone.
+    """Move a run with its folder (images, samples, checkpoints, style file) to the trash; a small job is deleted.
 
-    None where there is nothing to bring back.
+    Returns None if there is nothing to restore.
     """
     job = _allowed(store, number, "delete", actor=actor).job
     with held(store, job):
@@ -265,7 +267,7 @@ def delete(store: Store, number: int, *, actor: Actor) -> TrashItem | None:
                 return throw_away(store, job)
             with Run(job.folder).training():  # not from under a process that trains it
                 pass
-            # Out of sight at once, so that a kill on the way leaves no half run.
+            # Renamed at once, so that a kill leaves no partial run.
             hidden = job.folder.with_name(DELETED.format(f"{job.name}.{job.id}"))
             job.folder.rename(hidden)
             shutil.rmtree(hidden)
@@ -274,20 +276,20 @@ def delete(store: Store, number: int, *, actor: Actor) -> TrashItem | None:
 
 
 def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> str:
-    """Bring something back from the trash as it was, under another name where its own was taken; what it is called.
+    """Restore a trash item, under another name if its own was taken; returns the name.
 
-    A restarted run changes places with what became of it; while that is at work, only where it is to end: `instead`.
+    A restarted run is exchanged with its previous state; if it is running, only with `instead`, which ends it.
     """
     if store.exists():  # without a queue there are runs, too
         settle(store)
     trash = Trash(store)
     item = trash.item(id, actor)
     if item.kind == DAMAGED:
-        raise VelaturaError(f"what this was cannot be read; its files are in {trash.path(item)}")
+        raise VelaturaError(f"this item is damaged; its files are in {trash.path(item)}")
     if item.kind == NEWER:
         raise VelaturaError(
-            f"“{item.name}” was put into the trash by a newer Velatura, which alone knows how to bring it back: "
-            f"update Velatura; its files are in {trash.path(item)}"
+            f"“{item.name}” was deleted by a newer Velatura, and only that can restore it: update Velatura; its files "
+            f"are in {trash.path(item)}"
         )
     place = store.runs / item.parts[CONTENT]
     if item.kind in RUNS:
@@ -307,11 +309,11 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
 
 # ---------------------------------------------------------------- within
 def _restore_style(store: Store, trash: Trash, item: TrashItem, actor: Actor) -> None:
-    """Put a run's style back to its run; one that the run has by now goes to the trash."""
+    """Restore a run's style; the style that the run has by now goes to the trash."""
     place = store.runs / item.parts[CONTENT]
     there = store.job_in(place.parent)
     if not is_run(place.parent) or _began(place.parent, there) > item.deleted:  # another run has its name by now
-        raise VelaturaError(f"the run of “{item.name}” is not here; restore that first")
+        raise VelaturaError(f"the run of “{item.name}” is not here; restore the run first")
     owner = there.owner if there is not None else ""
     actor.check(place.parent.name, owner)
     with Run(place.parent).training():
@@ -320,7 +322,7 @@ def _restore_style(store: Store, trash: Trash, item: TrashItem, actor: Actor) ->
 
 
 def _began(folder: Path, job: Job | None) -> float:
-    """When a run was there first, in Unix seconds; 0 where nothing tells."""
+    """When a run was created, in Unix seconds; 0 if unknown."""
     first = next(read_events(folder), {}).get("time", job.added if job is not None else 0.0)
     return float(first)
 
@@ -328,7 +330,7 @@ def _began(folder: Path, job: Job | None) -> float:
 def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
     """The job as it is now.
 
-    Raises NotOwnerError where it is not the actor's to change, VelaturaError where none of the actions fits its state.
+    Raises NotOwnerError if the actor may not change it, VelaturaError if its state allows none of the actions.
     """
     settle(store)
     view = Watcher(store).view(number)
@@ -340,7 +342,7 @@ def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
 
 
 def _put_first(store: Store, job: Job, actor: Actor) -> None:
-    """Put a job that has ended before all that wait; on a shared studio before its owner's only."""
+    """Put an ended job before all waiting ones; on a shared studio only before its owner's."""
     if actor.owns_machine:
         check_done(store.put_in_line(job, first=True), job)
         return
@@ -349,19 +351,19 @@ def _put_first(store: Store, job: Job, actor: Actor) -> None:
 
 
 def _first_place(store: Store, job: Job, actor: Actor) -> int:
-    """The first place in line that the actor may give a job: behind the last job that is somebody else's."""
+    """The first position that the actor may give a job: behind the last job of somebody else."""
     line = [other for other in store.line() if other.id != job.id]
     return 1 + max((place for place, other in enumerate(line, 1) if not actor.may_change(other.owner)), default=0)
 
 
 def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
-    """A config with changes laid over it; VelaturaError where one of them can no longer have an effect."""
+    """A config with changes; VelaturaError if one of them can no longer take effect."""
     new = _laid_over(config, changes)
     check_device(new.train.device)
     for key in FIXED:
         before, after = (_setting(each, key) for each in (config, new))
         if before != after:
-            raise VelaturaError(f"{key} is fixed once a run is prepared; begin a new run to change it")
+            raise VelaturaError(f"{key} cannot change once a run is prepared; start a new run to change it")
     return new
 
 

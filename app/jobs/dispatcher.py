@@ -1,9 +1,9 @@
-"""Gives the jobs of a queue to its devices: one process for each, in order, whoever else does the same.
+"""The dispatcher: starts one process per job on free devices, in order. Several may serve one queue.
 
-A dispatcher keeps nothing that must not be lost. Killed, it leaves its jobs running; the next one finds them by their
-rows, sees which still live, and goes on. A job that has lost its process is marked as ended, and its folder says how
-far it came. Several dispatchers may serve one queue: a row is claimed in a transaction, and a started process confirms
-its claim before it touches anything, so no job is started twice.
+A dispatcher holds no state of its own. If it is killed, its jobs keep running; the next one finds them by their rows,
+checks which are alive, and continues. A job without a process is marked as ended, and its folder says how far it came.
+A row is claimed in a transaction, and the started process confirms the claim before it touches anything, so no job
+starts twice.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from trainers.runs.events import Recorder
 WORK = "app.studio.run_job"
 """The module that is a job's process."""
 LOG = "process.log"
-"""In a job's folder: what its process said, tracebacks too."""
+"""File in a job's folder with its process's output, including tracebacks."""
 DELETED = ".{}.deleted"
 """Name of a folder that is being removed."""
 CRASHES = frozenset(
     getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE") if hasattr(signal, name)
 )
-"""Signals by which a process ends through its own fault, not somebody else's."""
+"""Signals that indicate a crash, not a kill from outside."""
 INTERVAL = 1.0
-"""Seconds between two looks at the queue."""
-DAMAGED = "its row of the queue was damaged ({}) and was put right; look whether it is as it should be"
+"""Seconds between checks at the queue."""
+DAMAGED = "its row in the queue was damaged ({}) and has been repaired; check that it is right"
 TIDY_EVERY = 60.0
-"""Seconds between two looks at the trash."""
+"""Seconds between checks at the trash."""
 
 Notify = Callable[[str], None]
 
 
 class Dispatcher:
-    """Serves a queue with the devices of this machine; `notify` is told in words what begins and what ends."""
+    """Serves a queue with this machine's devices; `notify` receives a sentence for each start and end."""
 
     def __init__(
         self, store: Store, offer: Offer | None = None, interval: float = INTERVAL, notify: Notify | None = None
@@ -66,10 +66,10 @@ class Dispatcher:
     def serve(
         self, ended: threading.Event | None = None, until_empty: bool = False, from_anything: bool = False
     ) -> None:
-        """Look at the queue again and again, until `ended` is set, or nothing is left that this machine can do.
+        """Serve the queue until `ended` is set, or nothing is left that this machine can do.
 
-        A server lives for weeks: once it serves, an error, as of a full disk or a queue in use for too long, is told
-        and it serves on. VelaturaError where it cannot begin, which it tries again where it begins `from_anything`.
+        After the first success, errors such as a full disk or a locked queue are reported and serving continues. Raises
+        VelaturaError if it cannot start, unless `from_anything`, which retries.
         """
         ended, last_error, began = ended or threading.Event(), "", from_anything
         while not ended.is_set():
@@ -88,13 +88,13 @@ class Dispatcher:
                 ended.wait(10 * self._interval)
 
     def serve_once(self) -> None:
-        """Start what can start now; it goes on by itself."""
+        """Start what can start now; the jobs then run on their own."""
         with self._entered():
             self.look()
 
     @contextmanager
     def in_background(self) -> Iterator[None]:
-        """Serve from a thread of this process; jobs go on when the block ends."""
+        """Serve in a thread of this process; jobs keep running when the block ends."""
         ended = threading.Event()
         arguments = {"ended": ended, "from_anything": True}
         thread = threading.Thread(target=self.serve, kwargs=arguments, name="dispatcher", daemon=True)
@@ -106,7 +106,7 @@ class Dispatcher:
             thread.join()
 
     def look(self) -> None:
-        """One look at the queue: mark what has ended, then give what is free to whom it is due."""
+        """One pass over the queue: mark ended jobs, then give free devices to waiting ones."""
         self._collect_children()
         self._end_hanging()
         for ended in settle(self.store, self._notify, frozenset(self._children)):
@@ -118,7 +118,7 @@ class Dispatcher:
 
     @property
     def offer(self) -> Offer:
-        """The devices, looked up when they are first needed: that takes a while."""
+        """The devices, detected on first use, which takes a while."""
         if self._offer is None:
             self._offer = find_devices()
         return self._offer
@@ -133,13 +133,13 @@ class Dispatcher:
             ended.wait(self._interval)
 
     def _tidy(self) -> None:
-        """Look after the trash, but not with every look."""
+        """Maintain the trash, less often than every pass."""
         if time.monotonic() >= self._tidied + TIDY_EVERY:
             self._tidied = time.monotonic()
             for job in self.store.mend():
                 self._notify(f"{job.name}: {DAMAGED.format(', '.join(job.damaged))}")
             for item in Trash(self.store).tidy():
-                self._notify(f"{item.name}: deleted from the trash for good")
+                self._notify(f"{item.name}: permanently deleted from the trash")
 
     def _is_needed(self) -> bool:
         waits = any(self.offer.choose(job.wants, frozenset()) for job in self.store.line())
@@ -169,7 +169,7 @@ class Dispatcher:
         self._notify(f"{job.name}: starts on {job.device}")
 
     def _collect_children(self) -> None:
-        """Let ended processes go, and say of one that never came as far as its job that it did not."""
+        """Collect ended processes, and report those that never reached their job."""
         for token, (job, child) in list(self._children.items()):
             code = exit_code(child)
             if code is None:
@@ -182,38 +182,38 @@ class Dispatcher:
                 self._never_began(job, f"its process ended with code {code}; {LOG} shows why")
 
     def _note_crash(self, job: Job, name: str) -> None:
-        """Say of a job whose process ended by its own fault that it has failed, so that it does not go on by itself."""
+        """Mark a job whose process crashed as failed, so that it does not restart by itself."""
         begun = [each for each in self.store.active() if each.token == job.token and each.phase == "running"]
         if begun and not _last_word(begun[0]):  # one that crashes after its last word did what it was to do
             with suppress(OSError):
                 Recorder(job.folder)("error", message=f"its process crashed ({name}); {LOG} shows why")
 
     def _end_hanging(self) -> None:
-        """End runs that have shown no sign of progress for long, where they then go on by themselves."""
+        """Kill hanging runs, if they then restart by themselves."""
         for job in self.store.active():
             is_here = job.phase == "running" and job.process.is_here
             if not is_here or not hangs_for_good(job) or not is_alive(job) or find_restart(self.store, job) is None:
                 continue
             if kill(job):
-                self._notify(f"{job.name}: it was hanging, and was ended")
+                self._notify(f"{job.name}: it was hanging and has been stopped")
 
     def _never_began(self, job: Job, message: str) -> None:
-        # Ending needs the phase and token of the claim, so a job that did begin is left alone.
+        # Ending needs the claim's phase and token, so a job that has started is left alone.
         if self.store.end(job):
             with suppress(OSError):  # where its folder is gone, that is what is shown
                 Recorder(job.folder)("error", message=message)
 
 
 def _tell_nobody(words: str) -> None:
-    """For whoever does not want to be told."""
+    """A notify function that does nothing."""
 
 
 def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str] | None = None) -> list[Job]:
-    """Put every job whose process is gone where it belongs; return those that ended. Any process may do this.
+    """Settle every job whose process is gone; return those that ended. Any process may do this.
 
-    A run that was paused for others, or that goes on by itself, waits again and is not among them. A dispatcher gives
-    the tokens of its `children`: how these ended it learns when it collects them, and until then leaves them alone.
-    Everybody else leaves alone whatever a dispatcher that lives is still to collect.
+    Runs that were paused for others or restart by themselves wait again and are not returned. A dispatcher passes the
+    tokens of its `children`, whose results it learns when it collects them; other processes leave uncollected children
+    of a living dispatcher alone.
     """
     trash = Trash(store)
     trash.recover()
@@ -231,7 +231,7 @@ def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str]
         elif job.requested in ("", YIELD) and job.process.collector() in collectors:
             continue  # it may have crashed
         elif restart(store, job):
-            notify(f"{job.name}: it was interrupted, and goes on by itself")
+            notify(f"{job.name}: it was interrupted and restarts by itself")
         elif store.end(job):
             ended.append(job)
             if job.requested == "cancel":
@@ -240,7 +240,7 @@ def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str]
 
 
 def _dispatchers(store: Store) -> set[int]:
-    """The numbers of this machine's processes that serve a queue; whoever ended without leaving it leaves it."""
+    """Process ids of this machine's dispatchers of a queue; removes dispatchers that ended without signing off."""
     here = [worker for worker in store.workers() if worker.is_here]
     for worker in here:
         if not worker.is_alive():
@@ -249,7 +249,7 @@ def _dispatchers(store: Store) -> set[int]:
 
 
 def kill(job: Job) -> bool:
-    """End the process of a running job at once; False where it is not found on this machine."""
+    """End the process of a running job at once; False if it is not found on this machine."""
     if job.process.kill():
         return True
     found = find_process(WORK, job.token) if job.token and job.process.is_here else None
@@ -257,15 +257,15 @@ def kill(job: Job) -> bool:
 
 
 def _last_word(job: Job) -> str:
-    """How a job's latest attempt says that it ended; empty where it does not."""
+    """The end that a job's latest attempt recorded; empty if there is none."""
     summary = read_summary(job.folder)
     return "" if is_silent(job, summary) else summary.ended
 
 
 def note_cancelled(job: Job) -> None:
-    """Let a job's folder say that it was cancelled, where its process did not come to say how it ended.
+    """Record in a job's folder that it was cancelled, if its process recorded no end.
 
-    One that had saved something in an earlier attempt is not given up by cancelling the next one before it begins.
+    A job with a checkpoint from an earlier attempt keeps it if the next attempt is cancelled before it starts.
     """
     summary = read_summary(job.folder)
     if not summary.saved and (not summary.ended or is_silent(job, summary)):

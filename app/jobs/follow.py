@@ -1,4 +1,4 @@
-"""Following a run's events while they are written: each whole line once, from wherever the last look ended."""
+"""Follow a run's events while they are written: each complete line once."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 from trainers.runs.event_lines import FILE, Event, open_events, parse_event, whole_lines
 
 OPEN_EVERY = 5.0
-"""Seconds after which a file is opened though it looks as before: a network disk tells only then what is new."""
+"""Seconds after which an unchanged file is opened again: network disks show changes only then."""
 
 
 class Follower:
-    """Reads what was added to an `events.jsonl` since its last look; one a run serves every page that shows it."""
+    """Reads new lines of an `events.jsonl`; one reader per run serves all pages."""
 
     def __init__(self, folder: Path, offset: int = 0):
         self._folder, self._file = folder, folder / FILE
         self.offset = offset
-        """Bytes that were read, up to the end of a line."""
+        """Bytes read, up to the end of a line."""
         self._which: tuple[int, int] | None = None
-        """The device and the inode of the file that was read."""
+        """Device and inode of the file."""
         self._seen: tuple[int, ...] = ()
         self._opened = 0.0
 
     def read(self) -> list[Event]:
-        """The events that are new and whole; one that is still being written is left for the next look.
+        """New complete events; a partial line is left for the next call.
 
-        What is no event is passed over. Where the file was replaced or has become shorter, it is read from its start,
-        after an event `anew`. OSError where it cannot be read.
+        Invalid lines are skipped. If the file was replaced or truncated, it is read from the start, after an event
+        `anew`. Raises OSError if it cannot be read.
         """
         looks, now = self._look(), time.monotonic()
         if looks and looks == self._seen and now < self._opened + OPEN_EVERY:
@@ -53,7 +53,7 @@ class Follower:
         return events
 
     def _look(self) -> tuple[int, ...]:
-        """Something else once the file has been written to, replaced, or closed to us; nothing where it is not seen."""
+        """A value that differs once the file was written, replaced or made unreadable; None if it cannot be seen."""
         try:
             found = self._file.stat()
         except OSError:

@@ -1,4 +1,4 @@
-"""A row of the queue as a value: one job, and what is asked for when one is added."""
+"""A row of the queue as a value: a job, and the request for a new one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Literal, get_args
 from app.jobs.processes.process import Identity
 
 Phase = Literal["waiting", "claimed", "running", "held", "ended"]
-"""Where a job is: in line; given to a dispatcher that starts it; in its process; in an action's hands; nowhere."""
+"""A job's phase: waiting; claimed by a dispatcher; running in its process; held by an action; ended."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One row; `process` is who has the job in the phases claimed, running and held."""
+    """One row; `process` has the job in the phases claimed, running and held."""
 
     id: int
     kind: str
@@ -38,17 +38,17 @@ class Job:
     begun: float
     ended: float
     restarts: int = 0
-    """How often it went on by itself since it last made progress."""
+    """Automatic restarts since the last progress."""
     restart_step: int = 0
-    """The checkpoint that it then went on from."""
+    """Checkpoint of the last restart."""
     low_memory: bool = False
-    """Whether it went on with settings that need less memory."""
+    """Whether it restarted with settings that need less memory."""
     held_from: str = ""
-    """The phase that a held job had before, to which it returns; else empty."""
+    """The phase that a held job returns to; otherwise empty."""
     held_since: float = 0.0
-    """When a held job was taken in hand, in Unix seconds."""
+    """Since when a job is held, in Unix seconds."""
     damaged: tuple[str, ...] = ()
-    """Columns of its row that held what they cannot."""
+    """Columns of its row with invalid values."""
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class NewJob:
-    """What is asked for; `folder` is in the folder of runs, and `command` is empty for a training."""
+    """A request for a job; `folder` is in the folder of runs, and `command` is empty for a training."""
 
     kind: str
     folder: Path
@@ -69,13 +69,13 @@ class NewJob:
 
 
 def read_job(row: sqlite3.Row, runs: Path) -> Job:
-    """The job of a row; a column that holds what it cannot has a harmless value instead, and is named in `damaged`.
+    """The job of a row; invalid columns get a harmless value and are named in `damaged`.
 
-    Where one of those columns says what is to be done, a job that waits is read as one that has ended.
+    If an invalid column determines the work to do, a waiting job is read as ended.
     """
     values: dict[str, Any] = {}
     damaged: list[str] = []
-    for key in row.keys():  # noqa: SIM118 - a row is no mapping
+    for key in row.keys():  # noqa: SIM118 - a row is not a mapping
         try:
             values[key] = _READ[key](row[key])
         except (ValueError, TypeError, RecursionError):
@@ -95,7 +95,7 @@ def read_job(row: sqlite3.Row, runs: Path) -> Job:
 
 
 def read_worker(row: sqlite3.Row) -> tuple[str, int, float, str, tuple[str, ...]] | None:
-    """Host, number, start, boot and devices of a dispatcher's row; None where it is damaged."""
+    """Host, number, start, boot and devices of a dispatcher's row; None if it is damaged."""
     try:
         devices = _command(row["devices"])
         process = read_text(row["host"]), read_whole(row["pid"]), read_moment(row["started"]), read_text(row["boot"])
@@ -112,13 +112,13 @@ def as_row(job: Job, runs: Path) -> dict[str, Any]:
 
 
 def as_kept(path: Path, runs: Path) -> str:
-    """A place as rows and the trash keep it: relative where it lies among the runs, which may be moved."""
+    """A path as stored in rows and trash: relative if it is in the folder of runs, which may be moved."""
     path = path.absolute()
     return path.relative_to(runs).as_posix() if path.is_relative_to(runs) else str(path)
 
 
 def read_text(value: Any) -> str:
-    """A text of bounded length without NUL. Raises ValueError where the value is none, as do those below."""
+    """A string of bounded length without NUL. Like the functions below, raises ValueError for other values."""
     if not isinstance(value, str) or "\0" in value or len(value) > LONGEST:
         raise ValueError
     value.encode()  # no half of a character
@@ -126,7 +126,7 @@ def read_text(value: Any) -> str:
 
 
 def read_place(value: Any) -> str:
-    """A path that any system can be asked about."""
+    """A path that is valid on any system."""
     if not read_text(value) or len(value) > 4000 or any(len(part.encode()) > 255 for part in Path(value).parts):
         raise ValueError
     return str(value)
@@ -146,7 +146,7 @@ def _phase(value: Any) -> str:
 
 
 def read_whole(value: Any) -> int:
-    """A whole number of bounded size."""
+    """An integer of bounded size."""
     if not isinstance(value, int) or abs(value) > MOST:
         raise ValueError
     return value
@@ -167,7 +167,7 @@ def _command(value: Any) -> tuple[str, ...]:
 
 
 LONGEST, MOST, LATEST = 2**20, 2**31, 253_402_300_800.0
-"""Letters of a text, a whole number either way, and Unix seconds, in the year 10000, that a row may hold."""
+"""Limits of a row: characters of a string, absolute value of an integer, Unix seconds (year 10000)."""
 _READ: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("kind", "owner", "wants", "requested", "device", "token", "host", "boot", "held_from"), read_text),
     **dict.fromkeys(("priority", "position", "pid", "attempts", "restarts", "restart_step", "low_memory"), read_whole),

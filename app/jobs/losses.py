@@ -1,4 +1,4 @@
-"""The losses of a run, step by step: read from its events as they come, and smoothed."""
+"""The losses of a run by step, read from its events and smoothed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from app.jobs.follow import Follower
 
 SMOOTHING = 0.95
-"""How much of the mean so far stays at each step."""
+"""Decay of the mean per step."""
 
 
 class RunningMean:
-    """The mean of the values so far, in which older ones count ever less; the first counts in full."""
+    """A bias-corrected exponential moving average."""
 
     def __init__(self) -> None:
         self._sum = self._weight = 0.0
 
     def add(self, value: float) -> float:
-        """The mean with one more value."""
+        """Add a value and return the mean."""
         self._sum = SMOOTHING * self._sum + (1 - SMOOTHING) * value
         self._weight = SMOOTHING * self._weight + (1 - SMOOTHING)
         return self._sum / self._weight
@@ -30,7 +30,7 @@ class RunningMean:
 
 @dataclass(frozen=True)
 class Curve:
-    """The losses of a run so far: one entry each for every step whose loss is a number."""
+    """The losses of a run so far, for steps with a finite loss."""
 
     steps: list[int]
     losses: list[float]
@@ -39,14 +39,14 @@ class Curve:
     """Learning rates."""
 
     def as_csv(self) -> str:
-        """Step, loss, smoothed loss and learning rate, a line each."""
+        """CSV with step, loss, smoothed loss and learning rate."""
         rows = zip(self.steps, self.losses, self.smoothed, self.rates, strict=True)
         lines = [f"{step},{loss:.6g},{smooth:.6g},{rate:.6g}" for step, loss, smooth, rate in rows]
         return "\n".join(["step,loss,smoothed,learning_rate", *lines]) + "\n"
 
 
 class Losses:
-    """Steps with their loss and learning rate; what was trained anew replaces what it repeats."""
+    """Losses and learning rates by step; retrained steps replace earlier ones."""
 
     def __init__(self, folder: Path) -> None:
         self._follower = Follower(folder)
@@ -56,8 +56,8 @@ class Losses:
         self.rates: list[float] = []
 
     def read(self) -> None:
-        """Take in what the run has said since the last look."""
-        with self._lock, suppress(OSError):  # of which the run's own line says why
+        """Read new events of the run."""
+        with self._lock, suppress(OSError):  # the run's own line says why
             for event in self._follower.read():
                 if event["type"] == "anew":
                     self._cut(0)

@@ -1,4 +1,4 @@
-"""The order of the line: higher priorities first, then lower positions, as whole numbers whatever a row holds."""
+"""The order of the queue: higher priorities first, then lower positions, cast to integers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ HIGHEST = f"max({PRIORITY}, coalesce((SELECT max({PRIORITY}) FROM jobs WHERE pha
 
 
 def place_behind_small(db: sqlite3.Connection, number: int, train: str) -> bool:
-    """Put a waiting run behind the small jobs and before every other run; whether it waits."""
+    """Put a waiting run behind the small jobs and before every other run; returns whether it waits."""
     others = [row["kind"] for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}") if row["id"] != number]
     return place(db, number, 1 + max((k for k, kind in enumerate(others, 1) if kind != train), default=0))
 
 
 def place(db: sqlite3.Connection, number: int, place: int) -> bool:
-    """Put a waiting job at a place in the line, the first being 1; whether it waits."""
+    """Put a waiting job at a position from 1; returns whether it waits."""
     line = [tuple(row) for row in db.execute(f"SELECT id, {PRIORITY} FROM jobs WHERE {IN_LINE}")]
     own = dict(line).get(number)
     if own is None:

@@ -1,6 +1,6 @@
-"""Who may do what with runs and styles: everybody may look and copy, only the owner and the machine's owner change.
+"""Permissions on runs and styles: everybody may view and copy, only the owner and the machine's owner may change.
 
-A run without an owner was made from the command line or in a studio without logins; it belongs to the machine's owner.
+A run without an owner comes from the command line or a studio without accounts; it belongs to the machine's owner.
 """
 
 from __future__ import annotations
@@ -11,36 +11,38 @@ from dataclasses import dataclass
 from trainers.errors import VelaturaError
 
 COPYING = ("clone",)
-"""Actions that leave what they are done with as it is."""
+"""Actions that change nothing."""
 
 
 class NotOwnerError(VelaturaError):
-    """Somebody asked to change what belongs to somebody else."""
+    """Raised if somebody may not change what belongs to another person."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """The person on whose behalf something is done."""
+    """The person on whose behalf an action runs."""
 
     name: str = ""
-    """Their login on a shared studio; empty for the machine's owner: the command line, or a studio without logins."""
+    """Login on a shared studio; empty for the machine's owner (command line, or a studio without accounts)."""
 
     @property
     def owns_machine(self) -> bool:
-        """Whether everything here is theirs to change."""
+        """Whether they may change everything."""
         return not self.name
 
     def may_change(self, owner: str) -> bool:
-        """Whether what belongs to `owner` is theirs to change."""
+        """Whether they may change what belongs to `owner`."""
         return self.owns_machine or self.name == owner
 
     def check(self, name: str, owner: str) -> None:
-        """Raise NotOwnerError where `name`, which belongs to `owner`, is not theirs to change."""
+        """Raise NotOwnerError if they may not change `name`, which belongs to `owner`."""
         if not self.may_change(owner):
-            raise NotOwnerError(f"“{name}” belongs to {owner or 'the owner of this studio'}, who alone can change it")
+            raise NotOwnerError(
+                f"“{name}” belongs to {owner or 'the owner of this studio'}, and only they can change it"
+            )
 
     def permitted(self, owner: str, actions: Sequence[str]) -> tuple[str, ...]:
-        """Those of `actions` that they may do with what belongs to `owner`, in the same order."""
+        """The subset of `actions` allowed on what belongs to `owner`, in the same order."""
         return tuple(what for what in actions if what in COPYING or self.may_change(owner))
 
 

@@ -1,6 +1,6 @@
-"""A queue that is damaged, made anew: from its backup where that is sound, and from what the run folders say.
+"""Rebuild a damaged queue from its backup, if that is sound, and from the run folders.
 
-The damaged file is kept beside it. Whoever has it open finds the new one at the next look.
+The damaged file is kept. Processes that have it open find the new one at their next check.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from trainers.runs.events import read_events
 from trainers.runs.run import LOCK, is_run
 
 ROOM = 1000
-"""How far the numbers of new jobs leap, so that none repeats one that was lost."""
+"""Gap in job numbers after a repair, so that no new job repeats a lost number."""
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What became of a damaged queue."""
+    """The result of a repair."""
 
     aside: Path
-    """Where the damaged file is kept."""
+    """Path of the damaged file."""
     backup: bool
-    """Whether its backup was sound, and taken."""
+    """Whether the backup was sound and used."""
     jobs: tuple[Job, ...]
-    """All that are in the queue now."""
+    """All jobs in the repaired queue."""
 
 
 def repair(store: Store, use_backup: bool = True) -> Repair:
-    """Make a damaged queue anew; VelaturaError where nothing is wrong with it."""
+    """Rebuild a damaged queue; VelaturaError if it is not damaged."""
     path = store.path
     if not path.exists():
         raise VelaturaError(f"there is no queue in {store.runs} to repair")
@@ -90,7 +90,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _copy_backup(backup: Path, target: Path) -> bool:
-    """Whether there was a sound backup, which is then at `target` in the present layout."""
+    """Whether there was a sound backup; it is then at `target` in the current schema."""
     if not backup.exists() or not backup.stat().st_size:
         return False
     try:
@@ -116,7 +116,7 @@ def _leap(path: Path) -> None:
 
 # ---------------------------------------------------------------- from the folders
 def _restore(store: Store, saved: float) -> None:
-    """Bring the rows up to what the folders and the processes say; `saved` is when the backup was made."""
+    """Update the rows from folders and processes; `saved` is the time of the backup."""
     working = dict(_working(store))
     for job in store.jobs():
         summary = read_summary(job.folder)
@@ -135,7 +135,7 @@ def _restore(store: Store, saved: float) -> None:
 
 
 def _age(folder: Path) -> float:
-    """When what a folder is about was asked for: that is written into it once."""
+    """When a folder's job was requested: its request file is written once."""
     for name in ("config.toml", "events.jsonl"):
         with suppress(OSError):
             return (folder / name).stat().st_mtime
@@ -160,12 +160,12 @@ def _add(store: Store, folder: Path, process: tuple[str, Identity] | None) -> No
 
 
 def _waits(summary: Summary) -> bool:
-    """Whether a run was never begun: it was in line, since only the queue prepares one for later."""
+    """Whether a run never started: only the queue prepares runs without starting them."""
     return not summary.doing and not summary.ended
 
 
 def _asked(folder: Path) -> Event:
-    """What was noted when the folder's job was last put into a queue."""
+    """The record of the folder's job when it was last queued."""
     return next((event for event in reversed(list(read_events(folder))) if event["type"] == "queued"), {})
 
 
@@ -175,7 +175,7 @@ def _device(folder: Path) -> str:
 
 
 def _working(store: Store) -> Iterator[tuple[Path, tuple[str, Identity]]]:
-    """The folders that a job's process of this machine has locked, with the token of its claim."""
+    """The folders locked by job processes of this machine, with the tokens of their claims."""
     import psutil
 
     for process in psutil.process_iter(["cmdline"]):

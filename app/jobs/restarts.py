@@ -1,8 +1,8 @@
-"""Runs that go on by themselves: after a kill, a power cut or a lost machine, but not after an error of their own.
+"""Automatic restarts of runs: after a kill, a power cut or a lost machine, but not after an error of their own.
 
-The queue says how often (`Store.retries`); a run that has saved something since its last restart counts anew, so only
-one that makes no progress is left to people. After a kill for want of memory it goes on once, with settings that need
-less. What a person asks for comes first: a run that was asked to end is never started again.
+The queue limits how often (`Store.retries`); a checkpoint since the last restart resets the count, so only runs without
+progress wait for a person. After an out-of-memory kill a run restarts once, with settings that need less memory. A
+person's request comes first: a run that was asked to end never restarts.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from trainers.runs.run import Run, write_config
 
 @dataclass(frozen=True)
 class Restart:
-    """How a run whose process is gone goes on."""
+    """How a dead run restarts."""
 
     count: int
-    """Restarts without progress, this one included; one for want of memory is not counted."""
+    """Restarts without progress, including this one, but not an out-of-memory restart."""
     step: int
-    """The checkpoint that it goes on from; 0 is its beginning."""
+    """The checkpoint to continue from; 0 for the beginning."""
     low_memory: bool
     message: str
 
 
 def restart(store: Store, job: Job) -> bool:
-    """Put a run whose process is gone before the other runs in line, where it goes on by itself; whether it does."""
+    """Queue a dead run before the other runs if it restarts by itself; returns whether it does."""
     found = find_restart(store, job)
     if found is None or not store.restart(job, found.count, found.step, found.low_memory):
         return False
@@ -48,7 +48,7 @@ def restart(store: Store, job: Job) -> bool:
 
 
 def find_restart(store: Store, job: Job) -> Restart | None:
-    """How a run that this process sees dead goes on by itself; None where that is for people to decide."""
+    """How a dead run restarts by itself; None if a person has to decide."""
     limit = store.retries()
     is_here = job.kind == TRAIN and job.phase in ("claimed", "running") and job.folder.is_dir()
     if not limit or not is_here or _is_asked_to_end(job):
@@ -61,7 +61,7 @@ def find_restart(store: Store, job: Job) -> Restart | None:
             return None
     else:
         lacked_memory = _was_killed_for_memory(job)
-    where = f"it goes on from step {summary.saved}" if summary.saved else "it begins again"
+    where = f"it continues from step {summary.saved}" if summary.saved else "it restarts from zero"
     if lacked_memory:
         return _with_less_memory(job, summary, where)
     count = 1 if summary.saved > job.restart_step else job.restarts + 1
@@ -72,9 +72,9 @@ def find_restart(store: Store, job: Job) -> Restart | None:
 
 
 def low_memory_changes(table: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a run's settings need less memory, for as many images a step as before; empty where they do already.
+    """Changes that make a run need less memory with as many images per step; empty if it has them already.
 
-    `table` is the run's config as it stands in its file.
+    `table` is the run's config as stored.
     """
     train = table.get("train", {})
     size, accumulation = train.get("batch_size", 1), train.get("accumulation", 1)
@@ -84,7 +84,7 @@ def low_memory_changes(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_low_memory(run: Run) -> None:
-    """Let a run go on with settings that need less memory."""
+    """Continue a run with settings that need less memory."""
     from trainers.config.build import as_table, build_config
 
     config = run.config()
@@ -96,18 +96,18 @@ def apply_low_memory(run: Run) -> None:
 def _with_less_memory(job: Job, summary: Summary, where: str) -> Restart | None:
     if job.low_memory or not low_memory_changes(Run(job.folder).table()):
         return None
-    how = "batches of one image and gradient checkpointing, which need less and take longer"
+    how = "batches of one image and gradient checkpointing, which use less memory but take longer"
     return Restart(job.restarts, summary.saved, True, f"There was not enough memory; {where} by itself with {how}")
 
 
 def _is_asked_to_end(job: Job) -> bool:
-    """Whether somebody has asked the run to end, through the queue or by the sign in its folder."""
+    """Whether the run was asked to end, through the queue or by the file in its folder."""
     if job.requested == YIELD:
         return False
     return bool(job.requested) or Run(job.folder).asked_to_stop() is not None
 
 
 def _was_killed_for_memory(job: Job) -> bool:
-    """Whether the kernel ended processes for want of memory since the run's last sign of life, seconds before."""
+    """Whether the kernel killed processes for memory since the run's last heartbeat."""
     beat = Run(job.folder).beat()
     return beat is not None and job.process.is_here and beat.pid == job.process.pid and has_killed_since(beat.kills)

@@ -1,4 +1,4 @@
-"""Runs into the trash and back: deleted and replaced ones, and what a run was before it was restarted from zero."""
+"""Moving runs to the trash and back: deleted and replaced runs, and the state of a run before a restart from zero."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ ENDING = 20.0
 
 
 def check_done(done: bool, job: Job) -> None:
-    """Raise VelaturaError where a change of a job's row was not done, since the row is no longer what was looked at."""
+    """Raise VelaturaError if a change of a job's row was not done, since the row is no longer what was looked at."""
     if not done:
-        raise VelaturaError(f"{job.name} has changed in this moment; look again")
+        raise VelaturaError(f"{job.name} has just changed; look again")
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def throw_away(store: Store, job: Job, kind: str = RUN) -> TrashItem:
 def put_aside(store: Store, folder: Path) -> TrashItem:
     """Move a run whose place another one takes to the trash, with its row, where it has one.
 
-    VelaturaError where it is still in the queue.
+    VelaturaError if it is still in the queue.
     """
     if store.exists():
         settle(store)
@@ -73,7 +73,7 @@ def put_aside(store: Store, folder: Path) -> TrashItem:
     if job is None:
         return Trash(store).put(new_item(REPLACED, folder.name, "", {CONTENT: folder}, store.runs))
     if job.phase != "ended":
-        raise VelaturaError(f"{job.name} is in the queue; `velatura queue cancel {job.name}` takes it out")
+        raise VelaturaError(f"{job.name} is in the queue; `velatura queue cancel {job.name}` removes it")
     with held(store, job):
         return throw_away(store, job, REPLACED)
 
@@ -81,7 +81,7 @@ def put_aside(store: Store, folder: Path) -> TrashItem:
 def start_over(store: Store, job: Job, config: Config) -> TrashItem | None:
     """Let a held run wait to be trained from zero with a config, what it was before in the trash.
 
-    None where it had learned nothing yet, so that there is nothing to keep.
+    None if it had learned nothing yet, so that there is nothing to keep.
     """
     run, trash = Run(job.folder), Trash(store)
     with run.training():
@@ -104,7 +104,7 @@ def bring_back(store: Store, item: TrashItem, *, actor: Actor, instead: bool = F
     """Bring a run back from the trash exactly as it was, under another name where its own was taken; that name.
 
     One that was restarted takes the place of what became of it, which goes to the trash; while that is at work, it is
-    brought back beside it, unless it is to take its place `instead`: then what is at work is ended first.
+    restored beside it, unless it is to take its place `instead`: then what is at work is ended first.
     """
     trash, place = Trash(store), store.runs / item.parts[CONTENT]
     there = store.job_in(place) if place.exists() else None
@@ -144,15 +144,15 @@ def _end(store: Store, job: Job) -> None:
     if job.phase == "claimed":
         store.end(job)
     if job.phase == "running":
-        store.request(job, "cancel")  # or it would go on by itself
+        store.request(job, "cancel")  # or it would continue by itself
     if job.phase == "running" and not kill(job):
-        raise VelaturaError(f"{job.name} is trained by another computer; stop it first")
+        raise VelaturaError(f"{job.name} is training on another computer; stop it first")
     end = time.monotonic() + ENDING
     while is_alive(now := store.job(job.id)) and time.monotonic() < end:
         time.sleep(0.05)
     settle(store)
     if store.job(job.id).phase not in ("waiting", "ended"):
-        raise VelaturaError(f"{now.name} does not end; try again in a moment")
+        raise VelaturaError(f"{now.name} is still running; try again in a moment")
 
 
 def _row(store: Store, job: Job) -> dict[str, object]:

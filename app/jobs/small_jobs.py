@@ -1,6 +1,6 @@
-"""The small jobs that need a device, in the same line as the runs: an estimate, captions, pictures.
+"""Small jobs that need a device, in the same queue as the runs: estimates, captions, pictures.
 
-Each finds what it is asked for in its folder, leaves its results there and tells its events how far it is.
+Each reads its request from its folder, writes its results there and reports progress in its events.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ESTIMATE, CAPTION, GENERATE = "estimate", "caption", "generate"
 AHEAD = 10
 """Priority of small jobs; that of runs is 0."""
 REQUEST = "request.json"
-"""File in a job's folder with what it is asked for."""
+"""File in a job's folder with its request."""
 PICTURE, PLAIN = "picture.png", "plain.png"
-"""What a generation leaves in its folder: the picture, and the same without styles."""
+"""Files of a generation: the picture, and the same without styles."""
 EACH = "picture-{}.png"
-"""What it leaves instead of the picture where every style draws its own, numbered from 1."""
+"""File of each picture, numbered from 1, if every style draws its own."""
 
 
 def add_small_job(
@@ -36,9 +36,9 @@ def add_small_job(
     folder: Path | None = None,
     priority: int = AHEAD,
 ) -> Job:
-    """Put a small job in line, in `folder`, or in one that is as short-lived as the job.
+    """Queue a small job, in `folder` or in a temporary one.
 
-    It goes before the runs unless given another priority: nobody waits hours for a picture.
+    By default it goes before the runs: nobody waits hours for a picture.
     """
     folder = folder or new_folder(store, kind)
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def add_small_job(
 
 
 def read_table(folder: Path) -> dict[str, Any]:
-    """What a small job is asked for, as it stands in its folder; empty where that cannot be read."""
+    """A small job's request from its folder; empty if it cannot be read."""
     try:
         table = json.loads((folder / REQUEST).read_bytes())
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""What state a job is in, what one may do with it then, and the sentence that says it.
+"""A job's state, the actions it allows, and its sentence.
 
-A state is never kept: it follows from the job's row, from whether its process lives, and from what its folder says.
+The state is not stored: it follows from the job's row, from whether its process is alive, and from its events.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from trainers.runs.heartbeat import Beat
 from trainers.runs.run import Run
 
 LONGEST_STEP = 3600.0
-"""Seconds for which a run may say nothing before it is ended, where no step of it has been timed."""
+"""Seconds without progress before a run is killed, if no step of it has been timed."""
 LOST = 60.0
-"""Seconds without a heartbeat after which a process on another machine counts as gone."""
+"""Seconds without a heartbeat after which a process on another machine counts as dead."""
 SOON = 5.0
-"""Seconds of waiting below which no number is said."""
+"""Waiting times below this many seconds are not shown."""
 
 
 class State(StrEnum):
-    """A job as people see it."""
+    """The state of a job for display."""
 
     QUEUED = "queued"
     PREPARING = "preparing"
@@ -35,7 +35,7 @@ class State(StrEnum):
     """A small job's one state while it runs."""
     SAVING = "saving"
     HANGING = "hanging"
-    """Alive, and without a sign of progress for long."""
+    """Alive, but without progress for a long time."""
     STOPPING = "stopping"
     PAUSED = "paused"
     STOPPED = "stopped"
@@ -72,14 +72,14 @@ _SMALL_ACTIONS: Mapping[State, tuple[str, ...]] = {
 }
 
 IN_WORDS: Mapping[State, str] = {
-    State.QUEUED: "it is waiting for its turn",
+    State.QUEUED: "it is waiting",
     State.PREPARING: "it is being prepared",
     State.TRAINING: "it is training",
     State.SAMPLING: "it is drawing samples",
-    State.WORKING: "it is at work",
+    State.WORKING: "it is working",
     State.SAVING: "it is being saved",
     State.HANGING: "it is hanging; it can be cancelled",
-    State.STOPPING: "it is stopping already",
+    State.STOPPING: "it is already stopping",
     State.PAUSED: "it is paused",
     State.STOPPED: "it was stopped",
     State.FINISHED: "it has already finished",
@@ -90,7 +90,7 @@ IN_WORDS: Mapping[State, str] = {
 
 
 def is_alive(job: Job) -> bool:
-    """Whether the process that has a job lives: seen by itself, by its lock, or from elsewhere by its heartbeat."""
+    """Whether a job's process is alive: by process id, by its lock, or from another machine by its heartbeat."""
     run = Run(job.folder)
     match job.phase:
         case "claimed" | "held":
@@ -105,9 +105,9 @@ def is_alive(job: Job) -> bool:
 
 
 def silence(job: Job) -> float:
-    """Seconds for which a job that hangs has said nothing; 0 where it does not hang or does not say.
+    """Seconds without progress of a hanging job; 0 if it does not hang or this is unknown.
 
-    Measured by a clock that nobody sets. What an earlier attempt left is not believed.
+    Measured by the monotonic clock; an earlier attempt's heartbeat is ignored.
     """
     beat = Run(job.folder).beat()
     return 0.0 if beat is None else _silence_in(beat, job)
@@ -121,22 +121,22 @@ def _silence_in(beat: Beat, job: Job) -> float:
 
 
 def hangs_for_good(job: Job) -> bool:
-    """Whether a job hangs for so long that it may be ended; where no step of it is known, the first may be long."""
+    """Whether a job has been hanging long enough to be killed; the first step may take long."""
     beat = Run(job.folder).beat()
     return beat is not None and _silence_in(beat, job) > (0 if beat.usual else LONGEST_STEP)
 
 
 def is_silent(job: Job, summary: Summary) -> bool:
-    """Whether a job has said nothing in its latest attempt: what its folder says is from an earlier one."""
+    """Whether a job's latest attempt has recorded nothing, so that its events are from an earlier one."""
     if job.attempts and summary.attempt:
         return summary.attempt != job.attempts
     return summary.time < job.begun  # of a version that did not count attempts in the folder
 
 
 def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> State:
-    """The state that follows from a job's row, from whether its process lives, and from what its folder says.
+    """The state that follows from a job's row, its process and its events.
 
-    `hangs`: it has been silent for longer than its steps take.
+    `hangs`: no progress for longer than its steps take.
     """
     if job.phase == "waiting" or (job.phase == "held" and job.held_from == "waiting"):
         return State.QUEUED
@@ -158,7 +158,7 @@ def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> 
 
 
 def actions_for(job: Job, state: State, saved: int = 0) -> tuple[str, ...]:
-    """What one may do with a job in a state, what is most likely wanted first; `saved` is its newest checkpoint."""
+    """The actions that a state allows, most likely first; `saved` is the newest checkpoint."""
     if state == State.PREPARING and saved:  # to go on: what it has can be exported, or kept for later
         return ("stop", "pause", "cancel")
     actions = (_TRAIN_ACTIONS if job.kind == TRAIN else _SMALL_ACTIONS).get(state, ())
@@ -169,16 +169,17 @@ def actions_for(job: Job, state: State, saved: int = 0) -> tuple[str, ...]:
 def describe(
     state: State, summary: Summary, place: int = 0, wait: float | None = None, restarts: int = 0, silent: float = 0.0
 ) -> str:
-    """One sentence on a state, empty where there is nothing to say beyond its name.
+    """One sentence on a state, empty if there is nothing to say beyond its name.
 
-    `place` in line, `wait` seconds until it starts, `restarts` without progress, `silent` seconds of a job that hangs.
+    `place` in the queue, `wait` seconds until it starts, `restarts` without progress, `silent` seconds of a job that
+    hangs.
     """
     match state:
         case State.QUEUED:
             start = "" if wait is None else f", starts {_moment(wait)}"
             if restarts:
                 where = f"from step {summary.saved}" if summary.saved else "from the beginning"
-                return f"{ordinal(place)} in line{start}. It was interrupted, and continues {where} by itself."
+                return f"{ordinal(place)} in line{start}. It was interrupted and continues {where} by itself."
             paused = f", paused at step {summary.saved}" if summary.ended == State.PAUSED and summary.saved else ""
             return f"{ordinal(place)} in line{start}{paused}."
         case State.PREPARING:
@@ -201,7 +202,7 @@ def describe(
         case State.PAUSED:
             return f"Saved at step {summary.saved}."
         case State.STOPPED:
-            return f"Stopped at step {summary.step}; what it had learned is saved."
+            return f"Stopped at step {summary.step} and saved."
         case State.FINISHED:
             return f"Done in {readable_time(summary.seconds)}." if summary.seconds >= 1 else "Done."
         case State.INTERRUPTED:
@@ -213,7 +214,7 @@ def describe(
 
 def _interrupted(summary: Summary, restarts: int) -> str:
     often = {1: "once", 2: "twice"}.get(restarts, f"{restarts} times")
-    again = f" It had already continued by itself {often}." if restarts else ""
+    again = f" It had already restarted by itself {often}." if restarts else ""
     if not summary.step:
         return f"The computer or the program stopped before the first step.{again}"
     kept = f"Saved up to step {summary.saved}." if summary.saved else "Nothing was saved yet."

@@ -1,6 +1,6 @@
-"""The rows of the queue: who waits in which order, who has which device. What a run is doing stands in its folder.
+"""The rows of the queue: the order of waiting jobs and their devices. A run's progress is in its folder.
 
-Every change is one transaction and says whether it was still possible, so that any number of processes and threads may
+Every change is one transaction and returns whether it was still possible, so any number of processes and threads may
 use a queue at once.
 """
 
@@ -25,26 +25,26 @@ from trainers.runs.events import Recorder
 FILE = "queue.db"
 BACKUP = "queue.backup.db"
 BACK_UP_EVERY = 300.0
-"""Seconds from one backup to the next, at least."""
+"""Minimum seconds between backups."""
 SMALL = ".jobs"
 """Folder of the small jobs' folders, among the runs."""
 TRAIN = "train"
 YIELD = "yield"
-"""Asked of a running job: to pause for small ones that wait, and to go on by itself after them."""
+"""Request to a running job: pause for waiting small jobs, and continue by itself after them."""
 
 RETRIES = 2
-"""How often a run without progress goes on by itself, unless the queue says otherwise."""
+"""Default number of automatic restarts without progress."""
 
 FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, boot = '', ended = ?"
-"""What becomes of a row that no process has any more."""
+"""Columns of a row that no process has any longer."""
 HAS = "host = ?, pid = ?, started = ?, boot = ?"
-"""What becomes of a row that a process has from now on."""
+"""Columns of a row that a process now has."""
 RELEASED = "pid = 0, started = 0, boot = '', held_from = '', held_since = 0"
-"""What becomes of a row that no action holds any more."""
+"""Columns of a row that no action holds any longer."""
 
 
 class Store:
-    """The queue of a folder of runs, in its `queue.db`, which is made when the first job is added."""
+    """The queue of a folder of runs, in its `queue.db`, created with the first job."""
 
     def __init__(self, runs: Path):
         self.runs = runs.absolute()
@@ -70,17 +70,17 @@ class Store:
         return self._database.is_writable
 
     def revision(self) -> tuple[int, ...]:
-        """Something else after every change of a row, whoever made it."""
+        """A value that differs after every change of a row by any process."""
         return self._database.revision()
 
     def check(self) -> None:
-        """Look whether the file is sound; DamagedQueueError where it is not."""
+        """Check the file; DamagedQueueError if it is damaged."""
         self._database.check()
 
     def keep_backup(self) -> None:
-        """Make a backup anew once the last one is some minutes old and rows have changed since.
+        """Renew the backup if it is some minutes old and rows have changed.
 
-        DamagedQueueError where the queue is not sound; the backup is then left as it was.
+        Raises DamagedQueueError if the queue is damaged; the old backup then stays.
         """
         with suppress(FileNotFoundError):
             if abs(time.time() - self.backup.stat().st_mtime) < BACK_UP_EVERY:
@@ -91,29 +91,29 @@ class Store:
 
     # ---------------------------------------------------------------- looking
     def jobs(self) -> list[Job]:
-        """Every job: those that have a device, then those in line, then the others, newest first."""
+        """Every job: those that have a device, then those in the queue, then the others, newest first."""
         jobs = self._select("SELECT * FROM jobs ORDER BY max(begun, added) DESC, id DESC")  # at one moment
         line = sorted((job for job in jobs if job.phase == "waiting"), key=lambda j: (-j.priority, j.position, j.id))
         there = [job for job in jobs if job.phase not in ("waiting", "ended")]
         return [*there, *line, *(job for job in jobs if job.phase == "ended")]
 
     def line(self) -> list[Job]:
-        """The jobs that wait, in the order in which they get a device."""
+        """Waiting jobs, in the order in which they get a device."""
         return [job for job in self._select(f"SELECT * FROM jobs WHERE {IN_LINE}") if job.phase == "waiting"]
 
     def active(self) -> list[Job]:
-        """The jobs that some process has."""
+        """Jobs that a process has."""
         return self._select("SELECT * FROM jobs WHERE phase IN ('claimed', 'running', 'held') ORDER BY id")
 
     def job(self, number: int) -> Job:
-        """The job with this number; VelaturaError where there is none."""
+        """The job with this number; VelaturaError if there is none."""
         found = self._select("SELECT * FROM jobs WHERE id = ?", number) if number < 2**63 else []  # SQLite has no more
         if not found:
-            raise VelaturaError(f"there is no job {number} in the queue; `velatura queue list` shows what there is")
+            raise VelaturaError(f"there is no job {number} in the queue; `velatura queue list` shows the jobs")
         return found[0]
 
     def job_in(self, folder: Path) -> Job | None:
-        """The job whose folder this is; None where there is none, or no queue yet."""
+        """The job whose folder this is; None if there is none, or no queue yet."""
         if not self.exists():
             return None
         found = self._select("SELECT * FROM jobs WHERE folder = ?", as_kept(folder, self.runs))
@@ -121,7 +121,7 @@ class Store:
 
     # ---------------------------------------------------------------- adding and removing
     def add(self, new: NewJob, phase: Phase = "waiting") -> Job:
-        """Put a job at the end of the line of its priority, in place of one that has ended in the same folder."""
+        """Add a job at the end of its priority, replacing an ended one in the same folder."""
         folder = as_kept(new.folder, self.runs)
         if self.exists():
             self.keep_backup()
@@ -144,29 +144,29 @@ class Store:
             try:
                 number = db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row).lastrowid
             except sqlite3.IntegrityError:
-                raise VelaturaError(f"{new.folder.name} is in the queue already; give another --name") from None
+                raise VelaturaError(f"{new.folder.name} is already in the queue; choose another --name") from None
         job = self.job(int(number or 0))
         _note(job)
         return job
 
     def forget(self, job: Job) -> None:
-        """Take a job out of the queue whatever it is doing, where its folder is gone or its row is wrong."""
+        """Remove a job in any phase, if its folder is missing or its row is damaged."""
         self._change("DELETE FROM jobs WHERE id = ?", job.id)
 
     def assign(self, job: Job, token: str, process: Identity, attempts: int, device: str) -> None:
-        """Note a process that has a job already, as where its row was lost."""
+        """Record a process that already has a job, if its row was lost."""
         running = (
             f"UPDATE jobs SET phase = 'running', token = ?, {HAS}, attempts = ?, device = ?, begun = ? WHERE id = ?"
         )
         self._change(running, token, *_process(process), attempts, device, time.time(), job.id)
 
     def remove(self, job: Job) -> bool:
-        """Take a job that nobody has, and that does not wait, out of the queue; its folder stays."""
+        """Remove an ended job from the queue; its folder stays."""
         return self._change("DELETE FROM jobs WHERE id = ? AND phase = 'ended'", job.id)
 
     # ---------------------------------------------------------------- to the trash and back
     def row(self, number: int) -> dict[str, Any]:
-        """All that is kept of a job, as plain values."""
+        """A job's row as plain values."""
         with self._database.reading() as db:
             found = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
         if found is None:
@@ -174,7 +174,7 @@ class Store:
         return dict(found)
 
     def change_row(self, change: Mapping[str, Any]) -> None:
-        """Make the change of a row that belongs to a move of its folder; made twice, it is as made once.
+        """Change a row together with a move of its folder; idempotent.
 
         `{"remove": number}`, `{"put": row}` (ended, in place of what has its number or its folder; without a number it
         gets one), or `{"wait": number, "wants": device}`.
@@ -201,9 +201,9 @@ class Store:
 
     # ---------------------------------------------------------------- starting and ending
     def claim(self, choose: Callable[[str, frozenset[str]], str | None], claimer: Identity) -> Job | None:
-        """Give `claimer` the first job in line for which `choose(wants, taken devices)` finds a device.
+        """Give `claimer` the first job in the queue for which `choose(wants, taken devices)` finds a device.
 
-        A device is taken while a job of the claimer's machine has it, whoever started that.
+        A device is taken while any job of the claimer's machine has it.
         """
         with self._database.writing() as db:
             there = "SELECT device FROM jobs WHERE phase IN ('claimed', 'running') AND host = ?"
@@ -221,9 +221,9 @@ class Store:
         return None
 
     def begin(self, number: int, token: str, process: Identity) -> Job | None:
-        """Confirm, from the started process itself, that it has the job; None where it comes too late and must end.
+        """Confirm a claim from the started process; returns None if it is too late and the process must exit.
 
-        So a job whose dispatcher died while starting it can be given to another one without ever running twice.
+        So a job whose dispatcher died can pass to another one without ever running twice.
         """
         begun = self._change(
             f"UPDATE jobs SET phase = 'running', {HAS}, begun = ?, attempts = attempts + 1 "
@@ -233,15 +233,15 @@ class Store:
         return self.job(number) if begun else None
 
     def give_back(self, job: Job) -> bool:
-        """Put a job that was claimed, and never begun, back to the head of its priority's line."""
+        """Return a claimed job that never started to the front of its priority."""
         return self._leave(job, "waiting", "claimed")
 
     def end(self, job: Job) -> bool:
-        """Note that no process has a job any more, or that it no longer waits; what is held is its holder's."""
+        """Record that no process has a job any longer, or that it no longer waits; held jobs are left alone."""
         return job.phase != "held" and self._leave(job, "ended", job.phase)
 
     def step_aside(self, job: Job) -> bool:
-        """Let a job that has paused for others wait again: behind what is small, before every run."""
+        """Queue a job that paused for others again: behind small jobs, before every run."""
         with self._database.writing() as db:
             aside = f"UPDATE jobs SET {FREED} WHERE id = ? AND token = ? AND phase = 'running'"
             if not db.execute(aside, ("waiting", time.time(), job.id, job.token)).rowcount:
@@ -249,7 +249,7 @@ class Store:
             return place_behind_small(db, job.id, TRAIN)
 
     def restart(self, job: Job, restarts: int, step: int, low_memory: bool) -> bool:
-        """Let a run whose process is gone wait again, before every other run, and note that it goes on by itself."""
+        """Queue a dead run again before every other run, and count the automatic restart."""
         with self._database.writing() as db:
             again = (
                 f"UPDATE jobs SET {FREED}, restarts = ?, restart_step = ?, low_memory = max(low_memory, ?) "
@@ -269,11 +269,11 @@ class Store:
 
     # ---------------------------------------------------------------- what people ask for
     def request(self, job: Job, how: str) -> bool:
-        """Note how a running job is asked to end."""
+        """Record how a running job should end."""
         return self._change("UPDATE jobs SET requested = ? WHERE id = ? AND phase = 'running'", how, job.id)
 
     def hold(self, job: Job, holder: Identity) -> bool:
-        """Keep a job that waits or has ended from everybody else while its folder is changed."""
+        """Hold a waiting or ended job while its folder is changed."""
         return self._change(
             f"UPDATE jobs SET phase = 'held', held_from = phase, held_since = ?, {HAS} "
             "WHERE id = ? AND phase = ? AND phase IN ('waiting', 'ended')",
@@ -281,7 +281,7 @@ class Store:
         )
 
     def release(self, job: Job, holder: Identity) -> None:
-        """Put a job that `holder` holds back to where it was: in line at its place, or ended."""
+        """Release a job that `holder` holds: back to its place in the queue, or ended."""
         self._change(
             f"UPDATE jobs SET phase = CASE held_from WHEN 'waiting' THEN 'waiting' ELSE 'ended' END, {RELEASED} "
             "WHERE id = ? AND phase = 'held' AND host = ? AND pid = ? AND started = ?",
@@ -289,16 +289,16 @@ class Store:
         )
 
     def want(self, job: Job, device: str) -> None:
-        """Note which device a job that has none is to have."""
+        """Set the requested device of a job without one."""
         self._change("UPDATE jobs SET wants = ? WHERE id = ?", device, job.id)
 
     def give(self, job: Job, owner: str) -> None:
-        """Let a job be somebody else's; its folder says so too."""
+        """Change a job's owner, in its folder too."""
         self._change("UPDATE jobs SET owner = ? WHERE id = ?", owner, job.id)
         _note(self.job(job.id))
 
     def put_in_line(self, job: Job, first: bool = False) -> bool:
-        """Let a job that has ended wait again, at the end of its priority's line or before everybody else."""
+        """Queue an ended job again, at the end of its priority or before all others."""
         last, head = f"position = {LAST}", f"position = {FIRST}, priority = {HIGHEST}"
         return self._change(
             f"UPDATE jobs SET phase = 'waiting', {head if first else last}, restarts = 0, restart_step = 0, "
@@ -307,15 +307,15 @@ class Store:
         )
 
     def move(self, job: Job, to: int) -> bool:
-        """Move a waiting job to a place in the line, 1 being the first; beyond its end is its end.
+        """Move a waiting job to a position from 1; positions beyond the end mean the end.
 
-        Where a job of another priority stands in the way, the moved one takes that job's.
+        Next to a job of another priority, the moved job takes that priority.
         """
         with self._database.writing() as db:
             return place(db, job.id, to)
 
     def mend(self) -> list[Job]:
-        """Put harmless values into columns that hold what they cannot; the jobs of those rows, as they are read."""
+        """Replace invalid column values by harmless ones; returns the jobs of those rows."""
         jobs = [job for job in self._select("SELECT * FROM jobs") if job.damaged]
         if jobs:
             with self._database.writing() as db:
@@ -326,28 +326,28 @@ class Store:
 
     # ---------------------------------------------------------------- settings of the queue
     def retries(self) -> int:
-        """How often a run without progress goes on by itself after it was interrupted; 0: never."""
+        """Number of automatic restarts of an interrupted run without progress; 0: never."""
         with self._database.reading() as db:
             found = db.execute("SELECT value FROM settings WHERE name = 'retries'").fetchone()
         value = str(found["value"]) if found else ""
         return int(value) if value.isdecimal() and len(value) < 5 else RETRIES
 
     def set_retries(self, number: int) -> None:
-        """Change it, for the runs that are there too."""
+        """Set it, for existing runs too."""
         self._change("INSERT OR REPLACE INTO settings VALUES ('retries', ?)", str(number))
 
     # ---------------------------------------------------------------- who serves the queue
     def enter(self, worker: Identity, devices: Sequence[str]) -> None:
-        """Note that a dispatcher serves this queue."""
+        """Record a dispatcher that serves this queue."""
         row = (*_process(worker), json.dumps(devices))
         self._change("INSERT OR REPLACE INTO workers (host, pid, started, boot, devices) VALUES (?, ?, ?, ?, ?)", *row)
 
     def leave(self, worker: Identity) -> None:
-        """Note that a dispatcher has ended."""
+        """Record that a dispatcher has ended."""
         self._change("DELETE FROM workers WHERE host = ? AND pid = ?", worker.host, worker.pid)
 
     def workers(self) -> dict[Identity, tuple[str, ...]]:
-        """The dispatchers that entered and did not leave, which a killed one does not, and their devices."""
+        """Registered dispatchers and their devices, including killed ones, which never signed off."""
         with self._database.reading() as db:
             rows = db.execute("SELECT * FROM workers").fetchall()
         return {Identity(*row[:4]): row[4] for row in map(read_worker, rows) if row is not None}
@@ -364,7 +364,7 @@ class Store:
 
 
 def _note(job: Job) -> None:
-    """Let a job's folder say what was asked for, from which a lost row can be made again."""
+    """Write a job's request into its folder, from which a lost row can be rebuilt."""
     if not job.folder.is_dir():
         return
     with suppress(OSError):  # the row is there, and this is for the day when it is not

@@ -1,4 +1,4 @@
-"""What a job has said so far, as one value that each new event changes: enough to tell its state and to say it."""
+"""A job's events so far, folded into one value from which its state follows."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class Summary:
     unread: str = ""
     """Why its events could not be read at the last look."""
     attempt: int = 0
-    """Which attempt of its job said this, the first being 1; 0 where no queue began it, or an older version did."""
+    """Which attempt of its job said this, the first being 1; 0 if no queue began it, or an older version did."""
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the last step, at the speed so far; None where that is not known."""
+        """Until the last step, at the speed so far; None if that is not known."""
         return max(0, self.steps - self.step) / self.speed if self.speed else None
 
     def followed(self, follower: Follower) -> Summary:
@@ -126,7 +126,7 @@ def _step(summary: Summary, event: Event) -> Summary:
         step=event["step"],
         steps=event.get("steps", summary.steps),
         speed=float(event.get("speed", 0.0)),
-        loss=loss if isinstance(loss, int | float) else summary.loss,  # one that is no number is written as text
+        loss=loss if isinstance(loss, int | float) else summary.loss,  # one that is not a number is written as text
         rate=event.get("lr", summary.rate),
         memory=event.get("memory", summary.memory),
     )

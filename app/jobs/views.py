@@ -1,4 +1,4 @@
-"""The queue as it is shown: every job with its state, its sentence, its place, and what one may do with it."""
+"""The queue for display: every job with its state, sentence, place and allowed actions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainers.runs.run import is_run
 
 FELL_BACK = "The checkpoint at step {} was damaged, so it continued from step {}."
 
-DAMAGED = "Its row of the queue is damaged ({}); a worker puts it right."
+DAMAGED = "Its row in the queue is damaged ({}); a worker will repair it."
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class View:
     state: State
     summary: Summary
     place: int
-    """In line, the first being 1; 0 where it does not wait."""
+    """In line, the first being 1; 0 if it does not wait."""
     line: str
     """A sentence, or nothing."""
     actions: tuple[str, ...]
@@ -66,7 +66,7 @@ class _Shown:
 class Watcher:
     """Follows each job's events once, whoever looks how often; safe to use from many threads.
 
-    Each look sees what is there, and makes anew only what has changed; where nothing has, its answer is the same object
+    Each look sees what is there, and rebuilds only what has changed; where nothing has, its answer is the same object
     as before. All who ask while somebody looks share the next look.
     """
 
@@ -78,7 +78,7 @@ class Watcher:
         self._shown: dict[tuple[bool, bool], _Shown] = {}
 
     def views(self) -> tuple[View, ...]:
-        """Every job: those that run, then those in line, then the others, newest first."""
+        """Every job: those that run, then those in the queue, then the others, newest first."""
         return self._together(rows=True, bare=False)
 
     def history(self, rows: bool = True) -> tuple[View, ...]:
@@ -89,7 +89,7 @@ class Watcher:
         return self._together(rows, bare=True)
 
     def view(self, number: int) -> View:
-        """One job; VelaturaError where there is none with this number."""
+        """One job; VelaturaError if there is none with this number."""
         job = self.store.job(number)
         if job.phase == "waiting":  # its place and its wait are the others' matter, too
             for view in self.views():
@@ -99,7 +99,7 @@ class Watcher:
             return _view(self._look(job), 0, None)
 
     def view_of(self, name: str, rows: bool = True) -> View | None:
-        """The run with this name among the runs, whether it has a job or not; None where there is none."""
+        """The run with this name among the runs, whether it has a job or not; None if there is none."""
         folder = self.store.runs / name
         if folder.parent != self.store.runs or name.startswith(".") or not is_text(name):
             return None
@@ -220,14 +220,15 @@ def _view(look: _Look, place: int, wait: float | None) -> View:
     if job.damaged:
         line = DAMAGED.format(", ".join(job.damaged))
     elif gone:
-        line = "Its folder is gone."
+        line = "Its folder is missing."
     elif summary.unread:
-        line = f"What it has said cannot be read: {summary.unread}."
+        line = f"Its events cannot be read: {summary.unread}."
     return View(job, state, summary, place, line, actions_for(job, state, summary.saved))
 
 
 def _wait(looks: Sequence[_Look]) -> float | None:
-    """Seconds until the first in line can start, as far as is known: when the first device that it may have is free."""
+    """Seconds until the first in the queue can start, as far as is known: when the first device that it may have is
+    free."""
     first = next((look.job for look in looks if look.job.phase == "waiting"), None)
     if first is None:
         return None

@@ -1,1 +1,1 @@
-"""What people do in the studio, without a browser: no Gradio and no HTML."""
+"""The studio's services, without a browser: no Gradio and no HTML."""

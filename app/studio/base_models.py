@@ -1,4 +1,4 @@
-"""Base models: which are on this computer, and what a base that somebody has named is."""
+"""Base models on this computer, and the lookup of a base by name."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ FRESH_FOR = 30.0
 """Seconds for which a search of the disk is believed."""
 STARTER_TITLE = "Velatura starter"
 NOT_HERE_YET = "It is not on this computer yet."
-ONLY_FOUND = (
-    "On a shared studio, only models of the list and hub ids can be taken. Ask whoever runs it to add this one."
-)
+ONLY_FOUND = "A shared studio takes only listed models and hub ids. Ask its owner to add this one."
 Where = Literal["", "starter", "hub", "a1111", "comfyui", "folder", "path"]
 """Where a base was found: `path` where somebody has typed it, "" where it was not found."""
 

@@ -1,4 +1,4 @@
-"""What browsers could see of runs, drawings and drafts that are no more: it goes when a studio starts."""
+"""Removes the public files of runs, generations and drafts that no longer exist, when a studio starts."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from app.studio.worker import OnProgress, download_progress, report
 
 
 def download(asked: dict[str, Any], on_progress: OnProgress) -> None:
-    """Download the model that is asked for, into the hub's cache."""
+    """Download the requested model into the hub's cache."""
     from trainers.models.files.download import download_model
 
     download_model(asked["model"], download_progress(on_progress))

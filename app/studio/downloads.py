@@ -1,4 +1,4 @@
-"""Base models on their way from the hub: one process each, seen by every page."""
+"""Downloads of base models from the hub: one process each, visible on every page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN = "HF_TOKEN"
 
 @dataclass(frozen=True)
 class Offer:
-    """A base model that can be downloaded; `size` is about how many bytes come."""
+    """A downloadable base model; `size` is the approximate number of bytes."""
 
     model: str
     title: str
@@ -31,7 +31,7 @@ class Offer:
 
     @property
     def page(self) -> str:
-        """Where the hub shows it."""
+        """Its page on the hub."""
         return f"https://huggingface.co/{self.model}"
 
 
@@ -49,7 +49,7 @@ OFFERS = (
         "Stable Diffusion XL",
         "sdxl",
         13_900_000_000,
-        "Finer, larger pictures; wants a graphics card with 12 GB or more.",
+        "Finer, larger pictures; needs a graphics card with 12 GB or more.",
         "CreativeML OpenRAIL++-M",
     ),
 )
@@ -57,7 +57,7 @@ OFFERS = (
 
 @dataclass(frozen=True)
 class Download:
-    """How far a download is."""
+    """The state of a download."""
 
     phase: Literal["none", "starting", "download", "done", "stopped", "failed"] = "none"
     done: int = 0
@@ -65,11 +65,11 @@ class Download:
     sentence: str = ""
     details: str = ""
     needs_token: bool = False
-    """The hub gives it only to whoever has accepted its terms, and has to be told who asks."""
+    """Gated: the hub requires accepted terms and a token."""
 
     @property
     def busy(self) -> bool:
-        """Whether more is to come."""
+        """Whether it is still in progress."""
         return self.phase in ("starting", "download")
 
 
@@ -83,18 +83,18 @@ class Downloads:
         self._lock = threading.Lock()
 
     def start(self, model: str, key: str, token: str = "") -> None:
-        """Begin to download a model for somebody; where that is under way, it goes on. The token is written nowhere."""
+        """Start or join a download of a model. The token is never stored."""
         with self._lock:
             self._wanted.setdefault(model, set()).add(key)
             if not self.look(model).busy:
                 self._worker(model).start({"model": model}, {TOKEN: token} if token else None)
 
     def models(self) -> list[str]:
-        """Every model that this studio has been asked to download."""
+        """All downloads of this studio."""
         return list(self._wanted)
 
     def arrived_for(self, key: str) -> str:
-        """A model that somebody has waited for and that is here now, said once; else nothing."""
+        """A finished download that a person waited for, reported once; otherwise None."""
         with self._lock:
             for model, keys in self._wanted.items():
                 if key in keys and self.look(model).phase == "done":
@@ -103,25 +103,25 @@ class Downloads:
         return ""
 
     def stop(self, model: str, key: str) -> None:
-        """End somebody's download; what has come is kept, so that it goes on from there when it is begun again.
+        """Cancel a person's download; partial data is kept for a later resume.
 
-        It goes on for others who wait for it. VelaturaError where only others do.
+        It continues for others who wait for it. VelaturaError if only others do.
         """
         with self._lock:
             waiting = self._wanted.get(model, set())
             if waiting and key not in waiting:
-                raise VelaturaError("somebody else began this download, so it goes on")
+                raise VelaturaError("somebody else started this download, so it continues")
             waiting.discard(key)
             if not waiting:
                 self._worker(model).stop()
 
     def stop_all(self) -> None:
-        """End all downloads that this studio has begun."""
+        """End all downloads of this studio."""
         for worker in self._workers.values():
             worker.stop()
 
     def look(self, model: str) -> Download:
-        """How far the download of a model is."""
+        """The state of a model's download."""
         worker = self._worker(model)
         if worker.asked() is None:
             return Download()
@@ -147,7 +147,7 @@ class Downloads:
 
 
 def free_bytes() -> int:
-    """Room on the disk to which the hub's models go."""
+    """Free space on the disk of the hub's cache."""
     from huggingface_hub import constants
 
     place = Path(constants.HF_HUB_CACHE).expanduser().absolute()

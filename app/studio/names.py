@@ -1,4 +1,4 @@
-"""Names of styles: made safe from whatever was typed, and unlike those there are."""
+"""Style names: safe for files and unique."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from trainers.config.names import PUNCTUATION, check_name, is_allowed, is_reserv
 from trainers.errors import VelaturaError
 
 LONGEST, LONGEST_BYTES = 60, 96
-"""Letters and bytes of a name; the names of some downloads are made of two."""
+"""Maximum characters and bytes of a name; some download names combine two."""
 MANY_MARKS = re.compile(r"([\u0300-\u036f]{3})[\u0300-\u036f]+")
-"""More marks than any language stacks on a letter."""
+"""Maximum combining marks on a letter."""
 QUOTES = str.maketrans(dict.fromkeys("’'“”„«»"))
 
 
 def safe_name(typed: str) -> str:
-    """The name that something typed becomes, in its own script; "" where it holds no letter and no digit."""
+    """The safe name of typed text, in its own script; "" without letters or digits."""
     composed = unicodedata.normalize("NFC", typed.translate(QUOTES))
     visible = "".join(letter for letter in composed if unicodedata.category(letter) not in ("Cf", "Cs"))
     legible = MANY_MARKS.sub(r"\1", visible)
@@ -34,35 +34,33 @@ def safe_name(typed: str) -> str:
 
 
 def name_of(typed: str) -> str:
-    """The same; VelaturaError where nothing of it can be kept."""
+    """The same; VelaturaError if nothing of it can be kept."""
     name = safe_name(typed)
     if not name:
-        raise VelaturaError(
-            f"the name {typed[:80]!r} cannot be used, since it holds no letter and no digit: give one that does"
-        )
+        raise VelaturaError(f"the name {typed[:80]!r} has no letter or digit; choose one that does")
     return name
 
 
 def unlike(runs: Path, name: str) -> str:
-    """The name, or with a number after it where a run has it already, in large or small letters."""
+    """The name, with a number if a run has it already, ignoring case."""
     there = {_alike(path.name) for path in runs.iterdir()} if runs.is_dir() else set()
     taken = (name if number == 1 else f"{name} {number}" for number in range(1, 10_000))
     return next(each for each in taken if _alike(each) not in there)
 
 
 def suggest(draft: Draft) -> str:
-    """A name for whoever has not given one: the trigger word, else a plain one."""
+    """A default name: the trigger word, otherwise a generic one."""
     name = safe_name(draft.trigger) or "my style"
     return name[:1].upper() + name[1:]
 
 
 def _alike(name: str) -> str:
-    """What names have in common that some file systems hold for one."""
+    """A key under which file systems may treat names as equal."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _shortened(name: str) -> str:
-    """As much of a name as may be kept, without cutting a letter from its marks."""
+    """A name cut to the limit, without separating a letter from its marks."""
     if len(name) <= LONGEST and len(name.encode()) <= LONGEST_BYTES:
         return name
     end = min(len(name), LONGEST)

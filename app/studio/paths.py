@@ -1,4 +1,4 @@
-"""Where the studio keeps things: a hidden folder beside the runs, of which only `public/` is ever served."""
+"""The studio's paths: a hidden folder among the runs, of which only `public/` is ever served."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ class Paths:
 
     @property
     def root(self) -> Path:
-        """The studio's own folder; hidden, so that it is never taken for a run."""
+        """The studio's folder; hidden, so that it is not taken for a run."""
         return self.runs / ".studio"
 
     @property
     def drafts(self) -> Path:
-        """What people are preparing: one folder a draft."""
+        """Drafts, one folder each."""
         return self.root / "drafts"
 
     @property
     def public(self) -> Path:
-        """Pictures and files that pages show or offer; the only folder that browsers may read from."""
+        """Files for pages and downloads; the only folder that browsers may read."""
         return self.root / "public"
 
     @property
     def styles(self) -> Path:
-        """Style files that were made elsewhere."""
+        """Imported style files."""
         return self.root / "styles"
 
     @property
     def people(self) -> Path:
-        """The table of people and logins."""
+        """The accounts and logins."""
         return self.root / "people.db"
 
     @property
     def uploads(self) -> Path:
-        """Files on their way in, one folder a server."""
+        """Uploads, one folder per server."""
         return self.root / "uploads"
 
     def make(self) -> None:
-        """Create the folders, readable by nobody else where the system knows owners."""
+        """Create the folders, private to this user if the system supports it."""
         self.runs.mkdir(parents=True, exist_ok=True)
         for folder in (self.root, self.drafts, self.public, self.styles, self.uploads):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def secret(self) -> bytes:
-        """Random bytes that outlive a restart: what is not to be guessed is made from them.
+        """Random bytes that survive a restart, the source of unguessable names.
 
-        A file that is too short to be a key, as a full disk or a crash leaves it, is set aside and made anew.
+        A key file that is too short, as after a full disk or a crash, is set aside and replaced.
         """
         path = self.root / "secret"
         with FileLock(self.root / "secret.lock"):
@@ -82,7 +82,7 @@ class Paths:
 
 
 class UploadFolder:
-    """A folder for one server's uploads. It is emptied when the server stops; one that was killed is swept up after."""
+    """A folder for one server's uploads, emptied when the server stops, or later if it was killed."""
 
     def __init__(self, paths: Paths) -> None:
         with FileLock(paths.root / "uploads.lock"):  # else another server that starts takes ours for left behind
@@ -100,7 +100,7 @@ class UploadFolder:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether a server that lives uses the folder."""
+    """Whether a living server uses the folder."""
     if not folder.is_dir():
         return False
     lock = FileLock(folder / HELD)

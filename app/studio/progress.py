@@ -1,15 +1,15 @@
-"""How work says how far it is to whoever follows it."""
+"""Progress reports from long tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 OnProgress = Callable[..., None]
-"""Called like a Recorder: with the kind of an event and its facts."""
+"""Called like a Recorder, with an event's kind and facts."""
 
 
 def in_steps(report: Callable[[int, int], None], steps: int = 200) -> Callable[[int, int], None]:
-    """A progress of bytes that reports only so many times, at most."""
+    """A byte progress that reports at most a given number of times."""
     reported = 0
 
     def look(done: int, of: int) -> None:
@@ -22,4 +22,4 @@ def in_steps(report: Callable[[int, int], None], steps: int = 200) -> Callable[[
 
 
 def quiet(kind: str, **facts: object) -> None:
-    """For work that nobody follows."""
+    """For tasks without progress reports."""

@@ -1,4 +1,4 @@
-"""Files that browsers may read: copies in public folders, under names that nobody guesses."""
+"""Files for browsers: copies in public folders with unguessable names."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trainers.data.decode import UnreadableError, flatten, open_image
 from trainers.files import whole_file
 
 SMALL, LARGEST = 256, 2048
-"""Sides of the copies that pages show: no larger one is drawn here."""
+"""Maximum sides of the copies that pages show."""
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 def put_web_copy(path: Path, place: Path, small: bool) -> Path:
-    """A picture as WebP at `place` in a public folder; it is drawn once."""
+    """A picture as WebP at `place` in a public folder, encoded once."""
     if not place.exists():
         picture = _decoded(path)
         side = SMALL if small else LARGEST
@@ -30,7 +30,7 @@ def put_web_copy(path: Path, place: Path, small: bool) -> Path:
 
 
 def _decoded(path: Path) -> Image.Image:
-    """A picture, or a plain grey one where it cannot be decoded: one damaged file must not take a page down."""
+    """A picture, or a grey one if it cannot be decoded, so that a damaged file does not break a page."""
     try:
         return flatten(open_image(path, keep_pixels=LARGEST**2, formats=FORMATS))
     except UnreadableError:
@@ -38,14 +38,14 @@ def _decoded(path: Path) -> Image.Image:
 
 
 def offer_file(file: Path, public: Path) -> Path:
-    """A style file where browsers may download it from: the same file under a second name where that is possible."""
+    """A public copy of a style file, as a hard link if possible."""
     place = name_for_download(public, file.name)
     link_or_copy(file, place)
     return place
 
 
 def link_or_copy(file: Path, place: Path) -> None:
-    """Put a file at a second place, as a second name for it where that is possible."""
+    """Copy a file, as a hard link if possible."""
     try:
         os.link(file, place)
     except OSError:  # another disk, or a file system without links; or it is there already
@@ -54,7 +54,7 @@ def link_or_copy(file: Path, place: Path) -> None:
 
 
 def offer_numbers(name: str, curve: Curve, public: Path) -> Path:
-    """Loss and learning rate of every step as a table that other programs read."""
+    """Loss and learning rate by step, as a CSV file."""
     place = name_for_download(public, f"{name}-numbers.csv")
     with whole_file(place) as building:
         building.write_text(curve.as_csv(), encoding="utf-8")
@@ -62,7 +62,7 @@ def offer_numbers(name: str, curve: Curve, public: Path) -> Path:
 
 
 def name_for_download(public: Path, name: str) -> Path:
-    """A new address for a file that people save under `name`: what was offered before may be in a browser's cache."""
+    """A new URL for a download called `name`: browsers may have cached the previous one."""
     folder = public / f"{os.urandom(6).hex()}"
     for old in public.iterdir():
         if old.is_dir() and (old / name).exists():

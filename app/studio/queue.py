@@ -1,4 +1,4 @@
-"""The queue as the studio's pages use it: what there is, what is asked for, and what a run has said over time."""
+"""The queue for the studio's pages: jobs, requests, and a run's history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from app.studio.paths import Paths
 from trainers.errors import VelaturaError
 
 LONGEST_NAME = 200
-"""In bytes; no file system takes more than 255."""
+"""Maximum name length in bytes; file systems allow 255."""
 SMALL_JOB = "job:"
 
 
@@ -31,36 +31,36 @@ class Seen:
     """The queue at one moment."""
 
     views: tuple[View, ...]
-    """Of all jobs and runs; the same object as before where nothing has changed."""
+    """All jobs and runs; the same object as before if nothing has changed."""
     problem: VelaturaError | None = None
     """Why the rows of the queue cannot be read."""
 
     @property
     def runs(self) -> list[View]:
-        """Every run: what goes on, then the line, then the rest, newest first."""
+        """All runs: active, then waiting, then the rest, newest first."""
         return [view for view in self.views if view.job.kind == TRAIN]
 
     @property
     def small(self) -> list[View]:
-        """What else uses the computer, or waits for it."""
+        """Other jobs that use the computer or wait for it."""
         return [view for view in self.views if view.job.kind != TRAIN and view.state not in ENDED]
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What the computer does at one moment."""
+    """The computer's current activity."""
 
     view: View | None = None
-    """The job at work; of several one."""
+    """The running job, or one of several."""
     more: int = 0
-    """How many others are at work."""
+    """Number of other running jobs."""
     waiting: int = 0
     is_known: bool = True
     """Whether the queue can be read."""
 
 
 class Queue:
-    """One a server. Every look at a run goes through here, so that its events are read once whoever looks."""
+    """One per server. All access to runs goes through here, so events are read once."""
 
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
@@ -71,41 +71,41 @@ class Queue:
         self._secret = hashlib.sha256(paths.secret()).digest()
 
     def dispatcher(self) -> Dispatcher:
-        """What gives the jobs of this queue to the devices of this machine."""
+        """The dispatcher of this queue."""
         return Dispatcher(self.store)
 
     def look(self) -> Seen:
-        """Every job and run as they are now."""
+        """All jobs and runs, current."""
         try:
             return Seen(self.watcher.history())
         except VelaturaError as error:
             return Seen(self.watcher.history(rows=False), error)
 
     def runs(self) -> list[View]:
-        """Every run: what goes on, then the line, then the rest, newest first."""
+        """All runs: active, then waiting, then the rest, newest first."""
         return self.look().runs
 
     def small_jobs(self) -> list[View]:
-        """What else uses the computer, or waits for it."""
+        """Other jobs that use the computer or wait for it."""
         return self.look().small
 
     def jobs(self) -> Sequence[View]:
-        """Every job that has a row; none where the rows cannot be read, of which `problem` says why."""
+        """All jobs with a row; none if the rows cannot be read, see `problem`."""
         try:
             return self.watcher.views()
         except VelaturaError:
             return ()
 
     def problem(self) -> VelaturaError | None:
-        """Why the rows of the queue cannot be read; None where they can."""
+        """Why the rows of the queue cannot be read; None if they can."""
         return self.look().problem
 
     def repair(self) -> Repair:
-        """Make a damaged queue anew."""
+        """Repair a damaged queue."""
         return repair(self.store)
 
     def run(self, name: str) -> View | None:
-        """The run with this name; None where there is none. The name comes from outside."""
+        """The run of this untrusted name; None if there is none."""
         if not name or len(name.encode()) > LONGEST_NAME or Path(name).name != name or "\\" in name:
             return None
         try:
@@ -114,16 +114,16 @@ class Queue:
             return self.watcher.view_of(name, rows=False)
 
     def find(self, name: str) -> View:
-        """The run with this name, which comes from outside. VelaturaError where there is none."""
+        """The run of this untrusted name; VelaturaError if there is none."""
         view = self.run(name)
         if view is None:
-            raise VelaturaError(f"there is no run {name[:LONGEST_NAME]} any more")
+            raise VelaturaError(f"the run {name[:LONGEST_NAME]} no longer exists")
         return view
 
     def number(self, name: str, *, actor: Actor) -> int:
-        """The number of a run's job, which it is given if it has none, or of a small job, called `job:` and its number.
+        """The job number of a run, created if needed, or of a small job called `job:NUMBER`.
 
-        VelaturaError where there is no such run, or where it has no job and is not the actor's to change.
+        VelaturaError if there is no such run, or if it has no job and the actor may not change it.
         """
         if name.startswith(SMALL_JOB) and name.removeprefix(SMALL_JOB).isdecimal():
             return self.store.job(int(name.removeprefix(SMALL_JOB))).id
@@ -138,29 +138,29 @@ class Queue:
         return losses
 
     def public(self, view: View) -> Path:
-        """The folder of what browsers may see of a run; its name cannot be guessed, and another run's is another."""
+        """The public folder of a run; its name is unguessable and unique."""
         return self.public_of(view.job.folder)
 
     def public_of(self, folder: Path) -> Path:
-        """The folder of what browsers may see of another folder."""
+        """The public folder of another folder."""
         public = self.paths.public / self.public_name(folder)
         public.mkdir(mode=0o700, exist_ok=True)
         return public
 
     def public_name(self, folder: Path) -> str:
-        """What the public folder of another one is called."""
+        """The name of another folder's public folder."""
         inode = folder.stat().st_ino if folder.is_dir() else 0  # a run whose folder is gone has a page, too
         key = f"{folder.name}|{inode}".encode()
         return hashlib.blake2b(key, key=self._secret, digest_size=16).hexdigest()
 
     def withdraw(self, folder: Path) -> None:
-        """Delete the files of a folder that were made for downloads; pictures that pages show stay."""
+        """Delete a public folder's downloads; pictures for pages stay."""
         for offered in self.public_of(folder).iterdir():
             if offered.is_dir():
                 shutil.rmtree(offered, ignore_errors=True)
 
     def delete(self, number: int, *, actor: Actor) -> TrashItem | None:
-        """Move a run to the trash, delete a small job, and all that browsers could see of it."""
+        """Move a run to the trash, or delete a small job, with its public files."""
         folder = self.store.job(number).folder
         public = self.public_of(folder) if folder.is_dir() else None
         thrown = actions.delete(self.store, number, actor=actor)
@@ -169,7 +169,7 @@ class Queue:
         return thrown
 
     def activity(self) -> Activity:
-        """What the computer does now."""
+        """The computer's current activity."""
         seen = self.look()
         if seen.problem is not None:
             return Activity(is_known=False)
@@ -179,7 +179,7 @@ class Queue:
 
 
 def share(view: View) -> float:
-    """How much of a job is done, 0 to 1."""
+    """Progress of a job, 0 to 1."""
     summary = view.summary
     if view.state == State.FINISHED:
         return 1.0

@@ -1,7 +1,7 @@
-"""The process of one job: `python -m app.studio.run_job RUNS NUMBER TOKEN`, started by a dispatcher and needing none.
+"""The process of one job: `python -m app.studio.run_job RUNS NUMBER TOKEN`, started by a dispatcher.
 
-It confirms its claim, does the job, and lets the job's folder say how it ended. In the job's row it changes nothing
-else: an orderly end, an error and a kill all free the device in the same way, by this process being gone.
+It confirms its claim, does the job, and writes the result into the job's folder. It changes nothing else in the job's
+row: a normal end, an error and a kill all free the device the same way, because the process is gone.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from trainers.errors import BusyError, VelaturaError, failure_code
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 
-OLDER = "it was made by an older version of Velatura, which this one cannot do; ask for it again"
+OLDER = "it was queued by an older Velatura and cannot run in this version; start it again"
 WATCH = 10.0
-"""Seconds between two looks at whether the job is still this process's."""
+"""Seconds between checks that the job still belongs to this process."""
 
 
 def main(runs: str, number: str, token: str) -> int:
-    """Do a job; the process's exit code."""
+    """Run a job and return the exit code."""
     store = Store(Path(runs))
     job = store.begin(int(number), token, own_identity())
     if job is None:  # it was cancelled or given to another dispatcher meanwhile
@@ -56,7 +56,7 @@ def main(runs: str, number: str, token: str) -> int:
 
 @contextmanager
 def _watching_claim(store: Store, job: Job) -> Iterator[None]:
-    """End this process at once should its job be another one's: it was thought dead, as after a lost network."""
+    """Exit at once if the job now belongs to another process, as after a network failure."""
     done = threading.Event()
 
     def watch() -> None:
@@ -64,7 +64,7 @@ def _watching_claim(store: Store, job: Job) -> Iterator[None]:
             with suppress(VelaturaError):  # a queue that cannot be read takes nothing away
                 row = store.job(job.id)
                 if row.phase in ("claimed", "running") and row.token != job.token:
-                    print(f"{job.name} was given to another process; this one ends", file=sys.stderr, flush=True)
+                    print(f"{job.name} was given to another process; this one exits", file=sys.stderr, flush=True)
                     os._exit(1)
 
     thread = threading.Thread(target=watch, name="claim", daemon=True)
@@ -89,7 +89,7 @@ def _perform(job: Job) -> None:
 
 
 def _run_task(job: Job) -> None:
-    """Do a small job, which leaves its results in the job's folder and tells how far it is."""
+    """Run a small job, which writes its results into the job's folder and reports progress."""
     with Run(job.folder).training():
         record = Recorder(job.folder)
         record("attempt", number=job.attempts)
@@ -129,11 +129,11 @@ TASKS: Mapping[str, Callable[[Path, Recorder], None]] = {
     CAPTION: _caption,
     GENERATE: _generate,
 }
-"""What is done for each kind of small job, in its folder."""
+"""The function for each kind of small job."""
 
 
 def _note_failure(job: Job, words: str, code: str) -> None:
-    """Say what went wrong, unless the run has said just that itself."""
+    """Record an error, unless the run has recorded it already."""
     said, record = read_summary(job.folder), Recorder(job.folder)
     if silent := is_silent(job, said):
         record("attempt", number=job.attempts)  # or the words would count as an earlier attempt's

@@ -1,4 +1,4 @@
-"""What every page of the studio is given."""
+"""The services that every page receives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Services:
 
     paths: Paths
     uploads: Path
-    """Where Gradio puts uploads of this server."""
+    """The folder for this server's uploads."""
     drafts: Drafts
     checker: Checker
     caption_jobs: CaptionJobs
@@ -37,12 +37,12 @@ class Services:
     generations: Generations
 
     def close(self) -> None:
-        """End the downloads that only this studio follows."""
+        """End this studio's downloads."""
         self.downloads.stop_all()
 
 
 def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services:
-    """The services of a studio that keeps things in `paths`; one that is `shared` takes no paths from people."""
+    """The services of a studio in `paths`; a `shared` one takes no paths from people."""
     drafts, queue, measured = Drafts(paths), Queue(paths), Measured(paths)
     bases, library = Bases(anywhere=not shared), StyleLibrary(queue)
     return Services(

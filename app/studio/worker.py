@@ -1,7 +1,7 @@
-"""A process of the studio's own that reports lines of JSON into its folder, and how the studio follows it.
+"""A worker process of the studio that reports JSON lines into its folder, and how the studio follows it.
 
-It is a process so that the studio stays quick, that it can be stopped at once, and that its memory is given back. A
-studio that is started anew finds it by its folder.
+A separate process keeps the studio responsive, can be stopped at once, and returns its memory. A restarted studio finds
+it by its folder.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ OnProgress = Callable[..., None]
 
 
 class Worker:
-    """The process of one folder, started by this studio or by one before it."""
+    """The process of one folder, started by this or an earlier studio."""
 
     def __init__(self, folder: Path, module: str) -> None:
         self.folder, self.module = folder, module
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, asked: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> None:
-        """Begin anew with what is asked; `variables` are added to the environment and written nowhere."""
+        """Start with a new request; `variables` go into the environment and are never stored."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, mode=0o700)
@@ -52,7 +52,7 @@ class Worker:
             )
 
     def stop(self) -> None:
-        """End the process, if this studio has started it; what it has reported stays."""
+        """End the process if this studio started it; its reports stay."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -60,25 +60,25 @@ class Worker:
         self._process = None
 
     def asked(self) -> dict[str, Any] | None:
-        """What it was last asked to do; None where it was never asked, or nobody can read any more what."""
+        """The last request; None if there is none or it is unreadable."""
         try:
             return dict(json.loads((self.folder / JOB).read_bytes()))
         except (FileNotFoundError, TypeError, ValueError):
             return None
 
     def look(self) -> tuple[bool, list[dict[str, Any]]]:
-        """Whether it lives and all that it has reported, in this order: a last word comes before the end."""
+        """Whether it is alive, and its reports, read in this order so that none is missed."""
         lives = self._lives()
         path = self.folder / EVENTS
         text = path.read_bytes() if path.is_file() else b""
         return lives, [event for line in text[: text.rfind(b"\n") + 1].splitlines() if (event := _event(line))]
 
     def was_stopped(self) -> bool:
-        """Whether somebody ended it."""
+        """Whether a person ended it."""
         return (self.folder / STOPPED).exists()
 
     def log(self) -> str:
-        """The end of what it has printed."""
+        """The end of its output."""
         path = self.folder / LOG
         return path.read_text(encoding="utf-8", errors="replace")[-MOST_LOG:] if path.is_file() else ""
 
@@ -95,7 +95,7 @@ class Worker:
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
-    """One reported line; None for one that is damaged."""
+    """A reported line; None if it is damaged."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -104,7 +104,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
 
 
 def report(folder: Path, work: Callable[[dict[str, Any], OnProgress], None]) -> None:
-    """The other side: do what `job.json` asks for; each line of `events.jsonl` says what has happened."""
+    """The worker side: run the request in `job.json` and report in `events.jsonl`."""
     lock = FileLock(folder / HELD)
     lock.acquire()
     events = (folder / EVENTS).open("a", encoding="utf-8")

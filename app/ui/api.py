@@ -1,6 +1,6 @@
-"""The studio for programs: a few endpoints by name, whatever the pages look like.
+"""The studio's API: named endpoints that do not change with the pages.
 
-Each answers with plain values and refuses with one sentence and a code in brackets: `There is no run fox. [no_run]`.
+Each returns plain values and reports errors as one sentence with a code in brackets: `There is no run fox. [no_run]`.
 """
 # Gradio reads the types of the endpoints from their signatures, which therefore must not be postponed.
 
@@ -52,7 +52,7 @@ DRAFT_LETTERS, NAME_LETTERS, PATH_LETTERS = 64, 200, 4096
 
 
 def build(services: Services) -> None:
-    """Offer the endpoints; those that read files or wait for the device go through Gradio's queue."""
+    """Register the endpoints; those that read files or wait for the device use Gradio's queue."""
     api = Api(services)
     for endpoint in (api.upload, api.start, api.download, api.generate):
         gr.api(endpoint, concurrency_limit=8)
@@ -64,7 +64,7 @@ def build(services: Services) -> None:
 
 
 class Api:
-    """What programs can do. Everything that comes in is untrusted, its types included."""
+    """The endpoints. All input is untrusted, including its types."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -76,7 +76,7 @@ class Api:
         draft: str = "",
         request: gr.Request | None = None,
     ) -> Answer:
-        """Add pictures, captions (`.txt`) or ZIPs to a draft, a new one where none is named."""
+        """Add pictures, captions (`.txt`) or ZIPs to a draft, or to a new one if none is given."""
         draft = text_of(draft, "draft", DRAFT_LETTERS) or secrets.token_urlsafe(24)
         key = self._key(draft, request)
         before = len(self.services.drafts.read(key).pictures)
@@ -88,7 +88,7 @@ class Api:
             raise RefusalError("not_kept", reason(error)) from error
         if len(kept.pictures) == before and not before:
             reasons = " ".join(f"{one.name}: {one.reason}" for one in kept.left_out) or "No file arrived."
-            raise RefusalError("no_images", f"None of this is a picture that can be read. {reasons}")
+            raise RefusalError("no_images", f"None of these files is a readable picture. {reasons}")
         report = self.services.checker.report(kept)
         images = [
             {
@@ -110,7 +110,7 @@ class Api:
         trigger: str = "",
         request: gr.Request | None = None,
     ) -> Answer:
-        """Write captions, by the pictures' ids, and the trigger word that stands before each of them."""
+        """Set captions, by picture id, and the trigger word in front of each."""
         known = self._known(draft, request)
         wanted = {one: text_of(text, f"the caption of {one}") for one, text in table_of(captions, "captions").items()}
         trigger = text_of(trigger, "trigger", edits.MOST_TRIGGER)
@@ -133,7 +133,7 @@ class Api:
         images: list[str] = [],  # noqa: B006
         request: gr.Request | None = None,
     ) -> Answer:
-        """Move pictures of a draft, by their ids, to the trash; all of them where none is named."""
+        """Move a draft's pictures to the trash, by id, or all of them if none are given."""
         known = self._known(draft, request)
         wanted = texts_of(images, "images", NAME_LETTERS) or [one.id for one in known.pictures]
         _check_there(known, wanted)
@@ -142,7 +142,7 @@ class Api:
 
     @kindly
     def drafts(self, request: gr.Request | None = None) -> Answer:
-        """The drafts of your login's programs that have pictures, newest first, and how many bytes they keep."""
+        """Your login's API drafts that have pictures, newest first, and their total bytes."""
         login = _owner(request)
         found = of_programs(self.services.drafts, login) if login else []
         listed = [
@@ -167,7 +167,7 @@ class Api:
         settings: dict[str, Any] = {},  # noqa: B006 (Gradio shows it as the default; it is never changed)
         request: gr.Request | None = None,
     ) -> Answer:
-        """Train a draft: a run in line. `settings` are a config's tables or dotted keys such as `train.steps`."""
+        """Queue a run of a draft. `settings` are config tables or dotted keys such as `train.steps`."""
         known = self._known(draft, request)
         name = text_of(name, "name", NAME_LETTERS)
         choice = text_of(preset, "preset", NAME_LETTERS), text_of(base, "base", PATH_LETTERS)
@@ -182,7 +182,7 @@ class Api:
 
     @kindly
     def status(self, run: str) -> Answer:
-        """How a run stands: its state, its numbers as far as they are known, and its newest samples' addresses."""
+        """A run's state, its known figures, and URLs of its newest samples."""
         view = self._view(run)
         said = view.summary
         columns = samples.find_samples(view.job.folder)
@@ -206,9 +206,9 @@ class Api:
         how: Literal["save", "pause", "cancel"] = "save",
         request: gr.Request | None = None,
     ) -> Answer:
-        """End a run: its style file written, kept to go on later, or as it is."""
+        """End a run: save its style file, pause it, or cancel it."""
         if how not in ("save", "pause", "cancel"):
-            raise RefusalError("bad_value", f"how is save, pause or cancel, not {how!r:.80}.")
+            raise RefusalError("bad_value", f"how must be save, pause or cancel, not {how!r:.80}.")
         view, actor = self._own(run, request)
         queue = self.services.queue
         code = "ended" if view.state in ENDED else "refused"
@@ -217,7 +217,7 @@ class Api:
 
     @kindly
     def resume(self, run: str, request: gr.Request | None = None) -> Answer:
-        """Put a run in line again, to go on from what it has saved."""
+        """Queue a run again to continue from its newest checkpoint."""
         view, actor = self._own(run, request)
         queue = self.services.queue
         code = "refused" if "resume" in view.actions else "nothing"
@@ -226,7 +226,7 @@ class Api:
 
     @kindly
     def delete(self, run: str, request: gr.Request | None = None) -> Answer:
-        """Move a run that has ended to the trash, with its style; the item that it is there."""
+        """Move an ended run with its style to the trash; returns the item's id."""
         view, actor = self._own(run, request)
         queue = self.services.queue
         code = "refused" if "delete" in view.actions else "busy"
@@ -235,27 +235,27 @@ class Api:
 
     @kindly
     def trash(self, request: gr.Request | None = None) -> Answer:
-        """What lies in the trash and is yours, newest first, and how many bytes it takes."""
+        """Your items in the trash, newest first, and their total bytes."""
         items = Trash(self.services.queue.store).items(_actor(request))
         return {"items": [item.plain() for item in items], "bytes": sum(item.size for item in items)}
 
     @kindly
     def restore(self, item: str, request: gr.Request | None = None) -> Answer:
-        """Bring something back from the trash as it was, under another name where its own was taken."""
+        """Restore an item from the trash, under another name if its own was taken."""
         thrown, actor = self._thrown(item, request), _actor(request)
         name = actions.restore(self.services.queue.store, thrown.id, actor=actor)
         return {"kind": thrown.kind, "name": name}
 
     @kindly
     def empty(self, item: str = "", request: gr.Request | None = None) -> Answer:
-        """Delete an item of the trash for good, or, where none is named, all that is yours."""
+        """Permanently delete an item in the trash, or all of yours if none is given."""
         trash = Trash(self.services.queue.store)
         items = [self._thrown(item, request)] if item != "" else trash.items(_actor(request))
         return {"deleted": len(items), "bytes": trash.remove(items)}
 
     @kindly
     def styles(self, search: str = "", page: int = 1) -> Answer:
-        """The styles there are, newest first, fifty a page."""
+        """The styles, newest first, fifty per page."""
         needle = text_of(search, "search", NAME_LETTERS).casefold()
         found = [item for item in self.services.library.entries() if needle in f"{item.name} {item.words}".casefold()]
         pages = max(1, -(-len(found) // A_PAGE))
@@ -266,10 +266,10 @@ class Api:
     def download(
         self, style: str, format: Literal["safetensors", "diffusers", "peft", "embedding", "toml"] = "safetensors"
     ) -> gr.FileData:
-        """A style's own file, the one for diffusers or PEFT, that of its word, or its settings."""
+        """A style's file, the one for diffusers or PEFT, its word's file, or its settings."""
         if format not in FORMATS:
             raise RefusalError(
-                "bad_value", f"format is {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {format!r:.80}."
+                "bad_value", f"format must be {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {format!r:.80}."
             )
         item = self._item(style)
         return file_of(must("format", self.services.library.download, item, format))
@@ -282,10 +282,9 @@ class Api:
         options: dict[str, Any] = {},  # noqa: B006
         request: gr.Request | None = None,
     ) -> list[gr.FileData]:
-        """Draw a prompt with styles at their strengths, by id, and once more without them; waits for its turn.
+        """Generate a prompt with styles and their strengths, by id, and once more without them; waits in the queue.
 
-        `options` are those of the Playground: negative, seed, steps, guidance, size, sampler, base, compose, each,
-        compare.
+        `options` as in the Playground: negative, seed, steps, guidance, size, sampler, base, compose, each, compare.
         """
         from app.studio.generation.generations import wait_for
 
@@ -297,12 +296,12 @@ class Api:
 
     @kindly
     def methods(self) -> list[Answer]:
-        """The methods there are: what each is good at, where it comes from, and the setting that turns it on."""
+        """The methods: what each is good for, its paper, and the setting that turns it on."""
         return [asdict(technique) for technique in list_techniques()]
 
     @kindly
     def presets(self) -> list[Answer]:
-        """The presets there are, and what each is good at."""
+        """The presets, and what each is good for."""
         return [{"name": preset.name, "summary": preset.summary} for preset in list_presets()]
 
     @kindly
@@ -315,15 +314,15 @@ class Api:
 
     # ---------------------------------------------------------------- within
     def _key(self, draft: str, request: gr.Request | None) -> str:
-        """The key of a program's draft: on a shared studio its login's, whose name for it others may choose, too.
+        """The storage key of an API draft, within its login on a shared studio.
 
-        One that was made before there were logins becomes that of the first login which knows its name.
+        A draft made before there were accounts goes to the first login that names it.
         """
         if not isinstance(draft, str) or not draft or len(draft) > DRAFT_LETTERS:
-            raise RefusalError("no_draft", "A draft is what /upload has answered.")
+            raise RefusalError("no_draft", "draft must be a draft that /upload returned.")
         owner, key = _owner(request), key_of_program(draft)
         if owner and ":" in draft:  # which would be another login's key
-            raise RefusalError("no_draft", "There is no such draft: the name of one has no colon.")
+            raise RefusalError("no_draft", "There is no such draft: a draft's id has no colon.")
         own = key_of_program(draft, owner)
         if owner and (known := self.services.drafts.read(key)).revision and login_of_key(known.key) in ("", owner):
             self.services.drafts.change(key, lambda now: now if now.key else now.with_(key=own))
@@ -333,11 +332,11 @@ class Api:
     def _known(self, draft: str, request: gr.Request | None) -> Draft:
         known = self.services.drafts.look(self._key(draft, request))
         if not known.pictures:
-            raise RefusalError("no_draft", "There is no such draft, or it has no pictures: /upload makes one.")
+            raise RefusalError("no_draft", "There is no such draft, or it has no pictures; /upload creates one.")
         return known
 
     def _own(self, run: str, request: gr.Request | None) -> tuple[View, Actor]:
-        """A run and who asks; NotOwnerError where it is not theirs to change."""
+        """A run and the actor; NotOwnerError if the actor may not change it."""
         view, actor = self._view(run), _actor(request)
         actor.check(run, view.job.owner)
         return view, actor
@@ -358,7 +357,7 @@ class Api:
     def _item(self, style: str) -> StyleEntry:
         item = self.services.library.entry(style) if isinstance(style, str) else None
         if item is None:
-            raise RefusalError("no_style", f"There is no style {style!s:.80}: /styles lists them by id.")
+            raise RefusalError("no_style", f"There is no style {style!s:.80}; /styles lists them by id.")
         return item
 
 

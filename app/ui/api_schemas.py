@@ -1,4 +1,4 @@
-"""What programs send and get: values checked as they come in, plain as they go out, refusals with a code."""
+"""API values: validated input, plain output, errors with a code."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from trainers.errors import VelaturaError
 
 Answer = dict[str, Any]
 OPTIONS = ("negative", "seed", "steps", "guidance", "size", "sampler", "base", "compose", "each", "compare")
-"""What a program may say of a picture besides the prompt and the styles."""
+"""Options of a generation besides prompt and styles."""
 MOST_TEXT, MOST_ENTRIES, DEEPEST = 10_000, 1000, 6
-"""Letters of a text, entries of a table, and tables within tables that a program may send."""
+"""Limits on strings, table entries and nesting depth of input."""
 
 
 def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a program see why it was refused; what nobody has foreseen stays hidden."""
+    """Report expected errors to the caller; unexpected ones stay hidden."""
 
     @wraps(endpoint)
     def answering(*given: Any, **named: Any) -> Any:
@@ -40,13 +40,13 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         except VelaturaError as error:
             raise gr.Error(f"{as_sentence(error)} [refused]", print_exception=False) from error
         except Exception as error:
-            raise gr.Error(f"{text.UNEXPECTED} [unexpected]") from error  # its traceback is in what the studio prints
+            raise gr.Error(f"{text.UNEXPECTED} [unexpected]") from error  # its traceback is in the studio's output
 
     return answering
 
 
 class RefusalError(VelaturaError):
-    """A sentence for a person and a code for a program."""
+    """An error with a sentence for people and a code for programs."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -54,7 +54,7 @@ class RefusalError(VelaturaError):
 
 
 def must(code: str, do: Callable[..., Any], *given: Any) -> Any:
-    """What `do` returns; its refusal gets a code."""
+    """Call `do` and give its errors a code."""
     try:
         return do(*given)
     except (RefusalError, NotOwnerError):
@@ -64,32 +64,32 @@ def must(code: str, do: Callable[..., Any], *given: Any) -> Any:
 
 
 def uploads_of(files: Any) -> list[Upload]:
-    """What has been uploaded; anything else is no upload."""
+    """The uploaded files; anything else is refused."""
     found = []
     for file in files if isinstance(files, list) else [files]:
         path = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
         name = file.get("orig_name") if isinstance(file, dict) else getattr(file, "orig_name", None)
         if not isinstance(path, str):
-            raise RefusalError("bad_path", "files are uploads: handle_file(path) makes one.")
+            raise RefusalError("bad_path", "files must be uploads, made with handle_file(path).")
         found.append(Upload(Path(path), str(name or Path(path).name)))
     if len(found) > MOST_PICTURES:
-        raise RefusalError("too_many", f"At most {MOST_PICTURES} files at once; these are {len(found)}.")
+        raise RefusalError("too_many", f"At most {MOST_PICTURES} files at once; found {len(found)}.")
     return found
 
 
 def text_of(value: Any, name: str, most: int = MOST_TEXT) -> str:
-    """A text that was sent as `name`, of so many letters at most."""
+    """Validate the string `name`, of limited length."""
     if not isinstance(value, str):
-        raise RefusalError("bad_value", f"{name} is a text, not {value!r:.80}.")
+        raise RefusalError("bad_value", f"{name} must be a string, not {value!r:.80}.")
     if len(value) > most:
-        raise RefusalError("bad_value", f"{name} has at most {most} characters; this one has {len(value)}.")
+        raise RefusalError("bad_value", f"{name} can have at most {most} characters; this one has {len(value)}.")
     return value
 
 
 def table_of(value: Any, name: str) -> dict[str, Any]:
-    """A table that was sent as `name`, of bounded size."""
+    """Validate the table `name`, of limited size."""
     if not isinstance(value, Mapping):
-        raise RefusalError("bad_value", f"{name} is a table, not {value!r:.80}.")
+        raise RefusalError("bad_value", f"{name} must be a table, not {value!r:.80}.")
     _check_size(value, name, DEEPEST)
     return dict(value)
 
@@ -99,31 +99,33 @@ def _check_size(value: Any, name: str, deepest: int) -> None:
         text_of(value, name)
     elif isinstance(value, Mapping | list):
         if not deepest or len(value) > MOST_ENTRIES:
-            raise RefusalError("bad_value", f"{name} holds too much: {MOST_ENTRIES} entries, {DEEPEST} deep at most.")
+            raise RefusalError(
+                "bad_value", f"{name} is too large: at most {MOST_ENTRIES} entries, {DEEPEST} levels deep."
+            )
         named = value.items() if isinstance(value, Mapping) else ((name, one) for one in value)
         for key, one in named:
             _check_size(one, text_of(key, name, 200) if isinstance(value, Mapping) else name, deepest - 1)
 
 
 def texts_of(value: Any, name: str, most: int) -> list[str]:
-    """A list of texts, of so many letters at most each, that was sent as `name`."""
+    """Validate the list of strings `name`, of limited length."""
     if not isinstance(value, list) or len(value) > MOST_ENTRIES:
-        raise RefusalError("bad_value", f"{name} is a list of up to {MOST_ENTRIES} texts, not {value!r:.80}.")
+        raise RefusalError("bad_value", f"{name} must be a list of up to {MOST_ENTRIES} strings, not {value!r:.80}.")
     return [text_of(one, name, most) for one in value]
 
 
 def whole_of(value: Any, name: str) -> int:
-    """A whole number that was sent as `name`."""
+    """Validate the integer `name`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
-        raise RefusalError("bad_value", f"{name} is a whole number, not {value!r:.80}.")
+        raise RefusalError("bad_value", f"{name} must be a whole number, not {value!r:.80}.")
     return int(value)
 
 
 def request_of(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any]) -> GenerateRequest:
-    """What a program wants drawn, with strengths by a style's id; FieldErrors where a value is wrong."""
+    """The generation request of a call, with strengths by style id; FieldErrors for invalid values."""
     unknown = sorted(str(name) for name in set(options) - set(OPTIONS))
     if unknown:
-        raise VelaturaError(f"there is no option {unknown[0]!r:.80}; there are {', '.join(OPTIONS)}")
+        raise VelaturaError(f"there is no option {unknown[0]!r:.80}; available are {', '.join(OPTIONS)}")
     values = {name: value for name, value in options.items() if value != "" or name not in OPTIONAL}
     if values.get("each") is True and len(styles) == 1:  # its picture is the one with every style
         values["each"] = False
@@ -132,7 +134,7 @@ def request_of(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any
 
 
 def in_plain(item: StyleEntry) -> Answer:
-    """A style as programs see it."""
+    """A style for API answers."""
     return {
         "id": item.id,
         "name": item.name,
@@ -147,5 +149,5 @@ def in_plain(item: StyleEntry) -> Answer:
 
 
 def file_of(path: Path) -> gr.FileData:
-    """A file of the public folder as a client saves it."""
+    """A public file for a client to download."""
     return gr.FileData(path=str(path.resolve()), orig_name=path.name, url=file_address(path))

@@ -48,12 +48,12 @@ from app.ui.web.theme import Velatura
 from trainers.errors import VelaturaError
 
 FORGET_UPLOADS = (60, 900)
-"""Every so many seconds, uploads that are older than this and were never taken in are deleted."""
+"""Uploads older than this many seconds that nothing uses are deleted, at this interval."""
 
 
 @dataclass
 class Server:
-    """A studio that is running."""
+    """A running studio."""
 
     demo: gr.Blocks
     services: Services
@@ -63,7 +63,7 @@ class Server:
     dispatching: ExitStack
 
     def close(self) -> None:
-        """Stop serving, end what was begun, and leave no upload behind; runs go on."""
+        """Stop serving, end background work, and delete uploads; runs continue."""
         self.dispatching.close()
         wait_no_longer_than(self.demo, 1)
         self.demo.close(verbose=False)
@@ -74,7 +74,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a studio listens, its other names, and the proxies before it; port None: the first free."""
+    """A studio's address, other host names, and trusted proxies; port None for the first free one."""
 
     host: str = "127.0.0.1"
     port: int | None = None
@@ -101,16 +101,16 @@ def build(services: Services) -> gr.Blocks:
 
 
 def start(folder: Path, address: Address, given: dict[str, str], most_kept: int = USUAL) -> Server:
-    """Serve a studio whose runs are in `folder`; returns once it answers. OSError where the port is taken.
+    """Serve a studio with its runs in `folder`; returns once it answers. OSError if the port is taken.
 
-    `given` are passwords by name, of people who may log in besides those of the table; each may keep `most_kept` bytes.
+    `given` are passwords by name of additional temporary accounts; each person may keep `most_kept` bytes.
     """
     paths = Paths(folder)
     paths.make()
     uploads = UploadFolder(paths)
     keep_files_in(uploads.path)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn believes programs on this machine by itself; we decide
+    os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn trusts programs on this machine by default; we decide
     people = PeopleDatabase(paths.people)
     check_given(People(people), given)
     authenticator = Authenticator(People(people), Sessions(people), paths.secret(), given)
@@ -161,7 +161,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
 
 
 def _sent(services: Services, person: str) -> Sent:
-    """What is there of what a person has sent."""
+    """A person's stored data."""
     kept = kept_by(services.drafts, person)
     return Sent(kept.pictures, services.library.imported(person), kept.undone)
 
@@ -169,7 +169,7 @@ def _sent(services: Services, person: str) -> Sent:
 def _checks(
     demo: gr.Blocks, address: Address, authenticator: Authenticator, public: Path, uploads: Path, shares: Shares
 ) -> list[Middleware]:
-    """What every request passes, each part by its name."""
+    """The request checks, by name."""
     return checks(
         hosts=names_of_machine(address.host) | {name.lower() for name in address.names},
         authenticator=authenticator,
@@ -182,7 +182,7 @@ def _checks(
 
 
 def _room(folder: Path, trash: Trash) -> Callable[[], int]:
-    """How many bytes may come in where uploads go, beside what stays free for runs; the trash makes room for them."""
+    """Bytes available for uploads beyond the reserve, after emptying the trash if needed."""
 
     def look() -> int:
         if missing(folder):
@@ -194,7 +194,7 @@ def _room(folder: Path, trash: Trash) -> Callable[[], int]:
 
 
 def _say_now(services: Services) -> Callable[[Request], JSONResponse]:
-    """What the bar of every page asks for: the state of the computer in one line, and who has logged in."""
+    """The data of every page's status bar: the computer's state and the login."""
 
     def answer(request: Request) -> JSONResponse:
         now = services.queue.activity()

@@ -1,7 +1,7 @@
 """`POST gradio_api/upload` in place of Gradio's own, which stores equal files of different people as one file.
 
-Whoever is served first would delete that file under the others. Here each request has a folder of its own, inside that
-of its sender, so that an upload belongs to who sent it until it is taken in.
+The first of them to be processed would delete it under the others. Here each request has its own folder inside its
+sender's, so an upload belongs to its sender until it is processed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from app.ui.web.sender import USER, sender_of
 
 
 def upload_route(root: Path) -> Route:
-    """The route; `root` is the folder of this server's uploads. It answers with the paths of the files, as Gradio's."""
+    """The upload route; `root` is the folder of this server's uploads. It returns the files' paths, as Gradio's
+    does."""
 
     async def upload(request: Request) -> Response:
         sender = sender_of(request.scope.get(USER), request.cookies)

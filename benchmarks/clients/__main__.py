@@ -26,12 +26,12 @@ CODE = (
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option("--only", help="Of these methods; repeatable.")] = None,
-    report: Annotated[bool, typer.Option("--report", help="Only write the page from what there is.")] = False,
-    results: Annotated[Path, typer.Option(help="The file of all rows.")] = RESULTS,
-    out: Annotated[Path, typer.Option(help="The page that is written.")] = Path("docs/clients.md"),
+    only: Annotated[list[str] | None, typer.Option("--only", help="Check only this method; repeatable.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Only write the page, from existing rows.")] = False,
+    results: Annotated[Path, typer.Option(help="File with all rows.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/clients.md"),
 ) -> None:
-    """Check every method that has no row of this commit and append its rows; exit code 1 where one fails."""
+    """Check every method without a row for this commit and append its rows; exits with 1 if one fails."""
     made_by, methods = commit(), [one.name for one in list_techniques()]
     for method in [] if report else only or methods:
         if not any(row["method"] == method and row["commit"] == made_by for row in read(results)):

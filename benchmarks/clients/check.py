@@ -48,7 +48,7 @@ SHORT: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 FURTHEST = 1.0
 """The largest mean difference of a picture's channel, of 255, with which pictures are the same."""
 LEAST_CHANGE = 4.0
-"""The least mean change against the bare base, of 255, with which a file is no file that does nothing."""
+"""The least mean change against the bare base, of 255, with which a file is not a file that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Found:
 
     @property
     def complaint(self) -> str:
-        """What is wrong with it; empty where nothing is."""
+        """What is wrong with it; empty if nothing is."""
         if self.mean > FURTHEST:
             return "other pictures"
         return "" if self.change >= LEAST_CHANGE else "too little change to tell"

@@ -40,7 +40,7 @@ def append(results: Path, row: Row) -> None:
 
 
 def complaint(row: Row) -> str:
-    """What is wrong with a row; empty where nothing is."""
+    """What is wrong with a row; empty if nothing is."""
     return str(row["error"]) if "error" in row else Found(row["mean"], row["largest"], row["change"]).complaint
 
 
@@ -58,17 +58,17 @@ def page(rows: Sequence[Row], methods: Sequence[str]) -> str:
     lines = [
         "# What other programs draw",
         "",
-        f"Each method was trained for {STEPS} steps on the {SET} images by the preset that bears its name, at "
-        f"{FASTER:g} times its learning rate ({' and '.join(AS_FAST)} at the rate itself). A process that has none of "
-        "Velatura's code then loaded the files on the same base in fp32 (as the run's `how-to-load.txt` says in "
-        "diffusers; by the LyCORIS library's kohya module where diffusers has no form, or one of its own; where that "
-        "would leave something out, `velatura generate` did in a process of its own) and "
-        f"drew {' and '.join(DRAWN)} as the trainer had at the end: same seed, sampler, guidance and {LOOKS} steps.",
+        f"Each method was trained for {STEPS} steps on the {SET} images with its preset, at {FASTER:g} times the "
+        f"learning rate (only {' and '.join(AS_FAST)} at the preset's rate). A process without Velatura's code then "
+        "loaded the files on the same base in fp32: in diffusers as the run's `how-to-load.txt` says, or with the "
+        "LyCORIS library's kohya module if diffusers cannot read the format or has a file of its own. If both would "
+        "lose something, a separate `velatura generate` loaded them. The process then drew "
+        f"{' and '.join(DRAWN)} as the trainer had at the end: same seed, sampler, guidance and {LOOKS} steps.",
         "",
-        "*Mean* and *largest* are the absolute difference between the client's picture and the trainer's in 255ths, "
-        "the mean that of the worst channel of the worst picture; *change* is the mean difference between the "
-        "trainer's picture and that of the bare base, the least of the pictures. A row holds with a mean of at most "
-        f"{FURTHEST:g} and a change of at least {LEAST_CHANGE:g}: {right} of {len(rows)} do."
+        "*Mean* and *largest* are absolute differences between the client's picture and the trainer's in 255ths; the "
+        "mean is that of the worst channel of the worst picture. *Change* is the mean difference between the trainer's "
+        "picture and the bare base's, the smallest over the pictures. A row passes with a mean of at most "
+        f"{FURTHEST:g} and a change of at least {LEAST_CHANGE:g}: {right} of {len(rows)} pass."
         + (f" Not checked yet: {', '.join(missing)}." if missing else ""),
         "",
         f"Written by `make clients`; {', '.join(f'{name} {version(name)}' for name in LIBRARIES)}.",

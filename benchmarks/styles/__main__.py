@@ -28,13 +28,13 @@ NICE = 10
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option("--only", help="Of these presets; repeatable.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each style.")] = 3,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Train only this preset; repeatable.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per style.")] = 3,
     sweep: Annotated[bool, typer.Option("--sweep", help="Only try the learning rates.")] = False,
-    report: Annotated[bool, typer.Option("--report", help="Only write the report from what there is.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Only write the report, from existing rows.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of each training.")] = STEPS,
-    results: Annotated[Path, typer.Option(help="The file of all rows.")] = RESULTS,
-    out: Annotated[Path, typer.Option(help="The page that is written, a picture beside it.")] = Path("docs/methods.md"),
+    results: Annotated[Path, typer.Option(help="File with all rows.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="Page to write; its picture goes next to it.")] = Path("docs/methods.md"),
 ) -> None:
     """Train each row that the file lacks and append it there; what it has is skipped."""
     store = Results(results)

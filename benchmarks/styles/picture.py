@@ -20,7 +20,7 @@ Strips = Mapping[str, Path]
 
 
 def draw_picture(rows: Sequence[tuple[str, Mapping[str, Row]]], scratch: Path, out: Path) -> bool:
-    """Draw what the scratch folder has of these rows, the first of which heads each column; False where it has none."""
+    """Draw what the scratch folder has of these rows, the first of which heads each column; False if it has none."""
     named = [
         (name, {s: p for s, row in found.items() if (p := scratch / row.name / "drawn.png").exists()})
         for name, found in rows

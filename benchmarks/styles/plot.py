@@ -29,7 +29,7 @@ class Point:
 
 
 def draw_plot(points: Sequence[Point], out: Path) -> bool:
-    """Draw the plot, numbers on a scale of tens; False where there is no point."""
+    """Draw the plot, numbers on a scale of tens; False if there is no point."""
     if not points:
         return False
     page = Image.new("RGB", (WIDTH, HEIGHT), PAPER)

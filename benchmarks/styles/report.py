@@ -40,7 +40,7 @@ class Line:
 
 
 def write_report(results: Results, steps: int, scratch: Path, out: Path) -> None:
-    """Write the page and, where pictures of the rows are in the scratch folder, the picture beside it anew."""
+    """Write the page and, where pictures of the rows are in the scratch folder, the picture beside it again."""
     found = results.read(steps)
     presets = [*dict.fromkeys((*every_preset(), *(row.preset for row in found if row.preset != BASE)))]
     lines = [line for preset in presets if (line := gather(found, preset))]
@@ -55,7 +55,7 @@ def write_report(results: Results, steps: int, scratch: Path, out: Path) -> None
 
 
 def gather(found: Found, preset: str) -> Line | None:
-    """A preset's line; None where no row of it came to an end and none ended with an error."""
+    """A preset's line; None if no row of it came to an end and none ended with an error."""
     rate, sweep = own_rate(preset), tried(found, preset)
     own = {row: entry for row, entry in found.items() if (row.preset, row.rate) == (preset, rate)}
     entries = {row: entry for row, entry in own.items() if "figures" in entry}
@@ -68,7 +68,7 @@ def gather(found: Found, preset: str) -> Line | None:
     idle = [style for style in STYLES if not learns(line, found, style)]
     remarks = [*errors[:1], *([f"**does not learn** {', '.join(idle)}"] if idle else [])]
     if untried(sweep):
-        remarks.append("rates not all tried")
+        remarks.append("sweep incomplete")
     if better := better_rate(sweep, rate):
         remarks.append(f"{better:.2g} is better")
     return replace(line, remarks=tuple(remarks))
@@ -117,7 +117,7 @@ HEADINGS = (
     "preset",
     *(f"loss, {style}" for style in STYLES),
     *(f"style distance, {style}" for style in STYLES),
-    "trained numbers",
+    "parameters",
     "file, kB",
     "CPU s",
     "peak, MB",
@@ -137,25 +137,25 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
     text = [
         "# What each method learns",
         "",
-        f"Every method with the preset of its name, on the starter: {steps} steps of 4 images at 128 px, on two of the "
-        "bundled sets. Eight images of a set are trained, four are held out; the base can draw what they show, but not "
-        "in this style. It is a small model and a short training: the table says how methods compare here, not what "
-        "they reach on Stable Diffusion.",
+        f"Each method trains with its preset on the starter: {steps} steps of 4 images at 128 px, on two of the "
+        "bundled sets. Eight images of a set are used for training, four are held out; the base can draw their "
+        "subjects, but not in this style. The model is small and the training short: compare the methods with each "
+        "other, and do not expect these figures on Stable Diffusion.",
         "",
-        "*Loss* is the mean squared error of the prediction on the held-out images, each at the same 32 times with the "
-        "same noise; less is better. *Style distance* compares what is drawn for their captions with the held-out "
-        "images themselves (mean relative difference of Gram matrices of EfficientNet-Lite0). Both are the median over "
-        f"seeds ({seeds} at most), with the least and the largest in brackets. *CPU s* is the processor's time for all "
-        "steps. *Trained numbers* are all that may move, of SeLoRA what it may grow to. *File* is what a run writes by "
-        "itself, with B-LoRA's two further files, one for the style and one for the content.",
+        "*Loss* is the mean squared error of the prediction on the held-out images, each at the same 32 timesteps with "
+        "the same noise; lower is better. *Style distance* compares images generated from their captions with the "
+        "held-out images (mean relative difference of Gram matrices of EfficientNet-Lite0). Both are the median over "
+        f"at most {seeds} seeds, with the minimum and maximum in brackets. *CPU s* is the CPU time of all steps. "
+        "*Parameters* counts all trainable parameters; for SeLoRA, the maximum it may grow to. *File* is the size of "
+        "the files a run writes, including B-LoRA's two extra files for style and content.",
         "",
-        "Black-line tells more than blob, which is near to what the base draws anyway: its losses fall by a tenth at "
-        "most, and most of its style distances do not. `b-lora` trains two blocks that were found in SDXL, on the "
-        "starter those in their places. `dreambooth` also learns to keep what the base draws of the class, and is held "
-        "back by it. In the plot a preset's loss is the mean of both styles.",
+        "Black-line says more than blob, which is close to what the base draws anyway: on blob, losses fall by a tenth "
+        "at most, and most style distances do not fall. `b-lora` trains two blocks identified in SDXL; on the starter, "
+        "the corresponding blocks. `dreambooth` also learns to reproduce the base's images of the class, which slows "
+        "it down. The plot shows each preset's mean loss over both styles.",
         "",
         *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
-        *([f"![What is left of the loss, by the numbers that are trained]({plot})", ""] if plot else []),
+        *([f"![Remaining loss by number of parameters]({plot})", ""] if plot else []),
         *first_table(found, lines),
         "",
         *sweep_lines(lines),
@@ -205,10 +205,10 @@ def sweep_lines(lines: Sequence[Line]) -> list[str]:
     return [
         "## The presets' learning rates",
         "",
-        f"Held-out loss on *{SWEPT}* with one seed by the learning rate, the least in bold: the preset's rate, others "
-        "three times as small and as large, and further ones while the least loss was at an edge. Presets take the "
-        f"rate with the least, rounded, or one near it whose loss is at most {NOTABLE:.0%} above, about what another "
-        "seed changes; that choice alone saw the held-out images.",
+        f"Held-out loss on *{SWEPT}* with one seed for each learning rate, the lowest in bold. The sweep tried the "
+        "preset's rate, a third and three times of it, and further rates while the lowest loss was at an edge. Presets "
+        f"use the best rate, rounded, or one near it with a loss at most {NOTABLE:.0%} higher, about the effect of "
+        "another seed. Only this choice used the held-out images.",
         "",
         *table(
             ("preset", "its rate", "loss by rate"),

@@ -57,6 +57,6 @@ def untried(losses: Mapping[float, float]) -> list[float]:
 
 
 def better_rate(losses: Mapping[float, float], own: float) -> float | None:
-    """The best rate that was tried, None where the preset's own is as good or was not tried."""
+    """The best rate that was tried, None if the preset's own is as good or was not tried."""
     best = min(losses, key=lambda rate: losses[rate], default=own)
     return best if own in losses and losses[best] < (1 - NOTABLE) * losses[own] else None

@@ -186,7 +186,7 @@ def test_every_style_draws_a_picture_of_its_own(trained: Trained, tmp_path: Path
             assert json.loads(image.info["velatura"])["styles"] == styled
         assert np.abs(drawn - picture(tmp_path, "--style", f"{trained.style}:{strength}")).max() <= 1
     again = call(*words)
-    assert again.code == 1 and "f-1.png exists already" in again.err
+    assert again.code == 1 and "f-1.png already exists" in again.err
 
 
 def test_a_word_beside_that_is_called_in_two_ways_takes_no_style_away(trained: Trained, tmp_path: Path) -> None:
@@ -219,11 +219,11 @@ def test_words_hold_for_the_pictures_of_every_style(trained: Trained, tmp_path: 
             assert json.loads(image.info["velatura"])["styles"] == said
             assert np.abs(np.asarray(image).astype(np.int16) - np.asarray(one)).max() <= 1
     only = call(*words[:5], "--style", word, "--each", "--out", tmp_path / "g.png")
-    assert only.code == 1 and "only embeddings are given" in only.err
+    assert only.code == 1 and "there are only embeddings" in only.err
     for_two = call(*words, "--compose", "composite", "--out", tmp_path / "g.png")
-    assert for_two.code == 1 and "and one is given; an embedding, whose word the prompt says, is not" in for_two.err
+    assert for_two.code == 1 and "; one is given; embeddings do not count" in for_two.err
     silent = call("generate", "--prompt", "cat", "--steps", "1", "--style", word, "--out", tmp_path / "g.png")
-    assert silent.code == 0 and "no prompt says <dusk>, without which dusk-word.safetensors has no" in silent.err
+    assert silent.code == 0 and "no prompt contains <dusk>, without which dusk-word.safetensors has no" in silent.err
 
 
 @pytest.mark.parametrize("way", ["svd:64", "composite", "k-lora"])
@@ -240,9 +240,9 @@ def test_styles_are_combined(way: str, trained: Trained, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--compose", "k-lora"), "K-lora needs two styles, first the content and then the style, and one is given"),
-        (("--compose", "mean"), "There is no way 'mean' to combine styles; there are sum, svd"),
-        (("--compose", "svd", "--each"), "with one style at a time, so compose has nothing to combine"),
+        (("--compose", "k-lora"), "K-lora needs two styles, the content first, then the style; one is given"),
+        (("--compose", "mean"), "There is no way 'mean' to combine styles; available are sum, svd"),
+        (("--compose", "svd", "--each"), "one style at a time; compose has no effect"),
     ],
 )
 def test_what_cannot_be_combined(words: tuple[str, ...], said: str, trained: Trained, tmp_path: Path) -> None:
@@ -250,4 +250,4 @@ def test_what_cannot_be_combined(words: tuple[str, ...], said: str, trained: Tra
     assert outcome.code == 1 and said in outcome.err and not list(tmp_path.iterdir())
     if "--each" in words:
         alone = call("generate", "--prompt", "fox", "--each", "--out", tmp_path / "f.png")
-        assert "Each draws a picture with every style, and no style is given" in alone.err
+        assert "Each draws one picture per style; select at least one style" in alone.err

@@ -93,9 +93,9 @@ def skins(tmp_path: Path) -> Iterator[Skins]:
     [
         ("stop", "stop", "dusk", "Dusk cannot be stopped: it has already finished."),
         ("cancel", "cancel", "dusk", "Dusk cannot be cancelled: it has already finished."),
-        ("pause", "pause", "dawn", "Dawn cannot be paused: it is waiting for its turn."),
+        ("pause", "pause", "dawn", "Dawn cannot be paused: it is waiting."),
         ("resume", "resume", "dusk", "Dusk cannot be resumed: it has already finished."),
-        ("delete", "delete", "dawn", "Dawn cannot be deleted: it is waiting for its turn."),
+        ("delete", "delete", "dawn", "Dawn cannot be deleted: it is waiting."),
     ],
 )
 def test_what_does_not_fit_a_runs_state_is_refused_alike(
@@ -144,7 +144,7 @@ def test_a_waiting_run_is_cancelled_and_deleted_alike(skins: Skins, skin: str) -
     [
         ("train.steps", 0, "train.steps = 0: it should be greater than or equal to 1."),
         ("train.stepz", 3, "There is no setting train.stepz; allowed are accumulation, batch_size, device, "),
-        ("method.name", "lara", "There is no method 'lara'; there are lora, loha, lokr, "),
+        ("method.name", "lara", "There is no method 'lara'; available are lora, loha, lokr, "),
         ("sample.steps", 0, "sample.steps = 0: it should be greater than or equal to 1."),
     ],
 )
@@ -174,7 +174,7 @@ def test_an_unknown_preset_is_refused_alike(skins: Skins, tmp_path: Path) -> Non
         skins.program(skins.api.start, DRAFT, "noon", preset="lara"),
         skins.service(with_orders, draft, "lara", "starter", {}),
     }
-    assert len(said) == 1 and said.pop().startswith("There is no preset 'lara'; there are ")
+    assert len(said) == 1 and said.pop().startswith("There is no preset 'lara'; available are ")
 
 
 def test_a_run_is_started_with_the_same_settings_and_pictures(skins: Skins, tmp_path: Path) -> None:
@@ -201,4 +201,4 @@ def test_a_run_is_started_with_the_same_settings_and_pictures(skins: Skins, tmp_
 def test_a_run_without_its_pictures_is_not_cloned(skins: Skins) -> None:
     view, drafts = skins.services.queue.find("dusk"), skins.services.drafts
     said = {skins.command("queue", "clone", "dusk"), skins.service(clone_into, drafts, "visitor:x", view, "tab")}
-    assert said == {"The pictures of dusk are no longer here, so that it cannot be cloned."}
+    assert said == {"The images of dusk no longer exist, so it cannot be cloned."}

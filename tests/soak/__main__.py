@@ -19,15 +19,15 @@ from tests.soak.trainings import TrainingSoak
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 SMALL_SHARE = 0.2
-"""Of the time, for the small jobs."""
+"""Share of the time for small jobs."""
 
 
 def soak(
-    minutes: Annotated[float, typer.Option(help="How long to kill; letting everything end comes on top.")] = 5.0,
-    seed: Annotated[int, typer.Option(help="Of what is killed and when; the machine adds its own chance.")] = 1,
-    jobs: Annotated[int, typer.Option(help="Small jobs.")] = 60,
+    minutes: Annotated[float, typer.Option(help="How long to kill processes; finishing all jobs takes longer.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="Decides what is killed and when; timing varies with the machine.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Number of small jobs.")] = 60,
 ) -> None:
-    """Kill trainings, workers and studios, and hold what is left to what is promised."""
+    """Kill trainings, workers and studios at random, and check the guarantees."""
     folder = Path(tempfile.mkdtemp(prefix="velatura-soak-"))
     trainings, small = TrainingSoak(folder, seed), SmallJobSoak(folder, seed, jobs)
     try:
@@ -56,26 +56,24 @@ def report(minutes: float, trainings: Counter[str], small: Counter[str], wrong: 
         result = ["Broken:", "", *(f"* {line}" for line in wrong)]
     else:
         result = [
-            "Each run ended once, with the bits of one that nothing cut; no job had two processes, no device two jobs; "
-            "each queue passed SQLite's integrity check; nothing was left behind."
+            "Each run ended once, with the bits of an uninterrupted run; no job had two processes and no device two "
+            "jobs; each queue passed SQLite's integrity check; nothing was left behind."
         ]
     return "\n".join(
         [
             "# Soak",
             "",
             "Two queues of real runs on the starter (12 steps), each with a studio and a worker, then one queue of "
-            f"small jobs under three dispatchers. For {minutes:g} minutes their processes are killed (`SIGKILL`).",
+            f"small jobs under three dispatchers. Their processes were killed (`SIGKILL`) for {minutes:g} minutes.",
             "",
             f"Written by `python -m tests.soak` on {today}: {machine()}.",
             "",
             *killed,
             "",
-            f"{trainings['runs']} runs took {trainings['attempts']} attempts: one went on by itself "
-            f"{often(trainings['restarts by themselves'])}, and was resumed by hand, after it had made no progress, "
-            f"{often(trainings['resumed by hand'])}. "
-            f"Of {small['jobs']} small jobs {small['jobs killed']} were killed and "
-            f"{small['tried again by hand']} tried again by hand, under {small['dispatchers killed']} kills of "
-            "dispatchers.",
+            f"{trainings['runs']} runs took {trainings['attempts']} attempts: {trainings['restarts by themselves']} "
+            f"automatic restarts, and {trainings['resumed by hand']} manual ones after no progress. "
+            f"Dispatchers were killed {often(small['dispatchers killed'])}; of {small['jobs']} small jobs "
+            f"{small['jobs killed']} were killed and {small['tried again by hand']} retried manually.",
             "",
             *result,
         ]
@@ -83,7 +81,7 @@ def report(minutes: float, trainings: Counter[str], small: Counter[str], wrong: 
 
 
 def often(count: int) -> str:
-    """So many times, in words."""
+    """A count as words: "once" or "N times"."""
     return "once" if count == 1 else f"{count} times"
 
 

@@ -1,4 +1,4 @@
-"""What a soak writes of itself."""
+"""The report that a soak writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tests.soak.__main__ import report
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 times"), (1, "once"), (2, "2 times")])
-def test_it_says_how_often_runs_went_on(count, words):
-    counts = Counter({"restarts by themselves": count, "resumed by hand": count})
-    said = report(1, counts, Counter(), [])
-    assert f"by itself {words}, and was resumed by hand, after it had made no progress, {words}." in said
+def test_it_says_how_often_runs_restarted(count, words):
+    runs = Counter({"restarts by themselves": count, "resumed by hand": count})
+    said = report(1, runs, Counter({"dispatchers killed": count}), [])
+    assert f": {count} automatic restarts, and {count} manual ones after no progress. " in said
+    assert f"Dispatchers were killed {words};" in said

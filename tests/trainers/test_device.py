@@ -20,7 +20,7 @@ def test_devices():
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "cpu cpu"])
 def test_what_is_no_device(name):
-    with pytest.raises(VelaturaError, match="is no device; use auto, cpu"):
+    with pytest.raises(VelaturaError, match="is not a device; use auto, cpu"):
         choose_device(name)
 
 

@@ -28,7 +28,7 @@ def cut_photographs(photographs: Photographs, size: int, folder: Path) -> dict[s
 def cut_square(path: Path, cut: Cut, size: int) -> Image.Image:
     """A photograph's square as an sRGB image of `size`×`size` pixels; raises VelaturaError if it lies partly outside.
 
-    Raises UnreadableError if the file is no image.
+    Raises UnreadableError if the file is not an image.
     """
     image = open_image(path)
     right, bottom = cut.left + cut.size, cut.top + cut.size

@@ -178,7 +178,7 @@ class IdleGate:
         told, quiet = "", 0
         while True:
             kind = finding.reason.partition(" (")[0]
-            if kind and kind != told:  # another process of the same kind is no news
+            if kind and kind != told:  # another process of the same kind is not a news
                 told = kind
                 self.tell(finding.reason, 0)
             quiet = 0 if finding.reason else quiet + 1

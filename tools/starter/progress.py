@@ -44,7 +44,7 @@ class Progress:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep the folder for this process; raises BusyError where another one trains in it."""
+    """Keep the folder for this process; raises BusyError if another one trains in it."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a method says of itself, for lists, pages and file tools: facts that no training depends on."""
+"""Facts about a method for lists, pages and file tools; training does not depend on them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Formula = Literal["low-rank", "hadamard", "kronecker", "rotation", "scale", "bias", "block"]
-"""The kind of structure that the change has, for pictures of it and for names of files."""
+"""The structure of a method's change, for its picture and file names."""
 Group = Literal["first", "like-lora", "tiny", "another-way", "only-here", ""]
-"""Under which heading a list shows the method; "" is for those that have none of these."""
+"""The group of a method in lists; "" for none."""
 OpensIn = Literal["diffusers", "second-file", "programs", "only-here"]
-"""Who loads its files: diffusers too, diffusers from a second file, programs with a LoRA folder, or Velatura alone."""
+"""Who loads its files: diffusers too, diffusers from a second file, programs with a LoRA folder, or only Velatura."""
 Form = Literal["lora", "loha", "lokr", "full", "turned", "turned and shifted", "bias", "norm", "other"]
 """How a style file stores a layer's change; `turned` is a rotation, a scale of outputs or both."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """How a file stores a method's change of layers with a bias, of those without, and of norms; None: no change."""
+    """How a file stores a method's change of layers with bias, layers without, and norms; None for no change."""
 
     with_bias: Form | None = "lora"
     without_bias: Form | None = "lora"
@@ -26,14 +26,14 @@ class Stored:
 
 @dataclass(frozen=True)
 class RankInfo:
-    """What the ranks are that a run of the method notes for each layer."""
+    """The meaning of the ranks that a run records for each layer."""
 
     word: str = "rank"
-    """What is counted, for people."""
+    """The counted quantity, for display."""
     hint: str = ""
-    """A sentence about it, where the word does not say all."""
+    """An explanation, if needed."""
     moves: bool = True
-    """Whether it is the layers' own rank, and with it the size of the file, that changes while the method trains."""
+    """Whether the layers' rank, and so the file size, changes during training."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,20 @@ class About:
     """The facts about a method."""
 
     title: str
-    """Its name as its paper writes it."""
+    """Its name as in the paper."""
     summary: str
-    """What it is, in one sentence."""
+    """A one-sentence summary."""
     paper: str
     parameters: str
-    """How many numbers of a layer, or block, train with the switches as they are by default; after `;` what is besides.
+    """Number of parameters per layer or block with default settings; after `;` what settings add.
 
     `in`, `out` and `k` are the layer's widths and its kernel's, the others the letters of the method's own formula.
     """
     good_at: str = ""
-    """What it is good at, for people who choose; where it is empty, the summary stands in."""
+    """What it is good at; the summary if empty."""
     opens_in: OpensIn = "diffusers"
     group: Group = ""
     formula: Formula = "low-rank"
     stored: Stored = field(default_factory=Stored)
     ranks: RankInfo | None = None
-    """None of a method whose layers' ranks are what the settings say."""
+    """None if the layers' ranks are those in the settings."""

@@ -1,6 +1,6 @@
 """A block of layers that can be changed as a whole: attention, feed-forward, the last convolution of a residual block.
 
-The base adds a block's output to its residual, so what a hook makes of the output comes before that.
+The base adds a block's output to its residual after the hook has changed it.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ from trainers.adapters.site import HookPoint, MethodTensors
 
 @dataclass(frozen=True)
 class Call:
-    """One pass through a block: its input x and output y, `(n, tokens, d)` or `(n, d, h, w)`, and the text, if any."""
+    """A call of a block: its input x and output y, `(n, tokens, d)` or `(n, d, h, w)`, and the text, if any."""
 
     x: Tensor
     y: Tensor
     context: Tensor | None
     """What cross-attention reads, `(n, tokens, d_text)`."""
     again: Callable[[Tensor, Tensor | None], Tensor]
-    """The block's output for another x and context, without any method on it."""
+    """The block's output for another x and context, without methods."""
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
 class BlockMethod(Method):
-    """A method that sits on blocks of layers: subclasses give `kinds`, `init` and `after` and inherit the rest."""
+    """A method on blocks of layers; subclasses define `kinds`, `init` and `after`."""
 
     places: ClassVar[tuple[str, ...]] = ("block",)
     streams: ClassVar[tuple[Stream, ...]] = ("image", "text")
-    """Whose tokens may pass through the blocks it sits on."""
+    """Streams of tokens in its blocks."""
     follows_time: ClassVar[bool] = False
-    """Whether it is another at each timestep, which the context then tells."""
+    """Whether it depends on the timestep, which the context then provides."""
 
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of blocks that are left as they were at each step."""
+    """Share of blocks left unchanged in each step."""
 
     @property
     def kinds(self) -> tuple[BlockRole, ...]:
-        """The kinds of block it sits on."""
+        """The kinds of block it changes."""
         raise NotImplementedError
 
     @property
     def merges(self) -> bool:
-        """Whether it changes weights and nothing else: a block's output is more than that."""
+        """False: a block method changes outputs, not weights."""
         return False
 
     # ------------------------------------------------------------------ the formula
     def share(self, sites: Sequence[BlockSite], draw: torch.Generator) -> dict[str, Tensor]:
-        """Tensors shared by blocks of one part and learning rate: a Parameter trains, a Tensor is frozen."""
+        """Tensors shared by blocks of one part and learning rate: Parameters train, other Tensors are frozen."""
         return {}
 
     def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        """θ of one block, with no effect at the start: a Parameter trains, a Tensor is frozen and saved."""
+        """Initial θ of a block, without effect: Parameters train, other Tensors are frozen and saved."""
         raise NotImplementedError
 
     def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
@@ -80,7 +80,7 @@ class BlockSite(HookPoint[BlockMethod]):
     def __init__(self, part: str, path: str, block: nn.Module, holder: ContextHolder):
         super().__init__(part, path, holder)
         kind = block_kind(path)
-        assert kind is not None, f"{path} is no block"
+        assert kind is not None, f"{path} is not a block"
         self.role = kind.role
         inner, outer = (Op.of(block.get_submodule(end)) for end in (kind.first, kind.last))
         pointwise = () if outer.is_linear else (1, 1)
@@ -99,11 +99,11 @@ class BlockSite(HookPoint[BlockMethod]):
         return next(self.block.parameters()).device
 
     def put(self, method: BlockMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
-        """Place a method on the block; its θ starts without effect."""
+        """Attach a method to the block, initially without effect."""
         self.hold(method, MethodTensors(method.init(self, shared, draw)).to(self.device), shared, learning_rate)
 
     def remove(self) -> None:
-        """Take the hook off the block, which is as before."""
+        """Remove the hook, which restores the block."""
         self._handle.remove()
 
     def _change(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:

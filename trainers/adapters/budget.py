@@ -1,4 +1,4 @@
-"""Methods that share one budget of rank among layers."""
+"""Methods that share one rank budget between layers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @checked_dataclass(frozen=True, config=SETTINGS)
 class BudgetedMethod(RankedMethod):
-    """A method whose layers share a budget, those too to which an override by block gives another rank."""
+    """A method whose layers share a rank budget, including layers with a rank override."""
 
     budget_scope: Literal["all", "rank"] = "all"
-    """What shares a budget: all layers, or only those of one rank, where `targets.blocks` sets several."""
+    """Scope of a budget: all layers, or layers of one rank if `targets.blocks` sets several."""
 
 
 B = TypeVar("B", bound=BudgetedMethod)
@@ -27,16 +27,16 @@ B = TypeVar("B", bound=BudgetedMethod)
 
 @dataclass(frozen=True)
 class BudgetedHooks(TrainingHooks, Generic[B]):
-    """Hooks of a method with a budget, of which the first method that shares it acts for all."""
+    """Hooks of a method with a budget; the first method that shares it acts for all."""
 
     method: B
 
     def sharing(self, network: Network) -> tuple[B, ...]:
-        """The methods whose layers share this one's budget, in order; they differ from it in rank alone."""
+        """The methods that share this budget, in order; they differ only in rank."""
         return network.kin(self.method) if self.method.budget_scope == "all" else (self.method,)
 
     def leads(self, network: Network) -> bool:
-        """Whether this is the one of them that acts for all."""
+        """Whether this method acts for all of them."""
         return self.sharing(network)[0] == self.method
 
     def budgeted(self, network: Network) -> list[Theta]:

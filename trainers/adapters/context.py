@@ -1,4 +1,4 @@
-"""What a forward pass is for: every layer and block with a method on it reads it, and nobody but the loop sets it."""
+"""The context of a forward pass, set by the loop and read by every layer and block with a method."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForwardContext:
-    """The moment of a forward pass: the run's seed, the draw and step it belongs to, and whether it is for training."""
+    """The context of a forward pass: the run's seed, the draw and step, and whether it is for training."""
 
     seed: int = 0
     draw: int = 0
     training: bool = False
     timesteps: Tensor | None = None
-    """Of each image in a pass through the UNet, `(n,)`, out of `horizon`."""
+    """Timestep of each image in a UNet pass, `(n,)`, out of `horizon`."""
     step: int = 0
     horizon: int = 1000
     uncaptioned: tuple[bool, ...] = ()
-    """Which images of the batch have no caption, the branch that classifier-free guidance compares with."""
+    """Images of the batch without caption, the unconditional branch of classifier-free guidance."""
     rank: int = 0
-    """Outside training, the rank at which methods with `NestedRanks` are looked at; 0 = what their files keep."""
+    """Outside training, the rank of methods with `NestedRanks`; 0 = the rank of their files."""
     styles: Tensor | None = None
-    """Which of the styles on the layers each image has, `(n,)`, −1 for none; of a batch of m·n images, m times over."""
+    """Style index of each image, `(n,)`, −1 for none; repeated m times for a batch of m·n images."""
     strengths: Tensor | None = None
-    """Of each image's style, `(n,)`, times that at which it was put on; None is 1."""
+    """Strength factor of each image's style, `(n,)`; None is 1."""
 
     def generator(self, site: HookPoint[Any], purpose: str, device: torch.device) -> torch.Generator:
-        """A generator that depends on nothing but the run, the draw, the site and the purpose."""
+        """A generator seeded only by the run, the draw, the site and the purpose."""
         return generator(self.seed, "draw", self.draw, site.name, purpose, device=device)
 
     def chance(self, site: HookPoint[Any], purpose: str) -> float:
@@ -45,7 +45,7 @@ class ForwardContext:
 
 @dataclass
 class ContextHolder:
-    """The context of the passes to come and the strength of the change, one for all hook points of a network."""
+    """The current context and strength, shared by all hook points of a network."""
 
     context: ForwardContext = field(default_factory=ForwardContext)
     strength: float = 1.0

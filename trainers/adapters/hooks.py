@@ -1,4 +1,4 @@
-"""What a method may do in the training loop besides its formula."""
+"""A method's hooks in the training loop."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """An optimizer step as hooks see it: its number (from 0), how many there are, the run's seed.
+    """An optimizer step for hooks: its number (from 0), the total, the run's seed.
 
-    `rates` holds each step's share of the peak learning rate, `(of,)`, the schedule that a method may follow.
+    `rates` holds each step's share of the peak learning rate, `(of,)`, which a method may follow.
     """
 
     number: int
@@ -26,31 +26,31 @@ class Step:
 
 
 class TrainingHooks:
-    """The hooks of one method, each of which does nothing unless the method overrides it.
+    """The hooks of a method; by default they do nothing.
 
-    They hold no state of their own: what changes while a method trains is in θ, where checkpoints find it. All of them
-    see the whole network.
+    They have no state: everything that changes during training is in θ, where checkpoints save it. Each sees the whole
+    network.
     """
 
     def begin_step(self, network: Network, step: Step) -> None:
-        """Before the forward passes of an optimizer step."""
+        """Called before the forward passes of an optimizer step."""
 
     def penalty(self, network: Network) -> Tensor | None:
-        """A term added to the loss."""
+        """A penalty added to the loss."""
         return None
 
     def after_backward(self, network: Network, step: Step) -> None:
-        """After the gradients of an optimizer step are complete and before they are clipped."""
+        """Called after the gradients of an optimizer step are complete, before clipping."""
 
     def after_step(self, network: Network, step: Step) -> None:
-        """After the optimizer's step."""
+        """Called after the optimizer's step."""
 
     def restored(self, network: Network) -> None:
-        """After a checkpoint was put back; VelaturaError where it does not belong to these settings."""
+        """Called after loading a checkpoint; VelaturaError if it does not match these settings."""
 
     def grow_to_max(self, network: Network) -> None:
-        """Take the highest ranks that the method may end with, where it starts with lower ones, for estimates."""
+        """Grow to the maximum ranks of the method, for estimates."""
 
     def rank_of(self, theta: Theta) -> int | None:
-        """A layer's rank now, of a method that changes it while training or serves smaller ones; None of the others."""
+        """A layer's current rank, for methods that change it or train several; otherwise None."""
         return None

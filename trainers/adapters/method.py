@@ -1,4 +1,4 @@
-"""The contract of a method: settings, what trains and what is frozen, and one formula θ → update."""
+"""The contract of a method: settings, trained and frozen tensors, and one formula θ → update."""
 
 from __future__ import annotations
 
@@ -23,77 +23,77 @@ Theta = Mapping[str, Tensor]
 
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-"""Of a method's dataclass: its fields are checked and are its section of the config."""
+"""Config of a method's dataclass: validated fields, which are its section of the config."""
 
 
 class LayerUpdate:
-    """What can sit on layers: a method that trains, or styles that were trained. Both give each layer an update."""
+    """Anything that gives layers an update: a method in training, or trained styles."""
 
     follows_time: ClassVar[bool] = False
-    """Whether it is another at each timestep, which the context then tells."""
+    """Whether it depends on the timestep, which the context then provides."""
     trains_base: ClassVar[bool] = False
-    """Whether the base's own weights train: they are stored in full, and a layer runs with W + ΔW in one product."""
+    """Whether the base's weights train: they are stored unquantised, and a layer runs W + ΔW as one product."""
     module_dropout: float = 0.0
-    """Share of layers whose whole update is left out at each step."""
+    """Share of layers that skip their update in each step (module dropout)."""
 
     @property
     def merges(self) -> bool:
-        """Whether it changes weights and nothing else, so that it can be merged and written for every client.
+        """Whether it only changes weights, so that it can be merged and written for every client.
 
-        What does not is written in a form of our own (`trainers.formats.own`).
+        Otherwise it is written in Velatura's own format (`trainers.formats.own`).
         """
         return True
 
     @property
     def input_dropout(self) -> float:
-        """Share of the layer's inputs left out of the update at each step."""
+        """Share of the layer's inputs dropped from the update in each step (dropout)."""
         return 0.0
 
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
-        """Tensors shared by sites of one part and learning rate: a Parameter trains, any other Tensor is frozen.
+        """Tensors shared by sites of one part and learning rate: Parameters train, other Tensors are frozen.
 
-        What is a function of the seed is an `nn.Buffer(…, persistent=False)`, which checkpoints do not hold.
+        Functions of the seed are `nn.Buffer(…, persistent=False)`, which checkpoints omit.
         """
         return {}
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        """θ of one site, with no effect at the start: a Parameter trains, any other Tensor is frozen and saved."""
+        """Initial θ of a site, without effect: Parameters train, other Tensors are frozen and saved."""
         raise NotImplementedError
 
     def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
-        """The one formula."""
+        """The method's formula."""
         raise NotImplementedError
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
 class Method:
-    """What every method has, wherever it sits: facts, settings, names for θ."""
+    """The base class of methods: facts, settings, names for θ."""
 
     about: ClassVar[About]
     places: ClassVar[tuple[str, ...]] = ()
     writes_fp32: ClassVar[bool] = False
-    """Whether its files are in fp32 always, since what reads its numbers magnifies their rounding."""
+    """Whether its files are always fp32, because rounding errors would be magnified."""
     text_preset: ClassVar[str] = "attn"
-    """The smallest preset of `targets.text_encoder` in which it has a place; `none` where it has none."""
+    """The smallest preset of `targets.text_encoder` that it can use; `none` if there is none."""
     moves_beside_optimizer: ClassVar[bool] = False
-    """Whether its hooks move trained numbers after the optimizer's step."""
+    """Whether its hooks change parameters after the optimizer's step."""
     trains_base: ClassVar[bool] = False
-    """Whether the base's own weights train, so that they must be stored in full."""
+    """Whether the base's weights train and must be stored unquantised."""
 
     @property
     def display_name(self) -> str:
-        """Its name in settings, for sentences."""
+        """Its name in settings, for messages."""
         return str(getattr(self, "name", type(self).__name__))
 
     @classmethod
     def implied_settings(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG003 - the contract
-        """What others of its settings, given in a table, decide about those that are not given there."""
+        """Values that given settings imply for missing ones."""
         return {}
 
     # ------------------------------------------------------------------ settings that vary by site or tensor
     @property
     def no_rank_reason(self) -> str:
-        """The setting for which an override by block can set no rank; empty where `with_rank` gives another."""
+        """The setting that prevents a rank override; empty if `with_rank` works."""
         return f"method.name = {self.display_name}"
 
     def with_rank(self, rank: int) -> Self:
@@ -109,47 +109,47 @@ class Method:
         return True
 
     def decay_targets(self, site: Any, theta: Theta) -> Mapping[str, Tensor]:
-        """Where weight decay pulls tensors of a site's θ, by name; those that are not named are pulled to zero.
+        """Targets of weight decay for a site's θ, by name; others decay to zero.
 
-        What starts at the base's own values needs one: at zero it would take them away from the base.
+        Parameters that start at the base's values need one: at zero they would remove those from the base.
         """
         return {}
 
     def validate_targets(self, sites: Sequence[Any]) -> str | None:
-        """The sentence that refuses a setting on these sites, where this method has been placed; None where all fit."""
+        """The error for a setting that does not fit these sites; None if all fit."""
         return None
 
     @property
     def hooks(self) -> TrainingHooks:
-        """What it does in the training loop besides its formula."""
+        """Its hooks in the training loop."""
         return TrainingHooks()
 
 
 @runtime_checkable
 class NestedRanks(Protocol):
-    """A method of which one training serves several ranks."""
+    """A method that trains several ranks at once."""
 
     @property
     def nested_ranks(self) -> tuple[int, ...]:
-        """Every rank that it serves; the last is its whole rank."""
+        """All ranks it trains, the last being the full rank."""
         ...
 
     def with_export_rank(self, rank: int) -> Method:
-        """The same method with one of its `nested_ranks` in its file."""
+        """The same method with one of its `nested_ranks` as export rank."""
         ...
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
 class LayerMethod(Method, LayerUpdate):
-    """A method that sits on layers: subclasses give `init` and `update` and inherit the rest."""
+    """A method on layers; subclasses define `init` and `update`."""
 
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
 
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of layers whose whole update is left out at each step."""
+    """Share of layers that skip their update in each step (module dropout)."""
 
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
-        """Whether there is anything on this layer of one of its `places` for the method to change."""
+        """Whether the method can change this layer of one of its `places`."""
         return True
 
     # ------------------------------------------------------------------ the file that clients read
@@ -160,26 +160,26 @@ class LayerMethod(Method, LayerUpdate):
 
     @property
     def file_rank(self) -> int:
-        """What a file's metadata give as the network's dimension."""
+        """The network dimension in a file's metadata."""
         return 1
 
     @property
     def extract_rank(self) -> int:
-        """Rank to which a file's change is cut (`formats.extract`); 0 = the file has all of it."""
+        """Rank to which a file's change is truncated (`formats.extract`); 0 = not at all."""
         return 0
 
     @property
     def file_algorithm(self) -> str:
-        """What other tools call the form in which the change is written."""
+        """Other tools' name for the file's format."""
         return "lora"
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
 class InputMethod(LayerMethod):
-    """A method whose update multiplies the layer's input, rather than work on its output."""
+    """A method whose update multiplies the layer's input."""
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the layer's inputs left out of the update at each step."""
+    """Share of the layer's inputs dropped from the update in each step (dropout)."""
 
     @property
     def input_dropout(self) -> float:
@@ -191,14 +191,14 @@ class RankedMethod(InputMethod):
     """A method whose update has a rank r and a scale α / r."""
 
     bounds_rank: ClassVar[bool] = False
-    """Whether a layer's change has no more than rank r, so that an r above the layer's widths is of no use."""
+    """Whether a layer's change has at most rank r, so that an r above the layer's widths is useless."""
 
     rank: int = Field(default=16, ge=1, le=1024)
-    """Rank r of the factors: more rank, more capacity and a larger file."""
+    """Rank r: a higher rank has more capacity and makes a larger file."""
     alpha: float = Field(default=16.0, gt=0, le=4096)
-    """The update is scaled by alpha / rank."""
+    """Scale: the update is multiplied by alpha / rank."""
     rank_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the rank's components left out at each step."""
+    """Share of the rank's components dropped in each step (rank dropout)."""
 
     @property
     def scale(self) -> float:
@@ -222,7 +222,7 @@ class RankedMethod(InputMethod):
         return self.rank
 
     def rank_gate(self, site: Site, context: ForwardContext, rank: int, device: torch.device) -> Tensor | None:
-        """This draw's rank dropout as a gate `(rank,)` of 0 and 1 / (1 − p), or None where it is off."""
+        """Rank dropout of this draw as a gate `(rank,)` of 0 and 1 / (1 − p); None if off."""
         if not (context.training and self.rank_dropout):
             return None
         keep = torch.rand(rank, generator=context.generator(site, "rank", torch.device("cpu"))) >= self.rank_dropout
@@ -230,10 +230,10 @@ class RankedMethod(InputMethod):
 
 
 def learns(theta: Theta) -> bool:
-    """Whether anything of θ still trains; what does not is to stay as it is, bit for bit."""
+    """Whether any tensor of θ still trains; frozen ones must stay unchanged bit for bit."""
     return any(tensor.requires_grad for tensor in theta.values())
 
 
 def idle(setting: str) -> str:
-    """The sentence that refuses a setting without effect."""
-    return f"{setting} has no effect on the layers that are trained; leave it off, or change targets"
+    """The error for a setting without effect."""
+    return f"{setting} has no effect on the trained layers; turn it off, or change targets"

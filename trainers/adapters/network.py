@@ -1,4 +1,4 @@
-"""All sites of a run, layers and blocks: what is trained, saved, merged and exported together."""
+"""All sites of a run, layers and blocks, which are trained, saved, merged and exported together."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ class Network(nn.Module):
         return all(one.merges for one in self.placed)
 
     def check_merges(self, purpose: str) -> None:
-        """Raise VelaturaError where a method on it changes more than weights; `purpose` ends the sentence."""
+        """Raise VelaturaError if a method on it changes more than weights; `purpose` ends the sentence."""
         for method in (one for one in self.methods if isinstance(one, LayerUpdate | BlockMethod)):
             if not method.merges:
-                raise VelaturaError(f"{method.display_name} is no change of weights, so it cannot be {purpose}")
+                raise VelaturaError(f"{method.display_name} does not change weights, so it cannot be {purpose}")
 
     def placed_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placement[LayerUpdate]], ...]:
         """On which layers this very method sits, each site with what it holds there."""
@@ -162,7 +162,7 @@ class Network(nn.Module):
 
         ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact). A layer that
         was stored in 4 bits holds its dequantised weight and the change, in full: exactly what was trained. Raises
-        VelaturaError where a method changes more than weights.
+        VelaturaError if a method changes more than weights.
         """
         self.check_merges("merged into them")
         for site in self.sites:

@@ -1,4 +1,4 @@
-"""What a layer does, without its weight."""
+"""A layer's operation, without its weight."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Op:
             return cls((layer.num_channels,), groups=layer.num_groups, epsilon=layer.eps)
         if isinstance(layer, nn.LayerNorm) and layer.elementwise_affine and len(layer.normalized_shape) == 1:
             return cls(tuple(layer.normalized_shape), epsilon=layer.eps)
-        raise TypeError(f"{layer} is no linear layer, no norm and no ungrouped 2-D convolution padded with zeros")
+        raise TypeError(f"{layer} is not a linear layer, a norm or an ungrouped 2-D convolution with zero padding")
 
     @property
     def is_linear(self) -> bool:

@@ -1,6 +1,6 @@
-"""What a layer or block of a base model is for, told from its path: the only place that knows how layers are called.
+"""The role of a layer or block of a base model, from its path: the only module with layer names.
 
-Methods and presets ask for roles. A family whose networks call their layers otherwise adds rows here.
+Methods and presets select by role. A family with other layer names adds rows here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class BlockKind:
 
     role: BlockRole
     first: str
-    """Takes the block's input; empty where the block is one layer."""
+    """Takes the block's input; empty if the block is one layer."""
     last: str
     """Gives its output."""
     stream: Stream = "image"
@@ -97,7 +97,7 @@ def layer_role(path: str) -> LayerRole | None:
 
 @cache
 def block_kind(path: str) -> BlockKind | None:
-    """What kind of block the module at this path of a network is; None where it is none."""
+    """What kind of block the module at this path of a network is; None if it is none."""
     return next((kind for pattern, kind in BLOCKS.items() if fnmatchcase(f".{path}", pattern)), None)
 
 

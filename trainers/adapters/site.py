@@ -1,4 +1,4 @@
-"""A layer that can be changed, and the updates that sit on it; what it has in common with a block that can."""
+"""A site: a layer and the updates on it, and what it shares with a block site."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Site(HookPoint["LayerUpdate"]):
         return next(chain(self.layer.parameters(), self.layer.buffers())).device
 
     def weight(self) -> Tensor:
-        """The layer's frozen weight, `(out, in[, kh, kw])`, as it is used: where it is stored packed, made anew."""
+        """The layer's frozen weight, `(out, in[, kh, kw])`, as it is used: where it is stored packed, rebuilt."""
         weight = self.layer.weight
         assert isinstance(weight, Tensor)
         return weight.detach()

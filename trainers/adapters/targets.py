@@ -1,4 +1,4 @@
-"""Which layers, or blocks of them, a run changes: presets, patterns, and overrides by block."""
+"""The layers or blocks that a run changes: presets, patterns, and overrides by block."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ PRESETS: Mapping[str, Selection] = {
 
 class BlockOverride(Section):
     rank: int = Field(0, ge=0, le=1024)
-    """Rank in these layers; 0 = as everywhere."""
+    """Rank in these layers; 0 = the method's rank."""
     learning_rate: float = Field(1.0, ge=0)
-    """Multiplies the learning rate in these layers; 0 = leave them untouched."""
+    """Learning rate multiplier in these layers; 0 = do not train them."""
 
 
 class Targets(Section):
@@ -55,7 +55,7 @@ class Targets(Section):
     text_encoder: str | tuple[str, ...] = "none"
     """Layers of the text encoder(s): `none`, `attn`, `attn-mlp`, or patterns."""
     unread_layers: bool = False
-    """Also train text-encoder layers after the hidden state that the UNet reads, although nothing can teach them."""
+    """Also include text encoder layers after the hidden state that the UNet reads; they get no gradient."""
     blocks: dict[str, BlockOverride] = Field(default_factory=dict)
     """Overrides by pattern, e.g. `[targets.blocks."mid_block.*"]` with `rank` or `learning_rate`; first match wins."""
 
@@ -63,7 +63,7 @@ class Targets(Section):
     @classmethod
     def _known_preset(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if isinstance(value, str) and value not in PRESETS:
-            raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}; patterns are given as a list")
+            raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}; give patterns as a list")
         return value
 
     @property
@@ -92,7 +92,7 @@ def select(
 ) -> tuple[Target, ...]:
     """The layers, or the blocks, that `targets` names in each part, each with its rank and learning-rate ratio.
 
-    None where both are `none`. What lies in `unread`, named `part.path`, is left out unless `targets.unread_layers`.
+    None if both are `none`. What is in `unread`, named `part.path`, is left out unless `targets.unread_layers`.
     Raises VelaturaError for a pattern or an override that matches none.
     """
     assert isinstance(method, LayerMethod | BlockMethod)
@@ -117,10 +117,10 @@ def select(
     unused = [key for key in targets.blocks if key not in used]
     if unused:
         raise VelaturaError(
-            f"targets.blocks.{unused[0]!r} matches none of the layers that are trained and no earlier one takes"
+            f"targets.blocks.{unused[0]!r} matches no trained layer that an earlier override does not match already"
         )
     if not found and targets.any:
-        raise VelaturaError("no layer is left to train: targets.unet and targets.text_encoder select none")
+        raise VelaturaError("no layer to train: targets.unet and targets.text_encoder select none")
     return tuple(found)
 
 
@@ -133,8 +133,8 @@ def _read(
         paths = [path for path, _ in candidates if matches(part, path, pattern)]
         if paths and not any(matches(part, path, pattern) for path, _ in kept):
             raise VelaturaError(
-                f"the pattern {pattern!r} selects layers such as {paths[0]}, which come after the hidden state "
-                "that the UNet reads and so cannot learn; leave it out"
+                f"the pattern {pattern!r} selects layers such as {paths[0]}, which come after the hidden state that "
+                "the UNet reads and cannot learn; remove it"
             )
     return kept
 
@@ -150,7 +150,7 @@ def _with_rank(method: LayerMethod | BlockMethod, rank: int, key: str) -> LayerM
     except ValidationError as error:
         reason = error.errors()[0]["msg"].replace("Input", "it")
         raise VelaturaError(
-            f"{key}: rank {rank} does not suit the method, with alpha / rank as it is: {reason}"
+            f"{key}: rank {rank} does not fit the method with alpha / rank unchanged: {reason}"
         ) from None
 
 
@@ -174,9 +174,9 @@ def _matching(
             yield path, layer
     if idle and (missed or not found):
         chosen = min(missed, default=patterns)
-        raise VelaturaError(f"{chosen!r} selects layers such as {idle}, on which this method has nothing to change")
+        raise VelaturaError(f"{chosen!r} selects layers such as {idle}, which this method cannot change")
     if isinstance(patterns, str) and PRESETS[patterns].blocks and not found:
-        why = "; its two blocks have attention in SDXL alone" if patterns == "b-lora" else ""
+        why = "; its two blocks have attention only in SDXL" if patterns == "b-lora" else ""
         raise VelaturaError(
             f"the preset {patterns!r} selects no layer of {part}{why}; use none, attn, attn-mlp or patterns"
         )
@@ -190,7 +190,7 @@ def _blocks(
 ) -> Iterator[tuple[str, nn.Module]]:
     """The blocks that a preset or patterns select, by path, of the kinds that the method sits on."""
     blocks = [(path, module) for path, module in net.named_modules() if sits_on_block(method, path)]
-    where = f"{method.display_name} as it is set sits on {', '.join(method.kinds).replace('_', '-')} blocks"
+    where = f"{method.display_name} with these settings acts on {', '.join(method.kinds).replace('_', '-')} blocks"
     where += "" if "text" in method.streams else " of the UNet"
     if isinstance(patterns, str):
         preset = PRESETS[patterns]

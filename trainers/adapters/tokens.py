@@ -1,13 +1,13 @@
-"""Textual inversion (Gal et al. 2022, arXiv 2208.01618): a word of its own, learned alone or beside any method.
+"""Textual inversion (Gal et al. 2022, arXiv 2208.01618): a learned word, alone or with any method.
 
-    V ∈ R^{n×d} for each text encoder         the n rows that it reads where the word stands in a caption
+    V ∈ R^{n×d} for each text encoder         the n rows that it reads in place of the word
     v* = argmin_V E‖ε − ε_θ(z_t, t, c_θ(caption with V))‖²
 
-The rows are parameters beside the embedding table, of which no row can move. With m initial tokens, row j starts as the
-embedding of token j mod m; where m > n, as the mean of its share of them, tokens j·m/n to (j + 1)·m/n.
+The rows are parameters next to the embedding table, whose rows stay unchanged. With m initial tokens, row j starts as
+the embedding of token j mod m; where m > n, as the mean of its share of them, tokens j·m/n to (j + 1)·m/n.
 
-The prior on their length (Ryu's *lora*, pivotal tuning) moves it towards μ, the mean length of the table's rows, by a
-share λ after each step: v ← v · (1 + λ (μ / ‖v‖ − 1)).
+The prior on their norm (Ryu's *lora*, pivotal tuning) moves it towards μ, the mean norm of the table's rows, by a share
+λ after each step: v ← v · (1 + λ (μ / ‖v‖ − 1)).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Several styles in one picture: what each way of combining them does, and when."""
+"""Combining several styles in one picture."""

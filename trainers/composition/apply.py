@@ -1,4 +1,4 @@
-"""Styles on a base model, live, each at its own strength."""
+"""Apply styles to a base model, each at its own strength."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def speak(
     """Let a base read the words of those styles that are embeddings, their rows times the strength."""
     for style, strength in styles:
         if style.rows:
-            assert words is not None, "an embedding needs the base's words"
+            assert words is not None, "an embedding needs the base's vocabulary"
             _speak(network, parts, family, style, strength, words)
 
 
@@ -125,15 +125,15 @@ def read_changes(
     """What styles other than embeddings would do to a base's layers, each at its strength.
 
     What is left out of them goes to the network's warnings. Raises as `apply_styles` does, and VelaturaError for a
-    style in a form of our own, which is more than a change of layers.
+    style in Velatura's own format, which is more than a change of layers.
     """
     names = layer_names(parts, family)
     found = []
     for style, strength in styles:
         if style.is_own:
             raise VelaturaError(
-                f"{style.name} cannot be combined with others in this way: what it does depends on the picture or on "
-                "the timestep, so there is no change of weights to combine; sum, switch and composite take it"
+                f"{style.name} cannot be combined in this way: its effect depends on the picture or the timestep, so "
+                "there are no weights to combine; use sum, switch or composite"
             )
         if not style.rows:
             found.append(_changes(parts, family, names, style, strength, network.warnings))
@@ -181,12 +181,12 @@ def _changes(
 
 
 def _check_numbers(style: Style, strength: float, update: Update, dtype: torch.dtype) -> None:
-    """Raise VelaturaError where a change at its strength has numbers that the base's number format has not."""
+    """Raise VelaturaError if a change at its strength has numbers that the base's number format has not."""
     factor = max(map(largest_number, update.tensors().values()), default=0.0)
     if factor > torch.finfo(dtype).max or not update.largest() <= torch.finfo(torch.float32).max:
         raise VelaturaError(
             f"{style.name} at strength {strength:g} has numbers up to {max(factor, update.largest()):.1e}, too large "
-            f"for this base in {str(dtype).removeprefix('torch.')}; lower the strength or get another style"
+            f"for this base in {str(dtype).removeprefix('torch.')}; lower the strength or use another style"
         )
 
 
@@ -200,17 +200,17 @@ def _speak(
         table: Tensor = encoder.get_input_embeddings().weight
         found = style.rows.get(part)
         if found is None or found.shape[-1] != table.shape[-1]:
-            has = "none" if found is None else f"those of {found.shape[-1]} numbers"
+            has = "none" if found is None else f"{found.shape[-1]}"
             raise VelaturaError(
-                f"{style.name} was made for another base: this one's {part} reads rows of {table.shape[-1]} numbers, "
-                f"and the embedding has {has}"
+                f"{style.name} was made for another base: its {part} has embeddings of {table.shape[-1]} numbers, the "
+                f"file has {has}"
             )
         rows[part] = found.float().to(table.device) * strength
     for text in style.words:
         word = text
         if text in words.sizes:
             word = style.path.stem
-            network.warnings.append(f"{style.name}: its word {text} is another's here; in prompts it is called {word}")
+            network.warnings.append(f"{style.name}: its word {text} is already taken; write {word} in prompts")
         network.speak(Word(word, rows).requires_grad_(False), words)
 
 
@@ -218,17 +218,16 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
     base = family_named(family)
     if origin.family is not None and origin.family != base:
         raise VelaturaError(
-            f"{style.name} was made for {origin.title}, and this base is {base.title}; "
-            f"use it with a base of the {origin.family.title} family"
+            f"{style.name} was made for {origin.title}, and this base is {base.title}; use it with a "
+            f"{origin.family.title} base"
         )
     width = getattr(parts["unet"].config, "cross_attention_dim", None) if "unet" in parts else None
     if width is None or origin.context_width in (None, width):
         return
     if origin.starter:
-        raise VelaturaError(f"{style.name} fits only the starter that it was trained on, and this is another base")
+        raise VelaturaError(f"{style.name} fits only the starter it was trained on; this is another base")
     raise VelaturaError(
-        f"{style.name} was made for {origin.title}, whose text has {origin.context_width} channels, "
-        f"and this base's text has {width}"
+        f"{style.name} was made for {origin.title}, with {origin.context_width} text channels; this base has {width}"
     )
 
 
@@ -236,10 +235,11 @@ def _warnings(style: Style, missing: list[str]) -> list[str]:
     said = list(style.notes)
     if missing:
         total = sum(len(group.sites) for group in read_form(style).groups) if style.is_own else len(style.layers)
-        said.append(f"{style.name}: {len(missing)} of its {total} layers are not in this base, such as {missing[0]}")
+        said.append(
+            f"{style.name}: {len(missing)} of its {total} layers do not exist in this base, such as {missing[0]}"
+        )
     if style.unknown_keys:
         said.append(
-            f"{style.name}: {len(style.unknown_keys)} tensors of a kind not known here were left out, "
-            f"such as {style.unknown_keys[0]}"
+            f"{style.name}: {len(style.unknown_keys)} unknown tensors were ignored, such as {style.unknown_keys[0]}"
         )
     return said

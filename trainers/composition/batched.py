@@ -1,4 +1,4 @@
-"""Styles on a base model, live, of which each image of a batch has one, or none."""
+"""Apply styles to a base model so that each image of a batch has one or none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StyleBatch(LayerUpdate):
 
     def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
         if context.styles is None:
-            raise ValueError("several styles are on this base, and nothing says which one each image has")
+            raise ValueError("several styles are attached, and the batch does not say which image has which")
         changes = self.updates[site.name].with_tensors(theta)
         return replace(changes, index=context.styles, strengths=context.strengths)
 

@@ -1,4 +1,4 @@
-"""Several styles on a base, combined in one of the ways there are."""
+"""Combine several styles on a base."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _put_k_lora(
         turns = dict(zip(pairs, turning_points(ΔW_c, ΔW_s, counts), strict=True))
         put_method(network, parts, both, KLoRA(updates=pairs, turns=turns, steps=steps, alpha=alpha))
     else:
-        network.warnings.append("no weight of the UNet is changed by both styles, so they only add up")
+        network.warnings.append("the styles change no UNet weight in common, so they are only added up")
     for each in (content, style):
         rest = {layer: update for layer, update in each.items() if layer not in both}
         if rest:

@@ -1,4 +1,4 @@
-"""LoRA-Composite: at every step the mean of what each style alone would predict.
+"""LoRA-Composite: the mean of all styles' predictions at every step.
 
     ε̃ = (1/k) Σᵢ wᵢ [ εᵢ(z, ∅) + g (εᵢ(z, c) − εᵢ(z, ∅)) ]
 

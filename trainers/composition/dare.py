@@ -1,4 +1,4 @@
-"""DARE: a random part of each change, strengthened to the whole's expectation.
+"""DARE: a random part of each change, rescaled to the same expectation.
 
     mᵢ ~ Bernoulli(1 − p)        ΔW = Σᵢ mᵢ ⊙ ΔWᵢ / (1 − p)        E[ΔW] = Σᵢ ΔWᵢ
 

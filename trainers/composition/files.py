@@ -1,4 +1,4 @@
-"""Several style files as one: their weighted sum as plain LoRA, exact, or the nearest of a rank.
+"""Merge style files: their weighted sum as plain LoRA, exact, or the closest of a given rank.
 
 The exact sum places factors side by side, so its rank is the sum of theirs; `svd.py` has the other. No base is needed.
 """
@@ -35,7 +35,7 @@ OF_THE_BASE = (
 )
 """What a merged file takes over from the first style."""
 
-TOO_LARGE = "the merged style would be larger than 1 GB; cut it to a rank"
+TOO_LARGE = "the merged style would be larger than 1 GB; truncate it to a rank"
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Merged:
 def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | None = None) -> Merged:
     """Write the sum of styles, each at its strength, to `path`: exact, or cut to a rank.
 
-    Raises VelaturaError, and writes nothing, where they are of different bases, one of them cannot become plain LoRA,
+    Raises VelaturaError, and writes nothing, if they are of different bases, one of them cannot become plain LoRA,
     nothing is to be done or the file would be larger than 1 GB.
     """
     if rank is None and len(styles) < 2:
-        raise VelaturaError("one style is its own sum; give several, or a rank to cut it to")
+        raise VelaturaError("merging needs several styles, or a rank to truncate one to")
     family, parts = _base_of([style for style, _ in styles])
     changes = _changes(styles, parts, family)
     cuts: list[Truncated] = []
@@ -89,7 +89,7 @@ def _base_of(styles: Sequence[Style]) -> tuple[str, dict[str, nn.Module]]:
         if (origin.family, origin.starter) != (first.family, first.starter):
             raise VelaturaError(
                 f"{styles[0].name} was made for {first.title} and {style.name} for {origin.title}; "
-                "only styles of one kind of base can be merged"
+                "only styles for the same kind of base can be merged"
             )
     assert first.family is not None
     return first.family.name, outline_of(first)

@@ -1,7 +1,7 @@
-"""Styles on a base, live, each a network of its own, of which one acts at a time: for what is no change of layers.
+"""Apply styles that are not weight changes, one at a time, each as its own network.
 
-What such a style does depends on the picture, the text or the timestep, so it cannot be stacked with others for one
-pass. The base runs once for each style among a batch's rows instead, with these rows and that style alone.
+Such a style depends on the picture, the text or the timestep, so it cannot be stacked with others in one pass. Instead
+the base runs once per style in the batch, on its rows only.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SequentialStyles:
         def forward(*args: Any, **kwargs: Any) -> Any:
             styles = self._whole.holder.context.styles
             if styles is None:
-                raise ValueError("several styles are on this base, and nothing says which one each image has")
+                raise ValueError("several styles are attached, and the batch does not say which image has which")
             if styles.unique().numel() == 1:
                 return self._run(name, int(styles[0]), None, args, kwargs)
             count = len(args[0] if args else kwargs["sample"])

@@ -1,4 +1,4 @@
-"""How styles on a base come to bear on pictures while these are drawn."""
+"""How styles act during generation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Styling:
     """As it is here, what stands on the layers changes every picture, all of it at once."""
 
     network: Network | None = None
-    """What stands on the layers; None where that needs no telling."""
+    """What stands on the layers; None if that needs no telling."""
 
     @property
     def variants(self) -> tuple[int | None, ...]:

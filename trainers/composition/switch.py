@@ -1,4 +1,4 @@
-"""LoRA-Switch: the styles take turns along the denoising.
+"""LoRA-Switch: the styles alternate during denoising.
 
     i = ⌊((t − 1) mod k τ) / τ⌋ + 1        at step t = 1 … T, of k styles, τ steps each
 

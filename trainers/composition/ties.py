@@ -1,4 +1,4 @@
-"""TIES: the largest entries of each change, and where they pull apart, the side that weighs more.
+"""TIES: the largest entries of each change; where signs disagree, the heavier side wins.
 
     trim     τᵢ = ΔWᵢ where |ΔWᵢ| is among its ⌈d n⌉ largest of n entries, else 0        (d: density)
     elect    γ = sign(Σᵢ τᵢ), entry by entry

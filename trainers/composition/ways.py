@@ -1,4 +1,4 @@
-"""The ways of combining several styles, each with the one number that it takes."""
+"""The ways to combine several styles, with their parameter."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ UNMERGED = (SUM, "switch", "composite")
 """Ways that apply each style as it is; the others make one change of weights out of several."""
 
 WAYS: Mapping[str, Way] = {
-    SUM: Way("adds their changes up, each at its strength"),
-    "svd": Way("adds them up and keeps so many ranks of a layer", "rank", 16, 1, 1024, whole=True),
+    SUM: Way("adds up their changes, each at its strength"),
+    "svd": Way("adds them up and truncates each layer to this rank", "rank", 16, 1, 1024, whole=True),
     "ties": Way(
-        "keeps this share of each, the largest, and where they disagree the side that weighs more",
+        "keeps this share of each, the largest values; where signs disagree, the heavier side wins",
         "share",
         0.2,
         0.001,
         1,
     ),
-    "dare": Way("leaves this share of each out, drawn by chance, and strengthens the rest", "share", 0.5, 0, 0.99),
-    "switch": Way("takes turns: each has so many steps, then the next", "steps", 5, 1, 1000, whole=True),
-    "composite": Way("asks each of them at every step and takes the mean; as slow as there are styles"),
+    "dare": Way("drops this share of each at random and rescales the rest", "share", 0.5, 0, 0.99),
+    "switch": Way("alternates: each style gets this many steps, then the next", "steps", 5, 1, 1000, whole=True),
+    "composite": Way("averages their predictions at every step; time grows with the number of styles"),
     "k-lora": Way(
-        "begins with the first, the content, and layer by layer turns to the second, the style",
+        "chooses layer by layer between the first, the content, and the second, the style",
         "speed",
         1.5,
         0.1,
@@ -51,7 +51,7 @@ WAYS: Mapping[str, Way] = {
 
 @dataclass(frozen=True)
 class Composition:
-    """A way of combining styles, and its number (0 where it takes none)."""
+    """A way of combining styles, and its number (0 if it takes none)."""
 
     way: str = SUM
     number: float = 0.0
@@ -62,28 +62,28 @@ def read_composition(text: str) -> Composition:
     name, colon, typed = text.strip().partition(":")
     way = WAYS.get(name)
     if way is None:
-        raise VelaturaError(f"there is no way {name[:40]!r} to combine styles; there are {', '.join(WAYS)}")
+        raise VelaturaError(f"there is no way {name[:40]!r} to combine styles; available are {', '.join(WAYS)}")
     if not colon:
         return Composition(name, way.default)
     if not way.number:
-        raise VelaturaError(f"{name} takes no number, and {text[:40]!r} gives it one")
+        raise VelaturaError(f"{name} takes no number; found {text[:40]!r}")
     try:
         number = float(typed)
     except ValueError:
         number = float("nan")
     if not way.low <= number <= way.high or (way.whole and number != int(number)):
         kind = "a whole number" if way.whole else "a number"
-        raise VelaturaError(f"{name}:{way.number} is {kind} from {way.low:g} to {way.high:g}, not {typed[:40]!r}")
+        raise VelaturaError(f"{name}:{way.number} must be {kind} from {way.low:g} to {way.high:g}, not {typed[:40]!r}")
     return Composition(name, number)
 
 
 def check_count(composition: Composition, styles: int, embeddings: int = 0) -> None:
-    """Raise VelaturaError where a way cannot combine that many styles; embeddings beside them are not counted."""
+    """Raise VelaturaError if a way cannot combine that many styles; embeddings beside them are not counted."""
     name, way = composition.way, WAYS[composition.way]
     given = {0: "none is given", 1: "one is given"}.get(styles, f"{styles} are given")
     if embeddings:
-        given += "; an embedding, whose word the prompt says, is not counted"
+        given += "; embeddings do not count"
     if way.most and styles != way.most:
-        raise VelaturaError(f"{name} needs two styles, first the content and then the style, and {given}")
+        raise VelaturaError(f"{name} needs two styles, the content first, then the style; {given}")
     if name != SUM and styles < 2:
-        raise VelaturaError(f"{name} combines styles, so it needs at least two, and {given}")
+        raise VelaturaError(f"{name} needs at least two styles; {given}")

@@ -1,4 +1,4 @@
-"""From settings tables and files to a checked config and back, with errors in plain words."""
+"""From settings tables and files to a validated config and back, with readable errors."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def build_config(*layers: Mapping[str, Any]) -> Config:
 
 
 def find_problems(*layers: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with settings tables laid over each other: a sentence by key, none where all is well.
+    """Problems in settings tables laid over each other: one sentence per key, empty if there are none.
 
-    Settings that do not go together are looked for once each of them is right by itself; "" where no key is to blame.
+    Combinations are checked once each setting is valid; the key is "" if no single setting is at fault.
     """
     try:
         Config.model_validate(lay_over(*layers))
@@ -53,7 +53,7 @@ def find_problems(*layers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_config(path: Path) -> Config:
-    """Read a config file, one of an earlier layout too.
+    """Read a config file, including one from an older version.
 
     Args:
         path: A TOML file; a relative `data.images` in it starts from the file's folder.
@@ -62,7 +62,7 @@ def read_config(path: Path) -> Config:
         The complete config.
 
     Raises:
-        VelaturaError: The file cannot be read, or a setting in it is wrong.
+        VelaturaError: The file cannot be read, or a setting is invalid.
     """
     return build_config(anchor_images(migrate(read_toml(path), str(path)), path.parent))
 
@@ -80,11 +80,11 @@ def as_table(config: Config) -> dict[str, Any]:
 
 
 def _explain(first: Mapping[str, Any]) -> tuple[str, str]:
-    """A thing that is wrong: its key, and one sentence on it, what was found and what is allowed."""
+    """One problem: its key and one sentence with what was found and what is allowed."""
     path = [str(part) for part in first["loc"]]
     method = path[1] if len(path) > 1 and path[0] == "method" else ""
     if method:
-        path = ["method", *path[2:]]  # without the name of the method, which pydantic puts between
+        path = ["method", *path[2:]]  # without the method name that pydantic inserts
     sentence = _sentence(path, first, method)
     blamed = KEY_FIRST.match(sentence) if first["type"] == "value_error" else None
     return (blamed[0] if blamed else ".".join(path)), sentence
@@ -103,19 +103,19 @@ def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
         reason = str(context["error"])
         return reason if not path or key == "name" or reason.startswith(path[0]) else f"{key}: {reason}"
     if kind in ("model_type", "model_attributes_type", "dataclass_type"):
-        return f"{key} = {found!r}: it is a section; write {key}.KEY = VALUE"
+        return f"{key} = {found!r}: this is a section; write {key}.KEY = VALUE"
     allowed = first["msg"].replace("Input should be", "it should be").replace("Unexpected keyword argument", "unknown")
     return f"{key} = {found!r}: {allowed[0].lower()}{allowed[1:]}"
 
 
 def no_method(name: str) -> str:
-    """The sentence on a method that there is not; methods that others are made with are set by presets."""
-    return f"there is no method {name!r}; there are {', '.join(METHODS)}{_as_preset(name)}"
+    """The error for an unknown method; techniques that combine with methods are set by presets."""
+    return f"there is no method {name!r}; available are {', '.join(METHODS)}{_as_preset(name)}"
 
 
 def _as_preset(name: str) -> str:
-    """What else to say of a name that no method has, where it is a preset's."""
-    return f"; {name} is set by a preset: --preset {name}" if name in {each.name for each in list_presets()} else ""
+    """A hint if the unknown method name is a preset's."""
+    return f"; use the preset: --preset {name}" if name in {each.name for each in list_presets()} else ""
 
 
 def _allowed_keys(path: list[str], method: str) -> list[str]:
@@ -127,4 +127,4 @@ def _allowed_keys(path: list[str], method: str) -> list[str]:
         level = field.annotation if field is not None else level
     if hasattr(level, "model_fields"):
         return sorted(level.model_fields)
-    return ["rank", "learning_rate"]  # an override by block is the only table of tables
+    return ["rank", "learning_rate"]  # block overrides are the only nested tables

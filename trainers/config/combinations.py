@@ -1,4 +1,4 @@
-"""Settings that make no sense together, each refused with a sentence that says why."""
+"""Combinations of settings that make no sense, each refused with the reason."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
 
 
 def check_combination(config: Config) -> None:
-    """Raise ValueError where a setting has no effect beside others, or where nothing would be learned."""
+    """Raise ValueError if a setting has no effect with the others, or if nothing would be trained."""
     _check_idle(config)
     _check_ranks(config)
     if not config.targets.any:
         _check_word_alone(config)
     _check_base(config)
     if config.method.writes_fp32 and config.save.precision == "bf16":
-        raise ValueError(f"save.precision = bf16 does not go with {config.method.name}, always written in fp32")
+        raise ValueError(f"save.precision = bf16 has no effect: {config.method.name} is always written in fp32")
     _check_training(config)
 
 
 def _check_idle(config: Config) -> None:
-    """A setting that something else makes idle is refused rather than passed over."""
+    """Refuse a setting that another one makes ineffective, instead of ignoring it."""
     needs_text = (config.targets.text_encoder == "none", "targets.text_encoder")
     whole, plain_scales = (config.base.storage == "full"), (not config.base.double_quantisation)
     no_word, no_class = (not config.tokens.word, "tokens.word"), (not config.prior.prompt, "prior.prompt")
@@ -58,8 +58,8 @@ def _check_ranks(config: Config) -> None:
 def _check_base(config: Config) -> None:
     if config.base.storage != "full" and config.method.trains_base:
         raise ValueError(
-            f"method.name = {config.method.name} trains the base's own weights, and base.storage = "
-            f"{config.base.storage} keeps only their likeness; leave it at full"
+            f"method.name = {config.method.name} needs the exact weights of the base, and base.storage = "
+            f"{config.base.storage} only approximates them; use full"
         )
 
 
@@ -67,31 +67,31 @@ def _check_training(config: Config) -> None:
     train = config.train
     if train.offload_optimizer and train.optimizer.startswith("paged-"):
         raise ValueError(
-            f"train.offload_optimizer has no effect with train.optimizer = {train.optimizer}, whose state goes to main "
-            "memory by itself where the graphics card is full"
+            f"train.offload_optimizer has no effect with train.optimizer = {train.optimizer}, which pages its state to "
+            "main memory when the graphics card is full"
         )
     if not train.weight_decay and getattr(config.method, "decay_towards", "start") != "start":
         raise ValueError("method.decay_towards has no effect with train.weight_decay = 0")
     if train.warmup >= train.steps:
-        raise ValueError(f"train.warmup = {train.warmup} leaves no step of train.steps = {train.steps}")
+        raise ValueError(f"train.warmup = {train.warmup} leaves no step after the warm-up: train.steps = {train.steps}")
     if train.optimizer == "prodigy" and train.learning_rate < 0.1:
-        raise ValueError("train.optimizer = prodigy finds its own step size and needs train.learning_rate near 1")
+        raise ValueError("train.optimizer = prodigy finds its own step size and needs a train.learning_rate near 1")
 
 
 def _check_word_alone(config: Config) -> None:
-    """Where no layer is trained, refuse what is about layers."""
+    """If no layer is trained, refuse settings that concern layers."""
     none = "targets.unet and targets.text_encoder are both `none`"
     if not config.tokens.word:
-        raise ValueError(f"{none}: nothing would be trained; tokens.word would learn a word alone")
+        raise ValueError(f"{none}, so nothing would be trained; set tokens.word to train only a word")
     if config.method != type(config).model_fields["method"].default:
         raise ValueError(f"method.name = {config.method.name} and its settings have no effect while {none}")
     if config.tokens.learning_rate:
         raise ValueError(
-            f"tokens.learning_rate = {config.tokens.learning_rate:g} has no effect while {none}: then "
-            "train.learning_rate is the word's"
+            f"tokens.learning_rate = {config.tokens.learning_rate:g} has no effect while {none}; set "
+            "train.learning_rate for the word"
         )
     if config.save.precision != "fp16":
         raise ValueError(
-            f"save.precision = {config.save.precision} has no effect while {none}: an embedding is always written in "
+            f"save.precision = {config.save.precision} has no effect while {none}; embeddings are always written in "
             "fp32"
         )

@@ -1,4 +1,4 @@
-"""The one settings tree: validation, and the source of config files, command-line options and of the studio's widgets.
+"""The settings tree, with validation: the source of config files, command line options and the studio's fields.
 
 TOML has no null: an unset value is an absent key, and every field has a default that says "automatic" or "off".
 """
@@ -20,11 +20,11 @@ from trainers.section import Section
 
 class Config(Section):
     schema_version: Literal[2] = VERSION
-    """Version of this layout; a file of an earlier one is read as it was meant."""
+    """Version of the config format; older files keep their meaning."""
     name: str
     """Name of the run and of the style file."""
     seed: Seed = 0
-    """The same seed and settings on the same machine give the same file."""
+    """Same seed, same settings, same machine: same file."""
     base: Base = Base()
     data: Data = Data()
     method: AnyMethod = Field(default=METHODS["lora"](), discriminator="name")

@@ -79,7 +79,7 @@ def gather_config(
     Args:
         file: A config file, complete or partial; images are found relative to it.
         preset: A preset's name.
-        options: name, seed, images, base and steps; None where not given.
+        options: name, seed, images, base and steps; None if not given.
         assignments: Lines of the form `section.key=value`.
 
     Raises:

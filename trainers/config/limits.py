@@ -1,4 +1,4 @@
-"""How far the numbers of a picture may go: the same in config files, on the command line, on pages and for programs."""
+"""Limits of generation parameters, shared by config files, command line, pages and API."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Config tables of earlier layouts brought to today's, one numbered step at a time.
+"""Migrations of config tables from older versions, as numbered steps.
 
-A table names its layout in `schema_version`. Where a default or a rule of training has changed since, a step writes
-down the setting that keeps the earlier rule, so that a run that is resumed goes on with the same bits. A table without
-a version is one that somebody wrote by hand, and means what it would mean today.
+A table names its version in `schema_version`. If a default or a training rule has changed since, a step writes the
+setting that keeps the previous rule, so that a resumed run continues with the same bits. A table without a version was
+written by hand and means what it would mean today.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Table = dict[str, Any]
 def migrate(table: Mapping[str, Any], where: str = "the config") -> Table:
     """The same settings in today's layout; the table that is given stays as it is.
 
-    `where` names the table in errors. Raises VelaturaError where it was written by a newer Velatura.
+    `where` names the table in errors. Raises VelaturaError if it was written by a newer Velatura.
     """
     version = version_of(table)
     if version > VERSION:
         raise VelaturaError(
-            f"{where} has schema_version = {version}, which a newer Velatura wrote; this one reads versions up to "
-            f"{VERSION}: update Velatura"
+            f"{where} has schema_version = {version}, from a newer Velatura; this one reads versions up to {VERSION}. "
+            "Update Velatura"
         )
     found = dict(table)
     for number in range(version, VERSION):

@@ -1,4 +1,4 @@
-"""Names that are safe as a folder, a file and a word in other tools' prompts, in any script."""
+"""Names that are safe as folder and file names and in other tools' prompts, in any script."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def check_name(name: str) -> str:
     fits = 0 < len(name) <= MOST_LETTERS and len(name.encode("utf-8", "replace")) <= MOST_BYTES
     if not fits or not all(map(is_allowed, name)) or not is_word(name[0]) or name[-1] in ". ":
         raise ValueError(
-            f"the name {name!r:.150} cannot be used: up to {MOST_LETTERS} letters of any script, digits, spaces, dots, "
-            f"dashes and underscores (at most {MOST_BYTES} bytes), beginning with a letter or digit and not ending "
-            "with a dot or space"
+            f"the name {name!r:.150} is not allowed; use up to {MOST_LETTERS} letters of any script, digits, spaces, "
+            f"dots, dashes and underscores (at most {MOST_BYTES} bytes), starting with a letter or digit and not "
+            "ending with a dot or space"
         )
     if is_reserved(name):
         raise ValueError(f"the name {name!r} is a device on Windows; choose another")

@@ -56,7 +56,7 @@ def find_preset(name: str) -> Preset:
     """The preset called `name`, read once; VelaturaError lists the names there are."""
     known = sorted(path.stem for path in _folder().glob("*.toml"))
     if name not in known:
-        raise VelaturaError(f"there is no preset {name!r}; there are {', '.join(known)}")
+        raise VelaturaError(f"there is no preset {name!r}; available are {', '.join(known)}")
     table = read_toml(_folder() / f"{name}.toml")
     summary, starter = str(table.pop("summary")), table.pop(STARTER, {})
     return Preset(name, summary, table, starter)

@@ -56,9 +56,9 @@ def write_reference() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting, its default and what it does. Give them in a config file as `[section]` and `key = value`,",
+        "Every setting with its type, default and meaning. Set them in a config file as `[section]` and `key = value`,",
         "or on the command line as `--set section.key=value`. Presets change some",
-        "defaults; `velatura presets` lists them.",
+        "defaults; `velatura presets` lists the presets.",
     ]
     for setting in list_settings():
         section = f"method: {setting.method}" if setting.method else setting.key.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""Settings tables: read from TOML and from `section.key=value`, and laid over each other."""
+"""Settings tables: read from TOML and `section.key=value`, and overlaid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainers.errors import VelaturaError
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The table in a TOML file; VelaturaError where it cannot be read."""
+    """The table in a TOML file; VelaturaError if it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One settings table over another, key by key; another method replaces the whole `[method]` section."""
+    """One settings table over another, key by key; a different method replaces the whole `[method]` section."""
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
@@ -46,7 +46,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for line in assignments:
         key, separator, text = line.partition("=")
         if not separator or not key.strip():
-            raise VelaturaError(f"{line!r} is no setting; write section.key=value, e.g. --set train.steps=500")
+            raise VelaturaError(f"{line!r} is not a setting; write section.key=value, e.g. --set train.steps=500")
         key = key.strip()
         try:
             parsed = tomllib.loads(f"{key} = {text.strip()}")
@@ -55,7 +55,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             try:
                 parsed = tomllib.loads(f'{key} = "{quoted}"')
             except tomllib.TOMLDecodeError:
-                raise VelaturaError(f"{line!r} is no setting; write section.key=value") from None
+                raise VelaturaError(f"{line!r} is not a setting; write section.key=value") from None
         table = overlay(table, parsed)
     return table
 

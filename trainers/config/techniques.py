@@ -1,4 +1,4 @@
-"""Everything a style can be trained with: the methods, and the techniques that combine with any of them."""
+"""All methods, and the techniques that combine with them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Technique:
     setting: str
     """The setting that turns it on, as `--set` takes it."""
     method: str = ""
-    """The method whose setting that is; empty where it combines with every one."""
+    """The method whose setting that is; empty if it combines with every one."""
 
     @property
     def key(self) -> str:
@@ -61,7 +61,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "arXiv 2311.06243",
         "m out (b − 1) / 2",
         LAYERS,
-        "OFT with small turns over channels ever further apart, so that every channel meets every other.",
+        "OFT with small rotations over channels at growing distances, so that every channel mixes with every other.",
         "method.butterfly=true",
         "oft",
     ),
@@ -70,7 +70,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "arXiv 2404.02948",
         "r (in k² + out)",
         LAYERS,
-        "LoRA that starts from what matters most in each weight, so that the first steps count at once.",
+        "LoRA that starts from each weight's principal part, so that it learns from the first step.",
         "method.start=pissa",
         "lora",
     ),
@@ -79,7 +79,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "arXiv 2308.03303",
         "r out",
         LAYERS,
-        "LoRA with half of its factors left as drawn: less memory, less change.",
+        "LoRA with half of its factors frozen: less memory, a weaker effect.",
         "method.freeze_a=true",
         "lora",
     ),
@@ -88,7 +88,7 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "arXiv 2403.14572",
         "r (in + out)",
         ("linear",),
-        "LoRA on two blocks of SDXL: the style of a picture and its content come apart, from one picture.",
+        "LoRA on two blocks of SDXL: separates the style and the content of one picture.",
         "targets.unet=b-lora",
     ),
     Technique(
@@ -96,40 +96,40 @@ BESIDE_METHODS: tuple[Technique, ...] = (
         "arXiv 2212.10650",
         "u_out u_in + v_out v_in + 1",
         ("block",),
-        "KronA beside feed-forward blocks, with what they read added by a learned amount.",
+        "KronA parallel to feed-forward blocks, plus their input times a learned scalar.",
         "method.residual=true",
         "krona-b",
     ),
     Technique(
         TEXTUAL_INVERSION,
         "arXiv 2208.01618",
-        "n d for each text encoder",
+        "n d per text encoder",
         ("tokens",),
-        "A new word for the style, of a few kilobytes; alone, or beside any method (pivotal tuning).",
+        "A new word for the style in a few kilobytes; alone, or with any method (pivotal tuning).",
         "tokens.word='<style>'",
     ),
     Technique(
         "dreambooth",
         "arXiv 2208.12242",
-        "those of its method",
+        "those of the method",
         ("data",),
-        "The base's own pictures of a whole class train along, so that it does not forget them.",
+        "Also trains on the base's own pictures of a class, so that it does not forget them.",
         "prior.prompt=TEXT",
     ),
     Technique(
         "qlora",
         "arXiv 2305.14314",
-        "those of its method",
+        "those of the method",
         ("base",),
-        "The frozen base in 4 bits a number while any method trains on it: a quarter of its memory, a little slower.",
+        "Stores the frozen base in 4 bits per weight, with any method: a quarter of the memory, slightly slower.",
         "base.storage=nf4",
     ),
 )
-"""What is no `[method]` of its own, but a setting of one, or lies in the base, the data or the tokens."""
+"""Techniques without a `[method]` of their own: a setting of a method, the base, the data or the tokens."""
 
 
 def list_techniques() -> tuple[Technique, ...]:
-    """Every method, then every technique beside them."""
+    """All methods, then all techniques."""
     methods = (
         Technique(name, kind.about.paper, kind.about.parameters, kind.places, kind.about.summary, f"method.name={name}")
         for name, kind in METHODS.items()

@@ -1,7 +1,7 @@
-"""Aspect-ratio buckets: the size at which an image is trained, and the cut that brings it there.
+"""Aspect-ratio buckets: the size and crop at which an image is trained.
 
-Every bucket has about the area of the training size's square, sides divisible by the model's stride, and a shape within
-the aspect limit. Images too small for that get a bucket of the next smaller training size that they fill.
+Every bucket has about the area of the training resolution's square, sides divisible by the model's stride, and an
+aspect ratio within the limit. Images too small for that get a bucket of the next lower resolution that they fill.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def bucket_for(width: int, height: int, resolution: int, stride: int, max_aspect
     Raises VelaturaError when the resolution is below the stride.
     """
     if resolution < stride:
-        raise VelaturaError(f"The training size is {resolution} pixels, but this base needs at least {stride}.")
+        raise VelaturaError(f"The training resolution is {resolution} pixels, but this base needs at least {stride}.")
     full = resolution // stride * stride
     least = min(2 * stride, full)
     aspect = min(max(width / height, 1 / max_aspect), max_aspect)

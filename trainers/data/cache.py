@@ -1,7 +1,7 @@
 """Latents, masks and text embeddings on disk, keyed by content and by everything that changes them.
 
-Every image and every caption is encoded alone and handed out from the CPU, so that the bits are the same whether they
-come from the cache or fresh, and whatever else is in the batch. A file that is damaged is encoded anew.
+Every image and caption is encoded alone and returned on the CPU, so the bits do not depend on the cache or on the rest
+of the batch. Damaged files are encoded again.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def _read(path: Path, names: tuple[str, ...] = ()) -> dict[str, Tensor] | None:
-    """The tensors of a file, or None where it is missing, damaged, or lacks one of the names."""
+    """The tensors of a file, or None if it is missing, damaged, or lacks one of the names."""
     try:
         tensors = load(path.read_bytes())
     except (OSError, safetensors.SafetensorError, ValueError):
@@ -168,7 +168,7 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(save(tensors | {CHECKSUM: _checksum(tensors)}))
-        take_place(part, path)  # without waiting for the disk: what a power cut leaves half is encoded anew
+        take_place(part, path)  # without waiting for the disk: what a power cut leaves half is encoded again
     except OSError as error:
         part.unlink(missing_ok=True)
         raise VelaturaError(

@@ -1,7 +1,7 @@
-"""Captions written by a model: sentences by BLIP or Florence-2, tags by a WD14 tagger.
+"""Captioning models: sentences by BLIP or Florence-2, tags by a WD14 tagger.
 
-The models come from the hub once they are asked for; without a network, a folder of theirs may be put where
-VELATURA_MODELS looks. Papers: BLIP 2201.12086, Florence-2 2311.06242.
+Models are downloaded from the hub on first use; without a network, put their folders where VELATURA_MODELS points.
+Papers: BLIP 2201.12086, Florence-2 2311.06242.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CAPTIONERS = {
     ),
     "florence-2": Captioner(
         "Florence-2",
-        "Longer, closer descriptions. Downloads up to 1.1 GB once.",
+        "Longer, more detailed descriptions. Downloads up to 1.1 GB once.",
         "florence-community/Florence-2-base",
         (*TOKENIZER, "model.safetensors"),
     ),
@@ -82,7 +82,7 @@ def find_captioner(name: str) -> Path | None:
 
 
 def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
-    """The folder of a captioner's model, downloaded if it is not here. VelaturaError where it cannot be had."""
+    """The folder of a captioner's model, downloaded if it is not here. VelaturaError if it cannot be had."""
     from trainers.models.files.download import Wanted, fetch_files
 
     if found := find_captioner(name):
@@ -92,19 +92,19 @@ def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = Non
     def choose(sizes: dict[str, int]) -> list[str]:
         names = [file for file in sizes if any(fnmatch(file, pattern) for pattern in kind.files)]
         if kind.files[-1] not in names:
-            raise VelaturaError(f"{kind.model} has no {kind.files[-1]} any more; choose another captioner")
+            raise VelaturaError(f"{kind.model} no longer has {kind.files[-1]}; choose another captioning model")
         return names
 
     folder_name = kind.model.partition("/")[2]
     offline = (
         f"{kind.title} is not on this computer and there is no network. Write captions by hand, or copy the files of "
-        f"{kind.model} into a folder {folder_name} and name the folder that holds it in VELATURA_MODELS."
+        f"{kind.model} into a folder {folder_name} and set VELATURA_MODELS to its parent folder."
     )
     return fetch_files(Wanted(kind.model, choose, offline, kind.revision), progress)
 
 
 def load_captioner(name: str, folder: Path, device: str = "auto") -> Write:
-    """What writes captions with the model in `folder`. VelaturaError where it does not hold that model."""
+    """What writes captions with the model in `folder`. VelaturaError if it does not hold that model."""
     title = captioner(name).title
     load = {"blip": _load_blip, "florence-2": _load_florence, "wd14": _load_tagger}[name]
     try:
@@ -116,7 +116,7 @@ def load_captioner(name: str, folder: Path, device: str = "auto") -> Write:
 def captioner(name: str) -> Captioner:
     """The captioner called `name`; VelaturaError lists those there are."""
     if name not in CAPTIONERS:
-        raise VelaturaError(f"there is no captioner {name!r}; there are {', '.join(CAPTIONERS)}")
+        raise VelaturaError(f"there is no captioning model {name!r}; available are {', '.join(CAPTIONERS)}")
     return CAPTIONERS[name]
 
 

@@ -1,4 +1,4 @@
-"""What an image is called: the text file beside it, a template, or its name; and each draw's version of that."""
+"""An image's caption: its text file, a template or its name, and the variant for each sample."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EMPTY_WORD = re.compile(
 
 
 def own_caption(image_path: Path) -> str | None:
-    """The text of the `.txt` file beside an image in one line, or None where there is no such file.
+    """The text of the `.txt` file beside an image in one line, or None if there is no such file.
 
     Reads UTF-8 with or without a mark, UTF-16 with one, and takes anything else for Latin-1. Raises UnreadableError
     for a file that is too large for a caption or a link out of the folder.

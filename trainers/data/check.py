@@ -1,4 +1,4 @@
-"""What is right and wrong with a folder of images, measured, in plain words, with a fix for each finding."""
+"""Checks of a folder of images, with a suggested fix for each finding."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def _not_images(listing: Listing) -> list[Finding]:
     findings = []
     if listing.others:
         names = tuple(path.name for path in listing.others)
-        sentence = f"{files_are(names)} in a format that is not read."
+        sentence = f"{files_are(names)} in an unsupported format."
         findings.append(Finding("warning", sentence, f"Save as one of {FORMATS_IN_WORDS}.", names))
     if listing.subfolders:
-        sentence = f"There are images in sub-folders ({', '.join(listing.subfolders)}), which are not entered."
+        sentence = f"There are images in subfolders ({', '.join(listing.subfolders)}), which are ignored."
         findings.append(Finding("warning", sentence, "Move the images you want into the folder itself."))
     return findings

@@ -1,4 +1,4 @@
-"""The images of a run and the order in which they are drawn, as a pure function of the seed and the batch's number.
+"""The images of a run and their order, a pure function of the seed and the batch number.
 
 Batches are always full and never mix sizes. Each bucket (the images of one training size) is an endless row of
 permutations of its images × repeats that is cut into batches; a cycle is the batches after which every bucket has come
@@ -127,7 +127,7 @@ class Dataset:
 def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, stride: int, word: str = "") -> Dataset:
     """Read a folder's images (decoding each once for its size and content) and assign each its bucket and caption.
 
-    Raises VelaturaError where the folder has no images or one of them cannot be read.
+    Raises VelaturaError if the folder has no images or one of them cannot be read.
     """
     paths = look(folder).images
     if not paths:

@@ -1,7 +1,7 @@
-"""Image files of every usual kind, decoded to one kind: first frame, upright, sRGB, 8 bits, RGB or RGBA.
+"""Decode common image files to one kind: first frame, upright, sRGB, 8 bits, RGB or RGBA.
 
-The file is never trusted: only formats on the list are tried, the size is checked in the header before anything is
-decoded, and links that lead out of the folder are not followed.
+Files are untrusted: only listed formats are tried, the size is checked in the header before decoding, and links out of
+the folder are not followed.
 """
 
 from __future__ import annotations
@@ -128,18 +128,18 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 def alpha_mask(image: Image.Image) -> Image.Image | None:
-    """The opacity of an `RGBA` image as an `L` image (255 = opaque), or None where nothing is transparent."""
+    """The opacity of an `RGBA` image as an `L` image (255 = opaque), or None if nothing is transparent."""
     return image.getchannel("A") if image.mode == "RGBA" else None
 
 
 def _too_large(found: str, max_pixels: int) -> str:
-    return f"is too large ({found}; at most {max_pixels // 10**6} million pixels are decoded: make it smaller)"
+    return f"is too large ({found}; at most {max_pixels // 10**6} million pixels: make it smaller)"
 
 
 def _too_much(needed: int, most: int) -> str:
     return (
-        f"is too large (decoding it takes about {needed / 1e6:.0f} MB of memory, and at most {most / 1e6:.0f} MB are "
-        "spent on it: make it smaller)"
+        f"is too large (decoding it needs about {needed / 1e6:.0f} MB of memory, and the limit is {most / 1e6:.0f} MB: "
+        "make it smaller)"
     )
 
 
@@ -149,12 +149,12 @@ def _what_it_is(path: Path) -> str:
     if not start:
         return "is empty"
     if b"<svg" in start:
-        return "is an SVG drawing, which is not read: export it as PNG"
+        return "is an SVG drawing, which is not supported: export it as PNG"
     # A multi-byte letter may be cut at the end of what was read, hence "ignore" after the check for control bytes.
     printable = not any(byte < 9 or 13 < byte < 32 for byte in start)
     if printable and len(start.decode("utf-8", "ignore").encode()) >= len(start) - 3:
         return "holds text, not an image"
-    return f"is not an image in a format that can be read ({FORMATS_IN_WORDS})"
+    return f"is not an image in a supported format ({FORMATS_IN_WORDS})"
 
 
 def _orientation(image: Image.Image) -> int:
@@ -253,12 +253,12 @@ def _values(tile: Image.Image, wraps: bool) -> np.ndarray:
 
 
 def _extremes(image: Image.Image, wraps: bool) -> tuple[float, float]:
-    """The lowest and the highest value of an image; ValueError where one is not a number."""
+    """The lowest and the highest value of an image; ValueError if one is not a number."""
     lowest, highest = np.inf, -np.inf
     for box in _tiles(image.size):
         values = _values(image.crop(box), wraps)
         if not np.isfinite(values).all():
-            raise ValueError("it holds values that are not numbers")
+            raise ValueError("it contains values that are not finite")
         lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
     return lowest, highest
 
@@ -302,7 +302,7 @@ def _through_profile(profile: bytes | None, mode: str) -> Callable[[Image.Image]
             converted = ImageCms.applyTransform(tile.convert(wanted), transform)
         except (ImageCms.PyCMSError, ValueError):
             return plainly(tile)
-        assert converted is not None  # only None where the conversion is in place
+        assert converted is not None  # only None if the conversion is in place
         return converted
 
     return through

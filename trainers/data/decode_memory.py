@@ -1,7 +1,7 @@
-"""How much memory decoding an image takes at most, and the one limit of a process for all images it decodes at once.
+"""The memory that decoding an image needs, and the limit per process for all concurrent decoding.
 
-What decoders take was measured with files of each format (`tests/trainers/data/test_decode_memory.py` measures again);
-everything is computed from the header, before a pixel is decoded.
+The need of each decoder was measured (`tests/trainers/data/test_decode_memory.py` measures again) and is computed from
+the header, before any pixel is decoded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BITS_TAG, SAMPLES_TAG = 258, 277
 def bytes_to_decode(image: Image.Image, kept_pixels: int | None = None, file_bytes: int = 0) -> int:
     """The most memory that an opened and not yet loaded image takes until it is a standard one.
 
-    `kept_pixels` is how many pixels it is then scaled down to, None where it is kept as it is.
+    `kept_pixels` is how many pixels it is then scaled down to, None if it is kept as it is.
     """
     pixels = image.width * image.height
     stored = BYTES_A_PIXEL.get(image.mode, WIDE)
@@ -74,7 +74,7 @@ def _held(image: Image.Image, codec: float) -> float:
 
 
 class DecodeBudget:
-    """Bytes that may be taken at the same time; whoever asks waits in line until there is room."""
+    """Bytes that may be taken at the same time; whoever asks waits in the queue until there is room."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -86,7 +86,7 @@ class DecodeBudget:
     def reserve(self, size: int) -> Iterator[None]:
         """Hold `size` bytes while the block runs; ValueError for more than there are."""
         if size > self.total:
-            raise ValueError(f"{size} bytes are more than the {self.total} that may be taken")
+            raise ValueError(f"{size} bytes exceed the limit of {self.total}")
         ticket = object()
         with self._changed:
             self._line.append(ticket)

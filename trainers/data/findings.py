@@ -1,4 +1,4 @@
-"""What is measured on images, and the words about it: one sentence for a list, one to stand beside each image."""
+"""Findings about images: one sentence for a list, one for each image."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def gravest_first(findings: Sequence[Finding]) -> list[Finding]:
 
 def unreadable(name: str, reason: str) -> Finding:
     """The finding about a file that cannot be used; `reason` completes the sentence that starts with its name."""
-    fix = "Open it in an image editor and save it as PNG, or take it out; training goes on without it."
+    fix = "Open it in an image editor and save it as PNG, or remove it; training ignores it."
     return Finding("warning", f"{name} {reason}.", fix, (name,), "unreadable", (f"This file {reason}.",))
 
 
@@ -128,13 +128,15 @@ def files_are(names: Sequence[str]) -> str:
 def _number(readable: Sequence[Measured]) -> Finding:
     count = len(readable)
     if not count:
-        return Finding("error", "No picture can be read.", f"Put pictures into the folder ({FORMATS_IN_WORDS}).")
+        return Finding("error", "No picture can be read.", f"Add pictures to the folder ({FORMATS_IN_WORDS}).")
     if count < FEW:
         sentence = f"There {'is only 1 picture' if count == 1 else f'are only {count} pictures'}."
         return Finding(
-            "warning", sentence, "Add more if you can: from 10 on, the style is learned rather than the pictures."
+            "warning",
+            sentence,
+            "Add more if you can: with 10 or more, the model learns the style instead of the pictures.",
         )
-    return Finding("ok", f"{count} pictures can be read, which is enough for a style.")
+    return Finding("ok", f"{count} readable pictures, enough for a style.")
 
 
 def _copies(readable: Sequence[Measured]) -> list[Finding]:
@@ -143,10 +145,10 @@ def _copies(readable: Sequence[Measured]) -> list[Finding]:
     findings = []
     for group in groups:
         how = "the same picture" if group.exact else "nearly the same picture"
-        fix = "Keep one of them, else it counts more than the others; to make all count more, set data.repeats."
+        fix = "Keep one of them, otherwise it counts more than the others; to repeat all pictures, set data.repeats."
         first, second = group.names[:2]
         others = (second, *(first for _ in group.names[1:]))
-        notes = tuple(f"{how.capitalize()} as {other}. Two of a kind count double." for other in others)
+        notes = tuple(f"{how.capitalize()} as {other}. Duplicates count twice." for other in others)
         findings.append(Finding("warning", f"{_listed(group.names)} are {how}.", fix, group.names, "copy", notes))
     return findings
 
@@ -158,31 +160,33 @@ def _sizes(readable: Sequence[Measured], settings: Data, resolution: int) -> lis
     if enlarged:
         names = tuple(one.name for one in enlarged)
         most = max(one.bucket.scale for one in enlarged)
-        sentence = f"{files_are(names)} so small that it takes an enlargement of up to {most:.1f} times to train."
-        fix = "Use larger originals, or take them out: they teach blur."
-        notes = tuple(f"Small ({_size(one)}). It will be enlarged; a larger one would show more." for one in enlarged)
+        sentence = f"{files_are(names)} so small that training enlarges them up to {most:.1f} times to train."
+        fix = "Use larger originals, or remove them: they teach blur."
+        notes = tuple(
+            f"Small ({_size(one)}). It will be enlarged; use a larger original for more detail." for one in enlarged
+        )
         findings.append(Finding("warning", sentence, fix, names, "small", notes))
     if reduced:
         names = tuple(one.name for one in reduced)
         sides = sorted({one.bucket.shape for one in reduced})
         shapes = ", ".join(f"{width} × {height}" for height, width in sides[:3]) + (" …" if len(sides) > 3 else "")
-        sentence = f"{files_are(names)} too small for the training size of {resolution} and trained at {shapes}."
+        sentence = f"{files_are(names)} too small for the training resolution of {resolution} and trained at {shapes}."
         fix = (
             f"Use larger originals, train at a smaller data.resolution, or allow more than "
-            f"{settings.max_upscale:g} times enlargement with data.max_upscale."
+            f"{settings.max_upscale:g} times upscaling with data.max_upscale."
         )
         notes = tuple(
-            f"Small ({_size(one)}). It is trained at {one.bucket.width} × {one.bucket.height}; a larger one would "
-            "show more."
+            f"Small ({_size(one)}). It is trained at {one.bucket.width} × {one.bucket.height}; use a larger original "
+            "for more detail."
             for one in reduced
         )
         findings.append(Finding("warning", sentence, fix, names, "small", notes))
     if not enlarged and not reduced:
-        findings.append(Finding("ok", f"All pictures are large enough for the training size of {resolution}."))
+        findings.append(Finding("ok", f"All pictures are large enough for the training resolution of {resolution}."))
     areas = [one.size[0] * one.size[1] for one in readable]
     if max(areas) >= VERY_DIFFERENT * min(areas):
         small, large = (_size(readable[areas.index(pick)]) for pick in (min(areas), max(areas)))
-        sentence = f"The pictures differ much in size, from {small} to {large} pixels."
+        sentence = f"The pictures differ a lot in size, from {small} to {large} pixels."
         fix = "Fine for a style; if line widths or textures matter, use originals of similar size."
         findings.append(Finding("note", sentence, fix))
     return findings
@@ -193,10 +197,12 @@ def _shapes(readable: Sequence[Measured]) -> list[Finding]:
     for one in readable:
         share = lost(one.size, one.bucket)
         if share > MUCH_LOST:
-            sentence = f"{one.name} is very elongated ({_size(one)}): cutting it to shape loses {share:.0%} of it."
-            fix = "Cut it yourself to the part that matters, or raise data.max_aspect."
+            sentence = (
+                f"{one.name} is very elongated ({_size(one)}): cropping it to its bucket loses {share:.0%} of it."
+            )
+            fix = "Crop it yourself to the part that matters, or raise data.max_aspect."
             way = "wider than it is high" if one.size[1] > one.size[0] else "higher than it is wide"
-            note = f"Much {way}: {share:.0%} of it will be cut off. Cut it yourself to the part that matters."
+            note = f"Much {way}: {share:.0%} of it will be cropped. Crop it yourself to the part that matters."
             findings.append(Finding("warning", sentence, fix, (one.name,), "elongated", (note,)))
     return findings
 
@@ -207,18 +213,18 @@ def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
     if uniform:
         sentence = f"{files_are(uniform)} almost entirely one colour."
         notes = ("Almost entirely one colour: there is little to learn from it.",) * len(uniform)
-        findings.append(Finding("warning", sentence, "Take out what shows nothing.", uniform, "uniform", notes))
+        findings.append(Finding("warning", sentence, "Remove pictures that show nothing.", uniform, "uniform", notes))
     blurred = tuple(one.name for one in readable if one.contrast >= UNIFORM and one.sharpness < BLURRED)
     if blurred:
-        sentence = f"{files_are(blurred)} blurred, or without any fine detail, at the training size."
+        sentence = f"{files_are(blurred)} blurred, or without any fine detail, at the training resolution."
         fix = "Use a sharper version, unless softness is the style you want."
         notes = ("Blurred, or without any fine detail: good only if softness is the style you want.",) * len(blurred)
         findings.append(Finding("warning", sentence, fix, blurred, "blurred", notes))
     clear = tuple(one.name for one in readable if one.transparent)
     if clear and settings.transparency == "white":
-        fix = 'Fine if that is what you want; to leave transparent parts out, set data.transparency = "mask".'
-        notes = ("The see-through part becomes white.",) * len(clear)
-        sentence = f"{files_are(clear)} transparent in part and laid on white."
+        fix = 'Fine if you want that; to exclude transparent areas from training, set data.transparency = "mask".'
+        notes = ("Transparent areas become white.",) * len(clear)
+        sentence = f"{files_are(clear)} partly transparent and put on white."
         findings.append(Finding("note", sentence, fix, clear, "transparent", notes))
     return findings
 
@@ -228,14 +234,14 @@ def _captions(readable: Sequence[Measured], settings: Data) -> list[Finding]:
     if missing:
         level: Level = "note" if settings.trigger else "warning"
         has = "have" if len(missing) > 1 else "has"
-        sentence = f"{_listed(missing)} {has} no caption, and the name says nothing."
-        fix = "Write what it shows into a text file of the same name (fox.txt for fox.png), or set data.caption."
-        notes = ("No caption. Say what the picture shows.",) * len(missing)
+        sentence = f"{_listed(missing)} {has} no caption, and the file name says nothing."
+        fix = "Describe it in a text file of the same name (fox.txt for fox.png), or set data.caption."
+        notes = ("No caption. Describe what the picture shows.",) * len(missing)
         return [Finding(level, sentence, fix, missing, "no caption", notes)]
     distinct = {one.caption for one in readable}
     if len(readable) > 1 and len(distinct) == 1:
         sentence = f"All pictures have the same caption: “{next(iter(distinct))}”."
-        fix = "Say what differs from picture to picture, so that only the style is left to be learned."
+        fix = "Describe what differs between pictures, so that only the style is left to learn."
         return [Finding("note", sentence, fix)]
     return [Finding("ok", "Every picture has a caption.")] if len(distinct) > 1 else []
 
@@ -248,10 +254,12 @@ def _lengths(readable: Sequence[Measured], settings: Data, count_tokens: Callabl
     long = tuple(name for name, count in counts.items() if count > limit)
     if not long:
         return []
-    sentence = f"The caption of {_listed(long)} is cut at {limit} tokens (the longest has {max(counts.values())})."
+    sentence = (
+        f"The caption of {_listed(long)} is truncated at {limit} tokens (the longest has {max(counts.values())})."
+    )
     fix = "Shorten it" + (", or raise data.chunks." if settings.chunks < 3 else ".")
     words = limit * 3 // 4  # of English
-    notes = tuple(f"Long caption: only its first {limit} tokens, about {words} words, are read." for _ in long)
+    notes = tuple(f"Long caption: only the first {limit} tokens, about {words} words, are used." for _ in long)
     return [Finding("warning", sentence, fix, long, "long caption", notes)]
 
 

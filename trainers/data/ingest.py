@@ -1,4 +1,4 @@
-"""The way in: a folder of whatever images becomes clean PNG files and captions; originals are never trained on."""
+"""Ingest: a folder of images becomes clean PNG files and captions; originals are never trained on."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class IngestReport:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a folder, by name only."""
+    """What is in a folder, by name only."""
 
     images: tuple[Path, ...]
     others: tuple[Path, ...]
@@ -109,7 +109,7 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
     """
     listing = look(source)
     _check_target(target)
-    skipped = [(path.name, f"is in a format that is not read (only {FORMATS_IN_WORDS})") for path in listing.others]
+    skipped = [(path.name, f"is in an unsupported format (supported: {FORMATS_IN_WORDS})") for path in listing.others]
     kept: list[Kept] = []
     hashes: list[str] = []
     prints: list[np.ndarray] = []
@@ -150,7 +150,7 @@ def _read(path: Path, keep_transparency: bool) -> tuple[Image.Image, str | None]
     image = open_image(path)
     mask = alpha_mask(image)
     if mask is not None and mask.getextrema()[1] == 0:
-        raise UnreadableError(path.name, "is transparent all over")
+        raise UnreadableError(path.name, "is completely transparent")
     return image if keep_transparency else flatten(image), own_caption(path)
 
 
@@ -193,7 +193,7 @@ def _holds_images(folder: Path) -> bool:
 def _notes(listing: Listing) -> tuple[str, ...]:
     if not listing.subfolders:
         return ()
-    return (f"Sub-folders are not entered, though there are images in {_few(listing.subfolders)}.",)
+    return (f"Subfolders are ignored, although there are images in {_few(listing.subfolders)}.",)
 
 
 def _nothing(source: Path, listing: Listing, skipped: list[tuple[str, str]]) -> str:
@@ -203,8 +203,8 @@ def _nothing(source: Path, listing: Listing, skipped: list[tuple[str, str]]) -> 
         return f"No image in {source} can be read: {name} {reason}{others}."
     if listing.subfolders:
         inside = _few(listing.subfolders)
-        return f"There are no images in {source} itself, only in its sub-folders ({inside}): give one of those instead."
-    return f"There are no images in {source}: put some there ({FORMATS_IN_WORDS})."
+        return f"There are no images in {source} itself, only in its subfolders ({inside}): use one of those instead."
+    return f"There are no images in {source}: add some ({FORMATS_IN_WORDS})."
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Which images are the same, or nearly: a hash of the pixels, and a small perceptual hash.
+"""Duplicate and near-duplicate images, by a hash of the pixels and a small perceptual hash.
 
 The perceptual hash is the image seen from afar: brightness on a 16 × 16 grid, both colour differences on 4 × 4.
 Two images are near duplicates when their hashes differ by less than a share of their own contrast, which holds for

@@ -1,4 +1,4 @@
-"""What can be measured on one image: sharpness and contrast."""
+"""Sharpness and contrast of an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundled image sets: what each shows, where it comes from, and prompts to try its style on."""
+"""The bundled image sets: contents, sources and demo prompts."""
 
 from __future__ import annotations
 

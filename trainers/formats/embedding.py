@@ -45,7 +45,7 @@ def write_embedding(path: Path, word: Word, metadata: Mapping[str, str]) -> None
 
 
 def parts_in(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    """The key of an embedding's tensor by the text encoder that reads it; empty where a file with these holds none."""
+    """The key of an embedding's tensor by the text encoder that reads it; empty if a file with these holds none."""
     if shapes.keys() <= {"clip_l", "clip_g"} or shapes.keys() == {"emb_params"}:
         found = {KEYS[key]: key for key in shapes}
     elif len(shapes) == 1:  # diffusers: the only tensor is named by its word
@@ -60,7 +60,7 @@ def parts_in(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
 
 
 def rows_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The rows `(n, d)` of a file by the text encoder that reads them; empty where it holds no embedding."""
+    """The rows `(n, d)` of a file by the text encoder that reads them; empty if it holds no embedding."""
     parts = parts_in({key: tuple(tensor.shape) for key, tensor in tensors.items()})
     return {part: tensors[key].reshape(-1, tensors[key].shape[-1]) for part, key in parts.items()}
 
@@ -78,7 +78,7 @@ def words_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], stem: s
 
 
 def style_of_run(run: Path) -> Path | None:
-    """The style file of a run's folder, None where there is none (yet)."""
+    """The style file of a run's folder, None if there is none (yet)."""
     own = run / "style" / f"{run.name}.safetensors"
     if own.is_file():
         return own
@@ -90,7 +90,7 @@ def style_of_run(run: Path) -> Path | None:
 
 
 def embedding_beside(style: Path) -> Path | None:
-    """The file with the word that was trained together with a style, None where there is none."""
+    """The file with the word that was trained together with a style, None if there is none."""
     path = style.with_name(f"{style.stem}{BESIDE}{style.suffix}")
     return path if path.is_file() else None
 

@@ -51,7 +51,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
         sync_folder(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            sentence = f"the disk is full, {path} was not written; free some space and try again"
+            sentence = f"the disk is full, so {path} was not written; free some space and try again"
             raise VelaturaError(sentence, code=DISK_FULL) from error
         raise VelaturaError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -59,7 +59,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 
 
 def data_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
-    """Hashes of the tensors' bytes as they lie in the file, for the metadata.
+    """Hashes of the tensors' bytes as they are in the file, for the metadata.
 
     `sshs_model_hash`, which A1111 shows, is the SHA-256 of everything after the header, whatever the header;
     `sshs_legacy_hash` that of 64 KiB at 1 MiB of the file with `ss_` metadata alone.
@@ -118,9 +118,9 @@ def _check_written(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         for name, found in _stored(path):
             if not torch.equal(found, tensors[name]):
-                raise VelaturaError(f"what was written for {name} reads back differently; check the disk")
+                raise VelaturaError(f"{name} reads back differently from what was written; check the disk")
     except SafetensorError as error:
-        raise VelaturaError(f"what was written cannot be read back ({error}); check the disk") from error
+        raise VelaturaError(f"the written file cannot be read back ({error}); check the disk") from error
 
 
 def _stored(path: Path) -> Iterator[tuple[str, Tensor]]:

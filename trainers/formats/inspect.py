@@ -1,4 +1,4 @@
-"""What a style file is, for people and for programs."""
+"""Summaries of style files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Frozen(BaseModel):
 
 
 class BaseSummary(Frozen):
-    """The base model a style was made for; empty where the file does not say."""
+    """The base model a style was made for; empty if the file does not say."""
 
     name: str
     family: str
@@ -65,10 +65,10 @@ class StyleSummary(Frozen):
     method: str
     """`lora`, `loha`, `lokr` or `full`, several with + between them; `dora` where magnitudes are stored too.
 
-    Of a file of our own form the method's name, `textual-inversion` for an embedding.
+    Of a file in Velatura's own format the method's name, `textual-inversion` for an embedding.
     """
     trained_as: str
-    """What it was trained with, such as `adalora`, which a file holds as `lora`; empty where it does not say."""
+    """What it was trained with, such as `adalora`, which a file holds as `lora`; empty if it does not say."""
     only_here: bool
     """Whether nothing but Velatura loads it."""
     base: BaseSummary

@@ -1,6 +1,6 @@
-"""How one layer's change is laid out in tensors, and back: the suffixes of kohya, LyCORIS, diffusers and PEFT files.
+"""The tensors of one layer's change: the suffixes in kohya, LyCORIS, diffusers and PEFT files.
 
-The scale is alpha / rank in every format, and 1 where there is no alpha. Sources: the LyCORIS library's modules and
+The scale is alpha / rank in every format, and 1 if there is no alpha. Sources: the LyCORIS library's modules and
 diffusers' loaders; the formulas are those of the methods' papers (`trainers.adapters`).
 """
 
@@ -66,7 +66,7 @@ class LayoutError(ValueError):
 
 
 def split_key(key: str) -> tuple[str, str] | None:
-    """A key as the layer's name and a suffix in its LyCORIS spelling, or None where the suffix is not understood."""
+    """A key as the layer's name and a suffix in its LyCORIS spelling, or None if the suffix is not understood."""
     old = _OLD_ATTENTION.search(key)
     if old is not None:
         which, side = old.groups()
@@ -122,9 +122,9 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
     readers = {"lora": _lora, "loha": _loha, "lokr": _lokr, "full": _diff, "oft": _oft, "ia3": _ia3}
     method = method_of(tensors)
     if method is None:
-        raise LayoutError(f"has {', '.join(sorted(tensors))}, which is no LoRA, LoHA, LoKr, OFT, IA³ or full change")
+        raise LayoutError(f"has {', '.join(sorted(tensors))}, which is not a LoRA, LoHA, LoKr, OFT, IA³ or full change")
     if method not in readers:
-        raise LayoutError("changes its layer by the layer's own weight, so it only means something on a base model")
+        raise LayoutError("changes its layer by the layer's own weight, so it depends on the base model")
     try:
         return _whole(readers[method]({name: tensor.float() for name, tensor in tensors.items()}, shape))
     except LayoutError:
@@ -134,14 +134,14 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
     except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a stranger's tensors have any shape
         sizes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()))
         wanted = "" if shape is None else f" of shape {shape}"
-        raise LayoutError(f"has tensors that do not fit together or not the layer{wanted}: {sizes}") from error
+        raise LayoutError(f"has tensors that do not fit together or do not fit the layer{wanted}: {sizes}") from error
 
 
 def _whole(update: Update) -> Update:
     """The update, where its scale and shift are one number for each output and a norm has nothing but these."""
     shape = update.shape
     if not math.prod(shape):
-        raise ValueError("a layer without numbers")
+        raise ValueError("a layer without values")
     tensors = update.tensors()
     if any(tensors[name].shape != shape[:1] for name in ("gain", "shift") if name in tensors):
         raise ValueError("a scale or a shift of another layer")
@@ -153,7 +153,7 @@ def _whole(update: Update) -> Update:
 def scale_of(tensors: Mapping[str, Tensor], rank: int) -> float:
     """What a product of this rank is multiplied by; `scale`, from PEFT's settings, says it outright."""
     if rank == 0:
-        raise LayoutError("has rank 0, so it holds no change and its scale alpha / rank has no meaning")
+        raise LayoutError("has rank 0, so it has no effect and alpha / rank is undefined")
     if "scale" in tensors:
         return tensors["scale"].item()
     return tensors["alpha"].item() / rank if "alpha" in tensors else 1.0
@@ -172,7 +172,7 @@ def _lora(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> LowRa
 
 def _fitted(up: Tensor, down: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
     if up.dim() != 2 or down.dim() != 2:
-        raise ValueError("factors that are no matrices")  # torch would multiply a stack of them
+        raise ValueError("factors that are not matrices")  # torch would multiply a stack of them
     if up.shape[1] != len(down):
         raise ValueError("ranks differ")
     if (len(up), down.shape[1]) != (shape[0], math.prod(shape[1:])):
@@ -194,7 +194,7 @@ def _loha(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Hadam
 
 
 def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Kronecker:
-    # The rank that alpha is of: the second factor's where that is a product. Alpha means nothing where both are full.
+    # The rank that alpha is of: the second factor's where that is a product. Alpha means nothing if both are full.
     ranks = [len(tensors[name]) for name in ("lokr_w2_b", "lokr_w1_b") if name in tensors]
     scale = scale_of(tensors, ranks[0]) if ranks else tensors["scale"].item() if "scale" in tensors else 1.0
     if "lokr_w1" in tensors:
@@ -202,7 +202,7 @@ def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Krone
     else:
         left = tensors["lokr_w1_a"].flatten(1) * scale @ tensors["lokr_w1_b"].flatten(1)
     if not left.numel():
-        raise ValueError("a factor without numbers")
+        raise ValueError("a factor without values")
     right: Tensor | LowRank
     if "lokr_w2" in tensors:
         right = tensors["lokr_w2"]
@@ -247,7 +247,7 @@ def _oft(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update
     if out != shape[0] or blocks.dim() not in (3, 4) or not blocks.numel() or blocks.shape[-2] != b:
         raise ValueError("another layer's shape")
     if blocks.dim() == 4 and (b % 2 or out % (b * 2 ** (len(blocks) - 1))):  # the last factor's channels
-        raise ValueError("no butterfly over so many channels")
+        raise ValueError("a butterfly that does not fit the number of channels")
     shift = tensors.get("diff_b")
     gain = tensors["rescale"].flatten() - 1 if "rescale" in tensors else None
     if gain is not None and not blocks.any():
@@ -263,6 +263,6 @@ def _oft(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update
 
 def _ia3(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Affine:
     if tensors["on_input"].any():
-        raise LayoutError("scales its inputs (IA³), which only means something on a base model")
+        raise LayoutError("scales its inputs (IA³), which depends on the base model")
     gain = tensors["weight"].flatten()
     return Affine(gain, None, shape or (len(gain), 1))

@@ -1,7 +1,7 @@
-"""How large a style file may unfold, told from its header before a number is read or multiplied.
+"""Limits on the unfolded size of a style file, checked in its header before any number is read.
 
-A few thousand stored numbers can stand for billions: `a (n, 1) @ b (1, n)` has n². Every way in reads a file through
-`read_style` or `read_outline`, and both check it here, so one limit holds for all of them.
+A few thousand stored numbers can stand for billions: `a (n, 1) @ b (1, n)` has n². All files are read through
+`read_style` or `read_outline`, and both check here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 
 
 def check_shapes(name: str, shapes: Mapping[str, Shape], size: int) -> None:
-    """Raise VelaturaError where a tensor has more numbers than the file `name` has bytes, or than can be counted.
+    """Raise VelaturaError if a tensor has more numbers than the file `name` has bytes, or than can be counted.
 
     `shapes` are those in its header by key, `size` is the file's in bytes.
     """
@@ -37,7 +37,7 @@ def check_shapes(name: str, shapes: Mapping[str, Shape], size: int) -> None:
 
 
 def check_sizes(name: str, layers: Mapping[str, Mapping[str, Shape]]) -> None:
-    """Raise VelaturaError where a layer, or all together, would unfold into more numbers than a base model has.
+    """Raise VelaturaError if a layer, or all together, would unfold into more numbers than a base model has.
 
     `layers` holds the shape of each tensor by the layer's name and the suffix; `name` is the file's.
     """
@@ -46,26 +46,24 @@ def check_sizes(name: str, layers: Mapping[str, Mapping[str, Shape]]) -> None:
         for numbers in products(shapes):
             if numbers > LARGEST_CHANGE:
                 raise VelaturaError(
-                    f"{name} is not a style for any base: its layer {stem} would unfold into {numbers:,} numbers, "
-                    f"and no layer has more than {LARGEST_CHANGE:,}"
+                    f"{name} is not a style for any base: its layer {stem} would unfold into {numbers:,} numbers; the "
+                    f"limit for a layer is {LARGEST_CHANGE:,}"
                 )
         total += sum(kept_products(shapes))
     if total > LARGEST_UNFOLDED:
-        raise VelaturaError(
-            f"{name} would unfold into {total:,} numbers in memory, and at most {LARGEST_UNFOLDED:,} are taken"
-        )
+        raise VelaturaError(f"{name} would unfold into {total:,} numbers in memory; the limit is {LARGEST_UNFOLDED:,}")
 
 
 def check_formats(name: str, formats: Mapping[str, str], suffixes: Mapping[str, str]) -> None:
-    """Raise VelaturaError where a weight is stored in a number format that means nothing without a scale.
+    """Raise VelaturaError if a weight is stored in a number format that means nothing without a scale.
 
     `formats` are safetensors' names by key, `suffixes` what a key's tensor is called in its layer, where it has one.
     """
     for key, written in formats.items():
         if written not in READ_FORMATS and suffixes.get(key) not in COUNTS:
             raise VelaturaError(
-                f"{name} stores {key} as {written}, and weights are floating-point numbers; "
-                "save the style as fp16, bf16 or fp32 in the tool it came from"
+                f"{name} stores {key} as {written}, but weights must be floating-point numbers; save the style as "
+                "fp16, bf16 or fp32 in its original tool"
             )
 
 
@@ -122,5 +120,5 @@ def _columns(shape: Shape) -> int:
 
 
 def _kernel(core: Shape) -> int:
-    """Positions of a Tucker core's kernel, `(r, r, kh, kw)`; 1 where there is no core."""
+    """Positions of a Tucker core's kernel, `(r, r, kh, kw)`; 1 if there is no core."""
     return math.prod(core[2:])

@@ -1,4 +1,4 @@
-"""What a style file says of itself: kohya's `ss_` keys, ModelSpec 1.0.1, and the whole config of the run.
+"""The metadata of a style file: kohya's `ss_` keys, ModelSpec 1.0.1, and the run's config.
 
 All values are text. Everything here is a function of its arguments, so two equal runs differ in their dates only.
 """

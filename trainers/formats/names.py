@@ -1,4 +1,4 @@
-"""What a layer is called in style files: kohya's names for most tools, dotted names for diffusers.
+"""Layer names in style files: kohya's for most tools, dotted names for diffusers.
 
 SD 1 and SD 2 files use the UNet's diffusers paths. SDXL files use the paths of the original (SGM) layout, which numbers
 the layers of the way down and up one after the other, so the place of a layer depends on the shape of the UNet.
@@ -127,7 +127,7 @@ STARTS: Mapping[str, tuple[str, ...]] = {
 
 
 def part_of(stem: str) -> str | None:
-    """The part that a layer's name in a file speaks of, or None where no convention is recognised."""
+    """The part that a layer's name in a file speaks of, or None if no convention is recognised."""
     return next((part for part, starts in STARTS.items() if f"{stem}.".startswith(starts)), None)
 
 

@@ -1,4 +1,4 @@
-"""Changes in files that only mean something on a base: they are made of the layer's own weight W.
+"""Changes in files that depend on the base: they use the layer's own weight W.
 
     DoRA        W' = m (W + ΔW) / ‖W + ΔW‖, by row or by column
     GLoRA       W' = W + W A + B,           A = A₁ A₂ (in × in) and B = B₁ B₂ (out × in) of rank r, both times α / r
@@ -34,7 +34,7 @@ def needs_base(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def update_on(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> Update:
-    """The change of a layer with this weight and bias, in fp32; LayoutError where the tensors do not fit them."""
+    """The change of a layer with this weight and bias, in fp32; LayoutError if the tensors do not fit them."""
     try:
         if "oft_R.weight" in tensors:
             return turned_inputs(tensors, W)
@@ -68,7 +68,7 @@ def decomposed(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dens
 def glora(tensors: Mapping[str, Tensor], W: Tensor) -> Update:
     """GLoRA: A₁ (in, r), A₂ (r, in), B₁ (out, r), B₂ (r, in·kh·kw), or all four the other way round in older files."""
     if W.dim() < 2:
-        raise LayoutError("is GLoRA, which a norm has no matrix for")
+        raise LayoutError("is GLoRA, but a norm has no matrix")
     a1, a2, b1, b2 = (tensors[name].float().flatten(1) for name in GLORA)
     out, fan_in, inputs = W.shape[0], math.prod(W.shape[1:]), W.shape[1]
     if not _are(a1, a2, b1, b2, out, inputs, fan_in):
@@ -91,7 +91,7 @@ def _are(a1: Tensor, a2: Tensor, b1: Tensor, b2: Tensor, out: int, inputs: int, 
 
 
 def input_scaled(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
-    """IA³ on a layer's inputs: ΔW = W diag(l), of LyCORIS' l, which is 0 where nothing changes."""
+    """IA³ on a layer's inputs: ΔW = W diag(l), of LyCORIS' l, which is 0 if nothing changes."""
     if "weight" not in tensors:
         raise LayoutError("lacks weight")
     return _scaled_inputs(tensors["weight"].float().flatten(), W)
@@ -104,7 +104,7 @@ def _scaled_inputs(gain: Tensor, W: Tensor) -> Dense:
 
 
 def peft_scaled(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> Update:
-    """PEFT's IA³: l, 1 where nothing changes, on the outputs, bias and all, or on the inputs of a layer.
+    """PEFT's IA³: l, 1 if nothing changes, on the outputs, bias and all, or on the inputs of a layer.
 
     A linear layer's l tells by its shape, `(out, 1)` or `(1, in)`; a convolution's, `(1, n, 1, 1)`, does where the two
     widths differ, else PEFT's settings do.
@@ -112,7 +112,7 @@ def peft_scaled(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -
     stored = tensors["ia3_l"].float()
     gain = stored.flatten() - 1
     if W.dim() < 2:
-        raise LayoutError("is IA³, which a norm has no matrix for")
+        raise LayoutError("is IA³, but a norm has no matrix")
     told = tensors.get(INPUTS)
     if stored.dim() == 2:
         on_inputs = stored.shape[0] == 1 != stored.shape[1]
@@ -121,7 +121,9 @@ def peft_scaled(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -
     elif W.shape[0] != W.shape[1]:
         on_inputs = len(gain) == W.shape[1]
     else:
-        raise LayoutError("scales inputs or outputs (IA³), which PEFT's adapter_config.json tells: put it beside")
+        raise LayoutError(
+            "scales inputs or outputs (IA³); PEFT's adapter_config.json says which: put it into the same folder"
+        )
     if on_inputs:
         return _scaled_inputs(gain, W)
     if len(gain) != W.shape[0]:
@@ -136,11 +138,11 @@ def turned_inputs(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
     even where R = I, so such a file means two things.
     """
     if W.dim() < 2:
-        raise LayoutError("turns its inputs (OFT), which a norm has no matrix for")
+        raise LayoutError("rotates its inputs (OFT), but a norm has no matrix")
     if math.prod(W.shape[2:]) > 1:
-        raise LayoutError("turns a convolution's inputs (OFT), and PEFT trains another change there than it merges")
+        raise LayoutError("rotates a convolution's inputs (OFT), where PEFT trains another change than it merges")
     if CAYLEY_TERMS not in tensors:
-        raise LayoutError("turns its inputs (OFT) in a way that PEFT's adapter_config.json tells: put it beside")
+        raise LayoutError("rotates its inputs (OFT) as PEFT's adapter_config.json says: put it into the same folder")
     flat = W.float().flatten(1)
     R = rotation_of(tensors["oft_R.weight"].float(), flat.shape[1], int(tensors[CAYLEY_TERMS]))
     blocks = flat.unflatten(1, R.shape[:2])  # (out, in/b, b)
@@ -153,11 +155,11 @@ def rotation_of(theta: Tensor, width: int, terms: int) -> Tensor:
 
     θ is what is above the diagonal of a skew Q, row by row. Without terms R = (I + Q)(I − Q)⁻¹. With n of them R is the
     series of its transpose, I − 2 Q + 2 Q² − … ± Qⁿ⁻¹, whose last term counts once: so PEFT 0.18 and newer have it.
-    Raises LayoutError where it does not fit.
+    Raises LayoutError if it does not fit.
     """
     b = math.isqrt(2 * theta.shape[-1]) + 1 if theta.dim() == 2 else 0
     if b * (b - 1) // 2 != theta.shape[-1] or b < 2 or width % b or len(theta) not in (1, width // b):
-        raise LayoutError(f"turns its inputs (OFT) by {tuple(theta.shape)} numbers, and it has {width} of them")
+        raise LayoutError(f"rotates its inputs (OFT) with a tensor of {tuple(theta.shape)}, but has {width} inputs")
     Q = skew(theta, b).expand(width // b, b, b)
     one = torch.eye(b, dtype=Q.dtype)
     if terms <= 0:

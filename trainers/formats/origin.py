@@ -1,4 +1,4 @@
-"""What base model a style file was made for, as far as the file tells."""
+"""The base model of a style file, as far as the file says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STARTER = "Velatura starter"
 
 @dataclass(frozen=True)
 class Origin:
-    """The base of a style; None and empty where the file does not say."""
+    """The base of a style; None and empty if the file does not say."""
 
     family: Family | None
     context_width: int | None

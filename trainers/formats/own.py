@@ -1,4 +1,4 @@
-"""Style files of our own form, for methods that no other tool can load: θ as it is, and how to read it.
+"""Velatura's own style format, for methods that no other tool can load: θ, and the method's settings.
 
 A tensor is called by its layer or block in kohya's spelling and its name in θ, `lora_unet_mid_block_…_attn1.D`; what
 sites share, by its group, `velatura_shared_0.P`. The metadata name the groups: a method with its settings, and its
@@ -62,7 +62,7 @@ def own_form(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors of a file by key, on the CPU, and the metadata that they need; with `block`, of that block alone.
 
-    Raises VelaturaError where a number is not finite, or a layer or block carries several methods.
+    Raises VelaturaError if a number is not finite, or a layer or block carries several methods.
     """
     shape = UNetShape.of(unet_config)
     tensors: dict[str, Tensor] = {}
@@ -75,8 +75,8 @@ def own_form(
         for site in (one for one in network.everywhere if one.path.startswith(block)):
             if len(site.placed) > 1:
                 raise VelaturaError(
-                    f"{site.name} carries several methods, which no file holds; "
-                    "train them apart and use the styles together"
+                    f"{site.name} has several methods, which no file format supports; train them separately and use "
+                    "the styles together"
                 )
             (placed,) = site.placed
             if (placed.method, site.part, placed.learning_rate) == (
@@ -126,15 +126,15 @@ def _near(rounded: Tensor, exact: Tensor, precision: Precision) -> bool:
 
 # ---------------------------------------------------------------------------------------------- in
 def read_form(style: Style) -> OwnForm:
-    """What a file of our own form says of itself, a stranger's text; VelaturaError where it makes no sense."""
+    """What a file in Velatura's own format says of itself, a stranger's text; VelaturaError if it makes no sense."""
     try:
         return OwnForm.model_validate_json(style.metadata.get(OWN_FORM, ""))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or OWN_FORM
         raise VelaturaError(
-            f"{style.name} names a method or settings that are not known here ({place}: {first['msg']}); "
-            "it is damaged, or was made with a newer Velatura"
+            f"{style.name} has an unknown method or setting ({place}: {first['msg']}); it is damaged, or was made with "
+            "a newer Velatura"
         ) from None
 
 
@@ -143,7 +143,7 @@ def place_own(
 ) -> tuple[str, ...]:
     """Put the methods of such a file on a base at a strength; the names of sites that this base does not have.
 
-    Raises VelaturaError where it has none of them, or they are of other shapes here.
+    Raises VelaturaError if it has none of them, or they are of other shapes here.
     """
     names = dict(_names(parts, family))
     missing: list[str] = []
@@ -155,7 +155,7 @@ def place_own(
         if found:
             _place_group(network, [names[stem] for stem in found], found, group.method, (style, index, strength))
     if not stems:
-        raise VelaturaError(f"{style.name} has nothing in common with this base; one of its parts is {missing[0]}")
+        raise VelaturaError(f"{style.name} does not match this base; one of its parts is {missing[0]}")
     return tuple(missing)
 
 
@@ -186,11 +186,11 @@ def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:
         if stored is None:
             raise VelaturaError(f"{style.name} is damaged: {stem} lacks {name}; copy or download it again")
         if stored.shape != tensor.shape and origin_of(style).starter:
-            raise VelaturaError(f"{style.name} fits only the starter that it was trained on, and this is another base")
+            raise VelaturaError(f"{style.name} fits only the starter it was trained on; this is another base")
         if stored.shape != tensor.shape:
             raise VelaturaError(
-                f"{style.name} does not fit this base: {stem}.{name} has shape {tuple(stored.shape)}, "
-                f"and here it would have {tuple(tensor.shape)}"
+                f"{style.name} does not fit this base: {stem}.{name} has shape {tuple(stored.shape)} instead of "
+                f"{tuple(tensor.shape)}"
             )
         filled[name] = stored.to(tensor.dtype)
     return filled

@@ -1,4 +1,4 @@
-"""The numbers of one layer's change in a file's number format, checked to mean the same change."""
+"""One layer's change in a file's number format, verified to be the same change."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def balance(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def relative_error(found: Tensor, exact: Tensor) -> float:
-    """‖found − exact‖ / ‖exact‖, 0 where both are zero, and infinite where only one is."""
+    """‖found − exact‖ / ‖exact‖, 0 if both are zero, and infinite where only one is."""
     error, size = _norm(found - exact), _norm(exact)
     if error == 0:
         return 0.0

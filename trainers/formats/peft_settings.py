@@ -1,7 +1,7 @@
-"""What PEFT says of an adapter beside its tensors.
+"""PEFT's settings of an adapter.
 
-Settings are the JSON of `adapter_config.json` beside a file, or `lora_adapter_metadata` in its header as diffusers
-writes it. Both are a stranger's text.
+They are the JSON of `adapter_config.json` next to a file, or `lora_adapter_metadata` in its header as diffusers writes
+it. Both are untrusted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PeftSettings:
     table: Mapping[str, Any]
 
     def facts(self, path: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What they say of the layer with this path and tensors; ValueError where that makes no sense."""
+        """What they say of the layer with this path and tensors; ValueError if that makes no sense."""
         method = method_of(tensors)
         if method == "lora" and "alpha" not in tensors:
             return self._lora(path, tensors)
@@ -51,7 +51,7 @@ class PeftSettings:
         if "oft_R.weight" in tensors:
             terms = int(self.table.get("num_cayley_neumann_terms", 5)) if self.table.get("use_cayley_neumann") else 0
             if terms > MOST_TERMS:
-                raise ValueError(f"{terms} terms of a series, where at most {MOST_TERMS} are taken")
+                raise ValueError(f"{terms} terms of a series; the limit is {MOST_TERMS}")
             return {CAYLEY_TERMS: torch.tensor(terms)}
         modules = self.table.get("feedforward_modules")
         if "ia3_l" in tensors and isinstance(modules, list):
@@ -77,27 +77,27 @@ def fits(pattern: str, path: str) -> bool:
     """Whether one of PEFT's patterns, a regular expression for the end of a path, fits a layer.
 
     Dots, `.*`, `^` and `$` are understood. ValueError for more than that, since a stranger's regular expression may
-    take for ever.
+    take forever.
     """
     whole, text = pattern.startswith("^"), pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
     text = text.replace(".*", "*")
     if set(text.replace("*", "")) & set("\\[](){}|+?^$"):
-        raise ValueError(f"a pattern that is not understood, {pattern!r}")
+        raise ValueError(f"an unsupported pattern, {pattern!r}")
     return fnmatchcase(path, text) or (not whole and fnmatchcase(path, f"*.{text}"))
 
 
 def settings_beside(path: Path) -> PeftSettings | None:
-    """The settings in `adapter_config.json` beside a file, None where there is none; VelaturaError for nonsense."""
+    """The settings in `adapter_config.json` beside a file, None if there is none; VelaturaError for nonsense."""
     config = path.with_name(CONFIG)
     try:
         if not config.is_file():
             return None
         if config.stat().st_size > LARGEST_CONFIG:
-            raise VelaturaError(f"{CONFIG} beside {path.name} is larger than any; get the adapter anew")
+            raise VelaturaError(f"{CONFIG} next to {path.name} is too large; download the adapter again")
         table = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise VelaturaError(f"{CONFIG} beside {path.name} cannot be read as JSON ({error}); get both anew") from error
-    return checked_settings(table, f"{CONFIG} beside {path.name}")
+        raise VelaturaError(f"{CONFIG} next to {path.name} is not valid JSON ({error}); download both again") from error
+    return checked_settings(table, f"{CONFIG} next to {path.name}")
 
 
 def settings_in(text: str, name: str) -> dict[str, PeftSettings]:
@@ -109,19 +109,19 @@ def settings_in(text: str, name: str) -> dict[str, PeftSettings]:
             part, _, setting = key.rpartition(".")
             parts.setdefault(part, {})[setting] = value
     except (ValueError, AttributeError, RecursionError) as error:
-        raise VelaturaError(f"{name} has `lora_adapter_metadata` that is no JSON object") from error
+        raise VelaturaError(f"{name} has `lora_adapter_metadata` that is not a JSON object") from error
     return {part: checked_settings(table, f"{name}'s `lora_adapter_metadata`") for part, table in parts.items()}
 
 
 def checked_settings(table: Any, where: str) -> PeftSettings:
-    """Settings of an adapter that is whole by itself; VelaturaError where it needs a base that PEFT had changed."""
+    """Settings of an adapter that is whole by itself; VelaturaError if it needs a base that PEFT had changed."""
     if not isinstance(table, dict):
-        raise VelaturaError(f"{where} is no JSON object")
+        raise VelaturaError(f"{where} is not a JSON object")
     start = table.get("init_lora_weights")
     if isinstance(start, str) and start.startswith(CHANGED_BASES):
         raise VelaturaError(
-            f"{where} says that training began with {start!r}, which changed the base itself, and the file lacks that "
-            "change; save it in PEFT with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
+            f"{where} says that training began with {start!r}, which changed the base itself; the file lacks that "
+            "change. Save it in PEFT with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
         )
     return PeftSettings(table)
 

@@ -1,4 +1,4 @@
-"""Style files in."""
+"""Reading style files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BASE_MODEL_KEYS = re.compile(
     r"|^(down_blocks|up_blocks|mid_block|encoder|decoder|text_model|transformer_blocks)\.[\w.]+\.(weight|bias)$"
 )
 OWN_FORM = "velatura.methods"
-"""The metadata that make a file one of our own form (`trainers.formats.own`)."""
+"""The metadata that make a file one in Velatura's own format (`trainers.formats.own`)."""
 PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
 
 
@@ -49,7 +49,7 @@ class Style:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is of our own form, which nothing else loads; it has no `layers` then."""
+        """Whether it is in Velatura's own format, which nothing else loads; it has no `layers` then."""
         return OWN_FORM in self.metadata
 
     @cached_property
@@ -86,7 +86,7 @@ class Style:
         """The layers of a base that it changes, by part and path, and the name that each has in the file.
 
         `names` are those that a base's layers may have (`layer_names`). A layer that is there twice under two names
-        counts once; VelaturaError where the two are not the same.
+        counts once; VelaturaError if the two are not the same.
         """
         found: dict[tuple[str, str], str] = {}
         for stem in self.layers:
@@ -95,8 +95,8 @@ class Style:
             first = found.setdefault(names[stem], stem)
             if first != stem and not _equal(self.layers[first], self.layers[stem]):
                 raise VelaturaError(
-                    f"{self.name} changes one layer twice, in different ways, as {first} and as {stem}; "
-                    "programs disagree about which one counts, so take one of them out"
+                    f"{self.name} changes one layer twice, as {first} and as {stem}; programs disagree about which one "
+                    "counts, so remove one"
                 )
         return found
 
@@ -114,29 +114,29 @@ class Style:
         if not any("alpha" not in layer for layer in scaled):
             return ()
         return (
-            f"{self.name} is PEFT's, and its {CONFIG} with alpha does not lie beside it: it is read with alpha = rank, "
-            f"which may be too strong or too weak; put {CONFIG} into the same folder",
+            f"{self.name} is a PEFT file without its {CONFIG}, which has alpha: it is read with alpha = rank, which "
+            f"may be too strong or too weak; put {CONFIG} into the same folder",
         )
 
     def modules(self) -> dict[str, Update]:
-        """The change of each layer by its name in the file; VelaturaError where a layer's tensors make none."""
+        """The change of each layer by its name in the file; VelaturaError if a layer's tensors make none."""
         return {stem: self.update(stem) for stem in self.layers}
 
     def update(self, stem: str, W: Tensor | None = None, bias: Tensor | None = None) -> Update:
         """The change of the layer `stem`, checked against its weight W, of which and of whose bias some are made.
 
-        Raises VelaturaError where the tensors make no change, or none of such a layer.
+        Raises VelaturaError if the tensors make no change, or none of such a layer.
         """
         tensors = self.layers[stem]
         try:
             if W is not None and needs_base(tensors):
                 update = update_on(tensors, W, bias)
             elif set(DECOMPOSED) & set(tensors):
-                raise LayoutError("is a DoRA, which only means something on a base model")
+                raise LayoutError("is a DoRA, which depends on the base model")
             else:
                 update = build_update(tensors, None if W is None else tuple(W.shape))
             if not update.largest() <= torch.finfo(torch.float32).max:
-                raise LayoutError("multiplies to numbers too large for fp32; its training went wrong")
+                raise LayoutError("multiplies to numbers too large for fp32; its training failed")
         except LayoutError as error:
             raise VelaturaError(f"{self.name} does not fit: its layer {stem} {error}") from error
         return update
@@ -144,7 +144,7 @@ class Style:
     def _peft_facts(self, stem: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """What PEFT's settings say of a layer: its scale, or in which way it turns or scales."""
         if stem.startswith(PREFIX):
-            settings, path, where = self.beside, stem.removeprefix(PREFIX), f"{CONFIG} beside it"
+            settings, path, where = self.beside, stem.removeprefix(PREFIX), f"{CONFIG} next to it"
         else:
             part, _, path = stem.partition(".")
             settings, where = self._peft_settings.get(part), "`lora_adapter_metadata`"
@@ -153,7 +153,7 @@ class Style:
         try:
             return {} if settings is None else settings.facts(path, tensors)
         except (TypeError, ValueError, AttributeError, OverflowError, ZeroDivisionError) as error:
-            raise VelaturaError(f"{self.name} has {where} that makes no sense ({error})") from error
+            raise VelaturaError(f"{self.name} has an invalid {where} ({error})") from error
 
     @cached_property
     def _peft_settings(self) -> dict[str, PeftSettings]:
@@ -189,7 +189,7 @@ def read_style(path: Path) -> Style:
     for key, tensor in tensors.items():
         exact = tensor.float() if tensor.itemsize == 1 else tensor  # torch looks for no infinity in 8 bits
         if tensor.is_floating_point() and not torch.isfinite(exact).all():
-            raise VelaturaError(f"{path.name} holds numbers that are not finite, in {key}; its training went wrong")
+            raise VelaturaError(f"{path.name} holds numbers that are not finite, in {key}; its training failed")
     return Style(path, tensors, header.metadata, _beside(path, header))
 
 
@@ -204,7 +204,7 @@ def read_outline(path: Path) -> Style:
 
 
 def _checked_header(path: Path) -> Header:
-    """The header of a style file; VelaturaError where the file is none, or would unfold beyond all bounds."""
+    """The header of a style file; VelaturaError if the file is none, or would unfold beyond all bounds."""
     _refuse_pickle(path)
     header = read_header(path)
     check_shapes(path.name, header.shapes, path.stat().st_size)
@@ -235,8 +235,8 @@ def _refuse_pickle(path: Path) -> None:
     # A safetensors header may begin with the length byte 0x80, but JSON follows at once.
     if path.suffix.lower() in PICKLE_ENDINGS or (pickled and path.suffix.lower() != ".safetensors"):
         raise VelaturaError(
-            f"{path.name} is a pickled file, which can run any code when it is opened; "
-            "get the style as .safetensors or convert it in the tool it came from"
+            f"{path.name} is a pickled file, which can run code when opened; get the style as .safetensors, or convert "
+            "it in its original tool"
         )
 
 
@@ -247,11 +247,11 @@ def _refuse_other_kinds(path: Path, header: Header, layers: Mapping[str, Mapping
     if any(method_of(suffixes) for suffixes in layers.values()):
         return
     if any(BASE_MODEL_KEYS.search(key) for key in shapes):
-        raise VelaturaError(f"{path.name} is a base model or a part of one, not a style; choose it as the base instead")
+        raise VelaturaError(f"{path.name} is a base model or part of one, not a style; use it as the base instead")
     if parts_in(shapes):
         return
     found = next(iter(sorted(shapes)), "no tensors at all")
     raise VelaturaError(
-        f"{path.name} is no style known here (LoRA, LoHA, LoKr, OFT, IA³, GLoRA, a full change or an embedding): "
-        f"it has {found}"
+        f"{path.name} is not a known kind of style (LoRA, LoHA, LoKr, OFT, IA³, GLoRA, full change or embedding): it "
+        f"has {found}"
     )

@@ -1,4 +1,4 @@
-"""What a style file's metadata, a stranger's text, say of its training: settings, method, captions, base."""
+"""Training information in a style file's untrusted metadata: settings, method, captions, base."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MADE_OF_A_METHOD = {*LAYERS, "block"}
 
 
 def settings_of(style: Style) -> Mapping[str, Any]:
-    """The settings that a file of ours was trained with, unchecked; empty where it does not say."""
+    """The settings that a file of ours was trained with, unchecked; empty if it does not say."""
     try:
         settings = json.loads(style.metadata.get("velatura.config", "{}"))
     except (ValueError, RecursionError):
@@ -29,7 +29,7 @@ def settings_of(style: Style) -> Mapping[str, Any]:
 
 
 def trained_as(style: Style) -> str:
-    """What a file of ours was trained with, such as `adalora`, `pissa` or `lora+dora`; empty where it does not say.
+    """What a file of ours was trained with, such as `adalora`, `pissa` or `lora+dora`; empty if it does not say.
 
     A file bears the form that other tools read, so of many methods it is a plain LoRA.
     """

@@ -1,4 +1,4 @@
-"""The base-model families: what they are called, how large they are, how their files name them.
+"""The base model families: names, sizes, and names in files.
 
 A family is a value. What differs between families is data here, not a copy of the code.
 """
@@ -98,4 +98,4 @@ def family_named(name: str) -> Family:
     for family in FAMILIES:
         if family.name == name:
             return family
-    raise VelaturaError(f"there is no base-model family {name!r}; there are {', '.join(f.name for f in FAMILIES)}")
+    raise VelaturaError(f"there is no base model family {name!r}; available are {', '.join(f.name for f in FAMILIES)}")

@@ -18,7 +18,7 @@ Part = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
 def build_on_meta(tree: str, part: Part) -> nn.Module:
     """The network `part` of the shipped config tree `tree` (`sd1`, `sd2`, `sd2-v`, `sdxl`), shapes without memory.
 
-    `to_empty` gives it memory; fill every parameter then. VelaturaError where that tree has no such part.
+    `to_empty` gives it memory; fill every parameter then. VelaturaError if that tree has no such part.
     """
     file = CONFIGS / tree / part / "config.json"
     if not file.is_file():

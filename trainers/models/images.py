@@ -1,4 +1,4 @@
-"""Between pixels and latents, and the network's one forward pass."""
+"""Conversion between pixels and latents, and the network's forward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load a base model: from wherever it is to frozen networks on a device."""
+"""Load a base model as frozen networks on a device."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def _schedule(scheduler: Mapping[str, Any], prediction: Prediction, settings: Ba
     if rescale and prediction == "epsilon":
         if wish == "on":
             raise VelaturaError(
-                "base.zero_terminal_snr = on needs a base that predicts v, since no network can tell noise from pure "
+                "base.zero_terminal_snr = on needs a base that predicts v, since epsilon cannot be predicted from pure "
                 "noise; this one predicts epsilon"
             )
         rescale = False

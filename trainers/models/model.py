@@ -1,4 +1,4 @@
-"""A base model in memory: its frozen networks and everything a run must know about it."""
+"""A base model in memory: its frozen networks and properties."""
 
 from __future__ import annotations
 

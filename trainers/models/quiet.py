@@ -1,4 +1,4 @@
-"""Loading without the libraries' own progress bars and reports."""
+"""Silences the libraries' progress bars and reports while loading."""
 
 from __future__ import annotations
 

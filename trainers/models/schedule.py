@@ -85,11 +85,11 @@ class NoiseSchedule:
             return diffusers.EulerDiscreteScheduler(**common)
         if sampler == "dpm++":
             return diffusers.DPMSolverMultistepScheduler(**common, algorithm_type="dpmsolver++")
-        raise VelaturaError(f"there is no sampler {sampler!r}; there are ddim, euler and dpm++")
+        raise VelaturaError(f"there is no sampler {sampler!r}; available are ddim, euler and dpm++")
 
 
 def schedule_from_config(config: Mapping[str, Any], prediction: Prediction) -> NoiseSchedule:
-    """The schedule that a diffusers `scheduler_config.json` describes; VelaturaError where its betas are unknown."""
+    """The schedule that a diffusers `scheduler_config.json` describes; VelaturaError if its betas are unknown."""
     steps = int(config.get("num_train_timesteps", 1000))
     start, end = float(config.get("beta_start", 0.00085)), float(config.get("beta_end", 0.012))
     kind = config.get("beta_schedule", "scaled_linear")

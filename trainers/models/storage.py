@@ -1,8 +1,7 @@
-"""How the frozen base's weights are stored: whole, or in 4 bits and made whole for each product (QLoRA).
+"""Storage of the frozen base's weights: full, or in 4 bits and dequantised for each product (QLoRA).
 
-A layer in NF4 is the same object, still a linear layer or a convolution, with the same hooks; its `weight` is made when
-somebody asks for it. Forward and backward each make it for their one product, so that no more than one whole weight is
-there at any moment.
+An NF4 layer is the same object, still a linear layer or a convolution, with the same hooks; `weight` is dequantised on
+access. Forward and backward each dequantise it for their product, so at most one full weight exists at any moment.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class NF4Layer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight as it is used, `(out, in[, kh, kw])`; made anew each time."""
+        """The weight as it is used, `(out, in[, kh, kw])`; rebuilt each time."""
         return dequantise(self.op.shape, self.dtype, *self._packed())
 
     def forward(self, x: Tensor) -> Tensor:

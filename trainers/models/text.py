@@ -1,4 +1,4 @@
-"""Captions to what the network attends to, the same way in training and in sampling.
+"""Text encoding of captions, the same in training and sampling.
 
 SD 1 and SD 2: a hidden state of the one text encoder through its final layer norm. SDXL: the penultimate hidden states
 of both encoders side by side, without the norm, and the second encoder's projected end-of-text state as `pooled`.

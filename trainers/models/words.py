@@ -1,8 +1,7 @@
-"""Words of a base's own: each stands in prompts for rows that the text encoders read in place of embeddings.
+"""Added words: each stands in prompts for rows that the text encoders read in place of embeddings.
 
-Text is cut where such a word stands and only the rest goes to the tokenizer, which others may share and which is told
-nothing. A word's tokens are negative numbers, which no vocabulary has; the embedding table stays as it is, since the
-rows take their places in what the table gives.
+Text is split at such words and only the rest goes to the tokenizer, which stays unchanged. A word's token ids are
+negative, which no vocabulary has; the embedding table is unchanged, since the rows are inserted into its output.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ class Words:
         return {word: len(rows[0]) for word, rows in self._rows.items()}
 
     def put(self, word: str, rows: Rows) -> None:
-        """Let a word stand for its rows; VelaturaError where it, in large or small letters, stands for others."""
+        """Let a word stand for its rows; VelaturaError if it, in large or small letters, stands for others."""
         if word.casefold() in map(str.casefold, self._rows):
-            raise VelaturaError(f"two embeddings have the same word {word!r}; use one of them")
+            raise VelaturaError(f"two embeddings have the same word {word!r}; use only one of them")
         self._rows[word] = rows
 
     def remove(self, word: str) -> None:

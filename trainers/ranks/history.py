@@ -1,4 +1,4 @@
-"""Where the rank went: what methods that move it leave in a run's events, and what is read of that."""
+"""The rank history: what rank-adapting methods write into a run's events, and how it is read."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def note_ranks(record: Recorder, network: Network, step: int, steps: int) -> Non
 
 
 def read_ranks(folder: Path) -> RankHistory | None:
-    """The ranks in a run's events, None where there are none; of steps that were done twice the later ones count."""
+    """The ranks in a run's events, None if there are none; of steps that were done twice the later ones count."""
     noted: dict[int, Mapping[str, int]] = {}
     for event in latest_events(folder):
         if event["type"] == "ranks":
@@ -84,7 +84,7 @@ def read_ranks(folder: Path) -> RankHistory | None:
 
 
 def names_of(folder: Path) -> tuple[str, str]:
-    """The names of a run and of its method as its settings have them; empty where they cannot be read."""
+    """The names of a run and of its method as its settings have them; empty if they cannot be read."""
     settings = Run(folder).table()
     try:
         return str(settings["name"]), str(settings["method"]["name"])

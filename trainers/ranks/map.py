@@ -1,4 +1,4 @@
-"""Where the rank went as a picture: a row for each layer, a column for each moment, the darker the higher."""
+"""The rank map: a picture with a row per layer and a column per moment, darker for higher ranks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TICKS, SWATCHES = 6, 6
 
 
 def draw_rank_map(folder: Path) -> Path | None:
-    """Draw a run's ranks as a picture in its folder; None where its method does not change them."""
+    """Draw a run's ranks as a picture in its folder; None if its method does not change them."""
     history = read_ranks(folder)
     if history is None:
         return None
@@ -51,7 +51,7 @@ def draw_ranks(history: RankHistory) -> Image:
     heights = [head + max(0 if head else LINE, high * len(rows)) + 6 for _, rows in blocks]
     page = Image.new("RGB", (LABEL + WIDTH + RIGHT, TOP + sum(heights) + 2 * LINE + 2 * GAP), PAPER)
     pen = ImageDraw.Draw(page)
-    _draw_title(pen, history, "at the end" if head else "mean at end")
+    _draw_title(pen, history, "at the end" if head else "mean at the end")
     y = TOP
     for (name, rows), height in zip(blocks, heights, strict=True):
         _draw_block(pen, history, name, rows, y, high)

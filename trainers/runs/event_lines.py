@@ -1,7 +1,7 @@
-"""Reading lines of `events.jsonl`, which anybody may have written: an event has the types it should, or is none.
+"""Reading and validating lines of `events.jsonl`, which are untrusted.
 
-Every reader gets its events from here. A run folder can be moved between machines and versions, cut by a kill, or
-edited by hand, so a line that is no event of ours is passed over.
+Every reader gets its events from here. A run folder can be moved between machines and versions, truncated by a kill, or
+edited by hand, so invalid lines are skipped.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ FILE = "events.jsonl"
 LONGEST = 4 * 2**20
 """Bytes of a line; the ranks of all layers of a large network take 100 kB."""
 LARGEST = 2**53
-"""Of counts: what every reader of JSON knows exactly."""
+"""Maximum count, exact in every JSON reader."""
 LATEST = 2.0**36
-"""Of times, in Unix seconds: some two thousand years from now."""
+"""Maximum time in Unix seconds, about two thousand years from now."""
 MOST_LAYERS, LONGEST_NAME = 10_000, 300
 """Of the ranks in one event."""
 _SURROGATE = re.compile(rb"\\[uU][dD][89a-fA-F]")
@@ -45,7 +45,7 @@ def _amount(value: Any) -> bool:
 
 
 def _measured(value: Any) -> bool:
-    """A number, or one that JSON has no number for: the Recorder writes those as text."""
+    """A number; the Recorder writes NaN and infinities as text."""
     return _real(value) or value in ("nan", "inf", "-inf")
 
 
@@ -90,7 +90,7 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
     "ranks": _ranks,
     "difference": lambda value: value is None or _amount(value),
 }
-"""What a field holds, whatever kind of event it is in."""
+"""Field types, the same in every kind of event."""
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "step": ("step",),
     "skipped": ("step",),
@@ -102,13 +102,13 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "caption": ("image", "caption"),
     "estimate": ("seconds", "parameters"),
 }
-"""Fields without which an event of a kind says nothing."""
+"""Required fields of a kind of event."""
 
 
 def parse_event(line: bytes) -> Event | None:
-    """The event in a line; None where it is no JSON, a field has another type than it should, or one is missing.
+    """The event in a line; None if it is not JSON, or a field is missing or has the wrong type.
 
-    Fields that are not known, as of a newer version, are left out unless they are plain values.
+    Unknown fields, as from a newer version, are dropped unless they are plain values.
     """
     try:
         event = json.loads(line.decode("utf-8", "replace"))
@@ -127,7 +127,7 @@ def parse_event(line: bytes) -> Event | None:
 
 
 def is_text(words: str) -> bool:
-    """Whether words can be written to a file or a page: halves of a pair of surrogates that stand alone cannot."""
+    """Whether text can be encoded: lone surrogates cannot."""
     try:
         words.encode()
     except UnicodeEncodeError:
@@ -136,7 +136,7 @@ def is_text(words: str) -> bool:
 
 
 def open_events(folder: Path) -> BinaryIO | None:
-    """The events of a folder, to be read; None where there are none. OSError where they cannot be read."""
+    """Open a folder's events for reading; None if there are none. Raises OSError if they cannot be read."""
     path = folder / FILE
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
@@ -147,9 +147,9 @@ def open_events(folder: Path) -> BinaryIO | None:
 
 
 def whole_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """The lines from here on that end, each with where it ends; one that is too long is empty.
+    """Complete lines from here, each with its end position; too long ones are empty.
 
-    Lines end at line feeds alone: JSON keeps the other line ends of Unicode, such as U+2028, as they are.
+    Only line feeds end a line: JSON may contain other Unicode line ends, such as U+2028.
     """
     place = file.tell()
     while line := file.readline(LONGEST):
@@ -164,7 +164,7 @@ def whole_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 
 def ends_whole(path: Path) -> bool:
-    """Whether the last line of a file ends, as it does not where a kill cut it short."""
+    """Whether the last line of a file is complete; a kill may truncate it."""
     with path.open("rb") as file:
         if not file.seek(0, os.SEEK_END):
             return True

@@ -1,4 +1,4 @@
-"""What happened in a run, one JSON object a line: the UI, the command line and a cluster all read this file."""
+"""A run's events, one JSON object per line, read by the studio, the command line and a cluster."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from trainers.runs.event_lines import FILE, Event, ends_whole, open_events, pars
 
 Listener = Callable[[Event], None]
 QUIET = frozenset({"step", "drawing", "working", "ranks", "queued", "attempt"})
-"""Kinds of event that are many, or for programs, and go into `events.jsonl` alone."""
+"""Frequent or program-only kinds of event, which go only into `events.jsonl`."""
 
 
 class Recorder:
-    """Appends events to `events.jsonl`, all but the quiet ones to `log.txt` in words, and tells one listener."""
+    """Appends events to `events.jsonl`, all but the quiet ones to `log.txt`, and calls one listener."""
 
     def __init__(self, folder: Path, listener: Listener | None = None):
         self._listener = listener
         self.move_to(folder)
 
     def move_to(self, folder: Path) -> None:
-        """Go on in another folder, where the run was moved to."""
+        """Continue in the folder that the run was moved to."""
         self._events, self._log = folder / FILE, folder / "log.txt"
         self._end_cut_line()
 
     def _end_cut_line(self) -> None:
-        """Where a kill cut the last line short, begin a new one, or the next event would be lost with it."""
+        """Complete a line that a kill has truncated, so that the next event is not lost."""
         if self._events.exists() and not ends_whole(self._events):
             with self._events.open("a", encoding="utf-8") as file:
                 file.write("\n")
 
     def show_life(self) -> None:
-        """Show that the run goes on within a long step: one that shows nothing for long counts as hanging."""
+        """Report progress within a long step, so that the run does not count as hanging."""
         with suppress(OSError):
             os.utime(self._events)
 
@@ -54,7 +54,7 @@ class Recorder:
 
 
 def read_events(folder: Path) -> Iterator[Event]:
-    """The events of a run folder in order; what is no event is passed over, as a line that a kill cut short."""
+    """The events of a run folder in order, without invalid lines."""
     file = open_events(folder)
     if file is None:
         return
@@ -66,7 +66,7 @@ def read_events(folder: Path) -> Iterator[Event]:
 
 
 def latest_events(folder: Path) -> list[Event]:
-    """The events of a run folder since its training last began from zero; those before an `anew` are history."""
+    """The events of a run folder since its last start from zero; those before an `anew` are history."""
     events: list[Event] = []
     for event in read_events(folder):
         if event["type"] == "anew":
@@ -77,7 +77,7 @@ def latest_events(folder: Path) -> list[Event]:
 
 
 def _one_line(words: str) -> str:
-    """Words with what is no print escaped, so that none begins a line of its own or speaks to a terminal."""
+    """Text with non-printable characters escaped, so that it stays on one line and cannot control a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 

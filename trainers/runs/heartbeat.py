@@ -1,6 +1,6 @@
-"""A sign of life: a file that a living process keeps writing, for those who cannot see into the process.
+"""The heartbeat: a file that a living process keeps writing, for observers outside the process.
 
-It also says, by a clock that nobody sets, how long the run has said nothing: a process that hangs beats on.
+It also records, by the monotonic clock, how long the run has made no progress: a hanging process still beats.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ from typing import Any
 from trainers.runs.oom import count_kills
 
 BEAT = 5.0
-"""Seconds from one beat to the next."""
+"""Seconds between beats."""
 LEAST_SILENCE = 600.0
-"""Seconds without a word before a run counts as hanging, at least."""
+"""Minimum seconds without progress before a run counts as hanging."""
 STEPS_OF_SILENCE = 20
-"""And at least as long as so many of its usual steps."""
+"""Also at least this many of its usual steps."""
 WRITTEN = 2**20
-"""Bytes written by the process that count as a word: a download says nothing else."""
+"""Bytes written that count as progress: a download shows nothing else."""
 GAPS = 20
-"""Newest steps that the usual one is the median of."""
+"""Number of latest steps whose median is the usual step."""
 
 
 @dataclass(frozen=True)
 class Beat:
-    """What a process last said of itself; seconds are those of `time.monotonic`, which is one clock for a machine."""
+    """A process's latest beat; times are those of `time.monotonic`, one clock per machine."""
 
     at: float
     spoke: float
-    """When the run last said something."""
+    """Time of the last progress."""
     usual: float = 0.0
-    """Seconds from one word to the next in the present phase, else in the slowest so far; 0 where none is known."""
+    """Usual seconds between signs of progress in this phase, otherwise in the slowest so far; 0 if unknown."""
     kills: dict[str, int] = field(default_factory=dict)
-    """Processes that the kernel had ended for want of memory (`trainers.runs.oom`)."""
+    """Out-of-memory kills so far (`trainers.runs.oom`)."""
     pid: int = field(default_factory=os.getpid)
 
     @property
     def patience(self) -> float:
-        """Seconds of silence after which the run counts as hanging."""
+        """Seconds without progress after which the run counts as hanging."""
         return max(LEAST_SILENCE, STEPS_OF_SILENCE * self.usual)
 
     def silence(self, here: bool) -> float:
-        """Seconds since the run said something; of another machine's, until its last beat."""
+        """Seconds since the last progress; for another machine's run, up to its last beat."""
         return max(0.0, (time.monotonic() if here else self.at) - self.spoke)
 
 
 @contextmanager
 def beating(file: Path, events: Path) -> Iterator[None]:
-    """Write `file` every `BEAT` seconds while the block runs; afterwards it is gone, but not where a kill ended it.
+    """Write `file` every `BEAT` seconds while the block runs, and delete it afterwards; after a kill it stays.
 
-    `events` is watched for what the run says.
+    `events` is watched for progress.
     """
     done, watch = threading.Event(), _Watch(events)
 
@@ -78,12 +78,12 @@ def beating(file: Path, events: Path) -> Iterator[None]:
 
 
 def beat_once(file: Path, events: Path) -> None:
-    """Give one sign of life, of a process that is still to load what it needs for more."""
+    """Write a first beat, before the process has loaded what it needs for more."""
     _write(file, _Watch(events).look())
 
 
 def read_beat(file: Path) -> Beat | None:
-    """The newest beat; None where there is none, or a version before wrote it."""
+    """The latest beat; None if there is none or an older version wrote it."""
     try:
         said = json.loads(file.read_bytes())
         kills = {str(path): int(count) for path, count in said["kills"].items()}
@@ -93,7 +93,7 @@ def read_beat(file: Path) -> Beat | None:
 
 
 class _Watch:
-    """Notices when a run says something, and how long it usually takes from one word to the next of its kind."""
+    """Tracks a run's progress and the usual time between signs of progress."""
 
     def __init__(self, events: Path):
         self._events = events

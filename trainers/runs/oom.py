@@ -1,4 +1,4 @@
-"""Whether the kernel ends processes for want of memory: the counters that say so, which a kill itself does not."""
+"""Detection of out-of-memory kills by the kernel's counters, since a kill gives no reason."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ KERNEL = Path("/proc/vmstat")
 """Counts for the whole machine, also where a cgroup's own counter cannot be read."""
 
 Kills = Mapping[str, int]
-"""How many processes were ended for want of memory, by the file that counts them."""
+"""Number of out-of-memory kills, by counter file."""
 
 
 def count_kills() -> dict[str, int]:
-    """Those of this process's memory cgroup and of the machine; empty on systems that do not count them."""
+    """Counters of this process's memory cgroup and of the machine; empty on other systems."""
     counts = ((str(path), _count(path)) for path in (*_own_counters(), KERNEL))
     return {path: count for path, count in counts if count is not None}
 
 
 def has_killed_since(before: Kills) -> bool:
-    """Whether the kernel has ended a process for want of memory since `before` was counted, on the same machine.
+    """Whether the kernel has killed a process for memory since `before`, on the same machine.
 
-    A cgroup's counter is believed before the machine's, which counts other programs too.
+    A cgroup's counter has precedence over the machine's, which counts other programs too.
     """
     for path, earlier in sorted(before.items(), key=lambda item: item[0] == str(KERNEL)):
         now = _count(Path(path))
@@ -49,7 +49,7 @@ def _own_counters() -> Iterator[Path]:
 
 
 def _count(path: Path) -> int | None:
-    """The number after `oom_kill` in a counter's file; None where there is none."""
+    """The number after `oom_kill` in a counter's file; None if there is none."""
     try:
         found = re.search(r"^oom_kill (\d+)$", path.read_text(encoding="ascii"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):

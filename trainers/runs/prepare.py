@@ -1,10 +1,9 @@
-"""What can be done of a run before anything needs a device: its folder, its images, its config.
+"""Preparation of a run without a device: its folder, images and config.
 
-`train` does this and loads the base under the run's hidden name, so that a start that fails leaves nothing behind. A
-run that is to wait for its turn is prepared here alone and gets its name at once: somebody asked for it and looks for
-it, its images must be safe from what happens to the originals, and a queue cannot hold the device while it reads
-images. What only the base can refuse (a layer that it lacks, a size that does not fit) is then said by the run itself,
-as an `error` event in its folder, and not by the preparation.
+`train` does this and loads the base under the run's hidden name, so a failed start leaves nothing behind. A queued run
+is only prepared here and gets its name at once: people look for it, its images must not depend on the originals, and
+the queue cannot hold a device while images are read. Errors that only the base can find (a missing layer, a size that
+does not fit) are then reported by the run itself, as an `error` event in its folder.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ def prepare(
     listener: Listener | None = None,
     put_away: PutAway | None = None,
 ) -> Run:
-    """A new run folder under `out` that waits to be trained by `resume`; nothing is left where it fails.
+    """Create a run folder under `out` for a later `resume`; on failure nothing is left behind.
 
-    `put_away` is given the folder of a run that it replaces, which is deleted without it.
+    `put_away` receives the folder of a replaced run; without it, that folder is deleted.
     """
     with new_run(config, out, overwrite, put_away) as run:
         fill_folder(run, config, Recorder(run.folder, listener))
@@ -35,9 +34,9 @@ def prepare(
 
 
 def fill_folder(run: Run, config: Config, record: Recorder) -> None:
-    """Take a config and its images over into an empty run folder, and say what was left out of them."""
+    """Copy a config and its images into an empty run folder, with notes on rejected images."""
     if not config.data.images:
-        raise VelaturaError("no images were given; name their folder with --images or data.images")
+        raise VelaturaError("no images were given; set their folder with --images or data.images")
     report = ingest(Path(config.data.images), run.dataset, config.data.transparency == "mask")
     write_config(run, config)
     _note_images(record, report)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: in the loop they ask for an orderly end, before and after it they undo what is half done."""
+"""Ctrl-C and SIGTERM: an orderly end inside the training loop, an undo of unfinished work outside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Handler = Callable[[int, Any], None]
 
 @contextmanager
 def asking_to_stop(ask: Callable[[str], bool]) -> Iterator[None]:
-    """Call `ask` with the signal's name at Ctrl-C and SIGTERM; where it answers False, interrupt at once."""
+    """Call `ask` with the signal's name at Ctrl-C and SIGTERM; if it returns False, interrupt at once."""
 
     def handle(number: int, frame: Any) -> None:
         if not ask(signal.Signals(number).name):
@@ -25,7 +25,7 @@ def asking_to_stop(ask: Callable[[str], bool]) -> Iterator[None]:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that whatever is half written is taken away."""
+    """Make SIGTERM raise KeyboardInterrupt like Ctrl-C, so that partial files are removed."""
 
     def handle(number: int, frame: Any) -> None:
         raise KeyboardInterrupt

@@ -1,8 +1,8 @@
-"""How many threads a run computes with, and how long they wait for each other.
+"""The number of threads of a run, and how long idle threads spin.
 
-One thread and two add up in another order and give other bits, so the number is fixed when a run begins, kept in its
-folder, and used whenever it goes on. It is chosen by what else trains on this machine: two runs that each want every
-core slow each other down several times over. Nothing here loads torch before it has to.
+One thread and two sum in a different order and give different bits, so the number is fixed when a run begins, stored in
+its folder, and used whenever it resumes. It depends on the other trainings on this machine: two runs that each use
+every core slow each other down several times over. This module does not import torch early.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import Run
 
 FILE = "threads"
-"""In a run's folder: the number of threads, as text."""
+"""File in a run's folder with the number of threads, as text."""
 SPINS = 10_000
-"""Times that a thread of GNU's OpenMP looks again before it sleeps.
+"""Spins of a GNU OpenMP thread before it sleeps.
 
-`python -m benchmarks.two_runs --spins 10000,30000,100000,300000` on two cores: a run alone is equally fast with each of
-them, and two runs together are the slower the more there are (3.5, 3.1, 2.75 and 2.6 steps a second).
+`python -m benchmarks.two_runs --spins 10000,30000,100000,300000` on two cores: a single run is equally fast with each;
+two runs together get slower with more spins (3.5, 3.1, 2.75 and 2.6 steps per second).
 """
 BLOCK_TIME = 1
-"""Milliseconds that a thread of LLVM's and Intel's OpenMP looks again before it sleeps."""
+"""Milliseconds that an LLVM or Intel OpenMP thread spins before it sleeps."""
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""With these in the environment somebody has chosen already."""
+"""Environment variables with which a person has chosen a value already."""
 
 
 def limit_spinning(environment: MutableMapping[str, str] | None = None) -> None:
-    """Let idle threads sleep soon instead of holding a core that another process needs.
+    """Let idle threads sleep early instead of occupying a core that another process needs.
 
-    The OpenMP libraries read the environment once, when torch is loaded. What is set there already stays.
+    The OpenMP libraries read the environment once, when torch is loaded. Variables that are set already stay.
     """
     environment = os.environ if environment is None else environment
     if "OMP_WAIT_POLICY" in environment:
@@ -46,7 +46,7 @@ def limit_spinning(environment: MutableMapping[str, str] | None = None) -> None:
 
 @contextmanager
 def run_threads(run: Run, record: Recorder) -> Iterator[None]:
-    """Compute with the run's number of threads while the block runs; a run that has none yet gets one, for good."""
+    """Use the run's number of threads while the block runs; a run without one gets a permanent one."""
     with _among_trainings() as others:
         kept = read_threads(run)
         threads = choose_threads(others) if kept is None else _at_most_here(kept, record)
@@ -58,14 +58,14 @@ def run_threads(run: Run, record: Recorder) -> Iterator[None]:
 
 @contextmanager
 def passing_threads() -> Iterator[None]:
-    """Compute with as many threads as a run would get now, for what leaves no bits behind, such as an estimate."""
+    """Use as many threads as a new run would get, for work without lasting results, such as an estimate."""
     with _among_trainings() as others, computing_with(choose_threads(others)):
         yield
 
 
 @contextmanager
 def computing_with(threads: int) -> Iterator[None]:
-    """Let torch compute with so many threads while the block runs."""
+    """Set torch's number of threads while the block runs."""
     import torch
 
     before = torch.get_num_threads()
@@ -79,9 +79,9 @@ def computing_with(threads: int) -> Iterator[None]:
 
 
 def read_threads(run: Run) -> int | None:
-    """The number of threads that a run began with; None where it has not begun.
+    """The number of threads that a run began with; None if it has not started.
 
-    Runs of older versions have no file for it, but said it when they started.
+    Runs of older versions have no file for it, but an event.
     """
     try:
         words = (run.folder / FILE).read_text(encoding="utf-8")
@@ -99,9 +99,10 @@ def read_threads(run: Run) -> int | None:
 
 
 def choose_threads(others: int) -> int:
-    """A fair share of torch's usual number of threads beside `others` trainings, at least 1; a user's own number wins.
+    """A fair share of torch's default threads with `others` other trainings, at least 1; the user's setting has
+    precedence.
 
-    Torch's usual number is one for each core that this process may use.
+    Torch's default is one thread per core that this process may use.
     """
     import torch
 
@@ -115,7 +116,9 @@ def _at_most_here(threads: int, record: Recorder) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads <= cores:
         return threads
-    message = f"it began with {threads} threads, and {cores} can run here: its last bits will differ from one run there"
+    message = (
+        f"the run began with {threads} threads, and this machine has {cores}: results will differ in the last bits"
+    )
     record("note", message=message)
     return cores
 
@@ -123,9 +126,9 @@ def _at_most_here(threads: int, record: Recorder) -> int:
 # ---------------------------------------------------------------- who else trains
 @contextmanager
 def _among_trainings() -> Iterator[int]:
-    """Be counted among this user's trainings on this machine while the block runs; how many others there are.
+    """Count as one of this user's trainings on this machine while the block runs; yields the number of others.
 
-    Each holds a lock on a file of its own, which the system lets go when a process dies.
+    Each holds a lock on its own file, which the system releases when the process dies.
     """
     from filelock import FileLock
 
@@ -148,7 +151,7 @@ def _among_trainings() -> Iterator[int]:
 
 
 def _register() -> Path | None:
-    """This user's folder of locks among the machine's temporary files; None where it cannot be used."""
+    """This user's folder of locks among the machine's temporary files; None if it cannot be used."""
     folder = Path(tempfile.gettempdir()) / f"velatura-trainings-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -159,7 +162,7 @@ def _register() -> Path | None:
 
 
 def _is_held(path: Path) -> bool:
-    """Whether a training holds this lock; the file of a process that is gone is removed."""
+    """Whether a training holds this lock; removes the file of a dead process."""
     import psutil
     from filelock import FileLock, Timeout
 

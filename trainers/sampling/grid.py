@@ -1,4 +1,4 @@
-"""Pictures side by side, with words: rows of samples as one image."""
+"""Sample grids: rows of labelled samples as one image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make_grid(
 ) -> Image:
     """One image of labelled rows of pictures under column headings.
 
-    All pictures are drawn at the first one's shape; `cell` is their longer side in pixels (0 = its own, at most 320).
+    All pictures get the first one's shape; `cell` is their longer side in pixels (0 = native, at most 320).
     """
     from PIL import Image, ImageDraw
 

@@ -1,4 +1,4 @@
-"""Drawing pictures: fixed prompts and seeds while training, and on demand afterwards."""
+"""Image generation: fixed prompts and seeds during training, and on demand afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Told = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Order:
-    """What to draw and how: one picture for each prompt and seed, `size` (width, height) in pixels."""
+    """Generation parameters: one picture per prompt and seed, `size` (width, height) in pixels."""
 
     prompts: tuple[str, ...]
     seeds: tuple[int, ...] = (1,)
@@ -37,22 +37,22 @@ class Order:
     clip_skip: int = 1
     chunks: int = 1
     batch: int = 1
-    """Most pictures that are drawn at once; more are faster and need more memory."""
+    """Batch size; larger is faster and needs more memory."""
 
     @property
     def pictures(self) -> list[tuple[str, int]]:
-        """Prompt and seed of each picture, in the order they are drawn."""
+        """Prompt and seed of each picture, in order."""
         return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
 
     @property
     def context(self) -> ForwardContext:
-        """The context of its forward passes: with guidance an image without caption lies before each."""
+        """The context of its forward passes; with guidance an image without caption precedes each."""
         return ForwardContext(uncaptioned=(True, False) if self.guidance > 1 else ())
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One to be drawn, with one of the styles of a batch, or as the network stands."""
+    """A picture to draw, with one of the batch's styles, or as the network is."""
 
     prompt: str
     seed: int
@@ -61,20 +61,18 @@ class Picture:
 
 @torch.no_grad()
 def draw(model: Model, order: Order, told: Told | None = None, styling: Styling | None = None) -> Iterator[Image]:
-    """Draw the pictures of an order, one by one.
+    """Generate the pictures of an order, one by one.
 
-    Each is a function of its prompt, its seed and its style: it does not change with those before it, and with those
-    in the same batch not beyond rounding.
+    Each is a function of its prompt, seed and style, independent of earlier pictures and, up to rounding, of its batch.
 
     Args:
-        model: The base, with whatever styles are on it.
+        model: The base, with any styles applied.
         order: Prompts, seeds, steps, guidance and size.
-        told: Called with the number of the picture and of the step, from 1 each, after each step.
-        styling: How the styles come to bear; with several variants, the pictures of a prompt and seed follow one
-            another.
+        told: Called after each step with the number of the picture and of the step, from 1.
+        styling: How styles act; with several variants, the pictures of a prompt and seed follow one another.
 
     Yields:
-        One RGB image for each prompt, seed and variant.
+        One RGB image per prompt, seed and variant.
     """
     styling = styling or Styling()
     pipeline = make_pipeline(model, order.sampler)
@@ -91,14 +89,14 @@ def draw(model: Model, order: Order, told: Told | None = None, styling: Styling 
 
 
 def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], told: Told | None) -> tuple[Tensor, ...]:
-    """Latents `(1, c, h, w)` of each of some pictures that are drawn together, one call of the network a step."""
+    """Latents `(1, c, h, w)` of each picture of a batch, with one call of the network per step."""
     model, order, styling = texts.model, texts.order, texts.styling
     rows = [(picture, copy) for picture in pictures for copy in range(styling.copies)]
     width, height = order.size
     present: list[int | None] = []
 
     def text_from(step: int) -> Conditioning | None:
-        """Set the styles of a step; the rows' text where it is another one than before."""
+        """Set the styles of a step; returns the rows' text if it has changed."""
         styles = [styling.style_at(step, picture.style, copy) for picture, copy in rows]
         changed = styles != present
         text = texts.of_rows([picture.prompt for picture, _ in rows], styles) if changed else None
@@ -132,7 +130,7 @@ def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], told: 
 
 
 class Texts:
-    """Prompts encoded for an order, each under the style that it is drawn with, since styles may change encoders."""
+    """An order's prompts, each encoded under its style, since styles may change the encoders."""
 
     def __init__(self, model: Model, order: Order, styling: Styling) -> None:
         self.model, self.order, self.styling = model, order, styling
@@ -157,7 +155,7 @@ class Texts:
 
 @contextmanager
 def averaged(unet: Any, copies: int) -> Iterator[None]:
-    """Let each of so many neighbouring rows of the network's batch predict the mean of all of them, for a while."""
+    """Average the predictions of groups of neighbouring rows, temporarily."""
     if copies == 1:
         yield
         return

@@ -1,6 +1,6 @@
-"""Figures of what was trained: how well it predicts, at which rank."""
+"""Quality figures of trained styles: prediction error, by rank."""
 
 TIMES = 8
-"""Timesteps at which each image is asked for, unless somebody wants another number."""
+"""Default number of timesteps per image."""
 TOLERANCE = 0.1
-"""Share of the gain over the bare base that a smaller rank may give up and still be enough."""
+"""Share of the gain over the bare base that a smaller rank may lose and still be sufficient."""

@@ -1,7 +1,7 @@
-"""How well a network denoises: its error on the same images, times and noise every time.
+"""The denoising error of a network on fixed images, timesteps and noise.
 
-The loss of training steps is a different question at each step, and mostly noise. Here every network is asked the same:
-each image at timesteps spread evenly, with noise that is a function of the image and the timestep's place alone.
+Training losses differ in their samples at each step and are mostly noise. Here every network gets the same: each image
+at evenly spread timesteps, with noise that is a function of the image and the timestep's index.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Question:
 
 @torch.no_grad()
 def ask(model: Model, items: Iterable[Item], config: Config, times: int = TIMES) -> tuple[Question, ...]:
-    """A question for each image, cut from its centre, its latents the mean of what the autoencoder says."""
+    """A question per image, cropped at the centre, with the mean latents of the autoencoder."""
     total = model.schedule.steps
     t = ((torch.arange(times, dtype=torch.float64) + 0.5) * total / times).long()
     found = []
@@ -76,9 +76,9 @@ def denoising_errors(
     config: Config,
     context: ForwardContext | None = None,
 ) -> Tensor:
-    """Mean squared error `(n, k)` of the prediction for each question and timestep, with no weight on any of them.
+    """Unweighted mean squared error `(n, k)` of the prediction, per question and timestep.
 
-    `network` is what is trained on the base, None for the bare base; `context` that in which it is looked at.
+    `network` is the trained network, None for the bare base; `context` is the context of the forward passes.
     """
     moment = replace(context or ForwardContext(), horizon=model.schedule.steps)
     holder = ContextHolder(moment) if network is None else network.holder

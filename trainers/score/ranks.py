@@ -1,4 +1,5 @@
-"""The rank that is enough: how well each rank of one training denoises, and the smallest nearly as good as the best."""
+"""The sufficient rank: the denoising error of each rank of one training, and the smallest nearly as good as the
+best."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from trainers.training.train import open_dataset
 
 @dataclass(frozen=True)
 class RankCurve:
-    """The denoising error of the bare base and of each rank, on the same questions, and the rank that is enough."""
+    """The denoising error of the bare base and of each rank, and the sufficient rank."""
 
     ranks: tuple[int, ...]
     errors: tuple[float, ...]
@@ -25,9 +26,9 @@ class RankCurve:
 
 
 def enough(ranks: tuple[int, ...], errors: tuple[float, ...], base: float, tolerance: float) -> int:
-    """The smallest rank that gives up at most the share `tolerance` of the best one's gain over the bare base.
+    """The smallest rank that loses at most the share `tolerance` of the best rank's gain over the bare base.
 
-    Where none gains anything, the best of them; ranks from small to large.
+    If no rank gains anything, the best one; ranks in ascending order.
     """
     best = min(errors)
     most = best + tolerance * max(0.0, base - best)
@@ -41,10 +42,10 @@ def measure_ranks(
     images: Path | None = None,
     told: Callable[[int, int], None] | None = None,
 ) -> RankCurve:
-    """Measure every rank of a run that serves several; `told(done, of)` is called after each.
+    """Measure every trained rank of a run; `told(done, of)` is called after each.
 
-    The questions are the images of a folder, else those that the run was trained on, each at `times` timesteps. Raises
-    VelaturaError where the method serves one rank only, or the run or the images cannot be opened.
+    Uses the images of a folder, otherwise the run's training images, each at `times` timesteps. Raises VelaturaError if
+    the method trains only one rank, or the run or the images cannot be opened.
     """
     ranks = ranks_of(run)
     with reopened(run) as found:

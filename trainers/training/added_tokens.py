@@ -1,4 +1,4 @@
-"""The word that a run learns: from its settings to rows that a base reads and a network trains."""
+"""A run's learned word: from its settings to trainable rows."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from trainers.models.words import known_tokens
 
 
 def learn_word(model: Model, network: Network, settings: Tokens) -> Word:
-    """Give the base the word of the settings, with rows that the network trains.
+    """Add the configured word to the base, with rows that the network trains.
 
-    Raises VelaturaError for a word that the base knows already, and for initial words that are none.
+    Raises VelaturaError if the base knows the word, or if the initial words have no tokens.
     """
     rows, usual = {}, {}
     for part, tokenizer, encoder in zip(model.encoder_names, model.tokenizers, model.text_encoders, strict=True):
         if len(known_tokens(tokenizer, settings.word)) == 1:
             raise VelaturaError(
-                f"tokens.word = {settings.word!r} is a word that {model.title} knows already; "
-                f"choose one that it does not know, such as <{settings.word.strip('<>')}>"
+                f"tokens.word = {settings.word!r} is already in the vocabulary of {model.title}; choose a new word, "
+                f"such as <{settings.word.strip('<>')}>"
             )
         tokens = known_tokens(tokenizer, settings.initial)
         if not tokens:
-            raise VelaturaError(f"tokens.initial = {settings.initial!r} is no word; give one such as style")
+            raise VelaturaError(f"tokens.initial = {settings.initial!r} has no words; use one such as style")
         table = encoder.get_input_embeddings().weight.detach()
         rows[part], usual[part] = initial_rows(table, tokens, settings.vectors), usual_length(table)
     word = Word(settings.word, rows, settings.learning_rate, settings.norm_prior, usual)

@@ -1,4 +1,4 @@
-"""From the dataset to what a step trains on: latents, noise, timesteps, text."""
+"""Training batches from the dataset: latents, noise, timesteps, text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainers.training.trainee import Trainee, fingerprint
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward pass needs; latents, noise and target `(n, c, h, w)`, timesteps `(n,)`, mask `(n, 1, h, w)`."""
+    """Inputs of a forward pass: latents, noise and target `(n, c, h, w)`, timesteps `(n,)`, mask `(n, 1, h, w)`."""
 
     noisy: Tensor
     target: Tensor
@@ -35,11 +35,11 @@ class Batch:
     uncaptioned: tuple[bool, ...]
     """Which images have no caption."""
     classes: int = 0
-    """How many of its last images are class images."""
+    """Number of class images at its end."""
 
 
 class Batches:
-    """Makes the batch of any draw number: a function of the seed and that number, whatever came before."""
+    """Makes the batch of any draw number, a function of the seed and that number alone."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Batches:
         self._config, self._model, self._dataset, self._trainee = config, model, dataset, trainee
         self._classes = classes or {}
         self._text_trains = text_trains
-        # Captions that vary by step, or an encoder that does, leave nothing worth keeping.
+        # With captions or an encoder that vary by step there is nothing to cache.
         self._keeps_text = config.data.cache and not text_trains and not varies(config.data)
         self._latents = LatentCache(run.cache / "latents", fingerprint(model.vae), enabled=config.data.cache)
         self._masks = MaskCache(run.cache / "latents", enabled=config.data.cache)
@@ -63,7 +63,7 @@ class Batches:
 
     @torch.no_grad()
     def make(self, index: int) -> Batch:
-        """The batch of draw number `index`; where there are class images, as many of them after its own."""
+        """The batch of draw number `index`, followed by as many class images if there are any."""
         seed, size = self._config.seed, self._config.train.batch_size
         draws = self._dataset.draws(index, size)
         own = self._make(self._dataset, draws, index, seed)
@@ -118,7 +118,7 @@ class Batches:
 
 
 def joined(own: Batch, classes: Batch) -> Batch:
-    """Two batches of one size as one, the second's images being class images, of which every pixel counts."""
+    """Concatenate two batches of one size; the second has class images, without masks."""
     whole = None if own.mask is None else torch.ones_like(own.mask)
     pairs = {field.name: (getattr(own, field.name), getattr(classes, field.name)) for field in fields(Batch)}
     pairs["mask"] = (own.mask, whole)

@@ -1,4 +1,4 @@
-"""Whether a run's settings fit its base, once the base is there and the method is on it."""
+"""Checks that need the loaded base and the attached method."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from trainers.runs.events import Recorder
 from trainers.training.loss import weighting_gamma
 
 WIDE_NOTE = (
-    "method.rank is above what {} of the {} trained layers can make use of; half of them have {} rows or columns "
-    "at most"
+    "method.rank is higher than {} of the {} trained layers can use; half of them have at most {} rows or columns"
 )
 
 BESIDE_PRODIGY_NOTE = (
-    "method.name = {} moves numbers beside the optimizer, which train.optimizer = prodigy takes for steps of its own "
-    "in the wrong direction: it finds a step size many times too small, and a short run learns hardly anything; "
-    "adamw does not mind"
+    "method.name = {} changes parameters outside the optimizer; train.optimizer = prodigy mistakes this for steps in "
+    "the wrong direction and chooses a step size many times too small, so a short run hardly learns anything; use adamw"
 )
 
 
 def check_fit(config: Config, model: Model, network: Network) -> None:
-    """Refuse, before anything is kept, settings that this base cannot follow."""
+    """Refuse settings that this base does not support, before anything is written."""
     stride, resolution = model.stride, config.data.resolution or model.resolution
     if resolution < stride:
-        raise VelaturaError(f"data.resolution = {resolution} is too small for {model.title}: at least {stride}")
+        raise VelaturaError(f"data.resolution = {resolution} is too small for {model.title}; use at least {stride}")
     if config.sample.size % stride:
         raise VelaturaError(
             f"sample.size = {config.sample.size} must be a multiple of {stride} for {model.title}, or 0"
@@ -47,13 +45,13 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
 
 
 def note_optimizer(config: Config, record: Recorder) -> None:
-    """Say where the optimizer cannot judge what the method does beside it."""
+    """Warn if the method changes parameters outside the optimizer's control."""
     if config.train.optimizer == "prodigy" and config.method.moves_beside_optimizer:
         record("note", message=BESIDE_PRODIGY_NOTE.format(config.method.name))
 
 
 def note_idle_ranks(network: Network, record: Recorder) -> None:
-    """Say where the rank is above what a layer's change can have."""
+    """Warn if the rank exceeds what layers can use."""
     bounded = [method for method in network.methods if isinstance(method, RankedMethod) and method.bounds_rank]
     pairs = [(m.rank, min(site.op.out, site.op.fan_in)) for m in bounded for site, _ in network.placed_by(m)]
     idle = sum(rank > full for rank, full in pairs)
@@ -62,17 +60,17 @@ def note_idle_ranks(network: Network, record: Recorder) -> None:
 
 
 def _check_weighting(config: Config, model: Model) -> None:
-    """Refuse a gamma that `auto` leaves out on this base."""
+    """Refuse a gamma that `auto` does not use on this base."""
     loss = config.loss
     if loss.min_snr_gamma not in (0, Loss().min_snr_gamma) and not weighting_gamma(model.schedule, loss):
         raise VelaturaError(
-            f"loss.min_snr_gamma = {loss.min_snr_gamma:g} has no effect on {model.title}, which predicts v down to "
-            "pure noise, while loss.weighting = auto; set it to min-snr"
+            f"loss.min_snr_gamma = {loss.min_snr_gamma:g} has no effect on {model.title}, which predicts v and ends in "
+            "pure noise, with loss.weighting = auto; set that to min-snr"
         )
 
 
 def _check_stops(config: Config, network: Network) -> None:
-    """Refuse a run in which all that is trained stops before its end."""
+    """Refuse a run in which all parameters stop training before its end."""
     text = any(site.part != "unet" for site in network.everywhere)
     stops = {"train.text_encoder_stop": config.train.text_encoder_stop} if text else {}
     stops |= {"tokens.stop": config.tokens.stop} if network.words else {}
@@ -80,6 +78,6 @@ def _check_stops(config: Config, network: Network) -> None:
     if not trains_on:
         key = max(stops, key=lambda key: stops[key])
         raise VelaturaError(
-            f"{key} = {stops[key]:g} would leave nothing to train after it, "
-            "since no layer of the UNet is trained; leave it at 1"
+            f"{key} = {stops[key]:g} would leave nothing to train afterwards, since no UNet layer is trained; leave it "
+            "at 1"
         )

@@ -1,7 +1,7 @@
-"""Checkpoints: a folder that is there whole or not at all, and from which a run goes on with the same bits.
+"""Checkpoints: atomic folders from which a run resumes with the same bits.
 
-`SHA256SUMS` holds the SHA-256 of every other file, as `sha256sum --check` reads it, so that a file in which bits have
-changed is never trained on. Checkpoints of older versions have none, and are as good as what reads them says.
+`SHA256SUMS` holds the SHA-256 of every other file, in the format of `sha256sum --check`, so a file with changed bits is
+never used. Checkpoints of older versions have none; they are valid if they can be read.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from trainers.training.optim import MovingAverage
 
 SUMS, UNFINISHED = "SHA256SUMS", ".unfinished"
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ENODATA)
-"""What the system says of a file that is not there or whose sectors cannot be read, rather than of a lack of means."""
+"""OS errors of missing or unreadable files, as opposed to missing resources."""
 NO_SUCH_DATA = (
     *(SafetensorError, UnpicklingError, RuntimeError, ValueError, KeyError, TypeError),
     *(AttributeError, EOFError, IndexError, AssertionError),
 )
-"""What reading raises where any bits may have changed; torch lets many plain Python errors through."""
+"""Exceptions that reading corrupt data may raise; torch lets many plain Python errors through."""
 
 
 class DamagedCheckpointError(VelaturaError):
-    """A checkpoint that is not what was saved."""
+    """A checkpoint that differs from what was saved."""
 
 
 @dataclass
 class Progress:
-    """How far a run is: optimizer steps done, steps skipped for NaN, seconds spent on steps."""
+    """Progress of a run: optimizer steps done, steps skipped for NaN, seconds spent on steps."""
 
     step: int = 0
     skipped: int = 0
@@ -55,7 +55,7 @@ class Progress:
 def save_checkpoint(
     run: Run, progress: Progress, network: Network, optimizer: Optimizer, average: MovingAverage | None, keep: int
 ) -> None:
-    """Write a checkpoint for the steps done so far and drop all but the newest `keep`; OSError leaves nothing of it."""
+    """Write a checkpoint and delete all but the newest `keep`; on OSError nothing of it remains."""
     from safetensors.torch import save
 
     target = run.checkpoint(progress.step)
@@ -87,20 +87,18 @@ def save_checkpoint(
 
 
 def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, average: MovingAverage | None) -> Progress:
-    """Put the newest checkpoint back into network, optimizer and average; without an optimizer its state is not read.
+    """Load the newest checkpoint into network, optimizer and average; without an optimizer, its state is not read.
 
-    Raises VelaturaError where there is none, it is damaged, or it was written with other settings.
+    Raises VelaturaError if there is none, it is damaged, or it was written with other settings.
     """
     steps = run.checkpoint_steps()
     if not steps:
-        raise VelaturaError(
-            f"{run.folder} has no checkpoint; begin its training again with: velatura resume {run.folder}"
-        )
+        raise VelaturaError(f"{run.folder} has no checkpoint; restart the training with: velatura resume {run.folder}")
     folder = run.checkpoint(steps[-1])
     try:
         found = _read(folder, optimizer is not None)
     except DamagedCheckpointError as error:
-        before = f"use that of step {steps[-2]}" if len(steps) > 1 else "train the run anew"
+        before = f"use the one from step {steps[-2]}" if len(steps) > 1 else "train the run again"
         raise VelaturaError(f"{error}; move that folder away and {before}") from error
     try:
         network.load_state_dict(found.network)
@@ -112,16 +110,16 @@ def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, ave
                 value.copy_(found.average[name])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise VelaturaError(
-            f"the checkpoint {folder} cannot be used: config.toml was changed since ({type(error).__name__}); "
-            "undo the change, or train the run anew"
+            f"the checkpoint {folder} cannot be used: config.toml has changed since ({type(error).__name__}); undo the "
+            "change, or train the run again"
         ) from error
     return found.progress
 
 
 def set_damaged_aside(run: Run) -> list[int]:
-    """Rename checkpoints that are damaged, from the newest down to one that is whole; their steps.
+    """Rename damaged checkpoints, from the newest down to an intact one; returns their steps.
 
-    VelaturaError where none of them is whole.
+    VelaturaError if none is intact.
     """
     damaged: list[int] = []
     for step in reversed(run.checkpoint_steps()):
@@ -135,15 +133,15 @@ def set_damaged_aside(run: Run) -> list[int]:
             damaged.append(step)
     if damaged:
         raise VelaturaError(
-            f"every checkpoint of {run.folder} is damaged; they are kept beside it under names that end in "
-            f"{run.damaged_checkpoint(0).suffix}: train the run again from its first step"
+            f"every checkpoint of {run.folder} is damaged; they are kept under names that end in "
+            f"{run.damaged_checkpoint(0).suffix}: restart the run from zero"
         )
     return damaged
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What a checkpoint holds."""
+    """The contents of a checkpoint."""
 
     network: dict[str, Tensor]
     optimizer: dict[str, Any]
@@ -153,7 +151,7 @@ class _Found:
 
 
 def _read(folder: Path, optimizer: bool) -> _Found:
-    """All of a checkpoint, checked before any of it is used; DamagedCheckpointError where it is not what was saved."""
+    """Read and verify a checkpoint; DamagedCheckpointError if it differs from what was saved."""
     sums = _read_sums(folder)
     names = ["network.safetensors", "progress.json", *(["optimizer.pt"] if optimizer else [])]
     if "average.safetensors" in sums or (folder / "average.safetensors").exists():
@@ -185,7 +183,7 @@ def _parsed(data: Mapping[str, bytes]) -> _Found:
 def _checked(path: Path, sums: Mapping[str, str]) -> bytes:
     data = _bytes(path)
     if sums and sums.get(path.name) != hashlib.sha256(data).hexdigest():
-        raise _damaged(path.parent, f"{path.name} is not what was saved")
+        raise _damaged(path.parent, f"{path.name} differs from what was saved")
     return data
 
 
@@ -203,24 +201,24 @@ def _damaged(folder: Path, reason: str) -> DamagedCheckpointError:
 
 
 def _sums(folder: Path) -> str:
-    """A line for each file, as `sha256sum` writes it."""
+    """One line per file, in the format of `sha256sum`."""
     files = sorted(folder.iterdir())
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
-    """The sums by name; empty in a checkpoint of an older version."""
+    """Checksums by file name; empty for checkpoints of older versions."""
     if not (folder / SUMS).exists():
         return {}
     lines = _bytes(folder / SUMS).decode("utf-8", "replace").splitlines()
     found = {name: sum for sum, _, name in (line.partition("  ") for line in lines) if name}
     if not found:
-        raise _damaged(folder, f"{SUMS} holds none")
+        raise _damaged(folder, f"{SUMS} is empty")
     return found
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Python's own writing, which says of a full disk that it is full, as the libraries' does not."""
+    """Write with Python's I/O, which reports a full disk, unlike the libraries."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()

@@ -1,7 +1,7 @@
-"""What a run will take, measured: a few real steps, one real picture, one real file.
+"""Estimate of a run by measurement: a few real steps, one real picture, one real file.
 
-Everything is done as the run does it, on the same base, images and settings, in a folder that is gone afterwards. Time
-that is spent once (reading the base, preparing the images) is measured once; the rest is counted out.
+It uses the run's base, images and settings, in a temporary folder. One-off costs (loading the base, preparing the
+images) are measured once; the rest is extrapolated.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ from trainers.training.prior import class_counts, class_dataset, class_order
 from trainers.training.train import open_dataset, open_session
 
 STEPS = 5
-"""Real steps that are taken; the first one also warms up and does not count."""
+"""Number of real steps; the first is a warm-up and does not count."""
 LOOKS = 4
-"""Denoising steps of the picture that is drawn, at most."""
+"""Maximum denoising steps of the measured picture."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take on this machine."""
+    """The estimated cost of a run on this machine."""
 
     seconds: float
-    """From start to style file, with all previews."""
+    """Seconds from start to style file, with all samples."""
     seconds_a_step: float
     seconds_a_picture: float
     pictures: int
     memory: int
-    """Bytes that were held at most: on the graphics card, else in main memory."""
+    """Peak bytes, on the graphics card or in main memory."""
     free: int
-    """Bytes that were free there before."""
+    """Free bytes there before."""
     file: int
     """Bytes of the style file."""
     at_most: bool
-    """Whether `file` is the most that it may be, of a method that moves its rank."""
+    """Whether `file` is an upper bound (methods that adapt their rank)."""
     parameters: int
-    """Numbers that are trained."""
+    """Number of trained parameters."""
     steps: int
     measured: int
-    """Steps that were taken for this."""
+    """Number of measured steps."""
     device: str
 
 
 def measure(config: Config, listener: Listener | None = None, steps: int = STEPS) -> Estimate:
-    """Measure a run; `listener` is told of each real step. VelaturaError where it could not be trained."""
+    """Measure a run; `listener` receives each real step. VelaturaError if it cannot be trained."""
     with tempfile.TemporaryDirectory(prefix="velatura-") as folder, passing_threads():
         run, ends = Run(Path(folder)), list[float]()
 
@@ -124,18 +124,18 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
 
 
 def _nothing(step: int) -> None:
-    """What is drawn before a step here: nothing."""
+    """Draws no samples before a step."""
 
 
 def _one_class_image(config: Config, item: Item) -> dict[Pair, Dataset]:
-    """In place of class images, of which none is drawn here: a step with any takes the same."""
+    """Placeholders for class images: a step takes as long with any."""
     if not config.prior.drawn:
         return {}
     return {item.bucket.shape: class_dataset(config, (replace(item, caption=config.prior.prompt, masked=False),))}
 
 
 def _drawing(session: Session, dataset: Dataset, order: Order, largest: Item) -> tuple[int, float]:
-    """How many pictures are drawn, samples and class images, and the seconds for all of them."""
+    """Number of pictures, samples and class images, and the seconds for all."""
     config = session.config
     samples, classes = _pictures(config, order), sum(class_counts(config, dataset).values())
     seconds = samples * _seconds_a_picture(session, order)
@@ -145,7 +145,7 @@ def _drawing(session: Session, dataset: Dataset, order: Order, largest: Item) ->
 
 
 def _pictures(config: Config, order: Order) -> int:
-    """Pictures of a whole run: before its first step, along the way, and at its end twice, live and from the file."""
+    """Pictures of a run: before the first step, during training, and twice at the end, live and from the file."""
     every = config.sample.every
     along = (config.train.steps - 1) // every if every else 0
     return (1 + along + 2) * len(order.pictures)
@@ -167,7 +167,7 @@ def _seconds_a_picture(session: Session, order: Order) -> float:
 
 
 def _encodings(config: Config, dataset: Dataset) -> int:
-    """Images that are encoded once and kept; where none are kept, that is part of every step."""
+    """Images encoded once for the cache; without a cache, encoding is part of every step."""
     if not config.data.cache or config.data.crop == "random":
         return 0
     train = config.train

@@ -1,4 +1,4 @@
-"""The end of a run: its style files, the one everybody reads and, where needed, one for diffusers."""
+"""Export: a run's style file and, if needed, one for diffusers."""
 
 from __future__ import annotations
 
@@ -22,22 +22,21 @@ from trainers.training.loop import Session
 from trainers.training.loss import weighting_gamma
 
 FOR_STARTER = (
-    "This style fits only the starter that it was trained on: "
-    'velatura generate --style {} --prompt "{}" --out picture.png'
+    'This style fits only the starter it was trained on: velatura generate --style {} --prompt "{}" --out picture.png'
 )
 
-CUT = "the file holds {:.1%} of the change's size ‖ΔW‖, as LoRA; a higher method.extract_rank holds more, 0 all of it"
-FOR_PEFT = ' PEFT reads it as the rotation that it is: `PeftModel.from_pretrained(pipe.unet, "{}")`.'
-ONLY_HERE = "Velatura only: its method is no change of weights, so no other tool could load this style on any base."
+CUT = "the file holds {:.1%} of the change's norm ‖ΔW‖ as LoRA; a higher method.extract_rank holds more, 0 everything"
+FOR_PEFT = ' PEFT reads it as a rotation: `PeftModel.from_pretrained(pipe.unet, "{}")`.'
+ONLY_HERE = "Velatura only: its method does not change weights, so no other tool can load this style on any base."
 
 
 def export_style(
     session: Session, dataset: Dataset, progress: Progress, started: float, place: Path | None = None
 ) -> Path:
-    """Write the style file(s) of a session, each whole or not at all; `started` in Unix seconds.
+    """Write the style file(s) of a session atomically; `started` in Unix seconds.
 
-    They go into the run's folder with a note on how to load them, or are called as `place` and have none. The word of a
-    run that trains no layer is its style; otherwise the word's file lies beside that of the layers.
+    They go into the run's folder with a note on how to load them, or to `place` without one. A run that trains only a
+    word has the word as its style; otherwise the word's file is next to the style file.
     """
     config, model, network, run = session.config, session.model, session.network, session.run
     facts, finished = training_facts(session, dataset, progress), time.time()
@@ -65,7 +64,7 @@ def export_style(
 
 
 def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> str:
-    """Write what was trained on layers, for all tools and for diffusers; the sentence that says how to load it."""
+    """Write the trained layers, for all tools and for diffusers; returns the sentence on how to load them."""
     network, family, shape = session.network, session.model.family.name, dict(session.model.unet.config)
     precision = session.config.save.precision
     kept = write_style(core, network, family, shape, metadata, precision)
@@ -82,11 +81,12 @@ def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> 
     for half, block in B_LORA.items():
         path = core.with_name(f"{core.stem}-{half}.safetensors")
         write_style(path, network, family, shape, metadata, precision, f"{block}.")
-    return f"{sentence} {core.stem}-style.safetensors is the style alone, {core.stem}-content.safetensors the content."
+    halves = f"{core.stem}-style.safetensors holds only the style, {core.stem}-content.safetensors only the content"
+    return f"{sentence} {halves}."
 
 
 def training_facts(session: Session, dataset: Dataset, progress: Progress) -> TrainingFacts:
-    """What the file's metadata says of the images and of how long they were trained on."""
+    """Metadata about the images and the length of training."""
     config = session.config
     batches = progress.step * config.train.accumulation
     captions = [full_caption(item.caption, config.data, config.tokens.word) for item in dataset.items]

@@ -1,4 +1,4 @@
-"""The training loop: the one place where steps are taken, whatever the method, base or optimizer."""
+"""The training loop, for every method, base and optimizer."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 MOST_SKIPS = 5
-"""Steps in a row whose loss or gradients are not numbers before the run gives up."""
+"""Consecutive steps with non-finite loss or gradients before the run gives up."""
 MOST_SKIPS_SCALED = 20
-"""The same in fp16, where loss scaling begins too high and halves its way down."""
+"""The same in fp16, where loss scaling starts too high and halves its way down."""
 
 
 @dataclass
 class Session:
-    """A run in memory: its folder, settings, base, what is trained, and where events go."""
+    """A run in memory: its folder, settings, base, trained network and event recorder."""
 
     run: Run
     config: Config
@@ -64,13 +64,13 @@ class Session:
     average: MovingAverage | None = field(default=None)
 
     def ask_to_stop(self, reason: str) -> bool:
-        """Let the loop end after its step; False where that was asked for before."""
+        """Ask the loop to end after its step; returns False if it was asked before."""
         first = not self.stopped_by
         self.stopped_by = self.stopped_by or reason
         return first
 
     def must_stop(self) -> bool:
-        """Whether someone asked to stop, by a signal or by the run's stop file."""
+        """Whether the run was asked to stop, by a signal or its stop file."""
         how = self.run.asked_to_stop()
         if how is not None:
             self.ask_to_stop("request" if how == "save" else how)
@@ -78,7 +78,7 @@ class Session:
 
     @property
     def text_trains(self) -> bool:
-        """Whether captions are read anew in each step, since what reads them changes."""
+        """Whether captions are encoded in each step, because their encoder changes."""
         return bool(self.network.words) or any(site.part != "unet" for site in self.network.everywhere)
 
     @cached_property
@@ -88,11 +88,11 @@ class Session:
         return tuple(learning_rate_factor(step, settings) for step in range(settings.steps))
 
     def as_exported(self) -> AbstractContextManager[None]:
-        """The network for a while as files have it: with the moving average, where there is one."""
+        """The network as exported, temporarily: with the moving average if there is one."""
         return self.average.in_place() if self.average else nullcontext()
 
     def release(self) -> None:
-        """Let the base and what was trained on it go, to make room for another."""
+        """Free the base and the network, to make room for another."""
         self.network.remove()
         self.accelerator.free_memory()
         del self.model, self.network, self.average
@@ -105,10 +105,10 @@ def take_steps(
     before: Callable[[int], None],
     classes: Mapping[Pair, Dataset] | None = None,
 ) -> Progress:
-    """Train until the last step or until someone asks to stop, with checkpoints along the way.
+    """Train until the last step or a stop request, writing checkpoints.
 
-    `before(step)` is called before each step, for samples; `classes` are class images by size. Raises VelaturaError
-    where the loss stays NaN.
+    `before(step)` is called before each step, for samples; `classes` are class images by size. Raises VelaturaError if
+    the loss stays NaN.
     """
     config, network = session.config, session.network
     trainee = Trainee(session.model, network, config.base.clip_skip, config.data.chunks)
@@ -137,7 +137,7 @@ def take_steps(
             _report(session, progress, facts)
             note_ranks(session.record, network, progress.step, config.train.steps)
             if skips >= most:
-                reason = f"the loss or its gradients were not numbers {most} steps in a row"
+                reason = f"the loss or its gradients were not finite for {most} steps in a row"
                 raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
             if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
                 _save(session, progress, optimizer)
@@ -149,10 +149,10 @@ def take_steps(
 
 
 def reopen(session: Session) -> Progress:
-    """Put the newest checkpoint back as it would be exported; no step is taken. Errors are those of `load_checkpoint`.
+    """Load the newest checkpoint for export, without training. Errors are those of `load_checkpoint`.
 
-    Where the run keeps a moving average, `session.average` has it. No optimizer is made: it may need a graphics card or
-    a package that was there in training.
+    `session.average` has the moving average, if any. No optimizer is created, since it may need a graphics card or a
+    package that was available in training.
     """
     session.average = _average(session)
     progress = _put_back(session, None)
@@ -166,11 +166,11 @@ def _average(session: Session) -> MovingAverage | None:
 
 
 def _fall_back(session: Session) -> None:
-    """Set aside checkpoints that are damaged, and say from which one the run goes on instead."""
+    """Set damaged checkpoints aside, and report which one is used instead."""
     if session.accelerator.is_main_process:
         for step in set_damaged_aside(session.run):
             saved = session.run.checkpoint_steps()[-1]
-            message = f"the checkpoint of step {step} is damaged: training goes on from that of step {saved}"
+            message = f"the checkpoint of step {step} is damaged: training continues from step {saved}"
             session.record("damaged", step=step, saved=saved, message=message)
     session.accelerator.wait_for_everyone()
 
@@ -187,7 +187,7 @@ def _conclude(session: Session) -> None:
 
 
 def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step: int) -> dict[str, Any]:
-    """One optimizer step over all accumulated batches; left out where its loss or gradients are not numbers."""
+    """One optimizer step over all accumulated batches, skipped if loss or gradients are not finite."""
     settings, network, accelerator = session.config.train, session.network, session.accelerator
     factor = set_learning_rate(optimizer, step, settings)
     now = Step(step, settings.steps, session.config.seed, session.rates)
@@ -230,7 +230,7 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
 
 
 def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -> tuple[Tensor, Tensor]:
-    """What is differentiated, and the denoising error in it, which one can compare between methods."""
+    """The total loss, and the denoising error in it, which is comparable between methods."""
     config, network = session.config, session.network
     horizon = session.model.schedule.steps
     network.holder.context = ForwardContext(
@@ -249,7 +249,7 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
 
 
 def _stop_what_stops(session: Session, step: int) -> None:
-    """From its step on, what stays as it is has no gradient at all: a zero one would still move under AdamW."""
+    """Parameters that stop training get no gradient at all: AdamW would still move them with a zero one."""
     train, tokens = session.config.train, session.config.tokens
     if step >= tokens.stop * train.steps:
         for word in session.network.words:
@@ -275,7 +275,7 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None
 
 def _save(session: Session, progress: Progress, optimizer: Any) -> None:
     if not finite(list(session.network.parameters())):
-        raise VelaturaError(_advice(session, progress, "what is trained overflowed"), code=DIVERGED)
+        raise VelaturaError(_advice(session, progress, "the trained parameters overflowed"), code=DIVERGED)
     inner = getattr(optimizer, "optimizer", optimizer)
     if session.accelerator.is_main_process:
         with plain_disk_errors(session.run.checkpoints):
@@ -285,7 +285,7 @@ def _save(session: Session, progress: Progress, optimizer: Any) -> None:
 
 def _advice(session: Session, progress: Progress, reason: str) -> str:
     saved = session.run.checkpoint_steps()
-    kept = f"the checkpoint of step {saved[-1]} is kept" if saved else "no checkpoint had been written yet"
+    kept = f"the checkpoint of step {saved[-1]} is kept" if saved else "no checkpoint was written yet"
     rate = session.config.train.learning_rate
     return (
         f"{reason}, up to step {progress.step}; {kept}. "

@@ -1,4 +1,4 @@
-"""What a step is scored by: the error of the prediction, weighted by timestep and by mask."""
+"""The loss: prediction error, weighted by timestep and mask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def draw_timesteps(count: int, total: int, bias: float, draw: torch.Generator) -
 
 
 def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tensor:
-    """Standard normal noise `(n, c, h, w)`; `offset` adds a constant drawn for each image and channel."""
+    """Standard normal noise `(n, c, h, w)`; `offset` adds a random constant per image and channel."""
     noise = torch.randn(shape, generator=draw)
     if offset:
         noise = noise + offset * torch.randn(*shape[:2], 1, 1, generator=draw)
@@ -24,10 +24,10 @@ def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tenso
 
 
 def weighting_gamma(schedule: NoiseSchedule, settings: Loss) -> float:
-    """γ of the min-SNR weights, 0 where all timesteps weigh the same.
+    """γ of the min-SNR weights; 0 for equal weights.
 
-    At zero SNR the weight of v is zero, and near it almost: of 1000 steps that end in pure noise the last hundred
-    would weigh a three-hundredth of the mean, and what such a schedule is for would hardly be learned.
+    At zero SNR the weight of v is zero, and near it almost zero: of 1000 timesteps that end in pure noise, the last
+    hundred would have 1/300 of the mean weight, and brightness and layout would hardly be learned.
     """
     ends_in_noise = schedule.prediction == "v_prediction" and schedule.zero_terminal_snr
     off = settings.weighting == "none" or (settings.weighting == "auto" and ends_in_noise)
@@ -57,7 +57,7 @@ def prior_preserving_error(
     classes: int = 0,
     prior_weight: float = 1.0,
 ) -> Tensor:
-    """L = own + λ class, of a batch whose last `classes` images are class images (Ruiz et al. 2022, §3.2)."""
+    """L = own + λ class, for a batch whose last `classes` images are class images (Ruiz et al. 2022, §3.2)."""
     own = len(prediction) - classes
     terms = [
         weighted_error(prediction[part], target[part], weights[part], None if mask is None else mask[part], settings)
@@ -72,7 +72,7 @@ def weighted_error(prediction: Tensor, target: Tensor, weights: Tensor, mask: Te
 
 
 def error_by_image(prediction: Tensor, target: Tensor, mask: Tensor | None, settings: Loss) -> Tensor:
-    """The mean error `(n,)` of predictions and targets `(n, c, h, w)`, under a mask `(n, 1, h, w)` where there is one.
+    """The mean error `(n,)` of predictions and targets `(n, c, h, w)`, with an optional mask `(n, 1, h, w)`.
 
     Pseudo-Huber is 2δ²(√(1 + (e/δ)²) − 1), which is e² for small errors and 2δ|e| for large ones.
     """

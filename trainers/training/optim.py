@@ -1,4 +1,4 @@
-"""Optimizers, learning rates and the moving average of what is trained."""
+"""Optimizers, learning rates and the moving average of parameters."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from trainers.errors import VelaturaError
 
 
 def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
-    """The one set, else five times the UNet's, or as much where no layer is trained beside it or under Prodigy."""
+    """The configured rate, otherwise five times the UNet's, or the same with Prodigy or if no layer is trained."""
     share = 1.0 if alone or settings.optimizer == "prodigy" else 5.0
     return word.learning_rate or settings.learning_rate * share
 
 
 def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
-    """Trained tensors grouped by learning rate: UNet or text encoder, overrides by block, ratios of the method, words.
+    """Parameters grouped by learning rate: UNet or text encoder, block overrides, method ratios, words.
 
-    Words do not decay: a shorter row is another word.
+    Words have no weight decay: a shorter row is another word.
     """
     placed = [
         (site.part, one.method, one.learning_rate, one.module) for site in network.everywhere for one in site.placed
@@ -50,10 +50,10 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
-    """The optimizer by name; VelaturaError says what to install where its package is missing, or what it needs."""
+    """The optimizer by name. VelaturaError says which package or device it needs."""
     optimizer = _by_name(groups, settings)
     if settings.offload_optimizer:
-        _require_cuda(groups, "train.offload_optimizer has no effect without a CUDA card: all memory is main memory")
+        _require_cuda(groups, "train.offload_optimizer has no effect without a CUDA device: all memory is main memory")
         offload_between_steps(optimizer)
     return optimizer
 
@@ -80,14 +80,14 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
     if settings.optimizer.startswith("paged-"):
         _require_cuda(
             groups,
-            f"train.optimizer = {settings.optimizer} moves its state between a CUDA card and main memory, and this run "
-            "has no such card; choose adamw",
+            f"train.optimizer = {settings.optimizer} moves its state between a CUDA device and main memory, and this "
+            "run has no CUDA device; use adamw",
         )
     try:
         from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit
     except ImportError:
         raise VelaturaError(
-            f"train.optimizer = {settings.optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or choose adamw"
+            f"train.optimizer = {settings.optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or use adamw"
         ) from None
     kinds = {"adamw8bit": AdamW8bit, "paged-adamw": PagedAdamW, "paged-adamw8bit": PagedAdamW8bit}
     optimizer: torch.optim.Optimizer = kinds[settings.optimizer](groups, weight_decay=decay)
@@ -95,9 +95,9 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
 
 
 def pull_towards_start(optimizer: torch.optim.Optimizer, network: Network) -> None:
-    """Let weight decay pull tensors to their `decay_targets`: p ← s + (1 − ηλ)(p − s), less the optimizer's step.
+    """Make weight decay pull tensors to their `decay_targets`: p ← s + (1 − ηλ)(p − s), minus the optimizer's step.
 
-    The optimizer is shown p − s while it steps, so that this holds for every kind of optimizer and of decay.
+    The optimizer sees p − s while it steps, so this works for every optimizer and kind of decay.
     """
     starts = [
         (parameter, start.detach())
@@ -150,14 +150,14 @@ def _require_one_rate(groups: list[dict[str, Any]]) -> None:
     rates = sorted({group["lr"] for group in groups})
     if len(rates) > 1:
         raise VelaturaError(
-            f"train.optimizer = prodigy finds one learning rate for everything, and here are {len(rates)} "
+            f"train.optimizer = prodigy finds one learning rate for everything, but there are {len(rates)} "
             f"({', '.join(f'{rate:g}' for rate in rates)}): "
-            "set no other rate for the text encoder, the word, blocks or LoRA+"
+            "set no separate rate for the text encoder, the word, blocks or LoRA+"
         )
 
 
 def learning_rate_factor(step: int, settings: Train) -> float:
-    """Share of the peak learning rate at a step (0-based): linear warm-up, then the schedule over what is left."""
+    """Share of the peak learning rate at a step (0-based): linear warm-up, then the schedule over the rest."""
     if step < settings.warmup:
         return (step + 1) / (settings.warmup + 1)
     progress = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
@@ -171,7 +171,7 @@ def learning_rate_factor(step: int, settings: Train) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, settings: Train) -> float:
-    """Set every group's rate for this step and return the factor; a function of the step, so nothing to save."""
+    """Set every group's rate for this step and return the factor, a function of the step alone."""
     factor = learning_rate_factor(step, settings)
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
@@ -197,7 +197,7 @@ class MovingAverage:
     @contextmanager
     @torch.no_grad()
     def in_place(self) -> Iterator[None]:
-        """The network with the averaged tensors for a while."""
+        """The network with the averaged tensors, temporarily."""
         kept = {name: p.detach().clone() for name, p in self._live.items()}
         for name, parameter in self._live.items():
             parameter.copy_(self.values[name])

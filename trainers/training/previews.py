@@ -1,4 +1,4 @@
-"""The pictures of a run: before the first step, along the way, and from the exported file at the end."""
+"""A run's samples: before the first step, during training, and from the exported file."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 
 ON_WHOLE_BASE = (
-    "the last pictures are drawn from the file on the base in full, as people have it who use the style; those on the "
-    "base in {} that was trained on differ by {:.1f} of 255 on average"
+    "the final pictures use the file on the unquantised base, as users of the style will; pictures on the base in {} "
+    "that was trained on differ by {:.1f} of 255 on average"
 )
 NO_ROOM = (
-    "the base in full does not fit into this device's memory, so the last pictures are drawn from the file on the base "
-    "in {}; elsewhere they will differ a little"
+    "the unquantised base does not fit into this device's memory, so the final pictures use the file on the base in "
+    "{}; elsewhere they will differ slightly"
 )
 
 
 @dataclass(frozen=True)
 class Finals:
-    """The last pictures: where the before/after grid is, and how far live and file are apart (0–255).
+    """The final samples: the before/after grid, and the difference between live adapter and file (0–255).
 
-    That is None where the file was drawn on the base in full and the live adapter on a quantised one.
+    The difference is None if the live adapter used a quantised base and the file the unquantised one.
     """
 
     grid: Path
@@ -52,7 +52,7 @@ class Finals:
 
 
 def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
-    """The run's fixed prompts and seeds at `side` pixels; without prompts, four captions of the images."""
+    """The run's sample prompts and seeds at `side` pixels; without prompts, four captions."""
     captions = dict.fromkeys(
         full_caption(item.caption, config.data, config.tokens.word) or config.name for item in dataset.items
     )
@@ -71,7 +71,7 @@ def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
 
 
 def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
-    """Draw an order with the live adapter and keep the pictures in the run folder."""
+    """Generate samples with the live adapter into the run folder."""
     session.network.holder.context = order.context
     with evaluating(session.model):
         pictures = list(
@@ -83,9 +83,9 @@ def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
 
 
 def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals:
-    """Draw with the live adapter, then with the exported file on a base loaded afresh and in full, and compare.
+    """Generate with the live adapter, then with the exported file on a freshly loaded, unquantised base, and compare.
 
-    The base that was trained on is let go in between, so that no more than one is in memory.
+    The training base is freed in between, so that only one is in memory.
     """
     live, trained_on = draw_previews(session, order, step), session.config.base
     after, same = _draw_file(session, order, style, step)
@@ -105,19 +105,19 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
 
 
 def showing_life(session: Session) -> Told:
-    """What drawing tells of each of its steps: that the run goes on."""
+    """Reports progress after each denoising step, so that the run does not count as hanging."""
     return lambda _picture, _step: session.record.show_life()
 
 
 def _announced(session: Session, pictures: Iterator[Image], total: int, step: int) -> Iterator[Image]:
-    """The pictures as they are drawn, each with an event before it: on a large base one takes a while."""
+    """Yields pictures, with an event before each: on a large base one takes a while."""
     for number in range(1, total + 1):
         session.record("drawing", step=step, picture=number, pictures=total)
         yield next(pictures)
 
 
 def _draw_file(session: Session, order: Order, style: Path, step: int) -> tuple[list[Image], bool]:
-    """The file's pictures on a base loaded afresh, and whether that is stored as the one that was trained on."""
+    """The file's pictures on a freshly loaded base, and whether that has the storage of the training base."""
     trained_on, model = session.config.base, session.model
     facts = (model.dtype, model.device, model.sha256)
     del model
@@ -142,7 +142,7 @@ def _draw_file(session: Session, order: Order, style: Path, step: int) -> tuple[
 
 @contextmanager
 def evaluating(model: Model) -> Iterator[None]:
-    """The networks in evaluation mode for a while (gradient checkpointing trains them in training mode)."""
+    """The networks in evaluation mode, temporarily (gradient checkpointing needs training mode)."""
     modes = [(net, net.training) for net in (model.unet, *model.text_encoders)]
     for net, _ in modes:
         net.eval()
@@ -161,18 +161,18 @@ def _keep(pictures: list[Image], folder: Path) -> None:
 
 
 def _before(session: Session, order: Order) -> list[Image]:
-    """The pictures of before training; none where they were not drawn, or are damaged, which is said."""
+    """The samples from before training; none if missing or damaged, with a note."""
     try:
         return kept(session.run.samples / "step-00000000", order)
     except UnreadableError as error:
         session.record(
-            "warning", message=f"the pictures of before training are not shown beside the last ones: {error}"
+            "warning", message=f"the pictures from before training are not shown next to the final ones: {error}"
         )
         return []
 
 
 def kept(folder: Path, order: Order) -> list[Image]:
-    """The pictures of an order that a run folder has, no larger than they were drawn. Raises UnreadableError."""
+    """An order's pictures from a run folder. Raises UnreadableError."""
     width, height = order.size
     places = (folder / f"{number:02d}.png" for number in range(len(order.pictures)))
     return [flatten(open_image(place, keep_pixels=width * height)) for place in places if place.is_file()]

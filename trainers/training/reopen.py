@@ -1,4 +1,4 @@
-"""A run that has been trained, opened again without a step: to write its file anew or smaller, or to measure it."""
+"""Reopen a trained run without training: to export its file again or at another rank, or to measure it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from trainers.training.train import open_dataset, open_session
 
 STYLE = ".safetensors"
 TWINS = ("-diffusers", "-embedding", "-style", "-content")
-"""What may be written beside a style file, under its name and this."""
+"""Suffixes of files that may accompany a style file."""
 
 
 @dataclass(frozen=True)
 class Reopened:
-    """The session of a run as it was at its newest checkpoint, and the images that it was trained on."""
+    """A run's session at its newest checkpoint, and its training images."""
 
     session: Session
     dataset: Dataset
@@ -38,13 +38,13 @@ class Reopened:
 
 @contextmanager
 def reopened(run: Run, config: Config | None = None) -> Iterator[Reopened]:
-    """Open a run at its newest checkpoint, as its files have it; nothing is written into its folder.
+    """Open a run at its newest checkpoint, read-only.
 
-    `config` differs from the run's own in what training did not depend on. Raises VelaturaError where the run is being
-    trained, or has no checkpoint that can be used.
+    `config` may differ from the run's in settings that do not affect training. Raises VelaturaError if the run is
+    training, or has no usable checkpoint.
     """
     if run.is_training():
-        raise BusyError(f"{run.folder} is being trained; wait for its end, or stop it first")
+        raise BusyError(f"{run.folder} is training; wait until it ends, or stop it first")
     with tempfile.TemporaryDirectory(prefix="velatura-") as elsewhere:
         session = open_session(run, config or run.config(), Recorder(Path(elsewhere)), steps=False)
         try:
@@ -57,7 +57,7 @@ def reopened(run: Run, config: Config | None = None) -> Iterator[Reopened]:
 
 
 def ranks_of(run: Run) -> tuple[int, ...]:
-    """Every rank at which the run's file can be written; VelaturaError where its method knows only its own."""
+    """Ranks at which the run can be exported; VelaturaError if its method trains only one."""
     config = run.config()
     overrides = [block.rank for block in config.targets.blocks.values() if block.rank]
     placed = [config.method, *(config.method.with_rank(rank) for rank in overrides)]
@@ -67,28 +67,30 @@ def ranks_of(run: Run) -> tuple[int, ...]:
         able = [name for name, kind in METHODS.items() if isinstance(kind(), NestedRanks)]
         raise VelaturaError(
             f"{run.folder} was trained with {config.method.name}; "
-            f"only a run of {' or '.join(able)} can be cut to other ranks afterwards"
+            f"only a run of {' or '.join(able)} can be exported at another rank"
         )
     return tuple(sorted(ranks))
 
 
 def export_again(run: Run, out: Path | None, rank: int | None, overwrite: bool) -> Path:
-    """Write the style file of a run's newest checkpoint, cut to `rank` if given, and its twin for diffusers, if any.
+    """Export the style of a run's newest checkpoint, at `rank` if given, with its twin for diffusers, if any.
 
-    Without `out` it goes into the run's folder, under the run's name, with the rank where one is given. Raises
-    VelaturaError for a rank that was not trained, or where a file is in the way.
+    Without `out` it goes into the run's folder, under the run's name and the rank, if given. Raises VelaturaError for a
+    rank that was not trained, or if a file is in the way.
     """
     config = run.config()
     if rank is not None:
         known = ranks_of(run)
         if rank not in known:
-            raise VelaturaError(f"rank {rank} was not trained in {run.folder}; there are {', '.join(map(str, known))}")
+            raise VelaturaError(
+                f"rank {rank} was not trained in {run.folder}; available are {', '.join(map(str, known))}"
+            )
         config = config.model_copy(update={"method": config.method.with_export_rank(rank)})
     own = run.style / f"{config.name}{STYLE}"
     place = out or (None if rank is None else own.with_name(f"{own.stem}-rank{rank}{STYLE}"))
     core = place or own
     if core.suffix != STYLE:
-        raise VelaturaError(f"a style file ends in {STYLE}: found {core.name}")
+        raise VelaturaError(f"the name of a style file must end in {STYLE}; found {core.name}")
     for beside in ("", *TWINS):
         check_free(core.with_name(f"{core.stem}{beside}{STYLE}"), overwrite)
     with reopened(run, config) as found:
@@ -96,6 +98,6 @@ def export_again(run: Run, out: Path | None, rank: int | None, overwrite: bool) 
 
 
 def _began(run: Run) -> float:
-    """When training began, in Unix seconds; now, where nothing says it."""
+    """Start of training in Unix seconds; now if unknown."""
     starts = (event for event in latest_events(run.folder) if event["type"] == "start")
     return next((float(event["time"]) for event in starts if "time" in event), time.time())

@@ -1,4 +1,4 @@
-"""From a config to a style file: prepare a run folder, train, draw, export."""
+"""From a config to a style file: prepare a run folder, train, sample, export."""
 
 from __future__ import annotations
 
@@ -42,38 +42,38 @@ if TYPE_CHECKING:
     from trainers.sampling.sample import Order
 
 STARTER_NOTE = (
-    "The starter is a small model that ships with Velatura: this style will fit only the starter. "
-    "For a style that works in other tools choose a real base model with --base."
+    "The starter is a small bundled model, and this style will fit only the starter. For a style that works in other "
+    "tools, choose a real base model with --base."
 )
 
 ONLY_HERE_NOTE = (
-    "{} is no change of weights, for which other tools have no form: this style will load in Velatura only."
+    "{} does not change weights, and other tools have no format for it: this style will load in Velatura only."
 )
 
 WORDLESS_NOTE = (
-    "with class images (prior.prompt), something should tell yours from them, or these hold the style back: "
-    "data.trigger is empty"
+    "data.trigger is empty: without it, class images (prior.prompt) hold the style back; set a trigger word that marks "
+    "your images"
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run gave: its folder, the style file, steps done, seconds spent on them, numbers trained."""
+    """The result of a run: its folder, style file, steps, seconds and number of parameters."""
 
     run: Path
     style: Path | None
-    """None where the run was paused or cancelled, which exports nothing."""
+    """None if the run was paused or cancelled, which exports nothing."""
     steps: int
     seconds: float
     parameters: int
     stopped_by: str
-    """Empty, or what ended the run before its last step: `request`, `pause`, `cancel`, `SIGINT`, `SIGTERM`."""
+    """What stopped the run early: `request`, `pause`, `cancel`, `SIGINT`, `SIGTERM`; otherwise empty."""
     grid: Path | None
-    """Pictures before and after, where the run was not cut short."""
+    """The before/after grid, if the run was not cut short."""
     difference: int | None
-    """Largest difference (0–255) between the live adapter's pictures and those of the file, loaded afresh.
+    """Largest difference (0–255) between pictures of the live adapter and of the reloaded file.
 
-    None where the run drew none, or trained on a quantised base: the file's are drawn on the base in full.
+    None without pictures, or if the run used a quantised base: the file's use the unquantised one.
     """
 
 
@@ -84,20 +84,20 @@ def train(
     listener: Listener | None = None,
     put_away: PutAway | None = None,
 ) -> Result:
-    """Train a style in a new run folder under `out`; nothing is left there where the preparation fails.
+    """Train a style in a new run folder under `out`; if the preparation fails, nothing is left behind.
 
     Args:
-        config: The whole config; its `name` is that of the run folder and of the style file.
-        out: The folder of runs; made where it is missing.
+        config: The complete config; `name` is the name of the run folder and the style file.
+        out: The folder of runs, created if missing.
         overwrite: Whether a run of this name may be replaced.
         listener: Called with each event of the run, such as `{"type": "step", "step": 1, "loss": 0.12, …}`.
-        put_away: Given the folder of the run that is replaced; without it, that folder is deleted.
+        put_away: Receives the folder of a replaced run; without it, that folder is deleted.
 
     Returns:
-        Where the run and its style file are, the steps done, and the seconds that they took.
+        The run folder, the style file, the steps done and their seconds.
 
     Raises:
-        VelaturaError: The images, the base or the settings cannot be trained with, or the name is taken; in a sentence.
+        VelaturaError: The images, the base or the settings are invalid, or the name is taken.
     """
     with interrupted_by_sigterm(), ExitStack() as threads:
         with new_run(config, out, overwrite, put_away) as run:
@@ -114,19 +114,19 @@ def train(
 def resume(
     run: Run, listener: Listener | None = None, steps: int | None = None, heed_stop: bool = False, attempt: int = 0
 ) -> Result:
-    """Go on with a run from its newest checkpoint, exactly as if it had not been cut.
+    """Resume a run from its newest checkpoint, exactly as if it had not been interrupted.
 
-    A run that `prepare` made, or that was cut before it saved anything, is trained from its first step.
+    A prepared run, or one interrupted before its first checkpoint, is trained from its first step.
 
     Args:
         run: The run, from `open_run`.
         listener: Called with each event of the run.
-        steps: The new number of steps in all, to train longer; None for that of the run's config.
-        heed_stop: Whether a stop that was asked for before counts: then the run may end where it begins.
-        attempt: The number of a queue's attempt, which the run's events repeat.
+        steps: The new total number of steps, to train longer; None for the run's config.
+        heed_stop: Whether an earlier stop request counts; the run may then end immediately.
+        attempt: The queue's attempt number, recorded in the run's events.
 
     Returns:
-        Where the run and its style file are, the steps done in all, and the seconds that these ones took.
+        The run folder, the style file, the total steps and the seconds of this attempt.
 
     Raises:
         VelaturaError: The run is complete, has lost its checkpoints, or another process trains it.
@@ -140,7 +140,7 @@ def resume(
         config = build_config(as_table(config), {"train": {"steps": steps}})
     finished = any(event["type"] == "done" and event.get("step", 0) >= config.train.steps for event in events)
     if done and (finished or done[-1] > config.train.steps):
-        raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; give more --steps to train it longer")
+        raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; to train longer, set more --steps")
     with interrupted_by_sigterm(), run.training():
         record = Recorder(run.folder, listener)
         if attempt:
@@ -156,7 +156,7 @@ def resume(
 
 @contextmanager
 def _errors_noted(run: Run, record: Recorder) -> Iterator[None]:
-    """Let the run say itself, in one sentence, what ended it."""
+    """Record the error that ended the run as one sentence."""
     try:
         with plain_disk_errors(run.style):
             yield
@@ -168,9 +168,9 @@ def _errors_noted(run: Run, record: Recorder) -> Iterator[None]:
 
 
 def open_session(run: Run, config: Config, record: Recorder, steps: bool = True) -> Session:
-    """Load the base and place the method on it, saying what the user should know before a step is taken.
+    """Load the base and attach the method, with notes for the user before the first step.
 
-    Without `steps` none is to be taken, and what only they need is not looked at.
+    Without `steps`, skips checks that only training needs.
     """
     record("loading", base=config.base.model)
     device = choose_device(config.train.device)
@@ -194,7 +194,7 @@ def open_session(run: Run, config: Config, record: Recorder, steps: bool = True)
 
 
 def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, Order]:
-    """The images of a session's run, or of a folder, at its training size, and the previews that it draws."""
+    """The images of a session's run, or of a folder, at its training resolution, and its samples."""
     config, model = session.config, session.model
     resolution = config.data.resolution or model.resolution
     side = config.sample.size or resolution - resolution % model.stride
@@ -216,7 +216,7 @@ def _train(session: Session, resume: bool) -> Result:
 
 
 def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) -> int:
-    """Record what begins here, in the tracker too; the count of trained numbers."""
+    """Record the start, in the tracker too; returns the number of parameters."""
     config = session.config
     _note_dataset(session, dataset)
     parameters = sum(p.numel() for p in session.network.parameters())
@@ -243,7 +243,7 @@ def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) 
 
 
 def _note_dataset(session: Session, dataset: Dataset) -> None:
-    """Warn of images that are trained smaller or are enlarged too much, and of captions that are cut."""
+    """Warn about downscaled or upscaled images and truncated captions."""
     data, word, record = session.config.data, session.config.tokens.word, session.record
     smaller = [item.path.name for item in dataset.items if item.bucket.reduced]
     larger = [item.path.name for item in dataset.items if item.bucket.enlarged]
@@ -252,9 +252,9 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
     captions["prior.prompt"] = session.config.prior.prompt
     cut = [name for name, caption in captions.items() if count_tokens(session.model, caption) > room]
     for names, what in (
-        (smaller, f"small, and trained at less than the training size (data.max_upscale = {data.max_upscale:g})"),
-        (larger, f"so small that they are enlarged more than data.max_upscale = {data.max_upscale:g} times"),
-        (cut, f"captioned with more than {room} tokens, and the rest is cut; data.chunks gives more room"),
+        (smaller, f"small, and trained below the training resolution (data.max_upscale = {data.max_upscale:g})"),
+        (larger, f"so small that they are upscaled more than data.max_upscale = {data.max_upscale:g} times"),
+        (cut, f"captioned with more than {room} tokens, and the rest is truncated; data.chunks allows more"),
     ):
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -264,7 +264,7 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
 
 
 def _previews(session: Session, order: Order) -> Callable[[int], None]:
-    """Draw before the first step and every `sample.every` steps."""
+    """Generate samples before the first step and every `sample.every` steps."""
     every = session.config.sample.every
 
     def before(step: int) -> None:
@@ -278,7 +278,7 @@ def _previews(session: Session, order: Order) -> Callable[[int], None]:
 def _finish(
     session: Session, dataset: Dataset, order: Order, progress: Progress, parameters: int, started: float
 ) -> Result:
-    """Export, draw from the exported file, and say what there is; a paused or cancelled run exports nothing."""
+    """Export, generate samples from the file, and report; a paused or cancelled run exports nothing."""
     run, stopped_by, seconds = session.run, session.stopped_by, round(progress.seconds, 2)
     if stopped_by in ("pause", "cancel"):
         run.clear_stop()

@@ -1,4 +1,4 @@
-"""What a step runs through: the frozen networks and what is trained on them, in one module."""
+"""The module that a training step runs: the frozen networks and the trained adapters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainers.models.text import Conditioning, encode_captions
 
 
 class Trainee(nn.Module):
-    """Base and adapters together: what is prepared for a device, and what a distributed run would keep in step."""
+    """Base and adapters as one module, prepared for a device."""
 
     def __init__(self, model: Model, network: Network, clip_skip: int, chunks: int):
         super().__init__()
@@ -20,7 +20,7 @@ class Trainee(nn.Module):
         self._model, self._clip_skip, self._chunks = (model,), clip_skip, chunks
 
     def encode(self, captions: list[str]) -> Conditioning:
-        """Captions as the network attends to them."""
+        """Encode captions."""
         return encode_captions(self._model[0], captions, self._clip_skip, self._chunks)
 
     def forward(self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None) -> Tensor:
@@ -29,7 +29,7 @@ class Trainee(nn.Module):
         return predict(self.unet, noisy, t, conditioning, time_ids)
 
     def checkpoint_gradients(self, with_text: bool) -> None:
-        """Keep only each block's input for backward and compute the rest again there."""
+        """Turn on gradient checkpointing: keep each block's input and recompute the rest in backward."""
         self._model[0].unet.enable_gradient_checkpointing()
         self.unet.train()  # the networks have no dropout of their own: this only lets checkpointing act
         for encoder in self._model[0].text_encoders if with_text else ():
@@ -38,7 +38,7 @@ class Trainee(nn.Module):
 
 
 def fingerprint(*modules: nn.Module) -> str:
-    """A short hash of networks' weights, from every tensor's name, shape and a sample of its values."""
+    """A short hash of networks' weights, from names, shapes and sampled values."""
     import hashlib
 
     digest = hashlib.sha256()
@@ -52,5 +52,5 @@ def fingerprint(*modules: nn.Module) -> str:
 
 
 def finite(tensors: list[Tensor]) -> bool:
-    """Whether no number in any tensor is NaN or infinite."""
+    """Whether all values are finite."""
     return all(bool(torch.isfinite(t).all()) for t in tensors)

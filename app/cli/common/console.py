@@ -1,4 +1,4 @@
-"""What the command line shows: tables, words, sizes; data on standard output, all else on standard error."""
+"""Output of the command line: data on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ READABLE = {"\n", "\t"}
 
 
 def write_what_fits() -> None:
-    """Let a terminal or pipe that cannot show a letter show `?` instead of ending the program."""
+    """Write `?` for characters that a terminal or pipe cannot encode, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def answers() -> Console:
-    """Where tables and findings go; names and words of users are shown as they are, not read as markup."""
+    """The console for data on standard output; users' text is not parsed as markup."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
 def notes() -> Console:
-    """Where words for people go."""
+    """The console for messages on standard error."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def say(*pieces: str | tuple[str, str]) -> None:
-    """One line for people from pieces of text, each plain or with a style."""
+    """Print one message from pieces of text, each plain or with a style."""
     notes().print(line(*pieces))
 
 
 def line(*pieces: str | tuple[str, str]) -> Text:
-    """Pieces of text, each plain or with a style, as one."""
+    """Pieces of text, each plain or with a style, as one `Text`."""
     safe = ((printable(piece), "") if isinstance(piece, str) else (printable(piece[0]), piece[1]) for piece in pieces)
     return Text.assemble(*safe)
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal would obey: file names and metadata come from strangers."""
+    """Text without control characters: file names and metadata come from strangers."""
     return "".join(letter if letter.isprintable() or letter in READABLE else "�" for letter in text)
 
 
 def print_json(data: Any) -> None:
-    """One JSON value on one line of standard output, in ASCII so that it survives any encoding."""
+    """Print one JSON value as a line on standard output, in ASCII so that it survives any encoding."""
     sys.stdout.write(json.dumps(data, default=str) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on standard output; what is too long for its column is folded, within a word only where it has to be."""
+    """Print a table on standard output; long cells wrap, within a word only if necessary."""
     cells = [[line(str(cell)) for cell in row] for row in rows]
     console, table = answers(), Table(header_style="bold")
     heads = [line(column) for column in columns]
@@ -69,7 +69,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def print_paragraphs(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table that is too wide for here, row by row: the first cell, the last, and the others with their heads."""
+    """Print a table that is too wide, row by row: the first cell, the last, then the others with their headings."""
     console = answers()
     for first, *middle, last in rows:
         console.print(line(first), style="bold")
@@ -79,7 +79,7 @@ def print_paragraphs(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Non
 
 
 def _widths(columns: Sequence[Sequence[Text]], room: int) -> list[int | None]:
-    """Widths that fold between words alone, where `room` is too small for the cells and large enough for that."""
+    """Column widths that wrap only between words, if `room` is large enough for that."""
     least = [max(cell_len(word) for cell in column for word in (cell.plain.split() or [""])) for column in columns]
     most = [max(cell.cell_len for cell in column) for column in columns]
     spare, wanted = room - sum(least), sum(most) - sum(least)

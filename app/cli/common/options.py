@@ -1,4 +1,4 @@
-"""Options that several commands share, each described once."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print data as one line of JSON on standard output.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of runs; $VELATURA_HOME, else outputs.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there under this name.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder of runs; default $VELATURA_HOME or outputs.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists under this name.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; repeatable.")
 ]
@@ -22,31 +24,33 @@ BaseModel = Annotated[
 ]
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="CONFIG.toml", help="A config file, complete or partial.")]
 Images = Annotated[
-    str | None, typer.Option("--images", metavar="DIR", help="Folder of images, with .txt captions beside them.")
+    str | None, typer.Option("--images", metavar="DIR", help="Folder of images, with captions as .txt files.")
 ]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the run and of the style file.")]
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", metavar="PRESET", help="`velatura presets` lists them; without one, balanced."),
+    typer.Option("--preset", metavar="PRESET", help="Preset, default balanced; `velatura presets` lists them."),
 ]
 Compose = Annotated[
     str,
     typer.Option(
         "--compose",
         metavar="WAY[:N]",
-        help="How several styles are combined: sum, svd:16 (rank), ties:0.2 and dare:0.5 (share), switch:5 (steps), "
-        "composite, k-lora:1.5 (first the content, then the style).",
+        help="How to combine several styles: sum, svd:16 (rank), ties:0.2 and dare:0.5 (share), switch:5 (steps), "
+        "composite, k-lora:1.5 (content first, then style).",
     ),
 ]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Optimizer steps.")]
 LongerSteps = Annotated[
-    int | None, typer.Option("--steps", metavar="N", help="Train longer: the new number of steps in all.")
+    int | None, typer.Option("--steps", metavar="N", help="Train longer: the new total number of steps.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The same seed and settings give the same file.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Seed; the same seed and settings give the same file.")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
 def runs_folder(out: Path | None) -> Path:
-    """Where runs go: `--out`, else $VELATURA_HOME, else `outputs/` here."""
+    """The folder of runs: `--out`, else $VELATURA_HOME, else `outputs/` here."""
     home = os.environ.get("VELATURA_HOME")
     return out or (Path(home) if home else Path("outputs"))

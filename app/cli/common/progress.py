@@ -1,4 +1,4 @@
-"""A run as it is watched: a progress bar with step, loss, speed and time left, or plain lines where nobody watches."""
+"""Training progress: a bar with step, loss, speed and time left, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainers.runs.event_lines import Event
 
 
 class TrainingView:
-    """Shows a run's events on standard error; the bar only on a terminal."""
+    """Shows a run's events on standard error, with a bar on a terminal."""
 
     def __init__(self) -> None:
         self.console = notes()
@@ -43,7 +43,7 @@ class TrainingView:
     ) -> None:
         self._bar.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            again = f"`velatura resume` goes on from step {self._saved}" if self._saved else "nothing new was saved"
+            again = f"`velatura resume` continues from step {self._saved}" if self._saved else "nothing new was saved"
             self._say(f"interrupted; {again}")
 
     def __call__(self, event: Event) -> None:
@@ -61,7 +61,7 @@ class TrainingView:
         self._say(
             (str(event["name"]), "bold"),
             f": {event['method']} on {event['base']} ({event['family']}), {images}, "
-            f"{event['parameters']:,} trained numbers, {event['precision']} on {event['device']}{again}",
+            f"{event['parameters']:,} parameters, {event['precision']} on {event['device']}{again}",
         )
 
     def _show_step(self, event: Event) -> None:
@@ -77,7 +77,7 @@ class TrainingView:
         self._saved = event["step"]
 
     def _show_skipped(self, event: Event) -> None:
-        self._say((f"step {event['step']} was skipped: its loss or gradients were not numbers", "yellow"))
+        self._say((f"step {event['step']} was skipped: its loss or gradients were not finite", "yellow"))
 
     def _show_note(self, event: Event) -> None:
         self._say((str(event["message"]), "cyan"))
@@ -88,7 +88,7 @@ class TrainingView:
     _show_damaged = _show_warning
 
     def _show_drawing(self, event: Event) -> None:
-        """Class images alone: there are many, and the first step waits for them."""
+        """Show class images only: there are many, and the first step waits for them."""
         picture, pictures = event["picture"], event["pictures"]
         if event.get("prior") and (picture == pictures or picture % max(1, pictures // 10) == 0):
             self._say(f"class image {picture}/{pictures}")

@@ -1,4 +1,4 @@
-"""Copies of a queue's file that are whole, made while others use it."""
+"""Consistent copies of a queue's file, made while others use it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from trainers.files import whole_file
 
 
 def back_up(source: Path, target: Path) -> None:
-    """Copy what is committed in a queue; `target` is replaced once the copy is on the disk and sound.
+    """Copy the committed state of a queue; replaces `target` once the copy is synced and sound.
 
-    Raises sqlite3.DatabaseError where the source is damaged, and leaves `target` as it was.
+    Raises sqlite3.DatabaseError if the source is damaged; `target` then stays unchanged.
     """
     with (
         whole_file(target) as building,
@@ -25,7 +25,7 @@ def back_up(source: Path, target: Path) -> None:
 
 
 def check_integrity(connection: sqlite3.Connection) -> None:
-    """Read every page and index; sqlite3.DatabaseError where something is wrong."""
+    """Check every page and index. Raises sqlite3.DatabaseError if something is wrong."""
     found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
         raise sqlite3.DatabaseError(" ".join(found.split()))

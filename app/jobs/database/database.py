@@ -1,4 +1,4 @@
-"""The queue's SQLite file: one connection a process, transactions that wait for each other, errors in one sentence."""
+"""The queue's SQLite file: one connection per process, serialised transactions, errors as one sentence."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 PATIENCE = 20.0
-"""Seconds to wait for a transaction of another process."""
+"""Seconds to wait for another process's transaction."""
 
 
 class Database:
-    """A connection to the queue's file, opened at its first use and shared by the threads of this process.
+    """A connection to the queue's file, opened on first use and shared by this process's threads.
 
-    Every error is one sentence: VelaturaError.
+    Every error is a VelaturaError with one sentence.
     """
 
     def __init__(self, path: Path):
@@ -42,9 +42,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for one query; VelaturaError where there is no queue yet."""
+        """The connection, for one query; VelaturaError if there is no queue yet."""
         if self._connection is None and not self.path.exists():
-            raise VelaturaError(f"there is no queue in {self.path.parent} yet; `velatura queue add` begins one")
+            raise VelaturaError(f"there is no queue in {self.path.parent} yet; `velatura queue add` creates one")
         with self._lock, self._plain_errors():
             if self.is_writable:
                 yield self._opened()
@@ -60,7 +60,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """The connection in a transaction that no other process is in; undone where the block ends with an error."""
+        """The connection in an exclusive transaction, rolled back if the block raises."""
         if not self.is_writable:
             raise VelaturaError(f"the queue cannot be changed: {self.path.parent} is read-only")
         with self._lock, self._plain_errors():
@@ -69,14 +69,14 @@ class Database:
                 yield connection
 
     def close(self) -> None:
-        """Let the file go; the next use opens it again."""
+        """Close the file; the next use opens it again."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
     def revision(self) -> tuple[int, ...]:
-        """Something else after every change of the file, whoever made it."""
+        """A value that differs after every change of the file by any process."""
         if not self.is_writable:  # each query has a connection of its own, which counts from the start
             return *_stamp(self.path), *_stamp(self.path.with_name(f"{self.path.name}-wal"))
         with self.reading() as connection:
@@ -84,12 +84,12 @@ class Database:
             return *_stamp(self.path), self._connections, seen, connection.total_changes
 
     def check(self) -> None:
-        """Read the whole file, which takes a second for some 100 MB; DamagedQueueError where something is wrong."""
+        """Check the whole file, about a second per 100 MB; DamagedQueueError if something is wrong."""
         with self.reading() as connection:
             check_integrity(connection)
 
     def back_up(self, target: Path) -> None:
-        """Copy what is committed to `target`, which then is sound; DamagedQueueError leaves it as it was."""
+        """Copy the committed state to `target`; on DamagedQueueError it stays unchanged."""
         with self._lock, self._plain_errors():
             back_up(self.path, target)
 
@@ -108,7 +108,7 @@ class Database:
             connection = sqlite3.connect(self.path, PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 connection.row_factory = sqlite3.Row
-                connection.text_factory = _text  # a single row that is no text would take down every list
+                connection.text_factory = _text  # a single row that is not text would take down every list
                 with transaction(connection):
                     migrate(connection, self.path)
                 _use_write_ahead_log(connection)
@@ -129,17 +129,17 @@ class Database:
             if "disk is full" in str(error):
                 raise VelaturaError(f"the disk is full: no room to write {self.path}") from error
             if "locked" in str(error) or "busy" in str(error):
-                raise VelaturaError(f"{self.path} is in use for too long by another process; try again") from error
+                raise VelaturaError(f"{self.path} is locked by another process; try again") from error
             raise VelaturaError(f"the queue {self.path} cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError):
                 raise
-            raise DamagedQueueError(f"{self.path} is damaged or no queue of Velatura ({error}); {ADVICE}") from error
+            raise DamagedQueueError(f"{self.path} is damaged or not a Velatura queue ({error}); {ADVICE}") from error
 
 
 @contextmanager
 def _copied(path: Path) -> Iterator[sqlite3.Connection]:
-    """A copy of a queue, to be read where SQLite could not keep its lock and log beside the file."""
+    """A copy of a queue for reading where SQLite cannot write its lock and log files."""
     with tempfile.TemporaryDirectory(prefix="velatura-") as folder:
         for file in (path, path.with_name(f"{path.name}-wal")):
             if file.exists():
@@ -152,7 +152,7 @@ def _copied(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def create(path: Path) -> None:
-    """Make a new queue under another name first, so that a kill leaves no half file."""
+    """Create a new queue under a temporary name first, so that a kill leaves no partial file."""
     with whole_file(path) as building, closing(sqlite3.connect(building, isolation_level=None)) as connection:
         with transaction(connection):
             migrate(connection, path)
@@ -160,7 +160,7 @@ def create(path: Path) -> None:
 
 
 def lock_of(path: Path) -> FileLock:
-    """What is held while a queue's file is made or replaced."""
+    """The lock for creating or replacing a queue's file."""
     from filelock import FileLock
 
     return FileLock(path.with_name(f"{path.name}.lock"))
@@ -171,12 +171,12 @@ def _text(content: bytes) -> str:
 
 
 def _inode(path: Path) -> int:
-    """Which file a name stands for now; 0 where there is none."""
+    """The inode of a file; 0 if there is none."""
     return _stamp(path)[0]
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """Something else where a name stands for another file, or one that was written to from without."""
+    """A value that differs if the file was replaced or written to from outside."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -185,9 +185,10 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Let readers and a writer go on side by side; SQLite does not itself wait for another process in this one case.
+    """Set WAL mode, so that readers and a writer do not block each other; SQLite itself does not wait for other
+    processes here.
 
-    What a transaction has changed is on the disk when it ends: a job that was acknowledged outlives a power cut.
+    A transaction is synced when it ends, so an acknowledged job survives a power cut.
     """
     deadline = time.monotonic() + PATIENCE
     while True:

@@ -1,7 +1,7 @@
-"""The layout of `queue.db`, as numbered steps from an empty file to the present version.
+"""The schema of `queue.db`, as numbered steps from an empty file to the current version.
 
-A new step goes to the end of `MIGRATIONS`; steps that have been released are never changed. A file of an older version
-is copied first to `queue.version-N.backup.db` beside it.
+Add a new step at the end of `MIGRATIONS`; never change a released step. A file from an older version is first copied to
+`queue.version-N.backup.db`.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ CREATE TABLE workers (
 
 
 def _know_processes_by_boot(connection: sqlite3.Connection) -> None:
-    """Let `started` count from the boot that a row names, which a change of the clock leaves alone.
+    """Make `started` relative to the boot in the row, which clock changes do not affect.
 
-    Processes that live are found again now, while their start by the wall clock still says who they are.
+    Living processes are identified now, by their start time on the wall clock.
     """
     for table in ("jobs", "workers"):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN boot TEXT NOT NULL DEFAULT ''")
@@ -68,7 +68,7 @@ def _know_processes_by_boot(connection: sqlite3.Connection) -> None:
 
 @dataclass(frozen=True)
 class Migration:
-    """One step: SQL statements that each end with a semicolon and a line feed, or a function of the connection."""
+    """A migration: SQL statements, each ending with a semicolon and a line feed, or a function of the connection."""
 
     change: str
     apply: str | Callable[[sqlite3.Connection], None]
@@ -94,7 +94,7 @@ HOLDS = """
 ALTER TABLE jobs ADD COLUMN held_from TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN held_since REAL NOT NULL DEFAULT 0
 """
-"""The phase that a held job had before, waiting or ended, to which it returns; and since when it is held."""
+"""The phase that a held job returns to, waiting or ended, and since when it is held."""
 
 MIGRATIONS = (
     Migration("jobs and workers", FIRST_LAYOUT),
@@ -103,18 +103,18 @@ MIGRATIONS = (
     Migration("held jobs that return to where they were", HOLDS),
 )
 VERSION = len(MIGRATIONS)
-"""Of the present layout: the number of steps."""
+"""The current schema version: the number of steps."""
 
 
 class DamagedQueueError(VelaturaError):
-    """`queue.db` cannot be read as a queue; `velatura queue repair` makes it anew from what there is."""
+    """`queue.db` cannot be read as a queue; `velatura queue repair` rebuilds it."""
 
 
 def migrate(connection: sqlite3.Connection, path: Path, keep: bool = True) -> None:
-    """Bring a queue up to the present version, in the transaction that the caller has begun.
+    """Migrate a queue to the current version, in the caller's transaction.
 
-    An empty file gets the whole layout; unless `keep`, one of an older version is not copied first. Raises
-    VelaturaError for another program's file or a newer version.
+    An empty file gets the whole schema. With `keep`, a file of an older version is copied first. Raises VelaturaError
+    for another program's file or a newer version.
     """
     application, version = (_pragma(connection, name) for name in ("application_id", "user_version"))
     is_new = application == version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -131,21 +131,21 @@ def migrate(connection: sqlite3.Connection, path: Path, keep: bool = True) -> No
 
 
 def backup_of_version(path: Path, version: int) -> Path:
-    """Where a queue is copied to before it is brought up from a version."""
+    """The backup path of a queue before its migration from a version."""
     return path.with_name(f"{path.stem}.version-{version}.backup{path.suffix}")
 
 
 def _check_origin(path: Path, application: int, version: int) -> None:
     if application != APPLICATION or version < 1:
-        raise DamagedQueueError(f"{path} is no queue of Velatura; {ADVICE}")
+        raise DamagedQueueError(f"{path} is not a Velatura queue; {ADVICE}")
     if version > VERSION:
         raise VelaturaError(
-            f"{path} is a queue of version {version}, and this Velatura reads up to version {VERSION}; "
-            "use the Velatura that wrote it, or move it away to begin a new queue (the runs beside it stay as they are)"
+            f"{path} is a queue of version {version}, and this Velatura reads up to version {VERSION}; update "
+            "Velatura, or move the file away to start a new queue (the runs stay unchanged)"
         )
 
 
-ADVICE = "`velatura queue repair` keeps it aside and makes a new one from its backup and the run folders"
+ADVICE = "`velatura queue repair` keeps this file and rebuilds the queue from its backup and the run folders"
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Which devices there are, which one a job may have, and how its process is kept to that one."""
+"""The devices of this machine, the choice of one for a job, and how its process is restricted to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainers.errors import VelaturaError
 AUTO = "auto"
 CPU = "cpu"
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
-"""What a run may ask the queue for; another machine may have it."""
+"""Devices that a run may request; another machine may have them."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Offer:
 
     devices: tuple[str, ...]
     complete: bool
-    """Whether these are all there are, so that what fits none of them fits nowhere."""
+    """Whether these are all devices, so that a request that fits none can never run."""
 
     def choose(self, wants: str, taken: frozenset[str]) -> str | None:
         """A free device for a job that wants `auto`, a kind such as `cuda`, or one such as `cuda:1`; None without one.
 
-        `auto` is an accelerator where one is offered: a job would take a hundred times as long on a CPU that is free.
-        What fits nowhere gets any free device, so that the job says what is wrong instead of waiting for ever.
+        `auto` is an accelerator if one is offered: a free CPU would take a hundred times as long. A request that fits
+        nowhere gets any free device, so that the job reports the problem instead of waiting forever.
         """
         fitting = [device for device in self.devices if self._fits(wants, device)]
         if not fitting and self.complete:
@@ -40,7 +40,7 @@ class Offer:
 
 
 def check_device(wants: str) -> None:
-    """Raise VelaturaError where a run asks for what no machine has: it would only fail once its turn has come."""
+    """Raise VelaturaError if a run requests a device that no machine has; it would fail only when its turn comes."""
     if not DEVICE.fullmatch(wants):
         raise VelaturaError(
             f"train.device = {wants!r} is no device; leave it at auto, since the queue gives each run the first device "
@@ -49,7 +49,7 @@ def check_device(wants: str) -> None:
 
 
 def find_devices() -> Offer:
-    """Every device of this machine; the CPU counts as one, graphics cards are counted by index."""
+    """All devices of this machine: the CPU, and graphics cards by index."""
     import torch
 
     cards = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
@@ -58,7 +58,8 @@ def find_devices() -> Offer:
 
 
 def environment_for(wants: str, device: str) -> dict[str, str]:
-    """The environment that keeps a process to its device; one that asks for a card by its number finds it by itself."""
+    """The environment that restricts a process to its device; a process that requests a card by number finds it
+    itself."""
     if wants in (AUTO, "cuda") and device.startswith("cuda:"):
         index = int(device.partition(":")[2])
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")

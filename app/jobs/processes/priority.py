@@ -1,4 +1,4 @@
-"""The priority of a job's process: whatever people wait for in front of the screen comes first."""
+"""The priority of a job's process, below that of interactive programs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 NICE = 10
 """Niceness of a job; that of the studio is 0."""
 VARIABLE = "VELATURA_JOB_NICENESS"
-"""Another niceness, from 0 to 19, where a machine has nothing to do but jobs."""
+"""Environment variable for another niceness, from 0 to 19, on machines that only run jobs."""
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def lower_priority() -> None:
-    """Let this process have what the studio leaves; one that somebody made nicer still stays as it is.
+    """Lower the priority of this process below the studio's; a higher niceness stays unchanged.
 
     Linux may group processes by session and then weigh the groups alone, whatever the niceness of their processes
     (`man 7 sched`, "The autogroup feature"). A job is a session of its own, so its group is made nicer too.

@@ -1,4 +1,4 @@
-"""Processes that outlive the one that started them, and how to know one again: by machine, number and start time."""
+"""Detached processes, and their identity: machine, process id and start time."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from pathlib import Path
 from typing import Any
 
 SAME_START = 2.0
-"""Seconds by which two readings of a start by the wall clock may differ."""
+"""Tolerance in seconds between two readings of a start time on the wall clock."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One process for good: a number is used again, but not within the moment in which it began."""
+    """The identity of a process: ids are reused, but not with the same start time."""
 
     host: str
     pid: int
     started: float
-    """Seconds since the boot where `boot` is given, which no change of the clock moves; else Unix seconds."""
+    """Seconds since the boot if `boot` is given, independent of the clock; otherwise Unix seconds."""
     boot: str = ""
-    """Names one boot of a Linux machine; empty on other systems, whose start times do not move with the clock."""
+    """Id of a Linux boot; empty on other systems, whose start times do not depend on the clock."""
 
     @property
     def is_here(self) -> bool:
-        """Whether it is a process of this machine, which alone can be looked at."""
+        """Whether it is a process of this machine; others cannot be inspected."""
         return self.host == socket.gethostname()
 
     def is_alive(self) -> bool:
-        """Whether it runs on this machine now; one that has ended and was not yet collected by its parent does not."""
+        """Whether it is running on this machine; zombies are not."""
         return self._find() is not None
 
     def kill(self) -> bool:
-        """End it at once; False where there is no such process on this machine."""
+        """Kill it; returns False if there is no such process on this machine."""
         import psutil
 
         found = self._find()
@@ -51,7 +51,7 @@ class Identity:
         return True
 
     def collector(self) -> int:
-        """The number of the process that is still to collect it after its end, and learns how it ended; else 0."""
+        """Id of the parent that still has to collect the ended process; otherwise 0."""
         import psutil
 
         found = self._find(ended=True)
@@ -61,7 +61,7 @@ class Identity:
             return 0
 
     def _find(self, ended: bool = False) -> Any:
-        """The process while it lives, or while it has `ended` and was not yet collected; else None."""
+        """The process if it is alive, or with `ended`, if it is an uncollected zombie; otherwise None."""
         import psutil
 
         if not self.is_here or not self.pid:
@@ -85,7 +85,7 @@ def own_identity() -> Identity:
 
 
 def identity_of(pid: int) -> Identity:
-    """A living process of this machine; psutil.Error or OSError where there is none with this number."""
+    """A living process of this machine; psutil.Error or OSError if there is none with this number."""
     import psutil
 
     boot = boot_id()
@@ -94,7 +94,7 @@ def identity_of(pid: int) -> Identity:
 
 
 def find_process(module: str, argument: str) -> Identity | None:
-    """The process of this machine that runs `python -m module … argument …`; None where none that may be seen does."""
+    """The process of this machine that runs `python -m module … argument …`; None if none is visible."""
     import psutil
 
     for process in psutil.process_iter(["cmdline"]):
@@ -114,7 +114,7 @@ def boot_id() -> str:
 
 
 def _seconds_from_boot(pid: int) -> float:
-    """When a process of Linux began, by the clock that starts with the machine (proc(5), field 22 of `stat`)."""
+    """Start time of a Linux process in seconds since boot (proc(5), field 22 of `stat`)."""
     stat = Path(f"/proc/{pid}/stat").read_bytes()
     ticks = stat[stat.rindex(b")") + 2 :].split()[19]  # the name before it may hold anything
     return int(ticks) / os.sysconf("SC_CLK_TCK")
@@ -123,13 +123,13 @@ def _seconds_from_boot(pid: int) -> float:
 def start_detached(
     module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start `python -m module` so that neither the end nor a Ctrl-C of this process reaches it.
+    """Start `python -m module` detached from this process's end and Ctrl-C.
 
-    What it says is added to `log`. OSError where it cannot be started.
+    Its output is appended to `log`. Raises OSError if it cannot be started.
     """
     import app
 
-    # Without the current folder on its path, where anything may be called `app`, but with ours.
+    # Not with the current folder on its path, which may contain any `app`, but with ours.
     ours = str(Path(str(app.__file__)).parents[1])
     path = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-P", "-m", module, *arguments]
@@ -145,9 +145,9 @@ def start_detached(
 
 
 def exit_code(child: subprocess.Popen[bytes]) -> int | None:
-    """How a child has ended, by a signal below 0; None while it lives.
+    """A child's exit code, negative for a signal; None while it lives.
 
-    Where the system can say so it is not collected yet: `Identity.collector` tells others that somebody is to do that.
+    If the system allows, it is not collected yet: `Identity.collector` shows others that its parent will do that.
     """
     if not hasattr(os, "waitid"):
         return child.poll()
@@ -161,7 +161,7 @@ def exit_code(child: subprocess.Popen[bytes]) -> int | None:
 
 
 def _apart() -> dict[str, Any]:
-    """The options that take a process out of its parent's session, or on Windows out of its console."""
+    """Options that detach a process from its parent's session, or on Windows from its console."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}

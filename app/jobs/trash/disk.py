@@ -1,4 +1,4 @@
-"""How much of a disk may be filled: some of it stays free, so that a run can save what it has learned."""
+"""The disk reserve: space that stays free so that runs can save."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def reserve(folder: Path) -> int:
 
 
 def room(folder: Path) -> int:
-    """Bytes that may still be written to the disk of a folder; 0 where only the reserve is left."""
+    """Bytes that may still be written to the disk of a folder; 0 if only the reserve is left."""
     return max(0, shutil.disk_usage(folder).free - reserve(folder))
 
 

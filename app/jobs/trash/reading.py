@@ -1,7 +1,7 @@
-"""What the trash's files say, checked where it is read: nobody further on checks again.
+"""Reading and validating the trash's files; no other module checks them again.
 
-Only an item's own folder, plain values of a row, and moves of known kinds come out of here; whatever else stands in a
-file, written by a person, a failing disk or a newer Velatura, is told apart here.
+The functions return only an item's own folder, plain values of a row and moves of known kinds. Anything else in a file,
+written by a person, a failing disk or a newer Velatura, is detected here.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ class Plan:
     change: dict[str, Any] | None
     """Of a row of the queue."""
     done: tuple[str, ...]
-    """Ids of items that are no more afterwards."""
+    """Ids of items that no longer exist afterwards."""
 
 
 def read_item(content: str, id: str, content_part: str) -> tuple[dict[str, Any], bool]:
     """The values of the item in the folder called `id`, and whether it says more than is known here.
 
-    Raises ValueError where it is damaged: a value is missing, of another type or out of bounds.
+    Raises ValueError if it is damaged: a value is missing, of another type or out of bounds.
     """
     kept = _table(content, ITEM_KEYS - {"row", "names"})
     if kept["id"] != id:  # that one would be deleted in its place
         raise ValueError("it is another item's")
     size = kept["size"]
     if not isinstance(size, int) or not 0 <= size < MOST:
-        raise ValueError("its size is no number of bytes")
+        raise ValueError("its size is not a number of bytes")
     parts = {read_id(part): read_place(place) for part, place in _items(kept["parts"])}
     if content_part not in parts:
-        raise ValueError("it does not say where it lay")
+        raise ValueError("its original place is missing")
     values = {
         "id": id,
         **{key: read_text(kept[key]) for key in ("kind", "name", "owner")},
@@ -66,14 +66,14 @@ def read_item(content: str, id: str, content_part: str) -> tuple[dict[str, Any],
 def read_plan(content: str, journal: str) -> Plan:
     """What the journal says that an action has decided.
 
-    Raises ValueError where it is damaged, NewerJournalError where it says more than is known here.
+    Raises ValueError if it is damaged, NewerJournalError if it says more than is known here.
     """
     plan = _table(content)
     change = plan.get("change")
     if not PLAN_KEYS.issuperset(plan) or (isinstance(change, dict) and change and set(change) not in CHANGES):
         raise NewerJournalError(
-            f"{journal} was written by a newer Velatura, which alone knows how to finish what it began; nothing in it "
-            "was changed: update Velatura"
+            f"{journal} was written by a newer Velatura, and only that can finish its action; nothing was changed. "
+            "Update Velatura"
         )
     plan = _table(content, PLAN_KEYS)
     moves = tuple((read_place(source), read_place(target)) for source, target in map(_list, _list(plan["moves"])))
@@ -86,7 +86,7 @@ def is_id(text: str) -> bool:
 
 
 def read_id(value: Any) -> str:
-    """The word of an item or a part. Raises ValueError where it is none."""
+    """The word of an item or a part. Raises ValueError if it is none."""
     if not is_id(read_text(value)):
         raise ValueError("it names no item")
     return str(value)
@@ -97,7 +97,7 @@ def _table(content: str, needed: frozenset[str] = frozenset()) -> dict[str, Any]
     try:
         found = dict(_items(json.loads(content)))
     except RecursionError:
-        raise ValueError("it is too deep") from None
+        raise ValueError("it is nested too deeply") from None
     if missing := needed - set(found):
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     return found
@@ -105,13 +105,13 @@ def _table(content: str, needed: frozenset[str] = frozenset()) -> dict[str, Any]
 
 def _items(value: Any) -> list[tuple[str, Any]]:
     if not isinstance(value, dict):
-        raise ValueError("it is no table")
+        raise ValueError("it is not a table")
     return list(value.items())
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     return value
 
 
@@ -141,7 +141,7 @@ def _row(value: Any) -> dict[str, Any]:
         if isinstance(each, str):
             each.encode()
         elif not isinstance(each, int | float) or not -MOST < each < MOST:
-            raise ValueError("its row holds what no row can hold")
+            raise ValueError("its row has an invalid value")
     read_folder(row.get("folder"))
     read_whole(row.get("id", 0))
     return row

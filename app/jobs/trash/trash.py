@@ -1,11 +1,11 @@
-"""The trash: what people deleted, restarted or replaced, kept for 30 days among the runs and brought back as it was.
+"""The trash: deleted, restarted and replaced things, kept for 30 days in the folder of runs.
 
-    .trash/ID/item.json   what it is, whose, where each of its parts lay, and its row of the queue
+    .trash/ID/item.json   kind, owner, original place of each part, and the row of the queue
     .trash/ID/PART        its parts: the folder of a run, the file of a style …
-    .trash/journal.json   the moves of an action, from the moment in which it is decided until all of it is done
+    .trash/journal.json   the moves of an action, from its decision until it is complete
 
-Moves within one file system are atomic each; the journal makes several of them, and the change of the queue's row, one:
-what a kill leaves undone is done by whoever looks next (`recover`). Nothing is copied into the trash.
+Each move within a file system is atomic. The journal makes several moves and the change of the queue's row one action:
+after a kill, the next process completes it (`recover`). Nothing is copied into the trash.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from trainers.files import sync_folder, sync_tree, whole_file
 
 FOLDER = ".trash"
 DAYS = 30
-"""Days after which what lies in the trash is gone."""
+"""Days after which what is in the trash is gone."""
 RUN, RESTARTED, REPLACED = "run", "restarted", "replaced"
 STYLE, DRAWING, PICTURES, DAMAGED, NEWER = "style", "drawing", "pictures", "damaged", "newer"
-"""What an item can be: a run; a run as it was before it was restarted or brought back; a run that another one of its
+"""What an item can be: a run; a run as it was before it was restarted or restored; a run that another one of its
 name has replaced; a style; a drawing; pictures that were taken out of a draft; something of which nothing is known;
 something that a newer Velatura has put there."""
 RUNS = (RUN, RESTARTED, REPLACED)
@@ -62,7 +62,7 @@ class TrashItem:
     kind: str
     name: str
     owner: str
-    """The login of whose it is; empty where it is the machine's owner's."""
+    """The login of whose it is; empty if it is the machine's owner's."""
     deleted: float
     """Unix seconds."""
     size: int
@@ -94,11 +94,11 @@ class Trash:
 
     # ---------------------------------------------------------------- looking
     def items(self, actor: Actor) -> list[TrashItem]:
-        """What lies in the trash and is the actor's, newest first."""
+        """What is in the trash and is the actor's, newest first."""
         return [item for item in self._all() if actor.may_change(item.owner)]
 
     def item(self, id: str, actor: Actor) -> TrashItem:
-        """The item with this id, which comes from outside; VelaturaError where there is none that is the actor's."""
+        """The item with this id, which comes from outside; VelaturaError if there is none that is the actor's."""
         found = self._here(id)
         actor.check(found.name, found.owner)
         return found
@@ -138,7 +138,7 @@ class Trash:
     ) -> None:
         """Move an item's first part to `place`, the others to where they lay, and what is there `aside` into the trash.
 
-        VelaturaError where something is in the way and is not to go aside.
+        VelaturaError if something is in the way and is not to go aside.
         """
         with self._held():
             self._here(item.id)  # nobody else has brought it back meanwhile
@@ -146,16 +146,16 @@ class Trash:
             places = {part: self.runs / where for part, where in item.parts.items()} | {CONTENT: place}
             for part, where in places.items():
                 if where.exists() and not any(where == source for source, _ in moves):
-                    raise VelaturaError(f"{where.name} is there already; move it away or delete it first")
+                    raise VelaturaError(f"{where.name} already exists; move or delete it first")
                 if not where.parent.is_dir():
-                    raise VelaturaError(f"“{where.parent.name}”, to which it belongs, is not here; restore that first")
+                    raise VelaturaError(f"it belongs to “{where.parent.name}”, which is not here; restore that first")
                 if self.path(item, part).exists():
                     moves.append((self.path(item, part), where))
             self._carry_out(moves, change, (item.id,))
 
     # ---------------------------------------------------------------- for good
     def remove(self, items: Iterable[TrashItem]) -> int:
-        """Delete items for good; the bytes that they took."""
+        """Permanently delete items; the bytes that they took."""
         freed = 0
         with self._held():
             for item in items:
@@ -164,13 +164,13 @@ class Trash:
         return freed
 
     def empty(self, actor: Actor) -> int:
-        """Delete for good all that is the actor's; the bytes that it took."""
+        """Permanently delete all that is the actor's; the bytes that it took."""
         return self.remove(self.items(actor))
 
     def tidy(self, now: float | None = None) -> list[TrashItem]:
-        """Delete for good what is older than 30 days and, on a disk that is nearly full, the oldest; those items.
+        """Permanently delete what is older than 30 days and, on a disk that is nearly full, the oldest; those items.
 
-        NewerJournalError where a newer Velatura was at work in the trash.
+        NewerJournalError if a newer Velatura was at work in the trash.
         """
         if not self.folder.is_dir():
             return []
@@ -187,7 +187,7 @@ class Trash:
         return gone + self.make_room()
 
     def make_room(self) -> list[TrashItem]:
-        """Delete for good the oldest items until the disk has its reserve again; those items."""
+        """Permanently delete the oldest items until the disk has its reserve again; those items."""
         gone: list[TrashItem] = []
         for item in reversed(self._all() if self.folder.is_dir() and missing(self.runs) else []):
             if not missing(self.runs):
@@ -238,7 +238,7 @@ class Trash:
                 self._recover()
                 yield
         except Timeout:
-            raise VelaturaError("another action on the trash takes long; try again in a moment") from None
+            raise VelaturaError("the trash is busy with another action; try again in a moment") from None
 
     def _prepared(self, item: TrashItem) -> list[Move]:
         """The moves of an item's parts into its folder, which is made with what is known of it."""
@@ -253,7 +253,8 @@ class Trash:
         _write_safely(self.folder / item.id / ITEM, asdict(item))
 
     def _carry_out(self, moves: Sequence[Move], change: RowChange | None, done: Sequence[str] = ()) -> None:
-        """Decide on moves and the change of a row, then do all of it; `done` are items that are no more afterwards."""
+        """Decide on moves and the change of a row, then do all of it; `done` are items that no longer exist
+        afterwards."""
         plan = {
             "moves": [[as_kept(path, self.runs) for path in move] for move in moves],
             "change": dict(change) if change else None,
@@ -289,18 +290,18 @@ class Trash:
         shutil.rmtree(hidden, ignore_errors=True)
 
     def _all(self) -> list[TrashItem]:
-        """What lies in the trash, whosever it is, newest first."""
+        """What is in the trash, whosever it is, newest first."""
         found = (self._read(path) for path in self.folder.glob("[0-9]*"))
         return sorted((item for item in found if item is not None), key=lambda item: item.id, reverse=True)
 
     def _here(self, id: str) -> TrashItem:
         found = self._read(self.folder / id) if is_id(id) else None
         if found is None:
-            raise VelaturaError("this is not in the trash any more")
+            raise VelaturaError("this is no longer in the trash")
         return found
 
     def _read(self, folder: Path) -> TrashItem | None:
-        """The item in a folder; None where it has no parts.
+        """The item in a folder; None if it has no parts.
 
         It is of kind `DAMAGED` where nothing can be read of it, and of `NEWER` where not all of it is known here.
         """

@@ -1,7 +1,7 @@
-"""Wrong passwords, counted so that guessing is slow and nobody can shut out somebody else.
+"""Rate limits for wrong passwords: guessing is slow, and nobody can lock out somebody else.
 
-Against a browser in which the person has logged in before, only its own wrong passwords count. Against anything else,
-those for this name from its address, those for any name from its address, and those for this name from everywhere.
+A browser in which the person has logged in before has its own count. Any other client is limited by wrong passwords for
+this name from its address, for any name from its address, and for this name from everywhere.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ WRONG_BEFORE_LOCK = 10
 LOCKED_FOR = 15 * 60.0
 LONGEST_DELAY = 60.0
 WINDOW = 15 * 60.0
-"""Seconds after which a wrong password no longer counts against an address or a name as a whole."""
+"""Seconds after which a wrong password no longer counts against an address or a name."""
 FROM_AN_ADDRESS, FOR_A_NAME = 20, 100
-"""Wrong passwords that one address may try for all names together, and all strangers together for one name."""
+"""Limits of wrong passwords per address for all names, and per name for all unknown clients."""
 MOST_KEPT = 10_000
 
 
@@ -30,12 +30,12 @@ class Streak:
 
     count: int = 0
     until: float = 0.0
-    """When the next one is looked at."""
+    """Time of the next allowed attempt."""
 
 
 @dataclass
 class Window:
-    """When wrong passwords came of late."""
+    """Times of recent wrong passwords."""
 
     times: deque[float] = field(default_factory=deque)
 
@@ -50,9 +50,9 @@ class Attempts:
         self._windows: OrderedDict[tuple[str, str], Window] = OrderedDict()
 
     def wait(self, name: str, address: str, device: str = "") -> float:
-        """Seconds until a password for this name from there is looked at again; 0 when it is now.
+        """Seconds until a password for this name from this client is checked again; 0 for now.
 
-        `device` is that of a browser in which this person has logged in before, else "".
+        `device` is the id of a browser in which this person has logged in before, otherwise "".
         """
         now = self._clock()
         place = network_of(address)
@@ -65,7 +65,7 @@ class Attempts:
         return max(0.0, *waits)
 
     def note_wrong(self, name: str, address: str, device: str = "") -> None:
-        """Each wrong password in a row doubles the wait, and ten lock this name from there for a quarter hour."""
+        """Each wrong password doubles the wait; ten in a row lock this name from this client for 15 minutes."""
         now = self._clock()
         place = network_of(address)
         with self._lock:
@@ -85,7 +85,7 @@ class Attempts:
                     _keep_newest(self._windows, key)
 
     def note_right(self, name: str, address: str, device: str = "") -> None:
-        """A right password ends the row of wrong ones; it does not give the address more to guess with."""
+        """A correct password resets the client's row, but not the address's limit."""
         with self._lock:
             self._streaks.pop((name, device or network_of(address)), None)
 
@@ -97,7 +97,7 @@ class Attempts:
 
 
 def network_of(address: str) -> str:
-    """What is counted as one address: of IPv6 the network of 64 bits, which one household or server has whole."""
+    """The unit of counting: an IPv4 address, or an IPv6 /64 network, which one household or server owns."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The file with people and their logins: its tables, and how it is opened."""
+"""The SQLite file with accounts and logins: its tables and connections."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class PeopleDatabase:
         with self.change() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
-                raise VelaturaError(f"{file} was made by a newer Velatura; update this one")
+                raise VelaturaError(f"{file} was made by a newer Velatura; update Velatura")
             if version == 0:
                 for statement in TABLES.split(";"):
                     connection.execute(statement)
@@ -58,7 +58,7 @@ class PeopleDatabase:
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it or nothing. VelaturaError where the file cannot be read."""
+        """A transaction. VelaturaError if the file cannot be used."""
         with self._telling(), self._lock, transaction(self._connection):
             yield self._connection
 
@@ -78,6 +78,6 @@ class PeopleDatabase:
             yield
         except sqlite3.DatabaseError as error:
             raise VelaturaError(
-                f"the table of people {self.file} cannot be used: {error}; put a copy of it back, or move it away and "
-                "add everybody anew with velatura ui --add-person"
+                f"the accounts in {self.file} cannot be used: {error}; restore a backup, or move the file away and add "
+                "the accounts again with `velatura ui --add-person`"
             ) from error

@@ -1,4 +1,4 @@
-"""Passwords as they are kept: by scrypt, so that whoever reads the file has to guess, slowly."""
+"""Password hashing with scrypt."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 SALT_BYTES, KEY_BYTES = 16, 32
 COST, BLOCK, PARALLEL = 2**14, 8, 5
-"""16 MB and about a tenth of a second a guess (OWASP's password storage cheat sheet)."""
+"""16 MB and about 0.1 s per guess (OWASP password storage cheat sheet)."""
 MOST_MEMORY = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class PasswordHash:
-    """What is kept of a password."""
+    """A stored password hash."""
 
     salt: bytes
     key: bytes
@@ -26,11 +26,11 @@ class PasswordHash:
     parallel: int = PARALLEL
 
     def matches(self, password: str) -> bool:
-        """Whether this is the password; takes as long for a wrong one."""
+        """Whether this is the password, in constant time."""
         return hmac.compare_digest(_derive(password, self.salt, self.cost, self.block, self.parallel), self.key)
 
     def __str__(self) -> str:
-        """The form in which it is stored: `scrypt$cost$block$parallel$salt$key`."""
+        """Its stored form: `scrypt$cost$block$parallel$salt$key`."""
         parts = (
             self.cost,
             self.block,
@@ -47,10 +47,10 @@ def hash_password(password: str, salt: bytes = b"") -> PasswordHash:
 
 
 def parse_hash(text: str) -> PasswordHash:
-    """The hash in its stored form. Raises ValueError where it is none."""
+    """Parse a stored hash. Raises ValueError if it is invalid."""
     kind, cost, block, parallel, salt, key = text.split("$")
     if kind != "scrypt":
-        raise ValueError(f"passwords are kept by scrypt, not by {kind}")
+        raise ValueError(f"passwords are hashed with scrypt, not {kind}")
     salts, keys = base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)
     return PasswordHash(salts, keys, int(cost), int(block), int(parallel))
 

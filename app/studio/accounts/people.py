@@ -1,4 +1,4 @@
-"""The people of a studio: names, hashed passwords and roles, in a table that outlives restarts."""
+"""The accounts of a studio: names, hashed passwords and roles, in a table that survives restarts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MOST_NAME, MOST_PASSWORD = 100, 200
 LEAST_PASSWORD = 8
 MEMBER = "member"
 KEY, PROGRAM = "user:", "program:"
-"""Begin the keys by which what a person or a program keeps is found, such as a draft."""
+"""Prefixes of storage keys of people and programs, such as for drafts."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who may log in."""
+    """A person with an account."""
 
     name: str
     password: PasswordHash
@@ -31,20 +31,20 @@ class Person:
 
     @property
     def credential(self) -> bytes:
-        """What a login is bound to: another password, also the same one set anew, ends it."""
+        """The credential of a login: setting a password, even the same one, ends it."""
         return hashlib.sha256(str(self.password).encode()).digest()
 
 
 class People:
-    """The table. Safe to use from many threads and processes."""
+    """The table; safe for many threads and processes."""
 
     def __init__(self, database: PeopleDatabase) -> None:
         self.database = database
 
     def add(self, name: str, password: str, role: str = MEMBER, least: int = LEAST_PASSWORD) -> bool:
-        """Add a person, or give one a new password, which ends the logins made before; whether the person is new.
+        """Add a person, or set a new password, which ends earlier logins; returns whether the person is new.
 
-        Raises VelaturaError where the name or the password cannot be used.
+        Raises VelaturaError if the name or the password cannot be used.
         """
         name = check_name(name)
         check_password(password, least)
@@ -60,10 +60,10 @@ class People:
         return known is None
 
     def remove(self, name: str) -> None:
-        """Take a person out, and end their logins. VelaturaError where there is nobody of this name."""
+        """Remove a person and end their logins. VelaturaError if there is no account of this name."""
         with self.database.change() as table:
             if not table.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount:
-                raise VelaturaError(f"there is nobody called {name} in the table of people")
+                raise VelaturaError(f"there is no account {name}")
             table.execute("DELETE FROM sessions WHERE name = ?", (name,))
 
     def find(self, name: str) -> Person | None:
@@ -73,7 +73,7 @@ class People:
         return _person(*row) if row else None
 
     def all(self) -> list[Person]:
-        """Everybody, by name."""
+        """All accounts, by name."""
         with self.database.look() as table:
             rows = table.execute("SELECT name, password, role, added FROM people ORDER BY name").fetchall()
         return [_person(*row) for row in rows]
@@ -83,21 +83,21 @@ def _person(name: str, password: str, role: str, added: float) -> Person:
     try:
         return Person(name, parse_hash(password), role, added)
     except ValueError as error:
-        raise VelaturaError(f"the password of {name} cannot be read: give a new one with --add-person") from error
+        raise VelaturaError(f"the password of {name} cannot be read; set a new one with --add-person") from error
 
 
 def key_of_login(login: str) -> str:
-    """The key by which what somebody with a login keeps is found."""
+    """The storage key of a login."""
     return f"{KEY}{login}"
 
 
 def key_of_program(name: str, login: str = "") -> str:
-    """The key by which a program finds what it calls `name`: its login's, where it has one."""
+    """The storage key of a program's `name`, within its login if it has one."""
     return f"{PROGRAM}{login}:{name}" if login else f"{PROGRAM}{name}"
 
 
 def login_of_key(key: str) -> str:
-    """The login whose key this is, or whose program's; empty for a browser, and for a program without a login."""
+    """The login of a storage key; empty for browsers and programs without a login."""
     if key.startswith(KEY):
         return key.removeprefix(KEY)
     login, colon, _ = key.removeprefix(PROGRAM).partition(":")
@@ -105,22 +105,20 @@ def login_of_key(key: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """A name as it is kept, however it was typed: some systems write é as two characters."""
+    """A name in normal form: some systems write é as two characters."""
     return unicodedata.normalize("NFC", name).strip()
 
 
 def check_name(name: str) -> str:
-    """The name as it is kept. VelaturaError where it cannot be one."""
+    """The normalised name. VelaturaError if it is invalid."""
     name = plain_name(name)
     if not name or len(name) > MOST_NAME or ":" in name or not name.isprintable():
-        raise VelaturaError(
-            f"a name has 1 to {MOST_NAME} printable characters, none of them a colon; this is {name!r:.120}"
-        )
+        raise VelaturaError(f"a name has 1 to {MOST_NAME} printable characters without a colon; found {name!r:.120}")
     return name
 
 
 def check_password(password: str, least: int = LEAST_PASSWORD) -> None:
-    """Raise VelaturaError, which does not repeat it, where a password cannot be used."""
+    """Raise VelaturaError if a password is invalid, without repeating it."""
     if not least <= len(password) <= MOST_PASSWORD:
         raise VelaturaError(f"a password has {least} to {MOST_PASSWORD} characters; this one has {len(password)}")
 
@@ -144,10 +142,10 @@ def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
         name = plain_name(name)
         if not colon or not name or not password or len(name) > MOST_NAME or len(password) > MOST_PASSWORD:
             raise VelaturaError(
-                f"{where} is not of the form user:password (a name of up to {MOST_NAME} and a password of up to "
-                f"{MOST_PASSWORD} characters)"
+                f"{where} is not user:password (a name of up to {MOST_NAME} and a password of up to {MOST_PASSWORD} "
+                "characters)"
             )
         people[name] = password
     if file is not None and not people:
-        raise VelaturaError(f"the password file {file} names nobody; write user:password, one a line")
+        raise VelaturaError(f"the password file {file} is empty; write user:password, one per line")
     return people

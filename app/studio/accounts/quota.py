@@ -1,4 +1,4 @@
-"""How much a person of a shared studio may keep: the pictures and styles that they have sent, and their trash."""
+"""Storage quota per person of a shared studio: uploaded pictures and styles, and trash."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ USUAL = 50 * GB
 
 @dataclass(frozen=True)
 class Sent:
-    """What is there of what a person has sent, in bytes."""
+    """A person's storage in bytes."""
 
     pictures: int
     """In Train."""
     styles: int
     """That were made elsewhere."""
     undone: int = 0
-    """Pictures taken out in Train that undoing brings back there."""
+    """Removed pictures that Undo can restore."""
 
 
 @dataclass(frozen=True)
 class Quota:
-    """A limit in bytes for each person; what they have let go of counts, and makes room for what they send.
+    """A limit in bytes per person; trash counts, and is deleted when new uploads need the space.
 
-    First the oldest of their trash does; where all of it is not enough, the pictures that undoing brings back, too.
+    The oldest trash goes first; if that is not enough, also pictures that Undo could restore.
     """
 
     limit: int
@@ -39,9 +39,9 @@ class Quota:
     """Moves pictures that undoing brings back, of the person with this login, to their trash."""
 
     def left(self, person: str, coming: int) -> int:
-        """Bytes that a person may still send, after what they have let go of has made room for those that come.
+        """Bytes that a person may still upload, after deleting trash to make room.
 
-        Where they would not fit without any of that, nothing of it is deleted.
+        If the upload would not fit even then, nothing is deleted.
         """
         sent, items = self.sent(person), self.trash.items(Actor(person))
         free = self.limit - sent.pictures - sent.styles

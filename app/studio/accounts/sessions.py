@@ -1,4 +1,4 @@
-"""Logins: which browser or program is whose, until it logs out, its time ends or the password changes."""
+"""Login sessions: valid until logout, expiry or a password change."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from app.studio.accounts.people import Person
 
 LOGIN_LASTS = 30 * 24 * 3600
 MOST_OF_A_PERSON = 100
-"""Logins that a person may have at once; the oldest go first."""
+"""Maximum concurrent logins per person; the oldest end first."""
 
 
 class Sessions:
-    """The table. The tokens themselves are not kept, so that nobody who reads the file can log in with one."""
+    """The table. It stores only hashes of tokens, so that a stolen file gives no access."""
 
     def __init__(self, database: PeopleDatabase, clock: Callable[[], float] = time.time) -> None:
         self.database, self.clock = database, clock
@@ -39,12 +39,12 @@ class Sessions:
         return token
 
     def close(self, token: str) -> None:
-        """End a login; the person's others go on."""
+        """End a login; the person's others stay."""
         with self.database.change() as table:
             table.execute("DELETE FROM sessions WHERE token = ?", (_digest(token),))
 
     def find(self, token: str) -> tuple[str, bytes] | None:
-        """Whose login this is and the credential that it was made with; None where there is none or it has ended."""
+        """A login's person and credential; None if it is unknown or has ended."""
         if not token:
             return None
         query = "SELECT name, credential FROM sessions WHERE token = ? AND ends >= ?"

@@ -1,4 +1,4 @@
-"""ZIP files from strangers, unpacked with limits that hold whatever the archive says of itself."""
+"""Unpacking untrusted ZIP files, with limits that do not rely on the archive's own claims."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class Unpacked:
 def unpack(archive: Path, target: Path, suffixes: frozenset[str]) -> Unpacked:
     """Unpack files with one of the suffixes into the folder `target`, under numbers instead of their names.
 
-    Raises VelaturaError where the archive as a whole is refused; `target` may then hold some of it.
+    Raises VelaturaError if the archive as a whole is refused; `target` may then hold some of it.
     """
     _check_list_of_contents(archive)
     try:
         with zipfile.ZipFile(archive) as opened:
             entries = [entry for entry in opened.infolist() if _is_meant(entry)]
             if len(entries) > MOST_FILES:
-                raise VelaturaError(f"The ZIP holds {len(entries)} files; at most {MOST_FILES} are taken.")
+                raise VelaturaError(f"The ZIP holds {len(entries)} files; at most {MOST_FILES} are allowed.")
             return _unpack(opened, entries, target, suffixes)
     except BROKEN as error:
-        raise VelaturaError("The ZIP is damaged and cannot be opened. Pack it again.") from error
+        raise VelaturaError("The ZIP is damaged and cannot be opened. Create it again.") from error
 
 
 def _check_list_of_contents(archive: Path) -> None:
@@ -67,10 +67,10 @@ def _check_list_of_contents(archive: Path) -> None:
         tail = file.read()
     place = tail.rfind(END)
     if place < 0 or len(tail) < place + END_LENGTH:
-        raise VelaturaError("This file calls itself a ZIP and is none.")
+        raise VelaturaError("This file is named .zip but is not a ZIP.")
     (length,) = struct.unpack_from("<I", tail, place + 12)
     if length > MOST_BYTES_OF_NAMES or END_64 in tail[max(0, place - 20) : place]:
-        raise VelaturaError(f"The ZIP holds too many files; at most {MOST_FILES} are taken.")
+        raise VelaturaError(f"The ZIP holds too many files; at most {MOST_FILES} are allowed.")
 
 
 def _unpack(
@@ -111,18 +111,18 @@ def _refusal(entry: zipfile.ZipInfo, suffix: str, suffixes: frozenset[str]) -> s
     if stat.S_ISLNK(entry.external_attr >> 16):
         return "is a link, which is not followed"
     if ".." in path.parts or path.is_absolute() or ":" in path.parts[0]:
-        return "has a name that leads out of the ZIP"
+        return "has a path that leads out of the ZIP"
     if suffix in ARCHIVES:
         return "is an archive inside the ZIP, which is not opened"
     if suffix not in suffixes:
-        return "is not a picture in a format that is read"
+        return "is not in a supported image format"
     if entry.flag_bits & 1:
-        return "is locked with a password"
+        return "is password-protected"
     return None
 
 
 def _copy(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, room: int) -> int | None:
-    """Copy one entry, counting what really comes out; its bytes, or None where it is larger than one file may be."""
+    """Copy one entry, counting what really comes out; its bytes, or None if it is larger than one file may be."""
     written = 0
     with opened.open(entry) as source, place.open("wb") as copy:
         while chunk := source.read(CHUNK):
@@ -130,7 +130,7 @@ def _copy(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, room: in
             if written > room:
                 raise VelaturaError(f"The ZIP unpacks to more than {MOST_BYTES // 2**30} GB.")
             if written > RATIO_COUNTS_FROM and written > MOST_RATIO * entry.compress_size:
-                raise VelaturaError("The ZIP unpacks to far more than pictures do, so it is refused.")
+                raise VelaturaError("The ZIP is compressed far more than pictures can be, so it was refused.")
             if written > MOST_BYTES_EACH:
                 break
             copy.write(chunk)

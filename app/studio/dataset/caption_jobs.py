@@ -1,4 +1,4 @@
-"""Captions by a model: a small job in the queue writes them, and what it tells goes into the draft."""
+"""Captioning jobs: a small job in the queue writes captions, and its events update the draft."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ class Progress:
 
     @property
     def busy(self) -> bool:
-        """Whether more is to come."""
+        """Whether it is still in progress."""
         return self.phase in ("waiting", "writing")
 
 
 class CaptionJobs:
-    """One job a draft at most; after a restart of the studio it is found again by what lies in the draft's folder."""
+    """One job a draft at most; after a restart of the studio it is found again by what is in the draft's folder."""
 
     def __init__(self, drafts: Drafts, queue: Queue) -> None:
         self._drafts, self._queue = drafts, queue
         self._lock = threading.Lock()
 
     def start(self, key: str, model: str, only_empty: bool, owner: str = "") -> int:
-        """Put captions by `model` in line; how many. A writer that is at work is stopped first."""
+        """Put captions by `model` in the queue; how many. A writer that is at work is stopped first."""
         draft = self._drafts.open(key)
         pictures = {one.id: one.caption for one in draft.pictures if not (only_empty and one.caption)}
         if not pictures:
@@ -126,11 +126,11 @@ class CaptionJobs:
 
 
 def _parse(content: bytes) -> dict[str, Any]:
-    """What was asked for. Raises ValueError where something of it is missing."""
+    """What was asked for. Raises ValueError if something of it is missing."""
     asked = json.loads(content)
     kinds = {"job": int, "step": str, "pictures": dict, "read": int, "done": int}
     if not (isinstance(asked, dict) and all(isinstance(asked.get(name), kind) for name, kind in kinds.items())):
-        raise ValueError("something of what was asked for is missing")
+        raise ValueError("the request is incomplete")
     return asked
 
 

@@ -1,4 +1,4 @@
-"""Captions written by a model, beside the images."""
+"""Writing captions with a model, next to the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The findings of `velatura check` about a draft, sorted to the pictures they concern."""
+"""The findings of `velatura check` about a draft, by picture."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _to_json(one: Measured) -> dict[str, Any]:
 
 
 def _kept_measures(path: Path, made_for: list[Any]) -> Measured | None:
-    """What was measured before; None where it was for other settings, or cannot be read and is measured again."""
+    """What was measured before; None if it was for other settings, or cannot be read and is measured again."""
     try:
         kept = json.loads(path.read_bytes())
         return _from_json(kept["measured"]) if kept["made_for"] == made_for else None

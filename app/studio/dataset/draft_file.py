@@ -1,4 +1,4 @@
-"""The form of `draft.json`: its versions, and what can still be read of a damaged one."""
+"""The format of `draft.json`: versions, migrations, and recovery of damaged files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NewerDraftError(VelaturaError):
     def __init__(self, version: int) -> None:
         super().__init__(
             f"this draft was made by a newer Velatura (its format is version {version}, and this one reads up to "
-            f"{VERSION}); nothing in it was changed: update Velatura to open it"
+            f"{VERSION}); nothing in it was changed; update Velatura to open it"
         )
 
 
@@ -66,15 +66,15 @@ MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2, 2: _to_3, 3: _to
 
 
 def read_table(content: bytes) -> Table:
-    """A draft's values in the newest form. Raises ValueError where it is damaged, NewerDraftError where it is newer."""
+    """A draft's values in the newest form. Raises ValueError if it is damaged, NewerDraftError if it is newer."""
     table = json.loads(content)
     if not isinstance(table, dict):
-        raise ValueError("it is no table")
+        raise ValueError("it is not a table")
     return migrate(table)
 
 
 def version_of(content: bytes) -> int:
-    """The version that a file says it has, 0 where it says nothing that can be read."""
+    """The version that a file says it has, 0 if it says nothing that can be read."""
     try:
         return int(json.loads(content).get(VERSION_KEY, 1))
     except (AttributeError, TypeError, ValueError):
@@ -85,7 +85,7 @@ def migrate(table: Table) -> Table:
     """The same values in the newest form; the draft that was kept aside as well."""
     version = table.get(VERSION_KEY, 1)
     if not isinstance(version, int) or version < 1:
-        raise ValueError(f"{version!r:.40} is no version")
+        raise ValueError(f"{version!r:.40} is not a version")
     if version > VERSION:
         raise NewerDraftError(version)
     for older in range(version, VERSION):
@@ -107,7 +107,7 @@ def captions_in(content: bytes) -> dict[str, str]:
 
 
 def salvage(content: bytes) -> Table:
-    """The values in front of the damage, as far as it goes; nothing where the file holds no beginning of any."""
+    """The values in front of the damage, as far as it goes; nothing if the file holds no beginning of any."""
     text = content.decode("utf-8", "replace").encode()
     for _ in range(2):
         try:

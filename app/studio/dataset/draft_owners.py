@@ -1,4 +1,4 @@
-"""Whose drafts are whose: what a person keeps in Train and in the drafts of their programs."""
+"""Ownership of drafts: what a person keeps in Train and in API drafts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def kept_by(drafts: Drafts, login: str) -> Kept:
 
 
 def settle(drafts: Drafts, login: str) -> None:
-    """Move what a person has taken out in Train, and undoing would bring back there, to their trash."""
+    """Move what a person has taken out in Train, and undoing would restore there, to their trash."""
     drafts.change(key_of_login(login), settled)
 
 

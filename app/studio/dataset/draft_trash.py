@@ -1,9 +1,9 @@
-"""Pictures that a draft has let go of: they go to the trash, and come back from there to the end of the same draft.
+"""Pictures that a draft has released: they go to the trash, and return to the end of the same draft.
 
     DRAFT/loose/ID/pictures.json   what is known of them: names, captions, sizes
     DRAFT/loose/ID/PICTURE.png
 
-`loose` is where they lie on the way to the trash and back. What a kill leaves there comes back, too.
+`loose` holds them on the way to the trash and back. After a kill, its contents return too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a person is preparing, kept on the server: pictures, captions, choices; it outlives page, browser and server.
+"""Drafts on the server: pictures, captions and choices, which survive page, browser and server.
 
-A draft is a folder with `draft.json` and the pictures as plain PNG. It is changed by functions from draft to draft
-under a lock, so that two tabs, two requests and two servers never lose each other's words; `revision` counts the
-changes and tells a page whether what it shows is the newest.
+A draft is a folder with `draft.json` and the pictures as plain PNG. Functions from draft to draft change it under a
+lock, so that two tabs, requests or servers never overwrite each other; `revision` counts the changes and tells a page
+whether it is up to date.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ class _Part(BaseModel):
 
 
 class Picture(_Part):
-    """One picture as it was taken in: upright, without metadata."""
+    """A picture of a draft: upright, without metadata."""
 
     id: str
     name: str
-    """Of the file it came from, with its folders, in the words of whoever named it."""
+    """Original file name with folders, as uploaded."""
     caption: str
     size: tuple[int, int]
-    """(height, width) of what is kept."""
+    """(height, width) of the stored picture."""
     rival: str = ""
-    """What another tab had written here before it was overwritten: shown, so that no text is lost silently."""
+    """A conflicting caption from another tab, shown so that no text is lost."""
 
 
 class LeftOut(_Part):
-    """A file that was not taken in, and the sentence about it."""
+    """A rejected file and the reason."""
 
     id: str
     name: str
@@ -62,121 +62,118 @@ class LeftOut(_Part):
 
 
 Change = Literal["changed", "written", "read", "removed", "cleared"]
-"""A step that can be taken back: captions changed, written by a model or read from files; pictures out, one or all."""
+"""An undoable edit: captions changed, written by a model or read from files; pictures removed."""
 
 
 class Undo(_Part):
-    """How to take back one change."""
+    """How to undo an edit."""
 
     id: str = ""
-    """Of a step that is still being added to."""
+    """Id of an edit that is still growing."""
     kind: Change
-    """What was done."""
+    """The kind of edit."""
     captions: dict[str, tuple[str, str]] = {}
-    """By picture: (before, after)."""
+    """Captions by picture: (before, after)."""
     removed: tuple[tuple[int, Picture], ...] = ()
-    """Pictures with their places, in ascending order."""
+    """Removed pictures with their positions, in ascending order."""
     trigger: str = ""
-    """The trigger word that was cleared with them."""
+    """The trigger word cleared with them."""
 
 
 class Restored(_Part):
-    """What was found of a draft whose file was damaged."""
+    """What was recovered of a draft with a damaged file."""
 
     pictures: int
     without_caption: int
 
 
 class Choices(_Part):
-    """What is chosen in the second step."""
+    """The choices of the second step."""
 
     aim: Literal["style", "subject"] = "style"
     preset: str = "balanced"
     method: str = ""
-    """A method's name, or "" for that of the preset."""
+    """A method's name, or "" for the preset's."""
     base: str = "starter"
     settings: dict[str, Any] = {}
-    """Everything else that was changed, by dotted key of the config: `train.steps`."""
+    """Other changed settings, by dotted key: `train.steps`."""
 
 
 class Draft(_Part):
-    """Everything that the three steps of Train have gathered."""
+    """The state of the three steps of Train."""
 
     id: str
     public: str
-    """Name of the folder with its previews, which nobody can guess."""
+    """Unguessable name of the folder with its previews."""
     schema_version: int = VERSION
     key: str = ""
-    """Of a login's draft; other keys are secrets, by which whoever knows them finds the draft."""
+    """Key of a login's draft; other keys are secrets that give access to the draft."""
     revision: int = 0
     changed: float = 0.0
     """Seconds since the epoch."""
     tab: str = ""
-    """The page that made the last change."""
+    """Page of the last change."""
     pictures: tuple[Picture, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     trigger: str = ""
     undo: tuple[Undo, ...] = ()
-    """The newest last."""
+    """Undoable edits, newest last."""
     choices: Choices = Choices()
     name: str = ""
-    """Of the style, from the third step."""
+    """Name of the style, from the third step."""
     prompts: tuple[str, ...] = ()
-    """Of the previews, from the third step."""
+    """Preview prompts, from the third step."""
     clone_of: str = ""
-    """The run whose pictures and settings these were."""
+    """The cloned run."""
     aside: Draft | None = None
-    """What was being prepared when that run was cloned."""
+    """The draft set aside when that run was cloned."""
     restored: Restored | None = None
-    """What was found in the draft's damaged file, until somebody has read that."""
+    """Result of a recovery, until a person has seen it."""
     started: tuple[str, str] | None = None
-    """Of the last start: the mark that the page gave it, and the run that came of it."""
+    """The last start: the page's id for it, and its run."""
 
     def picture(self, identifier: str) -> Picture | None:
         """The picture with this id."""
         return next((one for one in self.pictures if one.id == identifier), None)
 
     def with_(self, **changes: Any) -> Draft:
-        """The draft with other values in some fields; with at most as many steps to undo as are kept."""
+        """The draft with changed fields, and at most the maximum number of undo steps."""
         if "undo" in changes:
             changes["undo"] = tuple(changes["undo"])[-UNDO_STEPS:]
         return self.model_copy(update=changes)
 
 
 class Drafts:
-    """All drafts of a studio, by the key of whoever works on them."""
+    """All drafts of a studio, by owner key."""
 
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
 
     def job(self, draft: Draft) -> Path:
-        """The folder in which captions for a draft are being written by a model."""
+        """The folder of a draft's captioning job."""
         return self.paths.drafts / draft.id / "writing"
 
     def read(self, key: str) -> Draft:
-        """The draft of `key`; a new one, kept nowhere yet, where there is none.
+        """The draft of `key`, or a new unsaved one.
 
-        A damaged file is set aside and what can be restored takes its place, which `restored` counts. Raises
-        NewerDraftError for a draft of a newer Velatura, OSError where the file cannot be reached.
+        A damaged file is set aside and replaced by what can be recovered, which `restored` describes. Raises
+        NewerDraftError for a draft from a newer Velatura, OSError if the file cannot be read.
         """
         file = self._file(key)
         return file.read() or Draft(id=file.path.parent.name, public=secrets.token_urlsafe(16))
 
     def look(self, key: str) -> Draft:
-        """The draft of `key`, with the pictures that have come back from the trash since the last change."""
+        """The draft of `key`, with pictures restored from the trash since the last change."""
         file = self._file(key)
         return self.change(key, lambda now: now) if returned(file.path.parent) else self.read(key)
 
     def open(self, key: str) -> Draft:
-        """The draft of `key`, begun where there is none: from then on its folders keep their names."""
+        """The draft of `key`, saved if it is new, so that its folders keep their names."""
         draft = self.read(key)
         return draft if draft.revision else self.change(key, lambda new: new.with_(changed=time.time()))
 
     def change(self, key: str, change: Callable[[Draft], Draft], tab: str = "") -> Draft:
-        """Apply `change` to the newest state and keep the result; what it returns unchanged is not written.
-
-        `tab` names the page that asks for it.
-        """
+        """Apply `change` to the newest state and save the result, unless unchanged; `tab` names the requesting page."""
         file = self._file(key)
         file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with file.lock():
@@ -199,22 +196,22 @@ class Drafts:
         return self._made(self.paths.drafts / draft.id / "pictures")
 
     def measures(self, draft: Draft) -> Path:
-        """The folder of what was measured on a draft's pictures."""
+        """The folder of measurements of a draft's pictures."""
         return self._made(self.paths.drafts / draft.id / "measures")
 
     def previews(self, draft: Draft) -> Path:
-        """The folder of a draft's small pictures for pages, `ID.webp` each."""
+        """The folder of a draft's previews, `ID.webp` each."""
         return self._made(self.paths.public / draft.public)
 
     def public_names(self) -> set[str]:
-        """The names of the folders with previews, of every draft there is."""
+        """The names of all drafts' preview folders."""
         names = set()
         for path in self.paths.drafts.glob("*/draft*.json"):  # damaged ones, too: a person may put them back
             names |= {found.decode() for found in _PUBLIC.findall(path.read_bytes())}
         return names
 
     def write_dataset(self, draft: Draft, folder: Path) -> None:
-        """Write pictures and captions to a new folder as training takes them: `fox.png`, `fox.txt`."""
+        """Write pictures and captions to a new folder for training: `fox.png`, `fox.txt`."""
         folder.mkdir(parents=True)
         for number, picture in enumerate(draft.pictures, 1):
             shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", folder / f"{number:04d}.png")
@@ -226,7 +223,7 @@ class Drafts:
         return StateFile(folder / "draft.json", parse, Draft.model_dump_json, restore, folder / ".lock")
 
     def _restore(self, identifier: str, damaged: bytes, before: Draft | None) -> Draft | None:
-        """The draft as it was before the last change, with what can be read of the damaged file and all pictures."""
+        """The draft before the last change, with the readable parts of the damaged file and all pictures."""
         found = _valid(salvage(damaged))
         draft = before or Draft.model_validate(
             {"public": secrets.token_urlsafe(16), **found, "id": identifier, "aside": None}
@@ -259,7 +256,7 @@ class Drafts:
         return folder
 
     def _with_returned(self, draft: Draft, paths: Sequence[Path]) -> Draft:
-        """The draft with the pictures that have come back from the trash at its end."""
+        """The draft with restored pictures added at its end."""
         known, back = known_pictures(draft), []
         for table in take_back(paths, self.pictures(draft)):
             picture = (
@@ -273,7 +270,7 @@ class Drafts:
         return draft.with_(pictures=(*draft.pictures, *back)) if back else draft
 
     def _tidy(self, old: Draft, new: Draft) -> None:
-        """Move pictures that can no longer be brought back here to the trash; what was made of them is deleted."""
+        """Move pictures that Undo can no longer restore to the trash, and delete their derived files."""
         before, now = known_pictures(old), known_pictures(new)
         gone = [picture for identifier, picture in before.items() if identifier not in now]
         for picture in gone:
@@ -285,7 +282,7 @@ class Drafts:
 
 
 def save_preview(image: Image.Image, place: Path) -> None:
-    """Write the small picture that pages show of an `RGB` or `RGBA` image."""
+    """Write the preview of an `RGB` or `RGBA` image."""
     from PIL import Image
 
     from trainers.data.decode import flatten
@@ -296,12 +293,12 @@ def save_preview(image: Image.Image, place: Path) -> None:
 
 
 def parse(content: bytes) -> Draft:
-    """The draft of a file's bytes. Raises ValueError where they are damaged, NewerDraftError where they are newer."""
+    """Parse a draft. Raises ValueError if it is damaged, NewerDraftError if it is newer."""
     return Draft.model_validate(read_table(content))
 
 
 def _back_up(path: Path) -> None:
-    """Keep a draft of an older form beside the newer one that is about to take its place."""
+    """Keep a copy of a draft of an older version before it is replaced."""
     with suppress(FileNotFoundError):
         content = path.read_bytes()
         version = version_of(content)
@@ -312,7 +309,7 @@ def _back_up(path: Path) -> None:
 
 
 def _valid(table: dict[str, Any]) -> dict[str, Any]:
-    """Of a draft's values those that it could have."""
+    """The valid values of a draft."""
     blank: dict[str, Any] = {"id": "", "public": ""}
     valid: dict[str, Any] = {}
     for name, value in table.items():
@@ -330,7 +327,7 @@ def _is_picture(value: Any) -> bool:
 
 
 def _found(path: Path) -> Picture | None:
-    """A picture of which only the file is left; None where that is no picture either."""
+    """A picture of which only the file is left; None if that is unreadable."""
     from PIL import Image
 
     from trainers.data.decode import UnreadableError
@@ -344,14 +341,14 @@ def _found(path: Path) -> Picture | None:
 
 
 def _decoded(path: Path) -> Image.Image:
-    """One of our pictures, made smaller, but not so small as a preview. Raises UnreadableError."""
+    """A stored picture, scaled down to view size. Raises UnreadableError."""
     from trainers.data.decode import open_image
 
     return open_image(path, keep_pixels=(2 * PREVIEW_SIDE) ** 2, formats=("PNG",))
 
 
 def known_pictures(draft: Draft) -> dict[str, Picture]:
-    """Every picture of a draft by its id: those in it, those that undoing brings back, those that are kept aside."""
+    """Every picture of a draft by id: current, undoable and set aside."""
     before = known_pictures(draft.aside) if draft.aside is not None else {}
     removed = {picture.id: picture for step in draft.undo for _, picture in step.removed}
     return before | removed | {picture.id: picture for picture in draft.pictures}

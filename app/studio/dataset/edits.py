@@ -1,4 +1,4 @@
-"""What can be done to a draft's pictures and captions: functions from draft to draft."""
+"""Edits of a draft's pictures and captions, as functions from draft to draft."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_TRIGGER = 80
 
 
 def with_caption(draft: Draft, identifier: str, text: str, was: str) -> Draft:
-    """Write one caption. `was` is what the page showed before; words that it never showed are kept as its rival."""
+    """Write one caption. `was` is the text that the page showed; a different stored text is kept as its rival."""
     picture = draft.picture(identifier)
     text = clean(text)
     if picture is None or picture.caption == text:
@@ -22,7 +22,7 @@ def with_caption(draft: Draft, identifier: str, text: str, was: str) -> Draft:
 
 
 def with_rival(draft: Draft, identifier: str, take: bool) -> Draft:
-    """Take the words of the other tab instead of one's own, or let go of them."""
+    """Accept or discard the other tab's caption."""
     picture = draft.picture(identifier)
     if picture is None or not picture.rival:
         return draft
@@ -31,7 +31,7 @@ def with_rival(draft: Draft, identifier: str, take: bool) -> Draft:
 
 
 def with_captions(draft: Draft, captions: Mapping[str, str], kind: Change = "changed") -> Draft:
-    """Write several captions in one step that can be taken back."""
+    """Write several captions as one undoable edit."""
     before = {picture.id: picture.caption for picture in draft.pictures}
     wanted = {identifier: clean(text) for identifier, text in captions.items()}
     changes = {
@@ -50,7 +50,7 @@ def with_captions(draft: Draft, captions: Mapping[str, str], kind: Change = "cha
 
 
 def written(draft: Draft, captions: Mapping[str, str], step_id: str) -> Draft:
-    """Write captions as a model gives them one after the other; all with the same `step_id` are taken back together."""
+    """Write captions as a model produces them; those with the same `step_id` are undone together."""
     once = with_captions(draft.with_(undo=()), captions)
     if not once.undo:
         return draft
@@ -62,12 +62,12 @@ def written(draft: Draft, captions: Mapping[str, str], step_id: str) -> Draft:
 
 
 def _joined(first: tuple[str, str] | None, then: tuple[str, str]) -> tuple[str, str]:
-    """Two changes of one caption as one, from before the first; what a person has written between them comes back."""
+    """Merge two changes of a caption into one, keeping a person's text between them for undo."""
     return (first[0], then[1]) if first is not None and first[1] == then[0] else then
 
 
 def replacements(draft: Draft, find: str, replace: str) -> dict[str, str]:
-    """The captions that finding and replacing would change, by picture, as they would become; letters match exactly."""
+    """Captions that find and replace would change, by picture, with the new text; case-sensitive."""
     if not find:
         return {}
     changed = {picture.id: clean(picture.caption.replace(find, replace)) for picture in draft.pictures}
@@ -75,7 +75,7 @@ def replacements(draft: Draft, find: str, replace: str) -> dict[str, str]:
 
 
 def without(draft: Draft, identifiers: Sequence[str], kind: Change = "removed") -> Draft:
-    """Take pictures out; they can be brought back."""
+    """Remove pictures, undoably."""
     gone = tuple((place, one) for place, one in enumerate(draft.pictures) if one.id in identifiers)
     if not gone:
         return draft
@@ -84,13 +84,13 @@ def without(draft: Draft, identifiers: Sequence[str], kind: Change = "removed") 
 
 
 def settled(draft: Draft) -> Draft:
-    """Let go of pictures that were taken out: they cannot be brought back here."""
+    """Release removed pictures: Undo can no longer restore them."""
     steps = tuple(step for step in draft.undo if not step.removed)
     return draft.with_(undo=steps, aside=settled(draft.aside) if draft.aside is not None else None)
 
 
 def emptied(draft: Draft) -> Draft:
-    """Start afresh; the pictures can be brought back."""
+    """Start fresh, undoably."""
     bare = without(draft, [one.id for one in draft.pictures], "cleared")
     if draft.pictures:  # else the last step is another change's
         last = bare.undo[-1].model_copy(update={"trigger": draft.trigger})
@@ -99,7 +99,7 @@ def emptied(draft: Draft) -> Draft:
 
 
 def undone(draft: Draft) -> Draft:
-    """Take back the last step: removed pictures return to their places, captions edited since then stay as they are."""
+    """Undo the last edit: removed pictures return to their places; captions edited since then stay."""
     if not draft.undo:
         return draft
     *steps, step = draft.undo
@@ -114,29 +114,29 @@ def undone(draft: Draft) -> Draft:
 
 
 def with_pictures(draft: Draft, pictures: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
-    """Add pictures, and what could not be read, at the end; whoever starts afresh is done with the pictures before."""
+    """Append pictures and rejected files; after a fresh start, earlier pictures are released."""
     undo = draft.undo if draft.pictures or not pictures else ()
     return draft.with_(pictures=(*draft.pictures, *pictures), left_out=(*draft.left_out, *left_out), undo=undo)
 
 
 def dismissed(draft: Draft, identifier: str) -> Draft:
-    """Forget a file that was left out; all of them for ""."""
+    """Dismiss a rejected file; all of them for ""."""
     kept = tuple(one for one in draft.left_out if identifier and one.id != identifier)
     return draft.with_(left_out=kept)
 
 
 def notice_read(draft: Draft) -> Draft:
-    """Let go of what was said about the draft's damaged file."""
+    """Dismiss the notice about a damaged draft."""
     return draft.with_(restored=None)
 
 
 def with_trigger(draft: Draft, text: str) -> Draft:
-    """Set the word that calls the style up."""
+    """Set the trigger word."""
     return draft.with_(trigger=one_line(text)[:MOST_TRIGGER])
 
 
 def clean(text: str) -> str:
-    """A caption as it is kept: one line of bounded length."""
+    """A normalised caption: one line of bounded length."""
     return one_line(text[: 2 * MOST_LETTERS])[:MOST_LETTERS]
 
 
@@ -145,6 +145,6 @@ def _replaced(draft: Draft, picture: Picture) -> Draft:
 
 
 def masked(draft: Draft) -> Draft:
-    """Leave transparent parts out of the lesson instead of laying them on white."""
+    """Exclude transparent areas from training instead of putting them on white."""
     settings = draft.choices.settings | {"data.transparency": "mask"}
     return draft.with_(choices=draft.choices.model_copy(update={"settings": settings}))

@@ -1,4 +1,4 @@
-"""The way in: uploaded files become plain pictures of a draft, and the originals, with all they told, are deleted."""
+"""Uploads: files become plain pictures of a draft; the originals, with their metadata, are deleted."""
 
 from __future__ import annotations
 
@@ -27,32 +27,31 @@ MOST_PICTURES = 200
 MOST_PIXELS = 50_000_000
 MOST_BYTES_A_FILE = 200 * 2**20  # of a ZIP; a picture may have as many as one of a ZIP
 KEPT_SIDE = 2048
-"""A picture keeps at most as many pixels as a square of this side: no base is trained at more."""
+"""Stored pictures have at most the pixels of a square of this side: no base is trained at more."""
 MOST_NAME = 200
 AT_ONCE = 2
-"""Pictures of one upload that are looked at at the same time; memory has a limit of its own for all uploads."""
+"""Pictures of one upload processed concurrently; memory has a separate limit for all uploads."""
 LISTED_LEFT_OUT = 100
-NOT_ARRIVED = "This file did not arrive whole. Add it again."
+NOT_ARRIVED = "This file did not arrive completely. Add it again."
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that a browser or a program has sent, and what it is called there."""
+    """An uploaded file and its original name."""
 
     path: Path
     name: str
 
 
 def sender_folder(root: Path, sender: str) -> Path:
-    """Where the uploads of one sender lie below `root`: nobody else's are taken in for them."""
+    """The upload folder of one sender below `root`; uploads from other folders are refused."""
     return root / sha256(sender.encode()).hexdigest()[:32]
 
 
 def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path) -> Draft:
-    """Take pictures, captions and ZIPs into a draft and delete every original; `folder` is where uploads must lie.
+    """Add pictures, captions and ZIPs to a draft and delete every original; uploads must be in `folder`.
 
-    What cannot be used is listed in the draft with the reason; the others go on. Raises OSError where the draft itself
-    cannot be kept.
+    Rejected files are listed in the draft with the reason. Raises OSError if the draft cannot be saved.
     """
     draft = drafts.open(key)
     inside = [one for one in uploads if _has_arrived(one.path, folder)]
@@ -79,13 +78,13 @@ def _has_arrived(path: Path, folder: Path) -> bool:
 
 
 def take_folder(drafts: Drafts, key: str, folder: Path) -> Draft:
-    """Take the pictures of a folder of ours, with their captions; the folder stays as it is."""
+    """Add the pictures and captions of a trusted folder, which stays unchanged."""
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     return _take_pictures(drafts, key, [(path.name, path) for path in files])
 
 
 def refuse(drafts: Drafts, key: str, name: str, reason: str) -> Draft:
-    """List a file that did not arrive."""
+    """Record a file that did not arrive."""
     return drafts.change(key, lambda draft: _limited(draft, [], [as_left_out(name, reason)]))
 
 
@@ -116,14 +115,14 @@ def _kind(name: str) -> str:
 
 
 def _take_caption(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Draft:
-    """A text file is the caption of the picture of the same name that is here already."""
+    """Use a text file as the caption of an existing picture of the same name."""
     draft = drafts.read(key)
     stem = _stem(upload.name)
     exact = [one.id for one in draft.pictures if _stem(one.name) == stem]
     loose = [one.id for one in draft.pictures if PurePosixPath(_stem(one.name)).name == PurePosixPath(stem).name]
     found = exact or loose
     if not found:
-        return refuse(drafts, key, upload.name, "This text belongs to no picture here: none has the same name.")
+        return refuse(drafts, key, upload.name, "No picture here has the same name as this text file.")
     try:
         text = own_caption(upload.path) if upload.path.suffix.lower() == ".txt" else None
     except UnreadableError:
@@ -149,7 +148,7 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
                     taken.append(found)
                 else:
                     left_out.append(found)
-    left_out += [as_left_out(name, f"Only the first {MOST_PICTURES} pictures were taken.") for name, _ in waiting]
+    left_out += [as_left_out(name, f"Only the first {MOST_PICTURES} pictures were added.") for name, _ in waiting]
     after = drafts.change(key, lambda now: _limited(now, taken, left_out))
     for one in taken:
         if after.picture(one.id) is None:  # another upload has filled the draft meanwhile
@@ -168,30 +167,30 @@ def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> Pictur
 
 
 def why_not_kept(error: OSError) -> str:
-    """The sentence about a file that was not taken in because the disk would not have it."""
+    """The message for a file that could not be written."""
     if isinstance(error, FileNotFoundError):
         return NOT_ARRIVED
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "There is no room for this file on the disk. Make room, then add it again."
-    return f"This file could not be kept ({error.strerror or error}). Add it again."
+        return "The disk is full. Free some space, then add this file again."
+    return f"This file could not be saved ({error.strerror or error}). Add it again."
 
 
 def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
-    """The draft with what was taken, as far as there is room once more: another tab may have added some meanwhile."""
+    """The draft with the new pictures, as far as there is still room: another tab may have added some."""
     room = max(0, MOST_PICTURES - len(draft.pictures))
-    late = [as_left_out(one.name, f"Only the first {MOST_PICTURES} pictures were taken.") for one in taken[room:]]
+    late = [as_left_out(one.name, f"Only the first {MOST_PICTURES} pictures were added.") for one in taken[room:]]
     draft = with_pictures(draft, taken[:room], [*left_out, *late])
     return draft.with_(left_out=draft.left_out[-LISTED_LEFT_OUT:])
 
 
 def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
-    """Decode a file, keep it as plain PNG and as a preview. Raises UnreadableError."""
+    """Decode a file and save it as plain PNG with a preview. Raises UnreadableError."""
     if path.stat().st_size > MOST_BYTES_EACH:
         raise UnreadableError(name, f"is larger than {MOST_BYTES_EACH // 2**20} MB: save it smaller and add it again")
     image = open_image(path, MOST_PIXELS, KEPT_SIDE**2)
     mask = alpha_mask(image)
     if mask is not None and mask.getextrema()[1] == 0:
-        raise UnreadableError(name, "is transparent all over")
+        raise UnreadableError(name, "is completely transparent")
     caption = own_caption(path)
     if caption is None:
         caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
@@ -203,7 +202,7 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
 
 
 def as_left_out(name: str, reason: str) -> LeftOut:
-    """A file that is listed as not taken in."""
+    """A rejected file."""
     return LeftOut(id=secrets.token_hex(4), name=name[-MOST_NAME:], reason=reason)
 
 
@@ -212,7 +211,7 @@ def _stem(name: str) -> str:
 
 
 def forget(path: Path, folder: Path) -> None:
-    """Delete an upload, and the folders up to `folder` that are empty then: the server made them for it alone."""
+    """Delete an upload, and empty folders up to `folder`, which the server made for it."""
     path.unlink(missing_ok=True)
     for parent in path.parents:
         if parent.resolve() == folder.resolve() or not parent.is_dir() or any(parent.iterdir()):

@@ -1,4 +1,4 @@
-"""Which base goes with which styles, and what a request leaves to them; a sentence for each field that is wrong."""
+"""Matching bases and styles, and the defaults they give a request; one sentence per invalid field."""
 
 from __future__ import annotations
 
@@ -16,44 +16,42 @@ from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
 from trainers.models.family import FAMILIES
 
-GONE_STYLE = "This style is no longer here. Take it out, or choose another."
-TWICE = "This style is chosen twice. Take one of them out."
-WORD_ALONE = "A word draws no picture of its own. Take it out, or let the styles draw one picture together."
-WAY_FOR_LAYERS = (
-    "This needs two styles that change the model; a word is learned apart from it. Choose “Added up” (sum)."
-)
+GONE_STYLE = "This style no longer exists. Remove it, or choose another."
+TWICE = "This style is selected twice. Remove one of them."
+WORD_ALONE = "A word alone cannot draw a picture. Remove it, or draw one picture with all styles together."
+WAY_FOR_LAYERS = "This needs two styles that change the model; a word does not. Choose “Added up” (sum)."
 NOT_MERGED = (
-    "What “{}” does depends on the picture or the step, so there is no change of weights to combine. "
-    "Choose “Added up” (sum), “Taking turns” (switch) or “Blended at every step” (composite)."
+    "“{}” depends on the picture or the step, so its weights cannot be combined. Choose “Added up” (sum), “Taking "
+    "turns” (switch) or “Blended at every step” (composite)."
 )
 DOES_NOT_FIT = "Made for {}; this base is {}."
-NO_BASE = "No base model for this style is on this computer. Get one for {} in the second step of Train."
+NO_BASE = "There is no base model for this style on this computer. Download one for {} in the second step of Train."
 BASE_PROBLEM = "{} cannot be used. {}"
-WHICH_BASE = "{} was not trained on the starter; say which base to draw with, as --base."
-WRONG_SIZE = "Width and height are multiples of {} from {} to {:,} here; you wrote {}."
+WHICH_BASE = "{} was not trained on the starter; choose a base with --base."
+WRONG_SIZE = "Width and height must be multiples of {} from {} to {:,} here; you wrote {}."
 THE_STARTER, UNKNOWN_BASE = "the starter", "another kind of model"
 SHORT_TITLES: Mapping[str, str] = {"sd1": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL"}
 
 
 @dataclass(frozen=True)
 class Compatibility:
-    """A request held against the styles and the base models there are."""
+    """A request matched with existing styles and base models."""
 
     styles: tuple[StyleEntry | None, ...]
-    """Its styles; None for one that is gone."""
+    """Its styles; None for a missing one."""
     base: Base
     size: tuple[int, int]
-    """Of the picture: what was asked for, else the base's own; zeros where that is not known."""
+    """Picture size: requested, otherwise the base's; zeros if unknown."""
     stride: int
-    """What width and height are multiples of."""
+    """Width and height must be multiples of this."""
     guidance: float
-    """With which the base draws best."""
+    """The base's default guidance."""
     problems: Mapping[str, str]
-    """A sentence for each field that has to be changed."""
+    """One sentence per invalid field."""
 
 
 def check_compatibility(request: GenerateRequest, library: Mapping[str, StyleEntry], bases: Bases) -> Compatibility:
-    """Hold a request against the styles there are, by id, and the base models."""
+    """Match a request with the styles, by id, and the base models."""
     styles = tuple(library.get(one.style) for one in request.styles)
     base = chosen_base(request.base, styles, bases)
     problems: dict[str, str] = {}
@@ -80,7 +78,7 @@ def check_compatibility(request: GenerateRequest, library: Mapping[str, StyleEnt
 def resolve(request: GenerateRequest, library: Mapping[str, StyleEntry], bases: Bases) -> GenerateRequest:
     """The request with files and names of its styles, base, size and guidance filled in.
 
-    Raises FieldErrors, with a sentence for each field, where it cannot be drawn as it is.
+    Raises FieldErrors, with one sentence per invalid field.
     """
     found = check_compatibility(request, library, bases)
     if found.problems:
@@ -94,9 +92,9 @@ def resolve(request: GenerateRequest, library: Mapping[str, StyleEntry], bases: 
 
 
 def resolve_files(request: GenerateRequest) -> GenerateRequest:
-    """The same for styles that are named by their files, on the starter where no base is named and all fit it.
+    """The same for style files; without a base, on the starter if all fit it.
 
-    Raises FieldErrors, and VelaturaError where a file is no style.
+    Raises FieldErrors, and VelaturaError if a file is not a style.
     """
     if not all(request.prompts):
         raise FieldErrors({"prompt": NO_PROMPT})
@@ -109,7 +107,7 @@ def resolve_files(request: GenerateRequest) -> GenerateRequest:
 
 
 def chosen_base(model: str, styles: tuple[StyleEntry | None, ...], bases: Bases) -> Base:
-    """The base that was asked for, else that of the first style, else the starter."""
+    """The requested base, otherwise the first style's, otherwise the starter."""
     first = next((style for style in styles if style is not None), None)
     if model:
         theirs = any(style is not None and style.run and style.base_model == model for style in styles)
@@ -118,9 +116,10 @@ def chosen_base(model: str, styles: tuple[StyleEntry | None, ...], bases: Bases)
 
 
 def own_base(style: StyleEntry | None, bases: Bases) -> Base:
-    """The base that a style was trained on, where it is here, else another one that it fits; without one the starter.
+    """The base that a style was trained on, if it is on this computer, otherwise another that it fits; without a style,
+    the starter.
 
-    Where there is none, the base that comes back has a problem and no name.
+    If there is none, the returned base has a problem and no name.
     """
     if style is None or style.starter:
         return bases.look(STARTER)
@@ -134,7 +133,7 @@ def own_base(style: StyleEntry | None, bases: Bases) -> Base:
 
 
 def misfit(style: StyleEntry, base: Base) -> str:
-    """Why a style cannot be used with a base; nothing where it can, or where nobody knows."""
+    """Why a style cannot be used with a base; empty if it can, or if this is unknown."""
     theirs, its = _short_title(style.family), _short_title(base.family)
     if style.starter == base.is_starter and (not theirs or not its or theirs == its):
         return ""
@@ -143,7 +142,7 @@ def misfit(style: StyleEntry, base: Base) -> str:
 
 
 def _short_title(family: str) -> str:
-    """What people call a family, from its name or title; empty where it is not known."""
+    """A family's display name, from its name or title; empty if unknown."""
     known = next((one for one in FAMILIES if family in (one.name, one.title)), None)
     return "" if known is None else SHORT_TITLES.get(known.name, known.title)
 
@@ -159,7 +158,7 @@ def _about_style(request: GenerateRequest, place: int, style: StyleEntry | None,
 
 
 def _about_way(request: GenerateRequest, styles: tuple[StyleEntry | None, ...]) -> str:
-    """Why styles cannot be combined so; ways that merge take changes of layers, and words are there in any."""
+    """Why styles cannot be combined in this way; merging ways need layer changes, words work in all."""
     composition = read_composition(request.compose)
     if composition.way == SUM or None in styles:
         return ""
@@ -190,7 +189,7 @@ def _filled(
 
 
 def _starter_for(styles: tuple[StyleRef, ...]) -> str:
-    """The starter, where every style was trained on it; FieldErrors where one was not."""
+    """The starter, if every style was trained on it; otherwise FieldErrors."""
     from trainers.formats.origin import origin_of
     from trainers.formats.read import read_outline
 
@@ -202,7 +201,7 @@ def _starter_for(styles: tuple[StyleRef, ...]) -> str:
 
 
 def _native(base: str) -> tuple[int, int]:
-    """Side of a base's own pictures, and what sides are multiples of."""
+    """A base's native side, and the stride of sides."""
     from trainers.models.load import training_size
 
     return training_size(base)

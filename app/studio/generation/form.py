@@ -1,4 +1,4 @@
-"""What stands in the Playground's fields: kept on the server as it is typed, so that no reload loses it."""
+"""The Playground's form as typed, stored on the server so that no reload loses it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from trainers.composition.ways import SUM
 
 FIRST_STRENGTH = "0.8"
 MOST_STYLES = 4
-"""Styles that the fields have room for."""
+"""Maximum number of styles in the form."""
 RESTORED, LOST = "restored", "lost"
 OPTIONAL = ("guidance", "size")
-"""Fields that may be empty: then the base decides."""
+"""Fields that may be empty for the base's default."""
 
 
 class GenerateForm(BaseModel):
-    """What stands in the fields, whatever that is."""
+    """The form's fields as typed, valid or not."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     prompt: str = ""
     styles: tuple[tuple[str, str], ...] = ()
-    """By id, each with its strength."""
+    """Styles by id, with strengths."""
     negative: str = ""
     seed: str = "1"
     steps: str = "25"
@@ -42,11 +42,11 @@ class GenerateForm(BaseModel):
     each: bool = False
     compare: bool = True
     notice: Literal["", "restored", "lost"] | str = ""
-    """What became of the file that kept them, where it was damaged, until something is typed."""
+    """Notice about a damaged file, until something is typed."""
 
     @classmethod
     def of(cls, request: GenerateRequest) -> GenerateForm:
-        """A request as it is typed."""
+        """The form of a request."""
         return cls(
             prompt=request.prompt,
             styles=tuple((one.style, f"{one.strength:g}") for one in request.styles),
@@ -63,11 +63,11 @@ class GenerateForm(BaseModel):
         )
 
     def with_(self, **changes: Any) -> GenerateForm:
-        """The same with other values in some fields."""
+        """A copy with changed fields."""
         return self.model_copy(update=changes)
 
     def parse(self) -> tuple[GenerateRequest, dict[str, str]]:
-        """The request in what was typed, and a sentence for each field that is wrong, which has its default there."""
+        """The request, and one sentence per invalid field, which gets its default."""
         several = len(self.styles) > 1
         values = self.model_dump(exclude={"prompt", "styles", "notice"})
         values = {name: value for name, value in values.items() if name not in OPTIONAL or value.strip()}
@@ -83,20 +83,20 @@ class GenerateForm(BaseModel):
 
 
 class FormStore:
-    """The fields of everybody, by the key of whoever typed in them."""
+    """All forms, by owner key."""
 
     def __init__(self, paths: Paths) -> None:
         self._folder = paths.root / "desks"
 
     def read(self, key: str) -> GenerateForm | None:
-        """What stands in somebody's fields; None where nothing has been typed.
+        """A person's form; None if nothing was typed.
 
-        Where the file was damaged it is what stood there before, and its `notice` says so.
+        After damage it is the previous state, with a `notice`.
         """
         return self._file(key).read()
 
     def keep(self, key: str, form: GenerateForm) -> None:
-        """Remember what stands there."""
+        """Save the form."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._file(key).write(form)
 
@@ -112,9 +112,9 @@ def _restored(damaged: bytes, before: GenerateForm | None) -> GenerateForm:
 def begin_with(
     style: StyleEntry | None, prompt: str, before: GenerateForm | None = None, drawn: Iterable[str] = ()
 ) -> GenerateForm:
-    """The fields for trying a style, or for none, with `prompt`; the other settings as they were `before`.
+    """The form for trying a style, or none, with `prompt`; other settings as `before`.
 
-    A prompt that somebody has typed and not `drawn` yet is kept, too.
+    A typed prompt that was not `drawn` yet is kept.
     """
     before = before or GenerateForm()
     if before.prompt.strip() and before.prompt not in drawn:
@@ -124,7 +124,7 @@ def begin_with(
 
 
 def first_prompt(style: StyleEntry | None, queue: Queue) -> str | None:
-    """What a style's run drew first; None where no run tells."""
+    """The first sample prompt of a style's run; None if unknown."""
     view = queue.run(style.run) if style is not None and style.run else None
     prompts = dict(view.summary.facts).get("prompts") if view is not None else None
     if isinstance(prompts, list | tuple) and prompts and isinstance(prompts[0], str):

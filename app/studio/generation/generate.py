@@ -1,4 +1,4 @@
-"""Drawing what a request asks for into files."""
+"""Generates a request's pictures into files."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 MOST_CHUNKS = 3
 AT_ONCE = 4
-"""Pictures of different styles that are drawn at once."""
+"""Default batch size for pictures of different styles."""
 Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class GenerateResult:
-    """What has been drawn."""
+    """The generated files."""
 
     pictures: tuple[Path, ...]
-    """With the styles, or with each of them."""
+    """Pictures with the styles, or one per style."""
     notes: tuple[str, ...]
-    """Sentences on what is not as somebody may expect: layers that the base lacks, a word that no prompt says."""
+    """Notes, such as layers missing in the base or a word missing in the prompts."""
 
 
 def generate(
@@ -50,11 +50,11 @@ def generate(
     overwrite: bool = False,
     on_progress: OnProgress = quiet,
 ) -> GenerateResult:
-    """Draw and write one picture (several prompts as a grid), or one of each style, with its parameters in it.
+    """Generate and write one picture (several prompts as a grid), or one per style, with its parameters as metadata.
 
-    The request has been resolved. Of each style, the pictures are called `out` with a number from 1. `plain` is where
-    the same picture without the styles goes. `on_progress` hears how far it is, and each note before anything is drawn.
-    Raises VelaturaError, before anything is loaded or written, where the request cannot be met.
+    The request must be resolved. With one picture per style, the files are `out` with a number from 1. `plain` is the
+    file for the picture without styles. `on_progress` receives progress, and each note before generation starts. Raises
+    VelaturaError, before anything is loaded or written, if the request cannot be met.
     """
     composition = read_composition(request.compose)
     styles = _read_styles(request)
@@ -93,7 +93,7 @@ def generate(
 
 
 def _read_styles(request: GenerateRequest) -> list[tuple[Style, float]]:
-    """The styles and, whole, the words that were trained together with them and lie beside them."""
+    """The styles, and the words trained with them at full strength."""
     from trainers.formats.read import read_style
 
     chosen = []
@@ -104,7 +104,7 @@ def _read_styles(request: GenerateRequest) -> list[tuple[Style, float]]:
 
 
 def _parameters(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> dict[str, Any]:
-    """What a picture says that it was drawn from."""
+    """A picture's generation parameters."""
     combined = {"compose": request.compose} if len(styles) > 1 and not request.each else {}
     return {
         "prompts": request.prompts,
@@ -120,20 +120,19 @@ def _parameters(request: GenerateRequest, styles: Sequence[tuple[Style, float]])
 
 
 def _places(request: GenerateRequest, styles: Sequence[tuple[Style, float]], out: Path) -> list[Path]:
-    """Where the pictures with styles go; with `each` numbered as the styles are, of which embeddings draw none."""
+    """The files for pictures with styles; with `each` numbered by style, without embeddings."""
     if not request.each:
         return [out]
     numbers = [number for number in range(1, len(request.styles) + 1) if not styles[number - 1][0].rows]
     if not numbers:
         raise VelaturaError(
-            "each draws a picture with every style other than embeddings, whose words hold for all of them, and "
-            "only embeddings are given; leave it out"
+            "each draws one picture per style, not counting embeddings, and there are only embeddings; turn it off"
         )
     return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in numbers]
 
 
 def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tuple[Model, Order]:
-    """The base, and what to draw with it."""
+    """The base, and the order to draw."""
     from trainers.device import choose_device, choose_format
     from trainers.formats.training_metadata import Reading, reading_of
     from trainers.models.load import load_model
@@ -141,7 +140,7 @@ def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tu
 
     assert request.size is not None and request.guidance is not None, "the request has not been resolved"
     device = choose_device("auto")
-    # As the first style was trained: with another clip skip or prediction its pictures would not be its own.
+    # Clip skip and prediction as the first style was trained, otherwise its pictures would differ.
     reading = reading_of(styles[0][0]) if styles else Reading()
     settings = reading.base.model_copy(update={"model": request.base, "family": "auto"})
     model = load_model(settings, choose_format("auto", device, small=request.base == STARTER), device)
@@ -164,7 +163,7 @@ def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tu
 def _combined(
     model: Model, styles: Sequence[tuple[Style, float]], composition: Composition, order: Order, note: Note
 ) -> Iterator[Styling]:
-    """The base with styles on it, combined, for a while, saying what of them it does not take."""
+    """Apply combined styles to the base temporarily, with notes on parts that it lacks."""
     from trainers.composition.compose import compose
 
     network, styling = compose(model, styles, composition, order.steps, order.seeds[0])
@@ -176,7 +175,7 @@ def _combined(
 def _side_by_side(
     model: Model, styles: Sequence[tuple[Style, float]], plain: Path | None, note: Note
 ) -> Iterator[Styling]:
-    """The base with styles on it for a while, each for pictures of its own, and for some with none."""
+    """Apply styles to the base temporarily, each for its own pictures, some pictures with none."""
     from trainers.composition.batched import batch_styles
     from trainers.composition.styling import Each
 
@@ -200,7 +199,7 @@ def _on(network: StyleNetwork, note: Note) -> Iterator[None]:
 def _draw(
     model: Model, order: Order, told: Callable[[int, int], None], styling: Styling | None = None
 ) -> list[list[Image]]:
-    """The pictures of an order for each variant of its styling."""
+    """The pictures of an order, for each variant of its styles."""
     from trainers.sampling.sample import draw
 
     pictures = list(draw(model, order, told, styling))
@@ -209,7 +208,7 @@ def _draw(
 
 
 def _sheet(pictures: list[Image], order: Order, label: str) -> Image:
-    """One picture, or several prompts' in a grid."""
+    """One picture, or a grid of several prompts."""
     if len(pictures) == 1:
         return pictures[0]
     from trainers.sampling.grid import make_grid
@@ -218,7 +217,7 @@ def _sheet(pictures: list[Image], order: Order, label: str) -> Image:
 
 
 def _telling(on_progress: OnProgress, order: Order, times: int) -> Callable[[int, int], None]:
-    """Tells after each step how much of an order is done, which is drawn so many times."""
+    """Reports progress after each step, for an order drawn several times."""
     done, whole = count(1), len(order.pictures) * order.steps * times
 
     def told(picture: int, step: int) -> None:
@@ -228,16 +227,16 @@ def _telling(on_progress: OnProgress, order: Order, times: int) -> Callable[[int
 
 
 def _chunks(model: Model, request: GenerateRequest, trained: int, note: Note) -> int:
-    """Chunks of 75 tokens that the longest prompt needs, at least as many as in training and at most three."""
+    """Number of 75-token chunks for the longest prompt, at least as in training and at most three."""
     from trainers.models.text import CHUNK, count_tokens
 
     longest = max(count_tokens(model, text) for text in (*request.prompts, request.negative))
     if longest > CHUNK * MOST_CHUNKS:
-        note(f"a prompt of {longest} tokens is cut after {CHUNK * MOST_CHUNKS}")
+        note(f"the prompt has {longest} tokens; only the first {CHUNK * MOST_CHUNKS} are used")
     return min(max(trained, -(-longest // CHUNK)), MOST_CHUNKS)
 
 
 def _without_folders(base: str) -> str:
-    """A base as a picture may say it to whoever it is shown to: not where it lies on somebody's disk."""
+    """A base's name for metadata, without its path on this disk."""
     is_path = base != STARTER and Path(base).expanduser().exists()
     return Path(base).name if is_path else base

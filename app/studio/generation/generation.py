@@ -1,4 +1,4 @@
-"""One generation: what its folder says of it, and how it stands."""
+"""One generation: its folder and its state."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from app.jobs.views import View
 from app.studio.generation.request import GenerateRequest, read_request
 from trainers.errors import OUT_OF_MEMORY, VelaturaError
 
-INTERRUPTED = "The drawing was cut off: the computer or the program stopped."
+INTERRUPTED = "Generation was interrupted: the computer or the program stopped."
 NO_MEMORY = "There is not enough memory for this picture. A smaller size needs less."
 
 
 class Stage(StrEnum):
-    """What a generation is doing."""
+    """The state of a generation."""
 
     WAITING = "waiting"
     YIELDING = "yielding"
-    """The training that it waits for is about to pause for it."""
+    """The training it waits for is about to pause."""
     UNKNOWN = "unknown"
     """The queue cannot be read."""
     READING = "reading"
@@ -41,49 +41,49 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class GenerationProgress:
-    """How far a generation is."""
+    """The progress of a generation."""
 
     stage: Stage
     done: int = 0
-    """Steps of all its pictures, of which there are `of`."""
+    """Steps done over all its pictures, out of `of`."""
     of: int = 0
     behind: Job | None = None
-    """What has the device that it waits for."""
+    """The job that has the device."""
     place: int = 0
-    """In line, the first being 1."""
+    """Position in the queue, from 1."""
     seconds_left: float | None = None
-    """Until the device is free, where that is known."""
+    """Seconds until the device is free, if known."""
 
 
 class Record(BaseModel):
-    """What a generation's folder says of it."""
+    """The record in a generation's folder."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     request: GenerateRequest
-    """As it was asked for; what the job was given is in its own file, with files, base and size filled in."""
+    """The original request; the resolved one is in the job's own file."""
     whose: str
     made: float
-    """When it was asked for, in Unix seconds."""
+    """Time of the request, in Unix seconds."""
     names: tuple[str, ...] = ()
-    """Of the styles, as they were called."""
+    """Names of the styles at that time."""
     base: str = ""
     """Title of the base."""
     size: tuple[int, int] = (1, 1)
     guidance: float = 0.0
-    """As it was settled, like the size."""
+    """Resolved, like the size."""
     number: int = 0
     """Of its job."""
     state: str = ""
-    """How it ended; empty until then."""
+    """How it ended; empty before."""
     error: str = ""
-    """Why it has no picture, where it ended without one."""
+    """Error, if it ended without a picture."""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A generation as it is now."""
+    """A generation's current state."""
 
     id: str
     folder: Path
@@ -91,41 +91,41 @@ class Generation:
     state: State
     progress: GenerationProgress
     pictures: tuple[Path, ...]
-    """With the styles, or with each of them, then without them, as far as they are there."""
+    """Existing pictures: with the styles, or one per style, then without."""
     could_yield: Job | None = None
-    """The training that has the device it waits for, where a pause of that lets it begin."""
+    """The training that could be paused for it, if that lets it start."""
 
     @property
     def request(self) -> GenerateRequest:
-        """What was asked for."""
+        """The request."""
         return self.record.request
 
     @property
     def error(self) -> str:
-        """Why it has no picture, where it ended without one."""
+        """Error, if it ended without a picture."""
         return self.record.error
 
     @property
     def file_names(self) -> tuple[str, ...]:
-        """What its pictures are called in its folder, in this order."""
+        """Names of its picture files, in order."""
         return picture_names(self.request)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether it has ended."""
         return self.state in ENDED
 
     @property
     def share(self) -> float:
-        """How much of it is done, 0 to 1."""
+        """Progress, 0 to 1."""
         return self.progress.done / self.progress.of if self.progress.of else float(self.ended)
 
 
 def read_older_record(content: bytes) -> Record:
-    """The record in an older version's file; ValueError where it is damaged."""
+    """The record in an older version's file; ValueError if it is damaged."""
     table = json.loads(content)
     if not (isinstance(table, dict) and isinstance(wish := table.get("wish"), dict)):
-        raise ValueError("nothing says what was to be drawn")
+        raise ValueError("its request is missing")
     try:
         styles = [{"style": style, "strength": strength} for style, strength in wish.get("styles", ())]
     except TypeError as error:
@@ -136,13 +136,13 @@ def read_older_record(content: bytes) -> Record:
 
 
 def picture_names(request: GenerateRequest) -> tuple[str, ...]:
-    """What the files of a generation's pictures are called: those with styles, then the one without."""
+    """Names of a generation's picture files: with styles, then without."""
     styled = tuple(EACH.format(number) for number in range(1, len(request.styles) + 1)) if request.each else (PICTURE,)
     return (*styled, *((PLAIN,) if request.compared else ()))
 
 
 def find_progress(view: View, views: Mapping[Path, View]) -> GenerationProgress:
-    """What a generation waits for, or how far it is."""
+    """A generation's waiting reason or progress."""
     done, of = view.summary.share
     match view.state:
         case State.QUEUED:
@@ -163,7 +163,7 @@ def find_progress(view: View, views: Mapping[Path, View]) -> GenerationProgress:
 
 
 def find_could_yield(view: View, views: Mapping[Path, View]) -> Job | None:
-    """The training that a generation waits for, where a pause of it lets the generation begin and no other run."""
+    """The training that could be paused for a generation, if no other run would start instead."""
     running = _running(views)
     if view.state != State.QUEUED or not running or "pause" not in running[0].actions:
         return None
@@ -172,7 +172,7 @@ def find_could_yield(view: View, views: Mapping[Path, View]) -> Job | None:
 
 
 def reason_of_failure(view: View) -> str:
-    """Why there is no picture, in a sentence."""
+    """The error as a sentence."""
     if view.state == State.INTERRUPTED:
         return INTERRUPTED
     if view.summary.code == OUT_OF_MEMORY or "not enough memory" in view.line:  # as older versions said it

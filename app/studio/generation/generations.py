@@ -1,7 +1,7 @@
-"""Generations: what somebody wants drawn is a folder, first with a job in the queue, then with its pictures.
+"""Generations: each is a folder, first with a job in the queue, then with its pictures.
 
-What was asked for stands in the folder; how a generation that has ended came out is added to that, and its job leaves
-the queue. The pictures are kept until fifty newer ones of the same person, or 500 of everybody, have pushed them out.
+The folder holds the request and, at the end, the result; then its job leaves the queue. Pictures are kept until there
+are fifty newer ones of the same person, or 500 of everybody.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ from app.studio.styles.library import StyleLibrary
 from trainers.errors import VelaturaError
 
 KEPT, KEPT_IN_ALL = 50, 500
-"""Generations that are kept of one person, and of everybody together."""
+"""Maximum number of stored generations per person, and in total."""
 MOST_WAITING = 60
-"""Generations that one person may have in line."""
+"""Maximum number of queued generations per person."""
 MOST_WORK = 150 * 2048**2
-"""Steps times pixels of a picture that a visitor of a shared studio may ask for."""
+"""Limit on steps times pixels for visitors of a shared studio."""
 NAME = "drawing-"
 LONGEST_TITLE = 80
 FILE, OLDER_FILE = "generation.json", "drawing.json"
 SETTLING = 30.0
-"""Seconds in which a generation without a job is taken for one that is being put in line."""
+"""Seconds during which a generation without a job is assumed to be entering the queue."""
 LOOK_EVERY = 0.3
 UNTITLED = "Picture"
-TOO_MANY_STYLES = "At most {} styles go into one picture."
-TOO_MUCH_WORK = "On this studio, a picture of {} is drawn in at most {:,} steps; you wrote {:,}."
-TOO_MANY_WAIT = "{} of your drawings wait already. Let some of them be drawn first."
-GONE = "This drawing is no longer here."
+TOO_MANY_STYLES = "At most {} styles can be combined in one picture."
+TOO_MUCH_WORK = "In this studio, a picture of {} can have at most {:,} steps; you wrote {:,}."
+TOO_MANY_WAIT = "You already have {} pictures waiting. Wait for some of them first."
+GONE = "This picture no longer exists."
 
 
 class Generations:
-    """One a server. What stands in the folders is read once; safe to use from many threads."""
+    """One per server. Folders are read once; thread-safe."""
 
     def __init__(self, queue: Queue, library: StyleLibrary, bases: Bases) -> None:
         self.queue, self.library, self.bases = queue, library, bases
@@ -74,9 +74,9 @@ class Generations:
 
     # ---------------------------------------------------------------- asking
     def add(self, request: GenerateRequest, owner: str = "", whose: str = "") -> int:
-        """Put a generation in line; the number of its job. `owner` is shown to everybody, `whose` finds it again.
+        """Queue a generation and return its job number. `owner` is shown to everybody, `whose` is the lookup key.
 
-        Raises FieldErrors, with a sentence for each field, where it cannot be drawn as it is.
+        Raises FieldErrors, with one sentence per invalid field.
         """
         resolved = resolve(request, {entry.id: entry for entry in self.library.entries()}, self.bases)
         _check_policy(resolved, owner)
@@ -108,7 +108,7 @@ class Generations:
 
     # ---------------------------------------------------------------- looking
     def find(self, number: int) -> Generation:
-        """The generation whose job has this number; VelaturaError where there is none."""
+        """The generation whose job has this number; VelaturaError if there is none."""
         with self._lock:
             for id in self._ids():
                 record = self._read(id)
@@ -119,7 +119,7 @@ class Generations:
         raise VelaturaError(GONE)
 
     def history(self, whose: str) -> list[Generation]:
-        """Somebody's generations, newest first, with those that wait or go on."""
+        """A person's generations, newest first, including waiting and running ones."""
         with self._lock:
             mine = [(id, record) for id in self._ids() if (record := self._read(id)) and record.whose == whose]
             views = self._views([record for _, record in mine])
@@ -128,7 +128,7 @@ class Generations:
 
     # ---------------------------------------------------------------- sooner, or not at all
     def make_way(self, id: str, whose: str, actor: Actor) -> None:
-        """Pause the training that a generation waits for until it is drawn; VelaturaError where that is not theirs."""
+        """Pause the training that a generation waits for; VelaturaError if it belongs to somebody else."""
         waiting = next((one for one in self.history(whose) if one.id == id), None)
         if waiting is None:
             raise VelaturaError(GONE)
@@ -137,7 +137,7 @@ class Generations:
         actions.make_way(self.queue.store, waiting.could_yield.id, actor=actor)
 
     def remove(self, id: str, whose: str) -> None:
-        """Cancel a generation, or forget what went wrong with it; VelaturaError where it is not theirs, or gone."""
+        """Cancel a generation, or dismiss its error; VelaturaError if it belongs to somebody else or is gone."""
         with self._lock:
             record = self._read(id) if id in self._ids() else None
             if record is None or record.whose != whose:
@@ -152,17 +152,17 @@ class Generations:
 
     # ---------------------------------------------------------------- pictures out
     def public(self, generation: Generation) -> Path:
-        """The folder of what browsers may see of a generation."""
+        """The public folder of a generation."""
         return self.queue.public_of(generation.folder)
 
     def web_copy(self, generation: Generation, place: int, small: bool) -> Path:
-        """A copy for pages of one of the pictures, the first being 0."""
+        """A preview of a picture, by index."""
         name = f"{'small' if small else 'whole'}-{place}.webp"
         with self._lock:
             return put_web_copy(generation.pictures[place], self.public(generation) / name, small)
 
     def downloads(self, generation: Generation) -> list[Path]:
-        """The pictures with their parameters in them, where browsers may download them from."""
+        """The public files of the pictures, with their parameters as metadata."""
         request = generation.request
         called = f"{safe_name(request.prompt) or UNTITLED} {request.seed}"
         ends = {PICTURE: "", PLAIN: " without"}
@@ -177,7 +177,7 @@ class Generations:
 
     # ---------------------------------------------------------------- within
     def _check_room(self, whose: str) -> None:
-        """Raise VelaturaError where somebody has enough in line; looked at closely only where it may be so."""
+        """Raise VelaturaError if a person has too many in the queue."""
         begun = [record for id in self._ids() if (record := self._read(id)) and record.whose == whose]
         if sum(not record.state for record in begun) >= MOST_WAITING:
             waiting = sum(not one.ended for one in self.history(whose))
@@ -211,17 +211,17 @@ class Generations:
         return StateFile(self.root / id / FILE, Record.model_validate_json, Record.model_dump_json)
 
     def _older_file(self, id: str) -> StateFile[Record]:
-        """What an older version has written: it is read, and stays as it is."""
+        """The record of an older version, read and left unchanged."""
         return StateFile(self.root / id / OLDER_FILE, read_older_record, Record.model_dump_json)
 
     def _views(self, records: list[Record]) -> dict[Path, View]:
-        """The jobs of the queue by folder, where one of these generations may be among them."""
+        """The queue's jobs by folder, if any of these generations may be among them."""
         if all(record.state for record in records):
             return {}
         return {view.job.folder: view for view in self.queue.jobs()}
 
     def _generation(self, id: str, record: Record, views: dict[Path, View]) -> Generation | None:
-        """A generation as it is now; None for one that was cancelled before it had a picture, which is then gone."""
+        """A generation's current state; None if it was cancelled without a picture, which deletes it."""
         folder = self.root / id
         pictures = _pictures(folder, record)
         view = views.get(folder)
@@ -248,7 +248,7 @@ class Generations:
         return Generation(id, folder, record, view.state, ended, pictures)
 
     def _without_job(self, generation: Generation) -> Generation:
-        """One whose job somebody has cleared away, or whose job is being made at this moment."""
+        """A generation whose job was cleared, or is just being created."""
         pictures, record = generation.pictures, generation.record
         if not pictures and time.time() - record.made < SETTLING:
             return generation
@@ -259,7 +259,7 @@ class Generations:
         return Generation(generation.id, generation.folder, record, state, ended, pictures)
 
     def _tidy(self, whose: str) -> None:
-        """Let go of what has ended and is older than the newest ones: a person's pictures go to the trash."""
+        """Move the oldest ended generations beyond the limit to the trash."""
         known = [(id, record) for id in self._ids() if (record := self._read(id))]
         mine = [id for id, record in known if record.whose == whose]
         old = {*mine[KEPT:], *(id for id, _ in known[KEPT_IN_ALL:])}
@@ -290,7 +290,7 @@ class Generations:
 
 
 def _check_policy(request: GenerateRequest, owner: str) -> None:
-    """Raise FieldErrors where a resolved request is more than a visitor may ask for: the computer is everybody's."""
+    """Raise FieldErrors if a resolved request exceeds a visitor's limits."""
     if len(request.styles) > MOST_STYLES:
         raise FieldErrors({style_field(MOST_STYLES): TOO_MANY_STYLES.format(MOST_STYLES)})
     assert request.size is not None
@@ -301,14 +301,14 @@ def _check_policy(request: GenerateRequest, owner: str) -> None:
 
 
 def _pictures(folder: Path, record: Record) -> tuple[Path, ...]:
-    """The pictures of a generation that are there."""
+    """The existing pictures of a generation."""
     return tuple(path for name in picture_names(record.request) if (path := folder / name).exists())
 
 
 def wait_for(generations: Generations, request: GenerateRequest, owner: str) -> list[Path]:
-    """Have a program's request drawn; its pictures, where they may be had from. VelaturaError says why there are none.
+    """Generate an API request and return its public files. VelaturaError says why there are none.
 
-    They are no generations of whoever it logs in as: a page shows, and keeps fifty of, what was asked for there.
+    They do not count as the login's generations, which are those of its pages.
     """
     number = generations.add(request, owner, f"{PROGRAM}{owner}")
     while not (generation := generations.find(number)).ended:

@@ -1,4 +1,4 @@
-"""Pictures as files, with what they were drawn from in their metadata."""
+"""Image files with their generation parameters as metadata."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ EXIF_TABLE, USER_COMMENT = 0x8769, 0x9286
 
 
 def check_place(out: Path, overwrite: bool) -> None:
-    """Raise VelaturaError where no picture can be written to `out`, or one is there that is to stay."""
+    """Raise VelaturaError if `out` cannot be written, or exists and must not be replaced."""
     if out.suffix.lower() not in SUFFIXES:
         raise VelaturaError(f"cannot write {out.name!r}: the picture's name must end in {', '.join(SUFFIXES)}")
     check_free(out, overwrite)
 
 
 def write_picture(picture: Image, out: Path, parameters: dict[str, object]) -> None:
-    """The file whole or not at all; Python's own writing, since encoders do not always say that a disk is full."""
+    """Write the file atomically, with Python's own I/O, since encoders do not always report a full disk."""
     from trainers.files import plain_disk_errors, whole_file
 
     data = _encoded(picture, SUFFIXES[out.suffix.lower()], parameters)
@@ -42,7 +42,7 @@ def write_picture(picture: Image, out: Path, parameters: dict[str, object]) -> N
 
 
 def _encoded(picture: Image, kind: str, parameters: dict[str, object]) -> bytes:
-    """The picture as a file's bytes, with the parameters as JSON: PNG's text chunk `velatura`, else EXIF's comment."""
+    """The encoded picture, with its parameters as JSON in PNG's text chunk `velatura` or EXIF's comment."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 

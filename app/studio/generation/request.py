@@ -1,4 +1,4 @@
-"""What is to be drawn: one model for pages, command line and programs, with a sentence for each field that is wrong."""
+"""The generation request: one model for pages, command line and API, with one sentence per invalid field."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from trainers.errors import VelaturaError
 from trainers.section import Section
 
 LONGEST = 1000
-"""Letters of a prompt."""
-NO_PROMPT = "Say first what to draw."
-TOO_LONG = "{} holds at most {:,} letters; this one has {:,}."
-NO_WHOLE = "{} is a whole number from {} to {}; you wrote “{}”."
-NO_NUMBER = "{} is a number from {} to {}; you wrote “{}”."
-NO_SIZE = "A size is written like 512 × 512; you wrote “{}”."
-WRONG_SIDES = "Width and height are from {} to {:,} pixels; you wrote {}."
-NO_SAMPLER = "There is no sampler “{}”; there are {}."
-NO_SWITCH = "{} is true or false, not {!r:.80}."
+"""Maximum characters of a prompt."""
+NO_PROMPT = "Enter a prompt."
+TOO_LONG = "{} can have at most {:,} characters; this one has {:,}."
+NO_WHOLE = "{} must be a whole number from {} to {}; you wrote “{}”."
+NO_NUMBER = "{} must be a number from {} to {}; you wrote “{}”."
+NO_SIZE = "Write a size like 512 × 512; you wrote “{}”."
+WRONG_SIDES = "Width and height must be {} to {:,} pixels; you wrote {}."
+NO_SAMPLER = "There is no sampler “{}”; available are {}."
+NO_SWITCH = "{} must be true or false, not {!r:.80}."
 NO_VALUE = "{} cannot be {!r:.80}."
 LABELS = {"prompt": "Prompt", "negative": "The negative prompt"}
-WHOLE = {"seed": ("Seed", SEED), "steps": ("Steps", STEPS), "batch": ("Pictures at once", BATCH)}
+WHOLE = {"seed": ("Seed", SEED), "steps": ("Steps", STEPS), "batch": ("The batch size", BATCH)}
 NUMBERS = {"guidance": ("CFG", GUIDANCE), "style": ("Strength", STRENGTH)}
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
 _WRONG = "wrong_together"
@@ -49,21 +49,21 @@ def _line(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """A number as people write it, with a comma and a real minus sign; a switch is none."""
+    """A typed number, with a decimal comma or a real minus sign; booleans are refused."""
     if isinstance(value, bool):
-        raise ValueError("a switch is no number")
+        raise ValueError("a switch is not a number")
     return value.strip().replace(",", ".").replace("−", "-") if isinstance(value, str) else value
 
 
 def _pixels(value: Any) -> Any:
     """`512 x 768`, or `512` for a square, as width and height."""
     if isinstance(value, bool):
-        raise ValueError("a switch is no size")
+        raise ValueError("a switch is not a size")
     if not isinstance(value, int | str):
         return value
     match = _SIZE.fullmatch(str(value).strip())
     if match is None:
-        raise ValueError("no size")
+        raise ValueError("not a size")
     return int(match[1]), int(match[2] or match[1])
 
 
@@ -78,47 +78,47 @@ Size = Annotated[tuple[limits.Side, limits.Side], BeforeValidator(_pixels)]
 
 
 class StyleRef(Section):
-    """A style at its strength."""
+    """A style with its strength."""
 
     style: str
-    """Its id in the library; on the command line its file."""
+    """Library id; on the command line, the file."""
     strength: Strength = 1.0
     path: Path | None = None
-    """Of its file, once it has been looked up."""
+    """Path of its file, once resolved."""
     name: str = ""
-    """As it was called then."""
+    """Its name at that time."""
 
     @classmethod
     def parse(cls, text: str) -> dict[str, Any]:
-        """The fields in `FILE[:STRENGTH]`, not yet checked; VelaturaError where what follows a file is no number."""
+        """Parse `FILE[:STRENGTH]`, unvalidated; VelaturaError if the part after an existing file is not a number."""
         path, strength = split_strength(text)
         return {"style": str(path), "path": path, "strength": strength}
 
 
 class GenerateRequest(Section):
-    """Pictures to draw, before and after `resolve` has filled in what was left to the base and the styles."""
+    """A request for pictures, before and after `resolve` fills in defaults from base and styles."""
 
     prompts: tuple[Prompt, ...] = ("",)
-    """One picture for each; several are laid out as a grid."""
+    """One picture per prompt; several become a grid."""
     styles: tuple[StyleRef, ...] = ()
     negative: Text = ""
     seed: Seed = 1
     steps: DenoisingSteps = 25
     guidance: Guidance | None = None
-    """None: what the base draws best with."""
+    """None for the base's default."""
     size: Size | None = None
-    """Width and height in pixels; None: the base's own."""
+    """Width and height in pixels; None for the base's."""
     sampler: limits.Sampler = "ddim"
     base: str = ""
-    """Empty: that of the first style, else the starter."""
+    """Empty for the first style's base, or the starter."""
     compose: str = SUM
     """How several styles are combined: `WAY` or `WAY:NUMBER`."""
     each: StrictBool = False
-    """Whether every style draws a picture of its own instead."""
+    """Whether to draw one picture per style."""
     compare: StrictBool = True
-    """Whether the same is drawn once more without the styles."""
+    """Whether to draw the picture without styles, too."""
     batch: Batch | None = None
-    """Most pictures at once; None: four with `each`, else one after the other."""
+    """Batch size; None for four with `each`, otherwise one."""
 
     @property
     def prompt(self) -> str:
@@ -127,7 +127,7 @@ class GenerateRequest(Section):
 
     @property
     def compared(self) -> bool:
-        """Whether there is a picture without the styles beside those with them."""
+        """Whether there is an extra picture without styles."""
         return self.compare and bool(self.styles)
 
     @field_validator("compose")
@@ -141,12 +141,12 @@ class GenerateRequest(Section):
 
     @model_validator(mode="after")
     def _has_enough_styles(self) -> GenerateRequest:
-        """That no way takes so many is for `resolve` to say, which knows which of them are words alone."""
+        """The number of styles is checked in `resolve`, which knows which of them are only words."""
         composition = read_composition(self.compose)
         if self.each and not self.styles:
-            raise _refusal("each", "Each draws a picture with every style, and no style is given.")
+            raise _refusal("each", "Each draws one picture per style; select at least one style.")
         if self.each and composition.way != SUM:
-            raise _refusal("compose", "Each draws with one style at a time, so compose has nothing to combine.")
+            raise _refusal("compose", "Each draws one style at a time; compose has no effect.")
         if len(self.styles) < max(2, WAYS[composition.way].most):
             try:
                 check_count(composition, len(self.styles))
@@ -156,7 +156,7 @@ class GenerateRequest(Section):
 
 
 def make_request(**values: Any) -> GenerateRequest:
-    """The request with these values, as text or as what they mean; FieldErrors for those that are wrong."""
+    """The request with these values, typed or text; FieldErrors for invalid ones."""
     request, problems = read_request(values)
     if problems:
         raise FieldErrors(problems)
@@ -164,7 +164,7 @@ def make_request(**values: Any) -> GenerateRequest:
 
 
 def read_request(values: Mapping[str, Any]) -> tuple[GenerateRequest, dict[str, str]]:
-    """The request with these values, and a sentence for each that is wrong, which has its default there."""
+    """The request with these values, and one sentence per invalid value, which gets its default."""
     rest, problems = dict(values), dict[str, str]()
     while True:
         try:
@@ -178,12 +178,12 @@ def read_request(values: Mapping[str, Any]) -> tuple[GenerateRequest, dict[str, 
 
 
 def style_field(place: int) -> str:
-    """What the field of one of the styles is called, the first being 0."""
+    """The field name of a style, by index."""
     return f"style-{place}"
 
 
 def pixels_in_words(size: tuple[int, int]) -> str:
-    """Width and height as they are written."""
+    """Width and height as text."""
     return f"{size[0]} × {size[1]}"
 
 
@@ -192,7 +192,7 @@ def _refusal(field: str, sentence: str) -> PydanticCustomError:
 
 
 def _place(wrong: Any) -> str:
-    """The field that an error is about."""
+    """The field of an error."""
     if not wrong["loc"]:
         return str(wrong["ctx"]["field"])
     field, *inner = wrong["loc"]
@@ -225,7 +225,7 @@ def _sentence(place: str, wrong: Any, values: Mapping[str, Any]) -> str:
 
 
 def _sides(value: Any) -> tuple[int, int] | None:
-    """Width and height, where that is what was given."""
+    """Width and height, if given."""
     try:
         width, height = _pixels(value)
         return (width, height) if type(width) is type(height) is int else None
@@ -242,7 +242,7 @@ def _short(written: Any) -> str:
 
 
 def _drop(values: dict[str, Any], where: tuple[int | str, ...]) -> None:
-    """Take a wrong value out: of a style only its strength, where that is what is wrong."""
+    """Remove an invalid value; of a style only the strength, if that is invalid."""
     field, *inner = where
     if field == "styles" and len(inner) == 2 and inner[1] == "strength" and field in values:
         values["styles"] = [

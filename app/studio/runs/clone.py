@@ -1,4 +1,4 @@
-"""A run once more as a draft, with its pictures, captions and settings: to change one thing and start."""
+"""Cloning a run into a draft, with its pictures, captions and settings."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from trainers.runs.run import Run
 
 
 def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
-    """Make the draft of `key` that of a run; what somebody was preparing is kept aside.
+    """Clone a run into the draft of `key` and set the current draft aside.
 
-    VelaturaError where the run's pictures do not fit on the page, or are gone.
+    VelaturaError if the run has too many pictures, or they no longer exist.
     """
     run = Run(view.job.folder)
     config, draft = run.config(), drafts.open(key)
     files = pictures_of(view.job.folder)
     if len(files) > MOST_PICTURES:
-        found = f"{view.job.name} has {len(files)} pictures, and a page holds {MOST_PICTURES}"
-        raise VelaturaError(f"{found}; clone it with velatura queue clone")
+        found = f"{view.job.name} has {len(files)} pictures, and a draft holds at most {MOST_PICTURES}"
+        raise VelaturaError(f"{found}; clone it with `velatura queue clone`")
     taken: list[Picture] = []
     wrong: list[LeftOut] = []
     for path in files:
@@ -60,7 +60,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
 
 
 def with_settings_of(draft: Draft, config: Config) -> Draft:
-    """The draft with a run's settings, over the preset and the aim from which the fewest of them differ."""
+    """The draft with a run's settings, based on the preset and aim with the fewest differences."""
     table = as_table(config)
     theirs = values([table], config.method.name)
 
@@ -78,16 +78,16 @@ def with_settings_of(draft: Draft, config: Config) -> Draft:
 
 
 def brought_back(draft: Draft) -> Draft:
-    """What was being prepared before a run was cloned."""
+    """The draft that was set aside for a clone."""
     return draft.aside.with_(revision=draft.revision) if draft.aside is not None else draft
 
 
 def let_go(draft: Draft) -> Draft:
-    """The clone, without what was kept aside for it."""
+    """The clone, without the draft that was set aside."""
     return draft.with_(aside=None, clone_of="")
 
 
 def next_name(runs: Path, name: str) -> str:
-    """A free name like that of a run: the next number where it is itself the second or third of its kind."""
+    """A free name based on a run's: with the next number if it already has one."""
     first = re.sub(r" \d+$", "", name)
     return unlike(runs, first if (runs / first).exists() else name)

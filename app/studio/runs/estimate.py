@@ -1,4 +1,4 @@
-"""What a run will take, measured by a few real steps."""
+"""Estimates of a run's time, memory and file size, measured with a few real steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEASURING = "Measuring with a few real steps …"
 
 
 def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
-    """Measure a run, telling of each real step; the numbers are told as an event `estimate`."""
+    """Measure a run with progress; the result is an event `estimate`."""
     from trainers.training.estimate import STEPS, measure
 
     done = 0

@@ -1,4 +1,4 @@
-"""Measuring what a draft would take: a small job in the queue, begun when somebody comes to the third step."""
+"""Estimate jobs for drafts: a small job in the queue, started when a person reaches the third step."""
 
 from __future__ import annotations
 
@@ -23,54 +23,54 @@ from trainers.errors import VelaturaError
 from trainers.files import whole_file
 
 FILE = "measuring.json"
-"""In a draft's folder: the job that measures it, and what for."""
+"""File in a draft's folder: the measuring job and its settings."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is known of a draft's cost."""
+    """A draft's estimate."""
 
     phase: Literal["none", "waiting", "measuring", "measured", "failed"] = "none"
     cost: Cost | None = None
     done: int = 0
     of: int = 0
     sentence: str = ""
-    """Of a failure, or what a waiting one waits for."""
+    """The error, or the reason for waiting."""
     code: str = ""
-    """The kind of a failure, as `trainers.errors` has it."""
+    """The failure code, from `trainers.errors`."""
     fresh: bool = False
-    """Measured just now, and not some time before."""
+    """Whether it was measured just now."""
 
     @property
     def busy(self) -> bool:
-        """Whether more is to come."""
+        """Whether it is still in progress."""
         return self.phase in ("waiting", "measuring")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A measurement under way or ended: its job, and what it was for."""
+    """A measurement: its job and its settings."""
 
     number: int
     key: str
 
 
 class EstimateJobs:
-    """One measurement a draft at most, remembered beside it; what is measured is kept for everybody."""
+    """At most one measurement per draft, recorded in its folder; results are shared by everybody."""
 
     def __init__(self, drafts: Drafts, queue: Queue, measured: Measured) -> None:
         self._drafts, self._queue, self._measured = drafts, queue, measured
         self._lock = threading.Lock()
 
     def sweep(self) -> None:
-        """End the measurements that no draft remembers: nobody would ever look at them."""
+        """End measurements without a draft."""
         remembered = {asked.number for path in self._drafts.paths.drafts.glob(f"*/{FILE}") if (asked := _read(path))}
         for view in self._queue.small_jobs():
             if view.job.kind == ESTIMATE and view.job.id not in remembered:
                 self._end(view.job.id)
 
     def begin(self, draft: Draft, config: Config, owner: str, again: bool = False) -> None:
-        """Measure a draft, unless that was done or is under way; `again` measures in any case."""
+        """Measure a draft, unless it is measured or in progress; `again` measures in any case."""
         with self._lock:
             key = cost_key(config, len(draft.pictures))
             before = _read(self._file(draft.id))
@@ -90,7 +90,7 @@ class EstimateJobs:
                 building.write_text(json.dumps(asdict(Asked(job.id, key))), encoding="utf-8")
 
     def look(self, draft: Draft, config: Config) -> Estimate:
-        """What is known of a draft's cost by now."""
+        """A draft's current estimate."""
         known = self._measured.cost(config, len(draft.pictures))
         with self._lock:
             asked = _read(self._file(draft.id))
@@ -108,7 +108,7 @@ class EstimateJobs:
             return found
 
     def forget(self, draft: Draft) -> None:
-        """Let go of a measurement: nobody waits for it any more."""
+        """Cancel a measurement that nobody needs any longer."""
         with self._lock:
             self._forget(draft.id)
 
@@ -140,7 +140,7 @@ class EstimateJobs:
 
 
 def _read(path: Path) -> Asked | None:
-    """What a draft remembers of its measurement; a file that cannot be read is as none: measuring costs little."""
+    """A draft's measurement record; None if unreadable, since measuring again is cheap."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return Asked(int(kept["number"]), str(kept["key"]))

@@ -1,4 +1,4 @@
-"""What was measured on this computer: by the settings it was measured with, for whoever has the same again."""
+"""Stored estimates of this computer, by settings."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from trainers.errors import VelaturaError
 
 MOST_KEPT = 500
 CAPTIONS_DRAWN = 4
-"""Captions that are drawn where no prompts are given."""
+"""Number of captions used as prompts by default."""
 A_PICTURE = 4 * 2**20
-"""Bytes that a picture and what is kept of it take, at most about."""
+"""Approximate maximum bytes of a picture and its derived files."""
 WITHOUT = ("name", "seed", "save")
-"""Settings that cost nothing."""
+"""Settings that do not affect the cost."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run takes: seconds, bytes of memory and of the style file; `trained` numbers, `free` memory before."""
+    """The cost of a run: seconds, bytes of memory and of the style file; `trained` parameters, `free` memory before."""
 
     seconds: float
     memory: int
@@ -33,22 +33,22 @@ class Cost:
     trained: int
     free: int = 0
     at_most: bool = False
-    """Whether the file may be smaller, of a method that moves its rank."""
+    """Whether the file may be smaller (methods that adapt their rank)."""
 
     def disk(self, config: Config, pictures: int) -> int:
-        """About how many bytes a run leaves: checkpoints with the optimizer's state, the file, and its pictures."""
+        """Approximate disk space of a run: checkpoints with optimizer state, the file, and pictures."""
         checkpoint = self.trained * 12
         return self.file + (config.save.keep + 1) * checkpoint + (pictures + config.prior.drawn) * A_PICTURE
 
 
 class Measured:
-    """The measurements that this computer has made, kept in one file."""
+    """This computer's measurements, stored in one file."""
 
     def __init__(self, paths: Paths) -> None:
         self._file = StateFile(paths.root / "measured.json", _parse, _dump)
 
     def keep(self, config: Config, pictures: int, cost: Cost) -> None:
-        """Remember what a run with these settings and so many pictures takes."""
+        """Store the cost of a run with these settings and number of pictures."""
         with self._file.lock():
             known = self._file.read() or {}
             known.pop(key := cost_key(config, pictures), None)
@@ -56,11 +56,11 @@ class Measured:
             self._file.write({each: known[each] for each in list(known)[-MOST_KEPT:]})
 
     def cost(self, config: Config, pictures: int) -> Cost | None:
-        """What was measured for these settings and so many pictures; None where nothing was."""
+        """The stored cost for these settings and number of pictures; None if unknown."""
         return (self._file.read() or {}).get(cost_key(config, pictures))
 
     def costs(self, draft: Draft) -> dict[str, Cost]:
-        """By preset, what was measured with everything else as the draft has it."""
+        """Stored costs by preset, with the draft's other settings."""
         costs = {}
         for name in CARE:
             try:
@@ -76,7 +76,7 @@ def _parse(content: bytes) -> dict[str, Cost]:
     try:
         return {key: Cost(**value) for key, value in json.loads(content).items()}
     except (AttributeError, TypeError) as error:
-        raise ValueError("it holds no costs") from error
+        raise ValueError("it has no costs") from error
 
 
 def _dump(known: dict[str, Cost]) -> str:
@@ -84,7 +84,7 @@ def _dump(known: dict[str, Cost]) -> str:
 
 
 def cost_key(config: Config, pictures: int) -> str:
-    """What makes two runs cost the same."""
+    """A key of settings that determine the cost."""
     table = {key: value for key, value in as_table(config).items() if key not in WITHOUT}
     table["data"] = {key: value for key, value in table["data"].items() if key not in ("images", "trigger")}
     table["sample"] = table["sample"] | {"prompts": len(config.sample.prompts) or min(CAPTIONS_DRAWN, pictures)}

@@ -1,4 +1,4 @@
-"""Why a run has failed, and the change with which it is worth another try."""
+"""Why a run failed, and the change that may help."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ WORDS: Mapping[str, str] = {
     DISK_FULL: "the disk is full",
     UNEXPECTED: "something unexpected went wrong",
 }
-"""By these words the sentences of events are known that name no code, as older versions wrote them."""
+"""Phrases that identify errors of older versions, whose events have no code."""
 
 
 def failure_of(view: View) -> str:
-    """The kind of failure of a run that has failed: a code of `trainers.errors`, "" for one that is its sentence."""
+    """A failed run's code from `trainers.errors`; "" if only its sentence is known."""
     if view.state != State.FAILED:
         return ""
     return view.summary.code or next((code for code, words in WORDS.items() if words in view.line), "")
 
 
 def offer(view: View) -> str:
-    """What helps a run that has failed, by the name of its button; empty where nothing is known."""
+    """The action that may help a failed run; empty if unknown."""
     match failure_of(view):
         case "diverged":
             return HALF
@@ -41,7 +41,7 @@ def offer(view: View) -> str:
 
 
 def changes(what: str, view: View) -> Mapping[str, Any] | None:
-    """What an offered change lays over a run's settings; None for a try with the same ones."""
+    """The settings changes of an action; None to retry unchanged."""
     if what == HALF:
         return {"train": {"learning_rate": Run(view.job.folder).config().train.learning_rate / 2}}
     return low_memory_changes(Run(view.job.folder).table()) if what == LOW else None

@@ -1,4 +1,4 @@
-"""The samples of a run: which there are, what they show, and all of them as one archive."""
+"""The samples of a run: files, prompts, and all as one archive."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from app.studio.public_files import name_for_download, put_web_copy
 from trainers.files import whole_file
 
 BEFORE, FILE = "before", "file"
-"""What the columns before the first step and of the exported file are called."""
+"""Headings of the columns before the first step and of the exported file."""
 _FOLDER = re.compile(r"step-(\d{8})")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture: which prompt, at which step, and where it lies."""
+    """A sample: its prompt, step and file."""
 
     row: int
     step: int
     file: bool
-    """Drawn from the exported file."""
+    """Whether it was drawn from the exported file."""
     path: Path
 
     @property
@@ -33,7 +33,7 @@ class Sample:
 
 
 def find_samples(run: Path) -> list[list[Sample]]:
-    """The pictures of a run by columns: before, each step, and those of the exported file last."""
+    """A run's samples by column: before, each step, and the exported file last."""
     folders = [(int(match[1]), path) for path in _inside(run / "samples") if (match := _FOLDER.fullmatch(path.name))]
     columns = [_column(path, step, False) for step, path in sorted(folders)]
     last = max((step for step, _ in folders), default=0)
@@ -47,26 +47,26 @@ def newest(run: Path) -> Sample | None:
 
 
 def newest_whole(columns: list[list[Sample]]) -> list[Sample]:
-    """The newest column in which every prompt is drawn."""
+    """The newest complete column."""
     most = max(map(len, columns), default=0)
     return next((column for column in reversed(columns) if len(column) == most), [])
 
 
 def by_words(view: View, samples: list[Sample]) -> dict[tuple[str, int], Sample]:
-    """Samples by their words, and by how often these came before: each seed draws them once."""
+    """Samples by prompt and occurrence: each seed draws a prompt once."""
     prompts = prompts_of(view, max((sample.row + 1 for sample in samples), default=0))
     return {(prompts[each.row], prompts[: each.row].count(prompts[each.row])): each for each in samples}
 
 
 def prompts_of(view: View, count: int) -> list[str]:
-    """The words of a run's first samples, so many of them; a number where they are not known."""
+    """The prompts of a run's first samples; a number if unknown."""
     said = dict(view.summary.facts).get("prompts")
     known = [str(prompt) for prompt in said] if isinstance(said, list) else []
     return [*known, *(f"Picture {number + 1}" for number in range(len(known), count))][:count]
 
 
 def put_sample(sample: Sample, public: Path, small: bool) -> Path:
-    """A sample as WebP in a public folder; it is drawn once, and another picture has another name."""
+    """A sample as WebP in a public folder, encoded once; the name changes with the picture."""
     kind = "small" if small else "whole"
     changed = sample.path.stat().st_mtime_ns
     place = public / f"{kind}-{sample.step:06d}{'f' if sample.file else ''}-{sample.row:02d}-{changed:x}.webp"

@@ -1,4 +1,4 @@
-"""From a draft to a run in line, for the third step of Train and for programs alike."""
+"""Starting a run from a draft, for the third step of Train and for the API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def start_run(
 
 
 def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any]) -> tuple[Draft, dict[str, Any]]:
-    """The draft with what a program has chosen, and its settings as a table, without the choice of the method.
+    """The draft with an API call's choices, and its settings as a table without the method.
 
     `settings` are a config file's tables or dotted keys (`train.steps`). Raises VelaturaError.
     """
@@ -58,25 +58,25 @@ def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any
 
 
 def _check_orders(table: Mapping[str, Any]) -> None:
-    """Raise VelaturaError where a setting says what the draft or the call says, or has a type that would be lost."""
+    """Raise VelaturaError if a setting conflicts with the draft or the call, or has the wrong type."""
     if "name" in table:
-        raise VelaturaError("the name is what /start takes as `name`: it cannot be set here")
+        raise VelaturaError("the name cannot be set here; use the `name` parameter of /start")
     for section in ("data", "base", "train"):
         if not isinstance(table.get(section, {}), dict):
-            raise VelaturaError(f"{section} is a table of settings, not {table[section]!r:.80}")
+            raise VelaturaError(f"{section} must be a table of settings, not {table[section]!r:.80}")
     if "images" in table.get("data", {}):
-        raise VelaturaError("the pictures are those of the draft: data.images cannot be set here")
+        raise VelaturaError("the images come from the draft; data.images cannot be set here")
     choose_device(str(table.get("train", {}).get("device", "auto")))
 
 
 def _check_switches(settings: Mapping[str, Any], config: Mapping[str, Any], place: str = "") -> None:
-    """Raise VelaturaError where true or false was given for a number, which would be read as 1 or 0."""
+    """Raise VelaturaError for a boolean in place of a number, which would be read as 1 or 0."""
     for key, value in settings.items():
         kept = config.get(key)
         if isinstance(value, dict) and isinstance(kept, dict):
             _check_switches(value, kept, f"{place}{key}.")
         elif isinstance(value, bool) and isinstance(kept, int | float) and not isinstance(kept, bool):
-            raise VelaturaError(f"{place}{key} is a number, not {str(value).lower()}")
+            raise VelaturaError(f"{place}{key} must be a number, not {str(value).lower()}")
 
 
 def _as_table(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,27 +14,27 @@ from trainers.adapters.methods import METHODS
 from trainers.runs.run import Run
 
 ABSENT = object()
-"""The value of a setting that a run's method does not have."""
+"""Marks a setting that a run's method does not have."""
 OWN = ("schema_version", "name", "data.images")
-"""Settings that are every run's own, whatever it learns."""
+"""Settings that always differ and are not compared."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting in which runs differ, and what each run has: a value, or ABSENT."""
+    """A setting in which runs differ, with each run's value or ABSENT."""
 
     field: Field
     values: tuple[Any, ...]
 
 
 def read_settings(run: Path) -> Mapping[str, Any]:
-    """The settings table of a run; empty where it cannot be read, which a config never is."""
+    """The settings table of a run; empty if it cannot be read."""
     table = Run(run).table()
     return table if isinstance(table.get("method", {}), dict) else {}
 
 
 def setting(table: Mapping[str, Any], section: str, name: str) -> Any:
-    """One setting of a table that may be anything; None where it is not there."""
+    """A setting of an untrusted table; None if missing."""
     found = table.get(section)
     return found.get(name) if isinstance(found, Mapping) else None
 
@@ -42,7 +42,7 @@ def setting(table: Mapping[str, Any], section: str, name: str) -> Any:
 def find_differences(tables: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """The settings that are not the same in all of the tables, in the order of the folds.
 
-    What only some of their methods have is among them where it was set to something of its own.
+    Settings that only some methods have are included if changed from the default.
     """
     methods = [_method(table) for table in tables]
     known = [values([table], method) for table, method in zip(tables, methods, strict=True)]
@@ -64,7 +64,7 @@ def _method(table: Mapping[str, Any]) -> str:
 
 
 def _shown(one: Field | None, value: Any) -> str | None:
-    """What is compared: as a value is shown, since what looks the same is no difference to people."""
+    """The displayed value, since equal display is no difference to people."""
     if one is None:
         return None
     return base_name(str(value)) if one.key == "base.model" else one.show(value)

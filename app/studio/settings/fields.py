@@ -1,4 +1,4 @@
-"""Every setting of the config as a field: what it is called, in which fold it stands, and its text both ways."""
+"""Config settings as form fields: title, group, and conversion from and to text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SET_ELSEWHERE = {
     "data.trigger": "Set in step 1.",
     "sample.prompts": "Set in step 3.",
 }
-"""Settings that have a place of their own, and where that is."""
+"""Settings with their own place elsewhere."""
 OTHER_NAMES = {
     "method.rank": "dim network_dim",
     "method.alpha": "network_alpha",
@@ -79,7 +79,7 @@ OTHER_NAMES = {
     "save.every": "save_every_n_steps checkpoint",
     "save.precision": "save_precision fp16",
 }
-"""What other programs call a setting, for the search."""
+"""Names of settings in other programs, for the search."""
 TITLES = {
     "base.model": "Base model",
     "base.zero_terminal_snr": "Zero terminal SNR",
@@ -115,13 +115,13 @@ TITLES = {
     "method.dora": "DoRA",
     "method.plus_ratio": "LoRA+ ratio",
 }
-"""Names that need more than their key."""
+"""Titles that cannot be derived from the key."""
 NUMBERS = {int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
 class Field:
-    """One setting: `key` as the config has it, `method` the one that has it where it is a method's."""
+    """A setting: `key` in the config, and its `method` if it belongs to one."""
 
     key: str
     kind: Kind
@@ -130,28 +130,28 @@ class Field:
     method: str = ""
     choices: tuple[str, ...] = ()
     bounds: Mapping[str, float] = field(default_factory=dict)
-    """`ge`, `gt`, `le`, `lt`, as far as there are."""
+    """Bounds `ge`, `gt`, `le`, `lt`, if any."""
 
     @property
     def title(self) -> str:
-        """Its name in words."""
+        """Its title."""
         return TITLES.get(self.key) or self.key.rpartition(".")[2].replace("_", " ").capitalize()
 
     @property
     def fold(self) -> str:
-        """The fold that it stands in."""
+        """Its group."""
         return ELSEWHERE_IN_FOLDS.get(self.key) or SECTIONS.get(self.key.rpartition(".")[0], LEARNING)
 
     @property
     def allowed(self) -> str:
-        """What may be written, in words; nothing for free text."""
+        """Allowed values in words; empty for free text."""
         match self.kind:
             case "whole" | "number":
                 return f"{NUMBERS[int if self.kind == 'whole' else float]}{_range(self.bounds)}"
             case "layers":
                 return f"{', '.join(PRESETS)}, or patterns separated by commas"
             case "list":
-                return "one on each line"
+                return "one per line"
             case "numbers":
                 return "whole numbers separated by commas"
             case "table":
@@ -159,7 +159,7 @@ class Field:
         return ""
 
     def show(self, value: Any) -> str:
-        """A value as it stands in the field."""
+        """A value as text."""
         if isinstance(value, bool):
             return "on" if value else "off"
         if isinstance(value, float):
@@ -172,7 +172,7 @@ class Field:
         return str(value)
 
     def read(self, text: str) -> Any:
-        """The value that a text stands for; the text itself where it stands for none, which the config then refuses."""
+        """The value of a text, or the text itself if it cannot be parsed, which the config then refuses."""
         text = text.strip()
         try:
             match self.kind:
@@ -195,10 +195,10 @@ class Field:
         return text
 
     def refuse(self, value: Any) -> str:
-        """The sentence about a value that may not be: what it should be, and what was written."""
+        """The error for an invalid value: what is allowed and what was written."""
         written = self.show(value)
         wrote = f"you wrote {written}" if written else "it is empty"
-        return f"{self.title} is {self.allowed}; {wrote}." if self.allowed else ""
+        return f"{self.title} must be {self.allowed}; {wrote}." if self.allowed else ""
 
 
 @cache
@@ -209,7 +209,7 @@ def list_fields(method: str) -> tuple[Field, ...]:
 
 @cache
 def find_field(key: str, method: str) -> Field | None:
-    """The field of a setting, None where there is none."""
+    """The field of a setting, None if there is none."""
     return next((one for one in list_fields(method) if one.key == key), None)
 
 

@@ -1,4 +1,4 @@
-"""From what a draft has chosen to the config of a run: preset, method, aim, and whatever was changed by hand."""
+"""From a draft's choices to a run's config: preset, method, aim and manual changes."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from trainers.config.techniques import BESIDE_METHODS, Technique
 from trainers.errors import VelaturaError
 
 CARE = ("quick", "balanced", "faithful", "tiny-file", "low-memory")
-"""The presets that people choose from; those named after a method give that method's settings."""
+"""The presets offered to people; the others provide methods' settings."""
 UNNAMED = "style"
-"""Stands for the name until there is one."""
+"""Placeholder name."""
 METHOD_KEY = "method."
 NO_LAYERS = {"targets.unet": "none", "targets.text_encoder": "none"}
 
 
 def method_of(choices: Choices) -> str:
-    """The method that was chosen, else the preset's; "" where a word is learned and no layer."""
+    """The chosen method, otherwise the preset's; "" if only a word is trained."""
     if learns_word_alone(choices):
         return ""
     return choices.method if choices.method in METHODS else _preset(choices).method
 
 
 def learns_word_alone(choices: Choices) -> bool:
-    """Whether there is a word to learn, and no layer beside it."""
+    """Whether only a word is trained."""
     settings = choices.settings
     targets = (settings.get("targets.unet"), settings.get("targets.text_encoder", "none"))
     return bool(settings.get(WORD.key)) and targets == ("none", "none")
 
 
 def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
-    """All settings tables of a draft without what was changed by hand, later ones over earlier ones."""
+    """All settings tables of a draft without manual changes, in order of precedence."""
     return all_layers(draft)[:-1]
 
 
@@ -63,13 +63,13 @@ def all_layers(draft: Draft, *more: Mapping[str, Any]) -> list[Mapping[str, Any]
 
 
 def techniques_on(*tables: Mapping[str, Any]) -> list[Technique]:
-    """The techniques beside the method that these settings have on."""
+    """The techniques that these settings turn on."""
     table = lay_over(*tables)
     return [one for one in BESIDE_METHODS if one.is_on(table)]
 
 
 def changed_settings(choices: Choices) -> dict[str, Any]:
-    """What was changed by hand, by key of the config; of the methods' settings those of the chosen one."""
+    """Manual changes by config key; of method settings, only the chosen method's."""
     method = method_of(choices)
     changed = {}
     for kept, value in choices.settings.items():
@@ -80,19 +80,19 @@ def changed_settings(choices: Choices) -> dict[str, Any]:
 
 
 def plan(draft: Draft, **more: Any) -> Config:
-    """The config of the draft, with `more` over it. VelaturaError says what is wrong with it."""
+    """The draft's config, with `more` over it. Raises VelaturaError if it is invalid."""
     return build_config(*all_layers(draft, more))
 
 
 def problems(draft: Draft) -> dict[str, str]:
-    """What is wrong with the draft's settings: a sentence by key."""
+    """Problems in the draft's settings: one sentence per key."""
     found = find_problems(*all_layers(draft))
     changed, method = changed_settings(draft.choices), method_of(draft.choices)
     return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
 
 
 def values(tables: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
-    """The value of every field under these tables, as far as it goes by key, right or wrong."""
+    """The value of every field in these tables, valid or not."""
     table = lay_over(*tables)
     implied = METHODS[method].implied_settings(table.get("method", {})) if method else {}
     defaults = {f"{METHOD_KEY}{name}": value for name, value in implied.items()}
@@ -100,7 +100,7 @@ def values(tables: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
 
 
 def with_setting(draft: Draft, key: str, text: str) -> Draft:
-    """Change one setting by hand; one that becomes what it would be anyway is not changed any more."""
+    """Change a setting manually; a value equal to the default removes the change."""
     method = method_of(draft.choices)
     one = find_field(key, method)
     if one is None or key in SET_ELSEWHERE:
@@ -114,7 +114,7 @@ def with_setting(draft: Draft, key: str, text: str) -> Draft:
 
 
 def without_settings(draft: Draft, *keys: str) -> Draft:
-    """Let the preset decide again about some settings, or about all."""
+    """Reset some or all manual changes."""
     method = method_of(draft.choices)
     kept = {
         each: value for each, value in draft.choices.settings.items() if keys and _key_for(each, method) not in keys
@@ -128,7 +128,7 @@ def with_choices(draft: Draft, **changes: Any) -> Draft:
 
 
 def choose(draft: Draft, what: str, value: str) -> Draft:
-    """Choose `aim`, `preset` or `method`; what there is not is not chosen. Another preset brings its own method."""
+    """Choose `aim`, `preset` or `method`, ignoring unknown ones. Another preset resets the method."""
     allowed = {"aim": ("style", "subject"), "preset": CARE, "method": tuple(METHODS)}
     if value not in allowed.get(what, ()):
         return draft
@@ -141,7 +141,7 @@ def choose(draft: Draft, what: str, value: str) -> Draft:
 
 
 def turned(draft: Draft, technique: Technique, on: bool) -> Draft:
-    """A technique turned on as its preset has it, or off together with the settings that only it gives an effect."""
+    """Turn a technique on with its preset's settings, or off with the settings that depend on it."""
     if on:
         field = find_field(technique.key, method_of(draft.choices))
         first = first_value(technique, draft.choices.base)
@@ -151,12 +151,12 @@ def turned(draft: Draft, technique: Technique, on: bool) -> Draft:
 
 
 def with_words(draft: Draft, technique: Technique, text: str) -> Draft:
-    """A technique with other words of one's own; without any it is off."""
+    """Set a technique's words; without any it is off."""
     return with_setting(draft, technique.key, text) if text.strip() else turned(draft, technique, False)
 
 
 def learning_alone(draft: Draft, alone: bool) -> Draft:
-    """The word that is learned alone, or with a method again."""
+    """Train the word alone, or with a method again."""
     if not alone or not draft.choices.settings.get(WORD.key):
         none = [key for key in NO_LAYERS if draft.choices.settings.get(key) == "none"]
         return without_settings(draft, *none) if none else draft
@@ -167,22 +167,22 @@ def learning_alone(draft: Draft, alone: bool) -> Draft:
 
 
 def refusal(draft: Draft, technique: Technique) -> str:
-    """The sentence about what does not go with a technique that is on; "" where all goes with it."""
+    """The conflict of an active technique with other settings; "" if there is none."""
     without = problems(turned(draft, technique, False))
     return next((said for key, said in problems(draft).items() if without.get(key) != said), "")
 
 
 def deciding_settings(table: Mapping[str, Any], method: str) -> dict[str, Any]:
-    """The settings of a whole config on which others depend, as a draft with this method keeps them."""
+    """The settings of a config on which others depend, as a draft with this method stores them."""
     keys = ["train.steps", *(one.key for one in techniques_on(table))]
     keys += [key for key, value in NO_LAYERS.items() if _at(table, key, "") == value]
     return {_kept(key, method): _at(table, key, None) for key in keys}
 
 
 def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
-    """Take over the settings of a config file: every setting that it names, whatever the preset says.
+    """Import a config file: all settings in it, over the preset's.
 
-    One of an earlier Velatura is read as it was meant. VelaturaError names what there is not.
+    Files of earlier versions keep their meaning. VelaturaError names unknown settings.
     """
     table = migrate(table, "this file")
     checked = {"name": UNNAMED, **table}
@@ -224,7 +224,7 @@ def _preset(choices: Choices) -> Preset:
 
 
 def _without_idle(draft: Draft, technique: Technique, before: Mapping[str, str]) -> Draft:
-    """Without the changed settings beside a technique's own that are wrong now and were not before."""
+    """Remove changed settings that a technique has made invalid."""
     section = technique.key.partition(".")[0]
     while idle := [
         key
@@ -236,7 +236,7 @@ def _without_idle(draft: Draft, technique: Technique, before: Mapping[str, str])
 
 
 def _kept(key: str, method: str) -> str:
-    """A method's settings are kept under its name, so that they are there again when it is chosen again."""
+    """Method settings are stored under the method's name, so that they return when it is chosen again."""
     return f"{METHOD_KEY}{method}.{key.removeprefix(METHOD_KEY)}" if key.startswith(METHOD_KEY) else key
 
 

@@ -1,4 +1,4 @@
-"""The techniques that go with a method: with which one, and what turns them on."""
+"""Techniques that combine with a method, and the settings that turn them on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trainers.models.family import family_named
 BY_NAME: Mapping[str, Technique] = {one.name: one for one in BESIDE_METHODS}
 WORD = BY_NAME[TEXTUAL_INVERSION]
 ONLY_ON = {"b-lora": "sdxl"}
-"""Techniques made for the blocks of one family; on the starter, whatever there is can be tried."""
+"""Techniques for the blocks of one family; the starter allows all."""
 
 
 def fits(technique: Technique, method: str, base: Base) -> bool:
-    """Whether a technique makes sense beside this method (none where a word is learned alone) on this base."""
+    """Whether a technique suits this method (none if only a word is trained) and this base."""
     match technique.key.split("."):
         case "method", _:
             return method == find_preset(technique.name).method
@@ -31,6 +31,6 @@ def fits(technique: Technique, method: str, base: Base) -> bool:
 
 
 def first_value(technique: Technique, base: str) -> Any:
-    """What its setting is when it is turned on: as its preset has it on this base."""
+    """Its setting when turned on: its preset's value on this base."""
     section, name = technique.key.split(".")
     return find_preset(technique.name).settings_for(base)[section][name]

@@ -1,4 +1,4 @@
-"""What the library shows of a style: of one trained here with its run's help, of another by its file's header."""
+"""Style entries: from the run for trained styles, from the file's header for imported ones."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from trainers.models.family import FAMILIES
 from trainers.runs.run import Run
 
 SAMPLED = 2**16
-"""Bytes that are read at each of some places of a file to tell it from others."""
+"""Bytes read at several places of a file to identify it."""
 LONGEST_WORDS, LONGEST_NOTE, MOST_TAGS = 80, 400, 5
 NO_NAME = "style"
-"""What a style is called whose file has no name that can be kept."""
+"""The name of a style whose file name cannot be used."""
 NOTE_KEYS = (
     "modelspec.title",
     "modelspec.author",
@@ -34,9 +34,9 @@ NOTE_KEYS = (
     "modelspec.usage_hint",
     "ss_sd_model_name",
 )
-"""What is read of a foreign file's metadata, in the order in which it is shown."""
+"""Metadata keys shown for imported files, in order."""
 READ_AS = "read_as"
-"""The key of a note on how such a file is read."""
+"""The key of a note on how an imported file is read."""
 
 
 @dataclass(frozen=True)
@@ -44,45 +44,45 @@ class StyleEntry:
     """One style."""
 
     id: str
-    """Stable, opaque, safe in addresses."""
+    """Stable, opaque, URL-safe id."""
     name: str
     path: Path
     """The file for ComfyUI, A1111, Forge and InvokeAI."""
     words: tuple[str, ...]
-    """What calls it up in a prompt; of a style made elsewhere as its file says, which is a stranger's text."""
+    """Trigger words; for imported styles from the file, untrusted."""
     method: str
-    """As `velatura inspect` says it: `lora`, `loha`, `lokr`, `full`, several with + between them."""
+    """Method as in `velatura inspect`: `lora`, `loha`, `lokr`, `full`, several joined with +."""
     base: str
-    """What people call the base; empty where the file does not say."""
+    """Display name of the base; empty if unknown."""
     base_model: str
-    """What `velatura generate --base` takes; empty where it is not known."""
+    """Value for `velatura generate --base`; empty if unknown."""
     family: str
-    """`sd1`, `sd2`, `sdxl`; empty where the file does not say."""
+    """`sd1`, `sd2`, `sdxl`; empty if unknown."""
     starter: bool
-    """Whether it fits the starter alone."""
+    """Whether it fits only the starter."""
     size: int
     made: float
-    """Seconds since the epoch; of a style made elsewhere, when it was taken in."""
+    """Creation or import time, in Unix seconds."""
     run: str
-    """The name of the run that made it; empty where it was made elsewhere."""
+    """Name of its run; empty for imported styles."""
     owner: str = ""
-    """The login of whoever trained or imported it; empty where it belongs to the machine's owner."""
+    """Login of its owner; empty for the machine's owner."""
     notes: tuple[tuple[str, str], ...] = ()
-    """What else the file of a style made elsewhere says of itself, by metadata key, and how it is read (`read_as`)."""
+    """Other metadata of an imported style, and how it is read (`read_as`)."""
     plain: bool = False
-    """Whether diffusers loads the file as it is."""
+    """Whether diffusers loads the file directly."""
     not_plain: str = ""
-    """Why a style cannot be written for diffusers, the end of a sentence; empty where it can or is trained here."""
+    """Why an imported style cannot be exported for diffusers (end of a sentence); empty if it can."""
     only_here: bool = False
-    """Whether nothing but Velatura loads it."""
+    """Whether only Velatura loads it."""
     programs: tuple[str, ...] | None = None
-    """The programs with a LoRA folder that read all of the file; None where its names are not those that were tried."""
+    """Programs with a LoRA folder that read the whole file; None for untested layer names."""
     partly: tuple[str, ...] = ()
-    """Those that leave something out."""
+    """Programs that read only part of it."""
 
 
 def read_trained(path: Path, view: View) -> StyleEntry:
-    """The style of a run; VelaturaError where its file is none."""
+    """The style of a run; VelaturaError if its file is not a style."""
     outline, table = read_outline(path), Run(view.job.folder).table()
     glance = glance_at(outline)
     base = str(setting(table, "base", "model") or "")
@@ -105,7 +105,7 @@ def read_trained(path: Path, view: View) -> StyleEntry:
 
 
 def read_found(path: Path) -> StyleEntry:
-    """A style that was made elsewhere; VelaturaError where the file is none. All that it says is a stranger's text."""
+    """An imported style; VelaturaError if the file is not a style. Its metadata is untrusted."""
     outline = read_outline(path)
     glance = glance_at(outline)
     starter = bool(glance.base.fits_only)
@@ -131,7 +131,7 @@ def read_found(path: Path) -> StyleEntry:
 
 
 def check_numbers(path: Path) -> None:
-    """Raise VelaturaError where a file is no style, holds numbers that are none, or layers that make no sense."""
+    """Raise VelaturaError if a file is not a style, or has non-finite numbers or invalid layers."""
     read_outline(path)  # what kind of file it is, before any of its numbers are read
     style = read_style(path)
     if style.is_own:
@@ -142,7 +142,7 @@ def check_numbers(path: Path) -> None:
 
 
 def plain(words: str, longest: int) -> str:
-    """A stranger's words on one line, without signs that cannot be seen, cut where they go on and on."""
+    """Untrusted text on one line, without invisible characters, truncated."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in words[: 4 * longest]).split())
     return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
 
@@ -169,19 +169,19 @@ def _item(path: Path, glance: Glance, outline: Style, **facts: Any) -> StyleEntr
 
 
 def _title(base: str, told: object) -> str:
-    """What people call a base: as in the list of downloads, else as the run said, without who publishes it."""
+    """A base's display name: from the download list, otherwise from the run, without the publisher."""
     offered = next((offer.title for offer in OFFERS if offer.model == base), "")
     return offered or plain(Path(str(told or base)).name.removesuffix(".safetensors"), LONGEST_WORDS)
 
 
 def _whole_path(base: str) -> str:
-    """A base as it can be named from anywhere: a path that is there whole, all else as it is."""
+    """A base's name independent of the current folder: existing paths become absolute."""
     path = Path(base).expanduser()
     return str(path.absolute()) if base and path.exists() else base
 
 
 def _fingerprint(path: Path) -> str:
-    """An id that follows a file wherever it goes and whatever it is called: from its size and parts of it."""
+    """A file's id from its size and parts of its content, independent of name and place."""
     size = path.stat().st_size
     digest = hashlib.blake2b(str(size).encode(), digest_size=8)
     with path.open("rb") as file:

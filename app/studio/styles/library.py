@@ -1,4 +1,4 @@
-"""The library: every style that was trained here or taken in from elsewhere, and what is done with their files."""
+"""The style library: all trained and imported styles, and their files."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from trainers.runs.run import Run
 
 FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
 SUFFIX = ".safetensors"
-GONE = "this style is not here any more"
-HUGE = "it would be huge; a lower rank, or LoKr with factor 8, has such a file"
-"""Why diffusers has no file of a style that was trained here."""
+GONE = "this style no longer exists"
+HUGE = "it would be huge; use a lower rank, or LoKr with factor 8"
+"""Why a trained style has no file for diffusers."""
 OWNERS = ".owners.json"
-"""File among the styles that were made elsewhere, with who imported which."""
+"""File with the owners of imported styles."""
 OFFERED = "styles"
-"""Folder of the public one with a folder for each style."""
+"""Public folder with one folder per style."""
 Stamp = tuple[int, int]
 
 
 class StyleLibrary:
-    """One a server. What a file says is read once, whoever looks how often; safe to use from many threads."""
+    """One per server. Files are read once; thread-safe."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue, self.paths = queue, queue.paths
@@ -71,30 +71,28 @@ class StyleLibrary:
         return sorted(there.values(), key=lambda item: -item.made)
 
     def entry(self, id: str) -> StyleEntry | None:
-        """The style with this id, None where there is none; the id comes from outside."""
+        """The style with this untrusted id; None if there is none."""
         return next((item for item in self.entries() if item.id == id), None)
 
     def imported(self, owner: str) -> int:
-        """Bytes of the styles that somebody has imported."""
+        """Bytes of a person's imported styles."""
         with self._lock:
             owners = self._owners()
             found = [self._found(path, owners) for path in self._others()] if owners else []
         return sum(item.size for item in found if item is not None and item.owner == owner)
 
     def of_run(self, name: str) -> str:
-        """The id of a run's style, empty where it has none."""
+        """The id of a run's style; empty if it has none."""
         return next((item.id for item in self.entries() if item.run == name), "")
 
     # ---------------------------------------------------------------- files out
     def download(self, item: StyleEntry, format: str) -> Path:
         """The style as `safetensors`, for `diffusers` or `peft`, its word as `embedding`, or its settings as `toml`.
 
-        It lies where browsers may download it from.
-
-        VelaturaError says why it cannot be had so.
+        The file is public. VelaturaError says why it cannot be exported.
         """
         if format not in FORMATS:
-            raise VelaturaError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
+            raise VelaturaError(f"there is no format {format!r}; available are {', '.join(FORMATS)}")
         put: Callable[[Path, Path], None] = link_or_copy
         source, name = item.path, f"{item.name}{SUFFIX}"
         if format == "toml":
@@ -113,7 +111,7 @@ class StyleLibrary:
             raise VelaturaError(GONE) from error
 
     def for_diffusers(self, item: StyleEntry) -> Path | None:
-        """The file of a style that diffusers loads, None where it is written when asked for.
+        """The style's file for diffusers; None if it must be written first.
 
         VelaturaError says why there can be none.
         """
@@ -122,30 +120,31 @@ class StyleLibrary:
             return item.path if item.plain else twin
         reason = item.not_plain or (HUGE if item.run else "")
         if reason:
-            raise VelaturaError(f"“{item.name}” cannot be had for diffusers, which reads plain LoRA only: {reason}")
+            raise VelaturaError(
+                f"“{item.name}” cannot be exported for diffusers, which reads only plain LoRA: {reason}"
+            )
         return None
 
     def word_of(self, item: StyleEntry) -> Path | None:
-        """The file with the word that was trained together with a style, None where there is none."""
+        """The file of the word trained with a style; None if there is none."""
         return embedding_beside(item.path) if item.run else None
 
     def peft_of(self, item: StyleEntry) -> Path | None:
-        """The folder with a style as PEFT reads it, None where its method has no such form."""
+        """The PEFT folder of a style; None if its method has none."""
         return peft.peft_beside(item.path) if item.run else None
 
     def public(self, item: StyleEntry) -> Path:
-        """The folder of what browsers may have of a style; its name cannot be guessed."""
+        """The public folder of a style, with an unguessable name."""
         folder = self.paths.public / OFFERED / self._public_name(item.id)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
     # ---------------------------------------------------------------- files in
     def take_in(self, upload: Path, name: str, folder: Path | None = None, owner: str = "") -> StyleEntry:
-        """Take in a style of `owner` that was made elsewhere and is called `name` there; the upload is gone afterwards.
+        """Import a style of `owner` called `name`; the upload is deleted.
 
-        `folder` is where uploads of whoever sends it lie, that of all uploads where it is not given.
-
-        It is checked as a whole before it gets its place. VelaturaError says in one sentence why it is not taken.
+        `folder` is the sender's upload folder, by default that of all uploads. The file is validated completely first.
+        VelaturaError says why it is refused.
         """
         uploads = (folder or self.paths.uploads).resolve()
         if not (upload.resolve().is_relative_to(uploads) and upload.is_file()):
@@ -166,14 +165,14 @@ class StyleLibrary:
             forget(upload, uploads)
 
     def rename(self, item: StyleEntry, typed: str, *, actor: Actor) -> StyleEntry:
-        """Call a style something else, as far as a file may be called so; a trained one's run keeps its name."""
+        """Rename a style, within the rules for file names; its run keeps its name."""
         actor.check(item.name, item.owner)
         name = safe_name(typed)
         if not name:
             raise VelaturaError("a name needs at least one letter or digit")
         with self._lock, plain_disk_errors(item.path):
             if self._is_taken(name, item):
-                raise VelaturaError(f"there is a style called “{name}” already; choose another name")
+                raise VelaturaError(f"there is already a style named “{name}”; choose another name")
             if item.run:
                 with whole_file(self._run(item).job.folder / ALIAS) as building:
                     building.write_text(name, encoding="utf-8")
@@ -183,9 +182,9 @@ class StyleLibrary:
         return self._again(item.id)
 
     def remove(self, item: StyleEntry, with_run: bool = False, *, actor: Actor) -> TrashItem | None:
-        """Move a style's file in all its forms to the trash; the run of a trained one stays, unless it is to go too.
+        """Move a style's files to the trash; the run stays, unless it is deleted too.
 
-        VelaturaError where the run is not at rest, or where it is not the actor's to delete.
+        VelaturaError if the run is active, or if the actor may not delete it.
         """
         actor.check(item.name, item.owner)
         if item.run and with_run:
@@ -210,14 +209,14 @@ class StyleLibrary:
         return hashlib.blake2b(id.encode(), key=self._secret, digest_size=16).hexdigest()
 
     def _sweep(self) -> None:
-        """Take away what was offered of styles that are no more, whoever has deleted them."""
+        """Delete public files of styles that no longer exist."""
         names = {self._public_name(id) for id in self._ids or ()}
         for folder in (self.paths.public / OFFERED).glob("*"):
             if folder.name not in names:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _others(self) -> list[Path]:
-        """The files that were made elsewhere; also those put there by hand, which are too large for an upload."""
+        """Imported files, including those copied there by hand."""
         return [path for path in self.paths.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
 
     def _trained(self, path: Path, view: View) -> StyleEntry | None:
@@ -233,7 +232,7 @@ class StyleLibrary:
         return replace(item, owner=owners[item.id]) if item is not None and item.id in owners else item
 
     def _owners(self) -> dict[str, str]:
-        """Who imported the styles that were made elsewhere, by their ids."""
+        """Owners of imported styles, by id."""
         return self._owned.read() or {}
 
     def _keep_owner(self, id: str, owner: str) -> None:
@@ -241,20 +240,20 @@ class StyleLibrary:
             self._owned.write(self._owners() | {id: owner})
 
     def _known(self, path: Path, view: View | None) -> StyleEntry | None:
-        """What a file is, read anew where it has changed; None where it is no style that can be read."""
+        """What a file is, read again where it has changed; None if it is not a style that can be read."""
         try:
             seen = path.stat()
             stamp = (seen.st_mtime_ns, seen.st_size)
             known = self._read.get(path)
             if known is None or known[0] != stamp:
-                self._read[path] = stamp, None  # stays so where it is no style, or half copied
+                self._read[path] = stamp, None  # stays so where it is not a style, or half copied
                 known = self._read[path] = stamp, read_found(path) if view is None else read_trained(path, view)
             return known[1]
         except (FileNotFoundError, VelaturaError):
             return None
 
     def _put(self, checked: Path, shown: str, owner: str) -> StyleEntry:
-        """Check a file that has come in and give it its place."""
+        """Validate an uploaded file and move it to its place."""
         try:
             with self._writing:  # one at a time: the largest that is taken unfolds into a gigabyte
                 check_numbers(checked)
@@ -265,7 +264,7 @@ class StyleLibrary:
         with self._lock, plain_disk_errors(self.paths.styles / checked.name):
             here = self.entry(found.id)
             if here is not None:
-                raise VelaturaError(f"this style is here already, as “{here.name}”")
+                raise VelaturaError(f"this style already exists as “{here.name}”")
             names = (found.name if number == 1 else f"{found.name} {number}" for number in range(1, 10_000))
             name = next(each for each in names if not self._is_taken(each))
             os.utime(checked)
@@ -275,7 +274,7 @@ class StyleLibrary:
         return self._again(found.id)
 
     def _put_plain(self, source: Path, place: Path) -> None:
-        """Write a style as plain LoRA, which is what diffusers loads; one at a time, since it may take much memory."""
+        """Write a style as plain LoRA for diffusers; one at a time, since it may need much memory."""
         from trainers.formats.clients.convert import write_plain
         from trainers.formats.read import read_style
 
@@ -284,7 +283,7 @@ class StyleLibrary:
                 write_plain(place, read_style(source))
 
     def _is_taken(self, name: str, item: StyleEntry | None = None) -> bool:
-        """Whether another style than this one has a name; on some systems capital and small letters are one."""
+        """Whether another style has this name, ignoring case as some systems do."""
         others = {each.name.casefold() for each in self.entries() if item is None or each.id != item.id}
         own = item is not None and not item.run and item.path.stem.casefold() == name.casefold()
         return name.casefold() in others or (not own and (self.paths.styles / f"{name}{SUFFIX}").exists())
@@ -310,37 +309,36 @@ class StyleLibrary:
     def _peft(self, item: StyleEntry) -> Path:
         folder = self.peft_of(item)
         if folder is None:
-            raise VelaturaError(f"“{item.name}” has no form for PEFT, which reads turns of what linear layers read")
+            raise VelaturaError(
+                f"“{item.name}” has no PEFT file, which exists only for OFT on the inputs of linear layers"
+            )
         return folder
 
     def _settings(self, item: StyleEntry) -> Path:
         if not item.run:
-            raise VelaturaError(f"“{item.name}” was made elsewhere, so its settings are not known here")
+            raise VelaturaError(f"“{item.name}” was imported, so its settings are unknown")
         return self._run(item).job.folder / "config.toml"
 
 
 def no_safetensors(name: str) -> str:
-    """Why a file of another kind is not taken in; the page says so before it sends one."""
-    return (
-        f"“{name}” does not end in .safetensors; only such files are taken in, since others can run code when they "
-        "are opened"
-    )
+    """Error for files of another kind; the page shows it before the upload."""
+    return f"“{name}” does not end in .safetensors; other files are refused because they can run code when opened"
 
 
 def too_large(name: str) -> str:
-    """Why a file that is too large is not taken in; the page says so before it sends one."""
-    return f"“{name}” is larger than {MOST_BYTES_A_FILE // 2**20} MB, which is more than an upload may hold"
+    """Error for files that are too large; the page shows it before the upload."""
+    return f"“{name}” is larger than {MOST_BYTES_A_FILE // 2**20} MB, the limit for an upload"
 
 
 def put_packed(folder: Path, place: Path) -> None:
-    """Put a folder's files into a ZIP, in a folder that is called as the ZIP is."""
+    """Write a folder's files to a ZIP, in a folder with the ZIP's name."""
     with whole_file(place) as building, zipfile.ZipFile(building, "w", zipfile.ZIP_STORED) as packed:
         for file in sorted(path for path in folder.iterdir() if path.is_file()):
             packed.write(file, f"{place.stem}/{file.name}")
 
 
 def _offered(source: Path, public: Path, name: str, put: Callable[[Path, Path], None]) -> Path:
-    """What `put` makes of a file, under an address that another state of it has not: browsers keep what they have."""
+    """The result of `put` for a file, under a URL that changes with the file, because browsers cache."""
     seen = source.stat()
     stamp = hashlib.blake2b(f"{source.name}|{seen.st_mtime_ns}|{seen.st_size}".encode(), digest_size=8).hexdigest()
     place = public / stamp / name
@@ -356,5 +354,5 @@ def _offered(source: Path, public: Path, name: str, put: Callable[[Path, Path], 
 def _parse_owners(content: bytes) -> dict[str, str]:
     kept = json.loads(content)
     if not isinstance(kept, dict) or not all(isinstance(owner, str) for owner in kept.values()):
-        raise ValueError("it does not say who imported which style")
+        raise ValueError("its owners are missing")
     return kept

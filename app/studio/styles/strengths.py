@@ -1,4 +1,4 @@
-"""The styles that a command names: files, each at its strength, and the words that call some of them."""
+"""Style files on the command line, with strengths and trained words."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 _STRENGTH = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 FAR = 10.0
-"""A strength beyond which a style draws noise more often than pictures."""
+"""Strength above which a style usually draws noise."""
 
 
 def split_strength(text: str) -> tuple[Path, float]:
     """`FILE:0.8` as file and strength: split at the last colon, and only before a number (`C:\\x` is a path).
 
-    VelaturaError where what stands behind a file that is there is no number.
+    VelaturaError if what stands behind a file that is there is no number.
     """
     head, colon, tail = text.rpartition(":")
     if not (colon and head):
@@ -28,8 +28,8 @@ def split_strength(text: str) -> tuple[Path, float]:
     if _STRENGTH.fullmatch(tail) and float(tail) < float("inf"):
         return Path(head), float(tail)
     if not _is_file(text) and _is_file(head):
-        found = f"{tail[:40]!r} is none" if tail else "nothing stands there"
-        raise VelaturaError(f"after {head}: goes the style's strength, a number such as 0.8, and {found}")
+        found = f"found {tail[:40]!r}" if tail else "nothing was given"
+        raise VelaturaError(f"after {head}: write the style's strength, a number such as 0.8; {found}")
     return Path(text), 1.0
 
 
@@ -41,7 +41,7 @@ def read_chosen(texts: Sequence[str]) -> list[tuple[Style, float]]:
 
 
 def add_words(chosen: Sequence[tuple[Style, float]]) -> list[tuple[Style, float]]:
-    """The styles and, whole, the words that were trained together with them and lie beside them."""
+    """The styles, and the words trained with them at full strength."""
     from trainers.formats.embedding import embedding_beside
     from trainers.formats.read import read_style
 
@@ -51,17 +51,17 @@ def add_words(chosen: Sequence[tuple[Style, float]]) -> list[tuple[Style, float]
 
 
 def about_strengths(styles: Sequence[tuple[Style, float]]) -> list[str]:
-    """A sentence for each style that is so strong that hardly anything of a picture is left."""
+    """One sentence per style whose strength will probably give noise."""
     return [
-        f"{style.name} at strength {strength:g} is likely to draw noise; 1 is what it was trained for, "
-        f"and few styles bear more than 2"
+        f"{style.name} at strength {strength:g} will probably draw noise; it was trained for 1, and few styles work "
+        "above 2"
         for style, strength in styles
         if abs(strength) > FAR
     ]
 
 
 def about_words(styles: Sequence[tuple[Style, float]], texts: Sequence[str]) -> list[str]:
-    """A sentence for each word that nothing in a command's texts calls up."""
+    """One sentence per trained word that no prompt contains."""
     from trainers.formats.embedding import embedding_beside
     from trainers.models.words import contains_word
 
@@ -73,7 +73,7 @@ def about_words(styles: Sequence[tuple[Style, float]], texts: Sequence[str]) -> 
         taken |= set(words)
         if words and not any(contains_word(text, word) for text in texts for word in words):
             owner = f", which {whose[style.path]} was trained with and" if style.path in whose else ","
-            said.append(f"no prompt says {' or '.join(words)}{owner} without which {style.name} has no effect")
+            said.append(f"no prompt contains {' or '.join(words)}{owner} without which {style.name} has no effect")
     return said
 
 

@@ -1,4 +1,4 @@
-"""Calls that Gradio cannot read are answered in words; by itself it breaks off with a 500 and a page of traceback."""
+"""Answers calls that Gradio cannot parse with a message; Gradio itself would fail with a 500 and a traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.ui.web.refusals import refusal
 
 
 class BadCallsMiddleware:
-    """Innermost: answers 400 to a call that comes to nothing before its endpoint is called."""
+    """Innermost: answers 400 to a call that fails before its endpoint is called."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""How much one caller may have going on at once, so that nobody fills the one queue that Gradio has for everybody."""
+"""Limits the pending calls of one caller, so that nobody fills Gradio's global queue."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from app.ui.web.refusals import refusal
 from app.ui.web.sender import USER, VISITOR
 
 MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS = 50, 120
-"""Calls that one person, browser or program may have waiting, and all of one address together; the queue holds 200."""
+"""Limits of waiting calls per person, browser or program, and per address; the queue holds 200."""
 
 
 class CallsMiddleware:
-    """Answers 429 to who has too many calls waiting, before they reach the queue.
+    """Answers 429 to callers with too many waiting calls, before these reach the queue.
 
-    `is_waiting` says of an event of the queue whether it still waits or runs.
+    `is_waiting` returns whether an event still waits or runs.
     """
 
     def __init__(self, app: ASGIApp, is_waiting: Callable[[str], bool]) -> None:
@@ -60,7 +60,7 @@ class CallsMiddleware:
 
 
 def noting_event(scope: Scope, send: Send, note: Callable[[str], None]) -> Send:
-    """`send` that tells `note` the number of the event that the queue has taken in, before the caller knows it."""
+    """A `send` that passes the id of a queued event to `note`, before the caller receives it."""
     if scope["method"] != "POST" or not scope["path"].startswith(QUEUED):
         return send
     body = bytearray()
@@ -76,7 +76,7 @@ def noting_event(scope: Scope, send: Send, note: Callable[[str], None]) -> Send:
 
 
 def callers_of(scope: Scope) -> dict[str, int]:
-    """Against whom a call counts, and how many are too many: a person, else a browser and its address."""
+    """The keys against which a call counts, with limits: a person, otherwise a browser and its address."""
     if user := scope.get(USER):
         return {f"user:{user}": MOST_OF_A_CALLER}
     address = network_of(address_of(scope))

@@ -1,4 +1,4 @@
-"""Which files browsers may read: the public ones, and what Gradio has put beside the uploads for a download."""
+"""Which files browsers may read: public ones, and downloads that Gradio stores with the uploads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.ui.web.sender import USER, sender_of
 
 
 class FilesMiddleware:
-    """Answers 404 to a file elsewhere, to another sender's upload, and to an address, which Gradio would fetch."""
+    """Answers 404 to files elsewhere, to other senders' uploads, and to URLs, which Gradio would fetch."""
 
     def __init__(self, app: ASGIApp, public: Path, uploads: Path) -> None:
         self.app = app

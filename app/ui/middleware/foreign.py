@@ -1,4 +1,4 @@
-"""Foreign addresses in what is sent: they are refused before Gradio fetches them.
+"""Refuses URLs in requests before Gradio fetches them.
 
 A file in a request is `{"path": …, "url": …}`: Gradio's FileData, and whatever holds one. Where the path is an address,
 Gradio downloads it, of any size, before the endpoint is called.
@@ -27,11 +27,11 @@ SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 """Two letters at least: `C:` begins a path on Windows."""
 UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0]+")
 CONTENT = "velatura.content"
-"""Under this key of the scope stands the JSON that was sent, for the checks further in."""
+"""Scope key of the parsed JSON, for later checks."""
 
 
 class ForeignAddressMiddleware:
-    """Reads the JSON that is sent to Gradio, and refuses it where a file in it is no upload or lies elsewhere."""
+    """Parses the JSON sent to Gradio, and refuses files that are not uploads or lie elsewhere."""
 
     def __init__(self, app: ASGIApp, uploads: Path) -> None:
         self.app, self.uploads = app, uploads.resolve()
@@ -58,12 +58,12 @@ class ForeignAddressMiddleware:
 
 
 def is_json(scope: Scope) -> bool:
-    """Whether a request brings values to Gradio, whatever type it says they are of."""
+    """Whether a request sends values to Gradio, of whatever declared type."""
     return scope["method"] not in SAFE_METHODS and scope["path"].startswith(f"{API}/") and not is_upload(scope)
 
 
 def find_foreign(content: Any, host: str) -> str:
-    """The first address of another machine that stands where a file's place does; "" where there is none."""
+    """The first foreign URL in place of a file; "" if there is none."""
     for table in tables(content):
         path, url = table.get("path"), table.get("url")
         if isinstance(path, str) and is_address(path):
@@ -74,7 +74,7 @@ def find_foreign(content: Any, host: str) -> str:
 
 
 def paths_of_files(content: Any) -> Iterator[str]:
-    """Where the files lie that Gradio would look at before the endpoint is called."""
+    """Paths of the files that Gradio would open before calling the endpoint."""
     for table in tables(content):
         path = table.get("path")
         if is_file(table) and isinstance(path, str):
@@ -82,12 +82,12 @@ def paths_of_files(content: Any) -> Iterator[str]:
 
 
 def is_inside(path: str, folder: Path) -> bool:
-    """Whether a path leads into a folder, without a look at the disk."""
+    """Whether a path is inside a folder, without accessing the disk."""
     return "\0" not in path and Path(os.path.normpath(path)).is_relative_to(folder)
 
 
 def tables(content: Any) -> Iterator[dict[str, Any]]:
-    """Every table in some JSON, however deep."""
+    """Every object in JSON, at any depth."""
     pending = [content]
     while pending:
         value = pending.pop()
@@ -99,13 +99,13 @@ def tables(content: Any) -> Iterator[dict[str, Any]]:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text names a place beyond this machine's files: by a scheme, or as a network share."""
+    """Whether a string is a URL or network share instead of a local path."""
     plain = UNSEEN.sub("", text)
     return bool(SCHEME.match(plain)) or plain.replace("\\", "/").startswith("//")
 
 
 def is_on(host: str, url: str) -> bool:
-    """Whether an address is one of this studio's, as the JavaScript client writes those of its uploads."""
+    """Whether a URL is this studio's, as the JavaScript client writes its uploads."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -114,7 +114,7 @@ def is_on(host: str, url: str) -> bool:
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """All that a request brings; None where its sender went away."""
+    """The body of a request; None if the client disconnected."""
     body = bytearray()
     while True:
         message = await receive()
@@ -126,7 +126,7 @@ async def read_body(receive: Receive) -> bytes | None:
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """`receive` that gives a body which was read already, and goes on with what comes after it."""
+    """A `receive` that replays a body, then continues."""
     given = False
 
     async def receiving() -> Message:

@@ -1,4 +1,4 @@
-"""What every answer says about itself: only pages of ours may run scripts, everything else is shut in a sandbox."""
+"""Response headers: only our pages may run scripts, everything else is sandboxed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ IMMUTABLE = "private, max-age=31536000, immutable"
 
 
 class PageResponse(HTMLResponse):
-    """A whole document of ours, whose own script may run."""
+    """A standalone document, whose own script may run."""
 
     def __init__(self, page: str, status_code: int = 200) -> None:
         super().__init__(page, status_code, {POLICY: PAGE_POLICY, "cache-control": "no-store"})
 
 
 class HeadersMiddleware:
-    """Outermost: what has no policy of its own by then is shut in a sandbox."""
+    """Outermost: responses without their own policy are sandboxed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -61,7 +61,7 @@ class HeadersMiddleware:
 
 
 class PolicyMiddleware:
-    """Innermost: gives Gradio's answers their policy, whatever they say themselves, and lets files be kept."""
+    """Innermost: sets the policy of Gradio's responses, and lets browsers cache files."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

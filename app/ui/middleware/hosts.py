@@ -1,4 +1,4 @@
-"""By which names the studio may be called, and from which sites' pages."""
+"""Checks of host names and origins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?")
 
 
 class HostsMiddleware:
-    """Refuses a request whose Host is none of ours: a foreign name that was rebound to this machine (DNS rebinding)."""
+    """Refuses requests with an unknown Host, against DNS rebinding."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self.app, self.hosts = app, hosts
@@ -34,7 +34,7 @@ class HostsMiddleware:
 
 
 class OriginsMiddleware:
-    """Refuses what another site's page sends or reads; a link from there may lead to a page."""
+    """Refuses requests from other sites' pages, except links to a page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -47,7 +47,7 @@ class OriginsMiddleware:
 
 
 def is_from_here(scope: Scope) -> bool:
-    """Whether a request comes from a page of ours, from a program, or by following a link to a page of ours."""
+    """Whether a request comes from our pages, from a program, or from a link to a page."""
     headers = Headers(scope=scope)
     site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
     if site in ("same-origin", "none") and (origin is None or _host_of(origin) == headers.get("host")):
@@ -64,13 +64,13 @@ def _host_of(origin: str) -> str | None:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets; "" where it is more than a name and a port."""
+    """The name in a Host header, without port and brackets; "" if it is malformed."""
     found = HOST.fullmatch(host)
     return (found[1] or found[2]).lower().rstrip(".") if found else ""
 
 
 def is_known(name: str, hosts: frozenset[str]) -> bool:
-    """Whether a host is one of ours: a known name, or an address in digits, which no foreign name can stand for."""
+    """Whether a host is ours: a known name, or a numeric address, which DNS rebinding cannot use."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -79,7 +79,7 @@ def is_known(name: str, hosts: frozenset[str]) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a server listening on this address is reached from its own machine only."""
+    """Whether this address is reachable from this machine only."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -87,16 +87,16 @@ def is_loopback(address: str) -> bool:
 
 
 def names_of_machine(address: str) -> frozenset[str]:
-    """The names under which a studio listening on this address is called."""
+    """The host names of a studio that listens on this address."""
     if is_loopback(address):
         return frozenset({"localhost"})
     return frozenset({"localhost", address.lower(), socket.gethostname().lower(), socket.getfqdn().lower()})
 
 
 def check_address(address: str, people: bool, insecure: bool) -> None:
-    """Raise VelaturaError where a studio without passwords would listen to other machines and nobody asked for it."""
+    """Raise VelaturaError if a studio without accounts would listen on the network without --insecure."""
     if not (is_loopback(address) or people or insecure):
         raise VelaturaError(
-            f"listening on {address} lets everybody in the network in: say who may come in with --add-person NAME "
-            "(or --auth user:password, --auth-file FILE), or give --insecure if that is what you want"
+            f"listening on {address} gives everybody on the network access: add accounts with --add-person NAME (or "
+            "--auth user:password, --auth-file FILE), or use --insecure to allow it"
         )

@@ -1,4 +1,4 @@
-"""How large a request may be, and that uploads leave room on the disk and to others."""
+"""Limits on request size, disk space and uploads per person."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from app.units import readable_size
 LARGEST_UPLOAD = 220 * 2**20
 LARGEST_OTHER = 4 * 2**20
 LOOK_EVERY = 4 * 2**20
-"""Bytes of an upload after which the disk is looked at again: others write to it meanwhile."""
+"""Bytes of an upload between checks of the disk, which other programs fill meanwhile."""
 
 
 class TooMuchError(Exception):
-    """A request that must not go on, with the status and the sentence for its sender."""
+    """A request over a limit, with status and message."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -36,19 +36,19 @@ class TooMuchError(Exception):
 
 @dataclass(eq=False)
 class Incoming:
-    """A request's body: the bytes that it has announced, and those that have come and been passed on."""
+    """The size of a request's body: declared, received and passed on."""
 
     announced: int
     come: int = 0
 
     @property
     def expected(self) -> int:
-        """How many bytes it has in the end, as far as is known."""
+        """Its total bytes, as far as known."""
         return max(self.announced, self.come)
 
 
 class SizeMiddleware:
-    """Refuses what is too large by what it says of itself or by what comes."""
+    """Refuses requests that are too large, by declared or received size."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -68,21 +68,21 @@ class SizeMiddleware:
 
 @dataclass(frozen=True)
 class Shares:
-    """What uploads may take: bytes of the disk, and on a shared studio of each sender's share of a day and quota."""
+    """Limits of uploads: disk space, and on a shared studio each sender's daily volume and quota."""
 
     room: Callable[[], int]
     received: Received | None = None
     quota: Quota | None = None
-    """Of what people keep, who have logins."""
+    """Storage quota of people with accounts."""
 
 
 class UploadsMiddleware:
-    """Refuses an upload for which there is no room, at the start or while it comes, however much it says it brings."""
+    """Refuses uploads without enough space, at the start or while they arrive, whatever size they declare."""
 
     def __init__(self, app: ASGIApp, shares: Shares) -> None:
         self.app, self.shares = app, shares
         self._coming: dict[str, list[Incoming]] = {}
-        """What each sender is sending, of which nothing is noted yet."""
+        """Bytes of uploads in progress by sender, not yet recorded."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not is_upload(scope):
@@ -132,9 +132,9 @@ async def checked(
     receive: Receive,
     send: Send,
 ) -> None:
-    """Run `app`; `check` is asked with the bytes that are expected, before it starts and before each piece.
+    """Run `app`; `check` is called with the expected bytes, before the start and before each chunk.
 
-    Where it raises TooMuchError, `app` sees the same, and the sender gets the sentence.
+    If it raises TooMuchError, `app` sees the error and the client gets the message.
     """
     begun = False
 
@@ -161,7 +161,7 @@ async def checked(
 
 
 def quota_used(limit: int, sent: Sent) -> str:
-    """What takes up a person's quota, and how it is freed."""
+    """A person's use of their quota, and how to free it."""
     return text.QUOTA_USED.format(*(readable_size(size) for size in (limit, sent.pictures, sent.styles)))
 
 
@@ -171,6 +171,6 @@ def is_upload(scope: Scope) -> bool:
 
 
 def length_of(scope: Scope) -> int:
-    """Bytes that a request says it brings; 0 where it does not say."""
+    """Declared bytes of a request; 0 if not declared."""
     told = Headers(scope=scope).get("content-length", "0")
     return int(told) if told.isascii() and told.isdigit() else 0

@@ -1,4 +1,4 @@
-"""Who is there: the login page, logging in and out, and the name under which a request goes on."""
+"""The login page, logging in and out, and the user of a request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOR_EVERYBODY = (f"{LOOK}/", "/favicon.ico", "/robots.txt", f"{API}/startup-even
 
 
 class LoginMiddleware:
-    """Lets nobody past without a login, where the studio has people; answers `/login` and `/logout`."""
+    """Requires a login if the studio has accounts; answers `/login` and `/logout`."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self.app, self.authenticator = app, authenticator
@@ -39,7 +39,7 @@ class LoginMiddleware:
         await (answer or self.app)(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
-        """The answer to whoever logs in or out or has yet to log in; None lets the request pass, under a name."""
+        """The response to logging in or out or a missing login; None lets the request pass with a name."""
         if scope["path"] == "/login":
             return await self._log_in(Request(scope, receive))
         if scope["path"] == "/logout":
@@ -75,7 +75,7 @@ class LoginMiddleware:
         return success
 
     def _log_out(self, scope: Scope) -> Response:
-        """End the login; who only follows a link to here is asked first, since another site may have set it."""
+        """End the login; a followed link asks first, since another site may have set it."""
         if scope["method"] != "POST":
             return PageResponse(logout_page())
         self.authenticator.log_out(cookies_of(scope).get(LOGIN, ""))
@@ -85,18 +85,18 @@ class LoginMiddleware:
 
 
 def address_of(scope: Scope) -> str:
-    """The address that a request comes from; "" where the server does not know."""
+    """The client's address; "" if unknown."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 
 
 @cache
 def login_page() -> str:
-    """The whole document: a form that stays on the page and says in words what was wrong."""
+    """The login document, with a form that shows errors in place."""
     return bare_page("web/login.html")
 
 
 @cache
 def logout_page() -> str:
-    """The whole document: one button."""
+    """The logout document, with one button."""
     return bare_page("web/logout.html")

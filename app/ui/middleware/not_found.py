@@ -1,4 +1,4 @@
-"""What a browser shows where there is nothing: a page of ours, not a bare answer to a program."""
+"""The 404 page for browsers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.ui.web.document import bare_page
 
 
 class NotFoundMiddleware:
-    """Shows the page to people who have gone astray; programs get their answer as it is."""
+    """Shows the 404 page to browsers; programs get the original response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -33,10 +33,10 @@ class NotFoundMiddleware:
 
 
 def not_found_page(path: str) -> str:
-    """The whole document, whose links lead from `path` back to the studio."""
+    """The 404 document, with links from `path` back to the studio."""
     return bare_page("web/not_found.html", "../" * (path.count("/") - 1) or "./")
 
 
 def is_visit(scope: Scope) -> bool:
-    """Whether a request is a browser's for a page."""
+    """Whether a browser requests a page."""
     return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")

@@ -1,7 +1,7 @@
-"""Whose the sessions of open pages are: nobody listens to one, or acts in it, that another login has begun.
+"""Ownership of page sessions: nobody can listen to or act in a session that another login has started.
 
-Gradio knows a page by a word that the page makes up (`session_hash`) and asks nobody whose it is: whoever has the word
-hears the page's events and uses its state. The numbers of events and uploads are such words too.
+Gradio identifies a page by a `session_hash` that the page makes up, and checks no owner: anybody with the hash receives
+the page's events and uses its state. The same holds for ids of events and uploads.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from app.ui.web.refusals import refusal
 from app.ui.web.sender import USER
 
 MOST_WORDS = 100_000
-"""Words that are remembered, some 30 MB of them; a page that works for hours brings one a call."""
+"""Maximum remembered ids, about 30 MB; a page adds one per call."""
 
 
 class Claims:
-    """Who used a word first. Safe to use from many threads.
+    """The first user of each id; thread-safe.
 
-    Where there are too many, whoever has most loses the one that was used longest ago and is not in use, so that nobody
-    makes another's forgotten.
+    If there are too many, the owner with most ids loses the least recently used idle one, so that nobody can evict
+    others'.
     """
 
     def __init__(self, most: int = MOST_WORDS) -> None:
@@ -40,10 +40,10 @@ class Claims:
         self._lock = threading.Lock()
         self._owners: dict[bytes, str] = {}
         self._uses: dict[str, OrderedDict[bytes, int]] = {}
-        """How many requests use each word now, by owner; what was used last stands last."""
+        """Number of requests using each id, by owner, most recently used last."""
 
     def take(self, owner: str, used: Iterable[str]) -> bool:
-        """Use words until they are released; False, and nothing is taken, where one is another's."""
+        """Acquire ids until released; returns False, acquiring none, if one belongs to somebody else."""
         digests = {_digest(word) for word in used}
         with self._lock:
             if any(self._owners.get(digest, owner) != owner for digest in digests):
@@ -58,7 +58,7 @@ class Claims:
         return True
 
     def release(self, owner: str, used: Iterable[str]) -> None:
-        """End the use of words that were taken; they stay the owner's."""
+        """Release acquired ids; they stay the owner's."""
         with self._lock:
             for digest in {_digest(word) for word in used}:
                 self._uses[owner][digest] -= 1
@@ -74,14 +74,14 @@ class Claims:
                 del self._uses[owner]
 
     def _oldest(self) -> tuple[str, bytes] | None:
-        """What whoever has most used longest ago; None where everything is in use."""
+        """The least recently used idle id of the owner with most; None if all are in use."""
         by_count = sorted(self._uses, key=lambda owner: len(self._uses[owner]), reverse=True)
         idle = ((owner, digest) for owner in by_count for digest, count in self._uses[owner].items() if not count)
         return next(idle, None)
 
 
 class PageSessionsMiddleware:
-    """Answers 403 to a request with a word that another person has used first; without logins, another address."""
+    """Answers 403 to requests with an id that another person has used first; without accounts, another address."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app, self.claims = app, Claims()
@@ -106,16 +106,16 @@ class PageSessionsMiddleware:
 
 
 def owner_of(scope: Scope) -> str:
-    """Whose a page is: the person's who has logged in, else everybody's at the same address.
+    """The owner of a page: the logged-in person, otherwise the client's address.
 
-    No cookie tells browsers apart here: two pages that a new browser opens at once are given one each.
+    Cookies cannot identify browsers here: two pages that a new browser opens at once get one each.
     """
     user = scope.get(USER)
     return f"user:{user}" if user else f"address:{network_of(address_of(scope))}"
 
 
 def words_in(scope: Scope) -> set[str]:
-    """Every word in a request by which Gradio would find a session, an event or an upload."""
+    """All ids in a request by which Gradio would find a session, an event or an upload."""
     query, content = QueryParams(scope["query_string"]), scope.get(CONTENT)
     found = {word for name in SESSION_NAMES for word in query.getlist(name)}
     if isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""What a proxy says of a request: believed from the proxies that the studio was told of, dropped from anybody else."""
+"""Proxy headers: used from trusted proxies, dropped from all others."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FORWARDED = (
 
 
 class ForwardedMiddleware:
-    """Outermost: sets client, scheme and Host by the headers of a trusted proxy, and lets none of those headers pass.
+    """Outermost: sets client, scheme and Host from a trusted proxy's headers, and removes these headers.
 
-    Gradio makes the page's addresses of them, whoever sends them.
+    Gradio would build page URLs from them, whoever sends them.
     """
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str] = ()) -> None:
         self.app = app
-        # Uvicorn's own class reads the chain of addresses from the right, up to the first that is no proxy of ours.
+        # Uvicorn's own class reads the chain of addresses from the right, up to the first that is not a proxy of ours.
         self._reader = ProxyHeadersMiddleware(self._without, trusted_hosts=list(proxies))  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +44,7 @@ class ForwardedMiddleware:
 
 
 def with_host(scope: Scope) -> Scope:
-    """The request under the name by which the proxy was called."""
+    """The request with the host name used at the proxy."""
     if not (named := Headers(scope=scope).get(HOST, "").partition(",")[0].strip()):
         return scope
     scope = {**scope, "headers": list(scope["headers"])}
@@ -53,12 +53,12 @@ def with_host(scope: Scope) -> Scope:
 
 
 def check_proxies(proxies: Sequence[str]) -> None:
-    """Raise VelaturaError where something that is given as a proxy is no address and no network."""
+    """Raise VelaturaError if a given proxy is neither an address nor a network."""
 
     for proxy in proxies:
         try:
             ipaddress.ip_network(proxy)
         except ValueError as error:
             raise VelaturaError(
-                f"--trusted-proxy takes an address or a network such as 10.0.0.2 or 10.0.0.0/24, not {proxy}"
+                f"--trusted-proxy takes an address or network such as 10.0.0.2 or 10.0.0.0/24, not {proxy}"
             ) from error

@@ -1,7 +1,7 @@
-"""Which addresses the studio has. What is not on this list does not exist, whatever routes Gradio registers.
+"""The allow-list of routes; everything else answers 404.
 
-Gradio has some ninety routes. Pages and clients need those below; the others fetch foreign addresses, show who has
-called what, or edit the app.
+Gradio has about ninety routes. Pages and clients need those below; the others fetch URLs, reveal other people's calls,
+or edit the app.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ ROUTES: dict[str, tuple[str, ...]] = {
     f"{API}/call/v2/{{api_name}}": ("POST",),
     f"{API}/call/v2/{{api_name}}/{{event_id}}": READ,
 }
-"""Methods by path, as Starlette writes it."""
+"""Methods by path, in Starlette's syntax."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-"""Letters that no address of ours has."""
+"""Characters that our paths never contain."""
 
 
 class RoutesMiddleware:
-    """Answers 404 to whatever is not among `routes`."""
+    """Answers 404 to everything not in `routes`."""
 
     def __init__(self, app: ASGIApp, routes: dict[str, tuple[str, ...]] = ROUTES) -> None:
         self.app = app
@@ -69,7 +69,7 @@ class RoutesMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self.knows(scope["method"], scope["path"]):
-            # Starlette's own words, so that what Gradio has not and what it may not show look the same.
+            # Starlette's own message, so that missing and forbidden routes look the same.
             await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
         elif scope["type"] in ("http", "lifespan"):
             await self.app(scope, receive, send)
@@ -77,12 +77,12 @@ class RoutesMiddleware:
             await send({"type": "websocket.close", "code": 1008})
 
     def knows(self, method: str, path: str) -> bool:
-        """Whether there is such an address for this method."""
+        """Whether this path and method are allowed."""
         if CONTROL.search(path):  # a pattern's `$` lets a line feed at the end pass, and its parameters all of them
             return False
         return any(method in methods and pattern.match(path) for pattern, methods in self._patterns)
 
 
 def is_page(path: str, pages: Iterable[str] = PAGES) -> bool:
-    """Whether a path is that of a page of the studio."""
+    """Whether a path is a page of the studio."""
     return path in pages

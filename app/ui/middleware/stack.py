@@ -1,4 +1,4 @@
-"""Every check a request passes, from the network inwards."""
+"""The stack of request checks, outermost first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def checks(
     is_waiting: Callable[[str], bool],
     proxies: Sequence[str] = (),
 ) -> list[Middleware]:
-    """The middlewares, outermost first: each may rely on those before it."""
+    """The middlewares, outermost first; each may rely on the previous ones."""
     return [
         Middleware(ForwardedMiddleware, proxies=proxies),
         Middleware(HeadersMiddleware),

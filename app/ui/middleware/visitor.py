@@ -1,4 +1,4 @@
-"""The cookie by which a browser is known again, so that a draft is there after a reload."""
+"""The cookie that identifies a browser, so that its draft survives a reload."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ YEAR = 365 * 24 * 3600
 
 
 class VisitorMiddleware:
-    """Gives a browser that has none the visitor's cookie, with the first page that it gets."""
+    """Sets the visitor cookie of new browsers with their first page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -38,7 +38,7 @@ def cookies_of(scope: Scope) -> dict[str, str]:
 
 
 def cookie(scope: Scope, name: str, value: str, seconds: int) -> str:
-    """A Set-Cookie that no script can read and no other site's form carries; over https never sent in the clear."""
+    """A Set-Cookie with HttpOnly and SameSite, and Secure over https."""
     response = Response()
     response.set_cookie(
         name, value, seconds, secure=scope.get("scheme") == "https", httponly=True, samesite="lax", path="/"

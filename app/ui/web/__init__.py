@@ -1,1 +1,1 @@
-"""What stands between the network and the studio: one small check a module, put together in `middleware`."""
+"""What all pages share between Gradio and the network: document, theme, login, templates."""

@@ -1,4 +1,4 @@
-"""Scripts and style sheets: each stands beside the page that it belongs to, under a name such as `runs/list.css`."""
+"""Scripts and style sheets, each in its page's folder, by names such as `runs/list.css`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ STYLE_SHEETS = (
 
 
 def read_scripts(*names: str) -> str:
-    """The text of some scripts, one after another."""
+    """The concatenated text of scripts."""
     return "".join((UI / name).read_text(encoding="utf-8") for name in names)
 
 
 class Assets(StaticFiles):
-    """What a browser loads from `look/`: fonts, pictures and tokens of `static/`, and what stands beside the pages."""
+    """Files that browsers load from `look/`: `static/` and the pages' scripts and sheets."""
 
     def __init__(self) -> None:
         super().__init__(directory=STATIC)
@@ -50,6 +50,6 @@ class Assets(StaticFiles):
 
 @cache
 def _beside_pages() -> dict[str, Path]:
-    """Every script and sheet outside `static/` by its name: nothing else beside a page is served."""
+    """All scripts and sheets outside `static/` by name; no other file of a page's folder is served."""
     found = (path for path in UI.rglob("*.*") if path.suffix in (".js", ".css") and STATIC not in path.parents)
     return {path.relative_to(UI).as_posix(): path for path in found}

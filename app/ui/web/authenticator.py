@@ -1,4 +1,4 @@
-"""Who may come in: passwords, logins and the lock against guessing, put together."""
+"""The authenticator: passwords, logins and rate limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainers.errors import VelaturaError
 
 @dataclass(frozen=True)
 class Login:
-    """What a browser keeps after a right password: its login, and by what it is known as this person's from now on."""
+    """Cookies after a correct password: the login, and the device id of this person's browser."""
 
     token: str
     device: str
@@ -28,8 +28,8 @@ class Login:
 class Authenticator:
     """Safe to use from many threads.
 
-    `given` are passwords by name that stand on the command line or in a file; those people may come in as long as the
-    studio runs with them. The others are in the table.
+    `given` are passwords by name from the command line or a file, temporary accounts while the studio runs. The others
+    are in the table.
     """
 
     def __init__(
@@ -47,14 +47,15 @@ class Authenticator:
         self._one_at_a_time = threading.Lock()
         self._nobody = hash_password(secrets.token_urlsafe(16))
         self.open = not self._given and not people.all()
-        """Nobody needs a password. Asked once: a studio that runs without does not lock its visitors out suddenly."""
+        """Whether nobody needs a password. Determined once, so that a running studio never locks its visitors out
+        suddenly."""
 
     def wait(self, name: str, address: str, device: str = "") -> float:
-        """Seconds until a password for this name from there is looked at; 0 when it is now."""
+        """Seconds until a password for this name from this client is checked; 0 for now."""
         return self._attempts.wait(name[:MOST_NAME], address, self._known(name, device))
 
     def log_in(self, name: str, password: str, address: str, device: str = "") -> Login | None:
-        """Log somebody in; None where the password is wrong or comes during the wait."""
+        """Log a person in; None if the password is wrong or comes during the wait."""
         name = name[: MOST_NAME + 1]
         known = self._known(name, device)
         # In turn, so that what comes at the same time is counted too; one guess takes a tenth of a second.
@@ -71,7 +72,7 @@ class Authenticator:
         return Login(self._sessions.open(person), self._sign(person, secrets.token_urlsafe(16)))
 
     def name_of(self, token: str) -> str | None:
-        """Whose login this is; None for one that is wrong, has ended, or is older than the person's password."""
+        """The person of a login; None if it is invalid, has ended, or is older than the password."""
         found = self._sessions.find(token)
         if found is None:
             return None
@@ -94,7 +95,7 @@ class Authenticator:
         return self._hashed[name]
 
     def _known(self, name: str, device: str) -> str:
-        """The device, where it is one in which this person has logged in with the password of today; else ""."""
+        """The device id, if this person has logged in with it using the current password; otherwise ""."""
         number, _, signature = device.partition(".")
         person = self._person(name) if number and signature else None
         if person is None or not hmac.compare_digest(_bytes(device), _bytes(self._sign(person, number))):
@@ -112,11 +113,11 @@ def _bytes(text: str) -> bytes:
 
 
 def check_given(people: People, given: Mapping[str, str]) -> None:
-    """Raise VelaturaError where somebody of the table is given another password on the command line or in a file."""
+    """Raise VelaturaError if an account gets another password on the command line or in a file."""
     for name, password in given.items():
         known = people.find(name)
         if known and not known.password.matches(password):
             raise VelaturaError(
-                f"{name} has another password in the table of people; take {name} out of --auth or --auth-file, or "
-                f"change the table with velatura ui --add-person {name}"
+                f"{name} has an account with another password; remove {name} from --auth or --auth-file, or change the "
+                f"account with `velatura ui --add-person {name}`"
             )

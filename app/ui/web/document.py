@@ -1,4 +1,4 @@
-"""What every page's document begins with, before Gradio has drawn anything: fonts, icon and the chosen theme."""
+"""The start of every page's document: fonts, icon and theme, before Gradio renders anything."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ FACES = (
 
 
 def opening() -> Markup:
-    """The lines that are put at the start of a page's head."""
+    """The lines inserted at the start of a page's head."""
     return render("web/opening.html", faces=FACES)
 
 
 def bare_page(template: str, base: str = "./") -> Markup:
-    """A whole document of ours with one card on it; `base` leads from its address to the studio's."""
+    """A standalone document with one card; `base` leads from its address to the studio's."""
     return render(template, base=base, faces=FACES)
 
 
 class Opening:
-    """ASGI middleware that puts the opening lines into every page of Gradio's, after its `<base>`."""
+    """ASGI middleware that inserts the opening lines into every Gradio page, after its `<base>`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.lines = opening().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on; a page gets its lines."""
+        """Pass everything on, inserting the lines into pages."""
         if scope["type"] != "http" or scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
@@ -75,5 +75,5 @@ class Opening:
 
 
 def is_html(message: Message) -> bool:
-    """Whether an answer that begins is an HTML document."""
+    """Whether a starting response is an HTML document."""
     return Headers(raw=list(message["headers"])).get("content-type", "").startswith("text/html")

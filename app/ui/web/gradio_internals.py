@@ -1,8 +1,7 @@
-"""What the studio leans on in Gradio that Gradio promises nobody: each reliance is one name here.
+"""The studio's dependencies on undocumented Gradio internals, one name each.
 
-A new version may change any of it without a word. `tests/app/ui/web/test_gradio_internals.py` has a test of each, which
-says what broke in the Gradio that is installed; nowhere else does `app` reach into it. What scripts and sheets know of
-Gradio's page stands at the end.
+A new Gradio version may change any of them without notice. `tests/app/ui/web/test_gradio_internals.py` tests each of
+them; no other module of `app` uses them. The end lists what scripts and sheets know of Gradio's pages.
 """
 
 from __future__ import annotations
@@ -145,7 +144,7 @@ def without_apps() -> Iterator[None]:
 
 
 def wait_no_longer_than(demo: gr.Blocks, seconds: int) -> None:
-    """End what is still open so many seconds after the server is told to stop: pages hold connections for ever.
+    """End what is still open so many seconds after the server is told to stop: pages hold connections forever.
 
     Gradio makes uvicorn's configuration itself and takes no such option.
     """

@@ -1,4 +1,4 @@
-"""How a request is refused: one sentence, as text for people and as JSON for what talks to Gradio's API."""
+"""Error responses: one sentence, as text for people and as JSON for clients of Gradio's API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NO_STORE = {"cache-control": "no-store"}
 
 
 def refusal(scope: Scope, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    """A response that says why; Gradio's clients show the `detail` of a JSON answer."""
+    """An error response; Gradio's clients show the `detail` of a JSON answer."""
     headers = NO_STORE | (headers or {})
     if scope["path"].startswith(f"{API}/") and not scope["path"].startswith(f"{API}/upload"):
         return JSONResponse({"detail": sentence}, status, headers)

@@ -1,4 +1,4 @@
-"""The environment of the pages' Jinja2 templates: every value is escaped, and a value that is missing is an error."""
+"""The Jinja2 environment of the pages: values are escaped, missing values are errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINE_BREAK = re.compile(r"\s*\n\s*")
 
 
 def render(name: str, **values: Any) -> Markup:
-    """A template as HTML. UndefinedError where it asks for a value that is not among `values`."""
+    """A rendered template. UndefinedError if it uses a value missing in `values`."""
     return Markup(environment().get_template(name).render(values))
 
 
@@ -55,12 +55,12 @@ def environment() -> Environment:
 
 
 def script(name: str) -> Markup:
-    """A script of ours as it stands between `<script>` and its end."""
+    """One of our scripts as the content of a `<script>` element."""
     return Markup(read_scripts(name))
 
 
 class PageEnvironment(Environment):
-    """In each template, `text` is the module that holds its words."""
+    """Provides each template's text module as `text`."""
 
     def get_template(
         self,
@@ -74,7 +74,7 @@ class PageEnvironment(Environment):
 
 @cache
 def text_beside(template: str) -> ModuleType:
-    """The words of a template, which stand beside it.
+    """A template's text module, in its folder.
 
     For `runs/compare_settings.html` the first that there is of `compare_settings_text.py`, `compare_text.py` and
     `text.py`; where there is none, those of the components.
@@ -86,7 +86,7 @@ def text_beside(template: str) -> ModuleType:
 
 
 class JoinLines(Extension):
-    """Keeps the line breaks and the indentation of a template out of the page."""
+    """Removes line breaks and indentation of a template from the page."""
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
         """The same tokens, their HTML joined."""

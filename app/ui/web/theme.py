@@ -1,4 +1,4 @@
-"""The look of Gradio's own widgets: their variables set onto the tokens of `static/tokens.css`."""
+"""The Gradio theme: its variables set to the tokens of `static/tokens.css`."""
 
 from __future__ import annotations
 

@@ -17,10 +17,12 @@ def test_check_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     outcome = call("check", folder)
     assert outcome.code == 0
     assert re.search(r"^! notes.png holds text, not an image\.$", outcome.out, re.MULTILINE)
-    assert re.search(r"^! The caption of dog.png is cut at 75 tokens \(the longest has 120\)\.$", outcome.out, re.M)
+    assert re.search(
+        r"^! The caption of dog.png is truncated at 75 tokens \(the longest has 120\)\.$", outcome.out, re.M
+    )
     assert "fox [red].png" not in outcome.out  # nothing is wrong with it
     word = ("--set", "tokens.word=<dusk>", "--set", "tokens.vectors=70")
-    assert "caption of dog.png is cut at 75 tokens (the longest has 191)" in call("check", folder, *word).out
+    assert "caption of dog.png is truncated at 75 tokens (the longest has 191)" in call("check", folder, *word).out
     (folder / "fox [red].png").write_text("no image either", encoding="utf-8")
     assert "fox [red].png holds text" in call("check", folder).out
 

@@ -50,4 +50,4 @@ def test_a_listing_shows_every_word_at_80_columns(listing: str, monkeypatch: pyt
 def test_there_is_a_table_of_methods_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     table = call("methods").out
-    assert "┃ numbers a layer" in table and len(table.splitlines()) < 60
+    assert "┃ parameters per layer" in table and len(table.splitlines()) < 60

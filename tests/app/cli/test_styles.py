@@ -98,12 +98,12 @@ def test_inspect_names_layers_and_says_which_are_closed(tmp_path: Path, method: 
     rows = re.findall(r"(unet\.\S+) +│ attn2 (\S.*?) +│", outcome.out)
     order = [f"unet.{way}.attentions.0" for way in ("down_blocks.1", "mid_block", "up_blocks.0")]
     assert rows == list(zip(order, expected, strict=True)), outcome.out
-    assert ("not in a file" in outcome.err) == (not moves)
+    assert ("omits layers" in outcome.err) == (not moves)
     assert ("mean rank" in outcome.out) == moves == ("90 %" not in outcome.out)
     alone = tmp_path / "alone.safetensors"
     shutil.copy(run / "style" / "dusk.safetensors", alone)
     outcome = call("inspect", alone)
-    assert "to_q=0" not in outcome.out and "closed altogether are not in a file" in outcome.err
+    assert "to_q=0" not in outcome.out and "omits layers whose rank fell to zero" in outcome.err
 
 
 def test_a_merged_style_is_written_once(trained: Trained, tmp_path: Path) -> None:
@@ -114,9 +114,11 @@ def test_a_merged_style_is_written_once(trained: Trained, tmp_path: Path) -> Non
     cut = json.loads(call(*words, "--rank", "1", "--overwrite", "--json").out)
     assert (cut["style"], cut["rank"]) == (str(out), 1) and 0 < cut["error"] < 1
     assert call("inspect", out, "--json").code == 0
-    assert f"{out} exists already" in call(*words).err
-    assert "ends in .safetensors" in call(*words[:-1], tmp_path / "both.ckpt").err
-    assert "one style is its own sum" in call("merge", trained.style, "--out", tmp_path / "none" / "x.safetensors").err
+    assert f"{out} already exists" in call(*words).err
+    assert "must end in .safetensors" in call(*words[:-1], tmp_path / "both.ckpt").err
+    assert (
+        "merging needs several styles" in call("merge", trained.style, "--out", tmp_path / "none" / "x.safetensors").err
+    )
     assert not (tmp_path / "none").exists(), "nothing is made where nothing can be merged"
 
 
@@ -132,15 +134,19 @@ def test_a_word_that_stays_outside_is_named(trained: Trained, tmp_path: Path) ->
     shutil.copyfile(trained.style, style)
     save_file({"emb_params": torch.ones(1, 192)}, word, {"velatura.word": "<dusk>"})
     done = call("merge", style, trained.style, "--out", tmp_path / "both.safetensors")
-    assert done.code == 0 and done.err.count("is not in it") == 1 and f"take {word} too" in " ".join(done.err.split())
+    assert (
+        done.code == 0
+        and done.err.count("does not contain the word") == 1
+        and f"also use {word}" in " ".join(done.err.split())
+    )
 
 
 def test_what_is_no_strength_or_far_too_much_of_it_is_said(trained: Trained, tmp_path: Path) -> None:
     out = tmp_path / "both.safetensors"
     wrong = call("merge", f"{trained.style}:nan", trained.style, "--out", out)
-    assert wrong.code == 1 and "'nan' is none" in wrong.err and not out.exists()
+    assert wrong.code == 1 and "found 'nan'" in wrong.err and not out.exists()
     strong = call("merge", f"{trained.style}:999", trained.style, "--out", out)
-    assert strong.code == 0 and "dusk.safetensors at strength 999 is likely to draw noise" in strong.err
+    assert strong.code == 0 and "dusk.safetensors at strength 999 will probably draw noise" in strong.err
 
 
 def test_an_alpha_that_is_not_known_is_said_before_it_is_in_the_file_for_good(tmp_path: Path) -> None:

@@ -26,9 +26,7 @@ def test_train_gives_one_line_of_json(trained: Trained) -> None:
 def test_progress_goes_to_standard_error(trained: Trained) -> None:
     err = trained.outcome.err
     assert re.search(r"^step 1/2  loss 0\.\d{4}  [\d.]+ (steps/s|s/step)  \d+ s left$", err, re.MULTILINE), err
-    assert re.search(
-        r"^dusk: lora on Velatura starter \(sd1\), 2 images, 2,042,880 trained numbers, float32", err, re.M
-    )
+    assert re.search(r"^dusk: lora on Velatura starter \(sd1\), 2 images, 2,042,880 parameters, float32", err, re.M)
     assert "this style will fit only the starter" in err
 
 
@@ -80,7 +78,7 @@ def test_a_new_run_may_replace_an_old_one_if_asked(trained: Trained, tmp_path: P
     replaced = call(*words, "--seed", "5", "--overwrite")
     assert replaced.code == 0
     assert (tmp_path / "dusk" / "style" / "dusk.safetensors").read_bytes() != first
-    back = re.search(r"what was dusk is in the trash; bring it back with: velatura (.*)", replaced.err)
+    back = re.search(r"the previous dusk is in the trash; restore it with: velatura (.*)", replaced.err)
     assert back is not None and call(*back[1].split()).code == 0
     assert (tmp_path / "dusk-2" / "style" / "dusk-2.safetensors").read_bytes() == first
     assert not list(tmp_path.glob("queue.db*")), "the queue is not needed for it"

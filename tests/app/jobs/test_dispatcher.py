@@ -256,7 +256,7 @@ def test_a_job_whose_folder_is_gone_does_not_block_the_queue(store, dispatcher):
     good = add_quick(store, folder, priority=0)
     wait_until(store, good.id, has_ended("finished"), dispatcher)
     view = Watcher(store).view(lost.id)
-    assert view.job.phase == "ended" and view.line == "Its folder is gone."
+    assert view.job.phase == "ended" and view.line == "Its folder is missing."
 
 
 def test_a_process_that_ends_before_it_begins_is_said_and_its_log_shows_why(store, dispatcher, monkeypatch):
@@ -378,7 +378,7 @@ def test_serving_in_the_background_survives_a_queue_that_cannot_be_used_for_a_wh
         folder = actions.new_folder(store, "one")
         job = add_quick(store, folder)
         wait_until(store, job.id, lambda view: view.job.phase == "ended")
-    assert len(said) == 3 and "is damaged or no queue" in said[0]
+    assert len(said) == 3 and "is damaged or not a Velatura queue" in said[0]
     assert said[1] == "one: starts on cpu" and said[2].startswith("one: finished. Done")
     assert not any(thread.name == "dispatcher" for thread in threading.enumerate())
 

@@ -48,7 +48,7 @@ def test_ownership_is_by_name_and_the_machines_owner_has_all():
     assert [actor.may_change("") for actor in (ANN, BEN, MACHINE_OWNER)] == [False, False, True]
     assert BEN.permitted("ann", ("resume", "clone", "delete")) == ("clone",)
     assert ANN.permitted("ann", ("resume", "clone")) == ("resume", "clone")
-    with pytest.raises(NotOwnerError, match="“dusk” belongs to the owner of this studio, who alone can change it"):
+    with pytest.raises(NotOwnerError, match="“dusk” belongs to the owner of this studio, and only they can change it"):
         BEN.check("dusk", "")
 
 
@@ -65,7 +65,7 @@ def test_ownership_is_by_name_and_the_machines_owner_has_all():
 )
 def test_a_run_that_has_ended_is_changed_by_nobody_else(store, ended, name, given):
     before = contents(store)
-    with pytest.raises(NotOwnerError, match="“dusk” belongs to ann, who alone can change it"):
+    with pytest.raises(NotOwnerError, match="“dusk” belongs to ann, and only they can change it"):
         getattr(actions, name)(store, ended, **given, actor=BEN)
     assert contents(store) == before
 
@@ -75,7 +75,7 @@ def test_a_run_that_has_ended_is_changed_by_nobody_else(store, ended, name, give
 )
 def test_a_run_in_line_is_changed_by_nobody_else(store, waiting, name, given):
     before = contents(store)
-    with pytest.raises(NotOwnerError, match="“dawn” belongs to ann, who alone can change it"):
+    with pytest.raises(NotOwnerError, match="“dawn” belongs to ann, and only they can change it"):
         getattr(actions, name)(store, waiting, **given, actor=BEN)
     assert contents(store) == before
     getattr(actions, name)(store, waiting, **given, actor=ANN)
@@ -100,7 +100,7 @@ def test_nobody_is_moved_past(store):
     for name, owner in (("a", "ben"), ("b", "ann"), ("c", "ben"), ("d", "ben")):
         numbers[name] = store.add(NewJob(TRAIN, write_run(store.runs, name, SHORT), owner=owner)).id
     for where in ("first", 2, "1"):
-        with pytest.raises(NotOwnerError, match="“b” belongs to ann; you can move a run only past your own"):
+        with pytest.raises(NotOwnerError, match="“b” belongs to ann; you can only move a run past your own"):
             actions.move(store, numbers["d"], where, actor=BEN)
         assert line(store) == ["a", "b", "c", "d"]
     actions.move(store, numbers["d"], "up", actor=BEN)

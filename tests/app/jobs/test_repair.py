@@ -64,7 +64,7 @@ def test_a_damaged_queue_is_made_anew_from_the_run_folders(store):
     Recorder(store.runs / "done")("done", step=9)
     before = damage(store)
     for look in (store.jobs, store.line, lambda: store.claim(CPU.choose, own_identity()), store.check):
-        with pytest.raises(DamagedQueueError, match=r"is damaged .*`velatura queue repair` keeps it aside"):
+        with pytest.raises(DamagedQueueError, match=r"is damaged .*`velatura queue repair` keeps this file"):
             look()
     assert store.path.read_bytes() == before
     done = repair(store, use_backup=False)
@@ -200,7 +200,7 @@ def test_the_command_line_says_what_to_do_and_does_it(store):
     damage(store)
     for words in (["queue"], ["queue", "cancel", "one"], ["worker", "--once"]):
         result = call(*words, "--out", store.runs)
-        assert result.code == 1 and "`velatura queue repair` keeps it aside" in " ".join(result.err.split())
+        assert result.code == 1 and "`velatura queue repair` keeps this file" in " ".join(result.err.split())
     result = call("queue", "repair", "--from-folders", "--out", store.runs)
     assert result.code == 0 and "made anew from the run folders: 1 job, 1 of them waiting" in result.err
     assert "queue.damaged-1.db" in result.err.replace("\n", "")

@@ -243,7 +243,7 @@ def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(s
     do_next_with(store, memory=64 * 2**20)
     failed = events_of(Run(job.folder), "error")[-1]
     assert failed.get("code") == OUT_OF_MEMORY, failed
-    assert failed["message"].startswith("there is not enough memory")
+    assert failed["message"].startswith("not enough memory")
     assert restart(store, store.job(job.id)) and state_of(store, job.id) == "queued"
     # In another process, as a queue does: in this one an operation of torch has failed for want of memory.
     claimed = store.claim(CPU.choose, own_identity())
@@ -330,7 +330,7 @@ def test_a_run_that_hangs_is_shown_so_ended_and_goes_on(store, monkeypatch):
     assert hangs_for_good(job)
     silent_for(job, 700, monkeypatch, usual=1.0)
     dispatcher._end_hanging()
-    assert child.wait(60) == -9 and told == ["dusk: it was hanging, and was ended"]
+    assert child.wait(60) == -9 and told == ["dusk: it was hanging and has been stopped"]
     settle(store)
     assert state_of(store, job.id) == "queued" and store.job(job.id).restarts == 1
 

@@ -107,10 +107,10 @@ def test_a_command_of_an_older_version_ends_with_a_sentence(store):
     folder = actions.new_folder(store, GENERATE)
     store.add(NewJob(GENERATE, folder, ("generate", "--prompt=a fox", f"--out={folder / PICTURE}")))
     view = do_next(store)
-    assert view.state == "failed" and "made by an older version of Velatura" in view.line
-    assert "ask for it again" in view.line and not (folder / PICTURE).exists()
+    assert view.state == "failed" and "queued by an older Velatura" in view.line
+    assert "start it again" in view.line and not (folder / PICTURE).exists()
     store.add(NewJob("unheard-of", actions.new_folder(store, "unheard-of")))
-    assert "made by an older version" in do_next(store).line
+    assert "queued by an older Velatura" in do_next(store).line
 
 
 def test_what_a_job_is_asked_for_is_read_as_far_as_it_can_be(store, quick):

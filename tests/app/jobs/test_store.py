@@ -239,7 +239,7 @@ def test_a_held_job_is_nobody_else_s(store):
 
 def test_one_folder_is_one_job_until_it_has_ended(store):
     first = add(store, "a")
-    with pytest.raises(VelaturaError, match="a is in the queue already"):
+    with pytest.raises(VelaturaError, match="a is already in the queue"):
         add(store, "a")
     job = claim(store)
     store.end(job)
@@ -318,15 +318,15 @@ def cut_in_half(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (broken, "is damaged or no queue of Velatura"),
-        (another_program_s, "is no queue of Velatura; `velatura queue repair` keeps it aside"),
+        (broken, "is damaged or not a Velatura queue"),
+        (another_program_s, "is no queue of Velatura; `velatura queue repair` keeps this file"),
         (
             of_the_future,
             rf"a queue of version 99, and this Velatura reads up to version {VERSION}; use the Velatura",
         ),
-        (cut_in_half, "is damaged or no queue of Velatura"),
-        (emptied, "is empty; `velatura queue repair` keeps it aside"),
-        (zeroed, "is damaged or no queue of Velatura"),
+        (cut_in_half, "is damaged or not a Velatura queue"),
+        (emptied, "is empty; `velatura queue repair` keeps this file"),
+        (zeroed, "is damaged or not a Velatura queue"),
     ],
 )
 def test_a_file_that_is_no_queue_is_one_sentence_and_stays_as_it_is(spoil, words, tmp_path):

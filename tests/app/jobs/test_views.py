@@ -111,7 +111,7 @@ def test_each_look_sees_what_has_changed_and_keeps_what_has_not(store):
     (running.folder / "events.jsonl").write_bytes(b'{"type": "done", "time": 1.0}\n')
     assert changed()["dusk"].summary.steps == 0, "another, shorter file"
     shutil.rmtree(jobs["dawn"].folder)
-    assert changed()["dawn"].line == "Its folder is gone."
+    assert changed()["dawn"].line == "Its folder is missing."
     folder = bare(store, "found")
     assert [(view.job.id, view.state) for view in changed().values()] == [(0, "interrupted")]
     Recorder(folder)("done", step=9)

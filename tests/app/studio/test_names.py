@@ -53,7 +53,7 @@ def test_whatever_is_typed_becomes_a_name_of_a_file_or_none(tmp_path: Path, type
     name = safe_name(typed)
     assert safe_name(name) == name and unicodedata.is_normalized("NFC", name)
     if not name:
-        with pytest.raises(VelaturaError, match="no letter and no digit"):
+        with pytest.raises(VelaturaError, match="no letter or digit"):
             name_of(typed)
         return
     assert check_name(name) == name == name_of(typed) and len(f"{name}-diffusers.safetensors".encode()) < 130

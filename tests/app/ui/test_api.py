@@ -151,7 +151,7 @@ def test_a_run_is_deleted_listed_in_the_trash_brought_back_and_deleted_for_good(
     assert thrown["expires"] - thrown["deleted"] == 30 * 86_400 and listed["bytes"] >= thrown["bytes"] > 0
     assert client.predict(item, api_name="/restore") == {"kind": "run", "name": "fading"}
     assert client.predict("fading", api_name="/status")["style"] == style
-    assert "This is not in the trash any more. [no_item]" in refused(client, item, api_name="/restore")
+    assert "This is no longer in the trash. [no_item]" in refused(client, item, api_name="/restore")
     assert "[no_item]" in refused(client, "../fading", api_name="/empty")
     again = client.predict("fading", api_name="/delete")["item"]
     assert client.predict(again, api_name="/empty") == {"deleted": 1, "bytes": thrown["bytes"]}
@@ -191,7 +191,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_
     sent = uploaded(client, packed)
     draft = sent["draft"]
     for name in ("///", "🦊", "\u202e"):
-        assert "no letter and no digit" in refused(client, draft, name, settings=FEW, api_name="/start")
+        assert "no letter or digit" in refused(client, draft, name, settings=FEW, api_name="/start")
     for settings, word in (
         ({"train.stepz": 3}, "stepz"),
         ({"train.steps": "many"}, "steps"),
@@ -201,10 +201,10 @@ def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_
         said = refused(client, draft, "x", settings=settings, api_name="/start")
         assert word in said and "[bad_setting]" in said, said
     for settings, words in (
-        ({"data": "x"}, "is a table of settings"),
+        ({"data": "x"}, "must be a table of settings"),
         ({"name": "y"}, "cannot be set here"),
-        ({"train.steps": True}, "steps is a number, not true"),
-        ({"train.device": "$(touch x)"}, "is no device"),
+        ({"train.steps": True}, "steps must be a number, not true"),
+        ({"train.device": "$(touch x)"}, "is not a device"),
         ({"nothing": {"x": 1}}, "nothing"),
     ):
         said = refused(client, draft, "x", settings=settings, api_name="/start")

@@ -12,7 +12,7 @@ from app.ui.api_schemas import RefusalError, uploads_of
     "files", [5, None, "x", [None], [{}], [{"path": 5}], [{"path": None}], [["x"]], {"path": None}]
 )
 def test_what_is_no_upload_is_refused_with_a_code(files):
-    with pytest.raises(RefusalError, match="files are uploads") as refused:
+    with pytest.raises(RefusalError, match="files must be uploads") as refused:
         uploads_of(files)
     assert refused.value.code == "bad_path"
 

@@ -211,7 +211,7 @@ def test_a_run_that_cannot_be_read_says_so(tmp_path):
     (run / "events.jsonl").unlink()
     (run / "events.jsonl").mkdir()
     shown: Any = services.queue.run("damaged")
-    assert shown is not None and shown.line.startswith("What it has said cannot be read: ")
+    assert shown is not None and shown.line.startswith("Its events cannot be read: ")
     services.close()
 
 

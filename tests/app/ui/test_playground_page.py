@@ -132,10 +132,12 @@ def test_what_is_wrong_is_said_under_its_field_and_nothing_is_lost(page):
     fill(page, Prompt="  ", Steps="1001", Size="33 x 32")
     page.locator(".more-fields > summary").click()
     draw(page)
-    page.wait_for_selector("#pg-prompt-said:has-text('Say first what to draw.')")
+    page.wait_for_selector("#pg-prompt-said:has-text('Enter a prompt.')")
     assert page.evaluate("document.activeElement.id") == "pg-prompt"
     page.wait_for_selector(".more-fields[open]")
-    assert page.locator("#pg-steps-said").inner_text() == "Steps is a whole number from 1 to 1000; you wrote “1001”."
+    assert (
+        page.locator("#pg-steps-said").inner_text() == "Steps must be a whole number from 1 to 1000; you wrote “1001”."
+    )
     assert "multiples of 16 from 16 to 4,096" in page.locator("#pg-size-said").inner_text()
     assert page.get_by_label("Steps", exact=True).get_attribute("aria-describedby") == "pg-steps-said"
     assert page.get_by_label("Size", exact=True).input_value() == "33 x 32"

@@ -37,7 +37,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 def test_refusals_of_the_command(tmp_path):
     refused = call("ui", "--host", "0.0.0.0", "--out", tmp_path / "none")
     assert refused.code == 1 and "--auth user:password" in refused.err and not (tmp_path / "none").exists()
-    assert "not of the form user:password" in call("ui", "--auth", "ann").err
+    assert "is not user:password" in call("ui", "--auth", "ann").err
 
 
 def test_what_is_served_and_what_is_not(studio, browser, tmp_path):

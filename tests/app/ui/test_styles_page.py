@@ -159,11 +159,11 @@ def test_styles_from_elsewhere_are_taken_in_or_refused_in_a_sentence(page, place
     save_file(base, place.files / "base.safetensors")
     (place.files / "old.ckpt").write_bytes(pickle.dumps({"a": 1}, protocol=2))
     bring(page, place.files / "bomb.safetensors")
-    page.wait_for_selector(".banner.problem:has-text('“bomb.safetensors” is not a safetensors file, whatever')")
+    page.wait_for_selector(".banner.problem:has-text('“bomb.safetensors” is not a .safetensors file, whatever')")
     bring(page, place.files / "base.safetensors")
     page.wait_for_selector(".banner.problem:has-text('is a base model or a part of one, not a style')")
     bring(page, place.files / "old.ckpt")
-    page.wait_for_selector(".banner.problem:has-text('“old.ckpt” does not end in .safetensors; only such files')")
+    page.wait_for_selector(".banner.problem:has-text('“old.ckpt” does not end in .safetensors; other files')")
     bring(page, place.files / "<b>blot<b>.safetensors")
     page.wait_for_selector(".banner.problem:has-text('This style is here already, as “b blot b”.')")
     assert page.locator(".shelf > li").count() == 2 and place.uploads() == [".held"]

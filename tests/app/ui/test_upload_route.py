@@ -75,7 +75,7 @@ def test_a_file_that_is_gone_is_named_and_the_others_go_on(studio: Process) -> N
     Path(owl).unlink()
     answer = take(client, [file(fox, "fox.png"), file(owl, "owl.png")])
     assert answer.count('"caption"') == 1 and "complete" in answer
-    assert '"name": "owl.png", "reason": "This file did not arrive whole. Add it again."' in answer
+    assert '"name": "owl.png", "reason": "This file did not arrive completely. Add it again."' in answer
 
 
 def test_an_upload_belongs_to_whoever_sent_it(studio: Process) -> None:

@@ -96,7 +96,7 @@ def test_the_newest_rows_of_a_method_are_shown_and_a_wrong_one_fails(tmp_path):
     shown = page(read(results), ["a", "b", "c"])
     assert "| `a` | `a.safetensors` | diffusers | – | – | – | RuntimeError: \\| 6 | 1 |" in shown
     assert "| `b` | `a.safetensors` | diffusers | 0.5000 | 3 | 30.0 | the same | 1 |" in shown
-    assert "1 of 2 do. Not checked yet: `c`." in shown
+    assert "1 of 2 pass. Not checked yet: `c`." in shown
     append(results, {**row, "commit": "2", "mean": 0.5, "largest": 3, "change": 30.0})
     with results.open("a", encoding="utf-8") as file:
         file.write('{"method": "b", "cli')

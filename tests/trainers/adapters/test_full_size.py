@@ -101,8 +101,8 @@ def test_all_weights_train_in_full_fine_tuning(unet, preset):
 
 
 SAID: dict[str, tuple[LayerMethod, LayerMethod, float]] = {
-    "a twentieth of LoRA's numbers": (VERA256, LoRA(), 0.05),
-    "full rank from the numbers of a rank-1 LoRA": (KRONA, LoRA(rank=1), 1.0),
+    "a twentieth of LoRA's parameters": (VERA256, LoRA(), 0.05),
+    "full rank with the parameters of a rank-1 LoRA": (KRONA, LoRA(rank=1), 1.0),
     "Rank r² for the price of 2r": (LOHA4, LORA4, 2.0),
 }
 """What a summary says, of which method, beside which other one, and the share that this is."""
@@ -126,15 +126,15 @@ def test_the_readme_and_presets_say_the_same_numbers(unet):
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     (tied,) = (line for line in readme.splitlines() if line.startswith("| `tied` |"))
     (krona,) = (line for line in readme.splitlines() if line.startswith("| `krona` |"))
-    assert "on SD 1.5 an eighth of the trained numbers of a LoRA of its rank (`attn-mlp`), or a sixteenth (`attn`)" in (
+    assert "on SD 1.5 an eighth of the parameters of a LoRA of the same rank (`attn-mlp`), or a sixteenth (`attn`)" in (
         tied
     )
     for preset, share in (("attn-mlp", 1 / 8), ("attn", 1 / 16)):
         numbers, wanted = (trained_numbers(unet, method, preset) for method in (TIED32, LoRA(rank=32)))
         assert numbers / wanted == pytest.approx(share, rel=0.05)
-    assert "from the numbers of a LoRA of rank 1" in krona
-    assert "a twentieth of LoRA's trained numbers" in find_preset("vera").summary
-    assert "half of the trained numbers" in find_preset("lora-fa").summary
+    assert "as many parameters as a LoRA of rank 1" in krona
+    assert "a twentieth of LoRA's parameters" in find_preset("vera").summary
+    assert "half of the parameters" in find_preset("lora-fa").summary
     half = trained_numbers(unet, LoRA(freeze_a=True)) / trained_numbers(unet, LoRA())
     assert half == pytest.approx(0.5, rel=0.2)
 

@@ -1,4 +1,4 @@
-"""What a layer does, without its weight."""
+"""A layer's operation, without its weight."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ def test_pointwise_is_a_1x1_convolution(n):
     ],
 )
 def test_layers_that_it_cannot_describe_are_refused(layer):
-    with pytest.raises(TypeError, match="is no linear layer, no norm and no ungrouped"):
+    with pytest.raises(TypeError, match="is not a linear layer, a norm or an ungrouped"):
         Op.of(layer)

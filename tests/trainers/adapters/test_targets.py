@@ -115,10 +115,10 @@ def test_overrides_by_block_and_the_first_match_wins():
         ({"unet": ("*.to_q", "*.to_banana")}, r"'\*\.to_banana' matches no layer of unet; a layer's name is '"),
         (
             {"unet": "attn", "blocks": {"up_blocks.*": BlockOverride(rank=2)}},
-            "'up_blocks.*' matches none of the layers",
+            "'up_blocks.*' matches no trained layer",
         ),
-        ({"unet": ("conv_in",), "blocks": {"conv_in": BlockOverride(learning_rate=0)}}, "no layer is left to train"),
-        ({"unet": "none", "text_encoder": "attn"}, "no layer is left to train"),
+        ({"unet": ("conv_in",), "blocks": {"conv_in": BlockOverride(learning_rate=0)}}, "no layer to train"),
+        ({"unet": "none", "text_encoder": "attn"}, "no layer to train"),
     ],
 )
 def test_what_matches_nothing_is_named(targets, sentence):

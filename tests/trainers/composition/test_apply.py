@@ -80,14 +80,14 @@ def test_nothing_trains_and_everything_is_in_the_state(bases, styles):
         (
             "sdxl-lora",
             "sd1",
-            "was made for Stable Diffusion XL, and this base is Stable Diffusion 1; use it with a base of",
+            "was made for Stable Diffusion XL, and this base is Stable Diffusion 1; use it with a",
         ),
         (
             "sd1-lora",
             "sdxl",
-            "was made for another kind of model, whose text has 24 channels, and this base's text has 64",
+            "was made for another kind of model, with 24 text channels; this base has 64",
         ),
-        ("sd2-lora", "sd1", "text has 40 channels, and this base's text has 24"),
+        ("sd2-lora", "sd1", "with 40 text channels; this base has 24"),
     ],
 )
 def test_a_style_of_another_family_by_its_tensors(bases, styles, style, base, words):
@@ -114,15 +114,13 @@ def test_the_starter_and_stable_diffusion_do_not_mix(bases, styles):
     """The tiny SD 2 base stands for the starter: another text width under the same family's names."""
     metadata = {"velatura.family": "sd1", "velatura.fits_only": STARTER}
     of_starter = replace(read_style(styles["sd2-lora"]), metadata=metadata)
-    with pytest.raises(VelaturaError, match="fits only the starter that it was trained on"):
+    with pytest.raises(VelaturaError, match="fits only the starter it was trained on"):
         apply_styles(parts_of(bases["sd1"]), "sd1", [(of_starter, 1.0)])
     wide = {"lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": torch.zeros(1, 768)}
     wide["lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_up.weight"] = torch.zeros(64, 1)
     of_sd1 = Style(Path("wide.safetensors"), wide, {})
     assert origin_of(of_sd1).title == "Stable Diffusion 1"
-    with pytest.raises(
-        VelaturaError, match="made for Stable Diffusion 1, whose text has 768 channels, and this base's text"
-    ):
+    with pytest.raises(VelaturaError, match="made for Stable Diffusion 1, with 768 text channels; this base has"):
         apply_styles(parts_of(bases["sd1"]), "sd1", [(of_sd1, 1.0)])
 
 
@@ -157,9 +155,10 @@ def test_what_is_left_out_is_said(bases, styles, tmp_path):
     network.remove()
     missing, unknown = network.warnings
     assert (
-        missing == f"a.safetensors: 1 of its {len(network.sites) + 1} layers are not in this base, such as lora_unet_x"
+        missing
+        == f"a.safetensors: 1 of its {len(network.sites) + 1} layers do not exist in this base, such as lora_unet_x"
     )
-    assert "1 tensors of a kind not known here were left out, such as lora_unet_y.a1.weight" in unknown
+    assert "1 unknown tensors were ignored, such as lora_unet_y.a1.weight" in unknown
 
 
 def test_what_a_reader_should_know_of_a_file_is_said(bases):

@@ -123,7 +123,7 @@ def test_nothing_trains_and_the_style_must_be_said(base, styles):
     network = batch_styles(parts_of(base), base.family.name, styles)
     try:
         assert list(network.parameters()) == [] and network.warnings == []
-        with pytest.raises(ValueError, match="nothing says which one each image has"):
+        with pytest.raises(ValueError, match="does not say which image has which"):
             predicted(base, torch.arange(2))
     finally:
         network.remove()

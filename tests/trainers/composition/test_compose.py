@@ -202,7 +202,7 @@ def test_where_no_weight_is_changed_by_both_they_add_up_and_that_is_said(model, 
         chosen.append((read_style(path), 0.7 if chosen else -0.4))
     (found, said), (whole, _) = changed_by(model, "k-lora", chosen), changed_by(model, "sum", chosen)
     assert (found - whole).abs().max() <= 1e-5
-    assert said == ["no weight of the UNet is changed by both styles, so they only add up"]
+    assert said == ["the styles change no UNet weight in common, so they are only added up"]
 
 
 @pytest.fixture(scope="module")
@@ -255,10 +255,10 @@ def test_every_style_draws_its_own_picture_whatever_it_changes(model, own_forms)
 
 def test_a_change_that_depends_on_the_picture_is_in_no_other_way_combined(model, styles, own_forms):
     for way in ("ties", "svd", "dare", "k-lora"):
-        with pytest.raises(VelaturaError, match=r"no change of weights to combine; sum, switch and composite take it"):
+        with pytest.raises(VelaturaError, match=r"no weights to combine; use sum, switch or composite"):
             compose(model, [styles[0], own_forms[1]], read_composition(way), 4)
     strange = Style(Path("timed.safetensors"), {"lora_unet_mid_block.x": torch.ones(1)}, {OWN_FORM: "{}"})
-    with pytest.raises(VelaturaError, match="names a method or settings that are not known here"):
+    with pytest.raises(VelaturaError, match="has an unknown method or setting"):
         compose(model, [styles[0], (strange, 1.0)], read_composition("switch"), 4)
     layers = [m for part in model.parts.values() for m in part.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     assert all(not layer._forward_hooks for layer in layers)

@@ -107,7 +107,7 @@ def test_what_cannot_be_merged(styles, tiny_trees, tmp_path):
     starter = Style(Path("star.safetensors"), dusk.tensors, {**dusk.metadata, "velatura.fits_only": STARTER})
     dora = Style(Path("dora.safetensors"), {**dusk.tensors, "lora_unet_x.dora_scale": torch.ones(4, 1)}, dusk.metadata)
     for chosen, said in (
-        (styles[:1], "one style is its own sum"),
+        (styles[:1], "merging needs several styles"),
         (
             [*styles, (starter, 1.0)],
             "dusk.safetensors was made for Stable Diffusion 1 and star.safetensors for",

@@ -19,12 +19,12 @@ def test_a_way_and_its_number():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("mean", "there is no way 'mean' to combine styles; there are sum, svd, ties"),
+        ("mean", "there is no way 'mean' to combine styles; available are sum, svd, ties"),
         ("sum:2", "sum takes no number"),
-        ("ties:0", "ties:share is a number from 0.001 to 1, not '0'"),
+        ("ties:0", "ties:share must be a number from 0.001 to 1, not '0'"),
         ("dare:1", "from 0 to 0.99"),
         ("dare:nan", "from 0 to 0.99, not 'nan'"),
-        ("switch:2.5", "switch:steps is a whole number from 1 to 1000, not '2.5'"),
+        ("switch:2.5", "switch:steps must be a whole number from 1 to 1000, not '2.5'"),
         ("svd:", "a whole number from 1 to 1024, not ''"),
     ],
 )
@@ -37,10 +37,10 @@ def test_how_many_styles_a_way_takes():
     check_count(Composition(), 0)
     check_count(read_composition("k-lora"), 2)
     for text, count, said in (
-        ("k-lora", 3, "k-lora needs two styles, first the content and then the style, and 3 are given"),
-        ("k-lora", 1, "and one is given"),
-        ("switch", 1, "switch combines styles, so it needs at least two, and one is given"),
-        ("ties", 0, "at least two, and none is given"),
+        ("k-lora", 3, "k-lora needs two styles, the content first, then the style; 3 are given"),
+        ("k-lora", 1, "; one is given"),
+        ("switch", 1, "switch needs at least two styles; one is given"),
+        ("ties", 0, "at least two styles; none is given"),
     ):
         with pytest.raises(VelaturaError, match=said):
             check_count(read_composition(text), count)

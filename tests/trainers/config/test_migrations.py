@@ -102,7 +102,7 @@ def test_a_newer_version_is_refused_in_one_sentence_that_names_the_file(tmp_path
     path.write_text(f'schema_version = {VERSION + 1}\nname = "dusk"\n')
     for read in (read_config, lambda path: gather_config(path, None, {}, [])):
         with pytest.raises(
-            VelaturaError, match=f"config.toml has schema_version = {VERSION + 1}.*update Velatura"
+            VelaturaError, match=f"config.toml has schema_version = {VERSION + 1}.*Update Velatura"
         ) as e:
             read(path)
         assert "\n" not in str(e.value)

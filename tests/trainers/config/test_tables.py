@@ -117,7 +117,7 @@ def test_images_are_taken_relative_to_the_file(tmp_path):
 
 @pytest.mark.parametrize("line", ["train.steps", "=3", ""])
 def test_lines_that_are_no_assignment(line):
-    with pytest.raises(VelaturaError, match="is no setting"):
+    with pytest.raises(VelaturaError, match="is not a setting"):
         parse_assignments([line])
 
 
@@ -125,5 +125,5 @@ def test_what_trains_the_weights_themselves_needs_them_in_full():
     full = {"name": "x", "method": {"name": "full"}}
     build_config(full)
     build_config({"name": "x", "base": {"storage": "nf4"}})
-    with pytest.raises(VelaturaError, match="keeps only their likeness"):
+    with pytest.raises(VelaturaError, match="only approximates them"):
         build_config({**full, "base": {"storage": "nf4"}})

@@ -89,7 +89,7 @@ def test_without_a_network_one_sentence(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_an_unknown_captioner_is_named_with_those_there_are(tmp_path: Path) -> None:
     for call in (find_captioner, fetch_captioner, lambda name: load_captioner(name, tmp_path)):
-        with pytest.raises(VelaturaError, match="no captioner 'nice'; there are blip, florence-2, wd14"):
+        with pytest.raises(VelaturaError, match="no captioning model 'nice'; available are blip, florence-2, wd14"):
             call("nice")
 
 

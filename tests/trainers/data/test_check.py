@@ -37,8 +37,8 @@ def bad(findings: list[Finding]) -> list[str]:
 def test_good_images_have_nothing_wrong(good: Path) -> None:
     findings = check(good)
     assert [finding.level for finding in findings] == ["ok"] * 3
-    assert only(findings, "6 pictures can be read").level == "ok"
-    assert only(findings, "large enough for the training size of 128").level == "ok"
+    assert only(findings, "6 readable pictures").level == "ok"
+    assert only(findings, "large enough for the training resolution of 128").level == "ok"
     assert only(findings, "Every picture has a caption").level == "ok"
 
 
@@ -59,8 +59,8 @@ def test_files_that_cannot_be_used(good: Path) -> None:
     pictures.scene(1).save(good / "more/x.png")
     findings = check(good)
     assert only(findings, "bad.png holds text, not an image.").files == ("bad.png",)
-    assert only(findings, "logo.svg is in a format that is not read.").level == "warning"
-    assert only(findings, "There are images in sub-folders (more)").level == "warning"
+    assert only(findings, "logo.svg is in an unsupported format.").level == "warning"
+    assert only(findings, "There are images in subfolders (more)").level == "warning"
 
 
 def test_too_few_or_none(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_too_few_or_none(tmp_path: Path) -> None:
         pictures.scene(number, (160, 140)).save(tmp_path / f"fox {number}.png")
     assert only(check(tmp_path), "There are only 4 pictures.").level == "warning"
     pictures.scene(5, (160, 140)).save(tmp_path / "fox 5.png")
-    assert only(check(tmp_path), "5 pictures can be read").level == "ok"
+    assert only(check(tmp_path), "5 readable pictures").level == "ok"
 
 
 def test_duplicates(good: Path) -> None:
@@ -88,18 +88,18 @@ def test_small_images(good: Path) -> None:
     pictures.scene(8, (80, 80)).save(good / "small.png")
     pictures.scene(9, (20, 20)).save(good / "tiny.png")
     findings = check(good)
-    small = only(findings, "small.png is too small for the training size of 128 and trained at 96 × 96.")
+    small = only(findings, "small.png is too small for the training resolution of 128 and trained at 96 × 96.")
     assert small.files == ("small.png",) and "data.max_upscale" in small.fix
-    assert only(findings, "enlargement of up to 3.2 times").files == ("tiny.png",)
+    assert only(findings, "training enlarges them up to 3.2 times").files == ("tiny.png",)
     assert not any("large enough" in finding.sentence for finding in findings)
-    assert only(findings, "differ much in size, from 20 × 20 to 160 × 140 pixels").level == "note"
-    assert bad(check(good, max_upscale=8)) == [only(findings, "differ much").sentence]
+    assert only(findings, "differ a lot in size, from 20 × 20 to 160 × 140 pixels").level == "note"
+    assert bad(check(good, max_upscale=8)) == [only(findings, "differ a lot").sentence]
 
 
 def test_elongated_images_lose_a_share(good: Path) -> None:
     pictures.scene(8, (800, 200)).save(good / "long.png")
     # At 160 × 96 the height fills and 333 of 800 columns are seen: 58 % are lost.
-    assert only(check(good), "(800 × 200): cutting it to shape loses 58% of it").files == ("long.png",)
+    assert only(check(good), "(800 × 200): cropping it to its bucket loses 58% of it").files == ("long.png",)
     assert bad(check(good, max_aspect=4)) == []
 
 
@@ -115,7 +115,7 @@ def test_transparency_is_mentioned_when_it_is_laid_on_white(good: Path) -> None:
     picture = pictures.scene(8, (160, 140)).convert("RGBA")
     picture.paste((0, 0, 0, 0), (0, 0, 30, 30))
     picture.save(good / "cut.png")
-    assert only(check(good), "transparent in part").files == ("cut.png",)
+    assert only(check(good), "partly transparent").files == ("cut.png",)
     assert bad(check(good, transparency="mask")) == []
 
 
@@ -133,7 +133,7 @@ def test_captions(good: Path) -> None:
 
 def test_long_captions(good: Path) -> None:
     (good / "fox.txt").write_text("very " * 74 + "red fox")
-    long = only(check(good), "cut at 75 tokens (the longest has 76)")
+    long = only(check(good), "truncated at 75 tokens (the longest has 76)")
     assert long.files == ("fox.png",) and "data.chunks" in long.fix
     assert bad(check(good, chunks=2)) == []
     assert bad(check_images(good, Data(), 128, 32)) == [], "lengths are not checked without a tokenizer"

@@ -57,7 +57,8 @@ def test_what_is_foreseen_follows_the_size(kinds: Path) -> None:
 def test_what_needs_more_than_the_limit_is_refused_unread(kinds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "decode_budget", lambda: DecodeBudget(40_000_000))
     with pytest.raises(
-        decode.UnreadableError, match=r"f.tif is too large \(decoding it takes about 49 MB of memory, and at most 40 MB"
+        decode.UnreadableError,
+        match=r"f.tif is too large \(decoding it needs about 49 MB of memory, and the limit is 40 MB",
     ):
         decode.open_image(kinds / "f.tif")
 

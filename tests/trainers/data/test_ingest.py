@@ -46,9 +46,9 @@ def test_good_images_are_kept_and_bad_ones_named(source: Path, tmp_path: Path) -
     names = [(kept.path.name, kept.source) for kept in report.kept]
     assert names == [("0001-Fox-in-Snow.png", "Fox in Snow.JPG"), ("0002-owl.png", "owl.webp")]
     assert dict(report.skipped) == {
-        "drawing.svg": "is in a format that is not read (only JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC)",
+        "drawing.svg": "is in an unsupported format (supported: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC)",
         "broken.png": "holds text, not an image",
-        "clear.png": "is transparent all over",
+        "clear.png": "is completely transparent",
     }
     assert sorted(path.name for path in (tmp_path / "target").iterdir()) == [
         "0001-Fox-in-Snow.png",
@@ -160,19 +160,19 @@ def test_sub_folders_are_not_entered_but_mentioned(source: Path, tmp_path: Path)
     (source / "more/deep").mkdir(parents=True)
     (source / "empty").mkdir()
     pictures.scene(1).save(source / "more/deep/a.png")
-    with pytest.raises(VelaturaError, match=r"no images in .* itself, only in its sub-folders \(more\)"):
+    with pytest.raises(VelaturaError, match=r"no images in .* itself, only in its subfolders \(more\)"):
         ingest(source, tmp_path / "target", False)
     pictures.scene(1).save(source / "b.png")
     report = ingest(source, tmp_path / "target", False)
     assert len(report.kept) == 1
-    assert report.notes == ("Sub-folders are not entered, though there are images in more.",)
+    assert report.notes == ("Subfolders are ignored, although there are images in more.",)
 
 
 def test_nothing_to_train_on_is_one_sentence_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     with pytest.raises(VelaturaError, match=r"there is no such folder"):
         ingest(tmp_path / "missing", target, False)
-    with pytest.raises(VelaturaError, match=r"There are no images in .*source: put some there"):
+    with pytest.raises(VelaturaError, match=r"There are no images in .*source: add some"):
         ingest(source, target, False)
     (source / "a.png").write_text("text")
     (source / "b.png").write_bytes(b"")

@@ -117,7 +117,7 @@ def test_words_that_a_file_claims_are_a_strangers_text(tmp_path):
 )
 def test_what_is_no_embedding(tmp_path, shapes):
     save_file({key: torch.ones(shape) for key, shape in shapes.items()}, tmp_path / "a.safetensors")
-    with pytest.raises(VelaturaError, match=r"a\.safetensors is no style known here \(.* or an embedding\)"):
+    with pytest.raises(VelaturaError, match=r"a\.safetensors is not a known kind of style \(.* or embedding\)"):
         read_style(tmp_path / "a.safetensors")
 
 
@@ -132,12 +132,12 @@ def test_embeddings_of_another_base_are_refused(bases, tmp_path):
     small = {"emb_params": torch.ones(2, 24)}
     with pytest.raises(VelaturaError, match="was made for Stable Diffusion 2, and this base is Stable Diffusion 1"):
         use("sd1", {"emb_params": torch.ones(2, 1024)})
-    with pytest.raises(VelaturaError, match="whose text has 25 channels, and this base's text has 24"):
+    with pytest.raises(VelaturaError, match="with 25 text channels; this base has 24"):
         use("sd1", {"emb_params": torch.ones(2, 25)})
     with pytest.raises(VelaturaError, match="was made for Stable Diffusion 1, and this base is"):
         use("sdxl", small, **{"velatura.family": "sd1"})
     odd = {"clip_l": torch.ones(2, 40), "clip_g": torch.ones(2, 24)}  # the sum is right
-    with pytest.raises(VelaturaError, match="text_encoder reads rows of 24 numbers, and the embedding has those of 40"):
+    with pytest.raises(VelaturaError, match="text_encoder has embeddings of 24 numbers, the file has 40"):
         use("sdxl", odd)
     assert all(model.words.sizes == {} for model in bases.values()), "what was refused leaves nothing"
 
@@ -151,7 +151,7 @@ def test_a_word_that_another_file_has_gives_way_to_the_files_name(bases, tmp_pat
     sizes, warnings = model.words.sizes, network.warnings
     network.remove()
     assert sizes == {"<dusk>": 1, "two": 2}
-    assert warnings == ["two.safetensors: its word <dusk> is another's here; in prompts it is called two"]
+    assert warnings == ["two.safetensors: its word <dusk> is already taken; write two in prompts"]
     with pytest.raises(VelaturaError, match="two embeddings have the same word 'two'"):
         apply_styles(parts_of(model), "sd1", [*styles, styles[1]], model.words)
     assert model.words.sizes == {}, "what was refused leaves nothing"

@@ -124,7 +124,7 @@ def test_a_glance_reads_no_number_and_takes_nothing_for_granted(tmp_path):
 
 def test_no_style(tmp_path):
     save_file({"emb_params": torch.ones(76, 2)}, tmp_path / "a.safetensors")
-    with pytest.raises(VelaturaError, match="no style known here"):
+    with pytest.raises(VelaturaError, match="not a known kind of style"):
         describe_style(tmp_path / "a.safetensors")
 
 
@@ -137,7 +137,7 @@ def test_a_single_tensor_of_any_name_is_an_embedding_where_a_text_encoder_may_be
     if known:
         assert describe_style(tmp_path / "a.safetensors").trained_words == ("a", "foo")
     else:
-        with pytest.raises(VelaturaError, match=r"no style known here.*it has foo"):
+        with pytest.raises(VelaturaError, match=r"not a known kind of style.*it has foo"):
             glance_at(read_outline(tmp_path / "a.safetensors"))
 
 

@@ -33,14 +33,14 @@ def test_a_style_has_tensors_metadata_and_modules(tmp_path):
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ({"model.diffusion_model.input_blocks.0.0.weight": torch.ones(2, 2)}, "base model or a part"),
+        ({"model.diffusion_model.input_blocks.0.0.weight": torch.ones(2, 2)}, "base model or part"),
         (
             {"down_blocks.0.resnets.0.conv1.weight": torch.ones(2, 2), "conv_in.bias": torch.ones(2)},
-            "base model or a part",
+            "base model or part",
         ),
-        ({"text_model.encoder.layers.0.mlp.fc1.bias": torch.ones(2)}, "base model or a part"),
-        ({"some.tensor": torch.ones(76, 768)}, "no style known here"),
-        ({"lora_unet_a.a1.weight": torch.ones(2, 3), "lora_unet_a.alpha": torch.ones(())}, "no style known here"),
+        ({"text_model.encoder.layers.0.mlp.fc1.bias": torch.ones(2)}, "base model or part"),
+        ({"some.tensor": torch.ones(76, 768)}, "not a known kind of style"),
+        ({"lora_unet_a.a1.weight": torch.ones(2, 3), "lora_unet_a.alpha": torch.ones(())}, "not a known kind of style"),
         ({}, "no tensors at all"),
     ],
 )
@@ -57,7 +57,7 @@ def test_pickles_are_not_opened(tmp_path, name):
             return (exec, ("raise SystemExit('it ran')",))
 
     (tmp_path / name).write_bytes(pickle.dumps(Bomb(), protocol=2))
-    with pytest.raises(VelaturaError, match="pickled file, which can run any code"):
+    with pytest.raises(VelaturaError, match="pickled file, which can run code"):
         read_style(tmp_path / name)
 
 
@@ -66,7 +66,7 @@ def test_a_zip_of_pickles_is_not_opened(tmp_path):
     with pytest.raises(VelaturaError, match="pickled file"):
         read_style(tmp_path / "style.dat")
     torch.save(LORA, tmp_path / "style.safetensors")
-    with pytest.raises(VelaturaError, match="is not a safetensors file"):
+    with pytest.raises(VelaturaError, match=r"is not a \.safetensors file"):
         read_style(tmp_path / "style.safetensors")
 
 
@@ -141,7 +141,7 @@ def test_a_layer_that_makes_no_sense_is_named(tmp_path):
 def test_dora_alone_means_nothing(tmp_path):
     save_file(LORA | {"lora_unet_a.dora_scale": torch.ones(4, 1)}, tmp_path / "a.safetensors")
     style = read_style(tmp_path / "a.safetensors")
-    with pytest.raises(VelaturaError, match="DoRA, which only means something on a base model"):
+    with pytest.raises(VelaturaError, match="DoRA, which depends on the base model"):
         style.modules()
     new = torch.eye(4, 6) + style.update("lora_unet_a", torch.eye(4, 6)).dense(torch.empty(0))
     torch.testing.assert_close(new.norm(dim=1), torch.ones(4))
@@ -169,10 +169,10 @@ def test_alpha_of_diffusers_files_is_in_their_metadata(tmp_path, config, scale):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{oops", "no JSON object"),
-        ("[" * 60000, "no JSON object"),
-        ('{"unet.lora_alpha": NaN}', "makes no sense"),
-        ('{"unet.lora_alpha": 1%s}' % ("0" * 400), "makes no sense"),
+        ("{oops", "not a JSON object"),
+        ("[" * 60000, "not a JSON object"),
+        ('{"unet.lora_alpha": NaN}', "has an invalid"),
+        ('{"unet.lora_alpha": 1%s}' % ("0" * 400), "has an invalid"),
     ],
 )
 def test_metadata_that_make_no_sense_are_one_sentence(tmp_path, text, words):

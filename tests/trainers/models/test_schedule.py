@@ -96,7 +96,7 @@ def test_schedulers_walk_this_schedule(sampler, zero):
 
 
 def test_unknown_sampler():
-    with pytest.raises(VelaturaError, match=r"'plms'; there are ddim, euler and dpm\+\+"):
+    with pytest.raises(VelaturaError, match=r"'plms'; available are ddim, euler and dpm\+\+"):
         plain().scheduler("plms")
 
 

@@ -102,7 +102,7 @@ def test_blocks_come_in_the_order_of_the_way_through_the_unet(tmp_path):
 @pytest.mark.parametrize(
     ("written", "names", "word"),
     [
-        ('name = "dusk"\n[method]\nname = "dylora"\n', ("dusk", "dylora"), "components that hold 90 % of the change"),
+        ('name = "dusk"\n[method]\nname = "dylora"\n', ("dusk", "dylora"), "components with 90 % of the change"),
         ('name = "dusk"\n[method]\nname = "adalora"\n', ("dusk", "adalora"), "rank"),
         ('name = "dusk"\n', ("", ""), "rank"),
         ("{", ("", ""), "rank"),

@@ -85,11 +85,11 @@ def test_a_map_says_whose_it_is_what_it_counts_and_where_each_row_ends(monkeypat
 
 def test_where_rows_are_too_low_for_names_a_block_says_its_mean(monkeypatch):
     found = words_of(RankHistory(MANY, (1,), ((1, 2, 3, 4, 0) * 40,)), monkeypatch)
-    assert [word for x, word in found if x > LABEL + WIDTH] == ["mean at end", *["2.0"] * 40]
+    assert [word for x, word in found if x > LABEL + WIDTH] == ["mean at the end", *["2.0"] * 40]
     assert not {"a", "b"} & {word for _, word in found}
 
 
 def test_what_a_dylora_moves_is_not_called_its_rank(monkeypatch):
     words = [word for _, word in words_of(RankHistory(LAYERS, (1,), ((1, 2, 3),), "dusk", "dylora"), monkeypatch)]
-    assert words[0] == "dusk · dylora: components that hold 90 % of the change in each layer"
-    assert "keeps its whole rank" in words[-1]
+    assert words[0] == "dusk · dylora: components with 90 % of the change in each layer"
+    assert "keeps its full rank" in words[-1]

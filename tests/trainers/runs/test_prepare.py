@@ -28,7 +28,7 @@ def test_a_prepared_run_needs_no_originals_and_gives_the_same_bits(tiny_bases, i
     assert result.run == run.folder and result.grid is not None
     whole = train(quick_settings(tiny_bases["sd1"], images), tmp_path / "whole")
     assert equal(style_tensors(result.style), style_tensors(whole.style))
-    with pytest.raises(VelaturaError, match="is complete at step 2; give more --steps"):
+    with pytest.raises(VelaturaError, match="is complete at step 2; to train longer, set more --steps"):
         resume(run)
 
 
@@ -143,5 +143,5 @@ def test_what_was_left_out_is_said_and_a_name_is_given_once(tiny_bases, tmp_path
     run = prepare(quick_settings(tiny_bases["sd1"], folder), tmp_path / "runs")
     assert len(list(run.dataset.glob("*.png"))) == 3
     assert any("broken.png was left out" in event["message"] for event in events_of(run, "warning"))
-    with pytest.raises(VelaturaError, match="exists already"):
+    with pytest.raises(VelaturaError, match="already exists"):
         prepare(quick_settings(tiny_bases["sd1"], folder), tmp_path / "runs")

@@ -44,10 +44,10 @@ def test_an_error_leaves_nothing_behind(tmp_path, config):
 def test_nothing_is_overwritten_unless_asked_and_then_only_at_the_end(tmp_path, config):
     (tmp_path / "dusk").mkdir()
     (tmp_path / "dusk" / "kept").write_text("precious")
-    with pytest.raises(VelaturaError, match="no run folder"), new_run(config, tmp_path, overwrite=True):
+    with pytest.raises(VelaturaError, match="not a run folder"), new_run(config, tmp_path, overwrite=True):
         pass
     (tmp_path / "dusk" / "config.toml").write_text("")  # other programs have one too
-    with pytest.raises(VelaturaError, match="no run folder"), new_run(config, tmp_path, overwrite=True):
+    with pytest.raises(VelaturaError, match="not a run folder"), new_run(config, tmp_path, overwrite=True):
         pass
     (tmp_path / "dusk" / "events.jsonl").write_text("")
     with pytest.raises(VelaturaError, match="--overwrite"), new_run(config, tmp_path, overwrite=False):
@@ -70,7 +70,7 @@ def test_nothing_is_overwritten_unless_asked_and_then_only_at_the_end(tmp_path, 
 def test_a_file_in_the_way_is_named(tmp_path, config):
     (tmp_path / "out").write_text("a file")
     (tmp_path / "dusk").write_text("another")
-    with pytest.raises(VelaturaError, match="no run folder"), new_run(config, tmp_path, overwrite=True):
+    with pytest.raises(VelaturaError, match="not a run folder"), new_run(config, tmp_path, overwrite=True):
         pass
     for out in (tmp_path / "out", tmp_path / "out" / "deeper"):
         with pytest.raises(VelaturaError, match="is a file, not a folder"), new_run(config, out, overwrite=False):
@@ -114,7 +114,7 @@ def test_the_stop_sign(tmp_path):
 
 
 def test_no_run_folder(tmp_path):
-    with pytest.raises(VelaturaError, match="is no run folder"):
+    with pytest.raises(VelaturaError, match="is not a run folder"):
         open_run(tmp_path)
 
 
@@ -228,7 +228,7 @@ def test_a_run_is_held_even_while_somebody_asks_whether_it_is(tmp_path):
 
 
 def test_a_name_taken_while_a_run_was_built_is_said(tmp_path, config):
-    with pytest.raises(VelaturaError, match="was made by somebody else"), new_run(config, tmp_path, False) as run:
+    with pytest.raises(VelaturaError, match="has just been created"), new_run(config, tmp_path, False) as run:
         write_run(run, config)
         (tmp_path / "dusk").mkdir()
         (tmp_path / "dusk" / "theirs").touch()

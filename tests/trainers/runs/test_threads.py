@@ -149,7 +149,7 @@ def test_more_threads_than_cores_are_not_used_and_that_is_said(tmp_path, monkeyp
         assert torch.get_num_threads() == 2
     assert read_threads(run) == 64, "where there are more cores again, it goes on with them"
     (note,) = events_of(run, "note")
-    assert "began with 64 threads, and 2 can run here" in note["message"]
+    assert "began with 64 threads, and this machine has 2" in note["message"]
 
 
 @pytest.mark.usefixtures("quick_runs")

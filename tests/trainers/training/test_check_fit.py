@@ -26,14 +26,14 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
     ],
 )
 def test_a_setting_without_effect_on_these_layers_is_refused(quick, tmp_path, method, setting):
-    with pytest.raises(VelaturaError, match=f"{setting} has no effect on the layers"):
+    with pytest.raises(VelaturaError, match=f"{setting} has no effect on the trained layers"):
         train(quick({"method": method}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_budget_that_lets_nothing_grow_is_refused(quick, tmp_path):
     settings = {"method": {"name": "selora", "budget": 10}}
-    with pytest.raises(VelaturaError, match=r"budget = 10 leaves nothing to grow: each of the \d+ layers"):
+    with pytest.raises(VelaturaError, match=r"budget = 10 leaves no room to grow: each of the \d+ layers"):
         train(quick(settings), tmp_path / "out")
 
 
@@ -41,7 +41,7 @@ def test_a_budget_that_lets_nothing_grow_is_refused(quick, tmp_path):
 def test_a_rank_above_what_layers_can_have_is_said(quick, tmp_path, rank, said):
     run = Run(train(quick({"method": {"rank": rank, "alpha": float(rank)}}), tmp_path).run)
     notes = [event["message"] for event in events_of(run, "note")]
-    assert any("method.rank is above what" in note for note in notes) == said
+    assert any("method.rank is higher than" in note for note in notes) == said
 
 
 @pytest.mark.parametrize(("method", "said"), [("sora", True), ("lora", False)])
@@ -51,7 +51,9 @@ def test_a_method_that_prodigy_misreads_is_said(quick, tmp_path, method, said):
         train_settings = {"optimizer": optimizer, "learning_rate": rate, "steps": 1}
         run = Run(train(quick({"method": settings, "train": train_settings}), tmp_path / optimizer).run)
         notes = [event["message"] for event in events_of(run, "note")]
-        assert any("moves numbers beside the optimizer" in note for note in notes) == (said and optimizer == "prodigy")
+        assert any("changes parameters outside the optimizer" in note for note in notes) == (
+            said and optimizer == "prodigy"
+        )
 
 
 def test_a_rank_by_block_needs_a_low_rank_factor():
@@ -62,7 +64,7 @@ def test_a_rank_by_block_needs_a_low_rank_factor():
 
 def test_a_rank_by_block_out_of_the_method_s_range_is_named(quick, tmp_path):
     settings = {"method": {"name": "loha"}, "targets": {"blocks": {"mid_block": {"rank": 512}}}}
-    with pytest.raises(VelaturaError, match=r"targets.blocks.'mid_block': rank 512 does not suit"):
+    with pytest.raises(VelaturaError, match=r"targets.blocks.'mid_block': rank 512 does not fit"):
         train(quick(settings), tmp_path / "out")
 
 

@@ -174,12 +174,12 @@ def test_another_network_s_checkpoint_is_refused(tmp_path):
     network, optimizer, _ = trained(1)
     save_checkpoint(run, Progress(1), network, optimizer, None, keep=1)
     larger = attach_to(make_layers(), LoRA(rank=3, alpha=1.0))
-    with pytest.raises(VelaturaError, match=r"config\.toml was changed"):
+    with pytest.raises(VelaturaError, match=r"config\.toml has changed"):
         load_checkpoint(run, larger, make_optimizer(parameter_groups(larger, SETTINGS), SETTINGS), None)
 
 
 def test_no_checkpoint_at_all(tmp_path):
-    with pytest.raises(VelaturaError, match="has no checkpoint; begin its training again with: velatura resume"):
+    with pytest.raises(VelaturaError, match="has no checkpoint; restart the training with: velatura resume"):
         load_checkpoint(Run(tmp_path), *trained(0))
 
 

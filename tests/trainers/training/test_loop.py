@@ -163,7 +163,9 @@ def test_several_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoin
 
 def test_what_overflowed_is_never_saved_or_exported(quick, tmp_path):
     config = overflowing(quick({"train": {"steps": 6}}), theta_at=1)
-    with pytest.raises(VelaturaError, match=r"what is trained overflowed, up to step 2; the checkpoint of step 1 is"):
+    with pytest.raises(
+        VelaturaError, match=r"the trained parameters overflowed, up to step 2; the checkpoint of step 1 is"
+    ):
         train(config, tmp_path)
     run = Run(tmp_path / "dusk")
     assert run.checkpoint_steps() == [1] and not (run.style / "dusk.safetensors").exists()

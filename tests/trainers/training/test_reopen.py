@@ -62,17 +62,17 @@ def test_what_cannot_be_written_is_said(trained, tmp_path):
     held = style.read_bytes()
     (tmp_path / "mine-diffusers.safetensors").write_bytes(b"mine")
     for out, rank, words in (
-        (None, 3, "rank 3 was not trained in .*dusk; there are 2, 4"),
+        (None, 3, "rank 3 was not trained in .*dusk; available are 2, 4"),
         (None, 6, "rank 6 was not trained"),
-        (None, None, "dusk.safetensors exists already; give another --out, or --overwrite to replace it"),
-        (tmp_path / "mine.safetensors", None, "mine-diffusers.safetensors exists already"),
-        (tmp_path / "dusk.bin", None, "a style file ends in .safetensors: found dusk.bin"),
+        (None, None, "dusk.safetensors already exists; choose another --out, or replace it with --overwrite"),
+        (tmp_path / "mine.safetensors", None, "mine-diffusers.safetensors already exists"),
+        (tmp_path / "dusk.bin", None, "must end in .safetensors; found dusk.bin"),
     ):
         with pytest.raises(VelaturaError, match=words):
             export_again(trained, out, rank, overwrite=False)
     assert style.read_bytes() == held
     export_again(trained, None, None, overwrite=True)
-    with trained.training(), pytest.raises(BusyError, match="is being trained"):
+    with trained.training(), pytest.raises(BusyError, match="is training"):
         export_again(trained, tmp_path / "new.safetensors", None, overwrite=False)
     assert not (tmp_path / "new.safetensors").exists()
 
@@ -81,7 +81,7 @@ def test_no_file_is_written_of_a_damaged_checkpoint(quick, tmp_path):
     run = Run(train(quick(), tmp_path).run)
     weights = run.checkpoint(2) / "network.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    with pytest.raises(VelaturaError, match=r"step-00000002 is damaged .* away and use that of step 1"):
+    with pytest.raises(VelaturaError, match=r"step-00000002 is damaged .* away and use the one from step 1"):
         export_again(run, tmp_path / "new.safetensors", None, overwrite=False)
     assert not (tmp_path / "new.safetensors").exists() and weights.exists()
 
@@ -89,7 +89,9 @@ def test_no_file_is_written_of_a_damaged_checkpoint(quick, tmp_path):
 def test_a_method_of_one_rank_says_which_have_several(quick, tmp_path):
     run = Run(train(quick(), tmp_path).run)
     for ask_for in (lambda: export_again(run, None, 2, overwrite=False), lambda: measure_ranks(run)):
-        with pytest.raises(VelaturaError, match=r"trained with lora; only a run of dylora can be cut to other ranks"):
+        with pytest.raises(
+            VelaturaError, match=r"trained with lora; only a run of dylora can be exported at another rank"
+        ):
             ask_for()
     for step in run.checkpoint_steps():
         Path(run.checkpoint(step)).rename(run.checkpoints / f"gone-{step}")

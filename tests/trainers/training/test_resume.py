@@ -140,7 +140,7 @@ def test_a_checkpoint_of_other_random_matrices_is_refused(quick, tmp_path):
     text = written.read_text(encoding="utf-8")
     assert "seed = 0" in text
     written.write_text(text.replace("seed = 0", "seed = 1", 1), encoding="utf-8")
-    with pytest.raises(VelaturaError, match=r"random matrices of VeRA.*store_projections = true"):
+    with pytest.raises(VelaturaError, match=r"VeRA's random matrices.*store_projections = true"):
         resume(run)
 
 
@@ -148,7 +148,7 @@ def test_a_complete_run_goes_on_only_with_more_steps(quick, tmp_path):
     run = Run(train(quick(), tmp_path).run)
     before = (run.folder / "config.toml").read_bytes()
     for steps in (None, 1, 2):
-        with pytest.raises(VelaturaError, match="is complete at step 2; give more --steps"):
+        with pytest.raises(VelaturaError, match="is complete at step 2; to train longer, set more --steps"):
             resume(run, steps=steps)
     with pytest.raises(VelaturaError, match=r"train\.steps = 0"):
         resume(run, steps=0)
@@ -215,7 +215,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_style_has_the_same_bits(cut
     assert equal(style_tensors(result.style), cut[1])
     (event,) = events_of(run, "damaged")
     assert (event["step"], event["saved"]) == (3, 2)
-    assert event["message"] == "the checkpoint of step 3 is damaged: training goes on from that of step 2"
+    assert event["message"] == "the checkpoint of step 3 is damaged: training continues from step 2"
     assert kept[-1] and not run.damaged_checkpoint(3).exists(), "it is kept until the end, and no longer"
     assert run.checkpoint_steps() == [3, 4]
 

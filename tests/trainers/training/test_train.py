@@ -60,7 +60,7 @@ def test_every_method_and_every_family_train(family, method, tiny_bases, images,
     assert encoders == ({"te1", "te2"} if family == "sdxl" else {"te"} if text else set()) if text else not encoders
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     assert style_metadata(result.style)["velatura.family"] == family[:3].rstrip("-") or family == "sdxl"
-    only_here = f"{method} is no change of weights"
+    only_here = f"{method} does not change weights"
     assert any(only_here in event["message"] for event in events_of(run, "note")) != CLASSES[method]().merges
     (start,) = events_of(run, "start")
     assert start["parameters"] == result.parameters and start["images"] == 3 and not start["resumed"]
@@ -123,9 +123,9 @@ def test_a_style_of_a_base_in_nf4_is_drawn_on_the_base_in_full_where_that_has_ro
     [
         ({"base": {"model": "{nothing}"}}, "nothing"),
         ({"targets": {"unet": ["no.such.*"]}}, "'no.such.\\*' matches no layer"),
-        ({"targets": {"blocks": {"attic": {"rank": 2}}}}, "matches none of the layers"),
+        ({"targets": {"blocks": {"attic": {"rank": 2}}}}, "matches no trained layer"),
         ({"train": {"precision": "fp16"}}, "fp16 does not work on a CPU"),
-        ({"train": {"device": "gpu"}}, "is no device"),
+        ({"train": {"device": "gpu"}}, "is not a device"),
         ({"data": {"images": "{nothing}"}}, "there is no such folder"),
         ({"data": {"images": ""}}, "no images were given"),
     ],
@@ -144,7 +144,7 @@ def test_a_preparation_that_fails_leaves_nothing(layer, words, quick, tmp_path):
 def test_a_run_is_replaced_only_if_asked_and_only_by_one_that_can_begin(quick, tmp_path):
     first = train(quick(), tmp_path)
     kept = first.style.read_bytes()
-    with pytest.raises(VelaturaError, match="exists already"):
+    with pytest.raises(VelaturaError, match="already exists"):
         train(quick(), tmp_path)
     with pytest.raises(VelaturaError, match="matches no layer"):
         train(quick({"targets": {"unet": ["no.such"]}}), tmp_path, overwrite=True)
@@ -218,8 +218,8 @@ def test_b_lora_leaves_a_file_for_the_style_and_one_for_the_content(tiny_bases, 
     for half, place in zip(halves, ("output_blocks_0_1", "output_blocks_1_1"), strict=True):
         assert {key for key in whole if key.startswith(f"lora_unet_{place}_")} == set(half)
         assert all(torch.equal(whole[key], half[key]) for key in half)
-    assert "dusk-style.safetensors is the style alone" in (result.style.parent / "how-to-load.txt").read_text("utf-8")
-    with pytest.raises(VelaturaError, match="its two blocks have attention in SDXL alone"):
+    assert "dusk-style.safetensors holds only the style" in (result.style.parent / "how-to-load.txt").read_text("utf-8")
+    with pytest.raises(VelaturaError, match="its two blocks have attention only in SDXL"):
         train(quick_settings(tiny_bases["sd1"], images, {"targets": {"unet": "b-lora"}}), tmp_path / "other")
 
 

@@ -1,4 +1,4 @@
-"""AdaLoRA: a budget of rank that moves to the layers that need it.
+"""AdaLoRA: a rank budget that moves to the layers that need it.
 
     ΔW = s P Λ Q        P (out, r),  Λ = diag(λ),  Q (r, in·kh·kw),  s = α / r
 
@@ -50,14 +50,12 @@ class AdaLoRA(BudgetedMethod):
 
     about: ClassVar[About] = About(
         title="AdaLoRA",
-        summary="Starts with rank to spare everywhere and keeps it where it matters most.",
-        good_at="Starts with room to spare and keeps it where it helps most.",
+        summary="Starts with spare rank everywhere and keeps it where it matters most.",
+        good_at="Starts with spare capacity and keeps it where it helps most.",
         paper="arXiv 2303.10512",
         parameters="r (in k² + out + 1)",
         group="like-lora",
-        ranks=RankInfo(
-            hint="A rank is what the latest cut left; until the last cut, what was taken away may come back."
-        ),
+        ranks=RankInfo(hint="The rank after the latest cut; until the last cut, removed components may return."),
     )
 
     bounds_rank: ClassVar[bool] = True
@@ -65,32 +63,32 @@ class AdaLoRA(BudgetedMethod):
     name: Literal["adalora"] = "adalora"
     """The method."""
     rank: int = Field(default=12, ge=1, le=1024)
-    """Rank of every layer at the start."""
+    """Initial rank of every layer."""
     alpha: float = Field(default=12.0, gt=0, le=4096)
-    """The update is scaled by alpha / rank, whatever rank a layer ends with."""
+    """Scale: the update is multiplied by alpha / rank, with the initial rank."""
     target_rank: int = Field(default=8, ge=1, le=1024)
     """Mean rank of the layers at the end."""
     begin: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps before the first cut."""
     settle: float = Field(default=0.4, ge=0, lt=1)
-    """Share of the steps, at the end, in which the ranks stand."""
+    """Share of the steps at the end during which ranks are fixed."""
     interval: int = Field(default=10, ge=1, le=10_000)
-    """Steps from one cut to the next."""
+    """Steps between cuts."""
     orthogonality: float = Field(default=0.1, ge=0, le=10)
-    """γ: weight of the term that keeps P and Q nearly orthogonal."""
+    """γ: weight of the penalty that keeps P and Q nearly orthogonal."""
     importance: Literal["sensitivity", "magnitude"] = "sensitivity"
-    """What a component is kept for: how much the loss depends on it, or the size of λ."""
+    """Criterion for keeping a component: the sensitivity of the loss to it, or the magnitude of λ."""
     beta1: float = Field(default=0.85, ge=0, lt=1)
-    """Smoothing of the sensitivity."""
+    """Smoothing factor of the sensitivity."""
     beta2: float = Field(default=0.85, ge=0, lt=1)
-    """Smoothing of its uncertainty."""
+    """Smoothing factor of its uncertainty."""
 
     @model_validator(mode="after")
     def _leaves_room(self) -> AdaLoRA:
         if self.target_rank > self.rank:
             raise ValueError(f"target_rank = {self.target_rank} is above rank = {self.rank}")
         if self.begin + self.settle >= 1:
-            raise ValueError(f"begin = {self.begin:g} and settle = {self.settle:g} leave no step to cut in")
+            raise ValueError(f"begin = {self.begin:g} and settle = {self.settle:g} leave no steps for cuts")
         if self.importance == "magnitude" and (self.beta1, self.beta2) != (0.85, 0.85):
             raise ValueError('beta1 and beta2 have no effect without importance = "sensitivity"')
         return self
@@ -130,10 +128,10 @@ class AdaLoRA(BudgetedMethod):
 
 @dataclass(frozen=True)
 class AdaLoRAHooks(BudgetedHooks[AdaLoRA]):
-    """The cuts of rank, and what they are judged by."""
+    """Rank cuts and their criteria."""
 
     def rank_of(self, theta: Theta) -> int:
-        """What the latest cut left, at first all; of what has stopped, or after the last cut, what it uses."""
+        """The rank after the latest cut; once training or cutting has stopped, the rank in use."""
         if learns(theta) and not theta["settled"]:
             return int(theta["kept"].sum())
         used = theta["lam"] != 0
@@ -211,7 +209,7 @@ class AdaLoRAHooks(BudgetedHooks[AdaLoRA]):
 
 
 def budget(t: int, steps: int, start: int, end: int, method: AdaLoRA) -> int:
-    """How many triplets of all layers are kept after `t` steps, of `start` at first and `end` at last."""
+    """The total number of triplets kept after `t` steps, from `start` to `end`."""
     first, last = round(method.begin * steps), steps - round(method.settle * steps)
     if t >= last:
         return end

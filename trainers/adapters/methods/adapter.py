@@ -1,4 +1,4 @@
-"""Adapters: a small network of one hidden layer after a block, or beside it.
+"""Adapters: a small network with one hidden layer after a block or parallel to it.
 
     y = h + s (U σ(D h + d) + u)        D (m, in),  U (out, m),  d (m,),  u (out,)
 
@@ -43,8 +43,8 @@ class Adapter(BlockMethod):
 
     about: ClassVar[About] = About(
         title="Adapter",
-        summary="A small network after each block; what it learns depends on what it sees.",
-        good_at="Small networks beside the model's own. What they do depends on what they see.",
+        summary="A small network after each block; its effect depends on its input.",
+        good_at="Adds small networks to the model. Their effect depends on their input.",
         paper="arXiv 1902.00751",
         parameters="m (2 out + 1) + out; 2 in with norms",
         opens_in="only-here",
@@ -56,20 +56,18 @@ class Adapter(BlockMethod):
     name: Literal["adapter"] = "adapter"
     """The method."""
     form: Literal["houlsby", "pfeiffer", "parallel", "convolution"] = "houlsby"
-    """After attention and feed-forward, after or beside feed-forward alone, or after residual blocks' convolutions."""
+    """Position: after attention and feed-forward; after or parallel to feed-forward; or after residual convolutions."""
     width: int = Field(default=32, ge=1, le=4096)
-    """Width m of the hidden layer: more width, more capacity and a larger file; in overrides by block it is `rank`."""
+    """Width m of the hidden layer: more capacity, a larger file; block overrides call it `rank`."""
     scale: float = Field(default=1.0, gt=0, le=256)
-    """s: what the small network gives is scaled by it."""
+    """s: scale of the small network's output."""
     norms: bool = False
-    """Train the norm before each block too, as the paper does; each block then runs twice, once without a gradient."""
+    """Also train the norm before each block, as the paper does; each block then runs twice, once without gradient."""
 
     @model_validator(mode="after")
     def _has_norms(self) -> Adapter:
         if self.norms and self.form == "convolution":
-            raise ValueError(
-                "norms needs another form: an activation lies between a convolution and the norm before it"
-            )
+            raise ValueError("norms = true needs another form than convolution, where an activation follows the norm")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""BitFit: only the biases of layers and norms are trained.
+"""BitFit: trains only the biases of layers and norms.
 
     b' = b + d,    d (out,) = 0 at the start
 
@@ -31,8 +31,8 @@ class BitFit(LayerMethod):
 
     about: ClassVar[About] = About(
         title="BitFit",
-        summary="Biases alone, of layers and norms: a style in a tiny file, and hard to overdo.",
-        good_at="The model's offsets alone: a style in a tiny file, and hard to overdo.",
+        summary="Trains only the biases of layers and norms: a style in a tiny file, hard to overtrain.",
+        good_at="Trains only the model's biases: a style in a tiny file, hard to overtrain.",
         paper="arXiv 2106.10199",
         parameters="out",
         opens_in="programs",
@@ -45,7 +45,7 @@ class BitFit(LayerMethod):
     name: Literal["bitfit"] = "bitfit"
     """The method."""
     missing_biases: bool = False
-    """Also give a bias to queries and values, which have none, and which not every tool can read."""
+    """Also add biases to queries and values, which have none; not every tool can read these."""
 
     @property
     def file_algorithm(self) -> str:

@@ -1,10 +1,10 @@
-"""DyLoRA: a LoRA whose every smaller rank works too, from one training.
+"""DyLoRA: one training for a LoRA that also works at every smaller rank.
 
     ΔW = (α / b) B[:, :b] A[:b]        B (out, r),  A (r, in·kh·kw),  b ~ U{u, 2u, …, r}
 
 b is drawn once for each optimizer step and for all layers. The rank is trained in bands of u components: `frozen`
-trains only the band that ends at b, on top of the smaller ranks as they are; otherwise all bands up to b. What does not
-train in a step has no gradient at all, since AdamW would move what has one of zero.
+trains only the band that ends at b, on top of the smaller ranks as they are; otherwise all bands up to b. Bands that do
+not train in a step get no gradient at all, since AdamW moves parameters with zero gradients.
 
 A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. Outside training b is the rank that is kept:
 the whole, or what `kept_rank` says. A file of rank r holds those of all smaller ranks: its first b components at alpha
@@ -33,7 +33,7 @@ from trainers.adapters.updates import LowRank
 from trainers.randomness import seed_for
 
 MOST = 0.9
-"""Of a change's norm, as much as counts for the map of ranks."""
+"""Share of a change's norm for the rank map."""
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
@@ -42,14 +42,14 @@ class DyLoRA(RankedMethod):
 
     about: ClassVar[About] = About(
         title="DyLoRA",
-        summary="One training that serves every smaller rank too; the file has the rank that you name.",
-        good_at="One training for several sizes of file. Each is a little less exact.",
+        summary="One training covers every smaller rank too; you choose the rank of the file.",
+        good_at="One training for several file sizes, each slightly less accurate.",
         paper="arXiv 2210.07558",
         parameters="r (in k² + out)",
         group="like-lora",
         ranks=RankInfo(
-            word=f"components that hold {100 * MOST:.0f} % of the change",
-            hint="Every layer keeps its whole rank: this says how little of it holds most of the change.",
+            word=f"components with {100 * MOST:.0f} % of the change",
+            hint="Every layer keeps its full rank; this is how many components hold most of the change.",
             moves=False,
         ),
     )
@@ -58,13 +58,13 @@ class DyLoRA(RankedMethod):
     name: Literal["dylora"] = "dylora"
     """The method."""
     alpha: float = Field(default=8.0, gt=0, le=4096)
-    """The update is scaled by alpha / b, b being the rank that is in use."""
+    """Scale: the update is multiplied by alpha / b, with b the rank in use."""
     unit: int = Field(default=1, ge=1, le=1024)
-    """Components of the rank that are drawn and trained together; it divides the rank."""
+    """Step between ranks; it must divide the rank."""
     frozen: bool = True
-    """In a step train only the components that end at the rank drawn, and leave the smaller ranks as they are."""
+    """Train only the last unit of the sampled rank in each step and keep the smaller ranks fixed."""
     kept_rank: int = Field(default=0, ge=0, le=1024)
-    """Rank of the previews and the exported file; 0 = the whole rank."""
+    """Rank of the previews and the exported file; 0 = the full rank."""
 
     @model_validator(mode="after")
     def _divides(self) -> DyLoRA:
@@ -72,12 +72,12 @@ class DyLoRA(RankedMethod):
             raise ValueError(f"kept_rank = {self.kept_rank} is above rank = {self.rank}")
         for name in ("rank", "kept_rank"):
             if getattr(self, name) % self.unit:
-                raise ValueError(f"{name} = {getattr(self, name)} is no multiple of unit = {self.unit}")
+                raise ValueError(f"{name} = {getattr(self, name)} is not a multiple of unit = {self.unit}")
         return self
 
     @property
     def bands(self) -> int:
-        """How many ranks can be drawn."""
+        """Number of ranks to sample."""
         return self.rank // self.unit
 
     @property
@@ -124,7 +124,7 @@ class DyLoRA(RankedMethod):
 
 @dataclass(frozen=True)
 class DyLoRAHooks(TrainingHooks):
-    """How little of the rank holds most of the change."""
+    """How few components hold most of the change."""
 
     method: DyLoRA
 

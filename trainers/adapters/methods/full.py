@@ -1,4 +1,4 @@
-"""Full fine-tuning: the whole weight of each layer trains.
+"""Full fine-tuning: trains the full weight of each layer.
 
     ΔW = D        D (out, in[, kh, kw])
 
@@ -33,8 +33,8 @@ class Full(InputMethod):
 
     about: ClassVar[About] = About(
         title="Full fine-tuning",
-        summary="The layers' weights themselves: learns the most, for the most memory and the largest file.",
-        good_at="Trains the layers themselves: learns the most, and needs much memory.",
+        summary="Trains the layers' weights themselves: learns the most, with the most memory and the largest file.",
+        good_at="Trains the layers themselves: learns the most, needs a lot of memory.",
         paper="arXiv 2208.12242",
         parameters="out in k²",
         group="another-way",
@@ -46,7 +46,7 @@ class Full(InputMethod):
     name: Literal["full"] = "full"
     """The method."""
     extract_rank: int = Field(default=0, ge=0, le=1024)
-    """Rank of the LoRA that is extracted for the file; a note says how much it holds. 0 = the whole, large change."""
+    """Rank of the LoRA extracted for the file, with a note on what it loses; 0 = the full change, a large file."""
 
     @property
     def no_rank_reason(self) -> str:

@@ -1,4 +1,4 @@
-"""IA³: keys, values and the feed-forward's hidden activations, each channel scaled by a learned number.
+"""IA³: a learned scale for each channel of keys, values and the feed-forward's hidden activations.
 
     y = (1 + l) ⊙ (W x) + b,    l (out,) = 0 at the start
 
@@ -38,8 +38,8 @@ class IA3(LayerMethod):
 
     about: ClassVar[About] = About(
         title="IA³",
-        summary="One number for each key, value and hidden channel: tiny files, for gentle styles.",
-        good_at="One number for each channel that attention reads: tiny files, gentle styles.",
+        summary="One scale per key, value and hidden channel: tiny files, for gentle styles.",
+        good_at="One scale per channel that attention reads: tiny files, gentle styles.",
         paper="arXiv 2205.05638",
         parameters="out; the hidden width for activations",
         opens_in="programs",
@@ -51,7 +51,7 @@ class IA3(LayerMethod):
     name: Literal["ia3"] = "ia3"
     """The method."""
     everywhere: bool = False
-    """Scale the outputs of every layer that is trained, rather than those of the paper alone."""
+    """Scale the outputs of every trained layer, not only the paper's."""
 
     @property
     def file_algorithm(self) -> str:

@@ -32,8 +32,8 @@ class KronA(InputMethod):
 
     about: ClassVar[About] = About(
         title="KronA",
-        summary="A Kronecker product of two full matrices: full rank from the numbers of a rank-1 LoRA.",
-        good_at="Learns very few numbers, and still reaches all of each layer. Good at tiny files.",
+        summary="A Kronecker product of two full matrices: full rank with the parameters of a rank-1 LoRA.",
+        good_at="Very few parameters that still reach all of each layer. Good at tiny files.",
         paper="arXiv 2212.10650",
         parameters="u_out u_in + v_out v_in k²",
         opens_in="second-file",
@@ -45,7 +45,7 @@ class KronA(InputMethod):
     name: Literal["krona"] = "krona"
     """The method."""
     scale: float = Field(default=1.0, gt=0, le=256)
-    """s: the update is scaled by it."""
+    """s: scale of the update."""
 
     @property
     def file_algorithm(self) -> str:

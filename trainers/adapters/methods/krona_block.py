@@ -1,4 +1,4 @@
-"""KronA^B: a Kronecker product beside the feed-forward block, and KronA^B_res, which passes the input on as well.
+"""KronA^B: a Kronecker product parallel to the feed-forward block, and KronA^B_res, which also passes the input on.
 
     y = FF(x) + s (A ⊗ B) x             A (u_out, u_in),  B (v_out, v_in),  u·v = out and in
     y = FF(x) + s (A ⊗ B) x + g x       with `residual`; g () learned
@@ -33,8 +33,8 @@ class KronABlock(BlockMethod):
 
     about: ClassVar[About] = About(
         title="KronA-B",
-        summary="A Kronecker product beside each feed-forward block: hardly any numbers at all.",
-        good_at="KronA beside whole blocks. Hardly any numbers at all.",
+        summary="A Kronecker product parallel to each feed-forward block: hardly any parameters.",
+        good_at="KronA parallel to whole blocks. Hardly any parameters.",
         paper="arXiv 2212.10650",
         parameters="u_out u_in + v_out v_in",
         opens_in="only-here",
@@ -46,11 +46,11 @@ class KronABlock(BlockMethod):
     name: Literal["krona-b"] = "krona-b"
     """The method."""
     scale: float = Field(default=1.0, gt=0, le=256)
-    """s: the product is scaled by it."""
+    """s: scale of the product."""
     residual: bool = False
-    """Also add the block's input times a learned number (KronA^B_res)."""
+    """Also add the block's input times a learned scalar (KronA^B_res)."""
     bias: bool = False
-    """Also add a learned number to each output channel."""
+    """Also add a learned bias to each output channel."""
 
     @property
     def kinds(self) -> tuple[BlockRole, ...]:

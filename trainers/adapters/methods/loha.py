@@ -36,7 +36,7 @@ class LoHA(RankedMethod):
     about: ClassVar[About] = About(
         title="LoHA",
         summary="Rank r² for the price of 2r: gentle, keeps prompts flexible, needs more steps.",
-        good_at="Gentle: prompts stay flexible. Good at soft colour and mood; takes more steps.",
+        good_at="Gentle: prompts stay flexible. Good at soft colour and mood; needs more steps.",
         paper="arXiv 2108.06098, 2309.14859",
         parameters="2 r (in k² + out)",
         opens_in="second-file",
@@ -48,11 +48,11 @@ class LoHA(RankedMethod):
     name: Literal["loha"] = "loha"
     """The method."""
     rank: int = Field(default=8, ge=1, le=256)
-    """Rank r of each of the two products; their product reaches r²."""
+    """Rank r of each of the two products; together they reach r²."""
     alpha: float = Field(default=4.0, gt=0, le=4096)
-    """The update is scaled by alpha / rank."""
+    """Scale: the update is multiplied by alpha / rank."""
     tucker: bool = False
-    """Decompose k×k kernels further (Tucker): a smaller file where convolutions are trained."""
+    """Tucker decomposition of k×k kernels: a smaller file if convolutions are trained."""
 
     @property
     def file_algorithm(self) -> str:

@@ -50,17 +50,17 @@ class LoKr(RankedMethod):
     name: Literal["lokr"] = "lokr"
     """The method."""
     rank: int = Field(default=16, ge=1, le=1024)
-    """Rank r of a low-rank large factor; with a full one it only sets the scale alpha / rank."""
+    """Rank r of the large factor if it is low-rank; if it is full, only part of the scale alpha / rank."""
     full_matrix: bool = True
-    """Keep the large factor full instead of low rank."""
+    """Keep the large factor full instead of low-rank."""
     factor: int = Field(default=8, ge=-1, le=512)
-    """Size of the small factor: low = large and faithful, high = small; -1 = as square as possible."""
+    """Size of the small factor: low = large, faithful files; high = small files; -1 = as square as possible."""
     paper_split: bool = False
-    """Split widths as the paper does, u never above the root of the width, rather than as LyCORIS does."""
+    """Split widths as in the paper (u at most the square root of the width) instead of as in LyCORIS."""
     decompose_both: bool = False
-    """Make the small factor low rank too, where that is smaller."""
+    """Make the small factor low-rank too if that is smaller."""
     tucker: bool = False
-    """Decompose k×k kernels further (Tucker) where the large factor is low rank."""
+    """Tucker decomposition of k×k kernels if the large factor is low-rank."""
 
     @field_validator("factor")
     @classmethod
@@ -73,7 +73,8 @@ class LoKr(RankedMethod):
     def _has_effect(self) -> LoKr:
         if self.full_matrix and (self.rank_dropout or self.tucker):
             raise ValueError(
-                "rank_dropout and tucker need full_matrix = false: a full factor has no rank to drop or core"
+                "rank_dropout and tucker need full_matrix = false: a full factor has neither a rank to drop nor a "
+                "Tucker core"
             )
         return self
 

@@ -51,8 +51,8 @@ class LoRA(RankedMethod):
 
     about: ClassVar[About] = About(
         title="LoRA",
-        summary="Two thin matrices a layer: the plain, fast choice that every tool reads.",
-        good_at="The standard: fast, and every tool opens it. Good at most styles.",
+        summary="Two thin matrices per layer: the simple, fast choice that every tool reads.",
+        good_at="The standard: fast, every tool reads it. Good at most styles.",
         paper="arXiv 2106.09685",
         parameters="r (in k² + out)",
         group="first",
@@ -62,19 +62,19 @@ class LoRA(RankedMethod):
     name: Literal["lora"] = "lora"
     """The method."""
     rslora: bool = False
-    """Scale by alpha / √rank, so that high ranks learn as fast as low ones."""
+    """Scale by alpha / √rank (rsLoRA), so that high ranks learn as fast as low ones."""
     dora: bool = False
-    """Also learn the length of each output row (DoRA): closer to full fine-tuning, slower, a much larger file."""
+    """Also learn the norm of each output row (DoRA): closer to full fine-tuning, slower, a much larger file."""
     plus_ratio: float = Field(default=1.0, ge=1, le=64)
-    """LoRA+: how many times faster B learns than A; 1 = off."""
+    """LoRA+: ratio of B's learning rate to A's; 1 = off."""
     freeze_a: bool = False
-    """LoRA-FA: train B alone, which saves memory and learns less."""
+    """LoRA-FA: train only B, which saves memory and learns less."""
     tucker: bool = False
-    """Decompose k×k kernels further (Tucker): fewer numbers to train in convolutions, in a file of the same size."""
+    """Tucker decomposition of k×k kernels: fewer parameters in convolutions, same file size."""
     start: Literal["zero", "pissa"] = "zero"
-    """What the factors start as: noise and zeros, or (PiSSA) the principal part of each weight."""
+    """Initial factors: noise and zeros, or the principal part of each weight (PiSSA)."""
     decay_towards: Literal["start", "zero"] = "start"
-    """Where weight decay pulls what starts at the base's own values (PiSSA, DoRA): to its start, or to zero."""
+    """Target of weight decay for parameters initialised from the base (PiSSA, DoRA): initial value or zero."""
 
     @model_validator(mode="after")
     def _starts(self) -> LoRA:
@@ -83,7 +83,7 @@ class LoRA(RankedMethod):
         if self.decay_towards == "zero" and not (self.dora or self.start == "pissa"):
             raise ValueError('decay_towards has no effect without dora or start = "pissa"')
         if self.freeze_a and self.plus_ratio != 1:
-            raise ValueError(f"plus_ratio = {self.plus_ratio:g} has no effect with freeze_a, where B alone learns")
+            raise ValueError(f"plus_ratio = {self.plus_ratio:g} has no effect with freeze_a, which trains only B")
         return self
 
     @property

@@ -1,7 +1,7 @@
-"""OFT and BOFT: what a layer gives, or what it reads, is turned.
+"""OFT and BOFT: rotate a layer's outputs or inputs.
 
-    side = output    ΔW = (R − I) W        what the layer gives is turned: y = R W x
-    side = input     ΔW = W (R − I)        what it reads is: y = W R x
+    side = output    ΔW = (R − I) W        rotates the outputs: y = R W x
+    side = input     ΔW = W (R − I)        rotates the inputs: y = W R x
 
     R = R_m … R_1,    R_i = P_iᵀ blockdiag(R_i1 … R_i(n/b)) P_i,    R_ij = (I + Q)(I − Q)⁻¹
 
@@ -43,8 +43,8 @@ class OFT(LayerMethod):
 
     about: ClassVar[About] = About(
         title="OFT",
-        summary="Turns each layer's outputs, or inputs, among themselves: keeps what the base knows.",
-        good_at="Turns what each layer says rather than adding to it: keeps composition.",
+        summary="Rotates each layer's outputs, or inputs: keeps what the base knows.",
+        good_at="Rotates each layer's output instead of adding to it: keeps composition.",
         paper="arXiv 2306.07280, 2311.06243",
         parameters="out (b − 1) / 2; in (b − 1) / 2 on the input side",
         opens_in="programs",
@@ -56,13 +56,13 @@ class OFT(LayerMethod):
     name: Literal["oft"] = "oft"
     """The method."""
     side: Literal["output", "input"] = "output"
-    """What turns: what a layer gives, in a form that tools open, or what it reads, which keeps the neurons' angles."""
+    """Rotate a layer's outputs, in a format that tools read, or its inputs, which keeps the angles between neurons."""
     block_size: int = Field(default=32, ge=2, le=1024)
-    """Largest number b of channels that turn together; it divides the width. Outputs alone: at most √width in OFT."""
+    """Maximum block size b, the channels that rotate together; for outputs without butterfly, at most √width."""
     butterfly: bool = False
-    """BOFT: several turns over channels ever further apart, so that small blocks reach everywhere."""
+    """BOFT: several rotations over channels at growing distances, so that small blocks reach every channel."""
     constraint: float = Field(default=0.0, ge=0, le=10)
-    """COFT: the largest norm of a block's Q, which keeps every turn small; 0 = none."""
+    """COFT: maximum norm of a block's Q, which keeps every rotation small; 0 = none."""
 
     @property
     def file_algorithm(self) -> str:

@@ -1,4 +1,4 @@
-"""Visual prompt tuning: learned tokens that attention reads along with the picture's, or with the text's.
+"""Visual prompt tuning: attention reads learned tokens together with the picture's or the text's.
 
     y = attn1([P; x]) without the rows of P             P (n, in), each block its own
     y = attn2(x, [c; P])                                P (n, in_text), each block its own or one for all
@@ -7,11 +7,11 @@ The paper's form is for images that are classified; these two put it where a UNe
 the picture's tokens in self-attention and takes them out of what it gives, before the residual; `context` lays them
 after the text c in cross-attention. P starts U(±√(6 / (2 in_text))), as in the paper; in `image` N(0, 1), like the
 normalised tokens that it lies among, since from so small numbers it learns next to nothing there. Attention is shared
-out anew from the first step on: unlike other methods it has an effect at its start, unless it is `gated`:
+out again from the first step on: unlike other methods it has an effect at its start, unless it is `gated`:
 
     y = a + g (y' − a),  a = attn(x, c) without prompts        g () learned, 0 at the start
 
-Strength interpolates in the same way between a and y'. It is no change of weights and cannot be merged.
+Strength interpolates in the same way between a and y'. It is not a change of weights and cannot be merged.
 
 Jia et al. 2022 (arXiv 2203.12119), §3.2.
 """
@@ -40,8 +40,8 @@ class Prompts(BlockMethod):
 
     about: ClassVar[About] = About(
         title="Visual prompts",
-        summary="Learned tokens beside those of the text or the picture: tiny files that change much.",
-        good_at="Learned words that nobody writes. Tiny files; shapes follow the prompt less.",
+        summary="Learned tokens next to those of the text or the picture: tiny files with a strong effect.",
+        good_at="Learned tokens that act without being in the prompt. Tiny files; shapes follow the prompt less.",
         paper="arXiv 2203.12119",
         parameters="n in_text",
         opens_in="only-here",
@@ -56,22 +56,24 @@ class Prompts(BlockMethod):
     name: Literal["vpt"] = "vpt"
     """The method."""
     tokens: int = Field(default=8, ge=1, le=1024)
-    """Number n of learned tokens in a block."""
+    """Number n of learned tokens per block."""
     variant: Literal["context", "image"] = "context"
-    """Lay them beside the text's tokens in cross-attention, or beside the picture's in self-attention."""
+    """Add the tokens to the text's in cross-attention, or to the picture's in self-attention."""
     deep: bool = True
-    """Each block learns its own; otherwise all share one set, which `context` alone can."""
+    """Each block learns its own tokens; otherwise all blocks share one set (only with `context`)."""
     gated: bool = False
-    """Let a learned number, at first zero, bring them in, so that the first picture is that of the base."""
+    """Add a learned gate, initially zero, so that the first picture is the base's."""
     gate_ratio: float = Field(default=1.0, gt=0, le=1000)
-    """How many times faster the gates learn than the tokens."""
+    """Ratio of the gates' learning rate to the tokens'."""
     unconditional: bool = True
-    """Use them without a caption too; otherwise guidance also drives the picture towards what they say."""
+    """Use the tokens without a caption too; otherwise guidance also pushes the picture towards the style."""
 
     @model_validator(mode="after")
     def _has_effect(self) -> Prompts:
         if self.variant == "image" and not self.deep:
-            raise ValueError("deep = false needs variant = context: blocks of different widths share no picture tokens")
+            raise ValueError(
+                "deep = false needs variant = context: blocks differ in width and cannot share picture tokens"
+            )
         if self.gate_ratio != 1 and not self.gated:
             raise ValueError("gate_ratio has no effect without gated = true")
         return self

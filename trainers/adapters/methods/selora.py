@@ -1,4 +1,4 @@
-"""SeLoRA: a LoRA that starts at rank 1 and grows where the Fisher information says that a larger rank would help.
+"""SeLoRA: a LoRA that starts at rank 1 and grows where the Fisher information predicts a benefit.
 
     ΔW = s Σ_{i grown} bᵢ aᵢ        bᵢ (out, 1),  aᵢ (1, in·kh·kw),  s = α
 
@@ -50,8 +50,8 @@ class SeLoRA(BudgetedMethod):
 
     about: ClassVar[About] = About(
         title="SeLoRA",
-        summary="Starts at rank 1 and grows only the layers that ask for more.",
-        good_at="Starts as small as can be and grows only where it helps.",
+        summary="Starts at rank 1 and grows only the layers that need more.",
+        good_at="Starts as small as possible and grows only where it helps.",
         paper="arXiv 2408.07196",
         parameters="r (in k² + out)",
         group="like-lora",
@@ -63,19 +63,19 @@ class SeLoRA(BudgetedMethod):
     name: Literal["selora"] = "selora"
     """The method."""
     rank: int = Field(default=16, ge=1, le=256)
-    """The largest rank that a layer may grow to."""
+    """Maximum rank of a layer."""
     alpha: float = Field(default=8.0, gt=0, le=4096)
-    """The update is scaled by alpha, at every rank."""
+    """Scale: the update is multiplied by alpha, at every rank."""
     threshold: float = Field(default=1.3, ge=1, le=100)
-    """λ: a layer grows where its Fisher information would grow by this factor."""
+    """λ: a layer grows if its Fisher information would increase by this factor."""
     interval: int = Field(default=40, ge=1, le=10_000)
-    """Steps from one trial to the next."""
+    """Steps between trials."""
     trial: int = Field(default=1, ge=1, le=100)
-    """Steps whose Fisher information a trial adds up: more of them judge by more images."""
+    """Steps over which a trial sums the Fisher information; more steps use more images."""
     budget: int = Field(default=0, ge=0)
-    """The largest sum of all layers' ranks; 0 = no limit. Layers with the highest ratio come first."""
+    """Maximum sum of all layers' ranks; layers with the highest ratio come first. 0 = no limit."""
     start_bound: Literal["sqrt(6/in)", "sqrt(1/in)"] = "sqrt(6/in)"
-    """Largest number of a new component's a: Kaiming's for a slope of 0, as the authors' code has it, or LoRA's own."""
+    """Initial bound of a new component's a: Kaiming with slope 0, as in the authors' code, or LoRA's."""
 
     @model_validator(mode="after")
     def _fits(self) -> SeLoRA:
@@ -106,8 +106,8 @@ class SeLoRA(BudgetedMethod):
         if not 0 < self.budget <= len(sites):
             return None
         return (
-            f"method.budget = {self.budget} leaves nothing to grow: each of the {len(sites)} layers starts at rank 1; "
-            "give more than that, or 0 for no limit"
+            f"method.budget = {self.budget} leaves no room to grow: each of the {len(sites)} layers starts at rank 1; "
+            "set more than that, or 0 for no limit"
         )
 
     @property

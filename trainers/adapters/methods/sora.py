@@ -1,4 +1,4 @@
-"""SoRA: a LoRA with a gate on every component of its rank, which a proximal step closes where it is not needed.
+"""SoRA: a LoRA with a gate on every component of its rank; a proximal step closes the gates not needed.
 
     ΔW = s B diag(g) A        B (out, r),  A (r, in·kh·kw),  g (r,),  s = α / r
 
@@ -42,8 +42,8 @@ class SoRA(RankedMethod):
 
     about: ClassVar[About] = About(
         title="SoRA",
-        summary="Closes the parts of its rank that do not help: a smaller file with the same pictures.",
-        good_at="Closes what does not help while it learns: a smaller file.",
+        summary="Closes ranks that do not help: a smaller file with the same pictures.",
+        good_at="Closes ranks that do not help during training: a smaller file.",
         paper="arXiv 2311.11696",
         parameters="r (in k² + out + 1)",
         group="like-lora",
@@ -56,20 +56,20 @@ class SoRA(RankedMethod):
     name: Literal["sora"] = "sora"
     """The method."""
     shrink: float = Field(default=0.7, gt=0, le=100)
-    """How far all proximal steps together move a gate towards zero; more closes more of the rank."""
+    """Total shrinkage of a gate over all proximal steps; more closes more of the rank."""
     ramp: float = Field(default=0.5, ge=0, le=1)
-    """Share of the steps over which the proximal steps grow from nothing to their full size."""
+    """Share of the steps over which the proximal steps grow from zero to full size."""
     levels: int = Field(default=0, ge=0, le=100)
-    """How many levels of the same length they grow by, as in the paper, which has six; 0 = evenly."""
+    """Number of equally long levels by which they grow (six in the paper); 0 = continuously."""
     gate_ratio: float = Field(default=10.0, gt=0, le=1000)
-    """How many times faster the gates learn than the factors; too fast, and Adam opens again what shrinking closed."""
+    """Ratio of the gates' learning rate to the factors'; if too high, Adam reopens closed gates."""
     gate_initial: Literal["one", "normal"] = "normal"
-    """Where the gates start: N(0, 1) as in the paper, or all at one, where closing any takes a `shrink` of about 1."""
+    """Initial gates: N(0, 1) as in the paper, or all one, which needs a `shrink` of about 1 to close any."""
 
     @model_validator(mode="after")
     def _grows(self) -> SoRA:
         if self.levels and not self.ramp:
-            raise ValueError(f"levels = {self.levels} has no effect with ramp = 0, where nothing grows")
+            raise ValueError(f"levels = {self.levels} has no effect with ramp = 0")
         return self
 
     @property

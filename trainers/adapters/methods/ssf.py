@@ -1,4 +1,4 @@
-"""SSF: what every layer and norm gives, scaled and shifted by channel.
+"""SSF: scales and shifts the output of every layer and norm by channel.
 
     y = γ ⊙ op(x) + β,    γ (out,) = 1, β (out,) = 0 at the start (the paper draws both around that)
 
@@ -33,8 +33,8 @@ class SSF(LayerMethod):
 
     about: ClassVar[About] = About(
         title="SSF",
-        summary="A scale and a shift for each channel of layers and norms: colour and contrast in a tiny file.",
-        good_at="A scale and a shift for each channel: colour and contrast in a tiny file.",
+        summary="A scale and a shift per channel of layers and norms: colour and contrast in a tiny file.",
+        good_at="A scale and a shift per channel: colour and contrast in a tiny file.",
         paper="arXiv 2210.08823",
         parameters="2 out; out without a bias",
         opens_in="programs",
@@ -47,9 +47,9 @@ class SSF(LayerMethod):
     name: Literal["ssf"] = "ssf"
     """The method."""
     missing_biases: bool = False
-    """Also shift layers without a bias (queries and values), which not every tool can read."""
+    """Also shift layers without a bias (queries and values); not every tool can read these."""
     spread: float = Field(default=0.0, ge=0, le=1)
-    """Deviation of the scales from 1 and of the shifts from 0 at the start: 0.02 in the paper; 0 = no effect yet."""
+    """Standard deviation of the initial scales (around 1) and shifts (around 0); 0.02 in the paper, 0 = no effect."""
 
     @property
     def file_algorithm(self) -> str:

@@ -1,4 +1,4 @@
-"""Tied-LoRA: LoRA whose matrices layers may share, with a scaling vector on either side.
+"""Tied-LoRA: LoRA with matrices shared between layers and a scaling vector on either side.
 
     ΔW = s Λ_v B Λ_u A        A (r, in·kh·kw),  B (out, r),  u (r,),  v (out,),  s = α / r
 
@@ -54,8 +54,8 @@ class TiedLoRA(RankedMethod):
 
     about: ClassVar[About] = About(
         title="Tied-LoRA",
-        summary="LoRA whose matrices are shared by layers of one shape: few numbers.",
-        good_at="Layers of one size learn together: few numbers, and hard to overdo.",
+        summary="LoRA with matrices shared by layers of one shape: few parameters.",
+        good_at="Layers of one size learn together: few parameters, hard to overtrain.",
         paper="arXiv 2311.09578",
         parameters="r + out; r (in k² + out) a shape",
         group="like-lora",
@@ -64,25 +64,25 @@ class TiedLoRA(RankedMethod):
     name: Literal["tied"] = "tied"
     """The method."""
     rank: int = Field(default=32, ge=1, le=1024)
-    """Rank r of the factors: more rank, more capacity; with tied matrices it costs little."""
+    """Rank r: a higher rank has more capacity; with tied matrices it costs little."""
     alpha: float = Field(default=32.0, gt=0, le=4096)
-    """The update is scaled by alpha / rank."""
+    """Scale: the update is multiplied by alpha / rank."""
     configuration: Literal["custom", "lora", "vera", "tl5", "tl6"] = "custom"
-    """One of the paper's, which sets the six switches below: LoRA, VeRA, TL5 (tied A and B learn) or TL6 (u, v too)."""
+    """The paper's presets for the six switches below: LoRA, VeRA, TL5 (trained tied A and B) or TL6 (also u and v)."""
     tie_a: bool = True
-    """One A for each group of layers instead of one for each layer."""
+    """One A per group of layers instead of one per layer."""
     tie_b: bool = True
-    """One B for each group of layers instead of one for each layer."""
+    """One B per group of layers instead of one per layer."""
     train_a: bool = True
-    """Train A; otherwise it stays at its random start."""
+    """Train A; otherwise it keeps its random initial value."""
     train_b: bool = True
-    """Train B; otherwise it stays at a random start, and v begins at zero."""
+    """Train B; otherwise it keeps a random initial value, and v starts at zero."""
     train_u: bool = True
-    """Train u, a factor for each component of the rank."""
+    """Train u, a scale per component of the rank."""
     train_v: bool = True
-    """Train v, a factor for each output channel."""
+    """Train v, a scale per output channel."""
     group_by: Literal["shape", "role"] = "shape"
-    """Which layers share a tied matrix: all of one shape, or those of one role too, such as `attn1.to_q`."""
+    """Layers that share a tied matrix: same shape, or same shape and role, such as `attn1.to_q`."""
 
     @classmethod
     def implied_settings(cls, settings: Mapping[str, Any]) -> dict[str, bool]:
@@ -102,7 +102,7 @@ class TiedLoRA(RankedMethod):
             if getattr(self, switch) != value:
                 raise ValueError(
                     f'configuration = "{self.configuration}" has {switch} = {str(value).lower()}; '
-                    f'leave {switch} out, or set configuration = "custom"'
+                    f'remove {switch}, or set configuration = "custom"'
                 )
         if not (self.train_b or self.train_v):
             raise ValueError("train_b and train_v are both off: one of them has to leave zero for anything to change")

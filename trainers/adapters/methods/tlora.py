@@ -1,4 +1,4 @@
-"""T-LoRA: fewer ranks where there is more noise, so that a few pictures' layout is not learned by heart.
+"""T-LoRA: a lower rank at more noise, so that the layout of a few pictures is not memorised.
 
     ΔW(t) = s (B diag(S ⊙ m(t)) A − B₀ diag(S₀ ⊙ m(t)) A₀)        B (out, r),  S (r,),  A (r, in·kh·kw),  s = α / r
     m(t) = 1 for the first r(t) components, 0 for the rest,    r(t) = ⌊((T − t) / T)^κ (r − r_min)⌋ + r_min
@@ -42,8 +42,8 @@ class TLoRA(RankedMethod):
 
     about: ClassVar[About] = About(
         title="T-LoRA",
-        summary="Fewer ranks where there is more noise: a style from one to five pictures, not their layout.",
-        good_at="Learns a style from one to five pictures without copying how they are laid out.",
+        summary="A lower rank at more noise: learns a style from one to five pictures without their layout.",
+        good_at="Learns a style from one to five pictures without copying their layout.",
         paper="arXiv 2507.05964",
         parameters="r (in k² + out + 1)",
         opens_in="only-here",
@@ -58,13 +58,13 @@ class TLoRA(RankedMethod):
     lowest: float = Field(default=0.5, ge=0, le=1)
     """r_min at pure noise, as a share of the rank."""
     curve: float = Field(default=1.0, gt=0, le=8)
-    """κ: how the rank falls with the noise; above 1 it falls early, below 1 late."""
+    """κ: curve of the rank over the noise; above 1 it falls early, below 1 late."""
     orthogonal: bool = True
-    """Start from orthonormal factors rather than from noise and zeros."""
+    """Start from orthonormal factors instead of noise and zeros."""
     start_std: Literal["1/rank", "1/sqrt(rank)"] = "1/rank"
-    """Deviation of the random matrix whose smallest singular values S starts as; `1/rank` is the authors' code's."""
+    """Standard deviation of the random matrix whose smallest singular values initialise S; authors' code: `1/rank`."""
     decay_towards: Literal["start", "zero"] = "start"
-    """Where weight decay pulls the orthonormal factors: to their start, or to zero."""
+    """Target of weight decay for the orthonormal factors: initial value or zero."""
 
     @model_validator(mode="after")
     def _starts(self) -> TLoRA:

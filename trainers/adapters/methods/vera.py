@@ -1,4 +1,4 @@
-"""VeRA: two vectors a layer over a random pair of matrices that all layers share.
+"""VeRA: two vectors per layer over a random pair of matrices shared by all layers.
 
     ΔW = Λ_b B Λ_d A        A (r, in·kh·kw),  B (out, r) frozen;  d (r,),  b (out,) trained
 
@@ -41,8 +41,8 @@ class VeRA(InputMethod):
 
     about: ClassVar[About] = About(
         title="VeRA",
-        summary="Two vectors a layer over shared random matrices: a twentieth of LoRA's numbers.",
-        good_at="Learns two vectors a layer, over fixed random matrices. Its file is large.",
+        summary="Two vectors per layer over shared random matrices: a twentieth of LoRA's parameters.",
+        good_at="Learns two vectors per layer, over fixed random matrices. Its file is large.",
         paper="arXiv 2310.11454",
         parameters="r + out",
         group="like-lora",
@@ -51,11 +51,11 @@ class VeRA(InputMethod):
     name: Literal["vera"] = "vera"
     """The method."""
     rank: int = Field(default=256, ge=1, le=4096)
-    """Rank r of the shared matrices: high ranks cost little, since only a vector of this length is trained."""
+    """Rank r of the shared matrices; high ranks cost little, since only a vector of this length is trained."""
     d_initial: float = Field(default=0.1, gt=0, le=10)
-    """Where d starts; the paper advises 0.1 or less."""
+    """Initial value of d; the paper advises 0.1 or less."""
     store_projections: bool = False
-    """Keep the shared matrices in checkpoints instead of drawing them again from the seed."""
+    """Store the shared matrices in checkpoints instead of regenerating them from the seed."""
 
     @property
     def no_rank_reason(self) -> str:
@@ -106,8 +106,8 @@ class VeRAHooks(TrainingHooks):
         for held in (dict(one.values.named_buffers()) for one in network.sharing if one.method == self.method):
             if not torch.equal(digest(held["A"], held["B"]), held["digest"].cpu()):
                 raise VelaturaError(
-                    "the random matrices of VeRA come out differently on this machine or with this seed than when the "
-                    "run began; go on where it began, or train anew with method.store_projections = true"
+                    "VeRA's random matrices differ on this machine or with this seed from those at the start of the "
+                    "run; resume on the original machine, or train again with method.store_projections = true"
                 )
 
 

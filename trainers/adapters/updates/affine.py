@@ -16,7 +16,7 @@ from trainers.adapters.updates.rotation import butterfly_block
 
 @dataclass(frozen=True)
 class Affine(Change):
-    """A scale and a shift of each output channel, either None where there is none: ΔW = diag(gain) W.
+    """A scale and a shift of each output channel, either None if there is none: ΔW = diag(gain) W.
 
     `gain` and `shift` are `(out,)` or, per image, `(n, out)`. A bias is not scaled: who wants that puts `gain · b` into
     the shift.

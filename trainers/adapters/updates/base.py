@@ -1,4 +1,4 @@
-"""What the change of a layer looks like: the protocol that every structured matrix here follows."""
+"""The protocol of updates: the structured matrices that change a layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 DiffusersForm = Literal["core", "lora", "lokr", "dora", "none"]
-"""How diffusers loads a change: from the core file, or written anew as plain LoRA, LoKr or DoRA, or not at all."""
+"""How diffusers loads a change: from the core file, or rewritten as plain LoRA, LoKr or DoRA, or not at all."""
 
 
 class Update(Protocol):
@@ -75,11 +75,11 @@ class Update(Protocol):
         ...
 
     def low_rank(self) -> LowRank | None:
-        """The same ΔW as `up · down`, exactly, or None where it has no such form that is smaller than a matrix."""
+        """The same ΔW as `up · down`, exactly, or None if it has no such form that is smaller than a matrix."""
         ...
 
     def decomposed(self, W: Tensor) -> tuple[LowRank, Tensor] | None:
-        """The low-rank form and the norm `(out,)` of each row of W + ΔW, as DoRA has them; None where there is none."""
+        """The low-rank form and the norm `(out,)` of each row of W + ΔW, as DoRA has them; None if there is none."""
         ...
 
     def input_rotation(self) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""A product with a weight that is built for the occasion and never kept."""
+"""A product with a weight that is built when needed and never kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every structured matrix can do besides its algebra: its tensors by name, and the same structure over others."""
+"""Updates as trees: their tensors by name, and the same structure over other tensors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TensorFields:
         return dict(_tensors(self, ""))
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> Self:
-        """The same structure over other tensors, all of those that `tensors` names; KeyError where one is missing."""
+        """The same structure over other tensors, all of those that `tensors` names; KeyError if one is missing."""
         rebuilt: Self = _rebuilt(self, tensors, "")
         return rebuilt
 
@@ -86,7 +86,7 @@ def exact(tensor: Tensor) -> Tensor:
 
 
 def largest_number(tensor: Tensor) -> float:
-    """The largest |number| of a tensor, 0 where it has none."""
+    """The largest |number| of a tensor, 0 if it has none."""
     return tensor.abs().max().item() if tensor.numel() else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What a training step with an update costs, to choose between running it factored and building ΔW.
+"""The cost of a training step with an update, to choose between factored and built ΔW.
 
 The unit is one multiply-add of a large bf16 matrix product. The constants are ratios measured on a CPU
 (`python -m benchmarks.choice` prints both times beside the choice); they matter only near the border between the two.

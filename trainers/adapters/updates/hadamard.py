@@ -44,7 +44,7 @@ class Hadamard(Change):
         return min(self._product_rank, full_rank(self.shape))
 
     def low_rank(self) -> LowRank | None:
-        """`up · down` of rank r², or None where that is no smaller than the matrix: a file may name any r."""
+        """`up · down` of rank r², or None if that is no smaller than the matrix: a file may name any r."""
         return self.khatri_rao() if self._product_rank < full_rank(self.shape) else None
 
     def khatri_rao(self, dtype: torch.dtype | None = None) -> LowRank:

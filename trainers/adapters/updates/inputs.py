@@ -1,4 +1,4 @@
-"""Changes of what a layer reads, which its own weight then takes: channels scaled, or turned among themselves."""
+"""Updates of a layer's inputs: scaled or rotated channels."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class Kronecker(Change):
         return isinstance(self.right, LowRank) and self.right.rank < max(self.right.shape[:2]) / 2
 
     def low_rank(self) -> LowRank | None:
-        """`rank(left)·r` columns where the right factor is low rank; None where its rank r may be full, or more."""
+        """`rank(left)·r` columns where the right factor is low rank; None if its rank r may be full, or more."""
         if not isinstance(self.right, LowRank) or self.right.rank > full_rank(self.right.shape):
             return None
         right = self.right.low_rank()

@@ -37,7 +37,7 @@ class LowRank(Change):
 
     def _gated_up(self) -> Tensor:
         if self.up.dim() == 3 or (self.gate is not None and self.gate.dim() == 2):
-            raise ValueError("this update differs from image to image and is no single matrix")
+            raise ValueError("this update differs between images and is not a single matrix")
         return self.up if self.gate is None else self.up * self.gate
 
     def dense(self, W: Tensor | None = None) -> Tensor:
@@ -99,6 +99,6 @@ def concatenate(changes: Sequence[LowRank]) -> LowRank:
 def minus_init(B: Tensor, A: Tensor, B0: Tensor, A0: Tensor) -> tuple[Tensor, Tensor]:
     """B A − B₀ A₀ as one product of rank 2r, `up (out, 2r)` and `down (2r, in·kh·kw)`: (B − B₀) A + B₀ (A − A₀).
 
-    In this form it is exactly 0 where nothing has moved, in any number format.
+    In this form it is exactly 0 if nothing has moved, in any number format.
     """
     return torch.cat([B - B0, B0], 1), torch.cat([A, A - A0])

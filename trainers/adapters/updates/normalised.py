@@ -58,10 +58,10 @@ class Normalised(Change):
         return self.inner, self.magnitude
 
     def portable(self) -> Update:
-        raise TypeError("tools read magnitudes differently; this update is written as the change that it makes")
+        raise TypeError("tools read magnitudes differently; this update is written as its full change")
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        raise TypeError("tools read magnitudes differently; this update is written as the change that it makes")
+        raise TypeError("tools read magnitudes differently; this update is written as its full change")
 
 
 def normalise(inner: LowRank, magnitude: Tensor, W: Tensor) -> Normalised:

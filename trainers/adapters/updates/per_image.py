@@ -1,15 +1,15 @@
-"""Images of one batch, each with a change of its own.
+"""A separate update for each image of a batch.
 
     y_j += s_j ΔW_{k_j} x_j        k (n,) which of K changes an image has, −1 none;  s (n,) its strength
 
-Changes that are low rank and small are held stacked, zero-padded to one rank r, which alters no product:
+Small low-rank changes are stacked, zero-padded to one rank r, which changes no product:
 
     U (K + 1, out, r),  D (K + 1, r, in·kh·kw);  the last pair is zero, so that k = −1 finds it
 
     linear:        h = bmm(x, D[k]ᵀ)                              y += bmm(h, (s U[k])ᵀ)
     convolution:   h = conv(x as (1, n·in, h, w), D[k] as (n·r, in, kh, kw), groups = n)      y += s U[k] h
 
-Every other change acts as it does alone, on the images that have it. Punica (arXiv 2310.18547) and S-LoRA (2311.03285)
+Every other change is applied on its own, to its images. Punica (arXiv 2310.18547) and S-LoRA (2311.03285)
 do the first for language models.
 """
 
@@ -32,7 +32,7 @@ from trainers.adapters.updates.low_rank import LowRank
 class PerImage(Change):
     """One of several changes for each image of a batch.
 
-    `stacked` holds U and D, None where no change is low rank; `others` the rest by number. `index (n,)`, on the CPU, is
+    `stacked` holds U and D, None if no change is low rank; `others` the rest by number. `index (n,)`, on the CPU, is
     k and `strengths (n,)` is s. A batch of m·n images has them m times over: under classifier-free guidance it is
     [unconditional, conditional].
     """
@@ -53,7 +53,7 @@ class PerImage(Change):
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         times, rest = divmod(len(x), len(self.index))
         if rest:
-            raise ValueError(f"a batch of {len(x)} is no multiple of the {len(self.index)} images with styles")
+            raise ValueError(f"a batch of {len(x)} is not a multiple of the {len(self.index)} images with styles")
         index = self.index.tolist() * times  # small, so that plain Python is quicker than tensors
         strengths = None if self.strengths is None else self.strengths.to(x.device).repeat(times)
         out = op(x, x.new_zeros(op.shape)) if onto is None else onto
@@ -79,17 +79,17 @@ class PerImage(Change):
         return LowRank(up if strengths is None else up * strengths[:, None, None], stacked.down[chosen], self.shape)
 
     def dense(self, W: Tensor) -> Tensor:
-        raise ValueError("this update differs from image to image and is no single matrix")
+        raise ValueError("this update differs between images and is not a single matrix")
 
     def scaled(self, strength: float) -> PerImage:
         own = torch.ones(len(self.index)) if self.strengths is None else self.strengths
         return replace(self, strengths=own * strength)
 
     def portable(self) -> Update:
-        raise TypeError("a file holds one change of a layer; this update differs from image to image")
+        raise TypeError("a file holds one change per layer; this update differs between images")
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        raise TypeError("a file holds one change of a layer; this update differs from image to image")
+        raise TypeError("a file holds one change per layer; this update differs between images")
 
 
 def stack(

@@ -1,4 +1,4 @@
-"""ΔW = (R − I) W: output channels turned among themselves."""
+"""ΔW = (R − I) W: rotated output channels."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Rotation(Change):
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         """Blocks, of which readers take the part above the diagonal less its transpose; alpha 0 constrains nothing."""
         if self.strength != 1:
-            raise ValueError("a rotation at another strength is no rotation")
+            raise ValueError("a rotation at another strength is not a rotation")
         # A single rotation turns the other way in the files of others: their rows are its columns.
         skew = self.skew if self.butterfly else self.skew[0].mT
         tensors = {"oft_blocks": skew.triu(1), "alpha": torch.tensor(0.0)}
@@ -136,5 +136,5 @@ def butterfly_block(width: int, largest: int) -> int:
     """
     fits = [b for b in divisors(width, width) if b % 2 == 0 and (width // b).bit_count() == 1]
     if not fits:
-        raise ValueError(f"no butterfly spans {width} channels, an odd number")
+        raise ValueError(f"a butterfly cannot span {width} channels, an odd number")
     return max((b for b in fits if b <= largest), default=fits[0])

@@ -1,4 +1,4 @@
-"""What each program reads of a style file, by the form of a change and the place of its layer: data, and what follows.
+"""What each program reads in a style file, by the form of a change and the place of its layer.
 
 Measured by loading files of every method into the loaders of A1111 1.10, Forge, ComfyUI 0.14 and InvokeAI 6.14 and
 comparing each layer's weight and bias with what was meant. What was not measured is not claimed.

@@ -33,7 +33,7 @@ from trainers.models.full_size import build_from_config
 PLAIN = {"lora_up.weight", "lora_down.weight", "alpha", "lora_magnitude_vector"}
 """What diffusers reads of a layer; the last with its own names only."""
 BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input", "oft_R.weight", "ia3_l", *GLORA}
-"""What is no change of a weight by itself: biases, norms, and what multiplies the base's own weight."""
+"""What is not a change of a weight by itself: biases, norms, and what multiplies the base's own weight."""
 
 
 def is_plain(style: Style) -> bool:
@@ -42,23 +42,23 @@ def is_plain(style: Style) -> bool:
 
 
 def why_not_plain(style: Style) -> str:
-    """The reason for which a style cannot become plain LoRA, empty where it can; an outline is enough to tell."""
+    """The reason for which a style cannot become plain LoRA, empty if it can; an outline is enough to tell."""
     if style.is_own:
-        return f"{' and '.join(read_form(style).methods)} is no change of weights, and only Velatura loads it"
+        return f"{' and '.join(read_form(style).methods)} does not change weights, and only Velatura loads it"
     beyond = [f"{stem}.{suffix}" for stem, layer in style.layers.items() for suffix in layer if suffix in BEYOND]
     if style.unknown_keys or beyond:
         return f"it changes more than plain LoRA can, such as {(*style.unknown_keys, *beyond)[0]}"
     if any(set(DECOMPOSED) & set(tensors) for tensors in style.layers.values()):
-        return "it is a DoRA, which means something else on every base"
-    return "" if origin_of(style).family is not None else "it does not say which kind of base it is for"
+        return "it is a DoRA, which depends on the base's weights"
+    return "" if origin_of(style).family is not None else "the file does not say which kind of base it is for"
 
 
 @torch.no_grad()
 def write_plain(path: Path, style: Style) -> None:
-    """Write the style's change at strength 1 as plain LoRA; VelaturaError where that cannot be, and nothing is left."""
+    """Write the style's change at strength 1 as plain LoRA; VelaturaError if that cannot be, and nothing is left."""
     origin, reason = origin_of(style), why_not_plain(style)
     if reason or origin.family is None:
-        raise VelaturaError(f"{style.name} cannot become plain LoRA: {reason}")
+        raise VelaturaError(f"{style.name} cannot be converted to plain LoRA: {reason}")
     parts = outline_of(origin)
     updates = _low_ranks(style, parts, origin.family.name)
     rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
@@ -82,11 +82,13 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
     size = 0
     missing = next((stem for stem in style.layers if stem not in names), None)
     if missing is not None:
-        raise VelaturaError(f"{style.name} cannot become plain LoRA: no base of its kind has its layer {missing}")
+        raise VelaturaError(
+            f"{style.name} cannot be converted to plain LoRA: no base of its kind has its layer {missing}"
+        )
     for (part, path), stem in style.layers_on(names).items():
         site = Site(part, path, parts[part].get_submodule(path), holder)
         if site.op.is_norm:
-            raise VelaturaError(f"{style.name} cannot become plain LoRA: it changes a norm, {stem}")
+            raise VelaturaError(f"{style.name} cannot be converted to plain LoRA: it changes a norm, {stem}")
         update = style.update(stem, site.weight())
         size += plain_size(update)
         if size > LARGEST_PLAIN:

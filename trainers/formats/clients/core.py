@@ -43,7 +43,7 @@ def write_style(
     """Write the network's change at strength 1 as one style file; hashes are added to the metadata.
 
     With `block`, the part of the change in that block alone. Where it is more than a change of weights, the file is of
-    our own form (`trainers.formats.own`). Returns the share of the change's size that the file holds, 1 where it is not
+    our own form (`trainers.formats.own`). Returns the share of the change's size that the file holds, 1 if it is not
     cut to a rank. Raises VelaturaError, and leaves nothing behind, if a number is not finite, methods on one layer
     cannot be written together, or the file cannot be written.
     """
@@ -66,7 +66,7 @@ def file_updates(network: Network) -> dict[Site, Update]:
     updates = {site: file_update(site) for site in network.sites}
     left = {site: update for site, update in updates.items() if update.rank_bound}
     if not left:
-        raise VelaturaError("no layer has any rank left, so there is no style to write; prune less")
+        raise VelaturaError("every layer has rank 0, so there is no style to write; prune less")
     return left
 
 
@@ -80,8 +80,8 @@ def file_update(site: Site) -> Update:
         low = [one for update in updates if (one := update.low_rank()) is not None]
         if len(low) < len(updates):
             raise VelaturaError(
-                f"{site.name} carries several methods, one of them without a low-rank form, which no file holds; "
-                "train them apart and use the styles together"
+                f"{site.name} has several methods, one of them without a low-rank form, which no file format supports; "
+                "train them separately and use the styles together"
             )
         return concatenate(low)
     (update,) = updates

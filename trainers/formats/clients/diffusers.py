@@ -45,7 +45,7 @@ def write_for_diffusers(
     metadata: Mapping[str, str],
     precision: Precision,
 ) -> Path | None:
-    """Write the file for diffusers and return its path, or return None where it loads the core file or has no way.
+    """Write the file for diffusers and return its path, or return None if it loads the core file or has no way.
 
     The change is the same at strength 1, to the file's rounding. Raises VelaturaError as `write_style` does.
     """
@@ -124,11 +124,11 @@ def how_to_load(network: Network, core: Path, for_diffusers: Path | None, family
 
 
 def only_here(network: Network, core: Path) -> str:
-    """That a file of our own form loads nowhere else, and why."""
+    """That a file in Velatura's own format loads nowhere else, and why."""
     names = " and ".join(dict.fromkeys(method.display_name for method in network.methods))
     return (
-        f"{core.name} loads in Velatura only: {names} is no change of weights, so no other tool has a form for it. "
-        f'Draw with it in the studio, or with: velatura generate --style {core.name} --base BASE --prompt "a fox" '
+        f"{core.name} loads in Velatura only: {names} does not change weights, so no other tool has a format for it. "
+        f'Use it in the studio, or with: velatura generate --style {core.name} --base BASE --prompt "a fox" '
         "--out picture.png"
     )
 

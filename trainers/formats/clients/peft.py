@@ -36,7 +36,7 @@ def input_rotations(network: Network) -> dict[str, Tensor]:
 
 
 def peft_beside(style: Path) -> Path | None:
-    """The folder for PEFT that was written beside a style's file, None where there is none."""
+    """The folder for PEFT that was written beside a style's file, None if there is none."""
     folder = style.with_name(f"{style.stem}{BESIDE}")
     return folder if (folder / CONFIG).is_file() and (folder / TENSORS).is_file() else None
 
@@ -45,13 +45,13 @@ def write_peft_oft(folder: Path, skews: Mapping[str, Tensor]) -> Path:
     """Write rotations of linear layers' inputs as a folder that PEFT loads, and return it; numbers are kept in fp32.
 
     `skews` holds Q `(in/b, b, b)` of W' = W blockdiag((I + Q)(I − Q)⁻¹) by the layer's path in its part of the model,
-    with one b for all. `PeftModel.from_pretrained(pipe.unet, folder)` reads it. Raises VelaturaError where b differs
+    with one b for all. `PeftModel.from_pretrained(pipe.unet, folder)` reads it. Raises VelaturaError if b differs
     from layer to layer, which PEFT's settings cannot say.
     """
     sizes = {Q.shape[-1] for Q in skews.values()}
     if len(sizes) != 1:
         found = ", ".join(map(str, sorted(sizes))) or "none"
-        raise VelaturaError(f"PEFT reads one block size for all layers, and there are {found}; use a smaller one")
+        raise VelaturaError(f"PEFT has one block size for all layers, but there are {found}; use a smaller one")
     (b,) = sizes
     rows, columns = torch.triu_indices(b, b, 1)
     tensors = {

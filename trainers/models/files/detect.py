@@ -1,4 +1,4 @@
-"""Which family a base belongs to and what its network predicts, read off the weights."""
+"""Detection of a base's family and prediction type from its weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
 
 UNET = "model.diffusion_model."
-SUPPORTED = "bases are Stable Diffusion 1, 2 and XL"
+SUPPORTED = "supported bases are Stable Diffusion 1, 2 and XL"
 STYLE_MARKS = ("lora_up", "lora_down", "lora_A", "lora_B", "hada_w1", "lokr_w", "oft_blocks", "emb_params", "lora.up")
 OTHER_MODELS = {
     "joint_blocks.": "a Stable Diffusion 3 model",
     "double_blocks.": "a Flux model",
     "double_stream_blocks.": "a Flux model",
-    "conditioner.embedders.0.model.": "the refiner of SDXL, which is no base",
+    "conditioner.embedders.0.model.": "the SDXL refiner, which is not a base",
     "control_model.": "a ControlNet",
     "edm_mean": "a base trained on another noise schedule (EDM), which is not supported",
     "edm_vpred.": "a base trained on another noise schedule (EDM), which is not supported",
@@ -27,7 +27,7 @@ OTHER_MODELS = {
 OTHER_PIPELINES = {
     "StableDiffusion3": "a Stable Diffusion 3 model",
     "Flux": "a Flux model",
-    "StableDiffusionXLRefiner": "the refiner of SDXL, which is no base",
+    "StableDiffusionXLRefiner": "the SDXL refiner, which is not a base",
     "PixArt": "a PixArt model",
     "Sana": "a Sana model",
     "StableCascade": "a Stable Cascade model",
@@ -55,7 +55,7 @@ def family_of_file(header: Header, name: str) -> Family:
     first = shapes.get(UNET + "input_blocks.0.0.weight")
     if first is None:
         alone = "down_blocks.0.resnets.0.conv1.weight" in shapes or "input_blocks.0.0.weight" in shapes
-        what = "holds only a part of a base (a UNet)" if alone else "holds no Stable Diffusion checkpoint"
+        what = "holds only part of a base (a UNet)" if alone else "holds no Stable Diffusion checkpoint"
         raise VelaturaError(f"{name} {what}: {SUPPORTED}, as one complete checkpoint or a folder in diffusers layout")
     _check_latents(first[1], name)
     if not any(key.startswith("first_stage_model.") for key in shapes):
@@ -95,12 +95,12 @@ def family_of_folder(folder: Path) -> Family:
 def _check_latents(channels: int, name: str) -> None:
     if channels != 4:
         raise VelaturaError(
-            f"{name} is an inpainting or editing model (its UNet takes {channels} channels, a base takes 4)"
+            f"{name} is an inpainting or editing model (its UNet has {channels} input channels instead of 4)"
         )
 
 
 def detect_prediction(header: Header) -> Prediction | None:
-    """What a single file says its network predicts: by metadata, else by marker keys; None where it says nothing."""
+    """What a single file says its network predicts: by metadata, else by marker keys; None if it says nothing."""
     stated = header.metadata.get("modelspec.prediction_type", "").strip().lower()
     if stated in ("v", "v_prediction", "v-prediction"):
         return "v_prediction"

@@ -1,4 +1,4 @@
-"""Fetch a base from the hub: only what is needed, only safe formats, with progress and errors in plain words."""
+"""Download a base from the hub: only required files in safe formats, with progress and readable errors."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def download_model(model: str, progress: Progress | None = None) -> Path:
     VelaturaError says what to do without a network, about an unknown or gated id, pickles, a full disk.
     """
     if not HUB_ID.fullmatch(model):
-        raise VelaturaError(f"{model!r} is no hub id; ids look like `owner/name`")
+        raise VelaturaError(f"{model!r} is not a hub id; ids look like `owner/name`")
     offline = (
-        f"{model} is not on this machine and there is no network: run `velatura models get {model}` with one, "
-        "or copy its diffusers folder or .safetensors checkpoint here and give that path as the base"
+        f"{model} is not on this machine and there is no network: run `velatura models get {model}` on a network, or "
+        "copy its diffusers folder or .safetensors checkpoint here and use that path as the base"
     )
     folder = fetch_files(Wanted(model, lambda sizes: needed_files(model, sizes), offline), progress)
     if cached_snapshot(model) is None:
@@ -78,11 +78,11 @@ def fetch_files(wanted: Wanted, progress: Progress | None = None) -> Path:
 def needed_files(model: str, names: Iterable[str]) -> list[str]:
     """Of a repository's file names those that a base in diffusers layout needs: configs, tokenizers, safetensors.
 
-    fp16 variants only where there is no other. VelaturaError where there is no such base or pickles only.
+    fp16 variants only where there is no other. VelaturaError if there is no such base or pickles only.
     """
     names = sorted(names)
     if "model_index.json" not in names:
-        raise VelaturaError(f"{model} is not a base in diffusers layout (it has no model_index.json)")
+        raise VelaturaError(f"{model} is not a base in diffusers layout: it has no model_index.json")
     wanted = ["model_index.json"]
     for part in PARTS:
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
@@ -92,11 +92,11 @@ def needed_files(model: str, names: Iterable[str]) -> list[str]:
         wanted += plain or [name for name in weights if _variant(name) == "fp16"]
         if not weights and any(name.endswith((".bin", ".ckpt")) for name in inside):
             raise VelaturaError(
-                f"{model} holds its {part} only as pickles, which can run any code when they are opened; choose a "
-                "repository with .safetensors weights"
+                f"{model} has its {part} only as pickles, which can run code when opened; choose a repository with "
+                ".safetensors weights"
             )
     if not any(name.startswith("unet/") for name in wanted):
-        raise VelaturaError(f"{model} has no UNet; bases are Stable Diffusion 1, 2 and XL")
+        raise VelaturaError(f"{model} has no UNet; supported bases are Stable Diffusion 1, 2 and XL")
     return wanted
 
 
@@ -114,8 +114,8 @@ def _check_room(model: str, total: int, cache: Path) -> None:
     present = 0 if cached_snapshot(model) is None else total
     if total - present + SPARE > free:
         raise VelaturaError(
-            f"{model} needs {total / 1e9:.1f} GB in {cache}, where {free / 1e9:.1f} GB are free; "
-            "make room, or let the environment variable HF_HOME name another disk"
+            f"{model} needs {total / 1e9:.1f} GB in {cache}, where {free / 1e9:.1f} GB are free; free some space, or "
+            "set the environment variable HF_HOME to a folder on another disk"
         )
 
 

@@ -1,4 +1,4 @@
-"""Bases that are on this machine already: the starter, the hub's cache, the folders of A1111 and ComfyUI."""
+"""Bases on this machine: the starter, the hub's cache, the folders of A1111 and ComfyUI."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from trainers.models.quiet import quietly
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from `file`; VelaturaError where it is missing or no JSON object."""
+    """A JSON object from `file`; VelaturaError if it is missing or no JSON object."""
     try:
         content = json.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -32,7 +32,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def weight_files(part: Path) -> tuple[list[Path], str | None]:
     """The safetensors files of one part of a base and their variant (`fp16` or None for the plain ones).
 
-    VelaturaError where there are none; a folder with pickles alone is refused with the reason.
+    VelaturaError if there are none; a folder with pickles alone is refused with the reason.
     """
     found = sorted(part.glob("*.safetensors"))
     for variant in (None, "fp16", "bf16", "ema", "non_ema"):
@@ -96,7 +96,7 @@ def load_tokenizer(folder: Path, name: str) -> Any:
     from transformers import CLIPTokenizer
 
     if not (folder / name).is_dir():
-        raise VelaturaError(f"{folder.name} has no {name} folder, so captions cannot be turned into tokens")
+        raise VelaturaError(f"{folder.name} has no {name} folder, so captions cannot be tokenised")
     try:
         with quietly("transformers"):
             return CLIPTokenizer.from_pretrained(str(folder / name), local_files_only=True)

@@ -28,7 +28,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of `path`; VelaturaError where it is empty, unreadable or no safetensors file."""
+    """Read the header of `path`; VelaturaError if it is empty, unreadable or no safetensors file."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -36,7 +36,7 @@ def read_header(path: Path) -> Header:
             if size == 0:
                 raise VelaturaError(f"{path.name} is empty; copy or download it again")
             if not 2 <= length <= size - 8:
-                raise VelaturaError(f"{path.name} is not a safetensors file, whatever its name says; give one that is")
+                raise VelaturaError(f"{path.name} is not a .safetensors file; use one that is")
             if length > LARGEST_HEADER:
                 _refuse_header(path, length, file.read(1))
             entries = json.loads(file.read(length))
@@ -47,11 +47,11 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         raise VelaturaError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise VelaturaError(f"{path.name} is not a safetensors file: its header makes no sense") from error
+        raise VelaturaError(f"{path.name} is not a .safetensors file: its header is invalid") from error
     if size != 8 + length + last:
         raise VelaturaError(
-            f"{path.name} is cut short or damaged ({size} bytes, its header speaks of {8 + length + last}); "
-            "copy or download it again"
+            f"{path.name} is truncated or damaged ({size} bytes, but its header says {8 + length + last}); copy or "
+            "download it again"
         )
     return Header(shapes, metadata, formats)
 
@@ -59,15 +59,15 @@ def read_header(path: Path) -> Header:
 def _refuse_header(path: Path, length: int, start: bytes) -> NoReturn:
     """Raise the VelaturaError for a header that is too long, or for a file that has none at all."""
     if start != b"{":
-        raise VelaturaError(f"{path.name} is not a safetensors file, whatever its name says; give one that is")
+        raise VelaturaError(f"{path.name} is not a .safetensors file; use one that is")
     raise VelaturaError(
-        f"{path.name} has a header of {length / 2**20:.0f} MB, and at most {LARGEST_HEADER // 2**20} are read; "
-        "take the long texts out of its metadata"
+        f"{path.name} has a header of {length / 2**20:.0f} MB, and the limit is {LARGEST_HEADER // 2**20} MB; remove "
+        "the long texts from its metadata"
     )
 
 
 def _text_metadata(written: Any) -> dict[str, str]:
     """The `__metadata__` of a header, an object of texts or nothing; TypeError for anything else."""
     if not isinstance(written, dict | None):
-        raise TypeError("metadata that are no object")
+        raise TypeError("metadata that is not an object")
     return {str(key): str(value) for key, value in (written or {}).items()}

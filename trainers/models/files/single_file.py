@@ -1,4 +1,4 @@
-"""A base model from one `.safetensors` checkpoint in the original layout, with the configs that ship with us."""
+"""A base model from one `.safetensors` checkpoint in the original layout, with bundled configs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainers.models.quiet import quietly
 
 OLD_TEXT = "cond_stage_model.transformer."
 """Some early SD 1 checkpoints lack the `text_model.` that follows this."""
-CUT = "it is damaged, or of an architecture that was cut down from its family's"
+CUT = "it is damaged, or its architecture is a reduced version of its family's"
 
 
 def load_single_file(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:

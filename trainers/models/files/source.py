@@ -1,4 +1,4 @@
-"""From what the settings name to a folder or file on this machine."""
+"""From the configured model to a folder or file on this machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find_source(model: str) -> Source:
     if path.suffix.lower() != ".safetensors" and HUB_ID.fullmatch(model):
         return Source(_hub_folder(model), "hub", model)
     raise VelaturaError(
-        f"there is no base model {model!r}: give `starter`, a folder in diffusers layout, "
+        f"there is no base model {model!r}; use `starter`, a folder in diffusers layout, "
         "a .safetensors checkpoint, or a hub id such as `owner/name` (`velatura models` lists what is on this machine)"
     )
 
@@ -55,8 +55,8 @@ def starter_folder() -> Path:
 def pickle_error(name: str) -> VelaturaError:
     """The refusal of a pickled checkpoint."""
     return VelaturaError(
-        f"{name} is a pickle, which can run any code when it is opened, so it is refused: convert it to .safetensors "
-        "once in a tool you trust (A1111's Checkpoint Merger with only model A and format safetensors), and give that"
+        f"{name} is a pickle, which can run code when opened, so it is refused: convert it to .safetensors in a tool "
+        "you trust (A1111's Checkpoint Merger with only model A and format safetensors), and use that"
     )
 
 

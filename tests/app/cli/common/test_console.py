@@ -131,15 +131,15 @@ def test_what_happens_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> No
         {"type": "of a kind not known here"},
     )
     assert shown == [
-        "dusk: lora on my [v2] base (sd1), 1 image, 12,345 trained numbers, bfloat16 on cpu, resumed",
+        "dusk: lora on my [v2] base (sd1), 1 image, 12,345 parameters, bfloat16 on cpu, resumed",
         "a [b].png was left out: damaged",
-        "step 3 was skipped: its loss or gradients were not numbers",
+        "step 3 was skipped: its loss or gradients were not finite",
         "drew 1 picture at step 4",
     ]
 
 
 @pytest.mark.parametrize(
-    ("saved", "words"), [(0, "interrupted; nothing new was saved"), (4, "`velatura resume` goes on from step 4")]
+    ("saved", "words"), [(0, "interrupted; nothing new was saved"), (4, "`velatura resume` continues from step 4")]
 )
 def test_an_interruption_says_what_is_left(saved: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyboardInterrupt), TrainingView() as view:
@@ -158,9 +158,9 @@ def test_an_interruption_says_what_is_left(saved: int, words: str, capsys: pytes
         (PermissionError(errno.EACCES, "no", "here/x"), "no permission to use here/x"),
         (MemoryError(), "not enough memory: lower train.batch_size"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory"),
-        (MemoryError(), "a picture needs less with a smaller --size, several with --batch 1"),
+        (MemoryError(), "for generation use a smaller --size or --batch 1"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory"),
-        (KeyError("x"), "something unexpected went wrong (KeyError: 'x'); --debug shows where"),
+        (KeyError("x"), "something unexpected went wrong (KeyError: 'x'); --debug shows the traceback"),
         (ValueError("first\nsecond"), "(ValueError: first)"),
         (ZeroDivisionError(), "(ZeroDivisionError)"),
     ],

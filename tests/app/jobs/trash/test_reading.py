@@ -81,7 +81,7 @@ def test_what_a_newer_velatura_put_there_is_listed_as_its_owner_s_and_left_as_it
     kept.write_text(newer := json.dumps(json.loads(kept.read_text()) | {"owner": "ann", **more}))
     (item,) = trash.items(Actor("ann"))
     assert (item.kind, item.id, item.name, item.size) == ("newer", whole.id, "dusk", whole.size)
-    with pytest.raises(VelaturaError, match=r"“dusk” was put into the trash by a newer Velatura.*: update Velatura"):
+    with pytest.raises(VelaturaError, match=r"“dusk” was deleted by a newer Velatura.*: update Velatura"):
         actions.restore(store, item.id, actor=Actor("ann"))
     assert trash.tidy(item.expires - 1) == [] and kept.read_text() == newer and trash.path(item).is_dir()
 
@@ -93,7 +93,7 @@ def test_a_damaged_item_is_listed_counted_and_emptied_by_the_machines_owner(stor
     trash.path(whole, "item.json").write_bytes(b"\0" * 10)
     (item,) = trash.items(MACHINE_OWNER)
     assert (item.kind, item.id) == ("damaged", whole.id) and item.size >= whole.size and trash.items(Actor("ann")) == []
-    with pytest.raises(VelaturaError, match="cannot be read; its files are in"):
+    with pytest.raises(VelaturaError, match="item is damaged; its files are in"):
         actions.restore(store, item.id, actor=MACHINE_OWNER)
     assert trash.tidy(item.expires - 1) == [] and trash.tidy(item.expires) == [item]
     assert not (trash.folder / item.id).exists()
@@ -135,6 +135,6 @@ def test_an_item_with_a_value_of_the_wrong_type_is_damaged_and_hides_no_other(st
     sound, item = trash.items(MACHINE_OWNER)
     assert (sound.name, item.kind, item.id, item.parts) == ("other", "damaged", whole.id, {})
     assert trash.size(MACHINE_OWNER) > 0 and json.dumps(item.plain())
-    with pytest.raises(VelaturaError, match="cannot be read; its files are in"):
+    with pytest.raises(VelaturaError, match="item is damaged; its files are in"):
         actions.restore(store, item.id, actor=MACHINE_OWNER)
     assert trash.remove([item]) and not (trash.folder / whole.id).exists() and trash.items(MACHINE_OWNER) == [sound]

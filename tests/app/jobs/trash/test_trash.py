@@ -63,7 +63,7 @@ def test_a_deleted_run_comes_back_with_its_folder_its_row_and_its_place(store, d
     assert files(dusk.folder) == before and row_of(store, dusk.id) == row
     assert [view.job.id for view in Watcher(store).history()] == order
     assert state_of(store, dusk.id) == "paused" and Trash(store).items(MACHINE_OWNER) == []
-    with pytest.raises(VelaturaError, match="this is not in the trash any more"):
+    with pytest.raises(VelaturaError, match="this is no longer in the trash"):
         actions.restore(store, item.id, actor=MACHINE_OWNER)
 
 
@@ -164,7 +164,7 @@ def test_the_trash_is_everybodys_own(store, dusk):
         actions.restore(store, item.id, actor=ben)
     assert trash.items(Actor("ann")) == trash.items(MACHINE_OWNER) and trash.size(Actor("ann")) > 0
     for outside in ("../dusk", "..", "", "none"):
-        with pytest.raises(VelaturaError, match="not in the trash"):
+        with pytest.raises(VelaturaError, match="no longer in the trash"):
             trash.item(outside, MACHINE_OWNER)
     assert trash.empty(Actor("ann")) > 0 and trash.items(MACHINE_OWNER) == [] and store.jobs() == []
 

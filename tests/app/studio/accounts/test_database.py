@@ -39,7 +39,7 @@ def test_a_disk_that_refuses_any_write_leaves_the_table_of_people_and_it_goes_on
             with small_files(size):
                 acts[what]()
         except VelaturaError as error:
-            assert "the table of people" in str(error) and look() == old, size
+            assert "the accounts in" in str(error) and look() == old, size
             refused += 1
         else:
             break

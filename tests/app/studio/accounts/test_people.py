@@ -30,7 +30,7 @@ def test_who_is_taken_out_is_logged_out(people, database):
     token = sessions.open(people.find("ann"))
     people.remove("ann")
     assert people.all() == [] and sessions.find(token) is None
-    with pytest.raises(VelaturaError, match="nobody called ann"):
+    with pytest.raises(VelaturaError, match="no account ann"):
         people.remove("ann")
 
 
@@ -51,7 +51,7 @@ def test_passwords_that_cannot_be_are_not_repeated(people, password):
 def test_a_damaged_table_is_said(tmp_path):
     file = tmp_path / "people.db"
     file.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(VelaturaError, match="cannot be used: file is not a database; put a copy"):
+    with pytest.raises(VelaturaError, match="cannot be used: file is not a database; restore a backup"):
         PeopleDatabase(file)
     newer = sqlite3.connect(tmp_path / "newer.db")
     newer.execute("PRAGMA user_version = 99")
@@ -64,7 +64,7 @@ def test_people_of_a_file_and_of_the_command_line(tmp_path):
     file = tmp_path / "people.txt"
     file.write_text("# who works here\nann:pear:tree\n\nbob:x\n")
     assert read_people(["eve:1"], file) == {"eve": "1", "ann": "pear:tree", "bob": "x"}
-    for text, words in (("ann", "line 1"), ("a:b\n:x", "line 2"), ("#\n", "names nobody")):
+    for text, words in (("ann", "line 1"), ("a:b\n:x", "line 2"), ("#\n", "is empty")):
         file.write_text(text)
         with pytest.raises(VelaturaError, match=words):
             read_people([], file)

@@ -182,7 +182,9 @@ def test_captions_in_text_files(drafts, folder):
     assert [one.caption for one in draft.pictures] == ["ein Füchslein", "fox"]
     assert undo_line(draft.undo[-1]) == "1 caption read from files."
     draft = take_in(drafts, KEY, [put(folder, "owl.txt", b"an owl"), put(folder, "art/fox.txt", b"x" * 70_000)], folder)
-    assert "owl.txt: This text belongs to no picture here" in reasons(draft) and "too long" in reasons(draft)
+    assert "owl.txt: No picture here has the same name as this text file" in reasons(draft) and "too long" in reasons(
+        draft
+    )
     assert [one.caption for one in draft.pictures] == ["ein Füchslein", "fox"]
 
 
@@ -266,7 +268,7 @@ def test_a_locked_zip_says_so(drafts, folder):
     for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.find(mark) + place] |= 1
     draft = take_in(drafts, KEY, [put(folder, "set.zip", bytes(content))], folder)
-    assert "locked with a password" in draft.left_out[-1].reason
+    assert "password-protected" in draft.left_out[-1].reason
 
 
 def test_a_long_list_of_contents_is_not_read(folder, tmp_path):

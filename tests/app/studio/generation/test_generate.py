@@ -56,9 +56,9 @@ def test_paths_and_strengths(text: str, path: str, strength: float) -> None:
 def test_what_is_no_strength_is_said_of_a_file_that_is_there(typed: str, tmp_path: Path) -> None:
     file = tmp_path / "dusk.safetensors"
     file.touch()
-    with pytest.raises(VelaturaError, match=f"a number such as 0.8, and '{typed[:40]}' is none"):
+    with pytest.raises(VelaturaError, match=f"a number such as 0.8; found '{typed[:40]}'"):
         split_strength(f"{file}:{typed}")
-    with pytest.raises(VelaturaError, match=r"a number such as 0\.8, and nothing stands there"):
+    with pytest.raises(VelaturaError, match=r"a number such as 0\.8; nothing was given"):
         split_strength(f"{file}:")
     named_so = tmp_path / f"dusk.safetensors:{typed[:40]}"
     named_so.touch()
@@ -69,7 +69,9 @@ def test_what_is_no_strength_is_said_of_a_file_that_is_there(typed: str, tmp_pat
 def test_a_strength_that_draws_noise_is_said(strength: float, said: bool) -> None:
     style = Style(Path("dusk.safetensors"), {}, {})
     found = about_strengths([(style, strength)])
-    assert [line.partition(" is likely")[0] for line in found] == [f"dusk.safetensors at strength {strength:g}"] * said
+    assert [line.partition(" will probably")[0] for line in found] == [
+        f"dusk.safetensors at strength {strength:g}"
+    ] * said
 
 
 def embedding(path: Path, word: str) -> Style:
@@ -79,12 +81,12 @@ def embedding(path: Path, word: str) -> Style:
 def test_a_word_that_no_prompt_says_is_said(tmp_path: Path) -> None:
     alone, other = (embedding(tmp_path / f"{name}.safetensors", "<dusk>") for name in ("alone", "other"))
     assert about_words([(alone, 1.0)], ["a cat", "a DUSK"]) == [
-        "no prompt says <dusk>, without which alone.safetensors has no effect"
+        "no prompt contains <dusk>, without which alone.safetensors has no effect"
     ]
     for texts in (["a cat", "a <Dusk> cat"], ["a cat", "<dusk>"]):
         assert about_words([(alone, 1.0)], texts) == []
     assert about_words([(alone, 1.0), (other, 1.0)], ["<dusk>"]) == [
-        "no prompt says other, without which other.safetensors has no effect"
+        "no prompt contains other, without which other.safetensors has no effect"
     ], "a word that is taken is called by its file's name"
     assert about_words([(alone, 1.0), (other, 1.0)], ["<dusk> and other"]) == []
 
@@ -94,7 +96,7 @@ def test_a_word_beside_a_style_that_no_prompt_says_is_said(tmp_path: Path) -> No
     beside.touch()
     style = Style(tmp_path / "my.safetensors", {"lora_unet_x.diff": torch.ones(2, 2)}, {"velatura.trigger": "ink"})
     assert about_words([(style, 1.0), (embedding(beside, "<dusk>"), 1.0)], ["a cat"]) == [
-        "no prompt says <dusk>, which my.safetensors was trained with and without which "
+        "no prompt contains <dusk>, which my.safetensors was trained with and without which "
         "my-embedding.safetensors has no effect"
     ]
     assert about_words([(style, 1.0)], ["a cat"]) == [], "a style has its effect without its trigger too"
@@ -105,7 +107,7 @@ def test_a_place_for_a_picture(tmp_path: Path) -> None:
     for place in (tmp_path / "new.PNG", tmp_path / "deep" / "new.webp"):
         check_place(place, overwrite=False)
     check_place(tmp_path / "there.png", overwrite=True)
-    with pytest.raises(VelaturaError, match="exists already"):
+    with pytest.raises(VelaturaError, match="already exists"):
         check_place(tmp_path / "there.png", overwrite=False)
     with pytest.raises(VelaturaError, match="is a file, not a folder"):
         check_place(tmp_path / "there.png" / "new.png", overwrite=True)

@@ -106,7 +106,7 @@ def test_a_way_is_refused_before_it_is_drawn_where_it_cannot_combine_these(gener
 
     word, own = {"method": "textual-inversion"}, {"method": "krona-b", "only_here": True}
     assert said("ties", {}) is said("sum", own) is said("sum", word) is said("ties", {}, word) is None
-    assert str(said("ties", {}, own)).startswith("What “other 1” does depends on the picture")
+    assert str(said("ties", {}, own)).startswith("“other 1” depends on the picture")
     assert said("switch:3", own) is said("composite", {}, own) is None
     assert "needs two styles that change the model" in str(said("switch:5", word))
 
@@ -117,7 +117,7 @@ def test_a_word_is_asked_for_no_picture_of_its_own(generations, dusk):
         asked = fox((dusk, 1.0), (word, 1.0), each=each)
         problems = check_compatibility(asked, {item.id: item for item in (dusk, word)}, generations.bases).problems
         assert list(problems) == ["style-1"] * each
-        assert "A word draws no picture of its own" in problems.get("style-1", "") or not each
+        assert "A word alone cannot draw a picture" in problems.get("style-1", "") or not each
 
 
 def test_a_drawing_waits_is_drawn_twice_and_says_its_parameters(generations, dusk):
@@ -185,9 +185,9 @@ def test_the_owner_of_the_training_in_the_way_lets_it_wait(generations):
     assert words.progress(waiting) == "Waits for Harbour blue, about 9 min …" and waiting.could_yield == run
     assert results_view.read_going([waiting], "", "anna").waiting[0].in_the_way == "Harbour blue"
     assert results_view.read_going([waiting], "", "ben").waiting[0].in_the_way == ""
-    with pytest.raises(VelaturaError, match="“Harbour blue” belongs to anna, who alone can change it"):
+    with pytest.raises(VelaturaError, match="“Harbour blue” belongs to anna, and only they can change it"):
         generations.make_way(waiting.id, ANNA, Actor("ben"))
-    with pytest.raises(VelaturaError, match="no longer here"):
+    with pytest.raises(VelaturaError, match="no longer exists"):
         generations.make_way(waiting.id, "user:ben", Actor("anna"))
     urgent = store.add(NewJob("train", actions.new_folder(store, "urgent"), priority=99))
     assert generations.find(number).could_yield is None, "another run would begin instead"
@@ -206,9 +206,9 @@ def test_the_owner_of_the_training_in_the_way_lets_it_wait(generations):
 def test_a_drawing_is_cancelled_by_whom_it_belongs_to_and_gone(generations):
     number = generations.add(fox(), whose=ANNA)
     drawing = generations.find(number)
-    with pytest.raises(VelaturaError, match="no longer here"):
+    with pytest.raises(VelaturaError, match="no longer exists"):
         generations.remove(drawing.id, "user:ben")
-    with pytest.raises(VelaturaError, match="no longer here"):
+    with pytest.raises(VelaturaError, match="no longer exists"):
         generations.remove("../../dusk", ANNA)
     generations.remove(drawing.id, ANNA)
     assert drawing.id not in [one.id for one in generations.history(ANNA)] and not drawing.folder.exists()
@@ -223,7 +223,7 @@ def test_one_that_fails_says_why_until_it_is_dismissed(generations, dusk):
     failed = generations.find(number)
     assert failed.state == State.FAILED and failed.error.startswith("There is no style file") and not failed.pictures
     generations.remove(failed.id, ANNA)
-    with pytest.raises(VelaturaError, match="no longer here"):
+    with pytest.raises(VelaturaError, match="no longer exists"):
         generations.find(number)
 
 
@@ -285,7 +285,7 @@ def test_a_line_of_one_person_has_an_end(generations, monkeypatch):
     monkeypatch.setattr(module, "MOST_WAITING", 2)
     for _ in range(2):
         generations.add(fox(), whose=ANNA)
-    with pytest.raises(VelaturaError, match="2 of your drawings wait already"):
+    with pytest.raises(VelaturaError, match="You already have 2 pictures waiting"):
         generations.add(fox(), whose=ANNA)
 
 
@@ -306,10 +306,10 @@ def test_every_field_that_cannot_be_met_is_said(generations, dusk, dawn):
         generations.add(fox((dusk, 0.8), (dawn, 1.0), (dusk, 0.1), size=(33, 32)))
     assert caught.value.problems == {
         "style-1": "Made for SDXL; this base is SD 1.5.",
-        "style-2": "This style is chosen twice. Take one of them out.",
-        "size": "Width and height are multiples of 16 from 16 to 4,096 here; you wrote 33 × 32.",
+        "style-2": "This style is selected twice. Remove one of them.",
+        "size": "Width and height must be multiples of 16 from 16 to 4,096 here; you wrote 33 × 32.",
     }
-    with pytest.raises(FieldErrors, match="This style is no longer here"):
+    with pytest.raises(FieldErrors, match="This style no longer exists"):
         generations.add(make_request(prompts=("a fox",), styles=[{"style": "../x"}]))
     with pytest.raises(FieldErrors, match="It is not on this computer yet"):
         generations.add(fox(base="nobody/nothing"))
@@ -393,13 +393,13 @@ def test_a_request_is_resolved_by_the_library_or_by_its_files(generations, dusk,
     by_file = make_request(prompts=("a fox",), styles=[StyleRef.parse(f"{dusk.path}:0.5")], base=str(tiny_bases["sd1"]))
     assert resolve_files(by_file).size == (64, 64) and resolve_files(by_file).guidance == 7.0
     for change, sentence in (
-        ({"base": ""}, r"dusk.safetensors was not trained on the starter; say which base to draw with, as --base\."),
-        ({"size": (33, 32)}, "Width and height are multiples of 16 from 16 to 4,096 here; you wrote 33 × 32"),
-        ({"prompts": ("",)}, "Say first what to draw"),
+        ({"base": ""}, r"dusk.safetensors was not trained on the starter; choose a base with --base\."),
+        ({"size": (33, 32)}, "Width and height must be multiples of 16 from 16 to 4,096 here; you wrote 33 × 32"),
+        ({"prompts": ("",)}, "Enter a prompt"),
     ):
         with pytest.raises(FieldErrors, match=sentence):
             resolve_files(by_file.model_copy(update=change))
-    with pytest.raises(FieldErrors, match="Say first what to draw"):
+    with pytest.raises(FieldErrors, match="Enter a prompt"):
         resolve(GenerateRequest(), library, bases)
     starter = resolve_files(make_request(prompts=("a fox",)))
     assert (starter.base, starter.size, starter.guidance) == ("starter", (128, 128), 3.0)
@@ -411,7 +411,7 @@ def test_a_visitor_of_a_shared_studio_asks_for_no_more_than_their_share(generati
     with pytest.raises(FieldErrors) as refused:
         generations.add(long, "anna", ANNA)
     assert refused.value.problems == {
-        "steps": "On this studio, a picture of 32 × 32 is drawn in at most 10 steps; you wrote 11."
+        "steps": "In this studio, a picture of 32 × 32 can have at most 10 steps; you wrote 11."
     }
     generations.remove(generations.find(generations.add(fox(steps=10), "anna", ANNA)).id, ANNA)
     generations.remove(generations.find(generations.add(long, "", ANNA)).id, ANNA)
@@ -427,7 +427,7 @@ def test_so_many_styles_go_into_one_picture(generations, dusk):
     try:
         with pytest.raises(FieldErrors) as refused:
             generations.add(fox(*((style, 1.0) for style in (dusk, *copies)), base=dusk.base_model))
-        assert refused.value.problems == {"style-4": "At most 4 styles go into one picture."}
+        assert refused.value.problems == {"style-4": "At most 4 styles can be combined in one picture."}
     finally:
         for file in files:
             file.unlink()

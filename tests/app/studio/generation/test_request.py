@@ -39,21 +39,21 @@ def test_values_are_read_as_people_write_them() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("prompts", (" \n",), "Say first what to draw."),
-        ("prompts", ("x" * 1001,), "Prompt holds at most 1,000 letters; this one has 1,001."),
-        ("negative", "x" * 1001, "The negative prompt holds at most 1,000 letters; this one has 1,001."),
-        ("steps", "0", "Steps is a whole number from 1 to 1000; you wrote “0”."),
-        ("steps", "2.5", "Steps is a whole number from 1 to 1000; you wrote “2.5”."),
-        ("steps", True, "Steps is a whole number from 1 to 1000; you wrote “True”."),
-        ("guidance", "nan", "CFG is a number from 1 to 50; you wrote “nan”."),
-        ("seed", str(2**63), f"Seed is a whole number from 0 to {2**63 - 1:,}; you wrote “{2**63}”."),
-        ("size", "large", "A size is written like 512 × 512; you wrote “large”."),
-        ("size", "-64x64", "A size is written like 512 × 512; you wrote “-64x64”."),
-        ("size", [1, 2, 3], "A size is written like 512 × 512; you wrote “[1, 2, 3]”."),
-        ("size", "4x9000", "Width and height are from 8 to 4,096 pixels; you wrote 4 × 9000."),
-        ("sampler", "magic", "There is no sampler “magic”; there are ddim, euler, dpm++."),
-        ("each", 1, "each is true or false, not 1."),
-        ("each", True, "Each draws a picture with every style, and no style is given."),
+        ("prompts", (" \n",), "Enter a prompt."),
+        ("prompts", ("x" * 1001,), "Prompt can have at most 1,000 characters; this one has 1,001."),
+        ("negative", "x" * 1001, "The negative prompt can have at most 1,000 characters; this one has 1,001."),
+        ("steps", "0", "Steps must be a whole number from 1 to 1000; you wrote “0”."),
+        ("steps", "2.5", "Steps must be a whole number from 1 to 1000; you wrote “2.5”."),
+        ("steps", True, "Steps must be a whole number from 1 to 1000; you wrote “True”."),
+        ("guidance", "nan", "CFG must be a number from 1 to 50; you wrote “nan”."),
+        ("seed", str(2**63), f"Seed must be a whole number from 0 to {2**63 - 1:,}; you wrote “{2**63}”."),
+        ("size", "large", "Write a size like 512 × 512; you wrote “large”."),
+        ("size", "-64x64", "Write a size like 512 × 512; you wrote “-64x64”."),
+        ("size", [1, 2, 3], "Write a size like 512 × 512; you wrote “[1, 2, 3]”."),
+        ("size", "4x9000", "Width and height must be 8 to 4,096 pixels; you wrote 4 × 9000."),
+        ("sampler", "magic", "There is no sampler “magic”; available are ddim, euler, dpm++."),
+        ("each", 1, "each must be true or false, not 1."),
+        ("each", True, "Each draws one picture per style; select at least one style."),
         ("base", 5, "base cannot be 5."),
         ("styles", 5, "style-0 cannot be 5."),
     ],
@@ -72,7 +72,7 @@ def test_each_wrong_field_is_said_while_the_others_hold() -> None:
     styles = [{"style": "a", "strength": "3,5"}, {"style": "b", "strength": "much"}]
     request, problems = read_request(FOX | {"steps": "x", "size": "y", "seed": "7", "styles": styles})
     assert set(problems) == {"style-1", "steps", "size"}
-    assert problems["style-1"] == "Strength is a number from -100 to 100; you wrote “much”."
+    assert problems["style-1"] == "Strength must be a number from -100 to 100; you wrote “much”."
     assert (request.prompt, request.seed, request.steps, request.size) == ("a fox", 7, 25, None)
     assert [(style.style, style.strength) for style in request.styles] == [("a", 3.5), ("b", 1.0)]
 
@@ -96,14 +96,14 @@ def test_whatever_is_given_a_request_comes_of_it(values: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("styles", "options", "sentence"),
     [
-        ({"a": 1}, {"compose": "ties"}, "Ties combines styles, so it needs at least two, and one is given"),
-        ({"a": 1}, {"compose": "k-lora"}, "K-lora needs two styles, first the content and then the style, and one is"),
+        ({"a": 1}, {"compose": "ties"}, "Ties needs at least two styles; one is given"),
+        ({"a": 1}, {"compose": "k-lora"}, "K-lora needs two styles, the content first, then the style; one is"),
         ({"a": 1, "b": 1}, {"compose": "mean"}, "There is no way 'mean' to combine styles"),
-        ({"a": 1, "b": 1}, {"compose": "svd", "each": True}, "so compose has nothing to combine"),
-        ({}, {"each": True}, "Each draws a picture with every style, and no style is given"),
-        ({"a": 1}, {"each": 1}, "each is true or false, not 1"),
-        ({}, {"compare": 1}, "compare is true or false, not 1"),
-        ({}, {"stepz": 1}, "there is no option 'stepz'; there are negative, seed"),
+        ({"a": 1, "b": 1}, {"compose": "svd", "each": True}, "compose has no effect"),
+        ({}, {"each": True}, "Each draws one picture per style; select at least one style"),
+        ({"a": 1}, {"each": 1}, "each must be true or false, not 1"),
+        ({}, {"compare": 1}, "compare must be true or false, not 1"),
+        ({}, {"stepz": 1}, "there is no option 'stepz'; available are negative, seed"),
         ({}, {"prompts": ["a"]}, "there is no option 'prompts'"),
         ({}, {"batch": 64}, "there is no option 'batch'"),
         ({}, {"steps": 0}, "from 1 to 1000; you wrote “0”"),

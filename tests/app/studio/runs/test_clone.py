@@ -103,12 +103,14 @@ def test_what_was_being_prepared_is_kept_until_it_is_let_go(drafts, view):
 
 def test_a_run_that_does_not_fit_on_the_page_is_said(drafts, view, monkeypatch):
     monkeypatch.setattr(cloning, "MOST_PICTURES", 2)
-    with pytest.raises(VelaturaError, match="dusk has 3 pictures, and a page holds 2; clone it with velatura queue"):
+    with pytest.raises(
+        VelaturaError, match="dusk has 3 pictures, and a draft holds at most 2; clone it with `velatura queue"
+    ):
         clone_into(drafts, ANNA, view, "tab")
     gone = dataclasses.replace(view, state=State.FINISHED)
     for path in Run(view.job.folder).dataset.iterdir():
         path.unlink()
-    with pytest.raises(VelaturaError, match="the pictures of dusk are no longer here"):
+    with pytest.raises(VelaturaError, match="the images of dusk no longer exist"):
         clone_into(drafts, ANNA, gone, "tab")
     assert drafts.read(ANNA).pictures == ()
 

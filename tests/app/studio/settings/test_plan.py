@@ -111,7 +111,7 @@ def test_a_named_configuration_moves_its_switches(draft: Draft) -> None:
     assert [shown[f"method.train_{each}"] for each in "abuv"] == [False, False, True, True]
     assert with_setting(tied, "method.train_a", "off") == tied, "as the configuration has it"
     against = with_setting(tied, "method.train_a", "on")
-    assert 'configuration = "vera" has train_a = false; leave train_a out' in problems(against)["method"]
+    assert 'configuration = "vera" has train_a = false; remove train_a' in problems(against)["method"]
     assert problems(with_setting(against, "method.configuration", "custom")) == {}
     assert plan(with_setting(tied, "method.configuration", "tl5")).method.train_a
 
@@ -119,15 +119,15 @@ def test_a_named_configuration_moves_its_switches(draft: Draft) -> None:
 @pytest.mark.parametrize(
     ("key", "typed", "said"),
     [
-        ("method.rank", "0", "Rank is a whole number from 1 to 1,024; you wrote 0."),
-        ("method.rank", "", "Rank is a whole number from 1 to 1,024; it is empty."),
-        ("train.steps", "many", "Steps is a whole number from 1 to 1,000,000; you wrote many."),
-        ("train.ema", "1", "EMA is a number from 0 to below 1; you wrote 1."),
-        ("train.learning_rate", "0", "Learning rate is a number above 0, up to 10; you wrote 0."),
+        ("method.rank", "0", "Rank must be a whole number from 1 to 1,024; you wrote 0."),
+        ("method.rank", "", "Rank must be a whole number from 1 to 1,024; it is empty."),
+        ("train.steps", "many", "Steps must be a whole number from 1 to 1,000,000; you wrote many."),
+        ("train.ema", "1", "EMA must be a number from 0 to below 1; you wrote 1."),
+        ("train.learning_rate", "0", "Learning rate must be a number above 0, up to 10; you wrote 0."),
         ("train.optimizer", "sgd", "'sgd': it should be 'adamw'"),
         ("targets.unet", "none", "nothing would be trained"),
-        ("targets.blocks", "rubbish", "Overrides by block is TOML such as"),
-        ("sample.seeds", "1, x", "Seeds is whole numbers separated by commas; you wrote 1, x."),
+        ("targets.blocks", "rubbish", "Overrides by block must be TOML such as"),
+        ("sample.seeds", "1, x", "Seeds must be whole numbers separated by commas; you wrote 1, x."),
         ("loss.huber_delta", "0.2", 'loss.huber_delta = 0.2 has no effect without loss.kind = "huber".'),
     ],
 )
@@ -167,7 +167,7 @@ def test_settings_that_are_none_are_refused(draft: Draft) -> None:
         from_table(draft, {"train": {"speed": 3}})
     with pytest.raises(VelaturaError, match="no method 'nice'"):
         from_table(draft, {"method": {"name": "nice"}})
-    with pytest.raises(VelaturaError, match="this file has schema_version = 99, which a newer Velatura wrote"):
+    with pytest.raises(VelaturaError, match="this file has schema_version = 99, from a newer Velatura"):
         from_table(draft, {"schema_version": 99})
     old = plan(from_table(draft, {"schema_version": 1, "method": {"name": "t-lora"}}))
     new = plan(from_table(draft, {"method": {"name": "t-lora"}}))

@@ -135,7 +135,7 @@ def test_what_has_no_effect_without_it_goes_with_it(draft: Draft) -> None:
 
 def test_a_word_that_is_none(draft: Draft) -> None:
     wrong = with_setting(turned(draft, WORD, True), WORD.key, "two words")
-    assert "no single word" in refusal(wrong, WORD) and list(problems(wrong)) == [WORD.key]
+    assert "not a single word" in refusal(wrong, WORD) and list(problems(wrong)) == [WORD.key]
 
 
 @pytest.mark.parametrize("aim", ["style", "subject"])
@@ -191,7 +191,7 @@ def test_the_fold_says_what_is_on_and_what_does_not_go_together(draft: Draft) ->
     wrong = with_setting(turned(choose(draft, "method", "full"), BY_NAME["qlora"], True), "prior.prompt", '<b>"a"</b>')
     fold = beside_fold(wrong, STARTER)
     assert " open" in fold and "2 on" in fold and fold.count(" checked") == 2
-    assert fold.count('role="alert"') == 1 and 'id="beside-qlora-problem"' in fold and "keeps only their" in fold
+    assert fold.count('role="alert"') == 1 and 'id="beside-qlora-problem"' in fold and "only approximates them" in fold
     assert "&lt;b&gt;" in fold and "<b>&quot;" not in fold and 'value="&lt;b&gt;' in fold
     alone = learning_alone(turned(draft, WORD, True), True)
     assert "b-lora" not in beside_fold(alone, STARTER) and beside_fold(alone, STARTER).count(" checked") == 2

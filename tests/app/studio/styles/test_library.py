@@ -151,7 +151,7 @@ def test_the_folder_for_peft_goes_out_packed(library):
     run = write_run(library.paths.runs, "turned", {"train": {"steps": 4, "warmup": 0}})
     (item,) = library.entries()
     assert 'data-fetch="peft ' not in download_menu(library, item)
-    with pytest.raises(VelaturaError, match="“turned” has no form for PEFT"):
+    with pytest.raises(VelaturaError, match="“turned” has no PEFT file"):
         library.download(item, "peft")
     folder = write_peft_oft(run / "style" / f"turned{peft.BESIDE}", {"mid_block.proj": torch.zeros(2, 4, 4)})
     library.rename(item, "soft", actor=MACHINE_OWNER)
@@ -245,7 +245,7 @@ def test_a_stranger_s_words_are_only_words(library):
     )
     assert item.path == library.paths.styles / "blot.safetensors"
     assert equal(load_file(library.download(item, "diffusers")), LORA)
-    with pytest.raises(VelaturaError, match="“blot” was made elsewhere, so its settings are not known"):
+    with pytest.raises(VelaturaError, match="“blot” was imported, so its settings are unknown"):
         library.download(item, "toml")
 
 
@@ -269,7 +269,7 @@ def test_a_second_style_of_a_name_gets_a_number_and_a_second_copy_is_refused(lib
     first = send(library, LORA, "dusk.safetensors")
     second = send(library, {key: 2 * tensor for key, tensor in LORA.items()}, "Dusk.safetensors")
     assert (first.name, second.name) == ("dusk", "Dusk 2") and len(library.entries()) == 2
-    with pytest.raises(VelaturaError, match="this style is here already, as “dusk”"):
+    with pytest.raises(VelaturaError, match="this style already exists as “dusk”"):
         send(library, LORA, "other.safetensors")
     assert sorted(path.name for path in library.paths.styles.iterdir()) == ["Dusk 2.safetensors", "dusk.safetensors"]
 
@@ -298,12 +298,12 @@ def test_what_only_velatura_loads_is_offered_as_that(library):
     assert (item.method, item.only_here, item.plain, item.family) == ("krona-b", True, False, "sd1")
     menu = download_menu(library, item)
     assert shared.ONLY_HERE in menu and "ComfyUI" not in menu
-    assert "Not possible: krona-b is no change of weights, and only Velatura loads it." in menu
+    assert "Not possible: krona-b does not change weights, and only Velatura loads it." in menu
     assert library.download(item, "safetensors").read_bytes() == item.path.read_bytes()
-    with pytest.raises(VelaturaError, match=r"cannot be had for diffusers.*only Velatura loads it"):
+    with pytest.raises(VelaturaError, match=r"cannot be exported for diffusers.*only Velatura loads it"):
         library.download(item, "diffusers")
     assert "lora:" not in card(library, item), "no other tool's way to call it"
-    with pytest.raises(VelaturaError, match=r"“b\.safetensors” names a method or settings that are not known here"):
+    with pytest.raises(VelaturaError, match=r"“b\.safetensors” has an unknown method or setting"):
         send(library, BLOCKS, "b.safetensors", **of_blocks("magic"))
 
 
@@ -326,20 +326,20 @@ def ragged(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> 
 @pytest.mark.parametrize(
     ("content", "name", "reason"),
     [
-        (b"words, not a file of numbers" * 9, "a.safetensors", "“a.safetensors” is not a safetensors file"),
+        (b"words, not a file of numbers" * 9, "a.safetensors", "“a.safetensors” is not a .safetensors file"),
         (b"", "a.safetensors", "“a.safetensors” is empty"),
-        (save(LORA)[:-7], "a.safetensors", "“a.safetensors” is cut short or damaged"),
-        (save(LORA), "a.pt", "“a.pt” does not end in .safetensors; only such files"),
-        (save(LORA), "../..", "only such files are taken in"),
-        (pickled(), "a.safetensors", "“a.safetensors” is not a safetensors file"),
-        (pickled(), "<b>a</b>.ckpt", "others can run code when they are opened"),
-        (save(BASE), "a.safetensors", "is a base model or a part of one, not a style; choose it as the base"),
-        (save({"emb_params": torch.ones(76, 768)}), "a.safetensors", "is no style known here"),
+        (save(LORA)[:-7], "a.safetensors", "“a.safetensors” is truncated or damaged"),
+        (save(LORA), "a.pt", "“a.pt” does not end in .safetensors; other files"),
+        (save(LORA), "../..", "other files are refused"),
+        (pickled(), "a.safetensors", "“a.safetensors” is not a .safetensors file"),
+        (pickled(), "<b>a</b>.ckpt", "they can run code when opened"),
+        (save(BASE), "a.safetensors", "is a base model or part of one, not a style; use it as the base"),
+        (save({"emb_params": torch.ones(76, 768)}), "a.safetensors", "is not a known kind of style"),
         (save(ragged(LORA, "down.weight", (3, 768))), "a.safetensors", "“a.safetensors” does not fit: its layer"),
         (save(ragged(LORA, "down.weight", (2,))), "a.safetensors", "“a.safetensors” does not fit: its layer"),
         (save(ragged(LORA, "up.weight", ()) | {"x.diff": torch.ones(3)}), "a.safetensors", "does not fit"),
         (save({k: t * torch.nan for k, t in LORA.items()}), "a.safetensors", "numbers that are not finite"),
-        (save(PEFT, {"lora_adapter_metadata": '{"unet.lora_alpha": []}'}), "a.safetensors", "makes no sense"),
+        (save(PEFT, {"lora_adapter_metadata": '{"unet.lora_alpha": []}'}), "a.safetensors", "has an invalid"),
     ],
 )
 def test_what_is_no_style_is_refused_in_a_sentence(library, content, name, reason):
@@ -370,7 +370,7 @@ def test_a_file_that_was_put_there_by_hand_is_found_once_it_is_whole(library):
     offered = library.download(item, "safetensors")
     place.unlink()
     assert library.entries() == [] and library._read == {} and not offered.exists(), "nothing of it is offered any more"
-    with pytest.raises(VelaturaError, match="this style is not here any more"):
+    with pytest.raises(VelaturaError, match="this style no longer exists"):
         library.download(item, "safetensors")
 
 
@@ -401,7 +401,7 @@ def test_an_alpha_that_a_file_alone_does_not_tell_is_said_on_its_card(library):
 def test_a_dora_of_another_tool_is_taken_but_not_for_diffusers(library):
     item = send(library, DORA, "deep.safetensors")
     assert item.method == "lora+dora"
-    with pytest.raises(VelaturaError, match=r"“deep” cannot be had for diffusers.*: it is a DoRA"):
+    with pytest.raises(VelaturaError, match=r"“deep” cannot be exported for diffusers.*: it is a DoRA"):
         library.download(item, "diffusers")
 
 
@@ -424,7 +424,7 @@ def test_a_style_is_renamed_and_keeps_its_id(trained, library):
     ):
         assert (item.id, item.run, item.path, item.name) == (soft.id, "soft", soft.path, "Soft light 1")
         assert trained.download(item, "diffusers").name == "Soft light 1-diffusers.safetensors"
-    with pytest.raises(VelaturaError, match="there is a style called “PLAIN one” already"):
+    with pytest.raises(VelaturaError, match="there is already a style named “PLAIN one”"):
         trained.rename(soft, "PLAIN one", actor=MACHINE_OWNER)
     with pytest.raises(VelaturaError, match="at least one letter or digit"):
         trained.rename(soft, "../🦊", actor=MACHINE_OWNER)
@@ -444,7 +444,7 @@ def test_only_what_is_meant_is_deleted(trained, library):
     assert job is not None
     actions.resume(store, job.id, actor=MACHINE_OWNER)
     assert "harder" in by_name(trained), "a run that goes on has its file still"
-    with pytest.raises(VelaturaError, match="“harder” cannot be deleted now: it is waiting for its turn; stop its run"):
+    with pytest.raises(VelaturaError, match="“harder” cannot be deleted now: it is waiting; stop its run"):
         trained.remove(by_name(trained)["harder"], actor=MACHINE_OWNER)
     with pytest.raises(VelaturaError, match="cannot be deleted"):
         trained.remove(by_name(trained)["harder"], with_run=True, actor=MACHINE_OWNER)

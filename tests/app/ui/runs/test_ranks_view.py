@@ -38,7 +38,5 @@ def test_the_page_of_a_dylora_says_what_its_map_counts(tmp_path: Path) -> None:
     draw_rank_map(tmp_path)
     view: Any = SimpleNamespace(job=SimpleNamespace(folder=tmp_path))
     shown = read_rank_map(view, tmp_path / "public")
-    assert shown is not None and all(
-        "components that hold 90 % of the change" in said for said in (shown.hint, shown.alt)
-    )
-    assert "keeps its whole rank" in shown.hint and shown.title != words.RANKS and "rank of each layer" not in shown.alt
+    assert shown is not None and all("components with 90 % of the change" in said for said in (shown.hint, shown.alt))
+    assert "keeps its full rank" in shown.hint and shown.title != words.RANKS and "rank of each layer" not in shown.alt

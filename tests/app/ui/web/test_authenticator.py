@@ -80,6 +80,6 @@ def test_guesses_at_the_same_time_are_counted_too(database):
 def test_one_person_has_one_password(database):
     People(database).add("ann", "pear-tree")
     check_given(People(database), {"ann": "pear-tree", "bob": "x"})
-    with pytest.raises(VelaturaError, match="ann has another password in the table of people") as refused:
+    with pytest.raises(VelaturaError, match="ann has an account with another password") as refused:
         check_given(People(database), {"ann": "secret-one"})
     assert "secret-one" not in str(refused.value)

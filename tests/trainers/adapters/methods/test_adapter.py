@@ -63,7 +63,7 @@ def test_the_norms_are_those_before_the_blocks(variant):
 
 
 def test_norms_of_residual_blocks_are_refused():
-    with pytest.raises(ValidationError, match="an activation lies between"):
+    with pytest.raises(ValidationError, match="an activation follows the norm"):
         Adapter(form="convolution", norms=True)
 
 

@@ -152,5 +152,5 @@ def test_layers_whose_gates_are_all_closed_are_left_out_and_a_style_of_none_is_r
         site.thetas[0].g.data.zero_()
     assert list(file_updates(network)) == [network.sites[-1]]
     network.sites[-1].thetas[0].g.data.zero_()
-    with pytest.raises(VelaturaError, match="no layer has any rank left"):
+    with pytest.raises(VelaturaError, match="every layer has rank 0"):
         file_updates(network)

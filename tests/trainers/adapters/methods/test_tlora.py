@@ -73,5 +73,5 @@ def test_a_text_encoder_cannot_carry_it():
     from trainers.adapters.network import attach
 
     encoder = nn.ModuleDict({"q_proj": nn.Linear(8, 6)})
-    with pytest.raises(VelaturaError, match="on which this method has nothing to change"):
+    with pytest.raises(VelaturaError, match="which this method cannot change"):
         attach({"text_encoder": encoder}, TLoRA(rank=2), Targets(unet="none", text_encoder=("q_proj",)), 0)

@@ -100,7 +100,7 @@ def test_a_checkpoint_holds_the_matrices_only_where_that_is_asked_for(stored):
 def test_a_checkpoint_of_other_matrices_is_refused():
     here, there = (attach({"unet": make_layers()}, SMALL, Targets(unet=("*",)), seed=seed) for seed in (7, 8))
     here.load_state_dict(state(there))
-    with pytest.raises(VelaturaError, match="random matrices of VeRA"):
+    with pytest.raises(VelaturaError, match="VeRA's random matrices"):
         SMALL.hooks.restored(here)
 
 

@@ -172,7 +172,7 @@ def test_a_gate_may_differ_from_image_to_image(shape):
     together = replace(update, gate=gates).apply(site.op, x)
     for i, gate in enumerate(gates):
         torch.testing.assert_close(together[i], replace(update, gate=gate).apply(site.op, x[i]))
-    with pytest.raises(ValueError, match="image to image"):
+    with pytest.raises(ValueError, match="between images"):
         replace(update, gate=gates).dense()
 
 

@@ -73,8 +73,8 @@ def test_what_it_is_not():
     changes, W = changes_of("linear")
     stacked, others = stack(changes, tuple(W.shape), len(MIXED))
     batch = PerImage(stacked, others, tuple(W.shape), INDEX)
-    with pytest.raises(ValueError, match="differs from image to image"):
+    with pytest.raises(ValueError, match="differs between images"):
         batch.dense(W)
-    with pytest.raises(ValueError, match=f"a batch of 10 is no multiple of the {len(INDEX)} images"):
+    with pytest.raises(ValueError, match=f"a batch of 10 is not a multiple of the {len(INDEX)} images"):
         batch.apply(make_site("linear", VARIANTS["lora"]).op, input_for("linear", 10))
     assert batch.low_rank() is None

@@ -130,12 +130,12 @@ def test_without_its_settings_an_adapter_says_that_its_alpha_is_not_known(tmp_pa
 def test_a_rotation_or_a_square_scale_without_settings_is_refused(tmp_path):
     layers, file = adapted(tmp_path / "oft", configs()["oft"], FLAT)
     (tmp_path / "oft" / CONFIG).unlink()
-    with pytest.raises(VelaturaError, match=r"adapter_config\.json tells: put it beside"):
+    with pytest.raises(VelaturaError, match=r"adapter_config\.json says.*: put it into the same folder"):
         read_as(file, "linear", layers["linear"])
     layers, file = adapted(tmp_path / "ia3", configs()["ia3"])
     (tmp_path / "ia3" / CONFIG).unlink()
     assert read_as(file, "conv", layers["conv"]).shape[1] == OUT
-    with pytest.raises(VelaturaError, match=r"adapter_config\.json tells: put it beside"):
+    with pytest.raises(VelaturaError, match=r"adapter_config\.json says.*: put it into the same folder"):
         read_as(file, "square", layers["square"])
 
 
@@ -148,7 +148,7 @@ def test_a_convolution_whose_inputs_peft_turns_is_refused(tmp_path):
     x = probe(base.conv)
     assert (base.conv(x) - base.conv.base_layer(x)).abs().max() > 0.5
     model.save_pretrained(str(tmp_path))
-    with pytest.raises(VelaturaError, match="trains another change there than it merges"):
+    with pytest.raises(VelaturaError, match="trains another change than it merges"):
         read_as(tmp_path / TENSORS, "conv", base.conv)
 
 
@@ -156,14 +156,14 @@ def test_a_convolution_whose_inputs_peft_turns_is_refused(tmp_path):
 def test_a_rotation_of_another_layer_is_refused(tmp_path, shape):
     save_file({f"{PREFIX}linear.oft_R.weight": torch.ones(shape)}, tmp_path / TENSORS)
     (tmp_path / CONFIG).write_text('{"peft_type": "OFT"}')
-    with pytest.raises(VelaturaError, match="turns its inputs"):
+    with pytest.raises(VelaturaError, match="rotates its inputs"):
         read_style(tmp_path / TENSORS).update(f"{PREFIX}linear", torch.ones(OUT, IN))
 
 
 def test_a_series_without_end_is_refused(tmp_path):
     save_file({f"{PREFIX}linear.oft_R.weight": torch.ones(IN // B, B * (B - 1) // 2)}, tmp_path / TENSORS)
     (tmp_path / CONFIG).write_text('{"use_cayley_neumann": true, "num_cayley_neumann_terms": 1000000000}')
-    with pytest.raises(VelaturaError, match=r"makes no sense \(1000000000 terms of a series, where at most 100"):
+    with pytest.raises(VelaturaError, match=r"has an invalid .*\(1000000000 terms of a series; the limit is 100"):
         read_style(tmp_path / TENSORS).update(f"{PREFIX}linear", torch.ones(OUT, IN))
 
 
@@ -224,6 +224,6 @@ def test_a_style_that_turns_inputs_is_written_for_peft_too(method, written, quic
 
 
 def test_blocks_of_two_sizes_have_no_form_in_peft(tmp_path):
-    with pytest.raises(VelaturaError, match="one block size for all layers, and there are 2, 4"):
+    with pytest.raises(VelaturaError, match="one block size for all layers, but there are 2, 4"):
         write_peft_oft(tmp_path / "a", {"a": torch.zeros(2, 4, 4), "b": torch.zeros(4, 2, 2)})
     assert not (tmp_path / "a").exists()

@@ -92,9 +92,9 @@ def test_family_by_text_encoder():
         ({**SD1, "edm_mean": (1, 4, 1, 1)}, "another noise schedule"),
         ({**SD1, "conditioner.embedders.0.model.ln_final.weight": (1280,)}, "refiner"),
         ({"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)}, "a ControlNet"),
-        ({**SD1, UNET + "input_blocks.0.0.weight": (320, 9, 3, 3)}, "inpainting or editing model .* 9 channels"),
-        ({"down_blocks.0.resnets.0.conv1.weight": (320, 320, 3, 3)}, r"only a part of a base \(a UNet\)"),
-        ({"input_blocks.0.0.weight": (320, 4, 3, 3)}, r"only a part of a base \(a UNet\)"),
+        ({**SD1, UNET + "input_blocks.0.0.weight": (320, 9, 3, 3)}, "inpainting or editing model .* 9 input channels"),
+        ({"down_blocks.0.resnets.0.conv1.weight": (320, 320, 3, 3)}, r"only part of a base \(a UNet\)"),
+        ({"input_blocks.0.0.weight": (320, 4, 3, 3)}, r"only part of a base \(a UNet\)"),
         ({"first_stage_model.quant_conv.weight": (8, 8, 1, 1)}, "holds no Stable Diffusion checkpoint"),
         ({key: shape for key, shape in SD1.items() if "first_stage" not in key}, "has no VAE inside"),
         ({key: shape for key, shape in SD1.items() if "cond_stage" not in key}, "has no text encoder inside"),
@@ -124,7 +124,7 @@ def test_refused_folders(pipeline, reason, tmp_path):
 def test_inpainting_folder(tmp_path):
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet" / "config.json").write_text('{"in_channels": 9, "cross_attention_dim": 768}')
-    with pytest.raises(VelaturaError, match="9 channels, a base takes 4"):
+    with pytest.raises(VelaturaError, match="9 input channels instead of 4"):
         detect_family(tmp_path)
 
 
@@ -193,17 +193,17 @@ def safetensors_bytes(header: bytes, data: bytes = b"") -> bytes:
     ("content", "reason"),
     [
         (b"", "is empty"),
-        (b"just some text, and more of it than eight bytes", "is not a safetensors file"),
-        (b"PK\x03\x04" + b"\0" * 100, "is not a safetensors file"),
-        (b"\x02", "is not a safetensors file"),
-        (safetensors_bytes(b"not json at all"), "header makes no sense"),
-        (safetensors_bytes(b"[1, 2]"), "header makes no sense"),
-        (safetensors_bytes(b'{"a": 3}'), "header makes no sense"),
-        (safetensors_bytes(b'{"a": {"shape": "x", "data_offsets": [0, 4]}}'), "header makes no sense"),
-        (safetensors_bytes(b"\xff\xfe{}"), "header makes no sense"),
-        (safetensors_bytes(b"[" * 200_000), "header makes no sense"),
-        (safetensors_bytes(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', b"1234"), "is cut short"),
-        ((2**60).to_bytes(8, "little") + b"{}" * 50, "is not a safetensors file"),
+        (b"just some text, and more of it than eight bytes", "is not a .safetensors file"),
+        (b"PK\x03\x04" + b"\0" * 100, "is not a .safetensors file"),
+        (b"\x02", "is not a .safetensors file"),
+        (safetensors_bytes(b"not json at all"), "header is invalid"),
+        (safetensors_bytes(b"[1, 2]"), "header is invalid"),
+        (safetensors_bytes(b'{"a": 3}'), "header is invalid"),
+        (safetensors_bytes(b'{"a": {"shape": "x", "data_offsets": [0, 4]}}'), "header is invalid"),
+        (safetensors_bytes(b"\xff\xfe{}"), "header is invalid"),
+        (safetensors_bytes(b"[" * 200_000), "header is invalid"),
+        (safetensors_bytes(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', b"1234"), "is truncated"),
+        ((2**60).to_bytes(8, "little") + b"{}" * 50, "is not a .safetensors file"),
     ],
 )
 def test_damaged_files(content, reason, tmp_path):

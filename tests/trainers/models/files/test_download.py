@@ -123,7 +123,7 @@ def test_disk_is_checked_first(hub, monkeypatch):
         return type("Usage", (), {"free": 1000})
 
     monkeypatch.setattr("shutil.disk_usage", usage)
-    with pytest.raises(VelaturaError, match=r"tiny/base needs 0.0 GB in .*make room"):
+    with pytest.raises(VelaturaError, match=r"tiny/base needs 0.0 GB in .*free some space"):
         download_model("tiny/base")
     assert not hub.fetched
 
@@ -150,7 +150,7 @@ def test_no_network(monkeypatch, tmp_path):
 
 
 def test_no_id():
-    with pytest.raises(VelaturaError, match="'just-a-name' is no hub id"):
+    with pytest.raises(VelaturaError, match="'just-a-name' is not a hub id"):
         download_model("just-a-name")
 
 

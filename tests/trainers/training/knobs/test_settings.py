@@ -119,7 +119,7 @@ CASES: dict[str, Case] = {
     "train.text_encoder_learning_rate": Case(one("train.text_encoder_learning_rate", 1e-3), within=TEXT),
     "train.text_encoder_stop": Case(one("train.text_encoder_stop", 0.3), within=TEXT),
     "train.optimizer": Case(one("train.optimizer", "lion")),
-    "train.offload_optimizer": Case(one("train.offload_optimizer", True), refused("without a CUDA card")),
+    "train.offload_optimizer": Case(one("train.offload_optimizer", True), refused("without a CUDA device")),
     "train.weight_decay": Case(one("train.weight_decay", 0.5)),
     "train.schedule": Case(one("train.schedule", "cosine")),
     "train.warmup": Case(one("train.warmup", 1)),
