@@ -232,7 +232,7 @@ def repair(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Make a damaged queue anew from its backup and the run folders; the damaged file is kept beside it."""
+    """Rebuild a damaged queue from its backup and the run folders; keeps the damaged file."""
     from app.jobs.repair import repair as repair_queue
 
     done = repair_queue(_open(out), use_backup=not from_folders)

@@ -76,7 +76,7 @@ def resume(
     steps: LongerSteps = None,
     json: Json = False,
 ) -> None:
-    """Go on with a run that was stopped or cut, exactly where its newest checkpoint is."""
+    """Resume a stopped or interrupted run exactly from its newest checkpoint."""
     from app.cli.common.progress import TrainingView
     from trainers.runs.run import open_run
     from trainers.training.train import resume as resume_run

@@ -25,7 +25,8 @@ from trainers.errors import VelaturaError
 def start_run(
     queue: Queue, drafts: Drafts, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None
 ) -> Job:
-    """Put a draft's run in line under its name or the next free one, `settings` laid over its own; the actor's job."""
+    """Put a draft's run in the queue under its name or the next free one, `settings` laid over its own; the actor's
+    job."""
     name = unlike(queue.store.runs, name_of(draft.name or suggest(draft)))
     with tempfile.TemporaryDirectory(dir=drafts.paths.root, prefix="start-") as place:
         pictures = Path(place).absolute() / "pictures"
