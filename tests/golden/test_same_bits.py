@@ -14,7 +14,7 @@ from trainers.config.tables import overlay
 
 KEPT: dict[str, Any] = json.loads(Path(__file__).with_name("numbers.json").read_text(encoding="utf-8"))
 CASES: dict[str, Any] = KEPT["cases"]
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 def settings(case: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,25 @@ def suspended_process(state: Path, steps: int) -> Iterator[subprocess.Popen[byte
             process.kill()
 
 
+@contextmanager
+def terminated_when_suspended(state: Path, steps: int) -> Iterator[None]:
+    """Let the machine become busy when this process has trained so many steps, and end it then as the system does."""
+
+    def terminate() -> None:
+        while read_status(state).get("state") != SUSPENDED or read_status(state)["process"] != os.getpid():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ToldMachine.busy_from = QUIET_LOOKS + steps + 1
+    waiting = threading.Thread(target=terminate, daemon=True)
+    waiting.start()
+    try:
+        yield
+    finally:
+        ToldMachine.busy_from = -1
+    waiting.join()
+
+
 def steps_of(folder: Path) -> int:
     return torch.load(folder / "state.pt", weights_only=True)["step"]
 
@@ -66,6 +86,7 @@ def figures(state: Path) -> dict[str, dict[str, float]]:
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_a_training_that_was_killed_and_stopped_makes_the_same_bits(state, tmp_path, capfd):
     uncut = shutil.copytree(state, tmp_path / "uncut")
@@ -75,10 +96,9 @@ def test_a_training_that_was_killed_and_stopped_makes_the_same_bits(state, tmp_p
         assert steps_of(state / "tries" / "deep" / "learn") == 3  # what is suspended is saved
         check_that_it_runs(state, process.pid, capfd)
         process.kill()
-    with suspended_process(state, steps=7) as process:
-        assert steps_of(state / "tries" / "deep" / "sharpen-8") == 2
-        process.terminate()
-        assert process.wait() == 0
+    with terminated_when_suspended(state, steps=7):
+        assert main(["--state", str(state)]) == 0
+    assert steps_of(state / "tries" / "deep" / "sharpen-8") == 2
     assert read_status(state)["state"] == "stopped, with everything saved"
     capfd.readouterr()
     assert main(["--state", str(state), "--status"]) == 0
@@ -113,6 +133,7 @@ def check_log(state: Path) -> None:
     assert events[-1] == "nothing left to train begins"
 
 
+@pytest.mark.slow
 def test_what_is_made_is_not_made_again(state, capsys):
     assert main(["--state", str(state), "--threads", "1"]) == 0
     made = {path: path.stat().st_mtime_ns for path in (state / "tries").rglob("*") if path.is_file()}

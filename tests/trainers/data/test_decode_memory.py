@@ -27,6 +27,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_decoding_takes_no_more_than_was_foreseen_from_the_header(kinds: Path) -> None:
     command = [sys.executable, "-m", "tests.trainers.data.decoding", str(kinds), "1000000"]

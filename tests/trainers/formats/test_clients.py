@@ -76,10 +76,12 @@ OWN: dict[str, tuple[LayerMethod, str]] = {
 }
 UNRANKED = ("krona", "oft", "boft", "ia3", "ssf", "bitfit", "full", "full-extracted")
 VARIANTS |= OWN
-# SDXL has other names and two text encoders: each structure once. SD 2 differs from SD 1 in linear projections alone.
-CASES = [f"sd1/{v}" for v in VARIANTS]
-CASES += [f"sdxl/{v}" for v in VARIANTS if v not in OWN or v in ("vera", "sora", *UNRANKED)]
-CASES += [f"sd2/{v}" for v in ("lora", "loha", "lokr", "krona", "oft", "ssf", "bitfit")]
+# SDXL has other names and two text encoders: each structure on both families, the methods that share one on either, and
+# on both what changes norms and biases, which have names of their own. SD 2 differs from SD 1 in linear projections.
+EVERYWHERE = [*(v for v in VARIANTS if v not in OWN), "ssf", "bitfit", "full"]
+CASES = [f"{family}/{variant}" for variant in EVERYWHERE for family in ("sd1", "sdxl")]
+CASES += [f"{('sd1', 'sdxl')[n % 2]}/{variant}" for n, variant in enumerate(OWN) if variant not in EVERYWHERE]
+CASES += [f"sd2/{variant}" for variant in ("lora", "lokr", "ssf")]
 
 
 @dataclass(frozen=True)

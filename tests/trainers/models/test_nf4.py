@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -28,6 +29,13 @@ def through(W: Tensor, scale_format: ScaleFormat = "dynamic", dtype: torch.dtype
 
 def bits(W: Tensor, scale_format: ScaleFormat) -> float:
     return sum(8 * t.numel() * t.element_size() for t in quantise(W, scale_format).values()) / W.numel()
+
+
+@pytest.fixture(autouse=True)
+def uncompiled() -> Iterator[None]:
+    """bitsandbytes as it is written: to compile it for each shape takes seconds, and gives the same bits."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 @pytest.fixture

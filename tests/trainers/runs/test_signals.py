@@ -17,6 +17,7 @@ from trainers.training.train import resume, train
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
+@pytest.mark.process
 def test_sigterm_ends_a_run_on_the_starter_after_its_step_with_everything_saved(images, tmp_path):
     layers = {
         "data": {"resolution": 64},

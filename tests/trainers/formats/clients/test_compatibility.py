@@ -52,18 +52,19 @@ MEASURED: dict[str, tuple[str, LayerMethod, Targets, tuple[str, ...]]] = {
 }
 
 
-def written(bases, folder: Path, case: str) -> tuple[str, Path, nn.Module]:
-    family, method, targets, _ = MEASURED[case]
+@pytest.fixture(scope="module", params=MEASURED)
+def written(request: pytest.FixtureRequest, bases, tmp_path_factory) -> tuple[str, str, Path]:
+    """A case, its family, and the file of a style trained so."""
+    family, method, targets, _ = MEASURED[request.param]
     network = trained(bases[family], method, targets)
-    file = folder / "style.safetensors"
+    file = tmp_path_factory.mktemp("written") / "style.safetensors"
     write_style(file, network, family, bases[family].unet.config, {}, "fp32")
     network.remove()
-    return family, file, network
+    return request.param, family, file
 
 
-@pytest.mark.parametrize("case", MEASURED)
-def test_what_was_measured_is_what_is_claimed(bases, tmp_path, case):
-    family, file, _ = written(bases, tmp_path, case)
+def test_what_was_measured_is_what_is_claimed(written):
+    case, family, file = written
     shapes = read_header(file).shapes
     whole = tuple(one.reader.name for one in readings(shapes, family) if one.whole)
     assert whole == MEASURED[case][3]
@@ -182,7 +183,6 @@ def name_of(parts: dict[str, nn.Module], part: str, path: str, family: str) -> s
     return kohya_name(part, path, family, UNetShape.of(parts["unet"].config))
 
 
-@pytest.mark.parametrize("case", MEASURED)
 @pytest.mark.parametrize(
     ("program", "loads", "tolerates"),
     [
@@ -192,8 +192,8 @@ def name_of(parts: dict[str, nn.Module], part: str, path: str, family: str) -> s
         ("InvokeAI", invokeai_loads, 0),
     ],
 )
-def test_the_rules_are_those_of_the_programs(bases, tmp_path, case, program, loads, tolerates):
-    family, file, _ = written(bases, tmp_path, case)
+def test_the_rules_are_those_of_the_programs(bases, written, program, loads, tolerates):
+    _, family, file = written
     tensors = load_file(file)
     lost = {stem for stem, _ in meant(tensors) - loads(tensors, parts_of(bases[family]), family)}
     (found,) = (one for one in readings(read_header(file).shapes, family) if one.reader.name == program)
