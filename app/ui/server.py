@@ -32,17 +32,12 @@ from app.ui.components import text
 from app.ui.middleware.hosts import is_loopback, names_of_machine
 from app.ui.middleware.limits import Shares
 from app.ui.middleware.stack import checks
-from app.ui.playground import page as playground
-from app.ui.runs import compare, run
-from app.ui.runs import list as runs
 from app.ui.runs.text import activity
-from app.ui.styles import page as styles
-from app.ui.train import page as train
-from app.ui.trash import page as trash
 from app.ui.upload_route import upload_route
 from app.ui.web.assets import STYLE_SHEETS, Assets
 from app.ui.web.authenticator import Authenticator, check_given
 from app.ui.web.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than, without_apps
+from app.ui.web.pages import PAGES
 from app.ui.web.sender import USER
 from app.ui.web.theme import Velatura
 from trainers.errors import VelaturaError
@@ -85,18 +80,11 @@ class Address:
 def build(services: Services) -> gr.Blocks:
     """All pages."""
     with gr.Blocks(title=text.PRODUCT, analytics_enabled=False, fill_width=True, delete_cache=FORGET_UPLOADS) as demo:
-        train.build(services, demo)
+        PAGES[0].load().build(services, demo)
         api.build(services)
-    for name, path, page in (
-        ("Runs", "runs", runs),
-        ("Run", "run", run),
-        ("Compare", "compare", compare),
-        ("Styles", "styles", styles),
-        ("Playground", "playground", playground),
-        ("Trash", "trash", trash),
-    ):
-        with demo.route(name, path):
-            page.build(services, demo)
+    for page in PAGES[1:]:
+        with demo.route(page.title, page.path):
+            page.load().build(services, demo)
     return demo
 
 

@@ -18,7 +18,7 @@ from app.studio.dataset.uploads import sender_folder
 from app.ui.components import text
 from app.ui.middleware.headers import PAGE_POLICY, SANDBOX
 from app.ui.middleware.login import LOGIN, login_page, logout_page
-from app.ui.middleware.routes import PAGES, ROUTES
+from app.ui.middleware.routes import ADDRESSES, ROUTES
 from app.ui.web.gradio_internals import API
 
 HIDDEN = b"nobody else may ever read this"
@@ -268,7 +268,9 @@ def check_any(answer: Answer, path: str) -> None:
     policies = answer.all("content-security-policy")
     assert policies in ([SANDBOX], [PAGE_POLICY]), policies
     if policies == [PAGE_POLICY]:
-        assert path in PAGES or answer.body.decode() in OURS or text.NOTHING_HERE.rstrip(".").encode() in answer.body
+        assert (
+            path in ADDRESSES or answer.body.decode() in OURS or text.NOTHING_HERE.rstrip(".").encode() in answer.body
+        )
         assert answer.all("content-type") == ["text/html; charset=utf-8"]
     assert answer.all("x-content-type-options") == ["nosniff"]
     assert not answer.all("access-control-allow-origin")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.routing import Mount
 
-from app.ui.middleware.routes import PAGES, ROUTES
+from app.ui.middleware.routes import ADDRESSES, ROUTES
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_everything_on_the_list_is_there(server: Any) -> None:
     paths = {path for _, path in routes}
     assert set(ROUTES) - paths - ours == set(), "an address that Gradio does not have any more"
     pages = {one for one, *_ in server.demo.pages}
-    assert {page.strip("/") for page in PAGES} == pages
+    assert {page.strip("/") for page in ADDRESSES} == pages
     with httpx.Client(base_url=server.url, timeout=30) as client:
         for path in ("", "runs", "styles", "config", "gradio_api/info", "theme.css", "look/tokens.css", "now"):
             assert client.get(path).status_code == 200, path
@@ -83,7 +83,7 @@ def test_everything_on_the_list_is_there(server: Any) -> None:
 
 def test_no_answer_but_a_pages_may_run_a_script(server: Any, tmp_path: Path) -> None:
     with httpx.Client(base_url=server.url, timeout=30) as client:
-        for path in PAGES:
+        for path in ADDRESSES:
             answer = client.get(path.lstrip("/"))
             assert "script-src 'self'" in answer.headers["content-security-policy"], path
         for path in ("config", "gradio_api/info", "theme.css", "look/icon.svg", "now", "nothing", "gradio_api/file=/x"):

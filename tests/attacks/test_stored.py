@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from app.studio.styles.entry import NOTE_KEYS
-from app.ui.middleware.routes import PAGES
+from app.ui.middleware.routes import ADDRESSES
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import listen
 from tests.attacks.conftest import Site
@@ -83,7 +83,7 @@ def visitor(things: Things, browser: Any, stranger: Site) -> Iterator[Looking]:
 def test_words_stay_words_on_every_page(visitor: Looking, things: Things) -> None:
     for look in (at_runs, at_styles, at_pictures, at_what_an_address_says, at_a_clone):
         look(visitor, things)
-    assert visitor.paths == set(PAGES)
+    assert visitor.paths == set(ADDRESSES)
 
 
 def at_runs(visitor: Looking, things: Things) -> None:

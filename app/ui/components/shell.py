@@ -11,6 +11,7 @@ import gradio as gr
 from app.ui.components import text as words
 from app.ui.web.assets import read_scripts
 from app.ui.web.icons import ICONS
+from app.ui.web.pages import PAGES
 from app.ui.web.templates import render
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -43,7 +44,7 @@ def build_shell(here: str, under: str = "") -> None:
     """
     gr.Navbar(visible=False)
     gr.HTML(
-        render("components/shell.html", here=under or here),
+        render("components/shell.html", here=under or here, pages=PAGES),
         apply_default_css=False,
         elem_id="shell",
         js_on_load=read_scripts("components/shell.js"),

@@ -7,7 +7,6 @@ import math
 from app.units import counted
 
 PRODUCT = "Velatura"
-PAGES = (("Train", "./"), ("Runs", "runs"), ("Styles", "styles"), ("Playground", "playground"))
 
 # The guard
 REFUSED = "This request came from another site, or under a name that this studio does not know, and was refused."

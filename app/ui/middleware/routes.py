@@ -14,14 +14,16 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.ui.web.gradio_internals import API, FILE
+from app.ui.web.pages import PAGES
 
 LOOK = "/look"
-PAGES = ("/", "/runs", "/run", "/compare", "/styles", "/playground", "/trash")
+ADDRESSES = tuple(f"/{page.path}" for page in PAGES)
+"""Of the pages."""
 
 READ = ("GET", "HEAD")
 ROUTES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(PAGES, READ),
-    **dict.fromkeys([f"{page}/" for page in PAGES[1:]], READ),  # Gradio leads them to the address without the slash
+    **dict.fromkeys(ADDRESSES, READ),
+    **dict.fromkeys([f"{page}/" for page in ADDRESSES[1:]], READ),  # Gradio leads them to the address without the slash
     # Ours
     f"{LOOK}/{{path:path}}": READ,
     "/now": READ,
@@ -83,6 +85,6 @@ class RoutesMiddleware:
         return any(method in methods and pattern.match(path) for pattern, methods in self._patterns)
 
 
-def is_page(path: str, pages: Iterable[str] = PAGES) -> bool:
+def is_page(path: str, pages: Iterable[str] = ADDRESSES) -> bool:
     """Whether a path is a page of the studio."""
     return path in pages

@@ -1,0 +1,34 @@
+"""The studio's pages: a page is its folder and its row here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: what its tab is called, its address without the slash, and the module whose `build` lays it out."""
+
+    title: str
+    path: str
+    module: str
+    listed: bool = False
+    """Whether the bar of every page leads to it."""
+
+    def load(self) -> ModuleType:
+        """Its module; only the server needs those of all pages."""
+        return import_module(f"app.ui.{self.module}")
+
+
+PAGES = (
+    Page("Train", "", "train.page", listed=True),
+    Page("Runs", "runs", "runs.list", listed=True),
+    Page("Run", "run", "runs.run"),
+    Page("Compare", "compare", "runs.compare"),
+    Page("Styles", "styles", "styles.page", listed=True),
+    Page("Playground", "playground", "playground.page", listed=True),
+    Page("Trash", "trash", "trash.page"),
+)
+"""The first is where the studio opens."""
