@@ -9,8 +9,6 @@ from app.ui.web.pages import PAGES
 def test_every_page_has_an_address_of_its_own_and_can_be_laid_out() -> None:
     assert PAGES[0].path == ""
     assert len({page.path for page in PAGES}) == len({page.title for page in PAGES}) == len(PAGES)
-        PAGES
-    )
     for page in PAGES:
         assert re.fullmatch(r"[a-z]*", page.path)
         assert list(inspect.signature(page.load().build).parameters) == ["services", "demo"]
