@@ -25,6 +25,22 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class FileForm:
+    """How a method, as it is set, is written to a style file, and what its metadata say of that."""
+
+    algorithm: str = "lora"
+    """Other tools' name for the file's format."""
+    rank: int = 1
+    """The network dimension in a file's metadata."""
+    alpha: float = 1.0
+    """The alpha of plain LoRA tensors; readers scale by alpha / rank."""
+    extract_rank: int = 0
+    """Rank to which a file's change is truncated (`formats.extract`); 0 = not at all."""
+    fp32: bool = False
+    """Whether its files are always fp32, because rounding errors would be magnified."""
+
+
+@dataclass(frozen=True)
 class RankInfo:
     """The meaning of the ranks that a run records for each layer."""
 

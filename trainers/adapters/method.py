@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About
+from trainers.adapters.about import About, FileForm
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
 
@@ -49,6 +49,10 @@ class LayerUpdate:
         """Share of the layer's inputs dropped from the update in each step (dropout)."""
         return 0.0
 
+    def file_form(self) -> FileForm:
+        """How it is written to a style file."""
+        return FileForm()
+
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
         """Tensors shared by sites of one part and learning rate: Parameters train, other Tensors are frozen.
 
@@ -71,8 +75,6 @@ class Method:
 
     about: ClassVar[About]
     places: ClassVar[tuple[str, ...]] = ()
-    writes_fp32: ClassVar[bool] = False
-    """Whether its files are always fp32, because rounding errors would be magnified."""
     text_preset: ClassVar[str] = "attn"
     """The smallest preset of `targets.text_encoder` that it can use; `none` if there is none."""
     moves_beside_optimizer: ClassVar[bool] = False
@@ -119,6 +121,10 @@ class Method:
         """The error for a setting that does not fit these sites; None if all fit."""
         return None
 
+    def file_form(self) -> FileForm:
+        """How it is written to a style file."""
+        return FileForm()
+
     @property
     def hooks(self) -> TrainingHooks:
         """Its hooks in the training loop."""
@@ -151,27 +157,6 @@ class LayerMethod(Method, LayerUpdate):
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
         """Whether the method can change this layer of one of its `places`."""
         return True
-
-    # ------------------------------------------------------------------ the file that clients read
-    @property
-    def file_alpha(self) -> float:
-        """The alpha of plain LoRA tensors in a file of this method; readers scale by alpha / rank."""
-        return 1.0
-
-    @property
-    def file_rank(self) -> int:
-        """The network dimension in a file's metadata."""
-        return 1
-
-    @property
-    def extract_rank(self) -> int:
-        """Rank to which a file's change is truncated (`formats.extract`); 0 = not at all."""
-        return 0
-
-    @property
-    def file_algorithm(self) -> str:
-        """Other tools' name for the file's format."""
-        return "lora"
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
@@ -213,13 +198,8 @@ class RankedMethod(InputMethod):
         """The same method at another rank, with alpha / rank unchanged."""
         return replace(self, rank=rank, alpha=self.alpha * rank / self.rank)
 
-    @property
-    def file_alpha(self) -> float:
-        return self.scale * self.rank
-
-    @property
-    def file_rank(self) -> int:
-        return self.rank
+    def file_form(self) -> FileForm:
+        return FileForm(rank=self.rank, alpha=self.scale * self.rank)
 
     def rank_gate(self, site: Site, context: ForwardContext, rank: int, device: torch.device) -> Tensor | None:
         """Rank dropout of this draw as a gate `(rank,)` of 0 and 1 / (1 − p); None if off."""

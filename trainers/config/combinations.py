@@ -15,7 +15,7 @@ def check_combination(config: Config) -> None:
     if not config.targets.any:
         _check_word_alone(config)
     _check_base(config)
-    if config.method.writes_fp32 and config.save.precision == "bf16":
+    if config.method.file_form().fp32 and config.save.precision == "bf16":
         raise ValueError(f"save.precision = bf16 has no effect: {config.method.name} is always written in fp32")
     _check_training(config)
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trainers.adapters.method import LayerMethod, LayerUpdate
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update
 
@@ -32,17 +31,12 @@ def extract(change: Tensor, rank: int) -> LowRank:
     return LowRank(up.to(change), down.to(change), tuple(change.shape))
 
 
-def extract_rank(method: LayerUpdate) -> int:
-    """Rank to which a file's change by this method is cut; 0 = the file has all of it."""
-    return method.extract_rank if isinstance(method, LayerMethod) else 0
-
-
 @torch.no_grad()
 def kept_share(written: Mapping[Site, Update]) -> float:
     """How much of the size ‖ΔW‖ of what was cut to a rank, over all layers, its changes in the file still have."""
     whole = kept = 0.0
     for site, update in written.items():
-        if any(extract_rank(placed.method) for placed in site.placed):
+        if any(placed.method.file_form().extract_rank for placed in site.placed):
             W = site.weight()
             whole += float(site.dense().square().sum())
             kept += float(update.dense(W).square().sum())

@@ -97,17 +97,17 @@ def _kohya_network(network: Network, config: Config) -> dict[str, str]:
     method = config.method
     if not isinstance(method, LayerMethod) or not network.merges:
         return {}  # these keys tell other tools how to load a file
-    algorithm = method.file_algorithm
-    alpha = file_alpha(network) if algorithm in ("lora", "full") else method.file_rank
+    form = method.file_form()
+    alpha = file_alpha(network) if form.algorithm in ("lora", "full") else form.rank
     common = {*signature(RankedMethod).parameters, "name"}
     own = {name: str(getattr(method, name)) for name in signature(type(method)).parameters if name not in common}
     dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name, 0.0)}
-    arguments = {"algo": algorithm, **own, **dropouts}
+    arguments = {"algo": form.algorithm, **own, **dropouts}
     if any(len(site.op.shape) == 4 for site in network.sites):
-        arguments |= {"conv_dim": str(method.file_rank), "conv_alpha": str(alpha)}
+        arguments |= {"conv_dim": str(form.rank), "conv_alpha": str(alpha)}
     return {
-        "ss_network_module": "networks.lora" if algorithm == "lora" else "lycoris.kohya",
-        "ss_network_dim": str(method.file_rank),
+        "ss_network_module": "networks.lora" if form.algorithm == "lora" else "lycoris.kohya",
+        "ss_network_dim": str(form.rank),
         "ss_network_alpha": str(alpha),
         "ss_network_dropout": str(method.input_dropout or None),
         "ss_network_args": json.dumps(arguments),

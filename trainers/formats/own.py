@@ -71,7 +71,7 @@ def own_form(
         stems = []
         method = sharing.method
         assert isinstance(method, Method)
-        written: Precision = "fp32" if method.writes_fp32 else precision
+        written: Precision = "fp32" if method.file_form().fp32 else precision
         for site in (one for one in network.everywhere if one.path.startswith(block)):
             if len(site.placed) > 1:
                 raise VelaturaError(

@@ -60,7 +60,7 @@ def unet() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("preset", "method"), ROWS, ids=lambda v: v if isinstance(v, str) else f"{v.name}-{v.file_rank}"
+    ("preset", "method"), ROWS, ids=lambda v: v if isinstance(v, str) else f"{v.name}-{v.file_form().rank}"
 )
 def test_layers_and_parameters_of_a_preset(unet, preset, method):
     network = attach_to(unet, method, targets=Targets(unet=preset))

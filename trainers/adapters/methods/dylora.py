@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, RankInfo
+from trainers.adapters.about import About, FileForm, RankInfo
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta
@@ -87,13 +87,8 @@ class DyLoRA(RankedMethod):
     def with_export_rank(self, rank: int) -> DyLoRA:
         return replace(self, kept_rank=rank)
 
-    @property
-    def file_alpha(self) -> float:
-        return self.alpha
-
-    @property
-    def file_rank(self) -> int:
-        return self.kept_rank or self.rank
+    def file_form(self) -> FileForm:
+        return FileForm(rank=self.kept_rank or self.rank, alpha=self.alpha)
 
     @property
     def hooks(self) -> DyLoRAHooks:
@@ -105,7 +100,7 @@ class DyLoRA(RankedMethod):
         return theta | {f"B{n}": nn.Parameter(torch.zeros(site.op.out, self.unit)) for n in range(self.bands)}
 
     def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
-        bands = self.drawn(context) if context.training else (context.rank or self.file_rank) // self.unit
+        bands = self.drawn(context) if context.training else (context.rank or self.kept_rank or self.rank) // self.unit
         rank = bands * self.unit
         last = bands - 1 if context.training and self.frozen else 0
 

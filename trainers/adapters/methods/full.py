@@ -20,7 +20,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, Stored
+from trainers.adapters.about import About, FileForm, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, InputMethod, Theta
 from trainers.adapters.site import Site
@@ -55,17 +55,9 @@ class Full(InputMethod):
     def with_rank(self, rank: int) -> Full:
         return replace(self, extract_rank=rank)
 
-    @property
-    def file_rank(self) -> int:
-        return self.extract_rank or 1
-
-    @property
-    def file_alpha(self) -> float:
-        return float(self.file_rank)
-
-    @property
-    def file_algorithm(self) -> str:
-        return "lora" if self.extract_rank else "full"
+    def file_form(self) -> FileForm:
+        rank = self.extract_rank or 1
+        return FileForm("lora" if self.extract_rank else "full", rank, float(rank), self.extract_rank)
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return {"D": nn.Parameter(torch.zeros(site.op.shape))}

@@ -24,7 +24,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, Stored
+from trainers.adapters.about import About, FileForm, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.roles import layer_role
@@ -53,9 +53,8 @@ class IA3(LayerMethod):
     everywhere: bool = False
     """Scale the outputs of every trained layer, not only the paper's."""
 
-    @property
-    def file_algorithm(self) -> str:
-        return "boft"
+    def file_form(self) -> FileForm:
+        return FileForm("boft")
 
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
         found = layer_role(path)

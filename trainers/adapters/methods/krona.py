@@ -18,7 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from trainers.adapters.about import About, Stored
+from trainers.adapters.about import About, FileForm, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, InputMethod, Theta
 from trainers.adapters.methods.initial import kronecker_pair
@@ -47,13 +47,8 @@ class KronA(InputMethod):
     scale: float = Field(default=1.0, gt=0, le=256)
     """s: scale of the update."""
 
-    @property
-    def file_algorithm(self) -> str:
-        return "lokr"
-
-    @property
-    def file_rank(self) -> int:
-        return 10_000  # what LyCORIS is given for a LoKr whose factors are full
+    def file_form(self) -> FileForm:
+        return FileForm("lokr", rank=10_000)  # what LyCORIS is given for a LoKr whose factors are full
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return kronecker_pair(site.op.shape, draw)

@@ -36,7 +36,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About
+from trainers.adapters.about import About, FileForm
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
@@ -94,13 +94,11 @@ class LoRA(RankedMethod):
         factor = rank / self.rank
         return replace(self, rank=rank, alpha=self.alpha * (math.sqrt(factor) if self.rslora else factor))
 
-    @property
-    def file_algorithm(self) -> str:
-        return "full" if self.dora else "lora"  # tools read magnitudes differently: the whole change is written
-
-    @property
-    def file_rank(self) -> int:
-        return self.rank * (2 if self.start == "pissa" else 1)
+    def file_form(self) -> FileForm:
+        form = super().file_form()
+        if self.dora:  # tools read magnitudes differently: the whole change is written
+            form = replace(form, algorithm="full")
+        return replace(form, rank=2 * self.rank) if self.start == "pissa" else form
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         A, B = kaiming(draw, self.rank, site.op.fan_in), torch.zeros(site.op.out, self.rank)

@@ -29,7 +29,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, Stored
+from trainers.adapters.about import About, FileForm, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.site import Site
@@ -64,11 +64,10 @@ class OFT(LayerMethod):
     constraint: float = Field(default=0.0, ge=0, le=10)
     """COFT: maximum norm of a block's Q, which keeps every rotation small; 0 = none."""
 
-    @property
-    def file_algorithm(self) -> str:
+    def file_form(self) -> FileForm:
         if self.side == "input":
-            return "full"  # in files it is the change that it makes
-        return "boft" if self.butterfly else "diag-oft"
+            return FileForm("full")  # in files it is the change that it makes
+        return FileForm("boft" if self.butterfly else "diag-oft")
 
     def decays(self, name: str) -> bool:
         return False

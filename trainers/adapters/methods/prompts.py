@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About
+from trainers.adapters.about import About, FileForm
 from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, Theta
@@ -49,7 +49,6 @@ class Prompts(BlockMethod):
         formula="block",
     )
     places: ClassVar[tuple[str, ...]] = ("tokens",)
-    writes_fp32: ClassVar[bool] = True
     text_preset: ClassVar[str] = "none"
     streams: ClassVar[tuple[Stream, ...]] = ("image",)
 
@@ -90,6 +89,9 @@ class Prompts(BlockMethod):
 
     def share(self, sites: Sequence[BlockSite], draw: torch.Generator) -> dict[str, Tensor]:
         return {} if self.deep else {"P": self._start(sites[0], draw)}
+
+    def file_form(self) -> FileForm:
+        return FileForm(fp32=True)
 
     def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         gate = {"g": nn.Parameter(torch.zeros(()))} if self.gated else {}

@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, RankInfo
+from trainers.adapters.about import About, FileForm, RankInfo
 from trainers.adapters.budget import BudgetedHooks, BudgetedMethod
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
@@ -92,13 +92,8 @@ class SeLoRA(BudgetedMethod):
     def with_rank(self, rank: int) -> SeLoRA:
         return replace(self, rank=rank)
 
-    @property
-    def file_alpha(self) -> float:
-        return self.alpha
-
-    @property
-    def file_rank(self) -> int:
-        return self.rank
+    def file_form(self) -> FileForm:
+        return FileForm(rank=self.rank, alpha=self.alpha)
 
     def validate_targets(self, sites: Sequence[Site]) -> str | None:
         if self.budget_scope == "rank":

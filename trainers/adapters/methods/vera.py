@@ -23,7 +23,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About
+from trainers.adapters.about import About, FileForm
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS, InputMethod, Theta
@@ -64,13 +64,8 @@ class VeRA(InputMethod):
     def with_rank(self, rank: int) -> VeRA:
         return replace(self, rank=rank)
 
-    @property
-    def file_rank(self) -> int:
-        return self.rank
-
-    @property
-    def file_alpha(self) -> float:
-        return float(self.rank)
+    def file_form(self) -> FileForm:
+        return FileForm(rank=self.rank, alpha=float(self.rank))
 
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
         width, out = max(site.op.fan_in for site in sites), max(site.op.out for site in sites)

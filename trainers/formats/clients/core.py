@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.errors import VelaturaError
 from trainers.formats.clients.compatibility import by_name, reads_text, tells_base
-from trainers.formats.extract import extract, extract_rank, kept_share
+from trainers.formats.extract import extract, kept_share
 from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
 from trainers.formats.own import own_form
@@ -73,7 +72,7 @@ def file_updates(network: Network) -> dict[Site, Update]:
 def file_update(site: Site) -> Update:
     """The one change of a site that goes into a file; VelaturaError if several methods there make none."""
     updates = tuple(
-        _cut(update, site, extract_rank(placed.method))
+        _cut(update, site, placed.method.file_form().extract_rank)
         for update, placed in zip(site.updates(), site.placed, strict=True)
     )
     if len(updates) > 1:
@@ -95,8 +94,7 @@ def _cut(update: Update, site: Site, rank: int) -> Update:
 def file_alpha(network: Network) -> float:
     """The constant alpha of a file: that of the most frequent setting, so that most layers need no folding."""
     counts = Counter(placed.method for site in network.sites for placed in site.placed)
-    method = counts.most_common(1)[0][0]
-    return method.file_alpha if isinstance(method, LayerMethod) else 1.0
+    return counts.most_common(1)[0][0].file_form().alpha
 
 
 def kohya_tensors(

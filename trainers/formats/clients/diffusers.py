@@ -23,7 +23,6 @@ from trainers.adapters.updates import Dense, LowRank, Update
 from trainers.adapters.updates.change import full_rank
 from trainers.formats.clients.compatibility import where_it_loads
 from trainers.formats.clients.core import file_update, file_updates, kohya_tensors
-from trainers.formats.extract import extract_rank
 from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack
@@ -74,7 +73,7 @@ def diffusers_kind(network: Network) -> Kind:
     """The form in which diffusers can load this network."""
     if not network.merges:
         return "own"
-    uncut = [site for site in network.sites if not all(extract_rank(p.method) for p in site.placed)]
+    uncut = [site for site in network.sites if not all(p.method.file_form().extract_rank for p in site.placed)]
     updates = [update for site in uncut for update in site.updates()]  # the others become plain LoRA
     several = any(len(site.placed) > 1 for site in network.sites)
     forms = {update.diffusers_form for update in updates}

@@ -91,7 +91,7 @@ def test_only_what_a_step_trains_moves_under_adamw_with_decay(frozen):
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_first_components_of_a_file_are_the_smaller_rank(kind):
     site = make_site(kind, SMALL)
-    tensors = site.updates()[0].file_tensors(SMALL.file_alpha)
+    tensors = site.updates()[0].file_tensors(SMALL.file_form().alpha)
     assert tensors["alpha"].item() == 3.0
     for b in (2, 4, 6):
         cut = {"lora_up.weight": tensors["lora_up.weight"][:, :b], "lora_down.weight": tensors["lora_down.weight"][:b]}
@@ -99,7 +99,7 @@ def test_the_first_components_of_a_file_are_the_smaller_rank(kind):
         kept = replace(SMALL, kept_rank=b)
         expected = kept.update(theta_of(site), site, {}, ForwardContext()).dense()
         torch.testing.assert_close(smaller.dense(site.weight()), expected.float())
-        assert kept.file_rank == b
+        assert kept.file_form().rank == b
 
 
 def to_learn(values: Tensor) -> Tensor:

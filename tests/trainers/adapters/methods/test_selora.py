@@ -328,6 +328,6 @@ def test_its_file_has_the_rank_that_was_grown_and_the_same_change():
     site.placed[0].theta["use"][1] = GROWN
     from trainers.formats.layout import build_update
 
-    tensors = site.updates()[0].file_tensors(SMALL.file_alpha)
+    tensors = site.updates()[0].file_tensors(SMALL.file_form().alpha)
     assert tensors["lora_down.weight"].shape[0] == 2
     torch.testing.assert_close(build_update(tensors).dense(site.weight()), site.dense().float())

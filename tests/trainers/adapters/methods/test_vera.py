@@ -146,7 +146,7 @@ def fit_of(site, target: torch.Tensor) -> float:
 
 def test_a_file_is_a_lora_of_its_rank():
     site = make_site("strided", SMALL)
-    tensors = site.updates()[0].file_tensors(SMALL.file_alpha)
+    tensors = site.updates()[0].file_tensors(SMALL.file_form().alpha)
     assert tensors["lora_down.weight"].shape == (5, 12, 3, 3) and tensors["alpha"].item() == 5
     from trainers.formats.layout import build_update
 
