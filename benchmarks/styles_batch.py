@@ -38,7 +38,7 @@ from trainers.formats.clients.core import file_alpha, file_updates, kohya_tensor
 from trainers.formats.read import Style
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.sampling.sample import Order, draw
+from trainers.sampling.sample import SamplingParams, draw
 
 METHODS: tuple[LayerMethod, ...] = (
     LoRA(rank=16, alpha=16.0),
@@ -66,31 +66,31 @@ def random_styles(model: Model, count: int) -> Styles:
     return found
 
 
-def switched(model: Model, order: Order, styles: Styles) -> None:
+def switched(model: Model, params: SamplingParams, styles: Styles) -> None:
     for style in styles:
         network = apply_styles(model.parts, model.family.name, [style])
-        list(draw(model, order))
+        list(draw(model, params))
         network.remove()
 
 
-def fused(model: Model, order: Order, styles: Styles) -> None:
+def fused(model: Model, params: SamplingParams, styles: Styles) -> None:
     for style in styles:
         network = apply_styles(model.parts, model.family.name, [style])
         saved: list[tuple[Tensor, Tensor]] = [(site.weight(), site.weight().clone()) for site in network.sites]
         network.merge()
-        list(draw(model, order))
+        list(draw(model, params))
         for weight, before in saved:
             weight.copy_(before)
 
 
-def batched(model: Model, order: Order, styles: Styles) -> None:
+def batched(model: Model, params: SamplingParams, styles: Styles) -> None:
     network = batch_styles(model.parts, model.family.name, styles)
     numbers = tuple(range(len(styles)))
-    list(draw(model, replace(order, batch=len(styles)), None, Each(network, numbers)))
+    list(draw(model, replace(params, batch=len(styles)), None, Each(network, numbers)))
     network.remove()
 
 
-WAYS: tuple[Callable[[Model, Order, Styles], None], ...] = (switched, fused, batched)
+WAYS: tuple[Callable[[Model, SamplingParams, Styles], None], ...] = (switched, fused, batched)
 
 
 def main(
@@ -104,16 +104,16 @@ def main(
     """Measure, print the table, and write it to a page."""
     device = choose_device("auto")
     model = load_model(Base(model=base), choose_format("auto", device, small=base == "starter"), device)
-    order = Order(("a fox",), (1,), steps=steps, guidance=3.0, size=(model.resolution, model.resolution))
+    params = SamplingParams(("a fox",), (1,), steps=steps, guidance=3.0, size=(model.resolution, model.resolution))
     now = time.process_time if clock == "cpu" else time.perf_counter
-    list(draw(model, replace(order, steps=2)))
+    list(draw(model, replace(params, steps=2)))
     rows = []
     for count in map(int, counts.split(",")):
         styles, taken = random_styles(model, count), {way: [0.0] * repeats for way in WAYS}
         for round_ in range(repeats):
             for way in WAYS:
                 start = now()
-                way(model, order, styles)
+                way(model, params, styles)
                 taken[way][round_] = now() - start
         speeds = [count / median(taken[way]) for way in WAYS]
         rows.append((str(count), *(f"{speed:.2f}" for speed in speeds), f"{speeds[2] / speeds[0]:.2f}"))
@@ -121,7 +121,8 @@ def main(
     text = [
         "# Many styles over one base",
         "",
-        f"Pictures per second on {model.title}, {order.size[0]} × {order.size[1]} pixels, {steps} steps with guidance, "
+        f"Pictures per second on {model.title}, {params.size[0]} × {params.size[1]} pixels, "
+        f"{steps} steps with guidance, "
         "one picture per style (LoRA r16, LoRA r8, LoHA r4, LoKr f8 in turn, attention and feed-forward layers). "
         "*Switched* attaches and removes each style, *fused* merges it into the weights and restores them, *batched* "
         "draws all pictures in one batch. "

@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from trainers.formats.read import read_style
     from trainers.models.load import load_model
     from trainers.runs.run import open_run
-    from trainers.sampling.sample import Order, draw
+    from trainers.sampling.sample import SamplingParams, draw
     from trainers.training.train import Result, resume, train
 
 __all__ = [
     "METHODS",
     "Base",
     "Config",
-    "Order",
     "Result",
+    "SamplingParams",
     "Targets",
     "VelaturaError",
     "apply_styles",
@@ -59,8 +59,8 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "METHODS": "trainers.adapters.methods",
         "Base": "trainers.config.sections",
         "Config": "trainers.config.config",
-        "Order": "trainers.sampling.sample",
         "Result": "trainers.training.train",
+        "SamplingParams": "trainers.sampling.sample",
         "Targets": "trainers.adapters.targets",
         "VelaturaError": "trainers.errors",
         "apply_styles": "trainers.composition.apply",

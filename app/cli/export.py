@@ -63,10 +63,10 @@ def ranks(
     from trainers.runs.run import open_run
     from trainers.score.ranks import measure_ranks
 
-    def told(done: int, of: int) -> None:
+    def on_progress(done: int, of: int) -> None:
         say(f"measured {done} of {of} ranks")
 
-    found = measure_ranks(open_run(run), tolerance, times, Path(images) if images else None, told)
+    found = measure_ranks(open_run(run), tolerance, times, Path(images) if images else None, on_progress)
     if json:
         print_json(asdict(found))
         return

@@ -33,7 +33,7 @@ from trainers.runs.event_lines import Event
 from trainers.runs.run import Run
 from trainers.sampling.sample import draw, to_image
 from trainers.score.denoising import ask, denoising_errors
-from trainers.training.previews import preview_order
+from trainers.training.previews import preview_params
 from trainers.training.reopen import reopened
 from trainers.training.train import train
 
@@ -131,10 +131,10 @@ def _measure_base(config: Config, unseen: Path, folder: Path) -> Figures:
 def _look(model: Model, network: Network | None, config: Config, unseen: Path, folder: Path) -> Figures:
     dataset = _open(model, config, unseen)
     errors = denoising_errors(model, network, ask(model, dataset.items, config, TIMES), config)
-    order = preview_order(config, dataset, dataset.items[0].bucket.width)  # the held-out captions
+    params = preview_params(config, dataset, dataset.items[0].bucket.width)  # the held-out captions
     if network is not None:
-        network.holder.context = order.context
-    drawn = list(draw(model, replace(order, seeds=SEEDS, steps=LOOKS)))
+        network.holder.context = params.context
+    drawn = list(draw(model, replace(params, seeds=SEEDS, steps=LOOKS)))
     truth = _truth(dataset)
     beside(drawn[:: len(SEEDS)]).save(folder / "drawn.png")
     beside([to_image(image) for image in truth]).save(folder / "truth.png")

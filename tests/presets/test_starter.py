@@ -18,7 +18,7 @@ from tools.starter.networks.autoencoder import psnr, reconstruct
 from tools.starter.report import PROMPTS, SEED, hash_weights, read_photographs
 from trainers.models.model import Model
 from trainers.sampling.grid import make_grid
-from trainers.sampling.sample import Order, draw
+from trainers.sampling.sample import SamplingParams, draw
 
 STARTER = Path(str(files("presets"))) / "starter"
 FIGURES = json.loads((STARTER / "metrics.json").read_text(encoding="utf-8"))
@@ -82,8 +82,8 @@ def test_photographs_are_reconstructed_as_it_says(model: Model) -> None:
 def test_the_sheet_is_drawn_by_these_weights(model: Model) -> None:
     prompts = PROMPTS[:DRAWN_AGAIN]
     asked = tuple(describe(prompt) for prompt in prompts)
-    order = Order(asked, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))
-    drawn = make_grid([("no style word", list(draw(model, order)))], prompts)
+    params = SamplingParams(asked, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))
+    drawn = make_grid([("no style word", list(draw(model, params)))], prompts)
     with Image.open(STARTER / "samples.png") as sheet:
         kept = as_tensor([sheet.crop((0, 0, drawn.width - 8, drawn.height - 12))])
     again = as_tensor([drawn.crop((0, 0, drawn.width - 8, drawn.height - 12))])

@@ -22,7 +22,7 @@ from trainers.config.sections import Base
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.randomness import generator
-from trainers.sampling.sample import Order, draw
+from trainers.sampling.sample import SamplingParams, draw
 
 CONCEPTS = 200  # that a drawn one is to be found among
 GUIDANCE = 3.0
@@ -68,8 +68,8 @@ def as_tensor(pictures: Sequence[Image]) -> Tensor:
 
 def draw_all(model: Model, prompts: Sequence[str], guidance: float = GUIDANCE) -> Tensor:
     """One picture a prompt, `(n, 3, SIZE, SIZE)` from −1 to 1."""
-    order = Order(tuple(prompts), (SEED,), steps=STEPS, guidance=guidance, size=(SIZE, SIZE))
-    return as_tensor(list(draw(model, order)))
+    params = SamplingParams(tuple(prompts), (SEED,), steps=STEPS, guidance=guidance, size=(SIZE, SIZE))
+    return as_tensor(list(draw(model, params)))
 
 
 @torch.no_grad()
@@ -120,6 +120,6 @@ def measure_speed(model: Model, repeats: int = 5) -> float:
     spans = []
     for _ in range(repeats):
         started = time.perf_counter()
-        list(draw(model, Order(prompt, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))))
+        list(draw(model, SamplingParams(prompt, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))))
         spans.append((time.perf_counter() - started) / STEPS)
     return round(statistics.median(spans), 4)

@@ -24,7 +24,7 @@ from tools.starter.measure import (
 )
 from tools.starter.networks.perception import load_perception
 from trainers.sampling.grid import make_grid
-from trainers.sampling.sample import Order, draw
+from trainers.sampling.sample import SamplingParams, draw
 
 PROMPTS = (
     "fox", "dog face", "penguin", "butterfly", "hamburger", "strawberry", "sunflower", "rocket", "house", "guitar",
@@ -70,6 +70,6 @@ def draw_sheet(base: Path, path: Path) -> None:
     rows = []
     for style in ("", *dict.fromkeys(look.style for look in read_looks())):
         prompts = tuple(describe(prompt, style) for prompt in PROMPTS)
-        order = Order(prompts, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))
-        rows.append((style or "no style word", list(draw(model, order))))
+        params = SamplingParams(prompts, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))
+        rows.append((style or "no style word", list(draw(model, params))))
     make_grid(rows, PROMPTS).save(path, optimize=True)

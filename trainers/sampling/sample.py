@@ -20,11 +20,12 @@ from trainers.models.text import Conditioning, encode_captions
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Told = Callable[[int, int], None]
+OnStep = Callable[[int, int], None]
+"""Called after each denoising step with the number of the picture and of the step, both from 1."""
 
 
 @dataclass(frozen=True)
-class Order:
+class SamplingParams:
     """Generation parameters: one picture per prompt and seed, `size` (width, height) in pixels."""
 
     prompts: tuple[str, ...]
@@ -60,39 +61,43 @@ class Picture:
 
 
 @torch.no_grad()
-def draw(model: Model, order: Order, told: Told | None = None, styling: Styling | None = None) -> Iterator[Image]:
-    """Generate the pictures of an order, one by one.
+def draw(
+    model: Model, params: SamplingParams, on_step: OnStep | None = None, styling: Styling | None = None
+) -> Iterator[Image]:
+    """Generate pictures, one by one.
 
     Each is a function of its prompt, seed and style, independent of earlier pictures and, up to rounding, of its batch.
 
     Args:
         model: The base, with any styles applied.
-        order: Prompts, seeds, steps, guidance and size.
-        told: Called after each step with the number of the picture and of the step, from 1.
+        params: Prompts, seeds, steps, guidance and size.
+        on_step: Called after each step.
         styling: How styles act; with several variants, the pictures of a prompt and seed follow one another.
 
     Yields:
         One RGB image per prompt, seed and variant.
     """
     styling = styling or Styling()
-    pipeline = make_pipeline(model, order.sampler)
-    wanted = [Picture(prompt, seed, style) for prompt, seed in order.pictures for style in styling.variants]
-    texts = Texts(model, order, styling)
-    most = max(1, order.batch // styling.copies)
+    pipeline = make_pipeline(model, params.sampler)
+    wanted = [Picture(prompt, seed, style) for prompt, seed in params.pictures for style in styling.variants]
+    texts = Texts(model, params, styling)
+    most = max(1, params.batch // styling.copies)
     try:
         for first in range(0, len(wanted), most):
             batch = wanted[first : first + most]
-            for latents in _draw_batch(pipeline, texts, batch, None if told is None else _telling(told, first)):
+            for latents in _draw_batch(
+                pipeline, texts, batch, None if on_step is None else _counting_from(on_step, first)
+            ):
                 yield to_image(decode(model, latents))
     finally:
         styling.set_to(0, ())
 
 
-def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], told: Told | None) -> tuple[Tensor, ...]:
+def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], on_step: OnStep | None) -> tuple[Tensor, ...]:
     """Latents `(1, c, h, w)` of each picture of a batch, with one call of the network per step."""
-    model, order, styling = texts.model, texts.order, texts.styling
+    model, params, styling = texts.model, texts.params, texts.styling
     rows = [(picture, copy) for picture in pictures for copy in range(styling.copies)]
-    width, height = order.size
+    width, height = params.size
     present: list[int | None] = []
 
     def text_from(step: int) -> Conditioning | None:
@@ -100,14 +105,14 @@ def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], told: 
         styles = [styling.style_at(step, picture.style, copy) for picture, copy in rows]
         changed = styles != present
         text = texts.of_rows([picture.prompt for picture, _ in rows], styles) if changed else None
-        styling.set_to(step, styles, (True,) * len(rows) + (False,) * len(rows) if order.guidance > 1 else ())
+        styling.set_to(step, styles, (True,) * len(rows) + (False,) * len(rows) if params.guidance > 1 else ())
         present[:] = styles
         return text
 
     def after_step(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        if told is not None:
+        if on_step is not None:
             for number in range(len(pictures)):
-                told(number + 1, step + 1)
+                on_step(number + 1, step + 1)
         text = text_from(step + 1)
         return {} if text is None else _step_tensors(text, pipeline.do_classifier_free_guidance)
 
@@ -117,8 +122,8 @@ def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], told: 
         result = pipeline(
             **_prompt_arguments(text),
             latents=torch.cat([_initial_noise(model, picture.seed, height, width) for picture, _ in rows]),
-            num_inference_steps=order.steps,
-            guidance_scale=order.guidance,
+            num_inference_steps=params.steps,
+            guidance_scale=params.guidance,
             width=width,
             height=height,
             output_type="latent",
@@ -130,10 +135,10 @@ def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], told: 
 
 
 class Texts:
-    """An order's prompts, each encoded under its style, since styles may change the encoders."""
+    """The prompts, each encoded under its style, since styles may change the encoders."""
 
-    def __init__(self, model: Model, order: Order, styling: Styling) -> None:
-        self.model, self.order, self.styling = model, order, styling
+    def __init__(self, model: Model, params: SamplingParams, styling: Styling) -> None:
+        self.model, self.params, self.styling = model, params, styling
         self._known: dict[tuple[str, int | None], Conditioning] = {}
 
     def of_rows(self, prompts: Sequence[str], styles: Sequence[int | None]) -> Conditioning:
@@ -146,9 +151,9 @@ class Texts:
     def _of(self, prompt: str, style: int | None) -> Conditioning:
         """The negative prompt and a prompt under one style."""
         if (prompt, style) not in self._known:
-            order = self.order
+            params = self.params
             self.styling.set_to(0, (style,))
-            text = encode_captions(self.model, [order.negative, prompt], order.clip_skip, order.chunks)
+            text = encode_captions(self.model, [params.negative, prompt], params.clip_skip, params.chunks)
             self._known[prompt, style] = text.to(self.model.dtype)
         return self._known[prompt, style]
 
@@ -171,8 +176,8 @@ def averaged(unet: Any, copies: int) -> Iterator[None]:
         handle.remove()
 
 
-def _telling(told: Told, before: int) -> Told:
-    return lambda picture, step: told(before + picture, step)
+def _counting_from(on_step: OnStep, before: int) -> OnStep:
+    return lambda picture, step: on_step(before + picture, step)
 
 
 def decode(model: Model, latents: Tensor) -> Tensor:

@@ -40,9 +40,9 @@ def measure_ranks(
     tolerance: float = TOLERANCE,
     times: int = TIMES,
     images: Path | None = None,
-    told: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> RankCurve:
-    """Measure every trained rank of a run; `told(done, of)` is called after each.
+    """Measure every trained rank of a run; `on_progress(done, of)` is called after each.
 
     Uses the images of a folder, otherwise the run's training images, each at `times` timesteps. Raises VelaturaError if
     the method trains only one rank, or the run or the images cannot be opened.
@@ -57,6 +57,6 @@ def measure_ranks(
             base = float(denoising_errors(model, network, questions, config).mean())
         for done, rank in enumerate(ranks, 1):
             errors.append(float(denoising_errors(model, network, questions, config, ForwardContext(rank=rank)).mean()))
-            if told is not None:
-                told(done, len(ranks))
+            if on_progress is not None:
+                on_progress(done, len(ranks))
     return RankCurve(ranks, tuple(errors), base, enough(ranks, tuple(errors), base, tolerance))

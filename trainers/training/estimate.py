@@ -25,11 +25,11 @@ from trainers.runs.events import Listener, Recorder
 from trainers.runs.prepare import fill_folder
 from trainers.runs.run import Run
 from trainers.runs.threads import passing_threads
-from trainers.sampling.sample import Order, draw
+from trainers.sampling.sample import SamplingParams, draw
 from trainers.training.export import export_style
 from trainers.training.loop import Session, take_steps
 from trainers.training.previews import evaluating
-from trainers.training.prior import class_counts, class_dataset, class_order
+from trainers.training.prior import class_counts, class_dataset, class_params
 from trainers.training.train import open_dataset, open_session
 
 STEPS = 5
@@ -91,7 +91,7 @@ def measure(config: Config, listener: Listener | None = None, steps: int = STEPS
 def _measured(session: Session, ends: list[float], filling: float, reading: float) -> Estimate:
     config, device = session.config, session.accelerator.device
     free, began = free_memory(device), time.monotonic()
-    dataset, order = open_dataset(session)
+    dataset, params = open_dataset(session)
     looking = time.monotonic() - began
     # One image of the largest size: its latents are there from the second step on, as they are in most of a run.
     largest = max(dataset.items, key=lambda item: item.bucket.height * item.bucket.width)
@@ -104,7 +104,7 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
     began = time.monotonic()
     style = export_style(session, dataset, progress, time.time())
     exporting = time.monotonic() - began
-    pictures, drawing = _drawing(session, dataset, order, largest)
+    pictures, drawing = _drawing(session, dataset, params, largest)
     encoding = _encodings(config, dataset) * _seconds_to_encode(session, largest)
     once = filling + 2 * reading + looking + encoding + exporting
     return Estimate(
@@ -134,26 +134,26 @@ def _one_class_image(config: Config, item: Item) -> dict[Pair, Dataset]:
     return {item.bucket.shape: class_dataset(config, (replace(item, caption=config.prior.prompt, masked=False),))}
 
 
-def _drawing(session: Session, dataset: Dataset, order: Order, largest: Item) -> tuple[int, float]:
+def _drawing(session: Session, dataset: Dataset, params: SamplingParams, largest: Item) -> tuple[int, float]:
     """Number of pictures, samples and class images, and the seconds for all."""
     config = session.config
-    samples, classes = _pictures(config, order), sum(class_counts(config, dataset).values())
-    seconds = samples * _seconds_a_picture(session, order)
+    samples, classes = _pictures(config, params), sum(class_counts(config, dataset).values())
+    seconds = samples * _seconds_a_picture(session, params)
     if classes:
-        seconds += classes * _seconds_a_picture(session, class_order(config, largest.bucket.shape))
+        seconds += classes * _seconds_a_picture(session, class_params(config, largest.bucket.shape))
     return samples + classes, seconds
 
 
-def _pictures(config: Config, order: Order) -> int:
+def _pictures(config: Config, params: SamplingParams) -> int:
     """Pictures of a run: before the first step, during training, and twice at the end, live and from the file."""
     every = config.sample.every
     along = (config.train.steps - 1) // every if every else 0
-    return (1 + along + 2) * len(order.pictures)
+    return (1 + along + 2) * len(params.pictures)
 
 
-def _seconds_a_picture(session: Session, order: Order) -> float:
-    looks = min(order.steps, LOOKS)
-    one, ends = replace(order, prompts=order.prompts[:1], seeds=order.seeds[:1], steps=looks), list[float]()
+def _seconds_a_picture(session: Session, params: SamplingParams) -> float:
+    looks = min(params.steps, LOOKS)
+    one, ends = replace(params, prompts=params.prompts[:1], seeds=params.seeds[:1], steps=looks), list[float]()
 
     def note(picture: int, step: int) -> None:
         ends.append(time.monotonic())
@@ -163,7 +163,7 @@ def _seconds_a_picture(session: Session, order: Order) -> float:
         list(draw(session.model, one, note))
     whole = time.monotonic() - began
     look = median([after - before for before, after in pairwise(ends)] or [whole])
-    return whole + (order.steps - looks) * look
+    return whole + (params.steps - looks) * look
 
 
 def _encodings(config: Config, dataset: Dataset) -> int:

@@ -23,7 +23,7 @@ from trainers.formats.read import read_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.sampling.grid import make_grid
-from trainers.sampling.sample import Order, Told, draw, largest_difference, mean_difference
+from trainers.sampling.sample import OnStep, SamplingParams, draw, largest_difference, mean_difference
 from trainers.training.loop import Session
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ class Finals:
     difference: int | None
 
 
-def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
+def preview_params(config: Config, dataset: Dataset, side: int) -> SamplingParams:
     """The run's sample prompts and seeds at `side` pixels; without prompts, four captions."""
     captions = dict.fromkeys(
         full_caption(item.caption, config.data, config.tokens.word) or config.name for item in dataset.items
     )
     settings = config.sample
-    return Order(
+    return SamplingParams(
         prompts=settings.prompts or tuple(captions)[:4],
         seeds=settings.seeds,
         negative=settings.negative,
@@ -70,33 +70,33 @@ def preview_order(config: Config, dataset: Dataset, side: int) -> Order:
     )
 
 
-def draw_previews(session: Session, order: Order, step: int) -> list[Image]:
+def draw_previews(session: Session, params: SamplingParams, step: int) -> list[Image]:
     """Generate samples with the live adapter into the run folder."""
-    session.network.holder.context = order.context
+    session.network.holder.context = params.context
     with evaluating(session.model):
         pictures = list(
-            _announced(session, draw(session.model, order, showing_life(session)), len(order.pictures), step)
+            _announced(session, draw(session.model, params, showing_life(session)), len(params.pictures), step)
         )
     _keep(pictures, session.run.samples / f"step-{step:08d}")
     session.record("sample", step=step, pictures=len(pictures))
     return pictures
 
 
-def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals:
+def draw_final(session: Session, params: SamplingParams, style: Path, step: int) -> Finals:
     """Generate with the live adapter, then with the exported file on a freshly loaded, unquantised base, and compare.
 
     The training base is freed in between, so that only one is in memory.
     """
-    live, trained_on = draw_previews(session, order, step), session.config.base
-    after, same = _draw_file(session, order, style, step)
+    live, trained_on = draw_previews(session, params, step), session.config.base
+    after, same = _draw_file(session, params, style, step)
     folder = session.run.samples / "final"
     _keep(after, folder)
     difference = largest_difference(live, after) if same else None
     if not same:
         session.record("note", message=ON_WHOLE_BASE.format(trained_on.storage.upper(), mean_difference(live, after)))
-    before = _before(session, order)
+    before = _before(session, params)
     rows = [("before", before), (f"after {step} steps", after)] if before else [(f"after {step} steps", after)]
-    heads = [prompt if len(order.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in order.pictures]
+    heads = [prompt if len(params.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in params.pictures]
     grid = session.run.samples / "before-after.png"
     with whole_file(grid) as building:
         make_grid(rows, heads, session.config.name).save(building)
@@ -104,7 +104,7 @@ def draw_final(session: Session, order: Order, style: Path, step: int) -> Finals
     return Finals(grid, difference)
 
 
-def showing_life(session: Session) -> Told:
+def showing_life(session: Session) -> OnStep:
     """Reports progress after each denoising step, so that the run does not count as hanging."""
     return lambda _picture, _step: session.record.show_life()
 
@@ -116,7 +116,7 @@ def _announced(session: Session, pictures: Iterator[Image], total: int, step: in
         yield next(pictures)
 
 
-def _draw_file(session: Session, order: Order, style: Path, step: int) -> tuple[list[Image], bool]:
+def _draw_file(session: Session, params: SamplingParams, style: Path, step: int) -> tuple[list[Image], bool]:
     """The file's pictures on a freshly loaded base, and whether that has the storage of the training base."""
     trained_on, model = session.config.base, session.model
     facts = (model.dtype, model.device, model.sha256)
@@ -128,8 +128,8 @@ def _draw_file(session: Session, order: Order, style: Path, step: int) -> tuple[
         fresh = load_model(settings, *facts)
         files = [(read_style(path), 1.0) for path in (style, embedding_beside(style)) if path is not None]
         network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
-        network.holder.context = order.context
-        return list(_announced(session, draw(fresh, order, showing_life(session)), len(order.pictures), step))
+        network.holder.context = params.context
+        return list(_announced(session, draw(fresh, params, showing_life(session)), len(params.pictures), step))
 
     try:
         return drawn(trained_on.whole()), trained_on.storage == "full"
@@ -160,10 +160,10 @@ def _keep(pictures: list[Image], folder: Path) -> None:
             picture.save(building)
 
 
-def _before(session: Session, order: Order) -> list[Image]:
+def _before(session: Session, params: SamplingParams) -> list[Image]:
     """The samples from before training; none if missing or damaged, with a note."""
     try:
-        return kept(session.run.samples / "step-00000000", order)
+        return kept(session.run.samples / "step-00000000", params)
     except UnreadableError as error:
         session.record(
             "warning", message=f"the pictures from before training are not shown next to the final ones: {error}"
@@ -171,8 +171,8 @@ def _before(session: Session, order: Order) -> list[Image]:
         return []
 
 
-def kept(folder: Path, order: Order) -> list[Image]:
-    """An order's pictures from a run folder. Raises UnreadableError."""
-    width, height = order.size
-    places = (folder / f"{number:02d}.png" for number in range(len(order.pictures)))
+def kept(folder: Path, params: SamplingParams) -> list[Image]:
+    """The pictures drawn with these parameters, from a run folder. Raises UnreadableError."""
+    width, height = params.size
+    places = (folder / f"{number:02d}.png" for number in range(len(params.pictures)))
     return [flatten(open_image(place, keep_pixels=width * height)) for place in places if place.is_file()]

@@ -22,7 +22,7 @@ from trainers.data.likeness import pixel_hash
 from trainers.files import whole_file
 from trainers.randomness import seed_for
 from trainers.runs.signals import asking_to_stop
-from trainers.sampling.sample import Order, draw
+from trainers.sampling.sample import SamplingParams, draw
 from trainers.training.loop import Session
 from trainers.training.previews import evaluating, showing_life
 
@@ -61,10 +61,10 @@ def class_counts(config: Config, dataset: Dataset) -> dict[Pair, int]:
     return counts
 
 
-def class_order(config: Config, shape: Pair, seeds: tuple[int, ...] = (0,)) -> Order:
-    """The order for class images: the class prompt with the sample settings."""
+def class_params(config: Config, shape: Pair, seeds: tuple[int, ...] = (0,)) -> SamplingParams:
+    """Sampling parameters of class images: the class prompt with the sample settings."""
     settings = config.sample
-    return Order(
+    return SamplingParams(
         prompts=(config.prior.prompt,),
         seeds=seeds,
         steps=settings.steps,
@@ -119,7 +119,7 @@ def _draw_shape(session: Session, shape: Pair, wanted: int, done: int, total: in
     places = [folder / f"{number:05d}.png" for number in range(MOST_TRIES * wanted)]
     numbers = [number for number, place in enumerate(places) if not place.exists()]
     seeds = tuple(seed_for(session.config.seed, "class image", *shape, number) for number in numbers)
-    pictures = draw(session.model, class_order(session.config, shape, seeds), showing_life(session))
+    pictures = draw(session.model, class_params(session.config, shape, seeds), showing_life(session))
     for number in numbers:
         if len(found) >= wanted:
             return True

@@ -35,11 +35,11 @@ from trainers.training.checkpoint import Progress
 from trainers.training.export import export_style
 from trainers.training.loop import Session, take_steps
 from trainers.training.optim import make_optimizer, parameter_groups
-from trainers.training.previews import draw_final, draw_previews, preview_order
+from trainers.training.previews import draw_final, draw_previews, preview_params
 from trainers.training.prior import open_prior
 
 if TYPE_CHECKING:
-    from trainers.sampling.sample import Order
+    from trainers.sampling.sample import SamplingParams
 
 STARTER_NOTE = (
     "The starter is a small bundled model, and this style will fit only the starter. For a style that works in other "
@@ -193,29 +193,29 @@ def open_session(run: Run, config: Config, record: Recorder, steps: bool = True)
     return Session(run, config, model, network, record, accelerator)
 
 
-def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, Order]:
+def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, SamplingParams]:
     """The images of a session's run, or of a folder, at its training resolution, and its samples."""
     config, model = session.config, session.model
     resolution = config.data.resolution or model.resolution
     side = config.sample.size or resolution - resolution % model.stride
     images = folder or session.run.dataset
     dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
-    return dataset, preview_order(config, dataset, side)
+    return dataset, preview_params(config, dataset, side)
 
 
 def _train(session: Session, resume: bool) -> Result:
     started = time.time()
     try:
-        dataset, order = open_dataset(session)
-        parameters = _note_start(session, dataset, order, resume)
+        dataset, params = open_dataset(session)
+        parameters = _note_start(session, dataset, params, resume)
         classes = open_prior(session, dataset)
-        progress = take_steps(session, dataset, resume, _previews(session, order), classes)
-        return _finish(session, dataset, order, progress, parameters, started)
+        progress = take_steps(session, dataset, resume, _previews(session, params), classes)
+        return _finish(session, dataset, params, progress, parameters, started)
     finally:
         session.accelerator.end_training()
 
 
-def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) -> int:
+def _note_start(session: Session, dataset: Dataset, params: SamplingParams, resume: bool) -> int:
     """Record the start, in the tracker too; returns the number of parameters."""
     config = session.config
     _note_dataset(session, dataset)
@@ -223,7 +223,7 @@ def _note_start(session: Session, dataset: Dataset, order: Order, resume: bool) 
     session.record(
         "start",
         name=config.name,
-        prompts=[prompt for prompt, _ in order.pictures],
+        prompts=[prompt for prompt, _ in params.pictures],
         method=techniques_in(config.model_dump()),
         base=session.model.title,
         family=session.model.family.name,
@@ -263,20 +263,20 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
         record("warning", message=WORDLESS_NOTE)
 
 
-def _previews(session: Session, order: Order) -> Callable[[int], None]:
+def _previews(session: Session, params: SamplingParams) -> Callable[[int], None]:
     """Generate samples before the first step and every `sample.every` steps."""
     every = session.config.sample.every
 
     def before(step: int) -> None:
         if step == 0 or (every and step % every == 0):
             with session.as_exported() if step else nullcontext():
-                draw_previews(session, order, step)
+                draw_previews(session, params, step)
 
     return before
 
 
 def _finish(
-    session: Session, dataset: Dataset, order: Order, progress: Progress, parameters: int, started: float
+    session: Session, dataset: Dataset, params: SamplingParams, progress: Progress, parameters: int, started: float
 ) -> Result:
     """Export, generate samples from the file, and report; a paused or cancelled run exports nothing."""
     run, stopped_by, seconds = session.run, session.stopped_by, round(progress.seconds, 2)
@@ -286,7 +286,7 @@ def _finish(
         return Result(run.folder, None, progress.step, seconds, parameters, stopped_by, None, None)
     with session.as_exported():
         style = export_style(session, dataset, progress, started)
-        finals = None if stopped_by else draw_final(session, order, style, progress.step)
+        finals = None if stopped_by else draw_final(session, params, style, progress.step)
     draw_rank_map(run.folder)
     run.clear_stop()
     grid, difference = (finals.grid, finals.difference) if finals else (None, None)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trainers.composition.ways import Composition
     from trainers.formats.read import Style
     from trainers.models.model import Model
-    from trainers.sampling.sample import Order
+    from trainers.sampling.sample import SamplingParams
 
 MOST_CHUNKS = 3
 AT_ONCE = 4
@@ -71,24 +71,24 @@ def generate(
         notes.append(sentence)
         on_progress("note", message=sentence)
 
-    model, order = _load(request, styles)
-    told = _telling(on_progress, order, len(places) + (plain is not None))
+    model, params = _load(request, styles)
+    on_step = _count_steps(on_progress, params, len(places) + (plain is not None))
     drawn: list[tuple[list[Image], list[tuple[Style, float]]]] = []
     if request.each:
         applied = _side_by_side(model, styles, plain, note)
     else:
-        applied = _combined(model, styles, composition, order, note)
+        applied = _combined(model, styles, composition, params, note)
     with applied as styling:  # which says first what does not fit this base
         for sentence in (*about_strengths(styles), *about_words(styles, (*request.prompts, request.negative))):
             note(sentence)
-        order = replace(order, chunks=_chunks(model, request, order.chunks, note))
-        drawn += zip(_draw(model, order, told, styling), [*alone, []] if request.each else [styles], strict=False)
+        params = replace(params, chunks=_chunks(model, request, params.chunks, note))
+        drawn += zip(_draw(model, params, on_step, styling), [*alone, []] if request.each else [styles], strict=False)
     if plain is not None and len(drawn) == len(places):
-        drawn += [(_draw(model, order, told)[0], [])]
+        drawn += [(_draw(model, params, on_step)[0], [])]
     for place, (pictures, used) in zip((*places, plain), drawn, strict=False):
         assert place is not None
         label = ", ".join(style.path.stem for style, _ in used)
-        write_picture(_sheet(pictures, order, label), place, _parameters(request, used))
+        write_picture(_sheet(pictures, params, label), place, _parameters(request, used))
     return GenerateResult(tuple(places), tuple(notes))
 
 
@@ -131,12 +131,12 @@ def _places(request: GenerateRequest, styles: Sequence[tuple[Style, float]], out
     return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in numbers]
 
 
-def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tuple[Model, Order]:
-    """The base, and the order to draw."""
+def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tuple[Model, SamplingParams]:
+    """The base, and what to draw with."""
     from trainers.device import choose_device, choose_format
     from trainers.formats.training_metadata import Reading, reading_of
     from trainers.models.load import load_model
-    from trainers.sampling.sample import Order
+    from trainers.sampling.sample import SamplingParams
 
     assert request.size is not None and request.guidance is not None, "the request has not been resolved"
     device = choose_device("auto")
@@ -144,7 +144,7 @@ def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tu
     reading = reading_of(styles[0][0]) if styles else Reading()
     settings = reading.base.model_copy(update={"model": request.base, "family": "auto"})
     model = load_model(settings, choose_format("auto", device, small=request.base == STARTER), device)
-    order = Order(
+    params = SamplingParams(
         prompts=request.prompts,
         seeds=(request.seed,),
         negative=request.negative,
@@ -156,17 +156,17 @@ def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tu
         chunks=reading.chunks,
         batch=request.batch or (AT_ONCE if request.each else 1),
     )
-    return model, order
+    return model, params
 
 
 @contextmanager
 def _combined(
-    model: Model, styles: Sequence[tuple[Style, float]], composition: Composition, order: Order, note: Note
+    model: Model, styles: Sequence[tuple[Style, float]], composition: Composition, params: SamplingParams, note: Note
 ) -> Iterator[Styling]:
     """Apply combined styles to the base temporarily, with notes on parts that it lacks."""
     from trainers.composition.compose import compose
 
-    network, styling = compose(model, styles, composition, order.steps, order.seeds[0])
+    network, styling = compose(model, styles, composition, params.steps, params.seeds[0])
     with _on(network, note):
         yield styling
 
@@ -197,33 +197,33 @@ def _on(network: StyleNetwork, note: Note) -> Iterator[None]:
 
 
 def _draw(
-    model: Model, order: Order, told: Callable[[int, int], None], styling: Styling | None = None
+    model: Model, params: SamplingParams, on_step: Callable[[int, int], None], styling: Styling | None = None
 ) -> list[list[Image]]:
-    """The pictures of an order, for each variant of its styles."""
+    """The pictures, for each variant of the styles."""
     from trainers.sampling.sample import draw
 
-    pictures = list(draw(model, order, told, styling))
+    pictures = list(draw(model, params, on_step, styling))
     variants = 1 if styling is None else len(styling.variants)
     return [pictures[variant::variants] for variant in range(variants)]
 
 
-def _sheet(pictures: list[Image], order: Order, label: str) -> Image:
+def _sheet(pictures: list[Image], params: SamplingParams, label: str) -> Image:
     """One picture, or a grid of several prompts."""
     if len(pictures) == 1:
         return pictures[0]
     from trainers.sampling.grid import make_grid
 
-    return make_grid([(label or "no style", pictures)], order.prompts)
+    return make_grid([(label or "no style", pictures)], params.prompts)
 
 
-def _telling(on_progress: OnProgress, order: Order, times: int) -> Callable[[int, int], None]:
-    """Reports progress after each step, for an order drawn several times."""
-    done, whole = count(1), len(order.pictures) * order.steps * times
+def _count_steps(on_progress: OnProgress, params: SamplingParams, times: int) -> Callable[[int, int], None]:
+    """Reports progress after each step, for pictures drawn several times."""
+    done, whole = count(1), len(params.pictures) * params.steps * times
 
-    def told(picture: int, step: int) -> None:
+    def on_step(picture: int, step: int) -> None:
         on_progress("working", message="Drawing …", done=next(done), of=whole)
 
-    return told
+    return on_step
 
 
 def _chunks(model: Model, request: GenerateRequest, trained: int, note: Note) -> int:

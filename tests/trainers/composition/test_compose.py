@@ -32,7 +32,7 @@ from trainers.models.model import Model
 from trainers.models.text import encode_captions
 from trainers.sampling import sample
 
-ORDER = sample.Order(prompts=("a fox",), seeds=(3,), steps=4, guidance=5.0, size=(32, 32), batch=4)
+PARAMS = sample.SamplingParams(prompts=("a fox",), seeds=(3,), steps=4, guidance=5.0, size=(32, 32), batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +72,12 @@ def latents(model: Model, way: str, styles: list[tuple[Style, float]], **changed
         found.append(value)
         return torch.zeros(3, 8, 8)
 
-    order = replace(ORDER, **changed)
-    network, styling = compose(model, styles, read_composition(way), order.steps, 7)
+    params = replace(PARAMS, **changed)
+    network, styling = compose(model, styles, read_composition(way), params.steps, 7)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sample, "decode", keep)
-            list(sample.draw(model, order, None, styling))
+            list(sample.draw(model, params, None, styling))
     finally:
         network.remove()
     return found
@@ -137,7 +137,7 @@ def test_taking_turns_changes_style_and_words_together(model, styles):
         seen.append((network.holder.context.styles.tolist(), given["encoder_hidden_states"]))
 
     handle = model.unet.register_forward_pre_hook(note, with_kwargs=True)
-    list(sample.draw(model, replace(ORDER, seeds=(3, 4)), None, styling))
+    list(sample.draw(model, replace(PARAMS, seeds=(3, 4)), None, styling))
     handle.remove()
     network.remove()
     assert [index for index, _ in seen] == [[0, 0], [1, 1], [0, 0], [1, 1]]
@@ -179,7 +179,7 @@ def test_layers_turn_from_the_content_to_the_style(model, which, request):
             torch.testing.assert_close(change(site, site.updates(ForwardContext(step=step))), own[late])
             turned[step] += late
     assert turned[0] < turned[2] <= turned[10]
-    list(sample.draw(model, replace(ORDER, steps=2), None, styling))
+    list(sample.draw(model, replace(PARAMS, steps=2), None, styling))
     network.remove()
 
 
@@ -247,7 +247,7 @@ def test_every_style_draws_its_own_picture_whatever_it_changes(model, own_forms)
     drawn: list[Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample, "decode", lambda _, value: (drawn.append(value), torch.zeros(3, 8, 8))[1])
-        list(sample.draw(model, replace(ORDER, batch=5), None, Each(network, (*range(len(own_forms)), -1))))
+        list(sample.draw(model, replace(PARAMS, batch=5), None, Each(network, (*range(len(own_forms)), -1))))
     network.remove()
     for style, found in zip([[one] for one in own_forms] + [[]], drawn, strict=True):
         torch.testing.assert_close(found, latents(model, "sum", style)[0], rtol=1e-3, atol=1e-4)

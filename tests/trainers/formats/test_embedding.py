@@ -27,7 +27,7 @@ from trainers.formats.read import read_outline, read_style
 from trainers.models.model import Model
 from trainers.models.pipeline import make_pipeline
 from trainers.models.text import encode_captions
-from trainers.sampling.sample import Order, draw
+from trainers.sampling.sample import SamplingParams, draw
 
 PROMPT = "a fox in <dusk> style, <dusk>"
 
@@ -182,8 +182,8 @@ def test_diffusers_draws_the_same(family, n, bases, tmp_path, monkeypatch):
     write_embedding(file, word, {})
     network = Network()
     network.speak(word, model.words)
-    order = Order(prompts=(PROMPT,), steps=2, guidance=3.0, size=(64, 64))
-    (ours,) = draw(model, order)
+    params = SamplingParams(prompts=(PROMPT,), steps=2, guidance=3.0, size=(64, 64))
+    (ours,) = draw(model, params)
     network.remove()
     pipe: Any = make_pipeline(fresh(model))
     advice = how_to_load_word(file, word)

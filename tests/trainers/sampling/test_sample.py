@@ -14,9 +14,9 @@ from trainers.composition.batched import batch_styles
 from trainers.composition.styling import Each
 from trainers.config.sections import Base
 from trainers.models.load import load_model
-from trainers.sampling.sample import Order, draw, largest_difference, to_image
+from trainers.sampling.sample import SamplingParams, draw, largest_difference, to_image
 
-ORDER = Order(prompts=("a fox",), seeds=(1,), steps=2, guidance=5.0, size=(48, 32))
+PARAMS = SamplingParams(prompts=("a fox",), seeds=(1,), steps=2, guidance=5.0, size=(48, 32))
 
 
 @pytest.fixture(scope="module", params=["sd1", "sdxl"])
@@ -25,13 +25,13 @@ def model(request, tiny_bases):
 
 
 def drawn(model, **changed) -> list[Image.Image]:
-    return list(draw(model, dataclasses.replace(ORDER, **changed)))
+    return list(draw(model, dataclasses.replace(PARAMS, **changed)))
 
 
 def test_pictures_come_in_order_each_as_if_alone(model):
-    order = dataclasses.replace(ORDER, prompts=("a fox", "a boat"), seeds=(1, 2))
-    assert order.pictures == [("a fox", 1), ("a fox", 2), ("a boat", 1), ("a boat", 2)]
-    pictures = list(draw(model, order))
+    params = dataclasses.replace(PARAMS, prompts=("a fox", "a boat"), seeds=(1, 2))
+    assert params.pictures == [("a fox", 1), ("a fox", 2), ("a boat", 1), ("a boat", 2)]
+    pictures = list(draw(model, params))
     assert {picture.size for picture in pictures} == {(48, 32)}
     assert len({picture.tobytes() for picture in pictures}) == 4
     (alone,) = drawn(model, prompts=("a boat",), seeds=(2,))
@@ -118,19 +118,21 @@ def calls_while(model, pictures) -> tuple[list[Image.Image], int]:
 def test_a_batch_of_styles_is_each_drawn_alone(model, styles):
     """Each with its text read under its style and noise of its own seed; a call a step, however many there are."""
     guidance, sampler = (5.0, "ddim") if model.family.name == "sd1" else (1.0, "dpm++")
-    order = dataclasses.replace(ORDER, prompts=("a fox", "a boat"), negative="snow", guidance=guidance, sampler=sampler)
+    params = dataclasses.replace(
+        PARAMS, prompts=("a fox", "a boat"), negative="snow", guidance=guidance, sampler=sampler
+    )
     by_style = []
     for applied in ([styles[1]], [], [styles[0]]):
         network = apply_styles(model.parts, model.family.name, applied)
-        by_style.append(list(draw(model, order)))
+        by_style.append(list(draw(model, params)))
         network.remove()
     alone = [pictures[prompt] for prompt in range(2) for pictures in by_style]
     network = batch_styles(model.parts, model.family.name, styles)
     told: list[tuple[int, int]] = []
-    for batch, calls in ((8, order.steps), (4, 2 * order.steps), (1, 6 * order.steps)):
+    for batch, calls in ((8, params.steps), (4, 2 * params.steps), (1, 6 * params.steps)):
         several = draw(
             model,
-            dataclasses.replace(order, batch=batch),
+            dataclasses.replace(params, batch=batch),
             lambda *where: told.append(where),
             Each(network, (1, -1, 0)),
         )
@@ -139,4 +141,4 @@ def test_a_batch_of_styles_is_each_drawn_alone(model, styles):
         assert largest_difference(found, alone) <= 1
     network.remove()
     assert len({picture.tobytes() for picture in alone}) == 6
-    assert len(told) == 3 * 6 * order.steps and set(told) == {(p, s) for p in range(1, 7) for s in (1, 2)}
+    assert len(told) == 3 * 6 * params.steps and set(told) == {(p, s) for p in range(1, 7) for s in (1, 2)}

@@ -16,7 +16,7 @@ from trainers.data.dataset import Dataset, Item
 from trainers.models.load import load_model
 from trainers.runs.events import Event, Recorder
 from trainers.runs.run import Run
-from trainers.sampling.sample import Order, Told
+from trainers.sampling.sample import OnStep, SamplingParams
 from trainers.training.batches import Batches
 from trainers.training.loss import prior_preserving_error
 from trainers.training.prior import class_counts, class_dataset, open_prior
@@ -165,9 +165,9 @@ def test_what_a_kill_left_half_written_is_no_class_image(quick, tmp_path):
 
 
 def test_pictures_that_come_out_the_same_are_drawn_anew(quick, tmp_path, monkeypatch):
-    def draw(model: object, order: Order, told: Told) -> list[Image.Image]:
+    def draw(model: object, params: SamplingParams, told: OnStep) -> list[Image.Image]:
         told(1, 1)
-        return iter([Image.new("RGB", order.size, (number // 2, 0, 0)) for number, _ in enumerate(order.seeds)])
+        return iter([Image.new("RGB", params.size, (number // 2, 0, 0)) for number, _ in enumerate(params.seeds)])
 
     monkeypatch.setattr("trainers.training.prior.draw", draw)
     prior = {"prior": {"prompt": "a drawing", "images": 4}}
