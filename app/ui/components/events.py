@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from typing import Annotated, Any, TypeVar
 
 import gradio as gr
@@ -110,17 +109,3 @@ def items(event: gr.EventData, name: str) -> list[dict[str, Any]]:
     """A list of objects of an event."""
     value = event_data(event).get(name)
     return [item for item in value if isinstance(item, dict)][:1000] if isinstance(value, list) else []
-
-
-def given_back(kept: str) -> dict[str, Any]:
-    """What a page was told to keep and gives back as JSON; it comes from the browser and may be anything."""
-    try:
-        given = json.loads(kept)
-    except ValueError:
-        return {}
-    return given if isinstance(given, dict) else {}
-
-
-def digest(value: str) -> str:
-    """A short name for what a page shows, by which it says that it has seen it."""
-    return sha256(value.encode()).hexdigest()[:12]

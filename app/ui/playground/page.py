@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +20,9 @@ from app.studio.styles.entry import StyleEntry
 from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.errors import reason
-from app.ui.components.events import LONGEST_ID, actor_of, digest, given_back, key_of, wire
+from app.ui.components.events import LONGEST_ID, actor_of, key_of, wire
 from app.ui.components.live import patched
+from app.ui.components.poller import Lazy, Poller
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell
 from app.ui.playground import results_view
 from app.ui.playground import text as words
@@ -41,10 +41,9 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell(words.TITLE)
     page = Playground(services)
-    state = [page.chosen, page.seen]
+    state = [page.chosen, page.poller.seen]
     opening = demo.load(page.open, None, page.form, **AT_ONCE)
-    opening.then(page.tick, state, page.drawn, **AT_ONCE)
-    page.timer.tick(page.tick, state, page.drawn, **AT_ONCE)
+    page.poller.listen(opening.then, page.tick, state, page.drawn)
     everything = [page.form, page.chosen, *page.drawn]
     wire(page.form, EDITING, page, None, [page.form], **EACH)
     wire(page.form, DRAWING, page, state, everything, **EACH)
@@ -82,9 +81,9 @@ class Playground:
                     "components/lightbox.js", "playground/picture.js", elem_id="pg-picture", words=_words()
                 )
                 self.strip = patched("components/asks.js", elem_id="pg-strip")
-        self.chosen, self.seen = gr.Textbox("", visible=False), gr.Textbox("{}", visible=False)
-        self.timer = gr.Timer(SOON)
-        self.drawn = [self.notice, self.going, self.picture, self.strip, self.seen, self.timer]
+        self.chosen = gr.Textbox("", visible=False)
+        self.poller = Poller({"going": self.going, "picture": self.picture, "strip": self.strip}, SOON)
+        self.drawn = [self.notice, *self.poller.outputs]
 
     # ---------------------------------------------------------------- the fields
     def open(self, request: gr.Request) -> str:
@@ -141,30 +140,12 @@ class Playground:
         going = render("playground/going.html", going=results_view.read_going(found, log, request.username or ""))
         drawn = [(each.id, len(each.pictures)) for each in found if each.pictures]
         looked_at = one and (one.id, len(one.pictures), one.ended, one.state)
-        parts: dict[str, tuple[gr.HTML, str, Callable[[], str]]] = {
-            "going": (self.going, going, lambda: going),
-            "picture": (
-                self.picture,
-                repr(looked_at),
-                lambda: render("playground/picture.html", it=results_view.read_picture(one, service)),
-            ),
-            "strip": (
-                self.strip,
-                repr((drawn, one and one.id)),
-                lambda: _strip(found, one, service),
-            ),
+        values: dict[str, str | Lazy] = {
+            "going": going,
+            "picture": Lazy(looked_at, lambda: _picture(one, service)),
+            "strip": Lazy((drawn, one and one.id), lambda: _strip(found, one, service)),
         }
-        pace = SOON if any(not each.ended for each in found) else LATER
-        known, now = (
-            given_back(seen),
-            {name: digest(state) for name, (_, state, _) in parts.items()} | {"pace": str(pace)},
-        )
-        if known == now:
-            return {self.seen: gr.skip()}
-        shown: Shown = {part: make() for name, (part, _, make) in parts.items() if known.get(name) != now[name]}
-        if known.get("pace") != now["pace"]:
-            shown[self.timer] = gr.Timer(pace)
-        return shown | {self.seen: json.dumps(now)}
+        return self.poller.answer(seen, values, SOON if any(not each.ended for each in found) else LATER)
 
     def on_asked(self, event: GenerationAction, request: gr.Request, chosen: str, seen: str) -> Shown:
         """Do what a button at a generation wants."""
@@ -255,6 +236,10 @@ class Playground:
         for generation in self.services.generations.history(key):
             if not generation.ended:
                 self.services.generations.remove(generation.id, key)
+
+
+def _picture(one: Generation | None, service: Generations) -> str:
+    return render("playground/picture.html", it=results_view.read_picture(one, service))
 
 
 def _strip(found: Sequence[Generation], one: Generation | None, service: Generations) -> str:

@@ -14,8 +14,9 @@ from app.studio.services import Services
 from app.studio.settings.differences import read_settings
 from app.ui.components.controls import banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
-from app.ui.components.events import digest, wire
+from app.ui.components.events import wire
 from app.ui.components.live import patched
+from app.ui.components.poller import Poller
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
 from app.ui.runs import compare_text as words
 from app.ui.runs import text
@@ -34,10 +35,8 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
     page = ComparisonPage(services)
-    state = [page.ids, page.seen]
-    opening = demo.load(page.open, None, [page.ids, page.timer], **AT_ONCE)
-    opening.then(page.tick, state, page.everything, **AT_ONCE)
-    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    opening = demo.load(page.open, None, [page.ids, page.poller.timer], **AT_ONCE)
+    page.poller.listen(opening.then, page.tick, [page.ids, page.poller.seen], page.poller.outputs)
     wire(page.sheet, STYLE_FILES, page, None, [page.files, page.notice], **EACH)
 
 
@@ -52,9 +51,8 @@ class ComparisonPage:
             "components/menus.js", "components/lightbox.js", "runs/samples.js", elem_id="comparison", words=close
         )
         self.files = island({}, "components/files.js")
-        self.ids, self.seen = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
-        self.timer = gr.Timer(SOON, active=False)
-        self.everything = [self.sheet, self.seen, self.timer]
+        self.ids = gr.Textbox("", visible=False)
+        self.poller = Poller({"sheet": self.sheet}, SOON, active=False)
 
     def open(self, request: gr.Request) -> tuple[str, gr.Timer]:
         """Which runs the address names, and the timer, which does not go before that is known."""
@@ -64,12 +62,8 @@ class ComparisonPage:
         """The page as it is now, where that is something else than it has seen."""
         names = list(dict.fromkeys(name.strip() for name in ids.split(",") if name.strip()))
         views = {name: view for name in names if (view := self.queue.run(name)) is not None}
-        value = self._sheet(names, list(views.values()))
-        now = digest(value)
-        if now == seen:
-            return {self.seen: gr.skip()}
         goes_on = any(view.state not in ENDED for view in views.values())
-        return {self.sheet: value, self.seen: now, self.timer: gr.Timer(SOON, active=goes_on)}
+        return self.poller.answer(seen, {"sheet": self._sheet(names, list(views.values()))}, SOON if goes_on else 0)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
         """Make the file that a menu offers, and let the browser save it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
 from app.ui.components.pagination import ListChoice, pages
-from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
+from app.ui.components.poller import Poller
+from app.ui.components.shell import EACH, block, build_shell, island
 from app.ui.components.trash_link import trash_link
 from app.ui.runs import compare_text as comparing
 from app.ui.runs import run_view
@@ -45,9 +45,8 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
     page = RunsPage(services.queue)
-    state = [page.chosen_state, page.seen]
-    demo.load(page.tick, state, page.everything, **AT_ONCE)
-    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    state = [page.chosen_state, page.poller.seen]
+    page.poller.listen(demo.load, page.tick, state, page.everything)
     for part in (page.filter, page.list):
         wire(part, FILTER, page, state, [page.chosen_state, *page.everything], **EACH)
     for part in (page.notice, page.list):
@@ -72,19 +71,15 @@ class RunsPage:
         )
         island(None, "components/dialogs.js", render("runs/dialogs.html", restarts=RESTARTS))
         self.chosen_state = gr.Textbox("{}", visible=False)
-        self.seen = gr.Textbox("", visible=False)
-        self.timer = gr.Timer(SOON)
-        self.everything = [self.notice, self.list, self.seen, self.timer]
+        self.poller = Poller({"list": self.list}, SOON)
+        self.everything = [self.notice, *self.poller.outputs]
 
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         found, actor = self.queue.look(), actor_of(request)
         value = self._listing(found, ListChoice.read(chosen), actor)
         busy = any(view.state not in ENDED for view in found.views)
-        digest = sha256(f"{value}{busy}".encode()).hexdigest()[:16]
-        if digest == seen:
-            return {self.seen: gr.skip()}
-        return {self.list: value, self.seen: digest, self.timer: gr.Timer(SOON if busy else LATER)}
+        return self.poller.answer(seen, {"list": value}, SOON if busy else LATER)
 
     def on_chosen(self, event: ListChoice, request: gr.Request, chosen: str, seen: str) -> Shown:
         """Show what is searched for, or another page of the list."""

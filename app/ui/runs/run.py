@@ -17,8 +17,9 @@ from app.studio.runs import samples
 from app.studio.services import Services
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.controls import banner
-from app.ui.components.events import actor_of, digest, given_back, wire
+from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
+from app.ui.components.poller import Poller
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, build_shell, island
 from app.ui.runs import run_view, samples_view, slider
 from app.ui.runs import text as words
@@ -42,10 +43,9 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
     page = RunPage(services.queue, services.library)
-    state = [page.name, page.seen]
-    opening = demo.load(page.open, None, [page.name, page.timer], **AT_ONCE)
-    opening.then(page.tick, state, page.everything, **AT_ONCE)
-    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    state = [page.name, page.poller.seen]
+    opening = demo.load(page.open, None, [page.name, page.poller.timer], **AT_ONCE)
+    page.poller.listen(opening.then, page.tick, state, page.everything)
     for part in (page.head, page.notice):
         wire(part, ACTIONS, page, state, page.everything, **EACH)
     wire(page.folds, FOLDS, page, [page.name], [page.folds], **EACH)
@@ -74,34 +74,26 @@ class RunPage:
         self.folds = island({}, "runs/logs.js", render("runs/logs.html"), elem_id="run-folds")
         self.files = island({}, "components/files.js", "<div></div>")
         island(None, "components/dialogs.js", render("runs/dialogs.html", restarts=RESTARTS))
-        self.name, self.seen = gr.Textbox("", visible=False), gr.Textbox("{}", visible=False)
-        self.timer = gr.Timer(SOON, active=False)
-        self.parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}
-        self.everything = [self.notice, *self.parts.values(), self.seen, self.timer]
+        self.name = gr.Textbox("", visible=False)
+        parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}
+        self.poller = Poller(parts, SOON, active=False)
+        self.everything = [self.notice, *self.poller.outputs]
 
     def open(self, request: gr.Request) -> tuple[str, gr.Timer]:
         """Which run the address names, and the timer, which does not go before that is known."""
         return str(request.query_params.get("id", ""))[:200], gr.Timer(SOON, active=True)
 
-    def tick(self, name: str, seen: str, request: gr.Request) -> Shown:
+    def tick(self, name: str, seen: str, request: gr.Request, restart: bool = False) -> Shown:
         """What has changed since the page's last look."""
         view = self.queue.run(name)
-        values = _nothing() if view is None else self._values(view, actor_of(request))
-        known, now = given_back(seen), {part: digest(value) for part, value in values.items()}
-        pace = 0 if view is None else _pace(view.state)
-        now["pace"] = str(pace)
-        if known == now:
-            return {self.seen: gr.skip()}
-        shown: Shown = {self.parts[part]: value for part, value in values.items() if known.get(part) != now[part]}
-        if known.get("pace") != now["pace"]:
-            shown[self.timer] = gr.Timer(pace or LATER, active=bool(pace))
-        return shown | {self.seen: json.dumps(now)}
+        if view is None:
+            return self.poller.answer(seen, _nothing(), 0, restart)
+        return self.poller.answer(seen, self._values(view, actor_of(request)), _pace(view.state), restart)
 
     def on_asked(self, event: RunAction, request: gr.Request, name: str, seen: str) -> Shown:
         """Do what a button wants, and show what has become of it; the timer goes on in any case."""
         answer = perform(self.queue, event, actor_of(request))
-        shown = self.tick(name, json.dumps({**given_back(seen), "pace": ""}), request)
-        return {self.notice: answer.notice} | shown
+        return {self.notice: answer.notice} | self.tick(name, seen, request, restart=True)
 
     def on_fold_opened(self, event: FoldOpened, request: gr.Request, name: str) -> Any:
         """What stands in the fold that was opened: the log's end, the settings, or what the process said."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from app.ui.components.download_menu import StyleFileWanted, make_download
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
 from app.ui.components.pagination import ListChoice, pages
-from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, build_shell, island
+from app.ui.components.poller import Poller
+from app.ui.components.shell import EACH, EACH_IN_TURN, block, build_shell, island
 from app.ui.components.trash_link import trash_link
 from app.ui.runs.actions import undo, undoable
 from app.ui.styles import text as words
@@ -43,9 +43,8 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Styles")
     page = StylesPage(services)
-    state = [page.chosen_state, page.seen]
-    demo.load(page.tick, state, page.everything, **AT_ONCE)
-    page.timer.tick(page.tick, state, page.everything, **AT_ONCE)
+    state = [page.chosen_state, page.poller.seen]
+    page.poller.listen(demo.load, page.tick, state, page.everything)
     for part in (page.filter, page.list):
         wire(part, FILTER, page, state, [page.chosen_state, *page.everything], **EACH)
     for part in (page.notice, page.list):
@@ -76,9 +75,8 @@ class StylesPage:
         self.files = island({}, "components/files.js", "<div></div>")
         island(None, "components/dialogs.js", render("styles/dialogs.html"))
         self.chosen_state = gr.Textbox("{}", visible=False)
-        self.seen = gr.Textbox("", visible=False)
-        self.timer = gr.Timer(SOON)
-        self.everything = [self.notice, self.list, self.seen, self.timer]
+        self.poller = Poller({"list": self.list}, SOON)
+        self.everything = [self.notice, *self.poller.outputs]
 
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
@@ -86,10 +84,7 @@ class StylesPage:
         busy = [view for view in views.values() if view.state not in ENDED]
         actor = actor_of(request)
         value = self._listing(self.library.entries(), views, busy, ListChoice.read(chosen), actor)
-        digest = sha256(f"{value}{bool(busy)}".encode()).hexdigest()[:16]
-        if digest == seen:
-            return {self.seen: gr.skip()}
-        return {self.list: value, self.seen: digest, self.timer: gr.Timer(SOON if busy else LATER)}
+        return self.poller.answer(seen, {"list": value}, SOON if busy else LATER)
 
     def on_chosen(self, event: ListChoice, request: gr.Request, chosen: str, seen: str) -> Shown:
         """Show what is searched for, or another page of the list."""

@@ -15,9 +15,10 @@ from app.studio.queue import Queue
 from app.studio.services import Services
 from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
-from app.ui.components.events import actor_of, digest, wire
+from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
-from app.ui.components.shell import AT_ONCE, EACH_IN_TURN, build_shell, island
+from app.ui.components.poller import Poller
+from app.ui.components.shell import EACH_IN_TURN, build_shell, island
 from app.ui.runs import text as run_words
 from app.ui.runs.actions import undo
 from app.ui.trash import text as words
@@ -35,9 +36,8 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Trash", "Runs")
     page = TrashPage(services.queue)
-    demo.load(page.tick, page.seen, page.everything, **AT_ONCE)
-    page.timer.tick(page.tick, page.seen, page.everything, **AT_ONCE)
-    wire(page.list, ACTIONS, page, [page.seen], page.everything, **EACH_IN_TURN)
+    page.poller.listen(demo.load, page.tick, [page.poller.seen], page.everything)
+    wire(page.list, ACTIONS, page, [page.poller.seen], page.everything, **EACH_IN_TURN)
 
 
 class TrashPage:
@@ -48,16 +48,13 @@ class TrashPage:
         self.notice = patched(elem_id="trash-notice")
         self.list = patched("components/menus.js", elem_id="trash")
         island(None, "components/dialogs.js", render("trash/dialogs.html"))
-        self.seen = gr.Textbox("", visible=False)
-        self.timer = gr.Timer(EVERY)
-        self.everything = [self.notice, self.list, self.seen]
+        self.poller = Poller({"list": self.list}, EVERY)
+        self.everything = [self.notice, *self.poller.outputs]
 
     def tick(self, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         value = _listing(Trash(self.queue.store).items(actor_of(request)), actor_of(request))
-        if digest(value) == seen:
-            return {self.seen: gr.skip()}
-        return {self.list: value, self.seen: digest(value)}
+        return self.poller.answer(seen, {"list": value}, EVERY)
 
     def on_asked(self, event: TrashAction, request: gr.Request, seen: str) -> Shown:
         """Bring an item back, or delete all of them for good."""

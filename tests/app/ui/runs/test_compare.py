@@ -59,7 +59,7 @@ def test_pictures_stand_in_rows_of_words_and_columns_of_runs(queue, page):
 
 def test_nothing_is_looked_at_before_it_is_known_which_runs_are_meant(page):
     ids, timer = page.open(SimpleNamespace(query_params={"ids": "one,two"}))
-    assert not page.timer.active and (ids, timer.active) == ("one,two", True)
+    assert not page.poller.timer.active and (ids, timer.active) == ("one,two", True)
 
 
 def test_only_what_differs_is_listed_in_the_words_of_all_settings(queue, page):
@@ -115,9 +115,9 @@ def test_nothing_is_sent_twice_and_the_timer_rests_when_all_have_ended(queue, pa
     write_run(queue.store.runs, "one")
     write_run(queue.store.runs, "two")
     first = page.tick("one,two", "")
-    assert first[page.timer].active is False
-    again = page.tick("one,two", first[page.seen])
-    assert list(again) == [page.seen] and again[page.seen]["__type__"] == "update"
+    assert first[page.poller.timer].active is False
+    again = page.tick("one,two", first[page.poller.seen])
+    assert list(again) == [page.poller.seen] and again[page.poller.seen]["__type__"] == "update"
 
 
 def test_losses_are_drawn_over_one_another_on_one_scale(queue):

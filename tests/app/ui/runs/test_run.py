@@ -42,4 +42,4 @@ def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: Queue
     with gr.Blocks():
         page = RunPage(queue, StyleLibrary(queue))
     name, timer = page.open(SimpleNamespace(query_params={"id": "a"}))
-    assert not page.timer.active and (name, timer.active) == ("a", True)
+    assert not page.poller.timer.active and (name, timer.active) == ("a", True)

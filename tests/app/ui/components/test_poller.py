@@ -1,0 +1,75 @@
+"""Parts of a page are sent where they are something else than the page has seen, and the timer where its pace is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from app.ui.components.poller import Lazy, Poller
+
+
+@pytest.fixture
+def poller() -> Poller:
+    with gr.Blocks():
+        return Poller({"head": gr.HTML(), "list": gr.HTML()}, 5)
+
+
+def seconds(shown: dict[Any, Any], poller: Poller) -> float | None:
+    """To the next look, 0 for none; None where the timer stays as it is."""
+    timer = shown.get(poller.timer)
+    return timer and (timer.value if timer.active else 0)
+
+
+def test_only_what_has_changed_is_sent(poller: Poller) -> None:
+    head, listing = poller.parts.values()
+    first = poller.answer("{}", {"head": "a", "list": "b"}, 2)
+    assert (first[head], first[listing], seconds(first, poller)) == ("a", "b", 2)
+    seen = first[poller.seen]
+    assert poller.answer(seen, {"head": "a", "list": "b"}, 2) == {poller.seen: gr.skip()}
+    second = poller.answer(seen, {"head": "a", "list": "c"}, 2)
+    assert second.keys() == {listing, poller.seen} and second[listing] == "c"
+    assert poller.answer(second[poller.seen], {"head": "a", "list": "c"}, 2) == {poller.seen: gr.skip()}
+    assert poller.answer(seen, {"head": "a", "list": "c"}, 2) == second, "what a page has not seen it gets again"
+
+
+def test_the_timer_is_set_where_its_pace_changes_or_it_is_to_begin_again(poller: Poller) -> None:
+    values = {"head": "a", "list": "b"}
+    seen = poller.answer("{}", values, 2)[poller.seen]
+    slower = poller.answer(seen, values, 15)
+    assert slower.keys() == {poller.timer, poller.seen} and seconds(slower, poller) == 15
+    ended = poller.answer(slower[poller.seen], values, 0)
+    assert seconds(ended, poller) == 0 and poller.answer(ended[poller.seen], values, 0) == {poller.seen: gr.skip()}
+    assert seconds(poller.answer(ended[poller.seen], values, 2), poller) == 2
+    assert seconds(poller.answer(seen, values, 2, restart=True), poller) == 2
+
+
+def test_a_lazy_part_is_made_only_where_its_state_has_changed(poller: Poller) -> None:
+    made: list[str] = []
+
+    def make(name: str) -> str:
+        made.append(name)
+        return name
+
+    values = {"head": Lazy(("a", 1), lambda: make("first")), "list": "b"}
+    shown = poller.answer("{}", values, 2)
+    assert made == ["first"] and shown[poller.parts["head"]] == "first"
+    poller.answer(shown[poller.seen], values, 2)
+    assert made == ["first"]
+    poller.answer(shown[poller.seen], values | {"head": Lazy(("a", 2), lambda: make("second"))}, 2)
+    assert made == ["first", "second"]
+
+
+@pytest.mark.parametrize("seen", ["", "no JSON", "[]", "3", "null", '{"head": 3}', "[" * 100_000])
+def test_a_page_that_says_anything_else_gets_everything(poller: Poller, seen: str) -> None:
+    assert poller.answer(seen, {"head": "a", "list": "b"}, 2).keys() == {*poller.outputs}
+
+
+def test_what_it_looks_for_is_asked_at_the_opening_and_by_the_timer() -> None:
+    with gr.Blocks() as demo:
+        poller = Poller({"head": gr.HTML()}, 5)
+        poller.listen(demo.load, lambda seen: poller.answer(seen, {"head": ""}, 5), [poller.seen], poller.outputs)
+    targets = [function.targets for function in demo.fns.values()]
+    assert targets == [[(demo._id, "load")], [(poller.timer._id, "tick")]]
+    assert not any(function.queue for function in demo.fns.values())
