@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import gradio as gr
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.jobs.permissions import Actor
 from app.ui.web.gradio_internals import event_data, page_session
@@ -60,9 +60,13 @@ def read_event(name: str, kind: type[AnyEvent], data: Any) -> AnyEvent | None:
     """What a script has said; None, and a line in the log, where that is no such event."""
     try:
         return kind.model_validate_json(json.dumps(data))  # a tuple is a list there, and no half of a letter passes
+    except ValidationError as error:  # without what was typed, which is nobody's business
+        problems = error.errors(include_url=False, include_input=False)
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problems)
     except (ValueError, RecursionError) as error:
-        log.warning("A page sent no %s event as it should be, which was passed over: %.300r", name, str(error))
-        return None
+        wrong = str(error)
+    log.warning("A page sent no %s event as it should be, which was passed over: %.300r", name, wrong)
+    return None
 
 
 def _answering(answer: Callable[..., Any], name: str, kind: type[PageEvent]) -> Callable[..., Any]:

@@ -55,6 +55,12 @@ def test_anything_else_is_passed_over_with_a_line_in_the_log(said: Any, caplog: 
     assert "\n" not in record.getMessage()
 
 
+def test_the_log_names_the_field_and_not_what_was_typed(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        read_event("pressed", Pressed, {"what": "keep", "count": "my secret"})
+    assert "count: Input should be a valid integer" in caplog.text and "secret" not in caplog.text
+
+
 def test_a_deep_thing_is_no_event():
     deep: Any = []
     for _ in range(100_000):
