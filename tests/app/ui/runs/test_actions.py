@@ -43,7 +43,7 @@ def test_dropped_on_what_has_left_the_line_it_comes_first(queue):
     assert ask(queue, what="place", about="d", over="a") == "" and line(queue) == "dbc"
     assert ask(queue, what="place", about="c", over="<none>") == "" and line(queue) == "cdb"
     assert "cannot be moved: it has already finished" in ask(queue, what="place", about="a", over="b")
-    assert "there is no run &lt;none&gt; any more" in ask(queue, what="place", about="<none>", over="b").lower()
+    assert "The run &lt;none&gt; no longer exists." in ask(queue, what="place", about="<none>", over="b")
     assert line(queue) == "cdb"
 
 
