@@ -39,6 +39,10 @@ CASES += [(method, FAMILIES[number % 4]) for number, method in enumerate(METHODS
 """Every family, and every method on one of them; `tests/golden` has the bits of every method on every family."""
 
 
+def test_every_method_has_its_small_settings():
+    assert {name: settings["name"] for name, settings in METHODS.items()} == {name: name for name in CLASSES}
+
+
 @pytest.mark.parametrize(("method", "family"), CASES)
 def test_every_method_and_every_family_train(family, method, tiny_bases, images, tmp_path):
     text = method == "lora"
