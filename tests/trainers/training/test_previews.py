@@ -39,5 +39,7 @@ def test_a_damaged_picture_of_before_does_not_cost_the_style(tiny_bases, images,
 
     done = train(quick_settings(tiny_bases["sd1"], images), tmp_path, listener=damage)
     (said,) = (event["message"] for event in events_of(Run(done.run), "warning"))
-    assert said.startswith("the pictures of before training are not shown beside the last ones: 00.png is too large")
+    assert said.startswith(
+        "the pictures from before training are not shown next to the final ones: 00.png is too large"
+    )
     assert done.style.is_file() and done.grid.is_file()
