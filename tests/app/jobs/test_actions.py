@@ -93,9 +93,7 @@ def test_a_queue_that_cannot_be_used_leaves_no_run(store, quick):
 @pytest.mark.parametrize("device", ["x", "gpu", "cuda:first", "CPU", "", "cuda:0 "])
 def test_a_device_that_no_machine_has_is_refused_before_anything_is_made(store, quick, device):
     wanted = {"train": {"device": device}}
-    with pytest.raises(
-        VelaturaError, match=r"train\.device = .* is no device; leave it at auto, since the queue gives"
-    ):
+    with pytest.raises(VelaturaError, match=r"train\.device = .* is not a device; use auto for the first free device"):
         actions.add(store, quick("dusk", wanted), actor=MACHINE_OWNER)
     assert not store.exists() and not (store.runs / "dusk").exists()
     job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
@@ -164,7 +162,7 @@ def test_order_is_changed_by_moving_and_by_going_first(store, quick):
     number = {job.name: job.id for job in store.line()}
     for where, order in (("up", "acb"), ("first", "cab"), ("down", "acb"), ("last", "abc"), ("2", "acb"), (1, "cab")):
         assert [job.name for job in actions.move(store, number["c"], where, actor=MACHINE_OWNER)] == list(order), where
-    with pytest.raises(VelaturaError, match="'sideways' is no place; give up, down, first, last or a number"):
+    with pytest.raises(VelaturaError, match="'sideways' is not a position; use up, down, first, last or a number"):
         actions.move(store, number["c"], "sideways", actor=MACHINE_OWNER)
     urgent = actions.add(store, quick("urgent"), first=True, actor=MACHINE_OWNER)
     assert line(store) == ["urgent", "c", "a", "b"] and Watcher(store).view(urgent.id).place == 1
@@ -181,7 +179,7 @@ def test_settings_of_a_waiting_job_can_be_changed_and_it_keeps_its_place(store, 
     with pytest.raises(VelaturaError, match=r"there is no setting method\.rink"):
         actions.change(store, job.id, {"method": {"rink": 5}}, actor=MACHINE_OWNER)
     for key, value in (("name", "other"), ("data", {"images": "/other"}), ("data", {"transparency": "mask"})):
-        with pytest.raises(VelaturaError, match="is fixed once a run is prepared"):
+        with pytest.raises(VelaturaError, match="cannot change once a run is prepared"):
             actions.change(store, job.id, {key: value}, actor=MACHINE_OWNER)
     do_next(store)
     whole = train(quick("dusk", {"method": {"rank": 5}, "seed": 3}), tmp_path)

@@ -64,7 +64,7 @@ def test_captions_are_written_beside_the_images_and_told_one_by_one(store, tmp_p
     do_next(store)
     assert len(told(again, "caption")) == len(names)
     add_small_job(store, CAPTION, CaptionRequest(images=images, model="nobody", every=True))
-    assert do_next(store).line == "there is no captioner 'nobody'; there are blip, florence-2, wd14"
+    assert do_next(store).line == "there is no captioning model 'nobody'; available are blip, florence-2, wd14"
 
 
 def test_a_picture_is_drawn_with_and_without_its_style(store, quick, tiny_bases, tmp_path):

@@ -270,7 +270,7 @@ def test_a_queue_can_be_moved_with_its_runs(tmp_path):
 
 def test_there_is_no_file_before_the_first_job(tmp_path):
     store = Store(tmp_path / "runs")
-    with pytest.raises(VelaturaError, match=r"there is no queue in .*runs yet; `velatura queue add` begins one"):
+    with pytest.raises(VelaturaError, match=r"there is no queue in .*runs yet; `velatura queue add` creates one"):
         store.jobs()
     assert not store.exists() and list(tmp_path.iterdir()) == []
 
@@ -319,7 +319,7 @@ def cut_in_half(path: Path) -> None:
     ("spoil", "words"),
     [
         (broken, "is damaged or not a Velatura queue"),
-        (another_program_s, "is no queue of Velatura; `velatura queue repair` keeps this file"),
+        (another_program_s, "is not a Velatura queue; `velatura queue repair` keeps this file"),
         (
             of_the_future,
             rf"a queue of version 99, and this Velatura reads up to version {VERSION}; use the Velatura",

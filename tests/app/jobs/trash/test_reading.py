@@ -64,7 +64,7 @@ def test_a_journal_of_a_newer_velatura_is_left_as_it_is_and_the_queue_goes_on(st
         trash.tidy,
     )
     for attempt in attempts:
-        with pytest.raises(VelaturaError, match=r"journal\.json was written by a newer Velatura.*: update Velatura"):
+        with pytest.raises(VelaturaError, match=r"journal\.json was written by a newer Velatura.*Update Velatura"):
             attempt()
     assert journal.read_text() == newer and list(trash.folder.glob("journal.damaged-*")) == []
     assert other.folder.is_dir() and trash.path(item).is_dir()

@@ -326,7 +326,7 @@ def test_a_style_goes_back_to_its_own_run_alone(store, dusk):
     store.add(NewJob(TRAIN, other, owner="ben"), phase="ended")
     before = files(other)
     for actor in (ann, MACHINE_OWNER):
-        with pytest.raises(VelaturaError, match="the run of “dusk” is not here; restore that first"):
+        with pytest.raises(VelaturaError, match="the run of “dusk” is not here; restore the run first"):
             actions.restore(store, style.id, actor=actor)
     assert files(other) == before and len(trash.items(ann)) == 2 and trash.items(ben) == []
     store.remove(store.job_in(other))
