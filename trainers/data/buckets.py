@@ -18,20 +18,20 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Bucket:
-    """A training size in pixels and how an image comes to it."""
+    """A training size in pixels, and how an image is brought to it."""
 
     width: int
     height: int
     scale: float
-    """Factor by which the image is resized before it is cut; above 1 it is enlarged."""
+    """Resize factor before cropping; above 1 it upscales."""
     reduced: bool
-    """The image is too small for the training size and is trained smaller."""
+    """Whether the image is too small for the training resolution and is trained smaller."""
     enlarged: bool
-    """Even the smallest bucket enlarges the image beyond the limit."""
+    """Whether even the smallest bucket upscales the image beyond the limit."""
 
     @property
     def shape(self) -> Pair:
-        """(height, width): what a batch has in common."""
+        """(height, width), the same for a whole batch."""
         return self.height, self.width
 
 
@@ -84,7 +84,7 @@ def fit(image: Image.Image, bucket: Bucket, offset: tuple[float, float]) -> tupl
 
 
 def lost(size: Pair, bucket: Bucket) -> float:
-    """Share of an image of `size` (height, width) that the cut to its bucket leaves out."""
+    """Share of an image of `size` (height, width) that the crop to its bucket removes."""
     covered = bucket.width * bucket.height / (size[0] * size[1] * bucket.scale**2)
     return max(0.0, 1 - covered)
 

@@ -31,7 +31,7 @@ EncodeCaptions = Callable[[list[str]], Mapping[str, Tensor]]
 class LatentCache:
     """Means and standard deviations of the autoencoder's posteriors.
 
-    `base_key` names what else changes them: the autoencoder's weights, number format and device.
+    `base_key` identifies other influences: the autoencoder's weights, number format and device.
     """
 
     def __init__(self, folder: Path, base_key: str, enabled: bool = True) -> None:
@@ -42,7 +42,7 @@ class LatentCache:
     def get_or_encode(self, dataset: Dataset, draws: Sequence[Draw], encode: EncodeImages) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the draws, (n, c, h/8, w/8) each; `encode` takes pixels (1, 3, h, w).
 
-        Only what is missing is encoded; random cuts are always encoded and never kept.
+        Only missing ones are encoded; random crops are always encoded and never cached.
         Raises VelaturaError when a file cannot be written.
         """
         done: dict[str, dict[str, Tensor]] = {}
@@ -67,14 +67,14 @@ class LatentCache:
 
 
 class MaskCache:
-    """Masks of transparent images, beside their latents: each is decoded and resized once, not at every draw."""
+    """Masks of transparent images, next to their latents: each is decoded and resized once."""
 
     def __init__(self, folder: Path, enabled: bool = True) -> None:
         self.folder = folder
         self.enabled = enabled
 
     def get_or_make(self, item: Item, draw: Draw) -> Tensor | None:
-        """The item's `mask` as it is drawn, `(1, h/8, w/8)`; that of a random cut is never kept.
+        """The item's `mask`, `(1, h/8, w/8)`; masks of random crops are never cached.
 
         Raises VelaturaError when a file cannot be written.
         """
@@ -92,9 +92,9 @@ class MaskCache:
 
 
 class TextCache:
-    """Text embeddings, one entry a caption.
+    """Text embeddings, one entry per caption.
 
-    `encoder_key` names what else changes them: the encoders' weights, clip skip, chunks, number format and device.
+    `encoder_key` identifies other influences: the encoders' weights, clip skip, chunks, number format and device.
     Entries are also kept in memory up to `memory` bytes.
     """
 
@@ -152,7 +152,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def _read(path: Path, names: tuple[str, ...] = ()) -> dict[str, Tensor] | None:
-    """The tensors of a file, or None if it is missing, damaged, or lacks one of the names."""
+    """The tensors of a file; None if it is missing, damaged or incomplete."""
     try:
         tensors = load(path.read_bytes())
     except (OSError, safetensors.SafetensorError, ValueError):

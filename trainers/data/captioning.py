@@ -20,7 +20,7 @@ from PIL import Image
 from trainers.errors import VelaturaError
 
 Write = Callable[[Image.Image], str]
-"""Gives the caption of an `RGB` image."""
+"""Returns the caption of an `RGB` image."""
 
 LONGEST = {"blip": 40, "florence-2": 120}  # tokens
 BEAMS = 3
@@ -35,11 +35,11 @@ class Captioner:
 
     title: str
     words: str
-    """What it writes and how large its download is."""
+    """What it writes, and its download size."""
     model: str
     """Its hub id."""
     files: tuple[str, ...]
-    """Patterns of the files that are needed; the last is the weights."""
+    """Patterns of the required files; the last is the weights."""
     revision: str | None = None
 
 
@@ -68,7 +68,7 @@ CAPTIONERS = {
 
 
 def find_captioner(name: str) -> Path | None:
-    """The folder of a captioner's model on this machine: below VELATURA_MODELS by its name, or in the hub's cache."""
+    """The local folder of a captioning model: under VELATURA_MODELS by name, or in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
     kind = captioner(name)
@@ -82,7 +82,7 @@ def find_captioner(name: str) -> Path | None:
 
 
 def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
-    """The folder of a captioner's model, downloaded if it is not here. VelaturaError if it cannot be had."""
+    """The folder of a captioning model, downloaded if missing. VelaturaError if it is unavailable."""
     from trainers.models.files.download import Wanted, fetch_files
 
     if found := find_captioner(name):
@@ -104,7 +104,7 @@ def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = Non
 
 
 def load_captioner(name: str, folder: Path, device: str = "auto") -> Write:
-    """What writes captions with the model in `folder`. VelaturaError if it does not hold that model."""
+    """A captioner with the model in `folder`. VelaturaError if the folder does not hold that model."""
     title = captioner(name).title
     load = {"blip": _load_blip, "florence-2": _load_florence, "wd14": _load_tagger}[name]
     try:
@@ -114,7 +114,7 @@ def load_captioner(name: str, folder: Path, device: str = "auto") -> Write:
 
 
 def captioner(name: str) -> Captioner:
-    """The captioner called `name`; VelaturaError lists those there are."""
+    """The captioning model `name`; VelaturaError lists the available ones."""
     if name not in CAPTIONERS:
         raise VelaturaError(f"there is no captioning model {name!r}; available are {', '.join(CAPTIONERS)}")
     return CAPTIONERS[name]

@@ -30,7 +30,7 @@ EMPTY_WORD = re.compile(
 
 
 def own_caption(image_path: Path) -> str | None:
-    """The text of the `.txt` file beside an image in one line, or None if there is no such file.
+    """The text of an image's `.txt` file on one line; None if there is no such file.
 
     Reads UTF-8 with or without a mark, UTF-16 with one, and takes anything else for Latin-1. Raises UnreadableError
     for a file that is too large for a caption or a link out of the folder.
@@ -49,9 +49,9 @@ def own_caption(image_path: Path) -> str | None:
 
 
 def caption_from_name(stem: str) -> str:
-    """A file's name in words, or "" where the name says nothing: `IMG_1234`, hashes, UUIDs, numbers.
+    """A file name as words; "" for meaningless names: `IMG_1234`, hashes, UUIDs, numbers.
 
-    A number in front that `ingest` has put there (`0001-`) is left out.
+    The number that `ingest` prepends (`0001-`) is removed.
     """
     stem = unicodedata.normalize("NFC", stem)
     stem = UUID.sub(" ", COPY.sub("", NUMBERED.sub("", stem)))
@@ -65,7 +65,7 @@ def caption_from_name(stem: str) -> str:
 
 
 def base_caption(image_path: Path, settings: Data) -> str:
-    """An image's caption before the trigger and before any draw: its own, else the template, else its name, else ""."""
+    """An image's caption without trigger word: its own, otherwise the template, otherwise its name, otherwise ""."""
     own = own_caption(image_path)
     if own is not None:
         return own
@@ -76,7 +76,7 @@ def base_caption(image_path: Path, settings: Data) -> str:
 
 
 def full_caption(base: str, settings: Data, word: str = "") -> str:
-    """The caption with the trigger in front, unless it already starts with it, and a word to learn unless it has it."""
+    """The caption with the trigger word in front, unless it starts with it, and the learned word unless it has it."""
     trigger = one_line(settings.trigger)
     if trigger and not _starts_with(base, trigger):
         base = f"{trigger}, {base}" if base else trigger
@@ -91,7 +91,7 @@ def with_word(caption: str, word: str) -> str:
 
 
 def draw_caption(base: str, settings: Data, seed: int, draw: int, image: int, word: str = "") -> str:
-    """The caption of one draw of one image: dropped altogether, or with its tags shuffled, trigger and word in front.
+    """The caption of a sample: dropped, or with shuffled tags, trigger word and learned word in front.
 
     A pure function of its arguments; `draw` numbers the draws of a run, `image` the images.
     """
@@ -109,12 +109,12 @@ def draw_caption(base: str, settings: Data, seed: int, draw: int, image: int, wo
 
 
 def varies(settings: Data) -> bool:
-    """Whether captions differ from draw to draw otherwise than by being dropped: then caching them is useless."""
+    """Whether captions vary other than by dropout, so that caching is useless."""
     return settings.shuffle_tags
 
 
 def one_line(text: str) -> str:
-    """Text with every run of white space and control characters made one space, and none at the ends."""
+    """Text with runs of white space and control characters collapsed to one space, stripped."""
     return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
 
 
@@ -128,6 +128,6 @@ def _decoded(raw: bytes) -> str:
 
 
 def _starts_with(caption: str, trigger: str) -> bool:
-    """Whether the caption starts with the trigger as a word, not only with its letters."""
+    """Whether the caption starts with the trigger as a whole word."""
     start, rest = caption[: len(trigger)], caption[len(trigger) :]
     return start.casefold() == trigger.casefold() and not rest[:1].isalnum()

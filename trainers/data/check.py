@@ -17,7 +17,7 @@ __all__ = ["Finding", "check_images"]
 def check_images(
     folder: Path, settings: Data, resolution: int, stride: int, count_tokens: Callable[[str], int] | None = None
 ) -> list[Finding]:
-    """Measure every image of a folder and say what was found, the gravest first.
+    """Measure every image of a folder and return findings, most severe first.
 
     `count_tokens` gives a caption's tokens without start and end; without it, lengths are not checked.
     Raises VelaturaError when there is no such folder.

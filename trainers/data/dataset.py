@@ -37,38 +37,38 @@ class Item:
 
     path: Path
     caption: str
-    """Before the trigger and before any draw."""
+    """Caption without trigger word."""
     size: Pair
     """(height, width) in pixels, upright."""
     content_hash: str
-    """Of the decoded pixels, whatever file they came in."""
+    """Hash of the decoded pixels."""
     bucket: Bucket
     masked: bool
-    """Transparent parts are left out of the loss."""
+    """Whether transparent areas are excluded from the loss."""
     opaque: bool = False
-    """Nothing in it is transparent, so that its mask is known without a look at it."""
+    """Whether it is fully opaque, so that its mask is known."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One item as it is trained once."""
+    """A sample: an item with its random choices."""
 
     item_index: int
     flip: bool
     crop: tuple[float, float]
-    """Place of the cut, shares (down, right) of the room there is."""
+    """Crop position, as shares (down, right) of the available room."""
     caption: str
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Items and the draws of every batch."""
+    """The items and the samples of every batch."""
 
     items: tuple[Item, ...]
     settings: Data
     seed: int
     word: str = ""
-    """A word to learn, which every caption has."""
+    """The learned word, which every caption has."""
     _orders: dict[int, list[tuple[int, int]]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -78,11 +78,12 @@ class Dataset:
         return tuple(tuple(i for i, item in enumerate(self.items) if item.bucket.shape == shape) for shape in shapes)
 
     def batches_per_epoch(self, batch_size: int) -> int:
-        """The batches in which every image occurs `repeats` times on average (exactly so over `batch_size` epochs)."""
+        """Batches per epoch, in which every image occurs `repeats` times on average (exactly over `batch_size`
+        epochs)."""
         return math.ceil(len(self.items) * self.settings.repeats / batch_size)
 
     def draws(self, batch_index: int, batch_size: int) -> tuple[Draw, ...]:
-        """The draws of a batch, all of one training size; a pure function of the seed and the arguments."""
+        """The samples of a batch, all of one training size; a pure function of the seed and the arguments."""
         cycle, place = divmod(batch_index, len(self.items) * self.settings.repeats)
         buckets = self.buckets
         bucket, turn = self._order(cycle, buckets)[place]
@@ -144,14 +145,14 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
 
 
 def pixels(item: Item, draw: Draw) -> Tensor:
-    """The image as it is trained: on white, mirrored, resized, cut; (3, h, w) fp32 in [−1, 1]."""
+    """The image as trained: on white, flipped, resized, cropped; (3, h, w) fp32 in [−1, 1]."""
     image, _, _ = fit(_mirrored(flatten(open_image(item.path)), draw), item.bucket, draw.crop)
     values = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float()  # (h, w, 3) -> (3, h, w)
     return values / 127.5 - 1
 
 
 def mask(item: Item, draw: Draw) -> Tensor | None:
-    """How much of each latent pixel is opaque, (1, h/8, w/8) fp32 in [0, 1]; None unless transparency is masked."""
+    """Opacity of each latent pixel, (1, h/8, w/8) fp32 in [0, 1]; None unless transparency is masked."""
     if not item.masked:
         return None
     opacity = None if item.opaque else alpha_mask(open_image(item.path))
@@ -164,7 +165,7 @@ def mask(item: Item, draw: Draw) -> Tensor | None:
 
 
 def placement(item: Item, draw: Draw) -> tuple[Pair, Pair]:
-    """What SDXL is told about a draw: the original (height, width), and the cut's (top, left) in the resized image."""
+    """SDXL's size conditioning: the original (height, width), and the crop's (top, left) in the resized image."""
     return item.size, resized(item.size, item.bucket, draw.crop)[1]
 
 

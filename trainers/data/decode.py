@@ -67,7 +67,7 @@ class UnreadableError(VelaturaError):
 def open_image(
     path: Path, max_pixels: int = MAX_PIXELS, keep_pixels: int | None = None, formats: tuple[str, ...] = FORMATS
 ) -> Image.Image:
-    """Decode an image file to an upright 8-bit sRGB image, `RGB`, or `RGBA` where part of it is transparent.
+    """Decode an image file to an upright 8-bit sRGB image: `RGB`, or `RGBA` if part of it is transparent.
 
     One of more than `keep_pixels` pixels is scaled down to so many. All threads of a process together take no more
     memory for it than `decode_memory.MOST_BYTES`: they wait for each other. Raises UnreadableError for whatever is not
@@ -117,7 +117,7 @@ def leaves_folder(path: Path) -> bool:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Lay an image on white; the result is `RGB`."""
+    """Put an image on white; returns `RGB`."""
     if image.mode != "RGBA":
         return image.convert("RGB")
     flat = Image.new("RGB", image.size)

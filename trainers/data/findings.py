@@ -38,16 +38,16 @@ VERY_DIFFERENT = 16  # largest over smallest area
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence about the images, what to do about it ("" where all is well), and the files it is about."""
+    """A finding: a sentence, what to do about it ("" if all is well), and the files concerned."""
 
     level: Level
     sentence: str
     fix: str = ""
     files: tuple[str, ...] = ()
     kind: Kind = ""
-    """What it is about, where each of the files is concerned by itself."""
+    """Its kind, if it concerns each file separately."""
     notes: tuple[str, ...] = ()
-    """The same in words for each of the files, to be read beside it; as many as files, or none."""
+    """A sentence per file, shown next to it; as many as files, or none."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Measured:
     fingerprint: np.ndarray
 
     def captioned(self, caption: str) -> Measured:
-        """The same image with another caption, which is known without looking at it again."""
+        """The same measurements with another caption."""
         return replace(self, caption=caption)
 
 
 def measure(name: str, image: Image.Image, settings: Data, resolution: int, stride: int) -> Measured:
-    """Measure an upright `RGB` or `RGBA` image as it is trained; it has no caption yet."""
+    """Measure an upright `RGB` or `RGBA` image as trained, without a caption."""
     flat = flatten(image)
     bucket = bucket_for(*image.size, resolution, stride, settings.max_aspect, settings.max_upscale)
     trained, size, _ = fit(flat, bucket, (0.5, 0.5))
@@ -91,7 +91,7 @@ def measure(name: str, image: Image.Image, settings: Data, resolution: int, stri
 def find_faults(
     readable: Sequence[Measured], settings: Data, resolution: int, count_tokens: Callable[[str], int] | None = None
 ) -> list[Finding]:
-    """What is right and wrong with measured images, in the order in which it was looked for.
+    """Findings about measured images, in the order of the checks.
 
     `count_tokens` gives a caption's tokens without start and end; without it, lengths are not checked.
     """
@@ -109,7 +109,7 @@ def find_faults(
 
 
 def gravest_first(findings: Sequence[Finding]) -> list[Finding]:
-    """Errors, then warnings, notes, and what is right; within them the order stays."""
+    """Sort findings: errors, warnings, notes, then passed checks, keeping the order within each."""
     order = ("error", "warning", "note", "ok")
     return sorted(findings, key=lambda finding: order.index(finding.level))
 

@@ -24,7 +24,7 @@ SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif",
     ".tiff", ".avif", ".heic", ".heif", ".heics", ".hif",
 })
-# Named in the report, because whoever put them there expects them to be used.
+# Named in the report, because people expect them to be used.
 OTHER_PICTURES = frozenset({
     ".svg", ".psd", ".xcf", ".kra", ".ai", ".eps", ".pdf", ".ico", ".tga", ".jp2", ".j2k", ".jxl", ".exr",
     ".hdr", ".qoi", ".ppm", ".pgm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
@@ -38,7 +38,7 @@ PNG_EFFORT = 3  # zlib level: a third of the time of the default 6, and few per 
 
 @dataclass(frozen=True)
 class Kept:
-    """An image that was taken over."""
+    """An imported image."""
 
     path: Path
     source: str
@@ -56,7 +56,7 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What became of every file of a folder."""
+    """The result for every file of a folder."""
 
     kept: tuple[Kept, ...]
     skipped: tuple[tuple[str, str], ...]
