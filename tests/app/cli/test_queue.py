@@ -112,7 +112,7 @@ def test_a_deleted_run_is_listed_in_the_trash_brought_back_and_deleted_for_good(
     item = facts("queue", "delete", "dusk")["item"]
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     refused = call("queue", "trash", "empty")
-    assert refused.code != 0 and "Delete 1 item" in refused.err
+    assert refused.code != 0 and "Permanently delete 1 item" in refused.err
     assert [one["id"] for one in facts("queue", "trash")] == [item]
     assert facts("queue", "trash", "empty", "--yes")["deleted"] == 1 and facts("queue", "trash") == []
 
@@ -120,7 +120,7 @@ def test_a_deleted_run_is_listed_in_the_trash_brought_back_and_deleted_for_good(
 def test_a_run_is_given_to_somebody_of_the_table_with_its_style(place):
     out = place / "outputs"
     write_run(out, "dusk", {"train": {"steps": 4, "warmup": 0}})  # made before there was a queue
-    assert "dusk belongs to ann now" in call("queue", "give", "dusk", "ann").err, "nobody is known yet"
+    assert "dusk now belongs to ann" in call("queue", "give", "dusk", "ann").err, "nobody is known yet"
     with people_of(out) as people:
         people.add("ann", "pear-tree"), people.add("ben", "plum-tree")
     wrong = call("queue", "give", "dusk", "bne")
@@ -141,7 +141,7 @@ def test_a_run_is_given_to_somebody_of_the_table_with_its_style(place):
 def test_what_does_not_fit_is_one_sentence(place):
     add("dusk")
     for line, sentence in (
-        ("stop 9", "there is no job 9 in the queue; `velatura queue list` shows what there is"),
+        ("stop 9", "there is no job 9 in the queue; `velatura queue list` shows the jobs"),
         (f"stop {10**30}", f"there is no job {10**30} in the queue"),
         ("stop nobody", "there is no job 'nobody' in the queue"),
         ("pause dusk", "dusk cannot be paused: it is waiting"),

@@ -25,7 +25,7 @@ def test_inspect(trained: Trained) -> None:
     shown = call("inspect", trained.style).out
     for words in (r"method +│ lora", r"rank +│ 16", r"alpha in the file +│ 16", "fits only +│ Velatura starter"):
         assert re.search(words, shown), words
-    for words in (r"numbers in the file +│ 2,042,880", r"captions \(the most frequent\) +│ dog red, fox"):
+    for words in (r"parameters in the file +│ 2,042,880", r"captions \(the most frequent\) +│ dog red, fox"):
         assert re.search(words, shown), words
     assert "trained words" not in shown, "its captions call nothing"
     assert summary["base"]["sha256"] in re.sub(r"[\s│]", "", shown)  # folded, not cut

@@ -202,7 +202,7 @@ def test_the_command_line_says_what_to_do_and_does_it(store):
         result = call(*words, "--out", store.runs)
         assert result.code == 1 and "`velatura queue repair` keeps this file" in " ".join(result.err.split())
     result = call("queue", "repair", "--from-folders", "--out", store.runs)
-    assert result.code == 0 and "made anew from the run folders: 1 job, 1 of them waiting" in result.err
+    assert result.code == 0 and "rebuilt the queue from the run folders: 1 job, 1 of them waiting" in result.err
     assert "queue.damaged-1.db" in result.err.replace("\n", "")
     assert "one" in call("queue", "--out", store.runs).out
 

@@ -73,12 +73,12 @@ def test_an_interrupted_run_goes_on_until_it_has_made_no_progress_twice(store):
         assert store.job(job.id).restarts == (expected or 2)
     view = Watcher(store).view(job.id)
     assert (view.state, view.job.phase) == ("interrupted", "ended")
-    assert view.line.endswith("Saved up to step 10. It had already continued by itself twice.")
+    assert view.line.endswith("Saved up to step 10. It had already restarted by itself twice.")
     messages = [event["message"] for event in events_of(Run(job.folder), "restart")]
     assert messages == [
-        "The computer or the program stopped; it begins again by itself (restart 1 of 2)",
-        "The computer or the program stopped; it goes on from step 10 by itself (restart 1 of 2)",
-        "The computer or the program stopped; it goes on from step 10 by itself (restart 2 of 2)",
+        "The computer or the program stopped; it restarts from zero by itself (restart 1 of 2)",
+        "The computer or the program stopped; it continues from step 10 by itself (restart 1 of 2)",
+        "The computer or the program stopped; it continues from step 10 by itself (restart 2 of 2)",
     ]
 
 
@@ -89,7 +89,7 @@ def test_it_goes_before_every_other_run_and_behind_small_jobs(store):
     settle(store)
     assert line(store) == ["picture", "dusk", "other"]
     view = Watcher(store).view(job.id)
-    assert view.line == "2nd in line. It was interrupted, and continues from step 10 by itself."
+    assert view.line == "2nd in line. It was interrupted and continues from step 10 by itself."
     assert store.job(other.id).restarts == 0
 
 
@@ -254,7 +254,9 @@ def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(s
     settings = Run(job.folder).config().train
     assert (settings.batch_size, settings.accumulation, settings.gradient_checkpointing) == (1, 48, True)
     (said,) = events_of(Run(job.folder), "restart")
-    assert said["low_memory"] and said["message"].startswith("There was not enough memory; it begins again by itself")
+    assert said["low_memory"] and said["message"].startswith(
+        "There was not enough memory; it restarts from zero by itself"
+    )
 
 
 def do_next_with(store: Store, memory: int) -> None:
@@ -369,7 +371,7 @@ def test_a_process_whose_job_was_given_to_another_ends_at_once(store, quick, tmp
     again = store.claim(CPU.choose, own_identity())
     assert again is not None and again.id == job.id
     _, said = child.communicate(timeout=120)
-    assert child.returncode == 1 and "was given to another process; this one ends" in said
+    assert child.returncode == 1 and "was given to another process; this one exits" in said
 
 
 def test_no_restart_is_found_for_a_run_without_folder(store):

@@ -322,7 +322,7 @@ def cut_in_half(path: Path) -> None:
         (another_program_s, "is not a Velatura queue; `velatura queue repair` keeps this file"),
         (
             of_the_future,
-            rf"a queue of version 99, and this Velatura reads up to version {VERSION}; use the Velatura",
+            rf"a queue of version 99, and this Velatura reads up to version {VERSION}; update Velatura",
         ),
         (cut_in_half, "is damaged or not a Velatura queue"),
         (emptied, "is empty; `velatura queue repair` keeps this file"),

@@ -131,7 +131,7 @@ def test_a_newer_queue_is_refused_in_one_sentence_and_stays_as_it_is(old):
     before = old.path.read_bytes()
     for use in (old.jobs, lambda: old.add(NewJob("train", old.runs / "more"))):
         with pytest.raises(
-            VelaturaError, match=f"version {VERSION + 1}, and this Velatura reads up to .* {VERSION}; use"
+            VelaturaError, match=f"version {VERSION + 1}, and this Velatura reads up to .* {VERSION}; update"
         ):
             use()
     assert old.path.read_bytes() == before and not list(old.runs.glob("*.backup.db"))
