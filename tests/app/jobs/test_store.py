@@ -336,7 +336,7 @@ def test_a_file_that_is_no_queue_is_one_sentence_and_stays_as_it_is(spoil, words
     for use in (store.jobs, store.line, lambda: add(store, "b"), lambda: claim(store)):
         with pytest.raises(VelaturaError, match=words) as caught:
             use()
-        assert re.search("velatura queue repair|move it away", str(caught.value)) and "\n" not in str(caught.value)
+        assert re.search("queue repair|move the file away", str(caught.value)) and "\n" not in str(caught.value)
     assert (tmp_path / "queue.db").read_bytes() == before
 
 
