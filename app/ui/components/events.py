@@ -40,7 +40,18 @@ def cut(length: int) -> BeforeValidator:
 Typed = Annotated[str, cut(MOST_TEXT)]
 Id = Annotated[str, cut(LONGEST_ID)]
 Whole = Annotated[int, Field(ge=-MOST_WHOLE, le=MOST_WHOLE)]
+Handler = Callable[..., Any]
 AnyEvent = TypeVar("AnyEvent", bound=PageEvent)
+
+
+class UploadedFile(PageEvent):
+    """A file that was chosen or dropped."""
+
+    name: Typed
+    path: Typed = ""
+    """Where the server has put it."""
+    problem: Typed = ""
+    """Why it was not sent: a word of the script, or the sentence with which it was refused on its way."""
 
 
 def wire(
@@ -49,11 +60,15 @@ def wire(
     page: object,
     inputs: list[gr.Textbox] | None,
     outputs: list[Any],
+    wrap: Callable[[Handler], Handler] = lambda answer: answer,
     **how: Any,
 ) -> None:
-    """Let `page.on_NAME(event, request, *inputs)` answer each event of that name which a script of `part` triggers."""
+    """Let `page.on_NAME(event, request, *inputs)` answer each event of that name which a script of `part` triggers.
+
+    `wrap` makes of each of these methods what is called in its place.
+    """
     for name, kind in events.items():
-        getattr(part, name)(_answering(getattr(page, f"on_{name}"), name, kind), inputs, outputs, **how)
+        getattr(part, name)(_answering(wrap(getattr(page, f"on_{name}")), name, kind), inputs, outputs, **how)
 
 
 def read_event(name: str, kind: type[AnyEvent], data: Any) -> AnyEvent | None:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from app.ui.components.download_menu import StyleFileWanted
-from app.ui.components.events import PageEvent, Typed, Whole
+from app.ui.components.events import PageEvent, UploadedFile, Whole
 from app.ui.components.pagination import ListChoice
 
 
@@ -21,16 +21,6 @@ class StyleAction(PageEvent):
     """Its new one."""
     with_run: Literal["", "on"] = ""
     """Whether its run is deleted, too."""
-
-
-class UploadedFile(PageEvent):
-    """A file that was chosen or dropped."""
-
-    name: Typed
-    path: Typed = ""
-    """Where the server has put it."""
-    problem: Typed = ""
-    """Why it was not sent: a word of the script, or the sentence with which it was refused on its way."""
 
 
 class FilesUploaded(PageEvent):

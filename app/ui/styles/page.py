@@ -19,7 +19,7 @@ from app.studio.styles.library import GONE, no_safetensors, too_large
 from app.ui.components import text as shared
 from app.ui.components.controls import Link, banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
-from app.ui.components.events import actor_of, wire
+from app.ui.components.events import UploadedFile, actor_of, wire
 from app.ui.components.live import patched
 from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.poller import Poller
@@ -27,7 +27,7 @@ from app.ui.components.shell import EACH, EACH_IN_TURN, block, build_shell, isla
 from app.ui.components.trash_link import trash_link
 from app.ui.runs.actions import undo, undoable
 from app.ui.styles import text as words
-from app.ui.styles.events import ACTIONS, FILES, FILTER, UPLOADS, FilesUploaded, StyleAction, UploadedFile
+from app.ui.styles.events import ACTIONS, FILES, FILTER, UPLOADS, FilesUploaded, StyleAction
 from app.ui.styles.view import read_card
 from app.ui.web.sender import sender_of
 from app.ui.web.templates import macro, render

@@ -10,7 +10,7 @@ const sendWord = () => {
   if (flying) return;
   if (word.value === (word.dataset.known || '')) return unsent.landed('trigger', word.value);
   const mine = (flying = {text: word.value, count: ++count});
-  trigger('worded', {text: mine.text, seen: seen(), count: mine.count});
+  trigger('trigger_edited', {text: mine.text, seen: seen(), count: mine.count});
   setTimeout(() => {
     if (flying === mine) {
       flying = null;
@@ -74,18 +74,18 @@ const find = element.querySelector('#find'),
 let asking = 0;
 const preview = () => {
   clearTimeout(asking);
-  asking = setTimeout(() => trigger('previewed', {find: find.value, replace: replace.value, seen: seen()}), 250);
+  asking = setTimeout(() => trigger('find_edited', {find: find.value, replace: replace.value, seen: seen()}), 250);
 };
 [find, replace].forEach(field => field.addEventListener('input', preview));
 element.querySelector('#find-panel').addEventListener('submit', event => {
   event.preventDefault();
   clearTimeout(asking);
-  trigger('replaced', {find: find.value, replace: replace.value, seen: seen()});
+  trigger('captions_replaced', {find: find.value, replace: replace.value, seen: seen()});
 });
 element.querySelector('#write-panel').addEventListener('submit', event => {
   event.preventDefault();
   const chosen = new FormData(event.target);
-  trigger('captioned', {model: chosen.get('model'), which: chosen.get('which'), seen: seen()});
+  trigger('captions_wanted', {model: chosen.get('model'), which: chosen.get('which'), seen: seen()});
 });
 
 const draw = () => {

@@ -23,7 +23,7 @@ const send = () => {
     return send();
   }
   flying = {id, field, text: field.value, count: ++count};
-  trigger('edited', {id, text: field.value, was, seen: seen(), count});
+  trigger('caption_edited', {id, text: field.value, was, seen: seen(), count});
   const mine = flying;
   setTimeout(() => {
     if (flying === mine) {
@@ -75,7 +75,7 @@ element.addEventListener('change', event => {
 });
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) send();
-  else if (element.isConnected) trigger('looked', {seen: seen()});
+  else if (element.isConnected) trigger('page_returned', {seen: seen()});
 });
 element.addEventListener('keydown', event => {
   // Enter goes on to the next caption: captions are one line

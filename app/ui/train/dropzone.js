@@ -81,7 +81,7 @@ const work = async () => {
   const next = () => {
     if (looking || !ready.length || stopped) return looking;
     const batch = ready.splice(0, BATCH);
-    looking = look('added', batch, {seen: +document.body.dataset.revision || 0}).then(() => {
+    looking = look('files_uploaded', batch, {seen: +document.body.dataset.revision || 0}).then(() => {
       looked += batch.length;
       looking = null;
       remember(names.slice(looked));
@@ -149,7 +149,7 @@ element
   .forEach(button => button.addEventListener('click', () => element.querySelector(`#${button.dataset.opens}`).click()));
 element.addEventListener('click', event => {
   const sample = event.target.closest('[data-sample]');
-  if (sample) trigger('sampled', {sample: sample.dataset.sample, seen: 0});
+  if (sample) trigger('sample_chosen', {sample: sample.dataset.sample, seen: 0});
 });
 const shown = () => box.offsetParent !== null;
 whenDropped(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from app.studio.services import Services
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
-from app.ui.components.events import items, key_of, number, said, tab_of
+from app.ui.components.events import UploadedFile, key_of, tab_of, wire
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
-from app.ui.train import images_view
+from app.ui.train import events, images_view
 from app.ui.train import text as words
 from app.ui.train.caption_tools import build_tools, none_empty, preview, writing
 from app.ui.train.samples_view import read_strips
@@ -42,16 +42,14 @@ def build(services: Services, demo: gr.Blocks) -> None:
     step = PicturesStep(services)
     handle = partial(with_error_line, line=step.error_line)
     demo.load(handle(step.load), None, step.everything, **AT_ONCE)
-    step.zone.added(step.added, None, step.everything, **INGEST)
-    step.zone.sampled(handle(step.sampled), None, step.everything, **INGEST)
-    step.editor.edited(handle(step.edited), None, step.everything, **EACH)
-    step.editor.looked(handle(step.looked), None, [step.notice, step.error_line], **EACH)
+    wire(step.zone, events.FILES, step, None, step.everything, **INGEST)
+    wire(step.zone, events.SAMPLES, step, None, step.everything, wrap=handle, **INGEST)
+    wire(step.editor, events.EDITOR, step, None, step.everything, wrap=handle, **EACH)
+    wire(step.editor, events.RETURNS, step, None, [step.notice, step.error_line], wrap=handle, **EACH)
     for part in (step.editor, step.left, step.foot, step.notice, step.tools):
-        part.asked(handle(step.asked), None, step.everything, **EACH)
-    step.tools.worded(handle(step.worded), None, step.everything, **EACH)
-    step.tools.previewed(step.previewed, None, step.tools, **EACH)
-    step.tools.replaced(handle(step.replaced), None, step.everything, **EACH)
-    step.tools.captioned(handle(step.captioned), None, step.everything, **EACH)
+        wire(part, events.BUTTONS, step, None, step.everything, wrap=handle, **EACH)
+    wire(step.tools, events.TOOLS, step, None, step.everything, wrap=handle, **EACH)
+    wire(step.tools, events.FINDING, step, None, [step.tools], **EACH)
     step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
 
 
@@ -110,12 +108,13 @@ class PicturesStep:
         except (OSError, VelaturaError) as error:
             return banner(as_sentence(error), kind="problem")
 
-    def added(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_files_uploaded(self, event: events.FilesUploaded, request: gr.Request) -> Shown:
         """Take in a few files that have been uploaded."""
-        key, files, error_text = key_of(request), items(event, "files"), ""
-        landed = {self.zone: {"batch": number(event, "batch")}}
+        key, error_text = key_of(request), ""
+        landed = {self.zone: {"batch": event.batch}}
         try:
-            self._take(key, files, sender_folder(self.services.uploads, sender_of(request.username, request.cookies)))
+            folder = sender_folder(self.services.uploads, sender_of(request.username, request.cookies))
+            self._take(key, event.files, folder)
         except (OSError, VelaturaError) as error:
             error_text = in_a_banner(error)
         try:
@@ -124,53 +123,44 @@ class PicturesStep:
             return landed | {self.error_line: in_a_banner(error)}
         return self._whole(draft) | landed | {self.notice: _notice(draft), self.error_line: error_text}
 
-    def sampled(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_sample_chosen(self, event: events.SampleChosen, request: gr.Request) -> Shown:
         """Take a bundled set."""
-        chosen = read_sets().get(said(event, "sample"))
-        key = key_of(request)
+        chosen, key = read_sets().get(event.sample), key_of(request)
         draft = take_folder(self.services.drafts, key, chosen.folder) if chosen else self.services.drafts.read(key)
         return self._whole(draft) | {self.notice: ""}
 
-    def edited(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_caption_edited(self, event: events.CaptionEdited, request: gr.Request) -> Shown:
         """Keep one caption."""
-        change = partial(
-            edits.with_caption, identifier=said(event, "id"), text=said(event, "text"), was=said(event, "was")
-        )
-        return self._do(request, event, change)
+        change = partial(edits.with_caption, identifier=event.id, text=event.text, was=event.was)
+        return self._do(request, event, change, event.count)
 
-    def worded(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_trigger_edited(self, event: events.TriggerEdited, request: gr.Request) -> Shown:
         """Keep the trigger word."""
-        shown = self._do(request, event, partial(edits.with_trigger, text=said(event, "text")))
+        shown = self._do(request, event, partial(edits.with_trigger, text=event.text), event.count)
         trigger = self.services.drafts.read(key_of(request)).trigger
-        return shown | {self.tools: {"trigger": trigger, "kept": number(event, "count"), "nonce": time.time()}}
+        return shown | {self.tools: {"trigger": trigger, "kept": event.count, "nonce": time.time()}}
 
-    def previewed(self, request: gr.Request, event: gr.EventData) -> Any:
+    def on_find_edited(self, event: events.FindEdited, request: gr.Request) -> Shown:
         """Show what replacing would change."""
         draft = self.services.drafts.read(key_of(request))
-        return {"preview": preview(draft, said(event, "find"), said(event, "replace")), "nonce": time.time()}
+        return {self.tools: {"preview": preview(draft, event.find, event.replace), "nonce": time.time()}}
 
-    def replaced(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_captions_replaced(self, event: events.CaptionsReplaced, request: gr.Request) -> Shown:
         """Replace in all captions."""
-        find, replace = said(event, "find"), said(event, "replace")
 
         def change(draft: Draft) -> Draft:
-            return edits.with_captions(draft, edits.replacements(draft, find, replace))
+            return edits.with_captions(draft, edits.replacements(draft, event.find, event.replace))
 
-        shown = self._do(request, event, change)
-        again = preview(self.services.drafts.read(key_of(request)), find, replace)
-        return shown | {self.tools: {"preview": again, "nonce": time.time()}}
+        return self._do(request, event, change) | self.on_find_edited(event, request)
 
-    def captioned(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_captions_wanted(self, event: events.CaptionsWanted, request: gr.Request) -> Shown:
         """Let a model write."""
-        model = said(event, "model")
-        if model not in CAPTIONERS:
+        if event.model not in CAPTIONERS:
             return {self.tools: gr.skip()}
-        key = key_of(request)
-        if not self.services.caption_jobs.start(
-            key, model, only_empty=said(event, "which") != "all", owner=request.username or ""
-        ):
+        key, jobs = key_of(request), self.services.caption_jobs
+        if not jobs.start(key, event.model, only_empty=event.which != "all", owner=request.username or ""):
             return {self.tools: {"writing": none_empty(), "nonce": time.time()}}
-        return self._writing(self.services.caption_jobs.look(key))
+        return self._writing(jobs.look(key))
 
     def ticked(self, request: gr.Request) -> Shown:
         """Show what a model has written since."""
@@ -181,16 +171,16 @@ class PicturesStep:
         shown = self._difference(before, after) if before.revision != after.revision else {}
         return shown | self._writing(state)
 
-    def looked(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_page_returned(self, event: events.PageReturned, request: gr.Request) -> Shown:
         """Say so when the page that has come to the front is not the newest."""
         draft = self.services.drafts.read(key_of(request))
-        if number(event, "seen") >= draft.revision:
+        if event.seen >= draft.revision:
             return {}
         return {self.notice: _notice(draft) or banner(words.CHANGED_ELSEWHERE, Button(words.SHOW_NEWER, "show"))}
 
-    def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_asked(self, event: events.PicturesAction, request: gr.Request) -> Shown:
         """What a button wants."""
-        about = said(event, "about")
+        what, about = event.what, event.about
         changes: dict[str, Callable[[Draft], Draft]] = {
             "remove": partial(self._without, identifier=about),
             "leave": partial(self._without, identifier=about),
@@ -204,7 +194,6 @@ class PicturesStep:
             "bring-back": brought_back,
             "let-go": let_go,
         }
-        what = said(event, "what")
         if what in ("fresh", "stop-captions", "bring-back"):
             self.services.caption_jobs.stop(key_of(request))
         if what == "stop-captions":
@@ -214,7 +203,7 @@ class PicturesStep:
             if what == "whole":
                 return self._whole(draft)
             return self._whole(draft) | {self.notice: _notice(draft), self.tools: {"trigger": draft.trigger}}
-        if what not in changes:
+        if what == "dismiss-notice":
             return {self.notice: ""}
         shown = self._do(request, event, changes[what])
         if what in ("fresh", "undo", "bring-back"):
@@ -229,7 +218,7 @@ class PicturesStep:
     def _without(self, draft: Draft, identifier: str) -> Draft:
         return edits.without(draft, [identifier])
 
-    def _do(self, request: gr.Request, event: gr.EventData, change: Callable[[Draft], Draft]) -> Shown:
+    def _do(self, request: gr.Request, event: events.Seen, change: Callable[[Draft], Draft], count: int = 0) -> Shown:
         """Change the draft and show what differs; all of it to a page that did not know the newest state."""
         drafts, key, tab = self.services.drafts, key_of(request), tab_of(request)
         befores: list[Draft] = []
@@ -240,20 +229,19 @@ class PicturesStep:
 
         after = drafts.change(key, noted, tab)
         before = befores[-1]
-        if number(event, "seen") == before.revision:
-            return self._difference(before, after, number(event, "count")) | {self.notice: _notice(after)}
-        shown = self._whole(after, number(event, "count")) | {self.notice: _notice(after)}
+        if event.seen == before.revision:
+            return self._difference(before, after, count) | {self.notice: _notice(after)}
+        shown = self._whole(after, count) | {self.notice: _notice(after)}
         if before.tab not in (tab, "writer"):
             shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
         return shown | {self.notice: _notice(after)} if after.restored else shown
 
-    def _take(self, key: str, files: list[dict[str, Any]], folder: Path) -> None:
-        arrived = [file for file in files if isinstance(file.get("path"), str)]
-        uploads = [Upload(Path(file["path"]), str(file.get("name", ""))) for file in arrived]
+    def _take(self, key: str, files: Sequence[UploadedFile], folder: Path) -> None:
+        uploads = [Upload(Path(file.path), file.name) for file in files if file.path]
         take_in(self.services.drafts, key, uploads, folder)
         for file in files:
-            if file not in arrived:
-                refuse(self.services.drafts, key, str(file.get("name", "")), str(file.get("problem", ""))[:300])
+            if not file.path:
+                refuse(self.services.drafts, key, file.name, file.problem[:300])
 
     def _whole(self, draft: Draft, acknowledged: int = 0) -> Shown:
         report = self.services.checker.report(draft)

@@ -14,13 +14,6 @@ from app.ui.components.controls import Button
 from app.ui.train import text as words
 from app.ui.web.templates import render
 
-ACTIONS = {
-    "transparent": ("mask", words.USE_AS_MASK),
-    "no caption": ("write", words.WRITE_IT),
-    "long caption": ("write", words.WRITE_IT),
-}
-"""What can be done about a finding; about all others, to leave the picture out."""
-
 
 @dataclass(frozen=True)
 class CardNote:
@@ -89,6 +82,10 @@ def _frame(down: float, right: float) -> str:
 
 
 def _note(note: Note, picture: Picture) -> CardNote:
-    do, label = ACTIONS.get(note.kind, ("leave", words.LEAVE_OUT))
     said = f"{note.words} {words.FRAME}" if note.kind == "elongated" else note.words
-    return CardNote(said, Button(label, do, picture.id, "small"))
+    match note.kind:
+        case "transparent":
+            return CardNote(said, Button(words.USE_AS_MASK, "mask", picture.id, "small"))
+        case "no caption" | "long caption":
+            return CardNote(said, Button(words.WRITE_IT, "write", picture.id, "small"))
+    return CardNote(said, Button(words.LEAVE_OUT, "leave", picture.id, "small"))

@@ -69,7 +69,7 @@ const begin = async start => {
   const mine = `${document.body.dataset.draft}:${Math.random().toString(36).slice(2)}`;
   mark(mine);
   const typed = id => document.getElementById(id).value;
-  trigger('started', {name: typed('style-name'), prompts: typed('prompts'), mark: mine});
+  trigger('start_pressed', {name: typed('style-name'), prompts: typed('prompts'), mark: mine});
   const watching = setInterval(async () => {
     if (pending() !== mine || !element.isConnected) return clearInterval(watching);
     if (!(await reachable()) && pending() === mine) {
@@ -96,7 +96,7 @@ const restore = () => {
       keep(field);
     }
   if (element.querySelector('[data-start]') && pending()?.startsWith(`${document.body.dataset.draft}:`))
-    trigger('started', {mark: pending(), again: true});
+    trigger('start_pressed', {mark: pending(), again: true});
 };
 const settle = () => {
   const going = element.querySelector('[data-run]');

@@ -19,12 +19,13 @@ from app.studio.runs.start import start_run
 from app.studio.services import Services
 from app.studio.settings.plan import changed_settings, choose, plan, problems
 from app.ui.components.errors import error_line, reason, with_error_line
-from app.ui.components.events import actor_of, flag, key_of, number, said, tab_of
+from app.ui.components.events import actor_of, key_of, tab_of, wire
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
 from app.ui.runs.text import activity
 from app.ui.train import start_view as parts
 from app.ui.train import text as words
+from app.ui.train.events import START, STARTING, STEPS, StartAction, StartPressed, StepShown
 from app.ui.web.templates import macro
 from trainers.config.config import Config
 from trainers.config.sections import Data
@@ -32,7 +33,6 @@ from trainers.data.captions import full_caption
 from trainers.errors import VelaturaError
 
 MOST_PROMPTS = 16
-MOST_MARK = 80
 SUGGESTED = 4
 Shown = dict[Any, Any]
 
@@ -41,9 +41,9 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
     step = StartStep(services)
     handle = partial(with_error_line, line=step.error_line)
-    steps.shown(handle(step.shown), None, step.everything, **EACH_IN_TURN)
-    step.sheet.asked(handle(step.asked), None, step.everything, **EACH)
-    step.foot.started(handle(step.started), None, step.everything, **PRIVATE)
+    wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH_IN_TURN)
+    wire(step.sheet, START, step, None, step.everything, wrap=handle, **EACH)
+    wire(step.foot, STARTING, step, None, step.everything, wrap=handle, **PRIVATE)
     step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
 
 
@@ -71,9 +71,9 @@ class StartStep:
         )
         self.everything = [self.sheet, self.error_line, self.foot, self.timer]
 
-    def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view; measuring begins then."""
-        if said(event, "step") != "start":
+        if event.step != "start":
             return {self.timer: gr.Timer(active=False)}
         draft = self.services.drafts.read(key_of(request))
         self._measure(draft, request)
@@ -84,9 +84,9 @@ class StartStep:
         shown = self._show(self.services.drafts.read(key_of(request)))
         return {part: value for part, value in shown.items() if part is not self.foot}
 
-    def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_asked(self, event: StartAction, request: gr.Request) -> Shown:
         """What a field or a button wants."""
-        what, typed = said(event, "what"), said(event, "text")
+        what, typed = event.what, event.text
         changes: dict[str, Callable[[Draft], Draft]] = {
             "name": partial(Draft.with_, name=_typed_name(typed)),
             "prompts": partial(Draft.with_, prompts=_lines(typed)),
@@ -99,19 +99,19 @@ class StartStep:
         draft = self.services.drafts.read(key)
         if what in ("prompts", "captions", "low-memory", "measure"):
             self._measure(draft, request, again=what == "measure")
-        return self._show(draft, kept=number(event, "count"))
+        return self._show(draft, kept=event.count)
 
-    def started(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_start_pressed(self, event: StartPressed, request: gr.Request) -> Shown:
         """Put the run in line, and lead to its page.
 
         The page marks each start; one that is done is not done again, and a page that asks `again` after the server
         was away gets to know what became of it.
         """
-        drafts, key, mark = self.services.drafts, key_of(request), said(event, "mark")[:MOST_MARK]
+        drafts, key, mark = self.services.drafts, key_of(request), event.mark
         draft = drafts.read(key)
         if mark and draft.started and draft.started[0] == mark:
             return {self.foot: parts.leaving(draft.started[1]), self.timer: gr.Timer(active=False)}
-        if flag(event, "again"):
+        if event.again:
             return self._show(draft, words.START_SAID["lost"])
         try:
             draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
@@ -193,11 +193,11 @@ def _called(runs: Path, draft: Draft) -> str:
     return "" if name == typed else words.NAME_CHANGED.format(name)
 
 
-def _typed(draft: Draft, event: gr.EventData) -> Draft:
+def _typed(draft: Draft, event: StartPressed) -> Draft:
     """What stands in the fields when somebody presses Start, which may be newer than what was kept."""
-    name = _typed_name(said(event, "name"))
+    name = _typed_name(event.name)
     return draft.with_(
-        name=draft.name if name == suggest(draft) and not draft.name else name, prompts=_lines(said(event, "prompts"))
+        name=draft.name if name == suggest(draft) and not draft.name else name, prompts=_lines(event.prompts)
     )
 
 

@@ -34,7 +34,7 @@ const show = () => {
         title.focus({preventScroll: true});
       }
     }
-    if (shown || name !== names[0]) trigger('shown', {step: name, seen: +document.body.dataset.revision || 0});
+    if (shown || name !== names[0]) trigger('step_shown', {step: name, seen: +document.body.dataset.revision || 0});
     shown = name;
   }
 };

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,11 +27,12 @@ from app.studio.settings.plan import (
 )
 from app.studio.settings.techniques import BY_NAME
 from app.ui.components.errors import error_line, with_error_line
-from app.ui.components.events import flag, key_of, number, said, tab_of
+from app.ui.components.events import key_of, tab_of, wire
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block
 from app.ui.train import base_view, style_view
 from app.ui.train import text as words
+from app.ui.train.events import STEPS, STYLE, StepShown, StyleAction
 from app.ui.train.settings_view import Answer, SettingsFile, settings_fold
 from app.ui.train.techniques_view import read_techniques
 from app.ui.web.templates import macro, render
@@ -40,29 +40,18 @@ from trainers.config.build import dump_config
 from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID
 
-CHOICES, SETTINGS = "style-choices", "style-settings"
 MOST_TOML = 9000
 MOST_TOKEN = 200
 Shown = dict[Any, Any]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """By which the page's script knows that what it has sent is kept."""
-
-    part: str
-    """Of the page, which has sent it."""
-    count: int
-    """The number of what was sent."""
 
 
 def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
     step = StyleStep(services)
     handle = partial(with_error_line, line=step.error_line)
-    steps.shown(handle(step.shown), None, step.everything, **EACH)
+    wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH)
     for part in (step.choices, step.settings):
-        part.asked(handle(step.asked), None, step.everything, **EACH)
+        wire(part, STYLE, step, None, step.everything, wrap=handle, **EACH)
     step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
 
 
@@ -72,16 +61,16 @@ class StyleStep:
     def __init__(self, services: Services) -> None:
         self.services = services
         block(macro("heading", words.TITLE))
-        self.choices = patched("components/unsent.js", "train/style.js", elem_id=CHOICES)
-        self.settings = patched("components/unsent.js", "train/style.js", elem_id=SETTINGS)
+        self.choices = patched("components/unsent.js", "train/style.js", elem_id="style-choices")
+        self.settings = patched("components/unsent.js", "train/style.js", elem_id="style-settings")
         self.error_line = error_line()
         block(render("train/style_foot.html"))
         self.timer = gr.Timer(1, active=False)
         self.everything = [self.choices, self.settings, self.error_line, self.timer]
 
-    def shown(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view."""
-        if said(event, "step") != "style":
+        if event.step != "style":
             return {self.timer: gr.Timer(active=False)}
         draft = self.services.drafts.read(key_of(request))
         return self._choices(draft) | {self.settings: settings_fold(draft, False)}
@@ -96,17 +85,17 @@ class StyleStep:
                 draft = drafts.change(key, lambda now: with_choices(now, base=arrived), tab_of(request))
         return self._choices(draft)
 
-    def asked(self, request: gr.Request, event: gr.EventData) -> Shown:
+    def on_asked(self, event: StyleAction, request: gr.Request) -> Shown:
         """What a card, a field or a button wants."""
-        what, about = said(event, "what"), said(event, "about")
+        what, about, text = event.what, event.about, event.text
         changes: dict[str, Callable[[Draft], Draft]] = {
             "aim": partial(choose, what="aim", value=about),
             "preset": partial(choose, what="preset", value=about),
             "method": partial(choose, what="method", value=about),
-            "beside": partial(_turn, name=about, text=said(event, "text")),
-            "beside-words": partial(_write, name=about, text=said(event, "text")),
-            "word-alone": partial(learning_alone, alone=said(event, "text") == "on"),
-            "set": partial(with_setting, key=about, text=said(event, "text")),
+            "beside": partial(_turn, name=about, text=text),
+            "beside-words": partial(_write, name=about, text=text),
+            "word-alone": partial(learning_alone, alone=text == "on"),
+            "set": partial(with_setting, key=about, text=text),
             "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
         key, named, answer = key_of(request), None, Answer()
@@ -115,14 +104,14 @@ class StyleStep:
         elif what == "base":
             named = self._take_base(key, about, tab_of(request))
         elif what in ("download", "cancel-download", "again"):
-            self._fetch(key, what, about, said(event, "token"))
+            self._fetch(key, what, about, event.token)
         elif what == "import":
-            answer = self._import(key, about, said(event, "text"), tab_of(request))
+            answer = self._import(key, about, text, tab_of(request))
         draft = self.services.drafts.read(key)
         if what == "export":
             answer = _export(draft)
-        settings = settings_fold(draft, flag(event, "open"), answer)
-        return self._choices(draft, named, _kept(event)) | {self.settings: settings}
+        settings = settings_fold(draft, event.open, answer)
+        return self._choices(draft, named, event if event.count else None) | {self.settings: settings}
 
     # ---------------------------------------------------------------- within
     def _take_base(self, key: str, model: str, tab: str) -> Base | None:
@@ -153,7 +142,7 @@ class StyleStep:
             return Answer(refused=words.NOT_IMPORTED.format(name, error))
         return Answer(done=words.IMPORTED.format(name))
 
-    def _choices(self, draft: Draft, answer: Base | None = None, kept: Kept | None = None) -> Shown:
+    def _choices(self, draft: Draft, answer: Base | None = None, kept: StyleAction | None = None) -> Shown:
         services = self.services
         busy = any(services.downloads.look(model).busy for model in services.downloads.models())
         base = services.bases.look(draft.choices.base)
@@ -171,11 +160,6 @@ class StyleStep:
             kept=kept,
         )
         return {self.choices: sheet, self.timer: gr.Timer(active=busy)}
-
-
-def _kept(event: gr.EventData) -> Kept | None:
-    part, count = said(event, "of"), number(event, "count")
-    return Kept(part, count) if part in (CHOICES, SETTINGS) and count else None
 
 
 def _turn(draft: Draft, name: str, text: str) -> Draft:

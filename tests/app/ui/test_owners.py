@@ -49,6 +49,7 @@ RUN_ACTIONS = (
 STYLE_ACTIONS = ("rename", "delete", "discard")
 TRASH_ACTIONS = ("restore", "undo")
 DRAWING_ACTIONS = ("cancel", "dismiss", "hurry", "use", "again", "show")
+TRAIN_ACTIONS = ("remove", "take", "mask", "undo", "fresh", "preset", "set", "name", "measure")
 PAGES = ("train", "runs", "styles", "playground", "trash")
 
 
@@ -160,11 +161,13 @@ def events(ids: dict[str, str]) -> list[dict[str, Any]]:
         "place": 0,
         "styles": [{"id": ids["trained"], "strength": "1"}],
     }
+    more |= {"find": "a", "replace": "stolen", "was": "", "seen": 1, "which": "all", "sample": "x", "mark": "x"}
     asked = [(what, run) for run in ("dusk", "dawn", ids["job"]) for what in RUN_ACTIONS]
     asked += [(what, style) for style in (ids["trained"], ids["imported"]) for what in STYLE_ACTIONS]
     asked += [(what, ids["drawing"]) for what in DRAWING_ACTIONS]
     asked += [(what, ids["item"]) for what in TRASH_ACTIONS] + [("empty", "")]
-    asked += [("place", "mine"), ("up", "mine"), ("keep", ""), ("caption", ids["picture"]), ("remove", ids["picture"])]
+    asked += [("place", "mine"), ("up", "mine"), ("keep", "")]
+    asked += [(what, ids["picture"]) for what in TRAIN_ACTIONS]
     return [{"what": what, "run": about, "about": about, **more} for what, about in asked]
 
 

@@ -14,7 +14,8 @@ from app.studio.dataset.uploads import sender_folder
 from app.studio.paths import UploadFolder
 from app.studio.queue import Queue
 from app.studio.services import open_services
-from app.ui.styles.events import FilesUploaded, UploadedFile
+from app.ui.components.events import UploadedFile
+from app.ui.styles.events import FilesUploaded
 from app.ui.styles.page import StylesPage
 from tests.app.ui.ended_runs import LAYER
 
