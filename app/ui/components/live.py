@@ -19,5 +19,6 @@ def patched(*scripts: str, below: str = "", **properties: Any) -> gr.HTML:
     They find the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn. What stands
     `below`, made by a template, is drawn once and left alone.
     """
-    together = read_scripts("components/patch.js", *scripts) + "watch('value', patch);\npatch();\n"
+    ours = read_scripts("components/merge.js", "components/patch.js", *scripts)
+    together = f"{ours}watch('value', patch);\npatch();\n"
     return gr.HTML("", html_template=FRAME + below, js_on_load=together, apply_default_css=False, **properties)

@@ -4,24 +4,28 @@ const list = element.querySelector('ul'),
   PAUSE = 600,
   PATIENCE = 5000;
 const waiting = new Map(); // fields whose captions are to be sent, by picture
-const before = new Map(); // what an earlier page had been shown of them
+const before = new Map(); // what the page had been shown of them when somebody began to type
+const tried = new Set(); // pictures of which something was sent that has not been answered
 let flying = null,
   count = 0,
   timer = 0; // one edit is on its way at a time, so that they arrive in order
 const seen = () => +document.body.dataset.revision || 0;
 
 // A field's `value` attribute is what the server knows; its property is what stands in it.
+const known = field => field.getAttribute('value') || '';
 const send = () => {
   clearTimeout(timer);
   if (flying || !waiting.size) return;
   const [id, field] = waiting.entries().next().value;
   waiting.delete(id);
-  const known = field.getAttribute('value') || '',
-    was = before.get(id) ?? known;
-  if (field.value === known) {
-    unsent.landed(`caption:${id}`, known);
+  const was = before.get(id) ?? known(field);
+  if (!tried.has(id) && [was, known(field)].includes(field.value)) {
+    before.delete(id);
+    unsent.landed(`caption:${id}`, field.value);
+    settle(); // what another tab has written meanwhile
     return send();
   }
+  tried.add(id);
   flying = {id, field, text: field.value, count: ++count};
   trigger('caption_edited', {id, text: field.value, was, seen: seen(), count});
   const mine = flying;
@@ -33,22 +37,32 @@ const send = () => {
     }
   }, PATIENCE);
 };
-const landed = () => {
-  flying.field.setAttribute('value', flying.text);
-  before.delete(flying.id);
-  unsent.landed(`caption:${flying.id}`, flying.text);
+const landed = overtaken => {
+  const {id, field, text} = flying;
+  if (!overtaken) field.setAttribute('value', text);
+  if (waiting.has(id)) before.set(id, text);
+  else before.delete(id);
+  tried.delete(id);
+  unsent.landed(`caption:${id}`, text);
   flying = null;
 };
+const forget = id => {
+  waiting.delete(id);
+  before.delete(id);
+  tried.delete(id);
+};
+const idOf = field => field.closest('li').dataset.key;
 const noted = field => {
-  const {id} = field.closest('li').dataset;
+  const id = idOf(field);
   waiting.set(id, field);
-  unsent.note(`caption:${id}`, field.value, before.get(id) ?? (field.getAttribute('value') || ''));
+  if (!before.has(id)) before.set(id, known(field));
+  unsent.note(`caption:${id}`, field.value, before.get(id));
 };
 // What an earlier page could not send stands in the fields again, and is sent with what that page had been shown.
 const restore = () => {
   for (const [name, {text, was}] of Object.entries(unsent.left('caption:'))) {
     const id = name.slice('caption:'.length),
-      field = list.querySelector(`li[data-id="${CSS.escape(id)}"] textarea`);
+      field = list.querySelector(`li[data-key="${CSS.escape(id)}"] textarea`);
     if (!field || field.getAttribute('value') === text) {
       unsent.landed(name, text);
       continue;
@@ -95,34 +109,11 @@ element.addEventListener('click', event => {
 });
 
 const squeezed = text => text.replace(/\s+/g, ' ').trim();
-const mergeField = (old, fresh) => {
-  const known = fresh.getAttribute('value'),
-    was = old.getAttribute('value'),
-    focused = old === document.activeElement;
-  if (
-    was === known ||
-    flying?.field === old ||
-    waiting.get(old.closest('li').dataset.id) === old ||
-    (focused && old.value !== was)
-  )
-    return;
-  old.setAttribute('value', known);
-  if (!(focused && squeezed(old.value) === known)) old.value = known;
-};
-const merge = (old, fresh) => {
-  // makes one node like another, keeping what is equal: pictures stay loaded
-  if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh.cloneNode(true));
-  if (old.nodeName === 'TEXTAREA') return mergeField(old, fresh);
-  if (old.nodeType === Node.TEXT_NODE) {
-    if (old.data !== fresh.data) old.data = fresh.data;
-    return;
-  }
-  for (const {name} of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
-  for (const {name, value} of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-  const [parts, others] = [[...old.childNodes], [...fresh.childNodes]];
-  others.forEach((part, place) => (parts[place] ? merge(parts[place], part) : old.append(part.cloneNode(true))));
-  parts.slice(others.length).forEach(part => part.remove());
-};
+const stays = field =>
+  flying?.field === field ||
+  waiting.get(idOf(field)) === field ||
+  (field === document.activeElement && squeezed(field.value) === known(field));
+const settle = () => settleFields(list, stays);
 const draw = () => {
   const holder = document.createElement('template');
   holder.innerHTML = props.value || '';
@@ -130,10 +121,14 @@ const draw = () => {
   if (!fresh) return;
   const whole = 'whole' in fresh.dataset,
     revision = +fresh.dataset.revision,
-    had = document.body.dataset.revision;
+    had = document.body.dataset.revision,
+    overtaken = had !== undefined && revision < +had; // by a newer state, which the page shows
   const answered = flying && +fresh.dataset.ack === flying.count;
-  if (answered) landed();
-  if (had !== undefined && revision < +had) return send(); // overtaken by a newer state
+  if (answered) landed(overtaken);
+  if (overtaken) {
+    settle();
+    return send();
+  }
   if (!whole && +fresh.dataset.since !== +had && revision !== +had)
     return trigger('asked', {what: 'whole', seen: seen()});
   Object.assign(document.body.dataset, {
@@ -142,25 +137,14 @@ const draw = () => {
     draft: fresh.dataset.draft,
   });
   document.dispatchEvent(new Event('velatura:pictures'));
-  const old = new Map([...list.children].map(item => [item.dataset.id, item]));
-  const items = [...fresh.children];
-  if (whole) {
-    const ids = new Set(items.map(item => item.dataset.id));
-    for (const [id, item] of old)
-      if (!ids.has(id)) {
-        item.remove();
-        waiting.delete(id);
-      }
-  }
-  let place = list.firstElementChild;
-  for (const item of items) {
-    const here = old.get(item.dataset.id);
-    if (here) merge(here, item);
-    if (!whole) continue;
-    const node = here || item;
-    if (node === place) place = place.nextElementSibling;
-    else list.insertBefore(node, place);
-  }
+  if (whole) mergeChildren(list, fresh);
+  else
+    for (const item of fresh.children) {
+      const here = list.querySelector(`li[data-key="${CSS.escape(item.dataset.key)}"]`);
+      if (here) merge(here, item);
+    }
+  for (const [id, field] of waiting) if (!field.isConnected) forget(id);
+  settle();
   if (had === undefined) restore();
   else if (answered) send();
 };

@@ -71,7 +71,10 @@ class PicturesStep:
         self.tools = build_tools()
         self.general = block("", elem_id="general")
         self.editor = island(
-            "", ("components/unsent.js", "train/captions.js"), '<ul class="cards"></ul>', elem_id="editor"
+            "",
+            ("components/unsent.js", "components/merge.js", "components/fields.js", "train/captions.js"),
+            '<ul class="cards"></ul>',
+            elem_id="editor",
         )
         self.error_line = error_line()
         self.foot = island("", "components/asks.js", "${value}", elem_id="foot")

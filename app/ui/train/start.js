@@ -112,13 +112,7 @@ const settle = () => {
       delete flying[what];
     }
   restore();
-  for (const field of element.querySelectorAll('input[value], textarea[value]'))
-    if (
-      field !== document.activeElement &&
-      !unsent.has(FIELDS[field.id]) &&
-      field.value !== field.getAttribute('value')
-    )
-      field.value = field.getAttribute('value');
+  settleFields(element, field => field === document.activeElement || unsent.has(FIELDS[field.id]));
   const start = element.querySelector('[data-start]');
   if (start && element.querySelector('.problem')) {
     start.disabled = false;

@@ -53,22 +53,11 @@ class StartStep:
     def __init__(self, services: Services) -> None:
         self.services = services
         block(macro("heading", words.START_TITLE))
-        self.sheet = patched(
-            "components/unsent.js",
-            "components/reachable.js",
-            "train/start.js",
-            elem_id="start-sheet",
-            words=words.START_SAID,
-        )
+        scripts = ("components/unsent.js", "components/fields.js", "components/reachable.js", "train/start.js")
+        self.sheet = patched(*scripts, elem_id="start-sheet", words=words.START_SAID)
         self.timer = gr.Timer(1, active=False)
         self.error_line = error_line()
-        self.foot = patched(
-            "components/unsent.js",
-            "components/reachable.js",
-            "train/start.js",
-            elem_id="start-foot",
-            words=words.START_SAID,
-        )
+        self.foot = patched(*scripts, elem_id="start-foot", words=words.START_SAID)
         self.everything = [self.sheet, self.error_line, self.foot, self.timer]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:

@@ -128,16 +128,10 @@ const settle = () => {
     document.dispatchEvent(
       new CustomEvent('velatura:kept', {detail: {of: kept.dataset.of, count: +kept.dataset.kept}}),
     );
-  for (const field of element.querySelectorAll('input[type=radio], input[type=checkbox]'))
-    field.checked = field.hasAttribute('checked');
-  for (const field of element.querySelectorAll('select')) field.value = field.dataset.known;
-  for (const field of element.querySelectorAll('input[type=text][value], textarea[value]'))
-    if (
-      field !== document.activeElement &&
-      !unsent.has(`setting:set:${field.dataset.setting}`) &&
-      field.value !== field.getAttribute('value')
-    )
-      field.value = field.getAttribute('value');
+  settleFields(
+    element,
+    field => field === document.activeElement || unsent.has(`setting:set:${field.dataset.setting}`),
+  );
   search();
   const file = element.querySelector('template[data-save]');
   if (!file || file.dataset.key === saved) return;

@@ -61,8 +61,12 @@ class StyleStep:
     def __init__(self, services: Services) -> None:
         self.services = services
         block(macro("heading", words.TITLE))
-        self.choices = patched("components/unsent.js", "train/style.js", elem_id="style-choices")
-        self.settings = patched("components/unsent.js", "train/style.js", elem_id="style-settings")
+        self.choices = patched(
+            "components/unsent.js", "components/fields.js", "train/style.js", elem_id="style-choices"
+        )
+        self.settings = patched(
+            "components/unsent.js", "components/fields.js", "train/style.js", elem_id="style-settings"
+        )
         self.error_line = error_line()
         block(render("train/style_foot.html"))
         self.timer = gr.Timer(1, active=False)

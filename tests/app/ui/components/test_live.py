@@ -17,6 +17,8 @@ PART = """([script, values]) => {
 }"""
 """A part with the page's own script, and the text in it after each of some values."""
 
+PATCH = read_scripts("components/merge.js", "components/patch.js") + "watch('value', patch);"
+
 
 def test_the_frame_of_a_part_is_html():
     with gr.Blocks():
@@ -28,15 +30,14 @@ def test_the_frame_of_a_part_is_html():
 def test_an_answer_that_was_overtaken_is_passed_over(browser):
     page = browser.new_page()
     values = [f'<p data-revision="{number}">{words}</p>' for number, words in ((2, "b"), (1, "a"), (2, "c"), (3, "d"))]
-    script = read_scripts("components/patch.js") + "watch('value', patch);"
-    assert page.evaluate(PART, [script, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "bare"]
+    assert page.evaluate(PART, [PATCH, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "bare"]
     page.close()
 
 
 def test_what_replaces_a_focused_button_does_not_get_the_focus(browser):
     """Else a second Enter would do something else than was asked for."""
     page = browser.new_page()
-    script = "document.body.append(element);" + read_scripts("components/patch.js") + "watch('value', patch);"
+    script = f"document.body.append(element);{PATCH}"
     values = [
         f"<h1>a run</h1><p>{macro('button', name, name)}{macro('button', 'last', 'last')}</p>"
         for name in ("restart", "cancel")
@@ -50,9 +51,29 @@ def test_what_replaces_a_focused_button_does_not_get_the_focus(browser):
 def test_a_row_that_is_moved_keeps_the_focus(browser):
     page = browser.new_page()
     rows = [f'<p data-key="{name}"><button id="{name}">{name}</button></p>' for name in "ab"]
-    script = "document.body.append(element);" + read_scripts("components/patch.js") + "watch('value', patch);"
+    script = f"document.body.append(element);{PATCH}"
     values = ["".join(rows), "".join(reversed(rows))]
     focus = PART.replace("changed();", "changed(); if (value === values[0]) document.getElementById('b').focus();")
     assert page.evaluate(focus, [script, values]) == ["ab", "ba"]
     assert page.evaluate("document.activeElement.id") == "b"
+    page.close()
+
+
+def test_a_row_stays_where_it_is_when_one_above_it_goes(browser):
+    """A node that moves loses the focus, and an input method what it was composing."""
+    page = browser.new_page()
+    rows = {name: f'<p data-key="{name}"><input id="{name}"></p>' for name in "abc"}
+    values = [
+        "".join(rows.values()),
+        rows["b"] + rows["c"],
+        rows["c"] + rows["a"].replace("<p", "<p hidden"),
+    ]
+    focus = PART.replace(
+        "changed();",
+        """changed();
+        const field = document.getElementById('c');
+        if (value === values[0]) { field.focus(); field.onblur = () => { document.title += 'lost'; }; }""",
+    )
+    page.evaluate(focus, [f"document.body.append(element);{PATCH}", values])
+    assert page.evaluate("[document.activeElement.id, document.title]") == ["c", ""]
     page.close()

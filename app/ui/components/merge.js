@@ -1,0 +1,34 @@
+// Makes what stands in the page like what the server has drawn, node by node: pictures stay loaded, what is open stays
+// open. Children with a `data-key` are found again wherever they have moved.
+const keyed = node => node.nodeType === 1 && node.dataset.key;
+const same = (old, fresh) => old.nodeName === fresh.nodeName && keyed(old) === keyed(fresh);
+const merge = (old, fresh) => {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) return;
+  const kept = name => name === 'open' && 'keep' in old.dataset;
+  for (const {name} of [...old.attributes]) if (!fresh.hasAttribute(name) && !kept(name)) old.removeAttribute(name);
+  for (const {name, value} of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  if (!('island' in old.dataset)) mergeChildren(old, fresh);
+};
+const mergeChildren = (old, fresh) => {
+  const known = new Map([...old.children].filter(keyed).map(node => [node.dataset.key, node]));
+  const wanted = new Set([...fresh.children].filter(keyed).map(node => node.dataset.key));
+  // What is gone goes first: nothing has to move then, and a node that moves loses the focus.
+  for (const [key, node] of known) if (!wanted.has(key)) node.remove();
+  let place = old.firstChild;
+  for (const part of [...fresh.childNodes]) {
+    let here = keyed(part) ? known.get(part.dataset.key) : place && !keyed(place) && same(place, part) ? place : null;
+    if (here) merge(here, part);
+    else here = part.cloneNode(true);
+    if (here === place) place = place.nextSibling;
+    else old.insertBefore(here, place);
+  }
+  while (place) {
+    const next = place.nextSibling;
+    place.remove();
+    place = next;
+  }
+};
