@@ -125,6 +125,33 @@ def test_typing_goes_on_while_pictures_arrive(page, files):
     assert field.evaluate("field => field === document.activeElement")
 
 
+def test_typing_goes_on_while_cards_change(page, files):
+    """Another tab takes out a card above and writes below: an answer with all cards comes while somebody types."""
+    add(page, *five(files)[:4], count=4)
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector(READY)
+    field = page.locator("#" + page.locator(".cards textarea").nth(2).get_attribute("id"))
+    field.press("Home")
+    field.evaluate("field => { field.lost = 0; field.onblur = () => field.lost++; }")
+    other.get_by_role("button", name="Remove picture 1").click()
+    other.wait_for_selector("body[data-pictures='3']")
+    other.locator(".cards textarea").last.fill("a pear, said the other tab")
+    other.locator(".cards textarea").last.blur()
+    other.wait_for_function(ALL_SENT)
+    for words in ("by the sea", ", under clouds, ", "stands "):
+        field.press_sequentially(words, delay=40)
+        page.wait_for_selector("body[data-pictures='3']")
+    page.wait_for_function(ALL_SENT)
+    told = "by the sea, under clouds, stands a house"
+    assert captions(page) == ["cup of tea", told, "a pear, said the other tab"]
+    now = "[document.activeElement.value, document.activeElement.selectionStart, document.activeElement.lost]"
+    assert page.evaluate(now) == [told, told.index("a house"), 0], "neither the focus nor the caret has moved"
+    page.reload()
+    page.wait_for_selector(READY)
+    assert captions(page)[1] == told
+
+
 def test_two_tabs(page, files, browser):
     add(page, *five(files)[:3], count=3)
     other = page.context.new_page()
