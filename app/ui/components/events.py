@@ -105,26 +105,3 @@ def actor_of(request: gr.Request) -> Actor:
 def tab_of(request: gr.Request) -> str:
     """The page that asks: another for each load of it."""
     return page_session(request)
-
-
-def said(event: gr.EventData, name: str) -> str:
-    """A text of an event, "" where it has none, cut at a length that no honest page reaches."""
-    value = event_data(event).get(name)
-    return value[:MOST_TEXT] if isinstance(value, str) else ""
-
-
-def number(event: gr.EventData, name: str) -> int:
-    """A whole number of an event, 0 where it has none."""
-    value = event_data(event).get(name)
-    return int(value) if isinstance(value, int | float) and abs(value) < 2**53 else 0
-
-
-def flag(event: gr.EventData, name: str) -> bool:
-    """Whether an event says yes to something."""
-    return event_data(event).get(name) is True
-
-
-def items(event: gr.EventData, name: str) -> list[dict[str, Any]]:
-    """A list of objects of an event."""
-    value = event_data(event).get(name)
-    return [item for item in value if isinstance(item, dict)][:1000] if isinstance(value, list) else []
