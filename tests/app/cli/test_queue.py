@@ -134,7 +134,7 @@ def test_a_run_is_given_to_somebody_of_the_table_with_its_style(place):
     assert [(style.name, style.owner) for style in StyleLibrary(Queue(Paths(out))).entries()] == [("dusk", "ben")]
     call("queue", "repair", "--from-folders")
     assert facts("queue")[0]["owner"] == "ben", "its folder says whose it is"
-    assert "belongs to the owner of this machine now" in call("queue", "give", "dusk", "").err
+    assert "now belongs to the owner of this machine" in call("queue", "give", "dusk", "").err
     assert facts("queue")[0]["owner"] == ""
 
 
