@@ -34,8 +34,8 @@ from trainers.composition.batched import batch_styles
 from trainers.composition.styling import Each
 from trainers.config.sections import Base
 from trainers.device import choose_device, choose_format
-from trainers.formats.clients.core import file_alpha, file_updates, kohya_tensors
 from trainers.formats.read import Style
+from trainers.formats.write.core import file_alpha, file_updates, kohya_tensors
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.sampling.sample import SamplingParams, draw

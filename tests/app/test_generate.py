@@ -57,7 +57,7 @@ def test_a_style_of_blocks_draws(trained: Trained, tmp_path: Path) -> None:
     from trainers.adapters.network import attach
     from trainers.adapters.targets import Targets
     from trainers.config.sections import Base
-    from trainers.formats.clients.core import write_style
+    from trainers.formats.write.core import write_style
     from trainers.models.load import load_model
 
     model = load_model(Base(), torch.float32, "cpu")

@@ -150,9 +150,9 @@ def ways(path: Path, parts: Mapping[str, nn.Module], out: Path) -> Iterator[tupl
     from app.studio.styles.entry import check_numbers, read_found
     from trainers.composition.apply import apply_styles
     from trainers.composition.files import merge_files
-    from trainers.formats.clients.convert import write_plain
     from trainers.formats.inspect import describe_style
     from trainers.formats.read import read_style
+    from trainers.formats.write.convert import write_plain
 
     yield "inspect", lambda: describe_style(path)
     yield "library", lambda: read_found(path)

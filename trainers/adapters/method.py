@@ -40,7 +40,7 @@ class LayerUpdate:
     def merges(self) -> bool:
         """Whether it only changes weights, so that it can be merged and written for every client.
 
-        Otherwise it is written in Velatura's own format (`trainers.formats.own`).
+        Otherwise it is written in Velatura's own format (`trainers.formats.own_form`).
         """
         return True
 

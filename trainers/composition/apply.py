@@ -20,7 +20,7 @@ from trainers.adapters.updates.change import largest_number
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
-from trainers.formats.own import place_own, read_form
+from trainers.formats.own_form import place_own, read_form
 from trainers.formats.read import Style
 from trainers.models.family import family_named
 from trainers.models.words import Words

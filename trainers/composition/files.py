@@ -20,13 +20,13 @@ from trainers.adapters.updates import LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.composition.svd import Truncated, merge_svd, relative_error
 from trainers.errors import VelaturaError
-from trainers.formats.clients.convert import outline_of, plain_metadata, precision_of, why_not_plain
-from trainers.formats.clients.core import kohya_tensors
-from trainers.formats.clients.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
-from trainers.formats.file import save
 from trainers.formats.names import layer_names, network_config
 from trainers.formats.origin import origin_of
 from trainers.formats.read import Style
+from trainers.formats.safetensors_file import save
+from trainers.formats.write.convert import outline_of, plain_metadata, precision_of, why_not_plain
+from trainers.formats.write.core import kohya_tensors
+from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 
 OF_THE_BASE = (
     *("ss_base_model_version", "ss_v2", "ss_sd_model_name", "ss_new_sd_model_hash", "ss_zero_terminal_snr"),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainers.adapters.tokens import Word
 from trainers.errors import VelaturaError
-from trainers.formats.file import save
+from trainers.formats.safetensors_file import save
 from trainers.models.words import CHUNK
 
 WORD = "velatura.word"

@@ -13,7 +13,7 @@ from trainers.adapters.methods import METHODS
 from trainers.formats.layout import method_of
 from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
-from trainers.formats.own import read_form
+from trainers.formats.own_form import read_form
 from trainers.formats.peft_settings import FACTS
 from trainers.formats.read import Style, read_style
 from trainers.formats.training_metadata import captions_of, settings_of, trained_as

@@ -20,9 +20,9 @@ from trainers.adapters.method import LayerMethod, RankedMethod
 from trainers.adapters.network import Network
 from trainers.config.config import Config
 from trainers.data.captions import full_caption
-from trainers.formats.clients.core import file_alpha
 from trainers.formats.embedding import WORD
 from trainers.formats.origin import STARTER
+from trainers.formats.write.core import file_alpha
 from trainers.models.model import Model
 
 LARGEST_TAGS = 32 * 1024

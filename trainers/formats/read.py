@@ -25,7 +25,7 @@ BASE_MODEL_KEYS = re.compile(
     r"|^(down_blocks|up_blocks|mid_block|encoder|decoder|text_model|transformer_blocks)\.[\w.]+\.(weight|bias)$"
 )
 OWN_FORM = "velatura.methods"
-"""The metadata that make a file one in Velatura's own format (`trainers.formats.own`)."""
+"""The metadata that make a file one in Velatura's own format (`trainers.formats.own_form`)."""
 PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
 
 

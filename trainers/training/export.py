@@ -12,11 +12,11 @@ from trainers.adapters.targets import B_LORA
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.files import plain_disk_errors, whole_file
-from trainers.formats.clients import peft
-from trainers.formats.clients.core import write_style
-from trainers.formats.clients.diffusers import how_to_load, write_for_diffusers
 from trainers.formats.embedding import BESIDE, how_to_load_word, write_embedding
 from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
+from trainers.formats.write import peft
+from trainers.formats.write.core import write_style
+from trainers.formats.write.diffusers import how_to_load, write_for_diffusers
 from trainers.training.checkpoint import Progress
 from trainers.training.loop import Session
 from trainers.training.loss import weighting_gamma

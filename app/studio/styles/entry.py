@@ -12,12 +12,12 @@ from app.studio.downloads import OFFERS
 from app.studio.names import safe_name
 from app.studio.settings.differences import setting
 from trainers.config.presets import STARTER
-from trainers.formats.clients.compatibility import readings
-from trainers.formats.clients.convert import is_plain, why_not_plain
 from trainers.formats.inspect import Glance, glance_at
 from trainers.formats.on_base import needs_base
-from trainers.formats.own import read_form
+from trainers.formats.own_form import read_form
 from trainers.formats.read import Style, read_outline, read_style
+from trainers.formats.write.compatibility import readings
+from trainers.formats.write.convert import is_plain, why_not_plain
 from trainers.models.family import FAMILIES
 from trainers.runs.run import Run
 

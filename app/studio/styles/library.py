@@ -27,8 +27,8 @@ from app.studio.queue import Queue
 from app.studio.styles.entry import LONGEST_WORDS, NO_NAME, StyleEntry, check_numbers, plain, read_found, read_trained
 from trainers.errors import VelaturaError
 from trainers.files import plain_disk_errors, whole_file
-from trainers.formats.clients import peft
 from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
+from trainers.formats.write import peft
 from trainers.runs.run import Run
 
 FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
@@ -275,8 +275,8 @@ class StyleLibrary:
 
     def _put_plain(self, source: Path, place: Path) -> None:
         """Write a style as plain LoRA for diffusers; one at a time, since it may need much memory."""
-        from trainers.formats.clients.convert import write_plain
         from trainers.formats.read import read_style
+        from trainers.formats.write.convert import write_plain
 
         with self._writing:
             if not place.is_file():

@@ -14,7 +14,7 @@ from app.ui.train.method_pictures import Shapes, draw_formula, find_strip
 from trainers.adapters.about import About
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
-from trainers.formats.clients.compatibility import programs_for
+from trainers.formats.write.compatibility import programs_for
 from trainers.models.family import FAMILIES
 
 SHOWN_METHODS = 3

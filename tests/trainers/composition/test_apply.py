@@ -14,11 +14,11 @@ from trainers.adapters.methods import OFT, LoHA, LoKr, LoRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
-from trainers.formats.clients.core import write_style
 from trainers.formats.names import UNetShape, full_path, original_path, part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.peft_settings import PeftSettings
 from trainers.formats.read import Style, read_style
+from trainers.formats.write.core import write_style
 from trainers.models.model import Model
 
 

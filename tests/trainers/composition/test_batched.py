@@ -13,8 +13,8 @@ from tests.trainers.formats.other_clients import MIXED, MIXED_WITHOUT_RANKS, out
 from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, KronA, LoHA, LoKr, LoRA, VeRA
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
-from trainers.formats.clients.core import write_style
 from trainers.formats.read import Style, read_style
+from trainers.formats.write.core import write_style
 from trainers.models.model import Model
 
 METHODS = (

@@ -25,8 +25,8 @@ from trainers.composition.styling import Each
 from trainers.composition.ways import read_composition
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
-from trainers.formats.clients.core import write_style
 from trainers.formats.read import OWN_FORM, Style, read_style
+from trainers.formats.write.core import write_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.models.text import encode_captions

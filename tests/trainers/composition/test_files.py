@@ -16,11 +16,11 @@ from trainers.composition.apply import apply_styles
 from trainers.composition.files import merge_files
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
-from trainers.formats.clients.convert import is_plain
-from trainers.formats.clients.core import write_style
 from trainers.formats.names import layer_names
 from trainers.formats.origin import STARTER
 from trainers.formats.read import Style, read_style
+from trainers.formats.write.convert import is_plain
+from trainers.formats.write.core import write_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
 

@@ -41,9 +41,9 @@ from trainers.adapters.methods import (
 )
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
-from trainers.formats.clients.core import file_updates, write_style
-from trainers.formats.clients.diffusers import diffusers_kind, how_to_load, write_for_diffusers
 from trainers.formats.read import read_style
+from trainers.formats.write.core import file_updates, write_style
+from trainers.formats.write.diffusers import diffusers_kind, how_to_load, write_for_diffusers
 from trainers.models.model import Model
 
 # Never α = r. One row for every way a method is written, and the kind of file that diffusers needs for it.
@@ -188,7 +188,7 @@ def test_a_plain_form_of_gigabytes_is_not_written(bases, tmp_path, monkeypatch):
     model = bases["sd1"]
     network = trained(model, LoHA(rank=3, alpha=2.0), Targets(unet="attn"))
     network.remove()
-    monkeypatch.setattr("trainers.formats.clients.diffusers.LARGEST_PLAIN", 1000)
+    monkeypatch.setattr("trainers.formats.write.diffusers.LARGEST_PLAIN", 1000)
     target = tmp_path / "a.safetensors"
     assert write_for_diffusers(target, network, "sd1", model.unet.config, {}, "fp16") is None
     assert not target.exists()

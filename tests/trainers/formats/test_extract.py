@@ -13,8 +13,8 @@ from torch import Tensor
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_layers, make_site, shake
 from trainers.adapters.methods import Full
 from trainers.adapters.targets import BlockOverride, Targets
-from trainers.formats.clients.core import file_update, file_updates
 from trainers.formats.extract import extract, kept_share
+from trainers.formats.write.core import file_update, file_updates
 
 
 def change(*shape: int, seed: int = 0) -> Tensor:

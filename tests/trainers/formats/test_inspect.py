@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from tests.trainers.formats.other_clients import MIXED, trained
 from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.errors import VelaturaError
-from trainers.formats.clients.core import write_style
 from trainers.formats.inspect import describe_style, glance_at
 from trainers.formats.names import diffusers_name, kohya_name
 from trainers.formats.read import read_outline
+from trainers.formats.write.core import write_style
 from trainers.layer_names import dotted
 
 METADATA = {

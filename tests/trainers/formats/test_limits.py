@@ -19,11 +19,11 @@ from torch.utils._pytree import tree_leaves
 from trainers.adapters.updates.per_image import stack
 from trainers.composition.svd import merge_svd
 from trainers.errors import VelaturaError
-from trainers.formats.clients.diffusers import exact_low_rank, plain_size
 from trainers.formats.inspect import glance_at
 from trainers.formats.layout import build_update, by_layer
 from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_COUNTED, check_shapes, check_sizes
 from trainers.formats.read import Style, read_outline
+from trainers.formats.write.diffusers import exact_low_rank, plain_size
 
 Shape = tuple[int, ...]
 Layer = Mapping[str, Shape]

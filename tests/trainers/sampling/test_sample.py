@@ -95,8 +95,8 @@ def styles(model, tmp_path_factory):
     """Two styles of different methods and ranks that change the text encoders, too."""
     from tests.trainers.formats.other_clients import MIXED, trained
     from trainers.adapters.methods import LoKr, LoRA
-    from trainers.formats.clients.core import write_style
     from trainers.formats.read import read_style
+    from trainers.formats.write.core import write_style
 
     folder = tmp_path_factory.mktemp("styles")
     for number, method in enumerate((LoRA(rank=2, alpha=3.0), LoKr(rank=2, alpha=3.0, factor=4))):

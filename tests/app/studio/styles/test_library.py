@@ -32,10 +32,10 @@ from tests.app.ui.ended_runs import write_run
 from tests.trainers.tiny_runs import ALONE, METHODS, equal, quick_settings, write_images
 from trainers.config.build import read_config
 from trainers.errors import VelaturaError
-from trainers.formats.clients import peft
-from trainers.formats.clients.peft import write_peft_oft
 from trainers.formats.embedding import style_of_run
 from trainers.formats.inspect import describe_style
+from trainers.formats.write import peft
+from trainers.formats.write.peft import write_peft_oft
 from trainers.runs.run import Run
 
 NASTY = "<b>blot</b> ${document.title='x'} {{1+1}} \"'\u202e\n"

@@ -21,11 +21,11 @@ from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, LowRank, Update
 from trainers.adapters.updates.change import full_rank
-from trainers.formats.clients.compatibility import where_it_loads
-from trainers.formats.clients.core import file_update, file_updates, kohya_tensors
-from trainers.formats.file import save
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack
+from trainers.formats.safetensors_file import save
+from trainers.formats.write.compatibility import where_it_loads
+from trainers.formats.write.core import file_update, file_updates, kohya_tensors
 from trainers.models.files.header import read_header
 
 Kind = Literal["core", "lora", "lokr", "dora", "huge", "none", "own"]
@@ -92,7 +92,7 @@ def diffusers_kind(network: Network) -> Kind:
 def how_to_load(network: Network, core: Path, for_diffusers: Path | None, family: str) -> str:
     """A sentence for people: which programs load the core file, which has been written, and what to call in diffusers.
 
-    What the programs read is in `trainers.formats.clients.compatibility`.
+    What the programs read is in `trainers.formats.write.compatibility`.
     """
     if not network.merges:
         return only_here(network, core)

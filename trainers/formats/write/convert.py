@@ -17,16 +17,16 @@ from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.errors import VelaturaError
-from trainers.formats.clients.core import kohya_tensors
-from trainers.formats.clients.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
-from trainers.formats.file import save
 from trainers.formats.layout import GLORA
 from trainers.formats.names import layer_names, network_config
 from trainers.formats.on_base import DECOMPOSED
 from trainers.formats.origin import Origin, origin_of
-from trainers.formats.own import read_form
+from trainers.formats.own_form import read_form
 from trainers.formats.pack import Precision
 from trainers.formats.read import Style
+from trainers.formats.safetensors_file import save
+from trainers.formats.write.core import kohya_tensors
+from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.models.files.source import starter_folder
 from trainers.models.full_size import build_from_config
 

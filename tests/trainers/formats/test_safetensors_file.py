@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from tests.faults import Fault, check_old_or_new
 from trainers.errors import VelaturaError
-from trainers.formats.file import LARGEST_HEADER, save
+from trainers.formats.safetensors_file import LARGEST_HEADER, save
 
 TENSORS = {"b.x": torch.arange(6.0).view(2, 3), "a.x": torch.ones(5).half(), "a.alpha": torch.tensor(4.0)}
 

@@ -15,12 +15,12 @@ from trainers.adapters.targets import BlockOverride, Targets
 from trainers.composition.apply import apply_styles
 from trainers.config.build import build_config
 from trainers.errors import VelaturaError
-from trainers.formats.clients.convert import is_plain, why_not_plain, write_plain
-from trainers.formats.clients.core import file_updates, write_style
-from trainers.formats.clients.diffusers import how_to_load, write_for_diffusers
 from trainers.formats.inspect import describe_style, glance_at
-from trainers.formats.own import own_form, read_form
+from trainers.formats.own_form import own_form, read_form
 from trainers.formats.read import OWN_FORM, Style, read_outline, read_style
+from trainers.formats.write.convert import is_plain, why_not_plain, write_plain
+from trainers.formats.write.core import file_updates, write_style
+from trainers.formats.write.diffusers import how_to_load, write_for_diffusers
 
 BLOCKS = Targets(unet="full", text_encoder="attn-mlp", blocks={"mid_block.*": BlockOverride(rank=5)})
 UNET = Targets(unet="full")
@@ -45,7 +45,7 @@ ROWS = {
 def write(path, model, network, precision="fp32", metadata=None):
     family = model.family.name
     tensors, form = own_form(network, family, model.unet.config, precision)
-    from trainers.formats.file import save
+    from trainers.formats.safetensors_file import save
 
     save(path, tensors, {"velatura.family": family, **form, **(metadata or {})})
     return path

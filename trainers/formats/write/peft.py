@@ -12,8 +12,8 @@ from torch import Tensor
 from trainers.adapters.network import Network
 from trainers.errors import VelaturaError
 from trainers.files import whole_file
-from trainers.formats.file import save
 from trainers.formats.peft_settings import CONFIG, PREFIX
+from trainers.formats.safetensors_file import save
 
 TENSORS = "adapter_model.safetensors"
 BESIDE = "-peft"

@@ -10,9 +10,9 @@ from tests.trainers.formats.other_clients import MIXED, in_diffusers, output, ow
 from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
-from trainers.formats.clients.convert import is_plain, why_not_plain, write_plain
-from trainers.formats.clients.core import write_style
 from trainers.formats.read import read_outline, read_style
+from trainers.formats.write.convert import is_plain, why_not_plain, write_plain
+from trainers.formats.write.core import write_style
 
 LORA = {"lora_unet_a.lora_up.weight": torch.ones(4, 2), "lora_unet_a.lora_down.weight": torch.ones(2, 6)}
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_plain_is_said(tiny_trees, tmp_path, tensors, family, rea
 
 
 def test_gigabytes_are_not_written(bases, tiny_trees, tmp_path, monkeypatch):
-    monkeypatch.setattr("trainers.formats.clients.convert.LARGEST_PLAIN", 10_000)
+    monkeypatch.setattr("trainers.formats.write.convert.LARGEST_PLAIN", 10_000)
     network = trained(bases["sd1"], LoRA(rank=2), MIXED)
     network.remove()
     write_style(

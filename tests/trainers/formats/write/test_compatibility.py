@@ -15,11 +15,11 @@ from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, LoHA, LoKr, LoRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
-from trainers.formats.clients.compatibility import place_of, programs_for, readings, tells_base, where_it_loads
-from trainers.formats.clients.core import write_style
-from trainers.formats.file import save
 from trainers.formats.names import UNetShape, kohya_name
 from trainers.formats.read import read_style
+from trainers.formats.safetensors_file import save
+from trainers.formats.write.compatibility import place_of, programs_for, readings, tells_base, where_it_loads
+from trainers.formats.write.core import write_style
 from trainers.models.files.header import read_header
 
 ALL = ("A1111", "Forge", "ComfyUI", "InvokeAI")

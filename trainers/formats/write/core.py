@@ -21,12 +21,12 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.errors import VelaturaError
-from trainers.formats.clients.compatibility import by_name, reads_text, tells_base
 from trainers.formats.extract import extract, kept_share
-from trainers.formats.file import save
 from trainers.formats.names import UNetShape, attention_siblings, kohya_name
-from trainers.formats.own import own_form
+from trainers.formats.own_form import own_form
 from trainers.formats.pack import Precision, pack
+from trainers.formats.safetensors_file import save
+from trainers.formats.write.compatibility import by_name, reads_text, tells_base
 
 
 @torch.no_grad()
@@ -41,10 +41,10 @@ def write_style(
 ) -> float:
     """Write the network's change at strength 1 as one style file; hashes are added to the metadata.
 
-    With `block`, the part of the change in that block alone. Where it is more than a change of weights, the file is of
-    our own form (`trainers.formats.own`). Returns the share of the change's size that the file holds, 1 if it is not
-    cut to a rank. Raises VelaturaError, and leaves nothing behind, if a number is not finite, methods on one layer
-    cannot be written together, or the file cannot be written.
+    With `block`, writes the part of the change in that block alone. A change of more than weights is written in our own
+    form (`trainers.formats.own_form`). Returns the share of the change that the file holds, 1 unless it is cut to
+    a rank. Raises VelaturaError, and leaves nothing behind, if a number is not finite, methods on one layer cannot be
+    written together, or the file cannot be written.
     """
     if not network.merges:
         tensors, form = own_form(network, model_family, unet_config, precision, block)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from trainers.adapters.methods.oft import skew
 from trainers.errors import VelaturaError
-from trainers.formats.clients.peft import TENSORS, write_peft_oft
 from trainers.formats.on_base import rotation_of
 from trainers.formats.peft_settings import CONFIG, PREFIX
 from trainers.formats.read import read_style
+from trainers.formats.write.peft import TENSORS, write_peft_oft
 from trainers.models.load import load_model
 from trainers.training.train import train
 
