@@ -117,7 +117,7 @@ def test_what_does_not_fit_a_runs_state_is_refused_alike(
 
 def test_a_run_that_is_not_there_is_refused_alike(skins: Skins) -> None:
     said = {skins.program(skins.api.stop, "none"), skins.program(skins.api.status, "none"), skins.page("stop", "none")}
-    assert said == {"There is no run none any more."}
+    assert said == {"The run none no longer exists."}
 
 
 @pytest.mark.parametrize("skin", SKINS)
