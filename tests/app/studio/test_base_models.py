@@ -15,9 +15,31 @@ from app.studio.paths import Paths
 from app.studio.runs.estimates import Cost, Measured, cost_key
 from app.studio.settings.plan import choose, plan, with_setting
 from app.ui.train import text as words
-from app.ui.train.style_view import base_line, base_panel, fetching, preset_cards
+from app.ui.train.base_view import base_facts, read_panel
+from app.ui.train.style_view import read_presets
+from app.ui.web.templates import render
 
 NASTY = "<b>x</b>/y"
+
+
+def base_panel(bases: Bases, downloads: Downloads, model: str = "starter") -> str:
+    """The base model as a page shows it."""
+    base = bases.look(model)
+    panel = read_panel(model, bases, downloads)
+    return render("train/base.html", base=base, facts=base_facts(base), panel=panel, answer=None)
+
+
+def fetching(paths: Paths, state: Download) -> str:
+    """The base model while one of another name is on its way."""
+
+    class Fetching(Downloads):
+        def models(self) -> list[str]:
+            return ["a/b"]
+
+        def look(self, model: str) -> Download:
+            return state if model == "a/b" else Download()
+
+    return base_panel(Bases(anywhere=True), Fetching(paths))
 
 
 @pytest.fixture
@@ -44,7 +66,7 @@ def test_what_is_on_this_computer(paths: Paths, models: Path) -> None:
     starter, dreamy = Bases(anywhere=True).found()
     assert starter.is_starter and starter.title == STARTER_TITLE and starter.size > 10**6
     assert (dreamy.title, dreamy.family, dreamy.where) == ("dreamy", "Stable Diffusion 2", "folder")
-    shown = base_panel(Draft(id="x", public="y"), Bases(anywhere=True), Downloads(paths))
+    shown = base_panel(Bases(anywhere=True), Downloads(paths))
     assert "Stable Diffusion 2 · found in your models folder" in shown and words.WHERE["starter"] in shown
     assert "dreamy" in shown and 'type="text"' in shown
 
@@ -64,9 +86,10 @@ def test_a_base_that_somebody_names(paths: Paths, models: Path, tiny_bases: dict
 
 def test_the_starter_says_what_its_styles_fit(paths: Paths) -> None:
     bases = Bases(anywhere=True)
-    assert words.STARTER_ONLY in base_line(bases.look("starter")) and words.USE_REAL in base_line(bases.look("starter"))
-    assert words.FETCH_IT in base_line(bases.look("owner/name"))
-    assert "<b>x" not in base_line(bases.look(NASTY)).replace("<b>&lt;b", "")
+    starter, other, nasty = (base_panel(bases, Downloads(paths), model) for model in ("starter", "owner/name", NASTY))
+    assert words.STARTER_ONLY in starter and words.USE_REAL in starter and words.FETCH_IT not in starter
+    assert words.FETCH_IT in other and words.STARTER_ONLY not in other
+    assert "<b>x" not in nasty and "&lt;b&gt;x" in nasty
 
 
 def test_a_download_without_a_network_is_one_sentence(paths: Paths) -> None:
@@ -81,16 +104,17 @@ def test_a_download_without_a_network_is_one_sentence(paths: Paths) -> None:
     assert downloads.models() == ["nobody/nothing"] and downloads.arrived_for("ann") == ""
     kept = b"".join(path.read_bytes() for path in paths.root.rglob("*") if path.is_file())
     assert b"nobody/nothing" in kept and b"hf_secret" not in kept
-    assert "problem" in fetching("nobody/nothing", "nothing", state)
+    assert base_panel(Bases(anywhere=True), downloads).count('class="problem"') == 1
     downloads.stop_all()
 
 
-def test_how_far_a_download_is() -> None:
-    shown = fetching("a/b", "B", Download("download", 250_000_000, 1_000_000_000))
-    assert "Downloading B: 250.0 MB of 1.0 GB" in shown and 'aria-valuenow="25"' in shown and words.CANCEL in shown
-    token = fetching("a/b", "B", Download("failed", sentence="a/b is gated", needs_token=True))
+def test_how_far_a_download_is(paths: Paths) -> None:
+    shown = fetching(paths, Download("download", 250_000_000, 1_000_000_000))
+    assert "Downloading a/b: 250.0 MB of 1.0 GB" in shown and 'aria-valuenow="25"' in shown and words.CANCEL in shown
+    token = fetching(paths, Download("failed", sentence="a/b is gated", needs_token=True))
     assert words.TOKEN in token and 'type="password"' in token
-    assert fetching("a/b", "B", Download("done")) == ""
+    ended = fetching(paths, Download("done"))
+    assert 'role="progressbar"' not in ended and words.TOKEN not in ended and 'class="problem"' not in ended
 
 
 def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
@@ -101,8 +125,8 @@ def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
     assert again.cost(plan(draft.with_(name="b", trigger="dusk")), 0) == cost
     assert again.cost(plan(draft), 12) is None and again.cost(plan(with_setting(draft, "train.steps", "7")), 0) is None
     assert again.costs(draft) == again.costs(choose(draft, "preset", "quick")) == {"balanced": cost}
-    cards = preset_cards(draft, again.costs(draft))
-    assert cards.count("<em>80 s · 3.1 MB</em>") == 1 and f"<em>{words.NOT_MEASURED}</em>" in cards
+    lines = [card.lines for card in read_presets(draft, again.costs(draft)).cards]
+    assert lines.count(("80 s · 3.1 MB",)) == 1 and (words.NOT_MEASURED,) in lines
     assert words.time_and_size(replace(cost, at_most=True)) == "80 s · at most 3.1 MB"
     assert cost_key(plan(draft), 1) != cost_key(plan(choose(draft, "method", "loha")), 1)
     assert cost.disk(plan(draft), 0) == 3_100_000 + 3 * 1_500_000 * 12

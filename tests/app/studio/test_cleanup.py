@@ -16,7 +16,7 @@ from app.studio.public_files import offer_file
 from app.studio.queue import Queue
 from app.studio.runs import samples
 from app.studio.styles.library import StyleLibrary
-from app.ui.train.samples_view import build_strips
+from app.ui.train.samples_view import read_strips
 from tests.app.studio.styles.test_library import LORA
 from trainers.data.sample_sets import read_sets
 from trainers.runs.events import Recorder
@@ -72,7 +72,7 @@ def test_what_has_lost_its_owner_is_swept_at_the_start(queue, drafts):
         public = queue.public_of(folder)
         Image.new("RGB", (8, 8)).save(public / "whole-0.webp")
         (kept if folder == drawing else lost).append(public)
-    build_strips(queue.paths)
+    read_strips(queue.paths)
     (drawings / "drawing-2").rmdir()
     moved.rename(queue.paths.runs / "was moved")
     (queue.paths.drafts / "broken").mkdir()

@@ -29,8 +29,9 @@ from app.studio.settings.plan import (
 from app.studio.settings.techniques import BY_NAME, WORD, first_value, fits
 from app.ui.train import text as style_words
 from app.ui.train.start_view import summary
-from app.ui.train.style_view import method_cards
-from app.ui.train.techniques_view import beside_fold
+from app.ui.train.style_view import Card, read_methods
+from app.ui.train.techniques_view import read_techniques
+from app.ui.web.templates import render
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table
 from trainers.config.config import Config
@@ -185,6 +186,16 @@ def test_a_clone_and_a_file_bring_it_back(draft: Draft, aim: str) -> None:
         assert plan(from_table(choose(draft, "preset", "faithful"), as_table(config))) == config
 
 
+def beside_fold(draft: Draft, base: Base) -> str:
+    """The fold as a page shows it."""
+    return render("train/techniques.html", techniques=read_techniques(draft, base))
+
+
+def method_cards(draft: Draft) -> list[Card]:
+    methods = read_methods(draft, STARTER)
+    return [card for pick in (methods.first, *methods.groups) for card in pick.cards]
+
+
 def test_the_fold_says_what_is_on_and_what_does_not_go_together(draft: Draft) -> None:
     plain = beside_fold(draft, STARTER)
     assert plain.count('class="extra"') == 6 and " open" not in plain and "checked" not in plain
@@ -204,10 +215,11 @@ def test_every_technique_has_words_and_every_method_a_group(draft: Draft) -> Non
     assert all(len(style_words.TECHNIQUES[one.name]) == (4 if one.takes_words else 2) for one in BESIDE_METHODS)
     assert {kind.about.group for kind in METHODS.values()} == {"first", *style_words.METHOD_GROUPS}
     for name in METHODS:
-        cards = method_cards(choose(draft, "method", name), STARTER)
-        assert cards.count('name="method"') == len(METHODS) and cards.count(" checked") == 1
-    alone = method_cards(learning_alone(turned(draft, WORD, True), True), STARTER)
-    assert " checked" not in alone and style_words.NO_METHOD in alone
+        cards = method_cards(choose(draft, "method", name))
+        assert {card.value for card in cards} == METHODS.keys() and len(cards) == len(METHODS)
+        assert [card.value for card in cards if card.chosen] == [name]
+    alone = learning_alone(turned(draft, WORD, True), True)
+    assert not any(card.chosen for card in method_cards(alone)) and read_methods(alone, STARTER).none_chosen
 
 
 def test_the_line_before_the_start_names_them(draft: Draft) -> None:
