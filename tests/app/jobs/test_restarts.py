@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from app.jobs import actions
@@ -22,7 +19,6 @@ from app.jobs.restarts import find_restart, low_memory_changes, restart
 from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
-from app.studio import run_job
 from tests.app.jobs.working import CPU, add_quick, line, state_of
 from tests.trainers.runs.test_oom import small_cgroup
 from tests.trainers.tiny_runs import events_of
@@ -259,25 +255,36 @@ def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(s
     )
 
 
+LIMITED = """
+import resource, sys, threading
+import psutil
+from pathlib import Path
+from app.studio import run_job
+from tests.trainers.tiny_runs import events_of
+from trainers.runs.run import Run
+
+folder, more, *words = sys.argv[1:]
+
+def limit_when_started():
+    while not events_of(Run(Path(folder)), "start"):
+        pass
+    most = psutil.Process().memory_info().vms + int(more)
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+threading.Thread(target=limit_when_started, daemon=True).start()
+sys.exit(run_job.main(*words))
+"""
+
+
 def do_next_with(store: Store, memory: int) -> None:
-    """Do the first job in line in this process, which may have so many bytes more than it has when the run starts."""
+    """Fail at the first job in line in a process that may have so many bytes more than it has when the run starts.
+
+    A process that has done other things before has freed memory to use again.
+    """
     claimed = store.claim(CPU.choose, own_identity())
-    limits, done = resource.getrlimit(resource.RLIMIT_AS), threading.Event()
-
-    def limit_when_started() -> None:
-        while not events_of(Run(claimed.folder), "start") and not done.wait(0.001):
-            pass
-        resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + memory, limits[1]))
-
-    watcher = threading.Thread(target=limit_when_started)
-    watcher.start()
-    try:
-        with pytest.raises((MemoryError, RuntimeError)):
-            run_job.main(str(store.runs), str(claimed.id), claimed.token)
-    finally:
-        done.set()
-        watcher.join()
-        resource.setrlimit(resource.RLIMIT_AS, limits)
+    words = [str(claimed.folder), str(memory), str(store.runs), str(claimed.id), claimed.token]
+    ended = subprocess.run([sys.executable, "-c", LIMITED, *words], cwd=Path(__file__).parents[3], capture_output=True)
+    assert ended.returncode == 1 and b"Error" in ended.stderr
 
 
 def test_a_run_that_the_kernel_killed_for_memory_goes_on_once_with_less(store, quick, small_cgroup):

@@ -220,7 +220,7 @@ def test_no_endpoint_lets_one_person_change_what_is_anothers(shared: Shared, end
     from gradio_client.exceptions import AppError
 
     bob, before = shared.visitor("bob", "plum").client, shared.contents()
-    with pytest.raises(AppError, match=rf"“{given[0]}” belongs to ann, who alone can change it\. \[not_yours\]"):
+    with pytest.raises(AppError, match=rf"“{given[0]}” belongs to ann, and only they can change it\. \[not_yours\]"):
         bob.predict(*given, api_name=endpoint)
     assert shared.contents() == before
 
@@ -232,7 +232,7 @@ def test_the_trash_of_another_is_neither_listed_nor_restored_nor_emptied(shared:
     assert bob.predict(api_name="/trash") == {"items": [], "bytes": 0}
     assert bob.predict(api_name="/empty") == {"deleted": 0, "bytes": 0}
     for endpoint in ("/restore", "/empty"):
-        with pytest.raises(AppError, match=r"“gone” belongs to ann, who alone can change it\. \[not_yours\]"):
+        with pytest.raises(AppError, match=r"“gone” belongs to ann, and only they can change it\. \[not_yours\]"):
             bob.predict(item, api_name=endpoint)
     assert shared.contents() == before
     (listed,) = shared.visitor("ann", "pear").client.predict(api_name="/trash")["items"]

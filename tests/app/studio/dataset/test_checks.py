@@ -87,7 +87,7 @@ def test_cards_show_words_as_words(drafts: Drafts, draft: Draft) -> None:
     first = draft.pictures[0].id
     draft = drafts.change(KEY, lambda now: edits.with_trigger(edits.with_caption(now, first, NASTY, "a boat"), NASTY))
     report = Checker(drafts).report(draft)
-    items = images_view.cards(drafts, draft, report)
+    items = images_view.read_cards(drafts, draft, report)
     sheet = images_view.sheet(draft, items, None)
     assert len(items) == 6 and "<script" not in sheet and sheet.count("&lt;script&gt;") == 6 + 2
     assert f'data-revision="{draft.revision}"' in sheet and 'data-count="6"' in sheet and "data-whole" in sheet

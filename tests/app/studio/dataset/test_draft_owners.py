@@ -181,7 +181,7 @@ def test_what_a_program_takes_out_is_in_its_persons_trash(shared: Process, tmp_p
         ("pictures", second["name"], "cat"),
     ]
     for act in ("/restore", "/empty"):
-        with pytest.raises(AppError, match=r"belongs to cat, who alone can change it\. \[not_yours\]"):
+        with pytest.raises(AppError, match=r"belongs to cat, and only they can change it\. \[not_yours\]"):
             dan.predict(one["id"], api_name=act)
     assert cat.predict(one["id"], api_name="/restore") == {"kind": "pictures", "name": first["name"]}
     assert cat.predict("cats", {first["id"]: "a cat"}, api_name="/captions") == {"changed": 1}

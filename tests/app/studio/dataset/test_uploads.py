@@ -115,7 +115,7 @@ def test_what_is_no_picture_is_left_out_and_the_others_go_on(drafts, folder):
         "bomb.png: This file is too large",
         "cut.png: This file is damaged",
         "empty.jpg: This file is empty",
-        "clear.png: This file is transparent",
+        "clear.png: This file is completely transparent",
         "page.svg: This file is an SVG",
     ):
         assert words in said
@@ -154,7 +154,7 @@ def test_no_more_than_200(drafts, folder, monkeypatch):
     monkeypatch.setattr(uploads, "MOST_PICTURES", 2)
     draft = take_in(drafts, KEY, [put(folder, f"{k}.png", png(k)) for k in range(4)], folder)
     assert [one.name for one in draft.pictures] == ["0.png", "1.png"]
-    assert "Only the first 2 pictures were taken." in draft.left_out[-1].reason
+    assert "Only the first 2 pictures were added." in draft.left_out[-1].reason
 
 
 def test_what_another_upload_left_no_room_for_leaves_no_file(drafts, folder, tmp_path, monkeypatch):
@@ -223,7 +223,10 @@ def test_hostile_names_in_a_zip(drafts, folder, tmp_path):
     assert [one.name for one in draft.pictures] == ["good.png"]
     said = reasons(draft)
     assert said.count("leads out of the ZIP") == 4 and "is a link" in said
-    assert "inner.zip: This file is an archive inside the ZIP" in said and "run.sh: This file is not a picture" in said
+    assert (
+        "inner.zip: This file is an archive inside the ZIP" in said
+        and "run.sh: This file is not in a supported image format" in said
+    )
     assert sorted(tmp_path.rglob("*evil*")) == before == []
 
 
@@ -250,7 +253,7 @@ def test_limits_of_a_zip(drafts, folder, monkeypatch):
     assert "unpacks to more than" in draft.left_out[-1].reason
     monkeypatch.setattr(archive, "MOST_FILES", 3)
     draft = take_in(drafts, KEY, [put(folder, "c.zip", packed(*((f"{k}.png", b"x") for k in range(4))))], folder)
-    assert draft.left_out[-1].reason == "The ZIP holds 4 files; at most 3 are taken."
+    assert draft.left_out[-1].reason == "The ZIP holds 4 files; at most 3 are allowed."
     monkeypatch.setattr(archive, "MOST_BYTES_OF_NAMES", 100)
     draft = take_in(drafts, KEY, [put(folder, "d.zip", packed(*((f"{k}.png", b"x") for k in range(3))))], folder)
     assert "too many files" in draft.left_out[-1].reason
