@@ -74,7 +74,7 @@ def test_no_value_fetches_it(open_studio: Process, stranger: Site, kind: str) ->
             for path, body in requests(value, config):
                 answer = client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
                 assert answer.status_code == 400, (path, value, answer.text)
-                assert "fetches nothing from elsewhere" in answer.json()["detail"]
+                assert "does not fetch files from elsewhere" in answer.json()["detail"]
     assert stranger.asked == []
 
 

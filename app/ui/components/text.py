@@ -13,19 +13,19 @@ REFUSED = "This request came from another site, or under a name that this studio
 NOTHING_HERE = "There is nothing here."
 NOTHING_HERE_LEAD = "The address is wrong or incomplete, or what was here was deleted."
 TO_TRAIN = "Go to Train"
-NO_JSON = "What was sent is not JSON, or is nested too deeply."
-TOO_LARGE = "This is more than one upload may hold: 200 MB. Send it in parts."
-TOO_MANY_CALLS = "Too many calls of yours are waiting. Send more when some of them have been answered."
-SHARE_USED = "You have uploaded as much as one person may in a day. Go on tomorrow, or ask whoever runs this studio."
+NO_JSON = "The request is not valid JSON, or is nested too deeply."
+TOO_LARGE = "An upload may hold at most 200 MB. Send it in parts."
+TOO_MANY_CALLS = "Too many of your calls are waiting. Send more once some have been answered."
+SHARE_USED = "You have reached the daily upload limit. Continue tomorrow, or ask whoever runs this studio."
 QUOTA_USED = (
-    "There is no room for this in the {} that one person may keep: your pictures in Train and in the drafts of your "
-    "programs take {}, the styles that you have imported {}. Take pictures out (in a program by /remove) or delete "
-    "styles, then send it again; your trash makes room by itself."
+    "This does not fit into the {} that one person may keep: your pictures in Train and in the drafts of your "
+    "programs take {}, the styles that you imported {}. Remove pictures (in a program with /remove) or delete styles, "
+    "then send it again; your trash makes room by itself."
 )
-BAD_PATH = "Files are uploads: send them first, as handle_file(path) does. [bad_path]"
-BAD_CALL = "There is no such endpoint, or these are not its values. [bad_call]"
-OTHER_LOGIN = "This page was opened under another login. Reload it; a program connects again. [other_login]"
-UNEXPECTED = "Something unexpected went wrong; what the studio prints says more."
+BAD_PATH = "Files must be uploaded first, as handle_file(path) does. [bad_path]"
+BAD_CALL = "There is no such endpoint, or the values do not fit it. [bad_call]"
+OTHER_LOGIN = "This page was opened under another login. Reload it; a program must connect again. [other_login]"
+UNEXPECTED = "Something unexpected went wrong. The studio's console shows more."
 WRONG_PASSWORD = "Wrong name or password."
 LOG_IN_FIRST = "Log in first."
 INSECURE = "anybody who can reach this address can use the studio, and see and delete everything in it"
@@ -39,8 +39,8 @@ LOG_OUT = "Log out"
 LOG_OUT_LEAD = "You stay logged in on your other devices."
 
 # Where something could not be kept
-DISK_FULL = "The disk is full, so this could not be kept. Make room, and do it again."
-NOT_KEPT = "This could not be kept ({})."
+DISK_FULL = "The disk is full, so this was not saved. Free some space and try again."
+NOT_KEPT = "This could not be saved ({})."
 DELETE_OLD = "Delete old runs"
 
 # Files that come in
@@ -57,14 +57,14 @@ DOWNLOAD = "Download"
 FOR_TOOLS, FOR_DIFFUSERS = "For {}", "For diffusers"
 FOR_STARTER, FOR_NOBODY, AS_IT_IS = "For Velatura and its starter", "For Velatura", "The file as it is"
 EMBEDDINGS = "For the embeddings folder of every program"
-PARTLY = "{}; {} read a part of it"
+PARTLY = "{}; {} read only part of it"
 ONLY_HERE = "For Velatura, here or elsewhere"
 SETTINGS = "Settings"
 THE_WORD, WORD_SAID = "Its word, for the embeddings folder", "{}, .safetensors"
-FOR_PEFT, PEFT_SAID = "For PEFT", "{}, .zip: the turns themselves, exact at any strength"
+FOR_PEFT, PEFT_SAID = "For PEFT", "{}, .zip: the rotations themselves, exact at any strength"
 TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .toml file, to train it again"
 NOT_POSSIBLE = "Not possible: {}."
-MADE_WHEN_ASKED = "written as plain LoRA when you ask for it"
+MADE_WHEN_ASKED = "converted to plain LoRA on download"
 
 # A page with nothing on it yet
 FIRST_STYLE = "Train your first style"
@@ -76,7 +76,7 @@ NO_ANSWER = "The server is not answering. Try again in a moment."
 
 def foreign(address: str) -> str:
     """Why a file that lies elsewhere is not taken."""
-    return f"This studio fetches nothing from elsewhere: download {address[:200]} and upload the file itself."
+    return f"This studio does not fetch files from elsewhere: download {address[:200]} and upload the file."
 
 
 def too_many_wrong(wait: float) -> str:

@@ -11,42 +11,42 @@ from app.studio.generation.generation import Generation, Stage
 from app.units import counted, ordinal, readable_time
 
 TITLE = "Playground"
-LEAD = "Try a style on new words, side by side with the same picture drawn without it."
+LEAD = "Try a style on new prompts, side by side with the same picture drawn without it."
 NO_STYLES = "No styles here yet. Train one and try it here; until then you can draw with the plain starter."
 PROMPT, PROMPT_EXAMPLE = "Prompt", "a lighthouse"
-SAY = "Say it, to call the style up:"
+SAY = "To activate the style, add:"
 STYLES, STYLE, STRENGTH = "Styles", "Style {}", "Strength"
-STRENGTH_OF, REMOVE_STYLE, ADD_STYLE, NO_STYLE_CHOSEN = "Strength of {}", "Take {} out", "Add a style", "No style"
+STRENGTH_OF, REMOVE_STYLE, ADD_STYLE, NO_STYLE_CHOSEN = "Strength of {}", "Remove {}", "Add a style", "No style"
 GONE_NAME = "No longer here"
-PLAIN_ONLY = "Without a style, the base model draws as it is."
+PLAIN_ONLY = "Without a style, the base model draws alone."
 COMPARE = "Also draw it without the style"
 COMPARE_SEVERAL = "Also draw it without the styles"
-COMPARE_HINT = "The same words and seed, side by side."
-EACH, EACH_HINT = "One picture with each style", "All at once, from the same words and seed."
+COMPARE_HINT = "The same prompt and seed, side by side."
+EACH, EACH_HINT = "One picture with each style", "All at once, from the same prompt and seed."
 COMPOSE = "How the styles are combined"
 WAYS: Mapping[str, tuple[str, str]] = {
     "sum": ("Added up", "Each style adds what it has learned, at its strength."),
-    "svd": ("Added up and simplified", "As added up, with only the main traits of each layer kept."),
-    "ties": ("The strongest wins", "Keeps a fifth of each style; where they pull apart, the stronger one wins."),
-    "dare": ("Thinned out", "Leaves out half of each style by chance, so that they meet less often."),
+    "svd": ("Added up and simplified", "Added up, keeping only the main directions of each layer."),
+    "ties": ("The strongest wins", "Keeps a fifth of each style; where they disagree, the stronger one wins."),
+    "dare": ("Thinned out", "Drops half of each style at random, so that they interfere less."),
     "switch": ("Taking turns", "Five steps with one style, five with the next, and so on."),
-    "composite": ("Blended at every step", "Asks every style at each step and takes the mean; two take twice as long."),
+    "composite": ("Blended at every step", "Averages what all styles predict at each step; two take twice as long."),
     "k-lora": ("First the content, then the style", "The first draws the things, the second gives them its look."),
 }
 MORE = "Seed, steps, size and more"
 NEGATIVE = "Not in the picture (negative prompt)"
 SEED, SEED_HINT, NEW_SEED = "Seed", "The same seed gives the same picture.", "Another seed"
-STEPS, STEPS_HINT = "Steps", "More take longer; beyond 50 little changes."
+STEPS, STEPS_HINT = "Steps", "More take longer; little changes beyond 50."
 GUIDANCE, GUIDANCE_NAME = "Follow the prompt (CFG)", "CFG"
-GUIDANCE_HINT = "{:g} suits this base; 1 leaves it to chance."
+GUIDANCE_HINT = "{:g} suits this base; 1 turns it off."
 SIZE, SIZE_HINT = "Size", "Width × height in multiples of {}."
 SAMPLER, BASE, OWN_BASE = "Sampler", "Base model", "The style's own: {}"
 SAMPLERS: Mapping[str, str] = {"ddim": "DDIM", "euler": "Euler", "dpm++": "DPM++ 2M"}
 DRAW, ONE_MOMENT = "Draw", "One moment …"
 
 WAITS_FOR, WAITS, SOON = "Waits for {}", "Waits in line", "Starts in a moment …"
-HURRY, HURRY_HINT = "Pause it and draw now", "{} goes on by itself afterwards."
-MAKES_WAY = "Begins when {} is paused …"
+HURRY, HURRY_HINT = "Pause it and draw now", "{} continues by itself afterwards."
+MAKES_WAY = "Starts when {} is paused …"
 READING = "Reading the base model …"
 WITH_STYLE, WITH_STYLES, WITHOUT = "Drawing with the style … {} of {}", "Drawing with the styles … {} of {}", "without"
 DRAWING, DRAWING_WITHOUT = "Drawing … {} of {}", "Drawing without it … {} of {}"
@@ -61,13 +61,13 @@ STAGES: Mapping[Stage, str] = {
 }
 OTHERS: Mapping[str, str] = {"estimate": "a measurement", "caption": "captions", "generate": "another drawing"}
 CANCEL, DETAILS, AGAIN, DISMISS = "Cancel", "Details", "Draw it again", "Dismiss"
-WAITING, AT_WORK, DONE = "The drawing waits for its turn.", "Drawing.", "The picture is there."
+WAITING, AT_WORK, DONE = "The drawing waits for its turn.", "Drawing.", "The picture is ready."
 PROGRESS = "Progress of the drawing"
 AND_MORE, CANCEL_ALL = "and {} more after it", "Cancel all"
 
 RESULT, YOURS = "Picture", "Your last drawings"
 NOTHING_DRAWN = "Your picture appears here."
-COMES, COMES_NEXT = "Being drawn", "Comes next"
+COMES, COMES_NEXT = "Being drawn", "Next"
 WITH, PLAIN = "With {}", "Without"
 ENLARGE, DOWNLOAD, USE, CLOSE, EARLIER, LATER = (
     "Enlarge: {}",
@@ -78,8 +78,8 @@ ENLARGE, DOWNLOAD, USE, CLOSE, EARLIER, LATER = (
     "Right",
 )
 NOTICES: Mapping[str, str] = {
-    RESTORED: "The file with these fields was damaged and is kept. They are as they were one change before.",
-    LOST: "The file with these fields was damaged and is kept. Nothing in it can be read, so they begin anew.",
+    RESTORED: "The file with these fields was damaged; it is kept. The fields are as they were one change before.",
+    LOST: "The file with these fields was damaged and cannot be read; it is kept. The fields are reset.",
 }
 
 

@@ -36,14 +36,14 @@ MEASURING = "Measuring “{}”"
 SHOW = "Show"
 SHOWN = {"all": "All", "running": "Running", "waiting": "Waiting", "ended": "Ended", "mine": "Mine"}
 NONE_SHOWN = "No run matches. Shorten the search, or show all."
-MORE = "What can be done with {}"
+MORE = "Actions for {}"
 
 STATES = {
     State.QUEUED: "Waiting",
     State.PREPARING: "Preparing",
     State.TRAINING: "Training",
     State.SAMPLING: "Drawing samples",
-    State.WORKING: "At work",
+    State.WORKING: "Working",
     State.SAVING: "Saving",
     State.HANGING: "Hanging",
     State.STOPPING: "Stopping",
@@ -73,45 +73,45 @@ RAN_AWAY = "The loss diverged{}; {}. Halving the learning rate usually helps."
 KEPT, NOTHING_KEPT = "what it had learned up to step {} is kept", "nothing had been saved yet"
 NO_MEMORY = "There was not enough memory{}. {}"
 LOW_NEEDS_LESS = "Low memory needs less; it is slower, with the same result."
-SMALLER_NEEDS_LESS = "It was set to need little already: a lower resolution of the pictures needs less."
-NO_ROOM = "The disk was full{}. Make room, for example by deleting old runs, and try again.{}"
-GOES_ON_FROM = " It can go on from step {}."
-UNFORESEEN = "Something unexpected went wrong{}. Details says what it was."
+SMALLER_NEEDS_LESS = "Its settings already need little memory; a lower resolution needs less."
+NO_ROOM = "The disk was full{}. Free some space, for example by deleting old runs, and try again.{}"
+GOES_ON_FROM = " It can continue from step {}."
+UNFORESEEN = "Something unexpected went wrong{}. Details shows what."
 
 DOWNLOAD_STYLE = "Download style"
 TRY_IT = "Try it"
 DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = "Download samples", "Numbers as CSV"
 SAMPLES = "Samples"
-SAMPLES_LEAD = "The same words and the same seed, drawn again as training goes on. Choose one to look closely."
-NO_SAMPLES = "The first ones are drawn before training, so that the change can be seen."
+SAMPLES_LEAD = "The same prompt and seed, drawn again during training. Choose a picture to enlarge it."
+NO_SAMPLES = "The first samples are drawn before training, to show the change."
 COMPARE = "Before and after"
-COMPARE_SLIDER = "Where the one ends and the other begins"
+COMPARE_SLIDER = "Position of the divider"
 COMPARE_WITH, ANOTHER_RUN, WHICH_RUN, CHOOSE_RUN = "Compare with", "Another run …", "Which run", "Choose a run"
-NO_OTHER = "There is no other picture of these words."
+NO_OTHER = "There is no other picture of this prompt."
 LOSS, RATE = "Loss, smoothed", "Learning rate"
 LOG, SETTINGS, DETAILS = "Log", "Settings", "Details"
 PROGRESS = "Training progress"
 STEP, LEFT, TOOK, SPEED, MEMORY, SIZE = "Step", "Time left", "Took", "Speed", "Memory", "File"
 CLOSE, EARLIER, LATER = "Close", "Earlier", "Later"
 
-RANKS = "Where the rank went"
-RANKS_HINT = "Each row is a layer, each column a moment of the training; the darker, the higher its rank."
+RANKS = "Rank by layer"
+RANKS_HINT = "Rows are layers, columns are training steps; darker means a higher rank."
 RANKS_PICTURE = "The rank of each layer over the steps, from light (none) to dark (the largest)"
-RANKS_HELD = "How much rank the change needs"
-RANKS_HELD_HINT = "Each row is a layer, each column a moment of the training; the darker, the more {}."
+RANKS_HELD = "Rank that the change needs"
+RANKS_HELD_HINT = "Rows are layers, columns are training steps; darker means more {}."
 RANKS_HELD_PICTURE = "In each layer over the steps, from light (none) to dark (the most): {}"
 DELETE_TITLE = "Delete {}?"
-DELETE_TEXT = "Its pictures, samples and style file go with it. You can bring it back from the trash for 30 days."
+DELETE_TEXT = "Its pictures, samples and style file are deleted too. You can restore it from the trash for 30 days."
 KEEP = "Keep"
 STEPS, NOT_NOW, AS_IT_WAS = "Steps", "Not now", "as it was"
 LONGER_TITLE = "Train {} longer"
-LONGER_TEXT = "It goes on from where it is, up to this many steps in all."
-MORE_STEPS = "It is at step {} already; to train it longer, write a larger number"
+LONGER_TEXT = "Training continues up to this total number of steps."
+MORE_STEPS = "It is already at step {}; to train it longer, enter a larger number"
 DELETED, UNDO, BACK = "“{}” was deleted.", "Undo", "“{}” is back as it was."
 RESTARTED = "“{}” starts from zero. What it had learned is in the trash."
 RESTART_TITLE = "Restart {} from zero?"
 RESTART_NOTE = (
-    "Everything it has learned goes to the trash, with its samples and style. You can bring it back for 30 days."
+    "Everything it has learned goes to the trash, with its samples and style. You can restore it for 30 days."
 )
 CANCEL_TITLE = "Stop {} without saving?"
 LOSES_ALL = "Nothing has been saved yet, so all {} steps will be lost."

@@ -15,18 +15,18 @@ ZONE = {
     "uploading": "Uploading {k} of {n} …",
     "one": "Uploading {name} …",
     "stopped": "Stopped.",
-    "looking": "Looking at {name} …",
+    "looking": "Checking {name} …",
     "several": "{n} files",
     "lost": "The server is not answering. Add it again in a moment.",
     "copied": "Copied: {text}",
-    "uncopied": "This browser does not let pages copy. The words are: {text}",
+    "uncopied": "This browser does not let pages copy. Copy this yourself: {text}",
 }
-ARRIVED_NOT = "“{}” did not arrive. Check the connection and add it again."
-REFUSED = "“{}” was not taken in. {}"
+ARRIVED_NOT = "“{}” was not uploaded. Check the connection and add it again."
+REFUSED = "“{}” was not imported. {}"
 PUT_IT = "Put it into {} on this computer instead; it appears here by itself."
 ASK_TO_PUT_IT = "Whoever runs this studio can put it among its styles."
-IS_HERE, ARE_HERE = "{} is here now.", "{} styles are here now."
-RENAMED, DELETED, DELETED_BOTH = "It is called {} now.", "“{}” was deleted.", "“{}” and its run were deleted."
+IS_HERE, ARE_HERE = "{} was imported.", "{} styles were imported."
+RENAMED, DELETED, DELETED_BOTH = "Renamed to {}.", "“{}” was deleted.", "“{}” and its run were deleted."
 NO_FILE = "The file could not be made: {}."
 
 ON, ON_UNKNOWN = "on {}", "for an unknown base"
@@ -44,20 +44,20 @@ NOTES = {
 }
 """What is shown of a foreign file, by its metadata key."""
 TRY_IT = "Try it"
-MORE = "What can be done with {}"
+MORE = "Actions for {}"
 COPY, OPEN_RUN, RENAME, DELETE = "Copy the prompt words", "Open its run", "Rename", "Delete"
 PROMPT = "<lora:{}:0.8> {}"
 
 DELETE_TITLE = "Delete {}?"
 DELETE_TEXT = (
-    "The style file goes to the trash, in every form, and can be brought back for 30 days. Its run stays, with its "
-    "pictures, samples and settings."
+    "All forms of the style file go to the trash and can be restored for 30 days. Its run stays, with its pictures, "
+    "samples and settings."
 )
-DELETE_RUN = "Delete the run too, with all that is in it"
-DISCARD_TEXT = "It was made elsewhere: only the copy that is here goes. You can bring it back for 30 days."
+DELETE_RUN = "Delete the run too, with everything in it"
+DISCARD_TEXT = "It was made elsewhere, so only this copy is deleted. You can restore it for 30 days."
 KEEP = "Keep"
 RENAME_TITLE = "Rename {}"
-RENAME_TEXT = "Its downloads and its prompt words carry the new name. A run keeps its own."
+RENAME_TEXT = "Its downloads and its prompt words use the new name. Its run keeps its own."
 NEW_NAME, NOT_NOW = "New name", "Not now"
 
 

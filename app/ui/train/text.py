@@ -16,72 +16,72 @@ STEPS_LABEL = "Steps"
 NEXT_STYLE, NEXT_START, BACK = "Next: style", "Next: start", "Back"
 
 # Step 1
-PICTURES_TITLE = "Show it the look you want"
+PICTURES_TITLE = "Add pictures in your style"
 PICTURES_LEAD = (
-    "Five to twenty pictures in one style. Different things, same hand: that is what makes a style "
-    "and not a copy of one picture."
+    "Five to twenty pictures in one style. Show different things in it: then the style is learned and not a copy of "
+    "one picture."
 )
 DROP = "Drop pictures, a folder or a ZIP"
 CHOOSE_FILES, CHOOSE_FOLDER = "Choose files", "Choose a folder"
-FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions in .txt files come along."
-SAMPLES = "Or try it with our pictures"
+FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions in .txt files are read too."
+SAMPLES = "Or try the sample pictures"
 ZONE = {
     "uploading": "Uploading {k} of {n} …",
-    "looking": "Looking at {k} of {n} …",
-    "stopped": "Stopped. What was looked at is here.",
-    "failed": "{name} did not arrive. Check the connection and add it again.",
-    "large": "{name} is larger than 200 MB. Save it smaller, or send it in parts.",
+    "looking": "Checking {k} of {n} …",
+    "stopped": "Stopped. What was checked so far was added.",
+    "failed": "{name} was not uploaded. Check the connection and add it again.",
+    "large": "{name} is larger than 200 MB. Make it smaller, or upload it in parts.",
     "nothing": "There are no pictures in it.",
-    "lost": "The server is not answering. What is here is kept; {n} not taken in ({names}). Add them again soon.",
-    "left": "The page was reloaded meanwhile; {n} not taken in ({names}). Add them again.",
+    "lost": "The server is not answering. What is here is kept; {n} not added ({names}). Add them again soon.",
+    "left": "The page was reloaded meanwhile; {n} not added ({names}). Add them again.",
 }
-TRIGGER, TRIGGER_HINT = "Trigger word", "The word that calls the style up in a prompt. It stands before every caption."
+TRIGGER, TRIGGER_HINT = "Trigger word", "The word that activates the style in a prompt. It is put before every caption."
 TRIGGER_EXAMPLE = "harbour style"
 CAPTION_HINT = (
     "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
-    "Every change is kept at once."
+    "Every change is saved at once."
 )
 WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH, UNDO = "Write captions for me", "Find and replace", "Start fresh", "Undo"
 FIND, REPLACE_WITH, REPLACE = "Find", "Replace with", "Replace"
-NOTHING_FOUND = "No caption holds this. Capital and small letters count."
-MODEL, WHICH = "Who writes them", "For which pictures"
+NOTHING_FOUND = "No caption contains this. The search is case-sensitive."
+MODEL, WHICH = "Captioning model", "For which pictures"
 ONLY_EMPTY, ALL = "Only those without a caption", "All of them"
 BEGIN = "Write captions"
-KEEP_WRITING = "You can go on editing while they are written, and undo all of it."
+KEEP_WRITING = "You can keep editing meanwhile, and undo all of them."
 NONE_EMPTY = "Every picture has a caption already. Choose “All of them” to write new ones."
 PICTURE, REMOVE_PICTURE = "Picture {}: {}", "Remove picture {}"
 CAPTION, AND_MORE = "Caption {}", "and {} more"
 LEAVE_OUT, USE_AS_MASK, WRITE_IT = "Leave it out", "Leave that part out", "Write it"
 REMOVE, REMOVE_ALL = "Remove", "Remove all of these"
-FRAME = "The frame shows what stays."
+FRAME = "The frame shows what is kept."
 LEFT_OUT_TITLE = "Left out"
 OTHERS_GO_ON = "The other files were added."
-RIVAL = "Another tab had written: “{}”"
-TAKE_THAT, KEEP_MINE = "Take that", "Keep mine"
+RIVAL = "Another tab wrote: “{}”"
+TAKE_THAT, KEEP_MINE = "Use that", "Keep mine"
 CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
-BOTH_KEPT = "This was changed in another tab meanwhile. You see both changes now."
+BOTH_KEPT = "This was also changed in another tab. Both changes are shown."
 KEEP_GOING = "Keep going"
 READ_IT = "Dismiss"
-CLONE_OF = "Everything is as it was for {}. Change what you like in any of the three steps, then start."
+CLONE_OF = "Everything is set as it was for {}. Change what you like in any step, then start."
 KEPT_ASIDE = "The {} you were preparing before {} kept."
-BRING_BACK, LET_GO = "Go back to them", "Let them go"
+BRING_BACK, LET_GO = "Go back to them", "Discard them"
 READY, NO_HINTS = "{} ready", "Nothing to fix"
 SUMMARY_OF_HINTS = "{}, nothing you must fix"
 
 # Step 2
 TITLE = "What should it learn?"
-AIM, CARE, METHOD, BASE = "What are your pictures?", "How much care?", "Which method?", "Base model"
+AIM, CARE, METHOD, BASE = "What are your pictures?", "How long should it train?", "Which method?", "Base model"
 AIMS = (
     ("style", "A style", "How things are drawn or painted: colour, line, texture."),
     ("subject", "A subject", "One thing, animal or person, to be drawn in new places."),
 )
 SUBJECT = (
-    "For a subject, pictures are not mirrored and the words are trained a little too. Give it a trigger word in "
-    "step 1 that means nothing yet, such as “zorblat cat”."
+    "For a subject, pictures are not mirrored and the text encoder is trained a little too. In step 1, give it a "
+    "trigger word without a meaning, such as “zorblat cat”."
 )
 PRESETS: Mapping[str, tuple[str, str, int]] = {
-    "quick": ("Quick", "A first look: does it take at all?", 1),
-    "balanced": ("Balanced", "The one to take when in doubt.", 2),
+    "quick": ("Quick", "A first look: does it work at all?", 1),
+    "balanced": ("Balanced", "The best choice when in doubt.", 2),
     "faithful": ("Faithful", "Brushwork and texture too, not only colour. Takes longest.", 4),
     "tiny-file": ("Tiny file", "Under one megabyte; a little less exact.", 1),
     "low-memory": ("Low memory", "For small graphics cards. Slower, same result.", 2),
@@ -95,7 +95,7 @@ OPENS: Mapping[str, str] = {
     "only-here": "Velatura only",
 }
 """What follows the programs with a LoRA folder, by who opens a method's files."""
-PARTLY = "Velatura; other programs read a part of it"
+PARTLY = "Velatura; other programs read only part of it"
 METHOD_GROUPS: Mapping[str, str] = {
     "like-lora": "Close to LoRA: every tool opens them",
     "tiny": "Tiny files",
@@ -104,40 +104,40 @@ METHOD_GROUPS: Mapping[str, str] = {
 }
 """Headings of the methods in the fold, by their group."""
 OTHER_METHODS, WITHOUT_METHOD = "Others", "No method"
-NO_METHOD = "Only the word is learned, so no method is taken. Choose one to learn with it."
+NO_METHOD = "Only the word is learned, without a method. Choose a method to learn both."
 BESIDE, ARE_ON = "Add to the method", "{} on"
-BESIDE_HINT = "None of these is needed for a good style. Each goes with the method above, and they go together."
+BESIDE_HINT = "All of these are optional. They can be combined with the method above and with one another."
 TECHNIQUES: Mapping[str, tuple[str, ...]] = {
-    "boft": ("BOFT", "Turns in many small steps, so that every channel meets every other. A step takes longer."),
-    "krona-b-res": ("KronA-B with its input", "Also learns how much of what a block reads is added to what it says."),
-    "pissa": ("PiSSA", "Starts from what matters most in each layer, so that the first steps count at once."),
-    "lora-fa": ("LoRA-FA", "Learns only half of LoRA's numbers: less memory, a gentler change."),
-    "b-lora": ("B-LoRA", "Takes the style of a picture apart from what it shows, even with one picture. For SDXL."),
+    "boft": ("BOFT", "Rotates in many small stages, so that all channels mix. Steps take longer."),
+    "krona-b-res": ("KronA-B with its input", "Also learns how much of a block's input is added to its output."),
+    "pissa": ("PiSSA", "Starts from the strongest directions of each layer, so that the first steps already count."),
+    "lora-fa": ("LoRA-FA", "Trains only half of LoRA's parameters: less memory, a gentler change."),
+    "b-lora": ("B-LoRA", "Separates a picture's style from its content, even with one picture. For SDXL."),
     "textual-inversion": (
         "A new word (textual inversion)",
-        "Learns a word for the style, which you then write in prompts. It is a small file of its own.",
+        "Learns a word for the style, to use in prompts. It gets a small file of its own.",
         "The word",
-        "One that means nothing yet, without spaces, such as <dusk>.",
+        "A word without a meaning and without spaces, such as <dusk>.",
     ),
     "dreambooth": (
         "Pictures against forgetting (DreamBooth)",
-        "The base model first draws pictures of the same kind and learns them too, so that it does not forget them. "
-        "Give yours a trigger word in step 1: it tells them apart.",
+        "The base model first draws pictures of the same kind and trains on them too, so that it does not forget them. "
+        "Set a trigger word in step 1, which tells yours apart.",
         "What kind of pictures",
         "Such as “an illustration”, or for a subject “a dog”.",
     ),
     "qlora": (
         "Base model in 4 bits (QLoRA)",
-        "The base model takes a quarter of its memory while the style is learned. A little slower.",
+        "The base model takes a quarter of the memory during training. A little slower.",
     ),
 }
 """Name and what it is good at; of those that need a few words, what these are called and such words."""
 WORD_ALONE = "The word alone, nothing else"
-WORD_ALONE_HINT = "No method then: the file is a few kilobytes and can say less than a method."
-STRIP = "Above without, below with a style that it has learned."
+WORD_ALONE_HINT = "Without a method, the file has a few kilobytes and can express less."
+STRIP = "Top: without; bottom: with a style that this method has learned."
 OPENS_IN = "Opens in {}."
 MORE_METHODS = "More methods"
-THE_PRESETS_OWN = "{} takes this one by itself"
+THE_PRESETS_OWN = "{} uses this one by default"
 
 WHERE: Mapping[str, str] = {
     "starter": "comes with Velatura",
@@ -147,48 +147,48 @@ WHERE: Mapping[str, str] = {
     "folder": "found in your models folder",
     "path": "from a path",
 }
-CHANGE, CLOSE, TAKE, TAKEN = "Change", "Close", "Take this one", "Chosen"
+CHANGE, CLOSE, TAKE, TAKEN = "Change", "Close", "Use this one", "Chosen"
 STARTER_ONLY = (
     "A style made on the starter works only with the starter. It is good for trying things out; choose a real "
     "base model for real work."
 )
-USE_REAL = "Use a real base"
+USE_REAL = "Choose a real base model"
 ON_THIS_COMPUTER, TO_DOWNLOAD, BY_NAME = "On this computer", "Download", "A file, a folder or a hub id"
 LOOK_AGAIN = "Look again"
-ONLY_STARTER = "Only the starter so far. Download one below, or put a .safetensors file where A1111 or ComfyUI looks."
+ONLY_STARTER = (
+    "Only the starter so far. Download one below, or put a .safetensors file into A1111's or ComfyUI's folder."
+)
 DOWNLOAD = "Download"
-RESUME_DOWNLOAD = "Go on downloading"
+RESUME_DOWNLOAD = "Resume download"
 CANCEL = "Cancel"
 LICENCE = "Licence: {} (opens the hub's page)"
 SIZE_AND_ROOM = "About {} of {} free."
-NO_ROOM = "It needs about {}, and {} are free on the disk of the model cache. Make room first."
+NO_ROOM = "It needs about {}; {} are free on the disk of the model cache. Free some space first."
 HERE_ALREADY = "It is on this computer."
 BY_NAME_HINT = (
-    "Such as /models/dreamy.safetensors, or owner/name from the hub. Nothing is downloaded before you say so."
+    "For example /models/dreamy.safetensors, or owner/name from the hub. Nothing is downloaded until you ask."
 )
-BY_NAME_SHARED = "A hub id such as owner/name, or a model of the list above. Nothing is downloaded before you say so."
-LOOK_AT_IT = "Look at it"
+BY_NAME_SHARED = "A hub id such as owner/name, or a model of the list above. Nothing is downloaded until you ask."
+LOOK_AT_IT = "Check it"
 FETCH_IT = "Download it"
-TOKEN = "Access token of the hub"
+TOKEN = "Hub access token"
 TOKEN_HINT = "From your page on the hub, under Access Tokens, once you have accepted the model's terms. It is not kept."
 USE_TOKEN = "Try again with this token"
-STARTING = "Asking the hub …"
+STARTING = "Contacting the hub …"
 DOWNLOADING = "Downloading {}: {} of {}"
-DOWNLOAD_STOPPED = "Stopped. What has come is kept; it goes on from there."
-DOWNLOAD_BROKE = "The download ended early. What has come is kept; it goes on from there."
-GATED = (
-    "The hub gives this model only to people who have accepted its terms. Accept them on its page, then say who asks."
-)
+DOWNLOAD_STOPPED = "Stopped. The downloaded part is kept; the download resumes from there."
+DOWNLOAD_BROKE = "The download ended early. The downloaded part is kept; the download resumes from there."
+GATED = "The hub gives this model only to people who accepted its terms. Accept them there, then enter your token."
 DETAILS = "Details"
 
 ALL_SETTINGS = "All settings"
 SEARCH = "Search settings"
 SEARCH_EXAMPLE = "rank, learning rate, dropout …"
-NONE_FOUND = "No setting is called that."
-BACK_TO_PRESET, ALL_BACK = "Back to preset", "Everything back to the preset"
+NONE_FOUND = "No setting matches."
+BACK_TO_PRESET, ALL_BACK = "Back to preset", "Reset everything to the preset"
 CHANGED = "changed"
-NOTHING_CHANGED = "as the preset has them"
-PRESET_HAS = "The preset has {}."
+NOTHING_CHANGED = "as in the preset"
+PRESET_HAS = "Preset: {}."
 NOTHING = "nothing"
 ON = "On"
 IMPORT, EXPORT = "Import settings", "Export settings"
@@ -201,10 +201,10 @@ MENDING = "{} to fix before it can start"
 START_TITLE = "Ready when you are"
 NAME, NAME_HINT = "Name of the style", "Letters of any script, digits and spaces. It becomes the name of the file."
 NAME_FIRST = "Give your style a name with a letter or digit in it."
-NAME_CHANGED = "It will be called {}: a file's name holds letters, digits, spaces, dots, dashes and underscores."
-NAME_TAKEN = "There is a {} already; this one becomes {}."
+NAME_CHANGED = "It will be called {}: file names may hold letters, digits, spaces, dots, dashes and underscores."
+NAME_TAKEN = "“{}” already exists; this one becomes “{}”."
 PROMPTS = "Preview prompts"
-PROMPTS_HINT = "One on each line, drawn before and after, so that you see the change. Empty: some of your captions."
+PROMPTS_HINT = "One per line, drawn before and after to show the change. If empty: some of your captions."
 FROM_CAPTIONS = "From my captions"
 TIME, MEMORY, FILE, AT_MOST = "Time", "Memory", "File", "at most {}"
 MEASURED = "Measured with {} real steps on this computer. Once it has started, you can close the page."
@@ -213,10 +213,10 @@ MEASURING = "Measuring with a few real steps …"
 MEASURING_WAITS = "Measuring begins when the computer is free: {}."
 NOT_MEASURED_HERE = "It is measured once the base model is here and nothing is left to fix."
 MEASURE_AGAIN = "Measure again"
-START_ANYWAY = "You can start before it ends."
+START_ANYWAY = "You need not wait for it."
 TOO_BIG = "Needs about {}, {} are free. Low memory needs less."
 USE_LOW_MEMORY = "Use Low memory"
-NO_DISK = "This run needs about {} on the disk, {} are free. Make room first."
+NO_DISK = "This run needs about {} on the disk; {} are free. Free some space first."
 BUSY = "The computer is busy with {}. Start now and yours waits its turn."
 MEND_FIRST = "{} under All settings to fix first."
 TO_STYLE = "Back to the settings"

@@ -166,7 +166,7 @@ def test_two_tabs(page, files, browser):
     other.locator(".cards textarea").nth(0).blur()
     other.wait_for_selector(".rival >> text=a boat, said the first tab")
     assert captions(other)[0] == "a ship, said the second"
-    other.get_by_role("button", name="Take that").click()
+    other.get_by_role("button", name="Use that").click()
     other.wait_for_function("document.querySelector('.cards textarea').value === 'a boat, said the first tab'")
     other.wait_for_selector(".rival", state="detached")
 

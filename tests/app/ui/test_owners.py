@@ -277,7 +277,7 @@ def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared,
         page.goto(f"{shared.process.url}styles")
         card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="dusk"))
         card.get_by_text("by ann").wait_for()
-        card.get_by_label("What can be done with dusk").click()
+        card.get_by_label("Actions for dusk").click()
         assert card.get_by_role("button", name="Copy the prompt words").is_visible()
         assert (
             card.get_by_role("button", name="Delete").count() == card.get_by_role("button", name="Rename").count() == 0

@@ -147,7 +147,7 @@ def test_samples_are_looked_at_closely_with_the_keyboard(page, place):
     assert not light.is_visible()
     before, after = (page.locator(f".compare img.{name}").get_attribute("src") for name in ("before", "after"))
     assert before != after and "000000" in before and "000004" in after
-    slider = page.get_by_label("Where the one ends and the other begins")
+    slider = page.get_by_label("Position of the divider")
     cut = slider.input_value()
     slider.focus()
     page.keyboard.press("ArrowRight")
@@ -169,7 +169,7 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     page.goto(f"{place.url}run?id=sampled")
     page.wait_for_selector("#run-head .chip.finished")
     page.locator(".acts").get_by_role("link", name="Clone", exact=True).click()
-    page.wait_for_selector(".banner:has-text('Everything is as it was for sampled.')")
+    page.wait_for_selector(".banner:has-text('Everything is set as it was for sampled.')")
     assert page.locator("body").get_attribute("data-pictures") == "3" and "clone" not in page.url
     captions = [field.input_value() for field in page.locator(".cards textarea").all()]
     page.reload()

@@ -100,8 +100,8 @@ def test_a_conflict_is_offered_after_the_server_was_away(page: Any, own: Process
     page.reload()
     page.wait_for_selector(READY)
     expect(box(page, "Caption 1")).to_have_value("mine")
-    expect(page.get_by_text("Another tab had written: “theirs”")).to_be_visible()
-    page.get_by_role("button", name="Take that").click()
+    expect(page.get_by_text("Another tab wrote: “theirs”")).to_be_visible()
+    page.get_by_role("button", name="Use that").click()
     expect(box(page, "Caption 1")).to_have_value("theirs")
 
 
@@ -166,7 +166,7 @@ def test_files_that_did_not_arrive_are_named(page: Any, own: Process, pictures: 
     own.stop(hard=True)
     for route in held:
         route.abort()
-    expect(page.get_by_text("2 not taken in (a pear.png, a owl.png)")).to_be_visible(**SLOW)
+    expect(page.get_by_text("2 not added (a pear.png, a owl.png)")).to_be_visible(**SLOW)
     own.start(port=own.port)
 
 

@@ -186,7 +186,7 @@ def test_a_style_is_renamed_and_found(page, place, tmp_path):
     more(page, "harbour blue", "Rename")
     field.fill("../Dusk: soft")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".banner:has-text('It is called Dusk soft now.')")
+    page.wait_for_selector(".banner:has-text('Renamed to Dusk soft.')")
     assert save_as(page, "Dusk soft", "For ComfyUI", tmp_path).name == "Dusk soft.safetensors"
     assert (place.store.runs / "harbour blue").is_dir()
 
@@ -215,7 +215,7 @@ def test_what_the_dialog_says_is_deleted(page, place):
     page.goto(f"{place.url}styles")
     more(page, "b blot b", "Delete")
     asked = page.locator("dialog.ask[open]")
-    assert "only the copy that is here" in asked.inner_text() and asked.locator(".switch").count() == 0
+    assert "only this copy is deleted" in asked.inner_text() and asked.locator(".switch").count() == 0
     asked.get_by_role("button", name="Delete").click()
     page.wait_for_selector(".banner:has-text('“b blot b” was deleted.')")
     assert list((place.store.runs / ".studio/styles").iterdir()) == []

@@ -76,7 +76,7 @@ def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Sto
     page.goto(f"{process.url}run?id=dusk")
     press(page, "Restart from zero")
     asked = page.get_by_role("dialog", name="Restart dusk from zero?")
-    asked.get_by_text("You can bring it back for 30 days").wait_for()
+    asked.get_by_text("You can restore it for 30 days").wait_for()
     asked.get_by_role("button", name="Restart from zero").click()
     page.get_by_text("“dusk” starts from zero").wait_for()
     chip(page, "Training").wait_for()

@@ -116,10 +116,10 @@ def test_a_page_says_why_an_upload_was_refused(tmp_path: Path, browser: Any) -> 
             page.wait_for_selector(READY)
             page.set_input_files("#files", [str(tmp_path / "fox.png")])
             refused = page.locator(".left-out").get_by_role("listitem").filter(has_text="fox.png")
-            refused.get_by_text("The disk is full, so this could not be kept.").wait_for()
+            refused.get_by_text("The disk is full, so this was not saved.").wait_for()
             page.goto(f"{process.url}styles")
             page.get_by_role("button", name="Import a style").wait_for()
             page.set_input_files("#styles-file", [str(tmp_path / "ink.safetensors")])
-            page.get_by_text("“ink.safetensors” was not taken in. The disk is full").wait_for()
+            page.get_by_text("“ink.safetensors” was not imported. The disk is full").wait_for()
     finally:
         process.stop()

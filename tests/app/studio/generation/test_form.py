@@ -75,7 +75,7 @@ def test_a_prompt_that_was_typed_and_not_drawn_is_kept() -> None:
     assert begin_with(None, "a lighthouse", before, {"my own words"}).prompt == "a lighthouse"
 
 
-@pytest.mark.parametrize("notice", ["", "The file with these fields was damaged and is kept."])
+@pytest.mark.parametrize("notice", ["", "The file with these fields was damaged; it is kept."])
 def test_fields_of_an_older_version_are_read(notice: str) -> None:
     older = '{"prompt":"a","styles":[["01fa","0.8"]],"seed":"3","compose":"sum","each":false,"notice":"%s","x":1}'
     form = GenerateForm.model_validate_json(older % notice)

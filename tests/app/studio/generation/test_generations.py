@@ -196,7 +196,7 @@ def test_the_owner_of_the_training_in_the_way_lets_it_wait(generations):
     generations.make_way(waiting.id, ANNA, Actor("anna"))
     assert store.job(run.id).requested == "yield" and Run(run.folder).asked_to_stop() == "pause"
     assert (words.progress(generations.find(number)), generations.find(number).could_yield) == (
-        "Begins when Harbour blue is paused …",
+        "Starts when Harbour blue is paused …",
         None,
     )
     generations.make_way(waiting.id, ANNA, Actor("anna"))  # once more is no matter

@@ -63,12 +63,12 @@ def test_low_memory_is_offered_where_it_is_less(view):
 def test_a_full_disk_and_what_nobody_has_foreseen(view):
     full = failed(view, "the disk is full: no room to write under checkpoints", 30, 20)
     assert line(full) == (
-        "The disk was full at step 30. Make room, for example by deleting old runs, and try again. "
-        "It can go on from step 20."
+        "The disk was full at step 30. Free some space, for example by deleting old runs, and try again. "
+        "It can continue from step 20."
     )
     assert offer(full) == GO_ON and offer(failed(view, full.line)) == ""
     odd = failed(view, sentence(KeyError("x")))
-    assert line(odd) == "Something unexpected went wrong. Details says what it was."
+    assert line(odd) == "Something unexpected went wrong. Details shows what."
     assert line(failed(view, "the base is gone")) == "The base is gone." and offer(odd) == ""
 
 

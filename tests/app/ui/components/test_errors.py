@@ -34,5 +34,5 @@ def test_a_full_disk_is_said_and_what_can_be_kept_again_clears_it():
 def test_reasons():
     assert reason(VelaturaError("the disk is full: no room to write x")).startswith("The disk is full, so")
     assert reason(PermissionError(errno.EACCES, "Permission denied")) == (
-        "This could not be kept ([Errno 13] Permission denied)."
+        "This could not be saved ([Errno 13] Permission denied)."
     )

@@ -29,7 +29,7 @@ def test_one_caller_fills_no_queue():
     found = [ask(stack, JOIN, "POST").status for _ in range(MOST_OF_A_CALLER + 5)]
     assert found == [200] * MOST_OF_A_CALLER + [429] * 5
     refused = ask(stack, "/gradio_api/call/generate", "POST")
-    assert refused.status == 429 and "Too many calls of yours are waiting" in json.loads(refused.text)["detail"]
+    assert refused.status == 429 and "Too many of your calls are waiting" in json.loads(refused.text)["detail"]
     assert ask(stack, JOIN, "POST", peer=("10.0.0.9", 1)).status == 200, "another address"
     assert ask(stack, JOIN, "POST", cookie=f"{VISITOR}=page").status == 200, "a browser beside the program"
     assert ask(stack, "/config").status == 200

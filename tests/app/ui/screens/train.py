@@ -47,7 +47,7 @@ def style_and_start(stage: Stage) -> Iterator[str]:
     page.wait_for_selector("#beside-textual-inversion-words", state="detached")
     page.locator("[data-key=beside] > summary").click()
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    page.get_by_role("button", name="Use a real base").click()
+    page.get_by_role("button", name="Choose a real base model").click()
     yield "train-base"
     page.locator("#base-panel > summary").click()
     page.locator(".settings > summary").click()

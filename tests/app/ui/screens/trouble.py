@@ -100,7 +100,7 @@ def away(stage: Stage) -> Iterator[str]:
     page.evaluate("location.hash = 'pictures'")
     page.get_by_label("Caption 1").fill("a boat at dusk")
     page.set_input_files("#files", [str(stage.files[6])])
-    page.get_by_text("not taken in").wait_for(timeout=120_000)
+    page.get_by_text("not added").wait_for(timeout=120_000)
     yield "away-pictures"
     studio.start(port=studio.port)
     page.evaluate("location.hash = 'start'")  # what was typed there may be sent only when it is in view again

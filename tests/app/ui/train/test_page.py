@@ -100,7 +100,7 @@ def test_a_style_from_pictures_to_a_run(page, training):
     # The same again is measured already, and gets another name.
     page.goto(training.url + "#start")
     page.wait_for_selector("#start-sheet >> text=Measured before, with the same settings.")
-    page.wait_for_selector("#name-said >> text=There is a Häuser already; this one becomes Häuser 2.")
+    page.wait_for_selector("#name-said >> text=“Häuser” already exists; this one becomes “Häuser 2”.")
 
 
 def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
@@ -170,7 +170,7 @@ def test_settings_go_out_and_come_in(page, tmp_path):
 
 
 def test_another_base(page, tiny_bases):
-    page.get_by_role("button", name="Use a real base").click()
+    page.get_by_role("button", name="Choose a real base model").click()
     field = page.get_by_label("A file, a folder or a hub id")
     field.fill("nobody/nothing")
     field.press("Enter")
