@@ -179,7 +179,7 @@ def test_a_run_outlives_its_dispatcher_and_pauses_stops_and_ends_under_another(s
 
 
 def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server_does(store, quick, dispatcher):
-    job = actions.add(store, long_run(quick, "dusk", 40), actor=MACHINE_OWNER)
+    job = actions.add(store, long_run(quick, "dusk", STEPS), actor=MACHINE_OWNER)
     with server(store) as first:
         wait_until(store, job.id, lambda view: view.summary.step >= 3)
         behind = actions.add(store, quick("behind"), priority=5, actor=MACHINE_OWNER)
@@ -188,7 +188,7 @@ def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server
         actions.make_way(store, job.id, actor=MACHINE_OWNER)
         first.kill()
     assert Watcher(store).view(job.id).state in ("stopping", "saving")
-    with pytest.raises(VelaturaError, match=r"dusk cannot be paused: it is (stopping already|being saved)"):
+    with pytest.raises(VelaturaError, match=r"dusk cannot be paused: it is (already stopping|being saved)"):
         actions.make_way(store, job.id, actor=MACHINE_OWNER)
     training.wait(120)
     assert Watcher(store).view(job.id).state == "stopping", "never paused, which would be for good"

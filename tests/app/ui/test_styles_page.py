@@ -140,7 +140,7 @@ def test_styles_from_elsewhere_are_taken_in_or_refused_in_a_sentence(page, place
     page.wait_for_selector("#styles-intake .part", state="attached")
     page.evaluate(SHARES)
     bring(page, place.files / "<b>blot<b>.safetensors")
-    page.wait_for_selector(".banner:has-text('b blot b is here now.')")
+    page.wait_for_selector(".banner:has-text('b blot b was imported.')")
     assert {"0 %", "100 %"} <= set(page.evaluate("shares")), "it is said how much has arrived"
     assert not page.locator("#styles-intake .bar").is_visible()
     style = card(page, "b blot b")
@@ -159,13 +159,13 @@ def test_styles_from_elsewhere_are_taken_in_or_refused_in_a_sentence(page, place
     save_file(base, place.files / "base.safetensors")
     (place.files / "old.ckpt").write_bytes(pickle.dumps({"a": 1}, protocol=2))
     bring(page, place.files / "bomb.safetensors")
-    page.wait_for_selector(".banner.problem:has-text('“bomb.safetensors” is not a .safetensors file, whatever')")
+    page.wait_for_selector(".banner.problem:has-text('“bomb.safetensors” is not a .safetensors file')")
     bring(page, place.files / "base.safetensors")
-    page.wait_for_selector(".banner.problem:has-text('is a base model or a part of one, not a style')")
+    page.wait_for_selector(".banner.problem:has-text('is a base model or part of one, not a style')")
     bring(page, place.files / "old.ckpt")
     page.wait_for_selector(".banner.problem:has-text('“old.ckpt” does not end in .safetensors; other files')")
     bring(page, place.files / "<b>blot<b>.safetensors")
-    page.wait_for_selector(".banner.problem:has-text('This style is here already, as “b blot b”.')")
+    page.wait_for_selector(".banner.problem:has-text('This style already exists as “b blot b”.')")
     assert page.locator(".shelf > li").count() == 2 and place.uploads() == [".held"]
 
 

@@ -141,7 +141,7 @@ def test_a_pattern_for_unread_layers_alone_is_refused(tiny_models):
     model = tiny_models["sd1"]
     parts = {"text_encoder": model.parts["text_encoder"]}
     targets = Targets(unet="none", text_encoder=("*.layers.1.*", "*.layers.2.*"))
-    with pytest.raises(VelaturaError, match=r"'\*\.layers\.2\.\*' selects layers such as .* and so cannot learn"):
+    with pytest.raises(VelaturaError, match=r"'\*\.layers\.2\.\*' selects layers such as .* and cannot learn"):
         attach(parts, SSF(), targets, 0, unread_layers(model, 2))
 
 
