@@ -1,5 +1,5 @@
-// A field's attributes are what the server knows; its properties are what stands in it. After something was merged they
-// follow what the server knows, but for the words that `stay`: those of somebody who is typing, or that are on their way.
+// A field's attributes are what the server knows; its properties are what stands in it. After a merge they follow what
+// the server knows, except for text that `stays`: what somebody is typing, or what is on its way.
 const settleFields = (within, stays) => {
   for (const field of within.querySelectorAll('input[type=radio], input[type=checkbox]'))
     field.checked = field.hasAttribute('checked');

@@ -104,8 +104,8 @@ def test_nothing_that_people_do_is_passed_over(studio):
     """While an answer is on its way, only timers, pages that open, and a second start may be."""
     listeners = httpx.get(f"{studio.url}config").json()["dependencies"]
     modes = [(event, each["trigger_mode"]) for each in listeners for _, event in each["targets"]]
-    assert {event for event, mode in modes if mode != "multiple"} == {"load", "tick", "then", "started"}
-    assert {"asked", "chosen", "edited", "shown"} <= {event for event, mode in modes if mode == "multiple"}
+    assert {event for event, mode in modes if mode != "multiple"} == {"load", "tick", "then", "start_pressed"}
+    assert {"asked", "chosen", "caption_edited", "step_shown"} <= {event for event, mode in modes if mode == "multiple"}
 
 
 def log_in(page, name: str, password: str) -> None:
