@@ -46,7 +46,7 @@ def test_a_hostile_file_is_refused_in_one_sentence(files, parts, tmp_path, name)
 
 
 def test_a_header_that_is_too_long_is_called_so(files):
-    with pytest.raises(VelaturaError, match="has a header of 17 MB, and at most 16 are read"):
+    with pytest.raises(VelaturaError, match="has a header of 17 MB, and the limit is 16 MB"):
         read_header(files["a header of 17 MB"])
 
 

@@ -143,7 +143,7 @@ def test_a_keys_shift_has_no_effect_and_is_not_trained():
     assert paths == {"q_proj": {"gamma", "beta"}, "k_proj": {"gamma"}, "v_proj": {"gamma", "beta"}}
     assert {site.path for site in attach({"unet": attention()}, BitFit(), everything, 0).sites} == {"q_proj", "v_proj"}
     with pytest.raises(
-        VelaturaError, match=r"'k_proj' selects layers such as k_proj, on which this method has nothing"
+        VelaturaError, match=r"'k_proj' selects layers such as k_proj, which this method cannot change"
     ):
         attach({"unet": attention()}, BitFit(), Targets(unet=("k_proj",)), 0)
 

@@ -170,6 +170,6 @@ def test_a_configuration_by_name_is_its_switches():
     [("lora", "tie_a", True), ("vera", "train_b", True), ("tl5", "train_u", True), ("tl6", "train_v", False)],
 )
 def test_a_switch_that_contradicts_the_configuration_is_refused(name, switch, value):
-    found = f'configuration = "{name}" has {switch} = {str(not value).lower()}; leave {switch} out'
+    found = f'configuration = "{name}" has {switch} = {str(not value).lower()}; remove {switch}'
     with pytest.raises(ValidationError, match=found):
         TiedLoRA(configuration=name, **{switch: value})
