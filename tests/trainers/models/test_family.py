@@ -45,7 +45,7 @@ def test_shipped_configs_agree_with_the_family(family, prediction):
 
 
 def test_unknown_family():
-    with pytest.raises(VelaturaError, match="'sd9'; there are sd1, sd2, sdxl"):
+    with pytest.raises(VelaturaError, match="'sd9'; available are sd1, sd2, sdxl"):
         family_named("sd9")
 
 
