@@ -142,9 +142,7 @@ def test_a_keys_shift_has_no_effect_and_is_not_trained():
     paths = {site.path: set(theta_of(site)) for site in attach({"unet": attention()}, SSF(), everything, 0).sites}
     assert paths == {"q_proj": {"gamma", "beta"}, "k_proj": {"gamma"}, "v_proj": {"gamma", "beta"}}
     assert {site.path for site in attach({"unet": attention()}, BitFit(), everything, 0).sites} == {"q_proj", "v_proj"}
-    with pytest.raises(
-        VelaturaError, match=r"'k_proj' selects layers such as k_proj, which this method cannot change"
-    ):
+    with pytest.raises(VelaturaError, match=r"'k_proj' selects layers such as k_proj, which this method cannot change"):
         attach({"unet": attention()}, BitFit(), Targets(unet=("k_proj",)), 0)
 
 
