@@ -27,10 +27,14 @@ settings.load_profile("steady")
 
 MARKS = {
     "browser": {"browser"},
-    "process": {"studio", "open_studio", "shared_studio", "place", "shared", "busy", "locked", "dispatcher", "server"},
+    "process": {
+        *("studio", "open_studio", "shared_studio", "place", "shared", "busy", "locked", "proxied", "dispatcher"),
+        *("server", "edition", "caption_jobs", "trained", "sdxl_style"),
+        *("Process", "process", "subprocess", "run_in_node", "measured"),
+    },
     "slow": {"quick_runs"},
 }
-"""What a test is by the fixtures that it uses; others say it themselves."""
+"""What a test is by the fixtures and names that it uses; others say it themselves."""
 
 
 def pytest_configure() -> None:
@@ -42,7 +46,9 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they use; begin with the files that take longest, so that no worker is left with one alone."""
     for item in items:
-        used = set(getattr(item, "fixturenames", ()))
+        if "/tools/" in item.nodeid:  # how the bundled base is made, which hardly ever changes
+            item.add_marker("slow")
+        used = {*getattr(item, "fixturenames", ()), *item.function.__code__.co_names}  # type: ignore[attr-defined]
         for mark, fixtures in MARKS.items():
             if used & fixtures:
                 item.add_marker(mark)

@@ -14,6 +14,8 @@ import pytest
 import trainers
 from tests.app.files import write_pictures
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
 FUNCTIONS = [name for name in trainers.__all__ if inspect.isfunction(getattr(trainers, name))]

@@ -38,6 +38,8 @@ from tests.app.ui.ended_runs import write_run
 from tests.damaged_events import LINES
 from trainers.runs.event_lines import parse_event
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = sorted(_READ.keys() - {"id"})
 VALUES = st.one_of(
     st.integers(-(2**63), 2**63 - 1),

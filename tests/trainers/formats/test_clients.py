@@ -46,6 +46,8 @@ from trainers.formats.write.core import file_updates, write_style
 from trainers.formats.write.diffusers import diffusers_kind, how_to_load, write_for_diffusers
 from trainers.models.model import Model
 
+pytestmark = pytest.mark.slow
+
 # Never α = r. One row for every way a method is written, and the kind of file that diffusers needs for it.
 VARIANTS: dict[str, tuple[LayerMethod, str]] = {
     "lora": (LoRA(rank=3, alpha=2.0), "core"),
