@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/tools/" in item.nodeid:  # how the bundled base is made, which hardly ever changes
             item.add_marker("slow")
-        used = {*getattr(item, "fixturenames", ()), *item.function.__code__.co_names}  # type: ignore[attr-defined]
+        used = {*getattr(item, "fixturenames", ()), *item.function.__code__.co_names}
         for mark, fixtures in MARKS.items():
             if used & fixtures:
                 item.add_marker(mark)
