@@ -235,11 +235,9 @@ def _warnings(style: Style, missing: list[str]) -> list[str]:
     said = list(style.notes)
     if missing:
         total = sum(len(group.sites) for group in read_form(style).groups) if style.is_own else len(style.layers)
-        said.append(
-            f"{style.name}: {len(missing)} of its {total} layers do not exist in this base, such as {missing[0]}"
-        )
+        said.append(f"{style.name}: this base lacks {len(missing)} of its {total} layers, such as {missing[0]}")
     if style.unknown_keys:
         said.append(
-            f"{style.name}: {len(style.unknown_keys)} unknown tensors were ignored, such as {style.unknown_keys[0]}"
+            f"{style.name}: ignored what is unknown ({len(style.unknown_keys)} in all), such as {style.unknown_keys[0]}"
         )
     return said

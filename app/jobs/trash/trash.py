@@ -179,7 +179,7 @@ class Trash:
             for left in self.folder.glob(f"{GONE}*"):
                 shutil.rmtree(left, ignore_errors=True)
             for left in self.folder.glob("[0-9]*"):  # of an action that was killed before it was decided
-                if not any(path.name not in (ITEM, NEXT) for path in left.iterdir()):
+                if left.is_dir() and not any(path.name not in (ITEM, NEXT) for path in left.iterdir()):
                     self._drop(left.name)
         now = time.time() if now is None else now
         gone = [item for item in self._all() if item.expires <= now]
