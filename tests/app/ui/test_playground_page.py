@@ -210,7 +210,7 @@ def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, p
     assert page.get_by_label("Prompt", exact=True).input_value() == "my own words"
     page.get_by_label("Style 1").select_option(label="Ink wash")
     page.wait_for_selector("#pg-base-said:has-text('There is no base model for this style on this computer')")
-    page.get_by_role("button", name="Take Ink wash out").click()
+    page.get_by_role("button", name="Remove Ink wash").click()
     page.wait_for_selector(".style-row", state="detached")
     assert page.get_by_label("Base model").locator("option:checked").inner_text() == "Velatura starter"
 
