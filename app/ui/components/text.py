@@ -51,6 +51,7 @@ DETAILS = "Details"
 
 # Lists in pages
 SEARCH, OLDER, NEWER = "Search", "Older", "Newer"
+TRASH_HOLDS = "Trash · {} · {}"
 
 # The files of a style
 DOWNLOAD = "Download"
@@ -84,6 +85,3 @@ def too_many_wrong(wait: float) -> str:
     minutes = math.ceil(wait / 60)
     left = counted(math.ceil(wait), "second") if wait < 60 else counted(minutes, "minute")
     return f"Too many wrong passwords. Try again in {left}."
-
-
-TRASH_HOLDS = "Trash · {} · {}"

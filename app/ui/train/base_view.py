@@ -63,15 +63,7 @@ def read_panel(chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
     offers = [_offer(offer, offer.model in here, room, downloads.look(offer.model)) for offer in OFFERS]
     known = {offer.model for offer in OFFERS} | here
     offers += [_named(model, downloads.look(model)) for model in downloads.models() if model not in known]
-    rows = [
-        FoundBase(
-            base.model,
-            base.title,
-            " · ".join((base.family, words.WHERE[base.where], readable_size(base.size))),
-            base.model == chosen,
-        )
-        for base in found
-    ]
+    rows = [FoundBase(base.model, base.title, base_facts(base), base.model == chosen) for base in found]
     return BasePanel(rows, offers, words.BY_NAME_HINT if bases.anywhere else words.BY_NAME_SHARED)
 
 
