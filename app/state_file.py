@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 from filelock import BaseFileLock, FileLock
 
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -119,7 +119,7 @@ def in_use_once(patch: pytest.MonkeyPatch) -> list[Path]:
         return replace(path, target)
 
     patch.setattr(Path, "replace", refuse)
-    patch.setattr("trainers.files.PAUSES", (0.0,))
+    patch.setattr("trainers.atomic_files.PAUSES", (0.0,))
     return tries
 
 

@@ -48,8 +48,8 @@ def merge(
 ) -> None:
     """Write the sum of several styles as one plain LoRA, exact or truncated to a rank with a report of the loss."""
     from app.studio.styles.strengths import about_strengths, read_chosen
-    from trainers.composition.files import merge_files
-    from trainers.files import check_free, plain_disk_errors
+    from trainers.atomic_files import check_free, plain_disk_errors
+    from trainers.composition.merge import merge_files
     from trainers.formats.embedding import embedding_beside
 
     if out.suffix != ".safetensors":

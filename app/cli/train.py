@@ -138,7 +138,7 @@ def estimate(
     json: Json = False,
 ) -> None:
     """Estimate a run's time, memory and file size with a few real steps; keeps nothing."""
-    from app.studio.runs.estimate import measure_config
+    from app.studio.runs.measure import measure_config
     from trainers.config.layers import gather_config
 
     options: dict[str, Any] = {"images": images, "base": base, "steps": steps}

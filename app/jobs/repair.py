@@ -21,8 +21,8 @@ from app.jobs.processes.process import Identity, identity_of
 from app.jobs.store import SMALL, TRAIN, Store
 from app.jobs.summary import Summary, read_summary
 from app.transactions import transaction
+from trainers.atomic_files import sync_file, sync_folder, whole_file
 from trainers.errors import VelaturaError
-from trainers.files import sync_file, sync_folder, whole_file
 from trainers.runs.event_lines import Event
 from trainers.runs.events import read_events
 from trainers.runs.run import LOCK, is_run

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from app.jobs.actions import new_folder
 from app.jobs.job import Job, NewJob
 from app.jobs.store import Store
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 
 ESTIMATE, CAPTION, GENERATE = "estimate", "caption", "generate"
 AHEAD = 10

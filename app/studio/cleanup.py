@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.studio.dataset.drafts import Drafts
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 
 _OF_SOMETHING = re.compile(r"[0-9a-f]{32}|[\w-]{22}")
 """The names of folders that belong to one thing; others are shared."""
 
 
-def sweep_public(queue: Queue, drafts: Drafts, drawings: Path) -> None:
+def sweep_public(queue: StudioQueue, drafts: Drafts, drawings: Path) -> None:
     """Delete from the public folder what belongs to no run, no draft and none of the `drawings` any more.
 
     What was offered of styles that are gone the library deletes at its first look.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainers.files import sync_folder, take_place
+from trainers.atomic_files import sync_folder, take_place
 
 HELD = ".held"
 SECRET_BYTES = 32

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from app.jobs.losses import Curve
+from trainers.atomic_files import whole_file
 from trainers.data.decode import UnreadableError, flatten, open_image
-from trainers.files import whole_file
 
 SMALL, LARGEST = 256, 2048
 """Maximum sides of the copies that pages show."""

@@ -101,7 +101,7 @@ def _run_task(job: Job) -> None:
 
 
 def _estimate(folder: Path, record: Recorder) -> None:
-    from app.studio.runs.estimate import measure_config
+    from app.studio.runs.measure import measure_config
     from trainers.config.build import build_config
 
     measure_config(build_config(json.loads((folder / REQUEST).read_bytes())), record)

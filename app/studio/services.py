@@ -12,9 +12,9 @@ from app.studio.dataset.drafts import Drafts
 from app.studio.downloads import Downloads
 from app.studio.generation.generations import Generations
 from app.studio.paths import Paths
-from app.studio.queue import Queue
+from app.studio.runs.costs import Measured
 from app.studio.runs.estimate_jobs import EstimateJobs
-from app.studio.runs.estimates import Measured
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 
 
@@ -28,7 +28,7 @@ class Services:
     drafts: Drafts
     checker: Checker
     caption_jobs: CaptionJobs
-    queue: Queue
+    queue: StudioQueue
     bases: Bases
     downloads: Downloads
     measured: Measured
@@ -43,7 +43,7 @@ class Services:
 
 def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services:
     """The services of a studio in `paths`; a `shared` one takes no paths from people."""
-    drafts, queue, measured = Drafts(paths), Queue(paths), Measured(paths)
+    drafts, queue, measured = Drafts(paths), StudioQueue(paths), Measured(paths)
     bases, library = Bases(anywhere=not shared), StyleLibrary(queue)
     return Services(
         paths,

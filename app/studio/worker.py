@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from app.errors import sentence
 from app.studio.progress import in_steps
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 
 JOB, EVENTS, HELD, LOG, STOPPED = "job.json", "events.jsonl", ".held", "log.txt", "stopped"
 MOST_LOG = 4000

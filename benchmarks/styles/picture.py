@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from benchmarks.styles.rows import STYLES, Row
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 from trainers.sampling.grid import INK, PAPER, QUIET, load_font
 
 CELL, GAP, LABEL, HEAD = 80, 6, 132, 30  # pixels

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 from trainers.sampling.grid import INK, PAPER, QUIET, load_font
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1120, 640, 70, 60, 50, 50  # pixels

@@ -13,9 +13,9 @@ import pytest
 from app.jobs.store import Store
 from app.studio.dataset.drafts import Drafts
 from app.studio.paths import Paths
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from tests.app.command import FEW_STEPS, Outcome, call, process
-from tests.app.files import write_broken_pictures, write_pictures
+from tests.app.user_files import write_broken_pictures, write_pictures
 from tests.trainers.conftest import quick_runs
 
 __all__ = ["quick_runs"]
@@ -71,9 +71,9 @@ def drafts(tmp_path: Path) -> Drafts:
 
 
 @pytest.fixture
-def queue(drafts: Drafts) -> Queue:
+def queue(drafts: Drafts) -> StudioQueue:
     """The empty queue of the same studio, as pages read it."""
-    return Queue(drafts.paths)
+    return StudioQueue(drafts.paths)
 
 
 @pytest.fixture

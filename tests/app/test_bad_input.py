@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from tests.app.command import call, process, tree
 from tests.app.conftest import Trained
-from tests.app.files import write_bomb, write_broken_pictures, write_pictures
+from tests.app.user_files import write_bomb, write_broken_pictures, write_pictures
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from tests.app.command import call
 from tests.app.conftest import Trained
-from tests.app.files import write_pictures
+from tests.app.user_files import write_pictures
 from trainers.adapters.tokens import Word
 from trainers.config.sections import Base
 from trainers.formats.embedding import WORD, write_embedding

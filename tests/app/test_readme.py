@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.app.command import FEW_STEPS, call, parse, process
-from tests.app.files import write_pictures
+from tests.app.user_files import write_pictures
 from trainers.config.presets import find_preset, list_presets
 from trainers.config.techniques import list_techniques
 

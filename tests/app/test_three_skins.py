@@ -29,8 +29,8 @@ from app.ui.api import Api
 from app.ui.runs.actions import perform
 from app.ui.runs.events import RunAction
 from tests.app.command import call
-from tests.app.files import write_pictures
 from tests.app.ui.ended_runs import write_run
+from tests.app.user_files import write_pictures
 from trainers.config.build import as_table
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run

@@ -16,10 +16,10 @@ from app.jobs.trash.trash import CONTENT, DRAWING, RUN, STYLE, Trash, new_item
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
 from app.studio.dataset.uploads import take_folder
 from app.studio.generation.form import FormStore, GenerateForm
-from app.studio.generation.generation import Record
+from app.studio.generation.record import Record
 from app.studio.generation.request import GenerateRequest, StyleRef
 from app.studio.paths import Paths
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import NOTE_KEYS
 from app.studio.styles.library import StyleLibrary
 from tests.app.jobs.working import CPU
@@ -45,7 +45,7 @@ class Things:
     def __init__(self, runs: Path, site: str) -> None:
         self.paths, self.site = Paths(runs), site
         self.paths.make()
-        self.queue = Queue(self.paths)
+        self.queue = StudioQueue(self.paths)
         self.runs: dict[str, str] = {}
         """The names of runs, by what is the matter with each."""
 

@@ -149,7 +149,7 @@ def ways(path: Path, parts: Mapping[str, nn.Module], out: Path) -> Iterator[tupl
     """Every way in for a style file, by name; `parts` is the base that it is put on, `out` where files are written."""
     from app.studio.styles.entry import check_numbers, read_found
     from trainers.composition.apply import apply_styles
-    from trainers.composition.files import merge_files
+    from trainers.composition.merge import merge_files
     from trainers.formats.inspect import describe_style
     from trainers.formats.read import read_style
     from trainers.formats.write.convert import write_plain

@@ -15,7 +15,7 @@ from PIL import Image
 from app.studio.dataset.drafts import Drafts
 from app.studio.dataset.uploads import Upload, take_in
 from app.studio.paths import Paths
-from tests.app.files import write_bomb
+from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import png_of
 
 ROOT = Path(__file__).parents[2]
@@ -66,9 +66,9 @@ from app.jobs.states import State
 from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Drafts
 from app.studio.generation.generations import Generations
-from app.studio.generation.generation import Generation, GenerationProgress, Record, Stage
+from app.studio.generation.state import Generation, GenerationProgress, Record, Stage
 from app.studio.paths import Paths
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.ui.runs.samples_view import Sample, address
 from app.studio.styles.library import StyleLibrary
 from app.studio.generation.request import GenerateRequest
@@ -80,7 +80,7 @@ from trainers.errors import VelaturaError
 
 decode_memory.MOST_BYTES = int(sys.argv[2])
 places, AT_ONCE = Paths(Path(sys.argv[1])), 4
-queue, pictures = Queue(places), sorted(places.uploads.iterdir())
+queue, pictures = StudioQueue(places), sorted(places.uploads.iterdir())
 generations = Generations(queue, StyleLibrary(queue), Bases(anywhere=True))
 
 def folder(name, picture):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import trainers
-from tests.app.files import write_pictures
+from tests.app.user_files import write_pictures
 
 pytestmark = pytest.mark.slow
 

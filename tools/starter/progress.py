@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from trainers.atomic_files import whole_file
 from trainers.errors import BusyError
-from trainers.files import whole_file
 
 LOCK, STATUS, LOG = ".lock", "status.json", "progress.log"
 

@@ -28,8 +28,8 @@ from tools.starter.networks.discriminator import PatchDiscriminator, adversarial
 from tools.starter.networks.perceptual import PerceptualDistance
 from tools.starter.networks.stage import Between, Schedule, Stage
 from tools.starter.unseen import measure_unseen
+from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
-from trainers.files import whole_file
 
 FIGURES = "figures.json"
 PERCEPTUAL_WEIGHT = 0.3

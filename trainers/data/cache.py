@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from trainers.atomic_files import take_place
 from trainers.data.dataset import CENTRE, Dataset, Draw, Item, mask, pixels
 from trainers.errors import VelaturaError
-from trainers.files import take_place
 
 # Part of every key: change it when the pixels or the layout of the files change.
 VERSION = "1"

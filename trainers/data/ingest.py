@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from trainers.atomic_files import take_place
 from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, alpha_mask, flatten, open_image
 from trainers.data.likeness import fingerprint, near_duplicates, pixel_hash
 from trainers.errors import VelaturaError
-from trainers.files import take_place
 
 __all__ = ["Duplicates", "IngestReport", "Kept", "Listing", "alpha_mask", "flatten", "ingest", "look", "open_image"]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainers.atomic_files import sync_folder, take_place
 from trainers.errors import DISK_FULL, VelaturaError
-from trainers.files import sync_folder, take_place
 
 ELEMENT_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 

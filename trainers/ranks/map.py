@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 from trainers.layer_names import block, short_names
 from trainers.ranks.history import RankHistory, read_ranks
 from trainers.runs.run import RANK_MAP

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from trainers.atomic_files import plain_disk_errors, sync_folder, sync_tree, whole_file
 from trainers.config.migrations import VERSION, migrate, version_of
 from trainers.errors import BusyError, VelaturaError
-from trainers.files import plain_disk_errors, sync_folder, sync_tree, whole_file
 from trainers.runs.heartbeat import Beat, beat_once, beating, read_beat
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import Run
 

@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trainers.adapters.network import Network
+from trainers.atomic_files import sync_folder
 from trainers.errors import VelaturaError
-from trainers.files import sync_folder
 from trainers.runs.run import Run
 from trainers.training.optim import MovingAverage
 

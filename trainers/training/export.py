@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainers.adapters.targets import B_LORA
+from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
-from trainers.files import plain_disk_errors, whole_file
 from trainers.formats.embedding import BESIDE, how_to_load_word, write_embedding
 from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
 from trainers.formats.write import peft

@@ -16,11 +16,11 @@ from torch import Tensor
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
 from trainers.adapters.network import Network
+from trainers.atomic_files import plain_disk_errors
 from trainers.config.config import Config
 from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
 from trainers.errors import DIVERGED, VelaturaError
-from trainers.files import plain_disk_errors
 from trainers.memory import peak_memory
 from trainers.models.model import Model
 from trainers.ranks.history import note_ranks

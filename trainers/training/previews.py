@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trainers.atomic_files import whole_file
 from trainers.composition.apply import apply_styles
 from trainers.config.config import Config
 from trainers.config.sections import Base
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.data.decode import UnreadableError, flatten, open_image
-from trainers.files import whole_file
 from trainers.formats.embedding import embedding_beside
 from trainers.formats.read import read_style
 from trainers.models.load import load_model

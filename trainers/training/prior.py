@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainers.adapters.context import ForwardContext
+from trainers.atomic_files import whole_file
 from trainers.config.config import Config
 from trainers.config.sections import Data
 from trainers.data.buckets import Bucket, Pair
 from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import open_image
 from trainers.data.likeness import pixel_hash
-from trainers.files import whole_file
 from trainers.randomness import seed_for
 from trainers.runs.signals import asking_to_stop
 from trainers.sampling.sample import SamplingParams, draw

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from trainers.adapters.method import NestedRanks
 from trainers.adapters.methods import METHODS
+from trainers.atomic_files import check_free
 from trainers.config.config import Config
 from trainers.data.dataset import Dataset
 from trainers.errors import BusyError, VelaturaError
-from trainers.files import check_free
 from trainers.runs.events import Recorder, latest_events
 from trainers.runs.run import Run
 from trainers.training.checkpoint import Progress

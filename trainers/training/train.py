@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainers.adapters.network import attach
+from trainers.atomic_files import plain_disk_errors
 from trainers.config.build import as_table, build_config
 from trainers.config.config import Config
 from trainers.config.presets import STARTER
@@ -20,7 +21,6 @@ from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset, load_dataset
 from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.errors import VelaturaError, failure_code
-from trainers.files import plain_disk_errors
 from trainers.models.load import load_model
 from trainers.models.text import CHUNK, count_tokens, unread_layers
 from trainers.ranks.map import draw_rank_map

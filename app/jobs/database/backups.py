@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 
 
 def back_up(source: Path, target: Path) -> None:

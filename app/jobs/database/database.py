@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from app.jobs.database.backups import back_up, check_integrity
 from app.jobs.database.migrations import ADVICE, DamagedQueueError, migrate
 from app.transactions import transaction
+from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
-from trainers.files import whole_file
 
 if TYPE_CHECKING:
     from filelock import FileLock

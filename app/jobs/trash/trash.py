@@ -29,8 +29,8 @@ from app.jobs.permissions import Actor
 from app.jobs.store import Store
 from app.jobs.trash.disk import missing
 from app.jobs.trash.reading import NewerJournalError, is_id, read_item, read_plan
+from trainers.atomic_files import sync_folder, sync_tree, whole_file
 from trainers.errors import VelaturaError
-from trainers.files import sync_folder, sync_tree, whole_file
 
 FOLDER = ".trash"
 DAYS = 30

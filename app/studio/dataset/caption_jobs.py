@@ -23,7 +23,7 @@ from app.studio.dataset.captions import CaptionRequest
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.edits import written
 from app.studio.public_files import link_or_copy
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from trainers.errors import VelaturaError
 
 ASKED, PICTURES = "asked.json", "pictures"
@@ -51,7 +51,7 @@ class Progress:
 class CaptionJobs:
     """One job a draft at most; after a restart of the studio it is found again by what is in the draft's folder."""
 
-    def __init__(self, drafts: Drafts, queue: Queue) -> None:
+    def __init__(self, drafts: Drafts, queue: StudioQueue) -> None:
         self._drafts, self._queue = drafts, queue
         self._lock = threading.Lock()
 

@@ -21,11 +21,11 @@ class CaptionRequest(BaseModel):
 
 def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgress = quiet) -> dict[str, str]:
     """Write captions with a model, telling of each as an event `caption`; the captions by the images' names."""
+    from trainers.atomic_files import whole_file
     from trainers.data.captioning import fetch_captioner, load_captioner
     from trainers.data.captions import own_caption
     from trainers.data.decode import flatten, open_image
     from trainers.data.ingest import look
-    from trainers.files import whole_file
     from trainers.models.quiet import quietly
 
     if not folder.is_dir():

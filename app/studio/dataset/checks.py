@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from app.studio.dataset.drafts import Draft, Drafts
+from trainers.atomic_files import whole_file
 from trainers.config.sections import Data
 from trainers.data.buckets import Bucket
 from trainers.data.decode import open_image
 from trainers.data.findings import Finding, Kind, Measured, find_faults, gravest_first, measure
 from trainers.errors import VelaturaError
-from trainers.files import whole_file
 
 UNKNOWN_BASE = (512, 64)
 """Training size and stride taken for a base that is not on this computer yet."""

@@ -17,7 +17,7 @@ from typing import Any
 from app.jobs.store import Store
 from app.jobs.trash.trash import CONTENT, PICTURES, Trash, new_id, new_item
 from app.units import counted
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 
 LOOSE, KNOWN = "loose", "pictures.json"
 

@@ -25,8 +25,8 @@ from app.studio.accounts.people import login_of_key
 from app.studio.dataset.draft_file import VERSION, captions_in, read_table, salvage, version_of
 from app.studio.dataset.draft_trash import forget, returned, take_back, throw_away
 from app.studio.paths import Paths
+from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
-from trainers.files import whole_file
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from app.studio.dataset.archive import MOST_BYTES_EACH, unpack
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture, save_preview
 from app.studio.dataset.edits import clean, with_captions, with_pictures
+from trainers.atomic_files import whole_file
 from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import UnreadableError, alpha_mask, open_image
 from trainers.data.ingest import SUFFIXES
 from trainers.errors import VelaturaError
-from trainers.files import whole_file
 
 MOST_PICTURES = 200
 MOST_PIXELS = 50_000_000

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from app.state_file import StateFile
 from app.studio.generation.request import GenerateRequest, pixels_in_words, read_request
 from app.studio.paths import Paths
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
 from trainers.composition.ways import SUM
 
@@ -123,7 +123,7 @@ def begin_with(
     return before.with_(prompt=prompt, styles=styles, base="", size="")
 
 
-def first_prompt(style: StyleEntry | None, queue: Queue) -> str | None:
+def first_prompt(style: StyleEntry | None, queue: StudioQueue) -> str | None:
     """The first sample prompt of a style's run; None if unknown."""
     view = queue.run(style.run) if style is not None and style.run else None
     prompts = dict(view.summary.facts).get("prompts") if view is not None else None

@@ -25,22 +25,20 @@ from app.studio.accounts.people import PROGRAM, key_of_login, login_of_key
 from app.studio.base_models import Bases
 from app.studio.generation.compatibility import resolve
 from app.studio.generation.form import MOST_STYLES
-from app.studio.generation.generation import (
+from app.studio.generation.record import Record, picture_names, read_older_record
+from app.studio.generation.request import GenerateRequest, pixels_in_words, style_field
+from app.studio.generation.state import (
     INTERRUPTED,
     Generation,
     GenerationProgress,
-    Record,
     Stage,
     find_could_yield,
     find_progress,
-    picture_names,
-    read_older_record,
     reason_of_failure,
 )
-from app.studio.generation.request import GenerateRequest, pixels_in_words, style_field
 from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy, put_web_copy
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from trainers.errors import VelaturaError
 
@@ -66,7 +64,7 @@ GONE = "This picture no longer exists."
 class Generations:
     """One per server. Folders are read once; thread-safe."""
 
-    def __init__(self, queue: Queue, library: StyleLibrary, bases: Bases) -> None:
+    def __init__(self, queue: StudioQueue, library: StyleLibrary, bases: Bases) -> None:
         self.queue, self.library, self.bases = queue, library, bases
         self.root = queue.paths.root.absolute() / "drawings"
         self._lock = threading.RLock()

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainers.atomic_files import check_free
 from trainers.errors import VelaturaError
-from trainers.files import check_free
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,7 +26,7 @@ def check_place(out: Path, overwrite: bool) -> None:
 
 def write_picture(picture: Image, out: Path, parameters: dict[str, object]) -> None:
     """Write the file atomically, with Python's own I/O, since encoders do not always report a full disk."""
-    from trainers.files import plain_disk_errors, whole_file
+    from trainers.atomic_files import plain_disk_errors, whole_file
 
     data = _encoded(picture, SUFFIXES[out.suffix.lower()], parameters)
     made = [folder for folder in out.parents if not folder.exists()]

@@ -16,11 +16,11 @@ from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import safe_name, suggest
-from app.studio.queue import Queue
-from app.studio.runs.estimates import Cost, Measured, cost_key
+from app.studio.runs.costs import Cost, Measured, cost_key
+from app.studio.studio_queue import StudioQueue
+from trainers.atomic_files import whole_file
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
-from trainers.files import whole_file
 
 FILE = "measuring.json"
 """File in a draft's folder: the measuring job and its settings."""
@@ -58,7 +58,7 @@ class Asked:
 class EstimateJobs:
     """At most one measurement per draft, recorded in its folder; results are shared by everybody."""
 
-    def __init__(self, drafts: Drafts, queue: Queue, measured: Measured) -> None:
+    def __init__(self, drafts: Drafts, queue: StudioQueue, measured: Measured) -> None:
         self._drafts, self._queue, self._measured = drafts, queue, measured
         self._lock = threading.Lock()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.jobs.views import View
 from app.studio.public_files import name_for_download, put_web_copy
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 
 BEFORE, FILE = "before", "file"
 """Headings of the columns before the first step and of the exported file."""

@@ -12,8 +12,8 @@ from app.jobs.job import Job
 from app.jobs.permissions import Actor
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import name_of, suggest, unlike
-from app.studio.queue import Queue
 from app.studio.settings.plan import all_layers, choose, nested, with_choices
+from app.studio.studio_queue import StudioQueue
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table, build_config, no_method
 from trainers.config.presets import find_preset
@@ -23,7 +23,7 @@ from trainers.errors import VelaturaError
 
 
 def start_run(
-    queue: Queue, drafts: Drafts, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None
+    queue: StudioQueue, drafts: Drafts, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None
 ) -> Job:
     """Put a draft's run in the queue under its name or the next free one, `settings` laid over its own; the actor's
     job."""

@@ -23,10 +23,10 @@ from app.state_file import StateFile
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
 from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import LONGEST_WORDS, NO_NAME, StyleEntry, check_numbers, plain, read_found, read_trained
+from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
-from trainers.files import plain_disk_errors, whole_file
 from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
 from trainers.formats.write import peft
 from trainers.runs.run import Run
@@ -46,7 +46,7 @@ Stamp = tuple[int, int]
 class StyleLibrary:
     """One per server. Files are read once; thread-safe."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: StudioQueue) -> None:
         self.queue, self.paths = queue, queue.paths
         self._lock, self._writing = threading.RLock(), threading.Lock()
         self._read: dict[Path, tuple[Stamp, StyleEntry | None]] = {}

@@ -6,11 +6,11 @@ from markupsafe import Markup
 
 from app.jobs.permissions import Actor
 from app.jobs.trash.trash import Trash
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.ui.web.templates import render
 
 
-def trash_link(queue: Queue, actor: Actor) -> Markup:
+def trash_link(queue: StudioQueue, actor: Actor) -> Markup:
     """The way to the trash below a list, with how much is in it; empty where nothing is."""
     items = Trash(queue.store).items(actor)
     if not items:

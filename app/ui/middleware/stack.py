@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 
 from app.ui.middleware.bad_calls import BadCallsMiddleware
 from app.ui.middleware.calls import CallsMiddleware
-from app.ui.middleware.files import FilesMiddleware
+from app.ui.middleware.file_access import FileAccessMiddleware
 from app.ui.middleware.foreign import ForeignAddressMiddleware
 from app.ui.middleware.headers import HeadersMiddleware, PolicyMiddleware
 from app.ui.middleware.hosts import HostsMiddleware, OriginsMiddleware
@@ -46,7 +46,7 @@ def checks(
         Middleware(LoginMiddleware, authenticator=authenticator),
         Middleware(CallsMiddleware, is_waiting=is_waiting),
         Middleware(UploadsMiddleware, shares=shares),
-        Middleware(FilesMiddleware, public=public, uploads=uploads),
+        Middleware(FileAccessMiddleware, public=public, uploads=uploads),
         Middleware(ForeignAddressMiddleware, uploads=uploads),
         Middleware(PageSessionsMiddleware),
         Middleware(VisitorMiddleware),

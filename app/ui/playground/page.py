@@ -13,8 +13,8 @@ from app.errors import FieldErrors
 from app.jobs.dispatcher import LOG
 from app.studio.generation.compatibility import check_compatibility, misfit, own_base
 from app.studio.generation.form import FIRST_STRENGTH, MOST_STYLES, FormStore, GenerateForm, begin_with, first_prompt
-from app.studio.generation.generation import Generation
 from app.studio.generation.generations import GONE, Generations
+from app.studio.generation.state import Generation
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.ui.components import text as shared

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from app.jobs.permissions import Actor
 from app.jobs.states import State
-from app.studio.generation.generation import Generation
 from app.studio.generation.generations import Generations
 from app.studio.generation.request import pixels_in_words
+from app.studio.generation.state import Generation
 from app.ui.playground import text as words
 from app.units import readable_time
 from trainers.composition.ways import SUM

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from app.jobs.job import Job
 from app.jobs.store import TRAIN
 from app.studio.generation.form import LOST, RESTORED
-from app.studio.generation.generation import Generation, Stage
+from app.studio.generation.state import Generation, Stage
 from app.units import counted, ordinal, readable_time
 
 TITLE = "Playground"

@@ -14,9 +14,9 @@ from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.views import View
-from app.studio.queue import SMALL_JOB, Queue
 from app.studio.runs import failures
 from app.studio.runs.failures import HALF, LOW
+from app.studio.studio_queue import SMALL_JOB, StudioQueue
 from app.ui.components.controls import Button, Control, Link, banner
 from app.ui.components.errors import in_a_banner
 from app.ui.runs import text as words
@@ -71,7 +71,7 @@ def find_controls(view: View, actor: Actor, first: str = "quiet") -> list[Contro
     return found
 
 
-def perform(queue: Queue, event: RunAction, actor: Actor) -> Answer:
+def perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
     """Do what a button asks for; a refusal is an answer, too."""
     try:
         return _perform(queue, event, actor)
@@ -79,7 +79,7 @@ def perform(queue: Queue, event: RunAction, actor: Actor) -> Answer:
         return Answer(in_a_banner(error))
 
 
-def _perform(queue: Queue, event: RunAction, actor: Actor) -> Answer:
+def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
     what, name = event.what, event.about
     if what == REPAIR:
         return _repair(queue, actor)
@@ -111,7 +111,7 @@ def _perform(queue: Queue, event: RunAction, actor: Actor) -> Answer:
     return Answer("")
 
 
-def _repair(queue: Queue, actor: Actor) -> Answer:
+def _repair(queue: StudioQueue, actor: Actor) -> Answer:
     if not actor.owns_machine:
         raise NotOwnerError(words.ASK_TO_REPAIR)
     done = queue.repair()
@@ -124,7 +124,7 @@ def undoable(said: str, item: TrashItem | None) -> str:
     return banner(said, Button(words.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
 
 
-def undo(queue: Queue, item: str, actor: Actor, instead: bool = True) -> str:
+def undo(queue: StudioQueue, item: str, actor: Actor, instead: bool = True) -> str:
     """Bring back what was done with a run or a style, by its id in the trash; what is said of it.
 
     A restarted run that is at work again ends for it, unless it is to go on: then the old one comes back beside it.

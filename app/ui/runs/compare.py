@@ -50,7 +50,7 @@ class ComparisonPage:
         self.sheet = patched(
             "components/menus.js", "components/lightbox.js", "runs/samples.js", elem_id="comparison", words=close
         )
-        self.files = island({}, "components/files.js")
+        self.files = island({}, "components/save.js")
         self.ids = gr.Textbox("", visible=False)
         self.poller = Poller({"sheet": self.sheet}, SOON, active=False)
 

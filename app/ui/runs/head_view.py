@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
-from app.studio.queue import share
+from app.studio.studio_queue import share
 from app.ui.components.controls import Control, Fetch, Link
 from app.ui.runs import text as words
 from app.ui.runs.actions import find_controls

@@ -15,9 +15,9 @@ from app.jobs.permissions import Actor
 from app.jobs.small_jobs import ESTIMATE, read_table
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
-from app.studio.queue import Queue, Seen, share
 from app.studio.runs import samples
 from app.studio.services import Services
+from app.studio.studio_queue import Seen, StudioQueue, share
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, wire
@@ -56,7 +56,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
 class RunsPage:
     """The parts of the page and what happens in them."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
         block(macro("heading", words.TITLE))
         self.notice = patched("components/asks.js", elem_id="runs-notice")

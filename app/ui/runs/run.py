@@ -12,9 +12,9 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.public_files import offer_file, offer_numbers
-from app.studio.queue import Queue
 from app.studio.runs import samples
 from app.studio.services import Services
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.controls import banner
 from app.ui.components.events import actor_of, wire
@@ -57,7 +57,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
 class RunPage:
     """The parts of the page and what happens in them. What a page has seen comes back with each request."""
 
-    def __init__(self, queue: Queue, library: StyleLibrary) -> None:
+    def __init__(self, queue: StudioQueue, library: StyleLibrary) -> None:
         self.queue, self.library = queue, library
         self.notice = patched("components/asks.js", elem_id="run-notice")
         self.head = patched("components/menus.js", elem_id="run-head")
@@ -72,7 +72,7 @@ class RunPage:
                 )
                 self.curve = patched("components/fetch.js", elem_id="run-curve")
         self.folds = island({}, "runs/logs.js", render("runs/logs.html"), elem_id="run-folds")
-        self.files = island({}, "components/files.js", "<div></div>")
+        self.files = island({}, "components/save.js", "<div></div>")
         island(None, "components/dialogs.js", render("runs/dialogs.html", restarts=RESTARTS))
         self.name = gr.Textbox("", visible=False)
         parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}

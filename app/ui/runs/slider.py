@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.views import View
-from app.studio.queue import Queue
 from app.studio.runs.samples import Sample, by_words, find_samples, newest_whole, prompts_of
+from app.studio.studio_queue import StudioQueue
 from app.ui.runs import text as words
 from app.ui.runs.samples_view import address
 
@@ -34,7 +34,7 @@ def pictures(view: View, columns: list[list[Sample]], public: Path) -> str:
     return json.dumps({"rows": rows})
 
 
-def answer(queue: Queue, view: View, row: int, run: str) -> dict[str, Any]:
+def answer(queue: StudioQueue, view: View, row: int, run: str) -> dict[str, Any]:
     """The picture that another run has drawn of a row's words; without a run, the names of those that have drawn them.
 
     Both come from outside. A picture that there is not is an empty one.
@@ -50,7 +50,7 @@ def answer(queue: Queue, view: View, row: int, run: str) -> dict[str, Any]:
     return {"row": row, "run": run, "picture": _picture(run, found, queue.public(other))}
 
 
-def _names(queue: Queue, view: View, prompt: str) -> list[str]:
+def _names(queue: StudioQueue, view: View, prompt: str) -> list[str]:
     drawn = (
         each
         for each in queue.runs()

@@ -7,8 +7,8 @@ from app.jobs.permissions import Actor
 from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
-from app.studio.queue import Activity, share
 from app.studio.runs.failures import failure_of, offer
+from app.studio.studio_queue import Activity, share
 from trainers.errors import VelaturaError
 
 TITLE = "Runs"

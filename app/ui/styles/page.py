@@ -72,7 +72,7 @@ class StylesPage:
             None, "components/filter.js", macro("search_field", "styles-search"), elem_id="styles-filter"
         )
         self.list = patched("components/menus.js", elem_id="styles")
-        self.files = island({}, "components/files.js", "<div></div>")
+        self.files = island({}, "components/save.js", "<div></div>")
         island(None, "components/dialogs.js", render("styles/dialogs.html"))
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.poller = Poller({"list": self.list}, SOON)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from app.jobs.permissions import Actor
 from app.jobs.views import View
-from app.studio.queue import Queue
 from app.studio.runs import samples
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.download_menu import Offer, find_offers
@@ -65,7 +65,7 @@ def read_card(library: StyleLibrary, item: StyleEntry, view: View | None, actor:
     )
 
 
-def _art(queue: Queue, view: View | None) -> tuple[Path, ...]:
+def _art(queue: StudioQueue, view: View | None) -> tuple[Path, ...]:
     """The newest pictures that the style has drawn."""
     columns = samples.find_samples(view.job.folder) if view is not None else []
     drawn = [column for column in columns if column[0].step or column[0].file]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
-from app.studio.runs.estimates import Cost
+from app.studio.runs.costs import Cost
 from app.studio.settings.plan import CARE, method_of
 from app.ui.train import text as words
 from app.ui.train.method_pictures import Shapes, draw_formula, find_strip

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.drafts import Restored, Undo
+from app.studio.runs.costs import Cost
 from app.studio.runs.estimate_jobs import Estimate
-from app.studio.runs.estimates import Cost
 from app.units import counted, day, readable_size, readable_time
 
 # The steps

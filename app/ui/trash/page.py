@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from app.jobs.permissions import Actor
 from app.jobs.trash.trash import Trash, TrashItem
-from app.studio.queue import Queue
 from app.studio.services import Services
+from app.studio.studio_queue import StudioQueue
 from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
@@ -43,7 +43,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
 class TrashPage:
     """The parts of the page and what happens in them."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
         self.notice = patched(elem_id="trash-notice")
         self.list = patched("components/menus.js", elem_id="trash")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from tests.app.command import call
-from tests.app.files import write_pictures
+from tests.app.user_files import write_pictures
 
 
 def test_check_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:

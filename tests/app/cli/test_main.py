@@ -13,7 +13,7 @@ import pytest
 
 from tests.app.command import call, commands, parse, process
 from tests.app.conftest import Trained
-from tests.app.files import write_pictures
+from tests.app.user_files import write_pictures
 
 EVERY_COMMAND = sorted(commands())
 

@@ -19,12 +19,12 @@ from app.cli.people import people_of
 from app.jobs import actions
 from app.jobs.store import NewJob, Store
 from app.studio.paths import Paths
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from tests.app.command import Outcome, call, command_line, commands
-from tests.app.files import write_pictures
 from tests.app.jobs.working import add_quick
 from tests.app.ui.ended_runs import write_run
+from tests.app.user_files import write_pictures
 from trainers.config.layers import gather_config
 from trainers.runs.prepare import prepare
 
@@ -131,7 +131,7 @@ def test_a_run_is_given_to_somebody_of_the_table_with_its_style(place):
     (row,) = facts("queue")
     assert (row["owner"], row["state"]) == ("ann", "finished")
     assert facts("queue", "give", "dusk", "ben")["owner"] == "ben"
-    assert [(style.name, style.owner) for style in StyleLibrary(Queue(Paths(out))).entries()] == [("dusk", "ben")]
+    assert [(style.name, style.owner) for style in StyleLibrary(StudioQueue(Paths(out))).entries()] == [("dusk", "ben")]
     call("queue", "repair", "--from-folders")
     assert facts("queue")[0]["owner"] == "ben", "its folder says whose it is"
     assert "now belongs to the owner of this machine" in call("queue", "give", "dusk", "").err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.app.command import call, command_line
 from tests.app.conftest import Trained
-from tests.app.files import write_pictures
+from tests.app.user_files import write_pictures
 from trainers.runs.events import read_events
 
 

@@ -12,7 +12,7 @@ from app.studio.base_models import ONLY_FOUND, STARTER_TITLE, Bases
 from app.studio.dataset.drafts import Draft
 from app.studio.downloads import Download, Downloads
 from app.studio.paths import Paths
-from app.studio.runs.estimates import Cost, Measured, cost_key
+from app.studio.runs.costs import Cost, Measured, cost_key
 from app.studio.settings.plan import choose, plan, with_setting
 from app.ui.train import text as words
 from app.ui.train.base_view import base_facts, read_panel

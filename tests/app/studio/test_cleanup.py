@@ -13,8 +13,8 @@ from app.studio.cleanup import sweep_public
 from app.studio.dataset.drafts import Draft
 from app.studio.dataset.uploads import take_folder
 from app.studio.public_files import offer_file
-from app.studio.queue import Queue
 from app.studio.runs import samples
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.train.samples_view import read_strips
 from tests.app.studio.styles.test_library import LORA
@@ -24,7 +24,7 @@ from trainers.runs.events import Recorder
 ANNA = "user:anna"
 
 
-def finished_run(queue: Queue, name: str) -> Path:
+def finished_run(queue: StudioQueue, name: str) -> Path:
     """A run with a sample and a style file, whose copies for pages and downloads there are; its public folder."""
     run = queue.paths.runs / name
     (run / "samples" / "step-00000000").mkdir(parents=True)

@@ -24,9 +24,9 @@ from app.studio.dataset.uploads import take_folder
 from app.studio.paths import Paths
 from app.studio.services import open_services
 from app.ui.api import Api
-from tests.app.files import write_pictures
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
+from tests.app.user_files import write_pictures
 from tests.trainers.data.pictures import scene
 
 ROOT = Path(__file__).parents[3]

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.app.files import write_bomb
 from tests.app.ui.visitor import ALL_SENT, READY, add, captions, nameless, new_page, widest
+from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
 
 NASTY = "<b>x</b> ${document.title='x'} {{1+1}} \"' <img src=x onerror=\"document.title='y'\">"

@@ -23,9 +23,9 @@ from app.jobs.store import NewJob
 from app.jobs.summary import Summary, read_summary
 from app.studio.generation import form
 from app.studio.paths import Paths
-from app.studio.queue import Activity
 from app.studio.runs import estimate_jobs
 from app.studio.services import Services, open_services
+from app.studio.studio_queue import Activity
 from app.ui.runs import run_view
 from app.ui.runs import text as run_words
 from app.ui.runs.actions import REPAIR

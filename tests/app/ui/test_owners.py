@@ -19,10 +19,10 @@ from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, NewJob, Store
 from app.studio.dataset.drafts import Drafts
 from app.studio.dataset.uploads import take_folder
-from app.studio.generation.generation import Record
+from app.studio.generation.record import Record
 from app.studio.generation.request import GenerateRequest
 from app.studio.paths import Paths
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.events import PageEvent, read_event
 from tests.app.jobs.working import CPU
@@ -109,7 +109,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     folder = tmp_path_factory.mktemp("shared")
     paths = Paths(folder / "outputs")
     paths.make()
-    queue = Queue(paths)
+    queue = StudioQueue(paths)
     hold_the_device(queue.store)  # what is in line stays there
     done = queue.store.add(NewJob(TRAIN, write_run(paths.runs, "dusk", SHORT), owner="ann"), phase="ended")
     queue.store.add(NewJob(TRAIN, write_run(paths.runs, "dawn", SHORT), owner="ann"))
@@ -295,4 +295,4 @@ def test_the_owner_does_the_same_by_the_same_way(shared: Shared) -> None:
                 ann.call(listener, form)
         assert shared.contents() != before, what
     assert (shared.paths.styles / "renamed.safetensors").exists()
-    assert Actor("ann").may_change(StyleLibrary(Queue(shared.paths)).entries()[0].owner)
+    assert Actor("ann").may_change(StyleLibrary(StudioQueue(shared.paths)).entries()[0].owner)

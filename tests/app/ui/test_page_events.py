@@ -13,8 +13,8 @@ import pytest
 from jinja2 import nodes
 
 from app.studio.paths import UploadFolder
-from app.studio.queue import Queue
 from app.studio.services import open_services
+from app.studio.studio_queue import StudioQueue
 from app.ui.components.events import PageEvent
 from app.ui.runs.actions import LABELS, UNDO
 from app.ui.web.templates import ROOT, environment
@@ -85,7 +85,7 @@ def test_everything_that_is_understood_is_asked_by_somebody(page: str) -> None:
     assert sorted(elsewhere - understood(page)) == []
 
 
-def test_every_listener_hears_a_script_and_every_script_is_heard(queue: Queue) -> None:
+def test_every_listener_hears_a_script_and_every_script_is_heard(queue: StudioQueue) -> None:
     from app.ui.server import build
 
     uploads = UploadFolder(queue.paths)

@@ -18,7 +18,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
 from app.studio.paths import Paths
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import put_far_away, visiting, widest
@@ -194,7 +194,7 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     page.goto(f"{place.url}run?id=sampled%202")
     page.wait_for_selector("#run-head .chip.finished")
     asked = page.locator("dialog.ask[open]")
-    public = Queue(Paths(place.store.runs)).public_of(place.store.runs / "sampled 2")
+    public = StudioQueue(Paths(place.store.runs)).public_of(place.store.runs / "sampled 2")
     assert list(public.glob("*.webp"))
     press(page, "Delete")
     assert asked.locator("h2").inner_text() == "Delete sampled 2?"

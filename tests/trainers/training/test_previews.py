@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.files import write_bomb
+from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
 from tests.trainers.tiny_runs import events_of, quick_settings
 from trainers.data.decode import UnreadableError

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 
 SIZE = 128
 COUNT = 1_200

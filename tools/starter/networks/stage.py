@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
-from trainers.files import whole_file
 from trainers.randomness import generator as seeded
 
 Loss = Callable[[int, torch.Generator], dict[str, Tensor]]

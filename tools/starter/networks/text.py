@@ -16,7 +16,7 @@ from tools.starter.drawings.sets import read_concepts, read_icon_sets
 from tools.starter.drawings.tokens import END, POSITIONS, START, whole_words
 from tools.starter.networks.stage import Schedule, Stage
 from tools.starter.networks.teacher import embed, fetch_teacher, whiten
-from trainers.files import whole_file
+from trainers.atomic_files import whole_file
 
 WIDTH = 192
 LAYERS = 3

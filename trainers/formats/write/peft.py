@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.network import Network
+from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
-from trainers.files import whole_file
 from trainers.formats.peft_settings import CONFIG, PREFIX
 from trainers.formats.safetensors_file import save
 

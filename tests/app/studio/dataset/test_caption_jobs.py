@@ -11,7 +11,7 @@ from app.studio.dataset import edits
 from app.studio.dataset.caption_jobs import CaptionJobs, Progress
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.ui.train.text import undo_line
 from tests.trainers.data.captioners import write_tagger
 
@@ -39,9 +39,9 @@ def draft(drafts: Drafts, tmp_path: Path) -> Draft:
 
 
 @pytest.fixture
-def queue(drafts: Drafts) -> Iterator[Queue]:
+def queue(drafts: Drafts) -> Iterator[StudioQueue]:
     """A queue whose jobs are done."""
-    made = Queue(drafts.paths)
+    made = StudioQueue(drafts.paths)
     with made.dispatcher().in_background():
         yield made
         for job in made.store.active():
@@ -49,7 +49,7 @@ def queue(drafts: Drafts) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def caption_jobs(drafts: Drafts, queue: Queue) -> CaptionJobs:
+def caption_jobs(drafts: Drafts, queue: StudioQueue) -> CaptionJobs:
     return CaptionJobs(drafts, queue)
 
 
@@ -92,7 +92,7 @@ def test_what_a_person_writes_meanwhile_stays(drafts: Drafts, draft: Draft, capt
 
 
 def test_another_studio_takes_over_what_one_has_begun(
-    drafts: Drafts, draft: Draft, caption_jobs: CaptionJobs, queue: Queue
+    drafts: Drafts, draft: Draft, caption_jobs: CaptionJobs, queue: StudioQueue
 ) -> None:
     caption_jobs.start(KEY, "wd14", only_empty=True)
     while caption_jobs.look(KEY).phase == "waiting":
@@ -119,7 +119,7 @@ def test_a_model_that_cannot_be_had_is_one_sentence(drafts: Drafts, draft: Draft
 
 
 def test_a_writer_waits_for_its_turn_and_says_so(drafts: Drafts, draft: Draft) -> None:
-    idle = CaptionJobs(drafts, Queue(drafts.paths))
+    idle = CaptionJobs(drafts, StudioQueue(drafts.paths))
     assert idle.start(KEY, "wd14", only_empty=False) == 3
     state = idle.look(KEY)
     assert (state.phase, state.of) == ("waiting", 3) and "1st in line" in state.message

@@ -21,8 +21,8 @@ from app.studio.dataset.draft_owners import Kept, kept_by, of_programs, program_
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.paths import Paths
-from tests.app.files import write_pictures
 from tests.app.ui.server import Process
+from tests.app.user_files import write_pictures
 
 KEY, CATS = "user:ann", key_of_program("cats", "ann")
 LIMIT = 500_000

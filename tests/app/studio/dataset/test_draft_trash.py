@@ -13,7 +13,7 @@ from app.jobs.trash.trash import Trash, TrashItem
 from app.studio.dataset import edits
 from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts
 from app.studio.dataset.uploads import take_folder
-from tests.app.files import write_pictures
+from tests.app.user_files import write_pictures
 
 KEY, ANN = "user:ann", Actor("ann")
 

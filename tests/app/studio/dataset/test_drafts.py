@@ -16,7 +16,7 @@ from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts, Picture, Restor
 from app.studio.dataset.uploads import take, take_folder
 from app.studio.paths import Paths, UploadFolder
 from app.ui.train.text import draft_restored, undo_line
-from tests.app.files import write_pictures
+from tests.app.user_files import write_pictures
 from tests.faults import Fault, each_cut
 
 KEY = "visitor:someone"

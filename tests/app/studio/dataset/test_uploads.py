@@ -15,7 +15,7 @@ from app.studio.dataset import archive, uploads
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import Upload, take_folder, take_in
 from app.ui.train.text import undo_line
-from tests.app.files import write_bomb, write_pictures
+from tests.app.user_files import write_bomb, write_pictures
 from tests.trainers.data.pictures import scene
 
 KEY = "visitor:someone"

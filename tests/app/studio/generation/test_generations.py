@@ -29,11 +29,11 @@ from app.studio.base_models import Bases
 from app.studio.generation import generations as module
 from app.studio.generation.compatibility import check_compatibility, misfit, own_base, resolve, resolve_files
 from app.studio.generation.form import first_prompt
-from app.studio.generation.generation import Stage, find_progress
 from app.studio.generation.generations import Generations, wait_for
 from app.studio.generation.request import GenerateRequest, StyleRef, make_request
+from app.studio.generation.state import Stage, find_progress
 from app.studio.paths import Paths
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.ui.playground import results_view
@@ -62,7 +62,7 @@ def trained(
     strong = {"train": {"learning_rate": 1.0}, "data": {"trigger": "dusk style"}}
     for name, family in (("dusk", "sd1"), ("dawn", "sdxl")):
         train(quick_settings(tiny_bases[family], images, {"name": name}, strong), paths.runs)
-    queue = Queue(paths)
+    queue = StudioQueue(paths)
     library = StyleLibrary(queue)
     dusk, dawn = (next(item for item in library.entries() if item.name == name) for name in ("dusk", "dawn"))
     yield Generations(queue, library, Bases(anywhere=True)), dusk, dawn

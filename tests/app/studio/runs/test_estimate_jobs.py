@@ -9,10 +9,10 @@ import pytest
 from app.jobs.permissions import MACHINE_OWNER
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
-from app.studio.queue import Queue
+from app.studio.runs.costs import Measured
 from app.studio.runs.estimate_jobs import EstimateJobs
-from app.studio.runs.estimates import Measured
 from app.studio.settings.plan import choose, plan
+from app.studio.studio_queue import StudioQueue
 from app.ui.runs.list import small_job
 from tests.trainers.tiny_runs import write_images
 
@@ -25,7 +25,7 @@ def draft(drafts: Drafts, tmp_path: Path) -> Draft:
     return drafts.change(WHO, lambda now: now.with_(name="Inky line"))
 
 
-def estimate_jobs(drafts: Drafts, queue: Queue) -> EstimateJobs:
+def estimate_jobs(drafts: Drafts, queue: StudioQueue) -> EstimateJobs:
     """As a server has it that has just been started."""
     return EstimateJobs(drafts, queue, Measured(drafts.paths))
 

@@ -13,7 +13,7 @@ from app.studio.dataset.uploads import take_folder
 from app.studio.runs.start import start_run, with_orders
 from app.studio.services import Services, open_services
 from app.studio.settings.plan import with_choices, with_setting
-from tests.app.files import write_pictures
+from tests.app.user_files import write_pictures
 from trainers.config.config import Config
 from trainers.config.layers import gather_config
 from trainers.runs.run import Run

@@ -19,7 +19,7 @@ from torch import Tensor
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.studio.paths import Paths, UploadFolder
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import NOTE_KEYS, READ_AS, StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.ui.components import text as shared
@@ -61,7 +61,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path
     folder = tmp_path_factory.mktemp("library")
     paths, images = Paths(folder / "outputs"), write_images(folder / "images")
     paths.make()
-    library = StyleLibrary(Queue(paths))
+    library = StyleLibrary(StudioQueue(paths))
     for name, layers in (
         ("plain one", ()),
         ("soft", ({"method": METHODS["loha"], "data": {"trigger": "soft style"}, "train": {"steps": 50}},)),
@@ -82,7 +82,7 @@ def library(tmp_path: Path) -> StyleLibrary:
     """One with nothing on it."""
     paths = Paths(tmp_path / "outputs")
     paths.make()
-    return StyleLibrary(Queue(paths))
+    return StyleLibrary(StudioQueue(paths))
 
 
 def send(
@@ -116,7 +116,7 @@ def test_styles_of_runs_are_there_with_what_they_are(trained, tiny_bases):
     assert (plain.size, plain.made) == (plain.path.stat().st_size, plain.path.stat().st_mtime)
     assert plain.id != soft.id and plain.id.isalnum() and trained.entry(plain.id) == plain
     assert [trained.entry(id) for id in ("", "..", plain.id.upper() + "x", "plain one")] == [None] * 4
-    assert StyleLibrary(Queue(trained.paths)).entries() == trained.entries(), "the same after a restart"
+    assert StyleLibrary(StudioQueue(trained.paths)).entries() == trained.entries(), "the same after a restart"
 
 
 def test_what_has_been_read_is_not_read_again(trained, monkeypatch):
@@ -185,7 +185,7 @@ def test_a_file_is_offered_for_the_programs_that_read_it(library):
 def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
     paths, images = Paths(tmp_path / "outputs"), write_images(tmp_path / "images")
     paths.make()
-    library = StyleLibrary(Queue(paths))
+    library = StyleLibrary(StudioQueue(paths))
     word = {"tokens": {"word": "<dusk>"}, "train": {"steps": 1}}
     for name, layers in (("beside", (word,)), ("alone", (ALONE, word))):
         actions.add(
@@ -420,7 +420,7 @@ def test_a_style_is_renamed_and_keeps_its_id(trained, library):
     soft = by_name(trained)["soft"]
     for item in (
         trained.rename(soft, " Soft/light: №1 ", actor=MACHINE_OWNER),
-        by_name(StyleLibrary(Queue(trained.paths)))["Soft light 1"],
+        by_name(StyleLibrary(StudioQueue(trained.paths)))["Soft light 1"],
     ):
         assert (item.id, item.run, item.path, item.name) == (soft.id, "soft", soft.path, "Soft light 1")
         assert trained.download(item, "diffusers").name == "Soft light 1-diffusers.safetensors"

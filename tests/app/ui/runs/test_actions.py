@@ -10,7 +10,7 @@ import pytest
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import State, actions_for
 from app.jobs.store import TRAIN, NewJob
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.ui.components.controls import Button, Link
 from app.ui.runs.actions import find_controls, perform
 from app.ui.runs.events import RunAction
@@ -18,18 +18,18 @@ from tests.app.ui.ended_runs import write_run
 
 
 @pytest.fixture
-def queue(queue: Queue) -> Queue:
+def queue(queue: StudioQueue) -> StudioQueue:
     """The queue, with four runs that wait."""
     for name in "abcd":
         queue.store.add(NewJob(TRAIN, write_run(queue.store.runs, name, {"train": {"steps": 4, "warmup": 0}})))
     return queue
 
 
-def ask(queue: Queue, actor: Actor = MACHINE_OWNER, **said: Any) -> str:
+def ask(queue: StudioQueue, actor: Actor = MACHINE_OWNER, **said: Any) -> str:
     return perform(queue, RunAction(**said), actor).notice
 
 
-def line(queue: Queue) -> str:
+def line(queue: StudioQueue) -> str:
     return "".join(job.name for job in queue.store.line())
 
 

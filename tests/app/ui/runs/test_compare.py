@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from app.studio.queue import Queue
 from app.studio.runs.samples import find_samples
 from app.studio.settings.differences import find_differences, read_settings
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.runs import compare_text as words
 from app.ui.runs import slider as run_slider
@@ -25,7 +25,7 @@ NASTY = "<b>a fox</b> ${1} \"'"
 
 
 @pytest.fixture
-def page(queue: Queue) -> ComparisonPage:
+def page(queue: StudioQueue) -> ComparisonPage:
     with gr.Blocks():
         return ComparisonPage(SimpleNamespace(queue=queue, library=StyleLibrary(queue)))
 
@@ -133,7 +133,7 @@ def test_losses_are_drawn_over_one_another_on_one_scale(queue):
     assert drawn.legend[0].now == f"{named[0][1].smoothed[-1]:.4f}" and draw_together(named[1:2]) is None
 
 
-def slider(queue: Queue, name: str, row: int, run: str) -> dict[str, Any]:
+def slider(queue: StudioQueue, name: str, row: int, run: str) -> dict[str, Any]:
     view = queue.run(name)
     assert view is not None
     return run_slider.answer(queue, view, row, run)

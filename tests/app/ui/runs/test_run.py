@@ -11,7 +11,7 @@ import pytest
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State, actions_for
 from app.jobs.store import TRAIN, NewJob
-from app.studio.queue import Queue
+from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.controls import Link
 from app.ui.runs.head_view import read_head
@@ -27,7 +27,9 @@ from tests.app.ui.ended_runs import write_run
         (State.TRAINING, [], ["Stop and save", "Pause"]),
     ],
 )
-def test_what_helps_comes_first_and_is_filled(queue: Queue, state: State, filled: list[str], labels: list[str]) -> None:
+def test_what_helps_comes_first_and_is_filled(
+    queue: StudioQueue, state: State, filled: list[str], labels: list[str]
+) -> None:
     queue.store.add(NewJob(TRAIN, write_run(queue.store.runs, "a")))
     view = queue.run("a")
     assert view is not None
@@ -37,7 +39,7 @@ def test_what_helps_comes_first_and_is_filled(queue: Queue, state: State, filled
     assert [each.label for each in buttons if each.kind == "go"] == filled
 
 
-def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: Queue) -> None:
+def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: StudioQueue) -> None:
     """Else a page that opens on a busy machine says that there is no such run."""
     with gr.Blocks():
         page = RunPage(queue, StyleLibrary(queue))

@@ -12,8 +12,8 @@ from PIL import Image
 
 from app.jobs.views import View
 from app.studio.public_files import offer_file
-from app.studio.queue import Queue
 from app.studio.runs import samples
+from app.studio.studio_queue import StudioQueue
 from app.ui.runs import samples_view
 from app.ui.web.templates import render
 from tests.trainers.data.pictures import scene
@@ -23,7 +23,7 @@ NASTY = "<b>a fox</b> ${1} \"'"
 
 
 @pytest.fixture
-def view(queue: Queue) -> View:
+def view(queue: StudioQueue) -> View:
     """A run with two prompts, drawn before training, at two steps and from its file."""
     run = queue.store.runs / "dusk"
     run.mkdir()

@@ -12,15 +12,15 @@ from safetensors.torch import save_file
 
 from app.studio.dataset.uploads import sender_folder
 from app.studio.paths import UploadFolder
-from app.studio.queue import Queue
 from app.studio.services import open_services
+from app.studio.studio_queue import StudioQueue
 from app.ui.components.events import UploadedFile
 from app.ui.styles.events import FilesUploaded
 from app.ui.styles.page import StylesPage
 from tests.app.ui.ended_runs import LAYER
 
 
-def test_of_several_files_each_is_taken_in_or_refused_in_a_line_of_its_own(queue: Queue) -> None:
+def test_of_several_files_each_is_taken_in_or_refused_in_a_line_of_its_own(queue: StudioQueue) -> None:
     uploads = UploadFolder(queue.paths)
     services = open_services(queue.paths, uploads.path)
     with gr.Blocks():

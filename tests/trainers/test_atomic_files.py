@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from trainers import files
+from trainers import atomic_files
+from trainers.atomic_files import plain_disk_errors, sync_folder, sync_tree, whole_file
 from trainers.errors import VelaturaError
-from trainers.files import plain_disk_errors, sync_folder, sync_tree, whole_file
 
 
 @pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "no permission")])
@@ -51,7 +51,7 @@ def test_a_file_that_windows_says_is_in_use_is_replaced_a_little_later(busy, cod
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", refuse)
-    monkeypatch.setattr(files, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(atomic_files, "PAUSES", (0.0, 0.0, 0.0))
     done = code is not None and busy <= 3
     with nullcontext() if done else pytest.raises(PermissionError), whole_file(place) as building:
         building.write_text("after")
@@ -66,7 +66,7 @@ def test_a_folder_with_files_that_may_not_be_written_is_waited_for(tmp_path, mon
         (tmp_path / name).chmod(mode)
     monkeypatch.chdir(tmp_path)
     synced, fsync = [], os.fsync
-    monkeypatch.setattr(files.os, "fsync", lambda file: (fsync(file), synced.append(os.fstat(file).st_ino)))
+    monkeypatch.setattr(atomic_files.os, "fsync", lambda file: (fsync(file), synced.append(os.fstat(file).st_ino)))
     child = os.fork()
     if child == 0:
         try:
@@ -89,9 +89,9 @@ def test_a_network_disk_that_cannot_sync_folders_is_written_to(tmp_path, monkeyp
 
         return fsync
 
-    monkeypatch.setattr(files.os, "fsync", refuse(errno.EINVAL))
+    monkeypatch.setattr(atomic_files.os, "fsync", refuse(errno.EINVAL))
     sync_folder(tmp_path)
-    monkeypatch.setattr(files.os, "fsync", refuse(errno.EIO))
+    monkeypatch.setattr(atomic_files.os, "fsync", refuse(errno.EIO))
     with pytest.raises(OSError, match="simulated"):
         sync_folder(tmp_path)
 

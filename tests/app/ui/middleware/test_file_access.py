@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from app.studio.dataset.uploads import sender_folder
-from app.ui.middleware.files import FilesMiddleware
+from app.ui.middleware.file_access import FileAccessMiddleware
 from app.ui.web.sender import VISITOR
 from tests.app.ui.web.asking import ask, inner
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> FilesMiddleware:
-    return FilesMiddleware(inner, tmp_path / "public", tmp_path / "uploads")
+def stack(tmp_path: Path) -> FileAccessMiddleware:
+    return FileAccessMiddleware(inner, tmp_path / "public", tmp_path / "uploads")
 
 
 def test_files_of_the_folders_are_read(stack, tmp_path):

@@ -1,4 +1,4 @@
-"""The queue for the studio's pages: jobs, requests, and a run's history."""
+"""What pages see of the queue: its jobs and runs, their losses and public folders. The rows are in `app/jobs`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Activity:
     """Whether the queue can be read."""
 
 
-class Queue:
+class StudioQueue:
     """One per server. All access to runs goes through here, so events are read once."""
 
     def __init__(self, paths: Paths) -> None:

@@ -13,7 +13,7 @@ from tests.trainers.formats.other_clients import MIXED, output, parts_of, traine
 from trainers.adapters.methods import LoHA, LoRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
-from trainers.composition.files import merge_files
+from trainers.composition.merge import merge_files
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names

@@ -14,7 +14,7 @@ from app.ui.web.gradio_internals import FILE, is_copy
 from app.ui.web.sender import USER, sender_of
 
 
-class FilesMiddleware:
+class FileAccessMiddleware:
     """Answers 404 to files elsewhere, to other senders' uploads, and to URLs, which Gradio would fetch."""
 
     def __init__(self, app: ASGIApp, public: Path, uploads: Path) -> None:

@@ -1,23 +1,19 @@
-"""One generation: its folder and its state."""
+"""The state of a generation, from its record and its job: waiting, in progress, or ended."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from app.errors import as_sentence
 from app.jobs.job import Job
-from app.jobs.small_jobs import EACH, PICTURE, PLAIN
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, YIELD
 from app.jobs.views import View
-from app.studio.generation.request import GenerateRequest, read_request
+from app.studio.generation.record import Record, picture_names
+from app.studio.generation.request import GenerateRequest
 from trainers.errors import OUT_OF_MEMORY, VelaturaError
 
 INTERRUPTED = "Generation was interrupted: the computer or the program stopped."
@@ -53,32 +49,6 @@ class GenerationProgress:
     """Position in the queue, from 1."""
     seconds_left: float | None = None
     """Seconds until the device is free, if known."""
-
-
-class Record(BaseModel):
-    """The record in a generation's folder."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
-
-    request: GenerateRequest
-    """The original request; the resolved one is in the job's own file."""
-    whose: str
-    made: float
-    """Time of the request, in Unix seconds."""
-    names: tuple[str, ...] = ()
-    """Names of the styles at that time."""
-    base: str = ""
-    """Title of the base."""
-    size: tuple[int, int] = (1, 1)
-    guidance: float = 0.0
-    """Resolved, like the size."""
-    number: int = 0
-    """Of its job."""
-    state: str = ""
-    """How it ended; empty before."""
-    error: str = ""
-    """Error, if it ended without a picture."""
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,26 +89,6 @@ class Generation:
     def share(self) -> float:
         """Progress, 0 to 1."""
         return self.progress.done / self.progress.of if self.progress.of else float(self.ended)
-
-
-def read_older_record(content: bytes) -> Record:
-    """The record in an older version's file; ValueError if it is damaged."""
-    table = json.loads(content)
-    if not (isinstance(table, dict) and isinstance(wish := table.get("wish"), dict)):
-        raise ValueError("its request is missing")
-    try:
-        styles = [{"style": style, "strength": strength} for style, strength in wish.get("styles", ())]
-    except TypeError as error:
-        raise ValueError("its styles cannot be read") from error
-    values: dict[str, Any] = {name: value for name, value in wish.items() if name != "prompt"}
-    request, _ = read_request(values | {"prompts": (wish.get("prompt", ""),), "styles": styles})
-    return Record.model_validate(table | {"request": request, "error": table.get("line", "")})
-
-
-def picture_names(request: GenerateRequest) -> tuple[str, ...]:
-    """Names of a generation's picture files: with styles, then without."""
-    styled = tuple(EACH.format(number) for number in range(1, len(request.styles) + 1)) if request.each else (PICTURE,)
-    return (*styled, *((PLAIN,) if request.compared else ()))
 
 
 def find_progress(view: View, views: Mapping[Path, View]) -> GenerationProgress:

@@ -1,0 +1,57 @@
+"""The record in a generation's folder: the request and, at the end, the result."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from app.jobs.small_jobs import EACH, PICTURE, PLAIN
+from app.studio.generation.request import GenerateRequest, read_request
+
+
+class Record(BaseModel):
+    """The record in a generation's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    request: GenerateRequest
+    """The original request; the resolved one is in the job's own file."""
+    whose: str
+    made: float
+    """Time of the request, in Unix seconds."""
+    names: tuple[str, ...] = ()
+    """Names of the styles at that time."""
+    base: str = ""
+    """Title of the base."""
+    size: tuple[int, int] = (1, 1)
+    guidance: float = 0.0
+    """Resolved, like the size."""
+    number: int = 0
+    """Of its job."""
+    state: str = ""
+    """How it ended; empty before."""
+    error: str = ""
+    """Error, if it ended without a picture."""
+    seconds: float = 0.0
+
+
+def read_older_record(content: bytes) -> Record:
+    """The record in an older version's file; ValueError if it is damaged."""
+    table = json.loads(content)
+    if not (isinstance(table, dict) and isinstance(wish := table.get("wish"), dict)):
+        raise ValueError("its request is missing")
+    try:
+        styles = [{"style": style, "strength": strength} for style, strength in wish.get("styles", ())]
+    except TypeError as error:
+        raise ValueError("its styles cannot be read") from error
+    values: dict[str, Any] = {name: value for name, value in wish.items() if name != "prompt"}
+    request, _ = read_request(values | {"prompts": (wish.get("prompt", ""),), "styles": styles})
+    return Record.model_validate(table | {"request": request, "error": table.get("line", "")})
+
+
+def picture_names(request: GenerateRequest) -> tuple[str, ...]:
+    """Names of a generation's picture files: with styles, then without."""
+    styled = tuple(EACH.format(number) for number in range(1, len(request.styles) + 1)) if request.each else (PICTURE,)
+    return (*styled, *((PLAIN,) if request.compared else ()))
