@@ -20,7 +20,7 @@ from trainers.config.presets import STARTER, find_preset
 from trainers.data.sample_sets import read_sets
 from trainers.training.train import train
 
-STRIPS = Path(__file__).parents[1] / "app" / "ui" / "web" / "static" / "methods"
+STRIPS = Path(__file__).parents[1] / "app" / "ui" / "static" / "methods"
 SUFFIX = ".webp"
 
 SETS: Mapping[str, str] = MappingProxyType({"lora": "black-line", "loha": "blob", "lokr": "black-line"})

@@ -42,8 +42,8 @@ from app.ui.api_schemas import (
     whole_of,
 )
 from app.ui.components.errors import reason
+from app.ui.login.sender import sender_of
 from app.ui.runs import samples_view
-from app.ui.web.sender import sender_of
 from trainers.config.presets import list_presets
 from trainers.config.techniques import list_techniques
 

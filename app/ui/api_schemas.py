@@ -16,7 +16,7 @@ from app.studio.generation.form import OPTIONAL
 from app.studio.generation.request import GenerateRequest, make_request
 from app.studio.styles.entry import StyleEntry
 from app.ui.components import text
-from app.ui.web.gradio_internals import file_address
+from app.ui.gradio_internals import file_address
 from trainers.errors import VelaturaError
 
 Answer = dict[str, Any]

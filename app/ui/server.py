@@ -29,17 +29,17 @@ from app.studio.paths import Paths, UploadFolder
 from app.studio.services import Services, open_services
 from app.ui import api
 from app.ui.components import text
+from app.ui.document.assets import STYLE_SHEETS, Assets
+from app.ui.document.theme import Velatura
+from app.ui.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than, without_apps
+from app.ui.login.authenticator import Authenticator, check_given
+from app.ui.login.sender import USER
 from app.ui.middleware.hosts import is_loopback, names_of_machine
 from app.ui.middleware.limits import Shares
 from app.ui.middleware.stack import checks
+from app.ui.pages import PAGES
 from app.ui.runs.text import activity
 from app.ui.upload_route import upload_route
-from app.ui.web.assets import STYLE_SHEETS, Assets
-from app.ui.web.authenticator import Authenticator, check_given
-from app.ui.web.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than, without_apps
-from app.ui.web.pages import PAGES
-from app.ui.web.sender import USER
-from app.ui.web.theme import Velatura
 from trainers.errors import VelaturaError
 
 FORGET_UPLOADS = (60, 900)

@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, sender_folder
-from app.ui.web.gradio_internals import API, delete_unless_taken, is_too_large, receive_upload
-from app.ui.web.sender import USER, sender_of
+from app.ui.gradio_internals import API, delete_unless_taken, is_too_large, receive_upload
+from app.ui.login.sender import USER, sender_of
 
 
 def upload_route(root: Path) -> Route:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from app.studio.dataset.uploads import sender_folder
 from app.ui.components import text
+from app.ui.gradio_internals import API
 from app.ui.middleware.headers import PAGE_POLICY, SANDBOX
 from app.ui.middleware.login import LOGIN, login_page, logout_page
 from app.ui.middleware.routes import ADDRESSES, ROUTES
-from app.ui.web.gradio_internals import API
 
 HIDDEN = b"nobody else may ever read this"
 """What stands in every file that no request of Ann's may bring out."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from app.ui.web.templates import macro
+from app.ui.document.templates import macro
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, HUGE, StyleLibrary
 from app.ui.components import text as words
 from app.ui.components.events import PageEvent, Whole
-from app.ui.web.gradio_internals import file_address
+from app.ui.gradio_internals import file_address
 from app.units import readable_size
 from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError

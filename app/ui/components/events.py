@@ -14,8 +14,8 @@ import gradio as gr
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.jobs.permissions import Actor
-from app.ui.web.gradio_internals import event_data, page_session
-from app.ui.web.sender import sender_of
+from app.ui.gradio_internals import event_data, page_session
+from app.ui.login.sender import sender_of
 
 MOST_TEXT = 10_000
 """Letters of anything that a page says, more than an honest page has."""

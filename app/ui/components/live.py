@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from app.ui.web.assets import read_scripts
+from app.ui.document.assets import read_scripts
 
 FRAME = Markup("<div></div>")
 """What the value of a part is drawn into."""

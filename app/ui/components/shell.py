@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 
 from app.ui.components import text as words
-from app.ui.web.assets import read_scripts
-from app.ui.web.icons import ICONS
-from app.ui.web.pages import PAGES
-from app.ui.web.templates import render
+from app.ui.document.assets import read_scripts
+from app.ui.document.icons import ICONS
+from app.ui.document.templates import render
+from app.ui.pages import PAGES
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For listeners of ours: not part of the API, and no spinner over the content."""

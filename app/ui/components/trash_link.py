@@ -7,7 +7,7 @@ from markupsafe import Markup
 from app.jobs.permissions import Actor
 from app.jobs.trash.trash import Trash
 from app.studio.studio_queue import StudioQueue
-from app.ui.web.templates import render
+from app.ui.document.templates import render
 
 
 def trash_link(queue: StudioQueue, actor: Actor) -> Markup:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui.components import text
-from app.ui.web.gradio_internals import BAD_CALL, DIRECT, QUEUED
-from app.ui.web.refusals import refusal
+from app.ui.gradio_internals import BAD_CALL, DIRECT, QUEUED
+from app.ui.middleware.refusals import refusal
 
 
 class BadCallsMiddleware:

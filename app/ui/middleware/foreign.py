@@ -18,10 +18,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui.components import text as words
+from app.ui.gradio_internals import API, is_file
 from app.ui.middleware.hosts import SAFE_METHODS
 from app.ui.middleware.limits import is_upload
-from app.ui.web.gradio_internals import API, is_file
-from app.ui.web.refusals import refusal
+from app.ui.middleware.refusals import refusal
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 """Two letters at least: `C:` begins a path on Windows."""

@@ -7,9 +7,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui.components import text
+from app.ui.document.document import is_html
+from app.ui.gradio_internals import FILE
 from app.ui.middleware.routes import LOOK, is_page
-from app.ui.web.document import is_html
-from app.ui.web.gradio_internals import FILE
 
 POLICY = "content-security-policy"
 # Gradio compiles templates, hence unsafe-eval; what matters is that nothing is loaded from or sent elsewhere.

@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.ui.components import text
+from app.ui.middleware.refusals import refusal
 from app.ui.middleware.routes import is_page
-from app.ui.web.refusals import refusal
 from trainers.errors import VelaturaError
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

@@ -14,10 +14,10 @@ from app.studio.accounts.attempts import network_of
 from app.studio.accounts.quota import Quota, Sent
 from app.studio.accounts.received import Received
 from app.ui.components import text
+from app.ui.gradio_internals import API
+from app.ui.login.sender import USER
 from app.ui.middleware.login import address_of
-from app.ui.web.gradio_internals import API
-from app.ui.web.refusals import refusal
-from app.ui.web.sender import USER
+from app.ui.middleware.refusals import refusal
 from app.units import readable_size
 
 LARGEST_UPLOAD = 220 * 2**20

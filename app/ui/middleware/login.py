@@ -13,15 +13,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.studio.accounts.people import plain_name
 from app.studio.accounts.sessions import LOGIN_LASTS
 from app.ui.components import text as words
+from app.ui.document.document import bare_page
+from app.ui.gradio_internals import API
+from app.ui.login.authenticator import Authenticator
+from app.ui.login.sender import USER
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
+from app.ui.middleware.refusals import NO_STORE, refusal
 from app.ui.middleware.routes import LOOK
 from app.ui.middleware.visitor import YEAR, cookie, cookies_of
-from app.ui.web.authenticator import Authenticator
-from app.ui.web.document import bare_page
-from app.ui.web.gradio_internals import API
-from app.ui.web.refusals import NO_STORE, refusal
-from app.ui.web.sender import USER
 
 LOGIN, DEVICE = "velatura-login", "velatura-device"
 FOR_EVERYBODY = (f"{LOOK}/", "/favicon.ico", "/robots.txt", f"{API}/startup-events")
@@ -93,10 +93,10 @@ def address_of(scope: Scope) -> str:
 @cache
 def login_page() -> str:
     """The login document, with a form that shows errors in place."""
-    return bare_page("web/login.html")
+    return bare_page("login/login.html")
 
 
 @cache
 def logout_page() -> str:
     """The logout document, with one button."""
-    return bare_page("web/logout.html")
+    return bare_page("login/logout.html")

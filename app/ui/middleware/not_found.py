@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.ui.document.document import bare_page
 from app.ui.middleware.headers import PageResponse
-from app.ui.web.document import bare_page
 
 
 class NotFoundMiddleware:
@@ -34,7 +34,7 @@ class NotFoundMiddleware:
 
 def not_found_page(path: str) -> str:
     """The 404 document, with links from `path` back to the studio."""
-    return bare_page("web/not_found.html", "../" * (path.count("/") - 1) or "./")
+    return bare_page("document/not_found.html", "../" * (path.count("/") - 1) or "./")
 
 
 def is_visit(scope: Scope) -> bool:

@@ -16,13 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.studio.accounts.attempts import network_of
 from app.ui.components import text
+from app.ui.gradio_internals import API, ENDS_IN_SESSION, SESSION_NAMES
+from app.ui.login.sender import USER
 from app.ui.middleware.calls import noting_event
 from app.ui.middleware.foreign import CONTENT
 from app.ui.middleware.hosts import SAFE_METHODS
 from app.ui.middleware.login import address_of
-from app.ui.web.gradio_internals import API, ENDS_IN_SESSION, SESSION_NAMES
-from app.ui.web.refusals import refusal
-from app.ui.web.sender import USER
+from app.ui.middleware.refusals import refusal
 
 MOST_WORDS = 100_000
 """Maximum remembered ids, about 30 MB; a page adds one per call."""

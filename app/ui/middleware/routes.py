@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.ui.web.gradio_internals import API, FILE
-from app.ui.web.pages import PAGES
+from app.ui.gradio_internals import API, FILE
+from app.ui.pages import PAGES
 
 LOOK = "/look"
 ADDRESSES = tuple(f"/{page.path}" for page in PAGES)

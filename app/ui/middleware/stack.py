@@ -7,6 +7,8 @@ from pathlib import Path
 
 from starlette.middleware import Middleware
 
+from app.ui.document.document import Opening
+from app.ui.login.authenticator import Authenticator
 from app.ui.middleware.bad_calls import BadCallsMiddleware
 from app.ui.middleware.calls import CallsMiddleware
 from app.ui.middleware.file_access import FileAccessMiddleware
@@ -20,8 +22,6 @@ from app.ui.middleware.page_sessions import PageSessionsMiddleware
 from app.ui.middleware.proxy import ForwardedMiddleware
 from app.ui.middleware.routes import RoutesMiddleware
 from app.ui.middleware.visitor import VisitorMiddleware
-from app.ui.web.authenticator import Authenticator
-from app.ui.web.document import Opening
 
 
 def checks(

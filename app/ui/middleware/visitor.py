@@ -9,8 +9,8 @@ from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.ui.web.document import is_html
-from app.ui.web.sender import VISITOR
+from app.ui.document.document import is_html
+from app.ui.login.sender import VISITOR
 
 YEAR = 365 * 24 * 3600
 

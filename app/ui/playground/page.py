@@ -24,12 +24,12 @@ from app.ui.components.events import LONGEST_ID, actor_of, key_of, wire
 from app.ui.components.live import patched
 from app.ui.components.poller import Lazy, Poller
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell
+from app.ui.document.templates import macro, render
 from app.ui.playground import results_view
 from app.ui.playground import text as words
 from app.ui.playground.events import DRAWING, EDITING, GENERATIONS, FormEdited, FormSubmitted, GenerationAction
 from app.ui.playground.form_view import Sheet, read_form
 from app.ui.runs.run import tail
-from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5

@@ -18,11 +18,11 @@ from app.ui.components.events import wire
 from app.ui.components.live import patched
 from app.ui.components.poller import Poller
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
+from app.ui.document.templates import macro, render
 from app.ui.runs import compare_text as words
 from app.ui.runs import text
 from app.ui.runs.compare_view import FEWEST, MOST, Side, read_comparison
 from app.ui.runs.events import STYLE_FILES
-from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
 SOON = 2

@@ -26,13 +26,13 @@ from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.poller import Poller
 from app.ui.components.shell import EACH, block, build_shell, island
 from app.ui.components.trash_link import trash_link
+from app.ui.document.templates import macro, render
 from app.ui.runs import compare_text as comparing
 from app.ui.runs import run_view
 from app.ui.runs import text as words
 from app.ui.runs.actions import REPAIR, RESTARTS, find_controls, perform
 from app.ui.runs.compare_view import FEWEST, MOST
 from app.ui.runs.events import ACTIONS, FILTER, RunAction
-from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
 A_PAGE = 25

@@ -21,6 +21,8 @@ from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
 from app.ui.components.poller import Poller
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, build_shell, island
+from app.ui.document.templates import macro, render
+from app.ui.gradio_internals import file_address
 from app.ui.runs import run_view, samples_view, slider
 from app.ui.runs import text as words
 from app.ui.runs.actions import RESTARTS, perform
@@ -28,8 +30,6 @@ from app.ui.runs.curve import draw_losses
 from app.ui.runs.events import ACTIONS, FILES, FOLDS, SLIDER, FileWanted, FoldOpened, PictureWanted, RunAction
 from app.ui.runs.head_view import read_head
 from app.ui.runs.ranks_view import read_rank_map
-from app.ui.web.gradio_internals import file_address
-from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
 SOON, LATER = 1, 5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.jobs.views import View
 from app.studio.runs.samples import Sample, find_samples, prompts_of, put_sample
-from app.ui.web.gradio_internals import file_address
+from app.ui.gradio_internals import file_address
 
 
 @dataclass(frozen=True)

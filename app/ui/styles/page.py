@@ -25,12 +25,12 @@ from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.poller import Poller
 from app.ui.components.shell import EACH, EACH_IN_TURN, block, build_shell, island
 from app.ui.components.trash_link import trash_link
+from app.ui.document.templates import macro, render
+from app.ui.login.sender import sender_of
 from app.ui.runs.actions import undo, undoable
 from app.ui.styles import text as words
 from app.ui.styles.events import ACTIONS, FILES, FILTER, UPLOADS, FilesUploaded, StyleAction
 from app.ui.styles.view import read_card
-from app.ui.web.sender import sender_of
-from app.ui.web.templates import macro, render
 from trainers.errors import VelaturaError
 
 A_PAGE = 24

@@ -12,8 +12,8 @@ from app.studio.dataset.drafts import Draft
 from app.studio.dataset.edits import replacements
 from app.ui.components import text as shared
 from app.ui.components.shell import island
+from app.ui.document.templates import render
 from app.ui.train import text as words
-from app.ui.web.templates import render
 from trainers.data.captioning import CAPTIONERS
 
 MOST_SHOWN = 5

@@ -22,12 +22,12 @@ from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
 from app.ui.components.events import UploadedFile, key_of, tab_of, wire
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
+from app.ui.document.templates import macro, render
+from app.ui.login.sender import sender_of
 from app.ui.train import events, images_view
 from app.ui.train import text as words
 from app.ui.train.caption_tools import build_tools, none_empty, preview, writing
 from app.ui.train.samples_view import read_strips
-from app.ui.web.sender import sender_of
-from app.ui.web.templates import macro, render
 from trainers.data.captioning import CAPTIONERS
 from trainers.data.sample_sets import read_sets
 from trainers.errors import VelaturaError

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from app.studio.dataset.checks import Note, Report
 from app.studio.dataset.drafts import Draft, Drafts, Picture
 from app.ui.components.controls import Button
+from app.ui.document.templates import render
 from app.ui.train import text as words
-from app.ui.web.templates import render
 
 
 @dataclass(frozen=True)

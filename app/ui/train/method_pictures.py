@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainers.adapters.about import Formula
 
-STRIPS = Path(str(files("app.ui.web"))) / "static" / "methods"
+STRIPS = Path(str(files("app.ui"))) / "static" / "methods"
 SUFFIX = ".webp"
 MIDDLE = 28
 """Of a drawing, which is 176 wide and 56 high."""

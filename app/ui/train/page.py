@@ -6,9 +6,9 @@ import gradio as gr
 
 from app.studio.services import Services
 from app.ui.components.shell import build_shell, island
+from app.ui.document.templates import render
 from app.ui.train import images, start, style
 from app.ui.train import text as words
-from app.ui.web.templates import render
 
 
 def build(services: Services, demo: gr.Blocks) -> None:

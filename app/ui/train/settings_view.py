@@ -11,8 +11,8 @@ from markupsafe import Markup
 from app.studio.dataset.drafts import Draft
 from app.studio.settings.fields import FOLDS, OTHER_NAMES, SET_ELSEWHERE, Field, Kind, list_fields
 from app.studio.settings.plan import all_layers, changed_settings, chosen_layers, method_of, problems, values
+from app.ui.document.templates import render
 from app.ui.train import text as words
-from app.ui.web.templates import render
 
 
 @dataclass(frozen=True)

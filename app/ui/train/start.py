@@ -22,11 +22,11 @@ from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
+from app.ui.document.templates import macro
 from app.ui.runs.text import activity
 from app.ui.train import start_view as parts
 from app.ui.train import text as words
 from app.ui.train.events import START, STARTING, STEPS, StartAction, StartPressed, StepShown
-from app.ui.web.templates import macro
 from trainers.config.config import Config
 from trainers.config.sections import Data
 from trainers.data.captions import full_caption

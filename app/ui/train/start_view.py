@@ -12,9 +12,9 @@ from app.studio.runs.estimate_jobs import Estimate
 from app.studio.settings.plan import method_of
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control, Link
+from app.ui.document.templates import render
 from app.ui.train import text as words
 from app.ui.train.techniques_view import titles_on
-from app.ui.web.templates import render
 from app.units import counted, readable_size, readable_time
 from trainers.adapters.methods import METHODS
 from trainers.errors import OUT_OF_MEMORY

@@ -30,12 +30,12 @@ from app.ui.components.errors import error_line, with_error_line
 from app.ui.components.events import key_of, tab_of, wire
 from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, block
+from app.ui.document.templates import macro, render
 from app.ui.train import base_view, style_view
 from app.ui.train import text as words
 from app.ui.train.events import STEPS, STYLE, StepShown, StyleAction
 from app.ui.train.settings_view import Answer, SettingsFile, settings_fold
 from app.ui.train.techniques_view import read_techniques
-from app.ui.web.templates import macro, render
 from trainers.config.build import dump_config
 from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID

@@ -19,11 +19,11 @@ from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
 from app.ui.components.poller import Poller
 from app.ui.components.shell import EACH_IN_TURN, build_shell, island
+from app.ui.document.templates import render
 from app.ui.runs import text as run_words
 from app.ui.runs.actions import undo
 from app.ui.trash import text as words
 from app.ui.trash.events import ACTIONS, TrashAction
-from app.ui.web.templates import render
 from app.units import counted, day, readable_size
 from trainers.errors import VelaturaError
 

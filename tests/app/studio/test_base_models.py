@@ -14,10 +14,10 @@ from app.studio.downloads import Download, Downloads
 from app.studio.paths import Paths
 from app.studio.runs.costs import Cost, Measured, cost_key
 from app.studio.settings.plan import choose, plan, with_setting
+from app.ui.document.templates import render
 from app.ui.train import text as words
 from app.ui.train.base_view import base_facts, read_panel
 from app.ui.train.style_view import read_presets
-from app.ui.web.templates import render
 
 NASTY = "<b>x</b>/y"
 

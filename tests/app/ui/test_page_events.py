@@ -16,8 +16,8 @@ from app.studio.paths import UploadFolder
 from app.studio.services import open_services
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.events import PageEvent
+from app.ui.document.templates import ROOT, environment
 from app.ui.runs.actions import LABELS, UNDO
-from app.ui.web.templates import ROOT, environment
 
 PAGES = ("train", "playground", "runs", "styles", "trash")
 MADE_ELSEWHERE = {"runs": set(LABELS) - {"clone"}, "styles": {UNDO}}

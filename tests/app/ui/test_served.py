@@ -96,7 +96,7 @@ def test_nothing_comes_from_elsewhere(studio):
     assert loaded and all(address.startswith(("./", "/")) for address in loaded)
     fonts = re.findall(r"\./look/fonts/[\w.-]+", page)
     assert len(set(fonts)) == 3
-    for address in {*fonts, "./look/icon.svg", "./look/tokens.css", "./look/web/bare.css"}:
+    for address in {*fonts, "./look/icon.svg", "./look/tokens.css", "./look/document/bare.css"}:
         assert httpx.get(studio.url + address).status_code == 200
 
 

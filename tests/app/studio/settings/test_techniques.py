@@ -27,11 +27,11 @@ from app.studio.settings.plan import (
     with_setting,
 )
 from app.studio.settings.techniques import BY_NAME, WORD, first_value, fits
+from app.ui.document.templates import render
 from app.ui.train import text as style_words
 from app.ui.train.start_view import summary
 from app.ui.train.style_view import Card, read_methods
 from app.ui.train.techniques_view import read_techniques
-from app.ui.web.templates import render
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table
 from trainers.config.config import Config

@@ -24,9 +24,9 @@ from app.studio.styles.entry import NOTE_KEYS, READ_AS, StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.ui.components import text as shared
 from app.ui.components.download_menu import find_offers
+from app.ui.document.templates import macro, render
 from app.ui.styles import text as words
 from app.ui.styles.view import read_card
-from app.ui.web.templates import macro, render
 from tests.app.jobs.working import do_next
 from tests.app.ui.ended_runs import write_run
 from tests.trainers.tiny_runs import ALONE, METHODS, equal, quick_settings, write_images

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gradio as gr
 
 from app.ui.components.live import patched
-from app.ui.web.assets import read_scripts
-from app.ui.web.templates import macro
+from app.ui.document.assets import read_scripts
+from app.ui.document.templates import macro
 
 PART = """([script, values]) => {
   const element = document.createElement('div'), props = {value: ''};

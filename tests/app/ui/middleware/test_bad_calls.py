@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.ui.middleware.bad_calls import BadCallsMiddleware
-from tests.app.ui.web.asking import ask
+from tests.app.ui.asking import ask
 
 
 async def missing(scope, receive, send):

@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from app.ui.login.sender import VISITOR
 from app.ui.middleware.calls import MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS, CallsMiddleware
-from app.ui.web.sender import VISITOR
-from tests.app.ui.web.asking import ask
+from tests.app.ui.asking import ask
 
 JOIN = "/gradio_api/queue/join"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from app.studio.dataset.uploads import sender_folder
+from app.ui.login.sender import VISITOR
 from app.ui.middleware.file_access import FileAccessMiddleware
-from app.ui.web.sender import VISITOR
-from tests.app.ui.web.asking import ask, inner
+from tests.app.ui.asking import ask, inner
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import gradio.data_classes
 import pytest
 
 from app.ui.middleware.foreign import ForeignAddressMiddleware, find_foreign
-from tests.app.ui.web.asking import ask, inner
+from tests.app.ui.asking import ask, inner
 
 HOST = "localhost:7860"
 UPLOADS = Path("/outputs/.studio/uploads/tmp1")

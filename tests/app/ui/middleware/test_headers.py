@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.ui.middleware.headers import HeadersMiddleware, PageResponse, PolicyMiddleware
-from tests.app.ui.web.asking import ask, inner
+from tests.app.ui.asking import ask, inner
 
 STACK = HeadersMiddleware(PolicyMiddleware(inner))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.ui.middleware.hosts import HostsMiddleware, OriginsMiddleware, check_address, is_loopback
-from tests.app.ui.web.asking import ask, inner
+from tests.app.ui.asking import ask, inner
 from trainers.errors import VelaturaError
 
 HOSTS = HostsMiddleware(inner, frozenset({"localhost"}))

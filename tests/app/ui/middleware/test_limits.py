@@ -10,6 +10,7 @@ from app.jobs.trash.trash import CONTENT, STYLE, Trash, new_item
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.quota import Quota, Sent
 from app.studio.accounts.received import Received
+from app.ui.login.sender import USER
 from app.ui.middleware.limits import (
     LARGEST_OTHER,
     LARGEST_UPLOAD,
@@ -18,8 +19,7 @@ from app.ui.middleware.limits import (
     SizeMiddleware,
     UploadsMiddleware,
 )
-from app.ui.web.sender import USER
-from tests.app.ui.web.asking import Answer, ask, inner
+from tests.app.ui.asking import Answer, ask, inner
 
 SIZES = SizeMiddleware(inner)
 UPLOAD = "/gradio_api/upload"

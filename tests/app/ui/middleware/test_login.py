@@ -8,9 +8,9 @@ from app.studio.accounts.attempts import Attempts
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.people import People, read_people
 from app.studio.accounts.sessions import LOGIN_LASTS, Sessions
+from app.ui.login.authenticator import Authenticator
 from app.ui.middleware.login import DEVICE, LOGIN, LoginMiddleware
-from app.ui.web.authenticator import Authenticator
-from tests.app.ui.web.asking import ask, inner, posted
+from tests.app.ui.asking import ask, inner, posted
 
 SECRET = bytes(range(32))
 

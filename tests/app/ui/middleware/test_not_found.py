@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from app.ui.middleware.not_found import NotFoundMiddleware
 from app.ui.middleware.routes import RoutesMiddleware
-from tests.app.ui.web.asking import ask, inner
+from tests.app.ui.asking import ask, inner
 
 STACK = NotFoundMiddleware(RoutesMiddleware(inner))
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from app.ui.login.sender import USER
 from app.ui.middleware.foreign import CONTENT
 from app.ui.middleware.page_sessions import Claims, PageSessionsMiddleware
-from app.ui.web.sender import USER
-from tests.app.ui.web.asking import Answer, ask
+from tests.app.ui.asking import Answer, ask
 
 API = "/gradio_api"
 JOIN = f"{API}/queue/join"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.ui.middleware.proxy import ForwardedMiddleware, check_proxies
-from tests.app.ui.web.asking import ask
+from tests.app.ui.asking import ask
 from trainers.errors import VelaturaError
 
 PROXY = ("10.0.0.2", 4000)

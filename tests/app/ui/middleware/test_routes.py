@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.ui.middleware.routes import RoutesMiddleware
-from tests.app.ui.web.asking import ask, inner
+from tests.app.ui.asking import ask, inner
 
 STACK = RoutesMiddleware(inner)
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from app.ui.login.sender import VISITOR
 from app.ui.middleware.visitor import VisitorMiddleware
-from app.ui.web.sender import VISITOR
-from tests.app.ui.web.asking import ask, inner
+from tests.app.ui.asking import ask, inner
 
 STACK = VisitorMiddleware(inner)
 

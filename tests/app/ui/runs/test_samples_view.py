@@ -14,8 +14,8 @@ from app.jobs.views import View
 from app.studio.public_files import offer_file
 from app.studio.runs import samples
 from app.studio.studio_queue import StudioQueue
+from app.ui.document.templates import render
 from app.ui.runs import samples_view
-from app.ui.web.templates import render
 from tests.trainers.data.pictures import scene
 from trainers.runs.events import Recorder
 

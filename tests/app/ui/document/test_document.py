@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.ui.web.document import Opening
-from tests.app.ui.web.asking import ask, inner
+from app.ui.document.document import Opening
+from tests.app.ui.asking import ask, inner
 
 
 def test_every_page_begins_with_our_lines():

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from app.ui.components.controls import Fetch, Link
 from app.ui.components.download_menu import Offer
-from app.ui.web.templates import ROOT, environment, join_lines, macro, text_beside
+from app.ui.document.templates import ROOT, environment, join_lines, macro, text_beside
 
 NASTY = "<b>\"x\" & 'y'</b> ${1} {{ 1 }}"
 TEMPLATES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.html"))

@@ -8,8 +8,8 @@ from markupsafe import Markup
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.ui.web.gradio_internals import place_in_head
-from app.ui.web.templates import render
+from app.ui.document.templates import render
+from app.ui.gradio_internals import place_in_head
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ FACES = (
 
 def opening() -> Markup:
     """The lines inserted at the start of a page's head."""
-    return render("web/opening.html", faces=FACES)
+    return render("document/opening.html", faces=FACES)
 
 
 def bare_page(template: str, base: str = "./") -> Markup:

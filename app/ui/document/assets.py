@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from starlette.staticfiles import StaticFiles
 
 UI = Path(__file__).parents[1]
-STATIC = Path(__file__).with_name("static")
+STATIC = UI / "static"
 STYLE_SHEETS = (
     STATIC / "tokens.css",
     *(

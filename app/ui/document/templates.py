@@ -17,9 +17,9 @@ from jinja2.lexer import Token, TokenStream
 from markupsafe import Markup
 
 from app import units
-from app.ui.web.assets import read_scripts
-from app.ui.web.gradio_internals import file_address
-from app.ui.web.icons import ICONS, MARK
+from app.ui.document.assets import read_scripts
+from app.ui.document.icons import ICONS, MARK
+from app.ui.gradio_internals import file_address
 
 ROOT = Path(__file__).parents[1]
 """Templates are named from here: `trash/list.html`."""

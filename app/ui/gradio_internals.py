@@ -1,6 +1,6 @@
 """The studio's dependencies on undocumented Gradio internals, one name each.
 
-A new Gradio version may change any of them without notice. `tests/app/ui/web/test_gradio_internals.py` tests each of
+A new Gradio version may change any of them without notice. `tests/app/ui/test_gradio_internals.py` tests each of
 them; no other module of `app` uses them. The end lists what scripts and sheets know of Gradio's pages.
 """
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import inspect
 import re
 
-from app.ui.web.pages import PAGES
+from app.ui.pages import PAGES
 
 
 def test_every_page_has_an_address_of_its_own_and_can_be_laid_out() -> None:
@@ -15,7 +15,7 @@ def test_every_page_has_an_address_of_its_own_and_can_be_laid_out() -> None:
 
 
 def test_the_bar_leads_to_the_pages_that_are_listed() -> None:
-    from app.ui.web.templates import render
+    from app.ui.document.templates import render
 
     bar = render("components/shell.html", here="Styles", pages=PAGES)
     links = re.findall(r'<a href="([^"]*)"( aria-current="page")?>([^<]*)</a>', bar)

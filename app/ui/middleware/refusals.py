@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Scope
 
-from app.ui.web.gradio_internals import API
+from app.ui.gradio_internals import API
 
 NO_STORE = {"cache-control": "no-store"}
 

@@ -9,7 +9,7 @@ from app.studio.accounts.attempts import Attempts
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.people import People
 from app.studio.accounts.sessions import Sessions
-from app.ui.web.authenticator import Authenticator, check_given
+from app.ui.login.authenticator import Authenticator, check_given
 from trainers.errors import VelaturaError
 
 SECRET = bytes(range(32))

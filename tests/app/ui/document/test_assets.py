@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from app.ui.web.assets import STATIC, STYLE_SHEETS, UI, Assets, read_scripts
+from app.ui.document.assets import STATIC, STYLE_SHEETS, UI, Assets, read_scripts
 
 
 def names(suffix: str) -> list[str]:
@@ -18,22 +18,22 @@ def test_what_stands_beside_pages_is_served_and_no_other_file_of_theirs():
     client = TestClient(Starlette(routes=[Mount("/look", Assets())]))
     for path in ("icon.svg", "tokens.css", "fonts/IBMPlexSans-Bold.woff2", "methods/lora.webp"):
         assert client.get(f"/look/{path}").content == (STATIC / path).read_bytes()
-    for path in ("web/bare.css", "components/menus.js"):
+    for path in ("document/bare.css", "components/menus.js"):
         assert client.get(f"/look/{path}").content == (UI / path).read_bytes()
     for path in (
         "server.py",
-        "web/assets.py",
+        "document/assets.py",
         "components/macros.html",
         "runs",
         "%2e%2e/server.py",
         "static/tokens.css",
-        "web/static/tokens.css",
+        "static/tokens.css",
     ):
         assert client.get(f"/look/{path}").status_code == 404, path
 
 
 def test_every_sheet_is_used():
-    used = {path.relative_to(UI).as_posix() for path in STYLE_SHEETS} | {"web/bare.css"}
+    used = {path.relative_to(UI).as_posix() for path in STYLE_SHEETS} | {"document/bare.css"}
     assert used == set(names(".css")) and len(STYLE_SHEETS) > 10
 
 

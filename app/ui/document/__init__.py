@@ -1,0 +1,1 @@
+"""What every page of the studio begins with: document, theme, icons, assets, template environment."""

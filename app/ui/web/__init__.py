@@ -1,1 +1,0 @@
-"""What all pages share between Gradio and the network: document, theme, login, templates."""
