@@ -8,6 +8,9 @@ PYTHON_IN_VENV := .venv/bin/python
 USER_STAMP := .venv/.installed
 DEVELOPER_STAMP := .venv/.installed-dev
 
+# Compiled modules are kept: the suite starts more than a hundred processes, each of which would compile them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two workers on one thread each; torch's own threads would only get in each other's way. A file stays with one worker,
 # so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -62,7 +65,7 @@ starter-continue: $(DEVELOPER_STAMP) ## go on training the bundled base while no
 
 clean: ## remove .venv, caches and build products; outputs/ stays
 	rm -rf .venv build dist velatura.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find app trainers presets tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+	find app trainers presets tools tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.created:
 	$(PYTHON) -m venv .venv
