@@ -115,11 +115,10 @@ const restore = () => {
 const settle = () => {
   let fresh = false;
   for (const field of element.querySelectorAll('[data-set]')) {
-    const {set, value} = field.dataset;
+    const {set} = field.dataset;
     if (taken.get(field) === set) continue;
     taken.set(field, set);
-    if (field.type === 'checkbox') field.checked = value === 'on';
-    else field.value = value;
+    settleField(field);
     fresh ||= field.name === 'prompt';
   }
   numbers();
@@ -131,9 +130,7 @@ const settle = () => {
   if (!flying || +form().dataset.count !== flying) return;
   flying = 0;
   unsent.landed('fields', sent);
-  if (!line.length)
-    for (const field of element.querySelectorAll('select'))
-      if (field.value !== field.dataset.value) field.value = field.dataset.value;
+  if (!line.length) element.querySelectorAll('select').forEach(settleField);
   const after = then;
   then = null;
   if (after) after();

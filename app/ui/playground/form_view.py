@@ -162,7 +162,9 @@ def _field(
 ) -> Field:
     """A field; its choices are values, each with what it is called and why it does not fit."""
     value = str(getattr(sheet.form, name))
-    options = (Option(f"={one}", one, label, bool(why) and one != value) for one, label, why in choices)
+    options = (
+        Option(f"={one}", one, words.choice(label, why), bool(why) and one != value) for one, label, why in choices
+    )
     return Field(name, value, _stamp(sheet, name), sheet.problems.get(name, ""), hint, placeholder, tuple(options))
 
 
@@ -194,7 +196,7 @@ def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> Option:
     settled = place > 0 or bool(sheet.form.base)
     taken = any(style == item.id for style, _ in sheet.form.styles)
     why = misfit(item, sheet.found.base) if settled and not sheet.found.base.problem else ""
-    return Option(item.id, item.id, f"{item.name} – {why}" if why else item.name, bool(why) or taken)
+    return Option(item.id, item.id, words.choice(item.name, why), bool(why) or taken)
 
 
 def _switch(sheet: Sheet, name: str, label: str, hint: str) -> Switch:
@@ -217,7 +219,7 @@ def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
     for base in sheet.bases:
         if first is not None or base.model != sheet.own.model:
             why = misfit(first, base) if first is not None else ""
-            options.append((base.model, f"{base.title} – {why}" if why else base.title, why))
+            options.append((base.model, base.title, why))
     chosen = sheet.form.base
     if chosen and chosen not in (model for model, _, _ in options):
         options.append((chosen, sheet.found.base.title or chosen, ""))

@@ -73,7 +73,9 @@ class Playground:
         block(macro("heading", words.TITLE, words.LEAD))
         with gr.Row(elem_classes="two easel"):
             with gr.Column(scale=4, min_width=320):
-                self.form = patched("components/unsent.js", "playground/form.js", elem_id="pg-form")
+                self.form = patched(
+                    "components/unsent.js", "components/fields.js", "playground/form.js", elem_id="pg-form"
+                )
             with gr.Column(scale=7, min_width=320):
                 self.notice = block("", elem_id="pg-notice")
                 self.going = patched("components/asks.js", elem_id="pg-going")

@@ -142,6 +142,11 @@ def settings(seed: int, steps: int, guidance: float, pixels: str, sampler: str) 
     ]
 
 
+def choice(title: str, why: str) -> str:
+    """One of the things to choose from, with why it does not fit, where it does not."""
+    return f"{title} – {why}" if why else title
+
+
 def joined(names: Sequence[str]) -> str:
     """Names as they are said together."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
