@@ -43,24 +43,25 @@ DISK_FULL = "The disk is full, so this was not saved. Free some space and try ag
 NOT_KEPT = "This could not be saved ({})."
 DELETE_OLD = "Delete old runs"
 
-# Files that come in
-STOP, UPLOAD = "Stop", "Upload"
-
-# Where more can be read
-DETAILS = "Details"
+# Buttons and menus of several pages
+CANCEL, CLOSE, DELETE, DISMISS, KEEP = "Cancel", "Close", "Delete", "Dismiss", "Keep"
+NOT_NOW, STOP, TRY_IT, UNDO, UPLOAD = "Not now", "Stop", "Try it", "Undo", "Upload"
+DETAILS, SETTINGS = "Details", "Settings"
+ACTIONS = "Actions for {}"
+DELETE_TITLE, DELETED = "Delete {}?", "“{}” was deleted."
+QUEUE_PROBLEM = "The queue cannot be read"
 
 # Lists in pages
 SEARCH, OLDER, NEWER = "Search", "Older", "Newer"
 TRASH_HOLDS = "Trash · {} · {}"
 
 # The files of a style
-DOWNLOAD = "Download"
+DOWNLOAD, NO_FILE = "Download", "The file could not be made: {}."
 FOR_TOOLS, FOR_DIFFUSERS = "For {}", "For diffusers"
 FOR_STARTER, FOR_NOBODY, AS_IT_IS = "For Velatura and its starter", "For Velatura", "The file as it is"
 EMBEDDINGS = "For the embeddings folder of every program"
 PARTLY = "{}; {} read only part of it"
 ONLY_HERE = "For Velatura, here or elsewhere"
-SETTINGS = "Settings"
 THE_WORD, WORD_SAID = "Its word, for the embeddings folder", "{}, .safetensors"
 FOR_PEFT, PEFT_SAID = "For PEFT", "{}, .zip: the rotations themselves, exact at any strength"
 TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .toml file, to train it again"

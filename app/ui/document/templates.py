@@ -23,6 +23,8 @@ from app.ui.gradio_internals import file_address
 
 ROOT = Path(__file__).parents[1]
 """Templates are named from here: `trash/list.html`."""
+SHARED_TEXT = "app.ui.components.text"
+"""What several pages say, in templates as `shared`."""
 LINE_BREAK = re.compile(r"\s*\n\s*")
 
 
@@ -47,6 +49,7 @@ def environment() -> Environment:
         auto_reload=False,  # pages are rendered every second, and templates change as seldom as the code
     )
     made.globals |= {"icons": ICONS, "mark": MARK, "script": script, "url": file_address}
+    made.globals["shared"] = import_module(SHARED_TEXT)
     made.filters |= {
         name: getattr(units, name)
         for name in ("counted", "day", "ordinal", "readable_size", "readable_speed", "readable_time")
@@ -82,7 +85,7 @@ def text_beside(template: str) -> ModuleType:
     path = PurePosixPath(template)
     folder, parts = ".".join(("app", "ui", *path.parent.parts)), path.stem.split("_")
     beside = [f"{folder}.{'_'.join((*parts[:count], 'text'))}" for count in range(len(parts), -1, -1)]
-    return import_module(next(filter(find_spec, beside), "app.ui.components.text"))
+    return import_module(next(filter(find_spec, beside), SHARED_TEXT))
 
 
 class JoinLines(Extension):

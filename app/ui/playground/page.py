@@ -191,7 +191,7 @@ class Playground:
             stamp=secrets.token_hex(4),
             said=show.said,
         )
-        return render("playground/form.html", it=read_form(sheet), shared=shared)
+        return render("playground/form.html", it=read_form(sheet))
 
     def _with_one_more(self, form: GenerateForm) -> GenerateForm:
         """The fields with another style, the newest that goes with the base and is not among them."""
@@ -250,4 +250,4 @@ def _strip(found: Sequence[Generation], one: Generation | None, service: Generat
 
 
 def _words() -> dict[str, str]:
-    return {"close": words.CLOSE, "earlier": words.EARLIER, "later": words.LATER}
+    return {"close": shared.CLOSE, "earlier": words.EARLIER, "later": words.LATER}

@@ -8,6 +8,7 @@ from app.jobs.job import Job
 from app.jobs.store import TRAIN
 from app.studio.generation.form import LOST, RESTORED
 from app.studio.generation.state import Generation, Stage
+from app.ui.components.text import QUEUE_PROBLEM
 from app.units import counted, ordinal, readable_time
 
 TITLE = "Playground"
@@ -51,16 +52,16 @@ READING = "Reading the base model …"
 WITH_STYLE, WITH_STYLES, WITHOUT = "Drawing with the style … {} of {}", "Drawing with the styles … {} of {}", "without"
 DRAWING, DRAWING_WITHOUT = "Drawing … {} of {}", "Drawing without it … {} of {}"
 FINISHING = "Writing the picture …"
-STOPPING, UNKNOWN = "Stopping …", "The queue cannot be read"
+STOPPING = "Stopping …"
 STAGES: Mapping[Stage, str] = {
     Stage.READING: READING,
     Stage.WRITING: FINISHING,
     Stage.STOPPING: STOPPING,
-    Stage.UNKNOWN: UNKNOWN,
+    Stage.UNKNOWN: QUEUE_PROBLEM,
     Stage.ENDED: "",
 }
 OTHERS: Mapping[str, str] = {"estimate": "a measurement", "caption": "captions", "generate": "another drawing"}
-CANCEL, DETAILS, AGAIN, DISMISS = "Cancel", "Details", "Draw it again", "Dismiss"
+AGAIN = "Draw it again"
 WAITING, AT_WORK, DONE = "The drawing waits for its turn.", "Drawing.", "The picture is ready."
 PROGRESS = "Progress of the drawing"
 AND_MORE, CANCEL_ALL = "and {} more after it", "Cancel all"
@@ -69,14 +70,7 @@ RESULT, YOURS = "Picture", "Your last drawings"
 NOTHING_DRAWN = "Your picture appears here."
 COMES, COMES_NEXT = "Being drawn", "Next"
 WITH, PLAIN = "With {}", "Without"
-ENLARGE, DOWNLOAD, USE, CLOSE, EARLIER, LATER = (
-    "Enlarge: {}",
-    "Download",
-    "Use these settings",
-    "Close",
-    "Left",
-    "Right",
-)
+ENLARGE, USE, EARLIER, LATER = "Enlarge: {}", "Use these settings", "Left", "Right"
 NOTICES: Mapping[str, str] = {
     RESTORED: "The file with these fields was damaged; it is kept. The fields are as they were one change before.",
     LOST: "The file with these fields was damaged and cannot be read; it is kept. The fields are reset.",

@@ -17,6 +17,7 @@ from app.jobs.views import View
 from app.studio.runs import failures
 from app.studio.runs.failures import HALF, LOW
 from app.studio.studio_queue import SMALL_JOB, StudioQueue
+from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control, Link, banner
 from app.ui.components.errors import in_a_banner
 from app.ui.runs import text as words
@@ -36,14 +37,14 @@ LABELS: Mapping[str, str] = {
     "down": words.DOWN,
     "stop": words.STOP,
     "pause": words.PAUSE,
-    "cancel": words.CANCEL,
+    "cancel": shared.CANCEL,
     "resume": words.GO_ON,
     "longer": words.LONGER,
     "retry": words.ANEW,
     HALF: words.AGAIN_HALF,
     LOW: words.AGAIN_LOW,
     "clone": words.CLONE,
-    "delete": words.DELETE,
+    "delete": shared.DELETE,
 }
 """What is asked for with a run, and what that is mostly called."""
 
@@ -107,7 +108,7 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
         return Answer(undoable(words.RESTARTED.format(name), before) if before else "")
     elif what == "delete":
         deleted = queue.delete(number, actor=actor)
-        return Answer(undoable(words.DELETED.format(name), deleted), gone=True)
+        return Answer(undoable(shared.DELETED.format(name), deleted), gone=True)
     return Answer("")
 
 
@@ -121,7 +122,7 @@ def _repair(queue: StudioQueue, actor: Actor) -> Answer:
 
 def undoable(said: str, item: TrashItem | None) -> str:
     """A line that says what was done, with the way back where there is one."""
-    return banner(said, Button(words.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
+    return banner(said, Button(shared.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
 
 
 def undo(queue: StudioQueue, item: str, actor: Actor, instead: bool = True) -> str:

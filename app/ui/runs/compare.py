@@ -12,6 +12,7 @@ from app.jobs.views import View
 from app.studio.runs.samples import find_samples
 from app.studio.services import Services
 from app.studio.settings.differences import read_settings
+from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
 from app.ui.components.events import wire
@@ -46,7 +47,7 @@ class ComparisonPage:
     def __init__(self, services: Services) -> None:
         self.queue, self.library = services.queue, services.library
         self.notice = block("", elem_id="comparison-notice")
-        close = {"close": text.CLOSE, "earlier": words.TO_THE_LEFT, "later": words.TO_THE_RIGHT}
+        close = {"close": shared.CLOSE, "earlier": words.TO_THE_LEFT, "later": words.TO_THE_RIGHT}
         self.sheet = patched(
             "components/menus.js", "components/lightbox.js", "runs/samples.js", elem_id="comparison", words=close
         )
@@ -70,7 +71,7 @@ class ComparisonPage:
         try:
             return {self.files: make_download(self.library, event), self.notice: ""}
         except (OSError, VelaturaError) as error:
-            return {self.notice: banner(text.NO_FILE.format(error), kind="problem")}
+            return {self.notice: banner(shared.NO_FILE.format(error), kind="problem")}
 
     # ---------------------------------------------------------------- within
     def _sheet(self, names: list[str], views: list[View]) -> Markup:

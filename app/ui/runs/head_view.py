@@ -8,6 +8,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.studio_queue import share
+from app.ui.components import text as shared
 from app.ui.components.controls import Control, Fetch, Link
 from app.ui.runs import text as words
 from app.ui.runs.actions import find_controls
@@ -64,7 +65,7 @@ def _controls(view: View, sampled: bool, style: str, actor: Actor) -> list[Contr
     if style_file(view) is not None:
         first.append(Fetch(words.DOWNLOAD_STYLE, "style", "quiet" if unfinished else "go"))
     if style:
-        first.append(Link(words.TRY_IT, f"playground?style={style}"))
+        first.append(Link(shared.TRY_IT, f"playground?style={style}"))
     samples = [Fetch(words.DOWNLOAD_SAMPLES, "samples")] if sampled else []
     found = find_controls(view, actor, "go" if unfinished else "quiet")
     if unfinished and found:

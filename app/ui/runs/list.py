@@ -18,7 +18,6 @@ from app.jobs.views import View
 from app.studio.runs import samples
 from app.studio.services import Services
 from app.studio.studio_queue import Seen, StudioQueue, share
-from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
@@ -105,7 +104,6 @@ class RunsPage:
             pages=pages(page, len(fitting), A_PAGE),
             small_jobs=[small_job(view, actor) for view in found.small],
             trash_link=trash_link(self.queue, actor),
-            shared=shared,
             select=comparing,
         )
 

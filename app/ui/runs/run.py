@@ -16,6 +16,7 @@ from app.studio.runs import samples
 from app.studio.services import Services
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
+from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
@@ -119,7 +120,7 @@ class RunPage:
         try:
             place = self._file(view, event.file)
         except (OSError, VelaturaError) as error:
-            return {self.notice: banner(words.NO_FILE.format(error), kind="problem")}
+            return {self.notice: banner(shared.NO_FILE.format(error), kind="problem")}
         return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
 
     # ---------------------------------------------------------------- within
@@ -180,4 +181,4 @@ def _nothing() -> dict[str, str]:
 
 
 def _words() -> dict[str, str]:
-    return {"close": words.CLOSE, "earlier": words.EARLIER, "later": words.LATER}
+    return {"close": shared.CLOSE, "earlier": words.EARLIER, "later": words.LATER}

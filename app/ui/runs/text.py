@@ -9,16 +9,15 @@ from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.studio.runs.failures import failure_of, offer
 from app.studio.studio_queue import Activity, share
+from app.ui.components import text as shared
 from trainers.errors import VelaturaError
 
 TITLE = "Runs"
 NO_RUNS = ("No runs yet", "A run is one training, from your pictures to a style file.")
 NOTHING_YET = "Nothing yet."
 NO_STYLE = "there is no style file yet"
-NO_FILE = "The file could not be made: {}."
 NO_SUCH_RUN = ("There is no such run", "It was deleted, or the address is incomplete.")
 TO_THE_RUNS = "Go to Runs"
-QUEUE_PROBLEM = "The queue cannot be read"
 QUEUE_DAMAGED = (
     "The queue is damaged, so no run can start. Your runs and styles are safe, and runs that are training go on. "
     "Repairing rebuilds the queue from its backup and the run folders, and keeps the damaged file."
@@ -36,7 +35,6 @@ MEASURING = "Measuring “{}”"
 SHOW = "Show"
 SHOWN = {"all": "All", "running": "Running", "waiting": "Waiting", "ended": "Ended", "mine": "Mine"}
 NONE_SHOWN = "No run matches. Shorten the search, or show all."
-MORE = "Actions for {}"
 
 STATES = {
     State.QUEUED: "Waiting",
@@ -56,15 +54,8 @@ STATES = {
 }
 UP, DOWN = "Move up", "Move down"
 HANDLE = "Move {}: drag, or press the up and down arrows"
-STOP, PAUSE, CANCEL, WITHOUT_SAVING = "Stop and save", "Pause", "Cancel", "Stop without saving"
-GO_ON, LONGER, AGAIN, ANEW, CLONE, DELETE = (
-    "Continue",
-    "Train longer",
-    "Try again",
-    "Restart from zero",
-    "Clone",
-    "Delete",
-)
+STOP, PAUSE, WITHOUT_SAVING = "Stop and save", "Pause", "Stop without saving"
+GO_ON, LONGER, AGAIN, ANEW, CLONE = "Continue", "Train longer", "Try again", "Restart from zero", "Clone"
 AGAIN_HALF, AGAIN_LOW = "Try again with half the learning rate", "Try again with low memory"
 AT_ONCE = "Stop now"
 
@@ -79,7 +70,6 @@ GOES_ON_FROM = " It can continue from step {}."
 UNFORESEEN = "Something unexpected went wrong{}. Details shows what."
 
 DOWNLOAD_STYLE = "Download style"
-TRY_IT = "Try it"
 DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = "Download samples", "Numbers as CSV"
 SAMPLES = "Samples"
 SAMPLES_LEAD = "The same prompt and seed, drawn again during training. Choose a picture to enlarge it."
@@ -89,10 +79,10 @@ COMPARE_SLIDER = "Position of the divider"
 COMPARE_WITH, ANOTHER_RUN, WHICH_RUN, CHOOSE_RUN = "Compare with", "Another run …", "Which run", "Choose a run"
 NO_OTHER = "There is no other picture of this prompt."
 LOSS, RATE = "Loss, smoothed", "Learning rate"
-LOG, SETTINGS, DETAILS = "Log", "Settings", "Details"
+LOG = "Log"
 PROGRESS = "Training progress"
 STEP, LEFT, TOOK, SPEED, MEMORY, SIZE = "Step", "Time left", "Took", "Speed", "Memory", "File"
-CLOSE, EARLIER, LATER = "Close", "Earlier", "Later"
+EARLIER, LATER = "Earlier", "Later"
 
 RANKS = "Rank by layer"
 RANKS_HINT = "Rows are layers, columns are training steps; darker means a higher rank."
@@ -100,14 +90,12 @@ RANKS_PICTURE = "The rank of each layer over the steps, from light (none) to dar
 RANKS_HELD = "Rank that the change needs"
 RANKS_HELD_HINT = "Rows are layers, columns are training steps; darker means more {}."
 RANKS_HELD_PICTURE = "In each layer over the steps, from light (none) to dark (the most): {}"
-DELETE_TITLE = "Delete {}?"
 DELETE_TEXT = "Its pictures, samples and style file are deleted too. You can restore it from the trash for 30 days."
-KEEP = "Keep"
-STEPS, NOT_NOW, AS_IT_WAS = "Steps", "Not now", "as it was"
+STEPS, AS_IT_WAS = "Steps", "as it was"
 LONGER_TITLE = "Train {} longer"
 LONGER_TEXT = "Training continues up to this total number of steps."
 MORE_STEPS = "It is already at step {}; to train it longer, enter a larger number"
-DELETED, UNDO, BACK = "“{}” was deleted.", "Undo", "“{}” is back as it was."
+BACK = "“{}” is back as it was."
 RESTARTED = "“{}” starts from zero. What it had learned is in the trash."
 RESTART_TITLE = "Restart {} from zero?"
 RESTART_NOTE = (
@@ -128,7 +116,7 @@ WORD_ALONE = "Textual inversion"
 def activity(now: Activity) -> str:
     """What the computer does, in one line; empty where it does nothing."""
     if not now.is_known:
-        return QUEUE_PROBLEM
+        return shared.QUEUE_PROBLEM
     parts = []
     if now.view is not None:
         job, done = now.view.job, share(now.view)

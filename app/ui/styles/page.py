@@ -63,7 +63,7 @@ class StylesPage:
             self.intake = island(
                 {},
                 ("components/reachable.js", "components/uploads.js", "styles/import.js"),
-                render("styles/import.html", shared=shared),
+                render("styles/import.html"),
                 elem_id="styles-intake",
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
             )
@@ -149,7 +149,7 @@ class StylesPage:
             return banner(words.RENAMED.format(self.library.rename(item, event.name, actor=actor).name))
         with_run = bool(item.run and event.with_run)
         deleted = self.library.remove(item, with_run, actor=actor)
-        return undoable((words.DELETED_BOTH if with_run else words.DELETED).format(item.name), deleted)
+        return undoable((words.DELETED_BOTH if with_run else shared.DELETED).format(item.name), deleted)
 
     def _listing(
         self, found: list[StyleEntry], views: dict[str, View], busy: list[View], choice: ListChoice, actor: Actor
@@ -157,7 +157,7 @@ class StylesPage:
         trash = trash_link(self.services.queue, actor)
         if not found:
             first = busy[0].job.name if busy else ""
-            return render("styles/empty.html", first=first, shared=shared, trash_link=trash)
+            return render("styles/empty.html", first=first, trash_link=trash)
         fitting = [item for item in found if choice.finds(_said_of(item))]
         page = min(choice.page, max(1, -(-len(fitting) // A_PAGE)))
         shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
@@ -172,12 +172,12 @@ def _said_of(item: StyleEntry) -> str:
 def _welcome(taken: list[StyleEntry]) -> Markup:
     if len(taken) > 1:
         return banner(words.ARE_HERE.format(len(taken)))
-    return banner(words.IS_HERE.format(taken[0].name), Link(words.TRY_IT, f"playground?style={taken[0].id}", "small"))
+    return banner(words.IS_HERE.format(taken[0].name), Link(shared.TRY_IT, f"playground?style={taken[0].id}", "small"))
 
 
 def _problem(error: Exception) -> Markup:
     """A refusal as a line across the page; what lies behind it can be unfolded."""
     cause = error if isinstance(error, OSError) else error.__cause__
     details = f"{type(cause).__name__}: {cause}" if cause is not None else ""
-    sentence = words.NO_FILE.format(error.strerror or error) if isinstance(error, OSError) else as_sentence(error)
+    sentence = shared.NO_FILE.format(error.strerror or error) if isinstance(error, OSError) else as_sentence(error)
     return banner(sentence, kind="problem", details=details)

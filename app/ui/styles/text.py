@@ -26,8 +26,7 @@ REFUSED = "“{}” was not imported. {}"
 PUT_IT = "Put it into {} on this computer instead; it appears here by itself."
 ASK_TO_PUT_IT = "Whoever runs this studio can put it among its styles."
 IS_HERE, ARE_HERE = "{} was imported.", "{} styles were imported."
-RENAMED, DELETED, DELETED_BOTH = "Renamed to {}.", "“{}” was deleted.", "“{}” and its run were deleted."
-NO_FILE = "The file could not be made: {}."
+RENAMED, DELETED_BOTH = "Renamed to {}.", "“{}” and its run were deleted."
 
 ON, ON_UNKNOWN = "on {}", "for an unknown base"
 NO_WORDS = "Needs no trigger word."
@@ -43,22 +42,18 @@ NOTES = {
     "read_as": "How it is read",
 }
 """What is shown of a foreign file, by its metadata key."""
-TRY_IT = "Try it"
-MORE = "Actions for {}"
-COPY, OPEN_RUN, RENAME, DELETE = "Copy the prompt words", "Open its run", "Rename", "Delete"
+COPY, OPEN_RUN, RENAME = "Copy the prompt words", "Open its run", "Rename"
 PROMPT = "<lora:{}:0.8> {}"
 
-DELETE_TITLE = "Delete {}?"
 DELETE_TEXT = (
     "All forms of the style file go to the trash and can be restored for 30 days. Its run stays, with its pictures, "
     "samples and settings."
 )
 DELETE_RUN = "Delete the run too, with everything in it"
 DISCARD_TEXT = "It was made elsewhere, so only this copy is deleted. You can restore it for 30 days."
-KEEP = "Keep"
 RENAME_TITLE = "Rename {}"
 RENAME_TEXT = "Its downloads and its prompt words use the new name. Its run keeps its own."
-NEW_NAME, NOT_NOW = "New name", "Not now"
+NEW_NAME = "New name"
 
 
 def method(name: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.studio.base_models import Base, Bases
 from app.studio.downloads import OFFERS, Download, Downloads, Offer, free_bytes
+from app.ui.components import text as shared
 from app.ui.train import text as words
 from app.units import readable_size
 
@@ -70,7 +71,7 @@ def read_panel(chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
 def _offer(offer: Offer, is_here: bool, room: int, state: Download) -> OfferedBase:
     size, free = readable_size(offer.size), readable_size(room)
     too_large = not (is_here or state.busy) and offer.size + SPARE_ROOM > room
-    label = words.RESUME_DOWNLOAD if state.phase in ("stopped", "failed") else words.DOWNLOAD
+    label = words.RESUME_DOWNLOAD if state.phase in ("stopped", "failed") else shared.DOWNLOAD
     return OfferedBase(
         offer.model,
         offer.title,

@@ -10,7 +10,6 @@ from markupsafe import Markup
 from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.drafts import Draft
 from app.studio.dataset.edits import replacements
-from app.ui.components import text as shared
 from app.ui.components.shell import island
 from app.ui.document.templates import render
 from app.ui.train import text as words
@@ -49,9 +48,9 @@ def preview(draft: Draft, find: str, replace: str) -> Markup:
 
 def writing(state: Progress) -> Markup:
     """How far the captions are that a model writes."""
-    return render("train/writing.html", state=state, line=words.captions_line(state), stop=shared.STOP)
+    return render("train/writing.html", state=state, line=words.captions_line(state))
 
 
 def none_empty() -> Markup:
     """What is said where a model has nothing to write."""
-    return render("train/writing.html", state=Progress(), line=words.NONE_EMPTY, stop=shared.STOP)
+    return render("train/writing.html", state=Progress(), line=words.NONE_EMPTY)

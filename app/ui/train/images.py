@@ -62,7 +62,7 @@ class PicturesStep:
         self.zone = island(
             {},
             ("components/reachable.js", "components/uploads.js", "train/dropzone.js"),
-            render("train/zone.html", strips=read_strips(services.paths), shared=shared),
+            render("train/zone.html", strips=read_strips(services.paths)),
             elem_id="zone",
             words=words.ZONE,
         )
@@ -277,7 +277,7 @@ class PicturesStep:
 def _notice(draft: Draft) -> str:
     """What has to be said about the draft's file, until somebody has read it."""
     return (
-        banner(words.draft_restored(draft.restored), Button(words.READ_IT, "read-notice"), kind="problem")
+        banner(words.draft_restored(draft.restored), Button(shared.DISMISS, "read-notice"), kind="problem")
         if draft.restored is not None
         else ""
     )

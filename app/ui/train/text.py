@@ -41,7 +41,7 @@ CAPTION_HINT = (
     "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
     "Every change is saved at once."
 )
-WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH, UNDO = "Write captions for me", "Find and replace", "Start fresh", "Undo"
+WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH = "Write captions for me", "Find and replace", "Start fresh"
 FIND, REPLACE_WITH, REPLACE = "Find", "Replace with", "Replace"
 NOTHING_FOUND = "No caption contains this. The search is case-sensitive."
 MODEL, WHICH = "Captioning model", "For which pictures"
@@ -61,7 +61,6 @@ TAKE_THAT, KEEP_MINE = "Use that", "Keep mine"
 CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
 BOTH_KEPT = "This was also changed in another tab. Both changes are shown."
 KEEP_GOING = "Keep going"
-READ_IT = "Dismiss"
 CLONE_OF = "Everything is set as it was for {}. Change what you like in any step, then start."
 KEPT_ASIDE = "The {} you were preparing before {} kept."
 BRING_BACK, LET_GO = "Go back to them", "Discard them"
@@ -147,20 +146,18 @@ WHERE: Mapping[str, str] = {
     "folder": "found in your models folder",
     "path": "from a path",
 }
-CHANGE, CLOSE, TAKE, TAKEN = "Change", "Close", "Use this one", "Chosen"
+CHANGE, TAKE, TAKEN = "Change", "Use this one", "Chosen"
 STARTER_ONLY = (
     "A style made on the starter works only with the starter. It is good for trying things out; choose a real "
     "base model for real work."
 )
 USE_REAL = "Choose a real base model"
-ON_THIS_COMPUTER, TO_DOWNLOAD, BY_NAME = "On this computer", "Download", "A file, a folder or a hub id"
+ON_THIS_COMPUTER, BY_NAME = "On this computer", "A file, a folder or a hub id"
 LOOK_AGAIN = "Look again"
 ONLY_STARTER = (
     "Only the starter so far. Download one below, or put a .safetensors file into A1111's or ComfyUI's folder."
 )
-DOWNLOAD = "Download"
 RESUME_DOWNLOAD = "Resume download"
-CANCEL = "Cancel"
 LICENCE = "Licence: {} (opens the hub's page)"
 SIZE_AND_ROOM = "About {} of {} free."
 NO_ROOM = "It needs about {}; {} are free on the disk of the model cache. Free some space first."
@@ -179,7 +176,6 @@ DOWNLOADING = "Downloading {}: {} of {}"
 DOWNLOAD_STOPPED = "Stopped. The downloaded part is kept; the download resumes from there."
 DOWNLOAD_BROKE = "The download ended early. The downloaded part is kept; the download resumes from there."
 GATED = "The hub gives this model only to people who accepted its terms. Accept them there, then enter your token."
-DETAILS = "Details"
 
 ALL_SETTINGS = "All settings"
 SEARCH = "Search settings"

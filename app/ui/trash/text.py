@@ -19,5 +19,5 @@ WHEN = {"restarted": "restarted {}", "replaced": "replaced {}"}
 DELETED, LEFT = "deleted {}", "{} left"
 RESTORE, RESTORE_IT, EMPTY_NOW = "Restore", "Restore {}", "Empty now"
 EMPTY_TITLE, EMPTY_TEXT = "Empty the trash?", "{} will be deleted for good. This cannot be undone."
-KEEP, DELETE = "Keep", "Delete for good"
+DELETE = "Delete for good"
 EMPTIED = "The trash was emptied, which freed {}."

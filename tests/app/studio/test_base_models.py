@@ -14,6 +14,7 @@ from app.studio.downloads import Download, Downloads
 from app.studio.paths import Paths
 from app.studio.runs.costs import Cost, Measured, cost_key
 from app.studio.settings.plan import choose, plan, with_setting
+from app.ui.components import text as shared
 from app.ui.document.templates import render
 from app.ui.train import text as words
 from app.ui.train.base_view import base_facts, read_panel
@@ -110,7 +111,7 @@ def test_a_download_without_a_network_is_one_sentence(paths: Paths) -> None:
 
 def test_how_far_a_download_is(paths: Paths) -> None:
     shown = fetching(paths, Download("download", 250_000_000, 1_000_000_000))
-    assert "Downloading a/b: 250.0 MB of 1.0 GB" in shown and 'aria-valuenow="25"' in shown and words.CANCEL in shown
+    assert "Downloading a/b: 250.0 MB of 1.0 GB" in shown and 'aria-valuenow="25"' in shown and shared.CANCEL in shown
     token = fetching(paths, Download("failed", sentence="a/b is gated", needs_token=True))
     assert words.TOKEN in token and 'type="password"' in token
     ended = fetching(paths, Download("done"))

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN, NewJob, Store
+from app.ui.components import text as shared
 from app.ui.runs import text as words
 from tests.app.jobs.test_repair import damage
 from tests.app.ui.ended_runs import write_run
@@ -47,7 +48,7 @@ def _repaired(page: Any, process: Process) -> None:
     page.goto(f"{process.url}runs")
     said = page.get_by_role("status").filter(has_text=words.QUEUE_DAMAGED)
     expect(said).to_be_visible()
-    expect(page.get_by_role("link", name=words.QUEUE_PROBLEM)).to_be_visible()
+    expect(page.get_by_role("link", name=shared.QUEUE_PROBLEM)).to_be_visible()
     for name in ("inky", "dusk"):
         expect(page.get_by_role("listitem").filter(has_text=name)).to_be_visible()
     assert widest(page) == []
@@ -55,7 +56,7 @@ def _repaired(page: Any, process: Process) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="queue.damaged-1.db")).to_be_visible()
     expect(said).to_have_count(0)
-    expect(page.get_by_role("link", name=words.QUEUE_PROBLEM)).to_have_count(0)
+    expect(page.get_by_role("link", name=shared.QUEUE_PROBLEM)).to_have_count(0)
     expect(page.get_by_role("listitem").filter(has_text="inky").get_by_text("Finished")).to_be_visible()
     # What had waited begins by itself.
     expect(page.get_by_role("listitem").filter(has_text="dusk").get_by_text("Training", exact=True)).to_be_visible()

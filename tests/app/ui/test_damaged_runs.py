@@ -26,6 +26,7 @@ from app.studio.paths import Paths
 from app.studio.runs import estimate_jobs
 from app.studio.services import Services, open_services
 from app.studio.studio_queue import Activity
+from app.ui.components import text as shared
 from app.ui.runs import run_view
 from app.ui.runs import text as run_words
 from app.ui.runs.actions import REPAIR
@@ -197,7 +198,7 @@ def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_butto
     assert sorted(pages.look()) == ["good", "waiting"]
     listed = pages.list.tick("{}", "", SOMEBODY)[pages.list.list]
     assert run_words.QUEUE_DAMAGED in listed and f"{run_words.REPAIR}</button>" in listed
-    assert run_words.activity(services.queue.activity()) == run_words.QUEUE_PROBLEM
+    assert run_words.activity(services.queue.activity()) == shared.QUEUE_PROBLEM
     shown = pages.list.on_asked(RunAction(what=REPAIR), SOMEBODY, "{}", "")
     assert "queue.damaged-1.db" in shown[pages.list.notice] and run_words.REPAIR not in shown[pages.list.list]
     assert [job.name for job in store.line()] == ["waiting"] and services.queue.activity() == Activity(waiting=1)
