@@ -258,9 +258,10 @@ def worker(
     """Serve the queue: start one run on each free device, in order. Stopping the worker stops no run."""
     from app.jobs.dispatcher import Dispatcher
     from app.jobs.processes.devices import Offer
+    from app.jobs.processes.fork_server import ForkServer
 
     offer = Offer(tuple(device), complete=False) if device else None
-    dispatcher = Dispatcher(_open(out), offer, notify=say)
+    dispatcher = Dispatcher(_open(out), offer, notify=say, fork_server=None if once else ForkServer())
     if once:
         dispatcher.serve_once()
         return

@@ -11,15 +11,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from app.jobs.job import Job
-from app.jobs.processes.devices import Offer, environment_for, find_devices
-from app.jobs.processes.process import exit_code, find_process, own_identity, start_detached
+from app.jobs.processes.devices import CPU, Offer, environment_for, find_devices
+from app.jobs.processes.fork_server import ForkServer
+from app.jobs.processes.process import Child, find_process, own_identity, start_detached
 from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good, is_alive, is_silent
 from app.jobs.store import YIELD, Store
@@ -49,18 +50,28 @@ Notify = Callable[[str], None]
 
 
 class Dispatcher:
-    """Serves a queue with this machine's devices; `notify` receives a sentence for each start and end."""
+    """Serves a queue with this machine's devices; `notify` receives a sentence for each start and end.
+
+    With a `fork_server`, which ends when serving does, jobs on the CPU start seconds sooner. Those on other devices
+    start plainly: a driver that an import has woken cannot be used in a forked process.
+    """
 
     def __init__(
-        self, store: Store, offer: Offer | None = None, interval: float = INTERVAL, notify: Notify | None = None
+        self,
+        store: Store,
+        offer: Offer | None = None,
+        interval: float = INTERVAL,
+        notify: Notify | None = None,
+        fork_server: ForkServer | None = None,
     ):
         self.store = store
         self._offer = offer
         self._interval = interval
         self._notify = notify or _tell_nobody
+        self._fork_server = fork_server
         self._watcher = Watcher(store)
         self._identity = own_identity()
-        self._children: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
+        self._children: dict[str, tuple[Job, Child]] = {}
         self._tidied = -TIDY_EVERY
 
     def serve(
@@ -71,21 +82,11 @@ class Dispatcher:
         After the first success, errors such as a full disk or a locked queue are reported and serving continues. Raises
         VelaturaError if it cannot start, unless `from_anything`, which retries.
         """
-        ended, last_error, began = ended or threading.Event(), "", from_anything
-        while not ended.is_set():
-            try:
-                with self._entered():
-                    began = True
-                    self._look_on(ended, until_empty)
-                    return
-            except Exception as error:
-                if not began:
-                    raise
-                words = str(error) if isinstance(error, (VelaturaError, OSError)) else repr(error)
-                if words != last_error:
-                    self._notify(words)
-                last_error = words
-                ended.wait(10 * self._interval)
+        try:
+            self._serve(ended or threading.Event(), until_empty, from_anything)
+        finally:
+            if self._fork_server is not None:
+                self._fork_server.close()
 
     def serve_once(self) -> None:
         """Start what can start now; the jobs then run on their own."""
@@ -124,6 +125,23 @@ class Dispatcher:
         return self._offer
 
     # ---------------------------------------------------------------- within
+    def _serve(self, ended: threading.Event, until_empty: bool, from_anything: bool) -> None:
+        last_error, began = "", from_anything
+        while not ended.is_set():
+            try:
+                with self._entered():
+                    began = True
+                    self._look_on(ended, until_empty)
+                    return
+            except Exception as error:
+                if not began:
+                    raise
+                words = str(error) if isinstance(error, (VelaturaError, OSError)) else repr(error)
+                if words != last_error:
+                    self._notify(words)
+                last_error = words
+                ended.wait(10 * self._interval)
+
     def _look_on(self, ended: threading.Event, until_empty: bool) -> None:
         while not ended.is_set():
             self.look()
@@ -161,22 +179,27 @@ class Dispatcher:
         arguments = [str(self.store.runs), str(job.id), job.token]
         log, environment = job.folder / LOG, environment_for(job.wants, job.device)
         try:
-            child = start_detached(WORK, arguments, log, environment)
+            child = self._starter(job)(WORK, arguments, log, environment)
         except OSError as error:
             self._never_began(job, f"its process could not be started: {error.strerror or error}")
             return
         self._children[job.token] = (job, child)
         self._notify(f"{job.name}: starts on {job.device}")
 
+    def _starter(self, job: Job) -> Callable[[str, Sequence[str], Path, Mapping[str, str]], Child]:
+        if self._fork_server is None or job.device != CPU:
+            return start_detached
+        return self._fork_server.start
+
     def _collect_children(self) -> None:
         """Collect ended processes, and report those that never reached their job."""
         for token, (job, child) in list(self._children.items()):
-            code = exit_code(child)
+            code = child.exit_code()
             if code is None:
                 continue
             if -code in CRASHES:
                 self._note_crash(job, signal.Signals(-code).name)
-            child.wait()  # only now, from when on anybody may settle the job
+            child.collect()  # only now, from when on anybody may settle the job
             del self._children[token]
             if code >= 0 or -code in CRASHES or not restart(self.store, job):
                 self._never_began(job, f"its process ended with code {code}; {LOG} shows why")
@@ -228,7 +251,7 @@ def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str]
                 store.release(job, job.process)
         elif job.requested == YIELD and _last_word(job) == "paused":
             store.step_aside(job)
-        elif job.requested in ("", YIELD) and job.process.collector() in collectors:
+        elif job.requested in ("", YIELD) and collectors & job.process.collectors():
             continue  # it may have crashed
         elif restart(store, job):
             notify(f"{job.name}: it was interrupted and restarts by itself")

@@ -13,6 +13,7 @@ from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.losses import Losses
 from app.jobs.permissions import Actor
+from app.jobs.processes.fork_server import ForkServer
 from app.jobs.repair import Repair, repair
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
@@ -72,7 +73,7 @@ class StudioQueue:
 
     def dispatcher(self) -> Dispatcher:
         """The dispatcher of this queue."""
-        return Dispatcher(self.store)
+        return Dispatcher(self.store, fork_server=ForkServer())
 
     def look(self) -> Seen:
         """All jobs and runs, current."""

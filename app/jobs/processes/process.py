@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 SAME_START = 2.0
 """Tolerance in seconds between two readings of a start time on the wall clock."""
@@ -50,15 +50,16 @@ class Identity:
             return False
         return True
 
-    def collector(self) -> int:
-        """Id of the parent that still has to collect the ended process; otherwise 0."""
+    def collectors(self) -> frozenset[int]:
+        """Ids of the processes that may still ask for its exit code: of an ended and uncollected one its parent and
+        grandparent, as the parent may be a fork server; else none."""
         import psutil
 
         found = self._find(ended=True)
         try:
-            return found.ppid() if found is not None else 0
+            return frozenset(parent.pid for parent in found.parents()[:2]) if found is not None else frozenset()
         except psutil.Error:
-            return 0
+            return frozenset()
 
     def _find(self, ended: bool = False) -> Any:
         """The process if it is alive, or with `ended`, if it is an uncollected zombie; otherwise None."""
@@ -98,7 +99,8 @@ def find_process(module: str, argument: str) -> Identity | None:
     import psutil
 
     for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or ()
+        # A forked process has its whole command as one word, and empty ones after it.
+        words = [part for word in process.info["cmdline"] or () for part in (word, *word.split(" "))]
         if module in words and argument in words:
             with suppress(psutil.Error, OSError):
                 return identity_of(process.pid)
@@ -120,44 +122,74 @@ def _seconds_from_boot(pid: int) -> float:
     return int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
-def start_detached(
-    module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
+class Child(Protocol):
+    """A process that its dispatcher has started and will collect."""
+
+    @property
+    def pid(self) -> int:
+        """Its number; 0 while it is not known."""
+
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it lives.
+
+        If the system allows, it is not collected yet: `Identity.collectors` shows others that somebody will do that.
+        """
+
+    def collect(self) -> None:
+        """Let the system forget the ended process."""
+
+
+def start_detached(module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
     """Start `python -m module` detached from this process's end and Ctrl-C.
 
     Its output is appended to `log`. Raises OSError if it cannot be started.
     """
-    import app
-
-    # Not with the current folder on its path, which may contain any `app`, but with ours.
-    ours = str(Path(str(app.__file__)).parents[1])
-    path = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-P", "-m", module, *arguments]
     with log.open("ab") as output:
-        return subprocess.Popen(
-            command,
+        return _Started(
+            python_command(module, *arguments),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment, "PYTHONPATH": path},
+            env=python_environment(environment),
             **_apart(),
         )
 
 
-def exit_code(child: subprocess.Popen[bytes]) -> int | None:
-    """A child's exit code, negative for a signal; None while it lives.
+def python_command(module: str, *arguments: str) -> list[str]:
+    """The command of a process that runs a module, without the current folder, which may contain any `app`."""
+    return [sys.executable, "-P", "-m", module, *arguments]
 
-    If the system allows, it is not collected yet: `Identity.collector` shows others that its parent will do that.
-    """
-    if not hasattr(os, "waitid"):
-        return child.poll()
-    try:
-        found = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # it was collected before
-        return child.poll()
-    if found is None:
-        return None
-    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+def python_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of such a process: this one's, with our package on its path, and more variables."""
+    import app
+
+    ours = str(Path(str(app.__file__)).parents[1])
+    path = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, **variables}
+
+
+class _Started(subprocess.Popen[bytes]):
+    """A child of this process."""
+
+    def exit_code(self) -> int | None:
+        """See `Child`."""
+        if not hasattr(os, "waitid"):
+            return self.poll()
+        try:
+            found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # it was collected before
+            return self.poll()
+        return None if found is None else code_of(found)
+
+    def collect(self) -> None:
+        """See `Child`."""
+        self.wait()
+
+
+def code_of(end: os.waitid_result) -> int:
+    """The exit code that a `waitid` found, negative for a signal."""
+    return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
 
 
 def _apart() -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.jobs.processes.fork_server import ForkServer
 from tests.trainers.conftest import images
 from tests.trainers.tiny_runs import quick_settings
 from trainers.config.config import Config
@@ -23,3 +24,11 @@ def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
         return quick_settings(tiny_bases["sd1"], images, {"name": name}, *layers)
 
     return settings
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """One for the dispatchers of a worker's tests, so that libraries are imported once."""
+    server = ForkServer()
+    yield server
+    server.close()

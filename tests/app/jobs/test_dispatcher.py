@@ -24,6 +24,7 @@ from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.devices import Offer
+from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.views import View, Watcher
@@ -42,10 +43,11 @@ SERVE = """
 import sys
 from pathlib import Path
 from app.jobs.processes.devices import Offer
+from app.jobs.processes.fork_server import ForkServer
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.store import Store
-offer = Offer(tuple(sys.argv[2].split(",")), complete=True)
-Dispatcher(Store(Path(sys.argv[1])), offer, interval=0.05).serve(until_empty=sys.argv[3] == "until-empty")
+offer, until_empty = Offer(tuple(sys.argv[2].split(",")), complete=True), sys.argv[3] == "until-empty"
+Dispatcher(Store(Path(sys.argv[1])), offer, interval=0.05, fork_server=ForkServer()).serve(until_empty=until_empty)
 """
 
 
@@ -81,10 +83,10 @@ def has_ended(state: str) -> Callable[[View], bool]:
 
 
 @pytest.fixture
-def dispatcher(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher]:
+def dispatcher(store: Store, fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher]:
     """One in this process; whatever runs at the end is killed."""
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))  # the same bits need the same threads
-    yield Dispatcher(store, CPU, interval=0.02)
+    yield Dispatcher(store, CPU, interval=0.02, fork_server=fork_server)
     for job in store.active() if store.exists() else ():
         if job.process != own_identity():
             job.process.kill()
@@ -259,7 +261,8 @@ def test_a_job_whose_folder_is_gone_does_not_block_the_queue(store, dispatcher):
     assert view.job.phase == "ended" and view.line == "Its folder is missing."
 
 
-def test_a_process_that_ends_before_it_begins_is_said_and_its_log_shows_why(store, dispatcher, monkeypatch):
+def test_a_process_that_ends_before_it_begins_is_said_and_its_log_shows_why(store, monkeypatch):
+    dispatcher = Dispatcher(store, CPU)
     monkeypatch.setattr(sys, "executable", sys.executable + "-that-is-not-there")
     one = add_quick(store, actions.new_folder(store, "one"))
     dispatcher.look()

@@ -186,7 +186,7 @@ def crashed(store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, Dispatc
     job, dispatcher = store.add(NewJob("train", actions.new_folder(store, "dusk"))), Dispatcher(store, CPU)
     dispatcher.look()
     deadline = time.monotonic() + 60
-    while not store.job(job.id).process.collector():
+    while not store.job(job.id).process.collectors():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return store.job(job.id), dispatcher

@@ -100,4 +100,6 @@ def test_one_that_ended_and_was_not_collected_is_not_alive(tmp_path):
     assert identity.pid == child.pid and identity.is_alive()
     os.kill(child.pid, signal.SIGKILL)
     wait_until(lambda: not identity.is_alive(), "a zombie counts as alive")
-    assert child.wait(60) == -signal.SIGKILL
+    assert child.exit_code() == -signal.SIGKILL
+    child.collect()
+    assert not psutil.pid_exists(child.pid)

@@ -1,0 +1,207 @@
+"""Processes that start at once, forked from one that has imported their libraries: `ForkServer`."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from app.jobs.processes.process import (
+    Child,
+    Identity,
+    identity_of,
+    python_command,
+    python_environment,
+    start_detached,
+)
+
+SERVER = "app.jobs.processes.fork_server_process"
+IDLE = 600.0
+"""Seconds without a job until the server ends, because it holds some 420 MB."""
+JOB_MODULES = (
+    "app.studio.generation.generate",
+    "app.studio.dataset.captions",
+    "app.jobs.restarts",
+    "trainers.training.train",
+    "trainers.models.storage",
+    "torch._dynamo",
+    "diffusers.models.unets.unet_2d_condition",
+    "diffusers.models.autoencoders.autoencoder_kl",
+    "diffusers.schedulers.scheduling_ddpm",
+    "diffusers.schedulers.scheduling_ddim",
+    "transformers.models.clip.modeling_clip",
+    "transformers.models.clip.tokenization_clip",
+)
+"""What jobs import; a job may import more."""
+MOST = 1 << 16
+"""Bytes of an answer at most."""
+
+
+class ForkServer:
+    """Starts processes as `start_detached` does, but from a server that it starts with the first one.
+
+    The processes outlive this object and the server. Where the system cannot fork safely, and wherever the server does
+    not answer, they are started plainly. Variables that libraries read while they are imported count as they were when
+    the server began. For one thread.
+    """
+
+    def __init__(self, modules: Sequence[str] = JOB_MODULES, idle: float = IDLE) -> None:
+        self._arguments = (str(idle), *modules)
+        self._server: _Server | None = None
+        self._asked: list[_Forked] = []
+
+    def start(self, module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
+        """Start `python -m module`; see `start_detached`."""
+        if sys.platform != "linux":
+            return start_detached(module, arguments, log, environment)
+        request = _Request(module, tuple(arguments), log, dict(environment))
+        if self._server is None or not self._server.is_alive():
+            self.close()
+            self._server = _Server(self._arguments)
+        child = _Forked(self._server, request)
+        self._asked = [other for other in self._asked if other.is_pending()] + [child]
+        return child
+
+    def close(self) -> None:
+        """End the server; what it has not started yet starts plainly, what runs goes on."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for child in self._asked:
+            child.exit_code()
+        self._asked = []
+
+
+@dataclass(frozen=True)
+class _Request:
+    module: str
+    arguments: tuple[str, ...]
+    log: Path
+    environment: dict[str, str]
+    """Variables that this process has beside those of all."""
+
+
+@dataclass
+class _Answer:
+    """What the server has told of a child so far."""
+
+    identity: Identity | None = None
+    failed: bool = False
+    code: int | None = None
+
+
+class _Server:
+    """The server's process and what it has told; see `fork_server_process` for the messages."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._answers: list[_Answer] = []
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                python_command(SERVER, str(theirs.fileno()), *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=python_environment({"OPENBLAS_NUM_THREADS": "1"}),  # a forked process would not have its threads
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._connection.setblocking(False)
+
+    def is_alive(self) -> bool:
+        """Whether it may still answer."""
+        return self._process.poll() is None
+
+    def ask(self, request: _Request) -> _Answer:
+        """Ask for a child; OSError if its log cannot be written."""
+        answer = _Answer()
+        self._answers.append(answer)
+        facts = {"number": len(self._answers) - 1, "module": request.module, "arguments": request.arguments}
+        message = json.dumps({**facts, "environment": python_environment(request.environment)}).encode()
+        with request.log.open("ab") as log:
+            try:
+                socket.send_fds(self._connection, [message], [log.fileno()])
+            except OSError:
+                answer.failed = True
+        return answer
+
+    def collect(self, identity: Identity) -> None:
+        """Let the server collect an ended child; where it is gone, the system has done that."""
+        with suppress(OSError):
+            self._connection.send(json.dumps({"collect": identity.pid}).encode())
+
+    def receive(self) -> None:
+        """Take in what it has told meanwhile."""
+        with suppress(OSError):  # nothing more for now, or it is closed
+            while message := self._connection.recv(MOST):
+                self._take(json.loads(message))
+
+    def close(self) -> None:
+        """Kill it, as it holds nothing; what it has told before can be received still."""
+        self._process.kill()
+        self._process.wait()
+
+    def _take(self, told: dict[str, Any]) -> None:
+        answer = self._answers[told["number"]]
+        if "code" in told:
+            answer.code = told["code"]
+        elif "pid" in told:
+            answer.identity = Identity("", told["pid"], 0)
+            with suppress(psutil.Error, OSError):
+                answer.identity = identity_of(told["pid"])
+        else:
+            answer.failed = True
+
+
+class _Forked:
+    """A child of the server; a plain one where the server has failed before it told of any."""
+
+    def __init__(self, server: _Server, request: _Request) -> None:
+        self._server, self._request = server, request
+        self._answer = server.ask(request)
+        self._plain: Child | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its number; 0 until the server has told it."""
+        if self._plain is not None:
+            return self._plain.pid
+        self._server.receive()
+        return self._answer.identity.pid if self._answer.identity else 0
+
+    def is_pending(self) -> bool:
+        """Whether the server has not told of it yet."""
+        return self._plain is None and self.pid == 0
+
+    def exit_code(self) -> int | None:
+        """See `Child`; 0 where the server that would have told it is gone."""
+        if self._plain is not None:
+            return self._plain.exit_code()
+        serves = self._server.is_alive()  # asked first: what it told before its end is received
+        self._server.receive()
+        told = self._answer
+        if told.code is not None or (serves and not told.failed):
+            return told.code
+        if told.identity is not None:
+            return None if told.identity.is_alive() else 0
+        request = self._request
+        try:
+            self._plain = start_detached(request.module, request.arguments, request.log, request.environment)
+        except OSError:
+            return 1
+        return None
+
+    def collect(self) -> None:
+        """See `Child`."""
+        if self._plain is not None:
+            self._plain.collect()
+        elif self._answer.identity is not None:
+            self._server.collect(self._answer.identity)

@@ -1,0 +1,140 @@
+"""The process that jobs are forked from: `python -m app.jobs.processes.fork_server_process FD SECONDS MODULE …`.
+
+It imports modules, which may take seconds, and computes nothing. Each request then becomes a
+child that runs a module as `python -m` would. It ends when its client is gone, or after some time without children and
+requests.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from app.jobs.processes.process import code_of
+from app.startup import prepare_process
+
+MOST = 1 << 20
+"""Bytes of a request at most, which holds an environment."""
+TASKS = Path("/proc/self/task")
+"""Folder with an entry for each thread of this process."""
+
+
+def main(descriptor: str, idle: str, *modules: str) -> None:
+    """Serve requests; in a child, run its module instead."""
+    prepare_process()
+    connection = socket.socket(fileno=int(descriptor))
+    for name in modules:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a child's collections then leave the pages that it shares with this process alone
+    if len(list(TASKS.iterdir())) > 1:
+        raise SystemExit("an import has started a thread, which a forked process would not have")
+    if request := _Server(connection, float(idle)).serve():
+        _run(request)
+
+
+class _Server:
+    """Forks on request and reports ends; a child stays uncollected until the client asks for that."""
+
+    def __init__(self, connection: socket.socket, idle: float) -> None:
+        self._connection, self._idle = connection, idle
+        self._children: dict[int, int] = {}  # from process ids to the numbers of their requests
+        self._ended: set[int] = set()
+        self._wakeup = os.pipe()
+        os.set_blocking(self._wakeup[1], False)
+        signal.signal(signal.SIGCHLD, _ignore)  # or nothing would be written into the pipe
+        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+
+    def serve(self) -> dict[str, Any] | None:
+        """Serve until the end, None; in a forked child, return the request at once."""
+        asked = time.monotonic()
+        while self._children or time.monotonic() < asked + self._idle:
+            ready, _, _ = select.select([self._connection.fileno(), self._wakeup[0]], [], [], self._idle)
+            if self._wakeup[0] in ready:
+                os.read(self._wakeup[0], 4096)
+            self._report_ends()
+            if self._connection.fileno() not in ready:
+                continue
+            message, descriptors, _, _ = socket.recv_fds(self._connection, MOST, 1)
+            if not message:
+                return None
+            asked, request = time.monotonic(), json.loads(message)
+            if "collect" in request:
+                self._collect(request["collect"])
+            elif self._fork(request, descriptors[0]):
+                return dict(request)
+        return None
+
+    def _fork(self, request: dict[str, Any], log: int) -> bool:
+        """Whether this is the child, which is then detached and writes into its log."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(log)
+            self._tell(number=request["number"], error=error.strerror or str(error))
+            return False
+        if pid:
+            os.close(log)
+            self._children[pid] = request["number"]
+            self._tell(number=request["number"], pid=pid)
+            return False
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._connection.close()
+        for descriptor in self._wakeup:
+            os.close(descriptor)
+        os.setsid()
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        return True
+
+    def _report_ends(self) -> None:
+        for pid in self._children.keys() - self._ended:
+            found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is not None:
+                self._ended.add(pid)
+                self._tell(number=self._children[pid], code=code_of(found))
+
+    def _collect(self, pid: int) -> None:
+        if pid in self._ended:
+            os.waitpid(pid, 0)
+            self._ended.discard(pid)
+            del self._children[pid]
+
+    def _tell(self, **facts: Any) -> None:
+        self._connection.send(json.dumps(facts).encode())
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """A handler that does nothing; `SIG_IGN` would have children collected at once."""
+
+
+def _run(request: dict[str, Any]) -> None:
+    """Be `python -m module arguments` in the environment that was asked for."""
+    from setproctitle import setproctitle
+
+    module, arguments = request["module"], request["arguments"]
+    # Before the environment changes: the title is written over the arguments, which are found beside it.
+    setproctitle(" ".join(["python", "-m", module, *arguments]))
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv[1:] = arguments
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
