@@ -37,6 +37,8 @@ setTimeout(restore); // the draft may be here already
 const toolbox = element.querySelector('.toolbox');
 document.addEventListener('velatura:pictures', () => {
   toolbox.hidden = document.body.dataset.pictures === '0';
+  // No longer true: a picture came without a caption, or lost it.
+  if (document.body.dataset.captionless !== '0') element.querySelector('[data-none-empty]')?.remove();
 });
 
 const panels = [...element.querySelectorAll('.panel')];

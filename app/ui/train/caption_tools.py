@@ -48,9 +48,9 @@ def preview(draft: Draft, find: str, replace: str) -> Markup:
 
 def writing(state: Progress) -> Markup:
     """How far the captions are that a model writes."""
-    return render("train/writing.html", state=state, line=words.captions_line(state))
+    return render("train/writing.html", state=state, line=words.captions_line(state), none_empty=False)
 
 
 def none_empty() -> Markup:
     """What is said where a model has nothing to write."""
-    return render("train/writing.html", state=Progress(), line=words.NONE_EMPTY)
+    return render("train/writing.html", state=Progress(), line=words.NONE_EMPTY, none_empty=True)

@@ -134,6 +134,7 @@ const draw = () => {
   Object.assign(document.body.dataset, {
     revision: fresh.dataset.revision,
     pictures: fresh.dataset.count,
+    captionless: fresh.dataset.captionless,
     draft: fresh.dataset.draft,
   });
   document.dispatchEvent(new Event('velatura:pictures'));

@@ -230,6 +230,25 @@ def test_nothing_said_about_the_pictures_before_is_left_after_starting_fresh(pag
     expect(page.get_by_text("1 caption changes")).to_be_hidden()
 
 
+def test_that_every_picture_has_a_caption_is_said_only_while_it_is_true(page, files):
+    add(page, files / "red boat.png", count=1)
+    said = page.get_by_text("Every picture has a caption already.")
+    page.get_by_role("button", name="Write captions for me").click()
+    for gone in ("a picture without one", "a caption is emptied"):
+        page.get_by_role("button", name="Write captions", exact=True).click()
+        expect(said).to_be_visible()
+        if gone == "a picture without one":
+            add(page, files / "IMG_0001.jpg", count=2)
+            expect(said).to_be_hidden()
+            page.get_by_label("Caption 2", exact=True).fill("a boat")
+            page.get_by_label("Caption 2", exact=True).blur()
+            page.wait_for_selector("body[data-captionless='0']")
+        else:
+            page.get_by_label("Caption 1", exact=True).fill("")
+            page.get_by_label("Caption 1", exact=True).blur()
+            expect(said).to_be_hidden()
+
+
 def test_captions_by_a_model_without_network(page, files):
     add(page, *five(files), count=5)
     page.get_by_role("button", name="Write captions for me").click()
