@@ -7,12 +7,8 @@ import re
 import unicodedata
 from pathlib import Path
 
-import torch
-
 from trainers.config.sections import Data
 from trainers.data.decode import UnreadableError, leaves_folder
-from trainers.models.words import contains_word
-from trainers.randomness import generator
 
 MAX_CAPTION_BYTES = 64 * 1024
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -85,6 +81,8 @@ def full_caption(base: str, settings: Data, word: str = "") -> str:
 
 def with_word(caption: str, word: str) -> str:
     """The caption with a word in front, unless it has it already or there is none."""
+    from trainers.models.words import contains_word
+
     if not word or contains_word(caption, word):
         return caption
     return f"{word}, {caption}" if caption else word
@@ -95,6 +93,10 @@ def draw_caption(base: str, settings: Data, seed: int, draw: int, image: int, wo
 
     A pure function of its arguments; `draw` numbers the draws of a run, `image` the images.
     """
+    import torch
+
+    from trainers.randomness import generator
+
     chance = torch.rand((), generator=generator(seed, "caption dropout", draw, image)).item()
     if chance < settings.caption_dropout:
         return ""
