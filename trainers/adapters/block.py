@@ -29,7 +29,7 @@ class Call:
     y: Tensor
     context: Tensor | None
     """What cross-attention reads, `(n, tokens, d_text)`."""
-    again: Callable[[Tensor, Tensor | None], Tensor]
+    rerun: Callable[[Tensor, Tensor | None], Tensor]
     """The block's output for another x and context, without methods."""
 
 
@@ -40,7 +40,7 @@ class BlockMethod(Method):
     places: ClassVar[tuple[str, ...]] = ("block",)
     streams: ClassVar[tuple[Stream, ...]] = ("image", "text")
     """Streams of tokens in its blocks."""
-    follows_time: ClassVar[bool] = False
+    uses_timestep: ClassVar[bool] = False
     """Whether it depends on the timestep, which the context then provides."""
 
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -100,7 +100,7 @@ class BlockSite(HookPoint[BlockMethod]):
 
     def put(self, method: BlockMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
         """Attach a method to the block, initially without effect."""
-        self.hold(method, MethodTensors(method.init(self, shared, draw)).to(self.device), shared, learning_rate)
+        self.attach(method, MethodTensors(method.init(self, shared, draw)).to(self.device), shared, learning_rate)
 
     def remove(self) -> None:
         """Remove the hook, which restores the block."""
@@ -117,13 +117,13 @@ class BlockSite(HookPoint[BlockMethod]):
         named = dict(kwargs)
         x = args[0] if args else named.pop("hidden_states")
 
-        def again(x: Tensor, context: Tensor | None) -> Tensor:
+        def rerun(x: Tensor, context: Tensor | None) -> Tensor:
             given = named if context is None else {**named, "encoder_hidden_states": context}
             result = self.block.forward(x, *args[1:], **given)  # not the block itself, which has this hook
             return result[0] if isinstance(result, tuple) else result
 
-        call = Call(x, y, named.get("encoder_hidden_states"), again)
-        active = [p for p in self._placed if not self.left_out(p.method.module_dropout, holder.context)]
+        call = Call(x, y, named.get("encoder_hidden_states"), rerun)
+        active = [p for p in self._placed if not self.is_dropped(p.method.module_dropout, holder.context)]
         out = y
         for p in active:
             after = p.method.after(call, p.theta, self, p.shared, holder.context)

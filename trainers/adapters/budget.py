@@ -31,14 +31,14 @@ class BudgetedHooks(TrainingHooks, Generic[B]):
 
     method: B
 
-    def sharing(self, network: Network) -> tuple[B, ...]:
+    def peers(self, network: Network) -> tuple[B, ...]:
         """The methods that share this budget, in order; they differ only in rank."""
-        return network.kin(self.method) if self.method.budget_scope == "all" else (self.method,)
+        return network.rank_variants(self.method) if self.method.budget_scope == "all" else (self.method,)
 
     def leads(self, network: Network) -> bool:
         """Whether this method acts for all of them."""
-        return self.sharing(network)[0] == self.method
+        return self.peers(network)[0] == self.method
 
     def budgeted(self, network: Network) -> list[Theta]:
         """θ of every layer that shares the budget."""
-        return [placed.theta for method in self.sharing(network) for _, placed in network.placed_by(method)]
+        return [placed.theta for method in self.peers(network) for _, placed in network.placed_by(method)]

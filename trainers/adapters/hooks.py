@@ -45,7 +45,7 @@ class TrainingHooks:
     def after_step(self, network: Network, step: Step) -> None:
         """Called after the optimizer's step."""
 
-    def restored(self, network: Network) -> None:
+    def after_restore(self, network: Network) -> None:
         """Called after loading a checkpoint; VelaturaError if it does not match these settings."""
 
     def grow_to_max(self, network: Network) -> None:

@@ -29,7 +29,7 @@ SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_n
 class LayerUpdate:
     """Anything that gives layers an update: a method in training, or trained styles."""
 
-    follows_time: ClassVar[bool] = False
+    uses_timestep: ClassVar[bool] = False
     """Whether it depends on the timestep, which the context then provides."""
     trains_base: ClassVar[bool] = False
     """Whether the base's weights train: they are stored unquantised, and a layer runs W + ΔW as one product."""
@@ -77,7 +77,7 @@ class Method:
     places: ClassVar[tuple[str, ...]] = ()
     text_preset: ClassVar[str] = "attn"
     """The smallest preset of `targets.text_encoder` that it can use; `none` if there is none."""
-    moves_beside_optimizer: ClassVar[bool] = False
+    moves_after_optimizer: ClassVar[bool] = False
     """Whether its hooks change parameters after the optimizer's step."""
     trains_base: ClassVar[bool] = False
     """Whether the base's weights train and must be stored unquantised."""

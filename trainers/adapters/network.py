@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ContextHolder, ForwardContext
@@ -20,11 +19,17 @@ from trainers.adapters.tokens import Vocabulary, Word
 from trainers.errors import VelaturaError
 from trainers.randomness import generator
 
-Kin = TypeVar("Kin", bound=Method)
+M = TypeVar("M", bound=Method)
+
+
+class Removable(Protocol):
+    """A change of the base that can be undone, such as a hook."""
+
+    def remove(self) -> None: ...
 
 
 @dataclass(frozen=True)
-class Sharing:
+class SharedTensors:
     """What sites of one method share: those of one part and learning rate, so that the tensors have these too."""
 
     method: LayerUpdate | BlockMethod
@@ -48,14 +53,16 @@ class Network(nn.Module):
         self._blocks: dict[str, BlockSite] = {}
         self.blocks_by_key = nn.ModuleDict()
         self.shared = nn.ModuleList()
-        self._sharing: list[Sharing] = []
-        self._handles: list[RemovableHandle] = []
+        self._shared_tensors: list[SharedTensors] = []
+        self.handles: list[Removable] = []
+        """Hooks and patches on the base besides those of the hook points."""
         self.spoken = nn.ModuleList()
-        self._told: list[tuple[Vocabulary, str]] = []
+        """The added words; checkpoints contain this name."""
+        self._added_words: list[tuple[Vocabulary, str]] = []
 
     @property
-    def sharing(self) -> tuple[Sharing, ...]:
-        return tuple(self._sharing)
+    def shared_tensors(self) -> tuple[SharedTensors, ...]:
+        return tuple(self._shared_tensors)
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -71,14 +78,14 @@ class Network(nn.Module):
         return tuple(word for word in self.spoken if isinstance(word, Word))
 
     @property
-    def everywhere(self) -> tuple[Site | BlockSite, ...]:
+    def hook_points(self) -> tuple[Site | BlockSite, ...]:
         """Every layer and block with a method on it."""
         return (*self.sites, *self.blocks)
 
     @property
     def placed(self) -> tuple[LayerUpdate | BlockMethod, ...]:
         """What sits on the layers and blocks, in order, each once."""
-        return tuple(dict.fromkeys(p.method for site in self.everywhere for p in site.placed))
+        return tuple(dict.fromkeys(p.method for site in self.hook_points for p in site.placed))
 
     @property
     def methods(self) -> tuple[Method, ...]:
@@ -100,7 +107,7 @@ class Network(nn.Module):
         """On which layers this very method sits, each site with what it holds there."""
         return tuple((site, placed) for site in self.sites for placed in site.placed if placed.method == method)
 
-    def kin(self, method: Kin) -> tuple[Kin, ...]:
+    def rank_variants(self, method: M) -> tuple[M, ...]:
         """The methods placed that differ from this one in rank alone, itself among them, in order."""
         return tuple(one for one in self.methods if isinstance(one, type(method)))
 
@@ -128,7 +135,7 @@ class Network(nn.Module):
     ) -> None:
         """Take in what sites of one method, part and learning rate share."""
         self.shared.append(values)
-        self._sharing.append(Sharing(method, part, learning_rate, values))
+        self._shared_tensors.append(SharedTensors(method, part, learning_rate, values))
 
     def site_of(self, target: Target) -> Site | BlockSite:
         """The site of a target's layer or block, made at its first use."""
@@ -141,10 +148,10 @@ class Network(nn.Module):
             by_key[target.name.replace(".", "/")] = found[target.name]
         return found[target.name]
 
-    def speak(self, word: Word, vocabulary: Vocabulary) -> None:
+    def add_word(self, word: Word, vocabulary: Vocabulary) -> None:
         """Let a base, whose vocabulary this is, read a word's rows where it stands; they are this network's then."""
         vocabulary.put(word.text, tuple(word.rows.values()))
-        self._told.append((vocabulary, word.text))
+        self._added_words.append((vocabulary, word.text))
         self.spoken.append(word)
 
     @contextmanager
@@ -168,7 +175,7 @@ class Network(nn.Module):
         for site in self.sites:
             site.merge(strength)
 
-    def watch(self, unet: nn.Module) -> None:
+    def track_timesteps(self, unet: nn.Module) -> None:
         """Let the context tell the timestep of each image that passes through the UNet, if a method follows it."""
 
         def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -176,18 +183,18 @@ class Network(nn.Module):
             sample, t = given["sample"], torch.as_tensor(given["timestep"])
             self.holder.context = replace(self.holder.context, timesteps=t.to(sample.device).expand(len(sample)))
 
-        if any(one.follows_time for one in self.placed):
-            self._handles.append(unet.register_forward_pre_hook(note, with_kwargs=True))
+        if any(one.uses_timestep for one in self.placed):
+            self.handles.append(unet.register_forward_pre_hook(note, with_kwargs=True))
 
     def remove(self) -> None:
         """Take all hooks off the base and its words back, which is as before."""
-        for handle in self._handles:
-            handle.remove()
-        for site in self.everywhere:
+        while self.handles:
+            self.handles.pop().remove()
+        for site in self.hook_points:
             site.remove()
-        for vocabulary, word in self._told:
+        for vocabulary, word in self._added_words:
             vocabulary.remove(word)
-        self._told.clear()
+        self._added_words.clear()
 
 
 def attach(
@@ -213,5 +220,5 @@ def attach(
     network = Network()
     network.place(select(parts, method, targets, unread), seed)
     if "unet" in parts:
-        network.watch(parts["unet"])
+        network.track_timesteps(parts["unet"])
     return network

@@ -94,14 +94,14 @@ class HookPoint(nn.Module, Generic[M]):
     def placed(self) -> tuple[Placement[M], ...]:
         return tuple(self._placed)
 
-    def hold(
+    def attach(
         self, method: M, theta: MethodTensors, shared: Theta, learning_rate: float = 1.0, strength: float = 1.0
     ) -> None:
         """Place a method with θ as it is."""
         self.thetas.append(theta)
         self._placed.append(Placement(method, theta, shared, learning_rate, strength))
 
-    def left_out(self, share: float, context: ForwardContext) -> bool:
+    def is_dropped(self, share: float, context: ForwardContext) -> bool:
         """Whether module dropout of this share leaves a method out of this draw."""
         return context.training and share > 0 and context.chance(self, "module") < share
 
@@ -140,7 +140,7 @@ class Site(HookPoint["LayerUpdate"]):
     def put(self, method: LayerUpdate, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
         """Place a method on the layer; its θ starts without effect."""
         theta = MethodTensors(method.init(self, shared, draw)).to(self.device)
-        self.hold(method, theta, shared, learning_rate)
+        self.attach(method, theta, shared, learning_rate)
         if method.trains_base:
             self.layer.forward = self._run  # a forward hook comes too late to spare the layer its product
 
@@ -221,7 +221,7 @@ class Site(HookPoint["LayerUpdate"]):
 
     def _active(self, context: ForwardContext) -> Iterator[tuple[LayerUpdate, Update]]:
         for p in self._placed:
-            if not self.left_out(p.method.module_dropout, context):
+            if not self.is_dropped(p.method.module_dropout, context):
                 yield p.method, self._update(p, context)
 
     def _update(self, placed: Placement[LayerUpdate], context: ForwardContext) -> Update:

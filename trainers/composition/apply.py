@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,25 +26,12 @@ from trainers.models.family import family_named
 from trainers.models.words import Words
 
 
-class Removable(Protocol):
-    """What stands on a base until it is removed."""
-
-    def remove(self) -> None: ...
-
-
 class StyleNetwork(Network):
     """A network of loaded styles, with what was left out of them and why, one sentence each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.warnings: list[str] = []
-        self.apart: list[Removable] = []
-        """What is on the base for it besides its own sites."""
-
-    def remove(self) -> None:
-        while self.apart:
-            self.apart.pop().remove()
-        super().remove()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +77,7 @@ def apply_styles(
     network = StyleNetwork()
     names = layer_names(parts, family)
     try:
-        speak(network, parts, family, styles, words)
+        add_embeddings(network, parts, family, styles, words)
         for style, strength in styles:
             if style.is_own:
                 _check_base(style, origin_of(style), parts, family)
@@ -98,14 +85,14 @@ def apply_styles(
             elif not style.rows:
                 put_changes(network, parts, _changes(parts, family, names, style, strength, network.warnings))
         if "unet" in parts:
-            network.watch(parts["unet"])
+            network.track_timesteps(parts["unet"])
     except VelaturaError:
         network.remove()
         raise
     return network
 
 
-def speak(
+def add_embeddings(
     network: StyleNetwork,
     parts: Mapping[str, nn.Module],
     family: str,
@@ -116,7 +103,7 @@ def speak(
     for style, strength in styles:
         if style.rows:
             assert words is not None, "an embedding needs the base's vocabulary"
-            _speak(network, parts, family, style, strength, words)
+            _add_embedding(network, parts, family, style, strength, words)
 
 
 def read_changes(
@@ -190,7 +177,7 @@ def _check_numbers(style: Style, strength: float, update: Update, dtype: torch.d
         )
 
 
-def _speak(
+def _add_embedding(
     network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, style: Style, strength: float, words: Words
 ) -> None:
     _check_base(style, origin_of(style), parts, family)
@@ -211,7 +198,7 @@ def _speak(
         if text in words.sizes:
             word = style.path.stem
             network.warnings.append(f"{style.name}: its word {text} is already taken; write {word} in prompts")
-        network.speak(Word(word, rows).requires_grad_(False), words)
+        network.add_word(Word(word, rows).requires_grad_(False), words)
 
 
 def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], family: str) -> None:
@@ -232,12 +219,12 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
 
 
 def _warnings(style: Style, missing: list[str]) -> list[str]:
-    said = list(style.notes)
+    warnings = list(style.notes)
     if missing:
         total = sum(len(group.sites) for group in read_form(style).groups) if style.is_own else len(style.layers)
-        said.append(f"{style.name}: this base lacks {len(missing)} of its {total} layers, such as {missing[0]}")
+        warnings.append(f"{style.name}: this base lacks {len(missing)} of its {total} layers, such as {missing[0]}")
     if style.unknown_keys:
-        said.append(
+        warnings.append(
             f"{style.name}: ignored what is unknown ({len(style.unknown_keys)} in all), such as {style.unknown_keys[0]}"
         )
-    return said
+    return warnings

@@ -13,7 +13,7 @@ from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import PerImage, Update
 from trainers.adapters.updates.per_image import stack
-from trainers.composition.apply import Changes, StyleNetwork, put_method, read_changes, speak
+from trainers.composition.apply import Changes, StyleNetwork, add_embeddings, put_method, read_changes
 from trainers.composition.sequential import put_sequential
 from trainers.errors import VelaturaError
 from trainers.formats.read import Style
@@ -55,7 +55,7 @@ def batch_styles(
     network = StyleNetwork()
     layered = [one for one in styles if not one[0].rows]
     try:
-        speak(network, parts, family, styles, words)
+        add_embeddings(network, parts, family, styles, words)
         if any(style.is_own for style, _ in layered):
             put_sequential(network, parts, family, layered)
         else:

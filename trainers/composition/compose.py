@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.updates import Affine, Dense, Update
-from trainers.composition.apply import Changes, StyleNetwork, apply_styles, put_changes, put_method, read_changes, speak
+from trainers.composition.apply import (
+    Changes,
+    StyleNetwork,
+    add_embeddings,
+    apply_styles,
+    put_changes,
+    put_method,
+    read_changes,
+)
 from trainers.composition.batched import batch_styles
 from trainers.composition.composite import Composite
 from trainers.composition.dare import merge_dare
@@ -48,7 +56,7 @@ def compose(
         return network, Switch(network, layered, int(composition.number))
     network = StyleNetwork()
     try:
-        speak(network, parts, family, styles, model.words)
+        add_embeddings(network, parts, family, styles, model.words)
         changes = read_changes(network, parts, family, styles)
         return network, _put(network, parts, changes, composition, steps, seed)
     except VelaturaError:
@@ -80,7 +88,7 @@ def _merged(
     changes: Sequence[Changes],
     composition: Composition,
     seed: int,
-    said: list[str],
+    warnings: list[str],
 ) -> Changes:
     """One change a layer from several, each layer by itself; a layer of one style alone is treated alike.
 
@@ -105,7 +113,7 @@ def _merged(
             whole = merge_dare(dense, composition.number, draws)
         merged[layer] = Dense(whole.to(like.dtype))
     if cuts:
-        said.append(f"at rank {composition.number:g}, {relative_error(cuts):.1%} of the styles' change is lost")
+        warnings.append(f"at rank {composition.number:g}, {relative_error(cuts):.1%} of the styles' change is lost")
     return merged
 
 

@@ -118,13 +118,13 @@ def _metadata(name: str, styles: Sequence[tuple[Style, float]], rank: int) -> di
     first = styles[0][0].metadata
     triggers = dict.fromkeys(style.metadata.get("velatura.trigger", "") for style, _ in styles)
     sources = [{"name": style.path.stem, "strength": strength} for style, strength in styles]
-    said = " + ".join(f"{strength:g} × {style.path.stem}" for style, strength in styles)
+    formula = " + ".join(f"{strength:g} × {style.path.stem}" for style, strength in styles)
     return {
         "format": "pt",
         **{key: first[key] for key in OF_THE_BASE if key in first},
         **plain_metadata(rank),
         "ss_output_name": name,
-        "ss_training_comment": f"merged with Velatura: {said}",
+        "ss_training_comment": f"merged with Velatura: {formula}",
         "modelspec.title": name,
         "velatura.merged": json.dumps(sources, ensure_ascii=False),
         **({"velatura.trigger": ", ".join(filter(None, triggers))} if any(triggers) else {}),

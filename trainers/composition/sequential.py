@@ -88,10 +88,10 @@ def put_sequential(
     network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]
 ) -> None:
     """Put styles on a base, one for each image as the network's `context.styles` says, until the network is removed."""
-    apart = SequentialStyles(network, parts, family)
-    network.apart.append(apart)
+    sequential = SequentialStyles(network, parts, family)
+    network.handles.append(sequential)
     for style, strength in styles:
-        apart.put(style, strength)
+        sequential.put(style, strength)
 
 
 def _only(given: Any, rows: list[int], count: int) -> Any:

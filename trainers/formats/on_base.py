@@ -113,11 +113,11 @@ def peft_scaled(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -
     gain = stored.flatten() - 1
     if W.dim() < 2:
         raise LayoutError("is IA³, but a norm has no matrix")
-    told = tensors.get(INPUTS)
+    stated = tensors.get(INPUTS)
     if stored.dim() == 2:
         on_inputs = stored.shape[0] == 1 != stored.shape[1]
-    elif told is not None:
-        on_inputs = bool(told)
+    elif stated is not None:
+        on_inputs = bool(stated)
     elif W.shape[0] != W.shape[1]:
         on_inputs = len(gain) == W.shape[1]
     else:

@@ -67,12 +67,12 @@ def own_form(
     shape = UNetShape.of(unet_config)
     tensors: dict[str, Tensor] = {}
     groups: list[dict[str, Any]] = []
-    for sharing in network.sharing:
+    for shared in network.shared_tensors:
         stems = []
-        method = sharing.method
+        method = shared.method
         assert isinstance(method, Method)
         written: Precision = "fp32" if method.file_form().fp32 else precision
-        for site in (one for one in network.everywhere if one.path.startswith(block)):
+        for site in (one for one in network.hook_points if one.path.startswith(block)):
             if len(site.placed) > 1:
                 raise VelaturaError(
                     f"{site.name} has several methods, which no file format supports; train them separately and use "
@@ -80,13 +80,13 @@ def own_form(
                 )
             (placed,) = site.placed
             if (placed.method, site.part, placed.learning_rate) == (
-                method, sharing.part, sharing.learning_rate
+                method, shared.part, shared.learning_rate
             ):  # fmt: skip
                 stems.append(kohya_name(site.part, site.path, family, shape))
                 tensors |= _of_site(stems[-1], site, placed, written)
         if stems:
-            tensors |= _rounded(f"{SHARED}{len(groups)}", TensorView(sharing.values), written)
-            groups.append({"part": sharing.part, "method": asdict(method), "sites": stems})
+            tensors |= _rounded(f"{SHARED}{len(groups)}", TensorView(shared.values), written)
+            groups.append({"part": shared.part, "method": asdict(method), "sites": stems})
     return tensors, {OWN_FORM: json.dumps({"version": 1, "groups": groups})}
 
 
@@ -173,7 +173,7 @@ def _place_group(
     network.share(method, sites[0].part, shared)
     for stem, site in zip(stems, sites, strict=True):
         start = method.init(site, TensorView(shared), draw)
-        site.hold(
+        site.attach(
             method, MethodTensors(_filled(start, style, stem)).to(site.device), TensorView(shared), strength=strength
         )
 

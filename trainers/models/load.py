@@ -29,7 +29,7 @@ from trainers.models.model import Model
 from trainers.models.quiet import quietly
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.models.storage import store_in_nf4
-from trainers.models.text import add_time_ids, encode_captions, places
+from trainers.models.text import add_time_ids, count_positions, encode_captions
 from trainers.models.words import token_groups
 from trainers.randomness import generator
 
@@ -103,7 +103,7 @@ def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callabl
     path = find_source(model).path
     tree = _config_tree(path)
     tokenizer = (shipped_tokenizer if path.is_file() else load_tokenizer)(tree, "tokenizer")
-    return lambda caption: places(token_groups(tokenizer, caption, sizes or {}))
+    return lambda caption: count_positions(token_groups(tokenizer, caption, sizes or {}))
 
 
 def _config_tree(path: Path) -> Path:
@@ -177,12 +177,12 @@ def _agreed_family(found: Family, settings: Base, path: Path) -> Family:
     """The family that was asked for where the weights allow it: only networks of unusual width leave a choice."""
     if settings.family in ("auto", found.name):
         return found
-    asked = family_named(settings.family)
+    chosen = family_named(settings.family)
     unusual = path.is_dir() and read_json(path / "unet" / "config.json").get("cross_attention_dim") not in (768, 1024)
-    if unusual and asked.text_encoders == found.text_encoders:
-        return asked
+    if unusual and chosen.text_encoders == found.text_encoders:
+        return chosen
     raise VelaturaError(
-        f"base.family = {asked.name}, but {path.name} holds {found.title} ({found.name}); leave it at `auto`"
+        f"base.family = {chosen.name}, but {path.name} holds {found.title} ({found.name}); leave it at `auto`"
     )
 
 

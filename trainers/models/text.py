@@ -17,7 +17,7 @@ from trainers.errors import VelaturaError
 from trainers.models.model import Model
 from trainers.models.words import CHUNK, Group, token_groups
 
-__all__ = ["CHUNK", "Conditioning", "add_time_ids", "count_tokens", "encode_captions", "places"]
+__all__ = ["CHUNK", "Conditioning", "add_time_ids", "count_positions", "count_tokens", "encode_captions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Conditioning:
 
 def count_tokens(model: Model, caption: str) -> int:
     """Tokens of a caption without start and end; one chunk holds 75."""
-    return places(token_groups(model.tokenizers[0], caption, model.words.sizes))
+    return count_positions(token_groups(model.tokenizers[0], caption, model.words.sizes))
 
 
 def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, chunks: int = 1) -> Conditioning:
@@ -108,7 +108,7 @@ def _inner(encoder: nn.Module) -> Any:
     return getattr(encoder, "text_model", encoder)
 
 
-def places(groups: Sequence[Group]) -> int:
+def count_positions(groups: Sequence[Group]) -> int:
     """The places that tokens take in chunks of 75, with those left free before a word that begins a new one."""
     filled = _filled(groups)
     return CHUNK * (len(filled) - 1) + len(filled[-1])

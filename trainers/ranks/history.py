@@ -52,7 +52,7 @@ class RankHistory:
 def current_ranks(network: Network) -> dict[str, int]:
     """The rank of each layer whose method changes it, by the layer's name."""
     found = {}
-    for site in network.everywhere:
+    for site in network.hook_points:
         trained = [(p.method.hooks, p.theta) for p in site.placed if isinstance(p.method, Method)]
         ranks = [rank for hooks, theta in trained if (rank := hooks.rank_of(theta)) is not None]
         if ranks:

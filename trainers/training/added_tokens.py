@@ -28,5 +28,5 @@ def learn_word(model: Model, network: Network, settings: Tokens) -> Word:
         table = encoder.get_input_embeddings().weight.detach()
         rows[part], usual[part] = initial_rows(table, tokens, settings.vectors), usual_length(table)
     word = Word(settings.word, rows, settings.learning_rate, settings.norm_prior, usual)
-    network.speak(word, model.words)
+    network.add_word(word, model.words)
     return word

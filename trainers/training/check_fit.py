@@ -36,8 +36,8 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
     _check_weighting(config, model)
     _check_stops(config, network)
     for method in network.methods:
-        kin = network.kin(method)  # another rank in some layers is the same setting there
-        wrong = method.validate_targets([s for s in network.everywhere if any(p.method in kin for p in s.placed)])
+        variants = network.rank_variants(method)  # another rank in some layers is the same setting there
+        wrong = method.validate_targets([s for s in network.hook_points if any(p.method in variants for p in s.placed)])
         if wrong is not None:
             raise VelaturaError(wrong)
     with torch.no_grad():
@@ -46,7 +46,7 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
 
 def note_optimizer(config: Config, record: Recorder) -> None:
     """Warn if the method changes parameters outside the optimizer's control."""
-    if config.train.optimizer == "prodigy" and config.method.moves_beside_optimizer:
+    if config.train.optimizer == "prodigy" and config.method.moves_after_optimizer:
         record("note", message=BESIDE_PRODIGY_NOTE.format(config.method.name))
 
 
@@ -71,10 +71,10 @@ def _check_weighting(config: Config, model: Model) -> None:
 
 def _check_stops(config: Config, network: Network) -> None:
     """Refuse a run in which all parameters stop training before its end."""
-    text = any(site.part != "unet" for site in network.everywhere)
+    text = any(site.part != "unet" for site in network.hook_points)
     stops = {"train.text_encoder_stop": config.train.text_encoder_stop} if text else {}
     stops |= {"tokens.stop": config.tokens.stop} if network.words else {}
-    trains_on = any(site.part == "unet" for site in network.everywhere) or max(stops.values()) == 1
+    trains_on = any(site.part == "unet" for site in network.hook_points) or max(stops.values()) == 1
     if not trains_on:
         key = max(stops, key=lambda key: stops[key])
         raise VelaturaError(

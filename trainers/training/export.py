@@ -41,11 +41,11 @@ def export_style(
     config, model, network, run = session.config, session.model, session.network, session.run
     facts, finished = training_facts(session, dataset, progress), time.time()
     core = place or run.style / f"{config.name}.safetensors"
-    beside = core.with_name(f"{core.stem}{BESIDE}{core.suffix}") if network.everywhere else core
+    beside = core.with_name(f"{core.stem}{BESIDE}{core.suffix}") if network.hook_points else core
     sentences, written = list[str](), {core}
     with plain_disk_errors(core):
         core.parent.mkdir(parents=True, exist_ok=True)
-        if network.everywhere:
+        if network.hook_points:
             metadata = style_metadata(config, model, network, facts, started, finished)
             sentences.append(_write_layers(session, core, metadata))
         for word in network.words:

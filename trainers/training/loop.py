@@ -79,7 +79,7 @@ class Session:
     @property
     def text_trains(self) -> bool:
         """Whether captions are encoded in each step, because their encoder changes."""
-        return bool(self.network.words) or any(site.part != "unet" for site in self.network.everywhere)
+        return bool(self.network.words) or any(site.part != "unet" for site in self.network.hook_points)
 
     @cached_property
     def rates(self) -> tuple[float, ...]:
@@ -178,7 +178,7 @@ def _fall_back(session: Session) -> None:
 def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:
     progress = load_checkpoint(session.run, session.network, optimizer, session.average)
     for method in session.network.methods:
-        method.hooks.restored(session.network)
+        method.hooks.after_restore(session.network)
     return progress
 
 
@@ -255,10 +255,10 @@ def _stop_what_stops(session: Session, step: int) -> None:
         for word in session.network.words:
             word.requires_grad_(False)
     if step >= train.text_encoder_stop * train.steps:
-        for site in session.network.everywhere:
+        for site in session.network.hook_points:
             if site.part != "unet":
                 site.requires_grad_(False)
-        for shared in session.network.sharing:
+        for shared in session.network.shared_tensors:
             if shared.part != "unet":
                 shared.values.requires_grad_(False)
 

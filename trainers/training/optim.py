@@ -30,9 +30,9 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
     Words have no weight decay: a shorter row is another word.
     """
     placed = [
-        (site.part, one.method, one.learning_rate, one.module) for site in network.everywhere for one in site.placed
+        (site.part, one.method, one.learning_rate, one.module) for site in network.hook_points for one in site.placed
     ]
-    shared = [(one.part, one.method, one.learning_rate, one.values) for one in network.sharing]
+    shared = [(one.part, one.method, one.learning_rate, one.values) for one in network.shared_tensors]
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for part, method, ratio, values in (*placed, *shared):
         assert isinstance(method, Method)
@@ -41,7 +41,7 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
             rate = base * ratio * method.learning_rate_ratio(name)
             groups.setdefault((rate, method.decays(name)), []).append(parameter)
     for word in network.words:
-        rate = word_learning_rate(word, settings, alone=not network.everywhere)
+        rate = word_learning_rate(word, settings, alone=not network.hook_points)
         groups.setdefault((rate, False), []).extend(word.parameters())
     return [
         {"params": members, "lr": rate, "peak_lr": rate} | ({} if decays else {"weight_decay": 0.0})
@@ -101,7 +101,7 @@ def pull_towards_start(optimizer: torch.optim.Optimizer, network: Network) -> No
     """
     starts = [
         (parameter, start.detach())
-        for site in network.everywhere
+        for site in network.hook_points
         for placed in site.placed
         if isinstance(placed.method, Method)
         for name, start in placed.method.decay_targets(site, placed.theta).items()

@@ -53,7 +53,7 @@ def test_a_network_speaks_its_words_until_it_is_removed():
 
     network, known = Network(), Known()
     word = Word("<dusk>", {"text_encoder": torch.ones(2, 3), "text_encoder_2": torch.ones(2, 5)})
-    network.speak(word, known)
+    network.add_word(word, known)
     assert [tuple(rows.shape) for rows in known.words["<dusk>"]] == [(2, 3), (2, 5)]
     assert all(row is own for row, own in zip(known.words["<dusk>"], network.parameters(), strict=True))
     assert set(network.state_dict()) == {"spoken.0.text_encoder", "spoken.0.text_encoder_2"}

@@ -52,7 +52,7 @@ def test_there_and_back_to_the_bit(family, n, bases, tmp_path):
     model, file = bases[family], tmp_path / "my-dusk.safetensors"
     word = Word("<dusk>", drawn(n, model))
     network = Network()
-    network.speak(word, model.words)
+    network.add_word(word, model.words)
     live = encode_captions(model, [PROMPT])
     network.remove()
     bare = encode_captions(model, [PROMPT])
@@ -181,7 +181,7 @@ def test_diffusers_draws_the_same(family, n, bases, tmp_path, monkeypatch):
     word = Word("<dusk>", drawn(n, model))
     write_embedding(file, word, {})
     network = Network()
-    network.speak(word, model.words)
+    network.add_word(word, model.words)
     params = SamplingParams(prompts=(PROMPT,), steps=2, guidance=3.0, size=(64, 64))
     (ours,) = draw(model, params)
     network.remove()

@@ -68,7 +68,7 @@ def test_what_is_written_is_what_is_read(bases, tmp_path, row):
         loaded = apply_styles(parts_of(model), family, [(style, strength)])
         found = output(model)
         assert list(loaded.parameters()) == [] and loaded.warnings == []
-        assert len(loaded.everywhere) == len(network.everywhere)
+        assert len(loaded.hook_points) == len(network.hook_points)
         loaded.remove()
         assert (found - live).abs().max() <= 1e-4 * max(1.0, live.abs().max().item()), strength
     assert (bare_and_live[2] - bare_and_live[0]).abs().max() > 1e-3

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.tiny import FAMILIES
 from trainers.errors import VelaturaError
 from trainers.models.model import Model
-from trainers.models.text import count_tokens, encode_captions, places
+from trainers.models.text import count_positions, count_tokens, encode_captions
 from trainers.models.words import CHUNK, contains_word, known_tokens, token_groups
 
 PIECES = ["a red fox", "snow,", "the Moon", "!", "12 cats", "Été", "fox"]
@@ -67,7 +67,7 @@ def test_no_word_is_cut_in_two(sizes):
         if size > room:
             taken, room = taken + room, CHUNK
         taken, room = taken + size, room - size
-    assert places(groups) == taken >= sum(sizes)
+    assert count_positions(groups) == taken >= sum(sizes)
 
 
 def test_words_are_found_as_words_and_in_any_case():

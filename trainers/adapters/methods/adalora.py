@@ -186,7 +186,7 @@ class AdaLoRAHooks(BudgetedHooks[AdaLoRA]):
 
     def _budget_ends(self, network: Network) -> tuple[int, int]:
         """The sum of all ranks at the start, and at the end."""
-        counts = [(one, len(network.placed_by(one))) for one in self.sharing(network)]
+        counts = [(one, len(network.placed_by(one))) for one in self.peers(network)]
         return sum(n * one.rank for one, n in counts), sum(n * one.target_rank for one, n in counts)
 
     def _last_cut(self, step: Step) -> int:

@@ -101,7 +101,7 @@ class Adapter(BlockMethod):
         x, y = call.x, call.y
         if self.norms:
             x = torch.addcmul(x + theta["b"].to(x.dtype), theta["g"].to(x.dtype), x)
-            y = call.again(x, call.context)
+            y = call.rerun(x, call.context)
         h = x if self.form == "parallel" else y
         d, u = (site.op.over_channels(theta[name].to(h.dtype)) for name in ("d", "u"))
         hidden = site.op.pointwise(h, theta["D"]) + d

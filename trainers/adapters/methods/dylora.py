@@ -100,7 +100,11 @@ class DyLoRA(RankedMethod):
         return theta | {f"B{n}": nn.Parameter(torch.zeros(site.op.out, self.unit)) for n in range(self.bands)}
 
     def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
-        bands = self.drawn(context) if context.training else (context.rank or self.kept_rank or self.rank) // self.unit
+        bands = (
+            self.sampled_bands(context)
+            if context.training
+            else (context.rank or self.kept_rank or self.rank) // self.unit
+        )
         rank = bands * self.unit
         last = bands - 1 if context.training and self.frozen else 0
 
@@ -112,7 +116,7 @@ class DyLoRA(RankedMethod):
         gate = self.rank_gate(site, context, rank, theta["A0"].device)
         return LowRank(self.alpha / rank * joined("B", 1), joined("A", 0), site.op.shape, gate)
 
-    def drawn(self, context: ForwardContext) -> int:
+    def sampled_bands(self, context: ForwardContext) -> int:
         """b / u of a step, a function of the run's seed and the step's number alone: the same share of every rank."""
         return 1 + seed_for(context.seed, "DyLoRA's rank", context.step) * self.bands // 2**63
 

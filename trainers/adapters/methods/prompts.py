@@ -104,7 +104,7 @@ class Prompts(BlockMethod):
         return nn.Parameter((torch.rand(self.tokens, width, generator=draw) * 2 - 1) * (6 / (2 * width)) ** 0.5)
 
     def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
-        y = prompted(call, (theta if self.deep else shared)["P"])
+        y = run_with_prompts(call, (theta if self.deep else shared)["P"])
         if self.gated:
             y = call.y + theta["g"].to(y.dtype) * (y - call.y)
         if self.unconditional or not any(context.uncaptioned):
@@ -113,9 +113,9 @@ class Prompts(BlockMethod):
         return torch.where(bare[:, None, None], call.y, y)
 
 
-def prompted(call: Call, P: Tensor) -> Tensor:
+def run_with_prompts(call: Call, P: Tensor) -> Tensor:
     """What a block gives with the rows of P `(n, d)` among its tokens: after the text's where there is text."""
     P = P.to(call.x.dtype).expand(len(call.x), -1, -1)
     if call.context is not None:
-        return call.again(call.x, torch.cat([call.context, P.to(call.context.dtype)], 1))
-    return call.again(torch.cat([P, call.x], 1), None)[:, P.shape[1] :]
+        return call.rerun(call.x, torch.cat([call.context, P.to(call.context.dtype)], 1))
+    return call.rerun(torch.cat([P, call.x], 1), None)[:, P.shape[1] :]

@@ -180,17 +180,17 @@ class SeLoRAHooks(BudgetedHooks[SeLoRA]):
 
 
 def fisher_information(thetas: Sequence[Theta]) -> list[tuple[float, float]]:
-    """FI of each layer as it is, and what the component that is tried would add to it; the device is asked once."""
-    asked = [
+    """FI of each layer as it is, and what the component that is tried would add to it; read from the device once."""
+    gradients = [
         (layer, use, gradient)
         for layer, theta in enumerate(thetas)
         for factor in "AB"
         for n, use in enumerate(theta["use"].tolist())
         if use != UNUSED and (gradient := theta[f"{factor}{n}"].grad) is not None  # module dropout left the layer out
     ]
-    squares = torch.stack([g.square().sum() for _, _, g in asked]).tolist() if asked else []
+    squares = torch.stack([g.square().sum() for _, _, g in gradients]).tolist() if gradients else []
     found = [[0.0, 0.0] for _ in thetas]
-    for (layer, use, _), square in zip(asked, squares, strict=True):
+    for (layer, use, _), square in zip(gradients, squares, strict=True):
         found[layer][use == TRIED] += square
     return [(own, new) for own, new in found]
 

@@ -50,7 +50,7 @@ class SoRA(RankedMethod):
         ranks=RankInfo(),
     )
 
-    moves_beside_optimizer: ClassVar[bool] = True
+    moves_after_optimizer: ClassVar[bool] = True
     bounds_rank: ClassVar[bool] = True
 
     name: Literal["sora"] = "sora"

@@ -50,7 +50,7 @@ class TLoRA(RankedMethod):
         group="only-here",
     )
 
-    follows_time: ClassVar[bool] = True
+    uses_timestep: ClassVar[bool] = True
     text_preset: ClassVar[str] = "none"
 
     name: Literal["t-lora"] = "t-lora"

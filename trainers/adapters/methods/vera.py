@@ -97,8 +97,8 @@ class VeRAHooks(TrainingHooks):
 
     method: VeRA
 
-    def restored(self, network: Network) -> None:
-        for held in (dict(one.values.named_buffers()) for one in network.sharing if one.method == self.method):
+    def after_restore(self, network: Network) -> None:
+        for held in (dict(one.values.named_buffers()) for one in network.shared_tensors if one.method == self.method):
             if not torch.equal(digest(held["A"], held["B"]), held["digest"].cpu()):
                 raise VelaturaError(
                     "VeRA's random matrices differ on this machine or with this seed from those at the start of the "

@@ -46,7 +46,7 @@ def test_in_training_every_b_has_its_own_scale_too(frozen):
     seen = set()
     for step in range(20):
         now = ForwardContext(seed=1, draw=99 + step, training=True, step=step)
-        b = 2 * SMALL.drawn(now)
+        b = 2 * SMALL.sampled_bands(now)
         (update,) = site.updates(now)
         seen.add(b)
         torch.testing.assert_close(update.dense(), 3.0 / b * (B[:, :b] @ A[:b]).view(site.op.shape))
@@ -56,11 +56,14 @@ def test_in_training_every_b_has_its_own_scale_too(frozen):
 def test_the_rank_is_drawn_evenly_and_as_the_same_share_of_every_rank():
     half = SMALL.with_rank(3 * SMALL.unit)
     wide = replace(DyLoRA(rank=12, alpha=3.0, unit=2))
-    draws = [(wide.drawn(now), half.drawn(now)) for now in (ForwardContext(seed=4, step=step) for step in range(3000))]
+    draws = [
+        (wide.sampled_bands(now), half.sampled_bands(now))
+        for now in (ForwardContext(seed=4, step=step) for step in range(3000))
+    ]
     for b in range(1, 7):
         assert sum(one == b for one, _ in draws) == pytest.approx(500, abs=75)
     assert all(math.ceil(one / 2) == other for one, other in draws)
-    assert wide.drawn(ForwardContext(seed=4, draw=1, step=8)) == wide.drawn(
+    assert wide.sampled_bands(ForwardContext(seed=4, draw=1, step=8)) == wide.sampled_bands(
         ForwardContext(seed=4, draw=2, step=8)
     )  # all batches of a step
 
@@ -78,7 +81,7 @@ def test_only_what_a_step_trains_moves_under_adamw_with_decay(frozen):
     last = []
 
     def after(step, optimizer) -> None:
-        b = method.drawn(ForwardContext(seed=5, step=step.number))
+        b = method.sampled_bands(ForwardContext(seed=5, step=step.number))
         bands = range(b - 1, b) if frozen else range(b)
         assert moved(now["before"], network) == {f"{x}{n}" for x in "AB" for n in bands}
         now["before"] = {n: t.detach().clone() for n, t in network.named_parameters()}

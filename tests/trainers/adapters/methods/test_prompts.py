@@ -10,7 +10,7 @@ from tests.trainers.adapters.blocks import IN, TEXT, VARIANTS, at, make_block, r
 from trainers.adapters.block import Call
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods import Prompts
-from trainers.adapters.methods.prompts import prompted
+from trainers.adapters.methods.prompts import run_with_prompts
 
 
 def attention(block, x, text):
@@ -40,7 +40,7 @@ def test_no_tokens_are_the_base(kind):
     text = torch.randn(2, 4, TEXT, dtype=torch.float64) if kind == "attn2" else None
     y = site.block(x, text)
     call = Call(x, y, text, lambda x, context: site.block(x, context))
-    torch.testing.assert_close(prompted(call, torch.zeros(0, IN if text is None else TEXT).double()), y)
+    torch.testing.assert_close(run_with_prompts(call, torch.zeros(0, IN if text is None else TEXT).double()), y)
 
 
 def test_they_start_as_large_as_what_they_lie_among_or_as_in_the_paper():

@@ -134,7 +134,7 @@ def test_what_is_shared_learns_at_the_rate_of_its_part_and_block():
     parts = {name: nn.ModuleDict({"a": nn.Linear(6, 8), "b": nn.Linear(6, 8)}) for name in ("unet", "text_encoder")}
     targets = Targets(unet=("*",), text_encoder=("*",), blocks={"unet.b": BlockOverride(learning_rate=0.5)})
     network = attach(parts, TiedLoRA(rank=2, train_u=False, train_v=False), targets, seed=0)
-    assert [(one.part, one.learning_rate) for one in network.sharing] == [
+    assert [(one.part, one.learning_rate) for one in network.shared_tensors] == [
         ("unet", 1.0), ("unet", 0.5), ("text_encoder", 1.0)]  # fmt: skip
     settings = Train(learning_rate=1e-2, text_encoder_learning_rate=1e-3)
     rates = {group["lr"]: len(group["params"]) for group in parameter_groups(network, settings)}
