@@ -26,7 +26,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class FileForm:
-    """How a method, as it is set, is written to a style file, and what its metadata say of that."""
+    """How a method with its settings is written to a style file and its metadata."""
 
     algorithm: str = "lora"
     """Other tools' name for the file's format."""
@@ -37,12 +37,12 @@ class FileForm:
     extract_rank: int = 0
     """Rank to which a file's change is truncated (`formats.extract`); 0 = not at all."""
     fp32: bool = False
-    """Whether its files are always fp32, because rounding errors would be magnified."""
+    """Whether its files are always fp32, because 16 bits would magnify rounding errors."""
 
 
 @dataclass(frozen=True)
 class RankInfo:
-    """The meaning of the ranks that a run records for each layer."""
+    """What the ranks that a run records for each layer mean."""
 
     word: str = "rank"
     """The counted quantity, for display."""
@@ -64,7 +64,7 @@ class About:
     parameters: str
     """Number of parameters per layer or block with default settings; after `;` what settings add.
 
-    `in`, `out` and `k` are the layer's widths and its kernel's, the others the letters of the method's own formula.
+    `in`, `out` and `k` are the widths of the layer and its kernel; the other letters are those of the method's formula.
     """
     good_at: str = ""
     """What it is good at; the summary if empty."""

@@ -1,4 +1,4 @@
-"""A block of layers that can be changed as a whole: attention, feed-forward, the last convolution of a residual block.
+"""Hook points on whole blocks: attention, feed-forward, or the last convolution of a residual block.
 
 The base adds a block's output to its residual after the hook has changed it.
 """
@@ -28,7 +28,7 @@ class Call:
     x: Tensor
     y: Tensor
     context: Tensor | None
-    """What cross-attention reads, `(n, tokens, d_text)`."""
+    """Input of cross-attention, `(n, tokens, d_text)`; None for other blocks."""
     rerun: Callable[[Tensor, Tensor | None], Tensor]
     """The block's output for another x and context, without methods."""
 
@@ -41,14 +41,14 @@ class BlockMethod(Method):
     streams: ClassVar[tuple[Stream, ...]] = ("image", "text")
     """Streams of tokens in its blocks."""
     uses_timestep: ClassVar[bool] = False
-    """Whether it depends on the timestep, which the context then provides."""
+    """Whether it depends on the timestep; the context then provides it."""
 
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of blocks left unchanged in each step."""
 
     @property
     def kinds(self) -> tuple[BlockRole, ...]:
-        """The kinds of block it changes."""
+        """Kinds of block it changes."""
         raise NotImplementedError
 
     @property
@@ -85,7 +85,7 @@ class BlockSite(HookPoint[BlockMethod]):
         inner, outer = (Op.of(block.get_submodule(end)) for end in (kind.first, kind.last))
         pointwise = () if outer.is_linear else (1, 1)
         self.op = Op((outer.out, inner.shape[1], *pointwise))
-        """A map of each position of the input to one of the output."""
+        """The block as a map from each input position to an output position: its widths."""
         self.context_width = Op.of(block.get_submodule("to_k")).fan_in if self.role == "cross_attention" else 0
         self._block = (block,)  # in a tuple, so that state_dict() is θ alone
         self._handle = block.register_forward_hook(self._change, with_kwargs=True)
@@ -108,7 +108,7 @@ class BlockSite(HookPoint[BlockMethod]):
 
     def _change(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         holder = self._holder
-        first = output[0] if isinstance(output, tuple) else output  # CLIP's attention gives its weights too
+        first = output[0] if isinstance(output, tuple) else output  # CLIP's attention also returns its weights
         changed = self._changed(args, kwargs, first) if holder.strength else first
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
@@ -129,6 +129,6 @@ class BlockSite(HookPoint[BlockMethod]):
             after = p.method.after(call, p.theta, self, p.shared, holder.context)
             strength = holder.strength * p.strength
             if strength == 1 and len(active) == 1:
-                return after  # y, where it is not part of it, then costs no backward pass
+                return after  # if it does not depend on y, y needs no backward pass
             out = out + strength * (after - y)
         return out

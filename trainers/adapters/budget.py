@@ -27,12 +27,12 @@ B = TypeVar("B", bound=BudgetedMethod)
 
 @dataclass(frozen=True)
 class BudgetedHooks(TrainingHooks, Generic[B]):
-    """Hooks of a method with a budget; the first method that shares it acts for all."""
+    """Hooks of a method with a budget; the first method that shares the budget acts for all."""
 
     method: B
 
     def peers(self, network: Network) -> tuple[B, ...]:
-        """The methods that share this budget, in order; they differ only in rank."""
+        """Methods that share this budget, in order; they differ only in rank."""
         return network.rank_variants(self.method) if self.method.budget_scope == "all" else (self.method,)
 
     def leads(self, network: Network) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForwardContext:
-    """The context of a forward pass: the run's seed, the draw and step, and whether it is for training."""
+    """The context of a forward pass: seed, the numbers of the draw and the step, and whether it is training."""
 
     seed: int = 0
     draw: int = 0
@@ -35,7 +35,7 @@ class ForwardContext:
     """Strength factor of each image's style, `(n,)`; None is 1."""
 
     def generator(self, site: HookPoint[Any], purpose: str, device: torch.device) -> torch.Generator:
-        """A generator seeded only by the run, the draw, the site and the purpose."""
+        """A generator seeded by the run, the draw, the site and the purpose alone."""
         return generator(self.seed, "draw", self.draw, site.name, purpose, device=device)
 
     def chance(self, site: HookPoint[Any], purpose: str) -> float:

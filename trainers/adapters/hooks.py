@@ -46,10 +46,10 @@ class TrainingHooks:
         """Called after the optimizer's step."""
 
     def after_restore(self, network: Network) -> None:
-        """Called after loading a checkpoint; VelaturaError if it does not match these settings."""
+        """Called after a checkpoint is loaded; raises VelaturaError if it does not match these settings."""
 
     def grow_to_max(self, network: Network) -> None:
-        """Grow to the maximum ranks of the method, for estimates."""
+        """Grow all layers to their maximum ranks, for estimates."""
 
     def rank_of(self, theta: Theta) -> int | None:
         """A layer's current rank, for methods that change it or train several; otherwise None."""

@@ -23,24 +23,24 @@ Theta = Mapping[str, Tensor]
 
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-"""Config of a method's dataclass: validated fields, which are its section of the config."""
+"""Pydantic settings of a method's dataclass, whose fields are its section of the config."""
 
 
 class LayerUpdate:
-    """Anything that gives layers an update: a method in training, or trained styles."""
+    """A source of updates for layers: a method in training, or trained styles."""
 
     uses_timestep: ClassVar[bool] = False
-    """Whether it depends on the timestep, which the context then provides."""
+    """Whether it depends on the timestep; the context then provides it."""
     trains_base: ClassVar[bool] = False
-    """Whether the base's weights train: they are stored unquantised, and a layer runs W + ΔW as one product."""
+    """Whether it trains the base's weights: they are stored unquantised, and a layer runs W + ΔW as one product."""
     module_dropout: float = 0.0
     """Share of layers that skip their update in each step (module dropout)."""
 
     @property
     def merges(self) -> bool:
-        """Whether it only changes weights, so that it can be merged and written for every client.
+        """Whether it changes only weights, so that it can be merged and written for every client.
 
-        Otherwise it is written in Velatura's own format (`trainers.formats.own_form`).
+        Other methods are written in Velatura's own format (`trainers.formats.own_form`).
         """
         return True
 
@@ -71,16 +71,16 @@ class LayerUpdate:
 
 @checked_dataclass(frozen=True, config=SETTINGS)
 class Method:
-    """The base class of methods: facts, settings, names for θ."""
+    """The base class of methods: facts, settings, and properties of the tensors of θ."""
 
     about: ClassVar[About]
     places: ClassVar[tuple[str, ...]] = ()
     text_preset: ClassVar[str] = "attn"
-    """The smallest preset of `targets.text_encoder` that it can use; `none` if there is none."""
+    """The smallest preset of `targets.text_encoder` that it supports; `none` if it supports none."""
     moves_after_optimizer: ClassVar[bool] = False
     """Whether its hooks change parameters after the optimizer's step."""
     trains_base: ClassVar[bool] = False
-    """Whether the base's weights train and must be stored unquantised."""
+    """Whether it trains the base's weights, which must then be stored unquantised."""
 
     @property
     def display_name(self) -> str:
@@ -89,7 +89,7 @@ class Method:
 
     @classmethod
     def implied_settings(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG003 - the contract
-        """Values that given settings imply for missing ones."""
+        """Values that the given settings imply for missing ones."""
         return {}
 
     # ------------------------------------------------------------------ settings that vary by site or tensor
@@ -103,7 +103,7 @@ class Method:
         raise NotImplementedError
 
     def learning_rate_ratio(self, name: str) -> float:
-        """Multiplies the learning rate of the tensor `name` of θ."""
+        """Multiplier of the learning rate for the tensor `name` of θ."""
         return 1.0
 
     def decays(self, name: str) -> bool:
@@ -113,12 +113,12 @@ class Method:
     def decay_targets(self, site: Any, theta: Theta) -> Mapping[str, Tensor]:
         """Targets of weight decay for a site's θ, by name; others decay to zero.
 
-        Parameters that start at the base's values need one: at zero they would remove those from the base.
+        Parameters that start at values of the base need one: decay to zero would remove those values from the base.
         """
         return {}
 
     def validate_targets(self, sites: Sequence[Any]) -> str | None:
-        """The error for a setting that does not fit these sites; None if all fit."""
+        """Error message for a setting that does not fit these sites; None if all fit."""
         return None
 
     def file_form(self) -> FileForm:
@@ -210,10 +210,10 @@ class RankedMethod(InputMethod):
 
 
 def learns(theta: Theta) -> bool:
-    """Whether any tensor of θ still trains; frozen ones must stay unchanged bit for bit."""
+    """Whether any tensor of θ still trains."""
     return any(tensor.requires_grad for tensor in theta.values())
 
 
 def idle(setting: str) -> str:
-    """The error for a setting without effect."""
+    """Error message for a setting without effect."""
     return f"{setting} has no effect on the trained layers; turn it off, or change targets"

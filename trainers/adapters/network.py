@@ -1,4 +1,4 @@
-"""All sites of a run, layers and blocks, which are trained, saved, merged and exported together."""
+"""All hook points of a run, on layers and blocks; they are trained, saved, merged and exported together."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Removable(Protocol):
 
 @dataclass(frozen=True)
 class SharedTensors:
-    """What sites of one method share: those of one part and learning rate, so that the tensors have these too."""
+    """Tensors shared by the sites of one method, part and learning rate."""
 
     method: LayerUpdate | BlockMethod
     part: str
@@ -39,9 +39,9 @@ class SharedTensors:
 
 
 class Network(nn.Module):
-    """The sites of one run over the frozen parts of a base model.
+    """The hook points of one run on the frozen parts of a base model.
 
-    Its `state_dict()` holds θ and nothing of the base. `holder` has the context of its passes and the strength of
+    Its `state_dict()` contains θ and nothing of the base. `holder` has the context of the passes and the strength of
     the change.
     """
 
@@ -74,49 +74,49 @@ class Network(nn.Module):
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words of their own that prompts may have."""
+        """Words added to the base's vocabulary."""
         return tuple(word for word in self.spoken if isinstance(word, Word))
 
     @property
     def hook_points(self) -> tuple[Site | BlockSite, ...]:
-        """Every layer and block with a method on it."""
+        """All layers and blocks with a method."""
         return (*self.sites, *self.blocks)
 
     @property
     def placed(self) -> tuple[LayerUpdate | BlockMethod, ...]:
-        """What sits on the layers and blocks, in order, each once."""
+        """Distinct methods and styles on the layers and blocks, in order."""
         return tuple(dict.fromkeys(p.method for site in self.hook_points for p in site.placed))
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """The distinct methods placed, in order; a rank override is a method of its own."""
+        """Distinct methods on the layers and blocks, in order; a rank override is a method of its own."""
         return tuple(one for one in self.placed if isinstance(one, Method))
 
     @property
     def merges(self) -> bool:
-        """Whether all of it is a change of weights."""
+        """Whether it changes only weights."""
         return all(one.merges for one in self.placed)
 
     def check_merges(self, purpose: str) -> None:
-        """Raise VelaturaError if a method on it changes more than weights; `purpose` ends the sentence."""
+        """Raise VelaturaError if a method changes more than weights; `purpose` ends the sentence."""
         for method in (one for one in self.methods if isinstance(one, LayerUpdate | BlockMethod)):
             if not method.merges:
                 raise VelaturaError(f"{method.display_name} does not change weights, so it cannot be {purpose}")
 
     def placed_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placement[LayerUpdate]], ...]:
-        """On which layers this very method sits, each site with what it holds there."""
+        """Sites of this method, each with the method's placement there."""
         return tuple((site, placed) for site in self.sites for placed in site.placed if placed.method == method)
 
     def rank_variants(self, method: M) -> tuple[M, ...]:
-        """The methods placed that differ from this one in rank alone, itself among them, in order."""
+        """Methods that differ from this one in rank at most, in order."""
         return tuple(one for one in self.methods if isinstance(one, type(method)))
 
     def learned_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placement[LayerUpdate]], ...]:
-        """As `placed_by`, without what has stopped learning and is to stay as it is, bit for bit."""
+        """As `placed_by`, without placements that no longer train: these must stay unchanged, bit for bit."""
         return tuple((site, placed) for site, placed in self.placed_by(method) if learns(placed.theta))
 
     def place(self, targets: tuple[Target, ...], seed: int) -> None:
-        """Put each target's method on its layer; sites of one method, part and learning rate share what it shares."""
+        """Put each target's method on its layer; sites of one method, part and learning rate share tensors."""
         layer_index = len(self.shared)
         groups: dict[tuple[LayerUpdate | BlockMethod, str, float], list[Target]] = {}
         for target in targets:
@@ -133,12 +133,12 @@ class Network(nn.Module):
     def share(
         self, method: LayerUpdate | BlockMethod, part: str, values: MethodTensors, learning_rate: float = 1.0
     ) -> None:
-        """Take in what sites of one method, part and learning rate share."""
+        """Register tensors shared by the sites of one method, part and learning rate."""
         self.shared.append(values)
         self._shared_tensors.append(SharedTensors(method, part, learning_rate, values))
 
     def site_of(self, target: Target) -> Site | BlockSite:
-        """The site of a target's layer or block, made at its first use."""
+        """The hook point of a target's layer or block, created on first use."""
         on_block = isinstance(target.method, BlockMethod)
         found: dict[str, Any] = self._blocks if on_block else self._sites
         if target.name not in found:
@@ -149,14 +149,14 @@ class Network(nn.Module):
         return found[target.name]
 
     def add_word(self, word: Word, vocabulary: Vocabulary) -> None:
-        """Let a base, whose vocabulary this is, read a word's rows where it stands; they are this network's then."""
+        """Add a word to a base's vocabulary; its rows become parameters of this network."""
         vocabulary.put(word.text, tuple(word.rows.values()))
         self._added_words.append((vocabulary, word.text))
         self.spoken.append(word)
 
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:
-        """Run the network at another strength for a while; 0 is the bare base."""
+        """Run the network at another strength within the context; 0 is the bare base."""
         before, self.holder.strength = self.holder.strength, strength
         try:
             yield
@@ -165,10 +165,10 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def merge(self, strength: float = 1.0) -> None:
-        """Write the change into the base's weights and biases and leave the layers without hooks.
+        """Add the change to the base's weights and biases, and remove the hooks from its layers.
 
-        ΔW is computed in fp32 and rounded once; to undo, load the base again (subtraction is not exact). A layer that
-        was stored in 4 bits holds its dequantised weight and the change, in full: exactly what was trained. Raises
+        ΔW is computed in fp32 and rounded once; to undo the merge, load the base again (subtraction is not exact). An
+        NF4 layer then holds its dequantised weight plus the change, unquantised: exactly what was trained. Raises
         VelaturaError if a method changes more than weights.
         """
         self.check_merges("merged into them")
@@ -176,7 +176,7 @@ class Network(nn.Module):
             site.merge(strength)
 
     def track_timesteps(self, unet: nn.Module) -> None:
-        """Let the context tell the timestep of each image that passes through the UNet, if a method follows it."""
+        """Put the timesteps of each UNet pass into the context, if a method depends on them."""
 
         def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             given = {**dict(zip(("sample", "timestep"), args, strict=False)), **kwargs}
@@ -187,7 +187,7 @@ class Network(nn.Module):
             self.handles.append(unet.register_forward_pre_hook(note, with_kwargs=True))
 
     def remove(self) -> None:
-        """Take all hooks off the base and its words back, which is as before."""
+        """Remove all hooks and added words, which restores the base."""
         while self.handles:
             self.handles.pop().remove()
         for site in self.hook_points:
@@ -200,20 +200,20 @@ class Network(nn.Module):
 def attach(
     parts: Mapping[str, nn.Module], method: Method, targets: Targets, seed: int, unread: Sequence[str] = ()
 ) -> Network:
-    """Freeze the parts of a base model and place a method on the layers, or blocks, that `targets` selects.
+    """Freeze the parts of a base model and put a method on the layers, or blocks, that `targets` selects.
 
     Args:
         parts: The base's networks by name (`unet`, `text_encoder`, `text_encoder_2`): `model.parts`.
         method: One of `METHODS` with its settings, such as `METHODS["lora"](rank=4)`.
-        targets: Which layers, and what differs in some of them.
-        seed: The same seed gives the same start, whatever the order of the layers.
-        unread: Layers that nothing reads, as `part.path`, which are left out unless the targets want them too.
+        targets: The layers, with overrides for some of them.
+        seed: The same seed gives the same initial tensors, whatever the order of the layers.
+        unread: Layers whose output is not used, as `part.path`; skipped unless `targets.unread_layers`.
 
     Returns:
-        A module whose parameters train. Before their first step the base behaves as it does without it.
+        A module with the trained parameters. Before their first step the base's output is unchanged.
 
     Raises:
-        VelaturaError: The targets select nothing, or layers that the method cannot sit on.
+        VelaturaError: The targets select no layers, or layers that the method cannot change.
     """
     for net in parts.values():
         net.requires_grad_(False)

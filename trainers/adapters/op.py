@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 @runtime_checkable
 class Packed(Protocol):
-    """A layer whose weight is stored in another form: `weight` makes it, `unpack` stores this one whole instead."""
+    """A layer with a packed weight: `weight` unpacks it on access, `unpack` replaces it by an ordinary one."""
 
     def unpack(self, W: Tensor) -> None: ...
 
@@ -29,11 +29,14 @@ class Op:
     groups: int = 0
     """Groups of a group norm; 0 makes a norm a layer norm."""
     epsilon: float = 0.0
-    """What a norm adds to the variance."""
+    """Constant that a norm adds to the variance."""
 
     @classmethod
     def of(cls, layer: nn.Module) -> Op:
-        """Read a layer's op off the module, never off `.weight`, which a packed base does not have in this shape."""
+        """The op of a layer, read from the module and not from `.weight`, which packed layers build on access.
+
+        Raises TypeError for other kinds of layer.
+        """
         if isinstance(layer, nn.Linear):
             return cls((layer.out_features, layer.in_features))
         if isinstance(layer, nn.Conv2d) and layer.groups == 1:
@@ -56,7 +59,7 @@ class Op:
 
     @property
     def channels_last(self) -> bool:
-        """Whether the channels are the last dimension of the output, rather than the second."""
+        """Whether channels are the last dimension of the output instead of the second."""
         return self.is_linear or (self.is_norm and not self.groups)
 
     @property
@@ -70,10 +73,10 @@ class Op:
         return math.prod(self.shape[1:])
 
     def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`weight · x`, of a norm `weight` times x normalised.
+        """`weight · x`; for a norm, `weight` times the normalised x.
 
-        The weight is cast to x's dtype, since θ is fp32 and the base may run in bf16. `weight (out, in[, kh, kw])`, or
-        one for each image of the batch, `(n, out, in[, kh, kw])`.
+        `weight (out, in[, kh, kw])` or, per image, `(n, out, in[, kh, kw])` is cast to x's dtype: θ is fp32, and the
+        base may run in bf16.
         """
         weight = weight.to(x.dtype)
         if weight.dim() > len(self.shape):
@@ -95,9 +98,9 @@ class Op:
         return y.view(n, out, *y.shape[2:])
 
     def pointwise(self, hidden: Tensor, weight: Tensor, onto: Tensor | None = None) -> Tensor:
-        """A `(p, r)` matrix over the channels of an activation, `(…, r)` of a linear layer or `(n, r, h, w)`.
+        """A matrix `(p, r)` or, per image, `(n, p, r)` applied to the channels of `hidden`, `(…, r)` or `(n, r, h, w)`.
 
-        There may be one for each image, `(n, p, r)`. Where given, `onto` is added in the same pass.
+        `onto`, if given, is added in the same pass.
         """
         weight = weight.to(hidden.dtype)
         if onto is not None and onto.dtype != hidden.dtype:
@@ -118,16 +121,16 @@ class Op:
         return product.view(n, -1, height, width)
 
     def over_channels(self, v: Tensor, dims: int = 3) -> Tensor:
-        """`(out,)` or, per image, `(n, out)`, shaped to broadcast over this op's output of `dims` dimensions."""
+        """`v (out,)` or, per image, `(n, out)`, reshaped to broadcast over this op's output of `dims` dimensions."""
         if not self.channels_last:
             return v[..., None, None]
         return v if v.dim() == 1 else v.view(v.shape[0], *[1] * (dims - 2), v.shape[1])
 
     @property
     def reduction(self) -> int:
-        """Input positions to one output position: the area of the stride."""
+        """Input positions per output position: the area of the stride."""
         return 1 if self.is_linear else math.prod(self.stride)
 
     def tokens(self, x: Tensor) -> int:
-        """Number of output positions, over all images, that x leads to (but for borders)."""
+        """Number of output positions for the input x, over all images, ignoring borders."""
         return x.numel() // self.shape[1] // self.reduction

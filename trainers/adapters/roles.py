@@ -17,28 +17,28 @@ Role = Literal[
 ]  # fmt: skip
 BlockRole = Literal["self_attention", "cross_attention", "feed_forward", "transformer", "residual", "resample"]
 Stream = Literal["image", "text"]
-"""Whose tokens pass through a block."""
+"""Source of the tokens in a block."""
 
 
 @dataclass(frozen=True)
 class LayerRole:
-    """What a layer is for, and in which kind of block; a norm belongs to the block before which it stands."""
+    """A layer's role and its kind of block; a norm belongs to the block after it."""
 
     role: Role
     block: BlockRole
     gated: bool = False
-    """Of a feed-forward block, whether its first layer gives hidden activations and their gate side by side (GEGLU)."""
+    """Whether its feed-forward block is gated: the first layer then outputs activations and gate (GEGLU)."""
 
 
 @dataclass(frozen=True)
 class BlockKind:
-    """A block that can be changed as a whole, and the layers in it at which its widths are read off."""
+    """A kind of block that can be changed as a whole, with the layers that give its widths."""
 
     role: BlockRole
     first: str
-    """Takes the block's input; empty if the block is one layer."""
+    """The layer that reads the block's input; empty if the block is one layer."""
     last: str
-    """Gives its output."""
+    """The layer that gives its output."""
     stream: Stream = "image"
 
 
@@ -76,7 +76,7 @@ LAYERS: Mapping[str, LayerRole] = {
     "*.mlp.fc2": LayerRole("ff_out", "feed_forward"),
     "*.layer_norm2": LayerRole("norm", "feed_forward"),
 }
-"""By a shell pattern of the path with a dot before it; the first that matches counts."""
+"""Roles by shell pattern of the path, with a dot before it; the first match counts."""
 
 BLOCKS: Mapping[str, BlockKind] = {
     "*.attn1": BlockKind("self_attention", "to_q", "to_out.0"),
@@ -86,44 +86,44 @@ BLOCKS: Mapping[str, BlockKind] = {
     "*.self_attn": BlockKind("self_attention", "q_proj", "out_proj", "text"),
     "*.mlp": BlockKind("feed_forward", "fc1", "fc2", "text"),
 }
-"""The same for blocks."""
+"""Kinds of block by pattern, as in `LAYERS`."""
 
 
 @cache
 def layer_role(path: str) -> LayerRole | None:
-    """What the layer at this path of a network is for; None of one that has no part in any preset."""
+    """The role of the layer at a path; None for layers outside all presets."""
     return next((role for pattern, role in LAYERS.items() if fnmatchcase(f".{path}", pattern)), None)
 
 
 @cache
 def block_kind(path: str) -> BlockKind | None:
-    """What kind of block the module at this path of a network is; None if it is none."""
+    """The kind of the block at a path; None if the module is not a block."""
     return next((kind for pattern, kind in BLOCKS.items() if fnmatchcase(f".{path}", pattern)), None)
 
 
 def is_key(path: str) -> bool:
-    """Whether a layer gives the keys of an attention, whose shift would have no effect under softmax."""
+    """Whether a layer computes attention keys, whose shift softmax cancels."""
     found = layer_role(path)
     return found is not None and found.role == "k"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The layers and blocks of a preset: those in these kinds of block, of these roles, within these modules."""
+    """Layers and blocks of a preset: by kind of block, role and module."""
 
     blocks: tuple[BlockRole, ...] = ()
     roles: tuple[Role, ...] = ()
-    """Empty: all. They choose among layers, and whole blocks have none."""
+    """Roles of layers; empty for all. Whole blocks are not filtered by it."""
     within: tuple[str, ...] = ()
-    """Paths; empty: anywhere."""
+    """Paths of modules; empty for all."""
 
     def has_layer(self, path: str) -> bool:
-        """Whether the layer at this path belongs to it."""
+        """Whether the preset contains the layer at this path."""
         found = layer_role(path)
         return found is not None and self._has(found.block, path) and (not self.roles or found.role in self.roles)
 
     def has_block(self, path: str) -> bool:
-        """Whether the block at this path belongs to it."""
+        """Whether the preset contains the block at this path."""
         found = block_kind(path)
         return found is not None and self._has(found.role, path)
 

@@ -1,4 +1,4 @@
-"""A site: a layer and the updates on it, and what it shares with a block site."""
+"""Hook points: modules of the base with methods on them; a site is a layer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ M = TypeVar("M", bound="LayerUpdate | BlockMethod")
 
 
 class MethodTensors(nn.Module):
-    """Tensors of a method; frozen counts and single numbers stay on the CPU, where reading them waits for no device."""
+    """Tensors of a method; frozen counts and scalars stay on the CPU, where reading them waits for no device."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class MethodTensors(nn.Module):
 
 
 class TensorView(Mapping[str, Tensor]):
-    """The tensors that a module itself holds, parameters and buffers, by name and as they are now."""
+    """A live view of a module's own parameters and buffers by name."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -62,7 +62,7 @@ class TensorView(Mapping[str, Tensor]):
 
 @dataclass(frozen=True)
 class Placement(Generic[M]):
-    """A method on a site: its θ, what it shares with other sites, its learning-rate ratio and its strength there."""
+    """A method on a hook point: its θ, its shared tensors, its learning-rate ratio and its strength there."""
 
     method: M
     module: nn.Module
@@ -72,12 +72,12 @@ class Placement(Generic[M]):
 
     @property
     def theta(self) -> Theta:
-        """The tensors of the method here, by name and as they are now."""
+        """A live view of the method's tensors here."""
         return TensorView(self.module)
 
 
 class HookPoint(nn.Module, Generic[M]):
-    """A module of the base with methods on it: owns their θ, and acts through hooks until they are removed."""
+    """A module of the base with methods on it; owns their θ and acts through hooks until they are removed."""
 
     def __init__(self, part: str, path: str, holder: ContextHolder):
         super().__init__()
@@ -97,12 +97,12 @@ class HookPoint(nn.Module, Generic[M]):
     def attach(
         self, method: M, theta: MethodTensors, shared: Theta, learning_rate: float = 1.0, strength: float = 1.0
     ) -> None:
-        """Place a method with θ as it is."""
+        """Attach a method with a given θ."""
         self.thetas.append(theta)
         self._placed.append(Placement(method, theta, shared, learning_rate, strength))
 
     def is_dropped(self, share: float, context: ForwardContext) -> bool:
-        """Whether module dropout of this share leaves a method out of this draw."""
+        """Whether module dropout with this probability drops a method in this draw."""
         return context.training and share > 0 and context.chance(self, "module") < share
 
 
@@ -115,7 +115,7 @@ class Site(HookPoint["LayerUpdate"]):
         self._layer = (layer,)  # in a tuple, so that state_dict() is θ alone
         self._handle = layer.register_forward_hook(self._add)
         self._layer_forward = layer.forward
-        self._fused = False  # whether the pass under way had W + ΔW in one product
+        self._fused = False  # whether the current pass ran W + ΔW as one product
 
     @property
     def layer(self) -> nn.Module:
@@ -123,11 +123,11 @@ class Site(HookPoint["LayerUpdate"]):
 
     @property
     def device(self) -> torch.device:
-        """Where the layer is."""
+        """Device of the layer."""
         return next(chain(self.layer.parameters(), self.layer.buffers())).device
 
     def weight(self) -> Tensor:
-        """The layer's frozen weight, `(out, in[, kh, kw])`, as it is used: where it is stored packed, rebuilt."""
+        """The layer's frozen weight, `(out, in[, kh, kw])`; dequantised if it is packed."""
         weight = self.layer.weight
         assert isinstance(weight, Tensor)
         return weight.detach()
@@ -138,30 +138,30 @@ class Site(HookPoint["LayerUpdate"]):
         return bias.detach() if isinstance(bias, Tensor) else None
 
     def put(self, method: LayerUpdate, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
-        """Place a method on the layer; its θ starts without effect."""
+        """Attach a method to the layer, initially without effect."""
         theta = MethodTensors(method.init(self, shared, draw)).to(self.device)
         self.attach(method, theta, shared, learning_rate)
         if method.trains_base:
-            self.layer.forward = self._run  # a forward hook comes too late to spare the layer its product
+            self.layer.forward = self._run  # a forward hook would come after the layer's product
 
     def updates(self, context: ForwardContext | None = None) -> tuple[Update, ...]:
-        """The updates as they are now, at full strength and without any dropout unless `context` says training."""
+        """The current updates at full strength, without dropout unless `context` is for training."""
         moment = context if context is not None else ForwardContext()
         return tuple(self._update(p, moment) for p in self._placed)
 
     def dense(self) -> Tensor:
-        """The sum of all updates as one matrix ΔW in fp32 (fp64 in an fp64 network), the shape of the weight."""
+        """The sum of all updates as ΔW, the shape of the weight, in fp32 (fp64 in an fp64 network)."""
         W = at_least_fp32(self.weight())
         return torch.stack([u.dense(W) for u in self.updates()]).sum(0)
 
     def shift(self) -> Tensor | None:
-        """The sum of all updates' changes of the bias, `(out,)`, or None."""
+        """The sum of all updates' shifts of the bias, `(out,)`, or None."""
         shifts = [u.shift for u in self.updates() if u.shift is not None]
         return torch.stack(shifts).sum(0) if shifts else None
 
     @torch.no_grad()
     def merge(self, strength: float) -> None:
-        """Write the change into the layer, rounded once, and take the hook off it; no layer stays packed."""
+        """Add the change to the layer, rounded once, and remove the hook; a packed layer is unpacked."""
         W, shift = self.weight(), self.shift()
         changed = W.float() + strength * self.dense()
         if isinstance(self.layer, Packed):
@@ -177,13 +177,13 @@ class Site(HookPoint["LayerUpdate"]):
         self.remove()
 
     def remove(self) -> None:
-        """Take the hook off the layer, which is as before."""
+        """Remove the hook, which restores the layer."""
         self._handle.remove()
         if self.layer.__dict__.get("forward") == self._run:
             del self.layer.forward
 
     def _run(self, x: Tensor) -> Tensor:
-        """The layer's output, with W + ΔW as one product where that is all there is on it."""
+        """The layer's output, computed with W + ΔW in one product if the only update allows that."""
         update = self._instead_of_weight(x)
         self._fused = update is not None
         if update is None:
@@ -192,14 +192,14 @@ class Site(HookPoint["LayerUpdate"]):
         return y if bias is None else y + self.op.over_channels(bias)
 
     def _instead_of_weight(self, x: Tensor) -> Dense | None:
-        """The one update on the layer where it runs with the weight in one product now, at its strength."""
+        """The layer's only update at its strength, if it can run with the weight in one product now."""
         holder, weight = self._holder, self.layer._parameters.get("weight")
         if len(self._placed) != 1 or not holder.strength:
             return None
         if weight is None:
-            return None  # stored packed: a whole one would be made, and kept for backward
+            return None  # packed: the unpacked weight would be kept for backward
         if holder.context.training and self._placed[0].method.input_dropout:
-            return None  # the update sees other inputs than the weight does
+            return None  # the update reads other inputs than the weight
         for _, update in self._active(holder.context):
             if isinstance(update, Dense) and update.replaces(weight, x):
                 return update if holder.strength == 1 else update.scaled(holder.strength)

@@ -39,7 +39,7 @@ PRESETS: Mapping[str, Selection] = {
     "attn-mlp": Selection((*ATTENTION, *FEED_FORWARD)),
     "full": Selection((*ATTENTION, *FEED_FORWARD, "residual", "resample")),
 }
-"""Layers with the norms before them, which only some methods change; of methods that sit on blocks, whole blocks."""
+"""Layers with the norms before them, which only some methods change; for block methods, whole blocks."""
 
 
 class BlockOverride(Section):
@@ -68,13 +68,13 @@ class Targets(Section):
 
     @property
     def any(self) -> bool:
-        """Whether any layer is to be trained, as far as the presets tell."""
+        """Whether the presets can select any layer."""
         return self.unet != "none" or self.text_encoder != "none"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A layer or block to be changed: its part (`unet`, `text_encoder` …), its path there, and how."""
+    """A layer or block to change: its part (`unet`, `text_encoder` …), path, method and learning-rate ratio."""
 
     part: str
     path: str
@@ -90,10 +90,10 @@ class Target:
 def select(
     parts: Mapping[str, nn.Module], method: Method, targets: Targets, unread: Sequence[str] = ()
 ) -> tuple[Target, ...]:
-    """The layers, or the blocks, that `targets` names in each part, each with its rank and learning-rate ratio.
+    """The layers or blocks that `targets` selects, with rank overrides and learning-rate ratios applied.
 
-    None if both are `none`. What is in `unread`, named `part.path`, is left out unless `targets.unread_layers`.
-    Raises VelaturaError for a pattern or an override that matches none.
+    Empty if both presets are `none`. Layers in `unread`, as `part.path`, are skipped unless `targets.unread_layers`.
+    Raises VelaturaError for a pattern or override that matches no layer.
     """
     assert isinstance(method, LayerMethod | BlockMethod)
     found = []
@@ -127,7 +127,7 @@ def select(
 def _read(
     part: str, patterns: str | tuple[str, ...], candidates: list[tuple[str, nn.Module]], unread: Sequence[str]
 ) -> list[tuple[str, nn.Module]]:
-    """The candidates that are read; VelaturaError for a pattern that selects none of these."""
+    """The candidates outside `unread`; VelaturaError for a pattern that selects only unread ones."""
     kept = [(path, layer) for path, layer in candidates if not any(_within(f"{part}.{path}", one) for one in unread)]
     for pattern in () if isinstance(patterns, str) else patterns:
         paths = [path for path, _ in candidates if matches(part, path, pattern)]
@@ -139,9 +139,9 @@ def _read(
     return kept
 
 
-def _within(name: str, place: str) -> bool:
-    """Whether a module is another one or a part of it, by their names."""
-    return name == place or name.startswith(f"{place}.")
+def _within(name: str, parent: str) -> bool:
+    """Whether the module `name` is `parent` or part of it."""
+    return name == parent or name.startswith(f"{parent}.")
 
 
 def _with_rank(method: LayerMethod | BlockMethod, rank: int, key: str) -> LayerMethod | BlockMethod:
@@ -188,7 +188,7 @@ def _matching(
 def _blocks(
     part: str, net: nn.Module, patterns: str | tuple[str, ...], method: BlockMethod
 ) -> Iterator[tuple[str, nn.Module]]:
-    """The blocks that a preset or patterns select, by path, of the kinds that the method sits on."""
+    """Paths and modules of the blocks that a preset or patterns select, of the kinds that the method changes."""
     blocks = [(path, module) for path, module in net.named_modules() if sits_on_block(method, path)]
     where = f"{method.display_name} with these settings acts on {', '.join(method.kinds).replace('_', '-')} blocks"
     where += "" if "text" in method.streams else " of the UNet"
@@ -209,12 +209,12 @@ def _blocks(
 
 
 def sits_on_block(method: BlockMethod, path: str) -> bool:
-    """Whether the module at this path is a block of a kind that the method changes."""
+    """Whether the method can change the module at this path."""
     kind = block_kind(path)
     return kind is not None and kind.role in method.kinds and kind.stream in method.streams
 
 
 def matches(part: str, path: str, pattern: str) -> bool:
-    """Whether a shell pattern matches a layer's path, with or without its part before it, or a block that holds it."""
+    """Whether a shell pattern matches a layer's path, with or without its part, or a module around the layer."""
     names = (path, f"{part}.{path}", "." + path)
     return any(fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*") for name in names)

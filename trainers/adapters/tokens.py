@@ -1,13 +1,13 @@
 """Textual inversion (Gal et al. 2022, arXiv 2208.01618): a learned word, alone or with any method.
 
-    V ∈ R^{n×d} for each text encoder         the n rows that it reads in place of the word
+    V ∈ R^{n×d} for each text encoder         the n embedding rows that it reads for the word
     v* = argmin_V E‖ε − ε_θ(z_t, t, c_θ(caption with V))‖²
 
-The rows are parameters next to the embedding table, whose rows stay unchanged. With m initial tokens, row j starts as
-the embedding of token j mod m; where m > n, as the mean of its share of them, tokens j·m/n to (j + 1)·m/n.
+The rows are parameters of their own; the embedding table is unchanged. With m initial tokens, row j starts as the
+embedding of token j mod m; if m > n, as the mean embedding of tokens j·m/n to (j + 1)·m/n.
 
-The prior on their norm (Ryu's *lora*, pivotal tuning) moves it towards μ, the mean norm of the table's rows, by a share
-λ after each step: v ← v · (1 + λ (μ / ‖v‖ − 1)).
+The norm prior (Ryu's *lora*, pivotal tuning) moves each row's norm towards μ, the mean norm of the table's rows, by a
+share λ after each step: v ← v · (1 + λ (μ / ‖v‖ − 1)).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 
 class Vocabulary(Protocol):
-    """What a base understands: words are added to it and taken back."""
+    """A base's vocabulary, to which words can be added."""
 
     def put(self, word: str, rows: Sequence[Tensor]) -> None: ...
 
@@ -28,7 +28,7 @@ class Vocabulary(Protocol):
 
 
 class Word(nn.Module):
-    """A word and its rows `(n, d)` by the text encoder that reads them (`text_encoder`, `text_encoder_2`)."""
+    """A word and its embedding rows `(n, d)` by text encoder (`text_encoder`, `text_encoder_2`)."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Word(nn.Module):
         pull: float = 0.0,
         usual: Mapping[str, float] | None = None,
     ) -> None:
-        """`pull` is λ, and `usual` has μ by text encoder, where there is one."""
+        """`pull` is λ; `usual` is μ by text encoder, needed if λ is not 0."""
         super().__init__()
         self.text, self.learning_rate = text, learning_rate
         self._pull, self._usual = pull, dict(usual or {})
@@ -47,12 +47,12 @@ class Word(nn.Module):
 
     @property
     def rows(self) -> dict[str, nn.Parameter]:
-        """The rows by text encoder, as they are now."""
+        """The current rows by text encoder."""
         return dict(self.named_parameters())
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Apply the prior on the rows' length, as long as they are trained."""
+        """Apply the norm prior to rows that still train."""
         for part, rows in self.rows.items():
             if self._pull and rows.requires_grad:
                 length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)  # (n, 1)
@@ -60,12 +60,12 @@ class Word(nn.Module):
 
 
 def initial_rows(table: Tensor, tokens: Sequence[int], n: int) -> Tensor:
-    """n rows `(n, d)` in fp32 that begin as embeddings of m tokens in the table `(vocabulary, d)`."""
+    """n initial rows `(n, d)` in fp32, from the embeddings of m tokens in the table `(vocabulary, d)`."""
     m = len(tokens)
     shares = [tokens[j * m // n : (j + 1) * m // n] if m > n else [tokens[j % m]] for j in range(n)]
     return torch.stack([table[list(share)].float().mean(0) for share in shares])
 
 
 def usual_length(table: Tensor) -> float:
-    """μ, the mean length of the rows of a table `(vocabulary, d)`."""
+    """μ: the mean norm of the rows of a table `(vocabulary, d)`."""
     return torch.linalg.vector_norm(table.float(), dim=-1).mean().item()

@@ -16,7 +16,7 @@ from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
 from trainers.adapters.tokens import Word
 from trainers.adapters.updates import Update
-from trainers.adapters.updates.change import largest_number
+from trainers.adapters.updates.change import max_abs
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
@@ -169,7 +169,7 @@ def _changes(
 
 def _check_numbers(style: Style, strength: float, update: Update, dtype: torch.dtype) -> None:
     """Raise VelaturaError if a change at its strength has numbers that the base's number format has not."""
-    factor = max(map(largest_number, update.tensors().values()), default=0.0)
+    factor = max(map(max_abs, update.tensors().values()), default=0.0)
     if factor > torch.finfo(dtype).max or not update.largest() <= torch.finfo(torch.float32).max:
         raise VelaturaError(
             f"{style.name} at strength {strength:g} has numbers up to {max(factor, update.largest()):.1e}, too large "

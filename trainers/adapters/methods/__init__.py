@@ -25,7 +25,7 @@ from trainers.adapters.methods.tied import TiedLoRA
 from trainers.adapters.methods.tlora import TLoRA
 from trainers.adapters.methods.vera import VeRA
 
-# The method's section of the config: any of these, told apart by `name`.
+# The type of the config's `method` section; `name` selects one.
 AnyMethod: Any = (
     LoRA
     | LoHA

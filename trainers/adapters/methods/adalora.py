@@ -1,21 +1,21 @@
-"""AdaLoRA: a rank budget that moves to the layers that need it.
+"""AdaLoRA: a rank budget distributed over the layers by importance.
 
     ΔW = s P Λ Q        P (out, r),  Λ = diag(λ),  Q (r, in·kh·kw),  s = α / r
 
-P and Q start N(0, 0.02²) and λ at zero, so ΔW = 0 before the first step. γ R keeps P and Q nearly orthogonal, so that λ
-says what a triplet (Pᵢ, λᵢ, Qᵢ) is worth: R is the mean of ‖Pᵀ P − 1‖ and ‖Q Qᵀ − 1‖ over all factors (Frobenius).
+P and Q start N(0, 0.02²) and λ at zero, so ΔW = 0 before the first step. The penalty γ R keeps P and Q nearly
+orthogonal, so that λᵢ measures the triplet (Pᵢ, λᵢ, Qᵢ): R is the mean of ‖Pᵀ P − 1‖ and ‖Q Qᵀ − 1‖ (Frobenius) over
+all factors.
 
-Importance of a triplet: Sᵢ = s(λᵢ) + mean s(P·ᵢ) + mean s(Qᵢ·), with s = Ī·Ū of every number w:
-I = |w ∂L/∂w|,  Ī ← β₁ Ī + (1 − β₁) I,  Ū ← β₂ Ū + (1 − β₂) |I − Ī|, before the step is taken; or simply Sᵢ = |λᵢ|.
+Importance of a triplet: Sᵢ = s(λᵢ) + mean s(P·ᵢ) + mean s(Qᵢ·), with s = Ī·Ū for every parameter w:
+I = |w ∂L/∂w|,  Ī ← β₁ Ī + (1 − β₁) I,  Ū ← β₂ Ū + (1 − β₂) |I − Ī|, updated before the optimizer's step; or Sᵢ = |λᵢ|.
 
 Budget of n layers and T steps: b = n·r up to tᵢ, then b_T + (n·r − b_T) (1 − (t − tᵢ) / (T − tᵢ − t_f))³, and
 b_T = n·target for the last t_f steps. Every `interval` steps λ is set to zero for all but the b most important triplets
-of all layers; P and Q stay, so a triplet may come back, until the last t_f steps, in which the choice stands. Where an
-override gives layers another rank, n·r and n·target are the sums over all layers. Layers that have stopped learning
-keep what they have, out of the same budget. A layer's rank is what the latest cut left it: the next step moves every λ
-off zero again.
+of all layers. P and Q are kept, so a triplet may return until the last t_f steps, when the choice is final. With rank
+overrides, n·r and n·target are the sums over all layers. Layers that no longer train keep their triplets, which count
+towards the budget. A layer's rank is its rank after the latest cut, since the next step moves every λ off zero.
 
-Zhang et al. 2023 (arXiv 2303.10512), §3 and eq. 12, with t − tᵢ where the print has t − tᵢ − t_f.
+Zhang et al. 2023 (arXiv 2303.10512), §3 and eq. 12, with t − tᵢ where the paper prints t − tᵢ − t_f.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class AdaLoRA(BudgetedMethod):
             kept = self.rank_gate(site, context, self.rank, lam.device)
             return LowRank(self.scale * P, Q, site.op.shape, lam if kept is None else lam * kept)
         if theta["settled"]:
-            lam = lam * theta["kept"]  # a moving average of λ is not yet zero where λ is
+            lam = lam * theta["kept"]  # a moving average of λ may not be zero yet
         used = lam != 0
         return LowRank(self.scale * P[:, used] * lam[used], Q[used], site.op.shape)
 
@@ -171,7 +171,7 @@ class AdaLoRAHooks(BudgetedHooks[AdaLoRA]):
         t, last = step.number + 1, self._last_cut(step)
         if not thetas or (t < last and t % self.method.interval):
             return
-        if t <= last or not thetas[0]["settled"]:  # the step of the last cut may have been left out for NaN
+        if t <= last or not thetas[0]["settled"]:  # the step of the last cut may have been skipped for NaN
             spent = sum(self.rank_of(theta) for theta in every if not learns(theta))
             start, end = self._budget_ends(network)
             masks = self._choose(thetas, max(0, budget(t, step.of, start, end, self.method) - spent))
@@ -185,23 +185,23 @@ class AdaLoRAHooks(BudgetedHooks[AdaLoRA]):
                 theta["lam"].mul_(theta["kept"])
 
     def _budget_ends(self, network: Network) -> tuple[int, int]:
-        """The sum of all ranks at the start, and at the end."""
+        """The sums of all ranks at the start and at the end."""
         counts = [(one, len(network.placed_by(one))) for one in self.peers(network)]
         return sum(n * one.rank for one, n in counts), sum(n * one.target_rank for one, n in counts)
 
     def _last_cut(self, step: Step) -> int:
-        """Steps after which the ranks stand."""
+        """Number of steps after which the ranks are final."""
         return step.of - round(self.method.settle * step.of)
 
     def _choose(self, thetas: Sequence[Theta], size: int) -> tuple[Tensor, ...]:
-        """1 for the `size` most important triplets of all layers and 0 for the others, `(r,)` for each layer."""
+        """A mask `(r,)` per layer: 1 for the `size` most important triplets of all layers, 0 for the others."""
         scores = torch.cat([self.score(theta) for theta in thetas])
         chosen = torch.zeros_like(scores)
         chosen[scores.topk(min(size, len(scores))).indices] = 1
         return chosen.split([len(theta["lam"]) for theta in thetas])
 
     def score(self, theta: Theta) -> Tensor:
-        """Sᵢ of a layer's triplets, `(r,)`."""
+        """Importance Sᵢ of a layer's triplets, `(r,)`."""
         if self.method.importance == "magnitude":
             return theta["lam"].detach().abs()
         P, lam, Q = (theta[f"mean_{name}"] * theta[f"spread_{name}"] for name in FACTORS)

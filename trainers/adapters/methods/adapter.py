@@ -2,18 +2,18 @@
 
     y = h + s (U σ(D h + d) + u)        D (m, in),  U (out, m),  d (m,),  u (out,)
 
-`houlsby` sits after attention and feed-forward blocks, `pfeiffer` after feed-forward blocks alone; h is the block's
-output and σ the exact GELU. `parallel` sits beside feed-forward blocks: D reads the block's input x, not its output.
-`convolution`, which no paper has, sits after the second convolution of residual blocks: D and U act on each pixel and σ
-is SiLU. Each changes the output before the residual is added.
+`houlsby` follows attention and feed-forward blocks, `pfeiffer` feed-forward blocks alone; h is the block's output and σ
+the exact GELU. `parallel` runs parallel to feed-forward blocks: D reads the block's input x instead of its output.
+`convolution`, which is not from a paper, follows the second convolution of residual blocks: D and U act on each pixel,
+and σ is SiLU. All change the output before the residual is added.
 
-The paper trains the layer norms along. With `norms`, the norm before each block is trained as a scale and a shift of
-what it gives, which is the block's input x, so h is the block's output for x′:
+The paper also trains the layer norms. With `norms`, the norm before each block is trained as a scale and a shift of its
+output, the block's input x; h is then the block's output for x′:
 
     x′ = (1 + g) ⊙ x + b        g (in,),  b (in,)
 
-D starts Kaiming-uniform and U, d, u, g and b at zero, so that y = h before the first step; with U and D both at zero
-neither would have a gradient. σ makes it no change of weights: it cannot be merged.
+D starts Kaiming-uniform and U, d, u, g and b at zero, so y = h before the first step; with both U and D at zero neither
+would get a gradient. Because of σ it is not a change of weights and cannot be merged.
 
 Houlsby et al. 2019 (arXiv 1902.00751), §2.1; Pfeiffer et al. 2021 (2005.00247), §4; He et al. 2021 (2110.04366), §4.
 """

@@ -2,9 +2,9 @@
 
     b' = b + d,    d (out,) = 0 at the start
 
-A key's bias is left out, since it has no effect: q · (k + d) = q · k + q · d adds the same to the scores of all keys,
-and softmax takes it away again. Stable Diffusion's queries, keys and values have no biases; queries and values get one
-where that is asked for.
+Keys get no bias, since it would have no effect: q · (k + d) = q · k + q · d adds the same number to the scores of all
+keys, and softmax is invariant to that. Stable Diffusion's queries, keys and values have no biases; `missing_biases`
+adds them to queries and values.
 
 Ben Zaken et al. 2021 (arXiv 2106.10199).
 """

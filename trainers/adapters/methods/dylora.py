@@ -1,14 +1,14 @@
-"""DyLoRA: one training for a LoRA that also works at every smaller rank.
+"""DyLoRA: trains a LoRA that can be truncated to any smaller rank.
 
     ΔW = (α / b) B[:, :b] A[:b]        B (out, r),  A (r, in·kh·kw),  b ~ U{u, 2u, …, r}
 
-b is drawn once for each optimizer step and for all layers. The rank is trained in bands of u components: `frozen`
-trains only the band that ends at b, on top of the smaller ranks as they are; otherwise all bands up to b. Bands that do
-not train in a step get no gradient at all, since AdamW moves parameters with zero gradients.
+b is sampled once per optimizer step, for all layers. The rank is trained in bands of u components: with `frozen` only
+the band that ends at b trains, and smaller ranks are fixed; otherwise all bands up to b train. Bands that do not train
+in a step get no gradient instead of a zero one, with which AdamW would still move them.
 
-A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. Outside training b is the rank that is kept:
-the whole, or what `kept_rank` says. A file of rank r holds those of all smaller ranks: its first b components at alpha
-as it is. No layer's rank moves: the map of ranks shows the least b with ‖B[:, :b] A[:b]‖ ≥ 0.9 ‖B A‖ (Frobenius).
+A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. Outside training b is `kept_rank`, or r if that
+is 0. A file of rank r contains all smaller ranks: its first b components with the same alpha. The layers' ranks do not
+change: the rank map shows the smallest b with ‖B[:, :b] A[:b]‖ ≥ 0.9 ‖B A‖ (Frobenius).
 
 Valipour et al. 2022 (arXiv 2210.07558), §3 and algorithm 1.
 """
@@ -100,11 +100,8 @@ class DyLoRA(RankedMethod):
         return theta | {f"B{n}": nn.Parameter(torch.zeros(site.op.out, self.unit)) for n in range(self.bands)}
 
     def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
-        bands = (
-            self.sampled_bands(context)
-            if context.training
-            else (context.rank or self.kept_rank or self.rank) // self.unit
-        )
+        kept = context.rank or self.kept_rank or self.rank
+        bands = self.sampled_bands(context) if context.training else kept // self.unit
         rank = bands * self.unit
         last = bands - 1 if context.training and self.frozen else 0
 
@@ -117,19 +114,19 @@ class DyLoRA(RankedMethod):
         return LowRank(self.alpha / rank * joined("B", 1), joined("A", 0), site.op.shape, gate)
 
     def sampled_bands(self, context: ForwardContext) -> int:
-        """b / u of a step, a function of the run's seed and the step's number alone: the same share of every rank."""
+        """b / u of a step, a function of the run's seed and the step alone: the same share of every rank."""
         return 1 + seed_for(context.seed, "DyLoRA's rank", context.step) * self.bands // 2**63
 
 
 @dataclass(frozen=True)
 class DyLoRAHooks(TrainingHooks):
-    """How few components hold most of the change."""
+    """The number of components that hold most of the change."""
 
     method: DyLoRA
 
     @torch.no_grad()
     def rank_of(self, theta: Theta) -> int:
-        """The first components that hold `MOST` of the change."""
+        """The number of first components that hold `MOST` of the change's norm."""
         A, B = (torch.cat([theta[f"{x}{n}"] for n in range(self.method.bands)], dim) for x, dim in (("A", 0), ("B", 1)))
         grams = (B.T @ B) * (A @ A.T)  # (r, r): ‖Σ bᵢ aᵢ‖² is the sum over all i and j
         norms = grams.cumsum(0).cumsum(1).diagonal().clamp(min=0).sqrt()  # (r,)

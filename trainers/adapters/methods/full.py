@@ -2,12 +2,12 @@
 
     ΔW = D        D (out, in[, kh, kw])
 
-D starts at zero. Layers run with W + D as one product, which backward builds again; where the base is in 16 bits, W x
-and D x stay two products, since W + D would round small changes away. Biases and norms stay as they are.
+D starts at zero. Layers run W + D as one product, and backward rebuilds the sum; on a 16-bit base, W x and D x remain
+two products, since W + D would round small changes away. Biases and norms are not trained.
 
-A file holds D as it is (`diff`), as large as the layers themselves, or the best LoRA of rank r (`formats/extract.py`).
+A file holds D (`diff`), as large as the layers themselves, or the best LoRA of rank r (`formats/extract.py`).
 
-The parameters of DreamBooth: Ruiz et al. 2022 (arXiv 2208.12242), §3.
+Trains what DreamBooth trains: Ruiz et al. 2022 (arXiv 2208.12242), §3.
 """
 
 from __future__ import annotations

@@ -2,16 +2,15 @@
 
     y = (1 + l) ⊙ (W x) + b,    l (out,) = 0 at the start
 
-that is ΔW = diag(l) W. Keys and values have no bias in Stable Diffusion's UNet; where there is one it is left as it is,
-as the tools for style files have it. The hidden activations of a transformer's feed-forward block are h ⊙ gelu(g) with
-(h, g) the halves of what its first layer gives: to scale them is to scale h, so l sits on the first half of its outputs
-and nothing more need be computed. CLIP's text encoders have no gate: their hidden activations are scaled where the
-second layer reads them,
+that is, ΔW = diag(l) W. A bias is not scaled, as in the tools for style files; keys and values of Stable Diffusion's
+UNet have none. The hidden activations of its feed-forward blocks are h ⊙ gelu(g), where (h, g) are the halves of the
+first layer's output: scaling them equals scaling h, so l applies to the first half of that layer's outputs. CLIP's text
+encoders have no gate: their hidden activations are scaled as inputs of the second layer,
 
     y = W ((1 + l) ⊙ x) + b,    l (in,) = 0 at the start,    ΔW = W diag(l)
 
-which no tiny form says to every tool: in a file such a layer is as large as its weight. With `everywhere` it is outputs
-alone that are scaled, theirs too.
+for which no compact format is read by all tools: a file holds such a layer's full ΔW. With `everywhere`, outputs are
+scaled in all layers, these included.
 
 Liu et al. 2022 (arXiv 2205.05638).
 """
@@ -78,12 +77,12 @@ class IA3(LayerMethod):
         return Affine(gain, None, site.op.shape)
 
     def _reads_hidden(self, site: Site) -> bool:
-        """Whether it is the inputs that are scaled, which are hidden activations."""
+        """Whether it scales the layer's inputs, which are hidden activations."""
         found = layer_role(site.path)
         return not self.everywhere and found is not None and found.role == "ff_out"
 
 
 def is_gated(site: Site) -> bool:
-    """Whether a layer gives hidden activations and their gate side by side (GEGLU)."""
+    """Whether a layer outputs hidden activations and their gate side by side (GEGLU)."""
     found = layer_role(site.path)
     return found is not None and found.role == "ff_in" and found.gated

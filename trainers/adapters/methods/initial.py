@@ -1,4 +1,4 @@
-"""Where the factors of methods start, how a width is split in two, and Tucker's form of a kernel."""
+"""Initial factors, the split of a width in two, and Tucker's form of a kernel."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def tucker(core: Tensor, down: Tensor) -> Tensor:
     return torch.einsum("ijkl,jq->iqkl", core, down).flatten(1)
 
 
-def uses_tucker(site: Site, wanted: bool) -> bool:
-    """A Tucker core only pays for kernels larger than 1×1."""
-    return wanted and not site.op.is_linear and math.prod(site.op.shape[2:]) > 1
+def uses_tucker(site: Site, enabled: bool) -> bool:
+    """Whether a site gets a Tucker core, which only helps kernels larger than 1×1."""
+    return enabled and not site.op.is_linear and math.prod(site.op.shape[2:]) > 1
 
 
 def factorise(size: int, factor: int, as_paper: bool = False) -> tuple[int, int]:
     """Split a width into `(u, v)`, u ≤ v, u·v = size, as LyCORIS does.
 
-    u is the factor where it divides the width (or v is, when that is the larger half), else, and in the paper always,
-    the largest divisor that is neither above the factor nor above √size; factor −1 gives the most nearly square split.
+    The factor becomes u, or v if it is the larger half, if it divides the width. Otherwise, and always with `as_paper`,
+    u is the largest divisor up to the factor and √size. Factor −1 gives the split closest to a square.
     """
     if not as_paper and factor > 0 and size % factor == 0:
         return min(factor, size // factor), max(factor, size // factor)
@@ -53,6 +53,6 @@ def factorise(size: int, factor: int, as_paper: bool = False) -> tuple[int, int]
 
 
 def kronecker_pair(shape: tuple[int, ...], draw: torch.Generator) -> dict[str, Tensor]:
-    """KronA's A and B as they start, for a matrix or kernel of this shape, split as nearly square as can be."""
+    """KronA's initial A and B for a matrix or kernel of this shape, its widths split as evenly as possible."""
     (u_out, v_out), (u_in, v_in) = (factorise(width, -1) for width in shape[:2])
     return {"A": nn.Parameter(kaiming(draw, u_out, u_in)), "B": nn.Parameter(torch.zeros(v_out, v_in, *shape[2:]))}

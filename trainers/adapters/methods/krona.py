@@ -2,8 +2,8 @@
 
     ΔW = s A ⊗ B        A (u_out, u_in),  B (v_out, v_in[, kh, kw]),  u·v = out and in
 
-Its rank is rank(A)·rank(B), up to that of W, for about the numbers of a LoRA of rank 1 when the widths are split into
-nearly equal halves. A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. The paper has no form for
+Its rank is rank(A)·rank(B), up to full rank, with about as many parameters as a LoRA of rank 1 if the widths split
+nearly evenly. A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. The paper has no form for
 convolutions; here, as in LoKr, the kernel belongs to B.
 
 Edalati et al. 2022 (arXiv 2212.10650), §3.
@@ -48,7 +48,7 @@ class KronA(InputMethod):
     """s: scale of the update."""
 
     def file_form(self) -> FileForm:
-        return FileForm("lokr", rank=10_000)  # what LyCORIS is given for a LoKr whose factors are full
+        return FileForm("lokr", rank=10_000)  # LyCORIS' setting for full factors
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return kronecker_pair(site.op.shape, draw)

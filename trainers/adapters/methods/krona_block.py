@@ -3,8 +3,8 @@
     y = FF(x) + s (A ⊗ B) x             A (u_out, u_in),  B (v_out, v_in),  u·v = out and in
     y = FF(x) + s (A ⊗ B) x + g x       with `residual`; g () learned
 
-and with `bias` + b, b (out,). A starts Kaiming-uniform, B, g and b at zero, so that y = FF(x) before the first step.
-Nothing in it is one layer's weight: FF is not linear, so it cannot be merged. `krona` is the form that changes weights.
+and with `bias` + b, b (out,). A starts Kaiming-uniform, B, g and b at zero, so y = FF(x) before the first step. FF is
+not linear, so the change is not one of weights and cannot be merged. `krona` is the form that changes weights.
 
 Edalati et al. 2022 (arXiv 2212.10650), §3.
 """

@@ -2,11 +2,11 @@
 
     ΔW = s (B₁ A₁) ⊙ (B₂ A₂)        B (out, r),  A (r, in·kh·kw),  s = α / r
 
-Its rank can reach r² at the cost of a LoRA of rank 2r. B₂ starts at zero and the others normal (B₁ with σ = 0.1,
-A₁ and A₂ with σ = 1), so ΔW = 0 before the first step and every factor but B₂'s partners has a gradient at once.
+Its rank can reach r² with the parameters of a LoRA of rank 2r. B₂ starts at zero and the others normal (B₁ with
+σ = 0.1, A₁ and A₂ with σ = 1), so ΔW = 0 before the first step, and only B₂ has a gradient in it.
 
-Tucker form of a k×k convolution: A = T ×₂ D with a core T (r, r, kh, kw), σ = 0.1, and D (r, in). Fewer parameters;
-written to a file as the flat A it stands for.
+Tucker form of a k×k convolution: A = T ×₂ D with a core T (r, r, kh, kw), σ = 0.1, and D (r, in). It has fewer
+parameters; a file holds the flat A.
 
 Hyeon-Woo et al. 2021 (FedPara, arXiv 2108.06098), Prop. 1–3; Yeh et al. 2023 (LyCORIS, 2309.14859).
 """

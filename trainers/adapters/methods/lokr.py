@@ -4,9 +4,9 @@
     W₂ full, or W₂ = B A with B (v_out, r), A (r, v_in·kh·kw), or its Tucker form A = T ×₂ D
 
 Its rank is rank(C)·rank(W₂). C starts Kaiming-uniform and W₂ (or B) at zero, so ΔW = 0 before the first step. W₂ is
-kept full where r ≥ max(v)/2, since two factors would then hold no fewer numbers. With `decompose_both` C is a product
-too, C = C_b C_a, where r < max(u)/2. s is always α / r; in files it is folded into the first factor, because tools
-disagree about alpha when both factors are full.
+full if r ≥ max(v)/2, where two factors would not be smaller. With `decompose_both` C is a product too, C = C_b C_a, if
+r < max(u)/2. s is always α / r; in files it is folded into the first factor, because tools disagree about alpha if both
+factors are full.
 
 Yeh et al. 2023 (LyCORIS, arXiv 2309.14859), §3.
 """
@@ -107,7 +107,7 @@ class LoKr(RankedMethod):
         return theta | {"A": nn.Parameter(kaiming(draw, r, v[1] * math.prod(kernel)))}
 
     def validate_targets(self, sites: Sequence[Site]) -> str | None:
-        """A setting is idle where it is on and no site is small or large enough for it."""
+        """Error message for the first setting that no site is small or large enough for."""
         if self.paper_split and all(replace(self, paper_split=False).shapes(s) == self.shapes(s) for s in sites):
             return idle("method.paper_split")
         low = [site for site in sites if not self._is_full(self.shapes(site)[1])]

@@ -2,22 +2,22 @@
 
     ΔW = s B A        B (out, r),  A (r, in·kh·kw),  s = α / r   (rsLoRA: α / √r)
 
-A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. On a convolution A is the k×k kernel, which
-carries stride and padding, and B the 1×1 kernel after it. Tucker form of a k×k convolution: A = T ×₂ D with a core
-T (r, r, kh, kw) and D (r, in), both Kaiming-uniform; r (in + out) + r² kh kw numbers, in a file the flat A.
+A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. On a convolution A is the k×k kernel, which has
+the stride and padding, and B the 1×1 kernel after it. Tucker form of a k×k convolution: A = T ×₂ D with a core
+T (r, r, kh, kw) and D (r, in), both Kaiming-uniform; r (in + out) + r² kh kw parameters. A file holds the flat A.
 
-With DoRA the changed weight is normalised per output row and given a learned length: W' = m (W + ΔW) / ‖W + ΔW‖, with
-m starting at ‖W‖ and the norm outside the graph. LoRA+ lets B learn faster than A. LoRA-FA leaves A as it was drawn, so
-that neither its state nor the layer's input need be kept.
+With DoRA each row of the changed weight gets a learned norm: W' = m (W + ΔW) / ‖W + ΔW‖, where m starts at ‖W‖ and the
+denominator is detached. LoRA+ trains B faster than A. LoRA-FA freezes A at its random initial value, so that neither
+its optimizer state nor the layer's input is kept.
 
-PiSSA starts from the weight's own principal part, s B₀ A₀ ≈ U_r S_r V_rᵀ, and changes what it becomes:
+PiSSA starts from the weight's principal part, s B₀ A₀ ≈ U_r S_r V_rᵀ, and trains the difference:
 
     ΔW = s (B A − B₀ A₀) = s ((B − B₀) A + B₀ (A − A₀)),    A₀ = √(S_r / s) V_rᵀ,  B₀ = U_r √(S_r / s)
 
-which in this form is exactly 0 at the start in any number format, and leaves the base alone; its rank in a file is 2r.
+This form is exactly 0 at the start in any number format and leaves the base unchanged; its rank in a file is 2r.
 
-Weight decay pulls A and B to zero, and so ΔW. What starts at the base's own values, PiSSA's A and B and DoRA's m, it
-pulls back to where it started: at zero it would take the principal part, or the length of each row, away from W.
+Weight decay moves A and B towards zero, and so ΔW. Parameters that start at values of the base (PiSSA's A and B, DoRA's
+m) decay towards their initial values: at zero they would remove the principal part, or the norm of each row, from W.
 
 Hu et al. 2021 (arXiv 2106.09685); Yeh et al. 2023 (2309.14859) for convolutions; Kalajdzievski 2023 (2312.03732) for
 rsLoRA; Liu et al. 2024 (2402.09353), eq. 5 and §4.3, for DoRA; Hayou et al. 2024 (2402.12354) for LoRA+; Zhang et al.
@@ -143,15 +143,15 @@ class LoRA(RankedMethod):
 
 
 def row_lengths(site: Site) -> Tensor:
-    """‖W‖ of each output row of a layer's weight, `(out,)`."""
+    """Norm of each output row of a layer's weight, `(out,)`."""
     return site.weight().float().flatten(1).norm(dim=1)
 
 
 def principal_part(W: Tensor, rank: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """The `rank` largest singular triplets of a weight, `(out, k)`, `(k,)`, `(k, in·kh·kw)`, or all where it has fewer.
+    """The k = `rank` largest singular triplets of a weight, or all: `(out, k)`, `(k,)`, `(k, in·kh·kw)`.
 
-    Subspace iteration from a drawn start (Halko et al. 2011, arXiv 0909.4061, alg. 4.4): a full decomposition of every
-    layer of a large base would take minutes.
+    By randomised subspace iteration (Halko et al. 2011, arXiv 0909.4061, alg. 4.4): full decompositions of all layers
+    of a large base would take minutes.
     """
     W = W.float().flatten(1)
     wide = min(rank + 16, *W.shape)

@@ -5,16 +5,16 @@
 
     R = R_m … R_1,    R_i = P_iᵀ blockdiag(R_i1 … R_i(n/b)) P_i,    R_ij = (I + Q)(I − Q)⁻¹
 
-with every skew Q (b, b) = 0 at the start and n the layer's outputs or inputs, of convolutions their channels. OFT has
-one factor and no permutation (m = 1, P = I): channels turn within blocks of b neighbours. BOFT has m = log₂(n/b) + 1
-factors, the i-th over channels 2ⁱ b / 2 apart (a butterfly), so that every channel meets every other with few numbers.
-Half of a skew Q is trained: m · n · (b − 1) / 2 numbers.
+where every skew Q (b, b) starts at 0 and n is the layer's number of output or input channels. OFT has one factor and no
+permutation (m = 1, P = I): channels rotate within blocks of b neighbours. BOFT has m = log₂(n/b) + 1 factors, the i-th
+over channels 2ⁱ b / 2 apart (a butterfly), so that every channel mixes with every other at few parameters. Half of each
+skew Q is trained: m · n · (b − 1) / 2 parameters.
 
-A neuron is a row of W. W R keeps the length of every row and the angle between any two, and with them the layer's
-hyperspherical energy: that is the papers' form. R W keeps lengths and angles of columns instead, and mixes the rows; it
-is what the tools for style files open, and costs one small product where W R costs another pass through W.
+A neuron is a row of W. W R, the papers' form, preserves the norms of the rows and the angles between them, and so the
+layer's hyperspherical energy. R W preserves norms and angles of the columns instead, and mixes the rows; the tools for
+style files read it, and it costs one small product where W R costs another pass through W.
 
-With a constraint ε (COFT), ‖Q‖ of each block is held at most ε. R is solved for in fp32, not approximated by a series.
+A constraint ε (COFT) limits ‖Q‖ of each block to ε. R is computed by a solve in fp32, not approximated by a series.
 
 Qiu et al. 2023 (arXiv 2306.07280) for OFT and COFT; Liu et al. 2023 (2311.06243) for BOFT.
 """
@@ -66,7 +66,7 @@ class OFT(LayerMethod):
 
     def file_form(self) -> FileForm:
         if self.side == "input":
-            return FileForm("full")  # in files it is the change that it makes
+            return FileForm("full")  # files hold the full ΔW
         return FileForm("boft" if self.butterfly else "diag-oft")
 
     def decays(self, name: str) -> bool:
@@ -79,13 +79,13 @@ class OFT(LayerMethod):
         return {"q": nn.Parameter(torch.zeros(factors, width // b, b * (b - 1) // 2))}
 
     def width(self, site: Site) -> int:
-        """How many channels of a layer turn."""
+        """Number of channels of a layer that rotate."""
         return site.op.out if self.side == "output" else site.op.shape[1]
 
     def block(self, width: int) -> int:
-        """The size b of a layer's blocks: the largest divisor of the width that turns up to `block_size`.
+        """Block size b for a width: its largest divisor up to `block_size`.
 
-        Of outputs without a butterfly it is no larger than their number: LyCORIS opens no file with fewer blocks.
+        For outputs without butterfly, b is at most √width: LyCORIS reads no file with b above the number of blocks.
         """
         if self.butterfly:
             return butterfly_block(width, self.block_size)
@@ -103,7 +103,7 @@ class OFT(LayerMethod):
 
 
 def skew(upper: Tensor, b: int) -> Tensor:
-    """Skew matrices `(…, b, b)` from what is above their diagonals, `(…, b·(b − 1)/2)`, row by row."""
+    """Skew matrices `(…, b, b)` from their entries above the diagonal, `(…, b·(b − 1)/2)`, row by row."""
     rows, columns = torch.triu_indices(b, b, 1, device=upper.device)
     half = upper.new_zeros(*upper.shape[:-1], b, b)
     half[..., rows, columns] = upper

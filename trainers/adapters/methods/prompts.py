@@ -1,13 +1,13 @@
-"""Visual prompt tuning: attention reads learned tokens together with the picture's or the text's.
+"""Visual prompt tuning: attention reads learned tokens besides those of the picture or the text.
 
     y = attn1([P; x]) without the rows of P             P (n, in), each block its own
     y = attn2(x, [c; P])                                P (n, in_text), each block its own or one for all
 
-The paper's form is for images that are classified; these two put it where a UNet has tokens. `image` lays n rows before
-the picture's tokens in self-attention and takes them out of what it gives, before the residual; `context` lays them
-after the text c in cross-attention. P starts U(±√(6 / (2 in_text))), as in the paper; in `image` N(0, 1), like the
-normalised tokens that it lies among, since from so small numbers it learns next to nothing there. Attention is shared
-out again from the first step on: unlike other methods it has an effect at its start, unless it is `gated`:
+The paper classifies images; these two forms apply to the tokens of a UNet. `image` prepends n rows to the picture's
+tokens in self-attention and removes them from its output before the residual; `context` appends them to the text c in
+cross-attention. P starts U(±√(6 / (2 in_text))), as in the paper; with `image` N(0, 1), like the normalised tokens
+there, since smaller values hardly learn. The added tokens take attention from the others at once: unlike other methods
+it has an effect at its start, unless it is `gated`:
 
     y = a + g (y' − a),  a = attn(x, c) without prompts        g () learned, 0 at the start
 
@@ -114,7 +114,7 @@ class Prompts(BlockMethod):
 
 
 def run_with_prompts(call: Call, P: Tensor) -> Tensor:
-    """What a block gives with the rows of P `(n, d)` among its tokens: after the text's where there is text."""
+    """A block's output with the rows of P `(n, d)` after the text's tokens, or before the picture's without text."""
     P = P.to(call.x.dtype).expand(len(call.x), -1, -1)
     if call.context is not None:
         return call.rerun(call.x, torch.cat([call.context, P.to(call.context.dtype)], 1))

@@ -2,16 +2,15 @@
 
     ΔW = s Σ_{i grown} bᵢ aᵢ        bᵢ (out, 1),  aᵢ (1, in·kh·kw),  s = α
 
-Every `interval` steps, once the learning rate has risen, each layer is tried with one component more, whose b is zero,
-so the function is unchanged. With FI(θ) = Σ g² over a step's gradient g, the layer grows where FI(grown) / FI(as it is)
-≥ λ, both summed up over `trial` steps. The new a has no gradient while its b is zero, so FI(grown) = FI(as it is) +
-‖∂L/∂b‖²: the step's own backward pass tells it, and the ratio costs one product of rank 1. The component that was tried
-is the one that is kept; after one that was not, the next trial takes another. s is the same for every rank.
+Every `interval` steps after the learning rate's warm-up, each layer tries one more component; its b is zero, so the
+function is unchanged. With FI(θ) = Σ g² over a step's gradient g, the layer grows if FI(with it) / FI(without it) ≥ λ,
+both summed over `trial` steps. The new a has no gradient while its b is zero, so FI(with it) = FI(without it) +
+‖∂L/∂b‖²: the step's backward pass gives both, and a trial costs one product of rank 1. A layer that grows keeps the
+component it tried; if it does not grow, the next trial takes another one. s is the same for every rank.
 
-All r components are there from the start, a Kaiming-uniform and b at zero; those not grown yet take no part and have no
-gradient, and those that were there keep the optimizer's state. ΔW = 0 before the first step. a is U(±√(6 / in)),
-Kaiming-uniform with a slope of 0 as in the authors' code, whose learning rates hold for it; LoRA's own slope of √5
-gives U(±√(1 / in)).
+All r components exist from the start, a Kaiming-uniform and b at zero. Unused ones are left out and have no gradient;
+grown ones keep their optimizer state. ΔW = 0 before the first step. a is U(±√(6 / in)), Kaiming-uniform with slope 0 as
+in the authors' code, whose learning rates assume it; LoRA's slope of √5 gives U(±√(1 / in)).
 
 Mao et al. 2024 (arXiv 2408.07196), §3.
 """
@@ -41,12 +40,12 @@ if TYPE_CHECKING:
     from trainers.adapters.network import Network
 
 UNUSED, GROWN, TRIED = 0, 1, 2
-"""What a component is for: nothing yet, the update, or the trial of this step."""
+"""Use of a component: none yet, in the update, or on trial in this step."""
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
 class SeLoRA(BudgetedMethod):
-    """ΔW = α Σ bᵢ aᵢ over components that become more."""
+    """ΔW = α Σ bᵢ aᵢ over a growing number of components."""
 
     about: ClassVar[About] = About(
         title="SeLoRA",
@@ -128,7 +127,7 @@ class SeLoRA(BudgetedMethod):
 
 @dataclass(frozen=True)
 class SeLoRAHooks(BudgetedHooks[SeLoRA]):
-    """Trials, and what grows after them."""
+    """Trials, and the growth after them."""
 
     def rank_of(self, theta: Theta) -> int:
         return int((theta["use"] == GROWN).sum())
@@ -138,13 +137,13 @@ class SeLoRAHooks(BudgetedHooks[SeLoRA]):
             return
         every = self.budgeted(network)
         room = self.method.budget - len(every) if self.method.budget else None
-        for use in [use for theta in every for use in theta["use"][1:]][:room]:  # views, each a number of its layer's
+        for use in [use for theta in every for use in theta["use"][1:]][:room]:  # views of single numbers
             use.fill_(GROWN)
 
     @torch.no_grad()
     def begin_step(self, network: Network, step: Step) -> None:
-        """Begin a trial, go on with it, or leave everything as it is."""
-        until = -step.number % self.method.interval  # steps until the trial's last, 0 in it
+        """Begin or continue a trial, if one is due."""
+        until = -step.number % self.method.interval  # steps until the last of a trial
         for _, placed in network.placed_by(self.method):
             theta = placed.theta
             theta["use"][theta["use"] == TRIED] = UNUSED
@@ -168,19 +167,19 @@ class SeLoRAHooks(BudgetedHooks[SeLoRA]):
         found = fisher_information([theta for theta, _ in on_trial])
         for (theta, n), values in zip(on_trial, found, strict=True):
             theta["information"].add_(theta["information"].new_tensor(values))
-            theta[f"A{n}"].grad = theta[f"B{n}"].grad = None  # no step yet: growing does not move the function
+            theta[f"A{n}"].grad = theta[f"B{n}"].grad = None  # not stepped: growing keeps the function
         if step.number % self.method.interval or not on_trial:
             return
         ratios = fisher_ratios([theta for theta, _ in on_trial])
         room = self.method.budget - sum(map(self.rank_of, every)) if self.method.budget else len(on_trial)
-        wanting = [i for i, ratio in enumerate(ratios) if ratio >= self.method.threshold]
-        for i in sorted(wanting, key=lambda i: -ratios[i])[: max(0, room)]:
+        growing = [i for i, ratio in enumerate(ratios) if ratio >= self.method.threshold]
+        for i in sorted(growing, key=lambda i: -ratios[i])[: max(0, room)]:
             theta, n = on_trial[i]
             theta["use"][n] = GROWN
 
 
 def fisher_information(thetas: Sequence[Theta]) -> list[tuple[float, float]]:
-    """FI of each layer as it is, and what the component that is tried would add to it; read from the device once."""
+    """FI of each layer without the component on trial, and the component's share; one read from the device."""
     gradients = [
         (layer, use, gradient)
         for layer, theta in enumerate(thetas)
@@ -196,10 +195,10 @@ def fisher_information(thetas: Sequence[Theta]) -> list[tuple[float, float]]:
 
 
 def fisher_ratios(thetas: Sequence[Theta]) -> list[float]:
-    """FI(grown) / FI(as it is) of layers that were tried with one component more; 1 of those that had no gradient."""
+    """FI(with it) / FI(without it) of layers with a component on trial; 1 for layers without gradient."""
     return [1 + new / own if own else 1.0 for own, new in torch.stack([t["information"] for t in thetas]).tolist()]
 
 
 def _risen(step: Step) -> int:
-    """The first step that has the whole learning rate."""
+    """The first step with the peak learning rate."""
     return step.rates.index(max(step.rates)) if step.rates else 0

@@ -1,14 +1,14 @@
-"""SoRA: a LoRA with a gate on every component of its rank; a proximal step closes the gates not needed.
+"""SoRA: a LoRA with a gate on every component; a proximal step closes gates that are not needed.
 
     ΔW = s B diag(g) A        B (out, r),  A (r, in·kh·kw),  g (r,),  s = α / r
 
 After each optimizer step g ← T_ξ(g), with the soft threshold T_ξ(x) = sign(x)·max(|x| − ξ, 0): the proximal step of an
-L1 penalty, ξ = η·λ. Here `shrink` names what λ adds up to: ξ_t = shrink · w_t / Σ w, where w follows the learning rate
-and rises from zero over `ramp` of the steps, so a gate that no gradient holds open closes if it began below `shrink`.
-It rises evenly, or by `levels` on each of which the rest settles before the next (algorithm 1).
+L1 penalty, ξ = η·λ. Here `shrink` is the sum of all ξ: ξ_t = shrink · w_t / Σ w, where w follows the learning rate and
+rises from zero over `ramp` of the steps. So a gate without gradients closes if it starts below `shrink`. w rises
+continuously, or in `levels`, so that the rest adapts to each before the next (algorithm 1).
 
-A starts Kaiming-uniform, B at zero, and g N(0, 1) or at 1, so ΔW = 0 before the first step. Components whose gate is
-closed are left out of the file, which changes nothing; a moving average of g, which is not yet zero there, is cut too.
+A starts Kaiming-uniform, B at zero, and g N(0, 1) or at 1, so ΔW = 0 before the first step. Components with a closed
+gate are omitted from the file, also where a moving average of g is not zero yet.
 
 Ding et al. 2023 (arXiv 2311.11696), eq. 3–6 and algorithm 1.
 """
@@ -117,7 +117,7 @@ class SoRAHooks(TrainingHooks):
             theta["open"].copy_(theta["g"] != 0)
 
     def threshold(self, step: Step) -> float:
-        """ξ of a step; over all steps they add up to `shrink`."""
+        """ξ of a step; the sum over all steps is `shrink`."""
         rising = max(1.0, self.method.ramp * step.of)
         rises = (min(1.0, (number + 1) / rising) for number in range(len(step.rates)))
         if self.method.levels:

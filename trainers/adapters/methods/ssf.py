@@ -1,10 +1,10 @@
 """SSF: scales and shifts the output of every layer and norm by channel.
 
-    y = γ ⊙ op(x) + β,    γ (out,) = 1, β (out,) = 0 at the start (the paper draws both around that)
+    y = γ ⊙ op(x) + β,    γ (out,) = 1, β (out,) = 0 at the start (normal around these in the paper)
 
-after a linear layer, a convolution or a norm, so W' = diag(γ) W and b' = γ ⊙ b + β exactly. A layer without a bias has
-no β unless it is asked for, and a key never has one: it would add the same to the scores of all keys, which softmax
-takes away again.
+after a linear layer, a convolution or a norm, so W' = diag(γ) W and b' = γ ⊙ b + β exactly. A layer without a bias gets
+a β only with `missing_biases`, and keys never: it would add the same number to the scores of all keys, and softmax is
+invariant to that.
 
 Lian et al. 2022 (arXiv 2210.08823).
 """

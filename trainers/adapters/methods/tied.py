@@ -1,13 +1,13 @@
-"""Tied-LoRA: LoRA with matrices shared between layers and a scaling vector on either side.
+"""Tied-LoRA: LoRA with matrices shared between layers and a scaling vector after each.
 
     ΔW = s Λ_v B Λ_u A        A (r, in·kh·kw),  B (out, r),  u (r,),  v (out,),  s = α / r
 
-Each of A and B is a layer's own or tied within a group of layers, and each of A, B, u, v is trained or frozen. Groups
-are layers of one network that have one shape, or one shape and role (`attn1.to_q`, `resnets.conv1`, …). LoRA is untied
-A and B, trained, with u and v frozen at 1; VeRA is tied frozen A and B with u and v trained.
+A and B are each per layer or tied within a group of layers, and A, B, u and v are each trained or frozen. A group has
+the layers of one network with the same shape, or the same shape and role (`attn1.to_q`, `resnets.conv1`, …). LoRA has
+untied, trained A and B, with u and v frozen at 1; VeRA has tied, frozen A and B, with u and v trained.
 
-A starts Kaiming-uniform and u at 1. If B is trained it starts at zero and v at 1; a frozen B starts Kaiming-uniform and
-v at zero. Either way ΔW = 0 before the first step.
+A starts Kaiming-uniform and u at 1. A trained B starts at zero with v at 1, a frozen B Kaiming-uniform with v at zero.
+Either way ΔW = 0 before the first step.
 
 `configuration` names four of these settings:
 
@@ -15,7 +15,7 @@ v at zero. Either way ΔW = 0 before the first step.
     `lora`     own      yes             no
     `vera`     tied     no              yes
     `tl5`      tied     yes             no
-    `tl6`      tied     yes             yes             what the switches are by default
+    `tl6`      tied     yes             yes             the switches' defaults
 
 Renduchintala et al. 2023 (arXiv 2311.09578), §3.
 """
@@ -45,7 +45,7 @@ CONFIGURATIONS: Mapping[str, tuple[bool, ...]] = {
     "tl5": (True, True, True, True, False, False),
     "tl6": (True, True, True, True, True, True),
 }
-"""The paper's configurations that have a name, as they set the switches."""
+"""Values of the switches in the paper's named configurations."""
 
 
 @dataclass(frozen=True, config=SETTINGS)

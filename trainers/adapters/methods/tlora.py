@@ -1,19 +1,19 @@
-"""T-LoRA: a lower rank at more noise, so that the layout of a few pictures is not memorised.
+"""T-LoRA: a lower rank at higher noise, so that the layout of a few pictures is not memorised.
 
     ΔW(t) = s (B diag(S ⊙ m(t)) A − B₀ diag(S₀ ⊙ m(t)) A₀)        B (out, r),  S (r,),  A (r, in·kh·kw),  s = α / r
     m(t) = 1 for the first r(t) components, 0 for the rest,    r(t) = ⌊((T − t) / T)^κ (r − r_min)⌋ + r_min
 
-for each image of a batch at its own t of T timesteps. A and B start with orthonormal rows and columns, so that the
-components that are left carry their full share: the singular vectors of a random Gaussian matrix, with S its smallest
-singular values; A₀, B₀, S₀ are what they started as. The matrix has entries of deviation 1 / r, as in the authors'
-code, whose learning rates hold for it; 1 / √r makes every S √r times as large. Summed up as
+for each image of a batch at its own t of T timesteps. A has orthonormal rows and B orthonormal columns at the start, so
+that the remaining components are orthogonal to the masked ones: they are the singular vectors of a random Gaussian
+matrix, and S its smallest singular values; A₀, B₀, S₀ are the initial values. The matrix's entries have standard
+deviation 1 / r, as in the authors' code, whose learning rates assume it; 1 / √r makes S √r times as large. Computed as
 
     (B S − B₀ S₀) A + B₀ S₀ (A − A₀)
 
-the change is exactly 0 at the start, and weight decay pulls A, B and S back there. With `orthogonal` off, it is LoRA
-with the same mask: A Kaiming, B = 0.
+the change is exactly 0 at the start, where weight decay moves A, B and S. Without `orthogonal` it is LoRA with the same
+mask: A Kaiming-uniform, B = 0.
 
-The mask is needed to draw, so no other tool can load its file, and a text encoder, which sees no timestep, cannot carry
+Generation needs the mask, so no other tool can load its file, and text encoders, which have no timestep, cannot have
 it. Soboleva et al. 2025 (arXiv 2507.05964).
 """
 
@@ -38,7 +38,7 @@ from trainers.adapters.updates.low_rank import minus_init
 
 @dataclass(frozen=True, config=SETTINGS)
 class TLoRA(RankedMethod):
-    """ΔW(t) = (α / r) B diag(S ⊙ m(t)) A, less what it starts as."""
+    """ΔW(t) = (α / r) B diag(S ⊙ m(t)) A minus its initial value."""
 
     about: ClassVar[About] = About(
         title="T-LoRA",
@@ -80,7 +80,7 @@ class TLoRA(RankedMethod):
         return part == "unet"
 
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
-        """The smallest singular values of a random matrix of each shape, which cost too much to find for each layer."""
+        """The smallest singular values of one random matrix per shape; computing them per layer would be too slow."""
         if not self.orthogonal:
             return {}
         shapes = dict.fromkeys((site.op.out, site.op.fan_in) for site in sites)
@@ -113,23 +113,23 @@ class TLoRA(RankedMethod):
         return LowRank(self.scale * B, A, site.op.shape, gate)
 
     def mask(self, context: ForwardContext, rank: int) -> Tensor | None:
-        """m of each image, `(n, rank)`, or None outside a forward pass through the UNet."""
+        """m for each image, `(n, rank)`; None outside a UNet pass."""
         if context.timesteps is None:
             return None
         kept = self.ranks(context.timesteps, context.horizon, rank)
         return (torch.arange(rank, device=kept.device) < kept[:, None]).float()
 
     def ranks(self, timesteps: Tensor, horizon: int, rank: int) -> Tensor:
-        """r(t) for timesteps `(n,)` of `horizon`, `(n,)`."""
+        """r(t), `(n,)`, for timesteps `(n,)` out of `horizon`."""
         lowest = round(self.lowest * rank)
-        t = timesteps.cpu() if timesteps.device.type == "mps" else timesteps  # which has no fp64
+        t = timesteps.cpu() if timesteps.device.type == "mps" else timesteps  # MPS has no fp64
         share = (horizon - t.double()) / horizon
         return ((share**self.curve * (rank - lowest)).floor().long() + lowest).to(timesteps.device)
 
 
 def smallest_values(out: int, fan_in: int, rank: int, divisor: float, draw: torch.Generator) -> Tensor:
-    """The `rank` smallest singular values, falling, of a random `(out, fan_in)` matrix of entries N(0, 1) / divisor."""
+    """The `rank` smallest singular values, descending, of a random `(out, fan_in)` matrix of N(0, 1) / divisor."""
     narrow, wide = sorted((out, fan_in))
     R = torch.randn(narrow, wide, generator=draw) / divisor
-    values = torch.linalg.eigvalsh(R.double() @ R.T.double()).clamp(min=0).sqrt()  # rising; (narrow, narrow) is cheap
+    values = torch.linalg.eigvalsh(R.double() @ R.T.double()).clamp(min=0).sqrt()  # ascending, (narrow,)
     return values[: min(rank, narrow)].flip(0).float()

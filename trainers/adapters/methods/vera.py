@@ -1,12 +1,12 @@
-"""VeRA: two vectors per layer over a random pair of matrices shared by all layers.
+"""VeRA: two vectors per layer over two random matrices shared by all layers.
 
     ΔW = Λ_b B Λ_d A        A (r, in·kh·kw),  B (out, r) frozen;  d (r,),  b (out,) trained
 
-One pair of the largest widths is drawn for the UNet and one for each text encoder; a layer takes its first columns and
-rows, scaled to Kaiming-uniform values of its own width (σ² = 2 / fan-in). b starts at zero and d at `d_initial`, so
-ΔW = 0 before the first step. On a convolution the rows of A are k×k kernels; the paper has linear layers only.
+The UNet and each text encoder have one pair, of their largest widths. A layer uses its first columns and rows, scaled
+to Kaiming-uniform values of the layer's width (σ² = 2 / fan-in). b starts at zero and d at `d_initial`, so ΔW = 0
+before the first step. On a convolution the rows of A are k×k kernels; the paper has linear layers only.
 
-A pair is a function of the run's seed. Checkpoints hold its SHA-256 instead of it, unless `store_projections`.
+A pair is a function of the run's seed: checkpoints store only its SHA-256, unless `store_projections` is set.
 
 Kopiczko et al. 2023 (arXiv 2310.11454), §3.
 """
@@ -93,13 +93,14 @@ class VeRA(InputMethod):
 
 @dataclass(frozen=True)
 class VeRAHooks(TrainingHooks):
-    """The check of what was drawn again."""
+    """The check that the regenerated matrices are the original ones."""
 
     method: VeRA
 
     def after_restore(self, network: Network) -> None:
-        for held in (dict(one.values.named_buffers()) for one in network.shared_tensors if one.method == self.method):
-            if not torch.equal(digest(held["A"], held["B"]), held["digest"].cpu()):
+        own = (one.values for one in network.shared_tensors if one.method == self.method)
+        for buffers in (dict(values.named_buffers()) for values in own):
+            if not torch.equal(digest(buffers["A"], buffers["B"]), buffers["digest"].cpu()):
                 raise VelaturaError(
                     "VeRA's random matrices differ on this machine or with this seed from those at the start of the "
                     "run; resume on the original machine, or train again with method.store_projections = true"

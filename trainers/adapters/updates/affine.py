@@ -16,10 +16,10 @@ from trainers.adapters.updates.rotation import butterfly_block
 
 @dataclass(frozen=True)
 class Affine(Change):
-    """A scale and a shift of each output channel, either None if there is none: ΔW = diag(gain) W.
+    """A scale and a shift per output channel, each optional: ΔW = diag(gain) W.
 
-    `gain` and `shift` are `(out,)` or, per image, `(n, out)`. A bias is not scaled: who wants that puts `gain · b` into
-    the shift.
+    `gain` and `shift` are `(out,)` or, per image, `(n, out)`. The bias b is not scaled; to scale it too, add `gain · b`
+    to the shift.
     """
 
     gain: Tensor | None
@@ -34,8 +34,8 @@ class Affine(Change):
         return self.gain is not None
 
     @property
-    def is_written_whole(self) -> bool:
-        """A norm's scale, and one of an odd number of channels, have no form without their base."""
+    def is_written_dense(self) -> bool:
+        """Without the base's weight, files can hold neither the scale of a norm nor of an odd number of channels."""
         return len(self.shape) == 1 or self.shape[0] % 2 == 1
 
     def dense(self, W: Tensor) -> Tensor:
@@ -58,11 +58,11 @@ class Affine(Change):
         return replace(self, gain=gain, shift=shift)
 
     def checked(self, W: Tensor) -> Tensor:
-        """The scaled weight where there is a gain, since a file holds 1 + gain."""
+        """The scaled weight if there is a gain, since a file holds 1 + gain."""
         return self.dense(W) if self.gain is None else self.dense(W) + W
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """A butterfly rotation by nothing with an output scale, which needs no base; a shift alone beside a zero."""
+        """An identity rotation (BOFT) with an output scale, which needs no base; for a shift alone a zero `diff`."""
         tensors = {} if self.shift is None else {"diff_b": self.shift}
         if self.gain is None:
             return {"diff": torch.zeros(1), **tensors}

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 DiffusersForm = Literal["core", "lora", "lokr", "dora", "none"]
-"""How diffusers loads a change: from the core file, or rewritten as plain LoRA, LoKr or DoRA, or not at all."""
+"""How diffusers loads a change: from the core file; rewritten as plain LoRA, LoKr or DoRA; or not at all."""
 
 
 class Update(Protocol):
-    """A change ΔW of a layer's weight, held in factors; it acts on the layer's *base output* y₀ = W x.
+    """A change ΔW of a layer's weight, as factors; it acts on the layer's *base output* y₀ = W x.
 
-    Because every update acts on y₀ and never on another's result, several on one layer add up in any order and the
-    live network equals the merged one.
+    No update acts on another's result, so several on one layer add up in any order and the live network equals the
+    merged one.
     """
 
     @property
@@ -36,38 +36,38 @@ class Update(Protocol):
 
     @property
     def uses_base_output(self) -> bool:
-        """Whether `apply` reads y₀ (it is computed only then)."""
+        """Whether `apply` reads y₀, which is computed only then."""
         ...
 
     @property
     def rank_bound(self) -> int:
-        """The rank that ΔW has at most, told without a product of its factors."""
+        """An upper bound on the rank of ΔW, without multiplying its factors."""
         ...
 
     @property
     def diffusers_form(self) -> DiffusersForm:
-        """The form in which diffusers loads this change exactly."""
+        """Form in which diffusers loads this change exactly."""
         ...
 
     @property
     def fits_norms(self) -> bool:
-        """Whether it may be the change of a norm, which scales and shifts channels and has no matrix."""
+        """Whether it can change a norm, which has a scale and a shift but no matrix."""
         ...
 
     @property
-    def is_written_whole(self) -> bool:
-        """Whether files hold the ΔW that it makes of the layer's own weight, since they have no form without that."""
+    def is_written_dense(self) -> bool:
+        """Whether files hold its full ΔW, because no format expresses it without the layer's weight."""
         ...
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
-        """The change of the layer's output, same shape and dtype as the output; added to `onto` where given.
+        """The change of the layer's output, in the output's shape and dtype; added to `onto` if given.
 
-        Adding here rather than outside spares a pass over the output where the last product can do it.
+        Adding it here saves a pass over the output if the last product can accumulate.
         """
         ...
 
     def dense(self, W: Tensor) -> Tensor:
-        """ΔW, the shape of W, in fp32 (fp64 where the factors are fp64)."""
+        """ΔW in the shape of W, in fp32 (fp64 if the factors are fp64)."""
         ...
 
     def scaled(self, strength: float) -> Self:
@@ -75,55 +75,55 @@ class Update(Protocol):
         ...
 
     def low_rank(self) -> LowRank | None:
-        """The same ΔW as `up · down`, exactly, or None if it has no such form that is smaller than a matrix."""
+        """The same ΔW as `up · down`, exactly; None if no such form is smaller than the matrix."""
         ...
 
     def decomposed(self, W: Tensor) -> tuple[LowRank, Tensor] | None:
-        """The low-rank form and the norm `(out,)` of each row of W + ΔW, as DoRA has them; None if there is none."""
+        """DoRA's form: the low-rank part and the norm `(out,)` of each row of W + ΔW; None if there is none."""
         ...
 
     def input_rotation(self) -> Tensor | None:
-        """Q `(in/b, b, b)` of W' = W blockdiag((I + Q)(I − Q)⁻¹) where that is all of the change, else None."""
+        """Q `(in/b, b, b)` if the change is W' = W blockdiag((I + Q)(I − Q)⁻¹) and nothing else; otherwise None."""
         ...
 
-    def with_whole_factors(self) -> Update:
-        """The same change with no factor that is itself a product; itself where there is none."""
+    def with_dense_factors(self) -> Update:
+        """The same change with factors that are products multiplied out; itself if it has none."""
         ...
 
     def portable(self) -> Update:
-        """The same change, detached, on the CPU, in fp32 and in a form that every reader of its format takes."""
+        """The same change, detached, on the CPU, in fp32 and in a form that every reader of its format supports."""
         ...
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """Tensors of the style file by suffix; `alpha` is the file's one constant alpha for plain LoRA tensors."""
+        """Tensors of the style file by suffix; `alpha` is the file's constant alpha for plain LoRA tensors."""
         ...
 
     def checked(self, W: Tensor) -> Tensor:
-        """What a file's number format must not change by much, for a layer with this weight: as a rule ΔW."""
+        """The matrix compared to verify a file's rounding, for a layer with weight W: usually ΔW."""
         ...
 
     def largest(self) -> float:
-        """A bound on the |numbers| of ΔW and of the shift, told from the factors; NaN where one of these is NaN."""
+        """An upper bound on |ΔW| and |shift| from the factors; NaN if a factor has NaN."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor of the structure by name, as in `TensorFields`."""
+        """All tensors of the structure by name, as in `TensorFields`."""
         ...
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> Self:
-        """The same structure over other tensors."""
+        """The same structure with other tensors."""
         ...
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Self:
-        """The same structure over `f` of each tensor."""
+        """The same structure with `f` applied to each tensor."""
         ...
 
 
 def at_least_fp32(tensor: Tensor) -> Tensor:
-    """The tensor in fp32 where its own dtype is coarser; fp64 stays."""
+    """The tensor in fp32 if its dtype is bf16 or fp16; otherwise unchanged."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
-def added(change: Tensor, onto: Tensor | None) -> Tensor:
-    """The change, on top of `onto` where given."""
+def add_onto(change: Tensor, onto: Tensor | None) -> Tensor:
+    """The change, added to `onto` if given."""
     return change if onto is None else onto + change

@@ -1,4 +1,4 @@
-"""A product with a weight that is built when needed and never kept."""
+"""A product with a weight that is rebuilt for backward instead of kept."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from trainers.adapters.op import Op
 
 
 class BuiltProduct(torch.autograd.Function):
-    """y = build(factors) · x, keeping the factors for backward and building the weight again there.
+    """y = build(factors) · x; only the factors are saved for backward, which rebuilds the weight.
 
-    Left to itself autograd would keep the weight and every weight-sized intermediate of `build` for each layer at once.
-    x is kept only where a factor trains.
+    Autograd alone would keep the weight and all weight-sized intermediates of `build` of every layer at once. x is
+    saved only if a factor trains.
     """
 
     @staticmethod
@@ -35,7 +35,7 @@ class BuiltProduct(torch.autograd.Function):
                 f.detach().requires_grad_(needed) for f, needed in zip(factors, ctx.needs_input_grad[3:], strict=True)
             ]
             weight = ctx.build(*leaves)
-        grad = grads[0]  # in its own format: under autocast that is not x's
+        grad = grads[0]  # under autocast its dtype is not x's
         x = kept.to(grad.dtype) if trains else grad.new_empty(1).expand(ctx.x_shape)
         grad_x, grad_weight = _product_gradients(ctx.op, x, weight.detach().to(grad.dtype), grad, (needs_x, trains))
         trained = [leaf for leaf in leaves if leaf.requires_grad]
@@ -43,18 +43,18 @@ class BuiltProduct(torch.autograd.Function):
         return None, None, grad_x, *(next(found) if leaf.requires_grad else None for leaf in leaves)
 
 
-def _product_gradients(op: Op, x: Tensor, weight: Tensor, grad: Tensor, wanted: tuple[bool, bool]) -> tuple[Any, Any]:
-    """The gradients of x and of the weight as far as they are wanted; without the weight's, only x's shape counts."""
+def _product_gradients(op: Op, x: Tensor, weight: Tensor, grad: Tensor, needed: tuple[bool, bool]) -> tuple[Any, Any]:
+    """The needed gradients of x and the weight; if the weight's is not, only the shape of x matters."""
     if op.is_linear:
-        grad_weight = grad.flatten(0, -2).T @ x.flatten(0, -2) if wanted[1] else None  # (out, in)
-        return (grad @ weight if wanted[0] else None), grad_weight
+        grad_weight = grad.flatten(0, -2).T @ x.flatten(0, -2) if needed[1] else None  # (out, in)
+        return (grad @ weight if needed[0] else None), grad_weight
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, op.stride, op.padding, op.dilation, False, (0, 0), 1, (*wanted, False)
+        grad, x, weight, None, op.stride, op.padding, op.dilation, False, (0, 0), 1, (*needed, False)
     )
     return grad_x, grad_weight
 
 
 def build_and_apply(op: Op, build: Callable[..., Tensor], x: Tensor, *factors: Tensor) -> Tensor:
-    """`op(x, build(*factors))` with nothing weight-sized kept for backward."""
+    """`op(x, build(*factors))` without weight-sized tensors kept for backward."""
     result: Tensor = BuiltProduct.apply(op, build, x, *factors)
     return result

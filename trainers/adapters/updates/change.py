@@ -1,4 +1,4 @@
-"""Updates as trees: their tensors by name, and the same structure over other tensors."""
+"""Updates as trees of named tensors, and the defaults of the `Update` protocol."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
     from trainers.adapters.updates.low_rank import LowRank
 
 RUNTIME: Mapping[str, Any] = {"runtime": True}
-"""Metadata of a field that belongs to the moment rather than to the change: `tensors` leaves it out."""
+"""Metadata of a field that belongs to the forward pass instead of the change; `tensors` omits it."""
 
 
 @dataclass(frozen=True)
 class TensorFields:
     """A frozen dataclass as a tree of its tensors.
 
-    A field's tensor is named after the field, one of a nested structure `left/up`, one in a mapping `others/3/gain`:
-    buffers of a module may not have dots in their names.
+    A tensor is named after its field, in a nested structure `left/up`, in a mapping `others/3/gain`: names of a
+    module's buffers cannot contain dots.
     """
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor of the structure by name; fields that are None have none."""
+        """All tensors of the structure by name; fields that are None are omitted."""
         return dict(_tensors(self, ""))
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> Self:
-        """The same structure over other tensors, all of those that `tensors` names; KeyError if one is missing."""
+        """The same structure with other tensors, by the names in `tensors()`; KeyError if one is missing."""
         rebuilt: Self = _rebuilt(self, tensors, "")
         return rebuilt
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Self:
-        """The same structure over `f` of each tensor."""
+        """The same structure with `f` applied to each tensor."""
         return self.with_tensors({name: f(tensor) for name, tensor in self.tensors().items()})
 
 
 class Change(TensorFields):
-    """What a structure is unless it says otherwise: a matrix of any rank, whose own tensors every reader takes."""
+    """Defaults of an update: a matrix of full rank whose tensors every reader supports as they are."""
 
     @property
     def rank_bound(self: Update) -> int:
@@ -49,7 +49,7 @@ class Change(TensorFields):
     fits_norms = False
 
     @property
-    def is_written_whole(self) -> bool:
+    def is_written_dense(self) -> bool:
         return False
 
     def low_rank(self) -> LowRank | None:
@@ -62,31 +62,31 @@ class Change(TensorFields):
     def input_rotation(self) -> Tensor | None:
         return None
 
-    def with_whole_factors(self: Update) -> Update:
+    def with_dense_factors(self: Update) -> Update:
         return self
 
     def portable(self: Update) -> Update:
-        return self.map(exact)
+        return self.map(to_cpu_fp32)
 
     def checked(self: Update, W: Tensor) -> Tensor:
         return self.dense(W)
 
     def largest(self) -> float:
-        return max((largest_number(tensor) for tensor in self.tensors().values()), default=0.0)
+        return max((max_abs(tensor) for tensor in self.tensors().values()), default=0.0)
 
 
 def full_rank(shape: tuple[int, ...]) -> int:
-    """The highest rank of a weight of this shape: `min(out, in·kh·kw)`."""
+    """The maximum rank of a weight of this shape: `min(out, in·kh·kw)`."""
     return min(shape[0], math.prod(shape[1:]))
 
 
-def exact(tensor: Tensor) -> Tensor:
-    """The tensor detached, on the CPU and in fp32."""
+def to_cpu_fp32(tensor: Tensor) -> Tensor:
+    """The tensor detached, on the CPU, in fp32."""
     return tensor.detach().float().cpu()
 
 
-def largest_number(tensor: Tensor) -> float:
-    """The largest |number| of a tensor, 0 if it has none."""
+def max_abs(tensor: Tensor) -> float:
+    """max |t| of a tensor, 0 if it is empty."""
     return tensor.abs().max().item() if tensor.numel() else 0.0
 
 

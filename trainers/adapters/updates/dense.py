@@ -1,4 +1,4 @@
-"""ΔW as it is."""
+"""ΔW as one matrix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, added, at_least_fp32
+from trainers.adapters.updates.base import DiffusersForm, add_onto, at_least_fp32
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.change import Change
 from trainers.adapters.updates.low_rank import LowRank
@@ -17,7 +17,7 @@ from trainers.adapters.updates.low_rank import LowRank
 
 @dataclass(frozen=True)
 class Dense(Change):
-    """A change that is held whole: `weight`, the shape of the layer's, and `shift (out,)` of its bias."""
+    """A dense change: `weight` in the shape of the layer's weight, and a `shift (out,)` of its bias."""
 
     weight: Tensor
     shift: Tensor | None = None
@@ -36,17 +36,17 @@ class Dense(Change):
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         if op.is_norm:
-            change = added(op(x, self.weight), onto)
+            change = add_onto(op(x, self.weight), onto)
         else:
-            change = added(build_and_apply(op, _itself, x, self.weight), onto)
+            change = add_onto(build_and_apply(op, _identity, x, self.weight), onto)
         return change if self.shift is None else change + op.over_channels(self.shift.to(change.dtype))
 
     def replaces(self, W: Tensor, x: Tensor) -> bool:
-        """Whether W + ΔW loses nothing of ΔW, so that one product can do for both; in 16 bits small changes vanish."""
+        """Whether one product with W + ΔW can replace two; in 16 bits, W + ΔW would lose small changes."""
         return W.dtype == x.dtype == self.weight.dtype and W.dtype in (torch.float32, torch.float64)
 
     def apply_with(self, op: Op, x: Tensor, W: Tensor) -> Tensor:
-        """(W + ΔW) x as one product; the sum is built again in backward and never kept."""
+        """(W + ΔW) x as one product; backward rebuilds the sum instead of keeping it."""
         return build_and_apply(op, torch.add, x, W, self.weight)
 
     def scaled(self, strength: float) -> Dense:
@@ -55,7 +55,7 @@ class Dense(Change):
     def factored(self) -> LowRank:
         """The same ΔW, bit for bit, as a product with an identity matrix, of rank `min(out, in·kh·kw)`.
 
-        As large as ΔW and a square matrix more; for tools that read nothing but plain LoRA.
+        For tools that read only plain LoRA; larger than ΔW by that identity.
         """
         flat = self.weight.flatten(1)  # (out, in·kh·kw)
         identity = torch.eye(min(flat.shape), dtype=flat.dtype, device=flat.device)
@@ -63,10 +63,10 @@ class Dense(Change):
         return LowRank(up, down, self.shape)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """`diff` and `diff_b`, of a norm `w_norm` and `b_norm`, which no alpha scales."""
+        """`diff` and `diff_b`, or `w_norm` and `b_norm` of a norm; alpha does not scale them."""
         names = ("w_norm", "b_norm") if self.weight.dim() == 1 else ("diff", "diff_b")
         return {name: t for name, t in zip(names, (self.weight, self.shift), strict=True) if t is not None}
 
 
-def _itself(weight: Tensor) -> Tensor:
+def _identity(weight: Tensor) -> Tensor:
     return weight

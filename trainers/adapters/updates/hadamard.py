@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, added
+from trainers.adapters.updates.base import DiffusersForm, add_onto
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.change import Change, full_rank
 from trainers.adapters.updates.cost import built_cost, khatri_rao_cost, low_rank_cost
@@ -19,7 +19,7 @@ from trainers.adapters.updates.low_rank import LowRank
 
 @dataclass(frozen=True)
 class Hadamard(Change):
-    """An element-wise product of two low-rank matrices of rank r: exactly a `LowRank` of rank r² (Khatri–Rao)."""
+    """An element-wise product of two matrices of rank r, which equals a `LowRank` of rank r² (Khatri–Rao)."""
 
     left: LowRank
     right: LowRank
@@ -44,17 +44,17 @@ class Hadamard(Change):
         return min(self._product_rank, full_rank(self.shape))
 
     def low_rank(self) -> LowRank | None:
-        """`up · down` of rank r², or None if that is no smaller than the matrix: a file may name any r."""
+        """`up · down` of rank r²; None if r² is not below full rank, since a file may contain any r."""
         return self.khatri_rao() if self._product_rank < full_rank(self.shape) else None
 
     def khatri_rao(self, dtype: torch.dtype | None = None) -> LowRank:
-        """The same ΔW as `up · down` of rank r², however high, its factors rounded once to `dtype`."""
+        """The same ΔW as `up · down` of rank r², however high; the factors are rounded once to `dtype`."""
         left, right = self.left.low_rank(), self.right.low_rank()
         up, down = KhatriRao.apply(left.up, left.down, right.up, right.down, dtype or left.up.dtype)
         return LowRank(up.T, down, self.shape)  # (out, r·r), (r·r, in·k)
 
     def runs_factored(self, op: Op, tokens: int) -> bool:
-        """Whether two products of rank r² are cheaper than building ΔW, for this layer and number of positions."""
+        """Whether two products of rank r² cost less than building ΔW, for this layer and number of positions."""
         rank = self._product_rank
         factored = low_rank_cost(op, tokens, rank) + khatri_rao_cost(op, rank)
         return factored < built_cost(op, tokens, self.left.rank + self.right.rank)
@@ -62,7 +62,7 @@ class Hadamard(Change):
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         if self.runs_factored(op, op.tokens(x)):
             return self.apply_factored(op, x, onto)
-        return added(self.apply_built(op, x), onto)
+        return add_onto(self.apply_built(op, x), onto)
 
     def apply_factored(self, op: Op, x: Tensor, onto: Tensor | None = None) -> Tensor:
         return self.khatri_rao(x.dtype).apply(op, x, None, onto)
@@ -86,7 +86,7 @@ class Hadamard(Change):
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         left, right = self.left.low_rank(), self.right.low_rank()
-        # alpha = rank makes every reader's scale 1; one reader applies any other scale twice when it merges.
+        # alpha = rank makes the scale 1 in every reader; one reader applies any other scale twice when merging.
         return {
             "hada_w1_a": left.up,
             "hada_w1_b": left.down,
@@ -97,10 +97,10 @@ class Hadamard(Change):
 
 
 class KhatriRao(torch.autograd.Function):
-    """Factors of the product of two low-rank matrices, rounded once; in fp32 they are never kept.
+    """Factors of the element-wise product of two low-rank matrices, rounded once and not saved for backward.
 
-    From `up (out, p)`, `down (p, n)` and `up (out, q)`, `down (q, n)` to `(p·q, out)` and `(p·q, n)`, whose row
-    i·q + j is the element-wise product of the pair's columns or rows i and j.
+    From `up (out, p)`, `down (p, n)` and `up (out, q)`, `down (q, n)` to `(p·q, out)` and `(p·q, n)`; row i·q + j is
+    the element-wise product of columns (rows) i and j of the two ups (downs).
     """
 
     @staticmethod
@@ -118,12 +118,12 @@ class KhatriRao(torch.autograd.Function):
 
 
 def _row_products(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
-    """`(p, n)` and `(q, n)` to `(p·q, n)`."""
+    """Element-wise products of all pairs of rows: `(p, n)` and `(q, n)` to `(p·q, n)`."""
     return (left.contiguous()[:, None] * right.contiguous()).flatten(0, 1).to(dtype)
 
 
 def _row_product_gradients(left: Tensor, right: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients `(p, n)` and `(q, n)` from that of all products of rows, `(p·q, n)`."""
+    """Gradients `(p, n)` and `(q, n)` from the gradient `(p·q, n)` of the row products."""
     parts = []
     columns = 4096  # at a time, so that the products stay in the processor's cache
     for a, b, g in zip(*(t.contiguous().split(columns, dim=1) for t in (left, right, grad)), strict=True):

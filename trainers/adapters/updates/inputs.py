@@ -1,4 +1,4 @@
-"""Updates of a layer's inputs: scaled or rotated channels."""
+"""Updates that scale or rotate a layer's input channels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, added, at_least_fp32
-from trainers.adapters.updates.change import Change, exact
+from trainers.adapters.updates.base import DiffusersForm, add_onto, at_least_fp32
+from trainers.adapters.updates.change import Change, to_cpu_fp32
 from trainers.adapters.updates.dense import Dense
 from trainers.adapters.updates.rotation import Rotation
 
 
 @dataclass(frozen=True)
 class InputScale(Change):
-    """A scale of each input of a linear layer: ΔW = W diag(gain), `gain (in,)`, with `weight` the layer's own W.
+    """A scale per input of a linear layer: ΔW = W diag(gain), `gain (in,)`, with `weight` the layer's W.
 
-    No client has a form of it that all read, so a file holds ΔW whole.
+    No format for it is read by all clients, so a file holds the full ΔW.
     """
 
     gain: Tensor
@@ -37,13 +37,13 @@ class InputScale(Change):
         return at_least_fp32(self.weight) * at_least_fp32(self.gain)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
-        return added(op(x * self.gain.to(x.dtype), self.weight), onto)
+        return add_onto(op(x * self.gain.to(x.dtype), self.weight), onto)
 
     def scaled(self, strength: float) -> InputScale:
         return replace(self, gain=self.gain * strength)
 
     def portable(self) -> Dense:
-        return Dense(self.dense()).map(exact)
+        return Dense(self.dense()).map(to_cpu_fp32)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         return Dense(self.dense()).file_tensors(alpha)
@@ -51,9 +51,9 @@ class InputScale(Change):
 
 @dataclass(frozen=True)
 class InputRotation(Change):
-    """Input channels turned among themselves: ΔW = W (R − I), R as `Rotation` has it, with `weight` the layer's own W.
+    """A rotation of the input channels: ΔW = W (R − I) with R as in `Rotation` and `weight` the layer's W.
 
-    `skew (m, in/b, b, b)`; on convolutions R turns the channels of each pixel. The file holds ΔW whole.
+    `skew (m, in/b, b, b)`; on convolutions R rotates the channels of each pixel. A file holds the full ΔW.
     """
 
     skew: Tensor
@@ -70,19 +70,20 @@ class InputRotation(Change):
         return tuple(self.weight.shape)
 
     @property
-    def turn(self) -> Rotation:
-        """R as what turns the outputs of a layer as wide as this one's inputs."""
+    def rotation(self) -> Rotation:
+        """R as a rotation of outputs, for a layer with as many outputs as this one has inputs."""
         width = self.weight.shape[1]
         return Rotation(self.skew, (width, width), self.butterfly)
 
     def dense(self, W: Tensor | None = None) -> Tensor:
         weight = at_least_fp32(self.weight).to(at_least_fp32(self.skew).dtype)
         one = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
-        return self.strength * torch.einsum("oi...,ij->oj...", weight, self.turn.dense(one))
+        return self.strength * torch.einsum("oi...,ij->oj...", weight, self.rotation.dense(one))
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         channels = x.reshape(-1, x.shape[-1], 1) if op.channels_last else x.flatten(2)  # (tokens, in, 1), (n, in, h·w)
-        return added(op(self.strength * self.turn.turned(channels).reshape(x.shape), self.weight), onto)
+        change = self.rotation.rotate_minus_identity(channels).reshape(x.shape)
+        return add_onto(op(self.strength * change, self.weight), onto)
 
     def scaled(self, strength: float) -> InputRotation:
         return replace(self, strength=self.strength * strength)
@@ -91,7 +92,7 @@ class InputRotation(Change):
         return None if self.butterfly or self.strength != 1 else self.skew[0]
 
     def portable(self) -> Dense:
-        return Dense(self.dense()).map(exact)
+        return Dense(self.dense()).map(to_cpu_fp32)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         return Dense(self.dense()).file_tensors(alpha)

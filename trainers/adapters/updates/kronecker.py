@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, added, at_least_fp32
+from trainers.adapters.updates.base import DiffusersForm, add_onto, at_least_fp32
 from trainers.adapters.updates.built import build_and_apply
-from trainers.adapters.updates.change import Change, exact, full_rank, largest_number
+from trainers.adapters.updates.change import Change, full_rank, max_abs, to_cpu_fp32
 from trainers.adapters.updates.cost import MOVED, PASSES, built_cost
 from trainers.adapters.updates.low_rank import LowRank
 
 
 @dataclass(frozen=True)
 class Kronecker(Change):
-    """A Kronecker product: `left (p, q)`, `right (out/p, in/q[, kh, kw])`, dense or itself low rank.
+    """A Kronecker product: `left (p, q)`, `right (out/p, in/q[, kh, kw])`, which is dense or low rank.
 
-    It runs by reshaping, (A ⊗ B) vec X = vec(A X Bᵀ) with channels as a q × in/q matrix, and is not built unless a
-    layer is so small that building is cheaper.
+    It is applied by reshaping, (A ⊗ B) vec X = vec(A X Bᵀ) with the channels as a q × in/q matrix X, and built only for
+    layers so small that building is cheaper.
     """
 
     left: Tensor
@@ -37,7 +37,7 @@ class Kronecker(Change):
         return kron(at_least_fp32(self.left), at_least_fp32(self._right_dense()), self.shape)
 
     def _order_costs(self, op: Op, tokens: int) -> tuple[float, float]:
-        """Cost of mixing the groups of channels before and after the right factor."""
+        """Costs of applying the left factor before and after the right one."""
         (p, q), v_in, v_out = self.left.shape, op.shape[1] // self.left.shape[1], op.out // self.left.shape[0]
         inner = op.fan_in // q  # inputs to one output of the right factor
         right = self.right.rank * (v_out + inner) if isinstance(self.right, LowRank) else v_out * inner
@@ -51,13 +51,13 @@ class Kronecker(Change):
         return before < after
 
     def runs_factored(self, op: Op, tokens: int) -> bool:
-        """Whether reshaping is cheaper than building ΔW, for this layer and number of positions."""
+        """Whether reshaping costs less than building ΔW, for this layer and number of positions."""
         rank = self.right.rank if isinstance(self.right, LowRank) else 0
         return min(self._order_costs(op, tokens)) < built_cost(op, tokens, rank)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         factored = self.runs_factored(op, op.tokens(x))
-        return added(self.apply_factored(op, x) if factored else self.apply_built(op, x), onto)
+        return add_onto(self.apply_factored(op, x) if factored else self.apply_built(op, x), onto)
 
     def apply_factored(self, op: Op, x: Tensor) -> Tensor:
         p, q = self.left.shape
@@ -77,7 +77,7 @@ class Kronecker(Change):
         return op.pointwise(hidden.reshape(n, q, -1, width), self.left).view(n, op.out, height, width)
 
     def _mix(self, groups: Tensor) -> Tensor:
-        """The left factor over the groups of each token: `(tokens, q, v)` to `(tokens, p, v)`."""
+        """The left factor applied to the groups of each token: `(tokens, q, v)` to `(tokens, p, v)`."""
         tokens, q, v = groups.shape
         mixed = self.left.to(groups.dtype) @ groups.transpose(0, 1).reshape(q, tokens * v)
         return mixed.view(-1, tokens, v).transpose(0, 1)
@@ -110,33 +110,33 @@ class Kronecker(Change):
 
     @property
     def _stays_thin(self) -> bool:
-        """Whether files hold the right factor as a product; from half the full rank on, readers expect it whole."""
+        """Whether files hold the right factor as a product; at half the full rank or more, readers expect it dense."""
         return isinstance(self.right, LowRank) and self.right.rank < max(self.right.shape[:2]) / 2
 
     def low_rank(self) -> LowRank | None:
-        """`rank(left)·r` columns where the right factor is low rank; None if its rank r may be full, or more."""
+        """A product of rank `rank(left)·r`; None if the right factor is dense or its r exceeds its full rank."""
         if not isinstance(self.right, LowRank) or self.right.rank > full_rank(self.right.shape):
             return None
         right = self.right.low_rank()
         U, S, Vh = torch.linalg.svd(at_least_fp32(self.left), full_matrices=False)
-        keep = S.max() * 1e-6 <= S  # at least one, even of a zero matrix
+        keep = S.max() * 1e-6 <= S  # at least one, even for a zero matrix
         root = S[keep].sqrt()
         up = torch.kron((U[:, keep] * root).contiguous(), at_least_fp32(right.up))  # (out, rank·r)
         down = torch.kron((root[:, None] * Vh[keep]).contiguous(), at_least_fp32(right.down).contiguous())
         return LowRank(up, down, self.shape)
 
-    def with_whole_factors(self) -> Kronecker:
+    def with_dense_factors(self) -> Kronecker:
         return replace(self, right=self._right_dense()) if isinstance(self.right, LowRank) else self
 
     def portable(self) -> Kronecker:
-        right = self.right.portable() if isinstance(self.right, LowRank) else exact(self.right)
+        right = self.right.portable() if isinstance(self.right, LowRank) else to_cpu_fp32(self.right)
         if isinstance(right, LowRank) and not self._stays_thin:
             right = right.dense()
-        return Kronecker(exact(self.left), right, self.shape)
+        return Kronecker(to_cpu_fp32(self.left), right, self.shape)
 
     def largest(self) -> float:
-        right = self.right.largest() if isinstance(self.right, LowRank) else largest_number(self.right)
-        return largest_number(self.left) * right
+        right = self.right.largest() if isinstance(self.right, LowRank) else max_abs(self.right)
+        return max_abs(self.left) * right
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         tensors = {"lokr_w1": self.left}
@@ -149,6 +149,6 @@ class Kronecker(Change):
 
 
 def kron(left: Tensor, right: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """left ⊗ right of a kernel, `(out, in[, kh, kw])`; the kernel's extent belongs to the right factor."""
+    """left ⊗ right, `(out, in[, kh, kw])`; the kernel's extent belongs to the right factor."""
     left = left.view(*left.shape, *[1] * (right.dim() - 2))
     return torch.kron(left.contiguous(), right.contiguous()).view(shape)

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.base import DiffusersForm, at_least_fp32
-from trainers.adapters.updates.change import Change, exact, full_rank, largest_number
+from trainers.adapters.updates.change import Change, full_rank, max_abs, to_cpu_fp32
 
 
 @dataclass(frozen=True)
 class LowRank(Change):
     """A product of two thin matrices: `up (out, r)`, `down (r, in·kh·kw)`, `gate (r,)` or, per image, `(n, r)`.
 
-    `shape` is the layer's weight shape. For convolutions `down` is the k×k kernel, which carries stride and padding,
-    and `up` the 1×1 kernel after it (LoCon). Both factors may be one for each image, `(n, out, r)`, `(n, r, in·kh·kw)`.
+    `shape` is the layer's weight shape. For convolutions `down` is the k×k kernel, which has the stride and padding,
+    and `up` the 1×1 kernel after it (LoCon). Both factors may be given per image, `(n, out, r)`, `(n, r, in·kh·kw)`.
     """
 
     up: Tensor
@@ -44,7 +44,7 @@ class LowRank(Change):
         return (at_least_fp32(self._gated_up()) @ at_least_fp32(self.down)).view(self.shape)
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
-        if not self.rank:  # pruned away: convolutions refuse a kernel without outputs
+        if not self.rank:  # fully pruned: convolutions reject a kernel without outputs
             return op(x, x.new_zeros(op.shape)) if onto is None else onto
         hidden = op(x, self.down.view(*self.down.shape[:-1], *self.shape[1:]))  # (…, r) or (n, r, h, w)
         if self.gate is not None:
@@ -62,14 +62,14 @@ class LowRank(Change):
         return min(self.rank, full_rank(self.shape))
 
     def portable(self) -> LowRank:
-        """The gate goes into the up factor."""
-        return self.low_rank().map(exact)
+        """Without gate, which is multiplied into `up`."""
+        return self.low_rank().map(to_cpu_fp32)
 
     def largest(self) -> float:
-        return largest_number(self._gated_up()) * largest_number(self.down) * max(1, self.rank)
+        return max_abs(self._gated_up()) * max_abs(self.down) * max(1, self.rank)
 
     def row_norms(self, W: Tensor) -> Tensor:
-        """‖W + ΔW‖ of each output row, `(out,)`, from ‖w‖² + 2 B·(W Aᵀ) + B A Aᵀ Bᵀ: nothing weight-sized is built."""
+        """‖W + ΔW‖ of each output row, `(out,)`, from ‖w‖² + 2 B·(W Aᵀ) + B A Aᵀ Bᵀ, without weight-sized tensors."""
         W, B, A = W.flatten(1), at_least_fp32(self._gated_up()), at_least_fp32(self.down)
         own = torch.linalg.vector_norm(W, dim=1, dtype=B.dtype).square()
         cross = (B * (W @ A.T.to(W.dtype))).sum(1)  # in W's dtype: a copy of W in fp32 would be weight-sized
@@ -87,7 +87,7 @@ class LowRank(Change):
 
 
 def concatenate(changes: Sequence[LowRank]) -> LowRank:
-    """The exact sum of changes of one layer, in which the ranks add up: `up (out, Σr)`, `down (Σr, in·kh·kw)`."""
+    """The exact sum of changes of one layer, of rank Σr: `up (out, Σr)`, `down (Σr, in·kh·kw)`."""
     lows = [change.low_rank() for change in changes]
     up, down = (
         torch.cat([at_least_fp32(low.up) for low in lows], 1),
@@ -99,6 +99,6 @@ def concatenate(changes: Sequence[LowRank]) -> LowRank:
 def minus_init(B: Tensor, A: Tensor, B0: Tensor, A0: Tensor) -> tuple[Tensor, Tensor]:
     """B A − B₀ A₀ as one product of rank 2r, `up (out, 2r)` and `down (2r, in·kh·kw)`: (B − B₀) A + B₀ (A − A₀).
 
-    In this form it is exactly 0 if nothing has moved, in any number format.
+    This form is exactly 0 at A = A₀, B = B₀ in any number format.
     """
     return torch.cat([B - B0, B0], 1), torch.cat([A, A - A0])

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, Update, added, at_least_fp32
+from trainers.adapters.updates.base import DiffusersForm, Update, add_onto, at_least_fp32
 from trainers.adapters.updates.change import Change
 from trainers.adapters.updates.low_rank import LowRank
 
 
 @dataclass(frozen=True)
 class Normalised(Change):
-    """A low-rank update whose rows are scaled to a learned length.
+    """A low-rank update whose changed rows are scaled to a learned norm.
 
-    `magnitude (out,)` trains; `norm (out,)` is ‖W + ΔW‖ of each output row, outside the graph. At strength s the
-    change is s times the whole change, so strength stays linear and equals a merged file.
+    `magnitude (out,)` trains; `norm (out,)` is ‖W + ΔW‖ of each output row, detached. Strength s multiplies the full
+    change, so that it is linear and matches a merged file.
     """
 
     inner: LowRank
@@ -32,8 +32,8 @@ class Normalised(Change):
     shift = None
 
     @property
-    def is_written_whole(self) -> bool:
-        """Every tool reads a `dora_scale` differently."""
+    def is_written_dense(self) -> bool:
+        """True, since every tool reads `dora_scale` differently."""
         return True
 
     @property
@@ -49,7 +49,7 @@ class Normalised(Change):
         g = self.strength * self.magnitude / self.norm
         # g − s in fp32: in bf16 the difference would be lost.
         own = op.over_channels((g - self.strength).to(y0.dtype)) * y0
-        return replace(self.inner, up=g[:, None] * self.inner.up).apply(op, x, None, added(own, onto))
+        return replace(self.inner, up=g[:, None] * self.inner.up).apply(op, x, None, add_onto(own, onto))
 
     def scaled(self, strength: float) -> Normalised:
         return replace(self, strength=self.strength * strength)
@@ -65,7 +65,7 @@ class Normalised(Change):
 
 
 def normalise(inner: LowRank, magnitude: Tensor, W: Tensor) -> Normalised:
-    """DoRA over `inner`, with the norm of the changed weight taken now and outside the graph (paper §4.3)."""
+    """DoRA over `inner`, with the current norms of the changed rows, detached (paper §4.3)."""
     with torch.no_grad():
         norm = inner.row_norms(W)
     return Normalised(inner, magnitude, norm)

@@ -1,16 +1,16 @@
 """A separate update for each image of a batch.
 
-    y_j += s_j ΔW_{k_j} x_j        k (n,) which of K changes an image has, −1 none;  s (n,) its strength
+    y_j += s_j ΔW_{k_j} x_j        k (n,) index of each image's change among K, −1 for none;  s (n,) its strength
 
-Small low-rank changes are stacked, zero-padded to one rank r, which changes no product:
+Low-rank changes of small rank are stacked, zero-padded to one rank r, which leaves the products unchanged:
 
-    U (K + 1, out, r),  D (K + 1, r, in·kh·kw);  the last pair is zero, so that k = −1 finds it
+    U (K + 1, out, r),  D (K + 1, r, in·kh·kw);  the last pair is zero, for k = −1
 
     linear:        h = bmm(x, D[k]ᵀ)                              y += bmm(h, (s U[k])ᵀ)
     convolution:   h = conv(x as (1, n·in, h, w), D[k] as (n·r, in, kh, kw), groups = n)      y += s U[k] h
 
-Every other change is applied on its own, to its images. Punica (arXiv 2310.18547) and S-LoRA (2311.03285)
-do the first for language models.
+All other changes are applied one by one to their images. Punica (arXiv 2310.18547) and S-LoRA (2311.03285) stack in
+this way for language models.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from trainers.adapters.updates.low_rank import LowRank
 class PerImage(Change):
     """One of several changes for each image of a batch.
 
-    `stacked` holds U and D, None if no change is low rank; `others` the rest by number. `index (n,)`, on the CPU, is
-    k and `strengths (n,)` is s. A batch of m·n images has them m times over: under classifier-free guidance it is
+    `stacked` holds U and D, None if no change is stacked; `others` holds the rest by number. `index (n,)`, on the CPU,
+    is k, and `strengths (n,)` is s. For a batch of m·n images both repeat m times, as under classifier-free guidance:
     [unconditional, conditional].
     """
 
@@ -54,16 +54,16 @@ class PerImage(Change):
         times, rest = divmod(len(x), len(self.index))
         if rest:
             raise ValueError(f"a batch of {len(x)} is not a multiple of the {len(self.index)} images with styles")
-        index = self.index.tolist() * times  # small, so that plain Python is quicker than tensors
+        index = self.index.tolist() * times  # short, so plain Python is faster than tensors
         strengths = None if self.strengths is None else self.strengths.to(x.device).repeat(times)
         out = op(x, x.new_zeros(op.shape)) if onto is None else onto
-        wanted = {k for k in index if k >= 0}
-        if self.stacked is not None and wanted - self.others.keys():
+        used = {k for k in index if k >= 0}
+        if self.stacked is not None and used - self.others.keys():
             out = self._chosen(self.stacked, index, strengths).apply(op, x, None, out)
-        for k in sorted(wanted & self.others.keys()):
-            if strengths is None and len(wanted) == 1 and k == min(index):  # all images
+        for k in sorted(used & self.others.keys()):
+            if strengths is None and len(used) == 1 and k == min(index):  # all images
                 return self.others[k].apply(op, x, y0, out)
-            rows = torch.tensor([place for place, number in enumerate(index) if number == k], device=x.device)
+            rows = torch.tensor([row for row, number in enumerate(index) if number == k], device=x.device)
             part = self.others[k].apply(op, x[rows], None if y0 is None else y0[rows])
             if strengths is not None:
                 part = part * strengths[rows].to(part.dtype).view(-1, *[1] * (part.dim() - 1))
@@ -71,7 +71,7 @@ class PerImage(Change):
         return out
 
     def _chosen(self, stacked: LowRank, index: list[int], strengths: Tensor | None) -> LowRank:
-        """Each image's own factors, or one pair where they are all the same."""
+        """Each image's factors, or one pair if all are the same."""
         if strengths is None and len(set(index)) == 1:
             return LowRank(stacked.up[index[0]], stacked.down[index[0]], self.shape)
         chosen = torch.tensor(index, device=stacked.up.device)
@@ -95,9 +95,10 @@ class PerImage(Change):
 def stack(
     changes: Mapping[int, Update], shape: tuple[int, ...], count: int
 ) -> tuple[LowRank | None, dict[int, Update]]:
-    """Of `count` changes of one layer, by number: those that are cheap as thin products, stacked, and the others.
+    """Split the changes of one layer, by number out of `count`, into those to stack and the others.
 
-    Cheap is a rank at which both products cost at most half of the layer's own; all pay for the largest rank.
+    Changes are stacked if their two products cost at most half of the layer's own product. The stack has the largest
+    of their ranks.
     """
     out, fan_in = shape[0], torch.Size(shape[1:]).numel()
     lows = {number: low for number, update in changes.items() if (low := update.low_rank()) is not None}

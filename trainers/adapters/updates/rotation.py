@@ -9,21 +9,20 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, added, at_least_fp32
+from trainers.adapters.updates.base import DiffusersForm, add_onto, at_least_fp32
 from trainers.adapters.updates.built import build_and_apply
-from trainers.adapters.updates.change import Change, largest_number
+from trainers.adapters.updates.change import Change, max_abs
 
 MOVED = 8.0
-"""What a number costs that is moved and turned, in multiplications of a matrix product, measured on a CPU."""
+"""Cost of moving and rotating one number, in multiply-adds of a matrix product, measured on a CPU."""
 
 
 @dataclass(frozen=True)
 class Rotation(Change):
     """A product R of `m` block-diagonal rotations, each the Cayley transform of skew blocks: `skew (m, out/b, b, b)`.
 
-    The i-th acts on channels taken k = 2ⁱ b / 2 apart (a butterfly); with m = 1 on neighbours, as they stand, unless
-    `butterfly`. `gain (out,)` scales what comes out, `shift (out,)` is added to it. At strength s the change is s times
-    the whole change.
+    With `butterfly`, the i-th acts on channels 2ⁱ b / 2 apart; otherwise m = 1, and it acts on neighbouring channels.
+    `gain (out,)` scales the rotated output, `shift (out,)` is added to it. Strength s multiplies the full change.
     """
 
     skew: Tensor
@@ -36,21 +35,21 @@ class Rotation(Change):
     uses_base_output = True
     diffusers_form: ClassVar[DiffusersForm] = "none"
 
-    def turned(self, y: Tensor) -> Tensor:
-        """(R − I) y for channels along dim 1 of `(n, out, p)`, summed up factor by factor so that nothing cancels."""
+    def rotate_minus_identity(self, y: Tensor) -> Tensor:
+        """(R − I) y for channels along dim 1 of `(n, out, p)`, summed factor by factor to avoid cancellation."""
         change = torch.zeros_like(y)
-        for i, E in enumerate(cayley_less_one(self.skew).to(y.dtype)):
-            blocks = self._apart(y + change, i).unflatten(1, E.shape[:2])  # (n, out/b, b, p)
+        for i, E in enumerate(cayley_minus_identity(self.skew).to(y.dtype)):
+            blocks = self._to_blocks(y + change, i).unflatten(1, E.shape[:2])  # (n, out/b, b, p)
             product = torch.einsum("kcb,nkbp->nkcp", E, blocks).flatten(1, 2)
-            change = change + self._together(product, i)
+            change = change + self._from_blocks(product, i)
         return change
 
-    def _apart(self, y: Tensor, i: int) -> Tensor:
+    def _to_blocks(self, y: Tensor, i: int) -> Tensor:
         if not self.butterfly:
             return y
         return y.unflatten(1, (-1, 2, self._distance(i))).transpose(2, 3).flatten(1, 3)
 
-    def _together(self, y: Tensor, i: int) -> Tensor:
+    def _from_blocks(self, y: Tensor, i: int) -> Tensor:
         if not self.butterfly:
             return y
         return y.unflatten(1, (-1, self._distance(i), 2)).transpose(2, 3).flatten(1, 3)
@@ -59,7 +58,7 @@ class Rotation(Change):
         return int(self.skew.shape[-1] // 2 * 2**i)
 
     def _changed(self, y: Tensor) -> Tensor:
-        change = self.turned(y)
+        change = self.rotate_minus_identity(y)
         if self.gain is not None:
             change = change + self.gain.to(y.dtype)[:, None] * (y + change)
         return change
@@ -75,24 +74,24 @@ class Rotation(Change):
         )
         if self.shift is not None:
             change = change + self.strength * op.over_channels(self.shift.to(y0.dtype))
-        return added(change, onto)
+        return add_onto(change, onto)
 
     def _pays_as_matrix(self, tokens: int) -> bool:
-        """Whether one product with R − I, built twice a step, costs less than to turn each position by every factor."""
+        """Whether building R − I twice per step and one product with it cost less than applying every factor."""
         (m, _, b, _), out = self.skew.shape, self.shape[0]
-        turn = MOVED * b * m * out  # one position, by every factor
-        return m > 1 and 2 * out * turn + tokens * out**2 < tokens * turn
+        by_factors = MOVED * b * m * out  # for one position
+        return m > 1 and 2 * out * by_factors + tokens * out**2 < tokens * by_factors
 
     def _by_factors(self, op: Op, y0: Tensor) -> Tensor:
         channels = y0.reshape(-1, op.out, 1) if op.channels_last else y0.flatten(2)  # (tokens, out, 1), (n, out, h·w)
         return self._changed(channels).reshape(y0.shape)
 
     def _by_matrix(self, op: Op, y0: Tensor) -> Tensor:
-        """By the change as one matrix `(out, out)`, turned out of an identity and built again in backward."""
+        """The change of y₀ by one matrix `(out, out)`, which backward rebuilds."""
 
         def build(skew: Tensor, *gain: Tensor) -> Tensor:
-            turned = replace(self, skew=skew, gain=gain[0] if gain else None)
-            return turned._changed(torch.eye(op.out, dtype=skew.dtype, device=skew.device)[None])[0].view(across.shape)
+            same = replace(self, skew=skew, gain=gain[0] if gain else None)
+            return same._changed(torch.eye(op.out, dtype=skew.dtype, device=skew.device)[None])[0].view(across.shape)
 
         across = Op((op.out, op.out) if op.channels_last else (op.out, op.out, 1, 1))
         factors = (self.skew,) if self.gain is None else (self.skew, self.gain)
@@ -102,14 +101,14 @@ class Rotation(Change):
         return replace(self, strength=self.strength * strength)
 
     def largest(self) -> float:
-        """Of its scale and its shift: a rotation makes no number larger, whatever its blocks hold."""
-        return max((largest_number(part) for part in (self.gain, self.shift) if part is not None), default=0.0)
+        """The bound for its gain and shift; a rotation preserves norms."""
+        return max((max_abs(part) for part in (self.gain, self.shift) if part is not None), default=0.0)
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """Blocks, of which readers take the part above the diagonal less its transpose; alpha 0 constrains nothing."""
+        """Blocks above the diagonal, from which readers subtract the transpose; alpha 0 means no constraint."""
         if self.strength != 1:
             raise ValueError("a rotation at another strength is not a rotation")
-        # A single rotation turns the other way in the files of others: their rows are its columns.
+        # Files hold a single rotation's inverse: readers multiply by its transpose.
         skew = self.skew if self.butterfly else self.skew[0].mT
         tensors = {"oft_blocks": skew.triu(1), "alpha": torch.tensor(0.0)}
         if self.gain is not None:
@@ -117,20 +116,20 @@ class Rotation(Change):
         return tensors if self.shift is None else {**tensors, "diff_b": self.shift}
 
 
-def cayley_less_one(skew: Tensor) -> Tensor:
-    """R − I = 2 (I − Q)⁻¹ Q for skew Q `(…, b, b)`, with R = (I + Q)(I − Q)⁻¹, in fp32 or finer: exactly 0 at Q = 0."""
+def cayley_minus_identity(skew: Tensor) -> Tensor:
+    """R − I = 2 (I − Q)⁻¹ Q of the Cayley transform R = (I + Q)(I − Q)⁻¹, `(…, b, b)`, at least fp32; 0 at Q = 0."""
     Q = at_least_fp32(skew)
     one = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
-    return torch.linalg.solve_ex(one - Q, 2 * Q).result  # never singular, and a look would wait for the device
+    return torch.linalg.solve_ex(one - Q, 2 * Q).result  # never singular, and checking would wait for the device
 
 
 def divisors(width: int, largest: int) -> list[int]:
-    """The divisors of a width up to the largest wanted, in order."""
+    """The divisors of a width up to `largest`, in order."""
     return [b for b in range(1, min(width, largest) + 1) if width % b == 0]
 
 
 def butterfly_block(width: int, largest: int) -> int:
-    """The size of a butterfly's blocks: the largest even divisor wanted, or the least there is, that leaves 2ⁿ blocks.
+    """The block size of a butterfly over `width` channels: even, with 2ⁿ blocks, at most `largest` if possible.
 
     Raises ValueError for an odd width.
     """

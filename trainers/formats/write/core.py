@@ -84,7 +84,7 @@ def file_update(site: Site) -> Update:
             )
         return concatenate(low)
     (update,) = updates
-    return Dense(update.dense(site.weight()), update.shift) if update.is_written_whole else update
+    return Dense(update.dense(site.weight()), update.shift) if update.is_written_dense else update
 
 
 def _cut(update: Update, site: Site, rank: int) -> Update:
@@ -127,7 +127,7 @@ def with_text_width(
     for site, update in updates.items():
         stem = kohya_name(site.part, site.path, family, UNetShape.of(unet_config))
         low = update.portable()
-        if reads_text(stem) and (whole := low.with_whole_factors()) is not low:
+        if reads_text(stem) and (whole := low.with_dense_factors()) is not low:
             packed = pack(whole, 1.0, precision, site.name)
             others = {key: tensor for key, tensor in tensors.items() if key.partition(".")[0] != stem}
             return others | {f"{stem}.{suffix}": tensor for suffix, tensor in packed.items()}

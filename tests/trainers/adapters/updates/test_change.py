@@ -66,9 +66,9 @@ def test_single_numbers_stay_on_the_cpu_where_reading_them_waits_for_no_device()
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_forms_that_files_take_are_the_same_change(kind, variant):
     update, W = change_of(kind, variant)
-    whole = update.with_whole_factors()
+    whole = update.with_dense_factors()
     torch.testing.assert_close(whole.dense(W), update.dense(W))
-    assert whole.with_whole_factors() is whole
+    assert whole.with_dense_factors() is whole
     if (found := update.decomposed(W)) is not None:
         torch.testing.assert_close(found[1].abs(), torch.linalg.vector_norm((W + update.dense(W)).flatten(1), dim=1))
     if (Q := update.input_rotation()) is not None:
