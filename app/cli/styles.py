@@ -50,7 +50,7 @@ def merge(
     from app.studio.styles.strengths import about_strengths, read_chosen
     from trainers.atomic_files import check_free, plain_disk_errors
     from trainers.composition.merge import merge_files
-    from trainers.formats.embedding import embedding_beside
+    from trainers.formats.embedding import embedding_of
 
     if out.suffix != ".safetensors":
         raise VelaturaError(f"cannot write {out.name!r}: the name of a style file must end in .safetensors")
@@ -66,7 +66,7 @@ def merge(
         return
     lost = "exact" if rank is None else f"{merged.error:.1%} of the change is lost"
     say(f"wrote {out} ({readable_size(out.stat().st_size)}): rank {merged.rank}, {lost}")
-    for word in filter(None, (embedding_beside(style.path) for style, _ in read)):
+    for word in filter(None, (embedding_of(style.path) for style, _ in read)):
         say(
             (
                 f"it does not contain the word trained with the style: also use {word}, and write the word in prompts",

@@ -11,7 +11,7 @@ from typing import Literal
 from app.errors import as_sentence
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
-from trainers.models.files.find import Found, find_models
+from trainers.models.files.find import LocalModel, find_models
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 from trainers.models.files.source import find_source
 
@@ -89,7 +89,7 @@ def _at_hub(model: str) -> Base:
         return Base(model, model, problem=as_sentence(error))
 
 
-def _known(found: Found) -> Base:
+def _known(found: LocalModel) -> Base:
     title = STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else found.path.stem
     return Base(found.name, title, found.family.title, found.kind, size_of(found.path))
 

@@ -22,7 +22,7 @@ from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own_form import place_own, read_form
 from trainers.formats.read import Style
-from trainers.models.family import family_named
+from trainers.models.family import get_family
 from trainers.models.words import Words
 
 
@@ -202,7 +202,7 @@ def _add_embedding(
 
 
 def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], family: str) -> None:
-    base = family_named(family)
+    base = get_family(family)
     if origin.family is not None and origin.family != base:
         raise VelaturaError(
             f"{style.name} was made for {origin.title}, and this base is {base.title}; use it with a "

@@ -22,7 +22,7 @@ from trainers.composition.composite import Composite
 from trainers.composition.dare import merge_dare
 from trainers.composition.k_lora import KLoRA, rank_of, turning_points
 from trainers.composition.styling import Styling
-from trainers.composition.svd import Truncated, merge_svd, relative_error
+from trainers.composition.svd import TruncatedSum, merge_svd, relative_error
 from trainers.composition.switch import Switch
 from trainers.composition.ties import merge_ties
 from trainers.composition.ways import SUM, UNMERGED, Composition, check_count
@@ -95,7 +95,7 @@ def _merged(
     Changes of biases, and of norms' scales, which are no matrices, add up.
     """
     merged: dict[tuple[str, str], Update] = {}
-    cuts: list[Truncated] = []
+    cuts: list[TruncatedSum] = []
     for layer in dict.fromkeys(layer for each in changes for layer in each):
         W, like = _weight(parts, layer), next(parts[layer[0]].get_submodule(layer[1]).parameters())
         own = {style: each[layer] for style, each in enumerate(changes) if layer in each}

@@ -18,13 +18,13 @@ from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
-from trainers.composition.svd import Truncated, merge_svd, relative_error
+from trainers.composition.svd import TruncatedSum, merge_svd, relative_error
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names, network_config
 from trainers.formats.origin import origin_of
 from trainers.formats.read import Style
 from trainers.formats.safetensors_file import save
-from trainers.formats.write.convert import outline_of, plain_metadata, precision_of, why_not_plain
+from trainers.formats.write.convert import build_outline, plain_metadata, precision_of, why_not_plain
 from trainers.formats.write.core import kohya_tensors
 from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 
@@ -39,7 +39,7 @@ TOO_LARGE = "the merged style would be larger than 1 GB; truncate it to a rank"
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """What came of a merge: the largest rank of a layer, and ‖lost‖ / ‖ΔW‖."""
 
     rank: int
@@ -47,7 +47,7 @@ class Merged:
 
 
 @torch.no_grad()
-def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | None = None) -> Merged:
+def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | None = None) -> MergeResult:
     """Write the sum of styles, each at its strength, to `path`: exact, or cut to a rank.
 
     Raises VelaturaError, and writes nothing, if they are of different bases, one of them cannot become plain LoRA,
@@ -57,7 +57,7 @@ def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | N
         raise VelaturaError("merging needs several styles, or a rank to truncate one to")
     family, parts = _base_of([style for style, _ in styles])
     changes = _changes(styles, parts, family)
-    cuts: list[Truncated] = []
+    cuts: list[TruncatedSum] = []
     merged: dict[Site, LowRank] = {}
     size = 0
     for site, own in changes.items():
@@ -76,7 +76,7 @@ def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | N
     tensors = kohya_tensors(merged, float(most), family, shape, precision_of(styles[0][0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     save(path, tensors, _metadata(path.stem, styles, most))
-    return Merged(max(update.rank for update in merged.values()), relative_error(cuts))
+    return MergeResult(max(update.rank for update in merged.values()), relative_error(cuts))
 
 
 def _base_of(styles: Sequence[Style]) -> tuple[str, dict[str, nn.Module]]:
@@ -92,7 +92,7 @@ def _base_of(styles: Sequence[Style]) -> tuple[str, dict[str, nn.Module]]:
                 "only styles for the same kind of base can be merged"
             )
     assert first.family is not None
-    return first.family.name, outline_of(first)
+    return first.family.name, build_outline(first)
 
 
 def _changes(

@@ -33,7 +33,7 @@ class Styling:
         """The style of a row at a denoising step, the first being 0: of a picture's variant, and of its copies one."""
         return variant
 
-    def set_to(self, step: int, styles: Sequence[int | None], uncaptioned: tuple[bool, ...] = ()) -> None:
+    def set_step(self, step: int, styles: Sequence[int | None], uncaptioned: tuple[bool, ...] = ()) -> None:
         """Tell the network at which step it is, the style of each row, and which images have no caption."""
         if self.network is None:
             return

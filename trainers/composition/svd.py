@@ -19,7 +19,7 @@ from trainers.adapters.updates.low_rank import concatenate
 
 
 @dataclass(frozen=True)
-class Truncated:
+class TruncatedSum:
     """A sum of changes cut to a rank, with ‖ΔW‖² and the part of it that the cut leaves out."""
 
     change: LowRank
@@ -27,7 +27,7 @@ class Truncated:
     tail: float
 
 
-def merge_svd(changes: Sequence[Update], W: Tensor, rank: int) -> Truncated:
+def merge_svd(changes: Sequence[Update], W: Tensor, rank: int) -> TruncatedSum:
     """The nearest matrix of that rank to the sum of changes of a layer whose weight is W."""
     lows = [low for change in changes if (low := change.low_rank()) is not None]
     if len(lows) == len(changes):
@@ -44,10 +44,10 @@ def merge_svd(changes: Sequence[Update], W: Tensor, rank: int) -> Truncated:
     if Q is not None and P is not None:
         up, down = Q @ up, down @ P.mT
     squares = σ.double().square()
-    return Truncated(LowRank(up, down, tuple(W.shape)), squares.sum().item(), squares[rank:].sum().item())
+    return TruncatedSum(LowRank(up, down, tuple(W.shape)), squares.sum().item(), squares[rank:].sum().item())
 
 
-def relative_error(cuts: Sequence[Truncated]) -> float:
+def relative_error(cuts: Sequence[TruncatedSum]) -> float:
     """‖ΔW − ΔW_r‖ / ‖ΔW‖ over all layers."""
     energy = sum(cut.energy for cut in cuts)
     return float((sum(cut.tail for cut in cuts) / energy) ** 0.5) if energy else 0.0

@@ -65,7 +65,7 @@ def layers(
     if preset:
         below += _preset_layers(preset, base, method)
     named = find_preset(preset).method if preset and method is None else method or ""
-    below += [what_comes_with(one, named, base) for one in techniques]
+    below += [technique_settings(one, named, base) for one in techniques]
     if aim == "subject":
         below += [SUBJECT, *([{"targets": {"text_encoder": METHODS[named].text_preset}}] if named else [])]
     return (*below, *_shorter_warmup(below, above), *above)
@@ -92,7 +92,7 @@ def gather_config(
     return build_config(migrate(lay_over(*found), str(file or "the config")))
 
 
-def what_comes_with(technique: Technique, method: str, base: str) -> dict[str, Any]:
+def technique_settings(technique: Technique, method: str, base: str) -> dict[str, Any]:
     """What a technique's preset sets besides turning it on, as a table, beside this method or ("") none.
 
     Beside the method for which it was made, a technique of layers also brings what its preset sets otherwise than the

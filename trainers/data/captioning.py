@@ -83,7 +83,7 @@ def find_captioner(name: str) -> Path | None:
 
 def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
     """The folder of a captioning model, downloaded if missing. VelaturaError if it is unavailable."""
-    from trainers.models.files.download import Wanted, fetch_files
+    from trainers.models.files.download import DownloadRequest, fetch_files
 
     if found := find_captioner(name):
         return found
@@ -100,7 +100,7 @@ def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = Non
         f"{kind.title} is not on this computer and there is no network. Write captions by hand, or copy the files of "
         f"{kind.model} into a folder {folder_name} and set VELATURA_MODELS to its parent folder."
     )
-    return fetch_files(Wanted(kind.model, choose, offline, kind.revision), progress)
+    return fetch_files(DownloadRequest(kind.model, choose, offline, kind.revision), progress)
 
 
 def load_captioner(name: str, folder: Path, device: str = "auto") -> Write:

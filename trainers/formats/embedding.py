@@ -25,7 +25,7 @@ KEYS = {"emb_params": "text_encoder", "clip_l": "text_encoder", "clip_g": "text_
 """The text encoder that reads a tensor."""
 LEAST_WIDTH, EVEN = 128, 8
 """Text encoders are at least as wide, the starter's 192, others 768 to 1280, and in whole steps."""
-BESIDE = "-embedding"
+EMBEDDING_SUFFIX = "-embedding"
 """What a file's stem ends in whose word belongs to the style beside it."""
 
 
@@ -84,18 +84,18 @@ def style_of_run(run: Path) -> Path | None:
         return own
     # The folder may have been renamed since; files for diffusers and of a word stand beside the one they belong to.
     found = {path.stem: path for path in (run / "style").glob("*.safetensors") if not path.name.startswith(".")}
-    twins = {f"{stem}{end}" for stem in found for end in ("-diffusers", BESIDE)}
+    twins = {f"{stem}{end}" for stem in found for end in ("-diffusers", EMBEDDING_SUFFIX)}
     whole = [path for stem, path in found.items() if stem not in twins]
     return max(whole, default=None)
 
 
-def embedding_beside(style: Path) -> Path | None:
+def embedding_of(style: Path) -> Path | None:
     """The file with the word that was trained together with a style, None if there is none."""
-    path = style.with_name(f"{style.stem}{BESIDE}{style.suffix}")
+    path = style.with_name(f"{style.stem}{EMBEDDING_SUFFIX}{style.suffix}")
     return path if path.is_file() else None
 
 
-def how_to_load_word(path: Path, word: Word) -> str:
+def describe_embedding_loading(path: Path, word: Word) -> str:
     """One sentence for people: where the file goes, and what calls it up in each tool."""
     stem, name = path.stem, path.name
     tools = (

@@ -94,7 +94,7 @@ class StyleSummary(Frozen):
     metadata: Mapping[str, str]
 
 
-class Glance(Frozen):
+class HeaderSummary(Frozen):
     """What a style file's header tells, without a number of it being read."""
 
     method: str
@@ -107,9 +107,9 @@ class Glance(Frozen):
     metadata: Mapping[str, str]
 
 
-def glance_at(style: Style) -> Glance:
+def summarise_header(style: Style) -> HeaderSummary:
     """Say what a style is as far as its file's header tells, of which the outline is enough."""
-    return Glance(
+    return HeaderSummary(
         method=_method(style),
         trained_as=trained_as(style),
         only_here=style.is_own,

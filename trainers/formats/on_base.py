@@ -37,14 +37,14 @@ def update_on(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> 
     """The change of a layer with this weight and bias, in fp32; LayoutError if the tensors do not fit them."""
     try:
         if "oft_R.weight" in tensors:
-            return turned_inputs(tensors, W)
+            return read_peft_oft(tensors, W)
         if "ia3_l" in tensors:
-            return peft_scaled(tensors, W, bias)
+            return read_peft_ia3(tensors, W, bias)
         if "a1.weight" in tensors:
-            return glora(tensors, W)
+            return read_glora(tensors, W)
         if "on_input" in tensors:
-            return input_scaled(tensors, W)
-        return decomposed(build_update(tensors, tuple(W.shape)), tensors, W)
+            return read_ia3(tensors, W)
+        return read_dora(build_update(tensors, tuple(W.shape)), tensors, W)
     except LayoutError:
         raise
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:  # a stranger's tensors have any shape
@@ -52,7 +52,7 @@ def update_on(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> 
         raise LayoutError(f"has tensors that do not fit a layer of shape {tuple(W.shape)}: {sizes}") from error
 
 
-def decomposed(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
+def read_dora(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
     """DoRA: the norm by row or, for a `dora_scale (1, in)`, by column."""
     changed = W.float() + update.dense(W)
     by_row = tensors.get("lora_magnitude_vector")  # PEFT: `(out,)`, convolutions `(1, out, 1, 1)`
@@ -65,7 +65,7 @@ def decomposed(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dens
     return Dense(magnitude.float().reshape(norm.shape) * changed / norm - W.float())
 
 
-def glora(tensors: Mapping[str, Tensor], W: Tensor) -> Update:
+def read_glora(tensors: Mapping[str, Tensor], W: Tensor) -> Update:
     """GLoRA: A₁ (in, r), A₂ (r, in), B₁ (out, r), B₂ (r, in·kh·kw), or all four the other way round in older files."""
     if W.dim() < 2:
         raise LayoutError("is GLoRA, but a norm has no matrix")
@@ -90,7 +90,7 @@ def _are(a1: Tensor, a2: Tensor, b1: Tensor, b2: Tensor, out: int, inputs: int, 
     return (*a1.shape, *a2.shape, *b1.shape, *b2.shape) == (inputs, rank, rank, inputs, out, rank, rank, fan_in)
 
 
-def input_scaled(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
+def read_ia3(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
     """IA³ on a layer's inputs: ΔW = W diag(l), of LyCORIS' l, which is 0 if nothing changes."""
     if "weight" not in tensors:
         raise LayoutError("lacks weight")
@@ -103,7 +103,7 @@ def _scaled_inputs(gain: Tensor, W: Tensor) -> Dense:
     return Dense(W.float() * gain.view(1, -1, *[1] * (W.dim() - 2)))
 
 
-def peft_scaled(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> Update:
+def read_peft_ia3(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> Update:
     """PEFT's IA³: l, 1 if nothing changes, on the outputs, bias and all, or on the inputs of a layer.
 
     A linear layer's l tells by its shape, `(out, 1)` or `(1, in)`; a convolution's, `(1, n, 1, 1)`, does where the two
@@ -131,7 +131,7 @@ def peft_scaled(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -
     return Affine(gain, None if bias is None else gain * bias.float(), tuple(W.shape))
 
 
-def turned_inputs(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
+def read_peft_oft(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
     """PEFT's OFT: W' = W R over the inputs of a linear layer or a 1×1 convolution.
 
     Of a larger kernel PEFT 0.21 merges W R over channels and positions, and its forward adds up what overlaps besides,

@@ -86,7 +86,7 @@ def fits(pattern: str, path: str) -> bool:
     return fnmatchcase(path, text) or (not whole and fnmatchcase(path, f"*.{text}"))
 
 
-def settings_beside(path: Path) -> PeftSettings | None:
+def read_adapter_config(path: Path) -> PeftSettings | None:
     """The settings in `adapter_config.json` beside a file, None if there is none; VelaturaError for nonsense."""
     config = path.with_name(CONFIG)
     try:
@@ -97,10 +97,10 @@ def settings_beside(path: Path) -> PeftSettings | None:
         table = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise VelaturaError(f"{CONFIG} next to {path.name} is not valid JSON ({error}); download both again") from error
-    return checked_settings(table, f"{CONFIG} next to {path.name}")
+    return validate_settings(table, f"{CONFIG} next to {path.name}")
 
 
-def settings_in(text: str, name: str) -> dict[str, PeftSettings]:
+def parse_adapter_metadata(text: str, name: str) -> dict[str, PeftSettings]:
     """The settings in a header's `lora_adapter_metadata` by part of the model; under `""` those that name no part."""
     try:
         flat = json.loads(text or "{}")
@@ -110,10 +110,10 @@ def settings_in(text: str, name: str) -> dict[str, PeftSettings]:
             parts.setdefault(part, {})[setting] = value
     except (ValueError, AttributeError, RecursionError) as error:
         raise VelaturaError(f"{name} has `lora_adapter_metadata` that is not a JSON object") from error
-    return {part: checked_settings(table, f"{name}'s `lora_adapter_metadata`") for part, table in parts.items()}
+    return {part: validate_settings(table, f"{name}'s `lora_adapter_metadata`") for part, table in parts.items()}
 
 
-def checked_settings(table: Any, where: str) -> PeftSettings:
+def validate_settings(table: Any, where: str) -> PeftSettings:
     """Settings of an adapter that is whole by itself; VelaturaError if it needs a base that PEFT had changed."""
     if not isinstance(table, dict):
         raise VelaturaError(f"{where} is not a JSON object")

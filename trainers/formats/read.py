@@ -17,7 +17,7 @@ from trainers.formats.embedding import parts_in, rows_in, words_of
 from trainers.formats.layout import LayoutError, build_update, by_layer, method_of, split_key
 from trainers.formats.limits import check_formats, check_shapes, check_sizes
 from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
-from trainers.formats.peft_settings import CONFIG, PREFIX, PeftSettings, settings_beside, settings_in
+from trainers.formats.peft_settings import CONFIG, PREFIX, PeftSettings, parse_adapter_metadata, read_adapter_config
 from trainers.models.files.header import Header, read_header
 
 BASE_MODEL_KEYS = re.compile(
@@ -39,7 +39,7 @@ class Style:
     path: Path
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
-    beside: PeftSettings | None = None
+    adapter_config: PeftSettings | None = None
     """The settings that PEFT keeps in a file of their own beside this one."""
 
     @property
@@ -108,7 +108,7 @@ class Style:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how the file was read, one sentence each."""
-        if self.beside is not None or not any(stem.startswith(PREFIX) for stem in self.layers):
+        if self.adapter_config is not None or not any(stem.startswith(PREFIX) for stem in self.layers):
             return ()
         scaled = (layer for layer in self.layers.values() if method_of(layer) in ("lora", "loha", "lokr"))
         if not any("alpha" not in layer for layer in scaled):
@@ -144,7 +144,7 @@ class Style:
     def _peft_facts(self, stem: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """What PEFT's settings say of a layer: its scale, or in which way it turns or scales."""
         if stem.startswith(PREFIX):
-            settings, path, where = self.beside, stem.removeprefix(PREFIX), f"{CONFIG} next to it"
+            settings, path, where = self.adapter_config, stem.removeprefix(PREFIX), f"{CONFIG} next to it"
         else:
             part, _, path = stem.partition(".")
             settings, where = self._peft_settings.get(part), "`lora_adapter_metadata`"
@@ -157,7 +157,7 @@ class Style:
 
     @cached_property
     def _peft_settings(self) -> dict[str, PeftSettings]:
-        return settings_in(self.metadata.get("lora_adapter_metadata", ""), self.name)
+        return parse_adapter_metadata(self.metadata.get("lora_adapter_metadata", ""), self.name)
 
 
 def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
@@ -190,7 +190,7 @@ def read_style(path: Path) -> Style:
         exact = tensor.float() if tensor.itemsize == 1 else tensor  # torch looks for no infinity in 8 bits
         if tensor.is_floating_point() and not torch.isfinite(exact).all():
             raise VelaturaError(f"{path.name} holds numbers that are not finite, in {key}; its training failed")
-    return Style(path, tensors, header.metadata, _beside(path, header))
+    return Style(path, tensors, header.metadata, _read_adapter_config(path, header))
 
 
 def read_outline(path: Path) -> Style:
@@ -200,7 +200,7 @@ def read_outline(path: Path) -> Style:
     """
     header = _checked_header(path)
     tensors = {key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()}
-    return Style(path, tensors, header.metadata, _beside(path, header))
+    return Style(path, tensors, header.metadata, _read_adapter_config(path, header))
 
 
 def _checked_header(path: Path) -> Header:
@@ -217,8 +217,8 @@ def _checked_header(path: Path) -> Header:
     return header
 
 
-def _beside(path: Path, header: Header) -> PeftSettings | None:
-    return settings_beside(path) if any(key.startswith(PREFIX) for key in header.shapes) else None
+def _read_adapter_config(path: Path, header: Header) -> PeftSettings | None:
+    return read_adapter_config(path) if any(key.startswith(PREFIX) for key in header.shapes) else None
 
 
 def _refuse_pickle(path: Path) -> None:

@@ -58,22 +58,22 @@ def captions_of(style: Style) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Reading:
+class BaseSettings:
     """The base's settings and the number of caption chunks; the defaults where a file does not say."""
 
     base: Base = field(default_factory=Base)
     chunks: int = 1
 
 
-def reading_of(style: Style) -> Reading:
+def base_settings_of(style: Style) -> BaseSettings:
     """Read it off the file's metadata, which is text from a stranger: what is not valid there is passed over."""
     try:
         table = settings_of(style)
         data = Data.model_validate({"chunks": table["data"]["chunks"]})
-        return Reading(Base.model_validate(table["base"]).whole(), data.chunks)
+        return BaseSettings(Base.model_validate(table["base"]).whole(), data.chunks)
     except (ValueError, KeyError, TypeError, RecursionError):
         written = style.metadata.get("ss_clip_skip", "")
     try:
-        return Reading(Base.model_validate({"clip_skip": written}))
+        return BaseSettings(Base.model_validate({"clip_skip": written}))
     except ValidationError:
-        return Reading()
+        return BaseSettings()

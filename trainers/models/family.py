@@ -93,7 +93,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def family_named(name: str) -> Family:
+def get_family(name: str) -> Family:
     """The family called `name`; VelaturaError lists the names there are."""
     for family in FAMILIES:
         if family.name == name:

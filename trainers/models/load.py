@@ -12,7 +12,7 @@ import torch
 
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
-from trainers.models.family import Family, Prediction, family_named
+from trainers.models.family import Family, Prediction, get_family
 from trainers.models.files.detect import (
     detect_prediction,
     family_of_file,
@@ -40,7 +40,7 @@ PROBE = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedParts:
     """A base as its files give it: parts by name, and what the files say of prediction, schedule and resolution."""
 
     source: Source
@@ -142,7 +142,7 @@ def hash_files(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _from_folder(source: Source, settings: Base, dtype: torch.dtype) -> Loaded:
+def _from_folder(source: Source, settings: Base, dtype: torch.dtype) -> LoadedParts:
     import diffusers
     import transformers
 
@@ -159,10 +159,10 @@ def _from_folder(source: Source, settings: Base, dtype: torch.dtype) -> Loaded:
         parts |= {"text_encoder_2": second, "tokenizer_2": load_tokenizer(folder, "tokenizer_2")}
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     files, _ = weight_files(folder / "unet")
-    return Loaded(source, family, parts, prediction_of_config(scheduler), scheduler, files)
+    return LoadedParts(source, family, parts, prediction_of_config(scheduler), scheduler, files)
 
 
-def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> Loaded:
+def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedParts:
     header = read_header(source.path)
     family = _agreed_family(family_of_file(header, source.path.name), settings, source.path)
     prediction = detect_prediction(header)
@@ -170,14 +170,14 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> Loaded:
     parts = load_single_file(source.path, tree, dtype)
     scheduler = read_json(tree / "scheduler" / "scheduler_config.json")
     scheduler["rescale_betas_zero_snr"] = "ztsnr" in header.shapes
-    return Loaded(source, family, parts, prediction, scheduler, [source.path])
+    return LoadedParts(source, family, parts, prediction, scheduler, [source.path])
 
 
 def _agreed_family(found: Family, settings: Base, path: Path) -> Family:
     """The family that was asked for where the weights allow it: only networks of unusual width leave a choice."""
     if settings.family in ("auto", found.name):
         return found
-    chosen = family_named(settings.family)
+    chosen = get_family(settings.family)
     unusual = path.is_dir() and read_json(path / "unet" / "config.json").get("cross_attention_dim") not in (768, 1024)
     if unusual and chosen.text_encoders == found.text_encoders:
         return chosen
@@ -186,7 +186,7 @@ def _agreed_family(found: Family, settings: Base, path: Path) -> Family:
     )
 
 
-def _model(loaded: Loaded, prediction: Prediction, settings: Base, sha256: str) -> Model:
+def _model(loaded: LoadedParts, prediction: Prediction, settings: Base, sha256: str) -> Model:
     parts, family = loaded.parts, loaded.family
     encoders = [name for name in ("text_encoder", "text_encoder_2") if name in parts]
     factor = _down_factor(parts["vae"].config)
@@ -211,10 +211,10 @@ def _model(loaded: Loaded, prediction: Prediction, settings: Base, sha256: str) 
 
 
 def _schedule(scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> NoiseSchedule:
-    wish = settings.zero_terminal_snr
-    rescale = bool(scheduler.get("rescale_betas_zero_snr")) if wish == "auto" else wish == "on"
+    setting = settings.zero_terminal_snr
+    rescale = bool(scheduler.get("rescale_betas_zero_snr")) if setting == "auto" else setting == "on"
     if rescale and prediction == "epsilon":
-        if wish == "on":
+        if setting == "on":
             raise VelaturaError(
                 "base.zero_terminal_snr = on needs a base that predicts v, since epsilon cannot be predicted from pure "
                 "noise; this one predicts epsilon"

@@ -90,7 +90,7 @@ def draw(
             ):
                 yield to_image(decode(model, latents))
     finally:
-        styling.set_to(0, ())
+        styling.set_step(0, ())
 
 
 def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], on_step: OnStep | None) -> tuple[Tensor, ...]:
@@ -105,7 +105,7 @@ def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], on_ste
         styles = [styling.style_at(step, picture.style, copy) for picture, copy in rows]
         changed = styles != present
         text = texts.of_rows([picture.prompt for picture, _ in rows], styles) if changed else None
-        styling.set_to(step, styles, (True,) * len(rows) + (False,) * len(rows) if params.guidance > 1 else ())
+        styling.set_step(step, styles, (True,) * len(rows) + (False,) * len(rows) if params.guidance > 1 else ())
         present[:] = styles
         return text
 
@@ -152,7 +152,7 @@ class Texts:
         """The negative prompt and a prompt under one style."""
         if (prompt, style) not in self._known:
             params = self.params
-            self.styling.set_to(0, (style,))
+            self.styling.set_step(0, (style,))
             text = encode_captions(self.model, [params.negative, prompt], params.clip_skip, params.chunks)
             self._known[prompt, style] = text.to(self.model.dtype)
         return self._known[prompt, style]

@@ -12,11 +12,11 @@ from trainers.adapters.targets import B_LORA
 from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
-from trainers.formats.embedding import BESIDE, how_to_load_word, write_embedding
+from trainers.formats.embedding import EMBEDDING_SUFFIX, describe_embedding_loading, write_embedding
 from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
 from trainers.formats.write import peft
 from trainers.formats.write.core import write_style
-from trainers.formats.write.diffusers import how_to_load, write_for_diffusers
+from trainers.formats.write.diffusers import describe_loading, write_for_diffusers
 from trainers.training.checkpoint import Progress
 from trainers.training.loop import Session
 from trainers.training.loss import weighting_gamma
@@ -41,7 +41,7 @@ def export_style(
     config, model, network, run = session.config, session.model, session.network, session.run
     facts, finished = training_facts(session, dataset, progress), time.time()
     core = place or run.style / f"{config.name}.safetensors"
-    beside = core.with_name(f"{core.stem}{BESIDE}{core.suffix}") if network.hook_points else core
+    beside = core.with_name(f"{core.stem}{EMBEDDING_SUFFIX}{core.suffix}") if network.hook_points else core
     sentences, written = list[str](), {core}
     with plain_disk_errors(core):
         core.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def export_style(
         for word in network.words:
             write_embedding(beside, word, embedding_metadata(config, model, facts, started, finished))
             written.add(beside)
-            sentences.append(how_to_load_word(beside, word))
+            sentences.append(describe_embedding_loading(beside, word))
         if model.starter:
             only = [] if network.merges else [ONLY_HERE]
             sentences = [*only, FOR_STARTER.format(core.name, full_caption("a fox", config.data, config.tokens.word))]
@@ -72,9 +72,9 @@ def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> 
         session.record("note", message=CUT.format(kept), kept=round(kept, 4))
     other = core.with_name(f"{core.stem}-diffusers.safetensors")
     second = write_for_diffusers(other, network, family, shape, metadata, precision)
-    sentence = how_to_load(network, core, second, family)
+    sentence = describe_loading(network, core, second, family)
     if skews := peft.input_rotations(network):
-        folder = peft.write_peft_oft(core.with_name(f"{core.stem}{peft.BESIDE}"), skews)
+        folder = peft.write_peft_oft(core.with_name(f"{core.stem}{peft.PEFT_SUFFIX}"), skews)
         sentence += FOR_PEFT.format(folder.name)
     if session.config.targets.unet != "b-lora":
         return sentence

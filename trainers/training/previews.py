@@ -18,7 +18,7 @@ from trainers.config.sections import Base
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.data.decode import UnreadableError, flatten, open_image
-from trainers.formats.embedding import embedding_beside
+from trainers.formats.embedding import embedding_of
 from trainers.formats.read import read_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
@@ -126,7 +126,7 @@ def _draw_file(session: Session, params: SamplingParams, style: Path, step: int)
     def drawn(settings: Base) -> list[Image]:
         gc.collect()
         fresh = load_model(settings, *facts)
-        files = [(read_style(path), 1.0) for path in (style, embedding_beside(style)) if path is not None]
+        files = [(read_style(path), 1.0) for path in (style, embedding_of(style)) if path is not None]
         network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
         network.holder.context = params.context
         return list(_announced(session, draw(fresh, params, showing_life(session)), len(params.pictures), step))

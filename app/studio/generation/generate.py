@@ -134,15 +134,15 @@ def _places(request: GenerateRequest, styles: Sequence[tuple[Style, float]], out
 def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tuple[Model, SamplingParams]:
     """The base, and what to draw with."""
     from trainers.device import choose_device, choose_format
-    from trainers.formats.training_metadata import Reading, reading_of
+    from trainers.formats.training_metadata import BaseSettings, base_settings_of
     from trainers.models.load import load_model
     from trainers.sampling.sample import SamplingParams
 
     assert request.size is not None and request.guidance is not None, "the request has not been resolved"
     device = choose_device("auto")
     # Clip skip and prediction as the first style was trained, otherwise its pictures would differ.
-    reading = reading_of(styles[0][0]) if styles else Reading()
-    settings = reading.base.model_copy(update={"model": request.base, "family": "auto"})
+    trained = base_settings_of(styles[0][0]) if styles else BaseSettings()
+    settings = trained.base.model_copy(update={"model": request.base, "family": "auto"})
     model = load_model(settings, choose_format("auto", device, small=request.base == STARTER), device)
     params = SamplingParams(
         prompts=request.prompts,
@@ -153,7 +153,7 @@ def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tu
         size=request.size,
         sampler=request.sampler,
         clip_skip=settings.clip_skip,
-        chunks=reading.chunks,
+        chunks=trained.chunks,
         batch=request.batch or (AT_ONCE if request.each else 1),
     )
     return model, params

@@ -9,7 +9,7 @@ from app.studio.base_models import Base
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
 from trainers.config.techniques import BESIDE_METHODS, TEXTUAL_INVERSION, Technique
-from trainers.models.family import family_named
+from trainers.models.family import get_family
 
 BY_NAME: Mapping[str, Technique] = {one.name: one for one in BESIDE_METHODS}
 WORD = BY_NAME[TEXTUAL_INVERSION]
@@ -26,7 +26,7 @@ def fits(technique: Technique, method: str, base: Base) -> bool:
             family = ONLY_ON.get(technique.name)
             known = base.family and not base.is_starter
             sits = bool(method) and not set(technique.places).isdisjoint(METHODS[method].places)
-            return sits and not (family and known and base.family != family_named(family).title)
+            return sits and not (family and known and base.family != get_family(family).title)
     return True
 
 

@@ -12,11 +12,11 @@ from app.studio.downloads import OFFERS
 from app.studio.names import safe_name
 from app.studio.settings.differences import setting
 from trainers.config.presets import STARTER
-from trainers.formats.inspect import Glance, glance_at
+from trainers.formats.inspect import HeaderSummary, summarise_header
 from trainers.formats.on_base import needs_base
 from trainers.formats.own_form import read_form
 from trainers.formats.read import Style, read_outline, read_style
-from trainers.formats.write.compatibility import readings
+from trainers.formats.write.compatibility import check_programs
 from trainers.formats.write.convert import is_plain, why_not_plain
 from trainers.models.family import FAMILIES
 from trainers.runs.run import Run
@@ -84,13 +84,13 @@ class StyleEntry:
 def read_trained(path: Path, view: View) -> StyleEntry:
     """The style of a run; VelaturaError if its file is not a style."""
     outline, table = read_outline(path), Run(view.job.folder).table()
-    glance = glance_at(outline)
+    header = summarise_header(outline)
     base = str(setting(table, "base", "model") or "")
-    starter = bool(glance.base.fits_only)
-    trigger = glance.metadata.get("velatura.trigger", "")
+    starter = bool(header.base.fits_only)
+    trigger = header.metadata.get("velatura.trigger", "")
     return _item(
         path,
-        glance,
+        header,
         outline,
         id=_hash(f"run|{view.job.name}".encode()),
         name=safe_name(view.job.name) or NO_NAME,
@@ -100,23 +100,23 @@ def read_trained(path: Path, view: View) -> StyleEntry:
         run=view.job.name,
         owner=view.job.owner,
         plain=is_plain(outline),
-        not_plain=why_not_plain(outline) if glance.only_here else "",
+        not_plain=why_not_plain(outline) if header.only_here else "",
     )
 
 
 def read_found(path: Path) -> StyleEntry:
     """An imported style; VelaturaError if the file is not a style. Its metadata is untrusted."""
     outline = read_outline(path)
-    glance = glance_at(outline)
-    starter = bool(glance.base.fits_only)
-    family = next((family.title for family in FAMILIES if family.name == glance.base.family), "")
+    header = summarise_header(outline)
+    starter = bool(header.base.fits_only)
+    family = next((family.title for family in FAMILIES if family.name == header.base.family), "")
     # Many a stranger's style is called by a tag of its captions and says so nowhere else.
-    called = glance.trained_words or (() if "velatura.config" in glance.metadata else glance.captions[:MOST_TAGS])
-    notes = [(key, plain(glance.metadata.get(key, ""), LONGEST_NOTE)) for key in NOTE_KEYS]
+    called = header.trained_words or (() if "velatura.config" in header.metadata else header.captions[:MOST_TAGS])
+    notes = [(key, plain(header.metadata.get(key, ""), LONGEST_NOTE)) for key in NOTE_KEYS]
     notes += [(READ_AS, plain(note, LONGEST_NOTE)) for note in outline.notes]
     return _item(
         path,
-        glance,
+        header,
         outline,
         id=_fingerprint(path),
         name=safe_name(path.stem) or NO_NAME,
@@ -152,19 +152,19 @@ def _readers(outline: Style, family: str) -> dict[str, Any]:
     shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
     if outline.is_own or not shapes or not all(key.startswith("lora_") for key in shapes):
         return {}
-    found = readings(shapes, family)
-    whole = sorted((one.reader.name for one in found if one.whole), key=lambda name: name != "ComfyUI")
+    found = check_programs(shapes, family)
+    whole = sorted((one.program.name for one in found if one.whole), key=lambda name: name != "ComfyUI")
     return {
         "programs": tuple(whole),
-        "partly": tuple(one.reader.name for one in found if one.left_out and not one.refused),
+        "partly": tuple(one.program.name for one in found if one.left_out and not one.refused),
     }
 
 
-def _item(path: Path, glance: Glance, outline: Style, **facts: Any) -> StyleEntry:
+def _item(path: Path, header: HeaderSummary, outline: Style, **facts: Any) -> StyleEntry:
     seen = path.stat()
-    facts |= _readers(outline, glance.base.family)
-    facts |= {"method": glance.trained_as or glance.method, "family": glance.base.family}
-    facts |= {"starter": bool(glance.base.fits_only), "only_here": glance.only_here}
+    facts |= _readers(outline, header.base.family)
+    facts |= {"method": header.trained_as or header.method, "family": header.base.family}
+    facts |= {"starter": bool(header.base.fits_only), "only_here": header.only_here}
     return StyleEntry(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
 
 

@@ -27,7 +27,7 @@ from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import LONGEST_WORDS, NO_NAME, StyleEntry, check_numbers, plain, read_found, read_trained
 from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
-from trainers.formats.embedding import BESIDE, embedding_beside, style_of_run
+from trainers.formats.embedding import EMBEDDING_SUFFIX, embedding_of, style_of_run
 from trainers.formats.write import peft
 from trainers.runs.run import Run
 
@@ -98,9 +98,9 @@ class StyleLibrary:
         if format == "toml":
             source, name = self._settings(item), f"{item.name}.toml"
         elif format == "peft":
-            source, name, put = self._peft(item), f"{item.name}{peft.BESIDE}.zip", put_packed
+            source, name, put = self._peft(item), f"{item.name}{peft.PEFT_SUFFIX}.zip", put_packed
         elif format == "embedding":
-            source, name = self._word(item), f"{item.name}{BESIDE}{SUFFIX}"
+            source, name = self._word(item), f"{item.name}{EMBEDDING_SUFFIX}{SUFFIX}"
         elif format == "diffusers" and not item.plain:
             source, name = self.for_diffusers(item) or item.path, f"{item.name}-diffusers{SUFFIX}"
             put = self._put_plain if source == item.path else link_or_copy
@@ -127,11 +127,11 @@ class StyleLibrary:
 
     def word_of(self, item: StyleEntry) -> Path | None:
         """The file of the word trained with a style; None if there is none."""
-        return embedding_beside(item.path) if item.run else None
+        return embedding_of(item.path) if item.run else None
 
     def peft_of(self, item: StyleEntry) -> Path | None:
         """The PEFT folder of a style; None if its method has none."""
-        return peft.peft_beside(item.path) if item.run else None
+        return peft.peft_folder_of(item.path) if item.run else None
 
     def public(self, item: StyleEntry) -> Path:
         """The public folder of a style, with an unguessable name."""

@@ -42,11 +42,11 @@ def read_chosen(texts: Sequence[str]) -> list[tuple[Style, float]]:
 
 def add_words(chosen: Sequence[tuple[Style, float]]) -> list[tuple[Style, float]]:
     """The styles, and the words trained with them at full strength."""
-    from trainers.formats.embedding import embedding_beside
+    from trainers.formats.embedding import embedding_of
     from trainers.formats.read import read_style
 
     named = {style.path for style, _ in chosen}
-    beside = dict.fromkeys(embedding_beside(style.path) for style, _ in chosen)
+    beside = dict.fromkeys(embedding_of(style.path) for style, _ in chosen)
     return [*chosen, *((read_style(path), 1.0) for path in beside if path is not None and path not in named)]
 
 
@@ -62,11 +62,11 @@ def about_strengths(styles: Sequence[tuple[Style, float]]) -> list[str]:
 
 def about_words(styles: Sequence[tuple[Style, float]], texts: Sequence[str]) -> list[str]:
     """One sentence per trained word that no prompt contains."""
-    from trainers.formats.embedding import embedding_beside
+    from trainers.formats.embedding import embedding_of
     from trainers.models.words import contains_word
 
     said, taken = [], set[str]()
-    whose = {embedding_beside(style.path): style.name for style, _ in styles}
+    whose = {embedding_of(style.path): style.name for style, _ in styles}
     for style, _ in styles:
         # A word that another one has already is called by its file's name, as `apply_styles` has it.
         words = [style.path.stem if word in taken else word for word in style.words]

@@ -43,7 +43,7 @@ from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.formats.read import read_style
 from trainers.formats.write.core import file_updates, write_style
-from trainers.formats.write.diffusers import diffusers_kind, how_to_load, write_for_diffusers
+from trainers.formats.write.diffusers import describe_loading, diffusers_kind, write_for_diffusers
 from trainers.models.model import Model
 
 pytestmark = pytest.mark.slow
@@ -121,7 +121,7 @@ def exported(request: pytest.FixtureRequest, bases: dict[str, Model], tmp_path_f
     assert torch.equal(output(model), bare)
     sites = len(file_updates(network))
     assert (sites < len(network.sites)) == (variant in ("adalora", "sora"))
-    yield Exported(model, kind, bare, live, core, second, sites, how_to_load(network, core, second, family))
+    yield Exported(model, kind, bare, live, core, second, sites, describe_loading(network, core, second, family))
 
 
 def test_the_change_is_large_enough_to_be_missed(exported):
@@ -196,4 +196,4 @@ def test_a_plain_form_of_gigabytes_is_not_written(bases, tmp_path, monkeypatch):
     assert not target.exists()
     core = tmp_path / "style.safetensors"
     write_style(core, network, "sd1", model.unet.config, {}, "fp16")
-    assert "huge" in how_to_load(network, core, None, "sd1")
+    assert "huge" in describe_loading(network, core, None, "sd1")

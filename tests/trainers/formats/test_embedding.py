@@ -20,8 +20,8 @@ from trainers.adapters.network import Network
 from trainers.adapters.tokens import Word
 from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
-from trainers.formats.embedding import embedding_beside, how_to_load_word, write_embedding
-from trainers.formats.inspect import describe_style, glance_at
+from trainers.formats.embedding import describe_embedding_loading, embedding_of, write_embedding
+from trainers.formats.inspect import describe_style, summarise_header
 from trainers.formats.origin import origin_of
 from trainers.formats.read import read_outline, read_style
 from trainers.models.model import Model
@@ -72,7 +72,7 @@ def test_there_and_back_to_the_bit(family, n, bases, tmp_path):
     summary = describe_style(file)
     assert (summary.method, summary.vectors, summary.trained_words) == ("textual-inversion", n, ("<dusk>",))
     assert summary.parameters == sum(rows.numel() for rows in word.rows.values()) and summary.base.family == family
-    glance = glance_at(read_outline(file)).model_dump()
+    glance = summarise_header(read_outline(file)).model_dump()
     assert glance == summary.model_dump(include=set(glance))
 
 
@@ -159,9 +159,9 @@ def test_a_word_that_another_file_has_gives_way_to_the_files_name(bases, tmp_pat
 
 def test_the_word_beside_a_style(tmp_path):
     style = tmp_path / "my.dusk.safetensors"
-    assert embedding_beside(style) is None
+    assert embedding_of(style) is None
     (tmp_path / "my.dusk-embedding.safetensors").write_bytes(b"")
-    assert embedding_beside(style) == tmp_path / "my.dusk-embedding.safetensors"
+    assert embedding_of(style) == tmp_path / "my.dusk-embedding.safetensors"
 
 
 def test_a_word_that_is_not_finite_is_not_written(tmp_path):
@@ -186,7 +186,7 @@ def test_diffusers_draws_the_same(family, n, bases, tmp_path, monkeypatch):
     (ours,) = draw(model, params)
     network.remove()
     pipe: Any = make_pipeline(fresh(model))
-    advice = how_to_load_word(file, word)
+    advice = describe_embedding_loading(file, word)
     if family == "sdxl":  # as published: the end of a text is then taken to be its highest token
         pipe.text_encoder_2.text_model.eos_token_id = 2
     (code,) = [part for part in advice.split("`") if "load_textual_inversion" in part]

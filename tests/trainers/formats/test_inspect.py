@@ -1,4 +1,4 @@
-"""A style file at a glance."""
+"""Summaries of style files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.trainers.formats.other_clients import MIXED, trained
 from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.errors import VelaturaError
-from trainers.formats.inspect import describe_style, glance_at
+from trainers.formats.inspect import describe_style, summarise_header
 from trainers.formats.names import diffusers_name, kohya_name
 from trainers.formats.read import read_outline
 from trainers.formats.write.core import write_style
@@ -56,8 +56,8 @@ def test_summary(bases, tmp_path, method, name, alphas, rank):
     assert {t.dtype for t in summary.tensors} == {"float16", "float32"}
     assert summary.metadata.items() >= METADATA.items()
     assert json.loads(summary.model_dump_json())["base"]["fits_only"] == ""
-    glance = glance_at(read_outline(file))
-    assert glance.model_dump() == summary.model_dump(
+    header = summarise_header(read_outline(file))
+    assert header.model_dump() == summary.model_dump(
         include={"method", "trained_as", "only_here", "base", "trained_words", "captions", "metadata"}
     )
 
@@ -109,17 +109,18 @@ def test_damaged_ranks_and_alphas_are_passed_over(tmp_path, alpha):
     assert (summary.rank, summary.alphas) == (None, ())
 
 
-def test_a_glance_reads_no_number_and_takes_nothing_for_granted(tmp_path):
+def test_a_header_summary_reads_no_number_and_takes_nothing_for_granted(tmp_path):
     file = tmp_path / "a.safetensors"
     save_file({"lora_unet_x_attn2_to_k.lora_down.weight": torch.ones(2), "lora_unet_x.diff": torch.ones(())}, file)
     data = file.read_bytes()
     file.write_bytes(data[:-12] + b"\xff" * 12)  # no number any more
-    assert (glance_at(read_outline(file)).method, glance_at(read_outline(file)).base.family) == ("full", "")
+    found = summarise_header(read_outline(file))
+    assert (found.method, found.base.family) == ("full", "")
     for shape in ([10**15], [-1]):
         header = json.dumps({"lora_unet_x.diff": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}).encode()
         file.write_bytes(len(header).to_bytes(8, "little") + header + b"1234")
         with pytest.raises(VelaturaError, match=r"is damaged: lora_unet_x\.diff would be larger than the file"):
-            glance_at(read_outline(file))
+            summarise_header(read_outline(file))
 
 
 def test_no_style(tmp_path):
@@ -138,7 +139,7 @@ def test_a_single_tensor_of_any_name_is_an_embedding_where_a_text_encoder_may_be
         assert describe_style(tmp_path / "a.safetensors").trained_words == ("a", "foo")
     else:
         with pytest.raises(VelaturaError, match=r"not a known kind of style.*it has foo"):
-            glance_at(read_outline(tmp_path / "a.safetensors"))
+            summarise_header(read_outline(tmp_path / "a.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_a_form_that_several_methods_share_is_called_by_the_one_that_made_it(tmp
     save_file(tensors | norms, tmp_path / "a.safetensors", {"velatura.config": config})
     summary = describe_style(tmp_path / "a.safetensors")
     assert (summary.method, summary.parameters) == (method, 4 + 8), "zero blocks carry the scale and are nothing"
-    assert glance_at(read_outline(tmp_path / "a.safetensors")).method == method
+    assert summarise_header(read_outline(tmp_path / "a.safetensors")).method == method
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from trainers.adapters.updates.per_image import stack
 from trainers.composition.svd import merge_svd
 from trainers.errors import VelaturaError
-from trainers.formats.inspect import glance_at
+from trainers.formats.inspect import summarise_header
 from trainers.formats.layout import build_update, by_layer
 from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_COUNTED, check_shapes, check_sizes
 from trainers.formats.read import Style, read_outline
@@ -212,6 +212,6 @@ def test_any_shapes_in_a_header_are_read_or_refused_in_words(tmp_path, shapes):
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(64 if entries else 0))
     try:
-        glance_at(read_outline(path))
+        summarise_header(read_outline(path))
     except VelaturaError as error:
         assert "\n" not in str(error)

@@ -12,7 +12,7 @@ from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.targets import Targets
 from trainers.config.config import Config
 from trainers.formats.metadata import LARGEST_TAGS, TrainingFacts, public_config, style_metadata, tag_frequency
-from trainers.models.family import family_named
+from trainers.models.family import get_family
 
 FACTS = TrainingFacts(
     images=12,
@@ -115,7 +115,7 @@ def test_network_keys_say_what_the_file_holds(bases, method, module, dim, alpha,
     ],
 )
 def test_modelspec_and_family(bases, family, prediction, version, architecture, v2, implementation):
-    assert family_named(family).variant(prediction).base_model_version == version
+    assert get_family(family).variant(prediction).base_model_version == version
     written = metadata(replace(bases[family], prediction=prediction), config())
     assert (written["ss_base_model_version"], written["ss_v2"]) == (version, v2)
     spec = {key.removeprefix("modelspec."): value for key, value in written.items() if key.startswith("modelspec.")}

@@ -15,12 +15,12 @@ from trainers.adapters.targets import BlockOverride, Targets
 from trainers.composition.apply import apply_styles
 from trainers.config.build import build_config
 from trainers.errors import VelaturaError
-from trainers.formats.inspect import describe_style, glance_at
+from trainers.formats.inspect import describe_style, summarise_header
 from trainers.formats.own_form import own_form, read_form
 from trainers.formats.read import OWN_FORM, Style, read_outline, read_style
 from trainers.formats.write.convert import is_plain, why_not_plain, write_plain
 from trainers.formats.write.core import file_updates, write_style
-from trainers.formats.write.diffusers import how_to_load, write_for_diffusers
+from trainers.formats.write.diffusers import describe_loading, write_for_diffusers
 
 BLOCKS = Targets(unet="full", text_encoder="attn-mlp", blocks={"mid_block.*": BlockOverride(rank=5)})
 UNET = Targets(unet="full")
@@ -158,7 +158,7 @@ def test_no_client_gets_it(bases, tmp_path):
         file_updates(network)
     other = tmp_path / "b.safetensors"
     assert write_for_diffusers(other, network, "sd1", model.unet.config, {}, "fp16") is None and not other.exists()
-    assert how_to_load(network, file, None, "sd2").startswith(
+    assert describe_loading(network, file, None, "sd2").startswith(
         "a.safetensors loads in Velatura only: krona-b does not change"
     )
     style = read_outline(file)
@@ -173,7 +173,7 @@ def test_at_a_glance(bases, tmp_path):
     network.remove()
     file = tmp_path / "a.safetensors"
     write_style(file, network, "sdxl", model.unet.config, {"velatura.family": "sdxl"}, "fp16")
-    summary, glance = describe_style(file), glance_at(read_outline(file))
+    summary, glance = describe_style(file), summarise_header(read_outline(file))
     assert (summary.method, summary.only_here, summary.base.family, summary.rank) == ("adapter", True, "sdxl", None)
     assert (glance.method, glance.only_here) == ("adapter", True)
     by_part = {part: sum(block.part == part for block in network.blocks) for part in parts_of(model)}

@@ -9,7 +9,7 @@ import pytest
 
 from trainers.config.sections import Base
 from trainers.formats.read import Style
-from trainers.formats.training_metadata import Reading, reading_of
+from trainers.formats.training_metadata import BaseSettings, base_settings_of
 
 
 def style(**metadata: str) -> Style:
@@ -18,8 +18,8 @@ def style(**metadata: str) -> Style:
 
 def test_the_whole_config_counts_before_the_one_number():
     table = {"base": {"model": "owner/m", "clip_skip": 3, "prediction": "v_prediction"}, "data": {"chunks": 2}}
-    found = reading_of(style(velatura__config=json.dumps(table), ss_clip_skip="1"))
-    assert found == Reading(Base(model="owner/m", clip_skip=3, prediction="v_prediction"), 2)
+    found = base_settings_of(style(velatura__config=json.dumps(table), ss_clip_skip="1"))
+    assert found == BaseSettings(Base(model="owner/m", clip_skip=3, prediction="v_prediction"), 2)
 
 
 @pytest.mark.parametrize(
@@ -37,5 +37,5 @@ def test_the_whole_config_counts_before_the_one_number():
     ],
 )
 def test_what_is_not_valid_is_passed_over(metadata, clip_skip):
-    found = reading_of(style(**metadata))
+    found = base_settings_of(style(**metadata))
     assert (found.base.clip_skip, found.chunks) == (clip_skip, 1)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from trainers.errors import VelaturaError
-from trainers.models.family import CONFIGS, FAMILIES, family_named
+from trainers.models.family import CONFIGS, FAMILIES, get_family
 from trainers.models.files.single_file import shipped_tokenizer
 
 NAMES = {
@@ -22,7 +22,7 @@ NAMES = {
 
 @pytest.mark.parametrize(("family", "prediction"), NAMES)
 def test_names_in_style_files(family, prediction):
-    variant = family_named(family).variant(prediction)
+    variant = get_family(family).variant(prediction)
     assert variant.prediction == prediction
     found = (variant.resolution, variant.base_model_version, variant.architecture, variant.configs)
     assert found == NAMES[family, prediction]
@@ -46,7 +46,7 @@ def test_shipped_configs_agree_with_the_family(family, prediction):
 
 def test_unknown_family():
     with pytest.raises(VelaturaError, match="'sd9'; available are sd1, sd2, sdxl"):
-        family_named("sd9")
+        get_family("sd9")
 
 
 def test_tokenizer_is_clips():

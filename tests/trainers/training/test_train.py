@@ -25,7 +25,7 @@ from tests.trainers.tiny_runs import (
 from trainers.adapters.methods import METHODS as CLASSES
 from trainers.errors import VelaturaError
 from trainers.formats.read import read_style
-from trainers.formats.training_metadata import reading_of
+from trainers.formats.training_metadata import base_settings_of
 from trainers.runs.events import read_events
 from trainers.runs.run import Run
 from trainers.training.train import train
@@ -119,7 +119,7 @@ def test_a_style_of_a_base_in_nf4_is_drawn_on_the_base_in_full_where_that_has_ro
         assert any("does not fit" in words for words in said)
     assert run.config().base.storage == "nf4" and result.grid is not None
     assert json.loads(style_metadata(result.style)["velatura.config"])["base"]["storage"] == "nf4"
-    assert reading_of(read_style(result.style)).base.storage == "full"  # drawing with it takes the whole base
+    assert base_settings_of(read_style(result.style)).base.storage == "full"  # drawing with it takes the whole base
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def divisors(width: int, largest: int) -> list[int]:
 
 
 def butterfly_block(width: int, largest: int) -> int:
-    """The block size of a butterfly over `width` channels: even, with 2ⁿ blocks, at most `largest` if possible.
+    """The largest even block size up to `largest` that splits a width into 2ⁿ blocks; if none, the smallest one.
 
     Raises ValueError for an odd width.
     """

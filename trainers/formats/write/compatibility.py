@@ -28,7 +28,7 @@ MATRICES: tuple[Form, ...] = ("lora", "loha", "lokr", "full")
 
 
 @dataclass(frozen=True)
-class Reader:
+class Program:
     """What one program reads: places by form; the rest it leaves out, or refuses the file for."""
 
     name: str
@@ -39,8 +39,8 @@ class Reader:
     """Whether it warns of the single zero beside each bias, and loads the bias all the same."""
 
 
-READERS = (
-    Reader(
+PROGRAMS = (
+    Program(
         "A1111",
         {
             **dict.fromkeys((*MATRICES, "turned"), WEIGHTS),
@@ -48,8 +48,8 @@ READERS = (
             "norm": ("unet norm", "clip norm"),
         },
     ),
-    Reader("Forge", {**dict.fromkeys(MATRICES, WEIGHTS), "bias": ("unet",), "norm": ("unet norm",)}, 12, True),
-    Reader(
+    Program("Forge", {**dict.fromkeys(MATRICES, WEIGHTS), "bias": ("unet",), "norm": ("unet norm",)}, 12, True),
+    Program(
         "ComfyUI",
         {
             **dict.fromkeys((*MATRICES, "turned"), WEIGHTS),
@@ -59,11 +59,11 @@ READERS = (
         },
         warns=True,
     ),
-    Reader("InvokeAI", dict.fromkeys(MATRICES, WEIGHTS), 0),
+    Program("InvokeAI", dict.fromkeys(MATRICES, WEIGHTS), 0),
 )
 """The programs with a LoRA folder, in the order in which sentences name them."""
 
-CALLED: Mapping[Form, str] = {
+FORM_TITLES: Mapping[Form, str] = {
     "bias": "biases",
     "norm": "norms",
     "turned and shifted": "shifts of scaled layers",
@@ -80,10 +80,10 @@ TEXT_PLACES: Mapping[str, tuple[tuple[Place, ...], tuple[Place, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class Compatibility:
     """What came of a file in one program."""
 
-    reader: Reader
+    program: Program
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Changes that it does not make, by what they are called."""
     refused: bool = False
@@ -93,10 +93,10 @@ class Reading:
         return not self.refused and not self.left_out
 
 
-def readings(shapes: Mapping[str, tuple[int, ...]], family: str) -> tuple[Reading, ...]:
+def check_programs(shapes: Mapping[str, tuple[int, ...]], family: str) -> tuple[Compatibility, ...]:
     """What each program makes of a file with tensors of these shapes, in the file's order, for a base of a family."""
     layers = by_name(shapes)
-    return tuple(_reading(reader, layers, family) for reader in READERS)
+    return tuple(_check_program(program, layers, family) for program in PROGRAMS)
 
 
 def by_name(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -111,7 +111,7 @@ def by_name(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, tuple[
 def programs_for(stored: Stored, family: str, text_encoders: bool = False) -> tuple[str, ...]:
     """Who will load all of a change stored so, on the UNet's attention and on text encoders.
 
-    A file that is written is judged by `readings`; this is for those who have yet to choose.
+    A file that is written is judged by `check_programs`; this is for those who have yet to choose.
     """
     changes: list[tuple[Form | None, Place]] = [
         (stored.with_bias, "unet"),
@@ -122,22 +122,22 @@ def programs_for(stored: Stored, family: str, text_encoders: bool = False) -> tu
         layers, norms = TEXT_PLACES.get(family, TEXT_PLACES["sd1"])
         changes += [*((stored.with_bias, place) for place in layers), *((stored.norm, place) for place in norms)]
     written = [(form, place) for form, place in changes if form]
-    all_of_it = (one.name for one in READERS if all(place in one.reads.get(form, ()) for form, place in written))
+    all_of_it = (one.name for one in PROGRAMS if all(place in one.reads.get(form, ()) for form, place in written))
     return tuple(all_of_it)
 
 
-def _reading(reader: Reader, layers: Mapping[str, Mapping[str, tuple[int, ...]]], family: str) -> Reading:
+def _check_program(program: Program, layers: Mapping[str, Mapping[str, tuple[int, ...]]], family: str) -> Compatibility:
     left_out: Counter[str] = Counter()
     unknown = 0
     for stem, shapes in layers.items():
         form, place = form_of(shapes), place_of(stem, family)
-        if place not in reader.reads.get(form, ()):
+        if place not in program.reads.get(form, ()):
             where = "text encoders' " if stem.startswith("lora_te") else ""
             lone = " where the base has none" if form == "bias" and place == "unet without bias" else ""
-            left_out[f"{where}{CALLED.get(form, 'changes')}{lone}"] += 1
+            left_out[f"{where}{FORM_TITLES.get(form, 'changes')}{lone}"] += 1
             unknown += len(shapes)
-    refused = unknown > reader.tolerates or (reader.name == "InvokeAI" and not tells_base(layers, family))
-    return Reading(reader, dict(left_out), refused)
+    refused = unknown > program.tolerates or (program.name == "InvokeAI" and not identifies_base(layers, family))
+    return Compatibility(program, dict(left_out), refused)
 
 
 def form_of(shapes: Mapping[str, tuple[int, ...]]) -> Form:
@@ -170,7 +170,7 @@ def place_of(stem: str, family: str) -> Place:
     return "clip"
 
 
-def tells_base(layers: Mapping[str, Mapping[str, tuple[int, ...]]], family: str) -> bool:
+def identifies_base(layers: Mapping[str, Mapping[str, tuple[int, ...]]], family: str) -> bool:
     """Whether InvokeAI can tell from the tensors which base a file is for, without which it imports none.
 
     It takes the first that tells: how wide the text is that cross-attention reads, or a text encoder's attention. A
@@ -192,18 +192,18 @@ def reads_text(stem: str) -> bool:
     return re.match(r"lora_unet_.*_attn2_to_[kv]$|lora_te.*_self_attn_", stem) is not None
 
 
-def where_it_loads(name: str, shapes: Mapping[str, tuple[int, ...]], family: str) -> str:
+def describe_programs(name: str, shapes: Mapping[str, tuple[int, ...]], family: str) -> str:
     """A sentence without its end on who loads a file from the LoRA folder, and who loads it in part."""
-    found = readings(shapes, family)
-    whole = [one.reader.name for one in found if one.whole]
+    found = check_programs(shapes, family)
+    whole = [one.program.name for one in found if one.whole]
     verb, whose = ("loads", "its") if len(whole) == 1 else ("load", "their")
     says = f"{_listed(whole)} {verb} {name} from {whose} LoRA folder"
     parts = [says if whole else f"no program with a LoRA folder loads all of {name}"]
     for one in found:
         if one.left_out and not one.refused:
             lost = _listed([f"{count:,} {what}" for what, count in one.left_out.items()])
-            parts.append(f"{one.reader.name} loads it without {lost}")
-    loaded = [one.reader.name for one in found if one.reader.warns and not one.refused]
+            parts.append(f"{one.program.name} loads it without {lost}")
+    loaded = [one.program.name for one in found if one.program.warns and not one.refused]
     if loaded and any(form_of(each) == "bias" for each in by_name(shapes).values()):
         parts.append(f"the SHAPE MISMATCH that {_listed(loaded)} may report for each bias is harmless")
     return "; ".join(parts)

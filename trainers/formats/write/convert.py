@@ -59,7 +59,7 @@ def write_plain(path: Path, style: Style) -> None:
     origin, reason = origin_of(style), why_not_plain(style)
     if reason or origin.family is None:
         raise VelaturaError(f"{style.name} cannot be converted to plain LoRA: {reason}")
-    parts = outline_of(origin)
+    parts = build_outline(origin)
     updates = _low_ranks(style, parts, origin.family.name)
     rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
     shape = network_config(parts["unet"])
@@ -97,7 +97,7 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
     return found
 
 
-def outline_of(origin: Origin) -> dict[str, nn.Module]:
+def build_outline(origin: Origin) -> dict[str, nn.Module]:
     """The networks of a base of that kind, with shapes and without weights."""
     assert origin.family is not None
     folder = starter_folder() if origin.starter else origin.family.epsilon.tree

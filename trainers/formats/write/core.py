@@ -26,7 +26,7 @@ from trainers.formats.names import UNetShape, attention_siblings, kohya_name
 from trainers.formats.own_form import own_form
 from trainers.formats.pack import Precision, pack
 from trainers.formats.safetensors_file import save
-from trainers.formats.write.compatibility import by_name, reads_text, tells_base
+from trainers.formats.write.compatibility import by_name, identifies_base, reads_text
 
 
 @torch.no_grad()
@@ -122,7 +122,7 @@ def with_text_width(
     It reads the width of the base's text off a layer of cross-attention or of a text encoder's attention, and knows
     LoKr's there by whole factors alone. The change is the same.
     """
-    if tells_base(by_name({key: tuple(tensor.shape) for key, tensor in tensors.items()}), family):
+    if identifies_base(by_name({key: tuple(tensor.shape) for key, tensor in tensors.items()}), family):
         return tensors
     for site, update in updates.items():
         stem = kohya_name(site.part, site.path, family, UNetShape.of(unet_config))

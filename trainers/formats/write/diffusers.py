@@ -24,7 +24,7 @@ from trainers.adapters.updates.change import full_rank
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack
 from trainers.formats.safetensors_file import save
-from trainers.formats.write.compatibility import where_it_loads
+from trainers.formats.write.compatibility import describe_programs
 from trainers.formats.write.core import file_update, file_updates, kohya_tensors
 from trainers.models.files.header import read_header
 
@@ -89,14 +89,14 @@ def diffusers_kind(network: Network) -> Kind:
     return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
 
 
-def how_to_load(network: Network, core: Path, for_diffusers: Path | None, family: str) -> str:
+def describe_loading(network: Network, core: Path, for_diffusers: Path | None, family: str) -> str:
     """A sentence for people: which programs load the core file, which has been written, and what to call in diffusers.
 
     What the programs read is in `trainers.formats.write.compatibility`.
     """
     if not network.merges:
-        return only_here(network, core)
-    tools = where_it_loads(core.name, read_header(core).shapes, family)
+        return describe_own_format(network, core)
+    tools = describe_programs(core.name, read_header(core).shapes, family)
     name = (for_diffusers or core).name
     kind = diffusers_kind(network)
     if kind == "none":
@@ -122,7 +122,7 @@ def how_to_load(network: Network, core: Path, for_diffusers: Path | None, family
     return f"{tools}; in diffusers `{call}`."
 
 
-def only_here(network: Network, core: Path) -> str:
+def describe_own_format(network: Network, core: Path) -> str:
     """That a file in Velatura's own format loads nowhere else, and why."""
     names = " and ".join(dict.fromkeys(method.display_name for method in network.methods))
     return (

@@ -16,7 +16,7 @@ from trainers.formats.peft_settings import CONFIG, PREFIX
 from trainers.formats.safetensors_file import save
 
 TENSORS = "adapter_model.safetensors"
-BESIDE = "-peft"
+PEFT_SUFFIX = "-peft"
 """What the folder for PEFT beside a style's file ends with."""
 
 
@@ -35,9 +35,9 @@ def input_rotations(network: Network) -> dict[str, Tensor]:
     return found if len({Q.shape[-1] for Q in found.values()}) == 1 else {}
 
 
-def peft_beside(style: Path) -> Path | None:
+def peft_folder_of(style: Path) -> Path | None:
     """The folder for PEFT that was written beside a style's file, None if there is none."""
-    folder = style.with_name(f"{style.stem}{BESIDE}")
+    folder = style.with_name(f"{style.stem}{PEFT_SUFFIX}")
     return folder if (folder / CONFIG).is_file() and (folder / TENSORS).is_file() else None
 
 

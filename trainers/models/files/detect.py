@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from trainers.errors import VelaturaError
-from trainers.models.family import Family, Prediction, family_named
+from trainers.models.family import Family, Prediction, get_family
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
 
@@ -66,7 +66,7 @@ def family_of_file(header: Header, name: str) -> Family:
         ("cond_stage_model.transformer.", "sd1"),
     ):
         if any(key.startswith(mark) for key in shapes):
-            return family_named(family)
+            return get_family(family)
     raise VelaturaError(f"{name} has no text encoder inside; give a complete checkpoint")
 
 
@@ -84,12 +84,12 @@ def family_of_folder(folder: Path) -> Family:
     unet = read_json(folder / "unet" / "config.json")
     _check_latents(unet.get("in_channels", 4), folder.name)
     if unet.get("addition_embed_type") == "text_time":
-        return family_named("sdxl")
+        return get_family("sdxl")
     widths = {768: "sd1", 1024: "sd2"}
     width = unet.get("cross_attention_dim")
     # A network of unusual width (the starter) is of the family whose layers it has.
     fallback = "sd2" if unet.get("use_linear_projection") else "sd1"
-    return family_named(widths.get(width, fallback) if isinstance(width, int) else fallback)
+    return get_family(widths.get(width, fallback) if isinstance(width, int) else fallback)
 
 
 def _check_latents(channels: int, name: str) -> None:

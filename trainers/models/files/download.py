@@ -31,7 +31,7 @@ def download_model(model: str, progress: Progress | None = None) -> Path:
         f"{model} is not on this machine and there is no network: run `velatura models get {model}` on a network, or "
         "copy its diffusers folder or .safetensors checkpoint here and use that path as the base"
     )
-    folder = fetch_files(Wanted(model, lambda sizes: needed_files(model, sizes), offline), progress)
+    folder = fetch_files(DownloadRequest(model, lambda sizes: needed_files(model, sizes), offline), progress)
     if cached_snapshot(model) is None:
         raise VelaturaError(f"the download of {model} is incomplete; run `velatura models get {model}` again")
     return folder
@@ -42,7 +42,7 @@ class NeedsTokenError(VelaturaError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DownloadRequest:
     """Files of a hub repository, chosen from their names and bytes, and what is said where there is no network."""
 
     model: str
@@ -51,16 +51,16 @@ class Wanted:
     revision: str | None = None
 
 
-def fetch_files(wanted: Wanted, progress: Progress | None = None) -> Path:
+def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> Path:
     """Download files of a repository into the local cache; return their folder. VelaturaError as `download_model`."""
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    model, revision = wanted.model, wanted.revision
+    model, revision = request.model, request.revision
     try:
         siblings = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
         sizes = {file.rfilename: file.size or 0 for file in siblings}
-        names = wanted.choose(sizes)
+        names = request.choose(sizes)
         total = sum(sizes[name] for name in names)
         _check_room(model, total, Path(constants.HF_HUB_CACHE))
         bar = None if progress is None else _bar(progress, total)
@@ -68,7 +68,7 @@ def fetch_files(wanted: Wanted, progress: Progress | None = None) -> Path:
     except HfHubHTTPError as error:
         raise _refusal(model, error) from error
     except (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
-        raise VelaturaError(wanted.offline) from error
+        raise VelaturaError(request.offline) from error
     except OSError as error:
         raise VelaturaError(
             f"could not write {model} to {constants.HF_HUB_CACHE}: {error.strerror or error}"
@@ -83,21 +83,21 @@ def needed_files(model: str, names: Iterable[str]) -> list[str]:
     names = sorted(names)
     if "model_index.json" not in names:
         raise VelaturaError(f"{model} is not a base in diffusers layout: it has no model_index.json")
-    wanted = ["model_index.json"]
+    needed = ["model_index.json"]
     for part in PARTS:
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
-        wanted += [name for name in inside if name.endswith((".json", ".txt")) and ".index." not in name]
+        needed += [name for name in inside if name.endswith((".json", ".txt")) and ".index." not in name]
         weights = [name for name in inside if ".safetensors" in name]
         plain = [name for name in weights if _variant(name) is None]
-        wanted += plain or [name for name in weights if _variant(name) == "fp16"]
+        needed += plain or [name for name in weights if _variant(name) == "fp16"]
         if not weights and any(name.endswith((".bin", ".ckpt")) for name in inside):
             raise VelaturaError(
                 f"{model} has its {part} only as pickles, which can run code when opened; choose a repository with "
                 ".safetensors weights"
             )
-    if not any(name.startswith("unet/") for name in wanted):
+    if not any(name.startswith("unet/") for name in needed):
         raise VelaturaError(f"{model} has no UNet; supported bases are Stable Diffusion 1, 2 and XL")
-    return wanted
+    return needed
 
 
 def _variant(name: str) -> str | None:

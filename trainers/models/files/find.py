@@ -28,7 +28,7 @@ CLIENTS: Mapping[Kind, tuple[tuple[str, ...], str]] = {
 
 
 @dataclass(frozen=True)
-class Found:
+class LocalModel:
     """A base on this machine: what to call it, where it is (a folder or file), its family, and where it was found."""
 
     name: str
@@ -38,13 +38,13 @@ class Found:
     kind: Kind
 
 
-def find_models() -> list[Found]:
+def find_models() -> list[LocalModel]:
     """Every base that can be used without a download, the starter first; files that are no bases are left out.
 
     Searched: the hub's cache, A1111's and ComfyUI's model folders in the home folder and beside the working folder, and
     the folders in the environment variable VELATURA_MODELS (separated as in PATH).
     """
-    found = [Found("starter", starter_folder(), detect_family(starter_folder()), "starter")]
+    found = [LocalModel("starter", starter_folder(), detect_family(starter_folder()), "starter")]
     candidates: list[tuple[str, Path, Kind]] = [(name, path, "hub") for name, path in _hub_snapshots()]
     candidates += [(str(path), path, kind) for root, kind in _roots() for path in _bases_in(root, DEPTH)]
     seen: set[Path] = set()
@@ -54,7 +54,7 @@ def find_models() -> list[Found]:
             continue
         seen.add(real)
         try:
-            found.append(Found(name, path, detect_family(path), kind))
+            found.append(LocalModel(name, path, detect_family(path), kind))
         except VelaturaError:
             continue  # a style, a VAE, a model of another kind: not a base, so not in a list of bases
     return found

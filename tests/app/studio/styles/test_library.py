@@ -125,7 +125,7 @@ def test_what_has_been_read_is_not_read_again(trained, monkeypatch):
     def fail(path: Path) -> None:
         raise AssertionError(f"{path} is read again")
 
-    monkeypatch.setattr("app.studio.styles.entry.glance_at", fail)
+    monkeypatch.setattr("app.studio.styles.entry.summarise_header", fail)
     assert trained.entries() == before
 
 
@@ -153,7 +153,7 @@ def test_the_folder_for_peft_goes_out_packed(library):
     assert 'data-fetch="peft ' not in download_menu(library, item)
     with pytest.raises(VelaturaError, match="“turned” has no PEFT file"):
         library.download(item, "peft")
-    folder = write_peft_oft(run / "style" / f"turned{peft.BESIDE}", {"mid_block.proj": torch.zeros(2, 4, 4)})
+    folder = write_peft_oft(run / "style" / f"turned{peft.PEFT_SUFFIX}", {"mid_block.proj": torch.zeros(2, 4, 4)})
     library.rename(item, "soft", actor=MACHINE_OWNER)
     (item,) = library.entries()
     assert 'data-fetch="peft ' in download_menu(library, item)

@@ -18,7 +18,13 @@ from trainers.composition.apply import apply_styles
 from trainers.formats.names import UNetShape, kohya_name
 from trainers.formats.read import read_style
 from trainers.formats.safetensors_file import save
-from trainers.formats.write.compatibility import place_of, programs_for, readings, tells_base, where_it_loads
+from trainers.formats.write.compatibility import (
+    check_programs,
+    describe_programs,
+    identifies_base,
+    place_of,
+    programs_for,
+)
 from trainers.formats.write.core import write_style
 from trainers.models.files.header import read_header
 
@@ -66,9 +72,9 @@ def written(request: pytest.FixtureRequest, bases, tmp_path_factory) -> tuple[st
 def test_what_was_measured_is_what_is_claimed(written):
     case, family, file = written
     shapes = read_header(file).shapes
-    whole = tuple(one.reader.name for one in readings(shapes, family) if one.whole)
+    whole = tuple(one.program.name for one in check_programs(shapes, family) if one.whole)
     assert whole == MEASURED[case][3]
-    said = where_it_loads(file.name, shapes, family)
+    said = describe_programs(file.name, shapes, family)
     first = said.partition(";")[0]
     assert all((name in first) == (name in whole) for name in ALL)
     assert ("SHAPE MISMATCH" in said) == ("bitfit" in case)
@@ -95,9 +101,9 @@ def test_what_is_said_before_training_is_what_is_said_of_the_file(bases, tmp_pat
     file = tmp_path / "style.safetensors"
     write_style(file, network, family, bases[family].unet.config, {}, "fp32")
     network.remove()
-    found = readings(read_header(file).shapes, family)
+    found = check_programs(read_header(file).shapes, family)
     assert programs_for(USUAL[name].about.stored, family, text_encoders) == tuple(
-        one.reader.name for one in found if one.whole
+        one.program.name for one in found if one.whole
     )
 
 
@@ -196,11 +202,11 @@ def test_the_rules_are_those_of_the_programs(bases, written, program, loads, tol
     _, family, file = written
     tensors = load_file(file)
     lost = {stem for stem, _ in meant(tensors) - loads(tensors, parts_of(bases[family]), family)}
-    (found,) = (one for one in readings(read_header(file).shapes, family) if one.reader.name == program)
+    (found,) = (one for one in check_programs(read_header(file).shapes, family) if one.program.name == program)
     assert sum(found.left_out.values()) == len(lost)
     unknown = sum(key.partition(".")[0] in lost for key in tensors)
     assert found.refused == (tolerates is not None and unknown > tolerates)
-    assert (f"{program} loads it without" in where_it_loads("a", read_header(file).shapes, family)) == (
+    assert (f"{program} loads it without" in describe_programs("a", read_header(file).shapes, family)) == (
         bool(lost) and not found.refused
     )
 
@@ -241,7 +247,7 @@ def test_invokeai_can_tell_the_base_of_a_lokr_of_low_rank(bases, tmp_path):
     ],
 )
 def test_what_tells_invokeai_the_base(layers, family, told):
-    assert tells_base(layers, family) is told
+    assert identifies_base(layers, family) is told
 
 
 @pytest.mark.parametrize(
@@ -273,9 +279,9 @@ def test_what_a_program_leaves_out_is_counted(tmp_path):
         f"{k}.diff_b": torch.ones(4),
     }
     save(tmp_path / "a.safetensors", tensors, {})
-    said = where_it_loads("a.safetensors", read_header(tmp_path / "a.safetensors").shapes, "sd1")
+    said = describe_programs("a.safetensors", read_header(tmp_path / "a.safetensors").shapes, "sd1")
     lost = "loads it without 1 shifts of scaled layers"
     assert said == f"ComfyUI loads a.safetensors from its LoRA folder; A1111 {lost}; Forge {lost}"  # a few unknown keys
     # InvokeAI, which can tell this base, refuses what the others load in part.
     told = {"lora_unet_a_attn2_to_k.lora_down.weight": (2, 768), f"{k}.diff": (1,), f"{k}.diff_b": (4,)}
-    assert [one.reader.name for one in readings(told, "sd1") if one.refused] == ["InvokeAI"]
+    assert [one.program.name for one in check_programs(told, "sd1") if one.refused] == ["InvokeAI"]
