@@ -1,1 +1,1 @@
-"""Combining several styles in one picture."""
+"""Combines several styles in one picture."""

@@ -1,4 +1,4 @@
-"""Apply styles to a base model, each at its own strength."""
+"""Applies styles to a base model, each at its own strength."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trainers.models.words import Words
 
 
 class StyleNetwork(Network):
-    """A network of loaded styles, with what was left out of them and why, one sentence each."""
+    """A network of loaded styles; `warnings` holds one sentence for each omission and its reason."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class StyleNetwork(Network):
 
 @dataclass(frozen=True, eq=False)
 class LoadedStyle(LayerUpdate):
-    """A style file on layers: its θ are the tensors of the file's changes, frozen, with the strength in them."""
+    """A style file on layers; its θ are the frozen tensors of the file's changes, with the strength included."""
 
     updates: Mapping[str, Update]
-    """The changes by site name."""
+    """Changes by site name."""
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return self.updates[site.name].tensors()
@@ -49,7 +49,7 @@ class LoadedStyle(LayerUpdate):
 
 
 Changes = Mapping[tuple[str, str], Update]
-"""What a style does to a base: the change of each layer, by part and path."""
+"""The changes of a style on a base, by part and path of the layer."""
 
 
 @torch.no_grad()
@@ -59,20 +59,20 @@ def apply_styles(
     styles: Sequence[tuple[Style, float]],
     words: Words | None = None,
 ) -> StyleNetwork:
-    """Put styles on the layers of a base, each at its strength; they add up. Embeddings' rows are multiplied by it.
+    """Put styles on the layers of a base, each at its strength, which also scales embeddings; their changes add up.
 
     Args:
         parts: The base's networks by name (`unet`, `text_encoder`, `text_encoder_2`): `model.parts`.
         family: The name of the base's family: `model.family.name`.
         styles: Styles from `read_style`, each with its strength; 1 is as it was trained.
-        words: The base's words, to which embeddings add theirs: `model.words`. Needed for embeddings only.
+        words: The base's added words, `model.words`, to which embeddings add theirs; needed only for embeddings.
 
     Returns:
-        The network on the base. Layers of a style that this base does not have are named in its `warnings`;
-        its `remove()` leaves the base as it was.
+        The network on the base. Its `warnings` name layers of a style that the base lacks; its `remove()` restores the
+        base.
 
     Raises:
-        VelaturaError: A style was made for another base; the base is as it was.
+        VelaturaError: A style was made for another base; the base is unchanged.
     """
     network = StyleNetwork()
     names = layer_names(parts, family)
@@ -99,7 +99,7 @@ def add_embeddings(
     styles: Sequence[tuple[Style, float]],
     words: Words | None,
 ) -> None:
-    """Let a base read the words of those styles that are embeddings, their rows times the strength."""
+    """Add the words of styles that are embeddings to a base, with rows multiplied by the strength."""
     for style, strength in styles:
         if style.rows:
             assert words is not None, "an embedding needs the base's vocabulary"
@@ -109,10 +109,10 @@ def add_embeddings(
 def read_changes(
     network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]
 ) -> list[Changes]:
-    """What styles other than embeddings would do to a base's layers, each at its strength.
+    """The changes of styles other than embeddings on a base's layers, each at its strength.
 
-    What is left out of them goes to the network's warnings. Raises as `apply_styles` does, and VelaturaError for a
-    style in Velatura's own format, which is more than a change of layers.
+    Omissions go to the network's warnings. Raises as `apply_styles` does, and VelaturaError for a style in Velatura's
+    own format, which is not a change of weights.
     """
     names = layer_names(parts, family)
     found = []
@@ -128,7 +128,7 @@ def read_changes(
 
 
 def put_changes(network: Network, parts: Mapping[str, nn.Module], changes: Changes) -> None:
-    """Put some changes on their layers."""
+    """Put changes on their layers."""
     method = LoadedStyle(updates={f"{part}.{path}": update for (part, path), update in changes.items()})
     put_method(network, parts, changes, method)
 
@@ -168,7 +168,7 @@ def _changes(
 
 
 def _check_numbers(style: Style, strength: float, update: Update, dtype: torch.dtype) -> None:
-    """Raise VelaturaError if a change at its strength has numbers that the base's number format has not."""
+    """Raise VelaturaError if a change at its strength has numbers too large for the base's dtype."""
     factor = max(map(max_abs, update.tensors().values()), default=0.0)
     if factor > torch.finfo(dtype).max or not update.largest() <= torch.finfo(torch.float32).max:
         raise VelaturaError(
@@ -183,7 +183,7 @@ def _add_embedding(
     _check_base(style, origin_of(style), parts, family)
     rows = {}
     for part in [part for part in parts if part != "unet"]:
-        encoder: Any = parts[part]  # of transformers, whose classes are not loaded for their types
+        encoder: Any = parts[part]  # untyped, to avoid importing transformers
         table: Tensor = encoder.get_input_embeddings().weight
         found = style.rows.get(part)
         if found is None or found.shape[-1] != table.shape[-1]:
@@ -225,6 +225,7 @@ def _warnings(style: Style, missing: list[str]) -> list[str]:
         warnings.append(f"{style.name}: this base lacks {len(missing)} of its {total} layers, such as {missing[0]}")
     if style.unknown_keys:
         warnings.append(
-            f"{style.name}: ignored what is unknown ({len(style.unknown_keys)} in all), such as {style.unknown_keys[0]}"
+            f"{style.name}: ignored tensors of unknown kinds ({len(style.unknown_keys)} in all), such as "
+            f"{style.unknown_keys[0]}"
         )
     return warnings

@@ -1,4 +1,4 @@
-"""Apply styles to a base model so that each image of a batch has one or none."""
+"""Applies styles to a base model so that each image of a batch has one style or none."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from trainers.models.words import Words
 
 @dataclass(frozen=True, eq=False)
 class StyleBatch(LayerUpdate):
-    """Several style files on layers: `context.styles` says which of them each image has.
+    """Several style files on layers; `context.styles` selects the style of each image.
 
-    θ holds their tensors as `PerImage` names them, all frozen, with the strengths in them.
+    θ holds their frozen tensors as named by `PerImage`, with the strengths included.
     """
 
     updates: Mapping[str, PerImage]
-    """The changes of all styles by site name."""
+    """Changes of all styles by site name."""
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return self.updates[site.name].tensors()
@@ -47,10 +47,10 @@ def batch_styles(
     styles: Sequence[tuple[Style, float]],
     words: Words | None = None,
 ) -> StyleNetwork:
-    """Put styles on a base side by side: each image has one of them, or none, as the network's `context.styles` says.
+    """Put several styles on a base; the network's `context.styles` selects one, or none, for each image.
 
-    Takes what `apply_styles` does and raises as it does; words of embeddings are every image's. One forward pass serves
-    all of them, or where one is more than a change of layers, each has its own.
+    Has the arguments and errors of `apply_styles`; words of embeddings apply to every image. One forward pass runs all
+    styles; if one is not a change of weights, each style has its own pass.
     """
     network = StyleNetwork()
     layered = [one for one in styles if not one[0].rows]
@@ -67,7 +67,7 @@ def batch_styles(
 
 
 def put_batch(network: StyleNetwork, parts: Mapping[str, nn.Module], changes: Sequence[Changes]) -> None:
-    """Put what several styles do on a network's layers, one style for each image."""
+    """Put the changes of several styles on their layers, to be selected per image."""
     by_layer: dict[tuple[str, str], dict[int, Update]] = {}
     for number, each in enumerate(changes):
         for layer, update in each.items():

@@ -1,4 +1,4 @@
-"""Combine several styles on a base."""
+"""Combines several styles on a base."""
 
 from __future__ import annotations
 
@@ -36,11 +36,10 @@ from trainers.randomness import generator
 def compose(
     model: Model, styles: Sequence[tuple[Style, float]], composition: Composition, steps: int, seed: int = 0
 ) -> tuple[StyleNetwork, Styling]:
-    """Put styles on a base, combined: what stands on its layers, and how that changes while a picture is drawn.
+    """Put combined styles on a base; return the network and how it acts during generation.
 
-    `steps` is the number of denoising steps, `seed` that of DARE's draws. Words of embeddings are there whatever the
-    way. Raises what `apply_styles` and `read_changes` do, and VelaturaError for a number of styles that cannot be
-    combined in this way.
+    `steps` is the number of denoising steps, `seed` seeds DARE's masks. Words of embeddings work with every way. Raises
+    as `apply_styles` and `read_changes` do, and VelaturaError if the way does not support the number of styles.
     """
     parts, family = model.parts, model.family.name
     embeddings = sum(bool(style.rows) for style, _ in styles)
@@ -90,9 +89,9 @@ def _merged(
     seed: int,
     warnings: list[str],
 ) -> Changes:
-    """One change a layer from several, each layer by itself; a layer of one style alone is treated alike.
+    """One change per layer from several, also for layers of a single style.
 
-    Changes of biases, and of norms' scales, which are no matrices, add up.
+    Changes of biases and of norms' scales, which are not matrices, add up.
     """
     merged: dict[tuple[str, str], Update] = {}
     cuts: list[TruncatedSum] = []
@@ -118,7 +117,7 @@ def _merged(
 
 
 def _shifts(changes: Sequence[Changes]) -> Changes:
-    """What the styles together do to the layers' biases."""
+    """The sums of the styles' shifts of biases, by layer."""
     found: dict[tuple[str, str], list[Tensor]] = {}
     shapes: dict[tuple[str, str], tuple[int, ...]] = {}
     for each in changes:
@@ -135,7 +134,7 @@ def _put_k_lora(
     content, style = changes
     shared = [layer for layer in content if layer in style and layer[0] == "unet"]
     dense = {layer: [each[layer].dense(_weight(parts, layer)) for each in (content, style)] for layer in shared}
-    both = [layer for layer in shared if any(change.any() for change in dense[layer])]  # else there is no choice
+    both = [layer for layer in shared if any(change.any() for change in dense[layer])]  # else no choice
     pairs = {".".join(layer): (content[layer], style[layer]) for layer in both}
     if pairs:
         ΔW_c, ΔW_s = zip(*(dense[layer] for layer in both), strict=True)
@@ -151,7 +150,7 @@ def _put_k_lora(
 
 
 def _weight(parts: Mapping[str, nn.Module], layer: tuple[str, str]) -> Tensor:
-    """A layer's weight, on the CPU, where changes are read to."""
+    """A layer's weight on the CPU, where the changes are."""
     weight = parts[layer[0]].get_submodule(layer[1]).weight
     assert isinstance(weight, Tensor)
     return weight.detach().cpu()

@@ -2,9 +2,9 @@
 
     ε̃ = (1/k) Σᵢ wᵢ [ εᵢ(z, ∅) + g (εᵢ(z, c) − εᵢ(z, ∅)) ]
 
-with g the guidance, and c and ∅ read under style i. All wᵢ are 1: weights whose mean is not 1 would make the noise
-larger or smaller than it is. A style's strength is that of its change, in εᵢ. The mean is taken before the guidance,
-which is linear. Zhong et al. 2024 (arXiv 2402.16843).
+where g is the guidance scale, and c and ∅ are encoded under style i. All wᵢ are 1: weights with another mean would
+scale the predicted noise. A style's strength scales its change, within εᵢ. The mean is taken before guidance, which is
+linear. Zhong et al. 2024 (arXiv 2402.16843).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trainers.composition.styling import Styling
 
 @dataclass(frozen=True)
 class Composite(Styling):
-    """So many styles of a `StyleBatch` on copies of one picture, whose predictions are averaged."""
+    """The first `count` styles of a `StyleBatch` on copies of each picture, whose predictions are averaged."""
 
     count: int = 1
 

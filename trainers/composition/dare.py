@@ -2,7 +2,7 @@
 
     mᵢ ~ Bernoulli(1 − p)        ΔW = Σᵢ mᵢ ⊙ ΔWᵢ / (1 − p)        E[ΔW] = Σᵢ ΔWᵢ
 
-Few entries of two styles then meet. The strengths are in the ΔWᵢ. Yu et al. 2023 (arXiv 2311.03099).
+This reduces overlap between styles. The ΔWᵢ include the strengths. Yu et al. 2023 (arXiv 2311.03099).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def merge_dare(changes: Sequence[Tensor], drop: float, draws: Sequence[torch.Generator]) -> Tensor:
-    """ΔW of a layer from those of several styles; `draws` has a generator on the CPU for each."""
+    """ΔW of a layer from those of several styles, all of one shape; `draws` has a CPU generator for each."""
     parts = []
     for change, draw in zip(changes, draws, strict=True):
         m = (torch.rand(change.shape, generator=draw) >= drop).to(change.device)

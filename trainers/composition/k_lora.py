@@ -1,14 +1,14 @@
-"""K-LoRA: layer by layer and step by step either the content or the style, without training.
+"""K-LoRA: selects the content or the style per layer and step, without training.
 
     c = Σ of the K largest |ΔW_c|,  s = Σ of the K largest |ΔW_s|,  K = r_c r_s        of each layer
-    γ = mean over layers of Σ|ΔW_c| / Σ|ΔW_s|, without those beyond 3 times their median
+    γ = mean over layers of Σ|ΔW_c| / Σ|ΔW_s|, without ratios above 3 times their median
     S = α t/T + β        at step t = 0 … T − 1;  α = 1.5, β = 0.5
 
-    the layer is the content's while  c/γ > S s,  then the style's
+    a layer uses the content while  c/γ > S s,  then the style
 
-so each layer turns once, at S = c / (γ s), and the style comes late. γ takes out how strong each was trained, and with
-it the strengths: these say how much of a change is applied, not which. Only layers of the UNet that both change have to
-choose; the text encoders, which know no steps, read the prompt under both. Ouyang et al. 2025 (arXiv 2502.18461).
+Each layer switches once, at S = c / (γ s), and the style acts late. γ cancels how strongly each was trained, and so the
+strengths: they determine how much of a change is applied, but not which. The choice is made in UNet layers that both
+change; the text encoders, which have no steps, use both. Ouyang et al. 2025 (arXiv 2502.18461).
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from trainers.adapters.updates import Update
 
 BETA = 0.5
 FARTHEST = 3.0
-"""Times the median beyond which a layer's ratio is left out of γ."""
+"""Multiple of the median above which a layer's ratio is excluded from γ."""
 
 
 @dataclass(frozen=True, eq=False)
 class KLoRA(LayerUpdate):
-    """Two loaded styles of which each layer has one, the content first; θ are the factors of both, frozen."""
+    """Two loaded styles of which each layer uses one, first the content; θ are the frozen factors of both."""
 
     updates: Mapping[str, tuple[Update, Update]]
-    """The changes of content and style by site name, the strengths in them."""
+    """Changes of content and style by site name, with the strengths included."""
     turns: Mapping[str, float]
-    """S at which each layer turns to the style."""
+    """S at which each layer switches to the style."""
     steps: int
     """T."""
     alpha: float
@@ -57,7 +57,7 @@ class KLoRA(LayerUpdate):
 
 
 def turning_points(content: Sequence[Tensor], style: Sequence[Tensor], counts: Sequence[int]) -> list[float]:
-    """S = c / (γ s) of each layer from both changes ΔW and K; infinite where the style does nothing."""
+    """S = c / (γ s) of each layer from both changes ΔW and K; infinite if the style's change is zero."""
     wholes = [(c.abs().sum().item(), s.abs().sum().item()) for c, s in zip(content, style, strict=True)]
     γ = balance([c / s for c, s in wholes if s])
     found = []
@@ -68,18 +68,18 @@ def turning_points(content: Sequence[Tensor], style: Sequence[Tensor], counts: S
 
 
 def balance(ratios: Sequence[float]) -> float:
-    """γ: the mean of the layers' ratios, without those far above the others."""
+    """γ: the mean of the layers' ratios without outliers; 1 if there are none."""
     kept = [ratio for ratio in ratios if ratio <= FARTHEST * median(ratios)]
     return fmean(kept) or 1.0 if kept else 1.0
 
 
 def largest(change: Tensor, count: int) -> float:
-    """The sum of so many of the largest |entries|, of all where there are fewer."""
+    """The sum of the `count` largest |entries|, or of all if there are fewer."""
     sizes = change.abs().flatten()
     return sizes.topk(min(count, len(sizes))).values.sum().item()
 
 
 def rank_of(update: Update) -> int:
-    """The rank of a change, at most that of any matrix of its shape."""
+    """The rank of a change, at most full rank."""
     low = update.low_rank()
     return update.rank_bound if low is None else low.rank_bound

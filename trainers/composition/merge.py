@@ -1,6 +1,6 @@
-"""Merge style files: their weighted sum as plain LoRA, exact, or the closest of a given rank.
+"""Merges style files: their weighted sum as plain LoRA, exact or truncated to a rank. No base is needed.
 
-The exact sum places factors side by side, so its rank is the sum of theirs; `svd.py` has the other. No base is needed.
+The exact sum concatenates the factors, so ranks add up; `svd.py` truncates.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ OF_THE_BASE = (
     *("ss_clip_skip", "velatura.family", "velatura.base_sha256", "velatura.fits_only", "modelspec.sai_model_spec"),
     *("modelspec.architecture", "modelspec.implementation", "modelspec.resolution", "modelspec.prediction_type"),
 )
-"""What a merged file takes over from the first style."""
+"""Metadata that a merged file takes from the first style."""
 
 TOO_LARGE = "the merged style would be larger than 1 GB; truncate it to a rank"
 
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What came of a merge: the largest rank of a layer, and ‖lost‖ / ‖ΔW‖."""
+    """Result of a merge: the largest rank of a layer, and ‖ΔW − ΔW_r‖ / ‖ΔW‖ over all layers."""
 
     rank: int
     error: float
@@ -48,10 +48,10 @@ class MergeResult:
 
 @torch.no_grad()
 def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | None = None) -> MergeResult:
-    """Write the sum of styles, each at its strength, to `path`: exact, or cut to a rank.
+    """Write the sum of styles, each at its strength, to `path`: exact, or truncated to a rank.
 
-    Raises VelaturaError, and writes nothing, if they are of different bases, one of them cannot become plain LoRA,
-    nothing is to be done or the file would be larger than 1 GB.
+    Raises VelaturaError, and writes nothing, if their bases differ, one of them cannot become plain LoRA, there is only
+    one style and no rank, or the file would be larger than 1 GB.
     """
     if rank is None and len(styles) < 2:
         raise VelaturaError("merging needs several styles, or a rank to truncate one to")
@@ -80,7 +80,7 @@ def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | N
 
 
 def _base_of(styles: Sequence[Style]) -> tuple[str, dict[str, nn.Module]]:
-    """The family that the styles are for, and the outline of its networks."""
+    """The family of the styles' base, and its networks without weights."""
     first = origin_of(styles[0])
     for style in styles:
         reason, origin = "it is an embedding" if style.rows else why_not_plain(style), origin_of(style)
@@ -98,7 +98,7 @@ def _base_of(styles: Sequence[Style]) -> tuple[str, dict[str, nn.Module]]:
 def _changes(
     styles: Sequence[tuple[Style, float]], parts: dict[str, nn.Module], family: str
 ) -> dict[Site, list[Update]]:
-    """What the styles do to each layer that one of them changes, at their strengths."""
+    """The changes of the styles at their strengths, by layer."""
     names, holder = layer_names(parts, family), ContextHolder(ForwardContext())
     sites: dict[tuple[str, str], Site] = {}
     found: dict[Site, list[Update]] = {}

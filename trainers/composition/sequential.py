@@ -1,7 +1,7 @@
-"""Apply styles that are not weight changes, one at a time, each as its own network.
+"""Applies styles that are not weight changes, one after the other, each as its own network.
 
 Such a style depends on the picture, the text or the timestep, so it cannot be stacked with others in one pass. Instead
-the base runs once per style in the batch, on its rows only.
+the base runs once per style in the batch, on that style's rows.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from trainers.formats.read import Style
 
 
 class SequentialStyles:
-    """So many styles on a base's parts, of which each row has the one that the network's `context.styles` says.
+    """Several styles on a base's parts, of which the network's `context.styles` selects one for each row.
 
-    The rows' styles repeat where there are fewer than rows; −1 is the bare base.
+    −1 is the bare base; if the batch has more rows than `context.styles`, its entries repeat.
     """
 
     def __init__(self, whole: StyleNetwork, parts: Mapping[str, nn.Module], family: str) -> None:
@@ -31,14 +31,14 @@ class SequentialStyles:
             part.forward = self._running(name)
 
     def put(self, style: Style, strength: float) -> None:
-        """One more, which raises as `apply_styles` does."""
+        """Add a style; raises as `apply_styles` does."""
         network = apply_styles(self._parts, self._family, [(style, strength)])
         network.holder.strength = 0.0
         self._each.append(network)
         self._whole.warnings += network.warnings
 
     def remove(self) -> None:
-        """Take all of them off the base, which is as before."""
+        """Remove all styles, which restores the base."""
         for network in self._each:
             network.remove()
         for part in self._parts.values():
@@ -66,7 +66,7 @@ class SequentialStyles:
         return forward
 
     def _run(self, name: str, style: int, rows: list[int] | None, args: Any, kwargs: Any) -> Any:
-        """A part of the base with one style alone, told of these rows."""
+        """Run a part of the base with one style alone on these rows, None for all."""
         if style < 0:
             return self._forwards[name](*args, **kwargs)
         holder, bare = self._each[style].holder, self._whole.holder.context.uncaptioned
@@ -87,7 +87,7 @@ class SequentialStyles:
 def put_sequential(
     network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]
 ) -> None:
-    """Put styles on a base, one for each image as the network's `context.styles` says, until the network is removed."""
+    """Put styles on a base, selected per image by the network's `context.styles`; `network.remove()` removes them."""
     sequential = SequentialStyles(network, parts, family)
     network.handles.append(sequential)
     for style, strength in styles:
@@ -95,7 +95,7 @@ def put_sequential(
 
 
 def _only(given: Any, rows: list[int], count: int) -> Any:
-    """These rows of whatever tensors have one for each image."""
+    """Nested arguments with tensors reduced to these rows, if they have one row per image."""
     if isinstance(given, Tensor):
         return given[rows] if given.dim() and len(given) == count else given
     if isinstance(given, dict):

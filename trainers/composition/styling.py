@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Styling:
-    """As it is here, what stands on the layers changes every picture, all of it at once."""
+    """How a network of styles acts during generation; by default all styles act on every picture at every step."""
 
     network: Network | None = None
-    """What stands on the layers; None if that needs no telling."""
+    """The network to update at each step; None if it needs no updates."""
 
     @property
     def variants(self) -> tuple[int | None, ...]:
-        """Each prompt and seed is drawn once with each of these styles, by number; None: as the network stands."""
+        """Numbers of the styles with which each prompt and seed is drawn once; None leaves the network as it is."""
         return (None,)
 
     @property
     def copies(self) -> int:
-        """Rows of the batch that a picture takes; their predictions are averaged."""
+        """Rows of the batch per picture; their predictions are averaged."""
         return 1
 
     def style_at(self, step: int, variant: int | None, copy: int) -> int | None:
-        """The style of a row at a denoising step, the first being 0: of a picture's variant, and of its copies one."""
+        """The style of a row at a denoising step, from 0, for a variant of the picture and one of its copies."""
         return variant
 
     def set_step(self, step: int, styles: Sequence[int | None], uncaptioned: tuple[bool, ...] = ()) -> None:
-        """Tell the network at which step it is, the style of each row, and which images have no caption."""
+        """Set the step, the style of each row and the images without caption in the network's context."""
         if self.network is None:
             return
         known = [style for style in styles if style is not None]
@@ -46,7 +46,7 @@ class Styling:
 
 @dataclass(frozen=True)
 class Each(Styling):
-    """Every prompt and seed once with each of the styles of a `StyleBatch`, −1 being the bare base."""
+    """Every prompt and seed once with each of these styles of a `StyleBatch`; −1 is the bare base."""
 
     numbers: tuple[int, ...] = (-1,)
 

@@ -1,8 +1,8 @@
-"""Several changes of a layer as one of rank r.
+"""Truncates the sum of several changes of a layer to rank r.
 
     ΔW = Σᵢ wᵢ sᵢ Bᵢ Aᵢ = U Σ Vᵀ        ΔW_r = (U_r √Σ_r)(√Σ_r V_rᵀ)        ‖ΔW − ΔW_r‖² = Σ_{j > r} σ_j²
 
-The strengths wᵢ are in the changes. From factors it takes no product of the size of ΔW: with B = [B₁ B₂ …] = Q R and
+The changes include the strengths wᵢ. With factors, no product of the size of ΔW is needed: with B = [B₁ B₂ …] = Q R and
 Aᵀ = [A₁; A₂; …]ᵀ = P S, the singular values of ΔW = Q (R Sᵀ) Pᵀ are those of R Sᵀ. Eckart and Young 1936.
 """
 
@@ -20,7 +20,7 @@ from trainers.adapters.updates.low_rank import concatenate
 
 @dataclass(frozen=True)
 class TruncatedSum:
-    """A sum of changes cut to a rank, with ‖ΔW‖² and the part of it that the cut leaves out."""
+    """A sum of changes truncated to a rank, with its `energy` ‖ΔW‖² and the truncated part of it, `tail`."""
 
     change: LowRank
     energy: float
@@ -28,7 +28,7 @@ class TruncatedSum:
 
 
 def merge_svd(changes: Sequence[Update], W: Tensor, rank: int) -> TruncatedSum:
-    """The nearest matrix of that rank to the sum of changes of a layer whose weight is W."""
+    """The closest matrix of this rank to the sum of changes of a layer with weight W."""
     lows = [low for change in changes if (low := change.low_rank()) is not None]
     if len(lows) == len(changes):
         whole = concatenate(lows)

@@ -1,8 +1,8 @@
 """LoRA-Switch: the styles alternate during denoising.
 
-    i = ⌊((t − 1) mod k τ) / τ⌋ + 1        at step t = 1 … T, of k styles, τ steps each
+    i = ⌊((t − 1) mod k τ) / τ⌋ + 1        at step t = 1 … T, with k styles of τ steps each
 
-The active style is on alone, at its strength, and the prompt is read under it. It costs no more than one style.
+The active style acts alone, at its strength, and the prompt is encoded under it. The cost is that of one style.
 Zhong et al. 2024 (arXiv 2402.16843).
 """
 
@@ -15,7 +15,7 @@ from trainers.composition.styling import Styling
 
 @dataclass(frozen=True)
 class Switch(Styling):
-    """So many styles of a `StyleBatch` in turn, each for `period` steps."""
+    """The first `count` styles of a `StyleBatch` in turn, each for `period` steps."""
 
     count: int = 1
     period: int = 5

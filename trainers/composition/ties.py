@@ -1,11 +1,11 @@
-"""TIES: the largest entries of each change; where signs disagree, the heavier side wins.
+"""TIES: keeps the largest entries of each change; where signs disagree, the side with the larger sum wins.
 
     trim     τᵢ = ΔWᵢ where |ΔWᵢ| is among its ⌈d n⌉ largest of n entries, else 0        (d: density)
     elect    γ = sign(Σᵢ τᵢ), entry by entry
     merge    ΔW = mean of those τᵢ ≠ 0 with sign(τᵢ) = γ, else 0
 
-The strengths are in the ΔWᵢ, so a stronger style has more say in the election. Trimming looks at whole matrices, never
-at factors: the product of trimmed factors is another matrix. Yadav et al. 2023 (arXiv 2306.01708), algorithm 1.
+The ΔWᵢ include the strengths, so a stronger style has more weight in the election. Trimming acts on ΔW and not on
+factors, whose trimmed product would differ. Yadav et al. 2023 (arXiv 2306.01708), algorithm 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def merge_ties(changes: Sequence[Tensor], density: float) -> Tensor:
 
 
 def trim(change: Tensor, density: float) -> Tensor:
-    """A change with all but its largest entries set to 0."""
+    """A change with all but the ⌈d n⌉ largest of its n entries set to 0, for density d."""
     kept = math.ceil(density * change.numel())
     sizes = change.abs().flatten()
     smallest = sizes.kthvalue(len(sizes) - kept + 1).values

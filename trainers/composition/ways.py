@@ -1,4 +1,4 @@
-"""The ways to combine several styles, with their parameter."""
+"""The ways to combine several styles, each with at most one parameter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainers.errors import VelaturaError
 
 @dataclass(frozen=True)
 class Way:
-    """One way: what it does, and what its number is called, is by default, and may be; `most` styles at most."""
+    """A way: its summary; name, default and limits of its number, if any; `most` is the number of styles, 0 for any."""
 
     summary: str
     number: str = ""
@@ -23,7 +23,7 @@ class Way:
 
 SUM = "sum"
 UNMERGED = (SUM, "switch", "composite")
-"""Ways that apply each style as it is; the others make one change of weights out of several."""
+"""Ways that apply each style unchanged; the others merge them into one change of weights."""
 
 WAYS: Mapping[str, Way] = {
     SUM: Way("adds up their changes, each at its strength"),
@@ -51,14 +51,14 @@ WAYS: Mapping[str, Way] = {
 
 @dataclass(frozen=True)
 class Composition:
-    """A way of combining styles, and its number (0 if it takes none)."""
+    """A way to combine styles, and its number (0 if it takes none)."""
 
     way: str = SUM
     number: float = 0.0
 
 
 def read_composition(text: str) -> Composition:
-    """`WAY` or `WAY:NUMBER`, such as `ties:0.3`; VelaturaError says what there is and what its number may be."""
+    """Parse `WAY` or `WAY:NUMBER`, such as `ties:0.3`; VelaturaError, with the allowed values, if it is invalid."""
     name, colon, typed = text.strip().partition(":")
     way = WAYS.get(name)
     if way is None:
@@ -78,7 +78,7 @@ def read_composition(text: str) -> Composition:
 
 
 def check_count(composition: Composition, styles: int, embeddings: int = 0) -> None:
-    """Raise VelaturaError if a way cannot combine that many styles; embeddings beside them are not counted."""
+    """Raise VelaturaError if a way cannot combine this number of styles; embeddings are not counted."""
     name, way = composition.way, WAYS[composition.way]
     given = {0: "none is given", 1: "one is given"}.get(styles, f"{styles} are given")
     if embeddings:

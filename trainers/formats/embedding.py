@@ -1,8 +1,8 @@
-"""Textual-inversion embeddings in files: what the tools' names of their tensors mean, and the names written here.
+"""Textual-inversion embeddings in files: the tensor names of the known tools.
 
 A1111, Forge, ComfyUI, InvokeAI and sd-scripts read `emb_params (n, d)` as the only tensor of a file for SD 1 and 2, and
-`clip_l (n, 768)` with `clip_g (n, 1280)` for SDXL; diffusers writes `{token: (n, d)}`. Rows are always written in fp32:
-they take a few kilobytes, and then mean what they meant in training to the bit.
+`clip_l (n, 768)` with `clip_g (n, 1280)` for SDXL; diffusers writes `{token: (n, d)}`. Rows are written in fp32: they
+take a few kilobytes and stay exactly as trained.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from trainers.formats.safetensors_file import save
 from trainers.models.words import CHUNK
 
 WORD = "velatura.word"
-"""Metadata with the word as captions had it in training."""
+"""Metadata key of the word, as in the training captions."""
 LONGEST_WORD = 64
 KEYS = {"emb_params": "text_encoder", "clip_l": "text_encoder", "clip_g": "text_encoder_2"}
-"""The text encoder that reads a tensor."""
+"""The text encoder of each tensor."""
 LEAST_WIDTH, EVEN = 128, 8
-"""Text encoders are at least as wide, the starter's 192, others 768 to 1280, and in whole steps."""
+"""Text encoders are at least this wide, in multiples of this: 192 in the starter, 768 to 1280 elsewhere."""
 EMBEDDING_SUFFIX = "-embedding"
-"""What a file's stem ends in whose word belongs to the style beside it."""
+"""End of the stem of an embedding that belongs to the style next to it."""
 
 
 def embedding_tensors(word: Word) -> dict[str, Tensor]:
-    """A word's rows by the name that they have in a file, on the CPU in fp32; VelaturaError if one is not finite."""
+    """A word's rows by tensor name, on the CPU in fp32; VelaturaError if one is not finite."""
     rows = {part: each.detach().float().cpu().contiguous().clone() for part, each in word.rows.items()}
     if not all(bool(torch.isfinite(each).all()) for each in rows.values()):
         raise VelaturaError(f"the word {word.text} is not finite, so it was not written; use an earlier checkpoint")
@@ -40,35 +40,35 @@ def embedding_tensors(word: Word) -> dict[str, Tensor]:
 
 
 def write_embedding(path: Path, word: Word, metadata: Mapping[str, str]) -> None:
-    """Write a word's rows as one file, whole or not at all; raises VelaturaError as `write_style` does."""
+    """Write a word's rows to a file, atomically; raises VelaturaError as `write_style` does."""
     save(path, embedding_tensors(word), metadata)
 
 
 def parts_in(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    """The key of an embedding's tensor by the text encoder that reads it; empty if a file with these holds none."""
+    """Tensor key by text encoder; empty if these are not the tensors of an embedding."""
     if shapes.keys() <= {"clip_l", "clip_g"} or shapes.keys() == {"emb_params"}:
         found = {KEYS[key]: key for key in shapes}
-    elif len(shapes) == 1:  # diffusers: the only tensor is named by its word
+    elif len(shapes) == 1:  # diffusers names the only tensor after its word
         found = {"text_encoder": next(iter(shapes))}
     else:
         return {}
     whole = [(1, *shape) if len(shape) == 1 else shape for shape in shapes.values()]  # (n, d)
     fits = all(len(shape) == 2 and 1 <= shape[0] <= CHUNK and shape[1] > 1 for shape in whole)
-    if not set(shapes) & set(KEYS):  # no name says what it is, so at least its width has to
+    if not set(shapes) & set(KEYS):  # no known name, so the width must fit
         fits = fits and all(shape[1] >= LEAST_WIDTH and shape[1] % EVEN == 0 for shape in whole)
     return found if found and fits and len({shape[0] for shape in whole}) == 1 else {}
 
 
 def rows_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The rows `(n, d)` of a file by the text encoder that reads them; empty if it holds no embedding."""
+    """The rows `(n, d)` of a file by text encoder; empty if it holds no embedding."""
     parts = parts_in({key: tuple(tensor.shape) for key, tensor in tensors.items()})
     return {part: tensors[key].reshape(-1, tensors[key].shape[-1]) for part, key in parts.items()}
 
 
 def words_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], stem: str) -> tuple[str, ...]:
-    """What a prompt calls an embedding by: what it says itself, else the file's stem, and diffusers' token where it is.
+    """Words for an embedding in prompts: the one in its metadata, else the file's stem and diffusers' token, if any.
 
-    Both are a stranger's text.
+    These are untrusted text.
     """
     written = metadata.get(WORD, "")
     if _is_word(written):
@@ -78,11 +78,11 @@ def words_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], stem: s
 
 
 def style_of_run(run: Path) -> Path | None:
-    """The style file of a run's folder, None if there is none (yet)."""
+    """The style file of a run's folder; None if there is none (yet)."""
     own = run / "style" / f"{run.name}.safetensors"
     if own.is_file():
         return own
-    # The folder may have been renamed since; files for diffusers and of a word stand beside the one they belong to.
+    # The folder may have been renamed; files for diffusers and embeddings lie next to the style's file.
     found = {path.stem: path for path in (run / "style").glob("*.safetensors") if not path.name.startswith(".")}
     twins = {f"{stem}{end}" for stem in found for end in ("-diffusers", EMBEDDING_SUFFIX)}
     whole = [path for stem, path in found.items() if stem not in twins]
@@ -90,13 +90,13 @@ def style_of_run(run: Path) -> Path | None:
 
 
 def embedding_of(style: Path) -> Path | None:
-    """The file with the word that was trained together with a style, None if there is none."""
+    """The embedding trained together with a style; None if there is none."""
     path = style.with_name(f"{style.stem}{EMBEDDING_SUFFIX}{style.suffix}")
     return path if path.is_file() else None
 
 
 def describe_embedding_loading(path: Path, word: Word) -> str:
-    """One sentence for people: where the file goes, and what calls it up in each tool."""
+    """A sentence for users: how to load and prompt the embedding in each tool."""
     stem, name = path.stem, path.name
     tools = (
         f"A1111, Forge, ComfyUI and InvokeAI load {name} from their embeddings folder, and a prompt calls it "

@@ -1,9 +1,9 @@
-"""The best LoRA of a given rank out of a whole change.
+"""The best LoRA of a given rank for a full change.
 
     D ≈ B A        D (out, in·kh·kw),  B = U (out, r),  A = Uᵀ D (r, in·kh·kw)
 
-U holds the left singular vectors of D's r largest singular values σ. No product of that rank is nearer to D: what it
-leaves out is √(σ²ᵣ₊₁ + σ²ᵣ₊₂ + …) of ‖D‖ (Eckart and Young 1936).
+U holds the left singular vectors of D's r largest singular values σ. No product of rank r is closer to D: its error is
+√(σ²ᵣ₊₁ + σ²ᵣ₊₂ + …) (Eckart and Young 1936).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from trainers.adapters.updates import LowRank, Update
 
 
 def extract(change: Tensor, rank: int) -> LowRank:
-    """The nearest to a change `(out, in[, kh, kw])` of this rank, or all of it where the layer has no more."""
+    """The closest change of this rank to `(out, in[, kh, kw])`, or all of it if the layer's full rank is lower."""
     D = change.flatten(1)
-    if D.device.type == "mps":  # which has no fp64
+    if D.device.type == "mps":  # no fp64
         D = D.cpu()
-    # Eigenvectors of D Dᵀ or Dᵀ D, the smaller, in fp64: as exact as a decomposition in fp32, and several times faster.
+    # Eigenvectors of the smaller of D Dᵀ and Dᵀ D in fp64: as exact as an SVD in fp32, and several times faster.
     wide = D.shape[0] <= D.shape[1]
     thin = D.double() if wide else D.double().T
     basis = torch.linalg.eigh(thin @ thin.T).eigenvectors.flip(1)[:, :rank]
@@ -33,7 +33,7 @@ def extract(change: Tensor, rank: int) -> LowRank:
 
 @torch.no_grad()
 def kept_share(written: Mapping[Site, Update]) -> float:
-    """How much of the size ‖ΔW‖ of what was cut to a rank, over all layers, its changes in the file still have."""
+    """‖ΔW in the file‖ / ‖ΔW‖ over all layers truncated to a rank; 1 if there are none."""
     whole = kept = 0.0
     for site, update in written.items():
         if any(placed.method.file_form().extract_rank for placed in site.placed):

@@ -20,11 +20,11 @@ from trainers.formats.training_metadata import captions_of, settings_of, trained
 from trainers.layer_names import dotted, in_order
 
 DIAGONAL = ("scale", "bias")
-"""Formulas that no format has a form of its own for: they are stored as a rotation by nothing, or a change of zero."""
+"""Formulas without a format of their own: stored as an identity rotation or a zero change."""
 
 
 class Frozen(BaseModel):
-    """A value."""
+    """Base of the immutable summaries."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -36,7 +36,7 @@ class BaseSummary(Frozen):
     family: str
     sha256: str
     fits_only: str
-    """The one base it fits, if it fits no other of the family."""
+    """The only base it fits, if it fits no other base of the family."""
 
 
 class RankSummary(Frozen):
@@ -56,46 +56,46 @@ class TensorSummary(Frozen):
 
 
 class StyleSummary(Frozen):
-    """A style file at a glance; `model_dump_json()` gives it to programs."""
+    """A summary of a style file; `model_dump_json()` serialises it."""
 
     name: str
     """The file's name."""
     size: int
     """Bytes."""
     method: str
-    """`lora`, `loha`, `lokr` or `full`, several with + between them; `dora` where magnitudes are stored too.
+    """`lora`, `loha`, `lokr` or `full`, joined by + if several; `dora` is added for magnitudes.
 
-    Of a file in Velatura's own format the method's name, `textual-inversion` for an embedding.
+    The method's name for files in Velatura's own format; `textual-inversion` for an embedding.
     """
     trained_as: str
-    """What it was trained with, such as `adalora`, which a file holds as `lora`; empty if it does not say."""
+    """The training method, such as `adalora`, whose files hold `lora`; empty if the file does not say."""
     only_here: bool
-    """Whether nothing but Velatura loads it."""
+    """Whether only Velatura loads it."""
     base: BaseSummary
     rank: RankSummary | None
     ranks: Mapping[str, int]
-    """The rank of each layer that has one, by its dotted name; of a layer without a change a file may hold nothing."""
+    """Rank by dotted layer name, for layers that have one; files may omit layers without a change."""
     alphas: tuple[float, ...]
-    """The distinct alphas that are stored."""
+    """The distinct stored alphas."""
     trained_words: tuple[str, ...]
-    """The trigger; what calls an embedding."""
+    """The trigger, or the words of an embedding."""
     captions: tuple[str, ...]
-    """The captions that it was trained on, or their tags, the most frequent first; they call nothing."""
+    """Training captions, or their tags, most frequent first; they are not triggers."""
     vectors: int
-    """Tokens that an embedding's word takes in a prompt; 0 for a style of layers."""
+    """Tokens of an embedding's word in a prompt; 0 for a style of layers."""
     modules: Mapping[str, int]
     """Changed layers by part of the model."""
     parameters: int
-    """Numbers in all factors, or in an embedding's rows; alphas not counted."""
+    """Number of parameters in all factors, or in an embedding's rows; alphas are not counted."""
     tensors: tuple[TensorSummary, ...]
     unknown_keys: tuple[str, ...]
     notes: tuple[str, ...]
-    """What a person should know of how the file is read, one sentence each."""
+    """Remarks on how the file is read, one sentence each."""
     metadata: Mapping[str, str]
 
 
 class HeaderSummary(Frozen):
-    """What a style file's header tells, without a number of it being read."""
+    """A summary of a style file from its header alone."""
 
     method: str
     trained_as: str
@@ -108,7 +108,7 @@ class HeaderSummary(Frozen):
 
 
 def summarise_header(style: Style) -> HeaderSummary:
-    """Say what a style is as far as its file's header tells, of which the outline is enough."""
+    """Summarise a style by its file's header; an outline (`read_outline`) is enough."""
     return HeaderSummary(
         method=_method(style),
         trained_as=trained_as(style),
@@ -121,16 +121,16 @@ def summarise_header(style: Style) -> HeaderSummary:
 
 
 def describe_style(path: Path) -> StyleSummary:
-    """Read a style file and say what it is: method, base, ranks, alphas, trained words, layers, size.
+    """Read a style file and summarise it: method, base, ranks, alphas, trained words, layers, size.
 
     Args:
-        path: A `.safetensors` file from anywhere.
+        path: A `.safetensors` file of any tool.
 
     Returns:
         A pydantic model; `model_dump(mode="json")` gives it as plain data.
 
     Raises:
-        VelaturaError: The file is not a style; the sentence says what else it is.
+        VelaturaError: The file is not a style; the message says what it is.
     """
     style = read_style(path)
     layers: Collection[Mapping[str, Tensor]] = style.layers.values()
@@ -167,7 +167,7 @@ def describe_style(path: Path) -> StyleSummary:
 
 
 def _counts(name: str, tensor: Tensor) -> bool:
-    """Whether a tensor's numbers were trained: a rotation by nothing only carries the scale beside it."""
+    """Whether a tensor counts as parameters: an identity rotation only accompanies a scale."""
     return name not in ("alpha", "on_input", *FACTS) and (name != "oft_blocks" or bool(tensor.any()))
 
 
@@ -201,17 +201,17 @@ def _method(style: Style) -> str:
 
 
 def _named(style: Style) -> str:
-    """The method that a file of ours names, if its form bears another's name."""
+    """The method in the metadata of a file of ours, if its format has another method's name."""
     try:
         name = str(settings_of(style)["method"]["name"])
         return name if METHODS[name].about.formula in DIAGONAL else ""
     except (KeyError, TypeError):
-        return ""  # metadata is a stranger's text
+        return ""  # metadata is untrusted
 
 
 def _is_nothing(layer: Mapping[str, Tensor]) -> bool:
     up = layer.get("lora_up.weight")
-    if up is not None and up.is_meta:  # only an outline: what is written without effect has rank 1
+    if up is not None and up.is_meta:  # an outline: layers written without effect have rank 1
         return up.shape[1:2] == (1,)
     return up is not None and not up.any()
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from trainers.adapters.methods.initial import tucker
 from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 
-# Each pattern takes the end of a key; what is before it names the layer.
+# Each pattern matches the end of a key; the rest is the layer's name.
 _SPELLINGS: tuple[tuple[str, str], ...] = (
     (r"\.lora_(?:up|B)(?:\.\w+)?\.weight", "lora_up.weight"),
     (r"\.lora_(?:down|A)(?:\.\w+)?\.weight", "lora_down.weight"),
@@ -41,10 +41,10 @@ _ENDINGS = tuple((re.compile(pattern + "$"), suffix) for pattern, suffix in _SPE
 _OLD_ATTENTION = re.compile(r"\.(?:processor\.)?to_(q|k|v|out)_lora\.(up|down)\.weight$")
 
 GLORA = ("a1.weight", "a2.weight", "b1.weight", "b2.weight")
-"""The four matrices of GLoRA; fewer of them make no change."""
+"""The four matrices of GLoRA; a change needs all of them."""
 
 METHOD_OF_SUFFIX = {
-    "oft_blocks": "oft",  # before `diff_b`, which may stand beside it
+    "oft_blocks": "oft",  # before `diff_b`, which a rotation may have too
     "oft_R.weight": "oft",
     "lora_up.weight": "lora",
     "hada_w1_a": "loha",
@@ -58,15 +58,15 @@ METHOD_OF_SUFFIX = {
     "ia3_l": "ia3",
     "a1.weight": "glora",
 }
-"""The tensor that tells what a layer's change is made of."""
+"""The method of a layer's change by a characteristic tensor; the first match counts."""
 
 
 class LayoutError(ValueError):
-    """A layer's tensors do not make a change of it; the message is the end of a sentence about the layer."""
+    """A layer's tensors do not form a change of it; the message completes a sentence about the layer."""
 
 
 def split_key(key: str) -> tuple[str, str] | None:
-    """A key as the layer's name and a suffix in its LyCORIS spelling, or None if the suffix is not understood."""
+    """Split a key into the layer's name and the suffix in LyCORIS' spelling; None if the suffix is unknown."""
     old = _OLD_ATTENTION.search(key)
     if old is not None:
         which, side = old.groups()
@@ -80,7 +80,7 @@ def split_key(key: str) -> tuple[str, str] | None:
 
 
 def by_layer(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
-    """Tensors by layer name and suffix, and the keys that no format known here has."""
+    """Tensors by layer name and suffix, and the unknown keys."""
     layers: dict[str, dict[str, Tensor]] = {}
     unknown = []
     for key, tensor in tensors.items():
@@ -91,7 +91,7 @@ def by_layer(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
             layers.setdefault(split[0], {})[split[1]] = tensor
     for key in tuple(unknown):
         stem = key.removesuffix(".weight")
-        if stem != key and "on_input" in layers.get(stem, {}):  # IA³: the plainest of names
+        if stem != key and "on_input" in layers.get(stem, {}):  # IA³ names its tensor just `weight`
             layers[stem]["weight"] = tensors[key]
             unknown.remove(key)
     for stem, found in tuple(layers.items()):
@@ -106,17 +106,17 @@ def by_layer(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
 
 
 def method_of(suffixes: Iterable[str]) -> str | None:
-    """`lora`, `loha`, `lokr`, `oft`, `ia3`, `glora` or `full` (a whole ΔW) for the suffixes of one layer, or None."""
+    """`lora`, `loha`, `lokr`, `oft`, `ia3`, `glora` or `full` (a dense ΔW) for one layer's suffixes; otherwise None."""
     present = set(suffixes)
     return next((method for suffix, method in METHOD_OF_SUFFIX.items() if suffix in present), None)
 
 
 def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = None) -> Update:
-    """The change that one layer's tensors (by suffix) mean, in fp32.
+    """The change of one layer from its tensors by suffix, in fp32.
 
-    `shape` is the layer's weight shape; without it, it is read off the tensors, which for LoHA and a low-rank LoKr on a
-    convolution only tell `(out, in·kh·kw)`. What depends on the base's weight is in `trainers.formats.on_base`; DoRA's
-    magnitudes are not looked at here. Raises LayoutError.
+    `shape` is the layer's weight shape. By default it is inferred from the tensors, which for LoHA and a low-rank LoKr
+    on a convolution only give `(out, in·kh·kw)`. Changes that depend on the base's weight are in
+    `trainers.formats.on_base`; DoRA's magnitudes are ignored here. Raises LayoutError.
     """
     readers: dict[str, Callable[[Mapping[str, Tensor], tuple[int, ...] | None], Update]]
     readers = {"lora": _lora, "loha": _loha, "lokr": _lokr, "full": _diff, "oft": _oft, "ia3": _ia3}
@@ -131,14 +131,14 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
         raise
     except KeyError as error:
         raise LayoutError(f"lacks {error.args[0]}") from error
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:  # a stranger's tensors have any shape
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:  # untrusted tensors may have any shape
         sizes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()))
-        wanted = "" if shape is None else f" of shape {shape}"
-        raise LayoutError(f"has tensors that do not fit together or do not fit the layer{wanted}: {sizes}") from error
+        layer = "" if shape is None else f" of shape {shape}"
+        raise LayoutError(f"has tensors that do not fit together or do not fit the layer{layer}: {sizes}") from error
 
 
 def _whole(update: Update) -> Update:
-    """The update, where its scale and shift are one number for each output and a norm has nothing but these."""
+    """The update, checked: gain and shift have one number per output, and norms have no matrix."""
     shape = update.shape
     if not math.prod(shape):
         raise ValueError("a layer without values")
@@ -151,7 +151,7 @@ def _whole(update: Update) -> Update:
 
 
 def scale_of(tensors: Mapping[str, Tensor], rank: int) -> float:
-    """What a product of this rank is multiplied by; `scale`, from PEFT's settings, says it outright."""
+    """The scale of a product of this rank: `scale` from PEFT's settings if present, otherwise alpha / rank."""
     if rank == 0:
         raise LayoutError("has rank 0, so it has no effect and alpha / rank is undefined")
     if "scale" in tensors:
@@ -172,7 +172,7 @@ def _lora(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> LowRa
 
 def _fitted(up: Tensor, down: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
     if up.dim() != 2 or down.dim() != 2:
-        raise ValueError("factors that are not matrices")  # torch would multiply a stack of them
+        raise ValueError("factors that are not matrices")  # torch would multiply batches of them
     if up.shape[1] != len(down):
         raise ValueError("ranks differ")
     if (len(up), down.shape[1]) != (shape[0], math.prod(shape[1:])):
@@ -188,13 +188,13 @@ def _loha(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Hadam
         if core is not None:
             shape = shape or (up.shape[1], down.shape[1], *core.shape[2:])
             up, down = up.mT, tucker(core, down)
-        shape = shape or (len(up), down.shape[1])  # of both sides: torch would stretch one to the other
+        shape = shape or (len(up), down.shape[1])  # for both sides: torch would broadcast them
         sides.append(LowRank(up, *_fitted(up, down, shape)))
     return Hadamard(sides[0].scaled(scale_of(tensors, sides[0].rank)), sides[1])
 
 
 def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Kronecker:
-    # The rank that alpha is of: the second factor's where that is a product. Alpha means nothing if both are full.
+    # alpha refers to the rank of the second factor if that is a product; if both are full, alpha is ignored.
     ranks = [len(tensors[name]) for name in ("lokr_w2_b", "lokr_w1_b") if name in tensors]
     scale = scale_of(tensors, ranks[0]) if ranks else tensors["scale"].item() if "scale" in tensors else 1.0
     if "lokr_w1" in tensors:
@@ -227,7 +227,7 @@ def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Krone
 def _diff(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update:
     weight = tensors.get("diff", tensors.get("w_norm"))
     shift = tensors.get("diff_b", tensors.get("b_norm"))
-    # A single zero stands for the whole matrix in files that only change biases.
+    # Files that change only biases hold a single zero for the matrix.
     nothing = weight is not None and weight.numel() == 1 and not weight.any()
     if shift is not None and (weight is None or nothing):
         return Affine(None, shift.flatten(), shape or (shift.numel(),))
@@ -258,7 +258,7 @@ def _oft(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Update
         Q = Q * min(1.0, limit / (Q.norm().item() + 1e-8))
     if Q.dim() == 4:
         return Rotation(Q, shape, True, gain, shift)
-    return Rotation(Q.mT[None], shape, False, gain, shift)  # a single rotation is stored turning the other way
+    return Rotation(Q.mT[None], shape, False, gain, shift)  # files hold a single rotation's inverse
 
 
 def _ia3(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Affine:

@@ -1,7 +1,7 @@
 """Limits on the unfolded size of a style file, checked in its header before any number is read.
 
-A few thousand stored numbers can stand for billions: `a (n, 1) @ b (1, n)` has n². All files are read through
-`read_style` or `read_outline`, and both check here.
+A few thousand stored numbers can unfold to billions: `a (n, 1) @ b (1, n)` has n². `read_style` and `read_outline`,
+through which all files are read, check these limits.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from trainers.errors import VelaturaError
 LARGEST_CHANGE = 2**26
 """Numbers in the change of one layer (256 MiB in fp32); the largest weight of SDXL has 29,491,200."""
 LARGEST_UNFOLDED = 2**28
-"""Numbers in all products that reading a file computes and keeps (1 GiB in fp32)."""
+"""Numbers in all products computed and kept when reading a file (1 GiB in fp32)."""
 MOST_COUNTED = 2**60
-"""Numbers in a tensor, a side of 0 taken for 1: torch counts its bytes in 63 bits even where it has none."""
+"""Numbers in a tensor, with a side of 0 counted as 1: torch computes its size in 63 bits even if it is empty."""
 READ_FORMATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 """Number formats of weights; integers would need a scale that no style file stores."""
 COUNTS = ("alpha", "on_input")
-"""Suffixes of tensors that may hold whole numbers or truth values."""
+"""Suffixes of tensors that may be integer or boolean."""
 
 Shape = tuple[int, ...]
 
 
 def check_shapes(name: str, shapes: Mapping[str, Shape], size: int) -> None:
-    """Raise VelaturaError if a tensor has more numbers than the file `name` has bytes, or than can be counted.
+    """Raise VelaturaError if a tensor has more numbers than the file `name` has bytes, or than torch can count.
 
-    `shapes` are those in its header by key, `size` is the file's in bytes.
+    `shapes` are the header's shapes by key, `size` is the file's size in bytes.
     """
     for key, shape in shapes.items():
         counted = math.prod(max(1, side) for side in shape)
@@ -39,7 +39,7 @@ def check_shapes(name: str, shapes: Mapping[str, Shape], size: int) -> None:
 def check_sizes(name: str, layers: Mapping[str, Mapping[str, Shape]]) -> None:
     """Raise VelaturaError if a layer, or all together, would unfold into more numbers than a base model has.
 
-    `layers` holds the shape of each tensor by the layer's name and the suffix; `name` is the file's.
+    `layers` holds tensor shapes by layer name and suffix; `name` is the file's.
     """
     total = 0
     for stem, shapes in layers.items():
@@ -55,9 +55,9 @@ def check_sizes(name: str, layers: Mapping[str, Mapping[str, Shape]]) -> None:
 
 
 def check_formats(name: str, formats: Mapping[str, str], suffixes: Mapping[str, str]) -> None:
-    """Raise VelaturaError if a weight is stored in a number format that means nothing without a scale.
+    """Raise VelaturaError if a weight has a number format that would need a scale.
 
-    `formats` are safetensors' names by key, `suffixes` what a key's tensor is called in its layer, where it has one.
+    `formats` holds safetensors' format names by key, `suffixes` the layer suffixes by key, if any.
     """
     for key, written in formats.items():
         if written not in READ_FORMATS and suffixes.get(key) not in COUNTS:
@@ -68,7 +68,7 @@ def check_formats(name: str, formats: Mapping[str, str], suffixes: Mapping[str, 
 
 
 def products(shapes: Mapping[str, Shape]) -> Iterator[int]:
-    """Numbers in each product that a layer's tensors stand for: the change itself and what is multiplied on the way."""
+    """Numbers in each product of a layer's tensors: the change itself and intermediate products."""
     yield from kept_products(shapes)
     for up, down in (("lora_up.weight", "lora_down.weight"), ("hada_w1_a", "hada_w1_b"), ("hada_w2_a", "hada_w2_b")):
         if up in shapes and down in shapes:
@@ -79,13 +79,13 @@ def products(shapes: Mapping[str, Shape]) -> Iterator[int]:
     right = shapes.get("lokr_w2") or _lokr_right(shapes)
     if left and right:
         yield math.prod(left) * math.prod(right)
-    for rotated in ("oft_blocks", "oft_R.weight"):  # the skew blocks and their transposes
+    for rotated in ("oft_blocks", "oft_R.weight"):  # skew blocks and their transposes
         if rotated in shapes:
             yield math.prod(shapes[rotated]) * 2
 
 
 def kept_products(shapes: Mapping[str, Shape]) -> Iterator[int]:
-    """Numbers in each product that is computed when a layer is read and kept as long as the style is in use."""
+    """Numbers in each product that is computed when a layer is read and kept while the style is in use."""
     for core, down in (
         ("lora_mid.weight", "lora_down.weight"), ("hada_t1", "hada_w1_b"), ("hada_t2", "hada_w2_b"),
         ("lokr_t2", "lokr_w2_b"),
@@ -99,7 +99,7 @@ def kept_products(shapes: Mapping[str, Shape]) -> Iterator[int]:
 
 
 def _lokr_right(shapes: Mapping[str, Shape]) -> Shape:
-    """The shape of LoKr's second factor where it is a product; `()` where it has none."""
+    """Shape of LoKr's second factor if it is a product; otherwise `()`."""
     core, up = shapes.get("lokr_t2", ()), shapes.get("lokr_w2_a", ())
     if not core:
         return _outer(shapes, "lokr_w2_a", "lokr_w2_b")
@@ -115,7 +115,7 @@ def _side(shape: Shape, axis: int) -> int:
 
 
 def _columns(shape: Shape) -> int:
-    """Columns of a factor that is read as a matrix."""
+    """Columns of a factor read as a matrix."""
     return math.prod(shape[1:])
 
 

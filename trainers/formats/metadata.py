@@ -1,6 +1,6 @@
 """The metadata of a style file: kohya's `ss_` keys, ModelSpec 1.0.1, and the run's config.
 
-All values are text. Everything here is a function of its arguments, so two equal runs differ in their dates only.
+All values are text and functions of the arguments, so two equal runs differ only in their dates.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What the config does not know of a run."""
+    """Facts about a run that are not in its config."""
 
     images: int
     """Images in the training set."""
     steps: int
-    """Optimizer steps that were made."""
+    """Optimizer steps taken."""
     epochs: int
-    """Times the training set was gone through, rounded up."""
+    """Passes over the training set, rounded up."""
     tags: Mapping[str, int] = field(default_factory=dict)
-    """How often each comma-separated tag of the captions occurs."""
+    """Number of occurrences of each comma-separated tag in the captions."""
     buckets: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """Images by training size `(width, height)` in pixels."""
     min_snr_gamma: float = 0.0
-    """γ of the loss's weights as it was used; 0 = all timesteps weighed the same."""
+    """γ of the loss weights in use; 0 = equal weights for all timesteps."""
 
 
 def style_metadata(
@@ -62,7 +62,7 @@ def style_metadata(
 def embedding_metadata(
     config: Config, model: Model, facts: TrainingFacts, started: float, finished: float
 ) -> dict[str, str]:
-    """Metadata of the file of the run's word without the hashes, which `write_embedding` adds."""
+    """Metadata of the run's embedding file without the hashes, which `write_embedding` adds."""
     return {**_metadata(config, model, facts, started, finished, "textual-inversion"), WORD: config.tokens.word}
 
 
@@ -84,7 +84,7 @@ def _metadata(
 def _kohya_base(model: Model) -> dict[str, str]:
     variant = model.family.variant(model.prediction)
     return {
-        # No published name fits the starter; one of its own keeps tools from taking it for Stable Diffusion 1.5.
+        # No published name fits the starter; its own name prevents tools from taking it for Stable Diffusion 1.5.
         "ss_base_model_version": "velatura_starter" if model.starter else variant.base_model_version,
         "ss_v2": str(model.family.name == "sd2"),
         "ss_sd_model_name": _last_name(model.title),
@@ -96,7 +96,7 @@ def _kohya_base(model: Model) -> dict[str, str]:
 def _kohya_network(network: Network, config: Config) -> dict[str, str]:
     method = config.method
     if not isinstance(method, LayerMethod) or not network.merges:
-        return {}  # these keys tell other tools how to load a file
+        return {}  # other tools take from these keys how to load a file
     form = method.file_form()
     alpha = file_alpha(network) if form.algorithm in ("lora", "full") else form.rank
     common = {*signature(RankedMethod).parameters, "name"}
@@ -143,7 +143,7 @@ def _kohya_training(config: Config, model: Model, facts: TrainingFacts) -> dict[
 
 def _kohya_data(config: Config, facts: TrainingFacts) -> dict[str, str]:
     data, side = config.data, config.data.resolution
-    folder = f"{data.repeats}_{config.name}"  # never the folder's own name, which may be a person's
+    folder = f"{data.repeats}_{config.name}"  # not the real folder's name, which may be private
     buckets = {
         str(index): {"resolution": list(size), "count": count}
         for index, (size, count) in enumerate(sorted(facts.buckets.items()))
@@ -170,7 +170,7 @@ def _kohya_data(config: Config, facts: TrainingFacts) -> dict[str, str]:
 
 
 def tag_frequency(folder: str, tags: Mapping[str, int]) -> str:
-    """`{folder: {tag: count}}` as JSON, most frequent first, cut where it would exceed `LARGEST_TAGS`."""
+    """`{folder: {tag: count}}` as JSON, most frequent first, cut off at `LARGEST_TAGS` bytes."""
     kept: dict[str, int] = {}
     size = len(json.dumps({folder: {}}).encode())
     for tag, count in sorted(tags.items(), key=lambda item: (-item[1], item[0])):
@@ -219,7 +219,7 @@ def _velatura(config: Config, model: Model) -> dict[str, str]:
 
 
 def public_config(config: Config) -> dict[str, Any]:
-    """The complete config with paths cut to their last name, since they may hold a person's."""
+    """The complete config with paths reduced to their last component, since they may be private."""
     tree = config.model_dump(mode="json")
     tree["data"]["images"] = _last_name(tree["data"]["images"])
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", tree["base"]["model"]):  # anything but a name or a hub id
@@ -228,5 +228,5 @@ def public_config(config: Config) -> dict[str, Any]:
 
 
 def _last_name(path: str) -> str:
-    """The last name of a path of any system; a hub id or a title is cut in the same way."""
+    """The last component of a path of any system; hub ids and titles are cut in the same way."""
     return PureWindowsPath(PurePosixPath(path).name).name

@@ -1,7 +1,7 @@
 """Layer names in style files: kohya's for most tools, dotted names for diffusers.
 
 SD 1 and SD 2 files use the UNet's diffusers paths. SDXL files use the paths of the original (SGM) layout, which numbers
-the layers of the way down and up one after the other, so the place of a layer depends on the shape of the UNet.
+the layers of all down and all up blocks consecutively, so a layer's number depends on the shape of the UNet.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ IN_RESNET = {
 }
 
 FLATTENED = ("embeddings", "encoder", "final_layer_norm")
-"""Children of a CLIP text encoder's `text_model`, which transformers 5 leaves out of the plain encoder's paths."""
+"""Children of a CLIP text encoder's `text_model`, a level that transformers 5 omits from the plain encoder's paths."""
 
 
 @dataclass(frozen=True)
 class UNetShape:
-    """What the original layout's numbering depends on, block by block."""
+    """The properties of a UNet that determine the original layout's numbering, by block."""
 
     layers: tuple[int, ...]
-    """Residual layers of each block on the way down; a block on the way up has one more."""
+    """Residual layers of each down block; an up block has one more."""
     up_attention: tuple[bool, ...]
-    """Whether each block on the way up has attention."""
+    """Whether each up block has attention."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> UNetShape:
-        """Read it off a diffusers UNet config."""
+        """The shape in a diffusers UNet config."""
         blocks, layers = len(config["down_block_types"]), config["layers_per_block"]
         per_block = (layers,) * blocks if isinstance(layers, int) else tuple(layers)
         return cls(per_block, tuple("Attn" in kind for kind in config["up_block_types"]))
 
     @property
     def up_layers(self) -> tuple[int, ...]:
-        """Residual layers of each block on the way up."""
+        """Residual layers of each up block."""
         return tuple(n + 1 for n in reversed(self.layers))
 
 
@@ -84,15 +84,15 @@ def _inside(kind: str, inner: list[str]) -> list[str]:
 
 
 def full_path(part: str, path: str) -> str:
-    """A layer's path with the `text_model.` that text encoders' paths have in files."""
+    """A layer's path as in files, where paths in text encoders begin with `text_model.`."""
     return f"text_model.{path}" if part != "unet" and path.split(".")[0] in FLATTENED else path
 
 
 def kohya_name(part: str, path: str, family: str, shape: UNetShape | None = None) -> str:
-    """The name of a layer's tensors up to the first dot, e.g. `lora_te_text_model_encoder_layers_0_mlp_fc1`.
+    """The kohya name of a layer, e.g. `lora_te_text_model_encoder_layers_0_mlp_fc1`.
 
-    `part` is `unet`, `text_encoder` or `text_encoder_2`, `path` the layer's path there as `named_modules` gives it.
-    SDXL needs the UNet's `shape`.
+    `part` is `unet`, `text_encoder` or `text_encoder_2`, `path` the layer's path in `named_modules()`. SDXL needs the
+    UNet's `shape`.
     """
     path = full_path(part, path)
     if part == "unet" and family == "sdxl":
@@ -104,14 +104,14 @@ def kohya_name(part: str, path: str, family: str, shape: UNetShape | None = None
 
 
 def diffusers_name(part: str, path: str) -> str:
-    """The dotted name of a layer's tensors, e.g. `text_encoder.text_model.encoder.layers.0.mlp.fc1`."""
+    """The diffusers name of a layer, e.g. `text_encoder.text_model.encoder.layers.0.mlp.fc1`."""
     return f"{part}.{full_path(part, path)}"
 
 
 UNET_PATHS = ("down_blocks.", "mid_block.", "up_blocks.", "conv_in.", "conv_out.", "conv_norm_out.", "time_embedding.")
-"""What paths of diffusers' UNet begin with, a dot behind a whole path."""
+"""Starts of paths in diffusers' UNet; whole paths end with a dot too."""
 ORIGINAL_PATHS = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out.")
-"""The same of the original (LDM, SGM) layout."""
+"""Starts of paths in the original (LDM, SGM) layout."""
 STARTS: Mapping[str, tuple[str, ...]] = {
     "text_encoder_2": ("lora_te2_", "text_encoder_2.", "text_encoders.clip_g.", "clip_g.", "clip_g_"),
     "text_encoder": (
@@ -123,22 +123,22 @@ STARTS: Mapping[str, tuple[str, ...]] = {
         *("diffusion_model.", "model.diffusion_model.", *UNET_PATHS, *ORIGINAL_PATHS),
     ),
 }
-"""What a layer's name in a file begins with, by the part that it speaks of; the first part that fits is the one."""
+"""Starts of layer names in files, by part of the model; the first part that matches counts."""
 
 
 def part_of(stem: str) -> str | None:
-    """The part that a layer's name in a file speaks of, or None if no convention is recognised."""
+    """The part of the model that a layer's name in a file refers to; None for unknown conventions."""
     return next((part for part, starts in STARTS.items() if f"{stem}.".startswith(starts)), None)
 
 
 def network_config(network: nn.Module) -> dict[str, Any]:
-    """The config of a network of diffusers, whose classes are not loaded for their types."""
-    made: Any = network
-    return dict(made.config)
+    """The config of a diffusers network."""
+    untyped: Any = network  # avoids importing diffusers for its types
+    return dict(untyped.config)
 
 
 def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[str, str]]:
-    """Every name that a file may use for a layer of these parts, and the `(part, path)` of that layer."""
+    """All names that files may use for layers of these parts, with the `(part, path)` of each layer."""
     names: dict[str, tuple[str, str]] = {}
     for part, net in parts.items():
         shape = UNetShape.of(network_config(net)) if part == "unet" else None
@@ -158,7 +158,7 @@ def _names(part: str, path: str, family: str, shape: UNetShape | None) -> Iterat
     flat, original = path.replace(".", "_"), original_path(path, shape)
     yield from (f"lora_unet_{flat}", f"lycoris_{flat}", f"base_model.model.{path}", path)
     yield f"lora_unet_{original.replace('.', '_')}"
-    # ComfyUI saves what it has by its own paths, and OneTrainer can write the original ones with or without a prefix.
+    # ComfyUI saves its own paths, and OneTrainer the original ones with or without a prefix.
     yield from (f"{start}{original}" for start in ("diffusion_model.", "model.diffusion_model.", "unet.", ""))
     yield from (f"oft_unet_{flat}", f"oft_unet_{original.replace('.', '_')}")
 
@@ -169,13 +169,13 @@ def _encoder_names(part: str, path: str, family: str) -> Iterator[str]:
     called = "clip_g" if part == "text_encoder_2" else "clip_h" if family == "sd2" else "clip_l"
     for start in ("text_encoders.", ""):
         yield from (f"{start}{called}.transformer.{whole}", f"{start}{called}.{whole}", f"{start}{called}.{short}")
-    if family != "sdxl":  # with two encoders these would not say which
+    if family != "sdxl":  # ambiguous with two encoders
         yield from (f"lora_te1_{whole.replace('.', '_')}", f"cond_stage_model.transformer.{whole}")
         yield from (f"base_model.model.{whole}", f"base_model.model.{short}")
 
 
 def attention_siblings(path: str) -> tuple[str, ...]:
-    """The four projections of the text-encoder attention that a layer belongs to; empty for any other layer."""
+    """The four projections of a layer's text-encoder attention; empty for other layers."""
     projections = ("q_proj", "k_proj", "v_proj", "out_proj")
     parent, _, last = path.rpartition(".")
     if last not in projections or not parent.endswith("self_attn"):

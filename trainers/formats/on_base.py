@@ -1,4 +1,4 @@
-"""Changes in files that depend on the base: they use the layer's own weight W.
+"""Changes in files that depend on the layer's base weight W.
 
     DoRA        W' = m (W + ΔW) / ‖W + ΔW‖, by row or by column
     GLoRA       W' = W + W A + B,           A = A₁ A₂ (in × in) and B = B₁ B₂ (out × in) of rank r, both times α / r
@@ -6,7 +6,7 @@
     OFT (PEFT)  W' = W R,                   R block-diagonal and orthogonal
 
 Liu et al. 2024 (arXiv 2402.09353), Chavan et al. 2023 (2306.07967), Liu et al. 2022 (2205.05638), Qiu et al. 2023
-(2306.07280). A convolution's A mixes its input channels alike at every position of the kernel, as LyCORIS trains it.
+(2306.07280). On a convolution A mixes the input channels alike at every position of the kernel, as in LyCORIS.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DECOMPOSED = ("dora_scale", "lora_magnitude_vector")
 
 
 def needs_base(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a layer's change depends on its weight; True of IA³ where an outline does not tell its direction."""
+    """Whether a layer's change depends on its weight; True for IA³ if an outline does not tell its direction."""
     on_input = tensors.get("on_input")
     if on_input is not None and (on_input.is_meta or bool(on_input.any())):
         return True
@@ -47,7 +47,7 @@ def update_on(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> 
         return read_dora(build_update(tensors, tuple(W.shape)), tensors, W)
     except LayoutError:
         raise
-    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:  # a stranger's tensors have any shape
+    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:  # untrusted tensors may have any shape
         sizes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()))
         raise LayoutError(f"has tensors that do not fit a layer of shape {tuple(W.shape)}: {sizes}") from error
 
@@ -66,9 +66,9 @@ def read_dora(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dense
 
 
 def read_glora(tensors: Mapping[str, Tensor], W: Tensor) -> Update:
-    """GLoRA: A₁ (in, r), A₂ (r, in), B₁ (out, r), B₂ (r, in·kh·kw), or all four the other way round in older files."""
+    """GLoRA: A₁ (in, r), A₂ (r, in), B₁ (out, r), B₂ (r, in·kh·kw); older files have both pairs swapped."""
     if W.dim() < 2:
-        raise LayoutError("is GLoRA, but a norm has no matrix")
+        raise LayoutError("has GLoRA matrices, but a norm has no matrix")
     a1, a2, b1, b2 = (tensors[name].float().flatten(1) for name in GLORA)
     out, fan_in, inputs = W.shape[0], math.prod(W.shape[1:]), W.shape[1]
     if not _are(a1, a2, b1, b2, out, inputs, fan_in):
@@ -80,7 +80,7 @@ def read_glora(tensors: Mapping[str, Tensor], W: Tensor) -> Update:
     if fan_in == inputs:
         up = torch.cat([weight.reshape(out, inputs) @ a1, b1], 1) * scale
         return LowRank(up, torch.cat([a2, b2]), tuple(W.shape))
-    between = (a1, a2) if len(a2) <= inputs else (a1 @ a2, torch.eye(inputs))  # nothing larger than W on the way
+    between = (a1, a2) if len(a2) <= inputs else (a1 @ a2, torch.eye(inputs))  # no intermediate larger than W
     mixed = torch.einsum("oikl,ir,rj->ojkl", weight, *between)
     return Dense(scale * (mixed + (b1 @ b2).view(W.shape)))
 
@@ -91,7 +91,7 @@ def _are(a1: Tensor, a2: Tensor, b1: Tensor, b2: Tensor, out: int, inputs: int, 
 
 
 def read_ia3(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
-    """IA³ on a layer's inputs: ΔW = W diag(l), of LyCORIS' l, which is 0 if nothing changes."""
+    """IA³ on a layer's inputs: ΔW = W diag(l) with LyCORIS' l, which is 0 for no change."""
     if "weight" not in tensors:
         raise LayoutError("lacks weight")
     return _scaled_inputs(tensors["weight"].float().flatten(), W)
@@ -104,15 +104,15 @@ def _scaled_inputs(gain: Tensor, W: Tensor) -> Dense:
 
 
 def read_peft_ia3(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> Update:
-    """PEFT's IA³: l, 1 if nothing changes, on the outputs, bias and all, or on the inputs of a layer.
+    """PEFT's IA³: a scale l, 1 for no change, of a layer's outputs with their bias, or of its inputs.
 
-    A linear layer's l tells by its shape, `(out, 1)` or `(1, in)`; a convolution's, `(1, n, 1, 1)`, does where the two
-    widths differ, else PEFT's settings do.
+    A linear layer's l has the shape `(out, 1)` or `(1, in)`. A convolution's is `(1, n, 1, 1)`: n tells if the two
+    widths differ; otherwise PEFT's settings do.
     """
     stored = tensors["ia3_l"].float()
     gain = stored.flatten() - 1
     if W.dim() < 2:
-        raise LayoutError("is IA³, but a norm has no matrix")
+        raise LayoutError("has IA³ scales, but a norm has no matrix")
     stated = tensors.get(INPUTS)
     if stored.dim() == 2:
         on_inputs = stored.shape[0] == 1 != stored.shape[1]
@@ -134,8 +134,8 @@ def read_peft_ia3(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None)
 def read_peft_oft(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
     """PEFT's OFT: W' = W R over the inputs of a linear layer or a 1×1 convolution.
 
-    Of a larger kernel PEFT 0.21 merges W R over channels and positions, and its forward adds up what overlaps besides,
-    even where R = I, so such a file means two things.
+    Larger kernels raise LayoutError: PEFT 0.21 merges W R over channels and positions, but its forward pass also sums
+    overlaps, even at R = I, so such a file is ambiguous.
     """
     if W.dim() < 2:
         raise LayoutError("rotates its inputs (OFT), but a norm has no matrix")
@@ -151,11 +151,11 @@ def read_peft_oft(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
 
 
 def rotation_of(theta: Tensor, width: int, terms: int) -> Tensor:
-    """The blocks `(width/b, b, b)` of R in W' = W R from PEFT's `oft_R`, `(width/b, b·(b − 1)/2)` or one row for all.
+    """Blocks `(width/b, b, b)` of R in W' = W R from PEFT's `oft_R`, `(width/b, b·(b − 1)/2)` or one row for all.
 
-    θ is what is above the diagonal of a skew Q, row by row. Without terms R = (I + Q)(I − Q)⁻¹. With n of them R is the
-    series of its transpose, I − 2 Q + 2 Q² − … ± Qⁿ⁻¹, whose last term counts once: so PEFT 0.18 and newer have it.
-    Raises LayoutError if it does not fit.
+    θ holds the entries above the diagonal of a skew Q, row by row. With `terms` 0, R = (I + Q)(I − Q)⁻¹. With n terms R
+    is the series of its transpose, I − 2 Q + 2 Q² − … ± Qⁿ⁻¹, whose last term has no factor 2, as in PEFT since 0.18.
+    Raises LayoutError if θ does not fit.
     """
     b = math.isqrt(2 * theta.shape[-1]) + 1 if theta.dim() == 2 else 0
     if b * (b - 1) // 2 != theta.shape[-1] or b < 2 or width % b or len(theta) not in (1, width // b):

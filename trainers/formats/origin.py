@@ -1,4 +1,4 @@
-"""The base model of a style file, as far as the file says."""
+"""The base model of a style file, as far as the file tells."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Origin:
 
     family: Family | None
     context_width: int | None
-    """Channels of the text that the style's cross-attention layers read, or that an embedding's encoders give."""
+    """Width of the text context: the inputs of cross-attention, or the output of an embedding's encoders."""
     name: str
     sha256: str
     starter: bool
 
     @property
     def title(self) -> str:
-        """What people call the base, for a sentence."""
+        """Name of the base, for sentences."""
         if self.starter:
             return f"the {STARTER}"
         return self.family.title if self.family is not None else "another kind of model"
 
 
 def origin_of(style: Style) -> Origin:
-    """Tell the base from the metadata, else from the layers' names and shapes."""
+    """The base of a style, from its metadata or else from the names and shapes of its layers."""
     width = _context_width(style)
     return Origin(
         family=_by_metadata(style) or _by_second_encoder(style) or _by_width(width) or _by_first_encoder(style, width),
@@ -68,10 +68,10 @@ def _by_second_encoder(style: Style) -> Family | None:
 
 
 def _by_first_encoder(style: Style, width: int | None) -> Family | None:
-    """SDXL by a first of two encoders, where the UNet's layers in the file do not tell a width.
+    """SDXL if the text encoders are numbered and the UNet's layers do not tell a width.
 
-    Some tools number the only encoder of Stable Diffusion 1 as well, and its text encoder is SDXL's first: without a
-    layer of the UNet nothing tells which base was meant, and both have all of these layers.
+    Some tools also number the only encoder of Stable Diffusion 1, which has the same layers as SDXL's first. Without
+    UNet layers the base is unknown, and the style fits both.
     """
     numbered = any(stem.startswith("lora_te1_") for stem in style.layers)
     of_unet = any(part_of(stem) == "unet" for stem in style.layers)
@@ -92,10 +92,10 @@ def _context_width(style: Style) -> int | None:
     for stem, tensors in style.layers.items():
         if part_of(stem) != "unet" or not stem.endswith(("attn2_to_k", "attn2_to_v", "attn2.to_k", "attn2.to_v")):
             continue
-        if set(GLORA) <= set(tensors):  # A (in, in) is the product of its first two, in this order or the other
+        if set(GLORA) <= set(tensors):  # A (in, in) is the product of the first two, in either order
             return max(map(_columns, (tensors["a1.weight"], tensors["a2.weight"])))
         whole = [tensors[name] for name in ("lora_down.weight", "hada_w1_b", "diff") if name in tensors]
-        if whole and whole[0].dim() == 1:  # a bias changes beside a weight that does not
+        if whole and whole[0].dim() == 1:  # only the bias changes
             continue
         if whole:
             return _columns(whole[0])
@@ -107,5 +107,5 @@ def _context_width(style: Style) -> int | None:
 
 
 def _columns(tensor: Tensor) -> int:
-    """Of a matrix; 0 of what is none, since a stranger's file may hold anything."""
+    """Columns of a matrix; 0 for other tensors, which an untrusted file may hold."""
     return int(tensor.shape[1]) if tensor.dim() > 1 else 0

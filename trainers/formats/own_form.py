@@ -1,8 +1,8 @@
-"""Velatura's own style format, for methods that no other tool can load: θ, and the method's settings.
+"""Velatura's own style format, for methods that no other tool can load: θ and the method's settings.
 
-A tensor is called by its layer or block in kohya's spelling and its name in θ, `lora_unet_mid_block_…_attn1.D`; what
-sites share, by its group, `velatura_shared_0.P`. The metadata name the groups: a method with its settings, and its
-sites. With these the method is built again and gives its formula, so nothing but settings and numbers is in a file.
+A tensor is named by its layer or block as in kohya's files and its name in θ, `lora_unet_mid_block_…_attn1.D`; shared
+tensors by their group, `velatura_shared_0.P`. The metadata list the groups: a method with its settings, and its sites.
+Reading builds the method from its settings, so a file contains no code.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHARED = "velatura_shared_"
 
 
 class Group(BaseModel):
-    """Sites of one part that hold one method and share what it shares; sites by their names in the file."""
+    """Sites of one part with one method and its shared tensors; sites by their names in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     part: Literal["unet", "text_encoder", "text_encoder_2"]
@@ -43,7 +43,7 @@ class Group(BaseModel):
 
 
 class OwnForm(BaseModel):
-    """What the metadata of such a file say."""
+    """The metadata of a file in this format."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     version: Literal[1]
@@ -51,7 +51,7 @@ class OwnForm(BaseModel):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Names of the methods, each once."""
+        """Distinct names of the methods."""
         return tuple(dict.fromkeys(group.method.name for group in self.groups))
 
 
@@ -60,9 +60,9 @@ class OwnForm(BaseModel):
 def own_form(
     network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision, block: str = ""
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors of a file by key, on the CPU, and the metadata that they need; with `block`, of that block alone.
+    """The tensors of a file by key, on the CPU, and its metadata; with `block`, those of that block alone.
 
-    Raises VelaturaError if a number is not finite, or a layer or block carries several methods.
+    Raises VelaturaError if a number is not finite, or a layer or block has several methods.
     """
     shape = UNetShape.of(unet_config)
     tensors: dict[str, Tensor] = {}
@@ -91,7 +91,7 @@ def own_form(
 
 
 def _of_site(stem: str, site: Site | BlockSite, placed: Placement[Any], precision: Precision) -> dict[str, Tensor]:
-    """θ of a site, in fp32 where 16 bits change ΔW too much: it may be a small difference of its tensors."""
+    """θ of a site; in fp32 if 16 bits change ΔW too much, as when it is a small difference of large tensors."""
     theta, method = placed.theta, placed.method
     found = _rounded(stem, theta, precision)
     if precision == "fp32" or not isinstance(site, Site):
@@ -104,7 +104,7 @@ def _of_site(stem: str, site: Site | BlockSite, placed: Placement[Any], precisio
 
 
 def _rounded(stem: str, theta: Theta, precision: Precision) -> dict[str, Tensor]:
-    """θ in a file's number format, each tensor of which 16 bits are too coarse for in fp32; counts are numbers too."""
+    """θ in a file's number format; counts, and tensors for which 16 bits are too coarse, in fp32."""
     found = {}
     for name, tensor in theta.items():
         exact = tensor.detach().float().cpu()
@@ -126,7 +126,7 @@ def _near(rounded: Tensor, exact: Tensor, precision: Precision) -> bool:
 
 # ---------------------------------------------------------------------------------------------- in
 def read_form(style: Style) -> OwnForm:
-    """What a file in Velatura's own format says of itself, a stranger's text; VelaturaError if it makes no sense."""
+    """Parse the metadata of a file in Velatura's own format, which is untrusted; VelaturaError if it is invalid."""
     try:
         return OwnForm.model_validate_json(style.metadata.get(OWN_FORM, ""))
     except ValidationError as error:
@@ -141,9 +141,9 @@ def read_form(style: Style) -> OwnForm:
 def place_own(
     network: Network, parts: Mapping[str, nn.Module], family: str, style: Style, strength: float
 ) -> tuple[str, ...]:
-    """Put the methods of such a file on a base at a strength; the names of sites that this base does not have.
+    """Put the methods of a file in this format on a base at a strength; return the names of sites the base lacks.
 
-    Raises VelaturaError if it has none of them, or they are of other shapes here.
+    Raises VelaturaError if the base lacks all of them, or if shapes differ.
     """
     names = dict(_names(parts, family))
     missing: list[str] = []
@@ -168,7 +168,7 @@ def _place_group(
 ) -> None:
     style, index, strength = source
     sites: list[Any] = [network.site_of(Target(part, path, module, method, 1.0)) for part, path, module in places]
-    draw = torch.Generator().manual_seed(0)  # the start tells names and shapes, and its numbers are replaced
+    draw = torch.Generator().manual_seed(0)  # gives names and shapes; the numbers are replaced
     shared = MethodTensors(_filled(method.share(sites, draw), style, f"{SHARED}{index}")).to(sites[0].device)
     network.share(method, sites[0].part, shared)
     for stem, site in zip(stems, sites, strict=True):
@@ -179,7 +179,7 @@ def _place_group(
 
 
 def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:
-    """A method's tensors with the numbers of a file; none of them trains."""
+    """A method's tensors with the numbers of a file; all frozen."""
     filled = {}
     for name, tensor in start.items():
         stored = style.tensors.get(f"{stem}.{name}")
@@ -197,7 +197,7 @@ def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:
 
 
 def _has_place(place: tuple[str, str, nn.Module] | None, group: Group) -> bool:
-    """Whether a base has such a site, and the method may sit there."""
+    """Whether the base has a site at which the method is allowed."""
     if place is None or place[0] != group.part:
         return False
     method, (part, path, module) = group.method, place
@@ -208,7 +208,7 @@ def _has_place(place: tuple[str, str, nn.Module] | None, group: Group) -> bool:
 
 
 def _names(parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[str, tuple[str, str, nn.Module]]]:
-    """Every name that such a file may use for a layer or block of these parts, with its part, path and module."""
+    """All names that files in this format may use for layers and blocks, with part, path and module."""
     for stem, (part, path) in layer_names(parts, family).items():
         yield stem, (part, path, parts[part].get_submodule(path))
     for part, net in parts.items():

@@ -1,4 +1,4 @@
-"""One layer's change in a file's number format, verified to be the same change."""
+"""Tensors of one layer's change in a file's number format, with a check of the rounding error."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Precision = Literal["fp16", "bf16", "fp32"]
 DTYPES: Mapping[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 LARGEST_ERROR: Mapping[str, float] = {"fp16": 1e-3, "bf16": 8e-3, "fp32": 1e-5}
-"""‖ΔW in the file − ΔW‖ / ‖ΔW‖ of a layer."""
+"""Limits of ‖ΔW in the file − ΔW‖ / ‖ΔW‖ of a layer."""
 
 PRECISE = ("alpha", "rescale")
-"""Written in fp32: beside its 1, the digits of a small scale would be lost in 16 bits."""
+"""Suffixes written in fp32: in 16 bits, 1 + gain would lose a small gain."""
 
-# Tensors whose product is the change: a power of two may move from one to another.
+# Tensors whose product is the change, so that powers of two can move between them.
 FACTORS = (
     ("lora_up.weight", "lora_down.weight"),
     ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),
@@ -35,8 +35,8 @@ FACTORS = (
 def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict[str, Tensor]:
     """The tensors of a change by suffix, on the CPU, in a file's number format; `where` names the layer in errors.
 
-    A layer that 16 bits cannot hold within `LARGEST_ERROR` even with its factors balanced (a change so small that its
-    numbers are subnormal) is written in fp32. Raises VelaturaError if the change is not finite or fp32 fails too.
+    If 16 bits exceed `LARGEST_ERROR` even with balanced factors, as with changes so small that they are subnormal, the
+    tensors are fp32. Raises VelaturaError if the change is not finite or fp32 exceeds it too.
     """
     update = update.portable()
     W = _probe(update)
@@ -54,7 +54,7 @@ def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict
 
 
 def _probe(update: Update) -> Tensor:
-    """Some weight to see what a change does to it, where a change depends on that; any will do."""
+    """An arbitrary weight for changes that depend on it; otherwise empty."""
     if not update.uses_base_output:
         return torch.empty(0)
     return torch.randn(update.shape, generator=torch.Generator().manual_seed(0))
@@ -65,7 +65,7 @@ def _shift(update: Update) -> Tensor:
 
 
 def cast(tensors: Mapping[str, Tensor], precision: str) -> dict[str, Tensor]:
-    """Tensors in a number format, fp16's with balanced magnitudes; those in PRECISE stay fp32."""
+    """Tensors in a number format, balanced for fp16; those in PRECISE stay fp32."""
     balanced = balance(tensors) if precision == "fp16" else tensors
     dtype = DTYPES[precision]
     return {
@@ -75,7 +75,7 @@ def cast(tensors: Mapping[str, Tensor], precision: str) -> dict[str, Tensor]:
 
 
 def balance(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Move powers of two between the factors so that their largest numbers are alike; the product stays bit for bit."""
+    """Move powers of two between the factors to even out their largest numbers; the product is bit-identical."""
     names = next((group for group in FACTORS if set(group) <= set(tensors)), ())
     largest = [tensors[name].abs().max().item() for name in names]
     if not names or not all(0 < value < math.inf for value in largest):
@@ -89,7 +89,7 @@ def balance(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def relative_error(found: Tensor, exact: Tensor) -> float:
-    """‖found − exact‖ / ‖exact‖, 0 if both are zero, and infinite where only one is."""
+    """‖found − exact‖ / ‖exact‖; 0 if both are zero, infinite if only `exact` is."""
     error, size = _norm(found - exact), _norm(exact)
     if error == 0:
         return 0.0

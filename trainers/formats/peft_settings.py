@@ -1,7 +1,7 @@
 """PEFT's settings of an adapter.
 
-They are the JSON of `adapter_config.json` next to a file, or `lora_adapter_metadata` in its header as diffusers writes
-it. Both are untrusted.
+PEFT writes them to `adapter_config.json` next to the file, diffusers to `lora_adapter_metadata` in its header. Both are
+untrusted JSON.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from trainers.formats.layout import method_of
 
 CONFIG = "adapter_config.json"
 PREFIX = "base_model.model."
-"""What PEFT's own files begin every key with."""
+"""Start of every key in PEFT's own files."""
 LARGEST_CONFIG = 2**20
 """Bytes."""
 SCALE, CAYLEY_TERMS, INPUTS = "scale", "cayley_terms", "scales_inputs"
 FACTS = (SCALE, CAYLEY_TERMS, INPUTS)
-"""What settings say of one layer, as numbers beside its tensors."""
+"""Names of a layer's settings, stored as numbers with its tensors."""
 MOST_TERMS = 100
-"""Of the series of a rotation; PEFT takes 5, and each is a product of matrices."""
+"""Limit on the terms of a rotation's series, each a matrix product; PEFT's default is 5."""
 CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Starts of `init_lora_weights` that take something off the base's weights, which PEFT's file does not hold."""
+"""Starts of `init_lora_weights` values that change the base's weights, which PEFT's file does not contain."""
 
 
 @dataclass(frozen=True)
 class PeftSettings:
-    """The settings of one adapter, unchecked."""
+    """The settings of one adapter, not validated."""
 
     table: Mapping[str, Any]
 
     def facts(self, path: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What they say of the layer with this path and tensors; ValueError if that makes no sense."""
+        """Settings of the layer with this path and tensors; ValueError if they are invalid."""
         method = method_of(tensors)
         if method == "lora" and "alpha" not in tensors:
             return self._lora(path, tensors)
@@ -68,16 +68,15 @@ class PeftSettings:
         return {SCALE: torch.tensor(_ratio(alpha, math.sqrt(rank) if self.table.get("use_rslora") else rank))}
 
     def _of(self, patterns: str, path: str, default: Any) -> Any:
-        """The value that the first fitting pattern of a setting gives a layer."""
+        """A layer's value of a setting with patterns: the first match counts."""
         found = self.table.get(patterns) or {}
         return next((value for pattern, value in found.items() if fits(pattern, path)), default)
 
 
 def fits(pattern: str, path: str) -> bool:
-    """Whether one of PEFT's patterns, a regular expression for the end of a path, fits a layer.
+    """Whether one of PEFT's patterns, a regular expression for the end of a path, matches a layer.
 
-    Dots, `.*`, `^` and `$` are understood. ValueError for more than that, since a stranger's regular expression may
-    take forever.
+    Supports dots, `.*`, `^` and `$`; ValueError for more, since an untrusted regular expression could run forever.
     """
     whole, text = pattern.startswith("^"), pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
     text = text.replace(".*", "*")
@@ -87,7 +86,7 @@ def fits(pattern: str, path: str) -> bool:
 
 
 def read_adapter_config(path: Path) -> PeftSettings | None:
-    """The settings in `adapter_config.json` beside a file, None if there is none; VelaturaError for nonsense."""
+    """The settings in `adapter_config.json` next to a file; None if there is none, VelaturaError if it is invalid."""
     config = path.with_name(CONFIG)
     try:
         if not config.is_file():
@@ -101,7 +100,7 @@ def read_adapter_config(path: Path) -> PeftSettings | None:
 
 
 def parse_adapter_metadata(text: str, name: str) -> dict[str, PeftSettings]:
-    """The settings in a header's `lora_adapter_metadata` by part of the model; under `""` those that name no part."""
+    """The settings in a header's `lora_adapter_metadata` by part of the model; `""` for those without a part."""
     try:
         flat = json.loads(text or "{}")
         parts: dict[str, dict[str, Any]] = {}
@@ -114,7 +113,7 @@ def parse_adapter_metadata(text: str, name: str) -> dict[str, PeftSettings]:
 
 
 def validate_settings(table: Any, where: str) -> PeftSettings:
-    """Settings of an adapter that is whole by itself; VelaturaError if it needs a base that PEFT had changed."""
+    """Validate an adapter's settings; VelaturaError if it needs a base that PEFT had changed."""
     if not isinstance(table, dict):
         raise VelaturaError(f"{where} is not a JSON object")
     start = table.get("init_lora_weights")

@@ -25,22 +25,22 @@ BASE_MODEL_KEYS = re.compile(
     r"|^(down_blocks|up_blocks|mid_block|encoder|decoder|text_model|transformer_blocks)\.[\w.]+\.(weight|bias)$"
 )
 OWN_FORM = "velatura.methods"
-"""The metadata that make a file one in Velatura's own format (`trainers.formats.own_form`)."""
+"""Metadata key that marks a file in Velatura's own format (`trainers.formats.own_form`)."""
 PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style file in memory: its tensors as stored and its metadata, which is text from a stranger.
+    """A style file in memory: its tensors as stored, and its untrusted metadata.
 
-    It changes layers, or is a textual-inversion embedding: `rows` that stand where one of its `words` does.
+    It changes layers, or is a textual-inversion embedding: `rows` in place of its `words` in prompts.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
     adapter_config: PeftSettings | None = None
-    """The settings that PEFT keeps in a file of their own beside this one."""
+    """PEFT's settings from the file next to this one, if any."""
 
     @property
     def name(self) -> str:
@@ -49,19 +49,19 @@ class Style:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is in Velatura's own format, which nothing else loads; it has no `layers` then."""
+        """Whether it is in Velatura's own format, which only Velatura loads; `layers` is then empty."""
         return OWN_FORM in self.metadata
 
     @cached_property
     def rows(self) -> Mapping[str, Tensor]:
-        """The rows `(n, d)` of an embedding by the text encoder that reads them; empty for a style of layers."""
+        """The rows `(n, d)` of an embedding by text encoder; empty for a style of layers."""
         if self.is_own or any(map(method_of, self._split[0].values())):
             return {}
         return rows_in(self.tensors)
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """What a prompt calls an embedding by; empty for a style of layers."""
+        """Words for an embedding in prompts; empty for a style of layers."""
         return words_of(self.tensors, self.metadata, self.path.stem) if self.rows else ()
 
     @cached_property
@@ -79,14 +79,14 @@ class Style:
 
     @property
     def layers(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """Tensors by the name of the layer and the suffix, in LyCORIS' spelling."""
+        """Tensors by layer name and suffix, in LyCORIS' spelling."""
         return self._grouped[0]
 
     def layers_on(self, names: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """The layers of a base that it changes, by part and path, and the name that each has in the file.
+        """Names in the file of the base layers that it changes, by part and path.
 
-        `names` are those that a base's layers may have (`layer_names`). A layer that is there twice under two names
-        counts once; VelaturaError if the two are not the same.
+        `names` are all names for layers of the base (`layer_names`). A layer stored under two names counts once;
+        VelaturaError if the two differ.
         """
         found: dict[tuple[str, str], str] = {}
         for stem in self.layers:
@@ -102,12 +102,12 @@ class Style:
 
     @property
     def unknown_keys(self) -> tuple[str, ...]:
-        """Keys of tensors that no format known here has."""
+        """Keys of tensors in unknown formats."""
         return self._grouped[1]
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of how the file was read, one sentence each."""
+        """Remarks on how the file was read, one sentence each."""
         if self.adapter_config is not None or not any(stem.startswith(PREFIX) for stem in self.layers):
             return ()
         scaled = (layer for layer in self.layers.values() if method_of(layer) in ("lora", "loha", "lokr"))
@@ -119,13 +119,13 @@ class Style:
         )
 
     def modules(self) -> dict[str, Update]:
-        """The change of each layer by its name in the file; VelaturaError if a layer's tensors make none."""
+        """The change of each layer by its name in the file; VelaturaError if a layer's tensors are not a change."""
         return {stem: self.update(stem) for stem in self.layers}
 
     def update(self, stem: str, W: Tensor | None = None, bias: Tensor | None = None) -> Update:
-        """The change of the layer `stem`, checked against its weight W, of which and of whose bias some are made.
+        """The change of the layer `stem`, checked against its weight W if given; some changes need W and the bias.
 
-        Raises VelaturaError if the tensors make no change, or none of such a layer.
+        Raises VelaturaError if the tensors are not a change, or do not fit the layer.
         """
         tensors = self.layers[stem]
         try:
@@ -142,7 +142,7 @@ class Style:
         return update
 
     def _peft_facts(self, stem: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """What PEFT's settings say of a layer: its scale, or in which way it turns or scales."""
+        """PEFT's settings of a layer: its scale, or how it rotates or scales."""
         if stem.startswith(PREFIX):
             settings, path, where = self.adapter_config, stem.removeprefix(PREFIX), f"{CONFIG} next to it"
         else:
@@ -165,16 +165,16 @@ def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 
 def read_style(path: Path) -> Style:
-    """Read a style file: LoRA, LoHa, LoKr, OFT, full changes, embeddings …, as any of the known programs writes them.
+    """Read a style file of any known program: LoRA, LoHA, LoKr, OFT, full changes, embeddings …
 
     Args:
-        path: A `.safetensors` file; pickled files are refused, since they can run code when they are opened.
+        path: A `.safetensors` file; pickles are refused, since opening them can run code.
 
     Returns:
-        The style's tensors as they are stored, on the CPU, and its metadata.
+        The style's tensors as stored, on the CPU, and its metadata.
 
     Raises:
-        VelaturaError: The file is missing, is not a style, or holds numbers that are not finite; in a sentence.
+        VelaturaError: The file is missing, is not a style, or has numbers that are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -187,16 +187,16 @@ def read_style(path: Path) -> Style:
             f"{path.name} cannot be read as safetensors ({error}); copy or download it again"
         ) from error
     for key, tensor in tensors.items():
-        exact = tensor.float() if tensor.itemsize == 1 else tensor  # torch looks for no infinity in 8 bits
+        exact = tensor.float() if tensor.itemsize == 1 else tensor  # torch does not check 8-bit formats
         if tensor.is_floating_point() and not torch.isfinite(exact).all():
             raise VelaturaError(f"{path.name} holds numbers that are not finite, in {key}; its training failed")
     return Style(path, tensors, header.metadata, _read_adapter_config(path, header))
 
 
 def read_outline(path: Path) -> Style:
-    """A style file without its numbers, from its header alone: names, shapes and metadata, on torch's meta device.
+    """Read only the header of a style file: names, shapes and metadata, with tensors on torch's meta device.
 
-    It costs the same whatever the file's size. Raises VelaturaError as `read_style` does, as far as a header tells.
+    The cost does not depend on the file's size. Raises VelaturaError as `read_style` does, as far as a header tells.
     """
     header = _checked_header(path)
     tensors = {key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()}
@@ -204,7 +204,7 @@ def read_outline(path: Path) -> Style:
 
 
 def _checked_header(path: Path) -> Header:
-    """The header of a style file; VelaturaError if the file is none, or would unfold beyond all bounds."""
+    """The header of a style file; VelaturaError if it is not a style or exceeds the limits on unfolded size."""
     _refuse_pickle(path)
     header = read_header(path)
     check_shapes(path.name, header.shapes, path.stat().st_size)

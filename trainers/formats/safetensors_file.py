@@ -1,8 +1,8 @@
-"""A safetensors file written whole or not at all, with the hashes that tools look for.
+"""Writes safetensors files atomically, with the hashes that tools expect.
 
 Layout: 8 bytes little-endian header length, the header (JSON, padded with spaces to a multiple of 8), then the tensors'
-bytes, larger element types first and by name among equals. The header is written here, with sorted metadata: in the
-library's own the order changes from run to run, and equal runs should give equal files.
+bytes, by element size, largest first, and by name. The header is written here and not by the library, whose metadata
+order changes from run to run: equal runs must give equal files.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from trainers.errors import DISK_FULL, VelaturaError
 ELEMENT_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 LARGEST_HEADER = 2**20
-"""Bytes; some tools show no metadata of a file whose header is larger."""
+"""Bytes; some tools show no metadata for larger headers."""
 
 EXPENDABLE = ("ss_tag_frequency", "ss_bucket_info", "velatura.config")
-"""Metadata that is left out, in this order, from a header that would be larger than that."""
+"""Metadata dropped from larger headers, in this order."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors (CPU, contiguous; fp32, fp16 or bf16) and metadata, with hashes of the data, to `path`.
 
-    The file is written beside `path`, read back, and put in its place in one step; on any failure nothing is left.
-    Raises VelaturaError if the disk is full, the place cannot be written or what is read back differs.
+    The file is written next to `path`, verified by reading it back, and moved into place; a failure leaves nothing
+    behind. Raises VelaturaError if the disk is full, `path` cannot be written or the data read back differ.
     """
     ordered = dict(sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])))
     header = _fitting_header(ordered, {**metadata, **data_hashes(ordered, metadata)})
@@ -59,10 +59,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 
 
 def data_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
-    """Hashes of the tensors' bytes as they are in the file, for the metadata.
+    """Metadata with hashes of the tensors' bytes in the file.
 
-    `sshs_model_hash`, which A1111 shows, is the SHA-256 of everything after the header, whatever the header;
-    `sshs_legacy_hash` that of 64 KiB at 1 MiB of the file with `ss_` metadata alone.
+    `sshs_model_hash`, which A1111 shows, is the SHA-256 of everything after the header; `sshs_legacy_hash` that of
+    64 KiB at offset 1 MiB in a file with only `ss_` metadata.
     """
     whole, legacy = hashlib.sha256(), hashlib.sha256()
     start, end = 0x100000, 0x110000

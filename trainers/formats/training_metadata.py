@@ -16,11 +16,11 @@ from trainers.config.techniques import BESIDE_METHODS, LAYERS
 from trainers.formats.read import Style
 
 MADE_OF_A_METHOD = {*LAYERS, "block"}
-"""Places of the techniques that make another method of the one whose setting they are."""
+"""Places of techniques that turn a method into another one by its settings."""
 
 
 def settings_of(style: Style) -> Mapping[str, Any]:
-    """The settings that a file of ours was trained with, unchecked; empty if it does not say."""
+    """Settings of the training from a file of ours, not validated; empty if the file does not say."""
     try:
         settings = json.loads(style.metadata.get("velatura.config", "{}"))
     except (ValueError, RecursionError):
@@ -29,9 +29,9 @@ def settings_of(style: Style) -> Mapping[str, Any]:
 
 
 def trained_as(style: Style) -> str:
-    """What a file of ours was trained with, such as `adalora`, `pissa` or `lora+dora`; empty if it does not say.
+    """The training method of a file of ours, such as `adalora`, `pissa` or `lora+dora`; empty if it does not say.
 
-    A file bears the form that other tools read, so of many methods it is a plain LoRA.
+    The file's format tells less: many methods are written as plain LoRA.
     """
     if style.rows:
         return ""
@@ -46,7 +46,7 @@ def trained_as(style: Style) -> str:
 
 
 def captions_of(style: Style) -> tuple[str, ...]:
-    """The captions that it was trained on, or their tags, the most frequent first."""
+    """Training captions, or their tags, most frequent first."""
     try:
         folders = json.loads(style.metadata.get("ss_tag_frequency") or "{}")
         counts: Counter[str] = Counter()
@@ -59,14 +59,14 @@ def captions_of(style: Style) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class BaseSettings:
-    """The base's settings and the number of caption chunks; the defaults where a file does not say."""
+    """The base's settings and the number of caption chunks in training; defaults if the file does not say."""
 
     base: Base = field(default_factory=Base)
     chunks: int = 1
 
 
 def base_settings_of(style: Style) -> BaseSettings:
-    """Read it off the file's metadata, which is text from a stranger: what is not valid there is passed over."""
+    """Read the base's settings from a style's untrusted metadata; invalid values are ignored."""
     try:
         table = settings_of(style)
         data = Data.model_validate({"chunks": table["data"]["chunks"]})

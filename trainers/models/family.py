@@ -1,6 +1,6 @@
-"""The base model families: names, sizes, and names in files.
+"""The base model families: titles, sizes, and names in files.
 
-A family is a value. What differs between families is data here, not a copy of the code.
+A family is a value: differences between families are data here, not copies of code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parent / "configs"
 
 @dataclass(frozen=True)
 class Variant:
-    """A family with one prediction type: native resolution in pixels, names in style files, folder of its configs."""
+    """A family with one prediction type: native resolution in pixels, names in style files, configs."""
 
     prediction: Prediction
     resolution: int
@@ -27,34 +27,34 @@ class Variant:
     architecture: str
     """ModelSpec architecture, before the slash."""
     configs: str
-    """Name of the config tree that ships with the package."""
+    """Name of the bundled config tree."""
 
     @property
     def tree(self) -> Path:
-        """Folder of the complete diffusers configs of this variant."""
+        """Folder with the complete diffusers configs."""
         return CONFIGS / self.configs
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of base model; styles fit any base of the same family and no other."""
+    """A family of base models; a style fits any base of its family and no other."""
 
     name: str
     title: str
-    """What people call it."""
+    """Its name for users."""
     text_encoders: int
     context_width: int
-    """Channels of the text that the network attends to (its cross-attention width)."""
+    """Width of the text context, the inputs of cross-attention."""
     epsilon: Variant
     v_prediction: Variant
 
     def variant(self, prediction: Prediction) -> Variant:
-        """What holds for this family with networks that predict `prediction`."""
+        """The variant with networks that predict `prediction`."""
         return self.epsilon if prediction == "epsilon" else self.v_prediction
 
     @property
     def resolution(self) -> int:
-        """Side of the square that the family's ordinary networks were trained on, in pixels."""
+        """Side in pixels of the square images that the family's epsilon networks were trained on."""
         return self.epsilon.resolution
 
 
@@ -94,7 +94,7 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def get_family(name: str) -> Family:
-    """The family called `name`; VelaturaError lists the names there are."""
+    """The family with this name; VelaturaError, which lists the names, if there is none."""
     for family in FAMILIES:
         if family.name == name:
             return family

@@ -1,4 +1,4 @@
-"""Real-size networks without their weights, from the shipped configs, on torch's meta device."""
+"""Full-size networks from bundled configs, without weights, on torch's meta device."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Part = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
 
 
 def build_on_meta(tree: str, part: Part) -> nn.Module:
-    """The network `part` of the shipped config tree `tree` (`sd1`, `sd2`, `sd2-v`, `sdxl`), shapes without memory.
+    """The network `part` of the bundled config tree `tree` (`sd1`, `sd2`, `sd2-v`, `sdxl`), without memory.
 
-    `to_empty` gives it memory; fill every parameter then. VelaturaError if that tree has no such part.
+    `to_empty` allocates it; all parameters must then be filled. VelaturaError if the tree has no such part.
     """
     file = CONFIGS / tree / part / "config.json"
     if not file.is_file():
@@ -27,11 +27,11 @@ def build_on_meta(tree: str, part: Part) -> nn.Module:
 
 
 def build_from_config(config: dict[str, Any]) -> nn.Module:
-    """The network that a diffusers or transformers config describes, on the meta device."""
+    """The network of a diffusers or transformers config, on the meta device."""
     import diffusers
     import transformers
 
-    with quietly(), torch.device("meta"):  # what diffusers has of its own is only imported when it is asked for
+    with quietly(), torch.device("meta"):  # diffusers imports its classes on access
         if "_class_name" in config:
             return getattr(diffusers, config["_class_name"]).from_config(config)
         network = getattr(transformers, config["architectures"][0])

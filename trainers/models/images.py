@@ -11,9 +11,9 @@ from trainers.models.text import Conditioning
 
 
 def encode_images(model: Model, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (n, c, h/f, w/f) of the latents of pixels (n, 3, h, w) in [−1, 1], fp32.
+    """Mean and standard deviation (n, c, h/f, w/f), fp32, of the latents of pixels (n, 3, h, w) in [−1, 1].
 
-    Both are in the network's units: shifted and times the VAE's scaling factor. A sample is mean + std · noise.
+    Both are in the network's units: shifted and multiplied by the VAE's scaling factor. A sample is mean + std · noise.
     """
     vae = model.vae
     posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
@@ -22,7 +22,7 @@ def encode_images(model: Model, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decode_latents(model: Model, latents: Tensor) -> Tensor:
-    """Pixels (n, 3, h, w) in [−1, 1], fp32, of latents (n, c, h/f, w/f) in the network's units."""
+    """Decode latents (n, c, h/f, w/f) in the network's units to pixels (n, 3, h, w) in [−1, 1], fp32."""
     vae = model.vae
     scale, shift = _scale_and_shift(vae)
     return vae.decode(latents.to(vae.device, vae.dtype) / scale + shift).sample.clamp(-1, 1)
@@ -33,9 +33,9 @@ def _scale_and_shift(vae: Any) -> tuple[float, float]:
 
 
 def predict(unet: Any, latents: Tensor, t: Tensor, text: Conditioning, time_ids: Tensor | None = None) -> Tensor:
-    """The network's prediction (n, c, h, w) for noisy latents (n, c, h, w) at timesteps (n,) given the text.
+    """The network's prediction (n, c, h, w) for noisy latents (n, c, h, w) at timesteps (n,), given the text.
 
-    `time_ids` (n, 6) is the size conditioning of SDXL, None for other families.
+    `time_ids` (n, 6) is SDXL's size conditioning; None for other families.
     """
     device, dtype = latents.device, unet.dtype
     text = text.to(device, dtype)

@@ -1,4 +1,4 @@
-"""Load a base model as frozen networks on a device."""
+"""Loads a base model as frozen networks on a device."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from trainers.randomness import generator
 __all__ = ["Model", "load_model", "token_counter", "training_size"]
 
 PROBE = 128
-"""Side in pixels of the noise that the network is probed with."""
+"""Side in pixels of the noise that probes the prediction type."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedParts:
-    """A base as its files give it: parts by name, and what the files say of prediction, schedule and resolution."""
+    """A base as loaded from its files: parts by name, and the prediction type, scheduler config and weight files."""
 
     source: Source
     family: Family
@@ -57,16 +57,16 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     Args:
         settings: The `[base]` section of a config; its `model` is `starter`, a hub id, a diffusers folder or a
             `.safetensors` file.
-        dtype: The number format of UNet and text encoders; the VAE is always in fp32. With `storage = "nf4"`, a
-            layer's weight goes to the device by itself and is quantised there, from `dtype`.
-        device: Where the networks go.
-        sha256: The hash of the weights where it is known already, so that gigabytes are not read for it again.
+        dtype: The dtype of UNet and text encoders; the VAE is always fp32. With `storage = "nf4"`, weights are moved to
+            the device layer by layer and quantised there from `dtype`.
+        device: The device for all networks.
+        sha256: The hash of the weights, if known; otherwise it is computed, which reads gigabytes.
 
     Returns:
-        The networks in evaluation mode, tokenizers, noise schedule, and where they came from.
+        The networks in evaluation mode, tokenizers, noise schedule, and source.
 
     Raises:
-        VelaturaError: There is no such base, or it is of no known family; in a sentence.
+        VelaturaError: The base does not exist, or its family is not supported.
     """
     source = find_source(settings.model)
     with quietly():
@@ -85,9 +85,9 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
 
 
 def training_size(model: str) -> tuple[int, int]:
-    """Native resolution and stride in pixels of the base that `model` names, from its configs, without its weights.
+    """Native resolution and stride in pixels of the base `model`, from its configs, without its weights.
 
-    A single SD 2 file that does not say what it predicts is taken for the 512 px one. VelaturaError as `load_model`.
+    A single SD 2 file without prediction type counts as the 512 px variant. Raises VelaturaError as `load_model` does.
     """
     tree = _config_tree(find_source(model).path)
     unet, vae = (read_json(tree / part / "config.json") for part in ("unet", "vae"))
@@ -96,9 +96,9 @@ def training_size(model: str) -> tuple[int, int]:
 
 
 def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callable[[str], int]:
-    """What counts a caption's tokens, without start and end, for the base that `model` names; loads no weights.
+    """A function that counts a caption's tokens, without start and end, for the base `model`; loads no weights.
 
-    `sizes` has words that the vocabulary lacks, and how many tokens each will have.
+    `sizes` holds the number of tokens of each added word.
     """
     path = find_source(model).path
     tree = _config_tree(path)
@@ -107,7 +107,7 @@ def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callabl
 
 
 def _config_tree(path: Path) -> Path:
-    """The folder of configs in diffusers layout that goes with a base: its own, or its family's for a single file."""
+    """The folder of a base's configs in diffusers layout: its own, or its family's for a single file."""
     if path.is_file():
         header = read_header(path)
         return family_of_file(header, path.name).variant(detect_prediction(header) or "epsilon").tree
@@ -116,12 +116,12 @@ def _config_tree(path: Path) -> Path:
 
 
 def _down_factor(network_config: Mapping[str, Any]) -> int:
-    """How many times smaller the innermost level of a UNet or VAE is along a side."""
+    """Downsampling factor of the innermost level of a UNet or VAE, along a side."""
     return 2 ** (len(network_config["block_out_channels"]) - 1)
 
 
 def probe_prediction(model: Model) -> Prediction:
-    """What the network predicts, from its output for noise at the last timestep without a caption."""
+    """Detect the network's prediction type from its output for noise at the last timestep without a caption."""
     side = PROBE // model.vae_factor
     noise = torch.randn((4, 4, side, side), generator=generator("probe what a base predicts")).to(model.device)
     t = torch.full((4,), model.schedule.steps - 1, device=model.device)
@@ -133,7 +133,7 @@ def probe_prediction(model: Model) -> Prediction:
 
 
 def hash_files(files: Sequence[Path]) -> str:
-    """SHA-256 (hex) of the files' bytes one after the other, read in pieces."""
+    """SHA-256 (hex) of the concatenated files, read in pieces."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -174,7 +174,7 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPart
 
 
 def _agreed_family(found: Family, settings: Base, path: Path) -> Family:
-    """The family that was asked for where the weights allow it: only networks of unusual width leave a choice."""
+    """The family in the settings if the weights allow it: only networks of unusual width leave a choice."""
     if settings.family in ("auto", found.name):
         return found
     chosen = get_family(settings.family)
@@ -191,7 +191,7 @@ def _model(loaded: LoadedParts, prediction: Prediction, settings: Base, sha256: 
     encoders = [name for name in ("text_encoder", "text_encoder_2") if name in parts]
     factor = _down_factor(parts["vae"].config)
     if loaded.source.kind == "file":
-        # A single file does not say; the family's variants differ.
+        # A single file does not contain it, and it differs between the family's variants.
         parts["unet"].register_to_config(sample_size=family.variant(prediction).resolution // factor)
     return Model(
         family=family,
@@ -224,7 +224,7 @@ def _schedule(scheduler: Mapping[str, Any], prediction: Prediction, settings: Ba
 
 
 def _take_any_dtype(vae: Any) -> None:
-    """Let diffusers' pipelines hand the fp32 VAE latents and pixels in the UNet's number format."""
+    """Make the fp32 VAE accept latents and pixels in the UNet's dtype, as diffusers' pipelines pass them."""
 
     def cast(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[Any, ...]:
         return (args[0].to(vae.dtype), *args[1:])

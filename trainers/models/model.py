@@ -15,24 +15,24 @@ from trainers.models.words import Words
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A base: networks in evaluation mode with frozen weights, tokenizers, noise schedule, and where it came from.
+    """A base: frozen networks in evaluation mode, tokenizers, noise schedule, and source.
 
-    The VAE is always fp32: fp16 overflows in that of SDXL, and bf16 rounds away visible detail.
+    The VAE is always fp32: SDXL's overflows in fp16, and bf16 loses visible detail.
     """
 
     family: Family
     prediction: Prediction
     source: str
-    """What the settings named: `starter`, a path or a hub id."""
+    """`base.model` of the settings: `starter`, a path or a hub id."""
     title: str
-    """What people call this base (a file's stem, a hub id), never a full path."""
+    """Name for users (a file's stem, a hub id), never a full path."""
     sha256: str
-    """Of the single file, or of the UNet's weight files one after the other."""
+    """Of the single file, or of the UNet's concatenated weight files."""
     starter: bool
     resolution: int
-    """Side of the square that the network was trained on, in pixels."""
+    """Side in pixels of the square images that the network was trained on."""
     stride: int
-    """Sides of images must be divisible by this (VAE factor × UNet down factor), in pixels."""
+    """Divisor of all image sides in pixels (VAE factor × UNet downsampling factor)."""
     unet: Any
     """`UNet2DConditionModel`."""
     vae: Any
@@ -43,26 +43,26 @@ class Model:
     """One `CLIPTokenizer` for each text encoder."""
     schedule: NoiseSchedule
     words: Words = field(default_factory=Words)
-    """What prompts may have beside the vocabulary."""
+    """Words added to the vocabulary."""
 
     @property
     def device(self) -> torch.device:
-        """Where the UNet is."""
+        """Device of the UNet."""
         return next(self.unet.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number format of the frozen UNet and text encoders."""
+        """dtype of the frozen UNet and text encoders."""
         return self.unet.dtype
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """What a method can sit on, by the name it has in style files."""
+        """Networks that methods can change, by their names in settings and style files."""
         return {"unet": self.unet, **dict(zip(self.encoder_names, self.text_encoders, strict=True))}
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
-        """What the text encoders are called among the parts."""
+        """Names of the text encoders in `parts`."""
         return ("text_encoder", "text_encoder_2")[: len(self.text_encoders)]
 
     @property

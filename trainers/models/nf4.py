@@ -1,21 +1,21 @@
-"""NF4: a weight in 4 bits a number (QLoRA, Dettmers et al. 2023, https://arxiv.org/abs/2305.14314).
+"""NF4: weights in 4 bits per number (QLoRA, Dettmers et al. 2023, https://arxiv.org/abs/2305.14314).
 
-The numbers of W, row by row, in blocks of 64:
+For the numbers w of W, row by row, in blocks of 64:
 
-    s = max |w| over a block                            one scale a block, (blocks,)
-    k = how many midpoints of the codebook c lie below w / s ∈ [−1, 1]      4 bits, two to a byte, the first one high
+    s = max |w| over a block                            one scale per block, (blocks,)
+    k = number of midpoints of the codebook c below w / s ∈ [−1, 1]      4 bits, two per byte, high half first
     ŵ = s c[k]
 
-The codebook holds quantiles of the normal distribution, which weights nearly follow: 8 positive ones, 7 negative ones
-and 0 itself, scaled to [−1, 1]. Doubly quantised, the scales are 8-bit numbers too, in blocks of 256:
+The codebook holds quantiles of the normal distribution, which weights nearly follow: 8 positive, 7 negative and 0,
+scaled to [−1, 1]. With double quantisation, the scales are 8-bit numbers in blocks of 256:
 
     m = mean of all s,  t = max |s − m| over 256 scales,  ŝ = t d[q] + m
 
-with d[q] the number of an 8-bit code that is nearest to (s − m) / t. `dynamic` has the dynamic code of Dettmers et al.
-2021 (2110.02861, §2): ±10⁻ᵉ f for e = 0 … 6, with 2⁶⁻ᵉ fractions f in the middles of as many equal parts of [0.1, 1],
-besides 0 and 1. `linear` has q / 127 for q = −127 … 127. Where all scales of 256 are alike, evenly spaced numbers are a
-little nearer to them; where one is many times the others, they leave too few for these, and the dynamic code does not.
-Either is 4 + 8/64 + 32/(64 · 256) = 4.127 bits a number; with scales in fp32 it is 4.5.
+where d[q] is the number of an 8-bit code closest to (s − m) / t. `dynamic` is the dynamic code of Dettmers et al. 2021
+(2110.02861, §2): ±10⁻ᵉ f for e = 0 … 6, where the 2⁶⁻ᵉ fractions f are the midpoints of equal parts of [0.1, 1], and 0
+and 1. `linear` is q / 127 for q = −127 … 127. If all 256 scales are alike, the evenly spaced code is slightly more
+accurate; if one is many times larger, that code leaves too few values for the others, and the dynamic code does not.
+Both take 4 + 8/64 + 32/(64 · 256) = 4.127 bits per number; with scales in fp32 it is 4.5.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from trainers.config.sections import ScaleFormat
 
 BLOCK, SCALES = 64, 256
-"""Numbers that share a scale; scales that share a scale of theirs."""
+"""Numbers per scale, and scales per outer scale."""
 
 CODE = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
@@ -39,21 +39,21 @@ CODE = (
     0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
     0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
 )  # fmt: skip
-"""The codebook, as fp32 holds it."""
+"""The codebook, rounded to fp32."""
 
 SMALLEST = 1e-38
-"""Stands for the scale of a block of zeros."""
+"""Minimum divisor, for blocks of zeros."""
 
 
 def quantise(W: Tensor, scale_format: ScaleFormat = "dynamic") -> dict[str, Tensor]:
-    """A weight of any shape as `codes` uint8 (32·blocks,) and its scales, on W's device.
+    """Quantise a weight of any shape to `codes` uint8 (32·blocks,) and scales, on W's device.
 
-    Doubly quantised `scales` (blocks,), `outer` fp32 (⌈blocks/256⌉,) and `mean` fp32 (); else `scales` fp32. Linear
-    scales are int8, dynamic ones places in their code, uint8.
+    The scales are `scales` (blocks,), `outer` fp32 (⌈blocks/256⌉,) and `mean` fp32 (), where `scales` are int8 for
+    `linear` and uint8 indices into the code for `dynamic`; or only `scales` fp32 (blocks,).
     """
     blocks = _padded(W.reshape(-1).float(), BLOCK).view(-1, BLOCK)
     scales = blocks.abs().amax(1)
-    # Times the reciprocal, as bitsandbytes has it: at a midpoint a quotient may fall on the other side.
+    # Multiplied by the reciprocal, as in bitsandbytes: at a midpoint a quotient might round to the other side.
     u = (blocks * scales.clamp(min=SMALLEST).reciprocal()[:, None]).clamp(-1, 1)
     code = _codebook(W.device)
     k = torch.bucketize(u.view(-1), (code[1:] + code[:-1]) / 2, out_int32=True).to(torch.uint8)
@@ -62,20 +62,20 @@ def quantise(W: Tensor, scale_format: ScaleFormat = "dynamic") -> dict[str, Tens
 
 
 def dequantise(shape: tuple[int, ...], dtype: torch.dtype, codes: Tensor, scales: Tensor, *outer: Tensor) -> Tensor:
-    """Ŵ in its shape, computed in fp32 and rounded once; `outer` and `mean` follow where `scales` are in 8 bits."""
+    """Ŵ in its shape, computed in fp32 and rounded once to `dtype`; `outer` and `mean` follow 8-bit `scales`."""
     s = scale_of(scales, *outer)
     kernel = _kernel() if codes.device.type in ("cpu", "cuda") and dtype != torch.float64 else None
     if kernel is not None:
         flat = kernel(codes, s, dtype)
     else:
-        # One look-up gives the two numbers of a byte at once.
+        # One look-up gives both numbers of a byte.
         found = _pairs(codes.device).index_select(0, codes.int()).view(torch.float32).view(-1, BLOCK)
         flat = found.mul_(s[:, None]).view(-1).to(dtype)
     return flat[: math.prod(shape)].view(shape)
 
 
 def scale_of(scales: Tensor, *outer: Tensor) -> Tensor:
-    """The scales (blocks,) in fp32, of 8-bit ones by the `outer` scale of their 256 and the mean of all."""
+    """The scales (blocks,) in fp32; 8-bit scales are dequantised with their outer scale and the mean."""
     if not outer:
         return scales
     t, m = outer
@@ -102,7 +102,7 @@ def _quantise_scales(scales: Tensor, scale_format: ScaleFormat) -> dict[str, Ten
 
 @cache
 def dynamic_code(device: torch.device) -> Tensor:
-    """The 256 numbers of the dynamic 8-bit code, rising, in fp32."""
+    """The 256 numbers of the dynamic 8-bit code, ascending, in fp32."""
     edges = [torch.linspace(0.1, 1, 2 ** (6 - e) + 1) for e in range(7)]
     half = torch.cat([10.0**-e * ((found[1:] + found[:-1]) / 2) for e, found in enumerate(edges)])
     return torch.cat([-half, torch.tensor([0.0, 1.0]), half]).sort().values.to(device)
@@ -119,17 +119,17 @@ def _codebook(device: torch.device) -> Tensor:
 
 @cache
 def _pairs(device: torch.device) -> Tensor:
-    """For each byte its two numbers of the codebook, (256,), as the bits of one integer."""
+    """The two codebook numbers of each byte, (256,), as the bits of an int64."""
     code = _codebook(device)
     return torch.stack([code.repeat_interleave(16), code.repeat(16)], 1).view(torch.int64).view(-1)
 
 
 @cache
 def _kernel() -> Any:
-    """bitsandbytes' own way from codes (32·blocks,) and scales to numbers, bit for bit the same; None without it."""
+    """bitsandbytes' kernel from codes (32·blocks,) and scales to numbers, bit-identical; None if not installed."""
     try:
         from bitsandbytes.functional import QuantState, dequantize_4bit
-    except (ImportError, OSError, RuntimeError):  # one that cannot be loaded is as good as none
+    except (ImportError, OSError, RuntimeError):  # installed, but cannot be loaded
         return None
 
     def made(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:

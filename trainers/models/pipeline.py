@@ -22,7 +22,7 @@ def make_pipeline(model: Model, sampler: Sampler = "ddim") -> Any:
     }
     pipeline: Any
     with warnings.catch_warnings():
-        # The schedule is as it is meant to be; diffusers would print all of it with advice against it.
+        # diffusers warns about this schedule, which is intended, and prints all of it.
         warnings.simplefilter("ignore", FutureWarning)
         if model.family.name == "sdxl":
             second = {"text_encoder_2": model.text_encoders[1], "tokenizer_2": model.tokenizers[1]}

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def quietly(*names: str) -> Iterator[None]:
-    """Switch progress bars and warnings of the named libraries off for a while, then back as they were.
+    """Turn off progress bars and warnings of the named libraries within the context.
 
-    Without names these are diffusers and transformers. Both take seconds to import, so name the one that is used.
+    The default is diffusers and transformers. Both take seconds to import, so name only those that are used.
     """
-    kernels = logging.getLogger("bitsandbytes")  # says at its import what it would have in another package
+    kernels = logging.getLogger("bitsandbytes")  # logs on import about optional packages
     level = kernels.level
     libraries = [importlib.import_module(f"{name}.utils.logging") for name in names or ("diffusers", "transformers")]
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]

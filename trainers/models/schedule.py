@@ -1,4 +1,4 @@
-"""The noise schedule: x_t = √ᾱ_t · x_0 + √(1 − ᾱ_t) · ε, and what the network learns to predict from x_t.
+"""The noise schedule x_t = √ᾱ_t · x_0 + √(1 − ᾱ_t) · ε, and the network's target.
 
 Zero terminal SNR: Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", algorithm 1.
 Velocity v = √ᾱ_t · ε − √(1 − ᾱ_t) · x_0: Salimans and Ho 2022.
@@ -21,7 +21,7 @@ from trainers.models.family import Prediction
 
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
-    """ᾱ_t for t = 0 … T − 1 (falling, fp64, on the CPU) and the prediction type."""
+    """ᾱ_t for t = 0 … T − 1 (descending, fp64, on the CPU) and the prediction type."""
 
     alphas_cumprod: Tensor
     prediction: Prediction
@@ -42,12 +42,12 @@ class NoiseSchedule:
         return signal.to(like.device, torch.float32), noise.to(like.device, torch.float32)
 
     def add_noise(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """x_t for latents and noise (n, c, h, w) and timesteps (n,), in the latents' number format."""
+        """x_t for latents and noise (n, c, h, w) and timesteps (n,), in the latents' dtype."""
         signal, sigma = self._signal_and_noise(t, latents)
         return (signal * latents + sigma * noise).to(latents.dtype)
 
     def target(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What the network should predict (n, c, h, w): the noise, or the velocity."""
+        """The network's target (n, c, h, w): the noise, or the velocity."""
         if self.prediction == "epsilon":
             return noise
         signal, sigma = self._signal_and_noise(t, latents)
@@ -59,13 +59,13 @@ class NoiseSchedule:
         return (abar / (1 - abar)).to(t.device, torch.float32)
 
     def rescaled(self) -> NoiseSchedule:
-        """This schedule with zero terminal SNR: √ᾱ shifted so that it ends at 0, scaled so that its start stays."""
+        """This schedule with zero terminal SNR: √ᾱ shifted to end at 0 and scaled to keep its start."""
         root = self.alphas_cumprod.sqrt()
         root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
         return NoiseSchedule(root.square(), self.prediction)
 
     def scheduler(self, sampler: Sampler) -> Any:
-        """A diffusers scheduler on this very schedule: same ᾱ and prediction type, honouring zero terminal SNR."""
+        """A diffusers scheduler with this schedule: same ᾱ, prediction type and zero terminal SNR."""
         import diffusers
 
         abar = self.alphas_cumprod
@@ -75,8 +75,8 @@ class NoiseSchedule:
             "num_train_timesteps": self.steps,
             "trained_betas": betas.tolist(),
             "prediction_type": self.prediction,
-            "timestep_spacing": "trailing",  # the first step is at pure noise, however many there are
-            # On a schedule that already ends at zero the rescaling changes nothing but how the last step is handled.
+            "timestep_spacing": "trailing",  # the first step is at pure noise for any number of steps
+            # The schedule already ends at zero, so this only affects how the last step is handled.
             "rescale_betas_zero_snr": zero,
         }
         if sampler == "ddim":
@@ -89,7 +89,7 @@ class NoiseSchedule:
 
 
 def schedule_from_config(config: Mapping[str, Any], prediction: Prediction) -> NoiseSchedule:
-    """The schedule that a diffusers `scheduler_config.json` describes; VelaturaError if its betas are unknown."""
+    """The schedule of a diffusers `scheduler_config.json`; VelaturaError for unsupported beta schedules."""
     steps = int(config.get("num_train_timesteps", 1000))
     start, end = float(config.get("beta_start", 0.00085)), float(config.get("beta_end", 0.012))
     kind = config.get("beta_schedule", "scaled_linear")

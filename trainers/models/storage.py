@@ -1,7 +1,7 @@
-"""Storage of the frozen base's weights: full, or in 4 bits and dequantised for each product (QLoRA).
+"""Storage of the frozen base's weights in 4 bits, dequantised for each product (QLoRA).
 
 An NF4 layer is the same object, still a linear layer or a convolution, with the same hooks; `weight` is dequantised on
-access. Forward and backward each dequantise it for their product, so at most one full weight exists at any moment.
+access. Forward and backward dequantise it for their products, so at most one full weight exists at a time.
 """
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ from trainers.config.sections import ScaleFormat
 from trainers.models.nf4 import dequantise, quantise
 
 KEPT = ("conv_in", "conv_out", "time_embedding", "add_embedding", "text_projection")
-"""Blocks that stay whole: small, and every number passes through them. So do norms, biases and embeddings."""
+"""Modules that are not quantised, since they are small and all data pass through them.
+
+Norms, biases and embeddings are not quantised either."""
 
 
 class NF4Layer(nn.Module):
-    """What linear layers and convolutions in NF4 have in common."""
+    """Base class of linear layers and convolutions in NF4."""
 
     ordinary: type[nn.Module]
-    """What the layer was, and is again with `unpack`."""
+    """Class of the layer before quantisation, restored by `unpack`."""
     op: Op
     dtype: torch.dtype
-    """Of the weight that is made."""
+    """dtype of the dequantised weight."""
     bias: Tensor | None
 
     @property
     def weight(self) -> Tensor:
-        """The weight as it is used, `(out, in[, kh, kw])`; rebuilt each time."""
+        """The dequantised weight, `(out, in[, kh, kw])`, computed on each access."""
         return dequantise(self.op.shape, self.dtype, *self._packed())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,13 +45,13 @@ class NF4Layer(nn.Module):
 
     @torch.no_grad()
     def pack(self, W: Tensor, scale_format: ScaleFormat) -> None:
-        """Hold this weight in NF4."""
+        """Store this weight in NF4."""
         self.op, self.dtype = Op.of(self), W.dtype
         for name, tensor in quantise(W, scale_format).items():
             self.register_buffer(name, tensor)
 
     def unpack(self, W: Tensor) -> None:
-        """Hold this weight whole, as the ordinary layer that it was."""
+        """Store this weight unquantised and restore the layer's ordinary class."""
         self._buffers.clear()
         object.__setattr__(self, "__class__", self.ordinary)
         self.register_parameter("weight", nn.Parameter(W, requires_grad=False))
@@ -61,7 +63,7 @@ class NF4Layer(nn.Module):
         scales = {n: b for n, b in self._buffers.items() if b is not None and b.is_floating_point()}
         super()._apply(function, recurse)
         self.dtype = function(torch.empty(0, dtype=self.dtype)).dtype
-        for name, scale in scales.items():  # in fp32, whatever the weight is made in
+        for name, scale in scales.items():  # scales stay fp32
             moved = self._buffers[name]
             assert moved is not None
             self._buffers[name] = scale.to(moved.device)
@@ -78,9 +80,9 @@ class NF4Conv2d(NF4Layer, nn.Conv2d):  # type: ignore[override]
 
 @torch.no_grad()
 def store_in_nf4(network: nn.Module, device: torch.device | str, scale_format: ScaleFormat = "dynamic") -> None:
-    """Turn a frozen network's linear layers and convolutions into NF4, one after the other, on `device`.
+    """Convert a frozen network's linear layers and convolutions to NF4, one after the other, on `device`.
 
-    The rest stays where it is; `scale_format` is how the scales are kept.
+    Other modules are not moved. `scale_format` is the format of the scales.
     """
     kinds: dict[type[nn.Module], Any] = {kind.ordinary: kind for kind in (NF4Linear, NF4Conv2d)}
     for path, layer in network.named_modules():

@@ -1,7 +1,7 @@
-"""Text encoding of captions, the same in training and sampling.
+"""Encodes captions, in the same way for training and sampling.
 
-SD 1 and SD 2: a hidden state of the one text encoder through its final layer norm. SDXL: the penultimate hidden states
-of both encoders side by side, without the norm, and the second encoder's projected end-of-text state as `pooled`.
+SD 1 and SD 2: a hidden state of the text encoder after its final layer norm. SDXL: the penultimate hidden states of
+both encoders, concatenated, without the norm, and the second encoder's projected end-of-text state as `pooled`.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ __all__ = ["CHUNK", "Conditioning", "add_time_ids", "count_positions", "count_to
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """Text for the network: context (n, 77·chunks, d), and for SDXL the pooled embedding (n, d₂)."""
+    """Encoded text: context (n, 77·chunks, d), and for SDXL the pooled embedding (n, d₂)."""
 
     context: Tensor
     pooled: Tensor | None = None
 
     def to(self, *args: Any, **kwargs: Any) -> Conditioning:
-        """Both tensors moved or cast, as `Tensor.to` does."""
+        """Move or cast both tensors, as `Tensor.to` does."""
         pooled = None if self.pooled is None else self.pooled.to(*args, **kwargs)
         return Conditioning(self.context.to(*args, **kwargs), pooled)
 
 
 def count_tokens(model: Model, caption: str) -> int:
-    """Tokens of a caption without start and end; one chunk holds 75."""
+    """Number of positions that a caption takes, without start and end; a chunk has 75."""
     return count_positions(token_groups(model.tokenizers[0], caption, model.words.sizes))
 
 
 def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, chunks: int = 1) -> Conditioning:
-    """Encode captions; differentiable in the text encoders' weights and in the rows of the base's own words.
+    """Encode captions, differentiably in the text encoders' weights and the rows of added words.
 
-    `clip_skip` k takes the k-th hidden state from the end (SDXL: from the one before it). A caption's tokens fill up to
-    `chunks` chunks of 75, each with its own start, end and padding, and what is longer is cut. `pooled` is the first
-    chunk's.
+    `clip_skip` k selects the k-th hidden state from the end (SDXL: from the second to last). A caption's tokens fill up
+    to `chunks` chunks of 75, each with its own start, end and padding; longer captions are truncated. `pooled` comes
+    from the first chunk. Raises VelaturaError if the text encoder has too few layers for `clip_skip`.
     """
     contexts, pooled = [], None
     last = model.family.text_encoders == 1
@@ -61,7 +61,7 @@ def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, c
         if last:
             hidden = _inner(encoder).final_layer_norm(hidden)
         else:
-            embeds = getattr(out, "text_embeds", None)  # only the encoder with a projection has them
+            embeds = getattr(out, "text_embeds", None)  # only with a projection
             pooled = pooled if embeds is None else embeds.unflatten(0, (len(captions), chunks))[:, 0]
         # (n·chunks, 77, d) → (n, 77·chunks, d)
         contexts.append(hidden.unflatten(0, (len(captions), chunks)).flatten(1, 2))
@@ -69,9 +69,9 @@ def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, c
 
 
 def unread_layers(model: Model, clip_skip: int = 1) -> tuple[str, ...]:
-    """Layers of the text encoders that come after all that the UNet reads, as `text_encoder.encoder.layers.11`.
+    """Layers of the text encoders after the hidden state that the UNet reads, as `text_encoder.encoder.layers.11`.
 
-    No gradient reaches them. An encoder whose projection the UNet reads has none.
+    They get no gradient. An encoder with a projection, which the UNet reads, has none of them.
     """
     found: list[str] = []
     last = model.family.text_encoders == 1
@@ -93,7 +93,7 @@ def add_time_ids(
     crop: Sequence[tuple[int, int]],
     target: Sequence[tuple[int, int]],
 ) -> Tensor | None:
-    """SDXL's size conditioning (n, 6), None for other families.
+    """SDXL's size conditioning (n, 6); None for other families.
 
     Per image, in pixels: original (height, width), crop (top, left), target (height, width).
     """
@@ -109,13 +109,13 @@ def _inner(encoder: nn.Module) -> Any:
 
 
 def count_positions(groups: Sequence[Group]) -> int:
-    """The places that tokens take in chunks of 75, with those left free before a word that begins a new one."""
+    """Number of positions that tokens take in chunks of 75, including free ones before a word in the next chunk."""
     filled = _filled(groups)
     return CHUNK * (len(filled) - 1) + len(filled[-1])
 
 
 def _filled(groups: Sequence[Group]) -> list[list[int]]:
-    """The tokens chunk by chunk; a word that does not fit where it would come begins the next."""
+    """The tokens by chunk; a word that does not fit into a chunk begins the next."""
     filled: list[list[int]] = [[]]
     for group in groups:
         if len(filled[-1]) + len(group) > CHUNK:

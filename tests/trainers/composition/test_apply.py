@@ -155,7 +155,7 @@ def test_what_is_left_out_is_said(bases, styles, tmp_path):
     network.remove()
     missing, unknown = network.warnings
     assert missing == f"a.safetensors: this base lacks 1 of its {len(network.sites) + 1} layers, such as lora_unet_x"
-    assert "ignored what is unknown (1 in all), such as lora_unet_y.a1.weight" in unknown
+    assert "ignored tensors of unknown kinds (1 in all), such as lora_unet_y.a1.weight" in unknown
 
 
 def test_what_a_reader_should_know_of_a_file_is_said(bases):

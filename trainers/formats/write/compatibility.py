@@ -1,7 +1,7 @@
-"""What each program reads in a style file, by the form of a change and the place of its layer.
+"""Which changes of a style file each program loads, by the form of the change and the place of its layer.
 
-Measured by loading files of every method into the loaders of A1111 1.10, Forge, ComfyUI 0.14 and InvokeAI 6.14 and
-comparing each layer's weight and bias with what was meant. What was not measured is not claimed.
+Measured by loading files of every method with the loaders of A1111 1.10, Forge, ComfyUI 0.14 and InvokeAI 6.14 and
+comparing each layer's weight and bias with the intended ones. Combinations that were not measured count as unsupported.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Place = Literal[
     "unet", "unet without bias", "unet norm", "last unet norm", "clip", "clip norm", "last clip norm", "open_clip",
     "open_clip attention", "open_clip norm",
 ]  # fmt: skip
-"""Where a layer is. `clip` is an encoder that programs keep as transformers does, `open_clip` one that A1111 keeps as
-open_clip does, with queries, keys and values as one matrix; `without bias` is a query, key or value of the UNet."""
+"""Where a layer is. `clip` is an encoder in transformers' layout, `open_clip` one that A1111 keeps in open_clip's, with
+queries, keys and values in one matrix; `without bias` is a query, key or value of the UNet."""
 
 WEIGHTS: tuple[Place, ...] = ("unet", "unet without bias", "clip", "open_clip", "open_clip attention")
 MATRICES: tuple[Form, ...] = ("lora", "loha", "lokr", "full")
@@ -29,14 +29,14 @@ MATRICES: tuple[Form, ...] = ("lora", "loha", "lokr", "full")
 
 @dataclass(frozen=True)
 class Program:
-    """What one program reads: places by form; the rest it leaves out, or refuses the file for."""
+    """A program and the places it reads by form; it skips other changes, or refuses the file."""
 
     name: str
     reads: Mapping[Form, tuple[Place, ...]]
     tolerates: float = float("inf")
-    """Keys that it does not know in a file that it still loads."""
+    """Maximum number of unknown keys in a file that it still loads."""
     warns: bool = False
-    """Whether it warns of the single zero beside each bias, and loads the bias all the same."""
+    """Whether it warns about the single zero of each bias, although it loads the bias."""
 
 
 PROGRAMS = (
@@ -61,7 +61,7 @@ PROGRAMS = (
     ),
     Program("InvokeAI", dict.fromkeys(MATRICES, WEIGHTS), 0),
 )
-"""The programs with a LoRA folder, in the order in which sentences name them."""
+"""The programs with a LoRA folder, in the order of their mention in sentences."""
 
 FORM_TITLES: Mapping[Form, str] = {
     "bias": "biases",
@@ -76,16 +76,16 @@ TEXT_PLACES: Mapping[str, tuple[tuple[Place, ...], tuple[Place, ...]]] = {
     "sd2": (("open_clip", "open_clip attention"), ("open_clip norm",)),
     "sdxl": (("clip", "open_clip", "open_clip attention"), ("clip norm", "open_clip norm")),
 }
-"""Where layers and norms of a family's text encoders are; the layers have a bias each."""
+"""Places of the layers and norms of a family's text encoders; all these layers have a bias."""
 
 
 @dataclass(frozen=True)
 class Compatibility:
-    """What came of a file in one program."""
+    """How well one program loads a file."""
 
     program: Program
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Changes that it does not make, by what they are called."""
+    """Number of skipped changes by their title in `FORM_TITLES`."""
     refused: bool = False
 
     @property
@@ -94,13 +94,13 @@ class Compatibility:
 
 
 def check_programs(shapes: Mapping[str, tuple[int, ...]], family: str) -> tuple[Compatibility, ...]:
-    """What each program makes of a file with tensors of these shapes, in the file's order, for a base of a family."""
+    """How each program loads a file with tensors of these shapes, in the file's order, for a family's base."""
     layers = by_name(shapes)
     return tuple(_check_program(program, layers, family) for program in PROGRAMS)
 
 
 def by_name(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Shapes by the layer's name, up to the first dot as programs split it, and the suffix."""
+    """Shapes by layer name and suffix, split at the first dot as programs do."""
     layers: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in shapes.items():
         stem, _, suffix = key.partition(".")
@@ -109,9 +109,9 @@ def by_name(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, tuple[
 
 
 def programs_for(stored: Stored, family: str, text_encoders: bool = False) -> tuple[str, ...]:
-    """Who will load all of a change stored so, on the UNet's attention and on text encoders.
+    """Programs that load a method's whole change, on the UNet's attention and optionally on text encoders.
 
-    A file that is written is judged by `check_programs`; this is for those who have yet to choose.
+    For choosing a method; existing files are judged by `check_programs`.
     """
     changes: list[tuple[Form | None, Place]] = [
         (stored.with_bias, "unet"),
@@ -141,7 +141,7 @@ def _check_program(program: Program, layers: Mapping[str, Mapping[str, tuple[int
 
 
 def form_of(shapes: Mapping[str, tuple[int, ...]]) -> Form:
-    """The form of one layer's change, by the suffixes and shapes of its tensors."""
+    """The form of one layer's change, from the suffixes and shapes of its tensors."""
     method, shifted = method_of(shapes), "diff_b" in shapes
     if method == "oft" and "oft_blocks" in shapes:
         return "turned and shifted" if shifted else "turned"
@@ -153,10 +153,10 @@ def form_of(shapes: Mapping[str, tuple[int, ...]]) -> Form:
 
 
 def place_of(stem: str, family: str) -> Place:
-    """Where the layer is that kohya's name means on a base of this family."""
+    """The place of the layer with a kohya name in a base of this family."""
     if stem.startswith("lora_unet_"):
         if stem.endswith(("_conv_norm_out", "_out_0")) and "_attn" not in stem:
-            # The original name, which SDXL's files have, is known to all.
+            # SDXL files have the original name, which all programs know.
             return "unet norm" if family == "sdxl" else "last unet norm"
         if re.search(r"_(norm\d?|in_layers_0|out_layers_0)$", stem):
             return "unet norm"
@@ -171,10 +171,10 @@ def place_of(stem: str, family: str) -> Place:
 
 
 def identifies_base(layers: Mapping[str, Mapping[str, tuple[int, ...]]], family: str) -> bool:
-    """Whether InvokeAI can tell from the tensors which base a file is for, without which it imports none.
+    """Whether InvokeAI can identify a file's base from its tensors; it refuses other files.
 
-    It takes the first that tells: how wide the text is that cross-attention reads, or a text encoder's attention. A
-    time projection of plain LoRA before these would be taken for SDXL, which deep transformer blocks tell as well.
+    It uses the first layer that gives the width of the text: cross-attention, or a text encoder's attention. It takes a
+    time projection in plain LoRA before these for SDXL, which deep transformer blocks also indicate.
     """
     for stem, shapes in layers.items():
         if reads_text(stem):
@@ -188,12 +188,12 @@ def identifies_base(layers: Mapping[str, Mapping[str, tuple[int, ...]]], family:
 
 
 def reads_text(stem: str) -> bool:
-    """Whether a layer's inputs have the width by which InvokeAI tells a base."""
+    """Whether a layer's inputs have the width by which InvokeAI identifies a base."""
     return re.match(r"lora_unet_.*_attn2_to_[kv]$|lora_te.*_self_attn_", stem) is not None
 
 
 def describe_programs(name: str, shapes: Mapping[str, tuple[int, ...]], family: str) -> str:
-    """A sentence without its end on who loads a file from the LoRA folder, and who loads it in part."""
+    """A sentence, without full stop, on the programs that load a file wholly or partly from their LoRA folder."""
     found = check_programs(shapes, family)
     whole = [one.program.name for one in found if one.whole]
     verb, whose = ("loads", "its") if len(whole) == 1 else ("load", "their")

@@ -1,7 +1,6 @@
-"""A style file of any tool as plain LoRA, which is what diffusers loads: exactly the same change, without its base.
+"""Converts a style file of any tool to plain LoRA for diffusers: exactly the same change, without the base.
 
-What a layer's shape is, only the base knows: LoHA and LoKr of a convolution are stored flat. The shipped configs of a
-family tell it without a weight.
+LoHA and LoKr of convolutions are stored flat, so the layers' shapes come from the family's bundled configs.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ from trainers.models.files.source import starter_folder
 from trainers.models.full_size import build_from_config
 
 PLAIN = {"lora_up.weight", "lora_down.weight", "alpha", "lora_magnitude_vector"}
-"""What diffusers reads of a layer; the last with its own names only."""
+"""Suffixes that diffusers reads, the last only with its own layer names."""
 BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input", "oft_R.weight", "ia3_l", *GLORA}
-"""What is not a change of a weight by itself: biases, norms, and what multiplies the base's own weight."""
+"""Suffixes that are not a change of a weight alone: biases, norms, and factors of the base's weight."""
 
 
 def is_plain(style: Style) -> bool:
-    """Whether diffusers loads the file as it is; an outline is enough to tell."""
+    """Whether diffusers loads the file as it is; an outline is enough."""
     return not (style.is_own or style.unknown_keys) and all(set(tensors) <= PLAIN for tensors in style.layers.values())
 
 
 def why_not_plain(style: Style) -> str:
-    """The reason for which a style cannot become plain LoRA, empty if it can; an outline is enough to tell."""
+    """The reason why a style cannot become plain LoRA; empty if it can. An outline is enough."""
     if style.is_own:
         return f"{' and '.join(read_form(style).methods)} does not change weights, and only Velatura loads it"
     beyond = [f"{stem}.{suffix}" for stem, layer in style.layers.items() for suffix in layer if suffix in BEYOND]
@@ -55,7 +54,7 @@ def why_not_plain(style: Style) -> str:
 
 @torch.no_grad()
 def write_plain(path: Path, style: Style) -> None:
-    """Write the style's change at strength 1 as plain LoRA; VelaturaError if that cannot be, and nothing is left."""
+    """Write the style's change at strength 1 as plain LoRA; VelaturaError, with no file left, if it cannot be."""
     origin, reason = origin_of(style), why_not_plain(style)
     if reason or origin.family is None:
         raise VelaturaError(f"{style.name} cannot be converted to plain LoRA: {reason}")
@@ -70,7 +69,7 @@ def write_plain(path: Path, style: Style) -> None:
 
 
 def plain_metadata(rank: int) -> dict[str, str]:
-    """What a plain LoRA of this rank says of its network."""
+    """Network metadata of a plain LoRA of this rank."""
     named = {"ss_network_module": "networks.lora", "ss_network_dim": str(rank), "ss_network_alpha": str(float(rank))}
     return {**named, "ss_network_args": "{}"}
 
@@ -98,7 +97,7 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
 
 
 def build_outline(origin: Origin) -> dict[str, nn.Module]:
-    """The networks of a base of that kind, with shapes and without weights."""
+    """Build the networks of a base of this origin on the meta device, without weights."""
     assert origin.family is not None
     folder = starter_folder() if origin.starter else origin.family.epsilon.tree
     parts = ("unet", "text_encoder", "text_encoder_2")[: 1 + origin.family.text_encoders]
@@ -106,7 +105,7 @@ def build_outline(origin: Origin) -> dict[str, nn.Module]:
 
 
 def precision_of(style: Style) -> Precision:
-    """The number format of most of the style's numbers."""
+    """The most frequent number format of the style's parameters."""
     counts: Counter[torch.dtype] = Counter()
     for tensor in style.tensors.values():
         counts[tensor.dtype] += tensor.numel()

@@ -1,9 +1,9 @@
-"""Style files out: the core profile, which A1111, Forge, ComfyUI, InvokeAI, LyCORIS and sd-scripts read.
+"""Writes style files in the core profile, which A1111, Forge, ComfyUI, InvokeAI, LyCORIS and sd-scripts read.
 
-What the tools agree on, and nothing else: kohya's names, flat tensors without Tucker cores, one constant alpha for all
-plain LoRA layers with every other scale folded into their up factors (diffusers misreads varying alphas on attention),
-and all four attention projections of a text-encoder layer if one is there (A1111 and diffusers skip the others
-otherwise). DoRA is written as the change it makes, since every tool reads `dora_scale` differently.
+It contains only what these tools agree on: kohya's names, flat tensors without Tucker cores, one constant alpha for all
+plain LoRA layers with other scales folded into the up factors (diffusers misreads varying alphas on attention), and all
+four attention projections of a text-encoder layer if it has one of them (otherwise A1111 and diffusers skip those).
+DoRA is written as its full change, since every tool reads `dora_scale` differently.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def write_style(
 ) -> float:
     """Write the network's change at strength 1 as one style file; hashes are added to the metadata.
 
-    With `block`, writes the part of the change in that block alone. A change of more than weights is written in our own
-    form (`trainers.formats.own_form`). Returns the share of the change that the file holds, 1 unless it is cut to
-    a rank. Raises VelaturaError, and leaves nothing behind, if a number is not finite, methods on one layer cannot be
-    written together, or the file cannot be written.
+    `block` restricts it to the layers of that block. A change of more than weights is written in Velatura's own format
+    (`trainers.formats.own_form`). Returns the share ‖ΔW in the file‖ / ‖ΔW‖, 1 unless truncated to a rank. Raises
+    VelaturaError, and leaves no file behind, if a number is not finite, the methods on one layer cannot be written
+    together, or the file cannot be written.
     """
     if not network.merges:
         tensors, form = own_form(network, model_family, unet_config, precision, block)
@@ -57,9 +57,9 @@ def write_style(
 
 
 def file_updates(network: Network) -> dict[Site, Update]:
-    """The change of each site that goes into a file; those whose rank has gone to nothing have none.
+    """The change of each site in a file; sites of rank 0 are omitted.
 
-    Raises VelaturaError if nothing is left at all, or a method on it changes more than weights.
+    Raises VelaturaError if all sites have rank 0, or a method changes more than weights.
     """
     network.check_merges("written as LoRA, or as anything that other tools load")
     updates = {site: file_update(site) for site in network.sites}
@@ -70,7 +70,7 @@ def file_updates(network: Network) -> dict[Site, Update]:
 
 
 def file_update(site: Site) -> Update:
-    """The one change of a site that goes into a file; VelaturaError if several methods there make none."""
+    """The change of a site in a file; VelaturaError if its methods cannot be combined into one."""
     updates = tuple(
         _cut(update, site, placed.method.file_form().extract_rank)
         for update, placed in zip(site.updates(), site.placed, strict=True)
@@ -92,7 +92,7 @@ def _cut(update: Update, site: Site, rank: int) -> Update:
 
 
 def file_alpha(network: Network) -> float:
-    """The constant alpha of a file: that of the most frequent setting, so that most layers need no folding."""
+    """The constant alpha of a file: the most frequent one, so that most layers need no folding."""
     counts = Counter(placed.method for site in network.sites for placed in site.placed)
     return counts.most_common(1)[0][0].file_form().alpha
 
@@ -100,7 +100,7 @@ def file_alpha(network: Network) -> float:
 def kohya_tensors(
     updates: Mapping[Site, Update], alpha: float, family: str, unet_config: Mapping[str, Any], precision: Precision
 ) -> dict[str, Tensor]:
-    """Tensors under kohya's names for one change a site, with the text encoders' attention completed."""
+    """Tensors under kohya's names for one change per site, with incomplete text-encoder attention completed."""
     shape = UNetShape.of(unet_config)
     tensors: dict[str, Tensor] = {}
     layers = [(site.part, site.path, pack(update, alpha, precision, site.name)) for site, update in updates.items()]
@@ -117,10 +117,10 @@ def with_text_width(
     unet_config: Mapping[str, Any],
     precision: Precision,
 ) -> dict[str, Tensor]:
-    """A file's tensors with LoKr's second factor whole on one layer, where InvokeAI could not tell the base otherwise.
+    """A file's tensors, with LoKr's second factor dense on one layer if InvokeAI needs that to identify the base.
 
-    It reads the width of the base's text off a layer of cross-attention or of a text encoder's attention, and knows
-    LoKr's there by whole factors alone. The change is the same.
+    It takes the text width from a layer of cross-attention or of a text encoder's attention, which for LoKr it can only
+    read from dense factors. The change is the same.
     """
     if identifies_base(by_name({key: tuple(tensor.shape) for key, tensor in tensors.items()}), family):
         return tensors
@@ -137,9 +137,9 @@ def with_text_width(
 def _completed(
     updates: Mapping[Site, Update], alpha: float, precision: Precision
 ) -> list[tuple[str, str, dict[str, Tensor]]]:
-    """Layers without effect for the text encoders' attention projections that are not trained.
+    """Changes of zero for the attention projections of text encoders that are not trained.
 
-    Plain LoRA of rank 1 whatever the method of the others: every reader tells a layer's method by its own tensors.
+    They are plain LoRA of rank 1 for any method: every reader detects the method per layer.
     """
     present = {(site.part, site.path) for site in updates}
     missing = {}

@@ -1,7 +1,7 @@
-"""A second file where diffusers cannot read the core profile: exactly the same change in a form that it loads.
+"""Writes a second file if diffusers cannot read the core profile: exactly the same change in a form that it loads.
 
-Its `load_lora_weights` takes plain LoRA only. LoHA of rank r is a LoRA of rank r²; a LoKr whose second factor has rank
-r is one of rank(C)·r; a LoKr with a full second factor loads into the UNet through PEFT's own LoKr; DoRA through PEFT's
+Its `load_lora_weights` reads only plain LoRA. LoHA of rank r becomes a LoRA of rank r²; a LoKr whose second factor has
+rank r a LoRA of rank(C)·r; a LoKr with a full second factor loads into the UNet as PEFT's LoKr; DoRA as PEFT's
 magnitude vectors.
 """
 
@@ -29,10 +29,11 @@ from trainers.formats.write.core import file_update, file_updates, kohya_tensors
 from trainers.models.files.header import read_header
 
 Kind = Literal["core", "lora", "lokr", "dora", "huge", "none", "own"]
-"""The core file; plain LoRA with kohya's names; LoKr or DoRA with dotted names; too large; no form at all; ours."""
+"""How diffusers loads a style: the core file, plain LoRA with kohya's names, or LoKr or DoRA with dotted names. `huge`
+is too large as plain LoRA, `none` has no form, and `own` is Velatura's own format."""
 
 LARGEST_PLAIN = 2**29
-"""Numbers in a plain-LoRA form (1 GiB in 16 bits) beyond which none is written."""
+"""Maximum numbers in a plain-LoRA form (1 GiB in 16 bits)."""
 
 
 @torch.no_grad()
@@ -44,9 +45,9 @@ def write_for_diffusers(
     metadata: Mapping[str, str],
     precision: Precision,
 ) -> Path | None:
-    """Write the file for diffusers and return its path, or return None if it loads the core file or has no way.
+    """Write the file for diffusers and return its path; None if diffusers loads the core file or has no form for it.
 
-    The change is the same at strength 1, to the file's rounding. Raises VelaturaError as `write_style` does.
+    The change at strength 1 is the same up to rounding. Raises VelaturaError as `write_style` does.
     """
     kind = diffusers_kind(network)
     kept = {key: value for key, value in metadata.items() if not key.startswith("ss_network_")}
@@ -90,9 +91,9 @@ def diffusers_kind(network: Network) -> Kind:
 
 
 def describe_loading(network: Network, core: Path, for_diffusers: Path | None, family: str) -> str:
-    """A sentence for people: which programs load the core file, which has been written, and what to call in diffusers.
+    """A sentence for users: the programs that load the core file, which must exist, and the call for diffusers.
 
-    What the programs read is in `trainers.formats.write.compatibility`.
+    `trainers.formats.write.compatibility` knows what the programs read.
     """
     if not network.merges:
         return describe_own_format(network, core)
@@ -123,7 +124,7 @@ def describe_loading(network: Network, core: Path, for_diffusers: Path | None, f
 
 
 def describe_own_format(network: Network, core: Path) -> str:
-    """That a file in Velatura's own format loads nowhere else, and why."""
+    """A sentence for users: why a file in Velatura's own format loads only here, and how."""
     names = " and ".join(dict.fromkeys(method.display_name for method in network.methods))
     return (
         f"{core.name} loads in Velatura only: {names} does not change weights, so no other tool has a format for it. "
@@ -133,7 +134,7 @@ def describe_own_format(network: Network, core: Path) -> str:
 
 
 def exact_low_rank(update: Update) -> LowRank:
-    """The same ΔW as plain LoRA: its own low-rank form, or ΔW times an identity where that is no larger."""
+    """The same ΔW as plain LoRA: its low-rank form, or ΔW times an identity if that is not larger."""
     update = update.portable()
     low = update.low_rank()
     if low is None or low.rank >= full_rank(low.shape):
@@ -142,14 +143,14 @@ def exact_low_rank(update: Update) -> LowRank:
 
 
 def plain_size(update: Update) -> int:
-    """Numbers in the plain-LoRA form of a change, at most."""
+    """Upper bound on the numbers in the plain-LoRA form of a change."""
     out, fan_in = update.shape[0], math.prod(update.shape[1:])
     return update.rank_bound * (out + fan_in)
 
 
 # ---------------------------------------------------------------------------------------------- LoKr through PEFT
 def _factor(network: Network) -> int | None:
-    """A factor under which PEFT splits every layer's width as this network does, or None."""
+    """A factor with which PEFT splits all widths of the layers as this network does; None if there is none."""
     splits = set()
     for site in network.sites:
         for update in site.updates() if site.part == "unet" else ():
@@ -161,7 +162,7 @@ def _factor(network: Network) -> int | None:
 
 
 def _peft_split(size: int, factor: int) -> int:
-    """The small half of a width under PEFT's rule: the factor if it divides it, even as the larger half."""
+    """The first half of a width by PEFT's rule: the factor if it divides the width, even as the larger half."""
     if factor > 0 and size % factor == 0:
         return factor
     limit = size if factor < 0 else factor
@@ -169,9 +170,9 @@ def _peft_split(size: int, factor: int) -> int:
 
 
 def _lokr_config(network: Network) -> str:
-    """PEFT's settings for the UNet's layers, as diffusers looks for them in a file's metadata.
+    """PEFT's settings for the UNet's layers, in the form that diffusers reads from a file's metadata.
 
-    The rank is so large that both factors are full everywhere, and alpha equals it, which makes PEFT's scale 1.
+    The rank is high enough for full factors in all layers, and alpha equals it, so that PEFT's scale is 1.
     """
     sites = [site for site in network.sites if site.part == "unet"]
     rank = 2 * max(max(site.op.shape[:2]) for site in sites)
@@ -192,7 +193,7 @@ def _lokr_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
         if site.part == "unet":
             packed = pack(file_update(site), 1.0, precision, site.name)
             tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in packed.items() if suffix != "alpha"}
-        else:  # diffusers reads nothing but plain LoRA into text encoders
+        else:  # diffusers reads only plain LoRA into text encoders
             tensors |= _peft_lora(name, site, exact_low_rank(file_update(site)), precision)
     return tensors
 
@@ -216,7 +217,7 @@ def _dora_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
 
 
 def _peft_lora(name: str, site: Site, low: LowRank, precision: Precision) -> dict[str, Tensor]:
-    """Plain LoRA of one layer without alpha, which means scale 1."""
+    """Plain LoRA of one layer without alpha, so that its scale is 1."""
     packed = pack(low, float(low.rank), precision, site.name)
     # In text encoders diffusers needs this older spelling where no attention layer is trained.
     down, up = ("lora_A", "lora_B") if site.part == "unet" else ("lora_linear_layer.down", "lora_linear_layer.up")

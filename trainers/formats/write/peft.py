@@ -1,4 +1,4 @@
-"""The form of a rotation of inputs that PEFT reads: a folder with its settings and its tensors."""
+"""Writes rotations of inputs for PEFT: a folder with settings and tensors."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trainers.formats.safetensors_file import save
 
 TENSORS = "adapter_model.safetensors"
 PEFT_SUFFIX = "-peft"
-"""What the folder for PEFT beside a style's file ends with."""
+"""End of the name of the folder for PEFT next to a style's file."""
 
 
 def input_rotations(network: Network) -> dict[str, Tensor]:
-    """Q of each layer of the UNet by its path, as `write_peft_oft` takes them; none where that has no form for a style.
+    """Q of each UNet layer by path, for `write_peft_oft`; empty if that cannot write the style.
 
-    It has one where all of the style turns the inputs of linear layers of the UNet, in blocks of one size.
+    It can if the style only rotates inputs of linear layers of the UNet, in blocks of one size.
     """
     found: dict[str, Tensor] = {}
     for site in network.sites:
@@ -36,17 +36,17 @@ def input_rotations(network: Network) -> dict[str, Tensor]:
 
 
 def peft_folder_of(style: Path) -> Path | None:
-    """The folder for PEFT that was written beside a style's file, None if there is none."""
+    """The folder for PEFT next to a style's file; None if there is none."""
     folder = style.with_name(f"{style.stem}{PEFT_SUFFIX}")
     return folder if (folder / CONFIG).is_file() and (folder / TENSORS).is_file() else None
 
 
 def write_peft_oft(folder: Path, skews: Mapping[str, Tensor]) -> Path:
-    """Write rotations of linear layers' inputs as a folder that PEFT loads, and return it; numbers are kept in fp32.
+    """Write rotations of linear layers' inputs in fp32 as a folder that PEFT loads, and return the folder.
 
-    `skews` holds Q `(in/b, b, b)` of W' = W blockdiag((I + Q)(I − Q)⁻¹) by the layer's path in its part of the model,
-    with one b for all. `PeftModel.from_pretrained(pipe.unet, folder)` reads it. Raises VelaturaError if b differs
-    from layer to layer, which PEFT's settings cannot say.
+    `skews` holds Q `(in/b, b, b)` of W' = W blockdiag((I + Q)(I − Q)⁻¹) by the layer's path in its part of the model.
+    `PeftModel.from_pretrained(pipe.unet, folder)` reads it. Raises VelaturaError if b differs between layers, which
+    PEFT's settings do not support.
     """
     sizes = {Q.shape[-1] for Q in skews.values()}
     if len(sizes) != 1:

@@ -37,13 +37,13 @@ OTHER_PIPELINES = {
 def detect_family(path: Path) -> Family:
     """The family of a diffusers folder or single `.safetensors` checkpoint.
 
-    VelaturaError names what the weights are where they are no base of a supported family.
+    VelaturaError, which names the kind of model, if it is not a base of a supported family.
     """
     return family_of_folder(path) if path.is_dir() else family_of_file(read_header(path), path.name)
 
 
 def family_of_file(header: Header, name: str) -> Family:
-    """The family of a checkpoint in the original single-file layout, from its tensor names and shapes."""
+    """The family of a checkpoint in the original single-file layout, from its tensor names; VelaturaError as above."""
     shapes = header.shapes
     if any(mark in key for key in shapes for mark in STYLE_MARKS):
         raise VelaturaError(
@@ -71,7 +71,7 @@ def family_of_file(header: Header, name: str) -> Family:
 
 
 def family_of_folder(folder: Path) -> Family:
-    """The family of a folder in diffusers layout, from its configs."""
+    """The family of a folder in diffusers layout, from its configs; VelaturaError as above."""
     index = folder / "model_index.json"
     pipeline = str(read_json(index).get("_class_name", "")) if index.is_file() else ""
     for start, what in OTHER_PIPELINES.items():
@@ -87,7 +87,7 @@ def family_of_folder(folder: Path) -> Family:
         return get_family("sdxl")
     widths = {768: "sd1", 1024: "sd2"}
     width = unet.get("cross_attention_dim")
-    # A network of unusual width (the starter) is of the family whose layers it has.
+    # Networks of unusual width (the starter) belong to the family whose layers they have.
     fallback = "sd2" if unet.get("use_linear_projection") else "sd1"
     return get_family(widths.get(width, fallback) if isinstance(width, int) else fallback)
 
@@ -100,7 +100,7 @@ def _check_latents(channels: int, name: str) -> None:
 
 
 def detect_prediction(header: Header) -> Prediction | None:
-    """What a single file says its network predicts: by metadata, else by marker keys; None if it says nothing."""
+    """The prediction type of a single file, from its metadata or else from marker keys; None if it has neither."""
     stated = header.metadata.get("modelspec.prediction_type", "").strip().lower()
     if stated in ("v", "v_prediction", "v-prediction"):
         return "v_prediction"
@@ -113,7 +113,7 @@ def detect_prediction(header: Header) -> Prediction | None:
 
 
 def prediction_of_config(scheduler: Mapping[str, object]) -> Prediction | None:
-    """What a folder's scheduler config says the network predicts; VelaturaError for what is not supported."""
+    """The prediction type in a scheduler config; None if it has none, VelaturaError if it is not supported."""
     stated = scheduler.get("prediction_type")
     if stated is None:
         return None
@@ -123,10 +123,10 @@ def prediction_of_config(scheduler: Mapping[str, object]) -> Prediction | None:
 
 
 def prediction_of_output(noisy: torch.Tensor, output: torch.Tensor) -> Prediction:
-    """What a network predicts whose output at the last timestep is `output` for the input `noisy`, both (n, c, h, w).
+    """The prediction type of a network, from its `output` for `noisy` at the last timestep, both (n, c, h, w).
 
-    Nearly all of the input is noise there. A network that predicts the noise gives back nearly its input; one that
-    predicts v gives nearly minus the image it guesses, which has next to nothing to do with the input.
+    The input is nearly all noise there. Epsilon networks return nearly their input; v networks nearly minus the image
+    they guess, which hardly correlates with the input.
     """
     a, b = noisy.double().flatten(), output.double().flatten()
     correlation = torch.corrcoef(torch.stack([a, b]))[0, 1].item()

@@ -1,4 +1,4 @@
-"""Download a base from the hub: only required files in safe formats, with progress and readable errors."""
+"""Downloads bases from the hub: only required files in safe formats."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes there are."""
+"""Called with the bytes downloaded and the total."""
 
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 SPARE = 2**28
-"""Bytes of the disk that a download leaves free."""
+"""Bytes that a download leaves free on the disk."""
 
 
 def download_model(model: str, progress: Progress | None = None) -> Path:
-    """Download the base with hub id `model` into the local cache; return its folder.
+    """Download the base with the hub id `model` into the local cache and return its folder.
 
-    VelaturaError says what to do without a network, about an unknown or gated id, pickles, a full disk.
+    VelaturaError, with advice, without a network, for unknown or gated ids, for pickles and for a full disk.
     """
     if not HUB_ID.fullmatch(model):
         raise VelaturaError(f"{model!r} is not a hub id; ids look like `owner/name`")
@@ -38,12 +38,12 @@ def download_model(model: str, progress: Progress | None = None) -> Path:
 
 
 class NeedsTokenError(VelaturaError):
-    """The hub has to be told who asks before it gives a model."""
+    """The hub requires a login for a model."""
 
 
 @dataclass(frozen=True)
 class DownloadRequest:
-    """Files of a hub repository, chosen from their names and bytes, and what is said where there is no network."""
+    """Files of a hub repository: `choose` selects them by name and size; `offline` is the error without a network."""
 
     model: str
     choose: Callable[[dict[str, int]], list[str]]
@@ -52,7 +52,7 @@ class DownloadRequest:
 
 
 def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> Path:
-    """Download files of a repository into the local cache; return their folder. VelaturaError as `download_model`."""
+    """Download files of a repository into the local cache and return their folder; raises as `download_model` does."""
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -76,9 +76,9 @@ def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> P
 
 
 def needed_files(model: str, names: Iterable[str]) -> list[str]:
-    """Of a repository's file names those that a base in diffusers layout needs: configs, tokenizers, safetensors.
+    """The files of a repository that a base in diffusers layout needs: configs, tokenizers, safetensors.
 
-    fp16 variants only where there is no other. VelaturaError if there is no such base or pickles only.
+    fp16 variants are taken only if there are no others. VelaturaError if it is not such a base or has only pickles.
     """
     names = sorted(names)
     if "model_index.json" not in names:
@@ -135,7 +135,7 @@ def _refusal(model: str, error: Any) -> VelaturaError:
 
 
 def _bar(progress: Progress, total: int) -> Any:
-    """A progress-bar class that shows nothing and tells `progress` of the bytes."""
+    """A progress-bar class without display that reports bytes to `progress`."""
     from tqdm.auto import tqdm
 
     class Bar(tqdm):

@@ -15,7 +15,7 @@ from trainers.models.files.hub import HUB_ID, cached_snapshot
 from trainers.models.files.source import starter_folder
 
 DEPTH = 3
-"""How many folders deep a models folder is searched."""
+"""Depth to which model folders are searched."""
 
 Kind = Literal["starter", "hub", "a1111", "comfyui", "folder"]
 CLIENTS: Mapping[Kind, tuple[tuple[str, ...], str]] = {
@@ -29,19 +29,19 @@ CLIENTS: Mapping[Kind, tuple[tuple[str, ...], str]] = {
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A base on this machine: what to call it, where it is (a folder or file), its family, and where it was found."""
+    """A base on this machine: its name, folder or file, family, and where it was found."""
 
     name: str
-    """What to give as base: `starter`, a hub id, else the path."""
+    """Value for `base.model`: `starter`, a hub id, or the path."""
     path: Path
     family: Family
     kind: Kind
 
 
 def find_models() -> list[LocalModel]:
-    """Every base that can be used without a download, the starter first; files that are no bases are left out.
+    """All bases available without a download, the starter first.
 
-    Searched: the hub's cache, A1111's and ComfyUI's model folders in the home folder and beside the working folder, and
+    Searches the hub's cache, A1111's and ComfyUI's model folders in the home folder and next to the working folder, and
     the folders in the environment variable VELATURA_MODELS (separated as in PATH).
     """
     found = [LocalModel("starter", starter_folder(), detect_family(starter_folder()), "starter")]
@@ -56,12 +56,12 @@ def find_models() -> list[LocalModel]:
         try:
             found.append(LocalModel(name, path, detect_family(path), kind))
         except VelaturaError:
-            continue  # a style, a VAE, a model of another kind: not a base, so not in a list of bases
+            continue  # a style, a VAE or another kind of model
     return found
 
 
 def _hub_snapshots() -> Iterator[tuple[str, Path]]:
-    """Ids and folders of the cached models. (The client's own scan measures every file of every model: slow.)"""
+    """Ids and folders of the cached models; the hub client's own scan is slow, since it measures every file."""
     from huggingface_hub import constants
 
     for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*"), key=lambda each: each.name.lower()):
@@ -82,7 +82,7 @@ def _roots() -> Iterator[tuple[Path, Kind]]:
 
 
 def _bases_in(folder: Path, depth: int) -> Iterator[Path]:
-    """Files and diffusers folders in `folder` that may be bases, without following links out into a loop."""
+    """Files and diffusers folders in `folder` that may be bases, to a limited depth."""
     if not folder.is_dir():
         return
     if (folder / "model_index.json").is_file() or (folder / "unet" / "config.json").is_file():
@@ -91,7 +91,7 @@ def _bases_in(folder: Path, depth: int) -> Iterator[Path]:
     try:
         entries = sorted(folder.iterdir(), key=lambda each: each.name.lower())
     except PermissionError:
-        return  # nothing that this user could load
+        return  # not readable by this user
     for entry in entries:
         if entry.is_dir() and depth > 0:
             yield from _bases_in(entry, depth - 1)

@@ -1,4 +1,4 @@
-"""A base model from a folder in diffusers layout."""
+"""Loads parts of a base from a folder in diffusers layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainers.models.quiet import quietly
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from `file`; VelaturaError if it is missing or no JSON object."""
+    """Read a JSON object from `file`; VelaturaError if it is missing or not a JSON object."""
     try:
         content = json.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -30,9 +30,9 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def weight_files(part: Path) -> tuple[list[Path], str | None]:
-    """The safetensors files of one part of a base and their variant (`fp16` or None for the plain ones).
+    """The safetensors files of one part of a base, and their variant, such as `fp16`; None for plain ones.
 
-    VelaturaError if there are none; a folder with pickles alone is refused with the reason.
+    VelaturaError if there are none, with the reason if there are only pickles.
     """
     found = sorted(part.glob("*.safetensors"))
     for variant in (None, "fp16", "bf16", "ema", "non_ema"):
@@ -50,7 +50,7 @@ def weight_files(part: Path) -> tuple[list[Path], str | None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, cut to one line."""
+    """The first line of another library's error message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -61,7 +61,7 @@ def _variant(file: Path) -> str | None:
 
 
 def load_part(network: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
-    """The network of class `network` from `folder`/`name`, every weight found and of the right shape."""
+    """Load a network of class `network` from `folder`/`name`; VelaturaError if weights are missing or do not fit."""
     from safetensors import SafetensorError
 
     files, variant = weight_files(folder / name)
@@ -92,7 +92,7 @@ def load_part(network: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
 
 
 def load_tokenizer(folder: Path, name: str) -> Any:
-    """The CLIP tokenizer in `folder`/`name`."""
+    """Load the CLIP tokenizer in `folder`/`name`; VelaturaError if that fails."""
     from transformers import CLIPTokenizer
 
     if not (folder / name).is_dir():

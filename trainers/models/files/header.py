@@ -1,4 +1,4 @@
-"""The header of a safetensors file: names, shapes and metadata, without reading a weight.
+"""Reads the header of a safetensors file: names, shapes and metadata, without weights.
 
 Layout: 8 bytes little-endian length n, then n bytes of JSON, then the tensors' bytes.
 """
@@ -19,16 +19,16 @@ LARGEST_HEADER = 16 * 2**20
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself: shape and number format by tensor name, and its text metadata."""
+    """The header of a safetensors file: shape and number format by tensor name, and text metadata."""
 
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
     formats: Mapping[str, str] = field(default_factory=dict)
-    """As safetensors calls them, such as `F16`."""
+    """safetensors' names, such as `F16`."""
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of `path`; VelaturaError if it is empty, unreadable or no safetensors file."""
+    """Read the header of `path`; VelaturaError if the file is empty, unreadable or not a safetensors file."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -57,7 +57,7 @@ def read_header(path: Path) -> Header:
 
 
 def _refuse_header(path: Path, length: int, start: bytes) -> NoReturn:
-    """Raise the VelaturaError for a header that is too long, or for a file that has none at all."""
+    """Raise VelaturaError for a header that is too long, or a file without header."""
     if start != b"{":
         raise VelaturaError(f"{path.name} is not a .safetensors file; use one that is")
     raise VelaturaError(
@@ -67,7 +67,7 @@ def _refuse_header(path: Path, length: int, start: bytes) -> NoReturn:
 
 
 def _text_metadata(written: Any) -> dict[str, str]:
-    """The `__metadata__` of a header, an object of texts or nothing; TypeError for anything else."""
+    """The `__metadata__` of a header as texts, empty if missing; TypeError if it is not an object."""
     if not isinstance(written, dict | None):
         raise TypeError("metadata that is not an object")
     return {str(key): str(value) for key, value in (written or {}).items()}

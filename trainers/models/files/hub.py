@@ -9,7 +9,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def cached_snapshot(model: str) -> Path | None:
-    """The folder of a hub model in the local cache, None if it is not there with its configs and safe weights."""
+    """The folder of a hub model in the local cache; None if configs or safe weights are missing."""
     from huggingface_hub import try_to_load_from_cache
 
     index = try_to_load_from_cache(model, "model_index.json")

@@ -1,4 +1,4 @@
-"""A base model from one `.safetensors` checkpoint in the original layout, with bundled configs."""
+"""Loads a base from one `.safetensors` checkpoint in the original layout, with bundled configs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trainers.models.files.folder import first_line, read_json
 from trainers.models.quiet import quietly
 
 OLD_TEXT = "cond_stage_model.transformer."
-"""Some early SD 1 checkpoints lack the `text_model.` that follows this."""
+"""Early SD 1 checkpoints lack the `text_model.` after this."""
 CUT = "it is damaged, or its architecture is a reduced version of its family's"
 
 
 def load_single_file(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """The parts `unet`, `vae` (fp32), `text_encoder`, `tokenizer` (SDXL also `_2`) of a checkpoint, by name.
+    """Load the parts `unet`, `vae` (fp32), `text_encoder`, `tokenizer` (SDXL also `_2`) of a checkpoint, by name.
 
-    `tree` is a complete config folder in diffusers layout; nothing is fetched. VelaturaError where tensors are missing
+    `tree` is a complete config folder in diffusers layout; nothing is downloaded. VelaturaError if tensors are missing
     or do not fit that tree.
     """
     import diffusers
@@ -41,7 +41,7 @@ def load_single_file(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, An
             )
             given |= _early_text_encoder(path, tree, dtype)
             loaded = pipeline.from_single_file(str(path), dtype=dtype, **local, **given)
-    except NotImplementedError as error:  # torch's word for moving a tensor that was never filled
+    except NotImplementedError as error:  # raised by torch for tensors that were never loaded
         part = "unet" if "vae" in given else "vae"
         raise VelaturaError(f"{path.name} lacks tensors of the {part}: {CUT}") from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -53,7 +53,7 @@ def load_single_file(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, An
 
 
 def shipped_tokenizer(tree: Path, part: str) -> Any:
-    """CLIP's tokenizer with the padding that `part` of a config tree asks for."""
+    """CLIP's tokenizer with the padding set in `part` of a config tree."""
     from transformers import CLIPTokenizer
 
     settings = read_json(tree / part / "tokenizer_config.json")
@@ -64,7 +64,7 @@ def shipped_tokenizer(tree: Path, part: str) -> Any:
 
 
 def _early_text_encoder(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """The text encoder of an early SD 1 checkpoint whose names diffusers does not know; empty for other files."""
+    """The text encoder of an early SD 1 checkpoint, whose names diffusers does not know; empty for other files."""
     import transformers
     from safetensors import safe_open
 

@@ -1,4 +1,4 @@
-"""From the configured model to a folder or file on this machine."""
+"""Finds the folder or file of the configured base."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a base's weights are: a diffusers folder or a single `.safetensors` file, and what people call it."""
+    """Location of a base, a diffusers folder or a single `.safetensors` file, and its name for users."""
 
     path: Path
     kind: Literal["starter", "folder", "hub", "file"]
@@ -23,10 +23,10 @@ class Source:
 
 
 def find_source(model: str) -> Source:
-    """Where `model` (`starter`, a diffusers folder, a `.safetensors` file or a hub id) is.
+    """Find `model`: `starter`, a diffusers folder, a `.safetensors` file or a hub id.
 
-    A hub id is looked up in the local cache and downloaded if it is not there. VelaturaError says what to do about a
-    pickle, a path that does not exist, an id that cannot be had.
+    A hub id that is not in the local cache is downloaded. VelaturaError, with advice, for pickles, missing paths and
+    failed downloads.
     """
     if model == "starter":
         return Source(starter_folder(), "starter", "Velatura starter")
@@ -46,14 +46,14 @@ def find_source(model: str) -> Source:
 
 
 def starter_folder() -> Path:
-    """The folder of the small base that ships with the package."""
+    """The folder of the bundled small base."""
     import presets
 
     return Path(presets.__path__[0]) / "starter"
 
 
 def pickle_error(name: str) -> VelaturaError:
-    """The refusal of a pickled checkpoint."""
+    """The error for a pickled checkpoint."""
     return VelaturaError(
         f"{name} is a pickle, which can run code when opened, so it is refused: convert it to .safetensors in a tool "
         "you trust (A1111's Checkpoint Merger with only model A and format safetensors), and use that"
