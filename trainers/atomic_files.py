@@ -30,13 +30,13 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield building
         sync_file(building)
-        take_place(building, path)
+        replace_file(building, path)
         sync_folder(path.parent)
     finally:
         building.unlink(missing_ok=True)
 
 
-def take_place(building: Path, path: Path) -> None:
+def replace_file(building: Path, path: Path) -> None:
     """Rename a file to `path`; on Windows, which refuses this while the target is being read, retry for a second."""
     for pause in PAUSES:
         try:

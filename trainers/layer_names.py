@@ -1,4 +1,4 @@
-"""Layer names for displaying ranks, with blocks in the order in which an image passes them."""
+"""Layer names for displaying ranks, with blocks in the order of the forward pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TOGETHER = (
     r"|time_emb_proj|time_emb(?:ed|edding)|add_embedding|label_emb|linear_\d|conv_(?:in|out|norm_out|shortcut)"
     r"|(?:in|out|emb)_layers|skip_connection|text_model|self_attn|text_projection|(?:final_)?layer_norm\d?"
 )
-"""Words of layers' names that have an underscore of their own, where a file has underscores for the dots as well."""
+"""Parts of layer names with an underscore; files also use underscores for the dots."""
 BLOCK = re.compile(
     r"(unet\.(?:\w+_blocks\.\d+|mid_block|middle_block\.\d+)(?:\.\w+\.\d+)?|text_encoder\w*\.\S*?layers\.\d+)\."
 )
@@ -22,16 +22,16 @@ PARTS = {
     "text_encoders.clip_g.transformer.": "text_encoder_2",
     **dict.fromkeys(("lora_te2_", "text_encoder_2."), "text_encoder_2"),
 }
-"""What a layer's name in a file begins with, and the part of the model that it is in."""
+"""Start of a layer's name in a file, and its part of the model."""
 WAYS = {"down": 1, "input": 1, "mid": 2, "middle": 2, "up": 3, "output": 3}
-"""The place of a block of the UNet on the way through it."""
+"""Order of the UNet's blocks in the forward pass."""
 ATTENTION = ("to_q", "to_k", "to_v", "to_out", "q_proj", "k_proj", "v_proj", "out_proj")
-"""Layers of an attention in the order in which they are used; a file has them in that of the alphabet."""
+"""Attention layers in the order of the forward pass; files have them in alphabetical order."""
 ONLY_ONE = "transformer_blocks.0."
 
 
 def dotted(stem: str) -> str:
-    """A layer's dotted name, of the name that a file has for it: `unet.down_blocks.1.attentions.0.proj_in`."""
+    """A layer's dotted name from its name in a file: `unet.down_blocks.1.attentions.0.proj_in`."""
     start = next((start for start in PARTS if stem.startswith(start)), None)
     if start is None:
         return stem
@@ -42,38 +42,38 @@ def dotted(stem: str) -> str:
 
 
 def block(layer: str) -> str:
-    """The block that a layer belongs to: `unet.down_blocks.1.attentions.0` of what is inside it."""
+    """The block of a layer, such as `unet.down_blocks.1.attentions.0`."""
     found = BLOCK.match(layer)
     return found[1] if found else layer.rpartition(".")[0]
 
 
-def in_order(layers: Iterable[str]) -> list[str]:
-    """Layers by part as the parts come, each UNet's blocks on the way down, in the middle and on the way up."""
+def sort_layers(layers: Iterable[str]) -> list[str]:
+    """Sort layers by part, in the given order of parts, and by the order of the forward pass within the UNet."""
     parts: dict[str, int] = {}
     blocks: dict[str, int] = {}
     for place, layer in enumerate(given := list(layers)):
         parts.setdefault(layer.partition(".")[0], place)
         blocks.setdefault(block(layer), place)
 
-    def place_of(layer: str) -> tuple[int, int, int, int]:
+    def position(layer: str) -> tuple[int, int, int, int]:
         way = re.match(r"unet\.([a-z]+)_blocks?(?:\.(\d+))?", layer)
         stage, number = (WAYS.get(way[1], 0), int(way[2] or 0)) if way else (0, 0)
         return parts[layer.partition(".")[0]], stage, number, blocks[block(layer)]
 
-    return sorted(given, key=place_of)
+    return sorted(given, key=position)
 
 
 def short_names(name: str, layers: Sequence[str]) -> list[str]:
-    """What layers are called inside their block, without what is the same for all of them."""
+    """Names of layers within their block, without the prefix that all share."""
     inner = [layer.removeprefix(f"{name}.").replace("to_out.0", "to_out") for layer in layers]
     several = any("transformer_blocks." in one and ONLY_ONE not in one for one in inner)
     return inner if several else [one.replace(ONLY_ONE, "") for one in inner]
 
 
 def by_block(ranks: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Of each block its name, and its layers' names with their ranks; layers of one attention on a line."""
+    """For each block its name, and its layers' names with ranks; one line per attention."""
     blocks: dict[str, list[str]] = {}
-    for layer in in_order(ranks):
+    for layer in sort_layers(ranks):
         blocks.setdefault(block(layer), []).append(layer)
     found = []
     for name, layers in blocks.items():

@@ -150,7 +150,7 @@ def show_ranks(ranks: Mapping[str, int], run: Path) -> None:
     from trainers.runs.run import is_run
 
     history = read_ranks(run) if is_run(run) else None
-    known = history is not None and history.counted.moves
+    known = history is not None and history.rank_info.moves
     every = _with_closed(ranks, history) if history is not None and known else ranks
     if len(set(every.values())) > 1:
         print_table(("block", "rank of each layer"), by_block(every))
@@ -167,7 +167,7 @@ def _with_closed(ranks: Mapping[str, int], history: RankHistory) -> Mapping[str,
     """
     from trainers.layer_names import dotted
 
-    noted = {dotted(layer): rank for layer, rank in history.at_the_end.items()}
+    noted = {dotted(layer): rank for layer, rank in history.final.items()}
     if not ranks.keys() <= noted.keys():
         return noted
     # A file may hold part of the layers, as B-LoRA's halves do: a missing layer is closed only if the run says so.
@@ -178,9 +178,9 @@ def _show_history(history: RankHistory) -> None:
     from trainers.ranks.history import MARKS, summarise
 
     first, last = history.steps[0], history.steps[-1]
-    mean_of = "mean rank" if history.counted.moves else f"{history.counted.word}, mean"
+    mean_of = "mean rank" if history.rank_info.moves else f"{history.rank_info.word}, mean"
     title = f"{mean_of} ({MARKS[-1]} = {history.largest}), step {first} to {last}"
     rows = [(name, line, f"{mean:.1f}") for name, line, mean in summarise(history)]
     print_table(("block", title, "at the end"), rows)
-    if history.counted.hint:
-        say(history.counted.hint)
+    if history.rank_info.hint:
+        say(history.rank_info.hint)

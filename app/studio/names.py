@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 
 from app.studio.dataset.drafts import Draft
-from trainers.config.names import PUNCTUATION, check_name, is_allowed, is_reserved, is_word
+from trainers.config.names import PUNCTUATION, check_name, is_allowed, is_letter_or_digit, is_reserved
 from trainers.errors import VelaturaError
 
 LONGEST, LONGEST_BYTES = 60, 96
@@ -24,7 +24,7 @@ def safe_name(typed: str) -> str:
     legible = MANY_MARKS.sub(r"\1", visible)
     words = "".join(letter if is_allowed(letter) else " " for letter in legible)
     name = re.sub(r"\s+", " ", words).strip(PUNCTUATION)
-    while name and not is_word(name[0]):  # a mark that has lost its letter
+    while name and not is_letter_or_digit(name[0]):  # a mark that has lost its letter
         name = name[1:]
     name = _shortened(name)
     if is_reserved(name):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainers.atomic_files import sync_folder, take_place
+from trainers.atomic_files import replace_file, sync_folder
 
 HELD = ".held"
 SECRET_BYTES = 32
@@ -76,7 +76,7 @@ class Paths:
                 file.write(value := secrets.token_bytes(SECRET_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
-            take_place(Path(coming), path)
+            replace_file(Path(coming), path)
             sync_folder(self.root)
         return value
 

@@ -32,7 +32,7 @@ from trainers.models.model import Model
 from trainers.runs.event_lines import Event
 from trainers.runs.run import Run
 from trainers.sampling.sample import draw, to_image
-from trainers.score.denoising import ask, denoising_errors
+from trainers.score.denoising import denoising_errors, make_probes
 from trainers.training.previews import preview_params
 from trainers.training.reopen import reopened
 from trainers.training.train import train
@@ -130,7 +130,7 @@ def _measure_base(config: Config, unseen: Path, folder: Path) -> Figures:
 
 def _look(model: Model, network: Network | None, config: Config, unseen: Path, folder: Path) -> Figures:
     dataset = _open(model, config, unseen)
-    errors = denoising_errors(model, network, ask(model, dataset.items, config, TIMES), config)
+    errors = denoising_errors(model, network, make_probes(model, dataset.items, config, TIMES), config)
     params = preview_params(config, dataset, dataset.items[0].bucket.width)  # the held-out captions
     if network is not None:
         network.holder.context = params.context

@@ -73,7 +73,7 @@ from app.ui.runs.samples_view import Sample, address
 from app.studio.styles.library import StyleLibrary
 from app.studio.generation.request import GenerateRequest
 from trainers.data import decode_memory
-from trainers.training.previews import kept
+from trainers.training.previews import read_pictures
 from trainers.training.prior import class_image
 from trainers.sampling.sample import SamplingParams
 from trainers.errors import VelaturaError
@@ -103,7 +103,7 @@ def playground(picture, name):
     return generations.web_copy(generation, 0, small=False)
 
 def before(picture, name):
-    return kept(folder(name, picture), SamplingParams(("x",), (0,), size=(512, 512)))
+    return read_pictures(folder(name, picture), SamplingParams(("x",), (0,), size=(512, 512)))
 
 def prior(picture, name):
     return class_image(folder(name, picture) / "00.png", (512, 512), "x")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.layer_names import block, by_block, dotted, in_order, short_names
+from trainers.layer_names import block, by_block, dotted, short_names, sort_layers
 
 ATTENTION = "unet.down_blocks.1.attentions.0"
 
@@ -43,7 +43,7 @@ def test_underscores_become_dots_where_a_name_has_dots(stem, name):
 
 def test_the_way_through_an_unet_of_the_original_code_too():
     given = ["unet.middle_block.1.a", "unet.output_blocks.2.0.a", "unet.input_blocks.11.0.a", "unet.input_blocks.4.1.a"]
-    assert in_order(given) == [given[3], given[2], given[0], given[1]]
+    assert sort_layers(given) == [given[3], given[2], given[0], given[1]]
 
 
 def test_a_block_says_its_layers_by_name_with_their_ranks():

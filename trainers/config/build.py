@@ -18,21 +18,21 @@ from trainers.config.tables import anchor_images, lay_over, read_toml
 from trainers.errors import VelaturaError
 
 KEY_FIRST = re.compile(r"[a-z_]+\.[a-z_0-9]+(?= =|:)")
-"""The setting that a sentence begins with."""
+"""The setting at the start of a sentence."""
 
 
 def build_config(*layers: Mapping[str, Any]) -> Config:
-    """A checked config from settings tables.
+    """Build a validated config from settings tables.
 
     Args:
         layers: Tables as in a config file, `{"train": {"steps": 200}}`, later ones over earlier ones; `layers()` puts
             presets and settings in their order.
 
     Returns:
-        The complete config, which cannot be changed.
+        The complete, immutable config.
 
     Raises:
-        VelaturaError: A setting is unknown, missing, out of range, or goes with no other; the sentence names its key.
+        VelaturaError: A setting is unknown, missing, out of range or conflicts with another; the message has its key.
     """
     try:
         return Config.model_validate(lay_over(*layers))
@@ -41,7 +41,7 @@ def build_config(*layers: Mapping[str, Any]) -> Config:
 
 
 def find_problems(*layers: Mapping[str, Any]) -> dict[str, str]:
-    """Problems in settings tables laid over each other: one sentence per key, empty if there are none.
+    """Problems in overlaid settings tables: one sentence per key, empty if there are none.
 
     Combinations are checked once each setting is valid; the key is "" if no single setting is at fault.
     """

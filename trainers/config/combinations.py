@@ -1,4 +1,4 @@
-"""Combinations of settings that make no sense, each refused with the reason."""
+"""Checks of combinations of settings, with the reason for each refusal."""
 
 from __future__ import annotations
 

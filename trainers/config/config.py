@@ -1,6 +1,6 @@
 """The settings tree, with validation: the source of config files, command line options and the studio's fields.
 
-TOML has no null: an unset value is an absent key, and every field has a default that says "automatic" or "off".
+TOML has no null: an unset value is a missing key, and every field has a default, such as "automatic" or "off".
 """
 
 from __future__ import annotations

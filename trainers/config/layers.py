@@ -1,8 +1,8 @@
 """The order in which settings override each other, the same for the command line, the studio, programs and the queue.
 
-    file < preset < another method's preset < what comes with techniques < aim < options < `--set`, or a draft's changes
+    file < preset < another method's preset < techniques' presets < aim < options < `--set`, or a draft's changes
 
-A warm-up from below the options is shortened where they ask for fewer steps than it takes.
+If the options set fewer steps than the warm-up of lower layers takes, the warm-up is shortened.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Table = Mapping[str, Any]
 
 DEFAULT_PRESET = "balanced"
 SUBJECT: Table = {"data": {"flip": False}}
-"""A face mirrored is another face; the word for a new thing has to be learned too, where the method can."""
+"""Settings for subjects: a mirrored face is another face, and text encoders learn the word if the method can."""
 PACE = ("steps", "batch_size")
-"""Settings that only the preset decides about, whatever technique is on."""
+"""Settings that only the preset determines, with any technique."""
 RATES = ("learning_rate", "text_encoder_learning_rate")
-"""Settings that the method decides about, unless the technique was made for it."""
+"""Settings that the method determines, unless the technique belongs to it."""
 
 
 def layers(
@@ -42,17 +42,17 @@ def layers(
     aim: str = "",
     above: Sequence[Table] = (),
 ) -> tuple[Table, ...]:
-    """Put settings into their order.
+    """Put settings tables into their order of precedence.
 
     Args:
-        file: What a config file says, or the whole config of an earlier run.
-        preset: A preset's name; its settings lie over the file's.
-        base: The base model whose settings a preset is read for; found in the tables where it is not given.
-        method: A method other than the preset's, which brings the settings of its own preset; "" for no layers at all,
-            where only a word is learned; None for the preset's own.
-        techniques: Techniques beside the method that are on; each brings the settings of its own preset.
+        file: The table of a config file, or the complete config of an earlier run.
+        preset: A preset's name; its settings override the file's.
+        base: The base model for presets that depend on it; by default the one in the tables.
+        method: A method to use instead of the preset's, with the settings of its own preset; "" for no layers, if only
+            a word is learned; None for the preset's method.
+        techniques: Techniques to turn on; each adds the settings of its own preset.
         aim: "subject" for a thing, an animal or a person; anything else is a style.
-        above: What somebody has set, lowest first. These tables stay as they are.
+        above: The user's settings, lowest first; not changed.
 
     Returns:
         Tables for `build_config`, lowest first.
@@ -74,29 +74,29 @@ def layers(
 def gather_config(
     file: Path | None, preset: str | None, options: Mapping[str, Any], assignments: Sequence[str]
 ) -> Config:
-    """One checked config from a command's options; without a file and a preset, the `balanced` preset.
+    """A validated config from a command's options; without a file and a preset, from the `balanced` preset.
 
     Args:
-        file: A config file, complete or partial; images are found relative to it.
+        file: A config file, complete or partial; a relative images folder starts from its folder.
         preset: A preset's name.
         options: name, seed, images, base and steps; None if not given.
         assignments: Lines of the form `section.key=value`.
 
     Raises:
-        VelaturaError: The file, the preset or a setting is wrong; the sentence names it.
+        VelaturaError: The file, the preset or a setting is invalid; the message names it.
     """
     table = anchor_images(read_toml(file), file.parent) if file is not None else None
     chosen = preset if preset is not None else "" if file is not None else DEFAULT_PRESET
     found = layers(file=table, preset=chosen, above=(_table(options), parse_assignments(assignments)))
-    # What is laid over a file of an earlier layout decides which of its rules still matter.
+    # Migrate after overlaying: the layers above decide which of the file's old rules still apply.
     return build_config(migrate(lay_over(*found), str(file or "the config")))
 
 
 def technique_settings(technique: Technique, method: str, base: str) -> dict[str, Any]:
-    """What a technique's preset sets besides turning it on, as a table, beside this method or ("") none.
+    """The settings of a technique's preset, as a table, for use with a method, or with none ("").
 
-    Beside the method for which it was made, a technique of layers also brings what its preset sets otherwise than the
-    method's own, such as another learning rate; a word alone brings its whole preset.
+    With the method it belongs to, a technique of layers also adds the settings in which its preset differs from the
+    method's own, such as another learning rate; a word without layers adds its whole preset.
     """
     settings = find_preset(technique.name).settings_for(base)
     section, name = technique.key.split(".")
@@ -106,7 +106,7 @@ def technique_settings(technique: Technique, method: str, base: str) -> dict[str
         below = find_preset(method).settings_for(base) if method else {}
     else:
         sections, left = {section, "train"}, {name, *RATES, *PACE}
-        below = {"train": Train().model_dump()}  # what it leaves off, others may have on
+        below = {"train": Train().model_dump()}  # it does not turn off what others turn on
     found = {
         each: {
             key: value
@@ -120,7 +120,7 @@ def technique_settings(technique: Technique, method: str, base: str) -> dict[str
 
 # ---------------------------------------------------------------- within
 def _preset_layers(preset: str, base: str, method: str | None) -> list[Table]:
-    """A preset's settings, with another method's where one is chosen."""
+    """A preset's settings, with another method's if one is chosen."""
     found = find_preset(preset)
     settings = found.settings_for(base)
     if method == "":
@@ -131,20 +131,20 @@ def _preset_layers(preset: str, base: str, method: str | None) -> list[Table]:
 
 
 def _method_settings(method: str, base: str) -> dict[str, Any]:
-    """A method's own section and learning rate from the preset named after it; its defaults where there is none."""
+    """A method's section and learning rate from the preset of its name; defaults if there is none."""
     try:
         settings = find_preset(method).settings_for(base)
     except VelaturaError:
         return {"method": {"name": method}}
     rate = settings.get("train", {}).get("learning_rate")
     found = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
-    if "targets" in settings:  # some sit where others do not
+    if "targets" in settings:  # methods support different layers
         found["targets"] = settings["targets"]
     return found
 
 
 def _shorter_warmup(below: Sequence[Table], above: Sequence[Table]) -> list[Table]:
-    """A warm-up that leaves room for as few steps as were asked for, where that of the layers below does not."""
+    """A shorter warm-up if the steps above are fewer than the warm-up below allows."""
     steps, warmup = _train(above).get("steps"), _train(below).get("warmup", 0)
     if not isinstance(steps, int) or not isinstance(warmup, int) or warmup < steps:
         return []

@@ -17,9 +17,9 @@ GUIDANCE = (1, 50)
 SIDE = (8, 4096)
 """Width and height in pixels."""
 STRENGTH = (-100, 100)
-"""Of a style; 1 is what it was trained for. One that has learned little is still to be seen at 20."""
+"""Strength of a style; 1 is as trained. A style that has learned little is still visible at 20."""
 BATCH = (1, 64)
-"""Most pictures that are drawn at once."""
+"""Maximum batch size in pictures."""
 
 Seed = Annotated[int, Field(ge=SEED[0], lt=SEED[1] + 1)]
 DenoisingSteps = Annotated[int, Field(ge=STEPS[0], le=STEPS[1])]

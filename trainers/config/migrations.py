@@ -14,14 +14,14 @@ from typing import Any, Final
 from trainers.errors import VelaturaError
 
 VERSION: Final = 2
-"""The layout that configs are written in."""
+"""Current version of the config format."""
 KEY = "schema_version"
 
 Table = dict[str, Any]
 
 
 def migrate(table: Mapping[str, Any], where: str = "the config") -> Table:
-    """The same settings in today's layout; the table that is given stays as it is.
+    """The same settings in the current version, as a new table.
 
     `where` names the table in errors. Raises VelaturaError if it was written by a newer Velatura.
     """
@@ -38,13 +38,13 @@ def migrate(table: Mapping[str, Any], where: str = "the config") -> Table:
 
 
 def version_of(table: Mapping[str, Any]) -> int:
-    """The layout of a table; today's where it names none, or none that can be one."""
+    """The version of a table; the current one if it has none or an invalid one."""
     version = table.get(KEY, VERSION)
     return version if isinstance(version, int) and version >= 1 else VERSION
 
 
 def _from_1(table: Table) -> Table:
-    """Version 2 gave these rules another default."""
+    """Version 2 changed the defaults of these rules."""
     base, method, train = (_section(table, name) for name in ("base", "method", "train"))
     name = method.get("name", "lora")
     if _starts_at_the_base(method) and train.get("weight_decay", 0.01):
@@ -66,28 +66,28 @@ def _from_1(table: Table) -> Table:
 
 
 def _starts_at_the_base(method: Mapping[str, Any]) -> bool:
-    """Whether some of what trains starts at the base's own values."""
+    """Whether some parameters start at values of the base."""
     if method.get("name", "lora") == "lora":
         return method.get("start") == "pissa" or bool(method.get("dora"))
     return method.get("name") == "t-lora" and bool(method.get("orthogonal", True))
 
 
 def _overrides_ranks(table: Table) -> bool:
-    """Whether some layers have another rank than the others."""
+    """Whether some layers have another rank."""
     blocks = _section(_section(table, "targets"), "blocks")
     return any(_section(blocks, pattern).get("rank") for pattern in blocks)
 
 
 def _section(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A section of a table; an empty one where it is missing or no section, which is for the config to refuse."""
+    """A section of a table; empty if it is missing or not a table, which validation refuses later."""
     found = table.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def _with(table: Table, name: str, **settings: Any) -> Table:
-    """The table with these settings in a section, where it does not say otherwise itself."""
+    """The table with these settings added to a section; existing ones are kept."""
     return {**table, name: {**settings, **_section(table, name)}}
 
 
 MIGRATIONS: Mapping[int, Callable[[Table], Table]] = MappingProxyType({1: _from_1})
-"""By version, the step to the next one."""
+"""The step from each version to the next one."""

@@ -6,17 +6,17 @@ import re
 import unicodedata
 
 MOST_LETTERS, MOST_BYTES = 100, 150
-"""Of a name; file systems take 255 bytes, of which suffixes and unfinished files need some."""
+"""Bytes of a name; file systems allow 255, of which suffixes and temporary files need some."""
 PUNCTUATION = " ._-"
-# Devices on Windows, with any suffix; it takes superscript digits for digits.
+# Device names on Windows, with any suffix; superscript digits count as digits.
 _RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[\d¹²³])( *\..*)?", re.IGNORECASE)
 
 
 def check_name(name: str) -> str:
-    """The name in composed form (NFC), or ValueError saying what a name may be."""
+    """The name in composed form (NFC); ValueError, with the rules for names, if it is invalid."""
     name = unicodedata.normalize("NFC", name)
     fits = 0 < len(name) <= MOST_LETTERS and len(name.encode("utf-8", "replace")) <= MOST_BYTES
-    if not fits or not all(map(is_allowed, name)) or not is_word(name[0]) or name[-1] in ". ":
+    if not fits or not all(map(is_allowed, name)) or not is_letter_or_digit(name[0]) or name[-1] in ". ":
         raise ValueError(
             f"the name {name!r:.150} is not allowed; use up to {MOST_LETTERS} letters of any script, digits, spaces, "
             f"dots, dashes and underscores (at most {MOST_BYTES} bytes), starting with a letter or digit and not "
@@ -27,16 +27,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def is_word(letter: str) -> bool:
-    """Whether a name may begin with this letter: it is one, or a digit."""
+def is_letter_or_digit(letter: str) -> bool:
+    """Whether a character is a letter or a digit, with which names must begin."""
     return unicodedata.category(letter)[0] in "LN"
 
 
 def is_allowed(letter: str) -> bool:
-    """Whether a name may hold this letter; controls, marks of direction and what file systems forbid are none."""
+    """Whether a name may contain this character: not controls, direction marks or what file systems forbid."""
     return letter in PUNCTUATION or unicodedata.category(letter)[0] in "LNM"
 
 
 def is_reserved(name: str) -> bool:
-    """Whether Windows takes a name for a device."""
+    """Whether a name is a device name on Windows."""
     return bool(_RESERVED.fullmatch(name))

@@ -1,4 +1,4 @@
-"""Presets: partial configs that ship with the package, one TOML file each."""
+"""The bundled presets: partial configs, one TOML file each."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ STARTER = "starter"
 
 @dataclass(frozen=True)
 class Preset:
-    """A named partial config: `summary` says in one sentence what it is good at.
+    """A named partial config; `summary` is a sentence on its use.
 
-    `starter` holds what differs on the bundled base, a small network that takes other steps.
+    `starter` holds the settings that differ on the bundled base, whose small network needs other learning rates.
     """
 
     name: str
@@ -30,21 +30,21 @@ class Preset:
 
     @property
     def method(self) -> str:
-        """The method of the layers that it trains, if it trains any."""
+        """The method of the layers that it trains; empty if it trains none."""
         return str(self.settings.get("method", {}).get("name", "lora"))
 
     def settings_for(self, base: str) -> dict[str, Any]:
-        """The partial config for a base as the config names it."""
+        """The partial config for the value of `base.model`."""
         return deepcopy(overlay(self.settings, self.starter) if base == STARTER else dict(self.settings))
 
 
 def list_presets() -> tuple[Preset, ...]:
-    """All presets, those named for a purpose and those named after a method, by name."""
+    """All presets, named after a purpose or a method, sorted by name."""
     return tuple(find_preset(name) for name in sorted(path.stem for path in _folder().glob("*.toml")))
 
 
 def guidance_for(base: str) -> float:
-    """The guidance with which pictures are drawn on a base unless somebody asks for another."""
+    """The default guidance scale for pictures on a base."""
     from trainers.config.sections import Sample
 
     settings = find_preset("balanced").settings_for(base).get("sample", {})
@@ -53,7 +53,7 @@ def guidance_for(base: str) -> float:
 
 @cache
 def find_preset(name: str) -> Preset:
-    """The preset called `name`, read once; VelaturaError lists the names there are."""
+    """The preset with this name, cached; VelaturaError, which lists the names, if there is none."""
     known = sorted(path.stem for path in _folder().glob("*.toml"))
     if name not in known:
         raise VelaturaError(f"there is no preset {name!r}; available are {', '.join(known)}")

@@ -17,7 +17,7 @@ from trainers.section import Section
 
 @dataclass(frozen=True)
 class Setting:
-    """One leaf of the config: `key` as `section.name` (methods: `method.name`, with `method` naming which)."""
+    """One setting: `key` as `section.name`, or `method.name` for the settings of `method`."""
 
     key: str
     field: FieldInfo
@@ -31,12 +31,12 @@ class Setting:
 
     @property
     def default(self) -> str:
-        """Its default as the page of settings shows it."""
+        """Its default, as shown on the page of settings."""
         return _default(self.field)
 
 
 def list_settings() -> Iterator[Setting]:
-    """All settings in the order of the config, the methods' after the others."""
+    """All settings in the order of the config, followed by those of the methods."""
     for name, field in Config.model_fields.items():
         if name == "method":
             continue
@@ -77,7 +77,7 @@ def _fields(method: type[Any]) -> Mapping[str, FieldInfo]:
 
 
 def _meaning(method: type, name: str) -> str:
-    """A field's docstring, also where a subclass inherits it."""
+    """A field's docstring, inherited if necessary."""
     for parent in method.__mro__:
         field = getattr(parent, "__pydantic_fields__", {}).get(name)
         if field is not None and field.description:

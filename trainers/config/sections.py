@@ -126,7 +126,7 @@ class Prior(Section):
         return " ".join(prompt.split())
 
     @property
-    def drawn(self) -> int:
+    def image_count(self) -> int:
         """Number of class images to generate and train on."""
         return self.images if self.prompt and self.weight > 0 else 0
 
@@ -169,7 +169,7 @@ class Train(Section):
 
     @property
     def text_rate(self) -> float:
-        """The text encoders' learning rate: the one set, else half of the UNet's, or all of it under Prodigy."""
+        """The text encoders' learning rate: the configured one, or half of the UNet's, or the UNet's with Prodigy."""
         share = 1.0 if self.optimizer == "prodigy" else 0.5
         return self.text_encoder_learning_rate or self.learning_rate * share
 

@@ -23,7 +23,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One settings table over another, key by key; a different method replaces the whole `[method]` section."""
+    """Overlay one settings table on another, key by key; a different method replaces the whole `[method]` section."""
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
@@ -38,7 +38,7 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """`section.key=value` lines as a settings table; a value is TOML, and a bare word is text.
+    """Parse `section.key=value` lines into a settings table; a value is TOML, and a bare word is text.
 
     A dotted key may quote a part that has dots of its own: `targets.blocks."mid_block.*".rank=4`.
     """
@@ -61,7 +61,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def lay_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings tables over each other, later ones over earlier ones, not checked; a method without a name is LoRA."""
+    """Overlay settings tables, later ones on earlier ones, without validation; a method without a name is LoRA."""
     table: dict[str, Any] = {}
     for layer in layers:
         table = overlay(table, layer)
@@ -72,7 +72,7 @@ def lay_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def anchor_images(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings table with a relative `data.images` taken from `folder`."""
+    """The settings table with a relative `data.images` resolved from `folder`."""
     data = table.get("data")
     images = data.get("images") if isinstance(data, Mapping) else None
     if not isinstance(data, Mapping) or not isinstance(images, str) or not images:

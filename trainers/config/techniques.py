@@ -13,21 +13,21 @@ from trainers.config.tables import parse_assignments
 
 @dataclass(frozen=True)
 class Technique:
-    """A method or technique as lists show it."""
+    """A method or technique, for lists."""
 
     name: str
-    """Also that of its preset."""
+    """Name of the technique and of its preset."""
     paper: str
     parameters: str
-    """How many numbers train (`About.parameters`)."""
+    """Number of trained parameters (`About.parameters`)."""
     places: tuple[str, ...]
-    """Where it sits: `linear` and `convolution` layers, `norm` layers, `block` outputs, `tokens`, `base`, `data`."""
+    """What it changes: `linear` and `convolution` layers, `norm` layers, `block` outputs, `tokens`, `base`, `data`."""
     summary: str
-    """What it is good for, in one sentence."""
+    """Its use, in one sentence."""
     setting: str
-    """The setting that turns it on, as `--set` takes it."""
+    """The setting that turns it on, in the form of `--set`."""
     method: str = ""
-    """The method whose setting that is; empty if it combines with every one."""
+    """The method with this setting; empty if it combines with every method."""
 
     @property
     def key(self) -> str:
@@ -36,17 +36,17 @@ class Technique:
 
     @cached_property
     def value(self) -> Any:
-        """What that setting is while it is on; of a word or a prompt, an example."""
+        """Value of that setting to turn it on; an example if it is a word or a prompt."""
         section, name = self.key.split(".")
         return parse_assignments([self.setting])[section][name]
 
     @property
     def takes_words(self) -> bool:
-        """Whether it is turned on by words of one's own."""
+        """Whether it is turned on by a word or prompt of the user."""
         return not {"tokens", "data"}.isdisjoint(self.places)
 
     def is_on(self, table: Mapping[str, Any]) -> bool:
-        """Whether a table of settings has it on."""
+        """Whether a settings table turns it on."""
         section, name = self.key.split(".")
         found = table.get(section, {}).get(name)
         return bool(found) if self.takes_words else bool(found == self.value)
@@ -55,7 +55,7 @@ class Technique:
 LAYERS = ("linear", "convolution")
 TEXTUAL_INVERSION = "textual-inversion"
 
-BESIDE_METHODS: tuple[Technique, ...] = (
+TECHNIQUES: tuple[Technique, ...] = (
     Technique(
         "boft",
         "arXiv 2311.06243",
@@ -134,11 +134,11 @@ def list_techniques() -> tuple[Technique, ...]:
         Technique(name, kind.about.paper, kind.about.parameters, kind.places, kind.about.summary, f"method.name={name}")
         for name, kind in METHODS.items()
     )
-    return (*methods, *BESIDE_METHODS)
+    return (*methods, *TECHNIQUES)
 
 
 def techniques_in(table: Mapping[str, Any]) -> str:
-    """What a table of settings trains with: the names with + between them, such as `lora+textual-inversion`."""
+    """Names of the method and techniques in a settings table, joined by +, such as `lora+textual-inversion`."""
     targets, word = table.get("targets", {}), table.get("tokens", {}).get("word", "")
     layers = targets.get("unet") != "none" or targets.get("text_encoder", "none") != "none"
     method = str(table.get("method", {}).get("name", "lora"))

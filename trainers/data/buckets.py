@@ -18,7 +18,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Bucket:
-    """A training size in pixels, and how an image is brought to it."""
+    """A training size in pixels, and how an image is resized to it."""
 
     width: int
     height: int
@@ -38,10 +38,10 @@ class Bucket:
 def bucket_for(width: int, height: int, resolution: int, stride: int, max_aspect: float, max_upscale: float) -> Bucket:
     """The bucket of an image of `width` × `height` pixels.
 
-    Its sides are multiples of `stride`, at least two strides (one where `resolution` is less than two), its area is at
-    most `resolution`², its aspect the nearest to the image's within `max_aspect`. The image is enlarged by at most
-    `max_upscale`, if need be by a smaller bucket (`reduced`), unless there is none small enough (`enlarged`).
-    Raises VelaturaError when the resolution is below the stride.
+    Its sides are multiples of `stride`, at least two strides (one if `resolution` is less than two), its area is at
+    most `resolution`², and its aspect ratio the closest to the image's within `max_aspect`. The image is upscaled by at
+    most `max_upscale`, in a smaller bucket if needed (`reduced`), unless none is small enough (`enlarged`).
+    Raises VelaturaError if the resolution is below the stride.
     """
     if resolution < stride:
         raise VelaturaError(f"The training resolution is {resolution} pixels, but this base needs at least {stride}.")
@@ -60,9 +60,10 @@ def bucket_for(width: int, height: int, resolution: int, stride: int, max_aspect
 
 
 def resized(size: Pair, bucket: Bucket, offset: tuple[float, float]) -> tuple[Pair, Pair]:
-    """(height, width) of an image of `size` (height, width) once it covers the bucket, and the cut's (top, left) there.
+    """(height, width) to which an image of `size` (height, width) is resized to cover the bucket, and the crop's (top,
+    left) in it.
 
-    `offset` gives the cut's place as shares (down, right) of the room there is: 0.5 is the centre.
+    `offset` is the crop's position as shares (down, right) of the available room: 0.5 is the centre.
     """
     height = max(bucket.height, round(size[0] * bucket.scale))
     width = max(bucket.width, round(size[1] * bucket.scale))
@@ -72,9 +73,9 @@ def resized(size: Pair, bucket: Bucket, offset: tuple[float, float]) -> tuple[Pa
 
 
 def fit(image: Image.Image, bucket: Bucket, offset: tuple[float, float]) -> tuple[Image.Image, Pair, Pair]:
-    """Resize an image (or mask) to cover its bucket and cut it to size.
+    """Resize an image (or mask) to cover its bucket, and crop it.
 
-    Returns the image of exactly the bucket's size, the original (height, width) and the cut's (top, left).
+    Returns the image in the bucket's size, the original (height, width) and the crop's (top, left).
     """
     size = image.height, image.width
     (height, width), (top, left) = resized(size, bucket, offset)
@@ -83,14 +84,14 @@ def fit(image: Image.Image, bucket: Bucket, offset: tuple[float, float]) -> tupl
     return image.crop((left, top, left + bucket.width, top + bucket.height)), size, (top, left)
 
 
-def lost(size: Pair, bucket: Bucket) -> float:
+def cropped_share(size: Pair, bucket: Bucket) -> float:
     """Share of an image of `size` (height, width) that the crop to its bucket removes."""
     covered = bucket.width * bucket.height / (size[0] * size[1] * bucket.scale**2)
     return max(0.0, 1 - covered)
 
 
 def _shape(aspect: float, side: int, stride: int, least: int, max_aspect: float) -> Pair:
-    """(width, height) of the bucket of about `side`² pixels whose aspect is nearest, the larger one of equals."""
+    """(width, height) of the bucket of about `side`² pixels with the closest aspect ratio; the larger one of equals."""
     candidates = set()
     for one in range(least, int(side * math.sqrt(max_aspect)) + 1, stride):
         other = min(one, side * side // one // stride * stride)

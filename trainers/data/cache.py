@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from trainers.atomic_files import take_place
+from trainers.atomic_files import replace_file
 from trainers.data.dataset import CENTRE, Dataset, Draw, Item, mask, pixels
 from trainers.errors import VelaturaError
 
-# Part of every key: change it when the pixels or the layout of the files change.
+# Part of every key; change it with the pixels or the layout of the files.
 VERSION = "1"
 CHECKSUM = "checksum"
 
@@ -138,7 +138,7 @@ def _key(*what: object) -> str:
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As they come back from a file: on the CPU, contiguous, without a graph."""
+    """Tensors as read from a file: on the CPU, contiguous, detached."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
 
 
@@ -168,7 +168,7 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(save(tensors | {CHECKSUM: _checksum(tensors)}))
-        take_place(part, path)  # without waiting for the disk: what a power cut leaves half is encoded again
+        replace_file(part, path)  # not synced: entries truncated by a power cut are encoded again
     except OSError as error:
         part.unlink(missing_ok=True)
         raise VelaturaError(

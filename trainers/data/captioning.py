@@ -24,7 +24,7 @@ Write = Callable[[Image.Image], str]
 
 LONGEST = {"blip": 40, "florence-2": 120}  # tokens
 BEAMS = 3
-GENERAL, CHARACTER = "0", "4"  # categories of tags; the third, ratings, says nothing about what is shown
+GENERAL, CHARACTER = "0", "4"  # categories of tags; the third, ratings, is not used
 SURE = {GENERAL: 0.35, CHARACTER: 0.85}
 FACES = frozenset({"0_0", "(o)_(o)", "+_+", "+_-", "._.", "<o>_<o>", "<|>_<|>", "=_=", ">_<", "3_3", "6_9", ">_o"})
 
@@ -35,7 +35,7 @@ class Captioner:
 
     title: str
     words: str
-    """What it writes, and its download size."""
+    """What it writes and its download size, in words."""
     model: str
     """Its hub id."""
     files: tuple[str, ...]

@@ -28,8 +28,8 @@ EMPTY_WORD = re.compile(
 def own_caption(image_path: Path) -> str | None:
     """The text of an image's `.txt` file on one line; None if there is no such file.
 
-    Reads UTF-8 with or without a mark, UTF-16 with one, and takes anything else for Latin-1. Raises UnreadableError
-    for a file that is too large for a caption or a link out of the folder.
+    Reads UTF-8 with or without a byte order mark, UTF-16 with one, and anything else as Latin-1. Raises UnreadableError
+    if the file is too large for a caption or a link out of the folder.
     """
     path = next((found for suffix in (".txt", ".TXT") if (found := image_path.with_suffix(suffix)).is_file()), None)
     if path is None:
@@ -51,7 +51,7 @@ def caption_from_name(stem: str) -> str:
     """
     stem = unicodedata.normalize("NFC", stem)
     stem = UUID.sub(" ", COPY.sub("", NUMBERED.sub("", stem)))
-    # Letters with their marks and digits of any script; commas part tags, apostrophes belong to words.
+    # Letters with their marks and digits of any script; commas separate tags, apostrophes belong to words.
     kept = "".join(c if c in ",'" or unicodedata.category(c)[0] in "LMN" else " " for c in stem)
     kept = re.sub(r"\s*,[\s,]*", ", ", kept).strip(" ,'")
     words = [word for word in kept.split() if not HASH.fullmatch(word.strip(",'"))]
@@ -72,7 +72,7 @@ def base_caption(image_path: Path, settings: Data) -> str:
 
 
 def full_caption(base: str, settings: Data, word: str = "") -> str:
-    """The caption with the trigger word in front, unless it starts with it, and the learned word unless it has it."""
+    """The caption with trigger word and learned word in front, if it does not have them already."""
     trigger = one_line(settings.trigger)
     if trigger and not _starts_with(base, trigger):
         base = f"{trigger}, {base}" if base else trigger
@@ -80,7 +80,7 @@ def full_caption(base: str, settings: Data, word: str = "") -> str:
 
 
 def with_word(caption: str, word: str) -> str:
-    """The caption with a word in front, unless it has it already or there is none."""
+    """The caption with a word in front, if it does not have it already; unchanged if the word is empty."""
     from trainers.models.words import contains_word
 
     if not word or contains_word(caption, word):
@@ -102,7 +102,7 @@ def draw_caption(base: str, settings: Data, seed: int, draw: int, image: int, wo
         return ""
     if settings.shuffle_tags:
         tags = [tag for part in base.split(",") if (tag := part.strip())]
-        # A first tag that is the trigger stays first, and is not one of those that `keep_tags` counts.
+        # If the first tag is the trigger, it stays first and does not count towards `keep_tags`.
         has_trigger = bool(settings.trigger) and _starts_with(base, one_line(settings.trigger))
         keep = min(settings.keep_tags + has_trigger, len(tags))
         order = torch.randperm(len(tags) - keep, generator=generator(seed, "tag order", draw, image)).tolist()

@@ -8,8 +8,8 @@ from pathlib import Path
 from trainers.config.sections import Data
 from trainers.data.captions import base_caption
 from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, open_image
-from trainers.data.findings import Finding, Measured, files_are, find_faults, gravest_first, measure, unreadable
-from trainers.data.ingest import Listing, look
+from trainers.data.findings import Finding, Measured, files_are, find_faults, measure, sort_by_severity, unreadable
+from trainers.data.ingest import Listing, list_folder
 
 __all__ = ["Finding", "check_images"]
 
@@ -22,7 +22,7 @@ def check_images(
     `count_tokens` gives a caption's tokens without start and end; without it, lengths are not checked.
     Raises VelaturaError when there is no such folder.
     """
-    listing = look(folder)
+    listing = list_folder(folder)
     readable: list[Measured] = []
     broken: list[Finding] = []
     for path in listing.images:
@@ -31,7 +31,7 @@ def check_images(
         except UnreadableError as error:
             broken.append(unreadable(path.name, error.reason))
     faults = find_faults(readable, settings, resolution, count_tokens)
-    return gravest_first([*broken, *_not_images(listing), *faults])
+    return sort_by_severity([*broken, *_not_images(listing), *faults])
 
 
 def _measure(path: Path, settings: Data, resolution: int, stride: int) -> Measured:

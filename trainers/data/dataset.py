@@ -1,9 +1,9 @@
 """The images of a run and their order, a pure function of the seed and the batch number.
 
-Batches are always full and never mix sizes. Each bucket (the images of one training size) is an endless row of
-permutations of its images × repeats that is cut into batches; a cycle is the batches after which every bucket has come
-to the end of a permutation, and within it the buckets take turns in proportion to their images, in random order. So an
-image in a bucket of its own is not drawn more often than the others, as filling up its last batch in every epoch would.
+Batches are always full and never mix sizes. Each bucket (the images of one training size) is an endless sequence of
+permutations of its images × repeats, cut into batches. A cycle is the number of batches after which every bucket has
+reached the end of a permutation; within it, buckets alternate in proportion to their images, in random order. So an
+image in a small bucket is not used more often than others, as it would be if each epoch filled up its last batch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trainers.config.sections import Data
 from trainers.data.buckets import Bucket, Pair, bucket_for, fit, resized
 from trainers.data.captions import base_caption, draw_caption
 from trainers.data.decode import alpha_mask, flatten, open_image
-from trainers.data.ingest import look
+from trainers.data.ingest import list_folder
 from trainers.data.likeness import pixel_hash
 from trainers.errors import VelaturaError
 from trainers.randomness import generator
@@ -91,7 +91,7 @@ class Dataset:
         length = len(members) * self.settings.repeats  # of a permutation, and the bucket's batches in a cycle
         first = (cycle * length + turn) * batch_size
         shape = self.items[members[0]].bucket.shape
-        row: list[int] = []  # the permutations that the batch's slots fall into, one after the other
+        row: list[int] = []  # concatenated permutations
         for number in range(first // length, (first + batch_size - 1) // length + 1):
             row += torch.randperm(length, generator=generator(self.seed, "permutation", *shape, number)).tolist()
         slots = row[first % length : first % length + batch_size]
@@ -109,13 +109,13 @@ class Dataset:
         return Draw(index, flip, crop, caption)
 
     def _order(self, cycle: int, buckets: tuple[tuple[int, ...], ...]) -> list[tuple[int, int]]:
-        """(bucket, its how-manieth batch of the cycle) for every batch of a cycle; the last cycle's is remembered."""
+        """(bucket, index of its batch in the cycle) for every batch of a cycle; the latest cycle's is cached."""
         if cycle not in self._orders:
             times: list[Tensor] = []
             turns: list[tuple[int, int]] = []
             for bucket, members in enumerate(buckets):
                 count = len(members) * self.settings.repeats
-                # Each batch falls at random within its own share of the cycle, so that a bucket's are spread evenly.
+                # A random position within each batch's share of the cycle spreads a bucket's batches evenly.
                 jitter = torch.rand(count, generator=generator(self.seed, "order", cycle, bucket), dtype=torch.float64)
                 times.append((torch.arange(count) + jitter) / count)
                 turns += [(bucket, turn) for turn in range(count)]
@@ -130,7 +130,7 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
 
     Raises VelaturaError if the folder has no images or one of them cannot be read.
     """
-    paths = look(folder).images
+    paths = list_folder(folder).images
     if not paths:
         raise VelaturaError(f"There are no images in {folder}.")
     items = []
@@ -170,5 +170,5 @@ def placement(item: Item, draw: Draw) -> tuple[Pair, Pair]:
 
 
 def _mirrored(image: Image.Image, draw: Draw) -> Image.Image:
-    # Before the cut, so that its place is counted in the mirrored image.
+    # Before the crop, whose position refers to the mirrored image.
     return ImageOps.mirror(image) if draw.flip else image

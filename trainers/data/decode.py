@@ -1,4 +1,4 @@
-"""Decode common image files to one kind: first frame, upright, sRGB, 8 bits, RGB or RGBA.
+"""Decodes common image files to one form: first frame, upright, sRGB, 8 bits, RGB or RGBA.
 
 Files are untrusted: only listed formats are tried, the size is checked in the header before decoding, and links out of
 the folder are not followed.
@@ -21,11 +21,11 @@ from trainers.errors import VelaturaError
 
 MAX_PIXELS = 100_000_000
 TILE = 2**18
-"""Pixels that are converted at a time, in full precision."""
+"""Pixels converted at a time, in full precision."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
 FORMATS_IN_WORDS = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC"
 
-# What decoders raise on broken files; several of Pillow's let plain Python errors through.
+# Errors of decoders on broken files; several of Pillow's raise plain Python errors.
 DECODING_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -69,9 +69,9 @@ def open_image(
 ) -> Image.Image:
     """Decode an image file to an upright 8-bit sRGB image: `RGB`, or `RGBA` if part of it is transparent.
 
-    One of more than `keep_pixels` pixels is scaled down to so many. All threads of a process together take no more
-    memory for it than `decode_memory.MOST_BYTES`: they wait for each other. Raises UnreadableError for whatever is not
-    a readable image of an allowed format and size.
+    Images of more than `keep_pixels` pixels are scaled down to that number. All threads of a process share a limit of
+    `decode_memory.MOST_BYTES` and wait for each other. Raises UnreadableError if the file is not a readable image of an
+    allowed format and size.
     """
     from pillow_heif import register_heif_opener
 
@@ -89,10 +89,10 @@ def open_image(
             opened.load()
             orientation = _orientation(opened)
             image = _standard(opened)
-            opened.close()  # its pixels are let go before a turned or smaller copy is made
+            opened.close()  # free its pixels before rotating or scaling
             image = image if image.mode == "RGB" or _is_transparent(image) else image.convert("RGB")
             image = _no_larger(_upright(image, orientation), keep_pixels)
-        return image  # noqa: RET504 (the larger one is gone before others begin)
+        return image  # noqa: RET504 (frees the larger image first)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(
             path.name, _too_large(f"over {max_pixels // 10**6} million pixels", max_pixels)
@@ -112,7 +112,7 @@ def _check_file(path: Path) -> None:
 
 
 def leaves_folder(path: Path) -> bool:
-    """Whether `path` is a link to something outside its folder."""
+    """Whether `path` is a link out of its folder."""
     return path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve())
 
 
@@ -121,7 +121,7 @@ def flatten(image: Image.Image) -> Image.Image:
     if image.mode != "RGBA":
         return image.convert("RGB")
     flat = Image.new("RGB", image.size)
-    for box in _tiles(image.size):  # whole copies of a large image would take four times its memory
+    for box in _tiles(image.size):  # copies of a whole image would take four times its memory
         tile = image.crop(box)
         flat.paste(Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile).convert("RGB"), box)
     return flat
@@ -161,7 +161,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
     except DECODING_ERRORS:
-        return 1  # broken EXIF says nothing about the pixels, which are fine
+        return 1  # with broken EXIF the pixels can still be valid
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
@@ -182,7 +182,7 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def _tiles(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """The boxes of an image, of at most `TILE` pixels each."""
+    """Boxes that divide an image into tiles of at most `TILE` pixels."""
     width, height = size
     across = min(width, TILE)
     down = max(1, TILE // across)
@@ -192,7 +192,7 @@ def _tiles(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _standard(image: Image.Image) -> Image.Image:
-    """sRGB without metadata, `RGBA` where the file speaks of transparency; made tile by tile."""
+    """Convert to sRGB without metadata, tile by tile; `RGBA` if the file declares transparency."""
     profile = image.info.get("icc_profile")
     to_eight_bits = _scaling(image)
     if to_eight_bits is None and "transparency" in image.info and image.mode == "RGB":
@@ -220,14 +220,14 @@ def _standard(image: Image.Image) -> Image.Image:
 
 
 def _colours(mode: str, with_alpha: bool) -> str:
-    """The mode that a tile's colours have before they become sRGB."""
+    """The mode of a tile's colours before conversion to sRGB."""
     if mode in ("L", "LA"):
         return "L"
     return "RGBA" if with_alpha else mode
 
 
 def _scaling(image: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
-    """What brings tiles of more than 8 bits to 8, where Pillow's own conversion would clip; None for other images."""
+    """A function that converts tiles of more than 8 bits to 8, which Pillow would clip; None for other images."""
     if not image.mode.startswith(("I", "F")):
         return None
     tags = getattr(image, "tag_v2", {})
@@ -236,7 +236,7 @@ def _scaling(image: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
     wraps = image.mode == "I" and lowest < 0 and UNSIGNED in np.ravel(tags.get(SAMPLE_FORMAT_TAG, UNSIGNED))
     if wraps:
         lowest, highest = _extremes(image, wraps)
-    least = min(lowest, 0.0)  # no range is given for signed values: take the image's own
+    least = min(lowest, 0.0)  # signed values have no declared range: use the image's
     white = _full_range(image.mode, highest - least)
     inverted = tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO
 
@@ -264,7 +264,7 @@ def _extremes(image: Image.Image, wraps: bool) -> tuple[float, float]:
 
 
 def _full_range(mode: str, highest: float) -> float:
-    """The value of white: 16 bits by mode, else the smallest usual range that holds the image."""
+    """The value of white: 16 bits by mode, otherwise the smallest usual range that contains the image."""
     if mode.startswith("I;16"):
         return 65535.0
     usual = (1.0, 255.0, 65535.0, 2.0**32 - 1) if mode == "F" else (255.0, 65535.0, 2.0**32 - 1)
@@ -272,7 +272,7 @@ def _full_range(mode: str, highest: float) -> float:
 
 
 def _through_profile(profile: bytes | None, mode: str) -> Callable[[Image.Image], Image.Image]:
-    """What converts tiles to `RGB`: through the embedded ICC profile, or plainly where none fits their `mode`."""
+    """A function that converts tiles to `RGB`, with the embedded ICC profile if one fits their `mode`."""
     from PIL import ImageCms
 
     def plainly(tile: Image.Image) -> Image.Image:
@@ -295,7 +295,7 @@ def _through_profile(profile: bytes | None, mode: str) -> Callable[[Image.Image]
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (ImageCms.PyCMSError, OSError):
-        return plainly  # a broken profile: the pixels are shown as viewers show them, without it
+        return plainly  # broken profile: ignored, as in viewers
 
     def through(tile: Image.Image) -> Image.Image:
         try:

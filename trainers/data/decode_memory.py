@@ -16,29 +16,29 @@ import numpy as np
 from PIL import Image
 
 MOST_BYTES = 5 * 2**28
-"""Memory that a process spends on decoding at any time. Eight bits of 100 million pixels need two thirds of it."""
+"""Maximum bytes that a process uses for decoding at a time; 100 million 8-bit pixels need two thirds of it."""
 
 BYTES_A_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-"""Of Pillow's modes in memory; every other mode takes `WIDE`."""
+"""Bytes per pixel of Pillow's modes; all others take `WIDE`."""
 WIDE = 4
 CODEC = {"WEBP": 12, "AVIF": 16, "HEIF": 8}
-"""Bytes a pixel that a decoder holds beside Pillow's image: planes, canvases, and the pixels on their way over."""
+"""Bytes per pixel that a decoder holds besides Pillow's image: planes, canvases and buffers."""
 HDR_CODEC = 8
-"""Bytes a pixel more where a HEIF image has over eight bits."""
+"""Additional bytes per pixel for HEIF images of more than eight bits."""
 COEFFICIENT = 2
-"""Bytes of a coefficient, of which a progressive JPEG's decoder holds one a pixel and channel."""
+"""Bytes of a coefficient; a progressive JPEG's decoder holds one per pixel and channel."""
 WHOLE_FILE_READ = frozenset(CODEC)
 OVERHEAD = 24 * 2**20
-"""Tiles on their way through a conversion, tables, and what the allocator does not give back."""
+"""Bytes for tiles during conversion, tables, and memory that the allocator keeps."""
 LARGE = 8
-"""One of this share of the limit or more gives back what the allocator has kept of it."""
+"""Share of the limit above which an image's freed memory is returned to the system."""
 BITS_TAG, SAMPLES_TAG = 258, 277
 
 
 def bytes_to_decode(image: Image.Image, kept_pixels: int | None = None, file_bytes: int = 0) -> int:
-    """The most memory that an opened and not yet loaded image takes until it is a standard one.
+    """Peak bytes for decoding and converting an image that is opened but not loaded.
 
-    `kept_pixels` is how many pixels it is then scaled down to, None if it is kept as it is.
+    `kept_pixels` is the number of pixels it is scaled down to afterwards; None for no scaling.
     """
     pixels = image.width * image.height
     stored = BYTES_A_PIXEL.get(image.mode, WIDE)
@@ -53,7 +53,7 @@ def bytes_to_decode(image: Image.Image, kept_pixels: int | None = None, file_byt
 
 
 def _codec(image: Image.Image) -> float:
-    """Bytes a pixel that the decoder holds beside the image while it decodes."""
+    """Bytes per pixel that the decoder holds besides the image while decoding."""
     match image.format:
         case "JPEG" | "MPO":
             return COEFFICIENT * len(image.getbands()) if image.info.get("progressive") else 0
@@ -69,12 +69,12 @@ def _codec(image: Image.Image) -> float:
 
 
 def _held(image: Image.Image, codec: float) -> float:
-    """Of that, what the opened image holds until it is closed."""
+    """The part of these bytes that is held until the image is closed."""
     return codec if image.format in CODEC else 0
 
 
 class DecodeBudget:
-    """Bytes that may be taken at the same time; whoever asks waits in the queue until there is room."""
+    """A shared budget of bytes; requests wait in order until there is room."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -84,7 +84,7 @@ class DecodeBudget:
 
     @contextmanager
     def reserve(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes while the block runs; ValueError for more than there are."""
+        """Reserve `size` bytes while the block runs; ValueError if the budget is smaller."""
         if size > self.total:
             raise ValueError(f"{size} bytes exceed the limit of {self.total}")
         ticket = object()
@@ -108,17 +108,17 @@ class DecodeBudget:
 
 @cache
 def _trim() -> Callable[[], object]:
-    """What returns free memory to the system: glibc keeps it for the thread that freed it, and for no other."""
+    """A function that returns free memory to the system: glibc keeps it for the thread that freed it."""
     import ctypes
 
     try:
         trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):  # another C library, which has no need of it
+    except (AttributeError, OSError, TypeError):  # other C libraries do not need it
         return lambda: None
     return lambda: trim(ctypes.c_size_t(0))
 
 
 @cache
 def decode_budget() -> DecodeBudget:
-    """The one of this process."""
+    """The budget of this process."""
     return DecodeBudget(MOST_BYTES)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from trainers.config.sections import Data
-from trainers.data.buckets import Bucket, Pair, bucket_for, fit, lost
+from trainers.data.buckets import Bucket, Pair, bucket_for, cropped_share, fit
 from trainers.data.captions import full_caption
 from trainers.data.decode import FORMATS_IN_WORDS, flatten
 from trainers.data.ingest import duplicates
@@ -108,7 +108,7 @@ def find_faults(
     return findings
 
 
-def gravest_first(findings: Sequence[Finding]) -> list[Finding]:
+def sort_by_severity(findings: Sequence[Finding]) -> list[Finding]:
     """Sort findings: errors, warnings, notes, then passed checks, keeping the order within each."""
     order = ("error", "warning", "note", "ok")
     return sorted(findings, key=lambda finding: order.index(finding.level))
@@ -195,7 +195,7 @@ def _sizes(readable: Sequence[Measured], settings: Data, resolution: int) -> lis
 def _shapes(readable: Sequence[Measured]) -> list[Finding]:
     findings = []
     for one in readable:
-        share = lost(one.size, one.bucket)
+        share = cropped_share(one.size, one.bucket)
         if share > MUCH_LOST:
             sentence = (
                 f"{one.name} is very elongated ({_size(one)}): cropping it to its bucket loses {share:.0%} of it."

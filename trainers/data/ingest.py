@@ -11,13 +11,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trainers.atomic_files import take_place
+from trainers.atomic_files import replace_file
 from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, alpha_mask, flatten, open_image
 from trainers.data.likeness import fingerprint, near_duplicates, pixel_hash
 from trainers.errors import VelaturaError
 
-__all__ = ["Duplicates", "IngestReport", "Kept", "Listing", "alpha_mask", "flatten", "ingest", "look", "open_image"]
+__all__ = [
+    "Duplicates",
+    "IngestReport",
+    "Kept",
+    "Listing",
+    "alpha_mask",
+    "flatten",
+    "ingest",
+    "list_folder",
+    "open_image",
+]
 
 # fmt: off
 SUFFIXES = frozenset({
@@ -32,8 +42,8 @@ OTHER_PICTURES = frozenset({
 })
 # fmt: on
 MAX_NAME_BYTES = 120
-MAX_FOLDERS = 1000  # looked into for images in sub-folders, should someone give their home folder
-PNG_EFFORT = 3  # zlib level: a third of the time of the default 6, and few per cent larger
+MAX_FOLDERS = 1000  # limit on sub-folders searched, in case it is a home folder
+PNG_EFFORT = 3  # zlib level: a third of the time of the default 6, a few per cent larger
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class IngestReport:
 
     kept: tuple[Kept, ...]
     skipped: tuple[tuple[str, str], ...]
-    """(file name, what is wrong with it, which continues the sentence that starts with the name)."""
+    """(file name, reason that continues a sentence starting with the name)."""
     duplicates: tuple[Duplicates, ...]
     """Reported, not removed."""
     notes: tuple[str, ...]
@@ -69,17 +79,17 @@ class IngestReport:
 
 @dataclass(frozen=True)
 class Listing:
-    """What is in a folder, by name only."""
+    """Contents of a folder, by name only."""
 
     images: tuple[Path, ...]
     others: tuple[Path, ...]
-    """Pictures in formats that are not read."""
+    """Images in unsupported formats."""
     subfolders: tuple[str, ...]
     """Sub-folders with images somewhere inside; they are not entered."""
 
 
-def look(folder: Path) -> Listing:
-    """List a folder's images in the order of their names; hidden files are left out.
+def list_folder(folder: Path) -> Listing:
+    """List a folder's images, sorted by name, without hidden files.
 
     Raises VelaturaError when the folder is missing or not a folder.
     """
@@ -102,12 +112,12 @@ def look(folder: Path) -> Listing:
 def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
     """Read every image of a folder and write it to `target` as a lossless PNG without metadata, with its caption.
 
-    Files are named `0001-fox-in-snow.png` after their order and what their names say. Transparent images are laid on
-    white unless `keep_transparency`. What cannot be read is skipped and reported. Ingesting the result again gives the
-    same pixels and captions. Raises VelaturaError, with nothing left in `target`, when the source is missing or has no
-    readable image, or when `target` is in use or cannot be written.
+    Files are named `0001-fox-in-snow.png` by their order and original name. Transparent images are put on white unless
+    `keep_transparency`. Unreadable files are skipped and reported. Ingesting the result again gives the same pixels and
+    captions. Raises VelaturaError, with nothing left in `target`, if the source is missing or has no readable image, or
+    if `target` is in use or cannot be written.
     """
-    listing = look(source)
+    listing = list_folder(source)
     _check_target(target)
     skipped = [(path.name, f"is in an unsupported format (supported: {FORMATS_IN_WORDS})") for path in listing.others]
     kept: list[Kept] = []
@@ -172,7 +182,7 @@ def _write(place: Path, image: Image.Image, caption: str | None) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(place.name + ".part")
     image.save(part, "PNG", compress_level=PNG_EFFORT)
-    take_place(part, place)  # `new_run` waits until all of a run is on the disk, before the run gets its name
+    replace_file(part, place)  # `new_run` syncs the whole run before naming it
     if caption is not None:
         place.with_suffix(".txt").write_text(caption + "\n", encoding="utf-8")
 

@@ -1,6 +1,6 @@
 """Duplicate and near-duplicate images, by a hash of the pixels and a small perceptual hash.
 
-The perceptual hash is the image seen from afar: brightness on a 16 × 16 grid, both colour differences on 4 × 4.
+The perceptual hash is a small version of the image: brightness on a 16 × 16 grid, both colour differences on 4 × 4.
 Two images are near duplicates when their hashes differ by less than a share of their own contrast, which holds for
 re-compressed and resized copies and not for different drawings of one kind on the same background.
 """
@@ -21,7 +21,7 @@ LEAST_CONTRAST = 0.05
 
 
 def pixel_hash(image: Image.Image) -> str:
-    """SHA-256 (hex) of mode, size and pixels: equal for equal images whatever file they came in."""
+    """SHA-256 (hex) of mode, size and pixels, independent of the file format."""
     digest = hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
@@ -39,7 +39,7 @@ def fingerprint(image: Image.Image) -> np.ndarray:
 
 
 def near_duplicates(fingerprints: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-    """Groups (two or more indices, ascending) of images of which each is nearly the same as another of its group."""
+    """Groups of two or more indices, ascending, of images that each nearly equal another of their group."""
     if not fingerprints:
         return []
     stacked = np.stack(fingerprints).astype(np.float64)

@@ -23,8 +23,8 @@ def contrast(image: Image.Image) -> float:
 def sharpness(image: Image.Image) -> float:
     """Variance of the brightness's Laplacian over the variance of the brightness itself; 0 for a uniform `RGB` image.
 
-    The division makes it independent of contrast, which a faint drawing lacks as a blurred one does. What the rounding
-    of the pixels adds to the Laplacian is taken off, or it would pass for detail in a faint and blurred image.
+    The division makes it independent of contrast, which both faint and blurred drawings lack. The variance that
+    rounding of the pixels adds to the Laplacian is subtracted; it would count as detail in a faint, blurred image.
     """
     values = np.asarray(image, np.float32) @ BRIGHTNESS
     laplacian = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]

@@ -17,7 +17,7 @@ from trainers.formats.own_form import read_form
 from trainers.formats.peft_settings import FACTS
 from trainers.formats.read import Style, read_style
 from trainers.formats.training_metadata import captions_of, settings_of, trained_as
-from trainers.layer_names import dotted, in_order
+from trainers.layer_names import dotted, sort_layers
 
 DIAGONAL = ("scale", "bias")
 """Formulas without a format of their own: stored as an identity rotation or a zero change."""
@@ -225,7 +225,7 @@ def _rank(layer: Mapping[str, Tensor]) -> int | None:
 
 def _ranks(style: Style) -> dict[str, int]:
     found = {dotted(stem): rank for stem, layer in style.layers.items() if (rank := _rank(layer)) is not None}
-    return {layer: found[layer] for layer in in_order(found)}
+    return {layer: found[layer] for layer in sort_layers(found)}
 
 
 def _trained_words(style: Style) -> tuple[str, ...]:

@@ -155,10 +155,10 @@ def _kohya_data(config: Config, facts: TrainingFacts) -> dict[str, str]:
         "ss_shuffle_caption": str(data.shuffle_tags),
         "ss_keep_tokens": str(data.keep_tags),
     }
-    if config.prior.drawn:
+    if config.prior.image_count:
         written |= {
             "ss_prior_loss_weight": str(config.prior.weight),
-            "ss_num_reg_images": str(config.prior.drawn),
+            "ss_num_reg_images": str(config.prior.image_count),
         }
     if side:
         written["ss_resolution"] = f"({side}, {side})"

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainers.atomic_files import sync_folder, take_place
+from trainers.atomic_files import replace_file, sync_folder
 from trainers.errors import DISK_FULL, VelaturaError
 
 ELEMENT_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
@@ -47,7 +47,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
             file.flush()
             os.fsync(file.fileno())
         _check_written(part, ordered)
-        take_place(part, path)
+        replace_file(part, path)
         sync_folder(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:

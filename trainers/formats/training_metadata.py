@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from trainers.adapters.methods import METHODS
 from trainers.config.sections import Base, Data
-from trainers.config.techniques import BESIDE_METHODS, LAYERS
+from trainers.config.techniques import LAYERS, TECHNIQUES
 from trainers.formats.read import Style
 
 MADE_OF_A_METHOD = {*LAYERS, "block"}
@@ -39,7 +39,7 @@ def trained_as(style: Style) -> str:
         config = settings_of(style)
         method = config["method"]
         name = method["name"] if method["name"] in METHODS else ""
-        variants = [one.name for one in BESIDE_METHODS if MADE_OF_A_METHOD & set(one.places) and one.is_on(config)]
+        variants = [one.name for one in TECHNIQUES if MADE_OF_A_METHOD & set(one.places) and one.is_on(config)]
         return "+".join((variants or [name]) + ["dora"] * (method.get("dora") is True)) if name else ""
     except (KeyError, TypeError, AttributeError):
         return ""

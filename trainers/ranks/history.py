@@ -1,4 +1,4 @@
-"""The rank history: what rank-adapting methods write into a run's events, and how it is read."""
+"""The rank history: the ranks that rank-adapting methods record in a run's events."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from trainers.adapters.about import RankInfo
 from trainers.adapters.method import Method
 from trainers.adapters.methods import METHODS
 from trainers.adapters.network import Network
-from trainers.layer_names import block, in_order
+from trainers.layer_names import block, sort_layers
 from trainers.runs.events import Recorder, latest_events
 from trainers.runs.run import Run
 
 MOMENTS = 100
-"""Columns of a map, about: how often ranks are noted in a run."""
+"""Approximate number of times that ranks are recorded in a run: the columns of a rank map."""
 MARKS = "▁▂▃▄▅▆▇█"
 
 
-def counted_by(method: str) -> RankInfo:
-    """What the ranks of a method are, by its name; a layer's own where it says nothing, or there is no such method."""
+def rank_info_of(method: str) -> RankInfo:
+    """The meaning of a method's ranks by its name; the default for unknown methods."""
     kind = METHODS.get(method)
     return (kind and kind.about.ranks) or RankInfo()
 
 
 @dataclass(frozen=True)
 class RankHistory:
-    """Ranks of layers over the steps of a run: `ranks[i][j]` is that of layer j after step `steps[i]`."""
+    """Ranks of layers over the steps of a run: `ranks[i][j]` is the rank of layer j after step `steps[i]`."""
 
     layers: tuple[str, ...]
     steps: tuple[int, ...]
@@ -41,16 +41,16 @@ class RankHistory:
         return max(map(max, self.ranks))
 
     @property
-    def counted(self) -> RankInfo:
-        return counted_by(self.method)
+    def rank_info(self) -> RankInfo:
+        return rank_info_of(self.method)
 
     @property
-    def at_the_end(self) -> dict[str, int]:
+    def final(self) -> dict[str, int]:
         return dict(zip(self.layers, self.ranks[-1], strict=True))
 
 
 def current_ranks(network: Network) -> dict[str, int]:
-    """The rank of each layer whose method changes it, by the layer's name."""
+    """Ranks by layer name, for layers whose method changes them."""
     found = {}
     for site in network.hook_points:
         trained = [(p.method.hooks, p.theta) for p in site.placed if isinstance(p.method, Method)]
@@ -61,7 +61,7 @@ def current_ranks(network: Network) -> dict[str, int]:
 
 
 def note_ranks(record: Recorder, network: Network, step: int, steps: int) -> None:
-    """Record the ranks as they are after a step, some `MOMENTS` times a run, if a method changes them."""
+    """Record the ranks after a step, about `MOMENTS` times per run, if a method changes them."""
     if step % max(1, steps // MOMENTS) and step != steps:
         return
     ranks = current_ranks(network)
@@ -70,7 +70,7 @@ def note_ranks(record: Recorder, network: Network, step: int, steps: int) -> Non
 
 
 def read_ranks(folder: Path) -> RankHistory | None:
-    """The ranks in a run's events, None if there are none; of steps that were done twice the later ones count."""
+    """The ranks in a run's events; None if there are none. For repeated steps the later ranks count."""
     noted: dict[int, Mapping[str, int]] = {}
     for event in latest_events(folder):
         if event["type"] == "ranks":
@@ -78,13 +78,13 @@ def read_ranks(folder: Path) -> RankHistory | None:
             noted[event["step"]] = event["ranks"]
     if not noted:
         return None
-    layers = tuple(in_order(next(reversed(noted.values()))))
+    layers = tuple(sort_layers(next(reversed(noted.values()))))
     rows = tuple(tuple(ranks.get(layer, 0) for layer in layers) for ranks in noted.values())
     return RankHistory(layers, tuple(noted), rows, *names_of(folder))
 
 
 def names_of(folder: Path) -> tuple[str, str]:
-    """The names of a run and of its method as its settings have them; empty if they cannot be read."""
+    """Names of a run and its method, from its settings; empty if these cannot be read."""
     settings = Run(folder).table()
     try:
         return str(settings["name"]), str(settings["method"]["name"])
@@ -93,9 +93,9 @@ def names_of(folder: Path) -> tuple[str, str]:
 
 
 def summarise(history: RankHistory, columns: int = 24) -> list[tuple[str, str, float]]:
-    """Of each block its name, the mean rank of its layers over the steps as a line of bars, and at the end.
+    """For each block: its name, the mean rank of its layers over the steps as a line of bars, and the final mean.
 
-    A whole bar is the history's `largest`.
+    A full bar is the history's `largest`.
     """
     moments = [(len(history.steps) - 1) * i // max(1, columns - 1) for i in range(columns)]
     found = []

@@ -22,11 +22,11 @@ FULL, NONE = (11, 107, 93), (228, 233, 228)
 """Colours of the largest rank and of rank 0."""
 WIDTH, LABEL, RIGHT, GAP = 720, 210, 64, 12  # pixels
 TOP = GAP + 62
-"""Where the rows begin, below title and key."""
+"""Top of the rows in pixels, below title and key."""
 LINE, TALLEST, NAMED = 17, 13, 11
-"""Height of a heading, of the tallest row, and of the lowest one that has room for its layer's name, in pixels."""
+"""Heights in pixels: of a heading, of the tallest row, and of the lowest row with room for its layer's name."""
 TICKS, SWATCHES = 6, 6
-"""Most steps that are named below a map beside the first, and most ranks in its key beside 0."""
+"""Maximum number of labelled steps besides the first, and of ranks in the key besides 0."""
 
 
 def draw_rank_map(folder: Path) -> Path | None:
@@ -40,11 +40,11 @@ def draw_rank_map(folder: Path) -> Path | None:
 
 
 def draw_ranks(history: RankHistory) -> Image:
-    """A map of ranks: a row for each layer, in groups by block, and a column for each moment."""
+    """A rank map: a row per layer, grouped by block, and a column per recorded step."""
     from PIL import Image, ImageDraw
 
     high = max(3, min(TALLEST, 1500 // len(history.layers)))
-    head = LINE if high >= NAMED else 0  # a block's name above its rows where these have names, else beside them
+    head = LINE if high >= NAMED else 0  # a block's name is above its rows if these have names, else next to them
     blocks = [
         (name, list(rows)) for name, rows in groupby(range(len(history.layers)), lambda i: block(history.layers[i]))
     ]
@@ -57,13 +57,13 @@ def draw_ranks(history: RankHistory) -> Image:
         _draw_block(pen, history, name, rows, y, high)
         y += height
     _draw_ticks(pen, history, y)
-    pen.text((GAP, y + LINE + GAP), history.counted.hint, fill=QUIET, font=load_font(12))
+    pen.text((GAP, y + LINE + GAP), history.rank_info.hint, fill=QUIET, font=load_font(12))
     return page
 
 
 def _draw_title(pen: ImageDraw.ImageDraw, history: RankHistory, on_the_right: str) -> None:
     whose = " · ".join(filter(None, (history.run[:60], history.method)))
-    what = f"{history.counted.word} in each layer"
+    what = f"{history.rank_info.word} in each layer"
     pen.text((GAP, GAP), f"{whose}: {what}" if whose else what, fill=INK, font=load_font(15))
     x = LABEL
     for rank in key(history.largest):
@@ -104,7 +104,7 @@ def _draw_ticks(pen: ImageDraw.ImageDraw, history: RankHistory, y: int) -> None:
 
 
 def _columns(history: RankHistory, layer: int) -> Iterator[tuple[int, int, int]]:
-    """Left and right edge and rank of each moment of a layer, neighbours of the same rank as one."""
+    """Left edge, right edge and rank of a layer's columns, with equal neighbours merged."""
     count, right = len(history.steps), 0
     for rank, group in groupby(ranks[layer] for ranks in history.ranks):
         left, right = right, right + len(list(group))
@@ -112,7 +112,7 @@ def _columns(history: RankHistory, layer: int) -> Iterator[tuple[int, int, int]]
 
 
 def ticks(first: int, last: int) -> list[int]:
-    """The first and the last step, and round ones between them, none so near that their names meet."""
+    """The first and last step, and round ones in between, so far apart that labels do not overlap."""
     span = last - first
     size = round_size(span / TICKS)
     between = range(size * (first // size + 1), last, size)
@@ -120,13 +120,13 @@ def ticks(first: int, last: int) -> list[int]:
 
 
 def key(largest: int) -> list[int]:
-    """Ranks that a key shows: all where they are few, else 0, some round ones and the largest."""
+    """Ranks in a map's key: all if they are few, otherwise 0, some round ones and the largest."""
     size = round_size(largest / SWATCHES)
     return list(dict.fromkeys([*range(0, max(1, largest - size // 2 + 1), size), largest]))
 
 
 def round_size(least: float) -> int:
-    """The smallest of 1, 2, 5, 10, 20, 50 … that is no less."""
+    """The smallest of 1, 2, 5, 10, 20, 50 … that is at least `least`."""
     size = 1
     while size < least:
         size = size * 5 // 2 if str(size)[0] == "2" else size * 2

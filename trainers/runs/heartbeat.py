@@ -116,7 +116,7 @@ class _Watch:
 
     def _usual(self) -> float:
         usual = {kind: median(gaps) for kind, gaps in self._gaps.items()}
-        return usual.get(self._kind, max(usual.values(), default=0.0))  # after a checkpoint, a step is what comes next
+        return usual.get(self._kind, max(usual.values(), default=0.0))  # after a checkpoint comes a step
 
     def _read_state(self) -> tuple[int, int]:
         try:
@@ -149,8 +149,8 @@ def _bytes_written() -> int:
 
 
 def _write(file: Path, beat: Beat) -> None:
-    with suppress(OSError):  # a sign that cannot be given must not end what it is about
-        # In one call, over what was there: whoever reads meanwhile finds a whole beat or none.
+    with suppress(OSError):  # a failed heartbeat must not end the run
+        # In one call over the old content, so that readers find a whole beat or none.
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             content = json.dumps(asdict(beat)).encode()

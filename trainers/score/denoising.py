@@ -29,7 +29,7 @@ SQUARED = Loss(kind="mse", min_snr_gamma=0)
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class Probe:
     """One image at k timesteps `(k,)`: noisy latents and targets `(k, c, h, w)`, mask `(k, 1, h, w)`, caption."""
 
     caption: str
@@ -42,8 +42,8 @@ class Question:
 
 
 @torch.no_grad()
-def ask(model: Model, items: Iterable[Item], config: Config, times: int = TIMES) -> tuple[Question, ...]:
-    """A question per image, cropped at the centre, with the mean latents of the autoencoder."""
+def make_probes(model: Model, items: Iterable[Item], config: Config, times: int = TIMES) -> tuple[Probe, ...]:
+    """A probe per image, cropped at the centre, with the mean latents of the autoencoder."""
     total = model.schedule.steps
     t = ((torch.arange(times, dtype=torch.float64) + 0.5) * total / times).long()
     found = []
@@ -56,7 +56,7 @@ def ask(model: Model, items: Iterable[Item], config: Config, times: int = TIMES)
         latents, opaque = latents.expand_as(noise), mask(item, draw)
         original, crop = placement(item, draw)
         found.append(
-            Question(
+            Probe(
                 caption=draw.caption,
                 timesteps=t.to(model.device),
                 noisy=model.schedule.add_noise(latents, noise, t).to(model.device),
@@ -72,23 +72,23 @@ def ask(model: Model, items: Iterable[Item], config: Config, times: int = TIMES)
 def denoising_errors(
     model: Model,
     network: Network | None,
-    questions: Sequence[Question],
+    probes: Sequence[Probe],
     config: Config,
     context: ForwardContext | None = None,
 ) -> Tensor:
-    """Unweighted mean squared error `(n, k)` of the prediction, per question and timestep.
+    """Unweighted mean squared error `(n, k)` of the prediction, per probe and timestep.
 
     `network` is the trained network, None for the bare base; `context` is the context of the forward passes.
     """
     moment = replace(context or ForwardContext(), horizon=model.schedule.steps)
     holder = ContextHolder(moment) if network is None else network.holder
     rows, before = [], holder.context
-    for question in questions:
-        t, bare = question.timesteps, not question.caption
+    for probe in probes:
+        t, bare = probe.timesteps, not probe.caption
         holder.context = replace(moment, uncaptioned=(bare,) * len(t))
-        text = encode_captions(model, [question.caption], config.base.clip_skip, config.data.chunks)
-        found = predict(model.unet, question.noisy, t, _repeated(text, len(t)), question.time_ids)
-        rows.append(error_by_image(found, question.target, question.mask, SQUARED).cpu())
+        text = encode_captions(model, [probe.caption], config.base.clip_skip, config.data.chunks)
+        found = predict(model.unet, probe.noisy, t, _repeated(text, len(t)), probe.time_ids)
+        rows.append(error_by_image(found, probe.target, probe.mask, SQUARED).cpu())
     holder.context = before
     return torch.stack(rows)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from trainers.adapters.context import ForwardContext
 from trainers.runs.run import Run
 from trainers.score import TIMES, TOLERANCE
-from trainers.score.denoising import ask, denoising_errors
+from trainers.score.denoising import denoising_errors, make_probes
 from trainers.training.reopen import ranks_of, reopened
 from trainers.training.train import open_dataset
 
@@ -25,7 +25,7 @@ class RankCurve:
     enough: int
 
 
-def enough(ranks: tuple[int, ...], errors: tuple[float, ...], base: float, tolerance: float) -> int:
+def sufficient_rank(ranks: tuple[int, ...], errors: tuple[float, ...], base: float, tolerance: float) -> int:
     """The smallest rank that loses at most the share `tolerance` of the best rank's gain over the bare base.
 
     If no rank gains anything, the best one; ranks in ascending order.
@@ -51,12 +51,12 @@ def measure_ranks(
     with reopened(run) as found:
         session, errors = found.session, list[float]()
         model, network, config = session.model, session.network, session.config
-        asked, _ = open_dataset(session, images)
-        questions = ask(model, asked.items, config, times)
+        dataset, _ = open_dataset(session, images)
+        probes = make_probes(model, dataset.items, config, times)
         with network.at_strength(0):
-            base = float(denoising_errors(model, network, questions, config).mean())
+            base = float(denoising_errors(model, network, probes, config).mean())
         for done, rank in enumerate(ranks, 1):
-            errors.append(float(denoising_errors(model, network, questions, config, ForwardContext(rank=rank)).mean()))
+            errors.append(float(denoising_errors(model, network, probes, config, ForwardContext(rank=rank)).mean()))
             if on_progress is not None:
                 on_progress(done, len(ranks))
-    return RankCurve(ranks, tuple(errors), base, enough(ranks, tuple(errors), base, tolerance))
+    return RankCurve(ranks, tuple(errors), base, sufficient_rank(ranks, tuple(errors), base, tolerance))

@@ -36,12 +36,12 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
     _check_weighting(config, model)
     _check_stops(config, network)
     for method in network.methods:
-        variants = network.rank_variants(method)  # another rank in some layers is the same setting there
+        variants = network.rank_variants(method)  # rank overrides share the method's settings
         wrong = method.validate_targets([s for s in network.hook_points if any(p.method in variants for p in s.placed)])
         if wrong is not None:
             raise VelaturaError(wrong)
     with torch.no_grad():
-        encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # says where clip_skip is too large
+        encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # raises if clip_skip is too large
 
 
 def note_optimizer(config: Config, record: Recorder) -> None:
@@ -55,7 +55,7 @@ def note_idle_ranks(network: Network, record: Recorder) -> None:
     bounded = [method for method in network.methods if isinstance(method, RankedMethod) and method.bounds_rank]
     pairs = [(m.rank, min(site.op.out, site.op.fan_in)) for m in bounded for site, _ in network.placed_by(m)]
     idle = sum(rank > full for rank, full in pairs)
-    if 2 * idle > len(pairs):  # a few narrow layers, such as the first and the last, are nobody's mistake
+    if 2 * idle > len(pairs):  # a few narrow layers, such as the first and last, are normal
         record("note", message=WIDE_NOTE.format(idle, len(pairs), sorted(full for _, full in pairs)[len(pairs) // 2]))
 
 

@@ -129,7 +129,7 @@ def _nothing(step: int) -> None:
 
 def _one_class_image(config: Config, item: Item) -> dict[Pair, Dataset]:
     """Placeholders for class images: a step takes as long with any."""
-    if not config.prior.drawn:
+    if not config.prior.image_count:
         return {}
     return {item.bucket.shape: class_dataset(config, (replace(item, caption=config.prior.prompt, masked=False),))}
 

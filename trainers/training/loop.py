@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 MOST_SKIPS = 5
 """Consecutive steps with non-finite loss or gradients before the run gives up."""
 MOST_SKIPS_SCALED = 20
-"""The same in fp16, where loss scaling starts too high and halves its way down."""
+"""The same in fp16, where loss scaling starts too high and is halved at each such step."""
 
 
 @dataclass
@@ -199,22 +199,22 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
         last = micro == settings.accumulation - 1
         with nullcontext() if last else accelerator.no_sync(wrapped):
             loss, error = _loss(session, batches.make(index), wrapped, index, step)
-            if loss.requires_grad:  # it does not where module dropout leaves out every layer
+            if loss.requires_grad:  # not if module dropout skips every layer
                 accelerator.backward(loss / settings.accumulation)
         session.record.show_life()
         total += loss.detach().float().cpu() / settings.accumulation
         denoising += error.detach().float().cpu() / settings.accumulation
         penalised = penalised or loss is not error
     if accelerator.scaler is not None:
-        accelerator.unscale_gradients()  # what a method measures is the gradient itself
+        accelerator.unscale_gradients()  # methods measure unscaled gradients
     found = torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
-    if torch.isfinite(total) and torch.isfinite(found):  # one look for all tensors: each waits for the device
+    if torch.isfinite(total) and torch.isfinite(found):  # one check for all tensors, since each waits for the device
         for method in network.methods:
             method.hooks.after_backward(network, now)
     trained = [p for p in network.parameters() if p.grad is not None]
     norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
     good = bool(torch.isfinite(total)) and math.isfinite(norm)
-    # With loss scaling, the scaler itself leaves out such a step and must see it to adapt.
+    # With loss scaling, the scaler skips such a step itself and must see it to adapt.
     if trained and (good or accelerator.scaler is not None):
         optimizer.step()
     if good:

@@ -27,7 +27,7 @@ def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
 def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
     """Parameters grouped by learning rate: UNet or text encoder, block overrides, method ratios, words.
 
-    Words have no weight decay: a shorter row is another word.
+    Words have no weight decay, since the norm of a row carries meaning.
     """
     placed = [
         (site.part, one.method, one.learning_rate, one.module) for site in network.hook_points for one in site.placed

@@ -123,7 +123,7 @@ def _draw_file(session: Session, params: SamplingParams, style: Path, step: int)
     del model
     session.release()
 
-    def drawn(settings: Base) -> list[Image]:
+    def draw_on(settings: Base) -> list[Image]:
         gc.collect()
         fresh = load_model(settings, *facts)
         files = [(read_style(path), 1.0) for path in (style, embedding_of(style)) if path is not None]
@@ -132,12 +132,12 @@ def _draw_file(session: Session, params: SamplingParams, style: Path, step: int)
         return list(_announced(session, draw(fresh, params, showing_life(session)), len(params.pictures), step))
 
     try:
-        return drawn(trained_on.whole()), trained_on.storage == "full"
+        return draw_on(trained_on.whole()), trained_on.storage == "full"
     except torch.OutOfMemoryError:
         if trained_on.storage == "full":
             raise
         session.record("warning", message=NO_ROOM.format(trained_on.storage.upper()))
-    return drawn(trained_on), True
+    return draw_on(trained_on), True
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def _keep(pictures: list[Image], folder: Path) -> None:
 def _before(session: Session, params: SamplingParams) -> list[Image]:
     """The samples from before training; none if missing or damaged, with a note."""
     try:
-        return kept(session.run.samples / "step-00000000", params)
+        return read_pictures(session.run.samples / "step-00000000", params)
     except UnreadableError as error:
         session.record(
             "warning", message=f"the pictures from before training are not shown next to the final ones: {error}"
@@ -171,7 +171,7 @@ def _before(session: Session, params: SamplingParams) -> list[Image]:
         return []
 
 
-def kept(folder: Path, params: SamplingParams) -> list[Image]:
+def read_pictures(folder: Path, params: SamplingParams) -> list[Image]:
     """The pictures drawn with these parameters, from a run folder. Raises UnreadableError."""
     width, height = params.size
     places = (folder / f"{number:02d}.png" for number in range(len(params.pictures)))

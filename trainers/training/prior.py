@@ -48,7 +48,7 @@ def open_prior(session: Session, dataset: Dataset) -> dict[Pair, Dataset]:
 
 def class_counts(config: Config, dataset: Dataset) -> dict[Pair, int]:
     """Number of class images per training size, in proportion to its images, at least one."""
-    if not config.prior.drawn:
+    if not config.prior.image_count:
         return {}
     shares = {}
     for bucket in dataset.buckets:

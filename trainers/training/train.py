@@ -259,7 +259,7 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             record("warning", message=f"{', '.join(names[:5])}{more}: {what}")
-    if session.config.prior.drawn and not (data.trigger or word):
+    if session.config.prior.image_count and not (data.trigger or word):
         record("warning", message=WORDLESS_NOTE)
 
 

@@ -25,12 +25,12 @@ def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgres
     from trainers.data.captioning import fetch_captioner, load_captioner
     from trainers.data.captions import own_caption
     from trainers.data.decode import flatten, open_image
-    from trainers.data.ingest import look
+    from trainers.data.ingest import list_folder
     from trainers.models.quiet import quietly
 
     if not folder.is_dir():
         raise VelaturaError(f"there is no folder {folder}")
-    images = [image for image in look(folder).images if every or not own_caption(image)]
+    images = [image for image in list_folder(folder).images if every or not own_caption(image)]
     if not images:
         return {}
     found = fetch_captioner(

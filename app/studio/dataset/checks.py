@@ -17,7 +17,7 @@ from trainers.atomic_files import whole_file
 from trainers.config.sections import Data
 from trainers.data.buckets import Bucket
 from trainers.data.decode import open_image
-from trainers.data.findings import Finding, Kind, Measured, find_faults, gravest_first, measure
+from trainers.data.findings import Finding, Kind, Measured, find_faults, measure, sort_by_severity
 from trainers.errors import VelaturaError
 
 UNKNOWN_BASE = (512, 64)
@@ -76,7 +76,7 @@ class Checker:
         resolution = settings.resolution or resolution
         measured = [self._measured(draft, place, settings, resolution, stride) for place in range(len(draft.pictures))]
         identifiers = {f"picture {place + 1}": picture.id for place, picture in enumerate(draft.pictures)}
-        findings = gravest_first(find_faults(measured, settings, resolution, self._counter(draft.choices.base)))
+        findings = sort_by_severity(find_faults(measured, settings, resolution, self._counter(draft.choices.base)))
         notes: dict[str, list[Note]] = {identifier: [] for identifier in identifiers.values()}
         general = []
         for finding in findings:

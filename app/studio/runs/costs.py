@@ -38,7 +38,7 @@ class Cost:
     def disk(self, config: Config, pictures: int) -> int:
         """Approximate disk space of a run: checkpoints with optimizer state, the file, and pictures."""
         checkpoint = self.trained * 12
-        return self.file + (config.save.keep + 1) * checkpoint + (pictures + config.prior.drawn) * A_PICTURE
+        return self.file + (config.save.keep + 1) * checkpoint + (pictures + config.prior.image_count) * A_PICTURE
 
 
 class Measured:

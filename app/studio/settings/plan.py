@@ -16,7 +16,7 @@ from trainers.config.layers import layers
 from trainers.config.migrations import migrate
 from trainers.config.presets import Preset, find_preset
 from trainers.config.tables import lay_over, overlay
-from trainers.config.techniques import BESIDE_METHODS, Technique
+from trainers.config.techniques import TECHNIQUES, Technique
 from trainers.errors import VelaturaError
 
 CARE = ("quick", "balanced", "faithful", "tiny-file", "low-memory")
@@ -65,7 +65,7 @@ def all_layers(draft: Draft, *more: Mapping[str, Any]) -> list[Mapping[str, Any]
 def techniques_on(*tables: Mapping[str, Any]) -> list[Technique]:
     """The techniques that these settings turn on."""
     table = lay_over(*tables)
-    return [one for one in BESIDE_METHODS if one.is_on(table)]
+    return [one for one in TECHNIQUES if one.is_on(table)]
 
 
 def changed_settings(choices: Choices) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
         prompts=tuple(_at(checked, "sample.prompts", draft.prompts)),
     )
     method = method_of(draft.choices)
-    first = [one.key for one in BESIDE_METHODS] + list(NO_LAYERS)  # what others are depends on these
+    first = [one.key for one in TECHNIQUES] + list(NO_LAYERS)  # what others are depends on these
     for one in sorted(list_fields(method), key=lambda one: first.index(one.key) if one.key in first else len(first)):
         value = _at(checked, one.key, None)
         if value is not None and one.key not in SET_ELSEWHERE:

@@ -8,10 +8,10 @@ from typing import Any
 from app.studio.base_models import Base
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
-from trainers.config.techniques import BESIDE_METHODS, TEXTUAL_INVERSION, Technique
+from trainers.config.techniques import TECHNIQUES, TEXTUAL_INVERSION, Technique
 from trainers.models.family import get_family
 
-BY_NAME: Mapping[str, Technique] = {one.name: one for one in BESIDE_METHODS}
+BY_NAME: Mapping[str, Technique] = {one.name: one for one in TECHNIQUES}
 WORD = BY_NAME[TEXTUAL_INVERSION]
 ONLY_ON = {"b-lora": "sdxl"}
 """Techniques for the blocks of one family; the starter allows all."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from app.jobs.views import View
 from app.studio.public_files import link_or_copy
 from app.ui.runs import text as words
-from trainers.ranks.history import counted_by, names_of
+from trainers.ranks.history import names_of, rank_info_of
 from trainers.runs.run import RANK_MAP
 
 
@@ -30,9 +30,9 @@ def read_rank_map(view: View, public: Path) -> RankMap | None:
     copy = public / f"ranks-{drawn.stat().st_mtime_ns}.png"  # one that is trained on has another address
     if not copy.exists():
         link_or_copy(drawn, copy)
-    counted = counted_by(names_of(view.job.folder)[1])
+    info = rank_info_of(names_of(view.job.folder)[1])
     title, hint, said = words.RANKS, words.RANKS_HINT, words.RANKS_PICTURE
-    if not counted.moves:
+    if not info.moves:
         held = (words.RANKS_HELD_HINT, words.RANKS_HELD_PICTURE)
-        title, (hint, said) = words.RANKS_HELD, (sentence.format(counted.word) for sentence in held)
-    return RankMap(title, f"{hint} {counted.hint}".strip(), copy, said)
+        title, (hint, said) = words.RANKS_HELD, (sentence.format(info.word) for sentence in held)
+    return RankMap(title, f"{hint} {info.hint}".strip(), copy, said)

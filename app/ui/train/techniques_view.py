@@ -10,7 +10,7 @@ from app.studio.settings.fields import find_field
 from app.studio.settings.plan import all_layers, learns_word_alone, method_of, refusal, techniques_on, values
 from app.studio.settings.techniques import WORD, fits
 from app.ui.train import text as words
-from trainers.config.techniques import BESIDE_METHODS, Technique
+from trainers.config.techniques import TECHNIQUES, Technique
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TechniqueCard:
 def read_techniques(draft: Draft, base: Base) -> list[TechniqueCard]:
     """What goes with the chosen method on this base, and whatever else is on."""
     method, on = method_of(draft.choices), techniques_on(*all_layers(draft))
-    return [_card(one, draft, one in on) for one in BESIDE_METHODS if one in on or fits(one, method, base)]
+    return [_card(one, draft, one in on) for one in TECHNIQUES if one in on or fits(one, method, base)]
 
 
 def titles_on(draft: Draft) -> list[str]:

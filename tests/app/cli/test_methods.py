@@ -8,18 +8,18 @@ import pytest
 
 from tests.app.command import call
 from trainers.adapters.methods import METHODS
-from trainers.config.techniques import BESIDE_METHODS, list_techniques
+from trainers.config.techniques import TECHNIQUES, list_techniques
 
 
 def test_methods() -> None:
     rows = json.loads(call("methods", "--json").out)
     keys = ["name", "paper", "parameters", "places", "summary", "setting", "method"]
-    assert [list(row) for row in rows] == [keys] * (len(METHODS) + len(BESIDE_METHODS))
+    assert [list(row) for row in rows] == [keys] * (len(METHODS) + len(TECHNIQUES))
     for row, (name, kind) in zip(rows, METHODS.items(), strict=False):
         about = kind.about
         values = (name, about.paper, about.parameters, list(kind.places), about.summary, f"method.name={name}", "")
         assert row == dict(zip(keys, values, strict=True))
-    assert [row["name"] for row in rows[len(METHODS) :]] == [one.name for one in BESIDE_METHODS]
+    assert [row["name"] for row in rows[len(METHODS) :]] == [one.name for one in TECHNIQUES]
 
 
 def test_presets() -> None:

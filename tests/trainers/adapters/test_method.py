@@ -13,12 +13,12 @@ from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, RankedMethod
 from trainers.adapters.methods import METHODS, OFT, LoKr
 from trainers.adapters.methods.initial import factorise
-from trainers.config.techniques import BESIDE_METHODS
+from trainers.config.techniques import TECHNIQUES
 
 KINDS = {"linear": 1, "strided": 3, "pointwise": 1}
 """Layers from 12 to 20 channels with a bias, and the width of their kernels."""
 FOR_LAYERS = sorted(name for name, kind in METHODS.items() if issubclass(kind, LayerMethod))
-TECHNIQUES = {"boft": OFT(block_size=5, butterfly=True), "lora-fa": METHODS["lora"](freeze_a=True)}
+EXAMPLES = {"boft": OFT(block_size=5, butterfly=True), "lora-fa": METHODS["lora"](freeze_a=True)}
 
 
 def evaluate(formula: str, **letters: int) -> float:
@@ -58,10 +58,10 @@ def test_a_layer_trains_as_many_numbers_as_its_formula_says(name, layer):
 
 
 @pytest.mark.parametrize("layer", KINDS)
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_so_does_a_technique_beside_the_methods(name, layer):
-    method = TECHNIQUES[name]
-    (formula,) = (one.parameters for one in BESIDE_METHODS if one.name == name)
+    method = EXAMPLES[name]
+    (formula,) = (one.parameters for one in TECHNIQUES if one.name == name)
     letters = {"b": 10, "m": 2} if name == "boft" else {"r": 16}  # 20 channels are 2 blocks of 10, turned twice
     expected = evaluate(formula, in_=12, out=20, k=KINDS[layer], **letters)
     assert numbers(make_site(layer, method).parameters()) == expected
@@ -87,4 +87,4 @@ def test_a_block_trains_as_many_numbers_as_its_formula_says(kind, name, letters)
 
 def test_every_method_and_technique_has_a_formula():
     assert all(kind.about.parameters for kind in METHODS.values())
-    assert all(one.parameters for one in BESIDE_METHODS)
+    assert all(one.parameters for one in TECHNIQUES)

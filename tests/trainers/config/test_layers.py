@@ -12,7 +12,7 @@ from trainers.config.config import Config
 from trainers.config.layers import gather_config, layers
 from trainers.config.presets import find_preset
 from trainers.config.tables import lay_over
-from trainers.config.techniques import BESIDE_METHODS
+from trainers.config.techniques import TECHNIQUES
 from trainers.errors import VelaturaError
 
 
@@ -85,7 +85,7 @@ def test_a_files_warm_up_leaves_room_for_few_steps_too(tmp_path: Path) -> None:
 
 
 def test_each_layer_lies_over_the_one_below() -> None:
-    qlora = next(one for one in BESIDE_METHODS if one.name == "qlora")
+    qlora = next(one for one in TECHNIQUES if one.name == "qlora")
     file = {"name": "filed", "train": {"ema": 0.9, "steps": 7, "learning_rate": 0.5}, "data": {"flip": True}}
     word, last = {"data": {"trigger": "dusk"}, "seed": 1}, {"seed": 2}
     found = layers(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.trainers.data import pictures
-from trainers.data.buckets import Bucket, bucket_for, fit, lost
+from trainers.data.buckets import Bucket, bucket_for, cropped_share, fit
 from trainers.errors import VelaturaError
 
 sides = st.one_of(st.integers(1, 300), st.integers(1, 20_000))
@@ -38,7 +38,7 @@ def test_invariants(width: int, height: int, resolution: int, stride: int, aspec
     elif not bucket.enlarged:
         fits = max(full.width / width, full.height / height) <= upscale
         assert bucket.shape == full.shape if fits else resolution % stride
-    assert 0 <= lost((height, width), bucket) < 1
+    assert 0 <= cropped_share((height, width), bucket) < 1
     # Turned by a quarter, the same bucket is turned too.
     turned = bucket_for(height, width, resolution, stride, aspect, upscale)
     assert turned.width * turned.height == w * h and {turned.width, turned.height} == {w, h}
@@ -110,6 +110,6 @@ def test_enlarging_is_smooth() -> None:
     assert steps.min() >= 12 and steps.max() <= 18, "half a step for each new column, not pairs of equal ones"
 
 
-def test_lost_share() -> None:
-    assert lost((8, 16), Bucket(8, 8, 1.0, False, False)) == 0.5
-    assert lost((100, 100), Bucket(64, 64, 0.64, False, False)) == pytest.approx(0)
+def test_cropped_share() -> None:
+    assert cropped_share((8, 16), Bucket(8, 8, 1.0, False, False)) == 0.5
+    assert cropped_share((100, 100), Bucket(64, 64, 0.64, False, False)) == pytest.approx(0)

@@ -13,7 +13,7 @@ from tests.faults import in_use_once
 from tests.trainers.data import pictures
 from trainers.config.sections import Data
 from trainers.data.captions import base_caption, caption_from_name
-from trainers.data.ingest import Duplicates, ingest, look
+from trainers.data.ingest import Duplicates, ingest, list_folder
 from trainers.errors import VelaturaError
 
 
@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Path:
 def contents(folder: Path) -> list[tuple[str, bytes, str]]:
     """(mode, pixels, caption) of every image of a folder, in order."""
     found = []
-    for path in look(folder).images:
+    for path in list_folder(folder).images:
         image = Image.open(path)
         found.append((image.mode, image.tobytes(), base_caption(path, Data())))
     return found

@@ -9,7 +9,7 @@ import torch
 
 from tests.trainers.adapters.layers import attach_to, make_layers
 from trainers.adapters.methods import AdaLoRA, DyLoRA, LoRA, SeLoRA, SoRA
-from trainers.ranks.history import RankHistory, counted_by, current_ranks, note_ranks, read_ranks, summarise
+from trainers.ranks.history import RankHistory, current_ranks, note_ranks, rank_info_of, read_ranks, summarise
 from trainers.runs.events import Recorder
 
 
@@ -113,6 +113,6 @@ def test_what_is_counted_has_the_word_of_the_run_s_method(tmp_path, written, nam
     Recorder(tmp_path)("ranks", step=1, ranks={"unet.a": 3})
     history = read_ranks(tmp_path)
     assert history is not None and (history.run, history.method) == names
-    assert history.counted.word == word and history.counted.moves == (word == "rank")
-    assert history.at_the_end == {"unet.a": 3}
-    assert "latest cut" in counted_by("adalora").hint and counted_by("sora").hint == ""
+    assert history.rank_info.word == word and history.rank_info.moves == (word == "rank")
+    assert history.final == {"unet.a": 3}
+    assert "latest cut" in rank_info_of("adalora").hint and rank_info_of("sora").hint == ""

@@ -8,7 +8,7 @@ import torch
 from tests.trainers.tiny_runs import write_images
 from trainers.data.dataset import load_dataset
 from trainers.models.load import load_model
-from trainers.score.denoising import ask, denoising_errors
+from trainers.score.denoising import denoising_errors, make_probes
 
 
 @pytest.fixture(scope="module", params=["sd2-v", "sdxl"])
@@ -23,8 +23,8 @@ def asked(request, tiny_bases, images):
 
 def test_a_question_is_a_function_of_its_image_alone(asked, tmp_path):
     config, model, items = asked
-    questions = ask(model, items, config, times=4)
-    again = ask(model, items[1:], config, times=4)
+    questions = make_probes(model, items, config, times=4)
+    again = make_probes(model, items[1:], config, times=4)
     assert [q.caption for q in questions] == [f"dusk, {item.caption}" for item in items]
     for one, other in zip(questions[1:], again, strict=True):
         assert torch.equal(one.noisy, other.noisy) and torch.equal(one.target, other.target)
@@ -35,7 +35,7 @@ def test_a_question_is_a_function_of_its_image_alone(asked, tmp_path):
 
 def test_the_error_is_the_mean_square_of_what_is_wrong(asked, monkeypatch):
     config, model, items = asked
-    questions = ask(model, items, config, times=4)
+    questions = make_probes(model, items, config, times=4)
     errors = denoising_errors(model, None, questions, config)
     assert errors.shape == (len(items), 4) and len(errors.unique()) == errors.numel()
     assert torch.equal(errors, denoising_errors(model, None, questions, config))
@@ -62,7 +62,7 @@ def test_what_is_transparent_is_not_asked_for(tiny_bases, tmp_path, monkeypatch)
     picture.save(folder / "fox.png")
     config = quick_settings(tiny_bases["sd1"], folder, {"data": {"transparency": "mask"}})
     model = load_model(config.base, torch.float32, "cpu")
-    questions = ask(model, load_dataset(folder, config.data, 0, 32, model.stride).items, config, times=2)
+    questions = make_probes(model, load_dataset(folder, config.data, 0, 32, model.stride).items, config, times=2)
     monkeypatch.setattr("trainers.score.denoising.predict", lambda *_: _partly_wrong(questions[0].target))
     assert denoising_errors(model, None, questions, config).abs().max() == 0
 

@@ -13,22 +13,22 @@ from trainers.data.decode import UnreadableError
 from trainers.runs.events import Event
 from trainers.runs.run import Run
 from trainers.sampling.sample import SamplingParams
-from trainers.training.previews import kept
+from trainers.training.previews import read_pictures
 from trainers.training.train import train
 
 PARAMS = SamplingParams(("a fox", "an owl"), (0,), size=(32, 16))
 
 
 def test_the_pictures_of_an_order_are_read_no_larger_than_they_were_drawn(tmp_path: Path) -> None:
-    assert kept(tmp_path / "none", PARAMS) == []
+    assert read_pictures(tmp_path / "none", PARAMS) == []
     scene(1, (32, 16)).save(tmp_path / "00.png")
     scene(2, (320, 160)).save(tmp_path / "01.png")
     scene(3, (32, 16)).save(tmp_path / "02.png")  # of no prompt
-    first, second = kept(tmp_path, PARAMS)
+    first, second = read_pictures(tmp_path, PARAMS)
     assert first.tobytes() == scene(1, (32, 16)).tobytes() and second.size == (32, 16)
     write_bomb(tmp_path / "01.png")
     with pytest.raises(UnreadableError, match="is too large"):
-        kept(tmp_path, PARAMS)
+        read_pictures(tmp_path, PARAMS)
 
 
 @pytest.mark.usefixtures("quick_runs")

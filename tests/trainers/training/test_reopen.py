@@ -10,8 +10,8 @@ import pytest
 from tests.trainers.tiny_runs import METHODS, equal, files_in, style_metadata, style_tensors, write_images
 from trainers.errors import BusyError, VelaturaError
 from trainers.runs.run import Run
-from trainers.score.denoising import ask, denoising_errors
-from trainers.score.ranks import enough, measure_ranks
+from trainers.score.denoising import denoising_errors, make_probes
+from trainers.score.ranks import measure_ranks, sufficient_rank
 from trainers.training.reopen import export_again, ranks_of, reopened
 from trainers.training.train import train
 
@@ -49,7 +49,7 @@ def test_every_rank_of_one_run(trained, quick, tmp_path):
     assert len({*curve.errors, curve.base}) == 3
     with reopened(expected) as found:  # the error of rank 2 is that of the network which keeps it
         session = found.session
-        questions = ask(session.model, found.dataset.items, session.config, times=3)
+        questions = make_probes(session.model, found.dataset.items, session.config, times=3)
         errors = denoising_errors(session.model, session.network, questions, session.config)
     assert curve.errors[0] == float(errors.mean())
     other = measure_ranks(trained, times=3, images=write_images(tmp_path / "other", {"moon": (64, 64)}))
@@ -112,7 +112,7 @@ def test_a_file_is_written_where_its_optimizer_could_not_run(quick, tmp_path):
 def test_the_smallest_rank_within_the_tolerance_is_enough():
     ranks, errors = (2, 4, 6, 8), (0.5, 0.41, 0.4, 0.402)
     # From the base's 0.9 the best gains 0.5, of which rank 4 gives up 2 % and rank 2 gives up 20 %.
-    assert [enough(ranks, errors, 0.9, share) for share in (0, 0.019, 0.021, 0.19, 0.21)] == [6, 6, 4, 4, 2]
+    assert [sufficient_rank(ranks, errors, 0.9, share) for share in (0, 0.019, 0.021, 0.19, 0.21)] == [6, 6, 4, 4, 2]
     # However small the gain is beside the error, a rank with two thirds of it does not have nine tenths.
-    assert enough((4, 16), (0.0990, 0.0985), 0.1, 0.1) == 16
-    assert enough(ranks, errors, 0.3, 0.5) == 6, "the best, where none gains anything"
+    assert sufficient_rank((4, 16), (0.0990, 0.0985), 0.1, 0.1) == 16
+    assert sufficient_rank(ranks, errors, 0.3, 0.5) == 6, "the best, where none gains anything"

@@ -36,7 +36,7 @@ from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.config.presets import find_preset
-from trainers.config.techniques import BESIDE_METHODS
+from trainers.config.techniques import TECHNIQUES
 
 ANYWHERE = ("textual-inversion", "dreambooth", "qlora")
 STARTER, REAL = Base("starter", "Velatura starter", "Stable Diffusion 1"), "owner/name"
@@ -53,7 +53,7 @@ def at(config: Config, key: str) -> object:
     return getattr(getattr(config, section), name)
 
 
-@pytest.mark.parametrize("technique", BESIDE_METHODS, ids=lambda one: one.name)
+@pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda one: one.name)
 def test_its_preset_has_it_on_as_it_says(technique) -> None:
     settings = find_preset(technique.name).settings
     assert technique.is_on(settings) and not technique.is_on({})
@@ -63,7 +63,7 @@ def test_its_preset_has_it_on_as_it_says(technique) -> None:
 
 def test_beside_which_method_and_on_which_base_it_makes_sense() -> None:
     def shown(method: str, base: Base = STARTER) -> set[str]:
-        return {one.name for one in BESIDE_METHODS if fits(one, method, base)}
+        return {one.name for one in TECHNIQUES if fits(one, method, base)}
 
     assert shown("lora") == {"pissa", "lora-fa", "b-lora", *ANYWHERE}
     assert shown("oft") == {"boft", "b-lora", *ANYWHERE} and shown("loha") == {"b-lora", *ANYWHERE}
@@ -74,7 +74,7 @@ def test_beside_which_method_and_on_which_base_it_makes_sense() -> None:
 
 
 @pytest.mark.parametrize("base", ["starter", REAL])
-@pytest.mark.parametrize("technique", BESIDE_METHODS, ids=lambda one: one.name)
+@pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda one: one.name)
 def test_on_and_off_again(draft: Draft, technique, base: str) -> None:
     for method in METHODS:
         if not fits(technique, method, STARTER):
@@ -173,7 +173,7 @@ def test_alone_leaves_out_what_only_goes_beside_layers(draft: Draft) -> None:
 def test_a_clone_and_a_file_bring_it_back(draft: Draft, aim: str) -> None:
     made = choose(choose(choose(draft, "preset", "quick"), "aim", aim), "method", "lora")
     word = turned(made, WORD, True)
-    drafts = [turned(made, one, True) for one in BESIDE_METHODS if fits(one, "lora", STARTER)]
+    drafts = [turned(made, one, True) for one in TECHNIQUES if fits(one, "lora", STARTER)]
     drafts += [turned(choose(made, "method", "oft"), BY_NAME["boft"], True), learning_alone(word, True)]
     drafts += [with_setting(turned(word, BY_NAME["qlora"], True), "tokens.vectors", "5")]
     drafts += [with_setting(with_setting(word, "targets.text_encoder", "attn"), "targets.unet", "none")]
@@ -212,7 +212,7 @@ def test_the_fold_says_what_is_on_and_what_does_not_go_together(draft: Draft) ->
 
 def test_every_technique_has_words_and_every_method_a_group(draft: Draft) -> None:
     assert set(style_words.TECHNIQUES) == set(BY_NAME)
-    assert all(len(style_words.TECHNIQUES[one.name]) == (4 if one.takes_words else 2) for one in BESIDE_METHODS)
+    assert all(len(style_words.TECHNIQUES[one.name]) == (4 if one.takes_words else 2) for one in TECHNIQUES)
     assert {kind.about.group for kind in METHODS.values()} == {"first", *style_words.METHOD_GROUPS}
     for name in METHODS:
         cards = method_cards(choose(draft, "method", name))
