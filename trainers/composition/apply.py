@@ -154,7 +154,10 @@ def _changes(
     found = style.layers_on(names)
     if not found:
         example = next(iter(style.layers))
-        raise VelaturaError(f"{style.name} has no layer in common with this base; one of its layers is {example}")
+        raise VelaturaError(
+            f"{style.name} has no layer in common with this base; one of its layers is {example}. Use the base it was "
+            "trained on"
+        )
     changes = {}
     for (part, path), stem in found.items():
         layer = parts[part].get_submodule(path)

@@ -155,7 +155,9 @@ def place_own(
         if found:
             _place_group(network, [names[stem] for stem in found], found, group.method, (style, index, strength))
     if not stems:
-        raise VelaturaError(f"{style.name} does not match this base; one of its parts is {missing[0]}")
+        raise VelaturaError(
+            f"{style.name} does not match this base, which lacks {missing[0]}; use the base it was trained on"
+        )
     return tuple(missing)
 
 

@@ -108,14 +108,14 @@ def parse_adapter_metadata(text: str, name: str) -> dict[str, PeftSettings]:
             part, _, setting = key.rpartition(".")
             parts.setdefault(part, {})[setting] = value
     except (ValueError, AttributeError, RecursionError) as error:
-        raise VelaturaError(f"{name} has `lora_adapter_metadata` that is not a JSON object") from error
+        raise VelaturaError(f"{name} has `lora_adapter_metadata` that is not a JSON object; export it again") from error
     return {part: validate_settings(table, f"{name}'s `lora_adapter_metadata`") for part, table in parts.items()}
 
 
 def validate_settings(table: Any, where: str) -> PeftSettings:
     """Validate an adapter's settings; VelaturaError if it needs a base that PEFT had changed."""
     if not isinstance(table, dict):
-        raise VelaturaError(f"{where} is not a JSON object")
+        raise VelaturaError(f"{where} is not a JSON object; export the adapter again")
     start = table.get("init_lora_weights")
     if isinstance(start, str) and start.startswith(CHANGED_BASES):
         raise VelaturaError(

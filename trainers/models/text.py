@@ -53,10 +53,8 @@ def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, c
             out = encoder(known, output_hidden_states=True)
         back = clip_skip if last else clip_skip + 1
         if clip_skip < 1 or back > len(out.hidden_states) - 1:
-            raise VelaturaError(
-                f"base.clip_skip = {clip_skip} does not fit {model.title}, whose text encoder has "
-                f"{len(out.hidden_states) - 1} layers"
-            )
+            most = len(out.hidden_states) - (1 if last else 2)
+            raise VelaturaError(f"base.clip_skip = {clip_skip} does not fit {model.title}; set it from 1 to {most}")
         hidden = out.hidden_states[-back]
         if last:
             hidden = _inner(encoder).final_layer_norm(hidden)

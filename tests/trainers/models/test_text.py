@@ -53,7 +53,7 @@ def test_clip_skip_takes_another_layer(family, tiny_models):
 
 
 def test_clip_skip_too_deep(tiny_models):
-    with pytest.raises(VelaturaError, match=r"clip_skip = 4 does not fit sd1.*3 layers"):
+    with pytest.raises(VelaturaError, match=r"clip_skip = 4 does not fit sd1.*from 1 to 3"):
         encode_captions(tiny_models["sd1"], CAPTIONS, 4)
     with pytest.raises(VelaturaError, match="clip_skip = 3"):
         encode_captions(tiny_models["sdxl"], CAPTIONS, 3)

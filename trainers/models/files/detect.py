@@ -95,7 +95,8 @@ def family_of_folder(folder: Path) -> Family:
 def _check_latents(channels: int, name: str) -> None:
     if channels != 4:
         raise VelaturaError(
-            f"{name} is an inpainting or editing model (its UNet has {channels} input channels instead of 4)"
+            f"{name} is an inpainting or editing model (its UNet has {channels} input channels instead of 4); use a "
+            "text-to-image base"
         )
 
 

@@ -20,12 +20,13 @@ def read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
         raise VelaturaError(
-            f"the base folder {file.parent.parent.name} has no {file.parent.name}/{file.name}"
+            f"the base folder {file.parent.parent.name} has no {file.parent.name}/{file.name}; copy or download it "
+            "again"
         ) from error
     except (OSError, ValueError) as error:
         raise VelaturaError(f"cannot read {file}: {error}") from error
     if not isinstance(content, dict):
-        raise VelaturaError(f"{file} should hold one JSON object")
+        raise VelaturaError(f"{file} is not a JSON object; copy or download it again")
     return content
 
 
@@ -96,7 +97,7 @@ def load_tokenizer(folder: Path, name: str) -> Any:
     from transformers import CLIPTokenizer
 
     if not (folder / name).is_dir():
-        raise VelaturaError(f"{folder.name} has no {name} folder, so captions cannot be tokenised")
+        raise VelaturaError(f"{folder.name} has no {name} folder; copy or download it again")
     try:
         with quietly("transformers"):
             return CLIPTokenizer.from_pretrained(str(folder / name), local_files_only=True)

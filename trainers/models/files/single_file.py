@@ -77,7 +77,7 @@ def _early_text_encoder(path: Path, tree: Path, dtype: torch.dtype) -> dict[str,
     encoder: Any = transformers.CLIPTextModel(config)
     missing, _ = encoder.load_state_dict(weights, strict=False)
     if missing:
-        raise VelaturaError(f"{path.name} lacks {len(missing)} tensors of the text encoder such as {missing[0]}")
+        raise VelaturaError(f"{path.name} lacks {len(missing)} tensors of the text encoder such as {missing[0]}: {CUT}")
     return {"text_encoder": encoder.to(dtype)}
 
 
