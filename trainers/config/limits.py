@@ -19,7 +19,7 @@ SIDE = (8, 4096)
 STRENGTH = (-100, 100)
 """Strength of a style; 1 is as trained. A style that has learned little is still visible at 20."""
 BATCH = (1, 64)
-"""Maximum batch size in pictures."""
+"""Batch size in pictures."""
 
 Seed = Annotated[int, Field(ge=SEED[0], lt=SEED[1] + 1)]
 DenoisingSteps = Annotated[int, Field(ge=STEPS[0], le=STEPS[1])]

@@ -20,7 +20,7 @@ STARTER = "starter"
 class Preset:
     """A named partial config; `summary` is a sentence on its use.
 
-    `starter` holds the settings that differ on the bundled base, whose small network needs other learning rates.
+    `starter` holds the settings that differ on the bundled base, whose small network needs other steps and rates.
     """
 
     name: str
