@@ -85,9 +85,9 @@ def beat_once(file: Path, events: Path) -> None:
 def read_beat(file: Path) -> Beat | None:
     """The latest beat; None if there is none or an older version wrote it."""
     try:
-        said = json.loads(file.read_bytes())
-        kills = {str(path): int(count) for path, count in said["kills"].items()}
-        return Beat(float(said["at"]), float(said["spoke"]), float(said["usual"]), kills, int(said["pid"]))
+        stored = json.loads(file.read_bytes())
+        kills = {str(path): int(count) for path, count in stored["kills"].items()}
+        return Beat(float(stored["at"]), float(stored["spoke"]), float(stored["usual"]), kills, int(stored["pid"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
