@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from tests.app.command import FEW_STEPS, Outcome, call, process
 from tests.app.user_files import write_broken_pictures, write_pictures
-from tests.trainers.conftest import quick_runs
+from tests.shared import make_once
+from tests.trainers.conftest import no_pictures, quick_runs
 
-__all__ = ["quick_runs"]
+__all__ = ["no_pictures", "quick_runs"]
 
 
 @dataclass(frozen=True)
@@ -33,27 +34,34 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Two steps on the starter as a real process, on good images with broken ones among them."""
-    place = tmp_path_factory.mktemp("trained")
-    write_broken_pictures(write_pictures(place / "images", "fox.png", "dog [red].png"))
-    settings = ("method.name=lora", "method.rank=16", "method.alpha=16", "targets.unet=full")
-    options = [word for setting in settings for word in ("--set", setting)]
-    options += ["--images", "images", "--name", "dusk", *FEW_STEPS, "--out", "runs", "--json"]
-    outcome = process("train", *options, cwd=place)
-    assert outcome.code == 0, outcome.err
+    """Two steps on the starter as a real process, on good images with broken ones among them; not to be written to."""
+
+    def make(place: Path) -> None:
+        write_broken_pictures(write_pictures(place / "images", "fox.png", "dog [red].png"))
+        settings = ("method.name=lora", "method.rank=16", "method.alpha=16", "targets.unet=full")
+        options = [word for setting in settings for word in ("--set", setting)]
+        options += ["--images", "images", "--name", "dusk", *FEW_STEPS, "--out", "runs", "--json"]
+        outcome = process("train", *options, cwd=place)
+        assert outcome.code == 0, outcome.err
+        (place / "outcome.json").write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+
+    place = make_once(tmp_path_factory, "trained", make)
+    outcome = Outcome(**json.loads((place / "outcome.json").read_text("utf-8")))
     facts = json.loads(outcome.out)
     return Trained(outcome, facts, place / facts["run"], place / facts["style"])
 
 
 @pytest.fixture(scope="session")
 def sdxl_style(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Path:
-    """The style file of two steps on a tiny SDXL base."""
-    place = tmp_path_factory.mktemp("sdxl")
-    images = write_pictures(place / "images", "fox.png")
-    options = ("--base", tiny_bases["sdxl"], *FEW_STEPS, "--set", "targets.unet=cross-kv", "--out", place / "runs")
-    outcome = call("train", "--images", images, "--name", "other", *options, "--json")
-    assert outcome.code == 0, outcome.err
-    return Path(json.loads(outcome.out)["style"])
+    """The style file of two steps on a tiny SDXL base; not to be written to."""
+
+    def make(place: Path) -> None:
+        images = write_pictures(place / "images", "fox.png")
+        options = ("--base", tiny_bases["sdxl"], *FEW_STEPS, "--set", "targets.unet=cross-kv", "--out", place / "runs")
+        outcome = call("train", "--images", images, "--name", "other", *options)
+        assert outcome.code == 0, outcome.err
+
+    return make_once(tmp_path_factory, "sdxl", make) / "runs" / "other" / "style" / "other.safetensors"
 
 
 @pytest.fixture

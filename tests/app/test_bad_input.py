@@ -273,13 +273,6 @@ def test_a_full_disk_leaves_the_picture_that_was_there(tmp_path: Path, monkeypat
         assert tree(tmp_path) == {"fox.png": b"mine"}
 
 
-def test_debug_shows_where(tmp_path: Path) -> None:
-    outcome = process("inspect", "nothing.safetensors", "--debug", cwd=tmp_path)
-    assert outcome.code != 0
-    assert "Traceback" in outcome.err
-    assert outcome.err.splitlines()[-1].endswith("VelaturaError: there is no style file nothing.safetensors")
-
-
 def test_a_real_process_ends_with_a_code_and_a_sentence(tmp_path: Path) -> None:
     outcome = process("inspect", "nothing [here].safetensors", cwd=tmp_path)
     assert (outcome.code, outcome.out) == (1, "")

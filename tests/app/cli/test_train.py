@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.app.command import call, command_line
+import pytest
+
+from tests.app.command import Outcome, call, process
 from tests.app.conftest import Trained
 from tests.app.user_files import write_pictures
 from trainers.runs.events import read_events
@@ -30,23 +32,28 @@ def test_progress_goes_to_standard_error(trained: Trained) -> None:
     assert "this style will fit only the starter" in err
 
 
+def stop_while_it_trains(run: Path) -> Outcome:
+    """`velatura stop` by another process, once a run has done a step."""
+    deadline = time.monotonic() + 120
+    while not any(event["type"] == "step" for event in read_events(run)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process("stop", run, cwd=run)
+
+
+@pytest.mark.usefixtures("quick_runs")
 def test_stop_and_resume(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "images", "fox.png")
+    images = write_pictures(tmp_path / "images", "fox.png")
     settings = ("--set", "targets.unet=cross-kv", "--set", "train.warmup=0", "--set", "sample.steps=1")
-    words = ("train", "--images", "images", "--name", "лиса", "--steps", "5000", *settings, "--out", "runs", "--json")
     run = tmp_path / "runs" / "лиса"
-    with subprocess.Popen(
-        command_line(*words), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as training:
-        deadline = time.monotonic() + 120
-        while not any(event["type"] == "step" for event in read_events(run)):
-            assert training.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
-        asked = call("stop", run)
-        out, _ = training.communicate(timeout=120)
+    words = ("train", "--images", images, "--name", run.name, "--steps", "5000", *settings, "--out", run.parent)
+    with ThreadPoolExecutor() as other:
+        asking = other.submit(stop_while_it_trains, run)
+        trained = call(*words, "--json")
+    asked = asking.result()
+    assert trained.code == 0, trained.err
     assert asked.code == 0 and f"velatura resume {run}" in asked.err
-    assert training.returncode == 0
-    steps = json.loads(out)["steps"]
+    steps = json.loads(trained.out)["steps"]
     assert 1 <= steps < 5000
     assert call("stop", run).code == 1  # it has ended
 
@@ -68,6 +75,7 @@ def test_a_run_whose_process_died_is_not_asked_to_stop(tmp_path: Path) -> None:
     assert not (tmp_path / "stop").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_new_run_may_replace_an_old_one_if_asked(trained: Trained, tmp_path: Path) -> None:
     config = trained.run / "config.toml"
     words = ("train", config, "--out", tmp_path, "--set", "targets.unet=cross-kv")

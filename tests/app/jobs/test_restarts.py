@@ -14,11 +14,13 @@ import pytest
 from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import identity_of, own_identity
 from app.jobs.restarts import find_restart, low_memory_changes, restart
 from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
+from tests.app.jobs.processes.test_process import wait_until
 from tests.app.jobs.working import CPU, add_quick, line, state_of
 from tests.trainers.runs.test_oom import small_cgroup
 from tests.trainers.tiny_runs import events_of
@@ -28,7 +30,6 @@ from trainers.runs.heartbeat import Beat
 from trainers.runs.run import Run
 
 __all__ = ["small_cgroup"]
-pytestmark = pytest.mark.usefixtures("quick_runs")
 
 SLEEPS = "import time; time.sleep(300)"
 
@@ -233,18 +234,30 @@ def test_low_memory_keeps_the_images_of_a_step():
     assert low_memory_changes(changed) == {}
 
 
-def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(store, quick):
-    large = {"data": {"resolution": 512}, "train": {"batch_size": 48, "steps": 1}, "sample": {"prompts": []}}
+def do_next_in_a_process(store: Store, fork_server: ForkServer, module: str, *more: str) -> tuple[int, str]:
+    """Do the first job in line in a process that has done nothing before; its exit code and what it printed."""
+    claimed = store.claim(CPU.choose, own_identity())
+    assert claimed is not None
+    words, log = [*more, str(store.runs), str(claimed.id), claimed.token], store.runs / "log"
+    child = fork_server.start(module, words, log, {})
+    wait_until(lambda: child.exit_code() is not None, "its process does not end")
+    code = child.exit_code()
+    assert code is not None
+    child.collect()
+    return code, log.read_text(encoding="utf-8")
+
+
+def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(store, quick, fork_server):
+    large = {"data": {"resolution": 256}, "train": {"batch_size": 48, "steps": 1}, "sample": {"prompts": []}}
     job = actions.add(store, quick("dusk", large), actor=MACHINE_OWNER)
-    do_next_with(store, memory=64 * 2**20)
+    code, said = do_next_in_a_process(store, fork_server, "tests.app.jobs.limited", str(32 * 2**20))
+    assert code == 1 and "Error" in said
     failed = events_of(Run(job.folder), "error")[-1]
     assert failed.get("code") == OUT_OF_MEMORY, failed
     assert failed["message"].startswith("not enough memory")
     assert restart(store, store.job(job.id)) and state_of(store, job.id) == "queued"
-    # In another process, as a queue does: in this one an operation of torch has failed for want of memory.
-    claimed = store.claim(CPU.choose, own_identity())
-    command = [sys.executable, "-m", "app.studio.run_job", str(store.runs), str(job.id), claimed.token]
-    assert subprocess.run(command, cwd=Path(__file__).parents[3], timeout=300).returncode == 0
+    code, said = do_next_in_a_process(store, fork_server, "app.studio.run_job")
+    assert code == 0, said
     settle(store)
     assert state_of(store, job.id) == "finished"
     settings = Run(job.folder).config().train
@@ -253,38 +266,6 @@ def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(s
     assert said["low_memory"] and said["message"].startswith(
         "There was not enough memory; it restarts from zero by itself"
     )
-
-
-LIMITED = """
-import resource, sys, threading
-import psutil
-from pathlib import Path
-from app.studio import run_job
-from tests.trainers.tiny_runs import events_of
-from trainers.runs.run import Run
-
-folder, more, *words = sys.argv[1:]
-
-def limit_when_started():
-    while not events_of(Run(Path(folder)), "start"):
-        pass
-    most = psutil.Process().memory_info().vms + int(more)
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
-
-threading.Thread(target=limit_when_started, daemon=True).start()
-sys.exit(run_job.main(*words))
-"""
-
-
-def do_next_with(store: Store, memory: int) -> None:
-    """Fail at the first job in line in a process that may have so many bytes more than it has when the run starts.
-
-    A process that has done other things before has freed memory to use again.
-    """
-    claimed = store.claim(CPU.choose, own_identity())
-    words = [str(claimed.folder), str(memory), str(store.runs), str(claimed.id), claimed.token]
-    ended = subprocess.run([sys.executable, "-c", LIMITED, *words], cwd=Path(__file__).parents[3], capture_output=True)
-    assert ended.returncode == 1 and b"Error" in ended.stderr
 
 
 def test_a_run_that_the_kernel_killed_for_memory_goes_on_once_with_less(store, quick, small_cgroup):

@@ -21,8 +21,6 @@ from tests.trainers.tiny_runs import events_of
 from trainers.runs.run import Run
 from trainers.runs.threads import FILE, SPINS
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
-
 
 def start(store: Store, job: Job) -> subprocess.Popen[bytes]:
     """Start the process of a job as a dispatcher does, with one thread; what OpenMP goes by is in its log."""

@@ -26,7 +26,7 @@ sys.stdin.read()
 
 
 def wait_until(is_so, what: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not is_so():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from app.jobs.dispatcher import Dispatcher
 from app.studio.dataset import edits
 from app.studio.dataset.caption_jobs import CaptionJobs, Progress
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.studio_queue import StudioQueue
 from app.ui.train.text import undo_line
+from tests.app.jobs.working import CPU
 from tests.trainers.data.captioners import write_tagger
 
 KEY = "visitor:someone"
@@ -40,9 +42,9 @@ def draft(drafts: Drafts, tmp_path: Path) -> Draft:
 
 @pytest.fixture
 def queue(drafts: Drafts) -> Iterator[StudioQueue]:
-    """A queue whose jobs are done."""
+    """A queue whose jobs are done, each by a process that imports only what it needs."""
     made = StudioQueue(drafts.paths)
-    with made.dispatcher().in_background():
+    with Dispatcher(made.store, CPU, interval=0.05).in_background():
         yield made
         for job in made.store.active():
             job.process.kill()
