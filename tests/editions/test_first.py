@@ -67,7 +67,8 @@ def studio(pristine: Edition, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("studio") / "work"
     shutil.copytree(pristine.folder, folder)
     shutil.rmtree(folder / "outputs" / "waiting")  # else it is trained while the pages are looked at
-    process = Process(folder / "outputs", *PASSWORDS)
+    there = f"import os\nos.chdir({str(folder)!r})"  # from where its runs name their base
+    process = Process(folder / "outputs", *PASSWORDS, before=there)
     yield process, Edition(folder, pristine.facts)
     process.stop()
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
+from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+import pytest
+
+from app.jobs.processes.fork_server import JOB_MODULES, ForkServer
+from app.jobs.processes.process import Child, start_detached
+
+IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+"""Variables that libraries read while they are imported."""
 
 
 def free_port() -> int:
@@ -21,15 +27,24 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+@cache
+def fork_server() -> ForkServer:
+    """What this process's studios are forked from, which saves each of them, and each of their jobs, the imports."""
+    server = ForkServer((*JOB_MODULES, "app.studio.runs.measure", "app.ui.server", "app.cli.main"))
+    atexit.register(server.close)
+    return server
+
+
 class Process:
     """A studio that runs by itself until it is stopped; `url` is where it answers.
 
-    `before` is code that its process runs first.
+    `before` is code that its process runs first; jobs that are forked from it have its effects, too. With `fresh`, it
+    and its jobs import everything themselves, as those of people do.
     """
 
-    def __init__(self, out: Path, *options: str, before: str = "", **variables: str) -> None:
+    def __init__(self, out: Path, *options: str, before: str = "", fresh: bool = False, **variables: str) -> None:
         self.out, self.options, self.variables = out, options, variables
-        self.begin = ("-c", f"{before}\nfrom app.cli.main import main\nmain()") if before else ("-m", "app.cli")
+        self.before, self.fresh = before, fresh
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self.start()
 
@@ -40,22 +55,31 @@ class Process:
         while this one is down.
         """
         self.log = self.out.with_suffix(".log")
-        command = [sys.executable, *self.begin, "ui", "--out", str(self.out), *self.options]
-        command += ["--port", str(port or free_port())]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | self.variables,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self.log.write_bytes(b"")
+        words = ["ui", "--out", str(self.out.absolute()), *self.options, "--port", str(port or free_port())]
+        self._child = self._begin(words)
         end = time.monotonic() + 120
         while not (found := re.search(r"http://\S+:(\d+)/", self.said())):
-            assert self.process.poll() is None and time.monotonic() < end, self.said()
-            time.sleep(0.1)
+            assert self.is_running() and time.monotonic() < end, self.said()
+            time.sleep(0.05)
         self.url, self.port = found[0].replace("0.0.0.0", "127.0.0.1"), int(found[1])
+
+    def _begin(self, words: list[str]) -> Child:
+        variables = IMPORTED_WITH | self.variables
+        if self.fresh and not self.before:
+            return start_detached("app.cli", words, self.log, variables)
+        start = start_detached if self.fresh else fork_server().start
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in IMPORTED_WITH.items():
+                patch.setenv(name, value)  # for the server, which the first start starts
+            return start("tests.app.ui.studio_process", [self.before, *words], self.log, variables)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def is_running(self) -> bool:
+        return self._child.exit_code() is None
 
     def said(self) -> str:
         """What it has printed."""
@@ -63,6 +87,10 @@ class Process:
 
     def stop(self, hard: bool = False) -> None:
         """Stop it as a system does, or kill it."""
-        self.process.send_signal(signal.SIGKILL if hard else signal.SIGTERM)
-        self.process.wait(timeout=60)
-        assert hard or self.process.returncode == 0, self.said()
+        os.kill(self.pid, signal.SIGKILL if hard else signal.SIGTERM)
+        end = time.monotonic() + 60
+        while self.is_running():
+            assert time.monotonic() < end, self.said()
+            time.sleep(0.02)
+        assert hard or self._child.exit_code() == 0, self.said()
+        self._child.collect()

@@ -28,7 +28,7 @@ def test_a_damaged_queue_is_repaired_from_its_page(browser: Any, tmp_path: Path,
     settings = quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), LONG)
     actions.add(store, settings, actor=MACHINE_OWNER)
     damaged = damage(store)
-    process = Process(store.runs)
+    process = Process(store.runs, fresh=True)  # once as people start it, with a job
     try:
         with visiting(browser, process.url) as page:
             _repaired(page, process)

@@ -30,7 +30,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         tmp_path_factory.mktemp("locked") / "outputs", "--host", "0.0.0.0", "--auth", "ann:pear", "--auth", "bob:plum"
     )
     yield process
-    if process.process.poll() is None:
+    if process.is_running():
         process.stop()
 
 

@@ -39,7 +39,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 @pytest.fixture
 def page(browser: Any, own: Process, pictures: Path) -> Iterator[Any]:
     """A visitor with two pictures, at the first step."""
-    if own.process.poll() is not None:  # the test before has failed while it was away
+    if not own.is_running():  # the test before has failed while it was away
         own.start(port=own.port)
     with blank_page(browser) as opened:
         opened.goto(own.url)

@@ -1,0 +1,66 @@
+"""The process of a studio: `python -m tests.app.ui.studio_process BEFORE WORD …` is `velatura WORD …` after some code.
+
+Where it was forked with everything imported, the server of its jobs is forked from it in turn.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from typing import cast
+
+import psutil
+
+from app.cli.main import main
+from app.jobs.processes import fork_server_process
+from app.jobs.processes.fork_server import IDLE, ForkServer, _Server
+from app.studio import studio_queue
+
+
+class ForkedServer(ForkServer):
+    """A server of jobs that need not import anything; to be made while this process has one thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._server = _Forked()
+
+
+class _Forked(_Server):
+    def __init__(self) -> None:
+        self._answers = []
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if not pid:
+            os.setsid()
+            self._connection.close()
+            fork_server_process.main(str(theirs.detach()), str(IDLE))
+            sys.exit()  # as the server, or as a job that it was forked for
+        theirs.close()
+        self._connection.setblocking(False)
+        self._process = cast("subprocess.Popen[bytes]", _Process(pid))
+
+
+class _Process(psutil.Process):
+    """A forked child, as `subprocess.Popen` shows one."""
+
+    def poll(self) -> int | None:
+        try:
+            return int(self.wait(0) or 0)
+        except psutil.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            super().kill()
+
+
+if __name__ == "__main__":
+    before, *words = sys.argv[1:]
+    exec(before)
+    if "trainers.training.train" in sys.modules:
+        server = ForkedServer()
+        vars(studio_queue)["ForkServer"] = lambda: server
+    main(words)
