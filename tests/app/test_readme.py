@@ -121,8 +121,3 @@ def test_every_preset_that_is_named_exists() -> None:
     for name in (*named, *re.findall(r"`([\w-]+)`", listed)):
         assert find_preset(name).name == name
     assert {preset.name for preset in list_presets()} == set(re.findall(r"`([\w-]+)`", listed))
-
-
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
-def test_every_link_leads_somewhere(link: str) -> None:
-    assert (ROOT / link).exists()

@@ -43,6 +43,15 @@ def test_every_option_says_what_it_does(name: str) -> None:
     assert all(option.help for option in options if option.name != "help"), [option.name for option in options]
 
 
+def test_what_can_be_trained_can_be_queued_with_the_same_options() -> None:
+    """Each command declares its options, since typer reads them from its signature."""
+
+    def options(name: str) -> dict[str, tuple[list[str], str]]:
+        return {one.name: (one.opts, one.help) for one in commands()[name].params}
+
+    assert options("queue add").items() >= options("train").items() and len(options("train")) > 10
+
+
 def test_help_and_version_are_quick(tmp_path: Path) -> None:
     outcome = process("train", "--help", cwd=tmp_path, python=("-X", "importtime"))
     assert outcome.code == 0
