@@ -25,6 +25,7 @@ from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.events import PageEvent, read_event
+from app.ui.pages import PAGES
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
@@ -50,7 +51,6 @@ STYLE_ACTIONS = ("rename", "delete", "discard")
 TRASH_ACTIONS = ("restore", "undo")
 DRAWING_ACTIONS = ("cancel", "dismiss", "hurry", "use", "again", "show")
 TRAIN_ACTIONS = ("remove", "take", "mask", "undo", "fresh", "preset", "set", "name", "measure")
-PAGES = ("train", "runs", "styles", "playground", "trash")
 
 
 @dataclass
@@ -174,7 +174,7 @@ def events(ids: dict[str, str]) -> list[dict[str, Any]]:
 def understood() -> dict[str, set[type[PageEvent]]]:
     """What the pages understand under each name."""
     kinds: dict[str, set[type[PageEvent]]] = {}
-    for module in (f"app.ui.{page}.events" for page in PAGES):
+    for module in {f"app.ui.{page.module.partition('.')[0]}.events" for page in PAGES}:
         for value in vars(import_module(module)).values() if find_spec(module) else ():
             if isinstance(value, dict) and all(isinstance(kind, type) for kind in value.values()):
                 for name, kind in value.items():

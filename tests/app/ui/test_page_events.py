@@ -17,9 +17,11 @@ from app.studio.services import open_services
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.events import PageEvent
 from app.ui.document.templates import ROOT, environment
+from app.ui.pages import PAGES
 from app.ui.runs.actions import LABELS, UNDO
 
-PAGES = ("train", "playground", "runs", "styles", "trash")
+FOLDERS = sorted({page.module.partition(".")[0] for page in PAGES})
+"""One for each page or family of pages."""
 MADE_ELSEWHERE = {"runs": set(LABELS) - {"clone"}, "styles": {UNDO}}
 """What buttons of a page ask for that other modules make, or that follow from a run's state."""
 ASKS = {"Button": 1, "Pick": 0}
@@ -71,13 +73,13 @@ def _buttons(page: str) -> Iterator[str]:
                         assert path.name == "actions.py", "what it asks for is for its own test to hold to the events"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", FOLDERS)
 def test_every_button_is_understood(page: str) -> None:
     answered = {name for script in texts(page, ".js") for name in DOES_ITSELF.findall(script)}
     assert offered(page) and sorted(offered(page) - understood(page) - answered) == []
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", FOLDERS)
 def test_everything_that_is_understood_is_asked_by_somebody(page: str) -> None:
     said = {name for script in texts(page, ".js") for name in re.findall(r"'([\w-]+)'", script)}
     elsewhere = MADE_ELSEWHERE.get(page, set())
