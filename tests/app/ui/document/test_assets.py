@@ -27,7 +27,6 @@ def test_what_stands_beside_pages_is_served_and_no_other_file_of_theirs():
         "runs",
         "%2e%2e/server.py",
         "static/tokens.css",
-        "static/tokens.css",
     ):
         assert client.get(f"/look/{path}").status_code == 404, path
 
