@@ -43,6 +43,11 @@ def pytest_configure() -> None:
     os.environ.setdefault("VELATURA_JOB_NICENESS", "0")
 
 
+def pytest_unconfigure() -> None:
+    """Spare what is imported the collections with which pytest ends, which take some seconds in each worker."""
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they use; begin with the files that take longest, so that no worker is left with one alone."""
     for item in items:
