@@ -22,7 +22,7 @@ from tools.starter.networks import perceptual
 from tools.starter.networks.stage import Schedule
 from tools.starter.networks.text import WIDTH
 
-TAUGHT = read_concepts().taught[::20][:12]
+TAUGHT = read_concepts().taught[::20][:6]
 HELD_OUT = read_concepts().held_out[:2]
 ODD = "odd thing"  # no concept, but an icon
 

@@ -31,6 +31,7 @@ from tools.starter.build import Plan, build, main
 from tools.starter.drawings import sets
 from tools.starter.drawings.shapes import draw_shapes
 from tools.starter.networks import autoencoder, denoiser, perception, text
+from tools.starter.networks.autoencoder import reference_images
 from tools.starter.report import hash_weights
 from trainers.config.presets import Preset, find_preset
 from trainers.randomness import generator
@@ -50,6 +51,7 @@ def miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("tools.starter.networks.stage.SAVE_EVERY", 0.0)
     monkeypatch.setattr("tools.starter.networks.stage.LOG_EVERY", 2)
     monkeypatch.setattr(autoencoder, "make_autoencoder", make_small_autoencoder)
+    monkeypatch.setattr(autoencoder, "reference_images", lambda drawings, **_: reference_images(drawings, 3))
     monkeypatch.setattr(denoiser, "make_denoiser", make_small_denoiser)
     monkeypatch.setattr(text, "whole_words", lambda _: ["door", "tree", "wind"])
     monkeypatch.setattr(text, "LAYERS", 1)

@@ -111,6 +111,7 @@ def test_a_training_that_was_killed_and_stopped_makes_the_same_bits(state, tmp_p
         first, second = ((path / "diffusion_pytorch_model.safetensors").read_bytes() for path in weights)
         assert first == second
     check_log(state)
+    check_that_nothing_is_made_again(state, capfd)
 
 
 def check_that_it_runs(state: Path, number: int, capfd: pytest.CaptureFixture[str]) -> None:
@@ -133,15 +134,13 @@ def check_log(state: Path) -> None:
     assert events[-1] == "nothing left to train begins"
 
 
-@pytest.mark.slow
-def test_what_is_made_is_not_made_again(state, capsys):
-    assert main(["--state", str(state), "--threads", "1"]) == 0
+def check_that_nothing_is_made_again(state: Path, capfd: pytest.CaptureFixture[str]) -> None:
     made = {path: path.stat().st_mtime_ns for path in (state / "tries").rglob("*") if path.is_file()}
     assert main(["--state", str(state), "--threads", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in made} == made
-    capsys.readouterr()
+    capfd.readouterr()
     assert main(["--state", str(state), "--status"]) == 0
-    said = capsys.readouterr().out
+    said = capfd.readouterr().out
     assert [line for line in said.splitlines() if line in ("shipped", "deep", "wide")] == ["shipped", "deep", "wide"]
     assert said.count("  noise ") == 3 and ToldMachine.busy_from == -1
 
