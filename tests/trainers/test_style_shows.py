@@ -53,8 +53,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Result]:
     short = {
         "name": "short",
         "data": {"images": str(IMAGES)},
-        "train": {"steps": 30, "device": "cpu"},
-        "sample": {"prompts": drawn_concepts(), "seeds": SEEDS, "steps": 8, "guidance": 4.0},
+        "train": {"steps": 20, "device": "cpu"},
+        "sample": {"prompts": drawn_concepts(), "seeds": SEEDS, "steps": 5, "guidance": 4.0},
         "save": {"every": 1000},
     }
     config = build_config(find_preset("balanced").settings_for(STARTER), short)
@@ -126,7 +126,7 @@ def test_the_loss_falls(demo):
     dataset = load_dataset(Run(result.run).dataset, config.data, config.seed, size, model.stride)
     trainee = Trainee(model, Network(), 1, 1)
     batches = Batches(Run(result.run), config, model, dataset, trainee, text_trains=False)
-    fixed = [batches.make(1000 + index) for index in range(12)]
+    fixed = [batches.make(1000 + index) for index in range(6)]
 
     @torch.no_grad()
     def loss() -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.trainers.processes import training_process, wait_for
-from tests.trainers.tiny_runs import equal, events_of, quick_settings, style_metadata, style_tensors
+from tests.trainers.tiny_runs import equal, events_of, style_metadata, style_tensors
 from trainers.runs.events import Event, Listener
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
@@ -18,14 +18,9 @@ pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
 @pytest.mark.process
-def test_sigterm_ends_a_run_on_the_starter_after_its_step_with_everything_saved(images, tmp_path):
-    layers = {
-        "data": {"resolution": 64},
-        "train": {"steps": 5000, "learning_rate": 1e-3},
-        "save": {"every": 5000},
-        "sample": {"size": 64},
-    }
-    config, run = quick_settings("starter", images, layers), Run(tmp_path / "runs" / "dusk")
+def test_sigterm_ends_a_run_after_its_step_with_everything_saved(quick, tmp_path):
+    config = quick({"train": {"steps": 5000}, "save": {"every": 5000}})
+    run = Run(tmp_path / "runs" / "dusk")
     with training_process(config, tmp_path / "runs") as process:
         wait_for("step", 2, run, process)
         process.send_signal(signal.SIGTERM)
