@@ -29,12 +29,13 @@ MARKS = {
     "browser": {"browser"},
     "process": {
         *("studio", "open_studio", "shared_studio", "place", "shared", "busy", "locked", "proxied", "dispatcher"),
-        *("server", "edition", "caption_jobs", "trained", "sdxl_style"),
-        *("Process", "process", "subprocess", "run_in_node", "measured"),
+        *("server", "fork_server", "edition", "caption_jobs", "trained", "sdxl_style"),
     },
     "slow": {"quick_runs"},
 }
-"""What a test is by the fixtures and names that it uses; others say it themselves."""
+"""What a test is by the fixtures that it uses; others say it themselves."""
+STARTERS = {"Process", "process", "subprocess", "run_in_node"}
+"""What starts processes, by its name in a test's module."""
 
 
 def pytest_configure() -> None:
@@ -53,7 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/tools/" in item.nodeid:  # how the bundled base is made, which hardly ever changes
             item.add_marker("slow")
-        used = {*getattr(item, "fixturenames", ()), *item.function.__code__.co_names}
+        used, function = set(item.fixturenames), item.function
+        if STARTERS & function.__globals__.keys() & set(function.__code__.co_names):  # attributes' names are there, too
+            item.add_marker("process")
         for mark, fixtures in MARKS.items():
             if used & fixtures:
                 item.add_marker(mark)

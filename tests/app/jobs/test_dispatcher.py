@@ -202,6 +202,7 @@ def test_a_run_makes_way_for_a_drawing_and_goes_on_by_itself_whatever_the_server
     assert [event["resumed"] for event in events_of(Run(job.folder), "start")] == [False, True]
 
 
+@pytest.mark.process
 def test_two_dispatchers_start_each_of_many_jobs_once(store):
     numbers = []
     for number in range(9):

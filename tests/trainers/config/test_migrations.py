@@ -19,8 +19,6 @@ from trainers.runs.prepare import prepare
 from trainers.runs.run import Run, write_config
 from trainers.training.train import resume, train
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 OLD = {"schema_version": 1, "name": "dusk"}
 FLAT = {"loss": {"min_snr_gamma": 0.0}}
 """With which timesteps weigh the same under every rule."""
@@ -175,6 +173,7 @@ TLORA = {"method": {"name": "t-lora", "rank": 4}}
 SELORA = {"method": {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}}
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("sections", "begun"),
     [
