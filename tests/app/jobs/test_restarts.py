@@ -16,7 +16,7 @@ from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import identity_of, own_identity
-from app.jobs.restarts import find_restart, low_memory_changes, restart
+from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
@@ -227,13 +227,6 @@ def test_what_no_dispatcher_is_to_collect_any_more_goes_on_by_itself(store, monk
 
 
 # ---------------------------------------------------------------- memory
-def test_low_memory_keeps_the_images_of_a_step():
-    assert low_memory_changes({}) == {"train": {"batch_size": 1, "accumulation": 1, "gradient_checkpointing": True}}
-    changed = low_memory_changes({"train": {"batch_size": 4, "accumulation": 2, "gradient_checkpointing": True}})
-    assert changed == {"train": {"batch_size": 1, "accumulation": 8, "gradient_checkpointing": True}}
-    assert low_memory_changes(changed) == {}
-
-
 def do_next_in_a_process(store: Store, fork_server: ForkServer, module: str, *more: str) -> tuple[int, str]:
     """Do the first job in line in a process that has done nothing before; its exit code and what it printed."""
     claimed = store.claim(CPU.choose, own_identity())

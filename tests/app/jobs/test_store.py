@@ -275,10 +275,12 @@ def test_there_is_no_file_before_the_first_job(tmp_path):
     assert not store.exists() and list(tmp_path.iterdir()) == []
 
 
-def test_it_is_kept_in_wal_mode(store):
+def test_it_is_kept_in_wal_mode_and_waits_for_the_disk(store):
     add(store, "a")
     with sqlite3.connect(store.path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with store._database.reading() as connection:  # of the connection alone; less than FULL may lose what was said
+        assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
 
 
 def broken(path: Path) -> None:

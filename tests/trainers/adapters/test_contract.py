@@ -63,6 +63,18 @@ def test_live_equals_merged(variant, strength):
     assert ((live - bare).abs().max() > 1e-3) == (strength != 0)
 
 
+@pytest.mark.parametrize("strength", [0.7, -1.0])
+def test_a_merged_weight_is_rounded_once(strength):
+    net = make_layers(torch.bfloat16)
+    network = attach_to(net, LoRA(rank=3, alpha=2.0))
+    shake(network, 0.3)
+    before, changes = {s: s.weight().clone() for s in network.sites}, {s: strength * s.dense() for s in network.sites}
+    network.merge(strength)
+    for site, W in before.items():
+        assert torch.equal(site.weight(), (W.float() + changes[site]).bfloat16())
+        assert not torch.equal(site.weight(), W + changes[site].bfloat16())  # a second rounding would show
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_on_a_base_in_nf4_it_is_as_on_the_weights_that_this_makes(variant):
     packed, whole, x = make_layers(), make_layers(), make_input()

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from trainers.config.sections import Loss
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.randomness import generator
-from trainers.training.loss import draw_noise, draw_timesteps, timestep_weights, weighted_error, weighting_gamma
+from trainers.training.loss import (
+    draw_noise,
+    draw_timesteps,
+    error_by_image,
+    prior_preserving_error,
+    timestep_weights,
+    weighted_error,
+    weighting_gamma,
+)
 
 
 def schedule(prediction: str) -> NoiseSchedule:
@@ -86,3 +94,27 @@ def test_a_fully_masked_image_counts_nothing():
         torch.ones(1, 4, 2, 2), torch.zeros(1, 4, 2, 2), torch.ones(1), torch.zeros(1, 1, 2, 2), Loss()
     )
     assert value.item() == 0
+
+
+def test_the_mean_is_over_what_a_mask_shows():
+    prediction = torch.tensor([[[[2.0, 4.0, 9.0, 9.0]]]])
+    mask = torch.tensor([[[[1.0, 0.5, 0.0, 0.0]]]])
+    error = error_by_image(prediction, torch.zeros_like(prediction), mask, Loss())
+    assert error.tolist() == pytest.approx([(4 + 0.5 * 16) / 1.5])
+
+
+def test_the_loss_is_that_of_the_own_images_and_lambda_times_that_of_the_class():
+    error = torch.tensor([1.0, 2.0, 3.0, 5.0])  # of two own and two class images, the same in every pixel
+    prediction, target = error.view(4, 1, 1, 1).expand(4, 2, 3, 3), torch.zeros(4, 2, 3, 3)
+    weights = torch.tensor([1.0, 0.5, 2.0, 0.25])
+    own, classes = (1 + 0.5 * 4) / 2, (2 * 9 + 0.25 * 25) / 2
+
+    def loss(count: int, weight: float, mask: torch.Tensor | None = None) -> float:
+        return prior_preserving_error(prediction, target, weights, mask, Loss(), count, weight).item()
+
+    assert loss(2, 0.3) == pytest.approx(own + 0.3 * classes)
+    assert loss(2, 0.0) == pytest.approx(own)
+    assert loss(0, 0.3) == pytest.approx((2 * own + 2 * classes) / 4)
+    half = torch.zeros(4, 1, 3, 3)
+    half[2:] = 1
+    assert loss(2, 0.3, half) == pytest.approx(0.3 * classes)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers, shake
 from trainers.adapters.methods import LoRA, TLoRA
-from trainers.adapters.network import Network
+from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
@@ -56,6 +56,18 @@ def test_groups_hold_every_tensor_once_at_its_rate():
     assert by_name["wide.A"] == pytest.approx(5e-4) and by_name["wide.B"] == pytest.approx(4e-3)
     ranks = {s.path: s.placed[0].method.rank for s in network.sites}
     assert ranks["strided"] == 2 and ranks["narrow"] == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate"), [({}, 5e-4), ({"text_encoder_learning_rate": 2e-5}, 2e-5), ({"optimizer": "prodigy"}, 1e-3)]
+)
+def test_text_encoders_have_a_rate_of_their_own(settings, rate):
+    targets = Targets(unet=("*",), text_encoder=("*",))
+    network = attach({"unet": make_layers(), "text_encoder": make_layers()}, LoRA(), targets, seed=0)
+    groups = parameter_groups(network, Train(learning_rate=1e-3, **settings))
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    found = {(site.part, rates[id(p)]) for site in network.sites for p in site.parameters()}
+    assert found == {("unet", 1e-3), ("text_encoder", rate)}
 
 
 @pytest.mark.parametrize("name", ["adamw", "adafactor", "lion", "prodigy"])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.trainers.tiny_runs import METHODS, equal, events_of, files_in, state_of, style_metadata, style_tensors
 from tests.trainers.training.test_batches import make_batches, tensors
-from trainers.config.sections import Base, Loss
+from trainers.config.sections import Base
 from trainers.data.buckets import Bucket
 from trainers.data.dataset import Dataset, Item
 from trainers.models.load import load_model
@@ -18,7 +18,6 @@ from trainers.runs.events import Event, Recorder
 from trainers.runs.run import Run
 from trainers.sampling.sample import OnStep, SamplingParams
 from trainers.training.batches import Batches
-from trainers.training.loss import prior_preserving_error
 from trainers.training.prior import class_counts, class_dataset, open_prior
 from trainers.training.train import open_dataset, open_session, resume, train
 
@@ -29,23 +28,6 @@ PRIOR = {"prior": {"prompt": "  a  drawing ", "images": 6}}
 
 def class_images(run: Run) -> dict[str, bytes]:
     return {str(path.relative_to(run.prior)): path.read_bytes() for path in sorted(run.prior.glob("*/*.png"))}
-
-
-def test_the_loss_is_that_of_the_own_images_and_lambda_times_that_of_the_class():
-    error = torch.tensor([1.0, 2.0, 3.0, 5.0])  # of two own and two class images, the same in every pixel
-    prediction, target = error.view(4, 1, 1, 1).expand(4, 2, 3, 3), torch.zeros(4, 2, 3, 3)
-    weights = torch.tensor([1.0, 0.5, 2.0, 0.25])
-    own, classes = (1 + 0.5 * 4) / 2, (2 * 9 + 0.25 * 25) / 2
-
-    def loss(count: int, weight: float, mask: torch.Tensor | None = None) -> float:
-        return prior_preserving_error(prediction, target, weights, mask, Loss(), count, weight).item()
-
-    assert loss(2, 0.3) == pytest.approx(own + 0.3 * classes)
-    assert loss(2, 0.0) == pytest.approx(own)
-    assert loss(0, 0.3) == pytest.approx((2 * own + 2 * classes) / 4)
-    half = torch.zeros(4, 1, 3, 3)
-    half[2:] = 1
-    assert loss(2, 0.3, half) == pytest.approx(0.3 * classes)
 
 
 @pytest.mark.parametrize(

@@ -199,9 +199,13 @@ def test_a_folder_of_ours_stays_as_it_is(drafts, tmp_path):
 
 def test_a_zip_with_folders_and_captions(drafts, folder):
     ours = (("art/fox.png", png()), ("art/fox.txt", b"a fox"), ("owl.jpg", png(1)))
-    content = packed(*ours, ("__MACOSX/art/._fox.png", b"x"), (".DS_Store", b"x"))
+    same_names = (("old/fox.png", png(2)), ("old/fox.txt", b"an old fox"))
+    content = packed(*ours, ("__MACOSX/art/._fox.png", b"x"), (".DS_Store", b"x"), *same_names)
     draft = take_in(drafts, KEY, [put(folder, "set.zip", content)], folder)
-    assert [(one.name, one.caption) for one in draft.pictures] == [("art/fox.png", "a fox"), ("owl.jpg", "owl")]
+    captions = {"art/fox.png": "a fox", "owl.jpg": "owl", "old/fox.png": "an old fox"}
+    assert [(one.name, one.caption) for one in draft.pictures] == list(captions.items())
+    expected = [scene(seed, (80, 60)).tobytes() for seed in range(3)]
+    assert [kept(drafts, draft, place).tobytes() for place in range(3)] == expected
     assert not draft.left_out and list(folder.rglob("*")) == []
 
 

@@ -41,6 +41,16 @@ def test_oft_turns_neighbouring_outputs_by_the_cayley_transform(kind):
     torch.testing.assert_close(angles.norm(dim=1), W.T.norm(dim=1))
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_file_has_the_turn_as_lycoris_reads_it(kind):
+    """Its diag-oft takes blocks less their transposes for Q, and sums R over its rows: W' = Rᵀ W."""
+    site = make_site(kind, OFT(block_size=4))
+    blocks = site.updates()[0].file_tensors(1.0)["oft_blocks"]  # (5, 4, 4)
+    R, W = torch.block_diag(*(cayley(block - block.T) for block in blocks)), site.weight().flatten(1)
+    assert (R.T - R).norm() > 0.1
+    torch.testing.assert_close(R.T @ W - W, site.dense().flatten(1))
+
+
 def lengths_and_angles(rows: Tensor) -> tuple[Tensor, Tensor]:
     """‖row‖ of each, and the cosine between any two."""
     lengths = rows.norm(dim=1)

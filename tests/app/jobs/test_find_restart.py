@@ -1,0 +1,64 @@
+"""Which dead runs restart by themselves, decided without a process: the one that had the run is no longer there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.jobs import actions
+from app.jobs.dispatcher import settle
+from app.jobs.processes.process import own_identity
+from app.jobs.restarts import find_restart, low_memory_changes
+from app.jobs.store import Job, NewJob, Store
+from tests.app.jobs.working import CPU
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run
+
+GONE = replace(own_identity(), started=1.0)
+"""A process that had this one's number before."""
+
+
+def dead_run(store: Store, saved: int = 0) -> Job:
+    """The first run in line, or a new one, whose process is gone and has saved this step."""
+    if not store.exists() or not store.line():
+        store.add(NewJob("train", actions.new_folder(store, "dusk")))
+    claimed = store.claim(CPU.choose, own_identity())
+    assert claimed is not None
+    job = store.begin(claimed.id, claimed.token, GONE)
+    assert job is not None
+    record = Recorder(job.folder)
+    record("attempt", number=job.attempts)
+    if saved:
+        record("checkpoint", step=saved)
+    return job
+
+
+def test_a_run_restarts_as_often_as_the_queue_allows_without_progress(store: Store):
+    store.set_retries(2)
+    counts = []
+    for saved in (0, 0, 10, 0, 0):
+        found = find_restart(store, job := dead_run(store, saved))
+        counts.append(found and (found.count, found.step))
+        settle(store)
+    assert counts == [(1, 0), (2, 0), (1, 10), (2, 10), None]
+    assert store.job(job.id).phase == "ended" and store.line() == []
+
+
+@pytest.mark.parametrize("how", ["save", "pause", "cancel"])
+def test_a_run_that_was_asked_to_end_waits_for_a_person(how, store: Store):
+    job = dead_run(store, saved=10)
+    assert find_restart(store, job) is not None
+    Run(job.folder).ask_to_stop(how)
+    assert find_restart(store, job) is None, "by the file in its folder"
+    Run(job.folder).clear_stop()
+    assert store.request(job, how) and find_restart(store, store.job(job.id)) is None, "by its row"
+    settle(store)
+    assert store.job(job.id).phase == "ended"
+
+
+def test_low_memory_keeps_the_images_of_a_step():
+    assert low_memory_changes({}) == {"train": {"batch_size": 1, "accumulation": 1, "gradient_checkpointing": True}}
+    changed = low_memory_changes({"train": {"batch_size": 4, "accumulation": 2, "gradient_checkpointing": True}})
+    assert changed == {"train": {"batch_size": 1, "accumulation": 8, "gradient_checkpointing": True}}
+    assert low_memory_changes(changed) == {}
