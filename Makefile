@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui check test lint explore bench soak clients quality samples starter starter-continue clean
+.PHONY: help demo ui check test lint explore bench soak breaks clients quality samples starter starter-continue clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -47,6 +47,9 @@ bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyC
 
 soak: $(DEVELOPER_STAMP) ## kill real runs and servers at random for some minutes, and check what is promised
 	$(PYTHON_IN_VENV) -m tests.soak
+
+breaks: $(DEVELOPER_STAMP) ## break a copy of the code on purpose, and check that the quick tests find each break
+	$(PYTHON_IN_VENV) -m tests.breaks
 
 clients: $(DEVELOPER_STAMP) ## train every method shortly and draw with its files in other programs
 	$(PYTHON_IN_VENV) -m benchmarks.clients

@@ -1,0 +1,17 @@
+"""All breaks, in groups."""
+
+from __future__ import annotations
+
+from tests.breaks.app import QUEUE, STUDIO, WEB
+from tests.breaks.trainers import DATA, FILES, METHODS, TRAINING
+
+GROUPS = {
+    "Methods": METHODS,
+    "Training": TRAINING,
+    "Data": DATA,
+    "Files": FILES,
+    "Queue": QUEUE,
+    "Studio": STUDIO,
+    "Web": WEB,
+}
+BREAKS = tuple(one for group in GROUPS.values() for one in group)
