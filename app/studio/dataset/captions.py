@@ -38,7 +38,7 @@ def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgres
     )
     on_progress("working", message="Reading the model …")
     written = {}
-    with quietly():
+    with quietly("transformers"):
         write = load_captioner(model, found)
         for number, image in enumerate(images, 1):
             said = f"Writing caption {number} of {len(images)} …"
