@@ -23,6 +23,8 @@ from trainers.formats.origin import STARTER
 from trainers.models.load import load_model
 from trainers.models.words import known_tokens
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 
 def picture(tmp_path: Path, *words: object) -> np.ndarray[Any, Any]:
     """What `generate` draws for these words, as values of int16."""
