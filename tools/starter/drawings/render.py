@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +47,15 @@ def open_drawings(folder: Path, name: str) -> Drawings:
 def render_sets(folder: Path, sets: Sequence[IconSet]) -> dict[str, int]:
     """Fetch and draw these sets into `folder` and return how many icons each has; what is there already stays."""
     counts = {}
-    for icon_set in sets:
-        archive = fetch_package(icon_set.package, icon_set.version, icon_set.integrity, folder / "packages")
-        variants = [(icon_set.name, False)] + [(f"{icon_set.name}-outline", True)] * (icon_set.name in OUTLINED)
-        for name, outlined in variants:
-            if not (folder / f"{name}.json").exists():
-                table = read_table(archive)
-                _store(folder, name, table, _choose(table, icon_set), outlined)
-            counts[name] = len(open_drawings(folder, name).names)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for icon_set in sets:
+            archive = fetch_package(icon_set.package, icon_set.version, icon_set.integrity, folder / "packages")
+            variants = [(icon_set.name, False)] + [(f"{icon_set.name}-outline", True)] * (icon_set.name in OUTLINED)
+            for name, outlined in variants:
+                if not (folder / f"{name}.json").exists():
+                    table = read_table(archive)
+                    _store(pool, folder, name, table, _choose(table, icon_set), outlined)
+                counts[name] = len(open_drawings(folder, name).names)
     return counts
 
 
@@ -66,9 +67,8 @@ def _choose(table: IconTable, icon_set: IconSet) -> list[str]:
     return sorted(name for name in names if not LEFT_OUT.search(name) and name not in unseen)
 
 
-def _store(folder: Path, name: str, table: IconTable, icons: list[str], outlined: bool) -> None:
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        drawings = list(pool.map(_draw, [compose_svg(table, icon, outlined) for icon in icons], chunksize=32))
+def _store(pool: Executor, folder: Path, name: str, table: IconTable, icons: list[str], outlined: bool) -> None:
+    drawings = list(pool.map(_draw, [compose_svg(table, icon, outlined) for icon in icons], chunksize=32))
     np.save(folder / f"{name}.npy", np.stack(drawings))
     (folder / f"{name}.json").write_text(json.dumps(icons), encoding="utf-8")  # last: it says that the set is whole
 
