@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tests.trainers.hurry import copy_networks
 from tests.trainers.models.ldm_names import unet_name
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network, attach
@@ -35,9 +35,8 @@ def parts_of(model: Model) -> dict[str, nn.Module]:
 
 def own(model: Model) -> Model:
     """A copy whose layers a client may change."""
-    return replace(
-        model, unet=copy.deepcopy(model.unet), text_encoders=tuple(copy.deepcopy(net) for net in model.text_encoders)
-    )
+    unet, text_encoders = copy_networks((model.unet, model.text_encoders))
+    return replace(model, unet=unet, text_encoders=text_encoders)
 
 
 def trained(model: Model, method: LayerMethod, targets: Targets = MIXED) -> Network:
