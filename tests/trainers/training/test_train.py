@@ -52,6 +52,7 @@ def test_every_method_and_every_family_train(family, method, tiny_bases, images,
         "data": {"resolution": 64},
         "train": {"learning_rate": 2e-3},
         "sample": {"size": 32},
+        "save": {"every": 2},
     }
     result = train(quick_settings(tiny_bases[family], images, layers), tmp_path)
     run, tensors = Run(result.run), style_tensors(result.style)

@@ -200,6 +200,7 @@ def test_a_rotation_that_is_written_is_what_peft_turns(tmp_path):
 @pytest.mark.parametrize(
     ("method", "written"), [({"side": "input"}, True), ({"side": "input", "butterfly": True}, False), ({}, False)]
 )
+@pytest.mark.usefixtures("no_pictures")
 def test_a_style_that_turns_inputs_is_written_for_peft_too(method, written, quick, tmp_path):
     from peft import PeftModel
 
