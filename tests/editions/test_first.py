@@ -21,8 +21,10 @@ from tests.golden.measure import is_recorded_make
 from tests.trainers.tiny_runs import METHODS, equal
 
 pytestmark = pytest.mark.long
-EXPORT_ALL_AND_TRAIN_ON = """
+GO_ON = """
 from pathlib import Path
+from app.jobs.store import Store
+from tests.app.jobs.working import do_next
 from tests.trainers.hurry import hurrying
 from trainers.runs.run import open_run
 from trainers.training.reopen import export_again
@@ -33,6 +35,9 @@ with hurrying():
         export_again(run, Path("exported") / f"{folder.name}.safetensors", None, False)
         stop = lambda event: event["type"] == "step" and run.ask_to_stop()
         print(folder.name, resume(run, stop, steps=4).steps)
+    while (store := Store(Path("outputs").resolve())).line():
+        view = do_next(store)
+        print(view.job.name, view.state)
 """
 UNCUT = """
 from pathlib import Path
@@ -83,11 +88,22 @@ def test_the_queue_lists_its_jobs_after_a_migration_with_a_copy_of_before(editio
         assert {Path(folder).name for (folder,) in before.execute("SELECT folder FROM jobs")} >= jobs.keys()
 
 
-def test_waiting_and_interrupted_runs_are_trained_and_a_finished_one_cloned(edition):
+@pytest.fixture(scope="module")
+def gone_on(pristine: Edition, tmp_path_factory: pytest.TempPathFactory) -> tuple[Edition, dict[str, str]]:
+    """The edition after all of its methods were exported and trained longer and its queue was done; what was said."""
+    folder = tmp_path_factory.mktemp("gone on") / "work"
+    shutil.copytree(pristine.folder, folder)
+    edition = Edition(folder, pristine.facts)
     edition.command("queue", "clone", "method-lora", "--name", "again", "--out", "outputs")
-    edition.command("worker", "--until-empty", "--out", "outputs")
+    (folder / "exported").mkdir()
+    return edition, dict(line.split() for line in edition.python(GO_ON).splitlines())
+
+
+def test_waiting_and_interrupted_runs_are_trained_and_a_finished_one_cloned(gone_on, pristine):
+    edition, said = gone_on
+    assert {said[name] for name in ("waiting", "interrupted", "again")} == {"finished"}
     assert style_of(edition, "waiting")
-    again, before = style_of(edition, "again"), style_of(edition, "method-lora")
+    again, before = style_of(edition, "again"), style_of(pristine, "method-lora")
     interrupted = style_of(edition, "interrupted")
     if is_recorded_make(edition.facts["torch"]):
         assert equal(again, before)
@@ -117,13 +133,14 @@ def assert_near(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor])
     assert apart <= 1e-6 * sum(tensor.double().square().sum() for tensor in wanted.values())
 
 
-def test_every_method_is_exported_as_it_was_and_trained_longer(edition):
-    (edition.folder / "exported").mkdir()
-    styles = {name: style_of(edition, f"method-{name}") for name in METHODS}
-    longer = dict(line.split() for line in edition.python(EXPORT_ALL_AND_TRAIN_ON).splitlines())
-    for name, before in styles.items():
-        assert equal(load_file(edition.folder / "exported" / f"method-{name}.safetensors"), before), name
-    assert longer == {f"method-{name}": "3" for name in METHODS}
+def test_every_method_is_exported_as_it_was_and_trained_longer(gone_on, pristine):
+    edition, said = gone_on
+    for name in METHODS:
+        exported = load_file(edition.folder / "exported" / f"method-{name}.safetensors")
+        assert equal(exported, style_of(pristine, f"method-{name}")), name
+    assert {name: steps for name, steps in said.items() if name.startswith("method-")} == {
+        f"method-{name}": "3" for name in METHODS
+    }
 
 
 def test_a_draft_keeps_its_pictures_and_captions(edition):

@@ -28,7 +28,7 @@ from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def style_of(job):
@@ -257,8 +257,9 @@ def test_a_failed_run_is_tried_again_with_other_settings_from_its_beginning(stor
     view = do_next(store)
     assert view.state == "failed" and "Lower train.learning_rate (now 10, try 2.5)" in view.line
     changes = {"train": {"learning_rate": 1e-2, "steps": 3, "weight_decay": 0.01}, "method": {"alpha": 2.0}}
-    actions.retry(store, job.id, changes, actor=MACHINE_OWNER)
     run = Run(job.folder)
+    (run.samples / "final").mkdir(parents=True)
+    actions.retry(store, job.id, changes, actor=MACHINE_OWNER)
     assert run.checkpoint_steps() == [] and not run.samples.exists() and state_of(store, job.id) == "queued"
     view = do_next(store)
     assert (view.state, view.summary.step, view.summary.steps) == ("finished", 3, 3)
