@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -171,6 +172,7 @@ def events(ids: dict[str, str]) -> list[dict[str, Any]]:
     return [{"what": what, "run": about, "about": about, **more} for what, about in asked]
 
 
+@cache
 def understood() -> dict[str, set[type[PageEvent]]]:
     """What the pages understand under each name."""
     kinds: dict[str, set[type[PageEvent]]] = {}
@@ -183,13 +185,17 @@ def understood() -> dict[str, set[type[PageEvent]]]:
 
 
 def spoken(listener: dict[str, Any], event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """An event in every form in which such a listener may understand it: as it is, and with the fields of a model."""
-    yield event
-    for _, name in listener["targets"]:
-        for kind in understood().get(name, ()):
-            fields = {key: value for key, value in event.items() if key in kind.model_fields}
-            if read_event(name, kind, fields) is not None:
-                yield fields
+    """An event in every form in which such a listener may understand it.
+
+    That is with the fields of a model where there are models for it, as another field is refused, else as it is.
+    """
+    kinds = [(name, kind) for _, name in listener["targets"] for kind in understood().get(name, ())]
+    if not kinds:
+        yield event
+    for name, kind in kinds:
+        fields = {key: value for key, value in event.items() if key in kind.model_fields}
+        if read_event(name, kind, fields) is not None:
+            yield fields
 
 
 def test_no_listener_lets_one_person_change_what_is_anothers(shared: Shared) -> None:
