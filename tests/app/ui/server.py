@@ -19,6 +19,17 @@ from app.jobs.processes.process import Child, start_detached
 IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 """Variables that libraries read while they are imported."""
 
+SLOW_STEPS = """
+import time
+from trainers.training import loop
+def report(*given, at_once=loop._report):
+    time.sleep(0.05)
+    at_once(*given)
+loop._report = report
+"""
+"""For `before`: trainings that go on until a test ends them leave the processor to the browser, where they are forked.
+"""
+
 
 def free_port() -> int:
     """A port that nobody listens on."""

@@ -13,7 +13,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN, NewJob, Store
 from app.jobs.trash.trash import Trash
 from tests.app.ui.ended_runs import write_run
-from tests.app.ui.server import Process
+from tests.app.ui.server import SLOW_STEPS, Process
 from tests.app.ui.visitor import visiting, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run
@@ -25,7 +25,7 @@ LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 7}, "sampl
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Iterator[tuple[Process, Store]]:
     """A studio that trains a run without end, beside a finished one."""
     folder = tmp_path_factory.mktemp("trash")
-    process, store = Process(folder / "outputs"), Store(folder / "outputs")
+    process, store = Process(folder / "outputs", before=SLOW_STEPS), Store(folder / "outputs")
     store.add(NewJob(TRAIN, write_run(store.runs, "inky", {"train": {"steps": 4, "warmup": 0}})), phase="ended")
     actions.add(store, quick_settings(tiny_bases["sd1"], write_images(folder / "images"), LONG), actor=MACHINE_OWNER)
     yield process, store
