@@ -19,6 +19,19 @@ from tests.app.ui.visitor import ALL_SENT, blank_page, visiting, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.training.train import train
 
+HELD = """
+import time
+from pathlib import Path
+from app.studio.generation import generate as module
+def generate(*given, on_progress, at_once=module.generate, **more):
+    def progress(kind, **facts):
+        on_progress(kind, **facts)
+        while kind == "working" and Path({file!r}).exists():
+            time.sleep(0.05)
+    return at_once(*given, on_progress=progress, **more)
+module.generate = generate
+"""
+"""For a studio's `before`: a drawing goes no further than its first step while there is this file."""
 NASTY = "<b>a fox</b> ${document.title='x'} {{1+1}} \"'"
 
 
@@ -34,7 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path],
     train(quick_settings(tiny_bases["sd1"], images, {"name": "Dusk"}, strong), paths.runs)
     shutil.copytree(paths.runs / "Dusk", paths.runs / "Harbour")
     (paths.runs / "Harbour" / "style" / "Dusk.safetensors").touch()
-    process = Process(paths.runs, VELATURA_MODELS=str(tiny_bases["sd1"]))
+    held = HELD.format(file=str(folder / "held"))
+    process = Process(paths.runs, before=held, VELATURA_MODELS=str(tiny_bases["sd1"]))
     yield process
     for job in Store(paths.runs).active():
         job.process.kill()
@@ -92,6 +106,8 @@ def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place
     page.get_by_role("button", name="dusk style").click()
     assert page.get_by_label("Prompt", exact=True).input_value() == "a fox, dusk style"
     fill(page, Prompt=NASTY, Steps="2", Seed="7", **{"Not in the picture (negative prompt)": "rain"})
+    held = place.out.parent / "held"
+    held.touch()
     draw(page)
     page.wait_for_selector("#pg-going .going")
 
@@ -106,6 +122,7 @@ def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place
     key = waiting.get_attribute("data-key")
     waiting.get_by_role("button", name="Cancel").click()
     page.wait_for_selector(f".going[data-key='{key}']", state="detached")
+    held.unlink()
 
     page.wait_for_selector(".pair figure:nth-child(2) img")
     wait_until_drawn(page)
@@ -170,9 +187,8 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
     page.wait_for_selector("#pg-compose-hint:has-text('Five steps with one style')")
     fill(page, Prompt="a moon", Seed="4")
     draw(page)
-    page.wait_for_selector("#pg-going .going")
-    wait_until_drawn(page)
     page.wait_for_selector(".last-ones li:nth-child(2)")
+    wait_until_drawn(page)
     _, said = save(page, "With Harbour 0.8 and Dusk 0.65", tmp_path)
     assert said["styles"] == [["Dusk.safetensors", 0.8], ["Dusk.safetensors", 0.65]] and said["compose"] == "switch"
 
