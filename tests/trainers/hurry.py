@@ -31,7 +31,7 @@ def hurrying() -> Iterator[None]:
     from trainers.models import load
 
     assert diffusers.StableDiffusionPipeline and transformers.CLIPTextModel and Accelerator
-    gc.collect()
+    gc.collect(1)  # not what is old: to look through all that is imported takes as long as three runs
     gc.freeze()
     try:
         with pytest.MonkeyPatch.context() as patch:
