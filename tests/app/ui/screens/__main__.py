@@ -29,7 +29,8 @@ def main(folder: Path, parts: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright, ExitStack() as ending:
         files = write_files(Path(place) / "in")
-        studios = Process(Path(place) / "outputs"), Process(Path(place) / "locked", "--auth", "ann:pear")
+        whole = Process(Path(place) / "outputs", fresh=True)  # its first drawing takes long enough to be looked at
+        studios = whole, Process(Path(place) / "locked", "--auth", "ann:pear")
         for studio in studios:
             ending.callback(studio.stop)
         browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
