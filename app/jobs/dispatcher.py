@@ -23,7 +23,7 @@ from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import Child, find_process, own_identity, start_detached
 from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good, is_alive, is_silent
-from app.jobs.store import YIELD, Store
+from app.jobs.store import CAPTION, YIELD, Store
 from app.jobs.summary import read_summary
 from app.jobs.trash.trash import Trash
 from app.jobs.views import Watcher
@@ -187,7 +187,8 @@ class Dispatcher:
         self._notify(f"{job.name}: starts on {job.device}")
 
     def _starter(self, job: Job) -> Callable[[str, Sequence[str], Path, Mapping[str, str]], Child]:
-        if self._fork_server is None or job.device != CPU:
+        # Captions need hardly any of the libraries, unless a large model writes them.
+        if self._fork_server is None or job.device != CPU or job.kind == CAPTION:
             return start_detached
         return self._fork_server.start
 

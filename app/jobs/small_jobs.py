@@ -16,7 +16,6 @@ from app.jobs.job import Job, NewJob
 from app.jobs.store import Store
 from trainers.atomic_files import whole_file
 
-ESTIMATE, CAPTION, GENERATE = "estimate", "caption", "generate"
 AHEAD = 10
 """Priority of small jobs; that of runs is 0."""
 REQUEST = "request.json"

@@ -28,7 +28,8 @@ BACK_UP_EVERY = 300.0
 """Minimum seconds between backups."""
 SMALL = ".jobs"
 """Folder of the small jobs' folders, among the runs."""
-TRAIN = "train"
+TRAIN, ESTIMATE, CAPTION, GENERATE = "train", "estimate", "caption", "generate"
+"""Kinds of jobs."""
 YIELD = "yield"
 """Request to a running job: pause for waiting small jobs, and continue by itself after them."""
 

@@ -19,9 +19,9 @@ from app.jobs.job import Job
 from app.jobs.processes.priority import lower_priority
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import apply_low_memory
-from app.jobs.small_jobs import CAPTION, ESTIMATE, GENERATE, PICTURE, PLAIN, REQUEST
+from app.jobs.small_jobs import PICTURE, PLAIN, REQUEST
 from app.jobs.states import is_silent
-from app.jobs.store import TRAIN, Store
+from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN, Store
 from app.jobs.summary import read_summary
 from app.startup import prepare_process
 from trainers.errors import BusyError, VelaturaError, failure_code

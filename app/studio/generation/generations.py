@@ -16,8 +16,9 @@ from pathlib import Path
 from app.errors import FieldErrors
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor
-from app.jobs.small_jobs import EACH, GENERATE, PICTURE, PLAIN, add_small_job
+from app.jobs.small_jobs import EACH, PICTURE, PLAIN, add_small_job
 from app.jobs.states import ENDED, State
+from app.jobs.store import GENERATE
 from app.jobs.trash.trash import CONTENT, DRAWING, Trash, new_item
 from app.jobs.views import View
 from app.state_file import StateFile

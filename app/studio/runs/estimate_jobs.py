@@ -11,8 +11,9 @@ from typing import Literal
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.small_jobs import ESTIMATE, add_small_job
+from app.jobs.small_jobs import add_small_job
 from app.jobs.states import ENDED, State
+from app.jobs.store import ESTIMATE
 from app.jobs.views import View
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import safe_name, suggest

@@ -12,8 +12,9 @@ from markupsafe import Markup
 from app.errors import as_sentence
 from app.jobs.database.migrations import DamagedQueueError
 from app.jobs.permissions import Actor
-from app.jobs.small_jobs import ESTIMATE, read_table
+from app.jobs.small_jobs import read_table
 from app.jobs.states import ENDED, State
+from app.jobs.store import ESTIMATE
 from app.jobs.views import View
 from app.studio.runs import samples
 from app.studio.services import Services

@@ -16,8 +16,8 @@ from app.jobs.dispatcher import settle
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import low_memory_changes
-from app.jobs.small_jobs import CAPTION, add_small_job
-from app.jobs.store import NewJob, Store
+from app.jobs.small_jobs import add_small_job
+from app.jobs.store import CAPTION, NewJob, Store
 from app.jobs.trash.trash import Trash
 from app.jobs.views import Watcher
 from app.studio import run_job

@@ -8,8 +8,8 @@ from PIL import Image
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.small_jobs import CAPTION, ESTIMATE, GENERATE, PICTURE, PLAIN, REQUEST, add_small_job, read_table
-from app.jobs.store import NewJob
+from app.jobs.small_jobs import PICTURE, PLAIN, REQUEST, add_small_job, read_table
+from app.jobs.store import CAPTION, ESTIMATE, GENERATE, NewJob
 from app.studio.dataset.captions import CaptionRequest
 from app.studio.generation.request import GenerateRequest, StyleRef
 from tests.app.jobs.working import do_next, line

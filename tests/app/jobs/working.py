@@ -7,8 +7,8 @@ from pathlib import Path
 
 from app.jobs.processes.devices import Offer
 from app.jobs.processes.process import own_identity
-from app.jobs.small_jobs import AHEAD, CAPTION, add_small_job
-from app.jobs.store import Job, Store
+from app.jobs.small_jobs import AHEAD, add_small_job
+from app.jobs.store import CAPTION, Job, Store
 from app.jobs.views import View, Watcher
 from app.studio import run_job
 from app.studio.dataset.captions import CaptionRequest
