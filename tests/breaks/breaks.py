@@ -73,7 +73,7 @@ class Copy:
         Raises NotRunError if there are none, or they cannot be imported, or take too long.
         """
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", "-m", QUICK, *tests]
-        own = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"}
+        own = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
         own["PYTHONDONTWRITEBYTECODE"] = "" if keeps_bytecode else "1"  # nothing compiled of a defect may stay
         try:
             done = subprocess.run(
