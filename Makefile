@@ -11,9 +11,9 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # Compiled modules are kept: the suite starts more than a hundred processes, each of which would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Two workers on one thread each; torch's own threads would only get in each other's way. A file stays with one worker,
-# so that what it sets up is set up once.
-PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers on one thread each, for two processors: tests that wait leave one free, and torch's own threads would only
+# get in each other's way. A file stays with one worker, so that what it sets up is set up once.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo ui check test lint explore bench soak breaks clients quality samples starter starter-continue clean
 .NOTPARALLEL:
