@@ -7,13 +7,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from app.jobs.dispatcher import WORK
+from app.jobs.processes.fork_server import SERVER
+from app.jobs.processes.process import command_words
 from app.jobs.store import Job, Store
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "VELATURA_JOB_NICENESS": "0"}
@@ -69,11 +71,20 @@ class Machine:
         for service in self.services.values():
             service.kill()
 
+    def fork_servers(self) -> list[psutil.Process]:
+        """What the services fork their jobs from."""
+        found = []
+        for service in self.services.values():
+            with suppress(psutil.Error):
+                children = psutil.Process(service.process.pid).children() if service.process is not None else []
+                found += [child for child in children if SERVER in child.cmdline()]
+        return found
+
     def processes(self) -> dict[int, list[psutil.Process]]:
         """The living processes of each job, by its number; there should never be two for long."""
         found: dict[int, list[psutil.Process]] = {}
         for process in psutil.process_iter(["cmdline", "status"]):
-            words = process.info["cmdline"] or []
+            words = command_words(process.info["cmdline"] or ())
             if WORK in words and str(self.runs) in words and process.info["status"] != psutil.STATUS_ZOMBIE:
                 found.setdefault(int(words[words.index(str(self.runs)) + 1]), []).append(process)
         return found

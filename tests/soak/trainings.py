@@ -101,6 +101,10 @@ class TrainingSoak:
             machine.services[name].kill()
             self.counts[f"{name}s"] += 1
             return True
+        if kind < 0.03 and (servers := machine.fork_servers()):
+            self.chance.choice(servers).kill()
+            self.counts["fork servers"] += 1
+            return True
         watcher, machine = self.chance.choice(self._aims)
         if aim == State.SAVING:
             return self._kill_while_saving(machine)

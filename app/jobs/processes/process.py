@@ -99,12 +99,16 @@ def find_process(module: str, argument: str) -> Identity | None:
     import psutil
 
     for process in psutil.process_iter(["cmdline"]):
-        # A forked process has its whole command as one word, and empty ones after it.
-        words = [part for word in process.info["cmdline"] or () for part in (word, *word.split(" "))]
+        words = command_words(process.info["cmdline"] or ())
         if module in words and argument in words:
             with suppress(psutil.Error, OSError):
                 return identity_of(process.pid)
     return None
+
+
+def command_words(command: Sequence[str]) -> list[str]:
+    """The words of a process's command line; a forked one has them all in its first, with spaces between."""
+    return [part for word in command for part in dict.fromkeys((word, *word.split(" ")))]
 
 
 def boot_id() -> str:
