@@ -75,7 +75,7 @@ def studio(pristine: Edition, tmp_path_factory: pytest.TempPathFactory) -> Itera
     there = f"import os\nos.chdir({str(folder)!r})"  # from where its runs name their base
     process = Process(folder / "outputs", *PASSWORDS, before=there)
     yield process, Edition(folder, pristine.facts)
-    process.stop()
+    process.close()
 
 
 def test_the_queue_lists_its_jobs_after_a_migration_with_a_copy_of_before(edition):

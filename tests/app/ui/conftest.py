@@ -14,7 +14,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """One `velatura ui` process for all tests; every browser context is another visitor."""
     process = Process(tmp_path_factory.mktemp("studio") / "outputs")
     yield process
-    process.stop()
+    process.close()
 
 
 @pytest.fixture

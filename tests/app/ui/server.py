@@ -15,6 +15,7 @@ import pytest
 
 from app.jobs.processes.fork_server import JOB_MODULES, ForkServer
 from app.jobs.processes.process import Child, start_detached
+from app.jobs.store import Store
 
 IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 """Variables that libraries read while they are imported."""
@@ -105,3 +106,11 @@ class Process:
             time.sleep(0.02)
         assert hard or self._child.exit_code() == 0, self.said()
         self._child.collect()
+
+    def close(self) -> None:
+        """Stop it for good, with its jobs, which would outlive it and take the processor from later tests."""
+        self.stop()
+        store = Store(self.out)
+        for job in store.active() if store.exists() else ():
+            job.process.kill()
+        store.close()

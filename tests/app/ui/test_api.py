@@ -38,7 +38,7 @@ EXAMPLE = re.search(r"^```python\n(import time.*?)^```", (ROOT / "README.md").re
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process = Process(tmp_path_factory.mktemp("programs") / "outputs")
     yield process
-    process.stop()
+    process.close()
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ FEW = '"train.steps": 2, "train.batch_size": 1, "sample.steps": 1, "sample.promp
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process = Process(tmp_path_factory.mktemp("examples") / "outputs")
     yield process
-    process.stop()
+    process.close()
 
 
 @pytest.fixture

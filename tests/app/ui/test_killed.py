@@ -25,9 +25,7 @@ def training(tmp_path: Path, tiny_bases: dict[str, Path]) -> Iterator[tuple[Proc
         store, quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), *layers), actor=MACHINE_OWNER
     )
     yield process, store, job
-    for left in store.active():
-        left.process.kill()
-    process.stop()
+    process.close()
 
 
 def wait_for_step(page: Any, least: int) -> int:

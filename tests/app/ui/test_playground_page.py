@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path],
     yield process
     for job in Store(paths.runs).active():
         job.process.kill()
-    process.stop()
+    process.close()
 
 
 @pytest.fixture

@@ -61,9 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
         return actions.add(store, quick_settings(tiny_bases["sd1"], images, *layers), actor=MACHINE_OWNER)
 
     yield Place(process.url, store, add)
-    for job in store.active():
-        job.process.kill()
-    process.stop()
+    process.close()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     )
     yield process
     if process.is_running():
-        process.stop()
+        process.close()
 
 
 def test_refusals_of_the_command(tmp_path):

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import ALL_SENT, READY, add, blank_page
@@ -33,7 +35,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A studio that these tests may kill."""
     process = Process(tmp_path_factory.mktemp("away") / "outputs")
     yield process
-    process.stop()
+    process.close()
 
 
 @pytest.fixture
@@ -137,6 +139,7 @@ def test_a_start_that_got_no_answer_is_told_apart_from_one_that_did(page: Any, o
     page.reload()
     page.wait_for_url("**/run?id=Quay")
     assert [one.id for one in runs_called(own, "Quay")] == [job.id]
+    actions.stop(Store(own.out), job.id, "cancel", actor=MACHINE_OWNER)
 
 
 def test_a_second_choice_waits_for_the_first(page: Any, pictures: Path) -> None:

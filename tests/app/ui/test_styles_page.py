@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
-from tests.app.ui.server import Process
+from tests.app.ui.server import SLOW_STEPS, Process
 from tests.app.ui.visitor import visiting, widest
 from tests.trainers.tiny_runs import METHODS, quick_settings, write_images
 from trainers.formats.inspect import describe_style
@@ -59,12 +59,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
     folder = tmp_path_factory.mktemp("styles")
     images, files = write_images(folder / "images"), folder / "files"
     files.mkdir()
-    process = Process(folder / "outputs")
+    process = Process(folder / "outputs", before=SLOW_STEPS)
     store = Store(folder / "outputs")
     yield Place(process.url, store, files, images, tiny_bases["sd1"])
-    for job in store.active():
-        job.process.kill()
-    process.stop()
+    process.close()
 
 
 @pytest.fixture

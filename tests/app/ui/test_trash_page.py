@@ -29,9 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
     store.add(NewJob(TRAIN, write_run(store.runs, "inky", {"train": {"steps": 4, "warmup": 0}})), phase="ended")
     actions.add(store, quick_settings(tiny_bases["sd1"], write_images(folder / "images"), LONG), actor=MACHINE_OWNER)
     yield process, store
-    for job in store.active():
-        job.process.kill()
-    process.stop()
+    process.close()
 
 
 @pytest.fixture

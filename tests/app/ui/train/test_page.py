@@ -20,7 +20,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A studio of its own, in which something is trained."""
     process = Process(tmp_path_factory.mktemp("training") / "outputs")
     yield process
-    process.stop()
+    process.close()
 
 
 @pytest.fixture
