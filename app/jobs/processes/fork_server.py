@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from app.jobs.processes.process import (
     Child,
     Identity,
@@ -150,6 +148,8 @@ class _Server:
         self._process.wait()
 
     def _take(self, told: dict[str, Any]) -> None:
+        import psutil
+
         answer = self._answers[told["number"]]
         if "code" in told:
             answer.code = told["code"]

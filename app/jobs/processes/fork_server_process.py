@@ -1,8 +1,7 @@
 """The process that jobs are forked from: `python -m app.jobs.processes.fork_server_process FD SECONDS MODULE …`.
 
-It imports modules, which may take seconds, and computes nothing. Each request then becomes a
-child that runs a module as `python -m` would. It ends when its client is gone, or after some time without children and
-requests.
+It imports modules, which may take seconds, and computes nothing. Each request then becomes a child that runs a module
+as `python -m` would. It ends when its client is gone, or after some time without children and requests.
 """
 
 from __future__ import annotations

@@ -165,12 +165,12 @@ def python_command(module: str, *arguments: str) -> list[str]:
 
 
 def python_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of such a process: this one's, with our package on its path, and more variables."""
+    """The environment of such a process: this one's, more variables, and our package on its path."""
     import app
 
     ours = str(Path(str(app.__file__)).parents[1])
     path = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, **variables}
+    return {**os.environ, **variables, "PYTHONPATH": path}
 
 
 class _Started(subprocess.Popen[bytes]):
