@@ -20,7 +20,7 @@ from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
-from tests.app.jobs.processes.test_process import wait_until
+from tests.app.jobs.processes.children import end_of
 from tests.app.jobs.working import CPU, add_quick, line, state_of
 from tests.trainers.runs.test_oom import small_cgroup
 from tests.trainers.tiny_runs import events_of
@@ -233,9 +233,7 @@ def do_next_in_a_process(store: Store, fork_server: ForkServer, module: str, *mo
     assert claimed is not None
     words, log = [*more, str(store.runs), str(claimed.id), claimed.token], store.runs / "log"
     child = fork_server.start(module, words, log, {})
-    wait_until(lambda: child.exit_code() is not None, "its process does not end")
-    code = child.exit_code()
-    assert code is not None
+    code = end_of(child)
     child.collect()
     return code, log.read_text(encoding="utf-8")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.trainers.formats.other_clients import output, parts_of, trained
+from tests.trainers.formats.other_clients import output, parts_of, trained, write_trained
 from trainers.adapters.methods import OFT, LoHA, LoKr, LoRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
@@ -30,10 +30,9 @@ def styles(bases: dict[str, Model], tmp_path_factory) -> dict[str, Path]:
     wanted += [("sd1", "lokr", LoKr(rank=2, alpha=3.0, factor=4)), ("sd2", "lora", LoRA()), ("sdxl", "lora", LoRA())]
     files = {}
     for family, name, method in wanted:
-        network = trained(bases[family], method, Targets(unet="attn-mlp", text_encoder="attn"))
-        network.remove()
-        file = files[f"{family}-{name}"] = folder / f"{family}-{name}.safetensors"
-        write_style(file, network, family, bases[family].unet.config, {}, "fp32")
+        file = folder / f"{family}-{name}.safetensors"
+        targets = Targets(unet="attn-mlp", text_encoder="attn")
+        files[f"{family}-{name}"] = write_trained(file, bases[family], method, targets)
     return files
 
 

@@ -9,12 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trainers.formats.other_clients import MIXED, MIXED_WITHOUT_RANKS, output, parts_of, trained
+from tests.trainers.formats.other_clients import MIXED, MIXED_WITHOUT_RANKS, output, parts_of, write_trained
 from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, KronA, LoHA, LoKr, LoRA, VeRA
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
 from trainers.formats.read import Style, read_style
-from trainers.formats.write.core import write_style
 from trainers.models.model import Model
 
 METHODS = (
@@ -48,10 +47,8 @@ def styles(base: Model, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[
     """A file of each method, two ranks of LoRA among them, each at another strength."""
     folder: Path = tmp_path_factory.mktemp("batched")
     for number, method in enumerate(METHODS):
-        network = trained(base, method, MIXED_WITHOUT_RANKS if method.no_rank_reason else MIXED)
-        network.remove()
-        file = folder / f"{number}.safetensors"
-        write_style(file, network, base.family.name, base.unet.config, {}, "fp32")
+        targets = MIXED_WITHOUT_RANKS if method.no_rank_reason else MIXED
+        write_trained(folder / f"{number}.safetensors", base, method, targets)
     return [(read_style(folder / f"{n}.safetensors"), STRENGTHS[n]) for n in range(len(METHODS))]
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
+from tests.trainers.formats.other_clients import MIXED, output, parts_of, write_trained
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods import OFT, SSF, Adapter, BitFit, LoKr, LoRA, Prompts, TLoRA
 from trainers.adapters.site import Site
@@ -26,7 +26,6 @@ from trainers.composition.ways import read_composition
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.formats.read import OWN_FORM, Style, read_style
-from trainers.formats.write.core import write_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.models.text import encode_captions
@@ -47,9 +46,7 @@ def styles(model: Model, tmp_path_factory: pytest.TempPathFactory) -> list[tuple
     folder = tmp_path_factory.mktemp("styles")
     targets = (MIXED, Targets(unet="attn-mlp", text_encoder="attn"))
     for number, method in enumerate((LoRA(rank=2, alpha=3.0), LoKr(rank=2, alpha=3.0, factor=4))):
-        network = trained(model, method, targets[number])
-        network.remove()
-        write_style(folder / f"{number}.safetensors", network, model.family.name, model.unet.config, {}, "fp32")
+        write_trained(folder / f"{number}.safetensors", model, method, targets[number])
     return [(read_style(folder / f"{number}.safetensors"), (0.8, 0.5)[number]) for number in range(2)]
 
 
@@ -58,9 +55,8 @@ def odd(model: Model, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[St
     """Styles that change biases and norms, or turn weights."""
     folder = tmp_path_factory.mktemp("odd")
     for name, method in (("ssf", SSF()), ("oft", OFT(block_size=4))):
-        network = trained(model, method, Targets(unet="attn-mlp", text_encoder="attn"))
-        network.remove()
-        write_style(folder / f"{name}.safetensors", network, model.family.name, model.unet.config, {}, "fp32")
+        targets = Targets(unet="attn-mlp", text_encoder="attn")
+        write_trained(folder / f"{name}.safetensors", model, method, targets)
     return [(read_style(folder / f"{name}.safetensors"), 0.7) for name in ("ssf", "oft")]
 
 
@@ -195,10 +191,7 @@ def test_biases_norms_and_turned_weights_are_combined_too(model, odd, way):
 def test_where_no_weight_is_changed_by_both_they_add_up_and_that_is_said(model, tmp_path):
     chosen = []
     for name, method in (("biases", BitFit()), ("more", BitFit())):
-        network = trained(model, method, Targets(unet="attn-mlp"))
-        network.remove()
-        path = tmp_path / f"{name}.safetensors"
-        write_style(path, network, model.family.name, model.unet.config, {}, "fp32")
+        path = write_trained(tmp_path / f"{name}.safetensors", model, method, Targets(unet="attn-mlp"))
         chosen.append((read_style(path), 0.7 if chosen else -0.4))
     (found, said), (whole, _) = changed_by(model, "k-lora", chosen), changed_by(model, "sum", chosen)
     assert (found - whole).abs().max() <= 1e-5
@@ -212,10 +205,8 @@ def own_forms(model: Model, styles: list[tuple[Style, float]], tmp_path_factory:
     found = [styles[0]]
     for method in (Adapter(width=3), TLoRA(rank=4), Prompts(tokens=2, unconditional=False)):
         text = "attn-mlp" if isinstance(method, Adapter) else "none"
-        network = trained(model, method, Targets(unet="full", text_encoder=text))
-        network.remove()
-        file = folder / f"{method.name}.safetensors"
-        write_style(file, network, model.family.name, model.unet.config, {}, "fp32")
+        targets = Targets(unet="full", text_encoder=text)
+        file = write_trained(folder / f"{method.name}.safetensors", model, method, targets)
         found.append((read_style(file), 0.7))
     assert [style.is_own for style, _ in found] == [False, True, True, True]
     return found

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
+from tests.trainers.formats.other_clients import MIXED, output, parts_of, write_trained
 from trainers.adapters.methods import LoHA, LoRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
@@ -20,7 +20,6 @@ from trainers.formats.names import layer_names
 from trainers.formats.origin import STARTER
 from trainers.formats.read import Style, read_style
 from trainers.formats.write.convert import is_plain
-from trainers.formats.write.core import write_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
 
@@ -35,10 +34,8 @@ def styles(model: Model, tmp_path_factory: pytest.TempPathFactory) -> list[tuple
     folder = tmp_path_factory.mktemp("styles")
     chosen = (("dusk", LoRA(rank=2, alpha=3.0), MIXED), ("ink", LoHA(rank=2, alpha=3.0), Targets(unet="attn")))
     for name, method, targets in chosen:
-        network = trained(model, method, targets)
-        network.remove()
         metadata = {"velatura.family": "sd1", "velatura.trigger": f"{name} style", "ss_clip_skip": "2", "ss_seed": "4"}
-        write_style(folder / f"{name}.safetensors", network, "sd1", model.unet.config, metadata, "fp32")
+        write_trained(folder / f"{name}.safetensors", model, method, targets, metadata)
     return [(read_style(folder / "dusk.safetensors"), 0.7), (read_style(folder / "ink.safetensors"), -0.5)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from tests.trainers.models.ldm_names import unet_name
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import BlockOverride, Targets
+from trainers.formats.write.core import write_style
 from trainers.models.model import Model
 
 # Every kind of layer, ranks of two sizes, and text encoders of which only some projections are trained.
@@ -47,6 +48,16 @@ def trained(model: Model, method: LayerMethod, targets: Targets = MIXED) -> Netw
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=draw))
     return network
+
+
+def write_trained(
+    file: Path, model: Model, method: LayerMethod, targets: Targets = MIXED, metadata: Mapping[str, str] | None = None
+) -> Path:
+    """Write the style of a `trained` network, which does not stay on the model; the file."""
+    network = trained(model, method, targets)
+    network.remove()
+    write_style(file, network, model.family.name, model.unet.config, metadata or {}, "fp32")
+    return file
 
 
 @torch.no_grad()

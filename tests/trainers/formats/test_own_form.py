@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.trainers.formats.other_clients import MIXED, output, own, parts_of, trained
+from tests.trainers.formats.other_clients import MIXED, output, own, parts_of, trained, write_trained
 from trainers.adapters.methods import Adapter, KronABlock, LoKr, Prompts, SeLoRA, TiedLoRA, TLoRA, VeRA
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.composition.apply import apply_styles
@@ -81,10 +81,8 @@ def test_a_style_of_blocks_beside_others(bases, tmp_path):
     model = own(bases["sd1"])
     files = []
     for name, method in (("a", Adapter(width=3)), ("b", Adapter(width=4)), ("c", LoRA(rank=2, alpha=3.0))):
-        network = trained(model, method, UNET)
-        network.remove()
-        files.append(tmp_path / f"{name}.safetensors")
-        write_style(files[-1], network, "sd1", model.unet.config, {"velatura.family": "sd1"}, "fp32")
+        file = tmp_path / f"{name}.safetensors"
+        files.append(write_trained(file, model, method, UNET, {"velatura.family": "sd1"}))
     styles = [read_style(file) for file in files]
     network = apply_styles(parts_of(model), "sd1", list(zip(styles, (0.5, -0.5, 1.0), strict=True)))
     assert {len(block.placed) for block in network.blocks} == {2} and network.sites

@@ -15,7 +15,7 @@ import pytest
 
 from app.jobs.processes.fork_server import SERVER, ForkServer
 from app.jobs.processes.process import Child, Identity, find_process, start_detached
-from tests.app.jobs.processes.test_process import identity_in, wait_until
+from tests.app.jobs.processes.children import end_of, identity_in, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 
@@ -30,13 +30,6 @@ def server_of(child: psutil.Process) -> psutil.Process:
 
 def is_forked(pid: int) -> bool:
     return any(SERVER in word for word in server_of(psutil.Process(pid)).cmdline())
-
-
-def end_of(child: Child) -> int:
-    wait_until(lambda: child.exit_code() is not None, "the child does not end")
-    code = child.exit_code()
-    assert code is not None
-    return code
 
 
 def report(start: Callable[..., Child], log: Path, *arguments: str, **variables: str) -> tuple[int, dict[str, Any]]:

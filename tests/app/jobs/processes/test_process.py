@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from app.jobs.processes.process import Identity, own_identity, start_detached
+from tests.app.jobs.processes.children import identity_in, wait_until
 
 PARENT = """
 import sys
@@ -23,19 +23,6 @@ child = start_detached("tests.app.jobs.sleeper", [sys.argv[1]], Path(sys.argv[2]
 print(child.pid, flush=True)
 sys.stdin.read()
 """
-
-
-def wait_until(is_so, what: str) -> None:
-    deadline = time.monotonic() + 120
-    while not is_so():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def identity_in(file: Path) -> Identity:
-    wait_until(lambda: file.exists() and file.read_text().endswith("\n"), "the child said nothing")
-    pid, started = file.read_text().split()[:2]
-    return replace(own_identity(), pid=int(pid), started=float(started))
 
 
 def test_this_process_is_itself_and_no_other():
