@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # get in each other's way. A file stays with one worker, so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui check test lint explore bench soak breaks clients quality samples starter starter-continue clean
+.PHONY: help demo ui check test test-all lint explore bench soak breaks clients quality samples starter starter-continue clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -29,9 +29,12 @@ ui: $(USER_STAMP) ## install, then open the studio in a browser on this machine
 	.venv/bin/velatura ui --open
 
 check: lint ## lint, types and the quick tests: no browser, no studio, no trainings
-	$(PYTEST) -m "not browser and not process and not slow"
+	$(PYTEST) -m "not browser and not process and not slow and not thorough"
 
-test: lint ## lint, types and the whole test suite
+test: lint ## lint, types and the test suite
+	$(PYTEST) -m "not thorough"
+
+test-all: lint ## make test, and the tests that take longest
 	$(PYTEST)
 
 lint: $(DEVELOPER_STAMP) ## style, formatting and types

@@ -54,6 +54,7 @@ def test_no_password_and_no_login_lies_in_the_files(shared_studio: Process, ann:
     table.close()
 
 
+@pytest.mark.thorough
 def test_one_address_cannot_try_two_hundred_names(tmp_path_factory: pytest.TempPathFactory) -> None:
     studio = Process(
         tmp_path_factory.mktemp("guessed") / "outputs", "--auth", "ann:pear-tree", "--auth", "bob:plum-tree"

@@ -183,6 +183,7 @@ def test_a_header_that_claims_too_much_is_not_believed(tmp_path: Path, claimed: 
     assert draft.left_out[0].reason.startswith("This file is ")
 
 
+@pytest.mark.thorough
 def test_no_picture_that_is_shown_or_trained_on_again_takes_more_than_the_limit(tmp_path: Path) -> None:
     """Four at once: 12 megapixels are read one after the other or made small, 25 are refused; so is a line of them."""
     paths = Paths(tmp_path / "outputs")

@@ -50,6 +50,7 @@ def test_a_header_that_is_too_long_is_called_so(files):
         read_header(files["a header of 17 MB"])
 
 
+@pytest.mark.thorough
 def test_bombs_take_no_memory(files):
     command = [sys.executable, "-m", "tests.attacks.style_files", "bomb"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-QUICK = "not browser and not process and not slow"
+QUICK = "not browser and not process and not slow and not thorough"
 """The tests of `make check`."""
 LEFT_OUT = (".git", ".venv", ".hypothesis", ".*_cache", "*.egg-info", "__pycache__", "outputs", "build", "dist")
 LONGEST = 300

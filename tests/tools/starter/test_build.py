@@ -97,6 +97,7 @@ def cut_at(call: int, where: ModuleType, name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(where, name, interrupted)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_build_that_was_cut_ends_with_the_same_weights_and_says_what_it_made(miniature, tmp_path, monkeypatch):
     uncut = shutil.copytree(miniature, tmp_path / "uncut")

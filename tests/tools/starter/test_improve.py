@@ -86,6 +86,7 @@ def figures(state: Path) -> dict[str, dict[str, float]]:
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_a_training_that_was_killed_and_stopped_makes_the_same_bits(state, tmp_path, capfd):

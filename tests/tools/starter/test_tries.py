@@ -165,6 +165,7 @@ def test_a_try_is_learned_then_sharpened_and_kept_with_its_figures(workshop, tmp
     assert make(tmp_path, workshop)[0] == figures
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_try_that_was_cut_twice_ends_with_the_same_bits(workshop, tmp_path):
     _, whole = make(tmp_path / "whole", workshop)
@@ -181,6 +182,7 @@ def test_a_try_that_was_cut_twice_ends_with_the_same_bits(workshop, tmp_path):
     assert found.keys() == whole.keys() and all(torch.equal(found[name], tensor) for name, tensor in whole.items())
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_try_with_more_steps_goes_on_and_one_with_other_settings_needs_another_name(workshop, tmp_path):
     make_try(tmp_path, SMALL, workshop)
@@ -194,6 +196,7 @@ def test_a_try_with_more_steps_goes_on_and_one_with_other_settings_needs_another
         check_settings(tmp_path, replace(SMALL, crop=64))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_learning_lowers_the_loss_and_keeps_what_turns(workshop, tmp_path):
     schedule = Schedule(48, 8, 0.05, 1e-2, warmup=4, measure_every=8, ema_decay=0.8)

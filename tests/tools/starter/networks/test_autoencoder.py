@@ -208,6 +208,7 @@ def test_references_are_evenly_chosen_drawings_of_every_set(drawings):
     assert torch.equal(found["noto"], on_white(pixels[[0, 2, 4, 6]]))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_training_lowers_the_loss_and_is_measured(drawings, tmp_path: Path, monkeypatch, every_step_is_logged):
     monkeypatch.setattr(autoencoder, "make_autoencoder", make_small_autoencoder)

@@ -178,6 +178,7 @@ def test_diffusers_draws_on_the_schedule_that_was_trained():
     assert scheduler.timesteps[0] == 999
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_training_lowers_the_loss_on_fixed_noise(lessons, tokenizer, tmp_path, monkeypatch, every_step_is_logged):
     monkeypatch.setattr(denoiser, "make_denoiser", make_small_denoiser)

@@ -62,6 +62,7 @@ def test_names_of_icons_and_words_are_taught_too(drawings, tokenizer, few_phrase
     assert len(phrases) == (len(TAUGHT) + len(HELD_OUT) + synonyms) * (8 + 3) + 1 + 5 + 5 + 2
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_training_brings_phrases_near_their_targets(drawings, tokenizer, few_phrases, tmp_path, every_step_is_logged):
     phrases = list_phrases(drawings, tokenizer)
