@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
+from gradio.events import EventListener
 from gradio.route_utils import FnIndexInferError, upload_fn
 from gradio.routes import App
 from starlette.formparsers import MultiPartException
@@ -49,6 +51,12 @@ def place_in_head(page: bytes) -> int:
     return page.find(b">", place) + 1 if place >= 0 else 0
 
 
+def place_in_body(page: bytes) -> int:
+    """Where lines can be put at the start of the body of one of Gradio's pages; its end in a page that has none."""
+    place = page.find(b"<body")
+    return page.find(b">", place) + 1 if place >= 0 else len(page)
+
+
 # ---------------------------------------------------------------- pages and calls
 SESSION_NAMES = ("session_hash", "event_id", "upload_id")
 """How requests call the words by which Gradio finds a page's session, an event and an upload."""
@@ -62,6 +70,11 @@ is no such error: Gradio has answered by then, or keeps the call in its queue.""
 def event_data(event: gr.EventData) -> dict[str, Any]:
     """What a page's script has sent with an event, which Gradio keeps in `_data` and offers attribute by attribute."""
     return event._data if isinstance(event._data, dict) else {}
+
+
+def listener_of(part: gr.HTML, event: str) -> Callable[..., Any]:
+    """What listens to an event that a part's script triggers: `gr.HTML` looks for its name in `js_on_load` alone."""
+    return partial(EventListener(event_name=event).listener, part)
 
 
 def page_session(request: gr.Request) -> str:

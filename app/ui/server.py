@@ -13,7 +13,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from app.jobs.trash.disk import missing, room
 from app.jobs.trash.trash import Trash
@@ -29,7 +29,7 @@ from app.studio.paths import Paths, UploadFolder
 from app.studio.services import Services, open_services
 from app.ui import api
 from app.ui.components import text
-from app.ui.document.assets import STYLE_SHEETS, Assets
+from app.ui.document.assets import asset_routes, bundles
 from app.ui.document.theme import Velatura
 from app.ui.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than, without_apps
 from app.ui.login.authenticator import Authenticator, check_given
@@ -116,11 +116,10 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
         server_name=address.host,
         server_port=address.port,
         theme=Velatura(),
-        css_paths=list(STYLE_SHEETS),
         app_kwargs={
             "middleware": _checks(demo, address, authenticator, paths.public, uploads.path, shares),
             "routes": [
-                Mount("/look", Assets()),
+                *asset_routes(bundles(_scripts_run(demo))),
                 Route("/now", _say_now(services)),
                 upload_route(uploads.path),
             ],
@@ -146,6 +145,11 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     dispatching = ExitStack()
     dispatching.enter_context(services.queue.dispatcher().in_background())
     return Server(demo, services, uploads, people, url, dispatching)
+
+
+def _scripts_run(demo: gr.Blocks) -> list[str]:
+    """The lines by which parts of pages run our scripts."""
+    return [block.js_on_load for block in demo.blocks.values() if isinstance(block, gr.HTML) and block.js_on_load]
 
 
 def _sent(services: Services, person: str) -> Sent:

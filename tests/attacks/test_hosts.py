@@ -24,7 +24,7 @@ FOREIGN_PAGES = (
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
 )
-PATHS = ("", "config", "gradio_api/info", "gradio_api/queue/data?session_hash=x", "look/tokens.css", "now")
+PATHS = ("", "config", "gradio_api/info", "gradio_api/queue/data?session_hash=x", "look/0/icon.svg", "now")
 SENT = (
     "gradio_api/upload",
     "gradio_api/queue/join",

@@ -45,7 +45,7 @@ def test_no_route_reads_it(open_studio: Process, secrets_of: list[Path], route: 
             assert content not in answer
 
 
-@pytest.mark.parametrize("folder", ["look", "static", "assets", "svelte"])
+@pytest.mark.parametrize("folder", ["look", "look/0", "static", "assets", "svelte"])
 def test_static_folders_end_where_they_end(open_studio: Process, secrets_of: list[Path], folder: str) -> None:
     for path in secrets_of:
         for way in (f"/{folder}/../../../../../../../../../..{path}", f"/{folder}/{path}",

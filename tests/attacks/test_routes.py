@@ -77,7 +77,7 @@ def test_everything_on_the_list_is_there(server: Any) -> None:
     pages = {one for one, *_ in server.demo.pages}
     assert {page.strip("/") for page in ADDRESSES} == pages
     with httpx.Client(base_url=server.url, timeout=30) as client:
-        for path in ("", "runs", "styles", "config", "gradio_api/info", "theme.css", "look/tokens.css", "now"):
+        for path in ("", "runs", "styles", "config", "gradio_api/info", "theme.css", "look/0/studio.css", "now"):
             assert client.get(path).status_code == 200, path
 
 
@@ -86,7 +86,8 @@ def test_no_answer_but_a_pages_may_run_a_script(server: Any, tmp_path: Path) -> 
         for path in ADDRESSES:
             answer = client.get(path.lstrip("/"))
             assert "script-src 'self'" in answer.headers["content-security-policy"], path
-        for path in ("config", "gradio_api/info", "theme.css", "look/icon.svg", "now", "nothing", "gradio_api/file=/x"):
+        sent = ("config", "gradio_api/info", "theme.css", "look/0/icon.svg", "now", "nothing", "gradio_api/file=/x")
+        for path in sent:
             headers = client.get(path).headers
             assert headers["content-security-policy"].endswith("sandbox"), path
             assert headers["x-content-type-options"] == "nosniff", path

@@ -14,7 +14,7 @@ import gradio as gr
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.jobs.permissions import Actor
-from app.ui.gradio_internals import event_data, page_session
+from app.ui.gradio_internals import event_data, listener_of, page_session
 from app.ui.login.sender import sender_of
 
 MOST_TEXT = 10_000
@@ -68,7 +68,8 @@ def wire(
     `wrap` makes of each of these methods what is called in its place.
     """
     for name, kind in events.items():
-        getattr(part, name)(_answering(wrap(getattr(page, f"on_{name}")), name, kind), inputs, outputs, **how)
+        answer = _answering(wrap(getattr(page, f"on_{name}")), name, kind)
+        listener_of(part, name)(answer, inputs, outputs, **how)
 
 
 def read_event(name: str, kind: type[AnyEvent], data: Any) -> AnyEvent | None:

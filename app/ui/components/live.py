@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from app.ui.document.assets import read_scripts
+from app.ui.document.assets import run_scripts
 
 FRAME = Markup("<div></div>")
 """What the value of a part is drawn into."""
@@ -19,6 +19,5 @@ def patched(*scripts: str, below: str = "", **properties: Any) -> gr.HTML:
     They find the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn. What stands
     `below`, made by a template, is drawn once and left alone.
     """
-    ours = read_scripts("components/merge.js", "components/patch.js", *scripts)
-    together = f"{ours}watch('value', patch);\npatch();\n"
-    return gr.HTML("", html_template=FRAME + below, js_on_load=together, apply_default_css=False, **properties)
+    ours = run_scripts("components/merge.js", "components/patch.js", *scripts, "components/patched.js")
+    return gr.HTML("", html_template=FRAME + below, js_on_load=ours, apply_default_css=False, **properties)

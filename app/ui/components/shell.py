@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.ui.components import text as words
-from app.ui.document.assets import read_scripts
+from app.ui.document.assets import run_scripts
 from app.ui.document.icons import ICONS
 from app.ui.document.templates import render
 from app.ui.pages import PAGES
@@ -33,8 +33,8 @@ def island(value: Any, script: str | tuple[str, ...], frame: str = "<div></div>"
     `frame` is drawn once and never evaluated with anybody's words; `script` stands beside a page, as may several that
     build on each other; `properties` reach it as `props`.
     """
-    together = read_scripts(*((script,) if isinstance(script, str) else script))
-    return gr.HTML(value, html_template=frame, js_on_load=together, apply_default_css=False, **properties)
+    ours = run_scripts(*((script,) if isinstance(script, str) else script))
+    return gr.HTML(value, html_template=frame, js_on_load=ours, apply_default_css=False, **properties)
 
 
 def build_shell(here: str, under: str = "") -> None:
@@ -47,7 +47,7 @@ def build_shell(here: str, under: str = "") -> None:
         render("components/shell.html", here=under or here, pages=PAGES),
         apply_default_css=False,
         elem_id="shell",
-        js_on_load=read_scripts("components/shell.js"),
+        js_on_load=run_scripts("components/shell.js"),
         page=f"{here} · {words.PRODUCT}",
         login={"label": words.LOG_OUT, "icon": str(ICONS["out"])},
     )

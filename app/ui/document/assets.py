@@ -1,63 +1,139 @@
-"""Scripts and style sheets, each in its page's folder, by names such as `runs/list.css`."""
+"""Scripts, style sheets, fonts and images of the pages.
+
+Scripts and sheets are in their page's folder. Browsers load all of them as one script and one sheet, from addresses
+with a hash of everything that pages are made of, so that they may keep them for good.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path, PurePath
+from hashlib import sha256
+from pathlib import Path
 
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 UI = Path(__file__).parents[1]
 STATIC = UI / "static"
-STYLE_SHEETS = (
-    STATIC / "tokens.css",
-    *(
-        UI / name
-        for name in (
-            "components/base.css",
-            "components/shell.css",
-            "components/fields.css",
-            "components/folds.css",
-            "components/menus.css",
-            "components/dialogs.css",
-            "components/notices.css",
-            "train/images.css",
-            "train/caption_tools.css",
-            "train/choices.css",
-            "train/base_models.css",
-            "train/settings.css",
-            "train/start.css",
-            "runs/list.css",
-            "runs/run.css",
-            "trash/trash.css",
-            "playground/playground.css",
-            "styles/styles.css",
-            "runs/compare.css",
-        )
-    ),
+LOOK = "look"
+"""Addresses of assets begin with it."""
+SCRIPT, SHEET, BARE_SHEET = "studio.js", "studio.css", "bare.css"
+"""The script and the sheet of all pages, and the sheet of documents without Gradio."""
+DOCUMENT_SHEETS = ("document/fonts.css", "document/tokens.css", "document/document.css")
+"""What is said of the whole document; all other sheets are nested, where `html` and keyframes do nothing."""
+PAGE_SHEETS = (
+    "components/base.css",
+    "components/shell.css",
+    "components/fields.css",
+    "components/folds.css",
+    "components/menus.css",
+    "components/dialogs.css",
+    "components/notices.css",
+    "train/images.css",
+    "train/caption_tools.css",
+    "train/choices.css",
+    "train/base_models.css",
+    "train/settings.css",
+    "train/start.css",
+    "runs/list.css",
+    "runs/run.css",
+    "trash/trash.css",
+    "playground/playground.css",
+    "styles/styles.css",
+    "runs/compare.css",
 )
-"""The sheets of all pages, which Gradio serves as one; a later one wins."""
+"""The sheets of all pages; a later one wins."""
+STRONGER = ":is(html, gradio-app .gradio-container.gradio-container .contain)"
+"""Any element of a page, at the specificity that Gradio's own rules for its content have."""
+TYPES = {".js": "text/javascript", ".css": "text/css"}
+IMMUTABLE = "private, max-age=31536000, immutable"
+CALL = 'studio["{}"](element, trigger, props, server, upload, watch)'
+"""How a part of a page runs its scripts, of which Gradio hands it these values."""
+CALLED = re.compile(r'studio\["([^"]+)"\]\(')
 
 
 def read_scripts(*names: str) -> str:
-    """The concatenated text of scripts."""
+    """The concatenated text of scripts or sheets."""
     return "".join((UI / name).read_text(encoding="utf-8") for name in names)
 
 
-class Assets(StaticFiles):
-    """Files that browsers load from `look/`: `static/` and the pages' scripts and sheets."""
-
-    def __init__(self) -> None:
-        super().__init__(directory=STATIC)
-
-    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        beside = _beside_pages().get(PurePath(path).as_posix())
-        return (str(beside), beside.stat()) if beside is not None else super().lookup_path(path)
+def run_scripts(*names: str) -> str:
+    """A line that runs scripts of the page's script in one scope, in this order."""
+    return CALL.format(" ".join(names))
 
 
 @cache
-def _beside_pages() -> dict[str, Path]:
-    """All scripts and sheets outside `static/` by name; no other file of a page's folder is served."""
-    found = (path for path in UI.rglob("*.*") if path.suffix in (".js", ".css") and STATIC not in path.parents)
-    return {path.relative_to(UI).as_posix(): path for path in found}
+def version() -> str:
+    """A hash of the code of all pages and of everything they load; it changes with every edition of the studio."""
+    found = sha256()
+    for path in sorted(path for path in UI.rglob("*.*") if path.is_file() and path.suffix != ".pyc"):
+        found.update(path.relative_to(UI).as_posix().encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()[:12]
+
+
+def asset(name: str) -> str:
+    """The address of an asset, relative to a page."""
+    return f"{LOOK}/{version()}/{name}"
+
+
+def join_scripts(lines: Iterable[str]) -> str:
+    """The script of all pages: a function for each of the lines that `run_scripts` has made."""
+    called = sorted({name for line in lines for name in CALLED.findall(line)})
+    functions = (
+        f"'{names}': (element, trigger, props, server, upload, watch) => {{\n{read_scripts(*names.split())}}},\n"
+        for names in called
+    )
+    return f"const studio = {{\n{''.join(functions)}}};\n"
+
+
+def join_sheets() -> str:
+    """The sheet of all pages."""
+    return f"{read_scripts(*DOCUMENT_SHEETS)}{STRONGER} {{\n{read_scripts(*PAGE_SHEETS)}}}\n"
+
+
+def bundles(lines: Iterable[str]) -> dict[str, str]:
+    """The script and the sheets of all pages, by name."""
+    return {
+        SCRIPT: join_scripts(lines),
+        SHEET: join_sheets(),
+        BARE_SHEET: read_scripts(*DOCUMENT_SHEETS[:2], "document/bare.css"),
+    }
+
+
+def asset_routes(joined: Mapping[str, str]) -> list[BaseRoute]:
+    """Routes below `/look/VERSION`: what was joined, and the files of `static/`."""
+    return [
+        *(_route(name, text) for name, text in joined.items()),
+        Mount(f"/{LOOK}/{{version}}", _Files(directory=STATIC)),
+    ]
+
+
+def _route(name: str, text: str) -> Route:
+    kind = TYPES[Path(name).suffix]
+
+    def answer(request: Request) -> Response:
+        return Response(text, media_type=kind, headers=_caching(request.path_params["version"]))
+
+    return Route(f"/{LOOK}/{{version}}/{name}", answer)
+
+
+class _Files(StaticFiles):
+    """The files of `static/`."""
+
+    def file_response(
+        self, full_path: os.PathLike[str] | str, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        answer = super().file_response(full_path, stat_result, scope, status_code)
+        answer.headers.update(_caching(scope["path_params"]["version"]))
+        return answer
+
+
+def _caching(wanted: str) -> dict[str, str]:
+    """For good under the address of this edition; what a page of an earlier one gets is asked for again."""
+    return {"cache-control": IMMUTABLE if wanted == version() else "no-cache"}

@@ -1,50 +1,30 @@
-"""The start of every page's document: fonts, icon and theme, before Gradio renders anything."""
+"""What every page's document begins with: theme, icon, fonts, script and sheet, before Gradio renders anything."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from markupsafe import Markup
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui.document.templates import render
-from app.ui.gradio_internals import place_in_head
-
-
-@dataclass(frozen=True)
-class FontFace:
-    """A font of `static/fonts`; one that is needed on every page is loaded before the sheets ask for it."""
-
-    family: str
-    weight: int
-    file: str
-    preload: bool = True
-
-
-FACES = (
-    FontFace("IBM Plex Sans", 400, "IBMPlexSans-Regular"),
-    FontFace("IBM Plex Sans", 700, "IBMPlexSans-Bold"),
-    FontFace("IBM Plex Mono", 400, "IBMPlexMono-Regular", preload=False),
-)
-
-
-def opening() -> Markup:
-    """The lines inserted at the start of a page's head."""
-    return render("document/opening.html", faces=FACES)
+from app.ui.gradio_internals import place_in_body, place_in_head
 
 
 def bare_page(template: str, base: str = "./") -> Markup:
     """A standalone document with one card; `base` leads from its address to the studio's."""
-    return render(template, base=base, faces=FACES)
+    return render(template, base=base)
 
 
 class Opening:
-    """ASGI middleware that inserts the opening lines into every Gradio page, after its `<base>`."""
+    """ASGI middleware that inserts our lines into every Gradio page: into its head, after `<base>`, and its body.
+
+    The sheet is in the body, so that it stands behind Gradio's own, which its script adds to the head.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.lines = opening().encode()
+        self.head = render("document/opening.html").encode()
+        self.body = render("document/opening_body.html").encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on, inserting the lines into pages."""
@@ -67,8 +47,8 @@ class Opening:
         await self.app(scope, receive, sending)
 
     async def _send_page(self, start: Message, body: bytes, send: Send) -> None:
-        place = place_in_head(body)
-        page = body[:place] + self.lines + body[place:]
+        head, inside = place_in_head(body), place_in_body(body)
+        page = body[:head] + self.head + body[head:inside] + self.body + body[inside:]
         MutableHeaders(scope=start)["content-length"] = str(len(page))
         await send(start)
         await send({"type": "http.response.body", "body": page})

@@ -17,7 +17,7 @@ from jinja2.lexer import Token, TokenStream
 from markupsafe import Markup
 
 from app import units
-from app.ui.document.assets import read_scripts
+from app.ui.document.assets import asset, read_scripts
 from app.ui.document.icons import ICONS, MARK
 from app.ui.gradio_internals import file_address
 
@@ -48,7 +48,7 @@ def environment() -> Environment:
         extensions=[JoinLines],
         auto_reload=False,  # pages are rendered every second, and templates change as seldom as the code
     )
-    made.globals |= {"icons": ICONS, "mark": MARK, "script": script, "url": file_address}
+    made.globals |= {"asset": asset, "icons": ICONS, "mark": MARK, "script": script, "url": file_address}
     made.globals["shared"] = import_module(SHARED_TEXT)
     made.filters |= {
         name: getattr(units, name)

@@ -47,7 +47,7 @@ class Velatura(gr.themes.Base):
             radius_size=gr.themes.sizes.radius_lg,
             text_size=gr.themes.sizes.text_md,
             font=("IBM Plex Sans", "system-ui", "sans-serif"),
-            font_mono=("IBM Plex Mono", "ui-monospace", "monospace"),
+            font_mono=("ui-monospace", "monospace"),
         )
         pairs = {name: f"var(--{token})" for token, names in TOKENS.items() for name in names.split()}
         pairs["block_background_fill"] = "transparent"

@@ -7,9 +7,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui.components import text
+from app.ui.document.assets import IMMUTABLE
 from app.ui.document.document import is_html
 from app.ui.gradio_internals import FILE
-from app.ui.middleware.routes import LOOK, is_page
+from app.ui.middleware.routes import is_page
 
 POLICY = "content-security-policy"
 # Gradio compiles templates, hence unsafe-eval; what matters is that nothing is loaded from or sent elsewhere.
@@ -24,7 +25,6 @@ FOR_ALL = {
     "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-IMMUTABLE = "private, max-age=31536000, immutable"
 
 
 class PageResponse(HTMLResponse):
@@ -74,7 +74,7 @@ class PolicyMiddleware:
                 headers[POLICY] = PAGE_POLICY if page else SANDBOX
                 if page:
                     headers["cache-control"] = "no-cache"
-                elif scope["path"].startswith((FILE, f"{LOOK}/")) and message["status"] < 400:
+                elif scope["path"].startswith(FILE) and message["status"] < 400:
                     headers["cache-control"] = IMMUTABLE
             await send(message)
 

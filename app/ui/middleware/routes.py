@@ -13,10 +13,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.ui.document import assets
 from app.ui.gradio_internals import API, FILE
 from app.ui.pages import PAGES
 
-LOOK = "/look"
+LOOK = f"/{assets.LOOK}"
 ADDRESSES = tuple(f"/{page.path}" for page in PAGES)
 """Of the pages."""
 
@@ -25,7 +26,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ADDRESSES, READ),
     **dict.fromkeys([f"{page}/" for page in ADDRESSES[1:]], READ),  # Gradio leads them to the address without the slash
     # Ours
-    f"{LOOK}/{{path:path}}": READ,
+    f"{LOOK}/{{version}}/{{path:path}}": READ,
     "/now": READ,
     "/login": ("POST",),
     "/logout": ("GET", "POST"),

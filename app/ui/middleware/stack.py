@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from app.ui.document.document import Opening
 from app.ui.login.authenticator import Authenticator
@@ -23,6 +24,11 @@ from app.ui.middleware.proxy import ForwardedMiddleware
 from app.ui.middleware.routes import RoutesMiddleware
 from app.ui.middleware.visitor import VisitorMiddleware
 
+COMPRESSION = 6
+"""Of zlib's nine levels; the ones above take longer and gain nothing on pages."""
+NOT_COMPRESSED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
+"""Style files and images stay as they are: they hardly shrink, and a download keeps its length and its ranges."""
+
 
 def checks(
     *,
@@ -38,6 +44,7 @@ def checks(
     return [
         Middleware(ForwardedMiddleware, proxies=proxies),
         Middleware(HeadersMiddleware),
+        Middleware(GZipMiddleware, compresslevel=COMPRESSION, exclude_content_types=NOT_COMPRESSED),
         Middleware(HostsMiddleware, hosts=hosts),
         Middleware(OriginsMiddleware),
         Middleware(NotFoundMiddleware),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from app.ui.document.assets import asset
 from trainers.adapters.about import Formula
 
 STRIPS = Path(str(files("app.ui"))) / "static" / "methods"
@@ -58,7 +59,7 @@ def draw_formula(formula: Formula) -> Shapes:
 
 def find_strip(name: str) -> str:
     """Where a browser finds what a method has learned, before and after; "" where it has not been drawn."""
-    return f"look/methods/{name}{SUFFIX}" if (STRIPS / f"{name}{SUFFIX}").is_file() else ""
+    return asset(f"methods/{name}{SUFFIX}") if (STRIPS / f"{name}{SUFFIX}").is_file() else ""
 
 
 def _lora() -> Shapes:

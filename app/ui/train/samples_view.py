@@ -46,5 +46,5 @@ def _draw(chosen: SampleSet, folder: Path) -> Path:
         for number, path in enumerate(files[: ACROSS * DOWN]):
             small = open_image(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             sheet.paste(small, (number % ACROSS * SIDE, number // ACROSS * SIDE))
-        sheet.save(place, quality=85)
+        sheet.save(place, quality=70)
     return place

@@ -89,8 +89,8 @@ def _fill(made: App) -> None:
         return "done"
 
     with made.demo:
-        part = gr.HTML("", js_on_load="trigger('asked', {what: 'x'})")
-        part.asked(heard, None, part, queue=False, api_name="heard")
+        part = gr.HTML("", js_on_load="theirs()")
+        internals.listener_of(part, "asked")(heard, None, part, queue=False, api_name="heard")
         gr.api(slow)
 
 

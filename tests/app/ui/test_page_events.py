@@ -16,6 +16,7 @@ from app.studio.paths import UploadFolder
 from app.studio.services import open_services
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.events import PageEvent
+from app.ui.document.assets import CALLED, read_scripts
 from app.ui.document.templates import ROOT, environment
 from app.ui.pages import PAGES
 from app.ui.runs.actions import LABELS, UNDO
@@ -100,7 +101,8 @@ def test_every_listener_hears_a_script_and_every_script_is_heard(queue: StudioQu
         for identifier, name in function.targets:
             heard.setdefault(identifier, set()).add(str(name))
     parts = {key: part for key, part in demo.blocks.items() if isinstance(part, gr.HTML)}
-    said = {key: set(SAYS.findall(part.js_on_load or "")) for key, part in parts.items()}
+    lines = {key: CALLED.findall(part.js_on_load or "") for key, part in parts.items()}
+    said = {key: set(SAYS.findall(read_scripts(*" ".join(names).split()))) for key, names in lines.items()}
     assert sum(map(bool, said.values())) > 15
     deaf = {key: found for key in parts if (found := heard.get(key, set()) - said[key])}
     assert deaf == {}, "listeners for what no script of theirs says"

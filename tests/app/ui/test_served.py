@@ -94,9 +94,13 @@ def test_nothing_comes_from_elsewhere(studio):
     page = httpx.get(studio.url).text
     loaded = re.findall(r'<(?:script|link)[^>]+(?:src|href)="([^"]+)"', page)
     assert loaded and all(address.startswith(("./", "/")) for address in loaded)
-    fonts = re.findall(r"\./look/fonts/[\w.-]+", page)
-    assert len(set(fonts)) == 3
-    for address in {*fonts, "./look/icon.svg", "./look/tokens.css", "./look/document/bare.css"}:
+    ours = [address for address in loaded if address.startswith("./look/")]
+    assert {address.rpartition("/")[2] for address in ours} >= {"icon.svg", "studio.js", "studio.css"}
+    sheet = httpx.get(studio.url + next(address for address in ours if address.endswith("studio.css")))
+    assert sheet.headers["content-encoding"] == "gzip" and "immutable" in sheet.headers["cache-control"]
+    fonts = re.findall(r"url\(([^)]+)\)", sheet.text)
+    assert len(fonts) > 3 and all(re.match(r"['\"]?(fonts/|data:)", address) for address in fonts)
+    for address in ours:
         assert httpx.get(studio.url + address).status_code == 200
 
 

@@ -1,39 +1,77 @@
-"""Scripts and sheets beside the pages: all are found, and nothing else beside them is served."""
+"""Scripts, sheets and files of the pages: all are found, joined in order, and nothing else is served."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from starlette.applications import Starlette
-from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from app.ui.document.assets import STATIC, STYLE_SHEETS, UI, Assets, read_scripts
+from app.ui.document.assets import (
+    DOCUMENT_SHEETS,
+    IMMUTABLE,
+    PAGE_SHEETS,
+    STATIC,
+    STRONGER,
+    UI,
+    asset,
+    asset_routes,
+    bundles,
+    read_scripts,
+    run_scripts,
+    version,
+)
+
+LINE = run_scripts("components/fetch.js", "components/asks.js")
 
 
 def names(suffix: str) -> list[str]:
     return sorted(path.relative_to(UI).as_posix() for path in UI.rglob(f"*{suffix}"))
 
 
-def test_what_stands_beside_pages_is_served_and_no_other_file_of_theirs():
-    client = TestClient(Starlette(routes=[Mount("/look", Assets())]))
-    for path in ("icon.svg", "tokens.css", "fonts/IBMPlexSans-Bold.woff2", "methods/lora.webp"):
-        assert client.get(f"/look/{path}").content == (STATIC / path).read_bytes()
-    for path in ("document/bare.css", "components/menus.js"):
-        assert client.get(f"/look/{path}").content == (UI / path).read_bytes()
-    for path in (
-        "server.py",
-        "document/assets.py",
-        "components/macros.html",
-        "runs",
-        "%2e%2e/server.py",
-        "static/tokens.css",
-    ):
-        assert client.get(f"/look/{path}").status_code == 404, path
+@pytest.fixture(scope="module")
+def client() -> TestClient:
+    return TestClient(Starlette(routes=asset_routes(bundles([LINE, LINE]))))
 
 
-def test_every_sheet_is_used():
-    used = {path.relative_to(UI).as_posix() for path in STYLE_SHEETS} | {"document/bare.css"}
-    assert used == set(names(".css")) and len(STYLE_SHEETS) > 10
+def test_assets_are_served_for_good_and_nothing_beside_them(client):
+    for name in ("icon.svg", "fonts/IBMPlexSans-Bold-Latin1.woff2", "methods/lora.webp"):
+        answer = client.get(f"/{asset(name)}")
+        assert answer.content == (STATIC / name).read_bytes() and answer.headers["cache-control"] == IMMUTABLE
+    for name, kind in (("studio.js", "text/javascript"), ("studio.css", "text/css"), ("bare.css", "text/css")):
+        answer = client.get(f"/{asset(name)}")
+        assert answer.headers["content-type"].startswith(kind) and answer.headers["cache-control"] == IMMUTABLE
+    for name in ("server.py", "document/tokens.css", "components/menus.js", "runs", "%2e%2e/server.py"):
+        assert client.get(f"/{asset(name)}").status_code == 404, name
+
+
+def test_what_an_earlier_edition_asks_for_is_not_kept(client):
+    assert len(version()) == 12 and f"look/{version()}/" in asset("icon.svg")
+    for name in ("icon.svg", "studio.js"):
+        answer = client.get(f"/look/0123456789ab/{name}")
+        assert answer.status_code == 200 and answer.headers["cache-control"] == "no-cache"
+
+
+def test_the_scripts_of_a_part_are_one_function_of_the_script(client):
+    script = client.get(f"/{asset('studio.js')}").text
+    assert LINE.startswith('studio["components/fetch.js components/asks.js"](element, trigger, props,')
+    both = read_scripts("components/fetch.js") + read_scripts("components/asks.js")
+    assert script.count(both) == 1
+    assert script.startswith("const studio = {\n'components/fetch.js components/asks.js': (element, trigger, props,")
+
+
+def test_sheets_are_joined_in_order_and_pages_win_over_gradio(client):
+    sheet = client.get(f"/{asset('studio.css')}").text
+    document, pages = sheet.split(f"{STRONGER} {{\n")
+    assert document == read_scripts(*DOCUMENT_SHEETS) and pages == read_scripts(*PAGE_SHEETS) + "}\n"
+    assert client.get(f"/{asset('bare.css')}").text.endswith(read_scripts("document/bare.css"))
+
+
+def test_every_sheet_is_used_and_every_font_there():
+    assert {*DOCUMENT_SHEETS, *PAGE_SHEETS, "document/bare.css"} == set(names(".css")) and len(PAGE_SHEETS) > 10
+    fonts = re.findall(r"url\('(.+?)'\)", read_scripts("document/fonts.css"))
+    assert sorted(fonts) == sorted(f"fonts/{path.name}" for path in (STATIC / "fonts").glob("*.woff2"))
 
 
 def test_every_script_is_used():
@@ -41,12 +79,12 @@ def test_every_script_is_used():
     assert [name for name in names(".js") if f'"{name}"' not in pages] == [] and len(names(".js")) > 20
 
 
-@pytest.mark.parametrize("name", [*names(".js"), *names(".css")])
+@pytest.mark.parametrize("name", PAGE_SHEETS)
+def test_sheets_of_pages_say_nothing_that_does_nothing_when_nested(name):
+    text = read_scripts(name)
+    assert re.findall(r"(?m)^\s*(?:html|:root)\b|@(?:keyframes|font-face|import|charset)", text) == []
+
+
+@pytest.mark.parametrize("name", [name for name in (*names(".js"), *names(".css")) if name != "document/fonts.css"])
 def test_lines_are_short_enough_to_be_read(name):
     assert [line for line in (UI / name).read_text(encoding="utf-8").splitlines() if len(line) > 120] == []
-
-
-def test_scripts_come_in_the_order_in_which_they_are_asked_for():
-    both = read_scripts("components/fetch.js", "components/asks.js")
-    assert both == read_scripts("components/fetch.js") + read_scripts("components/asks.js")
-    assert both.endswith("\n")

@@ -11,7 +11,7 @@ from tests.app.ui.asking import ask, inner
 STACK = RoutesMiddleware(inner)
 
 
-@pytest.mark.parametrize("path", ["/", "/runs", "/config", "/gradio_api/file=/x/y.png", "/look/fonts/a.woff2"])
+@pytest.mark.parametrize("path", ["/", "/runs", "/config", "/gradio_api/file=/x/y.png", "/look/0/fonts/a.woff2"])
 def test_what_is_on_the_list_passes(path):
     assert ask(STACK, path).status == 200
 
@@ -24,7 +24,7 @@ def test_what_is_on_the_list_passes(path):
         "/login\n",
         "/gradio_api/upload\n",
         "/gradio_api/heartbeat/x\ny",
-        "/look/\0",
+        "/look/0/\0",
         "/Config",
         "/config/",
         "//config",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.ui.document.assets import asset
 from app.ui.train.method_pictures import STRIPS, SUFFIX, Box, draw_formula, find_strip
 from trainers.adapters.about import Formula
 from trainers.adapters.methods import METHODS
@@ -22,7 +23,7 @@ def test_every_formula_has_a_drawing(formula: Formula) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_shown_at_work(name: str) -> None:
-    assert find_strip(name) == f"look/methods/{name}.webp"
+    assert find_strip(name) == asset(f"methods/{name}.webp")
     with Image.open(STRIPS / f"{name}{SUFFIX}") as strip:
         pixels = np.asarray(strip.convert("RGB"), float)
     above, below = np.array_split(pixels, 2)
