@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -47,6 +48,16 @@ def replace_file(building: Path, path: Path) -> None:
                 raise
             time.sleep(pause)
     building.replace(path)
+
+
+def link_or_copy(file: Path, target: Path) -> None:
+    """Give a file that is never changed, only replaced, another name; a copy on disks without hard links."""
+    try:
+        os.link(file, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 def sync_file(path: Path) -> None:

@@ -25,7 +25,7 @@ from trainers.runs.threads import FILE as THREADS
 if TYPE_CHECKING:
     from trainers.config.config import Config
 
-LEARNED = ("checkpoints", "samples", "style")
+LEARNED = ("checkpoints", "samples", "snapshots", "style")
 """What a run has of its training: it goes to the trash when the run is restarted."""
 ALIAS = ".style-name"
 """File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
@@ -95,9 +95,9 @@ def start_over(store: Store, job: Job, config: Config) -> TrashItem | None:
 
 
 def has_learned(run: Run) -> bool:
-    """Whether a run has a checkpoint, a style or pictures drawn after its first step."""
+    """Whether a run has a checkpoint, a snapshot, a style or pictures drawn after its first step."""
     drawn = run.samples.is_dir() and any(path.name != "step-00000000" for path in run.samples.iterdir())
-    return bool(run.checkpoint_steps()) or run.style.is_dir() or drawn
+    return bool(run.checkpoint_steps() or run.list_snapshots()) or run.style.is_dir() or drawn
 
 
 def bring_back(store: Store, item: TrashItem, *, actor: Actor, instead: bool = False) -> str:

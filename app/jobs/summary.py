@@ -36,8 +36,14 @@ class Summary:
     speed: float = 0.0
     """Steps a second."""
     loss: float | None = None
+    phase: str = ""
+    """What a run is doing, as `trainers.training.loop.Phase` has it; "" for runs of older versions."""
+    left: float | None = None
+    """Seconds until the run is done as it last said, sampling and export included; None before it has measured."""
     pictures: tuple[int, int] = (0, 0)
     """Which one is being drawn, and of how many."""
+    denoising: tuple[int, int] = (0, 0)
+    """How many denoising steps of that picture are done, and of how many."""
     share: tuple[int, int] = (0, 0)
     """How much of a small job is done, and of how much."""
     rate: float | None = None
@@ -59,7 +65,9 @@ class Summary:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the last step, at the speed so far; None if that is not known."""
+        """Until the run is done; in older versions until the last step, at the speed so far. None if unknown."""
+        if self.left is not None:
+            return self.left
         return max(0, self.steps - self.step) / self.speed if self.speed else None
 
     def followed(self, follower: Follower) -> Summary:
@@ -89,15 +97,18 @@ def _anew(summary: Summary, event: Event) -> Summary:
 
 
 def _attempt(summary: Summary, event: Event) -> Summary:
-    return replace(
-        summary, doing="preparing", ended="", message="", step=summary.saved, speed=0.0, attempt=event["number"]
-    )
+    began = replace(summary, doing="preparing", ended="", message="", phase="", step=summary.saved)
+    return replace(began, speed=0.0, left=None, attempt=event["number"])
 
 
 def _loading(summary: Summary, event: Event) -> Summary:
     message = f"Reading the base model {event.get('base', '')} …"
     # It goes on from its newest checkpoint, or from the beginning.
-    return replace(summary, doing="preparing", ended="", message=message, step=summary.saved, speed=0.0)
+    return replace(summary, doing="preparing", ended="", message=message, step=summary.saved, speed=0.0, left=None)
+
+
+def _phase(summary: Summary, event: Event) -> Summary:
+    return replace(summary, phase=event["phase"])
 
 
 def _start(summary: Summary, event: Event) -> Summary:
@@ -126,6 +137,7 @@ def _step(summary: Summary, event: Event) -> Summary:
         step=event["step"],
         steps=event.get("steps", summary.steps),
         speed=float(event.get("speed", 0.0)),
+        left=event.get("seconds_left", summary.left),
         loss=loss if isinstance(loss, int | float) else summary.loss,  # one that is not a number is written as text
         rate=event.get("lr", summary.rate),
         memory=event.get("memory", summary.memory),
@@ -133,11 +145,17 @@ def _step(summary: Summary, event: Event) -> Summary:
 
 
 def _drawing(summary: Summary, event: Event) -> Summary:
-    return replace(summary, doing="sampling", pictures=(event["picture"], event["pictures"]))
+    pictures, left = (event["picture"], event["pictures"]), event.get("seconds_left", summary.left)
+    return replace(summary, doing="sampling", pictures=pictures, denoising=(0, 0), left=left)
+
+
+def _denoising(summary: Summary, event: Event) -> Summary:
+    return replace(summary, denoising=(event["done"], event["of"]), left=event.get("seconds_left", summary.left))
 
 
 def _back_to_work(summary: Summary, event: Event) -> Summary:
-    return replace(summary, doing="saving" if summary.step and summary.step == summary.steps else "training")
+    is_done = summary.phase == "after" or (summary.step and summary.step == summary.steps)
+    return replace(summary, doing="saving" if is_done else "training")
 
 
 def _checkpoint(summary: Summary, event: Event) -> Summary:
@@ -172,7 +190,9 @@ _CHANGES = {
     "estimate": _estimate,
     "step": _step,
     "skipped": _step,
+    "phase": _phase,
     "drawing": _drawing,
+    "denoising": _denoising,
     "sample": _back_to_work,
     "checkpoint": _checkpoint,
     "damaged": _damaged,

@@ -45,15 +45,15 @@ def hurrying() -> Iterator[None]:
 @contextmanager
 def without_pictures() -> Iterator[None]:
     """Let runs draw nothing, which is more than half of a quick run's time; the pictures' own tests do without this."""
-    from trainers.training import train
-    from trainers.training.previews import Finals
+    from trainers.training.previews import Finals, Previews
 
-    def no_finals(session: Any, *_: Any) -> Finals:
-        return Finals(session.run.samples / "before-after.png", 0)
+    def no_finals(previews: Any, _style: Any, _step: int, stopped_by: str = "") -> Finals:
+        previews.session.run.clear_stop()
+        return Finals(None if stopped_by else previews.session.run.samples / "before-after.png", 0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "draw_previews", lambda *_: [])
-        patch.setattr(train, "draw_final", no_finals)
+        patch.setattr(Previews, "before_step", lambda *_: None)
+        patch.setattr(Previews, "finish", no_finals)
         yield
 
 

@@ -112,7 +112,7 @@ def quick_settings(base: Path | str, images: Path, *layers: Mapping[str, Any]) -
         "method": {"name": "lora", "rank": 3, "alpha": 2.0},
         "targets": {"unet": "cross-kv"},
         "train": {"steps": 2, "batch_size": 1, "learning_rate": 1e-2, "device": "cpu", "precision": "fp32"},
-        "sample": {"prompts": ["a fox"], "steps": 1, "size": 16},
+        "sample": {"prompts": ["a fox"], "every": 0, "steps": 1, "size": 16},
         "save": {"precision": "fp32"},
     }
     return build_config(quick, *layers)

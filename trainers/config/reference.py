@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
+from trainers.config.sections import AutoOrWhole
 from trainers.section import Section
 
 
@@ -100,6 +101,8 @@ def _kind(field: FieldInfo) -> str:
     annotation = field.annotation
     if typing.get_origin(annotation) is typing.Literal:
         return " / ".join(f"`{choice}`" for choice in typing.get_args(annotation))
+    if annotation == AutoOrWhole:
+        return "`auto` or whole number ≥ 0"
     limits = [_limit(entry) for entry in field.metadata]
     name = getattr(annotation, "__name__", "") if isinstance(annotation, type) else ""
     words = {"int": "whole number", "float": "number", "bool": "true or false", "str": "text"}

@@ -10,6 +10,7 @@ from trainers.config.limits import SEED, SIDE, DenoisingSteps, Guidance, Sampler
 from trainers.section import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+AutoOrWhole = Literal["auto"] | int
 ScaleFormat = Literal["fp32", "linear", "dynamic"]
 """Number format of the scales of an NF4 weight."""
 
@@ -181,8 +182,8 @@ class Sample(Section):
     """Negative prompt of the samples."""
     seeds: tuple[int, ...] = (1,)
     """Seeds of the samples; each prompt is drawn once per seed."""
-    every: int = Field(0, ge=0)
-    """Steps between samples; 0 = only before the first step and after the last."""
+    every: AutoOrWhole = "auto"
+    """Steps between samples; `auto` = six times, at most 15 % of the run's time; 0 = only before and after."""
     steps: DenoisingSteps = 25
     """Denoising steps."""
     guidance: Guidance = 7.0
@@ -191,6 +192,14 @@ class Sample(Section):
     """Side of a sample in pixels; 0 = the training resolution."""
     sampler: Sampler = "ddim"
     """Sampler (noise scheduler)."""
+
+    @field_validator("every", mode="before")
+    @classmethod
+    def _auto_or_whole(cls, every: object) -> object:
+        number = str(every).strip().removesuffix(".0")
+        if every != "auto" and (isinstance(every, bool) or not number.isdecimal()):
+            raise ValueError(f"{every!r} is neither `auto` nor a whole number from 0")
+        return every
 
     @field_validator("seeds")
     @classmethod

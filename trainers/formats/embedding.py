@@ -91,8 +91,13 @@ def style_of_run(run: Path) -> Path | None:
 
 def embedding_of(style: Path) -> Path | None:
     """The embedding trained together with a style; None if there is none."""
-    path = style.with_name(f"{style.stem}{EMBEDDING_SUFFIX}{style.suffix}")
+    path = embedding_path(style)
     return path if path.is_file() else None
+
+
+def embedding_path(style: Path) -> Path:
+    """Where the embedding trained together with a style lies."""
+    return style.with_name(f"{style.stem}{EMBEDDING_SUFFIX}{style.suffix}")
 
 
 def describe_embedding_loading(path: Path, word: Word) -> str:

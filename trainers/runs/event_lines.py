@@ -44,6 +44,10 @@ def _amount(value: Any) -> bool:
     return _real(value) and value >= 0
 
 
+def _amount_or_none(value: Any) -> bool:
+    return value is None or _amount(value)
+
+
 def _measured(value: Any) -> bool:
     """A number; the Recorder writes NaN and infinities as text."""
     return _real(value) or value in ("nan", "inf", "-inf")
@@ -77,18 +81,18 @@ def _fields(check: Callable[[Any], bool], names: str) -> dict[str, Callable[[Any
 
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     **_fields(_count, "step steps picture pictures number images count skipped done of memory free file bytes"),
-    **_fields(_count, "parameters threads measured saved job"),
-    **_fields(_amount, "speed seconds seconds_a_step seconds_a_picture kept"),
+    **_fields(_count, "parameters threads measured saved job snapshots"),
+    **_fields(_amount, "speed seconds seconds_a_step seconds_a_picture kept share"),
     **_fields(_real, "lr"),
     **_fields(_measured, "loss grad_norm penalty"),
     **_fields(_text, "message cause name base family method device precision path style image caption"),
-    **_fields(_text, "owner task wants cwd"),
+    **_fields(_text, "owner task wants cwd phase sampler"),
     **_fields(_flag, "resumed prior at_most low_memory"),
     "time": _time,
     **_fields(_texts, "prompts command"),
     "priority": lambda value: type(value) is int and abs(value) <= LARGEST,
     "ranks": _ranks,
-    "difference": lambda value: value is None or _amount(value),
+    **_fields(_amount_or_none, "difference seconds_left"),
 }
 """Field types, the same in every kind of event."""
 _NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -97,6 +101,8 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "checkpoint": ("step",),
     "damaged": ("step", "saved"),
     "drawing": ("picture", "pictures"),
+    "denoising": ("done", "of"),
+    "phase": ("phase",),
     "attempt": ("number",),
     "ranks": ("step", "ranks"),
     "caption": ("image", "caption"),

@@ -37,6 +37,7 @@ def fill_folder(run: Run, config: Config, record: Recorder) -> None:
     """Copy a config and its images into an empty run folder, with notes on rejected images."""
     if not config.data.images:
         raise VelaturaError("no images were given; set their folder with --images or data.images")
+    record("phase", phase="images")
     report = ingest(Path(config.data.images), run.dataset, config.data.transparency == "mask")
     write_config(run, config)
     _note_images(record, report)

@@ -159,6 +159,19 @@ class Texts:
 
 
 @contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """The networks in evaluation mode, temporarily (gradient checkpointing needs training mode)."""
+    modes = [(net, net.training) for net in (model.unet, *model.text_encoders)]
+    for net, _ in modes:
+        net.eval()
+    try:
+        yield
+    finally:
+        for net, mode in modes:
+            net.train(mode)
+
+
+@contextmanager
 def averaged(unet: Any, copies: int) -> Iterator[None]:
     """Average the predictions of groups of neighbouring rows, temporarily."""
     if copies == 1:

@@ -22,13 +22,13 @@ from trainers.memory import free_memory, peak_memory
 from trainers.models.images import encode_images
 from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, Recorder
+from trainers.runs.forecast import Forecast
 from trainers.runs.prepare import fill_folder
 from trainers.runs.run import Run
 from trainers.runs.threads import passing_threads
-from trainers.sampling.sample import SamplingParams, draw
+from trainers.sampling.sample import SamplingParams, draw, evaluating
 from trainers.training.export import export_style
 from trainers.training.loop import Session, take_steps
-from trainers.training.previews import evaluating
 from trainers.training.prior import class_counts, class_dataset, class_params
 from trainers.training.train import open_dataset, open_session
 
@@ -91,7 +91,7 @@ def measure(config: Config, listener: Listener | None = None, steps: int = STEPS
 def _measured(session: Session, ends: list[float], filling: float, reading: float) -> Estimate:
     config, device = session.config, session.accelerator.device
     free, began = free_memory(device), time.monotonic()
-    dataset, params = open_dataset(session)
+    dataset, plan = open_dataset(session)
     looking = time.monotonic() - began
     # One image of the largest size: its latents are there from the second step on, as they are in most of a run.
     largest = max(dataset.items, key=lambda item: item.bucket.height * item.bucket.width)
@@ -104,9 +104,12 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
     began = time.monotonic()
     style = export_style(session, dataset, progress, time.time())
     exporting = time.monotonic() - began
-    pictures, drawing = _drawing(session, dataset, params, largest)
+    forecast = Forecast(plan, session.loading)
+    forecast.note_step(step)
+    forecast.note_file(exporting)
+    pictures, drawing = _drawing(session, dataset, forecast, largest)
     encoding = _encodings(config, dataset) * _seconds_to_encode(session, largest)
-    once = filling + 2 * reading + looking + encoding + exporting
+    once = filling + 2 * reading + looking + encoding + (1 + plan.sampled_after(0)) * exporting
     return Estimate(
         seconds=round(once + config.train.steps * step + drawing, 2),
         seconds_a_step=round(step, 4),
@@ -134,21 +137,17 @@ def _one_class_image(config: Config, item: Item) -> dict[Pair, Dataset]:
     return {item.bucket.shape: class_dataset(config, (replace(item, caption=config.prior.prompt, masked=False),))}
 
 
-def _drawing(session: Session, dataset: Dataset, params: SamplingParams, largest: Item) -> tuple[int, float]:
+def _drawing(session: Session, dataset: Dataset, forecast: Forecast, largest: Item) -> tuple[int, float]:
     """Number of pictures, samples and class images, and the seconds for all."""
-    config = session.config
-    samples, classes = _pictures(config, params), sum(class_counts(config, dataset).values())
-    seconds = samples * _seconds_a_picture(session, params)
+    classes = sum(class_counts(session.config, dataset).values())
+    seconds_a_sample = _seconds_a_picture(session, forecast.plan.params)
+    forecast.note_picture(seconds_a_sample)
+    forecast.spent = 0.0
+    samples = forecast.count_all()
+    seconds = samples * seconds_a_sample
     if classes:
-        seconds += classes * _seconds_a_picture(session, class_params(config, largest.bucket.shape))
+        seconds += classes * _seconds_a_picture(session, class_params(session.config, largest.bucket.shape))
     return samples + classes, seconds
-
-
-def _pictures(config: Config, params: SamplingParams) -> int:
-    """Pictures of a run: before the first step, during training, and twice at the end, live and from the file."""
-    every = config.sample.every
-    along = (config.train.steps - 1) // every if every else 0
-    return (1 + along + 2) * len(params.pictures)
 
 
 def _seconds_a_picture(session: Session, params: SamplingParams) -> float:

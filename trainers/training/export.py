@@ -1,22 +1,25 @@
-"""Export: a run's style file and, if needed, one for diffusers."""
+"""Export: a run's style file and, if needed, one for diffusers; snapshots of its sampled steps in the same form."""
 
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trainers.adapters.targets import B_LORA
-from trainers.atomic_files import plain_disk_errors, whole_file
+from trainers.atomic_files import link_or_copy, plain_disk_errors, whole_file
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
-from trainers.formats.embedding import EMBEDDING_SUFFIX, describe_embedding_loading, write_embedding
+from trainers.errors import VelaturaError
+from trainers.formats.embedding import describe_embedding_loading, embedding_of, embedding_path, write_embedding
 from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
 from trainers.formats.write import peft
 from trainers.formats.write.core import write_style
 from trainers.formats.write.diffusers import describe_loading, write_for_diffusers
+from trainers.runs.run import Run
 from trainers.training.checkpoint import Progress
 from trainers.training.loop import Session
 from trainers.training.loss import weighting_gamma
@@ -27,6 +30,10 @@ FOR_STARTER = (
 
 CUT = "the file holds {:.1%} of the change's norm ‖ΔW‖ as LoRA; a higher method.extract_rank holds more, 0 everything"
 FOR_PEFT = ' PEFT reads it as a rotation: `PeftModel.from_pretrained(pipe.unet, "{}")`.'
+NOT_WRITTEN = "the style of step {} was not kept: {}"
+NEARLY_FULL = "the disk is nearly full, and checkpoints need the rest"
+BYTES_A_PARAMETER, BYTES_A_CHECKPOINT = 4, 12
+"""Bytes per trained parameter of a style file and of a checkpoint with the optimizer's state."""
 ONLY_HERE = "Velatura only: its method does not change weights, so no other tool can load this style on any base."
 
 
@@ -39,19 +46,13 @@ def export_style(
     word has the word as its style; otherwise the word's file is next to the style file.
     """
     config, model, network, run = session.config, session.model, session.network, session.run
-    facts, finished = training_facts(session, dataset, progress), time.time()
     core = place or run.style / f"{config.name}.safetensors"
-    beside = core.with_name(f"{core.stem}{EMBEDDING_SUFFIX}{core.suffix}") if network.hook_points else core
-    sentences, written = list[str](), {core}
     with plain_disk_errors(core):
         core.parent.mkdir(parents=True, exist_ok=True)
-        if network.hook_points:
-            metadata = style_metadata(config, model, network, facts, started, finished)
-            sentences.append(_write_layers(session, core, metadata))
-        for word in network.words:
-            write_embedding(beside, word, embedding_metadata(config, model, facts, started, finished))
-            written.add(beside)
-            sentences.append(describe_embedding_loading(beside, word))
+        metadata = write_files(session, dataset, progress, started, core, session.record)
+        sentences = [_write_twins(session, core, metadata)] if network.hook_points else []
+        written = {core, *(_word_path(session, core) for _ in network.words)}
+        sentences += [describe_embedding_loading(_word_path(session, core), word) for word in network.words]
         if model.starter:
             only = [] if network.merges else [ONLY_HERE]
             sentences = [*only, FOR_STARTER.format(core.name, full_caption("a fox", config.data, config.tokens.word))]
@@ -63,13 +64,42 @@ def export_style(
     return core
 
 
-def _write_layers(session: Session, core: Path, metadata: Mapping[str, str]) -> str:
-    """Write the trained layers, for all tools and for diffusers; returns the sentence on how to load them."""
+def write_files(
+    session: Session,
+    dataset: Dataset,
+    progress: Progress,
+    started: float,
+    core: Path,
+    note: Callable[..., object] = lambda *_args, **_facts: None,
+) -> dict[str, str]:
+    """Write the style file `core`, which every tool reads, after the file of its word, if it has one.
+
+    Returns the style file's metadata. `note` receives a note if the file does not hold all of the change. Raises
+    VelaturaError if it cannot be written.
+    """
+    config, model, network = session.config, session.model, session.network
+    facts, finished = training_facts(session, dataset, progress), time.time()
+    for word in network.words:
+        write_embedding(_word_path(session, core), word, embedding_metadata(config, model, facts, started, finished))
+    if not network.hook_points:
+        return {}
+    metadata = style_metadata(config, model, network, facts, started, finished)
+    shape = dict(model.unet.config)
+    kept = write_style(core, network, model.family.name, shape, metadata, config.save.precision)
+    if kept < 1:
+        note("note", message=CUT.format(kept), kept=round(kept, 4))
+    return metadata
+
+
+def _word_path(session: Session, core: Path) -> Path:
+    """Where the word's file lies: next to the style file, or in its place if only a word is trained."""
+    return embedding_path(core) if session.network.hook_points else core
+
+
+def _write_twins(session: Session, core: Path, metadata: Mapping[str, str]) -> str:
+    """Write the other forms of the style file, for tools that need them; returns the sentence on how to load it."""
     network, family, shape = session.network, session.model.family.name, dict(session.model.unet.config)
     precision = session.config.save.precision
-    kept = write_style(core, network, family, shape, metadata, precision)
-    if kept < 1:
-        session.record("note", message=CUT.format(kept), kept=round(kept, 4))
     other = core.with_name(f"{core.stem}-diffusers.safetensors")
     second = write_for_diffusers(other, network, family, shape, metadata, precision)
     sentence = describe_loading(network, core, second, family)
@@ -100,3 +130,51 @@ def training_facts(session: Session, dataset: Dataset, progress: Progress) -> Tr
         buckets=buckets,
         min_snr_gamma=weighting_gamma(session.model.schedule, config.loss),
     )
+
+
+# ---------------------------------------------------------------- snapshots
+def write_snapshot(session: Session, dataset: Dataset, started: float, step: int) -> bool:
+    """Write the style file of a step, and the embedding of its word; returns False, with a warning, if it cannot be."""
+    place = session.run.snapshot(step)
+    try:
+        if not _has_room(session):
+            raise VelaturaError(NEARLY_FULL)
+        with plain_disk_errors(place):
+            place.parent.mkdir(exist_ok=True)
+        write_files(session, dataset, Progress(step), started, place)
+    except (OSError, VelaturaError) as error:
+        session.record("warning", step=step, message=NOT_WRITTEN.format(step, error))
+        return False
+    return True
+
+
+def link_snapshot(session: Session, style: Path, step: int) -> None:
+    """Keep the exported style as the snapshot of the last step, in the same bytes on the disk where possible."""
+    place = session.run.snapshot(step)
+    try:
+        place.parent.mkdir(exist_ok=True)
+        if (word := embedding_of(style)) is not None:
+            _link(word, embedding_path(place))
+        _link(style, place)
+    except OSError as error:
+        session.record("warning", step=step, message=NOT_WRITTEN.format(step, error.strerror or error))
+
+
+def _link(file: Path, place: Path) -> None:
+    with whole_file(place) as building:
+        link_or_copy(file, building)
+
+
+def _has_room(session: Session) -> bool:
+    """Whether a snapshot leaves room for the next checkpoint and the exported style, without which the run fails."""
+    run = session.run
+    parameters = sum(parameter.numel() for parameter in session.network.parameters())
+    written = [path.stat().st_size for path in run.list_snapshots().values()]
+    file = max(written, default=BYTES_A_PARAMETER * parameters)
+    saved = run.checkpoint_steps()
+    checkpoint = _size(run, saved[-1]) if saved else BYTES_A_CHECKPOINT * parameters
+    return shutil.disk_usage(run.folder).free >= 2 * file + checkpoint
+
+
+def _size(run: Run, step: int) -> int:
+    return sum(path.stat().st_size for path in run.checkpoint(step).iterdir())

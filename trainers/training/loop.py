@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from trainers.memory import peak_memory
 from trainers.models.model import Model
 from trainers.ranks.history import note_ranks
 from trainers.runs.events import Recorder
+from trainers.runs.forecast import Forecast
 from trainers.runs.run import Run
 from trainers.runs.signals import asking_to_stop
 from trainers.training.batches import Batch, Batches
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch.optim import Optimizer
 
+Phase = Literal["load", "images", "encode", "class-images", "before", "train", "previews", "export", "after"]
+"""What a run is doing, in the order in which it begins: `previews` and `train` take turns."""
+
 MOST_SKIPS = 5
 """Consecutive steps with non-finite loss or gradients before the run gives up."""
 MOST_SKIPS_SCALED = 20
@@ -62,6 +66,26 @@ class Session:
     accelerator: Accelerator
     stopped_by: str = ""
     average: MovingAverage | None = field(default=None)
+    forecast: Forecast | None = None
+    """What the run has measured, and the time it still takes; None where nobody waits for its end."""
+    phase: str = ""
+    loading: float = 0.0
+    """Seconds that the base took to load."""
+
+    def begin(self, phase: Phase) -> None:
+        """Record the phase of the run if it is another one than before."""
+        if phase != self.phase:
+            self.phase = phase
+            self.record("phase", phase=phase)
+
+    def show_life(self, _picture: int, _step: int) -> None:
+        """Report progress after a denoising step, so that the run does not count as hanging."""
+        self.record.show_life()
+
+    def seconds_left(self, step: int) -> float | None:
+        """Seconds until the run is done, from this step on; None if unknown."""
+        left = self.forecast.seconds_left(step) if self.forecast is not None else None
+        return None if left is None else round(left, 1)
 
     def ask_to_stop(self, reason: str) -> bool:
         """Ask the loop to end after its step; returns False if it was asked before."""
@@ -127,6 +151,9 @@ def take_steps(
     with asking_to_stop(session.ask_to_stop):
         while progress.step < config.train.steps and not session.must_stop():
             before(progress.step)
+            if session.must_stop():  # asked for while samples were drawn
+                break
+            session.begin("train")
             started = time.monotonic()
             _stop_what_stops(session, progress.step)
             facts = _step(session, batches, wrapped, optimizer, progress.step)
@@ -141,6 +168,8 @@ def take_steps(
                 raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
             if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
                 _save(session, progress, optimizer)
+            if session.forecast is not None:
+                session.forecast.note_step(time.monotonic() - started)
     saves = session.stopped_by not in ("", "cancel")
     if saves and not skips and progress.step not in session.run.checkpoint_steps():
         _save(session, progress, optimizer)
@@ -268,7 +297,13 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None
     kind = "step" if facts.pop("good") else "skipped"
     memory = peak_memory(session.accelerator.device)
     session.record(
-        kind, step=progress.step, steps=session.config.train.steps, speed=round(speed, 3), memory=memory, **facts
+        kind,
+        step=progress.step,
+        steps=session.config.train.steps,
+        speed=round(speed, 3),
+        seconds_left=session.seconds_left(progress.step),
+        memory=memory,
+        **facts,
     )
     session.accelerator.log(facts, step=progress.step)
 

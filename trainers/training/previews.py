@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from trainers.atomic_files import whole_file
+from trainers.atomic_files import link_or_copy, whole_file
 from trainers.composition.apply import apply_styles
 from trainers.config.config import Config
 from trainers.config.sections import Base
@@ -22,13 +24,20 @@ from trainers.formats.embedding import embedding_of
 from trainers.formats.read import read_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
+from trainers.runs.forecast import Forecast
+from trainers.runs.signals import asking_to_stop
 from trainers.sampling.grid import make_grid
-from trainers.sampling.sample import OnStep, SamplingParams, draw, largest_difference, mean_difference
+from trainers.sampling.plan import SHARE, fewer_pictures
+from trainers.sampling.sample import OnStep, SamplingParams, draw, evaluating, largest_difference, mean_difference
 from trainers.training.loop import Session
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+OFTEN = 0.5
+"""Seconds between reports of a picture's denoising steps."""
+PATIENCE = 15.0
+"""Seconds that the pictures of a stopped run may take."""
 
 ON_WHOLE_BASE = (
     "the final pictures use the file on the unquantised base, as users of the style will; pictures on the base in {} "
@@ -38,16 +47,24 @@ NO_ROOM = (
     "the unquantised base does not fit into this device's memory, so the final pictures use the file on the base in "
     "{}; elsewhere they will differ slightly"
 )
+LIMITED = "{} of {} previews at step {}, so that all previews take at most {:.0%} of the run"
+FEWER = "previews: {} of {} prompts, {} denoising steps with {}, so that they take at most {:.0%} of the run"
+NOT_KEPT = "the pictures of step {} could not be kept: {}"
+
+
+class SkippedError(Exception):
+    """Pictures are no longer wanted: the run was asked to stop while they were drawn."""
 
 
 @dataclass(frozen=True)
 class Finals:
     """The final samples: the before/after grid, and the difference between live adapter and file (0–255).
 
-    The difference is None if the live adapter used a quantised base and the file the unquantised one.
+    The difference is None if the live adapter used a quantised base and the file the unquantised one, or if the run was
+    stopped. Both are None if the pictures were skipped.
     """
 
-    grid: Path
+    grid: Path | None
     difference: int | None
 
 
@@ -70,109 +87,252 @@ def preview_params(config: Config, dataset: Dataset, side: int) -> SamplingParam
     )
 
 
-def draw_previews(session: Session, params: SamplingParams, step: int) -> list[Image]:
-    """Generate samples with the live adapter into the run folder."""
-    session.network.holder.context = params.context
-    with evaluating(session.model):
-        pictures = list(
-            _announced(session, draw(session.model, params, showing_life(session)), len(params.pictures), step)
-        )
-    _keep(pictures, session.run.samples / f"step-{step:08d}")
-    session.record("sample", step=step, pictures=len(pictures))
-    return pictures
+class Previews:
+    """Draws a run's samples, and has a snapshot written at each sampled step."""
 
+    def __init__(self, session: Session, forecast: Forecast, write_snapshot: Callable[[int], bool]) -> None:
+        self.session, self.forecast, self.plan = session, forecast, forecast.plan
+        self._write_snapshot = write_snapshot
+        self._skipped = False
+        self._number = self.plan.count
 
-def draw_final(session: Session, params: SamplingParams, style: Path, step: int) -> Finals:
-    """Generate with the live adapter, then with the exported file on a freshly loaded, unquantised base, and compare.
+    # ---------------------------------------------------------------- before and during training
+    def before_step(self, step: int) -> None:
+        """Draw what is to be drawn before a step; nothing more once the run is asked to stop."""
+        with suppress(SkippedError):
+            if step == 0:
+                self._note_plan()
+                self.session.begin("before")
+                self._sample(self.plan.params, step)
+            elif self.plan.is_sampled(step) and step not in self.session.run.list_snapshots():
+                self.session.begin("previews")
+                with self.session.as_exported():
+                    self._sample_and_keep(step)
 
-    The training base is freed in between, so that only one is in memory.
-    """
-    live, trained_on = draw_previews(session, params, step), session.config.base
-    after, same = _draw_file(session, params, style, step)
-    folder = session.run.samples / "final"
-    _keep(after, folder)
-    difference = largest_difference(live, after) if same else None
-    if not same:
-        session.record("note", message=ON_WHOLE_BASE.format(trained_on.storage.upper(), mean_difference(live, after)))
-    before = _before(session, params)
-    rows = [("before", before), (f"after {step} steps", after)] if before else [(f"after {step} steps", after)]
-    heads = [prompt if len(params.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in params.pictures]
-    grid = session.run.samples / "before-after.png"
-    with whole_file(grid) as building:
-        make_grid(rows, heads, session.config.name).save(building)
-    session.record("final", step=step, difference=difference, pictures=len(after))
-    return Finals(grid, difference)
+    def _sample_and_keep(self, step: int) -> None:
+        """Pictures first: a snapshot says that a step was sampled, also after a kill."""
+        count = self.forecast.count_at(step)
+        if count != self._number:
+            self._number = count
+            message = LIMITED.format(count, self.plan.count, step, SHARE)
+            self.session.record("previews", step=step, pictures=count, share=SHARE, message=message)
+        if count:
+            self._sample(fewer_pictures(self.plan.params, count), step)
+        began = time.monotonic()
+        if self._write_snapshot(step):
+            self.forecast.note_file(time.monotonic() - began)
 
+    def _note_plan(self) -> None:
+        params, whole = self.plan.params, self.session.config.sample
+        if self.plan.limited:
+            facts = {"denoising": params.steps, "sampler": params.sampler, "every": self.plan.every, "share": SHARE}
+            count = len(params.prompts)
+            message = FEWER.format(count, max(count, len(whole.prompts)), params.steps, params.sampler, SHARE)
+            self.session.record("previews", step=0, pictures=self.plan.count, message=message, **facts)
 
-def showing_life(session: Session) -> OnStep:
-    """Reports progress after each denoising step, so that the run does not count as hanging."""
-    return lambda _picture, _step: session.record.show_life()
+    def _sample(self, params: SamplingParams, step: int, end: float = math.inf) -> list[Image]:
+        """Generate samples with the live adapter into the run folder, until `end` by the monotonic clock."""
+        session, began = self.session, time.monotonic()
+        session.network.holder.context = params.context
+        with evaluating(session.model):
+            pictures = self._drawn(session.model, params, step, session.run.samples / f"step-{step:08d}", end)
+        session.record("sample", step=step, pictures=len(pictures), seconds=round(time.monotonic() - began, 2))
+        return pictures
 
+    # ---------------------------------------------------------------- after training
+    def finish(self, style: Path, step: int, stopped_by: str = "") -> Finals:
+        """Draw the last samples; a request to stop from now on skips them. A run ended by the system draws none."""
+        session = self.session
+        session.run.clear_stop()
+        self.forecast.ending = True
+        if stopped_by == "SIGTERM":
+            return Finals(None, None)
+        session.begin("after")
+        with self._skippable():
+            return self._finish_stopped(step) if stopped_by else self._finish_whole(style, step)
+        return Finals(None, None)
 
-def _announced(session: Session, pictures: Iterator[Image], total: int, step: int) -> Iterator[Image]:
-    """Yields pictures, with an event before each: on a large base one takes a while."""
-    for number in range(1, total + 1):
-        session.record("drawing", step=step, picture=number, pictures=total)
-        yield next(pictures)
+    def _finish_stopped(self, step: int) -> Finals:
+        """Generate with the live adapter, as many as fit into a few seconds."""
+        pictures = self._sample(self.plan.params, step, time.monotonic() + PATIENCE)
+        return Finals(self._make_grid(self.plan.params, pictures, step), None)
 
+    def _finish_whole(self, style: Path, step: int) -> Finals:
+        """Generate with the live adapter, then with the exported file on a freshly loaded, unquantised base.
 
-def _draw_file(session: Session, params: SamplingParams, style: Path, step: int) -> tuple[list[Image], bool]:
-    """The file's pictures on a freshly loaded base, and whether that has the storage of the training base."""
-    trained_on, model = session.config.base, session.model
-    facts = (model.dtype, model.device, model.sha256)
-    del model
-    session.release()
+        The training base is freed in between, so that only one is in memory.
+        """
+        began = time.monotonic()
+        params = fewer_pictures(self.plan.params, self.forecast.count_at_the_end())
+        live = params if not self.plan.limited else fewer_pictures(params, 1)
+        self.forecast.drawing = len(params.pictures) + len(live.pictures)
+        first = self._draw_live(live, step)
+        after, same = self._draw_file(params, style, step)
+        return self._compare(params, first, after, same, step, time.monotonic() - began)
 
-    def draw_on(settings: Base) -> list[Image]:
-        gc.collect()
-        fresh = load_model(settings, *facts)
-        files = [(read_style(path), 1.0) for path in (style, embedding_of(style)) if path is not None]
-        network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
-        network.holder.context = params.context
-        return list(_announced(session, draw(fresh, params, showing_life(session)), len(params.pictures), step))
+    def _draw_live(self, params: SamplingParams, step: int) -> list[Image]:
+        """The pictures of the live adapter: kept if they are all, otherwise only compared with the file's."""
+        if not self.plan.limited:
+            return self._sample(params, step)
+        self.session.network.holder.context = params.context
+        with evaluating(self.session.model):
+            return self._drawn(self.session.model, params, step, None)
 
-    try:
-        return draw_on(trained_on.whole()), trained_on.storage == "full"
-    except torch.OutOfMemoryError:
-        if trained_on.storage == "full":
-            raise
-        session.record("warning", message=NO_ROOM.format(trained_on.storage.upper()))
-    return draw_on(trained_on), True
+    def _draw_file(self, params: SamplingParams, style: Path, step: int) -> tuple[list[Image], bool]:
+        """The file's pictures on a freshly loaded base, and whether that has the storage of the training base."""
+        session = self.session
+        trained_on, model = session.config.base, session.model
+        facts = (model.dtype, model.device, model.sha256)
+        del model
+        session.release()
 
+        def draw_on(settings: Base) -> list[Image]:
+            gc.collect()
+            began = time.monotonic()
+            fresh = load_model(settings, *facts)
+            files = [(read_style(path), 1.0) for path in (style, embedding_of(style)) if path is not None]
+            network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
+            network.holder.context = params.context
+            self.forecast.spent += time.monotonic() - began
+            return self._drawn(fresh, params, step, session.run.samples / "final")
 
-@contextmanager
-def evaluating(model: Model) -> Iterator[None]:
-    """The networks in evaluation mode, temporarily (gradient checkpointing needs training mode)."""
-    modes = [(net, net.training) for net in (model.unet, *model.text_encoders)]
-    for net, _ in modes:
-        net.eval()
-    try:
-        yield
-    finally:
-        for net, mode in modes:
-            net.train(mode)
+        try:
+            return draw_on(trained_on.whole()), trained_on.storage == "full"
+        except torch.OutOfMemoryError:
+            if trained_on.storage == "full":
+                raise
+            session.record("warning", message=NO_ROOM.format(trained_on.storage.upper()))
+        return draw_on(trained_on), True
 
+    def _compare(
+        self, params: SamplingParams, live: list[Image], after: list[Image], same: bool, step: int, seconds: float
+    ) -> Finals:
+        """The before/after grid and the difference of the file's pictures from those of the live adapter."""
+        session, storage = self.session, self.session.config.base.storage
+        pairs = live, after[: len(live)]
+        difference = largest_difference(*pairs) if same else None
+        if not same:
+            session.record("note", message=ON_WHOLE_BASE.format(storage.upper(), mean_difference(*pairs)))
+        if self.plan.limited:
+            self._keep_as_sampled(len(after), step)
+        grid = self._make_grid(params, after, step)
+        session.record("final", step=step, difference=difference, pictures=len(after), seconds=round(seconds, 2))
+        return Finals(grid, difference)
 
-def _keep(pictures: list[Image], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(pictures):
-        with whole_file(folder / f"{number:02d}.png") as building:
-            picture.save(building)
+    def _keep_as_sampled(self, count: int, step: int) -> None:
+        """The file's pictures among those of the sampled steps too, as links to the same bytes where possible."""
+        final, sampled = self.session.run.samples / "final", self.session.run.samples / f"step-{step:08d}"
+        with self._tolerating_disk(step):
+            sampled.mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                with whole_file(sampled / _name(number)) as building:
+                    link_or_copy(final / _name(number), building)
 
+    def _make_grid(self, params: SamplingParams, after: list[Image], step: int) -> Path | None:
+        session, grid = self.session, self.session.run.samples / "before-after.png"
+        before = self._read_before(params)[: len(after)]
+        after = after[: len(before)] if before else after
+        rows = [("before", before), (f"after {step} steps", after)] if before else [(f"after {step} steps", after)]
+        heads = [prompt if len(params.seeds) == 1 else f"{prompt} · {seed}" for prompt, seed in params.pictures]
+        with self._tolerating_disk(step), whole_file(grid) as building:
+            make_grid(rows, heads[: len(after)], session.config.name).save(building)
+            return grid
+        return None
 
-def _before(session: Session, params: SamplingParams) -> list[Image]:
-    """The samples from before training; none if missing or damaged, with a note."""
-    try:
-        return read_pictures(session.run.samples / "step-00000000", params)
-    except UnreadableError as error:
-        session.record(
-            "warning", message=f"the pictures from before training are not shown next to the final ones: {error}"
-        )
-        return []
+    def _read_before(self, params: SamplingParams) -> list[Image]:
+        """The samples from before training; none if missing or damaged, with a note."""
+        try:
+            return read_pictures(self.session.run.samples / "step-00000000", params)
+        except UnreadableError as error:
+            self.session.record(
+                "warning", message=f"the pictures from before training are not shown next to the final ones: {error}"
+            )
+            return []
+
+    # ---------------------------------------------------------------- one picture after the other
+    def _drawn(
+        self, model: Model, params: SamplingParams, step: int, folder: Path | None, end: float = math.inf
+    ) -> list[Image]:
+        """The pictures, each in the folder as soon as it is drawn; at least one, and none that would not end in time.
+
+        Raises SkippedError if they are no longer wanted.
+        """
+        session, total = self.session, len(params.pictures)
+        pictures: list[Image] = []
+        left = max(0.0, self.forecast.drawing - total) if self.forecast.ending else 0.0
+        drawing = draw(model, params, self._reporting(step, params, left))
+        for number in range(1, total + 1):
+            self.forecast.drawing = left + total - number + 1
+            session.record(
+                "drawing", step=step, picture=number, pictures=total, seconds_left=session.seconds_left(step)
+            )
+            began = time.monotonic()
+            pictures.append(next(drawing))
+            if folder is not None:
+                with self._tolerating_disk(step):
+                    _keep(pictures[-1], folder / _name(number - 1))
+            self.forecast.note_picture(time.monotonic() - began)
+            if time.monotonic() + self.forecast.picture > end:
+                break
+        self.forecast.drawing = left
+        return pictures
+
+    def _reporting(self, step: int, params: SamplingParams, left: float) -> OnStep:
+        """Reports the denoising steps of a picture, not too often, and ends the drawing when it is skipped."""
+        session, total, latest = self.session, len(params.pictures), time.monotonic()
+
+        def report(picture: int, done: int) -> None:
+            nonlocal latest
+            if self._is_skipped():
+                raise SkippedError
+            if time.monotonic() - latest < OFTEN:
+                session.record.show_life()
+                return
+            latest = time.monotonic()
+            self.forecast.drawing = left + total - picture + 1 - done / params.steps
+            counts = {"picture": picture, "pictures": total, "done": done, "of": params.steps}
+            session.record("denoising", step=step, **counts, seconds_left=session.seconds_left(step))
+
+        return report
+
+    def _is_skipped(self) -> bool:
+        if self.forecast.ending:
+            return self._skipped or self.session.run.asked_to_stop() is not None
+        return self.session.must_stop()
+
+    @contextmanager
+    def _skippable(self) -> Iterator[None]:
+        """Ends quietly if the run is asked to stop meanwhile, by its file or the first signal."""
+
+        def ask(_signal: str) -> bool:
+            first, self._skipped = not self._skipped, True
+            return first
+
+        with asking_to_stop(ask), suppress(SkippedError):
+            yield
+
+    @contextmanager
+    def _tolerating_disk(self, step: int) -> Iterator[None]:
+        """Turns a full disk or another one that refuses a picture into a warning: training is worth more."""
+        try:
+            yield
+        except OSError as error:
+            self.session.record("warning", step=step, message=NOT_KEPT.format(step, error.strerror or error))
 
 
 def read_pictures(folder: Path, params: SamplingParams) -> list[Image]:
     """The pictures drawn with these parameters, from a run folder. Raises UnreadableError."""
     width, height = params.size
-    places = (folder / f"{number:02d}.png" for number in range(len(params.pictures)))
+    places = (folder / _name(number) for number in range(len(params.pictures)))
     return [flatten(open_image(place, keep_pixels=width * height)) for place in places if place.is_file()]
+
+
+def _name(number: int) -> str:
+    """File name of a picture, numbered from 0."""
+    return f"{number:02d}.png"
+
+
+def _keep(picture: Image, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(place) as building:
+        picture.save(building)

@@ -22,9 +22,8 @@ from trainers.data.decode import open_image
 from trainers.data.likeness import pixel_hash
 from trainers.randomness import seed_for
 from trainers.runs.signals import asking_to_stop
-from trainers.sampling.sample import SamplingParams, draw
+from trainers.sampling.sample import SamplingParams, draw, evaluating
 from trainers.training.loop import Session
-from trainers.training.previews import evaluating, showing_life
 
 MOST_TRIES = 2
 """Maximum attempts per class image, in case the base repeats itself."""
@@ -101,6 +100,7 @@ def _draw_missing(session: Session, wanted: Mapping[Pair, int]) -> bool:
     missing = {shape: count - len(_paths(session, shape)) for shape, count in wanted.items()}
     total, done = sum(max(0, count) for count in missing.values()), 0
     if total:
+        session.begin("class-images")
         prompt = session.config.prior.prompt
         session.record("note", message=f"the base generates {total} class images of {prompt!r}")
     session.network.holder.context = ForwardContext()
@@ -119,7 +119,7 @@ def _draw_shape(session: Session, shape: Pair, wanted: int, done: int, total: in
     places = [folder / f"{number:05d}.png" for number in range(MOST_TRIES * wanted)]
     numbers = [number for number, place in enumerate(places) if not place.exists()]
     seeds = tuple(seed_for(session.config.seed, "class image", *shape, number) for number in numbers)
-    pictures = draw(session.model, class_params(session.config, shape, seeds), showing_life(session))
+    pictures = draw(session.model, class_params(session.config, shape, seeds), session.show_life)
     for number in numbers:
         if len(found) >= wanted:
             return True

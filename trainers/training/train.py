@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -24,22 +24,22 @@ from trainers.errors import VelaturaError, failure_code
 from trainers.models.load import load_model
 from trainers.models.text import CHUNK, count_tokens, unread_layers
 from trainers.ranks.map import draw_rank_map
+from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, Recorder, latest_events
+from trainers.runs.forecast import Forecast
 from trainers.runs.prepare import fill_folder
 from trainers.runs.run import PutAway, Run, new_run, write_config
 from trainers.runs.signals import interrupted_by_sigterm
 from trainers.runs.threads import run_threads
+from trainers.sampling.plan import PreviewPlan, plan_previews
 from trainers.training.added_tokens import learn_word
 from trainers.training.check_fit import check_fit, note_idle_ranks, note_optimizer
 from trainers.training.checkpoint import Progress
-from trainers.training.export import export_style
+from trainers.training.export import export_style, link_snapshot, write_snapshot
 from trainers.training.loop import Session, take_steps
 from trainers.training.optim import make_optimizer, parameter_groups
-from trainers.training.previews import draw_final, draw_previews, preview_params
+from trainers.training.previews import Previews, preview_params
 from trainers.training.prior import open_prior
-
-if TYPE_CHECKING:
-    from trainers.sampling.sample import SamplingParams
 
 STARTER_NOTE = (
     "The starter is a small bundled model, and this style will fit only the starter. For a style that works in other "
@@ -172,11 +172,14 @@ def open_session(run: Run, config: Config, record: Recorder, steps: bool = True)
 
     Without `steps`, skips checks that only training needs.
     """
+    record("phase", phase="load")
     record("loading", base=config.base.model)
+    began = time.monotonic()
     device = choose_device(config.train.device)
     dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"))
     model = load_model(config.base, dtype, accelerator.device)
+    loading = time.monotonic() - began
     unread = unread_layers(model, config.base.clip_skip)
     network = attach(model.parts, config.method, config.targets, config.seed, unread)
     if config.tokens.word:
@@ -190,32 +193,40 @@ def open_session(run: Run, config: Config, record: Recorder, steps: bool = True)
     note_idle_ranks(network, record)
     if model.starter:
         record("note", message=STARTER_NOTE)
-    return Session(run, config, model, network, record, accelerator)
+    return Session(run, config, model, network, record, accelerator, phase="load", loading=loading)
 
 
-def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, SamplingParams]:
-    """The images of a session's run, or of a folder, at its training resolution, and its samples."""
+def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, PreviewPlan]:
+    """The images of a session's run, or of a folder, at its training resolution, and its previews."""
     config, model = session.config, session.model
     resolution = config.data.resolution or model.resolution
     side = config.sample.size or resolution - resolution % model.stride
     images = folder or session.run.dataset
     dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
-    return dataset, preview_params(config, dataset, side)
+    return dataset, plan_previews(config, preview_params(config, dataset, side), resolution)
 
 
 def _train(session: Session, resume: bool) -> Result:
     started = time.time()
     try:
-        dataset, params = open_dataset(session)
-        parameters = _note_start(session, dataset, params, resume)
+        dataset, plan = open_dataset(session)
+        parameters = _note_start(session, dataset, plan, resume)
+        spent = sum(event.get("seconds", 0.0) for event in latest_events(session.run.folder) if _draws(event))
+        session.forecast = Forecast(plan, session.loading, spent)
+        previews = Previews(session, session.forecast, partial(write_snapshot, session, dataset, started))
         classes = open_prior(session, dataset)
-        progress = take_steps(session, dataset, resume, _previews(session, params), classes)
-        return _finish(session, dataset, params, progress, parameters, started)
+        progress = take_steps(session, dataset, resume, previews.before_step, classes)
+        return _finish(session, dataset, previews, progress, parameters, started)
     finally:
         session.accelerator.end_training()
 
 
-def _note_start(session: Session, dataset: Dataset, params: SamplingParams, resume: bool) -> int:
+def _draws(event: Event) -> bool:
+    """Whether an event says how long pictures took."""
+    return event["type"] in ("sample", "final")
+
+
+def _note_start(session: Session, dataset: Dataset, plan: PreviewPlan, resume: bool) -> int:
     """Record the start, in the tracker too; returns the number of parameters."""
     config = session.config
     _note_dataset(session, dataset)
@@ -223,7 +234,7 @@ def _note_start(session: Session, dataset: Dataset, params: SamplingParams, resu
     session.record(
         "start",
         name=config.name,
-        prompts=[prompt for prompt, _ in params.pictures],
+        prompts=[prompt for prompt, _ in plan.params.pictures],
         method=techniques_in(config.model_dump()),
         base=session.model.title,
         family=session.model.family.name,
@@ -263,37 +274,26 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
         record("warning", message=WORDLESS_NOTE)
 
 
-def _previews(session: Session, params: SamplingParams) -> Callable[[int], None]:
-    """Generate samples before the first step and every `sample.every` steps."""
-    every = session.config.sample.every
-
-    def before(step: int) -> None:
-        if step == 0 or (every and step % every == 0):
-            with session.as_exported() if step else nullcontext():
-                draw_previews(session, params, step)
-
-    return before
-
-
 def _finish(
-    session: Session, dataset: Dataset, params: SamplingParams, progress: Progress, parameters: int, started: float
+    session: Session, dataset: Dataset, previews: Previews, progress: Progress, parameters: int, started: float
 ) -> Result:
-    """Export, generate samples from the file, and report; a paused or cancelled run exports nothing."""
+    """Export, generate samples, and report; a paused or cancelled run exports nothing."""
     run, stopped_by, seconds = session.run, session.stopped_by, round(progress.seconds, 2)
     if stopped_by in ("pause", "cancel"):
         run.clear_stop()
         session.record("paused" if stopped_by == "pause" else "cancelled", step=progress.step, seconds=seconds)
         return Result(run.folder, None, progress.step, seconds, parameters, stopped_by, None, None)
+    session.begin("export")
     with session.as_exported():
         style = export_style(session, dataset, progress, started)
-        finals = None if stopped_by else draw_final(session, params, style, progress.step)
+        link_snapshot(session, style, progress.step)
+        finals = previews.finish(style, progress.step, stopped_by)
     draw_rank_map(run.folder)
     run.clear_stop()
-    grid, difference = (finals.grid, finals.difference) if finals else (None, None)
     kind = "stopped" if stopped_by else "done"
-    session.record(kind, step=progress.step, style=style.name, seconds=seconds, difference=difference)
+    session.record(kind, step=progress.step, style=style.name, seconds=seconds, difference=finals.difference)
     run.tidy(started)
     if stopped_by:
         steps = session.config.train.steps
         session.record("note", message=f"stopped at step {progress.step} of {steps}; saved and exported")
-    return Result(run.folder, style, progress.step, seconds, parameters, stopped_by, grid, difference)
+    return Result(run.folder, style, progress.step, seconds, parameters, stopped_by, finals.grid, finals.difference)

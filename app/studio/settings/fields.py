@@ -13,8 +13,9 @@ import tomli_w
 
 from trainers.adapters.targets import PRESETS
 from trainers.config.reference import Setting, list_settings
+from trainers.config.sections import AutoOrWhole
 
-Kind = Literal["switch", "choice", "whole", "number", "text", "list", "numbers", "layers", "table"]
+Kind = Literal["switch", "choice", "whole", "auto", "number", "text", "list", "numbers", "layers", "table"]
 
 METHOD, LAYERS, LEARNING, NOISE = "Method", "Base and layers", "Steps and learning", "Noise and loss"
 PICTURES, CAPTIONS, PREVIEWS, MEMORY = "Pictures", "Captions", "Previews and saving", "Memory and device"
@@ -148,6 +149,8 @@ class Field:
         match self.kind:
             case "whole" | "number":
                 return f"{NUMBERS[int if self.kind == 'whole' else float]}{_range(self.bounds)}"
+            case "auto":
+                return f"auto, or {NUMBERS[int]} from 0 up"
             case "layers":
                 return f"{', '.join(PRESETS)}, or patterns separated by commas"
             case "list":
@@ -178,7 +181,7 @@ class Field:
             match self.kind:
                 case "switch":
                     return text == "on"
-                case "whole":
+                case "whole" | "auto":
                     return int(text.replace(" ", ""))
                 case "number":
                     return float(text.replace(" ", ""))
@@ -237,7 +240,7 @@ def _field(setting: Setting) -> Field:
 def _kind(annotation: Any) -> Kind:
     kinds: dict[Any, Kind] = {
         bool: "switch", int: "whole", float: "number", str: "text", tuple[str, ...]: "list",
-        tuple[int, ...]: "numbers", str | tuple[str, ...]: "layers",
+        tuple[int, ...]: "numbers", str | tuple[str, ...]: "layers", AutoOrWhole: "auto",
     }  # fmt: skip
     return kinds.get(annotation, "table" if typing.get_origin(annotation) is dict else "text")
 

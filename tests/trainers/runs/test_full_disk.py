@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.trainers.tiny_runs import equal, files_in, style_tensors
+from tests.trainers.tiny_runs import equal, events_of, files_in, style_tensors
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
@@ -22,11 +22,9 @@ pytestmark = pytest.mark.usefixtures("quick_runs")
 # For each place: the files that no longer fit, and the checkpoints that a run of two steps has by then.
 PLACES: dict[str, tuple[Callable[[Path], bool], list[int]]] = {
     "events": (lambda path: path.name == "events.jsonl" and path.parent.name == "dusk", []),
-    "samples": (lambda path: path.parent.name == "step-00000000", []),
     "cache": (lambda path: path.parent.parent.name == "cache", []),
     "checkpoint": (lambda path: "step-00000002" in path.parent.name and path.name == "optimizer.pt", [1]),
     "export": (lambda path: path.parent.name == "style", [1, 2]),
-    "grid": (lambda path: "before-after" in path.name, [1, 2]),
 }
 
 
@@ -86,6 +84,19 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(place, quick, tmp_p
         if not expected:
             expected |= style_tensors(train(quick(), tmp_path / "expected").style)
         assert equal(style_tensors(resume(run).style), expected)
+
+
+@pytest.mark.parametrize("place", ["samples/step-00000000/", "samples/final/", "samples/.unfinished"])
+def test_a_disk_without_room_for_pictures_costs_only_the_pictures(place, quick, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        fill_the_disk(patch, lambda path: place in path.as_posix())
+        result = train(quick(), tmp_path)
+    assert result.steps == 2 and result.stopped_by == "" and result.style is not None and result.style.is_file()
+    assert (result.grid is None) == ("unfinished" in place)
+    assert any(
+        "could not be kept: No space left" in event["message"] for event in events_of(Run(result.run), "warning")
+    )
+    assert not any("unfinished" in name for name in files_in(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["0002-house.png.part", "config.toml"])

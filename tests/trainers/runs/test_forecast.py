@@ -1,0 +1,84 @@
+"""The time that is left, and how many pictures fit into their share of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainers.runs.forecast import Forecast
+from trainers.sampling.plan import SHARE, PreviewPlan
+from trainers.sampling.sample import SamplingParams
+
+FOUR = SamplingParams(("a", "b", "c", "d"))
+
+
+def measured(step: float, picture: float, steps: int = 60, limited: bool = True, every: int = 10) -> Forecast:
+    found = Forecast(PreviewPlan(FOUR, every, steps, limited), loading=2.0)
+    for _ in range(3):
+        found.note_step(step)
+    found.note_picture(picture)
+    found.spent = 4 * picture
+    found.note_file(0.5)
+    return found
+
+
+def run(forecast: Forecast, picture: float) -> tuple[list[int], int]:
+    """The pictures that a run with such pictures draws at each sampled step, and at its end."""
+    counts = []
+    for step in range(10, forecast.plan.steps, 10):
+        counts.append(forecast.count_at(step))
+        forecast.spent += counts[-1] * picture
+    forecast.spent += picture  # with the live adapter
+    return counts, forecast.count_at_the_end()
+
+
+@pytest.mark.parametrize("picture", [0.01, 0.1, 0.3, 0.5, 0.8, 1.0])
+def test_previews_stay_within_their_share(picture):
+    forecast = measured(1.0, picture)
+    counts, last = run(forecast, picture)
+    spent = forecast.spent + forecast.loading + last * picture
+    whole = forecast.loading + 60 * 1.0 + 0.5 + spent
+    assert spent <= SHARE * whole + 1e-9
+    assert counts == sorted(counts) or max(counts) - min(counts) <= 1  # alike at every step
+
+
+def test_fast_pictures_are_all_drawn_and_slow_ones_only_before_and_after():
+    assert run(measured(1.0, 0.01), 0.01) == ([4] * 5, 4)
+    assert run(measured(1.0, 10.0), 10.0) == ([0] * 5, 1)
+    few, last = run(measured(1.0, 0.75), 0.75)
+    assert 0 < sum(few) < 5 and last == 4
+
+
+def test_without_a_limit_every_picture_is_drawn():
+    assert run(measured(1.0, 10.0, limited=False), 10.0) == ([4] * 5, 4)
+
+
+def test_the_time_left_counts_steps_pictures_files_and_the_base():
+    forecast = measured(1.0, 0.25, limited=False)
+    assert forecast.seconds_left(0) == 60 + 5 * 4 * 0.25 + 8 * 0.25 + 2.0 + 7 * 0.5
+    assert forecast.seconds_left(55) == 5 + 8 * 0.25 + 2.0 + 2 * 0.5
+    forecast.drawing = 1.5
+    assert forecast.seconds_left(50) == 10 + 1.5 * 0.25 + 8 * 0.25 + 2.0 + 2 * 0.5
+    forecast.ending = True
+    assert forecast.seconds_left(60) == 1.5 * 0.25
+
+
+def test_the_time_left_is_unknown_before_the_first_step():
+    forecast = Forecast(PreviewPlan(FOUR, 10, 60, True), loading=2.0)
+    assert forecast.seconds_left(0) is None
+    forecast.note_picture(1.0)
+    assert forecast.seconds_left(0) is None
+    forecast.note_step(9.0)
+    assert forecast.seconds_left(1) is not None
+    forecast.note_step(1.0)  # the first one is not like the others
+    assert forecast.step == 1.0
+
+
+def test_a_whole_run_is_counted_as_it_will_be_drawn():
+    for picture in (0.01, 0.3, 0.75, 10.0):
+        forecast = measured(1.0, picture)
+        forecast.spent = 0.0
+        expected = forecast.count_all()
+        forecast.spent = 4 * picture
+        counts, last = run(forecast, picture)
+        assert expected == 4 + sum(counts) + 1 + last
+    assert measured(1.0, 1.0, limited=False).count_all() == 4 * (1 + 5 + 2)

@@ -1,0 +1,116 @@
+"""The time a run takes until it is done, sampling and export included, from what it has measured so far.
+
+Times decide how many previews a run draws, never a number of its training.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import fmean, median
+
+from trainers.sampling.plan import SHARE, PreviewPlan
+
+LATEST = 20
+"""Number of latest steps whose mean is the time of a step."""
+
+
+class Forecast:
+    """Measured seconds of a run's steps, pictures and files, and what follows from them."""
+
+    def __init__(self, plan: PreviewPlan, loading: float, spent: float = 0.0) -> None:
+        """`loading`: seconds to load the base; `spent`: seconds that earlier attempts spent on previews."""
+        self.plan, self.loading, self.spent = plan, loading, spent
+        self.drawing = 0.0
+        """Pictures that are left to draw now."""
+        self.ending = False
+        """Whether the last step is done."""
+        self._steps, self._pictures, self._files = (deque[float](maxlen=LATEST) for _ in range(3))
+        self._first = 0.0
+
+    # ---------------------------------------------------------------- what was measured
+    def note_step(self, seconds: float) -> None:
+        """The first step of an attempt counts only until there is another: it allocates memory and compiles."""
+        if not self._first:
+            self._first = seconds
+        else:
+            self._steps.append(seconds)
+
+    def note_picture(self, seconds: float) -> None:
+        self._pictures.append(seconds)
+        self.spent += seconds
+
+    def note_file(self, seconds: float) -> None:
+        self._files.append(seconds)
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step; 0 if none was measured."""
+        return fmean(self._steps) if self._steps else self._first
+
+    @property
+    def picture(self) -> float:
+        """Seconds of a picture; 0 if none was measured."""
+        return median(self._pictures) if self._pictures else 0.0
+
+    @property
+    def file(self) -> float:
+        """Seconds to write a style file; 0 if none was measured."""
+        return median(self._files) if self._files else 0.0
+
+    # ---------------------------------------------------------------- what follows
+    @property
+    def room(self) -> float:
+        """Seconds that previews may still take."""
+        others = self.loading + self.plan.steps * self.step + self.file
+        return SHARE / (1 - SHARE) * others - self.spent
+
+    def count_at(self, step: int) -> int:
+        """How many pictures to draw at a sampled step: so many that as many fit at each later one, and those after."""
+        if not self.plan.limited or not self.picture or not self.step:
+            return self.plan.count
+        left = self.plan.sampled_after(step) + 1
+        pictures = (self.room - self._at_the_end()) / self.picture
+        if pictures >= left:
+            return min(self.plan.count, int(pictures / left))
+        if pictures < 1:
+            return 0
+        return 1 if (left - 1) % -(-left // int(pictures)) == 0 else 0  # one at some of them, evenly spread
+
+    def count_at_the_end(self) -> int:
+        """How many pictures to draw from the style file; at least one."""
+        if not self.plan.limited or not self.picture or not self.step:
+            return self.plan.count
+        return max(1, min(self.plan.count, int((self.room - self.loading) / self.picture)))
+
+    def seconds_left(self, step: int) -> float | None:
+        """Seconds until the run is done, from this step on; None before the first step was measured."""
+        if not self.step:
+            return None
+        now = self.drawing * self.picture
+        if self.ending:
+            return now
+        later = self.plan.sampled_after(step)
+        samples, end = later * self.plan.count * self.picture, self._at_the_end()
+        if self.plan.limited:
+            samples = max(0.0, min(samples, self.room - now - end))
+        return max(0, self.plan.steps - step) * self.step + now + samples + end + (later + 2) * self.file
+
+    def count_all(self) -> int:
+        """How many pictures the whole run will draw: before, during and after training."""
+        plan = self.plan
+        if not plan.limited or not self.picture or not self.step:
+            return (1 + plan.sampled_after(0) + 2) * plan.count
+        before, count = self.spent, plan.count
+        self.spent += count * self.picture
+        for step in range(plan.every, plan.steps, plan.every):
+            drawn = self.count_at(step)
+            count += drawn
+            self.spent += drawn * self.picture
+        count += self.count_at_the_end() + 1  # with the live adapter
+        self.spent = before
+        return count
+
+    def _at_the_end(self) -> float:
+        """Seconds of the pictures after the last step: with the live adapter, and from the file on a fresh base."""
+        live = 1 if self.plan.limited else self.plan.count
+        return (self.plan.count + live) * self.picture + self.loading

@@ -1,0 +1,102 @@
+"""Which previews a run draws, so that they take at most a sixth of its time or so: known before its first step.
+
+With `sample.every = "auto"` a run is sampled six times, and all its previews together take at most `SHARE` of its time.
+The settings of the pictures are a function of the config, so that those of before, during and after can be compared,
+and a resumed run draws what it drew before. How many of them are drawn at a step is decided from measured times
+(`trainers.runs.forecast`). With a number, every picture is drawn as configured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from trainers.config.config import Config
+from trainers.config.limits import Sampler
+from trainers.sampling.sample import SamplingParams
+
+SHARE = 0.15
+"""Largest share of a run's time for previews, with `sample.every = "auto"`."""
+TIMES = 6
+"""Sampled steps of a run, the last one included."""
+LONG = 50
+"""Steps between samples from which on they are a multiple of ten."""
+FEWEST_STEPS = 8
+"""Denoising steps below which pictures get too coarse to compare."""
+FEW_STEPS = 20
+"""Denoising steps below which the quick sampler replaces the default one."""
+QUICK_SAMPLER: Sampler = "dpm++"
+TRAINING_COST = 2.0
+"""Cost of training on an image, in forward passes; measured from 2 to 3."""
+DECODING_COST = 2.0
+"""Cost of decoding a picture, in forward passes."""
+
+
+@dataclass(frozen=True)
+class PreviewPlan:
+    """The previews of a run."""
+
+    params: SamplingParams
+    """Prompts and settings of the pictures before and after."""
+    every: int
+    """Steps between samples; 0 = only before the first step and after the last."""
+    steps: int
+    """Steps of the run."""
+    limited: bool
+    """Whether previews are limited to a share of the run's time."""
+
+    @property
+    def count(self) -> int:
+        """Pictures before and after."""
+        return len(self.params.pictures)
+
+    def is_sampled(self, step: int) -> bool:
+        """Whether pictures are drawn at a step between the first and the last."""
+        return bool(self.every) and 0 < step < self.steps and step % self.every == 0
+
+    def sampled_after(self, step: int) -> int:
+        """Number of sampled steps after this one, without the last."""
+        return max(0, (self.steps - 1) // self.every - step // self.every) if self.every else 0
+
+
+def plan_previews(config: Config, params: SamplingParams, resolution: int) -> PreviewPlan:
+    """The previews of a run that would draw `params`, trained at `resolution`, the side of a square in pixels."""
+    steps, every = config.train.steps, config.sample.every
+    if every != "auto":
+        return PreviewPlan(params, every, steps, limited=False)
+    gap = math.ceil(steps / TIMES)
+    gap = math.ceil(gap / 10) * 10 if gap >= LONG else gap
+    return PreviewPlan(_affordable(config, params, resolution), gap, steps, limited=True)
+
+
+def fewer_pictures(params: SamplingParams, count: int) -> SamplingParams:
+    """The first `count` pictures or fewer: whole prompts, or some seeds of the first one; at least one."""
+    prompts = count // len(params.seeds)
+    if prompts:
+        return replace(params, prompts=params.prompts[:prompts])
+    return replace(params, prompts=params.prompts[:1], seeds=params.seeds[: max(1, count)])
+
+
+def _affordable(config: Config, params: SamplingParams, resolution: int) -> SamplingParams:
+    """The pictures with fewer denoising steps, then fewer of them, where all would take more than their share."""
+    train, classes = config.train, 2 if config.prior.image_count else 1
+    training = train.steps * train.batch_size * train.accumulation * classes * TRAINING_COST
+    area = params.size[0] * params.size[1] / resolution**2
+    passes = 2 if params.guidance > 1 else 1
+
+    def room(steps: int) -> float:
+        """Pictures of so many denoising steps that the run has time for."""
+        return SHARE / (1 - SHARE) * training / (area * (passes * steps + DECODING_COST))
+
+    count = len(params.pictures)
+    wanted = count * (TIMES + 1) + 1  # before, six times, and one with the live adapter to compare with the file's
+    fewest = min(params.steps, FEWEST_STEPS)
+    steps = next((steps for steps in range(params.steps, fewest, -1) if room(steps) >= wanted), fewest)
+    if steps < params.steps:
+        quick = steps < FEW_STEPS and params.sampler == "ddim"
+        params = replace(params, steps=steps, sampler=QUICK_SAMPLER if quick else params.sampler)
+    between = TIMES - 1
+    if (left := room(steps)) < 2 * count + 1 + between:  # one picture at each step between
+        least = 2 if left >= 5 else 1
+        params = fewer_pictures(params, max(least, int((left - 1 - between) / 2)))
+    return params
