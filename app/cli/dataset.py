@@ -35,7 +35,7 @@ def check(
     assignments: Settings = None,
     json: Json = False,
 ) -> None:
-    """Check a folder of images and suggest a fix for each problem."""
+    """Check a folder of images, with their captions, masks and crops, and suggest a fix for each problem."""
     ok = show_findings(folder, base, assignments or [], json)
     if not ok:
         raise typer.Exit(1)
@@ -46,7 +46,10 @@ def caption(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
     model: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Captioning model: blip, florence-2 or wd14; downloaded once."),
+        typer.Option(
+            metavar="NAME",
+            help="Captioning model: blip, florence-2 or wd14; downloaded once, or found where VELATURA_MODELS points.",
+        ),
     ] = "blip",
     every: Annotated[bool, typer.Option("--all", help="Also replace existing captions.")] = False,
     json: Json = False,

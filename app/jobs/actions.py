@@ -117,7 +117,9 @@ def clone(
 
 def pictures_of(run: Path) -> list[Path]:
     """The images of a run, for a clone. VelaturaError if they no longer exist."""
-    files = sorted(Run(run).dataset.glob("*.png"))
+    from trainers.data.source import split_masks
+
+    files, _ = split_masks(sorted(Run(run).dataset.glob("*.png")))
     if not files:
         raise VelaturaError(f"the images of {run.name} no longer exist, so it cannot be cloned")
     return files

@@ -332,8 +332,8 @@ DATA = (
     Break(
         "mirrored-mask",
         "trainers/data/dataset.py",
-        "fit(_mirrored(opacity, draw), item.bucket, draw.crop)",
-        "fit(opacity, item.bucket, draw.crop)",
+        "fit(_mirrored(weights, draw), item.bucket, draw.crop)",
+        "fit(weights, item.bucket, draw.crop)",
         "a mirrored picture is masked where its subject is not",
         ("tests/trainers/data/test_dataset.py::test_mask_is_the_opaque_share_of_each_latent_pixel",),
     ),

@@ -45,7 +45,7 @@ class Base(Section):
 
 class Data(Section):
     images: str = ""
-    """Folder of images, relative to the config file; captions are `.txt` files with the same names."""
+    """Folder of images, relative to the config file, with `NAME.txt` captions, `NAME-mask.png` and `NAME.crop.json`."""
     resolution: int = Field(0, ge=0, le=2048)
     """Training resolution in pixels (side of a square; buckets keep its area); 0 = the base model's."""
     max_aspect: float = Field(2.0, ge=1, le=4)

@@ -67,7 +67,7 @@ class LatentCache:
 
 
 class MaskCache:
-    """Masks of transparent images, next to their latents: each is decoded and resized once."""
+    """Masks, next to their images' latents: each is decoded and resized once."""
 
     def __init__(self, folder: Path, enabled: bool = True) -> None:
         self.folder = folder
@@ -78,9 +78,9 @@ class MaskCache:
 
         Raises VelaturaError when a file cannot be written.
         """
-        if not item.masked or item.opaque or not self.enabled or draw.crop != CENTRE:
+        if not item.mask_hash or not self.enabled or draw.crop != CENTRE:
             return mask(item, draw)
-        key = _key("mask", item.content_hash, *item.bucket.shape, draw.flip)
+        key = _key("mask", item.mask_hash, *item.bucket.shape, draw.flip)
         path = self.folder / f"{key}.safetensors"
         entry = _read(path, ("mask",))
         if entry is None:

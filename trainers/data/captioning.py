@@ -95,10 +95,9 @@ def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = Non
             raise VelaturaError(f"{kind.model} no longer has {kind.files[-1]}; choose another captioning model")
         return names
 
-    folder_name = kind.model.partition("/")[2]
     offline = (
-        f"{kind.title} is not on this computer and there is no network. Write captions by hand, or copy the files of "
-        f"{kind.model} into a folder {folder_name} and set VELATURA_MODELS to its parent folder."
+        f"{kind.title} is not on this computer and there is no network. Write captions by hand, or try again once "
+        "there is one."
     )
     return fetch_files(DownloadRequest(kind.model, choose, offline, kind.revision), progress)
 

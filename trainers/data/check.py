@@ -7,9 +7,19 @@ from pathlib import Path
 
 from trainers.config.sections import Data
 from trainers.data.captions import base_caption
-from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, open_image
-from trainers.data.findings import Finding, Measured, files_are, find_faults, measure, sort_by_severity, unreadable
+from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError
+from trainers.data.findings import (
+    Finding,
+    Measured,
+    files_are,
+    find_faults,
+    listed,
+    measure,
+    sort_by_severity,
+    unreadable,
+)
 from trainers.data.ingest import Listing, list_folder
+from trainers.data.source import crop_file, mask_of, read_source
 
 __all__ = ["Finding", "check_images"]
 
@@ -31,11 +41,27 @@ def check_images(
         except UnreadableError as error:
             broken.append(unreadable(path.name, error.reason))
     faults = find_faults(readable, settings, resolution, count_tokens)
-    return sort_by_severity([*broken, *_not_images(listing), *faults])
+    return sort_by_severity([*broken, *_not_images(listing), *_parts(listing), *faults])
 
 
 def _measure(path: Path, settings: Data, resolution: int, stride: int) -> Measured:
-    return measure(path.name, open_image(path), settings, resolution, stride).captioned(base_caption(path, settings))
+    picture = read_source(path, settings.transparency == "mask").picture()
+    return measure(path.name, picture, settings, resolution, stride).captioned(base_caption(path, settings))
+
+
+def _parts(listing: Listing) -> list[Finding]:
+    """Which images have a crop or a mask, and which of these files belong to no image."""
+    findings = []
+    cropped = tuple(path.name for path in listing.images if crop_file(path).is_file())
+    masked = tuple(path.name for path in listing.images if mask_of(path) is not None)
+    if cropped or masked:
+        sentence = f"Crops are applied to {len(cropped)} and masks to {len(masked)} of {len(listing.images)} pictures."
+        findings.append(Finding("ok", sentence))
+    if listing.lone:
+        sentence = f"{listed(listing.lone)} {'belongs' if len(listing.lone) == 1 else 'belong'} to no picture here."
+        fix = "A mask is called fox-mask.png and a crop fox.crop.json, beside a picture fox."
+        findings.append(Finding("note", sentence, fix, listing.lone))
+    return findings
 
 
 def _not_images(listing: Listing) -> list[Finding]:

@@ -21,9 +21,10 @@ from torch import Tensor
 from trainers.config.sections import Data
 from trainers.data.buckets import Bucket, Pair, bucket_for, fit, resized
 from trainers.data.captions import base_caption, draw_caption
-from trainers.data.decode import alpha_mask, flatten, open_image
+from trainers.data.decode import flatten
 from trainers.data.ingest import list_folder
 from trainers.data.likeness import pixel_hash
+from trainers.data.source import read_source
 from trainers.errors import VelaturaError
 from trainers.randomness import generator
 
@@ -39,14 +40,14 @@ class Item:
     caption: str
     """Caption without trigger word."""
     size: Pair
-    """(height, width) in pixels, upright."""
+    """(height, width) in pixels, upright and cropped."""
     content_hash: str
-    """Hash of the decoded pixels."""
+    """Hash of the decoded pixels of its crop."""
     bucket: Bucket
     masked: bool
     """Whether transparent areas are excluded from the loss."""
-    opaque: bool = False
-    """Whether it is fully opaque, so that its mask is known."""
+    mask_hash: str = ""
+    """Hash of how much each pixel counts; "" if all count alike."""
 
 
 @dataclass(frozen=True)
@@ -135,31 +136,32 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
         raise VelaturaError(f"There are no images in {folder}.")
     items = []
     for path in paths:
-        image = open_image(path)
-        bucket = bucket_for(*image.size, resolution, stride, settings.max_aspect, settings.max_upscale)
-        size = image.height, image.width
         masked = settings.transparency == "mask"
-        opaque = alpha_mask(image) is None
-        items.append(Item(path, base_caption(path, settings), size, pixel_hash(image), bucket, masked, opaque))
+        source = read_source(path, masked)
+        image, weights = source.picture(), source.weights(masked)
+        bucket = bucket_for(*image.size, resolution, stride, settings.max_aspect, settings.max_upscale)
+        size, hashed = (image.height, image.width), "" if weights is None else pixel_hash(weights)
+        items.append(Item(path, base_caption(path, settings), size, pixel_hash(image), bucket, masked, hashed))
     return Dataset(tuple(items), settings, seed, word)
 
 
 def pixels(item: Item, draw: Draw) -> Tensor:
     """The image as trained: on white, flipped, resized, cropped; (3, h, w) fp32 in [−1, 1]."""
-    image, _, _ = fit(_mirrored(flatten(open_image(item.path)), draw), item.bucket, draw.crop)
+    image, _, _ = fit(_mirrored(flatten(read_source(item.path).picture()), draw), item.bucket, draw.crop)
     values = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float()  # (h, w, 3) -> (3, h, w)
     return values / 127.5 - 1
 
 
 def mask(item: Item, draw: Draw) -> Tensor | None:
-    """Opacity of each latent pixel, (1, h/8, w/8) fp32 in [0, 1]; None unless transparency is masked."""
-    if not item.masked:
+    """How much each latent pixel counts, (1, h/8, w/8) fp32 in [0, 1]; None without a mask, if transparency is not
+    masked either."""
+    if not item.masked and not item.mask_hash:
         return None
-    opacity = None if item.opaque else alpha_mask(open_image(item.path))
+    weights = read_source(item.path, item.masked).weights(item.masked) if item.mask_hash else None
     height, width = item.bucket.shape
-    if opacity is None:
+    if weights is None:
         return torch.ones(1, height // LATENT_FACTOR, width // LATENT_FACTOR)
-    image, _, _ = fit(_mirrored(opacity, draw), item.bucket, draw.crop)
+    image, _, _ = fit(_mirrored(weights, draw), item.bucket, draw.crop)
     values = torch.from_numpy(np.asarray(image).copy())[None].float() / 255  # (1, h, w)
     return torch.nn.functional.avg_pool2d(values, LATENT_FACTOR)
 

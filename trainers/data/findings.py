@@ -14,7 +14,7 @@ from trainers.data.buckets import Bucket, Pair, bucket_for, cropped_share, fit
 from trainers.data.captions import full_caption
 from trainers.data.decode import FORMATS_IN_WORDS, flatten
 from trainers.data.ingest import duplicates
-from trainers.data.likeness import fingerprint, pixel_hash
+from trainers.data.likeness import NearDuplicates, fingerprint, pixel_hash
 from trainers.data.measures import BLURRED, UNIFORM, contrast, sharpness
 from trainers.models.text import CHUNK
 
@@ -89,16 +89,21 @@ def measure(name: str, image: Image.Image, settings: Data, resolution: int, stri
 
 
 def find_faults(
-    readable: Sequence[Measured], settings: Data, resolution: int, count_tokens: Callable[[str], int] | None = None
+    readable: Sequence[Measured],
+    settings: Data,
+    resolution: int,
+    count_tokens: Callable[[str], int] | None = None,
+    near: NearDuplicates | None = None,
 ) -> list[Finding]:
     """Findings about measured images, in the order of the checks.
 
-    `count_tokens` gives a caption's tokens without start and end; without it, lengths are not checked.
+    `count_tokens` gives a caption's tokens without start and end; without it, lengths are not checked. `near` remembers
+    which images were compared before.
     """
     findings = [_number(readable)]
     if readable:
         findings += [
-            *_copies(readable),
+            *_copies(readable, near),
             *_sizes(readable, settings, resolution),
             *_shapes(readable),
             *_content(readable, settings),
@@ -122,7 +127,7 @@ def unreadable(name: str, reason: str) -> Finding:
 
 def files_are(names: Sequence[str]) -> str:
     """`fox.png is`, `fox.png and owl.png are`."""
-    return f"{_listed(names)} {'is' if len(names) == 1 else 'are'}"
+    return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _number(readable: Sequence[Measured]) -> Finding:
@@ -139,9 +144,9 @@ def _number(readable: Sequence[Measured]) -> Finding:
     return Finding("ok", f"{count} readable pictures, enough for a style.")
 
 
-def _copies(readable: Sequence[Measured]) -> list[Finding]:
+def _copies(readable: Sequence[Measured], near: NearDuplicates | None) -> list[Finding]:
     names = [one.name for one in readable]
-    groups = duplicates(names, [one.hash for one in readable], [one.fingerprint for one in readable])
+    groups = duplicates(names, [one.hash for one in readable], [one.fingerprint for one in readable], near)
     findings = []
     for group in groups:
         how = "the same picture" if group.exact else "nearly the same picture"
@@ -149,7 +154,7 @@ def _copies(readable: Sequence[Measured]) -> list[Finding]:
         first, second = group.names[:2]
         others = (second, *(first for _ in group.names[1:]))
         notes = tuple(f"{how.capitalize()} as {other}. Duplicates count twice." for other in others)
-        findings.append(Finding("warning", f"{_listed(group.names)} are {how}.", fix, group.names, "copy", notes))
+        findings.append(Finding("warning", f"{listed(group.names)} are {how}.", fix, group.names, "copy", notes))
     return findings
 
 
@@ -234,7 +239,7 @@ def _captions(readable: Sequence[Measured], settings: Data) -> list[Finding]:
     if missing:
         level: Level = "note" if settings.trigger else "warning"
         has = "have" if len(missing) > 1 else "has"
-        sentence = f"{_listed(missing)} {has} no caption, and the file name says nothing."
+        sentence = f"{listed(missing)} {has} no caption, and the file name says nothing."
         fix = "Describe it in a text file of the same name (fox.txt for fox.png), or set data.caption."
         notes = ("No caption. Describe what the picture shows.",) * len(missing)
         return [Finding(level, sentence, fix, missing, "no caption", notes)]
@@ -254,9 +259,7 @@ def _lengths(readable: Sequence[Measured], settings: Data, count_tokens: Callabl
     long = tuple(name for name, count in counts.items() if count > limit)
     if not long:
         return []
-    sentence = (
-        f"The caption of {_listed(long)} is truncated at {limit} tokens (the longest has {max(counts.values())})."
-    )
+    sentence = f"The caption of {listed(long)} is truncated at {limit} tokens (the longest has {max(counts.values())})."
     fix = "Shorten it" + (", or raise data.chunks." if settings.chunks < 3 else ".")
     words = limit * 3 // 4  # of English
     notes = tuple(f"Long caption: only the first {limit} tokens, about {words} words, are used." for _ in long)
@@ -267,7 +270,8 @@ def _size(one: Measured) -> str:
     return f"{one.size[1]} × {one.size[0]}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """A few names as part of a sentence."""
     if len(names) > 3:
         return f"{', '.join(names[:3])} and {len(names) - 3} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from trainers.atomic_files import replace_file
 from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, alpha_mask, flatten, open_image
-from trainers.data.likeness import fingerprint, near_duplicates, pixel_hash
+from trainers.data.likeness import NearDuplicates, fingerprint, pixel_hash
+from trainers.data.source import CROP_ENDING, Source, crop_file, is_mask_name, mask_file, read_source, split_masks
 from trainers.errors import VelaturaError
 
 __all__ = [
@@ -86,10 +86,12 @@ class Listing:
     """Images in unsupported formats."""
     subfolders: tuple[str, ...]
     """Sub-folders with images somewhere inside; they are not entered."""
+    lone: tuple[str, ...] = ()
+    """Crop files, and images named like masks, that belong to no image."""
 
 
 def list_folder(folder: Path) -> Listing:
-    """List a folder's images, sorted by name, without hidden files.
+    """List a folder's images, sorted by name, without hidden files and masks.
 
     Raises VelaturaError when the folder is missing or not a folder.
     """
@@ -102,20 +104,28 @@ def list_folder(folder: Path) -> Listing:
     )
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     files = [entry for entry in entries if not entry.is_dir()]
+    images, _ = split_masks(file for file in files if file.suffix.lower() in SUFFIXES)
+    crops = {crop_file(image).name for image in images}
     return Listing(
-        images=tuple(file for file in files if file.suffix.lower() in SUFFIXES),
+        images=tuple(images),
         others=tuple(file for file in files if file.suffix.lower() in OTHER_PICTURES),
         subfolders=tuple(entry.name for entry in folders if _holds_images(entry)),
+        lone=tuple(
+            file.name
+            for file in files
+            if (file.name.endswith(CROP_ENDING) and file.name not in crops) or (is_mask_name(file) and file in images)
+        ),
     )
 
 
 def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
-    """Read every image of a folder and write it to `target` as a lossless PNG without metadata, with its caption.
+    """Read every image of a folder and write it to `target` as a lossless PNG without metadata, with its caption, crop
+    and mask.
 
     Files are named `0001-fox-in-snow.png` by their order and original name. Transparent images are put on white unless
-    `keep_transparency`. Unreadable files are skipped and reported. Ingesting the result again gives the same pixels and
-    captions. Raises VelaturaError, with nothing left in `target`, if the source is missing or has no readable image, or
-    if `target` is in use or cannot be written.
+    `keep_transparency`. Unreadable files are skipped and reported. Ingesting the result again gives the same pixels,
+    captions, crops and masks. Raises VelaturaError, with nothing left in `target`, if the source is missing or has no
+    readable image, or if `target` is in use or cannot be written.
     """
     listing = list_folder(source)
     _check_target(target)
@@ -127,15 +137,15 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
     try:
         for path in listing.images:
             try:
-                image, caption = _read(path, keep_transparency)
+                read, caption = _read(path, keep_transparency)
             except UnreadableError as error:
                 skipped.append((path.name, error.reason))
                 continue
             place = target / _safe_name(len(kept) + 1, path.stem)
             kept.append(Kept(place, path.name))
-            _write(place, image, caption)
-            hashes.append(pixel_hash(image))
-            prints.append(fingerprint(flatten(image)))
+            _write(place, read, caption)
+            hashes.append(pixel_hash(read.picture()))
+            prints.append(fingerprint(flatten(read.picture())))
     except OSError as error:
         _remove([one.path for one in kept], target if new_folder else None)
         raise VelaturaError(f"The images cannot be written to {target}: {error.strerror or error}.") from error
@@ -145,23 +155,25 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
     return IngestReport(tuple(kept), tuple(skipped), duplicates(names, hashes, prints), _notes(listing))
 
 
-def duplicates(names: list[str], hashes: list[str], prints: list[np.ndarray]) -> tuple[Duplicates, ...]:
-    """Groups of equal images, then groups of nearly equal ones (of which equal images count as one)."""
+def duplicates(
+    names: list[str], hashes: list[str], prints: list[np.ndarray], near: NearDuplicates | None = None
+) -> tuple[Duplicates, ...]:
+    """Groups of equal images, then groups of nearly equal ones (of which equal images count as one).
+
+    `near` remembers what was compared before.
+    """
     equal: dict[str, list[int]] = {}
     for index, key in enumerate(hashes):
         equal.setdefault(key, []).append(index)
     exact = [Duplicates(tuple(names[i] for i in group), True) for group in equal.values() if len(group) > 1]
     first = [group[0] for group in equal.values()]
-    near = near_duplicates([prints[i] for i in first])
-    return (*exact, *(Duplicates(tuple(names[first[i]] for i in group), False) for group in near))
+    groups = (near or NearDuplicates()).groups([hashes[i] for i in first], [prints[i] for i in first])
+    return (*exact, *(Duplicates(tuple(names[first[i]] for i in group), False) for group in groups))
 
 
-def _read(path: Path, keep_transparency: bool) -> tuple[Image.Image, str | None]:
-    image = open_image(path)
-    mask = alpha_mask(image)
-    if mask is not None and mask.getextrema()[1] == 0:
-        raise UnreadableError(path.name, "is completely transparent")
-    return image if keep_transparency else flatten(image), own_caption(path)
+def _read(path: Path, keep_transparency: bool) -> tuple[Source, str | None]:
+    source = read_source(path, keep_transparency)
+    return source if keep_transparency else replace(source, whole=flatten(source.whole)), own_caption(path)
 
 
 def _safe_name(number: int, stem: str) -> str:
@@ -178,18 +190,23 @@ def _check_target(target: Path) -> None:
         raise VelaturaError(f"The images cannot be written to {target}: the folder is not empty.")
 
 
-def _write(place: Path, image: Image.Image, caption: str | None) -> None:
+def _write(place: Path, source: Source, caption: str | None) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(place.name + ".part")
-    image.save(part, "PNG", compress_level=PNG_EFFORT)
+    source.whole.save(part, "PNG", compress_level=PNG_EFFORT)
     replace_file(part, place)  # `new_run` syncs the whole run before naming it
     if caption is not None:
         place.with_suffix(".txt").write_text(caption + "\n", encoding="utf-8")
+    if source.crop is not None:
+        crop_file(place).write_text(source.crop.to_json(), encoding="utf-8")
+    if source.drawn is not None:
+        source.drawn.save(mask_file(place), "PNG", compress_level=PNG_EFFORT)
 
 
 def _remove(places: list[Path], folder: Path | None) -> None:
     for place in places:
-        for path in (place, place.with_suffix(".txt"), place.with_name(place.name + ".part")):
+        part = place.with_name(place.name + ".part")
+        for path in (place, place.with_suffix(".txt"), crop_file(place), mask_file(place), part):
             path.unlink(missing_ok=True)
     if folder is not None and folder.is_dir():
         folder.rmdir()
@@ -201,9 +218,12 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _notes(listing: Listing) -> tuple[str, ...]:
-    if not listing.subfolders:
-        return ()
-    return (f"Subfolders are ignored, although there are images in {_few(listing.subfolders)}.",)
+    notes = []
+    if listing.subfolders:
+        notes.append(f"Subfolders are ignored, although there are images in {_few(listing.subfolders)}.")
+    if listing.lone:
+        notes.append(f"These crops and masks belong to no picture: {_few(listing.lone)}.")
+    return tuple(notes)
 
 
 def _nothing(source: Path, listing: Listing, skipped: list[tuple[str, str]]) -> str:

@@ -8,7 +8,7 @@ re-compressed and resized copies and not for different drawings of one kind on t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,9 @@ LUMA_SIDE, CHROMA_SIDE, PREPARED_SIDE = 16, 4, 64
 # below 0.09; the closest pair of different drawings (two faces that differ in the mouth) lies at 0.134.
 NEAR = 0.12
 LEAST_CONTRAST = 0.05
+LENGTH = LUMA_SIDE**2 + 2 * CHROMA_SIDE**2
+BLOCK = 256
+"""Images compared with all others at a time, which bounds the memory."""
 
 
 def pixel_hash(image: Image.Image) -> str:
@@ -40,22 +43,54 @@ def fingerprint(image: Image.Image) -> np.ndarray:
 
 def near_duplicates(fingerprints: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     """Groups of two or more indices, ascending, of images that each nearly equal another of their group."""
-    if not fingerprints:
-        return []
-    stacked = np.stack(fingerprints).astype(np.float64)
-    contrast = np.array([_contrast(print_) for print_ in stacked])
-    group = list(range(len(stacked)))
-    for first in range(len(stacked) - 1):
-        others = slice(first + 1, None)
-        distance = np.sqrt(((stacked[others] - stacked[first]) ** 2).sum(1))
-        close = distance < NEAR * np.minimum(contrast[others], contrast[first])
-        for second in np.flatnonzero(close) + first + 1:
-            old, new = group[second], group[first]
-            group = [new if member == old else member for member in group]
-    members: dict[int, list[int]] = {}
-    for index, name in enumerate(group):
-        members.setdefault(name, []).append(index)
-    return [tuple(indices) for indices in members.values() if len(indices) > 1]
+    return NearDuplicates().groups([str(index) for index in range(len(fingerprints))], fingerprints)
+
+
+class NearDuplicates:
+    """Finds near duplicates and remembers which images it has compared, for lists that grow and shrink."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self._prints = np.zeros((0, LENGTH))
+        self._contrast = np.zeros(0)
+        self._near: dict[int, set[int]] = {}
+
+    def groups(self, hashes: Sequence[str], fingerprints: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+        """As `near_duplicates`, of images of which no two have the same hash."""
+        fresh = {key: print_ for key, print_ in zip(hashes, fingerprints, strict=True) if key not in self._places}
+        if fresh:
+            self._compare(fresh)
+        here = {self._places[key]: index for index, key in enumerate(hashes)}
+        found, seen = [], set[int]()
+        for start in here:
+            if start in seen or start not in self._near:
+                continue
+            group, ahead = set[int](), [start]
+            while ahead:
+                place = ahead.pop()
+                if place not in group:
+                    group.add(place)
+                    ahead += [other for other in self._near.get(place, ()) if other in here]
+            seen |= group
+            if len(group) > 1:
+                found.append(tuple(sorted(here[place] for place in group)))
+        return found
+
+    def _compare(self, fresh: Mapping[str, np.ndarray]) -> None:
+        first = len(self._prints)
+        new = np.stack(list(fresh.values())).astype(np.float64)
+        self._places |= {key: first + number for number, key in enumerate(fresh)}
+        self._prints = np.concatenate([self._prints, new])
+        self._contrast = np.concatenate([self._contrast, [_contrast(print_) for print_ in new]])
+        squares = (self._prints**2).sum(1)
+        for begin in range(first, len(self._prints), BLOCK):
+            rows = slice(begin, begin + BLOCK)
+            distance = squares[rows, None] + squares[None] - 2 * self._prints[rows] @ self._prints.T
+            limit = (NEAR * np.minimum(self._contrast[rows, None], self._contrast[None])) ** 2
+            for row, other in np.argwhere(distance < limit):
+                if (place := begin + int(row)) != other:
+                    self._near.setdefault(place, set()).add(int(other))
+                    self._near.setdefault(int(other), set()).add(place)
 
 
 def _contrast(print_: np.ndarray) -> float:

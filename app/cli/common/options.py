@@ -24,7 +24,12 @@ BaseModel = Annotated[
 ]
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="CONFIG.toml", help="A config file, complete or partial.")]
 Images = Annotated[
-    str | None, typer.Option("--images", metavar="DIR", help="Folder of images, with captions as .txt files.")
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="Folder of images, with captions (fox.txt), masks (fox-mask.png) and crops (fox.crop.json).",
+    ),
 ]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the run and of the style file.")]
 Preset = Annotated[

@@ -24,8 +24,9 @@ def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgres
     from trainers.atomic_files import whole_file
     from trainers.data.captioning import fetch_captioner, load_captioner
     from trainers.data.captions import own_caption
-    from trainers.data.decode import flatten, open_image
+    from trainers.data.decode import flatten
     from trainers.data.ingest import list_folder
+    from trainers.data.source import read_source
     from trainers.models.quiet import quietly
 
     if not folder.is_dir():
@@ -43,7 +44,7 @@ def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgres
         for number, image in enumerate(images, 1):
             said = f"Writing caption {number} of {len(images)} …"
             on_progress("working", message=said, done=number - 1, of=len(images))
-            words = written[image.name] = write(flatten(open_image(image)))
+            words = written[image.name] = write(flatten(read_source(image).picture()))
             with whole_file(image.with_suffix(".txt")) as building:
                 building.write_text(words + "\n", encoding="utf-8")
             on_progress("caption", image=image.name, caption=words)

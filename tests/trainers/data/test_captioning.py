@@ -84,7 +84,7 @@ def test_without_a_network_one_sentence(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "wd-vit-tagger-v3").mkdir()
     with pytest.raises(VelaturaError, match="WD14 tagger is not on this computer and there is no network") as refused:
         fetch_captioner("wd14")
-    assert "wd-vit-tagger-v3" in str(refused.value) and "VELATURA_MODELS" in str(refused.value)
+    assert str(refused.value).endswith("Write captions by hand, or try again once there is one.")
 
 
 def test_an_unknown_captioner_is_named_with_those_there_are(tmp_path: Path) -> None:

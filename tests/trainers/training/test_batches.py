@@ -14,7 +14,6 @@ from trainers.adapters.network import Network, attach
 from trainers.config.sections import Base
 from trainers.data import dataset
 from trainers.data.dataset import load_dataset
-from trainers.data.decode import open_image
 from trainers.models.load import load_model
 from trainers.runs.run import Run
 from trainers.training.batches import Batch, Batches
@@ -109,7 +108,8 @@ def test_a_mask_is_made_once_for_each_way_up_and_never_of_an_opaque_image(data, 
     picture.paste((0, 0, 0, 0), (0, 0, 11, 32))
     picture.save(folder / "fox.png")
     opened: list[str] = []
-    monkeypatch.setattr(dataset, "open_image", lambda path: (opened.append(path.name), open_image(path))[1])
+    read = dataset.read_source
+    monkeypatch.setattr(dataset, "read_source", lambda path, *how: (opened.append(path.name), read(path, *how))[1])
     counts = []
     for _ in range(2):
         batches = make_batches(models["sd1"], folder, tmp_path, transparency="mask", **data)

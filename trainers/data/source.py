@@ -1,0 +1,209 @@
+"""The files of one training image: the picture, the part of it that is trained, and how much each place counts.
+
+    fox.jpg         the picture
+    fox.crop.json   its crop: {"left": 0.1, "top": 0, "width": 0.5, "height": 0.5}, fractions of the upright picture
+    fox-mask.png    its mask: white is learned, black is ignored, grey counts in between
+
+A mask covers the whole picture, in its size or any other of the same shape. A file that ends in `-mask.png` is a
+picture like any other if there is no picture of that name without the ending.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageChops
+
+from trainers.data.decode import UnreadableError, alpha_mask, leaves_folder, open_image
+
+CROP_ENDING, MASK_ENDING = ".crop.json", "-mask"
+MAX_CROP_BYTES = 4096
+SAME_SHAPE = 0.02
+"""Relative difference of aspect ratios up to which a mask fits a picture: small masks are rounded to whole pixels."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of an upright picture, as fractions of its width and height."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) in a picture of `size` (width, height), at least one pixel wide and high."""
+        (left, right), (top, bottom) = _span(self.left, self.width, size[0]), _span(self.top, self.height, size[1])
+        return left, top, right, bottom
+
+    def is_whole(self) -> bool:
+        """Whether it is the whole picture."""
+        return self == Crop(0, 0, 1, 1)
+
+    def to_json(self) -> str:
+        """The content of a crop file."""
+        return json.dumps({name: round(value, 6) for name, value in asdict(self).items()}) + "\n"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture with its crop and mask, as read from their files."""
+
+    whole: Image.Image
+    """Upright, `RGB` or `RGBA`."""
+    crop: Crop | None = None
+    drawn: Image.Image | None = None
+    """The mask file as `L`, of the whole picture's shape in any size."""
+
+    def picture(self) -> Image.Image:
+        """What is trained of it, `RGB` or `RGBA`."""
+        return self.whole if self.crop is None else _cut(self.whole, self.crop)
+
+    def weights(self, transparency: bool) -> Image.Image | None:
+        """How much each pixel of the picture counts, `L`; None if all count alike.
+
+        The product of the mask and, if `transparency` excludes transparent areas, the opacity.
+        """
+        picture = self.picture()
+        opacity = alpha_mask(picture) if transparency else None
+        if self.drawn is None:
+            return opacity
+        drawn = self.drawn if self.crop is None else _cut(self.drawn, self.crop)
+        if drawn.size != picture.size:
+            drawn = drawn.resize(picture.size, Image.Resampling.BILINEAR)
+        return drawn if opacity is None else ImageChops.multiply(drawn, opacity)
+
+
+def read_source(path: Path, transparency: bool = False) -> Source:
+    """Read a picture with its crop and mask.
+
+    Raises UnreadableError if one of the files cannot be used, or if crop, mask and (with `transparency`) opacity leave
+    nothing to learn.
+    """
+    whole, mask = open_image(path), mask_of(path)
+    source = Source(whole, own_crop(path), None if mask is None else _own_mask(path, mask, whole.size))
+    alpha = alpha_mask(source.picture())
+    if alpha is not None and alpha.getextrema()[1] == 0:
+        raise UnreadableError(path.name, "is completely transparent" + (" inside its crop" if source.crop else ""))
+    weights = None if mask is None else source.weights(transparency)
+    if mask is not None and weights is not None and weights.getextrema()[1] == 0:
+        where = " inside its crop" if source.crop else ""
+        raise UnreadableError(
+            path.name, f"has a mask that is all black{where}, so nothing of it would be learned: paint white in {mask}"
+        )
+    return source
+
+
+def split_masks(images: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Separate the pictures of a folder from their masks."""
+    images = list(images)
+    stems = {path.stem for path in images}
+    masks = [path for path in images if is_mask_name(path) and path.stem.removesuffix(MASK_ENDING) in stems]
+    return [path for path in images if path not in set(masks)], masks
+
+
+def mask_of(path: Path) -> str | None:
+    """The name of a picture's mask file; None if there is none."""
+    names = (f"{path.stem}{MASK_ENDING}{suffix}" for suffix in (".png", ".PNG"))
+    return next((name for name in names if path.with_name(name).is_file()), None)
+
+
+def crop_file(path: Path) -> Path:
+    """Where a picture's crop is kept."""
+    return path.with_name(path.stem + CROP_ENDING)
+
+
+def mask_file(path: Path) -> Path:
+    """Where a picture's mask is kept."""
+    return path.with_name(f"{path.stem}{MASK_ENDING}.png")
+
+
+def own_crop(path: Path) -> Crop | None:
+    """A picture's crop; None if it has no such file, or it is the whole picture. Raises UnreadableError."""
+    place = crop_file(path)
+    if not place.is_file():
+        return None
+    if leaves_folder(place):
+        raise UnreadableError(path.name, f"has a crop {place.name} that is a link to a file outside the folder")
+    with place.open("rb") as file:
+        content = file.read(MAX_CROP_BYTES + 1)
+    try:
+        crop = parse_crop(content)
+    except ValueError as error:
+        raise UnreadableError(path.name, f"has a crop {place.name} that cannot be used: {error}") from error
+    return None if crop.is_whole() else crop
+
+
+def parse_crop(content: bytes) -> Crop:
+    """The content of a crop file. Raises ValueError with what is wrong."""
+    try:
+        table = json.loads(content[: MAX_CROP_BYTES + 1])
+    except ValueError:
+        raise ValueError("it is not JSON") from None
+    names = ("left", "top", "width", "height")
+    if not isinstance(table, dict) or any(not _is_number(table.get(name)) for name in names):
+        raise ValueError("it must have the numbers left, top, width and height")
+    return make_crop(*(float(table[name]) for name in names))
+
+
+def make_crop(left: float, top: float, width: float, height: float) -> Crop:
+    """A crop within the picture. Raises ValueError with what is wrong."""
+    for start, length, names in ((left, width, "left and width"), (top, height, "top and height")):
+        if not (start >= 0 and length > 0 and start + length <= 1 + 1e-6):
+            raise ValueError(f"{names} must be fractions within the picture, such as 0.25 and 0.5")
+    return Crop(left, top, min(width, 1 - left), min(height, 1 - top))
+
+
+def open_mask(path: Path, keep_pixels: int | None = None) -> Image.Image:
+    """A mask file as `L`; transparent parts of it count as black. Raises UnreadableError."""
+    mask = open_image(path, keep_pixels=keep_pixels)
+    opacity = alpha_mask(mask)
+    grey = mask.convert("RGB").convert("L")
+    return grey if opacity is None else ImageChops.multiply(grey, opacity)
+
+
+def has_shape_of(mask: tuple[int, int], picture: tuple[int, int]) -> bool:
+    """Whether a mask of that (width, height) fits a picture of that (width, height)."""
+    expected = mask[0] * picture[1] / picture[0]
+    return abs(mask[1] - expected) <= max(1.0, SAME_SHAPE * expected)
+
+
+def wrong_shape(mask: str, found: tuple[int, int], picture: tuple[int, int]) -> str:
+    """What is wrong with a mask of another shape, continuing a sentence that starts with the picture's name."""
+    return (
+        f"has a mask {mask} of another shape ({found[0]} × {found[1]} pixels; the upright picture has "
+        f"{picture[0]} × {picture[1]})"
+    )
+
+
+def _own_mask(path: Path, name: str, size: tuple[int, int]) -> Image.Image:
+    try:
+        mask = open_mask(path.with_name(name))
+    except UnreadableError as error:
+        raise UnreadableError(path.name, f"has a mask {name} that cannot be used: it {error.reason}") from error
+    if not has_shape_of(mask.size, size):
+        raise UnreadableError(path.name, wrong_shape(name, mask.size, size))
+    return mask
+
+
+def is_mask_name(path: Path) -> bool:
+    """Whether a file is named like a mask."""
+    return path.suffix.lower() == ".png" and path.stem.endswith(MASK_ENDING)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _cut(image: Image.Image, crop: Crop) -> Image.Image:
+    return image.crop(crop.box(image.size))
+
+
+def _span(start: float, length: float, of: int) -> tuple[int, int]:
+    first = min(round(start * of), of - 1)
+    return first, max(first + 1, min(of, round((start + length) * of)))
