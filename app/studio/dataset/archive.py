@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from trainers.errors import VelaturaError
 
-MOST_FILES = 1000
+MOST_FILES = 10_000
 MOST_BYTES_OF_NAMES = 2**20  # of the list of contents, which is read whole before anything else
 MOST_BYTES = 2**30
 MOST_BYTES_EACH = 50 * 2**20

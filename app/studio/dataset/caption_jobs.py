@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from app.state_file import StateFile
 from app.studio.dataset.captions import CaptionRequest
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.edits import written
+from app.studio.dataset.regions import write_region
 from app.studio.public_files import link_or_copy
 from app.studio.studio_queue import StudioQueue
 from trainers.errors import VelaturaError
@@ -56,10 +58,14 @@ class CaptionJobs:
         self._drafts, self._queue = drafts, queue
         self._lock = threading.Lock()
 
-    def start(self, key: str, model: str, only_empty: bool, owner: str = "") -> int:
-        """Put captions by `model` in the queue; how many. A writer that is at work is stopped first."""
+    def start(
+        self, key: str, model: str, only_empty: bool, owner: str = "", chosen: Collection[str] | None = None
+    ) -> int:
+        """Put captions by `model` in the queue, for the `chosen` pictures only if given; how many. A writer that is at
+        work is stopped first."""
         draft = self._drafts.open(key)
-        pictures = {one.id: one.caption for one in draft.pictures if not (only_empty and one.caption)}
+        wanted = draft.pictures if chosen is None else [one for one in draft.pictures if one.id in chosen]
+        pictures = {one.id: one.caption for one in wanted if not (only_empty and one.caption)}
         if not pictures:
             return 0
         with self._lock:
@@ -67,9 +73,11 @@ class CaptionJobs:
             folder = self._drafts.job(draft)
             shutil.rmtree(folder, ignore_errors=True)
             (folder / PICTURES).mkdir(parents=True, mode=0o700)
-            for identifier in pictures:
-                name = f"{identifier}.png"  # a second name: what the job reads must not go away
-                link_or_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
+            for picture in draft.pictures:
+                if picture.id in pictures:
+                    name = f"{picture.id}.png"  # a second name: what the job reads must not go away
+                    link_or_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
+                    write_region(picture, self._drafts.masks(draft), folder / PICTURES / name)
             request = CaptionRequest(images=(folder / PICTURES).absolute(), model=model, every=True)
             job = add_small_job(self._queue.store, CAPTION, request, owner)
             self._keep(draft, {"job": job.id, "step": secrets.token_hex(4), "pictures": pictures, "read": 0, "done": 0})

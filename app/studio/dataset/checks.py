@@ -18,10 +18,14 @@ from trainers.config.sections import Data
 from trainers.data.buckets import Bucket
 from trainers.data.decode import open_image
 from trainers.data.findings import Finding, Kind, Measured, find_faults, measure, sort_by_severity
+from trainers.data.likeness import NearDuplicates
+from trainers.data.source import Crop, Source
 from trainers.errors import VelaturaError
 
 UNKNOWN_BASE = (512, 64)
 """Training size and stride taken for a base that is not on this computer yet."""
+MOST_IN_MEMORY, MOST_COMPARED = 8192, 8
+"""Pictures whose measurements, and drafts whose comparisons, are kept in memory: two kilobytes a picture each."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,10 @@ class Checker:
         self._drafts = drafts
         self._counters: dict[str, Callable[[str], int] | None] = {}
         self._lock = threading.Lock()
-        self._reports = lru_cache(64)(self._report)
+        self._reports = lru_cache(16)(self._report)
+        self._in_memory = lru_cache(MOST_IN_MEMORY)(self._measure)
+        self._near = lru_cache(MOST_COMPARED)(_compared)
+        self._comparing = threading.Lock()
 
     def warm_up(self) -> None:
         """Load what the first findings need, so that nobody waits for it.
@@ -74,9 +81,17 @@ class Checker:
         settings = _settings(draft)
         resolution, stride = training_size_of(draft.choices.base)
         resolution = settings.resolution or resolution
-        measured = [self._measured(draft, place, settings, resolution, stride) for place in range(len(draft.pictures))]
+        made_for = (resolution, stride, settings.max_aspect, settings.max_upscale)
+        known = [self._in_memory(draft.id, one.id, one.crop, made_for) for one in draft.pictures]
+        measured = [
+            replace(one, name=f"picture {number}", caption=picture.caption)
+            for number, (one, picture) in enumerate(zip(known, draft.pictures, strict=True), 1)
+        ]
         identifiers = {f"picture {place + 1}": picture.id for place, picture in enumerate(draft.pictures)}
-        findings = sort_by_severity(find_faults(measured, settings, resolution, self._counter(draft.choices.base)))
+        counter = self._counter(draft.choices.base)
+        with self._comparing:
+            near = self._near(draft.id)
+            findings = sort_by_severity(find_faults(measured, settings, resolution, counter, near))
         notes: dict[str, list[Note]] = {identifier: [] for identifier in identifiers.values()}
         general = []
         for finding in findings:
@@ -88,18 +103,24 @@ class Checker:
         frames = {identifiers[one.name]: _stays(one) for one in measured if one.name in cut}
         return Report({key: tuple(value) for key, value in notes.items()}, tuple(general), frames)
 
-    def _measured(self, draft: Draft, place: int, settings: Data, resolution: int, stride: int) -> Measured:
-        picture = draft.pictures[place]
-        name = f"picture {place + 1}"
-        path = self._drafts.measures(draft) / f"{picture.id}.json"
-        made_for = [resolution, stride, settings.max_aspect, settings.max_upscale]
-        one = _kept_measures(path, made_for)
+    def _measure(
+        self, draft: str, picture: str, crop: tuple[float, ...] | None, made_for: tuple[float, ...]
+    ) -> Measured:
+        """The measurements of a picture, kept beside it; its name and caption are for whoever asks."""
+        folder = self._drafts.paths.drafts / draft
+        path = folder / "measures" / f"{picture}.json"
+        wanted = [*made_for, *(crop or ())]
+        one = _kept_measures(path, wanted)
         if one is None:
-            image = open_image(self._drafts.pictures(draft) / f"{picture.id}.png")
-            one = measure(name, image, settings, resolution, stride)
+            whole = open_image(folder / "pictures" / f"{picture}.png")
+            image = Source(whole, None if crop is None else Crop(*crop)).picture()
+            resolution, stride, max_aspect, max_upscale = made_for
+            settings = Data(max_aspect=max_aspect, max_upscale=max_upscale)
+            one = measure("", image, settings, int(resolution), int(stride))
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             with whole_file(path) as building:
-                building.write_text(json.dumps({"made_for": made_for, "measured": _to_json(one)}), encoding="utf-8")
-        return replace(one, name=name, caption=picture.caption)
+                building.write_text(json.dumps({"made_for": wanted, "measured": _to_json(one)}), encoding="utf-8")
+        return one
 
     def _counter(self, base: str) -> Callable[[str], int] | None:
         """What counts tokens for a base; None for one that is not here, whose captions are then not measured."""
@@ -108,10 +129,15 @@ class Checker:
         with self._lock:
             if base not in self._counters:
                 try:
-                    self._counters[base] = token_counter(base) if is_here(base) else None
+                    self._counters[base] = lru_cache(MOST_IN_MEMORY)(token_counter(base)) if is_here(base) else None
                 except VelaturaError:
                     self._counters[base] = None
             return self._counters[base]
+
+
+def _compared(draft: str) -> NearDuplicates:
+    """What compares the pictures of a draft, by its id."""
+    return NearDuplicates()
 
 
 class _Key:

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from trainers.errors import VelaturaError
 
-VERSION = 4
+VERSION = 5
 VERSION_KEY = "schema_version"
 Table = dict[str, Any]
 
@@ -54,6 +54,11 @@ def _to_4(table: Table) -> Table:
     return {"restored": restored, **kept, **({"undo": steps} if "undo" in table else {})}
 
 
+def _to_5(table: Table) -> Table:
+    """Version 4 knew no crops and masks; an older program would drop them."""
+    return table
+
+
 def _with_kind(step: Table) -> Table:
     said = str(step.get("said", ""))
     kind = next((kind for end, kind in _KINDS.items() if said.endswith(end)), "")
@@ -61,7 +66,7 @@ def _with_kind(step: Table) -> Table:
     return {"kind": kind or ("removed" if step.get("removed") else "changed"), **kept}
 
 
-MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2, 2: _to_3, 3: _to_4}
+MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}
 """By version, what makes the next one of it. A draft without a version is of the first."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -61,8 +61,10 @@ def size_of(drafts: Drafts, draft: Draft) -> int:
     return _bytes(drafts, draft, known_pictures(draft).values()) + _coming_back(drafts, draft)
 
 
-def _bytes(drafts: Drafts, draft: Draft, pictures: Iterable[Picture]) -> int:
-    files = (drafts.paths.drafts / draft.id / "pictures" / f"{one.id}.png" for one in pictures)
+def _bytes(drafts: Drafts, draft: Draft, pictures: Collection[Picture]) -> int:
+    folder = drafts.paths.drafts / draft.id
+    files = [folder / "pictures" / f"{one.id}.png" for one in pictures]
+    files += [folder / "masks" / f"{one.id}-{one.mask}.png" for one in pictures if one.mask]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

@@ -2,6 +2,7 @@
 
     DRAFT/loose/ID/pictures.json   what is known of them: names, captions, sizes
     DRAFT/loose/ID/PICTURE.png
+    DRAFT/loose/ID/PICTURE-KEY.png  its mask, if it has one
 
 `loose` holds them on the way to the trash and back. After a kill, its contents return too.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from app.jobs.trash.trash import CONTENT, PICTURES, Trash, new_id, new_item
 from app.units import counted
 from trainers.atomic_files import whole_file
 
-LOOSE, KNOWN = "loose", "pictures.json"
+LOOSE, KNOWN, MASKS = "loose", "pictures.json", "masks"
 
 
 def throw_away(runs: Path, folder: Path, pictures: Path, gone: Sequence[dict[str, Any]], owner: str) -> None:
@@ -36,6 +38,8 @@ def throw_away(runs: Path, folder: Path, pictures: Path, gone: Sequence[dict[str
         building.write_text(json.dumps(gone, ensure_ascii=False), encoding="utf-8")
     for one in gone:
         (pictures / f"{one['id']}.png").rename(place / f"{one['id']}.png")
+        with suppress(FileNotFoundError):
+            (folder / MASKS / _mask(one)).rename(place / _mask(one))
     name = str(gone[0]["name"]) if len(gone) == 1 else counted(len(gone), "picture")
     Trash(Store(runs)).put(new_item(PICTURES, name, owner, {CONTENT: place}, runs.absolute()))
 
@@ -45,7 +49,7 @@ def returned(folder: Path) -> list[Path]:
     return sorted(place for place in (folder / LOOSE).glob("*") if place.is_dir())
 
 
-def take_back(places: Sequence[Path], pictures: Path) -> Iterator[dict[str, Any]]:
+def take_back(places: Sequence[Path], pictures: Path, masks: Path) -> Iterator[dict[str, Any]]:
     """Move the files of pictures that have come back to those of their draft; what is known of each, its id at least.
 
     Their places stay until the draft is written: done twice, it is as done once.
@@ -54,12 +58,19 @@ def take_back(places: Sequence[Path], pictures: Path) -> Iterator[dict[str, Any]
         try:
             known = json.loads((place / KNOWN).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            known = [{"id": path.stem} for path in sorted(place.glob("*.png"))]
+            known = [{"id": path.stem} for path in sorted(place.glob("*.png")) if "-" not in path.stem]
         for one in known:
             if (coming := place / f"{one['id']}.png").is_file():
                 coming.rename(pictures / coming.name)
+            with suppress(FileNotFoundError):
+                (place / _mask(one)).rename(masks / _mask(one))
             if (pictures / f"{one['id']}.png").is_file():
                 yield one
+
+
+def _mask(picture: dict[str, Any]) -> str:
+    """The file of a picture's mask; one that there is not if it has none."""
+    return f"{picture['id']}-{picture.get('mask') or None}.png"
 
 
 def forget(places: Sequence[Path]) -> None:

@@ -16,28 +16,35 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.state_file import StateFile
 from app.studio.accounts.people import login_of_key
 from app.studio.dataset.draft_file import VERSION, captions_in, read_table, salvage, version_of
-from app.studio.dataset.draft_trash import forget, returned, take_back, throw_away
+from app.studio.dataset.draft_trash import MASKS, forget, returned, take_back, throw_away
+from app.studio.dataset.previews import open_small, save_preview
+from app.studio.dataset.regions import known_masks, write_region
 from app.studio.paths import Paths
 from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 UNDO_STEPS = 20
-PREVIEW_SIDE = 480
 _PUBLIC = re.compile(rb'"public":\s*"([\w-]{22})"')
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class Region(_Part):
+    """What is trained of a picture, and how much each place of it counts."""
+
+    crop: tuple[float, float, float, float] | None = None
+    """(left, top, width, height) as fractions of the picture; None for all of it."""
+    mask: str = ""
+    """Key of its mask, which is `masks/ID-KEY.png`; "" if all places count alike."""
 
 
 class Picture(_Part):
@@ -51,6 +58,10 @@ class Picture(_Part):
     """(height, width) of the stored picture."""
     rival: str = ""
     """A conflicting caption from another tab, shown so that no text is lost."""
+    crop: tuple[float, float, float, float] | None = None
+    """As in `Region`."""
+    mask: str = ""
+    """As in `Region`."""
 
 
 class LeftOut(_Part):
@@ -61,8 +72,8 @@ class LeftOut(_Part):
     reason: str
 
 
-Change = Literal["changed", "written", "read", "removed", "cleared"]
-"""An undoable edit: captions changed, written by a model or read from files; pictures removed."""
+Change = Literal["changed", "written", "read", "removed", "cleared", "cropped", "masked"]
+"""An undoable edit: captions changed, written by a model or read from files; pictures removed, cropped or masked."""
 
 
 class Undo(_Part):
@@ -74,6 +85,8 @@ class Undo(_Part):
     """The kind of edit."""
     captions: dict[str, tuple[str, str]] = {}
     """Captions by picture: (before, after)."""
+    regions: dict[str, tuple[Region, Region]] = {}
+    """Crops and masks by picture: (before, after)."""
     removed: tuple[tuple[int, Picture], ...] = ()
     """Removed pictures with their positions, in ascending order."""
     trigger: str = ""
@@ -195,6 +208,10 @@ class Drafts:
         """The folder of a draft's pictures, `ID.png` each."""
         return self._made(self.paths.drafts / draft.id / "pictures")
 
+    def masks(self, draft: Draft) -> Path:
+        """The folder of the masks of a draft's pictures, `ID-KEY.png` each."""
+        return self._made(self.paths.drafts / draft.id / MASKS)
+
     def measures(self, draft: Draft) -> Path:
         """The folder of measurements of a draft's pictures."""
         return self._made(self.paths.drafts / draft.id / "measures")
@@ -211,11 +228,13 @@ class Drafts:
         return names
 
     def write_dataset(self, draft: Draft, folder: Path) -> None:
-        """Write pictures and captions to a new folder for training: `fox.png`, `fox.txt`."""
+        """Write pictures, captions, crops and masks to a new folder for training: `0001.png`, `0001.txt`."""
         folder.mkdir(parents=True)
         for number, picture in enumerate(draft.pictures, 1):
-            shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", folder / f"{number:04d}.png")
-            (folder / f"{number:04d}.txt").write_text(picture.caption + "\n", encoding="utf-8")
+            place = folder / f"{number:04d}.png"
+            shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", place)
+            place.with_suffix(".txt").write_text(picture.caption + "\n", encoding="utf-8")
+            write_region(picture, self.masks(draft), place)
 
     def _file(self, key: str) -> StateFile[Draft]:
         folder = self.paths.drafts / hashlib.sha256(key.encode()).hexdigest()[:32]
@@ -247,9 +266,12 @@ class Drafts:
 
     def _draw_preview(self, draft: Draft, picture: Picture) -> None:
         place = self.previews(draft) / f"{picture.id}.webp"
-        if place.is_file():
-            return
-        save_preview(_decoded(self.pictures(draft) / f"{picture.id}.png"), place)
+        if not place.is_file():
+            save_preview(open_small(self.pictures(draft) / f"{picture.id}.png"), place)
+        mask = f"{picture.id}-{picture.mask}.png"
+        if picture.mask and not (self.previews(draft) / mask).is_file():
+            with suppress(FileNotFoundError):
+                shutil.copyfile(self.masks(draft) / mask, self.previews(draft) / mask)
 
     def _made(self, folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -258,7 +280,7 @@ class Drafts:
     def _with_returned(self, draft: Draft, paths: Sequence[Path]) -> Draft:
         """The draft with restored pictures added at its end."""
         known, back = known_pictures(draft), []
-        for table in take_back(paths, self.pictures(draft)):
+        for table in take_back(paths, self.pictures(draft), self.masks(draft)):
             picture = (
                 Picture.model_validate(table)
                 if _is_picture(table)
@@ -274,22 +296,17 @@ class Drafts:
         before, now = known_pictures(old), known_pictures(new)
         gone = [picture for identifier, picture in before.items() if identifier not in now]
         for picture in gone:
-            (self.previews(old) / f"{picture.id}.webp").unlink(missing_ok=True)
+            for place in self.previews(old).glob(f"{picture.id}*"):
+                place.unlink(missing_ok=True)
             (self.measures(old) / f"{picture.id}.json").unlink(missing_ok=True)
+        lost = {picture.id for picture in gone}
+        for identifier, mask in known_masks(old, before.values()) - known_masks(new, now.values()):
+            if identifier not in lost:  # else it goes with its picture
+                for folder in (self.masks(old), self.previews(old)):
+                    (folder / f"{identifier}-{mask}.png").unlink(missing_ok=True)
         with suppress(OSError, VelaturaError):  # the change is made; they stay where they are
             tables = [picture.model_dump() for picture in gone]
             throw_away(self.paths.runs, self.pictures(old).parent, self.pictures(old), tables, login_of_key(new.key))
-
-
-def save_preview(image: Image.Image, place: Path) -> None:
-    """Write the preview of an `RGB` or `RGBA` image."""
-    from PIL import Image
-
-    from trainers.data.decode import flatten
-
-    small = flatten(image).copy()
-    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
-    small.save(place, quality=82)
 
 
 def parse(content: bytes) -> Draft:
@@ -333,18 +350,11 @@ def _found(path: Path) -> Picture | None:
     from trainers.data.decode import UnreadableError
 
     try:
-        _decoded(path)
+        open_small(path)
         with Image.open(path, formats=("PNG",)) as image:
             return Picture(id=path.stem, name=path.name, caption="", size=(image.height, image.width))
     except (OSError, UnreadableError):
         return None
-
-
-def _decoded(path: Path) -> Image.Image:
-    """A stored picture, scaled down to view size. Raises UnreadableError."""
-    from trainers.data.decode import open_image
-
-    return open_image(path, keep_pixels=(2 * PREVIEW_SIDE) ** 2, formats=("PNG",))
 
 
 def known_pictures(draft: Draft) -> dict[str, Picture]:

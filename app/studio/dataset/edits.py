@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
-from app.studio.dataset.drafts import Change, Draft, LeftOut, Picture, Undo
+from app.studio.dataset.drafts import Change, Draft, LeftOut, Picture, Region, Undo
 from trainers.data.captions import one_line
 
 MOST_LETTERS = 2000
@@ -30,6 +31,19 @@ def with_rival(draft: Draft, identifier: str, take: bool) -> Draft:
     return _replaced(draft, picture.model_copy(update={"caption": caption, "rival": ""}))
 
 
+def with_region(draft: Draft, identifier: str, region: Region) -> Draft:
+    """Crop or mask a picture, undoably."""
+    picture = draft.picture(identifier)
+    if picture is None:
+        return draft
+    before = Region(crop=picture.crop, mask=picture.mask)
+    if before == region:
+        return draft
+    kind: Change = "masked" if before.mask != region.mask else "cropped"
+    step = Undo(kind=kind, regions={identifier: (before, region)})
+    return _replaced(draft, _with_region(picture, region)).with_(undo=(*draft.undo, step))
+
+
 def with_captions(draft: Draft, captions: Mapping[str, str], kind: Change = "changed") -> Draft:
     """Write several captions as one undoable edit."""
     before = {picture.id: picture.caption for picture in draft.pictures}
@@ -49,15 +63,15 @@ def with_captions(draft: Draft, captions: Mapping[str, str], kind: Change = "cha
     return draft.with_(pictures=pictures, undo=(*draft.undo, step))
 
 
-def written(draft: Draft, captions: Mapping[str, str], step_id: str) -> Draft:
-    """Write captions as a model produces them; those with the same `step_id` are undone together."""
+def written(draft: Draft, captions: Mapping[str, str], step_id: str, kind: Change = "written") -> Draft:
+    """Write captions as a model produces them or files arrive; those with the same `step_id` are undone together."""
     once = with_captions(draft.with_(undo=()), captions)
     if not once.undo:
         return draft
     place = next((k for k, step in enumerate(draft.undo) if step.id == step_id), len(draft.undo))
     begun = draft.undo[place].captions if place < len(draft.undo) else {}
     changes = begun | {key: _joined(begun.get(key), change) for key, change in once.undo[0].captions.items()}
-    step = Undo(id=step_id, kind="written", captions=changes)
+    step = Undo(id=step_id, kind=kind, captions=changes)
     return once.with_(undo=(*draft.undo[:place], step, *draft.undo[place + 1 :]))
 
 
@@ -66,20 +80,58 @@ def _joined(first: tuple[str, str] | None, then: tuple[str, str]) -> tuple[str, 
     return (first[0], then[1]) if first is not None and first[1] == then[0] else then
 
 
-def replacements(draft: Draft, find: str, replace: str) -> dict[str, str]:
-    """Captions that find and replace would change, by picture, with the new text; case-sensitive."""
+def replacements(draft: Draft, find: str, replace: str, identifiers: Collection[str] = ()) -> dict[str, str]:
+    """Captions that find and replace would change, by picture, with the new text; case-sensitive.
+
+    Of the pictures with these ids, or of all if none are given.
+    """
     if not find:
         return {}
-    changed = {picture.id: clean(picture.caption.replace(find, replace)) for picture in draft.pictures}
-    return {picture.id: changed[picture.id] for picture in draft.pictures if changed[picture.id] != picture.caption}
+    some = [one for one in draft.pictures if not identifiers or one.id in identifiers]
+    changed = {picture.id: clean(picture.caption.replace(find, replace)) for picture in some}
+    return {picture.id: changed[picture.id] for picture in some if changed[picture.id] != picture.caption}
+
+
+def with_words(draft: Draft, identifiers: Collection[str], words: str, after: bool) -> Draft:
+    """Add words to captions, behind a comma; captions that have them as a tag already stay."""
+    words = clean(words).strip(" ,")
+
+    def joined(caption: str) -> str:
+        if not words or words.casefold() in _tags(caption):
+            return caption
+        return ", ".join(filter(None, (caption, words) if after else (words, caption)))
+
+    return with_captions(draft, {one.id: joined(one.caption) for one in draft.pictures if one.id in identifiers})
+
+
+def without_words(draft: Draft, identifiers: Collection[str], words: str) -> Draft:
+    """Remove words from captions: the tags that are these words, or where no tag is, the words wherever they stand."""
+    words = clean(words).strip(" ,")
+    whole = re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
+
+    def rid(caption: str) -> str:
+        if words.casefold() in _tags(caption):
+            return ", ".join(tag.strip() for tag in caption.split(",") if tag.strip().casefold() != words.casefold())
+        if not whole.search(caption):
+            return caption
+        left = one_line(whole.sub("", caption))
+        return re.sub(r"\s*,(?:\s*,)+", ",", re.sub(r"\s+,", ",", left)).strip(" ,")
+
+    some = [one for one in draft.pictures if one.id in identifiers] if words else []
+    return with_captions(draft, {one.id: rid(one.caption) for one in some})
+
+
+def _tags(caption: str) -> set[str]:
+    return {tag.strip().casefold() for tag in caption.split(",")}
 
 
 def without(draft: Draft, identifiers: Sequence[str], kind: Change = "removed") -> Draft:
     """Remove pictures, undoably."""
-    gone = tuple((place, one) for place, one in enumerate(draft.pictures) if one.id in identifiers)
+    wanted = set(identifiers)
+    gone = tuple((place, one) for place, one in enumerate(draft.pictures) if one.id in wanted)
     if not gone:
         return draft
-    kept = tuple(one for one in draft.pictures if one.id not in identifiers)
+    kept = tuple(one for one in draft.pictures if one.id not in wanted)
     return draft.with_(pictures=kept, undo=(*draft.undo, Undo(kind=kind, removed=gone)))
 
 
@@ -110,6 +162,10 @@ def undone(draft: Draft) -> Draft:
         before, after = step.captions.get(picture.id, (None, None))
         if before is not None and picture.caption == after:
             pictures[place] = picture.model_copy(update={"caption": before})
+        if picture.id in step.regions:
+            was, now = step.regions[picture.id]
+            if (picture.crop, picture.mask) == (now.crop, now.mask):
+                pictures[place] = _with_region(pictures[place], was)
     return draft.with_(pictures=tuple(pictures), undo=tuple(steps), trigger=draft.trigger or step.trigger)
 
 
@@ -138,6 +194,10 @@ def with_trigger(draft: Draft, text: str) -> Draft:
 def clean(text: str) -> str:
     """A normalised caption: one line of bounded length."""
     return one_line(text[: 2 * MOST_LETTERS])[:MOST_LETTERS]
+
+
+def _with_region(picture: Picture, region: Region) -> Picture:
+    return picture.model_copy(update={"crop": region.crop, "mask": region.mask})
 
 
 def _replaced(draft: Draft, picture: Picture) -> Draft:

@@ -8,22 +8,35 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from app.studio.dataset.archive import MOST_BYTES_EACH, unpack
-from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture, save_preview
-from app.studio.dataset.edits import clean, with_captions, with_pictures
+from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture, Region
+from app.studio.dataset.edits import clean, with_pictures, with_region, written
+from app.studio.dataset.previews import save_preview
+from app.studio.dataset.regions import keep_mask
 from trainers.atomic_files import whole_file
 from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import UnreadableError, alpha_mask, open_image
 from trainers.data.ingest import SUFFIXES
+from trainers.data.source import (
+    CROP_ENDING,
+    MASK_ENDING,
+    crop_file,
+    mask_file,
+    mask_of,
+    own_crop,
+    parse_crop,
+    split_masks,
+)
 from trainers.errors import VelaturaError
 
-MOST_PICTURES = 200
+MOST_PICTURES = 5000
 MOST_PIXELS = 50_000_000
 MOST_BYTES_A_FILE = 200 * 2**20  # of a ZIP; a picture may have as many as one of a ZIP
 KEPT_SIDE = 2048
@@ -32,6 +45,8 @@ MOST_NAME = 200
 AT_ONCE = 2
 """Pictures of one upload processed concurrently; memory has a separate limit for all uploads."""
 LISTED_LEFT_OUT = 100
+BESIDE = frozenset({".txt", MASK_ENDING, CROP_ENDING})
+"""Kinds of files that belong to a picture of the same name."""
 NOT_ARRIVED = "This file did not arrive completely. Add it again."
 
 
@@ -48,21 +63,28 @@ def sender_folder(root: Path, sender: str) -> Path:
     return root / sha256(sender.encode()).hexdigest()[:32]
 
 
-def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path) -> Draft:
-    """Add pictures, captions and ZIPs to a draft and delete every original; uploads must be in `folder`.
+def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path, step: str = "") -> Draft:
+    """Add pictures, captions, masks, crops and ZIPs to a draft and delete every original; uploads must be in `folder`.
 
-    Rejected files are listed in the draft with the reason. Raises OSError if the draft cannot be saved.
+    Rejected files are listed in the draft with the reason. Captions with the same `step` are undone together. Raises
+    OSError if the draft cannot be saved.
     """
     draft = drafts.open(key)
-    inside = [one for one in uploads if _has_arrived(one.path, folder)]
+    inside = [one for one in uploads if has_arrived(one.path, folder)]
+    inside.sort(key=lambda one: _kind(one.name) in BESIDE)  # what belongs to a picture comes after it
     try:
-        for suffix, group in groupby(inside, lambda one: _kind(one.name)):
-            if suffix == "picture":
+        for kind, group in groupby(inside, lambda one: _kind(one.name)):
+            if kind == "picture":
                 draft = _take_pictures(drafts, key, [(upload.name, upload.path) for upload in group])
-                continue
-            for upload in group:
-                take = _take_archive if suffix == ".zip" else _take_caption
-                draft = take(drafts, key, upload, folder)
+            elif kind == ".txt":
+                draft = _take_captions(drafts, key, list(group), step)
+            else:
+                for upload in group:
+                    draft = (
+                        _take_archive(drafts, key, upload, folder)
+                        if kind == ".zip"
+                        else _take_region(drafts, key, upload, kind)
+                    )
     finally:
         for upload in inside:
             forget(upload.path, folder)
@@ -70,7 +92,8 @@ def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path) -
     return drafts.change(key, lambda now: _limited(now, [], absent)) if absent else draft
 
 
-def _has_arrived(path: Path, folder: Path) -> bool:
+def has_arrived(path: Path, folder: Path) -> bool:
+    """Whether an upload is a file in its sender's folder."""
     try:
         return path.resolve().is_relative_to(folder.resolve()) and path.is_file()
     except (OSError, ValueError):  # no name that a file can have
@@ -79,7 +102,7 @@ def _has_arrived(path: Path, folder: Path) -> bool:
 
 def take_folder(drafts: Drafts, key: str, folder: Path) -> Draft:
     """Add the pictures and captions of a trusted folder, which stays unchanged."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    files, _ = split_masks(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
     return _take_pictures(drafts, key, [(path.name, path) for path in files])
 
 
@@ -91,14 +114,8 @@ def refuse(drafts: Drafts, key: str, name: str, reason: str) -> Draft:
 def _take_archive(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Draft:
     place = Path(tempfile.mkdtemp(dir=folder))
     try:
-        unpacked = unpack(upload.path, place, SUFFIXES | {".txt"})
-        texts = {_stem(name): path for name, path in unpacked.files if path.suffix == ".txt"}
-        pictures = []
-        for name, path in unpacked.files:
-            if path.suffix != ".txt":
-                if text := texts.get(_stem(name)):
-                    text.replace(path.with_suffix(".txt"))
-                pictures.append((name, path))
+        unpacked = unpack(upload.path, place, SUFFIXES | {".txt", ".json"})
+        pictures = _with_companions(unpacked.files)
         wrong = [as_left_out(name, f"This file {reason}.") for name, reason in unpacked.left_out]
         return _take_pictures(drafts, key, pictures, wrong)
     except VelaturaError as error:
@@ -110,28 +127,93 @@ def _take_archive(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Dra
 
 
 def _kind(name: str) -> str:
-    suffix = PurePosixPath(name).suffix.lower()
+    lower = name.lower()
+    if lower.endswith(CROP_ENDING):
+        return CROP_ENDING
+    if lower.endswith(f"{MASK_ENDING}.png"):
+        return MASK_ENDING
+    suffix = PurePosixPath(lower).suffix
     return suffix if suffix in (".zip", ".txt") else "picture"
 
 
-def _take_caption(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Draft:
-    """Use a text file as the caption of an existing picture of the same name."""
+def _with_companions(files: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """The pictures of an archive, with their captions, masks and crops moved beside them."""
+    stems = {_stem(name): path for name, path in files if _kind(name) in ("picture", MASK_ENDING)}
+    beside = {
+        ".txt": lambda path: path.with_suffix(".txt"), MASK_ENDING: mask_file, CROP_ENDING: crop_file,
+    }  # fmt: skip
+    pictures = []
+    for name, path in files:
+        picture = stems.get(_belongs_to(name))
+        if _kind(name) in BESIDE and picture not in (None, path):
+            path.replace(beside[_kind(name)](picture))
+        elif path.suffix not in (".txt", ".json"):
+            pictures.append((name, path))
+    return pictures
+
+
+def _belongs_to(name: str) -> str:
+    """The stem of the picture that a caption, mask or crop is for."""
+    stem = _stem(name)
+    return stem.removesuffix({MASK_ENDING: MASK_ENDING, CROP_ENDING: ".crop"}.get(_kind(name), ""))
+
+
+def _named(draft: Draft, stem: str) -> list[Picture]:
+    """The pictures of that name; those in another folder, if there is none."""
+    exact = [one for one in draft.pictures if _stem(one.name) == stem]
+    last = PurePosixPath(stem).name
+    return exact or [one for one in draft.pictures if PurePosixPath(_stem(one.name)).name == last]
+
+
+def _take_captions(drafts: Drafts, key: str, uploads: Sequence[Upload], step: str) -> Draft:
+    """Use text files as the captions of existing pictures of the same names."""
+    draft, captions, wrong = drafts.read(key), dict[str, str](), list[LeftOut]()
+    for upload in uploads:
+        try:
+            text = own_caption(upload.path) if upload.path.suffix.lower() == ".txt" else None
+            reason = "This text is too long for a caption." if text is None else ""
+        except UnreadableError:
+            reason = "This text is too long for a caption."
+        except OSError as error:
+            reason = why_not_kept(error)
+        found = _named(draft, _stem(upload.name))
+        if not found:
+            reason = "No picture here has the same name as this text file."
+        if reason:
+            wrong.append(as_left_out(upload.name, reason))
+        else:
+            captions |= {one.id: text or "" for one in found}
+
+    def change(now: Draft) -> Draft:
+        return _limited(written(now, captions, step or secrets.token_hex(4), "read"), [], wrong)
+
+    return drafts.change(key, change)
+
+
+def _take_region(drafts: Drafts, key: str, upload: Upload, kind: str) -> Draft:
+    """Use a file as the mask or the crop of existing pictures of its name; what only looks like a mask is a picture."""
     draft = drafts.read(key)
-    stem = _stem(upload.name)
-    exact = [one.id for one in draft.pictures if _stem(one.name) == stem]
-    loose = [one.id for one in draft.pictures if PurePosixPath(_stem(one.name)).name == PurePosixPath(stem).name]
-    found = exact or loose
+    found = _named(draft, _belongs_to(upload.name))
     if not found:
-        return refuse(drafts, key, upload.name, "No picture here has the same name as this text file.")
+        if kind == MASK_ENDING:
+            return _take_pictures(drafts, key, [(upload.name, upload.path)])
+        return refuse(drafts, key, upload.name, "No picture here has the same name as this crop.")
     try:
-        text = own_caption(upload.path) if upload.path.suffix.lower() == ".txt" else None
-    except UnreadableError:
-        text = None
+        for one in found:
+            region = Region(crop=one.crop, mask=one.mask)
+            if kind == CROP_ENDING:
+                region = region.model_copy(update={"crop": astuple(parse_crop(upload.path.read_bytes()))})
+            else:
+                folders = drafts.masks(draft), drafts.previews(draft)
+                region = region.model_copy(update={"mask": keep_mask(upload.path, one.id, one.size, *folders)})
+            draft = drafts.change(key, partial(with_region, identifier=one.id, region=region))
+    except UnreadableError as error:
+        return refuse(drafts, key, upload.name, f"This mask {error.reason}.")
+    except ValueError as error:
+        return refuse(drafts, key, upload.name, f"This crop cannot be used: {error}.")
     except OSError as error:
         return refuse(drafts, key, upload.name, why_not_kept(error))
-    if text is None:
-        return refuse(drafts, key, upload.name, "This text is too long for a caption.")
-    return drafts.change(key, lambda now: with_captions(now, dict.fromkeys(found, text), "read"))
+    return draft
 
 
 def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], wrong: Sequence[LeftOut] = ()) -> Draft:
@@ -198,7 +280,19 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
     with whole_file(drafts.pictures(draft) / f"{identifier}.png") as building:
         image.save(building, compress_level=1)
     save_preview(image, drafts.previews(draft) / f"{identifier}.webp")
-    return Picture(id=identifier, name=name[-MOST_NAME:], caption=clean(caption), size=(image.height, image.width))
+    size = image.height, image.width
+    picture = Picture(id=identifier, name=name[-MOST_NAME:], caption=clean(caption), size=size)
+    return picture.model_copy(update=_region_beside(drafts, draft, picture, path))
+
+
+def _region_beside(drafts: Drafts, draft: Draft, picture: Picture, path: Path) -> dict[str, Any]:
+    """The crop and the mask in the files beside a picture."""
+    crop, mask = own_crop(path), mask_of(path)
+    found: dict[str, Any] = {"crop": astuple(crop)} if crop is not None else {}
+    if mask is not None:
+        folders = drafts.masks(draft), drafts.previews(draft)
+        found["mask"] = keep_mask(path.with_name(mask), picture.id, picture.size, *folders)
+    return found
 
 
 def as_left_out(name: str, reason: str) -> LeftOut:

@@ -36,6 +36,8 @@ PAGE_SHEETS = (
     "components/dialogs.css",
     "components/notices.css",
     "train/images.css",
+    "train/wall.css",
+    "train/bench.css",
     "train/caption_tools.css",
     "train/choices.css",
     "train/base_models.css",

@@ -51,6 +51,23 @@ const show = (name, focus = true) => {
     if (open && focus) panel.querySelector('input, button')?.focus();
   }
 };
+// What is selected on the wall is what the panels work on.
+let picked = [];
+document.addEventListener('velatura:picked', ({detail}) => {
+  if (detail.ids.length === picked.length && detail.ids.every((id, k) => id === picked[k])) return;
+  picked = detail.ids;
+  const said = props.words[picked.length === 1 ? 'one' : 'other'].replace('{count}', picked.length);
+  for (const line of element.querySelectorAll('.scope')) {
+    line.hidden = !picked.length;
+    line.textContent = said;
+  }
+  if (find.value) preview();
+});
+document.addEventListener('velatura:panel', ({detail: {panel, which}}) => {
+  show(panel);
+  if (which) element.querySelector(`#${panel} [name=which][value=${which}]`).checked = true;
+  element.querySelector(`#${panel}`).scrollIntoView({block: 'center'});
+});
 element.addEventListener('click', event => {
   const opener = event.target.closest('[aria-controls]'),
     close = event.target.closest('[data-close]');
@@ -76,18 +93,21 @@ const find = element.querySelector('#find'),
 let asking = 0;
 const preview = () => {
   clearTimeout(asking);
-  asking = setTimeout(() => trigger('find_edited', {find: find.value, replace: replace.value, seen: seen()}), 250);
+  asking = setTimeout(
+    () => trigger('find_edited', {find: find.value, replace: replace.value, ids: picked, seen: seen()}),
+    250,
+  );
 };
 [find, replace].forEach(field => field.addEventListener('input', preview));
 element.querySelector('#find-panel').addEventListener('submit', event => {
   event.preventDefault();
   clearTimeout(asking);
-  trigger('captions_replaced', {find: find.value, replace: replace.value, seen: seen()});
+  trigger('captions_replaced', {find: find.value, replace: replace.value, ids: picked, seen: seen()});
 });
 element.querySelector('#write-panel').addEventListener('submit', event => {
   event.preventDefault();
   const chosen = new FormData(event.target);
-  trigger('captions_wanted', {model: chosen.get('model'), which: chosen.get('which'), seen: seen()});
+  trigger('captions_wanted', {model: chosen.get('model'), which: chosen.get('which'), ids: picked, seen: seen()});
 });
 
 const draw = () => {

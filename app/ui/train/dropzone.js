@@ -1,7 +1,10 @@
 // Where pictures come in: files, folders, ZIPs, pastes. Uploads go one at a time; meanwhile the server looks at what
 // has arrived, a few at a time, so that cards appear early and a closed page loses little.
 const BATCH = 8,
-  LARGEST = 200 * 2 ** 20;
+  LARGEST = 200 * 2 ** 20,
+  BESIDE = /(\.txt|\.crop\.json|-mask\.png)$/i;
+let drops = 0;
+const page = Math.random().toString(36).slice(2);
 const box = element.querySelector('.zone'),
   inputs = element.querySelectorAll('input[type=file]');
 const intake = element.querySelector('.intake');
@@ -9,6 +12,8 @@ const settle = () => {
   const none = document.body.dataset.pictures === '0';
   intake.classList.toggle('none', none);
   intake.classList.toggle('some', !none);
+  // What was pressed has gone with the empty page.
+  if (!none && document.activeElement?.closest('.samples')) element.querySelector('.go').focus({preventScroll: true});
 };
 document.addEventListener('velatura:pictures', settle);
 const queue = []; // files that have been dropped or chosen and are not on their way yet
@@ -59,8 +64,9 @@ const bring = async ({file, name}, progress) => {
 const take = found => {
   const files = found.filter(meant);
   if (!files.length) return working || tell(words.nothing);
-  // Texts come last: they are captions of pictures that must be here first.
-  files.sort((a, b) => /\.txt$/i.test(a.name) - /\.txt$/i.test(b.name));
+  // What belongs to a picture comes after it.
+  files.sort((a, b) => BESIDE.test(a.name) - BESIDE.test(b.name));
+  drops++;
   queue.push(...files);
   if (working) more(files);
   else work();
@@ -81,19 +87,21 @@ const work = async () => {
   const next = () => {
     if (looking || !ready.length || stopped) return looking;
     const batch = ready.splice(0, BATCH);
-    looking = look('files_uploaded', batch, {seen: +document.body.dataset.revision || 0}).then(() => {
-      looked += batch.length;
-      looking = null;
-      remember(names.slice(looked));
-      progress();
-      return next();
-    });
+    looking = look('files_uploaded', batch, {seen: +document.body.dataset.revision || 0, drop: `${page}${drops}`}).then(
+      () => {
+        looked += batch.length;
+        looking = null;
+        remember(names.slice(looked));
+        progress();
+        return next();
+      },
+    );
     return looking;
   };
   const progress = () => {
     const sent = Math.min(1, (bytes + coming) / whole),
       done = (sent + looked / n) / 2;
-    if (arrived < n) tell(fill(words.uploading, {k: arrived + 1, n}), done, sent);
+    if (arrived < n) tell(fill(words.uploading, {k: arrived + 1, n}), done, done);
     else tell(fill(words.looking, {k: Math.min(looked + 1, n), n}), done);
   };
   more = files => {

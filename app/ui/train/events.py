@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from app.studio.dataset.uploads import MOST_PICTURES
 from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole
 
 
@@ -21,8 +22,18 @@ class StepShown(Seen):
     step: Literal["pictures", "style", "start"]
 
 
+class Chosen(Seen):
+    """Something said of some of the pictures."""
+
+    ids: tuple[Id, ...] = Field((), max_length=MOST_PICTURES)
+    """The pictures; none where all are meant."""
+
+
 class FilesUploaded(Seen):
     """A few files have come in, or did not."""
+
+    drop: Id = ""
+    """What was dropped or chosen together."""
 
     batch: Whole
     """The number of these files, by which the page knows that they were looked at."""
@@ -58,7 +69,7 @@ class TriggerEdited(Seen):
     count: Whole
 
 
-class FindEdited(Seen):
+class FindEdited(Chosen):
     """What is to be found, or what is to stand in its place, was typed."""
 
     find: Typed
@@ -66,21 +77,58 @@ class FindEdited(Seen):
 
 
 class CaptionsReplaced(FindEdited):
-    """It is to be replaced in all captions."""
+    """It is to be replaced in these captions."""
 
 
-class CaptionsWanted(Seen):
+class CaptionsWanted(Chosen):
     """A model is to write captions."""
 
     model: Id
     which: Literal["empty", "all"]
 
 
+class PicturesChanged(Chosen):
+    """Something is to be done with all that are selected."""
+
+    what: Literal["add-before", "add-after", "remove-words", "delete"]
+    text: Typed = ""
+
+
+class PictureOpened(Seen):
+    """A picture is shown large, and those beside it may be next."""
+
+    ids: tuple[Id, ...] = Field(max_length=3)
+
+
+class PictureCropped(Seen):
+    """The crop frame was moved."""
+
+    id: Id
+    crop: tuple[float, float, float, float] | None
+    """(left, top, width, height) as shares; None for the whole picture."""
+    count: Whole
+
+
+class MaskPainted(Seen):
+    """A mask was painted."""
+
+    id: Id
+    path: Typed
+    """Where the server has put it; "" where nothing is ignored any more."""
+    count: Whole
+
+
+class DraftFileWanted(PageEvent):
+    """A button that saves a file was pressed."""
+
+    file: Literal["captions"]
+
+
 class PicturesAction(Seen):
     """A button of the first step was pressed, or its script wants to know more."""
 
     what: Literal[
-        "remove", "leave", "dismiss", "mask", "take", "keep", "undo", "fresh", "stop-captions",
+        "remove", "dismiss", "mask", "take", "keep", "undo", "fresh", "stop-captions",
         "dismiss-notice", "read-notice", "bring-back", "let-go", "show", "whole",
     ]  # fmt: skip
     about: Id = ""
@@ -128,7 +176,14 @@ STEPS = {"step_shown": StepShown}
 FILES = {"files_uploaded": FilesUploaded}
 SAMPLES = {"sample_chosen": SampleChosen}
 BUTTONS = {"asked": PicturesAction}
-EDITOR = {"caption_edited": CaptionEdited}
+EDITOR: dict[str, type[Seen]] = {
+    "caption_edited": CaptionEdited,
+    "pictures_changed": PicturesChanged,
+    "picture_cropped": PictureCropped,
+    "mask_painted": MaskPainted,
+}
+OPENED = {"picture_opened": PictureOpened}
+FETCHED = {"fetched": DraftFileWanted}
 RETURNS = {"page_returned": PageReturned}
 TOOLS: dict[str, type[Seen]] = {
     "trigger_edited": TriggerEdited,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,26 +14,41 @@ import gradio as gr
 from app.errors import as_sentence
 from app.studio.dataset import edits
 from app.studio.dataset.caption_jobs import Progress
-from app.studio.dataset.drafts import Draft
-from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folder, take_in
+from app.studio.dataset.drafts import Draft, Picture, Region
+from app.studio.dataset.exports import export_captions
+from app.studio.dataset.previews import large_preview
+from app.studio.dataset.regions import keep_mask
+from app.studio.dataset.uploads import Upload, forget, has_arrived, refuse, sender_folder, take_folder, take_in
 from app.studio.runs.clone import brought_back, clone_into, let_go
 from app.studio.services import Services
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
-from app.ui.components.events import UploadedFile, key_of, tab_of, wire
+from app.ui.components.events import key_of, tab_of, wire
+from app.ui.components.live import patched
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
 from app.ui.document.templates import macro, render
+from app.ui.gradio_internals import file_address
 from app.ui.login.sender import sender_of
-from app.ui.train import events, images_view
+from app.ui.train import events, images_view, wall_text
 from app.ui.train import text as words
-from app.ui.train.caption_tools import build_tools, none_empty, preview, writing
 from app.ui.train.samples_view import read_strips
 from trainers.data.captioning import CAPTIONERS
 from trainers.data.sample_sets import read_sets
+from trainers.data.source import make_crop
 from trainers.errors import VelaturaError
 
 LONG_AGO = 3600
+WALL = (
+    "train/rows.js",
+    "train/captions.js",
+    "train/wall.js",
+    "train/selection.js",
+    "train/bench.js",
+    "train/mask.js",
+    "train/editor.js",
+)
+"""The scripts of the wall, which build on each other."""
 INGEST: dict[str, Any] = EACH_IN_TURN | {"concurrency_limit": 2, "concurrency_id": "ingest"}
 Shown = dict[Any, Any]
 
@@ -45,8 +61,10 @@ def build(services: Services, demo: gr.Blocks) -> None:
     wire(step.zone, events.FILES, step, None, step.everything, **INGEST)
     wire(step.zone, events.SAMPLES, step, None, step.everything, wrap=handle, **INGEST)
     wire(step.editor, events.EDITOR, step, None, step.everything, wrap=handle, **EACH)
+    wire(step.editor, events.OPENED, step, None, [step.editor, step.error_line], wrap=handle, **EACH)
+    wire(step.editor, events.FETCHED, step, None, [step.files, step.error_line], wrap=handle, **EACH)
     wire(step.editor, events.RETURNS, step, None, [step.notice, step.error_line], wrap=handle, **EACH)
-    for part in (step.editor, step.left, step.foot, step.notice, step.tools):
+    for part in (step.editor, step.overview, step.foot, step.notice, step.tools):
         wire(part, events.BUTTONS, step, None, step.everything, wrap=handle, **EACH)
     wire(step.tools, events.TOOLS, step, None, step.everything, wrap=handle, **EACH)
     wire(step.tools, events.FINDING, step, None, [step.tools], **EACH)
@@ -67,21 +85,24 @@ class PicturesStep:
             words=words.ZONE,
         )
         self.notice = island("", "components/asks.js", "${value}", elem_id="notice")
-        self.left = island("", "components/asks.js", "${value}", elem_id="left-out")
-        self.tools = build_tools()
-        self.general = block("", elem_id="general")
-        self.editor = island(
-            "",
-            ("components/unsent.js", "components/merge.js", "components/fields.js", "train/captions.js"),
-            '<ul class="cards"></ul>',
-            elem_id="editor",
+        self.tools = island(
+            {},
+            ("components/unsent.js", "train/caption_tools.js"),
+            render("train/tools.html", models=[(name, it.title, it.words) for name, it in CAPTIONERS.items()]),
+            elem_id="tools",
+            words=words.SCOPE,
         )
+        self.overview = patched("components/asks.js", "train/overview.js", elem_id="overview")
+        self.editor = island(
+            {}, ("components/unsent.js", "components/fetch.js", *WALL), render("train/wall.html"),
+            elem_id="editor", words=wall_text.SCRIPT,
+        )  # fmt: skip
+        self.files = island({}, "components/save.js", elem_id="draft-files")
         self.error_line = error_line()
         self.foot = island("", "components/asks.js", "${value}", elem_id="foot")
         self.timer = gr.Timer(1, active=False)
         self.everything = [
-            self.zone, self.notice, self.left, self.tools, self.general, self.editor, self.error_line, self.foot,
-            self.timer,
+            self.zone, self.notice, self.tools, self.overview, self.editor, self.error_line, self.foot, self.timer,
         ]  # fmt: skip
 
     def load(self, request: gr.Request) -> Shown:
@@ -116,15 +137,16 @@ class PicturesStep:
         key, error_text = key_of(request), ""
         landed = {self.zone: {"batch": event.batch}}
         try:
-            folder = sender_folder(self.services.uploads, sender_of(request.username, request.cookies))
-            self._take(key, event.files, folder)
+            before = self.services.drafts.read(key)
+            self._take(key, event, self._folder(request))
         except (OSError, VelaturaError) as error:
             error_text = in_a_banner(error)
         try:
             draft = self.services.drafts.read(key)
         except (OSError, VelaturaError) as error:
             return landed | {self.error_line: in_a_banner(error)}
-        return self._whole(draft) | landed | {self.notice: _notice(draft), self.error_line: error_text}
+        shown = self._since(event, before, draft) if not error_text else self._whole(draft)
+        return shown | landed | {self.notice: _notice(draft), self.error_line: error_text}
 
     def on_sample_chosen(self, event: events.SampleChosen, request: gr.Request) -> Shown:
         """Take a bundled set."""
@@ -146,23 +168,103 @@ class PicturesStep:
     def on_find_edited(self, event: events.FindEdited, request: gr.Request) -> Shown:
         """Show what replacing would change."""
         draft = self.services.drafts.read(key_of(request))
-        return {self.tools: {"preview": preview(draft, event.find, event.replace), "nonce": time.time()}}
+        return {
+            self.tools: {
+                "preview": images_view.preview(draft, event.find, event.replace, event.ids),
+                "nonce": time.time(),
+            }
+        }
 
     def on_captions_replaced(self, event: events.CaptionsReplaced, request: gr.Request) -> Shown:
         """Replace in all captions."""
 
-        def change(draft: Draft) -> Draft:
-            return edits.with_captions(draft, edits.replacements(draft, event.find, event.replace))
+        changed = 0
 
-        return self._do(request, event, change) | self.on_find_edited(event, request)
+        def change(draft: Draft) -> Draft:
+            nonlocal changed
+            after = edits.replacements(draft, event.find, event.replace, set(event.ids))
+            changed = len(after)
+            return edits.with_captions(draft, after)
+
+        shown = self._do(request, event, change)
+        return shown | {self.tools: {"preview": images_view.replaced(changed), "nonce": time.time()}}
+
+    def on_pictures_changed(self, event: events.PicturesChanged, request: gr.Request) -> Shown:
+        """Do something with all that are selected, as one change."""
+        ids = set(event.ids)
+        changes: dict[str, Callable[[Draft], Draft]] = {
+            "add-before": partial(edits.with_words, identifiers=ids, words=event.text, after=False),
+            "add-after": partial(edits.with_words, identifiers=ids, words=event.text, after=True),
+            "remove-words": partial(edits.without_words, identifiers=ids, words=event.text),
+            "delete": partial(edits.without, identifiers=event.ids),
+        }
+        return self._do(request, event, changes[event.what])
+
+    def on_picture_opened(self, event: events.PictureOpened, request: gr.Request) -> Shown:
+        """Make large copies for the editor."""
+        drafts = self.services.drafts
+        draft = drafts.read(key_of(request))
+        found = {}
+        for one in filter(None, map(draft.picture, event.ids)):
+            with suppress(OSError, VelaturaError):  # then the small copy is shown
+                place = large_preview(drafts.pictures(draft) / f"{one.id}.png", drafts.previews(draft))
+                found[one.id] = file_address(place)
+        return {self.editor: {"large": found, "nonce": time.time()}}
+
+    def on_picture_cropped(self, event: events.PictureCropped, request: gr.Request) -> Shown:
+        """Keep the crop of a picture."""
+        try:
+            wanted = make_crop(*(event.crop or images_view.WHOLE))
+        except ValueError:
+            return {self.editor: gr.skip()}
+        crop = None if wanted.is_whole() else (wanted.left, wanted.top, wanted.width, wanted.height)
+
+        def change(draft: Draft) -> Draft:
+            one = draft.picture(event.id)
+            return edits.with_region(draft, event.id, Region(crop=crop, mask=one.mask if one else ""))
+
+        return self._do(request, event, change, event.count)
+
+    def on_mask_painted(self, event: events.MaskPainted, request: gr.Request) -> Shown:
+        """Keep the mask of a picture, unless nothing would be left to learn."""
+        drafts, key = self.services.drafts, key_of(request)
+        draft = drafts.read(key)
+        one = draft.picture(event.id)
+        try:
+            mask = self._kept_mask(draft, one, event, request) if one is not None and event.path else ""
+        except VelaturaError:
+            return {self.editor: {"problem": wall_text.ALL_IGNORED, "ack": event.count}}
+
+        def change(now: Draft) -> Draft:
+            known = now.picture(event.id)
+            return edits.with_region(now, event.id, Region(crop=known.crop if known else None, mask=mask))
+
+        return self._do(request, event, change, event.count)
+
+    def _kept_mask(self, draft: Draft, one: Picture, event: events.MaskPainted, request: gr.Request) -> str:
+        folder, path = self._folder(request), Path(event.path)
+        if not has_arrived(path, folder):
+            raise VelaturaError("the mask did not arrive")
+        try:
+            folders = self.services.drafts.masks(draft), self.services.drafts.previews(draft)
+            return keep_mask(path, one.id, one.size, *folders)
+        finally:
+            forget(path, folder)
+
+    def on_fetched(self, event: events.DraftFileWanted, request: gr.Request) -> Shown:
+        """Make the file that a button offers, and let the browser save it."""
+        drafts = self.services.drafts
+        place = export_captions(drafts, drafts.read(key_of(request)))
+        return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
 
     def on_captions_wanted(self, event: events.CaptionsWanted, request: gr.Request) -> Shown:
         """Let a model write."""
         if event.model not in CAPTIONERS:
             return {self.tools: gr.skip()}
         key, jobs = key_of(request), self.services.caption_jobs
-        if not jobs.start(key, event.model, only_empty=event.which != "all", owner=request.username or ""):
-            return {self.tools: {"writing": none_empty(), "nonce": time.time()}}
+        chosen = set(event.ids) if event.ids else None
+        if not jobs.start(key, event.model, event.which != "all", request.username or "", chosen):
+            return {self.tools: {"writing": images_view.none_empty(), "nonce": time.time()}}
         return self._writing(jobs.look(key))
 
     def ticked(self, request: gr.Request) -> Shown:
@@ -186,7 +288,6 @@ class PicturesStep:
         what, about = event.what, event.about
         changes: dict[str, Callable[[Draft], Draft]] = {
             "remove": partial(self._without, identifier=about),
-            "leave": partial(self._without, identifier=about),
             "fresh": edits.emptied,
             "undo": edits.undone,
             "dismiss": partial(edits.dismissed, identifier=about),
@@ -232,44 +333,50 @@ class PicturesStep:
 
         after = drafts.change(key, noted, tab)
         before = befores[-1]
+        shown = self._since(event, before, after, count) | {self.notice: _notice(after)}
         if event.seen == before.revision:
-            return self._difference(before, after, count) | {self.notice: _notice(after)}
-        shown = self._whole(after, count) | {self.notice: _notice(after)}
+            return shown
         if before.tab not in (tab, "writer"):
             shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
         return shown | {self.notice: _notice(after)} if after.restored else shown
 
-    def _take(self, key: str, files: Sequence[UploadedFile], folder: Path) -> None:
-        uploads = [Upload(Path(file.path), file.name) for file in files if file.path]
-        take_in(self.services.drafts, key, uploads, folder)
-        for file in files:
+    def _folder(self, request: gr.Request) -> Path:
+        return sender_folder(self.services.uploads, sender_of(request.username, request.cookies))
+
+    def _take(self, key: str, event: events.FilesUploaded, folder: Path) -> None:
+        uploads = [Upload(Path(file.path), file.name) for file in event.files if file.path]
+        take_in(self.services.drafts, key, uploads, folder, event.drop)
+        for file in event.files:
             if not file.path:
                 refuse(self.services.drafts, key, file.name, file.problem[:300])
 
+    def _since(self, event: events.Seen, before: Draft, after: Draft, acknowledged: int = 0) -> Shown:
+        """What a page shows that has sent an event: what differs, or all of it if it did not know the state before."""
+        known = event.seen == before.revision
+        return self._difference(before, after, acknowledged) if known else self._whole(after, acknowledged)
+
     def _whole(self, draft: Draft, acknowledged: int = 0) -> Shown:
-        report = self.services.checker.report(draft)
-        cards = images_view.read_cards(self.services.drafts, draft, report)
-        return self._around(draft) | {self.editor: images_view.sheet(draft, cards, None, acknowledged)}
+        rows = images_view.read_rows(draft, self.services.checker.report(draft))
+        return self._around(draft) | {
+            self.editor: images_view.all_rows(self.services.drafts, draft, rows, acknowledged)
+        }
 
     def _difference(self, before: Draft, after: Draft, acknowledged: int = 0) -> Shown:
-        if [one.id for one in before.pictures] != [one.id for one in after.pictures]:
-            return self._whole(after, acknowledged)
-        drafts, checker = self.services.drafts, self.services.checker
-        old = set(images_view.read_cards(drafts, before, checker.report(before)))
-        changed = [card for card in images_view.read_cards(drafts, after, checker.report(after)) if card not in old]
-        return self._around(after) | {self.editor: images_view.sheet(after, changed, before.revision, acknowledged)}
+        checker = self.services.checker
+        old, new = (images_view.read_rows(draft, checker.report(draft)) for draft in (before, after))
+        value = images_view.changed_rows(self.services.drafts, before, old, after, new, acknowledged)
+        return self._around(after) | {self.editor: value}
 
     def _around(self, draft: Draft) -> Shown:
         report = self.services.checker.report(draft)
         return {
-            self.left: images_view.left_out(draft),
-            self.general: images_view.general(report),
+            self.overview: images_view.overview(draft, report),
             self.foot: images_view.foot(draft, report),
         }
 
     def _writing(self, state: Progress) -> Shown:
         return {
-            self.tools: {"writing": writing(state), "busy": state.busy, "nonce": time.time()},
+            self.tools: {"writing": images_view.writing(state), "busy": state.busy, "nonce": time.time()},
             self.timer: gr.Timer(active=state.busy),
         }
 

@@ -1,65 +1,88 @@
-"""The pictures of a draft as HTML: a card each, with its findings and its caption, and what was left out."""
+"""The pictures of a draft as the wall's script takes them, and what is said around them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
+from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.checks import Note, Report
 from app.studio.dataset.drafts import Draft, Drafts, Picture
-from app.ui.components.controls import Button
+from app.studio.dataset.edits import replacements
 from app.ui.document.templates import render
+from app.ui.gradio_internals import file_address
 from app.ui.train import text as words
+from app.ui.train import wall_text
+from trainers.data.findings import Kind
+
+MOST_SHOWN = 5
+Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
-class CardNote:
-    """A finding about a picture, and what can be done about it."""
-
-    said: str
-    act: Button
-
-
-@dataclass(frozen=True)
-class Card:
-    """A picture as the editor shows it."""
+class Row:
+    """A picture as the wall shows it."""
 
     picture: Picture
+    notes: tuple[Note, ...]
+    frame: Box | None
+    """(left, top, width, height) of what is trained, as shares; None where nearly all of the picture is."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A caption that replacing would change."""
+
     number: int
-    preview: Path
-    trigger: str
-    frame: str
-    """How far in the frame stands that shows what stays, as CSS has it; "" where nearly all of the picture stays."""
-    notes: tuple[CardNote, ...]
+    between: tuple[str, ...]
+    """What stands around what was found."""
+    after: str
 
 
-def read_cards(drafts: Drafts, draft: Draft, report: Report) -> list[Card]:
-    """A card for each picture, in order."""
-    previews = drafts.previews(draft)
+def read_rows(draft: Draft, report: Report) -> list[Row]:
+    """A row for each picture, in order."""
     return [
-        Card(
-            picture,
-            number,
-            previews / f"{picture.id}.webp",
-            draft.trigger,
-            _frame(*report.frames[picture.id]) if picture.id in report.frames else "",
-            tuple(_note(note, picture) for note in report.notes.get(picture.id, ())),
-        )
-        for number, picture in enumerate(draft.pictures, 1)
+        Row(one, tuple(report.notes.get(one.id, ())), _frame(one, report.frames.get(one.id))) for one in draft.pictures
     ]
 
 
-def sheet(draft: Draft, cards: Sequence[Card], since: int | None, acknowledged: int = 0) -> Markup:
-    """The value of the editor: all cards, or those that changed `since` a revision, with the revision they show."""
-    return render("train/cards.html", draft=draft, cards=cards, since=since, acknowledged=acknowledged)
+def all_rows(drafts: Drafts, draft: Draft, rows: Sequence[Row], acknowledged: int = 0) -> dict[str, Any]:
+    """The value of the wall: every row."""
+    says = _Says()
+    return _state(drafts, draft, acknowledged) | {"whole": True, "rows": says.pack(rows), "says": says.notes}
 
 
-def left_out(draft: Draft) -> str:
-    """The files that were not taken in; empty where there are none."""
-    return render("train/left_out.html", files=draft.left_out) if draft.left_out else ""
+def changed_rows(
+    drafts: Drafts, before: Draft, old: Sequence[Row], draft: Draft, new: Sequence[Row], acknowledged: int = 0
+) -> dict[str, Any]:
+    """The value of the wall: what differs from a state that the page knows; every row if the order has changed."""
+    known, now = {row.picture.id: row for row in old}, {row.picture.id: row for row in new}
+    if [id for id in known if id in now] != [id for id in now if id in known]:
+        return all_rows(drafts, draft, new, acknowledged)
+    says = _Says()
+    added = [(place, row) for place, row in enumerate(new) if row.picture.id not in known]
+    changed = [row for row in new if row.picture.id in known and known[row.picture.id] != row]
+    return _state(drafts, draft, acknowledged) | {
+        "since": before.revision,
+        "gone": [id for id in known if id not in now],
+        "added": [(place, *says.pack([row])) for place, row in added],
+        "changed": says.pack(changed),
+        "says": says.notes,
+    }
+
+
+def overview(draft: Draft, report: Report) -> str:
+    """What is to be known of all of them, a line each; empty where there is nothing to say."""
+    counts = Counter(kind for notes in report.notes.values() for kind in {note.kind for note in notes})
+    lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
+    if not (lines or report.general or draft.left_out):
+        return ""
+    return render("train/wall_overview.html", lines=lines, general=report.general, files=draft.left_out)
 
 
 def foot(draft: Draft, report: Report) -> str:
@@ -67,25 +90,73 @@ def foot(draft: Draft, report: Report) -> str:
     if not (draft.pictures or draft.undo):
         return ""
     done = draft.undo[-1] if draft.undo else None
-    return render(
-        "train/pictures_foot.html", count=len(draft.pictures), hints=words.hints_line(report.hints), done=done
-    )
+    hinted = sum(1 for notes in report.notes.values() if notes)
+    return render("train/pictures_foot.html", count=len(draft.pictures), hints=words.hints_line(hinted), done=done)
 
 
-def general(report: Report) -> str:
-    """Findings about the pictures as a whole; empty where there are none."""
-    return render("train/general.html", findings=report.general) if report.general else ""
+def preview(draft: Draft, find: str, replace: str, identifiers: Collection[str] = ()) -> Markup:
+    """What replacing would change, as a short list of before and after."""
+    after = replacements(draft, find, replace, identifiers)
+    changes = [
+        Change(number, tuple(picture.caption.split(find)), after[picture.id])
+        for number, picture in enumerate(draft.pictures, 1)
+        if picture.id in after
+    ]
+    return render("train/preview.html", changes=changes, find=find, most=MOST_SHOWN, done=None)
 
 
-def _frame(down: float, right: float) -> str:
-    return " ".join(f"{50 * (1 - share):.1f}%" for share in (down, right))
+def replaced(count: int) -> Markup:
+    """How many captions were changed."""
+    return render("train/preview.html", changes=[], find="", most=0, done=count)
 
 
-def _note(note: Note, picture: Picture) -> CardNote:
-    said = f"{note.words} {words.FRAME}" if note.kind == "elongated" else note.words
-    match note.kind:
-        case "transparent":
-            return CardNote(said, Button(words.USE_AS_MASK, "mask", picture.id, "small"))
-        case "no caption" | "long caption":
-            return CardNote(said, Button(words.WRITE_IT, "write", picture.id, "small"))
-    return CardNote(said, Button(words.LEAVE_OUT, "leave", picture.id, "small"))
+def writing(state: Progress) -> Markup:
+    """How far the captions are that a model writes."""
+    return render("train/writing.html", state=state, line=words.captions_line(state), none_empty=False)
+
+
+def none_empty() -> Markup:
+    """What is said where a model has nothing to write."""
+    return render("train/writing.html", state=Progress(), line=words.NONE_EMPTY, none_empty=True)
+
+
+class _Says:
+    """The notes of some rows, each once: most pictures of a draft have the same."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[Kind, str]] = []
+        self._places: dict[Note, int] = {}
+
+    def pack(self, rows: Iterable[Row]) -> list[list[Any]]:
+        """Rows in the order of the script's `FIELDS`."""
+        return [self._packed(row) for row in rows]
+
+    def _packed(self, row: Row) -> list[Any]:
+        one = row.picture
+        notes = [self._place(note) for note in row.notes]
+        return [one.id, one.name, one.caption, *one.size, notes, one.crop, one.mask, row.frame, one.rival]
+
+    def _place(self, note: Note) -> int:
+        if note not in self._places:
+            self._places[note] = len(self.notes)
+            self.notes.append((note.kind, note.words))
+        return self._places[note]
+
+
+def _state(drafts: Drafts, draft: Draft, acknowledged: int) -> dict[str, Any]:
+    return {
+        "revision": draft.revision,
+        "draft": draft.id,
+        "trigger": draft.trigger,
+        "previews": file_address(drafts.previews(draft)),
+        "ack": acknowledged,
+    }
+
+
+def _frame(picture: Picture, stays: tuple[float, float] | None) -> Box | None:
+    if picture.crop is None and stays is None:
+        return None
+    left, top, width, height = picture.crop or WHOLE
+    down, right = stays or (1.0, 1.0)
+    box = (left + width * (1 - right) / 2, top + height * (1 - down) / 2, width * right, height * down)
+    return tuple(round(value, 4) for value in box)  # type: ignore[return-value]

@@ -25,6 +25,7 @@ DROP = "Drop pictures, a folder or a ZIP"
 CHOOSE_FILES, CHOOSE_FOLDER = "Choose files", "Choose a folder"
 FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions in .txt files are read too."
 SAMPLES = "Or try the sample pictures"
+SAMPLE_HINTS: Mapping[str, str] = {"photograph": "Mixed subjects and light: for trying things out, not one style."}
 ZONE = {
     "uploading": "Uploading {k} of {n} …",
     "looking": "Checking {k} of {n} …",
@@ -49,23 +50,21 @@ ONLY_EMPTY, ALL = "Only those without a caption", "All of them"
 BEGIN = "Write captions"
 KEEP_WRITING = "You can keep editing meanwhile, and undo all of them."
 NONE_EMPTY = "Every picture has a caption already. Choose “All of them” to write new ones."
-PICTURE, REMOVE_PICTURE = "Picture {}: {}", "Remove picture {}"
 CAPTION, AND_MORE = "Caption {}", "and {} more"
-LEAVE_OUT, USE_AS_MASK, WRITE_IT = "Leave it out", "Leave that part out", "Write it"
-REMOVE, REMOVE_ALL = "Remove", "Remove all of these"
-FRAME = "The frame shows what is kept."
-LEFT_OUT_TITLE = "Left out"
-OTHERS_GO_ON = "The other files were added."
-RIVAL = "Another tab wrote: “{}”"
-TAKE_THAT, KEEP_MINE = "Use that", "Keep mine"
+SCOPE = {
+    "one": "Only for the selected picture.",
+    "other": "Only for the {count} selected pictures.",
+}
+"""What the panels say of their scope where pictures are selected."""
 CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
 BOTH_KEPT = "This was also changed in another tab. Both changes are shown."
 KEEP_GOING = "Keep going"
 CLONE_OF = "Everything is set as it was for {}. Change what you like in any step, then start."
-KEPT_ASIDE = "The {} you were preparing before {} kept."
+KEPT_ASIDE = "The {} you were preparing before the clone {} kept."
+TRAINED, OPEN_RUN = "These pictures were trained as “{}”.", "Open the run"
 BRING_BACK, LET_GO = "Go back to them", "Discard them"
-READY, NO_HINTS = "{} ready", "Nothing to fix"
-SUMMARY_OF_HINTS = "{}, nothing you must fix"
+READY, NO_HINTS = "{} ready", "No problems"
+HINTS_ON = "Hints on {}, nothing you must fix"
 
 # Step 2
 TITLE = "What should it learn?"
@@ -249,6 +248,10 @@ def undo_line(step: Undo) -> str:
             return f"{captions} read from files."
         case "cleared":
             return "Everything was cleared."
+        case "cropped":
+            return "A crop was changed."
+        case "masked":
+            return "A mask was changed."
         case "removed" if len(step.removed) == 1:
             return f"Picture {step.removed[0][0] + 1} was taken out."
         case "removed":
@@ -304,9 +307,14 @@ def captions_change(count: int) -> str:
     return f"{counted(count, 'caption')} {'changes' if count == 1 else 'change'}"
 
 
-def hints_line(hints: int) -> str:
-    """How much is to be said about the pictures."""
-    return SUMMARY_OF_HINTS.format(counted(hints, "hint")) if hints else NO_HINTS
+def captions_changed(count: int) -> str:
+    """How many captions were replaced in."""
+    return f"{counted(count, 'caption')} changed."
+
+
+def hints_line(pictures: int) -> str:
+    """How many pictures have a hint."""
+    return HINTS_ON.format(counted(pictures, "picture")) if pictures else NO_HINTS
 
 
 def changed_line(settings: int) -> str:

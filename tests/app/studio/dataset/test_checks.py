@@ -80,18 +80,30 @@ def test_few_pictures_are_said_once(drafts: Drafts, draft: Draft) -> None:
     few = drafts.change(KEY, lambda now: edits.without(now, [one.id for one in now.pictures[2:]]))
     (general,) = Checker(drafts).report(few).general
     assert general.sentence == "There are only 2 pictures."
-    assert "There are only 2 pictures." in images_view.general(Checker(drafts).report(few))
+    assert "There are only 2 pictures." in images_view.overview(few, Checker(drafts).report(few))
 
 
-def test_cards_show_words_as_words(drafts: Drafts, draft: Draft) -> None:
-    first = draft.pictures[0].id
-    draft = drafts.change(KEY, lambda now: edits.with_trigger(edits.with_caption(now, first, NASTY, "a boat"), NASTY))
-    report = Checker(drafts).report(draft)
-    items = images_view.read_cards(drafts, draft, report)
-    sheet = images_view.sheet(draft, items, None)
-    assert len(items) == 6 and "<script" not in sheet and sheet.count("&lt;script&gt;") == 6 + 2
-    assert f'data-revision="{draft.revision}"' in sheet and 'data-count="6"' in sheet and "data-whole" in sheet
-    assert 'data-since="3"' in images_view.sheet(draft, items[:1], 3)
+def test_a_page_gets_all_rows_once_and_then_what_changed(drafts: Drafts, draft: Draft) -> None:
+    checker, first = Checker(drafts), draft.pictures[0].id
+
+    def rows(of: Draft) -> list[images_view.Row]:
+        return images_view.read_rows(of, checker.report(of))
+
+    whole = images_view.all_rows(drafts, draft, rows(draft))
+    assert whole["whole"] and [row[0] for row in whole["rows"]] == [one.id for one in draft.pictures]
+    assert len(whole["says"]) == len({tuple(note) for note in whole["says"]}), "each note is said once"
+    after = drafts.change(KEY, lambda now: edits.with_caption(now, first, NASTY, "a boat"))
+    change = images_view.changed_rows(drafts, draft, rows(draft), after, rows(after), 7)
+    assert (change["since"], change["revision"], change["ack"]) == (draft.revision, after.revision, 7)
+    assert [(row[0], row[2]) for row in change["changed"]] == [(first, NASTY)] and not change["added"] + change["gone"]
+    fewer = drafts.change(KEY, lambda now: edits.without(now, [first]))
+    removed = images_view.changed_rows(drafts, after, rows(after), fewer, rows(fewer))
+    assert removed["gone"] == [first] and not removed["added"]
+    back = drafts.change(KEY, edits.undone)
+    added = images_view.changed_rows(drafts, fewer, rows(fewer), back, rows(back))
+    assert [(place, row[0]) for place, row in added["added"]] == [(0, first)]
+    turned = back.with_(pictures=tuple(reversed(back.pictures)))
+    assert images_view.changed_rows(drafts, back, rows(back), turned, rows(back)[::-1])["whole"]
 
 
 def test_bases_that_are_not_here_are_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

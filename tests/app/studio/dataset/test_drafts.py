@@ -172,7 +172,7 @@ def test_a_draft_of_the_first_form_opens_and_is_kept_as_it_was(drafts, tmp_path)
     assert place.read_bytes() == content, "reading changes nothing"
     drafts.change(KEY, lambda now: edits.with_trigger(now, "dawn"))
     assert place.with_name("draft.v1.json").read_bytes() == content
-    assert json.loads(place.read_text())["schema_version"] == VERSION == 4
+    assert json.loads(place.read_text())["schema_version"] == VERSION == 5
     drafts.change(KEY, lambda now: edits.with_trigger(now, "noon"))
     assert place.with_name("draft.v1.json").read_bytes() == content
 

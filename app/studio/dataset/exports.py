@@ -1,0 +1,41 @@
+"""Captions, crops and masks of a draft as a ZIP of small files, named like the pictures they belong to."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from app.studio.dataset.drafts import Draft, Drafts
+from app.studio.public_files import name_for_download
+from trainers.atomic_files import whole_file
+from trainers.data.source import CROP_ENDING, MASK_ENDING, Crop
+
+
+def export_captions(drafts: Drafts, draft: Draft) -> Path:
+    """A ZIP with `fox.txt`, `fox.crop.json` and `fox-mask.png` for each `fox.jpg`, in the draft's public folder."""
+    place = name_for_download(drafts.previews(draft), "captions.zip")
+    with whole_file(place) as building, zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED) as packed:
+        taken: set[str] = set()
+        for one in draft.pictures:
+            stem = _unlike(_safe(one.name), taken)
+            packed.writestr(f"{stem}.txt", one.caption + "\n")
+            if one.crop is not None:
+                packed.writestr(f"{stem}{CROP_ENDING}", Crop(*one.crop).to_json())
+            if one.mask:
+                packed.write(drafts.masks(draft) / f"{one.id}-{one.mask}.png", f"{stem}{MASK_ENDING}.png")
+    return place
+
+
+def _safe(name: str) -> str:
+    """A name as uploaded, without its ending and without steps out of the ZIP."""
+    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", ".", "..")]
+    path = PurePosixPath(*parts) if parts else PurePosixPath("picture")
+    return str(path.with_suffix("")).replace(":", "_")
+
+
+def _unlike(stem: str, taken: set[str]) -> str:
+    number, found = 2, stem
+    while found.casefold() in taken:
+        number, found = number + 1, f"{stem} ({number})"
+    taken.add(found.casefold())
+    return found

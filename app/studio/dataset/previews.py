@@ -1,0 +1,42 @@
+"""Small copies of a draft's pictures, as the wall shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainers.atomic_files import whole_file
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PREVIEW_SIDE, LARGE_SIDE = 480, 1600
+
+
+def save_preview(image: Image.Image, place: Path, side: int = PREVIEW_SIDE) -> None:
+    """Write the preview of an `RGB` or `RGBA` image, at most `side` pixels wide and high."""
+    from PIL import Image
+
+    from trainers.data.decode import flatten
+
+    small = flatten(image).copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    with whole_file(place) as building:
+        small.save(building, "WEBP", quality=82, method=2)
+
+
+def open_small(path: Path) -> Image.Image:
+    """A stored picture, scaled down to view size. Raises UnreadableError."""
+    from trainers.data.decode import open_image
+
+    return open_image(path, keep_pixels=(2 * PREVIEW_SIDE) ** 2, formats=("PNG",))
+
+
+def large_preview(picture: Path, previews: Path) -> Path:
+    """A copy for the editor, made when it is first opened. Raises UnreadableError."""
+    from trainers.data.decode import open_image
+
+    place = previews / f"{picture.stem}-large.webp"
+    if not place.is_file():
+        save_preview(open_image(picture, formats=("PNG",)), place, LARGE_SIDE)
+    return place

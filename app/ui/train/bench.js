@@ -1,0 +1,251 @@
+// The editor: one picture over the whole window, with its caption, what is to be known of it, its crop and its mask.
+// Everything is saved at once; Undo takes back what was done here, one thing at a time.
+const bench = element.querySelector('.bench'),
+  sheet = bench.querySelector('.sheet'),
+  stage = bench.querySelector('.stage'),
+  large = sheet.querySelector('img'),
+  benchCaption = bench.querySelector('textarea'),
+  keptLine = bench.querySelector('.kept'),
+  undoButton = bench.querySelector('.undo');
+const SEND_AGAIN = 6000;
+let at = null, // the picture that is shown
+  tool = 'look',
+  past = []; // what Undo takes back of it: functions
+const sharp = new Map(); // addresses of large copies, by picture
+const unsaved = new Map(); // crops and masks on their way, by kind and picture
+const showKept = said => {
+  keptLine.textContent = said;
+};
+const settleRegions = ack => {
+  for (const [key, one] of unsaved) if (!rows.has(one.id) || one.count === ack) unsaved.delete(key);
+  if (![...unsaved.values()].some(one => one.id === at) && keptLine.textContent === words.saving) showKept(words.saved);
+};
+// Sends until the server has answered.
+const keepSending = (id, kind, send) => {
+  const key = `${kind}:${id}`,
+    mine = {id, count: ++count};
+  unsaved.set(key, mine);
+  showKept(words.saving);
+  const attempt = async () => {
+    if (unsaved.get(key) !== mine) return;
+    setTimeout(() => {
+      if (unsaved.get(key) !== mine) return;
+      showKept(words.not_saved);
+      attempt();
+    }, SEND_AGAIN);
+    await send(mine.count).catch(() => {});
+  };
+  attempt();
+};
+const remember = undo => {
+  past.push(undo);
+  undoButton.disabled = false;
+};
+const fitSheet = () => {
+  if (!at || !bench.open) return;
+  const {width, height} = rows.get(at),
+    scale = Math.min(stage.clientWidth / width, stage.clientHeight / height);
+  sheet.style.width = `${Math.floor(width * scale)}px`;
+  sheet.style.height = `${Math.floor(height * scale)}px`;
+};
+const ask = id => {
+  const index = shown.indexOf(id),
+    near = [id, shown[index + 1], shown[index - 1]].filter(one => one && !sharp.has(one));
+  if (near.length) trigger('picture_opened', {ids: near, seen: seen()});
+};
+const heard = found => {
+  for (const [id, address] of Object.entries(found)) {
+    sharp.set(id, address);
+    new Image().src = address;
+    if (id === at) large.src = address;
+  }
+};
+const choose = wanted => {
+  tool = wanted;
+  bench.dataset.tool = tool;
+  for (const button of bench.querySelectorAll('[data-tool]'))
+    button.setAttribute('aria-pressed', button.dataset.tool === tool);
+  for (const part of bench.querySelectorAll('.tool')) part.hidden = part.dataset.of !== tool;
+};
+const paintBench = id => {
+  if (id !== at || !bench.open) return;
+  const row = rows.get(id),
+    number = shown.indexOf(id) + 1;
+  bench.querySelector('h2').textContent = fill(words.counter, {number: number || row.number, all: shown.length});
+  bench.querySelector('.file').textContent = row.name;
+  large.alt = says('picture', row);
+  settle(benchCaption, id);
+  const hints = row.notes.map(note => note[1]);
+  const list = bench.querySelector('.hints');
+  if (list.dataset.said !== hints.join('\n')) {
+    list.dataset.said = hints.join('\n');
+    list.replaceChildren(...hints.map(hint => Object.assign(document.createElement('li'), {textContent: hint})));
+  }
+  showCrop();
+  loadMask();
+};
+const show = id => {
+  leaveMask();
+  at = id;
+  past = [];
+  undoButton.disabled = true;
+  showKept('');
+  benchCaption.dataset.of = id;
+  benchCaption.id = 'bench-caption';
+  large.src = sharp.get(id) || `${place.previews}/${id}.webp`;
+  crop = rows.get(id).crop;
+  maskShown = null;
+  fitSheet();
+  paintBench(id);
+  ask(id);
+};
+const openBench = id => {
+  choose('look');
+  bench.showModal();
+  show(id);
+  bench.querySelector('.later').focus();
+};
+const walk = by => {
+  const next = shown[shown.indexOf(at) + by];
+  if (next) show(next);
+};
+const closeBench = () => bench.close();
+bench.addEventListener('close', () => {
+  leaveMask();
+  send();
+  const id = at;
+  at = null;
+  if (rows.has(id)) reach(id, '.open');
+  else everything.focus();
+});
+bench.querySelector('.earlier').addEventListener('click', () => walk(-1));
+bench.querySelector('.later').addEventListener('click', () => walk(1));
+bench.querySelector('[data-close]').addEventListener('click', closeBench);
+bench.addEventListener('keydown', event => {
+  if (event.key === 'z' && (event.ctrlKey || event.metaKey) && event.target !== benchCaption) {
+    event.preventDefault();
+    undoButton.click();
+  }
+  if (event.target.matches('textarea, input, .crop, .grip, canvas')) return;
+  const by = {ArrowRight: 1, ArrowLeft: -1, PageDown: 1, PageUp: -1}[event.key];
+  if (by) {
+    event.preventDefault();
+    walk(by);
+  }
+});
+for (const button of bench.querySelectorAll('[data-tool]'))
+  button.addEventListener('click', () => choose(button.dataset.tool));
+undoButton.addEventListener('click', () => {
+  past.pop()?.();
+  if (undoButton.disabled) return;
+  undoButton.disabled = !past.length;
+  if (undoButton.disabled) bench.querySelector(`[data-tool=${tool}]`).focus();
+});
+bench.querySelector('.delete').addEventListener('click', () => {
+  const id = at,
+    next = shown[shown.indexOf(id) + 1] ?? shown[shown.indexOf(id) - 1];
+  if (next) show(next);
+  else {
+    at = null;
+    bench.close();
+  }
+  remove([id]);
+});
+new ResizeObserver(fitSheet).observe(stage);
+
+// ---------------------------------------------------------------- the crop frame
+const cropBox = sheet.querySelector('.crop'),
+  ALL = [0, 0, 1, 1];
+let crop = null;
+const showCrop = () => {
+  if (!unsaved.has(`crop:${at}`) && !cropBox.dataset.held) ({crop} = rows.get(at));
+  const [left, top, width, height] = crop || ALL,
+    row = rows.get(at);
+  for (const part of [cropBox, sheet.querySelector('.shade i')])
+    Object.assign(part.style, {
+      left: `${100 * left}%`,
+      top: `${100 * top}%`,
+      width: `${100 * width}%`,
+      height: `${100 * height}%`,
+    });
+  cropBox.classList.toggle('whole', !crop);
+  bench.querySelector('.part').textContent = fill(crop ? words.cropped : words.pixels, {
+    width: Math.round(width * row.width),
+    height: Math.round(height * row.height),
+    all_width: row.width,
+    all_height: row.height,
+  });
+  bench.querySelector('.whole').disabled = !crop;
+};
+const same = (one, other) =>
+  (!one && !other) || Boolean(one && other && one.every((value, k) => Math.abs(value - other[k]) < 1e-4));
+const saveCrop = (id, wanted) => {
+  keepSending(id, 'crop', async count => trigger('picture_cropped', {id, crop: wanted, seen: seen(), count}));
+};
+const setCrop = (id, wanted, from) => {
+  if (same(wanted, from)) return showCrop();
+  crop = wanted;
+  remember(() => {
+    crop = from;
+    saveCrop(id, from);
+    showCrop();
+  });
+  saveCrop(id, wanted);
+  showCrop();
+};
+const tidy = ([left, top, width, height]) => {
+  const found = [left, top, width, height].map(value => Math.round(value * 1e6) / 1e6);
+  return same(found, ALL) ? null : found;
+};
+// Moves the edges that a grip stands for, or the whole frame, by shares of the picture.
+const moved = ([left, top, width, height], grip, dx, dy) => {
+  const {width: w, height: h} = rows.get(at),
+    least = [Math.min(1, Math.max(0.02, 16 / w)), Math.min(1, Math.max(0.02, 16 / h))],
+    between = (value, low, high) => Math.min(Math.max(value, low), high);
+  let [right, bottom] = [left + width, top + height];
+  if (!grip) {
+    left = between(left + dx, 0, 1 - width);
+    top = between(top + dy, 0, 1 - height);
+    return [left, top, width, height];
+  }
+  if (grip.includes('w')) left = between(left + dx, 0, right - least[0]);
+  if (grip.includes('e')) right = between(right + dx, left + least[0], 1);
+  if (grip.includes('n')) top = between(top + dy, 0, bottom - least[1]);
+  if (grip.includes('s')) bottom = between(bottom + dy, top + least[1], 1);
+  return [left, top, right - left, bottom - top];
+};
+cropBox.addEventListener('pointerdown', event => {
+  if (tool !== 'crop' || event.button) return;
+  event.preventDefault();
+  event.target.focus();
+  const id = at,
+    grip = event.target.dataset.grip,
+    start = crop || ALL,
+    before = crop,
+    {clientX, clientY} = event,
+    box = sheet.getBoundingClientRect();
+  cropBox.setPointerCapture(event.pointerId);
+  cropBox.dataset.held = '1';
+  const follow = move => {
+    crop = tidy(moved(start, grip, (move.clientX - clientX) / box.width, (move.clientY - clientY) / box.height));
+    showCrop();
+  };
+  const end = () => {
+    cropBox.removeEventListener('pointermove', follow);
+    delete cropBox.dataset.held;
+    if (id === at) setCrop(id, crop, before);
+  };
+  cropBox.addEventListener('pointermove', follow);
+  cropBox.addEventListener('lostpointercapture', end, {once: true});
+});
+cropBox.addEventListener('keydown', event => {
+  const step = event.shiftKey ? 0.1 : 0.01,
+    [dx, dy] = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key] || [];
+  if (dx === undefined) return;
+  event.preventDefault();
+  setCrop(at, tidy(moved(crop || ALL, event.target.dataset.grip, dx * step, dy * step)), crop);
+});
+bench.querySelector('.whole').addEventListener('click', () => {
+  setCrop(at, null, crop);
+  bench.querySelector('[data-tool=crop]').focus();
+});

@@ -1,0 +1,47 @@
+// What the server says of the pictures is shown: rows that changed, large copies that were asked for, a mask that it
+// refused.
+const draw = () => {
+  const value = props.value || {};
+  if (value.large) return heard(value.large);
+  if (value.problem) {
+    settleRegions(value.ack);
+    return showKept(value.problem);
+  }
+  if (value.revision === undefined) return;
+  const had = document.body.dataset.revision,
+    overtaken = had !== undefined && value.revision < +had; // by a newer state, which the page shows
+  const answered = flying && value.ack === flying.count;
+  if (answered) landed(overtaken);
+  if (overtaken) {
+    settleRegions(value.ack);
+    return send();
+  }
+  const writing = [...typed].filter(([id]) => rows.has(id)),
+    length = order.length,
+    retitled = value.trigger !== place.trigger,
+    fresh = follow(value);
+  if (!fresh) return trigger('asked', {what: 'whole', seen: seen()});
+  Object.assign(place, {previews: value.previews, trigger: value.trigger});
+  Object.assign(document.body.dataset, {
+    revision: value.revision,
+    pictures: order.length,
+    captionless: order.filter(id => !rows.get(id).caption).length,
+    draft: value.draft,
+  });
+  wall.hidden = !order.length;
+  const moved = value.whole || order.length !== length;
+  if (moved) refilter(false);
+  for (const id of cards.keys()) if (moved || fresh.includes(id) || retitled) paint(id);
+  if (at && !rows.has(at)) {
+    at = null;
+    bench.close();
+  } else if (at) paintBench(at);
+  settleRegions(value.ack);
+  countTags();
+  document.dispatchEvent(new Event('velatura:pictures'));
+  for (const [id, text] of writing) if (!rows.has(id)) told.textContent = fill(words.gone, {text});
+  if (had === undefined) restore();
+  else if (answered || waiting.size) send();
+};
+watch('value', draw);
+draw();

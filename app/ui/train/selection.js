@@ -1,0 +1,196 @@
+// Which pictures are selected, which the filter shows, and what is done with all that are selected.
+const picked = new Set();
+let anchor = null,
+  sought = {text: '', kind: 'all', tags: new Set()};
+const filters = element.querySelector('.filters'),
+  selection = element.querySelector('.selection'),
+  told = element.querySelector('.wall > .told'),
+  everything = element.querySelector('.pick-all'),
+  rail = element.querySelector('.tags');
+const MOST_TAGS = 200;
+const tagsOf = (caption, byComma) =>
+  (byComma ? caption.split(',') : caption.toLowerCase().match(/[\p{L}\p{N}'-]{3,}/gu) || [])
+    .map(tag => tag.trim())
+    .filter(Boolean);
+let byComma = false;
+const matches = id => {
+  const row = rows.get(id),
+    {text, kind, tags} = sought;
+  if (text && !`${row.name}\n${textOf(id)}`.toLowerCase().includes(text)) return false;
+  if (tags.size) {
+    const own = new Set(tagsOf(textOf(id), byComma));
+    if (![...tags].every(tag => own.has(tag))) return false;
+  }
+  if (kind === 'all') return true;
+  if (kind === 'hints') return row.notes.length > 0;
+  if (kind === 'region') return Boolean(row.crop || row.mask);
+  if (kind === 'picked') return picked.has(id);
+  if (kind === 'no caption') return !textOf(id);
+  return row.notes.some(note => note[0] === kind);
+};
+const filtering = () => sought.text || sought.kind !== 'all' || sought.tags.size;
+// A picture that is shown stays until the filter changes: it must not vanish while its caption is written.
+const refilter = anew => {
+  const kept = new Set(anew ? [] : shown);
+  shown = filtering() ? order.filter(id => kept.has(id) || matches(id)) : [...order];
+  told.textContent = !filtering()
+    ? ''
+    : shown.length
+      ? fill(words.shown, {shown: shown.length, all: order.length})
+      : words.none;
+  layout();
+  showPicked();
+};
+const showPicked = () => {
+  for (const id of picked) if (!rows.has(id)) picked.delete(id);
+  selection.hidden = !picked.size;
+  wall.classList.toggle('picking', picked.size > 0);
+  const said = picked.size === 1 ? words.picked.one : fill(words.picked.other, {count: picked.size});
+  if (picked.size) selection.querySelector('b').textContent = said;
+  everything.checked = shown.length > 0 && shown.every(id => picked.has(id));
+  everything.indeterminate = picked.size > 0 && !everything.checked;
+  for (const [id, card] of cards) {
+    card.classList.toggle('picked', picked.has(id));
+    card.querySelector('.pick').checked = picked.has(id);
+  }
+  document.body.dataset.picked = picked.size;
+  document.dispatchEvent(new CustomEvent('velatura:picked', {detail: {ids: [...picked]}}));
+};
+const pick = (id, {range = false, on = !picked.has(id)} = {}) => {
+  const from = shown.indexOf(range ? anchor : id),
+    to = shown.indexOf(id);
+  const some = from < 0 ? [id] : shown.slice(Math.min(from, to), Math.max(from, to) + 1);
+  for (const one of some) on || range ? picked.add(one) : picked.delete(one);
+  if (!range) anchor = id;
+  showPicked();
+};
+const pickAll = () => {
+  shown.forEach(id => picked.add(id));
+  showPicked();
+};
+const pickNone = () => {
+  picked.clear();
+  showPicked();
+};
+list.addEventListener('click', event => {
+  const card = event.target.closest('li');
+  if (!card) return;
+  const id = card.dataset.key;
+  if (event.target.matches('.pick')) pick(id, {range: event.shiftKey, on: event.target.checked});
+  else if (event.target.matches('.open')) {
+    if (event.shiftKey) pick(id, {range: true});
+    else if (event.ctrlKey || event.metaKey) pick(id);
+    else openBench(id);
+  }
+});
+everything.addEventListener('click', () => (everything.checked ? pickAll() : pickNone()));
+selection.querySelector('.close').addEventListener('click', () => {
+  pickNone();
+  everything.focus();
+});
+const remove = ids => trigger('pictures_changed', {what: 'delete', ids, text: '', seen: seen()});
+list.addEventListener('keydown', event => {
+  if (!event.target.matches('.open')) return;
+  const id = idOf(event.target),
+    index = shown.indexOf(id),
+    rtl = getComputedStyle(list).direction === 'rtl' ? -1 : 1;
+  const step = {ArrowRight: rtl, ArrowLeft: -rtl, ArrowDown: columns, ArrowUp: -columns}[event.key];
+  if (step) {
+    const next = shown[index + step];
+    event.preventDefault();
+    if (!next) return;
+    if (event.shiftKey) {
+      anchor ??= id;
+      pick(next, {range: true});
+    }
+    reach(next, '.open');
+  } else if (event.key === ' ') {
+    event.preventDefault();
+    pick(id, {range: event.shiftKey});
+  } else if (event.key === 'Delete') {
+    event.preventDefault();
+    const ids = picked.has(id) ? [...picked] : [id],
+      next = shown.slice(index).find(one => !ids.includes(one)) ?? shown.find(one => !ids.includes(one));
+    remove(ids);
+    if (next) reach(next, '.open');
+  }
+});
+document.addEventListener('keydown', event => {
+  if (!list.clientWidth || document.querySelector('dialog[open]')) return;
+  if (event.target.matches('input:not([type=checkbox]):not([type=range]), textarea, select')) return;
+  if ((event.ctrlKey || event.metaKey) && event.key === 'a' && shown.length) {
+    event.preventDefault();
+    pickAll();
+  } else if (event.key === 'Escape' && picked.size) pickNone();
+});
+selection.addEventListener('click', event => {
+  const {bulk, panel} = event.target.closest('button')?.dataset || {};
+  if (panel) document.dispatchEvent(new CustomEvent('velatura:panel', {detail: {panel}}));
+  if (!['add-before', 'add-after', 'remove-words', 'delete'].includes(bulk)) return;
+  const field = selection.querySelector('input.words'),
+    text = field.value.trim();
+  if (bulk === 'delete') remove([...picked]);
+  else if (!text) field.focus();
+  else trigger('pictures_changed', {what: bulk, ids: [...picked], text, seen: seen()});
+});
+selection.querySelector('input.words').addEventListener('keydown', event => {
+  if (event.key === 'Enter') selection.querySelector('[data-bulk=add-after]').click();
+});
+filters.addEventListener('input', event => {
+  if (event.target.matches('.find')) sought.text = event.target.value.trim().toLowerCase();
+  else if (event.target.matches('.show')) sought.kind = event.target.value;
+  else return;
+  refilter(true);
+});
+// A line over the wall asks for the pictures that it is about.
+document.addEventListener('velatura:show', ({detail}) => {
+  const select = filters.querySelector('.show');
+  sought.kind = detail.kind;
+  select.value = [...select.options].some(option => option.value === detail.kind) ? detail.kind : 'hints';
+  refilter(true);
+  if (shown.length) reach(shown[0], '.open');
+});
+// The rail counts the words of all captions; pressing one shows where it stands.
+const opener = filters.querySelector('button.words');
+const countTags = () => {
+  if (rail.hidden) return;
+  const captions = order.map(textOf),
+    counts = new Map();
+  byComma = captions.filter(caption => caption.includes(',')).length > captions.length / 3;
+  for (const caption of captions)
+    for (const tag of new Set(tagsOf(caption, byComma))) counts.set(tag, (counts.get(tag) || 0) + 1);
+  const all = [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
+  const made = all.slice(0, MOST_TAGS).map(([tag, number]) => {
+    const item = document.createElement('li'),
+      button = document.createElement('button'),
+      share = document.createElement('i');
+    button.type = 'button';
+    button.dataset.tag = tag;
+    button.setAttribute('aria-pressed', sought.tags.has(tag));
+    share.textContent = number;
+    button.append(tag, ' ', share);
+    item.append(button);
+    return item;
+  });
+  const held = rail.contains(document.activeElement) && document.activeElement.dataset.tag;
+  rail.querySelector('ul').replaceChildren(...made);
+  rail.querySelector('.hint').textContent = all.length > MOST_TAGS ? fill(words.most, {count: MOST_TAGS}) : '';
+  if (held) rail.querySelector(`[data-tag="${CSS.escape(held)}"]`)?.focus();
+};
+opener.addEventListener('click', () => {
+  rail.hidden = !rail.hidden;
+  opener.setAttribute('aria-expanded', !rail.hidden);
+  if (rail.hidden && sought.tags.size) {
+    sought.tags.clear();
+    refilter(true);
+  }
+  countTags();
+  layout();
+});
+rail.addEventListener('click', event => {
+  const {tag} = event.target.closest('[data-tag]')?.dataset || {};
+  if (tag === undefined) return;
+  sought.tags.has(tag) ? sought.tags.delete(tag) : sought.tags.add(tag);
+  refilter(true);
+  countTags();
+});

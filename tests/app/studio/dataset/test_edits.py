@@ -1,0 +1,52 @@
+"""Edits of many captions at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.studio.dataset import edits
+from app.studio.dataset.drafts import Draft, Picture
+
+
+def draft_of(*captions: str) -> Draft:
+    pictures = (Picture(id=str(k), name=f"{k}.png", caption=text, size=(8, 8)) for k, text in enumerate(captions))
+    return Draft(id="d", public="p", pictures=tuple(pictures))
+
+
+def captions(draft: Draft) -> list[str]:
+    return [one.caption for one in draft.pictures]
+
+
+def test_words_are_added_to_those_that_are_selected_and_taken_back_at_once() -> None:
+    draft = draft_of("a boat", "", "sea, a boat", "Dusk, a house")
+    before = edits.with_words(draft, {"0", "1", "3"}, " dusk, ", after=False)
+    assert captions(before) == ["dusk, a boat", "dusk", "sea, a boat", "Dusk, a house"]
+    after = edits.with_words(before, {"0", "2"}, "calm sea", after=True)
+    assert captions(after) == ["dusk, a boat, calm sea", "dusk", "sea, a boat, calm sea", "Dusk, a house"]
+    assert captions(edits.undone(after)) == captions(before)
+    assert captions(edits.undone(edits.undone(after))) == captions(draft)
+    assert edits.with_words(draft, {"0"}, " , ", after=True) == draft
+
+
+@pytest.mark.parametrize(
+    ("caption", "left"),
+    [
+        ("boat, red boat, sea", "red boat, sea"),  # a tag, not the words in another
+        ("a red Boat at sea", "a red at sea"),
+        ("boats and a lifeboat", "boats and a lifeboat"),
+        ("by the boat, at dusk", "by the, at dusk"),
+        ("red boat, sea", "red, sea"),
+        ("Boat", ""),
+        ("a house", "a house"),
+    ],
+)
+def test_words_are_removed_as_tags_or_as_words(caption: str, left: str) -> None:
+    draft = draft_of(caption, caption)
+    assert captions(edits.without_words(draft, {"0"}, "boat")) == [left, caption]
+    assert edits.without_words(draft, {"0"}, "") == draft
+
+
+def test_replacing_reaches_those_that_are_selected_or_all() -> None:
+    draft = draft_of("a boat", "a boat", "a house")
+    assert edits.replacements(draft, "a ", "one ", {"1", "2"}) == {"1": "one boat", "2": "one house"}
+    assert set(edits.replacements(draft, "a ", "one ")) == {"0", "1", "2"}
