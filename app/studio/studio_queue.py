@@ -46,6 +46,15 @@ class Seen:
         """Other jobs that use the computer or wait for it."""
         return [view for view in self.views if view.job.kind != TRAIN and view.state not in ENDED]
 
+    @property
+    def activity(self) -> Activity:
+        """The computer's activity."""
+        if self.problem is not None:
+            return Activity(is_known=False)
+        busy = [view for view in self.views if view.state not in ENDED and view.state != State.QUEUED]
+        waiting = sum(view.state == State.QUEUED for view in self.views)
+        return Activity(busy[0] if busy else None, max(0, len(busy) - 1), waiting)
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -171,12 +180,7 @@ class StudioQueue:
 
     def activity(self) -> Activity:
         """The computer's current activity."""
-        seen = self.look()
-        if seen.problem is not None:
-            return Activity(is_known=False)
-        busy = [view for view in seen.views if view.state not in ENDED and view.state != State.QUEUED]
-        waiting = sum(view.state == State.QUEUED for view in seen.views)
-        return Activity(busy[0] if busy else None, max(0, len(busy) - 1), waiting)
+        return self.look().activity
 
 
 def share(view: View) -> float:

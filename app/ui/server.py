@@ -11,9 +11,6 @@ from pathlib import Path
 
 import gradio as gr
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from app.jobs.trash.disk import missing, room
 from app.jobs.trash.trash import Trash
@@ -37,8 +34,8 @@ from app.ui.login.sender import USER
 from app.ui.middleware.hosts import is_loopback, names_of_machine
 from app.ui.middleware.limits import Shares
 from app.ui.middleware.stack import checks
+from app.ui.now import NowRoutes
 from app.ui.pages import PAGES
-from app.ui.runs.text import activity
 from app.ui.upload_route import upload_route
 from trainers.errors import VelaturaError
 
@@ -56,9 +53,11 @@ class Server:
     people: PeopleDatabase
     url: str
     dispatching: ExitStack
+    now: NowRoutes
 
     def close(self) -> None:
         """Stop serving, end background work, and delete uploads; runs continue."""
+        self.now.close()
         self.dispatching.close()
         wait_no_longer_than(self.demo, 1)
         self.demo.close(verbose=False)
@@ -109,6 +108,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     services.checker.warm_up()
     with without_apps():
         demo = build(services).queue(default_concurrency_limit=8, max_size=200)
+    now = NowRoutes(services.queue)
     thrown, received = Trash(services.queue.store), Received(people) if shared else None
     quota = Quota(most_kept, thrown, partial(_sent, services), partial(settle, services.drafts))
     shares = Shares(_room(uploads.path, thrown), received, quota)
@@ -120,7 +120,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
             "middleware": _checks(demo, address, authenticator, paths.public, uploads.path, shares),
             "routes": [
                 *asset_routes(bundles(_scripts_run(demo))),
-                Route("/now", _say_now(services)),
+                *now.routes(),
                 upload_route(uploads.path),
             ],
             "docs_url": None,
@@ -144,7 +144,7 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
     )
     dispatching = ExitStack()
     dispatching.enter_context(services.queue.dispatcher().in_background())
-    return Server(demo, services, uploads, people, url, dispatching)
+    return Server(demo, services, uploads, people, url, dispatching, now)
 
 
 def _scripts_run(demo: gr.Blocks) -> list[str]:
@@ -183,14 +183,3 @@ def _room(folder: Path, trash: Trash) -> Callable[[], int]:
         return room(folder)
 
     return look
-
-
-def _say_now(services: Services) -> Callable[[Request], JSONResponse]:
-    """The data of every page's status bar: the computer's state and the login."""
-
-    def answer(request: Request) -> JSONResponse:
-        now = services.queue.activity()
-        body = {"line": activity(now) or text.FREE, "busy": now.view is not None, "user": request.scope.get(USER)}
-        return JSONResponse(body, headers={"cache-control": "no-store"})
-
-    return answer

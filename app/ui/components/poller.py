@@ -1,6 +1,6 @@
-"""Parts of a page that are looked at again and again, and sent where they are something else than the page has seen.
+"""Parts of a page that are looked at whenever the queue has changed, and sent where they are not what the page has.
 
-What it has seen the page says itself with each look, so the server keeps nothing, and a reload begins anew.
+What it has the page says itself with each look, so the server keeps nothing, and a reload begins anew.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.ui.components.shell import AT_ONCE
+from app.ui.components.shell import AT_ONCE, island
+from app.ui.gradio_internals import listener_of
 
 PACE = "pace"
-"""Under this name a page says how often it looks, beside the names of its parts."""
+"""Under this name a page says how often it may look, beside the names of its parts."""
+TICKED = "ticked"
+"""What the script of a poller triggers when it is time to look."""
 Shown = dict[Any, Any]
 Listen = Callable[..., Any]
 
@@ -31,29 +34,29 @@ class Lazy:
 
 
 class Poller:
-    """The timer of a page, and the parts that it brings up to date."""
+    """The parts of a page that it brings up to date, and the script that says when."""
 
-    def __init__(self, parts: Mapping[str, gr.HTML], seconds: float, active: bool = True) -> None:
+    def __init__(self, parts: Mapping[str, gr.HTML]) -> None:
         self.parts = parts
         self.seen = gr.Textbox("{}", visible=False)
         """Digests of the parts that the page has, as JSON."""
-        self.timer = gr.Timer(seconds, active=active)
-        self.outputs = [*parts.values(), self.seen, self.timer]
+        self.ticker = island("0", "components/ticker.js")
+        """Its value is how many seconds are between two looks at least; 0 for no more looks."""
+        self.outputs = [*parts.values(), self.seen, self.ticker]
 
     def listen(self, opening: Listen, look: Listen, inputs: list[gr.Textbox], outputs: list[Any]) -> None:
-        """Let `look` answer when `opening` has happened, and whenever the timer says."""
-        for listen in (opening, self.timer.tick):
-            listen(look, inputs, outputs, **AT_ONCE)
+        """Let `look` answer when `opening` has happened, and whenever the script says."""
+        opening(look, inputs, outputs, **AT_ONCE)
+        # The newest is never passed over: nothing else may happen for a long time.
+        listener_of(self.ticker, TICKED)(look, inputs, outputs, **AT_ONCE | {"trigger_mode": "always_last"})
 
-    def answer(self, seen: str, values: Mapping[str, str | Lazy], seconds: float, restart: bool = False) -> Shown:
-        """The parts that differ from those of `seen`, and the timer where the next look is not as far away as it was.
+    def answer(self, seen: str, values: Mapping[str, str | Lazy], seconds: float) -> Shown:
+        """The parts that differ from those of `seen`, and the pace where it is another.
 
-        `seconds` are those to the next look, 0 for none. With `restart` the timer is set in any case.
+        `seconds` are those between two looks at least, 0 for no more looks.
         """
         known = _read(seen)
         now = {name: digest(value) for name, value in values.items()} | {PACE: f"{seconds:g}"}
-        if restart:
-            known.pop(PACE, None)
         if known == now:
             return {self.seen: gr.skip()}
         shown: Shown = {
@@ -62,7 +65,7 @@ class Poller:
             if known.get(name) != now[name]
         }
         if known.get(PACE) != now[PACE]:
-            shown[self.timer] = gr.Timer(seconds, active=True) if seconds else gr.Timer(active=False)
+            shown[self.ticker] = now[PACE]
         return shown | {self.seen: json.dumps(now)}
 
 

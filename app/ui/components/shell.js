@@ -17,42 +17,20 @@ element.querySelector('.theme').addEventListener('click', () => {
     /* a private window forgets */
   }
 });
-// What the computer does, in one line; asked for only while somebody looks, and at once where the queue has changed.
+// What the computer does, in one line; parts of the page look again where the queue has changed.
 const busy = element.querySelector('.busy'),
   user = window.gradio_config?.username;
-let next = 0,
-  asking = false;
-const look = async () => {
-  if (!element.isConnected) return clearInterval(clock);
-  if (asking || document.hidden || Date.now() < next) return;
-  asking = true;
-  next = Infinity;
-  let now = null;
-  try {
-    const answer = await fetch('now');
-    if (answer.ok) now = await answer.json();
-    // Who had opened this page has logged out, perhaps in another tab, or somebody else has logged in: the server
-    // answers nothing here any more but a page that is asked for anew.
-    if (answer.status === 401 || (now && user && now.user !== user)) return location.reload();
-  } catch {
-    /* the server restarts: asked again soon */
-  }
-  asking = false;
-  next = Math.min(next, Date.now() + (now?.busy || !now ? 2000 : 10000));
-  if (!now) return;
+let revision = null;
+followNow(now => {
+  // Who had opened this page has logged out, perhaps in another tab, or somebody else has logged in: the server answers
+  // nothing here any more but a page that is asked for anew.
+  if (user && now.user !== user) return location.reload();
   if (busy.lastChild.textContent !== now.line) busy.lastChild.textContent = now.line;
   busy.toggleAttribute('data-on', now.busy);
   busy.title = now.line;
-};
-const clock = setInterval(look, 500);
-const lookAtOnce = () => {
-  next = 0;
-  look();
-};
-document.addEventListener('visibilitychange', lookAtOnce);
-document.addEventListener('velatura:queue', lookAtOnce);
-addEventListener('focus', lookAtOnce);
-look();
+  if (revision && revision !== now.revision) document.dispatchEvent(new Event('velatura:changed'));
+  revision = now.revision;
+});
 if (user) {
   const out = document.createElement('form'),
     button = document.createElement('button');

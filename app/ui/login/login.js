@@ -18,3 +18,8 @@ form.addEventListener('submit', async event => {
   form.password.select();
 });
 form.username.focus();
+// Nobody is logged in in this browser: pages that somebody left open in other tabs give way to this one.
+new BroadcastChannel('velatura-now').postMessage({user: null});
+document.addEventListener('visibilitychange', async () => {
+  if (!document.hidden && (await fetch('now')).ok) location.reload(); // somebody has logged in in another tab
+});

@@ -28,6 +28,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     # Ours
     f"{LOOK}/{{version}}/{{path:path}}": READ,
     "/now": READ,
+    "/now/stream": READ,
     "/login": ("POST",),
     "/logout": ("GET", "POST"),
     # What pages are made of

@@ -32,8 +32,8 @@ from app.ui.playground.form_view import Sheet, read_form
 from app.ui.runs.run import tail
 from trainers.errors import VelaturaError
 
-SOON, LATER = 1, 5
-"""Seconds between two looks: while something waits or is drawn, and else."""
+SOON, LATER = 2, 10
+"""Seconds between two looks at least: while something waits or is drawn, and else."""
 Shown = dict[Any, Any]
 
 
@@ -84,7 +84,7 @@ class Playground:
                 )
                 self.strip = patched("components/asks.js", elem_id="pg-strip")
         self.chosen = gr.Textbox("", visible=False)
-        self.poller = Poller({"going": self.going, "picture": self.picture, "strip": self.strip}, SOON)
+        self.poller = Poller({"going": self.going, "picture": self.picture, "strip": self.strip})
         self.drawn = [self.notice, *self.poller.outputs]
 
     # ---------------------------------------------------------------- the fields

@@ -26,8 +26,8 @@ from app.ui.runs.compare_view import FEWEST, MOST, Side, read_comparison
 from app.ui.runs.events import STYLE_FILES
 from trainers.errors import VelaturaError
 
-SOON = 2
-"""Seconds between two looks while one of the runs goes on; afterwards there are none."""
+SOON, LATER = 2, 10
+"""Seconds between two looks at least: while one of the runs goes on, and else."""
 LONGEST = 1000
 Shown = dict[Any, Any]
 
@@ -36,7 +36,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
     page = ComparisonPage(services)
-    opening = demo.load(page.open, None, [page.ids, page.poller.timer], **AT_ONCE)
+    opening = demo.load(page.open, None, [page.ids], **AT_ONCE)
     page.poller.listen(opening.then, page.tick, [page.ids, page.poller.seen], page.poller.outputs)
     wire(page.sheet, STYLE_FILES, page, None, [page.files, page.notice], **EACH)
 
@@ -53,18 +53,18 @@ class ComparisonPage:
         )
         self.files = island({}, "components/save.js")
         self.ids = gr.Textbox("", visible=False)
-        self.poller = Poller({"sheet": self.sheet}, SOON, active=False)
+        self.poller = Poller({"sheet": self.sheet})
 
-    def open(self, request: gr.Request) -> tuple[str, gr.Timer]:
-        """Which runs the address names, and the timer, which does not go before that is known."""
-        return str(request.query_params.get("ids", ""))[:LONGEST], gr.Timer(SOON, active=True)
+    def open(self, request: gr.Request) -> str:
+        """Which runs the address names."""
+        return str(request.query_params.get("ids", ""))[:LONGEST]
 
     def tick(self, ids: str, seen: str) -> Shown:
         """The page as it is now, where that is something else than it has seen."""
         names = list(dict.fromkeys(name.strip() for name in ids.split(",") if name.strip()))
         views = {name: view for name in names if (view := self.queue.run(name)) is not None}
         goes_on = any(view.state not in ENDED for view in views.values())
-        return self.poller.answer(seen, {"sheet": self._sheet(names, list(views.values()))}, SOON if goes_on else 0)
+        return self.poller.answer(seen, {"sheet": self._sheet(names, list(views.values()))}, SOON if goes_on else LATER)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
         """Make the file that a menu offers, and let the browser save it."""

@@ -36,8 +36,8 @@ from app.ui.runs.events import ACTIONS, FILTER, RunAction
 from trainers.errors import VelaturaError
 
 A_PAGE = 25
-SOON, LATER = 2, 15
-"""Seconds between two looks: while something goes on, and else."""
+EVERY = 2
+"""Seconds between two looks at least."""
 Shown = dict[Any, Any]
 
 
@@ -62,7 +62,7 @@ class RunsPage:
         self.notice = patched("components/asks.js", elem_id="runs-notice")
         self.filter = island(None, "components/filter.js", render("runs/filter.html"), elem_id="runs-filter")
         self.list = patched(
-            *("components/menus.js", "runs/reorder.js", "runs/select.js", "runs/bar.js"),
+            *("components/menus.js", "runs/reorder.js", "runs/select.js"),
             below=render("runs/select.html", select=comparing),
             elem_id="runs",
             words=comparing.TICKED,
@@ -71,15 +71,14 @@ class RunsPage:
         )
         island(None, "components/dialogs.js", render("runs/dialogs.html", restarts=RESTARTS))
         self.chosen_state = gr.Textbox("{}", visible=False)
-        self.poller = Poller({"list": self.list}, SOON)
+        self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]
 
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         found, actor = self.queue.look(), actor_of(request)
         value = self._listing(found, ListChoice.read(chosen), actor)
-        busy = any(view.state not in ENDED for view in found.views)
-        return self.poller.answer(seen, {"list": value}, SOON if busy else LATER)
+        return self.poller.answer(seen, {"list": value}, EVERY)
 
     def on_chosen(self, event: ListChoice, request: gr.Request, chosen: str, seen: str) -> Shown:
         """Show what is searched for, or another page of the list."""

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.jobs.permissions import Actor
-from app.jobs.states import ENDED, State
+from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.studio.public_files import offer_file, offer_numbers
 from app.studio.runs import samples
@@ -33,9 +33,8 @@ from app.ui.runs.head_view import read_head
 from app.ui.runs.ranks_view import read_rank_map
 from trainers.errors import VelaturaError
 
-SOON, LATER = 1, 5
-CHANGES_BY_ITSELF = (State.QUEUED, State.INTERRUPTED, State.PAUSED)
-"""States that a queue changes without anybody's asking: by a free device, a restart, or the end of small jobs."""
+SOON, LATER = 2, 10
+"""Seconds between two looks at least: at a run that goes on or waits, and at one that has ended."""
 LOG_LINES, LOG_BYTES = 200, 64 * 1024
 Shown = dict[Any, Any]
 
@@ -45,7 +44,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     build_shell("Runs")
     page = RunPage(services.queue, services.library)
     state = [page.name, page.poller.seen]
-    opening = demo.load(page.open, None, [page.name, page.poller.timer], **AT_ONCE)
+    opening = demo.load(page.open, None, [page.name], **AT_ONCE)
     page.poller.listen(opening.then, page.tick, state, page.everything)
     for part in (page.head, page.notice):
         wire(part, ACTIONS, page, state, page.everything, **EACH)
@@ -77,24 +76,24 @@ class RunPage:
         island(None, "components/dialogs.js", render("runs/dialogs.html", restarts=RESTARTS))
         self.name = gr.Textbox("", visible=False)
         parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}
-        self.poller = Poller(parts, SOON, active=False)
+        self.poller = Poller(parts)
         self.everything = [self.notice, *self.poller.outputs]
 
-    def open(self, request: gr.Request) -> tuple[str, gr.Timer]:
-        """Which run the address names, and the timer, which does not go before that is known."""
-        return str(request.query_params.get("id", ""))[:200], gr.Timer(SOON, active=True)
+    def open(self, request: gr.Request) -> str:
+        """Which run the address names."""
+        return str(request.query_params.get("id", ""))[:200]
 
-    def tick(self, name: str, seen: str, request: gr.Request, restart: bool = False) -> Shown:
+    def tick(self, name: str, seen: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
         view = self.queue.run(name)
         if view is None:
-            return self.poller.answer(seen, _nothing(), 0, restart)
-        return self.poller.answer(seen, self._values(view, actor_of(request)), _pace(view.state), restart)
+            return self.poller.answer(seen, _nothing(), LATER)
+        return self.poller.answer(seen, self._values(view, actor_of(request)), LATER if view.state in ENDED else SOON)
 
     def on_asked(self, event: RunAction, request: gr.Request, name: str, seen: str) -> Shown:
-        """Do what a button wants, and show what has become of it; the timer goes on in any case."""
+        """Do what a button wants, and show what has become of it."""
         answer = perform(self.queue, event, actor_of(request))
-        return {self.notice: answer.notice} | self.tick(name, seen, request, restart=True)
+        return {self.notice: answer.notice} | self.tick(name, seen, request)
 
     def on_fold_opened(self, event: FoldOpened, request: gr.Request, name: str) -> Any:
         """What stands in the fold that was opened: the log's end, the settings, or what the process said."""
@@ -154,13 +153,6 @@ class RunPage:
     def _style(self, view: View) -> str:
         """The id of an ended run's style in the library, empty where there is none."""
         return self.library.of_run(view.job.folder.name) if view.state in ENDED else ""
-
-
-def _pace(state: State) -> int:
-    """Seconds from one look of the page to the next; 0 where nothing happens without somebody's asking."""
-    if state in CHANGES_BY_ITSELF:
-        return LATER
-    return 0 if state in ENDED else SOON
 
 
 def tail(path: Path) -> str:

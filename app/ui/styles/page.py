@@ -34,8 +34,8 @@ from app.ui.styles.view import read_card
 from trainers.errors import VelaturaError
 
 A_PAGE = 24
-SOON, LATER = 2, 15
-"""Seconds between two looks: while a run goes on, and else."""
+EVERY = 5
+"""Seconds between two looks at least."""
 Shown = dict[Any, Any]
 
 
@@ -75,7 +75,7 @@ class StylesPage:
         self.files = island({}, "components/save.js", "<div></div>")
         island(None, "components/dialogs.js", render("styles/dialogs.html"))
         self.chosen_state = gr.Textbox("{}", visible=False)
-        self.poller = Poller({"list": self.list}, SOON)
+        self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]
 
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
@@ -84,7 +84,7 @@ class StylesPage:
         busy = [view for view in views.values() if view.state not in ENDED]
         actor = actor_of(request)
         value = self._listing(self.library.entries(), views, busy, ListChoice.read(chosen), actor)
-        return self.poller.answer(seen, {"list": value}, SOON if busy else LATER)
+        return self.poller.answer(seen, {"list": value}, EVERY)
 
     def on_chosen(self, event: ListChoice, request: gr.Request, chosen: str, seen: str) -> Shown:
         """Show what is searched for, or another page of the list."""

@@ -27,8 +27,8 @@ from app.ui.trash.events import ACTIONS, TrashAction
 from app.units import counted, day, readable_size
 from trainers.errors import VelaturaError
 
-EVERY = 15
-"""Seconds between two looks."""
+EVERY = 5
+"""Seconds between two looks at least."""
 Shown = dict[Any, Any]
 
 
@@ -48,7 +48,7 @@ class TrashPage:
         self.notice = patched(elem_id="trash-notice")
         self.list = patched("components/menus.js", elem_id="trash")
         island(None, "components/dialogs.js", render("trash/dialogs.html"))
-        self.poller = Poller({"list": self.list}, EVERY)
+        self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]
 
     def tick(self, seen: str, request: gr.Request) -> Shown:

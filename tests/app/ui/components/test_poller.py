@@ -1,8 +1,6 @@
-"""Parts of a page are sent where they are something else than the page has seen, and the timer where its pace is."""
+"""Parts of a page are sent where they are something else than the page has seen, and the pace where it is another."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import gradio as gr
 import pytest
@@ -13,19 +11,13 @@ from app.ui.components.poller import Lazy, Poller
 @pytest.fixture
 def poller() -> Poller:
     with gr.Blocks():
-        return Poller({"head": gr.HTML(), "list": gr.HTML()}, 5)
-
-
-def seconds(shown: dict[Any, Any], poller: Poller) -> float | None:
-    """To the next look, 0 for none; None where the timer stays as it is."""
-    timer = shown.get(poller.timer)
-    return timer and (timer.value if timer.active else 0)
+        return Poller({"head": gr.HTML(), "list": gr.HTML()})
 
 
 def test_only_what_has_changed_is_sent(poller: Poller) -> None:
     head, listing = poller.parts.values()
     first = poller.answer("{}", {"head": "a", "list": "b"}, 2)
-    assert (first[head], first[listing], seconds(first, poller)) == ("a", "b", 2)
+    assert (first[head], first[listing], first[poller.ticker]) == ("a", "b", "2")
     seen = first[poller.seen]
     assert poller.answer(seen, {"head": "a", "list": "b"}, 2) == {poller.seen: gr.skip()}
     second = poller.answer(seen, {"head": "a", "list": "c"}, 2)
@@ -34,15 +26,14 @@ def test_only_what_has_changed_is_sent(poller: Poller) -> None:
     assert poller.answer(seen, {"head": "a", "list": "c"}, 2) == second, "what a page has not seen it gets again"
 
 
-def test_the_timer_is_set_where_its_pace_changes_or_it_is_to_begin_again(poller: Poller) -> None:
+def test_the_pace_is_sent_where_it_changes(poller: Poller) -> None:
     values = {"head": "a", "list": "b"}
     seen = poller.answer("{}", values, 2)[poller.seen]
     slower = poller.answer(seen, values, 15)
-    assert slower.keys() == {poller.timer, poller.seen} and seconds(slower, poller) == 15
+    assert slower.keys() == {poller.ticker, poller.seen} and slower[poller.ticker] == "15"
     ended = poller.answer(slower[poller.seen], values, 0)
-    assert seconds(ended, poller) == 0 and poller.answer(ended[poller.seen], values, 0) == {poller.seen: gr.skip()}
-    assert seconds(poller.answer(ended[poller.seen], values, 2), poller) == 2
-    assert seconds(poller.answer(seen, values, 2, restart=True), poller) == 2
+    assert ended[poller.ticker] == "0" and poller.answer(ended[poller.seen], values, 0) == {poller.seen: gr.skip()}
+    assert poller.answer(ended[poller.seen], values, 0.5)[poller.ticker] == "0.5"
 
 
 def test_a_lazy_part_is_made_only_where_its_state_has_changed(poller: Poller) -> None:
@@ -66,10 +57,11 @@ def test_a_page_that_says_anything_else_gets_everything(poller: Poller, seen: st
     assert poller.answer(seen, {"head": "a", "list": "b"}, 2).keys() == {*poller.outputs}
 
 
-def test_what_it_looks_for_is_asked_at_the_opening_and_by_the_timer() -> None:
+def test_what_it_looks_for_is_asked_at_the_opening_and_by_its_script() -> None:
     with gr.Blocks() as demo:
-        poller = Poller({"head": gr.HTML()}, 5)
+        poller = Poller({"head": gr.HTML()})
         poller.listen(demo.load, lambda seen: poller.answer(seen, {"head": ""}, 5), [poller.seen], poller.outputs)
     targets = [function.targets for function in demo.fns.values()]
-    assert targets == [[(demo._id, "load")], [(poller.timer._id, "tick")]]
+    assert targets == [[(demo._id, "load")], [(poller.ticker._id, "ticked")]]
+    assert [function.trigger_mode for function in demo.fns.values()] == ["once", "always_last"]
     assert not any(function.queue for function in demo.fns.values())

@@ -58,8 +58,8 @@ def test_pictures_stand_in_rows_of_words_and_columns_of_runs(queue, page):
 
 
 def test_nothing_is_looked_at_before_it_is_known_which_runs_are_meant(page):
-    ids, timer = page.open(SimpleNamespace(query_params={"ids": "one,two"}))
-    assert not page.poller.timer.active and (ids, timer.active) == ("one,two", True)
+    assert page.open(SimpleNamespace(query_params={"ids": "one,two"})) == "one,two"
+    assert page.poller.ticker.value == "0"
 
 
 def test_only_what_differs_is_listed_in_the_words_of_all_settings(queue, page):
@@ -111,11 +111,11 @@ def test_too_few_too_many_and_none_are_said(queue, page):
     assert words.NO_PICTURES not in html and words.NOTHING_DRAWN in html
 
 
-def test_nothing_is_sent_twice_and_the_timer_rests_when_all_have_ended(queue, page):
+def test_nothing_is_sent_twice_and_looks_are_rare_when_all_have_ended(queue, page):
     write_run(queue.store.runs, "one")
     write_run(queue.store.runs, "two")
     first = page.tick("one,two", "")
-    assert first[page.poller.timer].active is False
+    assert first[page.poller.ticker] == "10"
     again = page.tick("one,two", first[page.poller.seen])
     assert list(again) == [page.poller.seen] and again[page.poller.seen]["__type__"] == "update"
 

@@ -1,0 +1,54 @@
+// What the server says of the computer, whenever that changes. Of all visible tabs one listens and tells the others,
+// since a browser opens six connections to a server and no more; without locks, as on plain HTTP, each listens for
+// itself.
+const followNow = show => {
+  const channel = new BroadcastChannel('velatura-now');
+  channel.onmessage = ({data}) => show(data);
+  const readOnce = async () => {
+    try {
+      const answer = await fetch('now');
+      if (answer.status === 401) location.reload();
+      else if (answer.ok) show(await answer.json());
+    } catch {
+      /* the server is away: asked again soon */
+    }
+  };
+  // Resolves when somebody else may listen.
+  const listen = () =>
+    new Promise(resolve => {
+      const stream = new EventSource('now/stream');
+      const stop = () => {
+        if (!document.hidden) return;
+        stream.close();
+        document.removeEventListener('visibilitychange', stop);
+        resolve();
+      };
+      stream.onmessage = ({data}) => {
+        const now = JSON.parse(data);
+        channel.postMessage(now);
+        show(now);
+      };
+      stream.onerror = () => {
+        if (stream.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+        document.removeEventListener('visibilitychange', stop);
+        readOnce();
+        setTimeout(resolve, 2000);
+      };
+      document.addEventListener('visibilitychange', stop);
+      stop();
+    });
+  const follow = async () => {
+    while (!document.hidden) await (navigator.locks ? navigator.locks.request('velatura-now', listen) : listen());
+  };
+  let following = false;
+  const begin = async () => {
+    if (document.hidden || following) return;
+    following = true;
+    readOnce();
+    await follow();
+    following = false;
+    begin(); // it may have become visible again in between
+  };
+  document.addEventListener('visibilitychange', begin);
+  begin();
+};

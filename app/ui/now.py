@@ -1,0 +1,102 @@
+"""The state of the computer, which every page shows: `/now` answers it, `/now/stream` sends it when it changes.
+
+Pages poll when it changes instead of by the clock, so an idle page asks for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import anyio
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from app.studio.studio_queue import StudioQueue
+from app.ui.components import text
+from app.ui.login.sender import USER
+from app.ui.runs.text import activity
+
+EVERY = 1.0
+"""Seconds between two looks at the queue, however many pages ask."""
+PING = 15.0
+"""Seconds after which an unchanged state is sent again, so that proxies and pages know that the stream is alive."""
+LONGEST = 30.0
+"""Seconds after which a stream ends and the browser opens the next, whose login is checked."""
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+"""The second asks nginx not to collect a stream."""
+
+
+@dataclass(frozen=True)
+class Now:
+    """The state of the computer at one moment."""
+
+    revision: str
+    """Another whenever any job has changed, and after each start of the server."""
+    line: str
+    busy: bool
+
+    def body(self, user: str | None) -> dict[str, object]:
+        """It as pages read it, with the login of the page that asks."""
+        return {"revision": self.revision, "line": self.line, "busy": self.busy, "user": user}
+
+
+class NowRoutes:
+    """Looks at the queue for all pages together."""
+
+    def __init__(self, queue: StudioQueue) -> None:
+        self.queue = queue
+        self.closed = False
+        self._lock = threading.Lock()
+        self._start, self._count = secrets.token_hex(4), 0
+        self._views: object = None
+        self._looked = -EVERY
+        self._now = Now("", "", False)
+
+    def routes(self) -> list[BaseRoute]:
+        """Both routes."""
+        return [Route("/now", self.answer), Route("/now/stream", self.stream)]
+
+    def look(self, newer: bool = False) -> Now:
+        """The state, at most `EVERY` seconds old; `newer` looks again in any case."""
+        with self._lock:
+            if newer or time.monotonic() >= self._looked + EVERY:
+                self._now = self._read()
+                self._looked = time.monotonic()
+            return self._now
+
+    def answer(self, request: Request) -> Response:
+        """The state as it is now."""
+        return JSONResponse(self.look(newer=True).body(request.scope.get(USER)), headers=HEADERS)
+
+    async def stream(self, request: Request) -> Response:
+        """The state as server-sent events: at once, whenever it changes, and now and then."""
+        return StreamingResponse(self._events(request), media_type="text/event-stream", headers=HEADERS)
+
+    def close(self) -> None:
+        """End all streams within `EVERY` seconds."""
+        self.closed = True
+
+    async def _events(self, request: Request) -> AsyncIterator[str]:
+        begun, sent, last = time.monotonic(), 0.0, None
+        yield "retry: 1000\n\n"
+        while not self.closed and time.monotonic() < begun + LONGEST and not await request.is_disconnected():
+            now = await run_in_threadpool(self.look)
+            if now != last or time.monotonic() >= sent + PING:
+                yield f"data: {json.dumps(now.body(request.scope.get(USER)))}\n\n"
+                last, sent = now, time.monotonic()
+            await anyio.sleep(EVERY)
+
+    def _read(self) -> Now:
+        seen = self.queue.look()
+        if seen.views is not self._views:  # they are the same object while nothing has changed
+            self._views = seen.views
+            self._count += 1
+        now = seen.activity
+        return Now(f"{self._start}-{self._count}", activity(now) or text.FREE, now.view is not None)

@@ -1,0 +1,81 @@
+"""What all pages follow: the state of the computer, looked at once for all, sent when it changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import TimeoutError
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from app.studio.studio_queue import StudioQueue
+from app.ui import now
+from app.ui.components import text
+from app.ui.now import NowRoutes
+from tests.app.jobs.working import add_quick
+from tests.app.ui.server import Process
+
+
+def read_states(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """The states of a stream, one by one."""
+    return (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+
+
+def test_the_revision_changes_with_the_queue_and_with_the_server(queue: StudioQueue, tmp_path: Path) -> None:
+    routes = NowRoutes(queue)
+    first = routes.look()
+    assert (first.line, first.busy) == (text.FREE, False) and routes.look(newer=True) == first
+    add_quick(queue.store, tmp_path / "job")
+    assert routes.look() == first, "a second has not passed"
+    second = routes.look(newer=True)
+    assert second.line == "1 waiting" and second.revision != first.revision
+    assert NowRoutes(queue).look().revision not in (first.revision, second.revision)
+
+
+def test_a_stream_says_what_changes_and_ends_with_the_server(
+    queue: StudioQueue, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(now, "EVERY", 0.01)
+    routes = NowRoutes(queue)
+    asked: list[None] = []
+    look = routes.look
+
+    def looked() -> now.Now:
+        asked.append(None)
+        if len(asked) == 5:
+            add_quick(queue.store, tmp_path / "job")
+        routes.closed = len(asked) == 50
+        return look(newer=True)
+
+    monkeypatch.setattr(routes, "look", looked)
+    answer = TestClient(Starlette(routes=routes.routes())).get("/now/stream")
+    assert answer.headers["content-type"].startswith("text/event-stream") and answer.text.startswith("retry: 1000")
+    assert [state["line"] for state in read_states(iter(answer.text.splitlines()))] == [text.FREE, "1 waiting"]
+
+
+def test_a_quiet_stream_shows_that_it_lives_and_ends_in_time(queue: StudioQueue, monkeypatch: Any) -> None:
+    for name, seconds in (("EVERY", 0.01), ("PING", 0.1), ("LONGEST", 1.0)):
+        monkeypatch.setattr(now, name, seconds)
+    answer = TestClient(Starlette(routes=NowRoutes(queue).routes())).get("/now/stream")
+    states = list(read_states(iter(answer.text.splitlines())))
+    assert 2 < len(states) < 12 and all(state == states[0] for state in states)
+
+
+@pytest.mark.browser
+def test_visible_tabs_share_one_stream_and_an_idle_page_asks_for_nothing(studio: Process, browser: Any) -> None:
+    with browser.new_context() as context:
+        asked: list[str] = []
+        context.on("request", lambda request: asked.append(request.url.removeprefix(studio.url)))
+        pages = [context.new_page() for _ in range(3)]
+        for page, address in zip(pages, ("runs", "styles", "trash"), strict=True):
+            page.goto(studio.url + address)
+            page.wait_for_function("document.querySelector('.busy')?.title")
+        streams = asked.count("now/stream")
+        asked.clear()
+        with pytest.raises(TimeoutError):
+            context.wait_for_event("request", timeout=5_000)
+        assert streams == 1 and asked == []
